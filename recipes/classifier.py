@@ -1,0 +1,133 @@
+"""Train the small classifiers of the bundles: a black box that others could have made.
+
+    python recipes/classifier.py knee ../shared/data/knee_kl_128 --out runs/knee
+    python recipes/classifier.py chest ../shared/data/chestxray_pneumonia_224 --out runs/chest
+
+The knee network learns the whole grade (cumulative logits, P(grade > k)); the classifier of the
+bundle is its logit for grade > 1 with a two-class head, so both share what they see. A second
+network with another seed is the independent witness of the evaluation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+
+from cohorts import Cohort, load
+from contrafact.generation.augmentation import augment, preset
+from contrafact.model.networks import ResidualNetwork
+
+AUGMENT = {"knee": "extremity-xray", "chest": "frontal-xray"}
+
+
+def train(cohort: Cohort, *, epochs: int, seed: int, name: str, mirror: bool) -> nn.Module:
+    """AdamW with one cycle, augmentation, and an average of the weights at the end."""
+    torch.manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
+    images, goals = cohort.images, cohort.goals
+    network = ResidualNetwork(outputs=goals.shape[1], blocks=2, dropout=0.2)
+    network = network.to(memory_format=torch.channels_last)
+    average = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
+    )
+    steps = epochs * math.ceil(len(images) / 64)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    how = preset(AUGMENT[name])
+    network.train()
+    for epoch in range(epochs):
+        order = torch.randperm(len(images), generator=rng)
+        total = 0.0
+        for rows in order.split(64):
+            if schedule.last_epoch >= steps:
+                break
+            x = images[rows].float() / 127.5 - 1
+            if mirror:
+                flip = torch.rand(len(x), generator=rng) < 0.5
+                x = torch.where(flip[:, None, None, None], x.flip(3), x)
+            x = augment(x, how, 0.8, rng)
+            with torch.autocast("cpu", torch.bfloat16):
+                outputs = network(x.contiguous(memory_format=torch.channels_last))
+            goal = goals[rows] * 0.96 + 0.02  # smoothing: logits stay in a range one can walk
+            loss = F.binary_cross_entropy_with_logits(outputs.float(), goal)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            average.update_parameters(network)
+            total += float(loss.detach()) * len(rows)
+        print(f"epoch {epoch + 1}/{epochs} loss {total / len(images):.4f}", flush=True)
+    return average.module.eval()
+
+
+@torch.no_grad()
+def outputs_of(network: nn.Module, images: Tensor) -> Tensor:
+    return torch.cat([network(part.float() / 127.5 - 1) for part in images.split(128)])
+
+
+def two_classes(network: nn.Module, row: int) -> dict[str, Tensor]:
+    """The same trunk with the two-class head that has the same log-odds as output `row`."""
+    state = {k: v.clone() for k, v in network.state_dict().items()}
+    state["head.weight"] = torch.stack([-state["head.weight"][row], state["head.weight"][row]]) / 2
+    state["head.bias"] = torch.stack([-state["head.bias"][row], state["head.bias"][row]]) / 2
+    return state
+
+
+def save(folder: Path, name: str, state: dict[str, Tensor], about: dict[str, object]) -> None:
+    """Half-precision weights beside a description that `load_predictor` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    small = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    save_file({k: v.contiguous() for k, v in small.items()}, folder / f"{name}.safetensors")
+    description = {
+        "factory": "contrafact.model.networks:ResidualNetwork",
+        "arguments": {"outputs": len(state["head.bias"]), "blocks": 2},
+        "weights": f"{name}.safetensors",
+        **about,
+        "preprocessing": {"size": [64, 64], "channels": 1, "window": [0, 255], "mean": [0.5], "std": [0.5]},
+    }
+    (folder / f"{name}.json").write_text(json.dumps(description, indent=2) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=["knee", "chest"])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=40)
+    options = parser.parse_args()
+    fit, held = load(options.name, options.data)
+    row = 1 if options.name == "knee" else 0
+    for seed, prefix in ((0, ""), (1, "witness-")):
+        network = train(
+            fit, epochs=options.epochs, seed=seed, name=options.name, mirror=options.name == "knee"
+        )
+        scores = outputs_of(network, held.images)[:, row].numpy()
+        print(f"{prefix or 'classifier'} AUC {roc_auc_score(held.labels, scores):.4f}", flush=True)
+        save(
+            options.out,
+            prefix + "classifier",
+            two_classes(network, row),
+            {"classes": list(fit.classes), "output": "logits"},
+        )
+        if options.name == "knee" and not prefix:
+            save(
+                options.out,
+                "grade",
+                network.state_dict(),
+                {"classes": [f"KL {k}" for k in range(5)], "output": "ordinal"},
+            )
+            expected = np.asarray(outputs_of(network, held.images).sigmoid().sum(1))
+            print(f"grade: mean absolute error {np.abs(expected - held.goals.sum(1).numpy()).mean():.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Contrafact explains what a deep network saw in a medical image.
+
+Where (heatmaps), how (the same image changed until the model changes its mind), and how far to
+trust it (the model's measured answer on every frame, the drift of the reconstruction).
+Importing this package does not import torch: names load when they are used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from contrafact.attribution import GradCAM
+    from contrafact.core import Grid, Heatmap, Image, Strip, Target
+    from contrafact.face import explain, fit, load_bundle, load_predictor
+    from contrafact.io import read_cohort, read_image
+
+_HOMES = {
+    "Grid": "contrafact.core",
+    "Heatmap": "contrafact.core",
+    "Image": "contrafact.core",
+    "Strip": "contrafact.core",
+    "Target": "contrafact.core",
+    "GradCAM": "contrafact.attribution",
+    "explain": "contrafact.face",
+    "fit": "contrafact.face",
+    "load_bundle": "contrafact.face",
+    "load_predictor": "contrafact.face",
+    "read_cohort": "contrafact.io",
+    "read_image": "contrafact.io",
+}
+__all__ = [
+    "GradCAM",
+    "Grid",
+    "Heatmap",
+    "Image",
+    "Strip",
+    "Target",
+    "explain",
+    "fit",
+    "load_bundle",
+    "load_predictor",
+    "read_cohort",
+    "read_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'contrafact' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

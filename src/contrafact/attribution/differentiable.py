@@ -1,0 +1,38 @@
+"""What the gradient methods share: asking for a gradient, and saying so where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from contrafact.core import InputError, Question, UnsupportedError
+
+
+def needs_gradients(question: Question, method: str) -> Any:
+    """The predictor, or an error that says what to use instead."""
+    if not getattr(question.predictor, "differentiable", True) or not hasattr(question.predictor, "watch"):
+        raise UnsupportedError(f"{method} needs gradients and this model gives none; use occlusion instead")
+    return question.predictor
+
+
+def score(question: Question, outputs: Tensor) -> Tensor:
+    """Target values (N,), which must depend on the image."""
+    values: Tensor = question.target(outputs)
+    if values.requires_grad:
+        return values
+    raise UnsupportedError(
+        f"the target {question.target} has no gradient for this model; "
+        "use a target on logits, or a method without gradients"
+    )
+
+
+def upsample(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Linear interpolation of (N, *S') to (N, *size)."""
+    if tuple(maps.shape[1:]) == tuple(size):
+        return maps
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}.get(maps.ndim - 1)
+    if mode is None:
+        raise InputError(f"expected a map with 1 to 3 axes; got {maps.ndim - 1}")
+    return torch.nn.functional.interpolate(maps[:, None], size, mode=mode)[:, 0]

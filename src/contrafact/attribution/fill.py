@@ -1,0 +1,37 @@
+"""What "not there" looks like: the values that hide a place or start a path."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from contrafact.core import InputError, nearest
+
+FILLS = ("mean", "min", "blur")
+
+
+def fill_values(images: Tensor, fill: str | float) -> Tensor:
+    """Images like `images` (N, C, *S) with nothing in them.
+
+    fill  "mean" or "min" per image and channel, "blur" (box of a quarter of the side), or a number
+    """
+    axes = tuple(range(2, images.ndim))
+    if isinstance(fill, (int, float)):
+        return torch.full_like(images, float(fill))
+    if fill == "mean":
+        return images.mean(dim=axes, keepdim=True).expand_as(images)
+    if fill == "min":
+        return images.amin(dim=axes, keepdim=True).expand_as(images)
+    if fill == "blur":
+        return _blur(images)
+    raise InputError(f"fill must be {', '.join(FILLS)} or a number; got '{fill}'{nearest(fill, FILLS)}")
+
+
+def _blur(images: Tensor) -> Tensor:
+    pool = F.avg_pool2d if images.ndim == 4 else F.avg_pool3d
+    width = max(1, min(images.shape[2:]) // 8) * 2 + 1
+    pads = (width // 2,) * (2 * (images.ndim - 2))
+    for _ in range(2):
+        images = pool(F.pad(images, pads, mode="replicate"), width, stride=1)
+    return images

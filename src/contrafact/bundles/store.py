@@ -1,0 +1,140 @@
+"""Reading and writing bundles."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from contrafact.core import InputError, nearest
+from contrafact.counterfactual import Bundle, Direction, LatentStatistics
+from contrafact.generation import ResNetEncoder, StyleGAN2, StyleGAN2Config
+from contrafact.io import read_json, read_tensors, write_json, write_tensors
+from contrafact.model import load_predictor
+
+HERE = Path(__file__).parent
+SCHEMA = 1
+
+
+def list_bundles() -> dict[str, Path]:
+    """The bundles that ship with the package."""
+    return {p.parent.name: p.parent for p in sorted(HERE.glob("*/bundle.json"))}
+
+
+def load_bundle(name: str | Path, *, device: str = "cpu") -> Bundle:
+    """A shipped bundle by name, or any bundle by its folder.
+
+    raises  InputError for an unknown name (with the nearest), a missing or foreign file
+    cost    under a second; a few MB of weights, computed in float32
+    """
+    shipped = list_bundles()
+    folder = shipped.get(str(name), Path(name))
+    if not (folder / "bundle.json").exists():
+        known = ", ".join(shipped) or "none shipped"
+        raise InputError(
+            f"expected a bundle ({known}) or a folder with bundle.json; "
+            f"got '{name}'{nearest(str(name), shipped)}"
+        )
+    about = read_json(folder / "bundle.json")
+    if about.get("schema") != SCHEMA:
+        raise InputError(f"expected a bundle of schema {SCHEMA}; got {about.get('schema')}")
+    generator = StyleGAN2(StyleGAN2Config(**about["generator"]))
+    encoder = ResNetEncoder(generator.config.channels, generator.config.w_dim, **about.get("encoder", {}))
+    _fill(generator, folder / "generator.safetensors")
+    _fill(encoder, folder / "encoder.safetensors")
+    stored = {k: v.to(device).float() for k, v in read_tensors(folder / "statistics.safetensors").items()}
+    predictors = {
+        key: load_predictor(folder / file, device=device) for key, file in about["predictors"].items()
+    }
+    return Bundle(
+        name=about["name"],
+        generator=generator.to(device).eval().requires_grad_(False),
+        encoder=encoder.to(device).eval().requires_grad_(False),
+        statistics=LatentStatistics(stored["mean"], stored["covariance"]),
+        window=(float(about["window"][0]), float(about["window"][1])),
+        directions=tuple(
+            _direction(number, row, stored, predictors[row["predictor"]].digest)
+            for number, row in enumerate(about["directions"])
+        ),
+        predictor=predictors[about["main"]],
+        predictors=predictors,
+        card=about.get("card", {}),
+    )
+
+
+def save_bundle(
+    folder: str | Path,
+    bundle: Bundle,
+    *,
+    descriptions: Mapping[str, str],
+    main: str,
+    encoder_size: Mapping[str, Any],
+) -> Path:
+    """Write a bundle; its predictors' own files are there already, named in `descriptions`.
+
+    descriptions  name of a predictor -> JSON file beside bundle.json
+    encoder_size  kind and width of the encoder
+    """
+    folder = Path(folder)
+    generator, encoder = bundle.generator, bundle.encoder
+    if not isinstance(generator, StyleGAN2) or not isinstance(encoder, ResNetEncoder):
+        raise InputError("a stored bundle holds a StyleGAN2 and a ResNetEncoder; got other kinds")
+    digests = {predictor.digest: name for name, predictor in bundle.predictors.items()}
+    rows, tensors = [], {"mean": bundle.statistics.mean, "covariance": bundle.statistics.covariance}
+    for number, direction in enumerate(bundle.directions):
+        tensors |= {f"{number}.alpha": direction.alpha, f"{number}.step": direction.step}
+        rows.append(
+            {
+                "predictor": digests[direction.model],
+                "target": direction.target,
+                "intercept": direction.intercept,
+                "deviation": direction.deviation,
+                "fit": direction.fit,
+            }
+        )
+    write_tensors(folder / "generator.safetensors", _half(generator.state_dict()))
+    write_tensors(folder / "encoder.safetensors", _half(encoder.state_dict()))
+    write_tensors(folder / "statistics.safetensors", tensors)
+    about = {
+        "schema": SCHEMA,
+        "name": bundle.name,
+        "window": list(bundle.window),
+        "generator": dataclasses.asdict(generator.config),
+        "encoder": dict(encoder_size),
+        "main": main,
+        "predictors": dict(descriptions),
+        "directions": rows,
+        "card": json.loads(json.dumps(dict(bundle.card))),
+    }
+    write_json(folder / "bundle.json", about)
+    return folder
+
+
+def _direction(number: int, row: Mapping[str, Any], stored: Mapping[str, Tensor], model: str) -> Direction:
+    return Direction(
+        alpha=stored[f"{number}.alpha"],
+        intercept=row["intercept"],
+        step=stored[f"{number}.step"],
+        deviation=row["deviation"],
+        target=row["target"],
+        model=model,
+        fit=row["fit"],
+    )
+
+
+def _half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def _fill(module: torch.nn.Module, path: Path) -> None:
+    state = {k: v.float() if v.is_floating_point() else v for k, v in read_tensors(path).items()}
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        line = " ".join(str(error).split())[:200]
+        raise InputError(f"'{path.name}' does not fit what bundle.json says: {line}") from error

@@ -1,0 +1,43 @@
+"""The nouns, the roles, the registry and the one door. NumPy and the standard library only."""
+
+from contrafact.core.configuration import configure, read_toml
+from contrafact.core.errors import ContrafactError, InputError, UnsupportedError, nearest
+from contrafact.core.explaining import explain
+from contrafact.core.grid import Grid
+from contrafact.core.image import Image, digest
+from contrafact.core.registry import EXPLAINERS, Registry
+from contrafact.core.results import Heatmap, Record, Strip
+from contrafact.core.roles import (
+    Differentiable,
+    Encoder,
+    Explainer,
+    Generator,
+    Predictor,
+    Question,
+    Target,
+)
+
+__all__ = [
+    "EXPLAINERS",
+    "ContrafactError",
+    "Differentiable",
+    "Encoder",
+    "Explainer",
+    "Generator",
+    "Grid",
+    "Heatmap",
+    "Image",
+    "InputError",
+    "Predictor",
+    "Question",
+    "Record",
+    "Registry",
+    "Strip",
+    "Target",
+    "UnsupportedError",
+    "configure",
+    "digest",
+    "explain",
+    "nearest",
+    "read_toml",
+]

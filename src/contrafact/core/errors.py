@@ -1,0 +1,24 @@
+"""The errors a user can cause or must know of. Each message says: expected, got, do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ContrafactError(Exception):
+    """Anything Contrafact refuses to do or could not finish."""
+
+
+class InputError(ContrafactError, ValueError):
+    """The caller gave something that cannot be used; the message says what would be."""
+
+
+class UnsupportedError(ContrafactError):
+    """The question is sound, but this model or this machine cannot answer it."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the closest known name, or an empty text."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f"; did you mean '{close[0]}'?" if close else ""

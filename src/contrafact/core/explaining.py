@@ -1,0 +1,143 @@
+"""The one door: check, freeze, call, verify, stamp."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from contrafact.core.errors import InputError
+from contrafact.core.image import Image
+from contrafact.core.registry import EXPLAINERS
+from contrafact.core.results import Heatmap, Record, Strip
+from contrafact.core.roles import Explainer, Predictor, Question, Target
+
+
+class Counted:
+    """A predictor that counts the images it is shown; everything else passes through."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor, self.passes = predictor, 0
+
+    def __call__(self, images: Any) -> Any:
+        self.passes += len(images)
+        return self._predictor(images)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._predictor, name)
+
+
+def explain(
+    explainer: Explainer,
+    predictor: Predictor,
+    images: Sequence[Image],
+    *,
+    target: Target,
+    bundle: Any = None,
+    seed: int = 0,
+    batch: int = 16,
+) -> list[Heatmap] | list[Strip]:
+    """Explain every image, in batches of images that share a grid.
+
+    predictor   frozen while it is asked, and restored bit for bit afterwards, also on an error
+    seed        of the method's own random draws, the same for every batch
+    gives       one `Heatmap` or `Strip` per image, in order, on the image's grid
+    raises      InputError for what the caller can mend
+    """
+    if not images:
+        raise InputError("expected at least one image to explain; got none")
+    results: list[Any] = [None] * len(images)
+    for rows in _batches(images, batch):
+        group = [images[i] for i in rows]
+        counted = Counted(predictor)
+        question = Question(
+            predictor=counted,
+            images=np.stack([image.values for image in group]),
+            target=target,
+            grid=group[0].grid,
+            bundle=bundle,
+        )
+        begin = time.perf_counter()
+        frozen = getattr(predictor, "frozen", contextlib.nullcontext)
+        with frozen():
+            values = explainer(question, np.random.default_rng(seed))
+        cost = (time.perf_counter() - begin) / len(group), counted.passes / len(group)
+        if len(values) != len(group):
+            raise InputError(f"{explainer} gave {len(values)} results for {len(group)} images")
+        for row, image, value in zip(rows, group, values, strict=True):
+            record = _record(explainer, predictor, image, target=target, seed=seed, cost=cost)
+            if isinstance(value, Strip):
+                results[row] = value.stamped(record)
+            else:
+                results[row] = Heatmap(values=value, grid=image.grid, record=record)
+    return results
+
+
+def _batches(images: Sequence[Image], batch: int) -> Iterator[list[int]]:
+    """Runs of neighbouring images with one grid and channel count, at most `batch` long."""
+    rows: list[int] = []
+    for i, image in enumerate(images):
+        first = images[rows[0]] if rows else image
+        other = image.values.shape != first.values.shape or image.grid != first.grid
+        if len(rows) == batch or other:
+            yield rows
+            rows = []
+        rows.append(i)
+    yield rows
+
+
+def _record(
+    explainer: Explainer,
+    predictor: Predictor,
+    image: Image,
+    *,
+    target: Target,
+    seed: int,
+    cost: tuple[float, float],
+) -> Record:
+    return Record(
+        method=EXPLAINERS.name_of(explainer),
+        parameters=parameters_of(explainer),
+        target=str(target),
+        model=str(getattr(predictor, "digest", None) or type(predictor).__name__),
+        image=image.digest,
+        source=image.source,
+        seed=seed,
+        versions=versions(),
+        seconds=round(cost[0], 4),
+        forward_passes=cost[1],
+        peak_memory_mb=peak_memory_mb(),
+    )
+
+
+def parameters_of(part: Any) -> Any:
+    """Hyper-parameters as JSON, parts inside parts too, each with its registered name."""
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        values = {f.name: parameters_of(getattr(part, f.name)) for f in dataclasses.fields(part)}
+        return {"name": EXPLAINERS.name_of(part), **values}
+    if isinstance(part, (tuple, list)):
+        return [parameters_of(v) for v in part]
+    return part if isinstance(part, (str, int, float, bool, type(None))) else str(part)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part, without importing any of it."""
+    out = {"python": platform.python_version()}
+    for name in ("contrafact", "torch", "numpy", "captum"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            out[name] = importlib.metadata.version(name)
+    return out
+
+
+def peak_memory_mb() -> float:
+    """Greatest resident memory of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes, Linux: kibibytes
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

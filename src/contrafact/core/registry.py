@@ -1,0 +1,85 @@
+"""One registry per role: name to class. Built-in members come in through entry points, as
+anybody's plug-in does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from contrafact.core.errors import InputError, nearest
+
+_T = TypeVar("_T", bound=type)
+
+
+class Registry:
+    """Names of one role.
+
+    role    what its members are called in messages ("explainer")
+    group   the entry point group that lists modules to import: importing one registers its members
+    """
+
+    def __init__(self, role: str, group: str) -> None:
+        self.role, self.group = role, group
+        self._classes: dict[str, type] = {}
+        self._aliases: dict[str, str] = {}
+        self._loaded = False
+
+    def register(self, name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[_T], _T]:
+        """Class decorator: `@EXPLAINERS.register("occlusion")`."""
+
+        def put(cls: _T) -> _T:
+            for word in (name, *aliases):
+                if self._classes.get(self._aliases.get(word, word), cls) is not cls:
+                    raise ValueError(f"{self.role} '{word}' is registered twice")
+            self._classes[name] = cls
+            self._aliases.update(dict.fromkeys(aliases, name))
+            return cls
+
+        return put
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Every name with its aliases, sorted."""
+        self._load()
+        return {
+            name: tuple(sorted(a for a, n in self._aliases.items() if n == name))
+            for name in sorted(self._classes)
+        }
+
+    def get(self, name: str) -> type:
+        """The class; an unknown name is answered with the nearest one."""
+        self._load()
+        name = self._aliases.get(name, name)
+        if name not in self._classes:
+            known = [*self._classes, *self._aliases]
+            raise InputError(
+                f"expected the name of an {self.role} ({', '.join(sorted(self._classes))}); "
+                f"got '{name}'{nearest(name, known)}"
+            )
+        return self._classes[name]
+
+    def make(self, name: str, **parameters: Any) -> Any:
+        """An object of that name; an unknown hyper-parameter is answered with the nearest one."""
+        cls = self.get(name)
+        known = [f.name for f in dataclasses.fields(cls) if f.init]
+        for key in parameters:
+            if key not in known:
+                raise InputError(
+                    f"{name} takes {', '.join(known) or 'no parameters'}; got '{key}'{nearest(key, known)}"
+                )
+        return cls(**parameters)
+
+    def name_of(self, member: object) -> str:
+        """The registered name of an object's class, or the class's own name."""
+        names = (name for name, cls in self._classes.items() if type(member) is cls)
+        return next(names, type(member).__name__)
+
+    def _load(self) -> None:
+        if not self._loaded:
+            self._loaded = True
+            for point in entry_points(group=self.group):
+                point.load()
+
+
+EXPLAINERS = Registry("explainer", "contrafact.explainers")

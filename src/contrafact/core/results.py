@@ -1,0 +1,115 @@
+"""What an explanation is: a heatmap or a strip, with the record of how it was made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core.errors import ContrafactError, InputError
+from contrafact.core.grid import Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """How a result was made; JSON through `dataclasses.asdict`.
+
+    seconds, forward_passes   cost of the whole batch divided by its images
+    """
+
+    method: str
+    parameters: Mapping[str, Any]
+    target: str
+    model: str
+    image: str
+    source: str = ""
+    seed: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    forward_passes: float = 0.0
+    peak_memory_mb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Heatmap:
+    """Signed values (*S), float32, in units of the target, on the image's grid.
+
+    Positive: the voxel speaks for the target. Never rescaled, never clipped: scaling for the eye
+    belongs to `views`.
+    """
+
+    values: NDArray[np.float32]
+    grid: Grid
+    record: Record
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values, dtype=np.float32)
+        if values.shape != self.grid.shape:
+            raise ContrafactError(f"heatmap must be {self.grid.shape}; got {values.shape}")
+        if not np.isfinite(values).all():
+            raise ContrafactError(f"{self.record.method} gave NaN or infinite values")
+        object.__setattr__(self, "values", values)
+
+
+STOPPED = ("steps", "reached", "already", "budget", "no_change", "passes")
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Strip:
+    """A counterfactual: the image changed step by step, and what the model said at each step.
+
+    frames      (K, C, *S) float32, units of the image, what the generator cannot draw kept
+    steps       (K,) change asked of the model, in units of the target (logits for a class)
+    scores      (K,) what the model measured on the frame, same units; frame `origin` is the image
+    lengths     (K,) Mahalanobis length of the step in latent space (1 = one typical deviation)
+    drift       |score(image) - score(reconstruction)|: how far drawing alone moves the model
+    drifted     the drift is above the tolerance: do not trust the strip
+    stopped     why the search ended: steps (a fixed row of steps was asked for), reached, already
+                (the image met the goal), budget (no counterfactual within the plausibility
+                budget), no_change (the model does not answer to the direction), passes
+    goal        the score that was looked for, or None
+    reconstruction (C, *S) what the generator makes of the image
+    """
+
+    frames: NDArray[np.float32]
+    steps: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    lengths: NDArray[np.float64]
+    origin: int
+    drift: float
+    drifted: bool
+    stopped: str
+    goal: float | None
+    reconstruction: NDArray[np.float32]
+    grid: Grid
+    record: Record | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.frames)
+        if not len(self.steps) == len(self.scores) == len(self.lengths) == count:
+            raise ContrafactError("strip needs as many steps, scores and lengths as frames")
+        if self.frames.shape[2:] != self.grid.shape:
+            raise ContrafactError(f"frames must be on {self.grid.shape}; got {self.frames.shape}")
+        if not (np.isfinite(self.frames).all() and np.isfinite(self.scores).all()):
+            raise ContrafactError("the counterfactual holds NaN or infinite values")
+        if self.stopped not in STOPPED:
+            raise InputError(f"stopped must be one of {STOPPED}; got '{self.stopped}'")
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """(C, *S) the unchanged image, as the strip draws it."""
+        return self.frames[self.origin]
+
+    @property
+    def change(self) -> NDArray[np.float32]:
+        """(C, *S) last frame minus the image; for a two-sided strip, last minus first."""
+        before = self.frames[0] if self.origin not in (0, len(self.frames) - 1) else self.image
+        after = self.frames[-1] if self.origin != len(self.frames) - 1 else self.frames[0]
+        return np.asarray(after - before)
+
+    def stamped(self, record: Record) -> Strip:
+        return dataclasses.replace(self, record=record)

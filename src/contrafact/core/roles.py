@@ -1,0 +1,93 @@
+"""The roles: what a thing must do to take part. No base classes.
+
+Arrays are NumPy arrays or torch tensors; this room imports only NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core.grid import Grid
+from contrafact.core.results import Strip
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Raw outputs for a batch in the image's own units: (N, C, *S) -> (N, K) or (N, K, *S')."""
+
+    def __call__(self, images: Any) -> Any: ...
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A predictor through which torch can differentiate."""
+
+    device: Any
+
+    def __call__(self, images: Any) -> Any: ...
+    def frozen(self) -> AbstractContextManager[None]:
+        """Evaluation mode and no parameter gradients inside; everything restored on leaving."""
+
+    def watch(self, layer: str | None) -> AbstractContextManager[list[Any]]:
+        """Collect the activations of a layer (None: the last with a spatial map) while inside."""
+
+
+@runtime_checkable
+class Target(Protocol):
+    """Raw outputs (N, K, ...) to one number per case (N,): differentiable where outputs are."""
+
+    def __call__(self, outputs: Any) -> Any: ...
+
+
+class Generator(Protocol):
+    """Draws images from latents; knows no predictor."""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]: ...
+    @property
+    def latent_size(self) -> int: ...
+    def decode(self, w: Any) -> Any:
+        """(N, latent_size) -> (N, *image_shape), nominally in [-1, 1]; differentiable."""
+
+    def sample(self, n: int, rng: Any) -> Any:
+        """(n, latent_size)."""
+
+
+class Encoder(Protocol):
+    """Images (N, *image_shape) in [-1, 1] to latents (N, latent_size)."""
+
+    def __call__(self, images: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Question:
+    """What is asked of an explainer.
+
+    images  (N, C, *S) float32, all on one grid
+    target  one for the whole batch (`explain` groups images by target)
+    bundle  generator, encoder and directions, for the methods that need them
+    """
+
+    predictor: Predictor
+    images: NDArray[np.float32]
+    target: Target
+    grid: Grid
+    bundle: Any = None
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """Hyper-parameters only: a frozen dataclass. Batched.
+
+    Gives heatmap values (N, *S), or one `Strip` per image.
+    """
+
+    def __call__(
+        self, question: Question, rng: np.random.Generator
+    ) -> NDArray[np.float32] | Sequence[Strip]: ...

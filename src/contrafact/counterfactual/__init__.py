@@ -1,0 +1,24 @@
+"""Using a generator to explain: bundle, direction, inversion, walk."""
+
+from contrafact.counterfactual.bundle import Bundle
+from contrafact.counterfactual.direction import (
+    Direction,
+    DirectionConfig,
+    fit_direction,
+    least_step,
+)
+from contrafact.counterfactual.inversion import Refinement, invert
+from contrafact.counterfactual.latents import LatentStatistics
+from contrafact.counterfactual.walk import LatentWalk
+
+__all__ = [
+    "Bundle",
+    "Direction",
+    "DirectionConfig",
+    "LatentStatistics",
+    "LatentWalk",
+    "Refinement",
+    "fit_direction",
+    "invert",
+    "least_step",
+]

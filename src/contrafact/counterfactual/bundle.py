@@ -1,0 +1,123 @@
+"""Everything a counterfactual needs, together: generator, encoder, directions, statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from contrafact.core import Encoder, Generator, InputError, Predictor, Target
+from contrafact.counterfactual.direction import Direction
+from contrafact.counterfactual.latents import LatentStatistics
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Bundle:
+    """A trained generator of one kind of image, with what explains one or more models by it.
+
+    window      (low, high) image units that the generator draws as -1 and 1
+    predictor   the model under study; `predictors` holds others of the same cohort by name
+    directions  one per (model, target) that was fitted
+    card        data, licence, measured figures: what `bundle.json` and the model card say
+    """
+
+    name: str
+    generator: Generator
+    encoder: Encoder
+    statistics: LatentStatistics
+    window: tuple[float, float]
+    directions: tuple[Direction, ...]
+    predictor: Any = None
+    predictors: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def predict(self, images: Any) -> Tensor:
+        """Class probabilities (N, K) of `predictor` for images (N, C, H, W), or a list of
+        `Image`, in the bundle's units."""
+        if isinstance(images, (list, tuple)):
+            images = torch.stack([torch.as_tensor(image.values) for image in images])
+        with self.predictor.frozen(), torch.no_grad():
+            probabilities: Tensor = self.predictor.probabilities(self.predictor(images))
+        return probabilities
+
+    def direction(self, predictor: Predictor, target: Target) -> Direction:
+        """The fitted direction; an unknown target is answered with those that exist."""
+        model = getattr(predictor, "digest", "")
+        mine = [d for d in self.directions if d.model == model]
+        if not mine:
+            raise InputError(
+                f"bundle '{self.name}' was fitted to other models; expected one of its predictors, "
+                "or fit a direction for this one: contrafact fit CONFIG --stage direction"
+            )
+        for direction in mine:
+            if direction.target == str(target):
+                return direction
+        opposite = _opposite(mine, str(target))
+        if opposite is not None:
+            return opposite
+        raise InputError(
+            f"bundle '{self.name}' has directions for {', '.join(d.target for d in mine)}; "
+            f"got target '{target}'"
+        )
+
+    def scorer(self, predictor: Predictor, target: Target) -> Callable[[Tensor], Tensor]:
+        """Images in [-1, 1] to scores (N,)."""
+        return lambda images: target(predictor(self.to_units(images)))
+
+    def to_canvas(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in their units to the generator's size and range [-1, 1]."""
+        channels, *size = self.generator.image_shape
+        low, high = self.window
+        slack = 0.02 * (high - low)
+        if images.ndim != 4 or images.shape[1] != channels:
+            raise InputError(
+                f"bundle '{self.name}' draws {channels}-channel 2D images; got {tuple(images.shape)}"
+            )
+        if images.shape[2] < size[0] or images.shape[3] < size[1]:
+            raise InputError(
+                f"bundle '{self.name}' draws {size[0]} x {size[1]} pixels; got the smaller "
+                f"{images.shape[2]} x {images.shape[3]}"
+            )
+        least, greatest = float(images.min()), float(images.max())
+        if least < low - slack or greatest > high + slack:
+            raise InputError(
+                f"bundle '{self.name}' takes values from {low:g} to {high:g}; got {least:g} to "
+                f"{greatest:g}; use image.rescaled({low:g}, {high:g}), or --rescale"
+            )
+        if tuple(images.shape[2:]) != tuple(size):
+            images = F.interpolate(images, tuple(size), mode="bilinear", antialias=True)
+        return (images - low) / (high - low) * 2 - 1
+
+    def to_units(self, canvas: Tensor) -> Tensor:
+        """[-1, 1] back to image units."""
+        low, high = self.window
+        return (canvas + 1) / 2 * (high - low) + low
+
+    @staticmethod
+    def clamp(frames: Tensor, images: Tensor) -> Tensor:
+        """Keep frames in the range that exists: -1..1, or the image's own where that is wider."""
+        axes = tuple(range(1, images.ndim))
+        low = images.amin(dim=axes, keepdim=True).clamp_max(-1.0)
+        high = images.amax(dim=axes, keepdim=True).clamp_min(1.0)
+        return torch.minimum(torch.maximum(frames, low), high)
+
+
+def _opposite(directions: list[Direction], target: str) -> Direction | None:
+    """For two classes the log-odds of one are minus those of the other."""
+    other = {"class:0": "class:1", "class:1": "class:0"}.get(target)
+    for direction in directions:
+        if direction.target == other and direction.fit.get("classes") == 2:
+            return Direction(
+                alpha=-direction.alpha,
+                intercept=-direction.intercept,
+                step=-direction.step,
+                deviation=direction.deviation,
+                target=target,
+                model=direction.model,
+                fit=direction.fit,
+            )
+    return None

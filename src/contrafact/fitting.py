@@ -1,0 +1,321 @@
+"""From a folder of images and a model to a bundle: generator, encoder, directions.
+
+Every stage writes into the output folder and starts again from what it finds there, so a run that
+was stopped, by hand or by a crash, goes on with `resume`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from contrafact.bundles import load_bundle, save_bundle
+from contrafact.core import InputError, UnsupportedError, configure, nearest, read_toml
+from contrafact.counterfactual import (
+    Bundle,
+    Direction,
+    DirectionConfig,
+    LatentStatistics,
+    fit_direction,
+)
+from contrafact.generation import (
+    EncoderConfig,
+    Progress,
+    ResNetEncoder,
+    StyleGAN2,
+    StyleGAN2Config,
+    StyleGAN2Training,
+    TrainerConfig,
+    train_encoder,
+    train_generator,
+)
+from contrafact.io import Cohort, read_cohort, read_tensors, write_json, write_tensors
+from contrafact.model import TorchPredictor, load_predictor, resize
+
+STAGES = ("generator", "encoder", "direction")
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """The training images.
+
+    path     folder of images or CSV, relative to the configuration; see `io.read_cohort`
+    patient  regular expression for the patient in a file name
+    window   (low, high) image units that become -1 and 1
+    """
+
+    path: str
+    patient: str | None = None
+    window: tuple[float, float] = (0.0, 255.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """One model under study. `path` as in `load_predictor`; `targets` get a direction each."""
+
+    path: str
+    targets: tuple[str, ...] = ("class:1",)
+    hold: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitConfig:
+    """A whole `fit`. `models` by name; the first is the one the bundle explains by default."""
+
+    name: str
+    out: str
+    data: DataConfig
+    models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    generator: StyleGAN2Config = field(default_factory=StyleGAN2Config)
+    training: TrainerConfig = field(default_factory=TrainerConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    direction: DirectionConfig = field(default_factory=DirectionConfig)
+
+
+def fit(config: str | Path, *, stage: str | None = None, resume: bool = True) -> Bundle | None:
+    """Fit a bundle; blocks until it is done. The verb `contrafact fit` shows progress.
+
+    config  TOML file of a `FitConfig`
+    stage   generator, encoder or direction; None: all three
+    gives   the bundle, or None when only an earlier stage was asked for
+    raises  InputError for a configuration or data that cannot be used
+    """
+    for _ in fit_stages(config, stage=stage, resume=resume):
+        pass
+    wanted = stage is None or stage == "direction"
+    return load_bundle(read_config(config)[1] / "bundle") if wanted else None
+
+
+def read_config(path: str | Path) -> tuple[FitConfig, Path]:
+    """The configuration and its output folder; paths in it are relative to the file."""
+    path = Path(path)
+    config = configure(FitConfig, read_toml(path), where=path.name)
+    return config, (path.parent / config.out).resolve()
+
+
+def fit_stages(
+    path: str | Path,
+    *,
+    stage: str | None = None,
+    resume: bool = True,
+    stop: Stop = lambda: False,
+    device: str | None = None,
+    devices: int = 1,
+) -> Iterator[tuple[str, Progress]]:
+    """The stages as a stream of (stage, progress). `stop` is asked between steps."""
+    if stage is not None and stage not in STAGES:
+        raise InputError(f"stage must be one of {', '.join(STAGES)}; got '{stage}'{nearest(stage, STAGES)}")
+    config, out = read_config(path)
+    root, device = Path(path).parent, device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if (out / "checkpoint.safetensors").exists() and not resume and stage in (None, "generator"):
+        raise InputError(f"'{out}' holds a run already; continue it with --resume, or choose another out")
+    cohort = read_cohort(root / config.data.path, patient=config.data.patient)
+    images = training_images(cohort, config)
+    team = _team(devices, device)
+    if stage in (None, "generator"):
+        yield from _fit_generator(config, out, images, stop, device, team)
+    if stage in (None, "encoder") and not stop():
+        yield from _fit_encoder(config, out, images, root, stop, device)
+    if stage in (None, "direction") and not stop():
+        yield from _fit_directions(config, out, root, device)
+
+
+def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
+    """Every image of the cohort at the generator's size: uint8 for 8-bit files, else float32."""
+    size, (low, high) = config.generator, config.data.window
+    parts, whole = [], True
+    for case in cohort:
+        image = case.read()
+        if len(image.grid.shape) != 2 or image.channels not in (1, size.channels):
+            raise InputError(
+                f"expected 2D images of {size.channels} channel(s); got {image.values.shape} in "
+                f"'{case.path.name}'"
+            )
+        if min(image.grid.shape) < size.resolution:
+            raise InputError(
+                f"images must be at least {size.resolution} pixels a side; got "
+                f"{image.grid.shape} in '{case.path.name}'"
+            )
+        whole &= image.about.get("dtype") == "uint8" and (low, high) == (0.0, 255.0)
+        values = torch.from_numpy(image.values)[None].expand(-1, size.channels, -1, -1)
+        values = (resize(values, (size.resolution,) * 2) - low) / (high - low)
+        parts.append(values.clamp(0, 1))
+        if whole:
+            parts[-1] = (parts[-1] * 255).round().byte()
+    if whole:
+        return torch.cat(parts)
+    return torch.cat([p.float() / 255 if p.dtype == torch.uint8 else p for p in parts]) * 2 - 1
+
+
+def _fit_generator(
+    config: FitConfig, out: Path, images: Tensor, stop: Stop, device: str, team: Any
+) -> Iterator[tuple[str, Progress]]:
+    training = StyleGAN2Training(config.generator, config.training, images, device=device, team=team)
+    path = out / "checkpoint.safetensors"
+    if path.exists():
+        training.restore(read_tensors(path))
+    write_json(out / "fit.json", dataclasses.asdict(config))
+    for progress in train_generator(training, stop=stop):
+        if team is None or team.global_rank == 0:
+            write_tensors(path, training.state())
+            write_tensors(out / "generator.safetensors", training.average.state_dict())
+            _write_samples(out / "samples.png", training.average)
+        yield "generator", progress
+
+
+def _fit_encoder(
+    config: FitConfig, out: Path, images: Tensor, root: Path, stop: Stop, device: str
+) -> Iterator[tuple[str, Progress]]:
+    generator = _generator(config, out, device)
+    guide = None
+    if config.models and not config.encoder.published:
+        guide = _guide(config, root, device)
+    for progress, encoder in train_encoder(
+        generator, images, config.encoder, guide=guide, mirror=config.training.mirror
+    ):
+        if progress.done % 250 == 0 or progress.done == progress.total:
+            write_tensors(out / "encoder.safetensors", encoder.state_dict())
+        yield "encoder", progress
+        if stop():
+            return
+
+
+def _guide(config: FitConfig, root: Path, device: str) -> Any:
+    """Scores of every model with gradients, as one tensor (N, K)."""
+    scorers = []
+    low, high = config.data.window
+    for model in config.models.values():
+        predictor = load_predictor(root / model.path, device=device)
+        if isinstance(predictor, TorchPredictor):
+            predictor.module.eval().requires_grad_(False)
+            scorers += [(predictor, predictor.target(text)) for text in model.targets]
+    if not scorers:
+        return None
+
+    def guide(images: Tensor) -> Tensor:
+        units = (images.float() + 1) / 2 * (high - low) + low
+        return torch.stack([target(predictor(units)) for predictor, target in scorers], dim=1)
+
+    return guide
+
+
+def _fit_directions(config: FitConfig, out: Path, root: Path, device: str) -> Iterator[tuple[str, Progress]]:
+    if not config.models:
+        raise InputError("expected at least one [models.NAME] to fit a direction to; got none")
+    generator, encoder = _generator(config, out, device), _encoder(config, out, device)
+    window = config.data.window
+    rng = torch.Generator().manual_seed(config.direction.seed + 1)
+    statistics = LatentStatistics.of(generator, rng)
+    predictors = {n: load_predictor(root / m.path, device=device) for n, m in config.models.items()}
+    blank = Bundle(
+        name=config.name,
+        generator=generator,
+        encoder=encoder,
+        statistics=statistics,
+        window=window,
+        directions=(),
+    )
+    wanted = [(n, text) for n, m in config.models.items() for text in m.targets]
+    directions: list[Direction] = []
+    for number, (name, text) in enumerate(wanted):
+        yield "direction", Progress(done=number, total=len(wanted), seconds_left=float("nan"))
+        predictor = predictors[name]
+        target = predictor.target(text)
+        found = fit_direction(
+            generator,
+            blank.scorer(predictor, target),
+            target=target,
+            model=predictor.digest,
+            hold=[blank.scorer(predictor, predictor.target(t)) for t in config.models[name].hold],
+            config=config.direction,
+        )
+        found.fit["classes"] = len(predictor.classes)
+        directions.append(found)
+    bundle = dataclasses.replace(
+        blank,
+        directions=tuple(directions),
+        predictors=predictors,
+        predictor=next(iter(predictors.values())),
+    )
+    folder = out / "bundle"
+    files = _copy_models(config, root, folder)
+    save_bundle(
+        folder,
+        bundle,
+        descriptions=files,
+        main=next(iter(predictors)),
+        encoder_size={"kind": config.encoder.kind, "width": config.encoder.width},
+    )
+    last = directions[0].fit
+    figures = {k: float(last[k]) for k in ("r2", "slope", "auc") if last.get(k) is not None}
+    yield "direction", Progress(done=len(wanted), total=len(wanted), seconds_left=0.0, figures=figures)
+
+
+def _copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:
+    """Descriptions and weights of the models beside the bundle, so that it is complete."""
+    import json
+    import shutil
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name, model in config.models.items():
+        source = root / model.path
+        shutil.copy(source, folder / f"{name}{source.suffix}")
+        if source.suffix == ".json":
+            weights = source.parent / json.loads(source.read_text())["weights"]
+            shutil.copy(weights, folder / weights.name)
+        files[name] = f"{name}{source.suffix}"
+    return files
+
+
+def _generator(config: FitConfig, out: Path, device: str) -> StyleGAN2:
+    generator = StyleGAN2(config.generator)
+    path = out / "generator.safetensors"
+    if not path.exists():
+        raise InputError(f"expected a trained generator in '{out}'; run --stage generator first")
+    generator.load_state_dict({k: v.float() for k, v in read_tensors(path).items()})
+    return generator.to(device).eval().requires_grad_(False)
+
+
+def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
+    size = config.encoder
+    encoder = ResNetEncoder(
+        config.generator.channels, config.generator.w_dim, kind=size.kind, width=size.width
+    )
+    path = out / "encoder.safetensors"
+    if not path.exists():
+        raise InputError(f"expected a trained encoder in '{out}'; run --stage encoder first")
+    encoder.load_state_dict(read_tensors(path))
+    return encoder.to(device).eval().requires_grad_(False)
+
+
+def _write_samples(path: Path, generator: StyleGAN2) -> None:
+    """A grid of 4 x 8 images from fixed latents: the eye's own check."""
+    from PIL import Image as Picture
+
+    with torch.no_grad():
+        w = generator.sample(32, torch.Generator().manual_seed(0))
+        grid = (generator.decode(w).clamp(-1, 1).cpu() + 1) * 127.5
+    _n, c, h, wide = grid.shape
+    rows = grid[:, : 3 if c >= 3 else 1].reshape(4, 8, -1, h, wide).permute(0, 3, 1, 4, 2)
+    array = rows.reshape(4 * h, 8 * wide, -1).round().byte().numpy()
+    Picture.fromarray(array if array.shape[2] == 3 else array[..., 0]).save(path)
+
+
+def _team(devices: int, device: str) -> Any:
+    if devices == 1:
+        return None
+    try:
+        from lightning_fabric import Fabric
+    except ImportError as error:
+        raise UnsupportedError("several devices need: pip install 'contrafact[train]'") from error
+    fabric = Fabric(accelerator="cuda" if device.startswith("cuda") else "cpu", devices=devices)
+    fabric.launch()
+    return fabric

@@ -1,0 +1,39 @@
+"""Learning what images look like."""
+
+from contrafact.generation.augmentation import PRESETS, Augmentation, augment, preset
+from contrafact.generation.discriminator import Discriminator
+from contrafact.generation.encoder import EncoderConfig, ResNetEncoder, train_encoder
+from contrafact.generation.quality import (
+    Estimate,
+    Extractor,
+    RandomFeatures,
+    frechet_distance,
+    kernel_distance,
+    kernel_distance_interval,
+)
+from contrafact.generation.stylegan2 import StyleGAN2, StyleGAN2Config
+from contrafact.generation.trainer import Progress, train_generator
+from contrafact.generation.training import StyleGAN2Training, TrainerConfig
+
+__all__ = [
+    "PRESETS",
+    "Augmentation",
+    "Discriminator",
+    "EncoderConfig",
+    "Estimate",
+    "Extractor",
+    "Progress",
+    "RandomFeatures",
+    "ResNetEncoder",
+    "StyleGAN2",
+    "StyleGAN2Config",
+    "StyleGAN2Training",
+    "TrainerConfig",
+    "augment",
+    "frechet_distance",
+    "kernel_distance",
+    "kernel_distance_interval",
+    "preset",
+    "train_encoder",
+    "train_generator",
+]

@@ -1,0 +1,152 @@
+"""The building blocks of StyleGAN2, written from the papers in plain PyTorch.
+
+Source: Karras et al. 2018 (arXiv 1710.10196, equalised learning rate), 2019 (arXiv 1812.04948),
+2020 (arXiv 1912.04958, modulated convolution).
+Differs: modulation is the scale-in/scale-out form by default (one ordinary convolution with
+shared weights); resampling is plain PyTorch; there is no noise input unless asked for.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEAKY_GAIN = math.sqrt(2.0)
+
+
+def leaky(x: Tensor) -> Tensor:
+    """Leaky ReLU (0.2) times sqrt 2, so that the second moment is kept."""
+    return F.leaky_relu(x, 0.2) * LEAKY_GAIN
+
+
+def leaky_scaled(x: Tensor) -> Tensor:
+    """`leaky` of x / sqrt 2. The gain passes through a leaky ReLU, so the layer before carries it
+    in its weights (`gain=LEAKY_GAIN`) and the picture is not multiplied once more."""
+    return F.leaky_relu(x, 0.2)
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Twice the height and width: the [1,3,3,1] filter, edges clamped instead of zero-padded."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def smooth(x: Tensor) -> Tensor:
+    """The [1,3,3,1] filter with gain 4 that follows a stride-2 transposed convolution.
+
+    (N, C, 2H+1, 2W+1) -> (N, C, 2H, 2W), depthwise.
+    """
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device, dtype=x.dtype)
+    kernel = (taps[:, None] * taps[None, :] / 16)[None, None].expand(x.shape[1], 1, 4, 4)
+    return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+
+
+class EqualLinear(nn.Module):
+    """Linear layer with equalised learning rate: `(N, in_features) -> (N, out_features)`, float32."""
+
+    def __init__(self, in_features: int, out_features: int, *, bias: float = 0.0, rate: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / rate)
+        self.bias = nn.Parameter(torch.full((out_features,), bias / rate))
+        self.gain = rate / math.sqrt(in_features)
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.gain, self.bias * self.rate)
+
+
+class EqualConv2d(nn.Module):
+    """Convolution with equalised learning rate; runs in the type of its input.
+
+    gain    multiplies weight and bias (a following `leaky_scaled`, the mean of two branches)
+    down    takes the mean of 2 x 2 pixels first
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        bias: bool = True,
+        gain: float = 1.0,
+        down: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.gain, self.down = gain, down
+        self.scale = gain / math.sqrt(in_channels * kernel * kernel)
+        self.padding = kernel // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = (self.weight * self.scale).to(x.dtype)
+        bias = None if self.bias is None else (self.bias * self.gain).to(x.dtype)
+        x = F.avg_pool2d(x, 2) if self.down else x
+        return F.conv2d(x, weight, bias, padding=self.padding)
+
+
+class ModulatedConv2d(nn.Module):
+    """Convolution whose input channels are scaled per case, and whose output is renormalised.
+
+    x       (N, in_channels, H, W), any float type; w float32 (N, w_dim)
+    gives   (N, out_channels, H, W), twice that size when `up`
+    gain    multiplies the result (a following `leaky_scaled`)
+    Source: Karras et al. 2020, sec. 2.2. Differs: x is scaled before one shared convolution and
+    its result after it, algebraically the same as per-case weights (`grouped=True`, kept as the
+    yardstick of the tests and of benchmarks/training.py).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        w_dim: int,
+        kernel: int = 3,
+        up: bool = False,
+        demodulate: bool = True,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.affine = EqualLinear(w_dim, in_channels, bias=1.0)
+        self.up, self.demodulate, self.padding = up, demodulate, kernel // 2
+        # Demodulation cancels the size of the style; without it this keeps the variance at one.
+        self.scale = 1.0 if demodulate else 1 / math.sqrt(in_channels * kernel * kernel)
+        self.gain = gain
+        self.grouped = False
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style = self.affine(w) * self.scale
+        return self._grouped(x, style) if self.grouped else self._scaled(x, style)
+
+    def _demodulation(self, style: Tensor) -> Tensor:
+        power = self.weight.square().sum(dim=(2, 3))
+        return torch.rsqrt(style.square() @ power.t() + 1e-8) * self.gain
+
+    def _convolve(self, x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+        if not self.up:
+            return F.conv2d(x, weight, padding=self.padding, groups=groups)
+        # The 3 x 3 runs on the small grid: a quarter of the work of enlarging first.
+        parts = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+        return smooth(F.conv_transpose2d(x, parts, stride=2, groups=groups))
+
+    def _scaled(self, x: Tensor, style: Tensor) -> Tensor:
+        x = x * style[:, :, None, None].to(x.dtype)
+        x = self._convolve(x, self.weight.to(x.dtype))
+        if self.demodulate:
+            x = x * self._demodulation(style)[:, :, None, None].to(x.dtype)
+        return x
+
+    def _grouped(self, x: Tensor, style: Tensor) -> Tensor:
+        n, channels, height, width = x.shape
+        weight = self.weight[None] * style[:, None, :, None, None]
+        if self.demodulate:
+            weight = weight * torch.rsqrt(weight.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8)
+            weight = weight * self.gain
+        weight = weight.flatten(0, 1).to(x.dtype)
+        x = self._convolve(x.reshape(1, n * channels, height, width), weight, groups=n)
+        return x.reshape(n, -1, *x.shape[2:])

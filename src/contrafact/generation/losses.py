@@ -1,0 +1,65 @@
+"""What generator and discriminator play for, one function each.
+
+Source: Goodfellow et al. 2014 (non-saturating loss); Mescheder et al. 2018 (R1);
+Karras et al. 2020 (arXiv 1912.04958), sec. 3.1 (lazy regularisation) and 3.2 (path length).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """Mean of softplus(-D(G(z)))."""
+    return F.softplus(-fake_logits).mean()
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Mean of softplus(D(G(z))) plus mean of softplus(-D(x))."""
+    return F.softplus(fake_logits).mean() + F.softplus(-real_logits).mean()
+
+
+def r1_penalty(judge: Callable[[Tensor], Tensor], reals: Tensor, gamma: float) -> Tensor:
+    """gamma/2 times the squared gradient of D at real images, mean over the batch.
+
+    The gradient is taken at the image before augmentation, through it.
+    """
+    reals = reals.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(judge(reals).sum(), reals, create_graph=True)
+    return slope.square().sum(dim=(1, 2, 3)).mean() * (gamma / 2)
+
+
+def path_lengths(decode: Callable[[Tensor], Tensor], ws: Tensor, rng: torch.Generator) -> Tensor:
+    """How far the image moves for a step in w: (N,), differentiable. ws (N, num_ws, w_dim)."""
+    images = decode(ws)
+    shape, pixels = images.shape, math.prod(images.shape[2:])
+    noise = torch.randn(shape, generator=rng).to(images.device) / math.sqrt(pixels)
+    (slope,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
+    return slope.square().sum(dim=2).mean(dim=1).sqrt()
+
+
+def path_penalty(lengths: Tensor, mean: Tensor) -> Tensor:
+    """Squared distance of the lengths from their running mean, times 2; moves the mean (in place)."""
+    mean.lerp_(lengths.detach().mean(), 0.01)
+    return 2 * (lengths - mean).square().mean()
+
+
+def lazy_adam(parameters: Iterable[nn.Parameter], *, rate: float, interval: int) -> torch.optim.Adam:
+    """Adam (beta 0, 0.99) corrected for a regulariser that runs every `interval` steps (0: never)."""
+    c = interval / (interval + 1) if interval else 1.0
+    return torch.optim.Adam(parameters, lr=rate * c, betas=(0.0, 0.99**c), eps=1e-8)
+
+
+def clean_gradients(parameters: Iterable[nn.Parameter]) -> int:
+    """Replace NaN by 0 and infinities by +-1e5 in the gradients; how many tensors had any."""
+    broken = 0
+    for parameter in parameters:
+        if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+            broken += 1
+            torch.nan_to_num(parameter.grad, nan=0.0, posinf=1e5, neginf=-1e5, out=parameter.grad)
+    return broken

@@ -1,0 +1,299 @@
+"""Training a StyleGAN2: one object that can step, say how it is, and be stopped anywhere.
+
+Source: Karras et al. 2020 (arXiv 1912.04958 and 2006.06676).
+Differs: the whole state (networks, Adam, random numbers, augmentation, path length) is a flat
+dictionary of tensors, so a run resumes to the very same next step.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from contrafact.core.errors import InputError, nearest
+from contrafact.generation.augmentation import augment, next_probability, preset
+from contrafact.generation.discriminator import Discriminator
+from contrafact.generation.losses import (
+    clean_gradients,
+    discriminator_loss,
+    generator_loss,
+    lazy_adam,
+    path_lengths,
+    path_penalty,
+    r1_penalty,
+)
+from contrafact.generation.stylegan2 import StyleGAN2, StyleGAN2Config
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerConfig:
+    """How a generator is trained.
+
+    kimg          thousands of real images to show
+    batch         images per step, over all devices
+    rate          Adam's learning rate
+    gamma         weight of R1; None = 0.0008 resolution^2 / batch
+    r1_every, path_every   steps between regularisers (0: never)
+    path_after_kimg        path length starts here; before it the images are not yet images
+    mixing        probability of style mixing; 0 keeps one w per image, which inverts best
+    ema_kimg      half-life of the averaged generator; None = 10 batch / 32
+    mirror        the data may be flipped left to right (never for a frontal chest)
+    augment       preset of the adaptive augmentation, see generation.augmentation
+    augment_target         share of real images D may call real with a positive sign, minus the rest
+    precision     type of the convolutions: bf16, fp16 or fp32; both regularisers run in float32
+    seed          of this run; nothing global is seeded
+    """
+
+    kimg: float = 200.0
+    batch: int = 32
+    rate: float = 0.0025
+    gamma: float | None = None
+    r1_every: int = 16
+    path_every: int = 8
+    path_after_kimg: float = 20.0
+    mixing: float = 0.0
+    ema_kimg: float | None = None
+    mirror: bool = False
+    augment: str = "none"
+    augment_target: float = 0.6
+    precision: str = "bf16"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        preset(self.augment)
+        if self.precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            hint = nearest(self.precision, PRECISIONS)
+            raise InputError(f"precision must be one of {known}; got '{self.precision}'{hint}")
+        if self.batch < 2:
+            raise InputError(f"batch must be at least 2; got {self.batch}")
+        if not self.kimg > 0:
+            raise InputError(f"kimg must be above 0; got {self.kimg}")
+        if not 0 <= self.mixing <= 1:
+            raise InputError(f"mixing must be from 0 to 1; got {self.mixing}")
+
+
+class Team(Protocol):
+    """The processes that train together; Lightning Fabric is one."""
+
+    @property
+    def world_size(self) -> int: ...
+    @property
+    def global_rank(self) -> int: ...
+    def all_reduce(self, data: Tensor, *, reduce_op: str) -> Tensor: ...
+
+
+class StyleGAN2Training:
+    """The state of one training run. `step()` shows one batch to both networks.
+
+    images  (N, C, R, R): uint8 (0 to 255) or float32 in [-1, 1], kept where they are
+    labels  (N, labels) one-hot or None
+    """
+
+    def __init__(
+        self,
+        size: StyleGAN2Config,
+        config: TrainerConfig,
+        images: Tensor,
+        *,
+        labels: Tensor | None = None,
+        device: torch.device | str = "cpu",
+        team: Team | None = None,
+    ) -> None:
+        _check_images(images, labels, size)
+        self.size, self.config, self.images, self.labels = size, config, images, labels
+        self.device, self.team = torch.device(device), team
+        ranks, rank = (team.world_size, team.global_rank) if team else (1, 0)
+        if config.batch % ranks:
+            raise InputError(f"batch must be a multiple of {ranks} processes; got {config.batch}")
+        self.local_batch = config.batch // ranks
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)  # layers draw their weights here; restored on leaving
+            self.generator = StyleGAN2(size).to(self.device)
+            self.discriminator = Discriminator(size).to(self.device)
+        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.rng = torch.Generator().manual_seed(config.seed * 1000 + rank + 1)
+        self.adam_g = lazy_adam(self.generator.parameters(), rate=config.rate, interval=config.path_every)
+        self.adam_d = lazy_adam(self.discriminator.parameters(), rate=config.rate, interval=config.r1_every)
+        self.steps, self.seen = 0, 0
+        self.augment_p, self._signs = 0.0, [0.0, 0.0]
+        self.path_mean = torch.zeros((), device=self.device)
+        self.gamma = config.gamma or 0.0008 * size.resolution**2 / config.batch
+        self.figures: dict[str, float] = {}
+
+    def step(self) -> None:
+        """One step of D and one of G, with the regularisers that are due."""
+        self._step_discriminator()
+        self._step_generator()
+        self.steps += 1
+        self.seen += self.config.batch
+        self._move_average()
+        if self.steps % 4 == 0 and self._signs[1]:
+            sign = self._signs[0] / self._signs[1]
+            self.figures["real_sign"] = sign
+            self.augment_p = next_probability(
+                self.augment_p, sign, target=self.config.augment_target, images=4 * self.config.batch
+            )
+            self._signs = [0.0, 0.0]
+
+    def _step_discriminator(self) -> None:
+        dtype = PRECISIONS[self.config.precision]
+        reals, labels = self._draw_reals()
+        with torch.no_grad():
+            fakes = self.generator.synthesis(self._draw_w(labels), dtype=dtype, rng=self.rng)
+        self.adam_d.zero_grad(set_to_none=True)
+        real_logits = self.discriminator(self._augment(reals), labels, dtype=dtype)
+        fake_logits = self.discriminator(self._augment(fakes), labels, dtype=dtype)
+        loss = discriminator_loss(real_logits, fake_logits)
+        loss.backward()
+        self._note_signs(real_logits)
+        self.figures["loss_d"] = float(loss.detach())
+        self._apply(self.adam_d, self.discriminator)
+        every = self.config.r1_every
+        if every and self.steps % every == 0:
+            self.adam_d.zero_grad(set_to_none=True)
+            penalty = r1_penalty(lambda x: self.discriminator(self._augment(x), labels), reals, self.gamma)
+            (penalty * every).backward()
+            self.figures["r1"] = float(penalty.detach())
+            self._apply(self.adam_d, self.discriminator)
+
+    def _step_generator(self) -> None:
+        dtype = PRECISIONS[self.config.precision]
+        _, labels = self._draw_reals() if self.size.labels else (None, None)
+        self.discriminator.requires_grad_(False)
+        self.adam_g.zero_grad(set_to_none=True)
+        fakes = self.generator.synthesis(self._draw_w(labels, track=True), dtype=dtype, rng=self.rng)
+        loss = generator_loss(self.discriminator(self._augment(fakes), labels, dtype=dtype))
+        loss.backward()
+        self.discriminator.requires_grad_(True)
+        self.figures["loss_g"] = float(loss.detach())
+        self._apply(self.adam_g, self.generator)
+        every = self.config.path_every
+        if every and self.steps % every == 0 and self.seen >= self.config.path_after_kimg * 1000:
+            self._regularise_path(every)
+
+    def _regularise_path(self, every: int) -> None:
+        half = max(1, self.local_batch // 2)
+        _, labels = self._draw_reals() if self.size.labels else (None, None)
+        ws = self._draw_w(None if labels is None else labels[:half], n=half)
+        ws = ws[:, None].expand(-1, self.size.num_ws, -1) if ws.ndim == 2 else ws
+        self.adam_g.zero_grad(set_to_none=True)
+        lengths = path_lengths(lambda w: self.generator.synthesis(w, rng=self.rng), ws, self.rng)
+        penalty = path_penalty(lengths, self.path_mean)
+        (penalty * every).backward()
+        self.figures["path"] = float(penalty.detach())
+        self._apply(self.adam_g, self.generator)
+
+    def _draw_reals(self) -> tuple[Tensor, Tensor | None]:
+        at = torch.randint(len(self.images), (self.local_batch,), generator=self.rng)
+        reals = self.images[at.to(self.images.device)].to(self.device)
+        reals = reals.float() / 127.5 - 1 if reals.dtype == torch.uint8 else reals.float()
+        if self.config.mirror:
+            flip = torch.rand(len(reals), generator=self.rng).to(self.device) < 0.5
+            reals = torch.where(flip[:, None, None, None], reals.flip(3), reals)
+        return reals, None if self.labels is None else self.labels[at].to(self.device).float()
+
+    def _draw_w(self, labels: Tensor | None, *, n: int | None = None, track: bool = False) -> Tensor:
+        n = n or self.local_batch
+        z = torch.randn(2, n, self.size.z_dim, generator=self.rng).to(self.device)
+        w: Tensor = self.generator.mapping(z[0], labels, track=track)
+        if float(torch.rand((), generator=self.rng)) >= self.config.mixing:
+            return w
+        cross = int(torch.randint(1, self.size.num_ws, (), generator=self.rng))
+        late = torch.arange(self.size.num_ws, device=self.device)[None, :, None] >= cross
+        return torch.where(late, self.generator.mapping(z[1], labels)[:, None], w[:, None])
+
+    def _augment(self, images: Tensor) -> Tensor:
+        return augment(images, preset(self.config.augment), self.augment_p, self.rng)
+
+    def _note_signs(self, real_logits: Tensor) -> None:
+        signs = real_logits.detach().sign().mean()
+        if self.team:
+            signs = self.team.all_reduce(signs, reduce_op="mean")
+        self._signs[0] += float(signs)
+        self._signs[1] += 1
+
+    def _apply(self, adam: torch.optim.Adam, network: nn.Module) -> None:
+        parameters = [p for p in network.parameters() if p.grad is not None]
+        if self.team and self.team.world_size > 1:
+            for parameter in parameters:
+                assert parameter.grad is not None
+                parameter.grad = self.team.all_reduce(parameter.grad, reduce_op="mean")
+        self.figures["broken_gradients"] = float(clean_gradients(parameters))
+        adam.step()
+
+    def _move_average(self) -> None:
+        half_life = 1000 * (self.config.ema_kimg or self.config.batch * 10 / 32)
+        half_life = max(1.0, min(half_life, 0.05 * self.seen))
+        keep = 0.5 ** (self.config.batch / half_life)
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), 1 - keep)
+            self.average.mapping.w_avg.copy_(self.generator.mapping.w_avg)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything the next step depends on, as copied CPU tensors with flat names."""
+        out = {
+            f"{name}.{key}": value
+            for name, module in self._modules().items()
+            for key, value in module.state_dict().items()
+        }
+        for name, adam in (("adam_g", self.adam_g), ("adam_d", self.adam_d)):
+            for index, slots in adam.state_dict()["state"].items():
+                out |= {f"{name}.{index}.{slot}": value for slot, value in slots.items()}
+        out["rng"] = self.rng.get_state()
+        out["path_mean"] = self.path_mean
+        out["counts"] = torch.tensor(
+            [self.steps, self.seen, self.augment_p, *self._signs, self.gamma], dtype=torch.float64
+        )
+        return {key: value.detach().to("cpu", copy=True).contiguous() for key, value in out.items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go back to a `state()`; a state of another network is refused."""
+        try:
+            for name, module in self._modules().items():
+                module.load_state_dict(_part(state, name))
+            for name, adam in (("adam_g", self.adam_g), ("adam_d", self.adam_d)):
+                slots: dict[int, dict[str, Tensor]] = {}
+                for key, value in _part(state, name).items():
+                    index, slot = key.split(".")
+                    slots.setdefault(int(index), {})[slot] = value.clone()
+                adam.load_state_dict({**adam.state_dict(), "state": slots})
+            self.rng.set_state(state["rng"])
+            self.path_mean = state["path_mean"].to(self.device, copy=True)
+            counts = state["counts"].tolist()
+        except (KeyError, RuntimeError) as error:
+            raise InputError(
+                f"expected the saved state of a {self.size.resolution} px run with this "
+                f"configuration; got another one ({str(error).splitlines()[0]})"
+            ) from error
+        self.steps, self.seen = int(counts[0]), int(counts[1])
+        self.augment_p, self._signs, self.gamma = counts[2], counts[3:5], counts[5]
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "average": self.average,
+        }
+
+
+def _part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {k[len(name) + 1 :]: v for k, v in state.items() if k.startswith(name + ".")}
+
+
+def _check_images(images: Tensor, labels: Tensor | None, size: StyleGAN2Config) -> None:
+    expected = (size.channels, size.resolution, size.resolution)
+    if images.ndim != 4 or tuple(images.shape[1:]) != expected:
+        raise InputError(f"images must be (N, {expected}); got {tuple(images.shape)}")
+    if len(images) == 0:
+        raise InputError("expected at least one training image; got an empty cohort")
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise InputError(f"images must be uint8 or float in [-1, 1]; got {images.dtype}")
+    if (labels is None) != (size.labels == 0):
+        raise InputError(f"this generator takes {size.labels} labels; got {labels is not None}")

@@ -1,0 +1,22 @@
+"""The disk: images, cohorts, weights, run folders."""
+
+from contrafact.io.cohorts import Case, Cohort, read_cohort
+from contrafact.io.images import SUFFIXES, read_image
+from contrafact.io.runs import SCHEMA, Run, open_run
+from contrafact.io.weights import read_json, read_tensors, write_atomic, write_json, write_tensors
+
+__all__ = [
+    "SCHEMA",
+    "SUFFIXES",
+    "Case",
+    "Cohort",
+    "Run",
+    "open_run",
+    "read_cohort",
+    "read_image",
+    "read_json",
+    "read_tensors",
+    "write_atomic",
+    "write_json",
+    "write_tensors",
+]

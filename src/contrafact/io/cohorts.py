@@ -1,0 +1,114 @@
+"""Many images with patients and labels: a folder of class folders, or a CSV."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from contrafact.core import Image, InputError, nearest
+from contrafact.io.images import SUFFIXES, read_image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One image of one patient; `extra` holds the other columns."""
+
+    path: Path
+    patient: str
+    label: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self) -> Image:
+        return read_image(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Cases in a fixed order."""
+
+    cases: tuple[Case, ...]
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __iter__(self) -> Iterator[Case]:
+        return iter(self.cases)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(sorted({case.label for case in self.cases}))
+
+    def split(self, shares: Sequence[float], *, seed: int = 0) -> tuple[Cohort, ...]:
+        """Parts with these shares of the **patients**; no patient is in two parts."""
+        if min(shares, default=0) <= 0 or abs(sum(shares) - 1) > 1e-6:
+            raise InputError(f"shares must be positive and sum to 1; got {tuple(shares)}")
+        patients = sorted({case.patient for case in self.cases})
+        if len(patients) < len(shares):
+            raise InputError(f"expected at least {len(shares)} patients; got {len(patients)}")
+        order = np.random.default_rng(seed).permutation(len(patients))
+        cuts = [0, *np.round(np.cumsum(shares) * len(patients)).astype(int)]
+        parts = []
+        for low, high in itertools.pairwise(cuts):
+            chosen = {patients[i] for i in order[low:high]}
+            parts.append(Cohort(tuple(c for c in self.cases if c.patient in chosen)))
+        return tuple(parts)
+
+
+def read_cohort(path: str | Path, *, patient: str | None = None) -> Cohort:
+    """A cohort from a folder or a CSV.
+
+    path     a folder: every image below it; its folder's name is the label.
+             A CSV with the columns `path` (relative to the CSV), and where known `patient`,
+             `label`; other columns are kept.
+    patient  regular expression whose first group is the patient in a file name (`(\\d+)[LR]`);
+             without one, every file of a folder is a patient of its own
+    raises   InputError: nothing there, no image, an unknown column, a file that is missing
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"expected a folder of images or a CSV; got '{path}', which does not exist")
+    cohort = _from_folder(path, patient) if path.is_dir() else _from_csv(path)
+    if not cohort.cases:
+        raise InputError(f"expected at least one image in '{path}'; got an empty cohort")
+    return cohort
+
+
+def _from_folder(root: Path, patient: str | None) -> Cohort:
+    cases = []
+    for path in sorted(root.rglob("*")):
+        if not path.is_file() or not path.name.lower().endswith(SUFFIXES):
+            continue
+        who = path.stem
+        if patient is not None:
+            found = re.search(patient, path.name)
+            if not found or not found.groups():
+                raise InputError(f"expected a patient by '{patient}' in '{path.name}'; got none")
+            who = found.group(1)
+        label = path.parent.name if path.parent != root else ""
+        cases.append(Case(path=path, patient=who, label=label))
+    return Cohort(tuple(cases))
+
+
+def _from_csv(path: Path) -> Cohort:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+        columns = list(rows[0]) if rows else []
+    if rows and "path" not in columns:
+        raise InputError(
+            f"expected a column 'path' in '{path.name}'; got {columns}{nearest('path', columns)}"
+        )
+    cases = []
+    for number, row in enumerate(rows, start=2):
+        file_path = path.parent / row["path"]
+        if not file_path.exists():
+            raise InputError(f"line {number} of '{path.name}': '{row['path']}' does not exist")
+        extra = {k: v for k, v in row.items() if k not in ("path", "patient", "label") and k}
+        who = row.get("patient") or file_path.stem
+        cases.append(Case(path=file_path, patient=who, label=row.get("label") or "", extra=extra))
+    return Cohort(tuple(cases))

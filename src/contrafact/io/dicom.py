@@ -1,0 +1,186 @@
+"""DICOM files and series, with what must be recorded: rescale, photometric, window, geometry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import Grid, Image, InputError
+
+RECORDED = (
+    "Modality",
+    "BodyPartExamined",
+    "Laterality",
+    "ImageLaterality",
+    "ViewPosition",
+    "PhotometricInterpretation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "WindowCenter",
+    "WindowWidth",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+    "PatientID",
+)
+
+
+def read_dicom(path: Path) -> Image:
+    """One file: (C, H, W), or (C, D, H, W) for several frames. Modality units (HU for CT)."""
+    data = _open(path)
+    return Image(
+        _values(data, path),
+        _grid_of_file(data),
+        _window(data),  # type: ignore[arg-type]
+        source=str(path),
+        about=_about(data),
+    )
+
+
+def read_series(folder: Path) -> Image:
+    """All slices of one series in a folder, in the order of their position along the normal.
+
+    raises  InputError when the folder holds no DICOM file, several series, slices of different
+            size or orientation, two slices at one place, or a gap.
+    """
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
+    slices = [(p, _open(p)) for p in files if p.suffix.lower() in (".dcm", ".ima", ".dicom", "")]
+    if not slices:
+        raise InputError(f"expected DICOM files in '{folder}'; got {len(files)} other file(s)")
+    series = {str(d.get("SeriesInstanceUID")) for _, d in slices}
+    if len(series) > 1:
+        raise InputError(f"expected one series in '{folder}'; got {len(series)}; give one folder each")
+    if len(slices) == 1:
+        return read_dicom(slices[0][0])
+    for path, data in slices:
+        if "ImagePositionPatient" not in data or "ImageOrientationPatient" not in data:
+            raise InputError(f"'{path.name}' has no position in the patient; give single files")
+    first = slices[0][1]
+    across, down, normal = _directions(first)
+    slices.sort(key=lambda s: float(np.dot(s[1].ImagePositionPatient, normal)))
+    for path, data in slices:
+        if (data.Rows, data.Columns) != (first.Rows, first.Columns) or not np.allclose(
+            data.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-3
+        ):
+            raise InputError(f"'{path.name}' differs in size or orientation from the series")
+    places = np.array([np.dot(d.ImagePositionPatient, normal) for _, d in slices])
+    gaps = np.diff(places)
+    if gaps.min() < 1e-3 or gaps.max() - gaps.min() > 0.1 * gaps.mean():
+        raise InputError(
+            f"expected evenly spaced slices; got gaps of {gaps.min():.3g} to {gaps.max():.3g} mm"
+        )
+    values = np.concatenate([_values(d, p)[:, None] for p, d in slices], axis=1)
+    start = np.array(slices[0][1].ImagePositionPatient, dtype=float)
+    matrix = _affine(start, [normal * gaps.mean(), *_steps(first, down, across)])
+    return Image(
+        values,
+        Grid(values.shape[1:], affine=matrix),
+        _window(first),  # type: ignore[arg-type]
+        source=str(folder),
+        about={**_about(first), "slices": len(slices)},
+    )
+
+
+def _open(path: Path) -> Any:
+    import pydicom
+
+    try:
+        data = pydicom.dcmread(path)
+    except (pydicom.errors.InvalidDicomError, OSError, EOFError, ValueError, KeyError) as error:
+        raise InputError(f"'{path.name}' is not a readable DICOM file: {_line(error)}") from error
+    if "PixelData" not in data and "FloatPixelData" not in data:
+        raise InputError(
+            f"'{path.name}' holds no pixels ({data.get('Modality', 'no modality')}), or was cut short"
+        )
+    return data
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _values(data: Any, path: Path) -> NDArray[np.float32]:
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, convert_color_space
+
+    try:
+        array = data.pixel_array
+        kind = str(data.get("PhotometricInterpretation", ""))
+        if kind == "PALETTE COLOR":
+            array = apply_color_lut(array, data)
+        elif kind.startswith("YBR_FULL") and not data.file_meta.TransferSyntaxUID.is_compressed:
+            array = convert_color_space(array, kind, "RGB", per_frame=True)
+        elif int(data.get("SamplesPerPixel", 1)) == 1:
+            array = apply_modality_lut(array, data)
+    except Exception as error:  # decoders raise many kinds; all mean the pixels cannot be had
+        raise InputError(f"the pixels of '{path.name}' cannot be read: {_line(error)}") from error
+    array = np.asarray(array, dtype=np.float32)
+    if kind == "MONOCHROME1":
+        # Stored inverted: bright is dark. Turned round within its own range, and recorded.
+        array = array.max() + array.min() - array
+    coloured = int(data.get("SamplesPerPixel", 1)) > 1 or kind == "PALETTE COLOR"
+    return np.moveaxis(array, -1, 0)[:3] if coloured else array[None]
+
+
+def _window(data: Any) -> tuple[float, float] | None:
+    centre, width = data.get("WindowCenter"), data.get("WindowWidth")
+    if centre is None or width is None or data.get("PhotometricInterpretation") == "MONOCHROME1":
+        return None
+    centre = float(np.atleast_1d(np.asarray(centre, dtype=float))[0])
+    width = float(np.atleast_1d(np.asarray(width, dtype=float))[0])
+    return (centre - width / 2, centre + width / 2) if width > 0 else None
+
+
+def _directions(data: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    cosines = np.array(data.ImageOrientationPatient, dtype=float)
+    across, down = cosines[:3], cosines[3:]
+    return across, down, np.cross(across, down)
+
+
+def _steps(data: Any, down: Any, across: Any) -> list[Any]:
+    rows, columns = (float(v) for v in data.get("PixelSpacing", (1.0, 1.0)))
+    return [down * rows, across * columns]
+
+
+def _affine(start: Any, steps: list[Any]) -> NDArray[np.float64]:
+    """Columns are the steps along (D, H, W) in RAS+; DICOM itself is LPS+."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.stack(steps, axis=1)
+    matrix[:3, 3] = start
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix
+
+
+def _grid_of_file(data: Any) -> Grid:
+    frames = int(data.get("NumberOfFrames", 1) or 1)
+    size = (int(data.Rows), int(data.Columns))
+    shape = size if frames == 1 else (frames, *size)
+    spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing") or (1.0, 1.0)
+    thickness = float(data.get("SpacingBetweenSlices") or data.get("SliceThickness") or 1.0)
+    if "ImagePositionPatient" in data and "ImageOrientationPatient" in data:
+        across, down, normal = _directions(data)
+        start = np.array(data.ImagePositionPatient, dtype=float)
+        inside = _steps(data, down, across)
+        steps = [*inside, normal] if frames == 1 else [normal * thickness, *inside]
+        return Grid(shape, affine=_affine(start, steps))
+    inside_mm = tuple(float(v) for v in spacing)
+    return Grid(shape, spacing_mm=inside_mm if frames == 1 else (thickness, *inside_mm))
+
+
+def _about(data: Any) -> dict[str, Any]:
+    about = {name: _plain(data[name].value) for name in RECORDED if name in data}
+    about["transfer_syntax"] = str(data.file_meta.TransferSyntaxUID.name)
+    about["inverted"] = about.get("PhotometricInterpretation") == "MONOCHROME1"
+    return {"format": "dicom", **about}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (str, int, type(None))):
+        return str(value) if isinstance(value, str) else value
+    if isinstance(value, float):
+        return float(value)
+    try:
+        return [float(v) for v in value]
+    except (TypeError, ValueError):
+        return str(value)

@@ -1,0 +1,129 @@
+"""The run folder: the only stored form of results.
+
+manifest.json     schema number, what was asked, versions
+results.jsonl     one line per finished result, appended after its arrays are safe
+arrays/*.npz      heatmap values; frames, reconstruction and image of strips
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import ContrafactError, Heatmap, Image, InputError, Strip
+from contrafact.io.weights import read_json, write_atomic, write_json
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder, new or found. A crash leaves finished results; `done` names them."""
+
+    folder: Path
+
+    @staticmethod
+    def create(folder: str | Path, *, about: Mapping[str, Any]) -> Run:
+        """Make the folder, or continue one of the same schema."""
+        run = Run(Path(folder))
+        if (run.folder / "manifest.json").exists():
+            run.manifest()
+            return run
+        if run.folder.exists() and any(run.folder.iterdir()):
+            raise InputError(f"expected a new or a run folder; '{folder}' holds other files")
+        _safely(lambda: write_json(run.folder / "manifest.json", {"schema": SCHEMA, **about}))
+        return run
+
+    def manifest(self) -> dict[str, Any]:
+        manifest = read_json(self.folder / "manifest.json")
+        if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+            got = manifest.get("schema") if isinstance(manifest, dict) else "no object"
+            raise InputError(f"expected a run of schema {SCHEMA}; got {got} in '{self.folder}'")
+        return manifest
+
+    def add(self, key: str, image: Image, result: Heatmap | Strip, **extra: Any) -> None:
+        """Store one result under a key unique in the run; arrays first, then the line."""
+        if key in self.done():
+            raise InputError(f"run '{self.folder.name}' holds '{key}' already")
+        name = f"{len(self.done()):05d}.npz"
+        arrays: dict[str, NDArray[Any]] = {"image": image.values, "affine": image.grid.affine}
+        row: dict[str, Any] = {"key": key, "array": name, "window": list(image.window)}
+        row |= {"source": image.source, "about": _json(dict(image.about)), **extra}
+        if isinstance(result, Heatmap):
+            row |= {"kind": "heatmap", "record": dataclasses.asdict(result.record)}
+            arrays["values"] = result.values
+        else:
+            arrays |= {"frames": result.frames, "reconstruction": result.reconstruction}
+            arrays["strip_affine"] = result.grid.affine
+            plain = ("origin", "drift", "drifted", "stopped", "goal")
+            row |= {"kind": "strip", **{k: getattr(result, k) for k in plain}}
+            row |= {k: getattr(result, k).tolist() for k in ("steps", "scores", "lengths")}
+            row["record"] = dataclasses.asdict(result.record) if result.record else None
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        line = json.dumps(row, ensure_ascii=False) + "\n"
+
+        def put() -> None:
+            write_atomic(self.folder / "arrays" / name, buffer.getvalue())
+            with (self.folder / "results.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+
+        _safely(put)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Finished results in order; a last line that a crash cut short is passed over."""
+        path = self.folder / "results.jsonl"
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return rows
+
+    def done(self) -> set[str]:
+        return {row["key"] for row in self.rows()}
+
+    def arrays(self, row: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        with np.load(self.folder / "arrays" / str(row["array"]), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+
+def open_run(folder: str | Path) -> Run:
+    """An existing run; anything else is refused."""
+    run = Run(Path(folder))
+    if not (run.folder / "manifest.json").exists():
+        raise InputError(f"expected a run folder with manifest.json; got '{folder}'")
+    run.manifest()
+    return run
+
+
+def _safely(write: Any) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise ContrafactError(
+            f"could not write the run ({error.strerror}); what was finished is kept: "
+            "free some space or choose another folder with --out, then run again"
+        ) from error
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _json(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(v) for v in value]
+    if isinstance(value, (np.integer, np.floating)):
+        return value.item()
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

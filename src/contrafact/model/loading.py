@@ -1,0 +1,187 @@
+"""From a file, a module or a function to a predictor. Nothing is ever unpickled as code."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from contrafact.core import InputError, UnsupportedError, nearest
+from contrafact.model.predictors import AnyPredictor, BlackBox, TorchPredictor
+from contrafact.model.preprocessing import Preprocessing
+
+SUFFIXES = (".json", ".onnx", ".ts", ".pt", ".pt2")
+
+
+def load_predictor(
+    model: Any,
+    *,
+    classes: Sequence[str] = (),
+    output: str = "logits",
+    preprocessing: Preprocessing | None = None,
+    device: str | None = None,
+) -> AnyPredictor:
+    """A predictor from whatever the user has.
+
+    model   a torch module; a function on arrays (N, C, *S); a scikit-learn estimator; or a path:
+            `.json` (a description: factory, arguments, weights, classes, output, preprocessing),
+            `.onnx`, `.ts`/`.pt` (TorchScript), `.pt2` (torch.export program)
+    classes names of the outputs; output: logits, sigmoid, probabilities, regression or ordinal
+    raises  InputError for a missing or foreign file, a pickle, or weights that do not fit
+    """
+    about: dict[str, Any] = {"classes": classes, "output": output, "preprocessing": preprocessing}
+    if isinstance(model, nn.Module):
+        return TorchPredictor(model, device=device, **about)
+    if hasattr(model, "predict_proba") or hasattr(model, "predict"):
+        return _from_estimator(model, about)
+    if callable(model):
+        return BlackBox(model, **about)
+    path = Path(model)
+    if not path.exists():
+        raise InputError(f"expected a model file; got '{path}', which does not exist")
+    if path.suffix == ".json":
+        return _from_description(path, device)
+    if path.suffix == ".onnx":
+        return _from_onnx(path, about)
+    if path.suffix == ".pt2":
+        program = _guarded(path, lambda: torch.export.load(path))
+        return TorchPredictor(program.module(), device=device, **about)
+    if path.suffix in (".ts", ".pt"):
+        return TorchPredictor(_guarded(path, lambda: _torchscript(path)), device=device, **about)
+    raise InputError(f"a model file ends in {', '.join(SUFFIXES)}; got '{path.name}'")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A state_dict from safetensors, or from a torch file that holds tensors only."""
+    if not path.exists():
+        raise InputError(f"expected a weights file; got '{path}', which does not exist")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise InputError(f"'{path.name}' is not a readable safetensors file: {error}") from error
+    state = _guarded(path, lambda: torch.load(path, map_location="cpu", weights_only=True))
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f"expected a state_dict in '{path.name}'; got {type(state).__name__}")
+    return dict(state)
+
+
+def _guarded(path: Path, read: Any) -> Any:
+    try:
+        return read()
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"'{path.name}' holds pickled code and was not opened; save its state_dict as safetensors instead"
+        ) from error
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError) as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"'{path.name}' is not a model that torch can read: {line}") from error
+
+
+def _torchscript(path: Path) -> nn.Module:
+    if not zipfile.is_zipfile(path) or not any(
+        n.endswith("constants.pkl") for n in zipfile.ZipFile(path).namelist()
+    ):
+        raise pickle.UnpicklingError("not TorchScript")
+    return torch.jit.load(str(path), map_location="cpu")
+
+
+def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UnsupportedError("reading ONNX needs: pip install 'contrafact[onnx]'") from error
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own kinds, all derived from Exception
+        line = str(error).strip().splitlines()[0]
+        raise InputError(f"'{path.name}' is not a readable ONNX model: {line}") from error
+    name = session.get_inputs()[0].name
+    fixed = session.get_inputs()[0].shape[0]
+
+    def run(images: np.ndarray[Any, Any]) -> Any:
+        if isinstance(fixed, int) and fixed != len(images):
+            size = range(0, len(images), fixed)
+            return np.concatenate([session.run(None, {name: images[i : i + fixed]})[0] for i in size])
+        return session.run(None, {name: images})[0]
+
+    return BlackBox(run, digest=path.name, **about)
+
+
+def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
+    """scikit-learn: images are flattened; probabilities where it has them, else its values."""
+    if hasattr(model, "predict_proba"):
+        about["output"] = "probabilities"
+        about["classes"] = about["classes"] or [str(c) for c in model.classes_]
+        return BlackBox(lambda x: model.predict_proba(x.reshape(len(x), -1)), **about)
+    about["output"] = "regression"
+    about["classes"] = about["classes"] or ["value"]
+    return BlackBox(lambda x: model.predict(x.reshape(len(x), -1)), **about)
+
+
+KEYS = ("factory", "arguments", "weights", "classes", "output", "preprocessing")
+
+
+def _from_description(path: Path, device: str | None) -> TorchPredictor:
+    try:
+        about = json.loads(path.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"'{path.name}' is not JSON: {error}") from error
+    if not isinstance(about, dict):
+        raise InputError(f"expected a model description in '{path.name}'; got {type(about).__name__}")
+    for key in about:
+        if key not in KEYS:
+            raise InputError(f"'{path.name}' has an unknown key '{key}'{nearest(key, KEYS)}")
+    for key in ("factory", "weights"):
+        if key not in about:
+            raise InputError(f"expected '{key}' in '{path.name}'; got {', '.join(about)}")
+    module = _build(about["factory"], about.get("arguments", {}))
+    state = read_weights(path.parent / about["weights"])
+    try:
+        module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except RuntimeError as error:
+        line = " ".join(str(error).split())[:200]
+        raise InputError(f"the weights do not fit {about['factory']}: {line}") from error
+    return TorchPredictor(
+        module.eval(),
+        classes=about.get("classes", ()),
+        output=about.get("output", "logits"),
+        preprocessing=preprocessing_from(about.get("preprocessing", {})),
+        device=device,
+    )
+
+
+def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
+    """From JSON or TOML; an unknown key is answered with the nearest one."""
+    known = list(Preprocessing.__dataclass_fields__)
+    for key in values:
+        if key not in known:
+            raise InputError(f"unknown preprocessing '{key}'{nearest(key, known)}")
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Preprocessing(**given)
+
+
+def _build(factory: str, arguments: Mapping[str, Any]) -> nn.Module:
+    module_name, _, name = factory.partition(":")
+    try:
+        made = getattr(importlib.import_module(module_name), name)(**arguments)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"factory must be 'package.module:function' that takes these arguments; got '{factory}': {error}"
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise InputError(f"{factory} must give a torch module; got {type(made).__name__}")
+    return made

@@ -1,0 +1,66 @@
+"""Small networks for the shipped bundles and the examples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions with batch normalisation and a skip; halves the side when asked."""
+
+    def __init__(self, wide_in: int, wide_out: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(wide_in, wide_out, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(wide_out)
+        self.conv2 = nn.Conv2d(wide_out, wide_out, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(wide_out)
+        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
+        self.skip: nn.Module = nn.Identity()
+        if stride > 1 or wide_in != wide_out:
+            self.skip = nn.Sequential(
+                nn.AvgPool2d(stride) if stride > 1 else nn.Identity(),
+                nn.Conv2d(wide_in, wide_out, 1, bias=False),
+                nn.BatchNorm2d(wide_out),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu1(self.norm1(self.conv1(x)))
+        return self.relu2(self.norm2(self.conv2(y)) + self.skip(x))
+
+
+class ResidualNetwork(nn.Module):
+    """A small ResNet: images (N, channels, H, W) to (N, outputs). About 0.7 million parameters at
+    width 32, four stages."""
+
+    def __init__(
+        self,
+        *,
+        channels: int = 1,
+        outputs: int = 2,
+        width: int = 32,
+        stages: int = 4,
+        blocks: int = 1,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        layers: list[nn.Module] = []
+        before = width
+        for stage in range(stages):
+            now = min(width * 2**stage, 8 * width)
+            for block in range(blocks):
+                layers.append(Residual(before, now, stride=2 if block == 0 else 1))
+                before = now
+        self.body = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(before, outputs)
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, F) pooled features before the head."""
+        return torch.as_tensor(self.body(self.stem(x)).mean(dim=(2, 3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.head(self.dropout(self.features(x))))

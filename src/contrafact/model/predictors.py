@@ -1,0 +1,183 @@
+"""The network under study, behind one role: raw outputs for a batch of images in their own units.
+
+`TorchPredictor` can be differentiated and watched; `BlackBox` can only be asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from contrafact.core import InputError, UnsupportedError, nearest
+from contrafact.model.preprocessing import Preprocessing
+from contrafact.model.targets import OUTPUTS, AnyTarget, parse_target, probabilities
+
+
+class _Described:
+    """What every predictor says of itself: class names, kind of output, targets by text."""
+
+    def __init__(
+        self, *, classes: Sequence[str], output: str, preprocessing: Preprocessing | None, digest: str
+    ) -> None:
+        if output not in OUTPUTS:
+            raise InputError(
+                f"output must be one of {', '.join(OUTPUTS)}; got '{output}'{nearest(output, OUTPUTS)}"
+            )
+        self.classes = tuple(classes)
+        self.output = output
+        self.preprocessing = preprocessing or Preprocessing()
+        self.digest = digest
+
+    def target(self, text: str) -> AnyTarget:
+        """The target a text names, checked against this model's classes."""
+        return parse_target(text, kind=self.output, classes=self.classes)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Raw outputs (N, K) to class probabilities (N, classes)."""
+        return probabilities(outputs, self.output)
+
+    def _checked(self, outputs: Any) -> Tensor:
+        if isinstance(outputs, (tuple, list)):
+            outputs = outputs[0]
+        if isinstance(outputs, dict):
+            outputs = next(iter(outputs.values()))
+        outputs = torch.as_tensor(outputs)
+        if outputs.ndim == 1:
+            outputs = outputs[:, None]
+        expected = len(self.classes) - (1 if self.output == "ordinal" else 0)
+        if self.classes and outputs.shape[1] != expected:
+            raise InputError(
+                f"expected {expected} output(s) for {len(self.classes)} {self.output} classes; "
+                f"got {outputs.shape[1]}"
+            )
+        if not bool(torch.isfinite(outputs.detach()).all()):
+            raise InputError("the model gave NaN or infinite outputs for this image")
+        return outputs
+
+
+class TorchPredictor(_Described):
+    """A torch module, TorchScript or exported program.
+
+    call      images (N, C, *S) in their own units (array or tensor) -> raw outputs (N, K, ...),
+              differentiable
+    frozen    evaluation mode, no parameter gradients; restored bit for bit on leaving
+    watch     activations of a layer
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        classes: Sequence[str] = (),
+        output: str = "logits",
+        preprocessing: Preprocessing | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(classes=classes, output=output, preprocessing=preprocessing, digest=_hash(module))
+        first = next(module.parameters(), None)
+        self.device = torch.device(device or (first.device if first is not None else "cpu"))
+        self.dtype = first.dtype if first is not None else torch.float32
+        self.module = module.to(self.device)
+
+    def __call__(self, images: Any) -> Tensor:
+        x = torch.as_tensor(images).to(self.device, torch.float32)
+        outputs = self._checked(self.module(self.preprocessing(x).to(self.dtype)))
+        return outputs.float()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        modes = [(m, m.training) for m in self.module.modules()]
+        grads = [(p, p.requires_grad, p.grad) for p in self.module.parameters()]
+        buffers = [(b, b.detach().clone()) for b in self.module.buffers()]
+        try:
+            with contextlib.suppress(NotImplementedError):  # an exported program has no modes
+                self.module.eval()
+            self.module.requires_grad_(False)
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for parameter, wanted, grad in grads:
+                parameter.requires_grad_(wanted)
+                parameter.grad = grad
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+
+    @contextlib.contextmanager
+    def watch(self, layer: str | None = None) -> Iterator[list[Tensor]]:
+        """Activations of `layer` for every call inside, still in the graph."""
+        seen: list[Tensor] = []
+        name = layer or last_spatial_layer(self.module)
+        modules = dict(self.module.named_modules())
+        if name not in modules or name == "":
+            known = [n for n in modules if n]
+            raise InputError(f"expected a layer of the model; got '{name}'{nearest(name, known)}")
+        if isinstance(self.module, torch.jit.ScriptModule):
+            raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
+
+        def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            seen.append(output[0] if isinstance(output, (tuple, list)) else output)
+
+        handle = modules[name].register_forward_hook(note)
+        try:
+            yield seen
+        finally:
+            handle.remove()
+
+
+class BlackBox(_Described):
+    """Anything callable on arrays: an ONNX session, a scikit-learn estimator, a Python function.
+
+    call    images (N, C, *S) -> raw outputs (N, K) as a float32 tensor on the CPU, no gradient
+    """
+
+    differentiable = False
+    device = torch.device("cpu")
+
+    def __init__(
+        self,
+        function: Callable[[np.ndarray[Any, Any]], Any],
+        *,
+        classes: Sequence[str] = (),
+        output: str = "logits",
+        preprocessing: Preprocessing | None = None,
+        digest: str = "",
+    ) -> None:
+        name = digest or getattr(function, "__qualname__", type(function).__name__)
+        super().__init__(classes=classes, output=output, preprocessing=preprocessing, digest=name)
+        self.function = function
+
+    def __call__(self, images: Any) -> Tensor:
+        x = torch.as_tensor(images).detach().to("cpu", torch.float32)
+        outputs = self.function(self.preprocessing(x).contiguous().numpy())
+        return self._checked(outputs).float()
+
+
+AnyPredictor = TorchPredictor | BlackBox
+
+
+def last_spatial_layer(module: nn.Module) -> str:
+    """The last convolution of the network: where Grad-CAM looks unless told otherwise."""
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    names = [n for n, m in module.named_modules() if isinstance(m, kinds) and max(m.kernel_size) > 1]
+    if not names:
+        raise UnsupportedError(
+            "expected a network with convolutions to choose a layer from; got none; name a layer"
+        )
+    return names[-1]
+
+
+def _hash(module: nn.Module) -> str:
+    """First 16 hex digits of the SHA-256 over names and values of all weights."""
+    total = hashlib.sha256(type(module).__name__.encode())
+    for name, value in sorted(module.state_dict().items()):
+        total.update(name.encode())
+        total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()[:16]

@@ -1,0 +1,91 @@
+"""What a network wants done to an image before it looks: declared, differentiable, repeatable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from contrafact.core import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """From the image's own units to the network's.
+
+    size      spatial size the network takes; None: any
+    channels  image channels; one grey channel is repeated to fill them. None: any
+    window    (low, high) in image units, mapped to 0..1 (values outside are kept, not clipped)
+    mean, std per channel, applied after the window
+    """
+
+    size: tuple[int, ...] | None = None
+    channels: int | None = None
+    window: tuple[float, float] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise InputError(f"window must be (low, high) with low < high; got {self.window}")
+        if (self.mean is None) != (self.std is None):
+            raise InputError("expected both mean and std, or neither; got one")
+        if self.std is not None and min(self.std) <= 0:
+            raise InputError(f"std must be positive; got {self.std}")
+
+    def check(self, images: Tensor) -> None:
+        """Refuse what could only be used by inventing pixels or channels."""
+        if images.ndim not in (4, 5):
+            raise InputError(f"images must be (N, C, H, W) or (N, C, D, H, W); got {tuple(images.shape)}")
+        got = images.shape[1]
+        if self.channels is not None and got not in (1, self.channels):
+            raise InputError(
+                f"this model takes {self.channels} channel(s); got {got}; "
+                "convert the image (for instance to grey) first"
+            )
+        if self.size is not None:
+            if images.ndim - 2 != len(self.size):
+                raise InputError(f"this model takes {len(self.size)}D images; got {images.ndim - 2}D")
+            if any(have < want for have, want in zip(images.shape[2:], self.size, strict=True)):
+                raise InputError(
+                    f"this model takes images of at least {_times(self.size)}; got "
+                    f"{_times(tuple(images.shape[2:]))}; a smaller image would be made of "
+                    "invented pixels"
+                )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.check(images)
+        if self.channels is not None and images.shape[1] != self.channels:
+            images = images.expand(-1, self.channels, *(-1,) * (images.ndim - 2))
+        if self.size is not None:
+            images = resize(images, self.size)
+        if self.window is not None:
+            low, high = self.window
+            images = (images - low) / (high - low)
+        if self.mean is not None and self.std is not None:
+            shape = (1, -1, *(1,) * (images.ndim - 2))
+            mean = torch.tensor(self.mean, dtype=images.dtype, device=images.device)
+            std = torch.tensor(self.std, dtype=images.dtype, device=images.device)
+            images = (images - mean.reshape(shape)) / std.reshape(shape)
+        return images
+
+
+def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Linear interpolation, smoothed first where it shrinks; the same tensor when nothing changes.
+
+    images (N, C, *S) float. In 3D shrinking averages over voxels (area).
+    """
+    if tuple(images.shape[2:]) == tuple(size):
+        return images
+    if images.ndim == 4:
+        return F.interpolate(images, size, mode="bilinear", antialias=True)
+    shrinks = all(a >= b for a, b in zip(images.shape[2:], size, strict=True))
+    if shrinks:
+        return F.interpolate(images, size, mode="area")
+    return F.interpolate(images, size, mode="trilinear")
+
+
+def _times(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size))
