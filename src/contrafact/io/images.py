@@ -129,4 +129,4 @@ def _image(
         window = (0.0, float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0)
     about |= {"dtype": str(array.dtype)}
     grid = Grid(array.shape[1:], spacing_mm=spacing_mm)
-    return Image(array.astype(np.float32), grid, window, source=str(path), about=about)  # type: ignore[arg-type]
+    return Image(array.astype(np.float32), grid, window, source=str(path), about=about)

@@ -1,0 +1,68 @@
+"""Lesions in 2D and vessels in 3D, with their masks."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from contrafact.core import Grid, Image, InputError
+from contrafact.phantoms.phantom import Phantom
+
+
+def lesion_phantom(
+    rng: np.random.Generator, *, side: int = 64, radius: float = 5.0, contrast: float = 60.0
+) -> Phantom:
+    """A slice with smooth tissue and one round lesion; radius in px (0: healthy), contrast in grey
+    levels. (1, side, side), 0 to 255."""
+    if not 0 <= radius < side / 4:
+        raise InputError(f"radius must be from 0 to below {side / 4:g} px; got {radius}")
+    tissue = ndimage.gaussian_filter(rng.normal(size=(side, side)), side / 12)
+    values = 110 + 25 * tissue / max(float(np.abs(tissue).max()), 1e-9)
+    values = values + ndimage.gaussian_filter(rng.normal(size=(side, side)), 1.0) * 6
+    centre = rng.uniform(side / 4 + radius, 3 * side / 4 - radius, size=2)
+    y, x = np.mgrid[0:side, 0:side]
+    distance = np.hypot(y - centre[0], x - centre[1])
+    mask = distance < radius
+    soft = 1 / (1 + np.exp(np.clip((distance - radius) / 0.7, -60, 60))) if radius else 0.0
+    factors = {"radius": radius, "contrast": contrast, "row": centre[0], "column": centre[1]}
+    image = Image(
+        np.clip(values + contrast * soft, 0, 255)[None].astype(np.float32),
+        window=(0.0, 255.0),
+        source="phantom",
+        about={"factors": factors},
+    )
+    return Phantom(image, factors, {"lesion": mask})
+
+
+def vessel_phantom(
+    rng: np.random.Generator, *, side: int = 48, vessels: int = 3, spacing_mm: float = 0.5
+) -> Phantom:
+    """A volume with bright winding tubes, as in time-of-flight angiography.
+
+    (1, side, side, side); radius of the tubes 1 to 2.5 voxels; masks: "vessel" and each tube.
+    """
+    if vessels < 1:
+        raise InputError(f"vessels must be at least 1; got {vessels}")
+    noise = ndimage.gaussian_filter(rng.normal(size=(side,) * 3), 1.0)
+    values = 60 + 40 * noise
+    masks = {}
+    radii = {}
+    for number in range(vessels):
+        steps = np.linspace(0, 1, 4 * side)
+        ends = rng.uniform(0.15, 0.85, size=(4, 2)) * side
+        curve = np.stack([np.polyval(np.polyfit(np.linspace(0, 1, 4), e, 3), steps) for e in ends.T])
+        path = np.stack([steps * (side - 1), *curve]).round().astype(int).clip(0, side - 1)
+        line = np.zeros((side,) * 3, dtype=bool)
+        line[tuple(path)] = True
+        radius = float(rng.uniform(1.0, 2.5))
+        masks[f"vessel {number + 1}"] = ndimage.distance_transform_edt(~line) <= radius
+        radii[f"radius {number + 1}"] = radius
+    masks["vessel"] = np.logical_or.reduce(list(masks.values()))
+    values = values + 140 * ndimage.gaussian_filter(masks["vessel"].astype(float), 0.6)
+    image = Image(
+        values[None].astype(np.float32),
+        Grid((side,) * 3, spacing_mm=(spacing_mm,) * 3),
+        source="phantom",
+        about={"factors": radii},
+    )
+    return Phantom(image, radii, masks)
