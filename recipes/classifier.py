@@ -81,17 +81,31 @@ def two_classes(network: nn.Module, row: int) -> dict[str, Tensor]:
     return state
 
 
-def save(folder: Path, name: str, state: dict[str, Tensor], about: dict[str, object]) -> None:
+def save(
+    folder: Path,
+    name: str,
+    state: dict[str, Tensor],
+    about: dict[str, object],
+    *,
+    size: dict[str, int] = SIZE,
+    side: int = 64,
+) -> None:
     """Half-precision weights beside a description that `load_predictor` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     small = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     save_file({k: v.contiguous() for k, v in small.items()}, folder / f"{name}.safetensors")
     description = {
         "factory": "contrafact.model.networks:ResidualNetwork",
-        "arguments": {"outputs": len(state["head.bias"]), **SIZE},
+        "arguments": {"outputs": len(state["head.bias"]), **size},
         "weights": f"{name}.safetensors",
         **about,
-        "preprocessing": {"size": [64, 64], "channels": 1, "window": [0, 255], "mean": [0.5], "std": [0.5]},
+        "preprocessing": {
+            "size": [side, side],
+            "channels": 1,
+            "window": [0, 255],
+            "mean": [0.5],
+            "std": [0.5],
+        },
     }
     (folder / f"{name}.json").write_text(json.dumps(description, indent=2) + "\n")
 
@@ -105,9 +119,7 @@ def main() -> None:
     options = parser.parse_args()
     fit, held = load(options.name, options.data)
     row = 1 if options.name == "knee" else 0
-    network = train(
-        fit, epochs=options.epochs, seed=0, name=options.name, mirror=options.name == "knee"
-    )
+    network = train(fit, epochs=options.epochs, seed=0, name=options.name, mirror=options.name == "knee")
     outputs = outputs_of(network, held.images)
     print(f"AUC {roc_auc_score(held.labels, outputs[:, row].numpy()):.4f}", flush=True)
     about = {"classes": list(fit.classes), "output": "logits"}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 import contrafact.attribution as _attribution  # registers the heatmaps
 from contrafact import core
@@ -60,21 +64,18 @@ def explain(
 
 def parse(predictor: AnyPredictor, text: str | None, image: Image) -> Any:
     """A target from text; without text, what the model prefers for the image."""
-    if not predictor.classes:  # class names may be unknown: their number never is
-        with predictor.frozen() if isinstance(predictor, TorchPredictor) else _nothing():
-            outputs = predictor(image.values[None])
-        predictor.classes = tuple(str(k) for k in range(outputs.shape[1]))
+    if not predictor.classes:  # their names may be unknown, their number never is
+        predictor.classes = tuple(str(k) for k in range(ask(predictor, image).shape[1]))
     if text is not None:
         return predictor.target(text)
     if predictor.output == "regression":
         return predictor.target("value:0")
-    with predictor.frozen() if isinstance(predictor, TorchPredictor) else _nothing():
-        outputs = predictor(image.values[None])
-    best = int(predictor.probabilities(outputs)[0].argmax())
+    best = int(predictor.probabilities(ask(predictor, image))[0].argmax())
     return predictor.target(f"class:{best}")
 
 
-def _nothing() -> Any:
-    import contextlib
-
-    return contextlib.nullcontext()
+def ask(predictor: AnyPredictor, image: Image) -> Tensor:
+    """Raw outputs (1, K, ...) for one image, without gradients, the model left as it was."""
+    frozen = getattr(predictor, "frozen", contextlib.nullcontext)
+    with frozen(), torch.no_grad():
+        return predictor(image.values[None])

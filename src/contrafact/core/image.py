@@ -29,7 +29,7 @@ class Image:
 
     values: NDArray[np.float32]
     grid: Grid = None  # type: ignore[assignment]  # filled at birth
-    window: tuple[float, float] = None  # type: ignore[assignment]
+    window: tuple[float, float] = ()  # type: ignore[assignment]  # filled at birth
     source: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
 

@@ -105,7 +105,7 @@ def _read_nifti(path: Path) -> Image:
     import nibabel
 
     try:
-        file: Any = nibabel.load(path)  # type: ignore[attr-defined]
+        file: Any = nibabel.load(path)
         values = np.asarray(file.get_fdata(dtype=np.float32))
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
         raise InputError(f"'{path.name}' is not a readable NIfTI file: {error}") from error
@@ -124,7 +124,7 @@ def _read_nifti(path: Path) -> Image:
 def _image(
     array: NDArray[Any], path: Path, spacing_mm: Sequence[float] | None, about: dict[str, Any]
 ) -> Image:
-    window = None
+    window: Any = None
     if array.dtype.kind in "ub":
         window = (0.0, float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0)
     about |= {"dtype": str(array.dtype)}

@@ -11,7 +11,7 @@ import dataclasses
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,19 @@ class Run:
             raise InputError(f"expected a run of schema {SCHEMA}; got {got} in '{self.folder}'")
         return manifest
 
-    def add(self, key: str, image: Image, result: Heatmap | Strip, **extra: Any) -> None:
-        """Store one result under a key unique in the run; arrays first, then the line."""
+    def add(
+        self,
+        key: str,
+        image: Image,
+        result: Heatmap | Strip,
+        *,
+        followup: Sequence[tuple[Image, str]] = (),
+        **extra: Any,
+    ) -> None:
+        """Store one result under a key unique in the run; arrays first, then the line.
+
+        followup  later images of the patient, each with what the model says of it
+        """
         if key in self.done():
             raise InputError(f"run '{self.folder.name}' holds '{key}' already")
         name = f"{len(self.done()):05d}.npz"
@@ -67,6 +78,10 @@ class Run:
             plain = ("origin", "drift", "drifted", "stopped", "goal")
             row |= {"kind": "strip", **{k: getattr(result, k) for k in plain}}
             row |= {k: getattr(result, k).tolist() for k in ("steps", "scores", "lengths")}
+            arrays |= {f"followup_{i:03d}": later.values for i, (later, _) in enumerate(followup)}
+            names = [Path(later.source).name for later, _ in followup]
+            said = [answer for _, answer in followup]
+            row["followup"] = [{"name": n, "answer": a} for n, a in zip(names, said, strict=True)]
             row["record"] = dataclasses.asdict(result.record) if result.record else None
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]

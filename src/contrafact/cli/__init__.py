@@ -1,0 +1,48 @@
+"""The command line. `main` turns every error into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+from cyclopts import App, CycloptsError
+
+from contrafact.core import ContrafactError, InputError
+
+app = App(
+    name="contrafact",
+    help="Explains what a deep network saw in a medical image: where, how, and how far to trust it.",
+    help_format="markdown",
+    version_flags=["--version"],
+)
+VERBS = ("demo", "explain", "fit", "list", "check")
+for _verb in VERBS:
+    # Named by text, so that --help imports nothing heavy.
+    app.command(f"contrafact.cli.{_verb}:{_verb if _verb != 'list' else 'list_'}", name=_verb)
+
+
+def main(words: list[str] | None = None) -> int:
+    """0 success, 2 the user's mistake (one line: expected, got, do), 1 a failure."""
+    words = list(sys.argv[1:] if words is None else words)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except (CycloptsError, InputError) as error:
+        return _say(error, 2, debug)
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept", file=sys.stderr)
+        return 1
+    except (ContrafactError, OSError, MemoryError) as error:
+        return _say(error, 1, debug)
+    except Exception as error:
+        return _say(error, 1, debug, hint=f"{type(error).__name__}: ", tail=" (--debug shows where)")
+    return 0
+
+
+def _say(error: BaseException, code: int, debug: bool, hint: str = "", tail: str = "") -> int:
+    if debug:
+        traceback.print_exception(error)
+    line = " ".join(str(error).split()) or type(error).__name__
+    print(f"contrafact: {hint}{line}{tail}", file=sys.stderr)
+    return code

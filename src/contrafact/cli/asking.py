@@ -1,0 +1,86 @@
+"""From the words of a command line to a plan and images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from contrafact import face
+from contrafact.cli.cases import Plan
+from contrafact.core import EXPLAINERS, Image, InputError, nearest
+from contrafact.io import read_image
+
+
+def plan_of(
+    model: str | None,
+    bundle: str | None,
+    *,
+    target: str | None,
+    methods: str,
+    goal: float | None,
+    set_: Sequence[str],
+    seed: int,
+) -> tuple[Plan, dict[str, Any]]:
+    """The plan, and what the manifest of the run says of it."""
+    if model is None and bundle is None:
+        raise InputError("expected --model or --bundle; got neither; `contrafact list bundles` names some")
+    loaded = face.load_bundle(bundle) if bundle else None
+    predictor = pick_predictor(model, loaded)
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    for name in names:
+        EXPLAINERS.get(name)
+    names = names or [n for n in EXPLAINERS.names() if n != "latent-walk" or loaded]
+    settings = read_settings(set_)
+    if goal is not None:
+        settings.setdefault("latent-walk", {})["goal"] = goal
+    plan = Plan(
+        predictor=predictor, methods=names, target=target, bundle=loaded, settings=settings, seed=seed
+    )
+    cards = [{"name": loaded.name, **loaded.card}] if loaded else []
+    return plan, {"model": model or f"bundle {bundle}", "methods": names, "bundles": cards}
+
+
+def pick_predictor(model: str | None, bundle: Any) -> Any:
+    """The model of the bundle unless another is named."""
+    if bundle is None:
+        return face.load_predictor(model)
+    if model is None:
+        return bundle.predictor
+    if model in bundle.predictors:
+        return bundle.predictors[model]
+    if Path(model).exists():
+        return face.load_predictor(model)
+    known = ", ".join(bundle.predictors)
+    raise InputError(
+        f"expected a model file or a predictor of the bundle ({known}); "
+        f"got '{model}'{nearest(model, bundle.predictors)}"
+    )
+
+
+def read_settings(words: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`occlusion.box=8` to {"occlusion": {"box": 8}}; lists become tuples."""
+    settings: dict[str, dict[str, Any]] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        method, _, key = name.partition(".")
+        if not (method and key and text):
+            raise InputError(f"--set takes METHOD.NAME=VALUE; got '{word}'")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        cls = EXPLAINERS.get(method)
+        known = [f.name for f in dataclasses.fields(cls)]
+        if key not in known:
+            raise InputError(f"{method} takes {', '.join(known)}; got '{key}'{nearest(key, known)}")
+        settings.setdefault(method, {})[key] = tuple(value) if isinstance(value, list) else value
+    return settings
+
+
+def read_images(paths: Sequence[Path], bundle: Any) -> list[Image]:
+    """Every image; with a bundle, stretched to the range that it takes."""
+    images = [read_image(path) for path in paths]
+    return [image.rescaled(*bundle.window) for image in images] if bundle else images

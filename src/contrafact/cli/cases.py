@@ -1,0 +1,65 @@
+"""One case after another into a run folder: what `demo` and `explain` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from contrafact import face
+from contrafact.core import EXPLAINERS, Image
+from contrafact.io import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is asked of every image. `settings` holds hyper-parameters by method."""
+
+    predictor: Any
+    methods: Sequence[str]
+    target: str | None = None
+    bundle: Any = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    seed: int = 0
+
+
+def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Sequence[Image] = ()) -> None:
+    """Every method on one image; a result that the run holds already is not computed again."""
+    target = face.parse(plan.predictor, plan.target, image)
+    done = run.done()
+    extra = {
+        "case": name,
+        "answers": answers(plan.predictor, image),
+        "target_name": target_name(plan.predictor, str(target)),
+    }
+    for method in plan.methods:
+        key = f"{name}/{method}/{target}"
+        if key in done:
+            continue
+        result = face.explain(
+            EXPLAINERS.make(method, **plan.settings.get(method, {})),
+            plan.predictor,
+            image,
+            target=target,
+            bundle=plan.bundle,
+            seed=plan.seed,
+        )
+        later = [(i, "; ".join(answers(plan.predictor, i))) for i in followup]
+        run.add(key, image, result, followup=later if method == "latent-walk" else (), **extra)
+
+
+def answers(predictor: Any, image: Image) -> list[str]:
+    """What the model says of an image, in words."""
+    outputs = face.ask(predictor, image)
+    if predictor.output == "regression":
+        return [f"{name}: {value:.3g}" for name, value in zip(predictor.classes, outputs[0], strict=True)]
+    shares = predictor.probabilities(outputs)[0]
+    return [f"{name} {100 * float(p):.0f} %" for name, p in zip(predictor.classes, shares, strict=True)]
+
+
+def target_name(predictor: Any, text: str) -> str:
+    """`class:1` as the name of the class."""
+    word, _, index = text.partition(":")
+    if word == "class" and index.isdigit():
+        return str(predictor.classes[int(index)])
+    return text

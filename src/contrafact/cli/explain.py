@@ -1,0 +1,70 @@
+"""`contrafact explain`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from contrafact.cli.screen import bar, say
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def explain(
+    images: list[Path],
+    *,
+    model: str | None = None,
+    bundle: str | None = None,
+    target: str | None = None,
+    methods: str = "",
+    goal: float | None = None,
+    out: Path = Path("runs/explain"),
+    followup: list[Path] | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
+    rescale: Flag = False,
+    seed: int = 0,
+    json: Flag = False,
+) -> None:
+    """Explain images by a model and write a run folder with a report.
+
+    Example: `contrafact explain knee.png --bundle knee --target class:1 --goal 0.9`
+
+    Parameters
+    ----------
+    images: Files (PNG, JPEG, TIFF, NPY, NIfTI, DICOM) or DICOM series folders.
+    model: A model file (.json, .onnx, .ts, .pt2), or a predictor of the bundle by name.
+    bundle: A shipped bundle by name (`contrafact list bundles`), or its folder.
+    target: class:K, margin:A,B, probability:K, value:K or grade; default: what the model prefers.
+    methods: Names with commas between; default: all heatmaps, and latent-walk with a bundle.
+    goal: Probability the counterfactual should reach; default: the other side of the decision.
+    out: Run folder; one that exists is continued.
+    followup: Later images of the same patient, shown beside the counterfactual.
+    set_: A hyper-parameter, METHOD.NAME=VALUE; may be repeated.
+    rescale: Stretch each image's display window to the range the bundle takes.
+    seed: Of the methods' random draws.
+    json: Print the results as JSON.
+    """
+    from contrafact.cli.asking import plan_of, read_images
+    from contrafact.cli.cases import explain_case
+    from contrafact.io import Run
+    from contrafact.views import write_report
+
+    plan, about = plan_of(
+        model, bundle, target=target, methods=methods, goal=goal, set_=set_ or [], seed=seed
+    )
+    cases = read_images(images, plan.bundle if rescale else None)
+    later = read_images(followup or [], plan.bundle if rescale else None)
+    run = Run.create(out, about={"title": "Explanation", **about})
+    with bar("explaining", len(cases), quiet=json) as move:
+        for number, image in enumerate(cases):
+            name = f"{number + 1}. {Path(image.source).name}"
+            explain_case(run, name, image, plan, followup=later)
+            move(number + 1)
+    report = write_report(run)
+    say(
+        {"run": str(out), "report": str(report), "results": run.rows()},
+        as_json=json,
+        lines=[f"report: {report}"],
+    )

@@ -1,0 +1,54 @@
+"""`contrafact fit`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from contrafact.cli.screen import bar, gentle_stop, say
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def fit(
+    config: Path,
+    *,
+    stage: str | None = None,
+    resume: Flag = False,
+    device: str | None = None,
+    devices: int = 1,
+    json: Flag = False,
+) -> None:
+    """Train a bundle on a folder of images: generator, encoder, directions.
+
+    Ctrl-C stops after the current step; `--resume` goes on from there, to the very same next step.
+    Example: `contrafact fit recipes/knee.toml --resume`
+
+    Parameters
+    ----------
+    config: TOML file; recipes/knee.toml is one.
+    stage: generator, encoder or direction; default: all.
+    resume: Continue what is in the output folder.
+    device: cpu or cuda; default: cuda where there is one.
+    devices: Processes, one per GPU (or per share of the CPU), by Lightning Fabric.
+    json: Print the last figures as JSON.
+    """
+    from contrafact.fitting import fit_stages, read_config
+
+    _, out = read_config(config)
+    last, stopped = {}, False
+    with gentle_stop() as stop, bar("reading images", 1, quiet=json) as move:
+        for name, progress in fit_stages(
+            config, stage=stage, resume=resume, stop=stop, device=device, devices=devices
+        ):
+            text = " ".join(f"{k} {v:.3g}" for k, v in (progress.quality or progress.figures).items())
+            move(progress.done, text=f"{name}: {text}"[:100], total=progress.total)
+            last[name] = {**progress.figures, **progress.quality, "done": progress.done}
+            for finding in progress.findings:
+                move(progress.done, text=f"{name}: {finding}")
+        stopped = stop()
+    if stopped:
+        raise KeyboardInterrupt
+    say({"out": str(out), "stages": last}, as_json=json, lines=[f"written to {out}"])

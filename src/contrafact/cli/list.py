@@ -1,0 +1,65 @@
+"""`contrafact list`"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from contrafact.cli.screen import say
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def list_(what: Literal["explainers", "targets", "bundles"], *, json: Flag = False) -> None:
+    """Name what there is.
+
+    Example: `contrafact list explainers --json`
+
+    Parameters
+    ----------
+    what: explainers, targets or bundles.
+    json: For machines: names with their aliases and first line.
+    """
+    rows = {"explainers": _explainers, "targets": _targets, "bundles": _bundles}[what]()
+    lines = [
+        f"{row['name']:<22} {row['about']}"
+        + (f" (also: {', '.join(row['aliases'])})" if row.get("aliases") else "")
+        for row in rows
+    ]
+    say(rows, as_json=json, lines=lines or [f"no {what}"])
+
+
+def _explainers() -> list[dict[str, Any]]:
+    from contrafact.core import EXPLAINERS
+
+    return [
+        {
+            "name": name,
+            "aliases": list(aliases),
+            "about": (EXPLAINERS.get(name).__doc__ or "").strip().splitlines()[0],
+        }
+        for name, aliases in EXPLAINERS.names().items()
+    ]
+
+
+def _targets() -> list[dict[str, Any]]:
+    about = {
+        "class:K": "log-odds of a class, by index or name",
+        "margin:A,B": "log-odds of class A against class B",
+        "probability:K": "probability of a class",
+        "value:K": "one raw output (regression, or a raw logit)",
+        "grade": "expected grade of an ordinal model",
+    }
+    return [{"name": name, "about": text} for name, text in about.items()]
+
+
+def _bundles() -> list[dict[str, Any]]:
+    from contrafact.bundles import list_bundles
+    from contrafact.io import read_json
+
+    rows: list[dict[str, Any]] = []
+    for name, folder in list_bundles().items():
+        card = read_json(folder / "bundle.json").get("card", {})
+        rows.append({"name": name, "about": card.get("about", ""), "folder": str(folder)})
+    return rows

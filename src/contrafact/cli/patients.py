@@ -1,0 +1,69 @@
+"""The cases of the demo."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from contrafact import face
+from contrafact.cli.asking import read_images
+from contrafact.cli.cases import Plan
+from contrafact.core import Image, InputError
+from contrafact.io import open_run
+from contrafact.phantoms import draw_factors, knee_phantom
+
+HEATMAPS = ("gradcam", "integrated-gradients", "occlusion")
+
+
+def demo_cases(images: Sequence[Path], cases: int, seed: int) -> tuple[list[Any], list[dict[str, Any]]]:
+    """(name, image, plan) for every case, and the cards of the bundles."""
+    knee, phantom = face.load_bundle("knee"), face.load_bundle("phantom")
+    methods = (*HEATMAPS, "latent-walk")
+    plan = Plan(predictor=knee.predictor, methods=methods, target="class:1", bundle=knee)
+    planned: list[Any] = []
+    if images:
+        own = read_images(images, None)
+        planned += [(f"{n}. {Path(i.source).name}", i, plan) for n, i in enumerate(own, 1)]
+    else:
+        drawn = synthetic_patients(knee, cases, seed)
+        planned += [(f"Synthetic knee {n}", i, plan) for n, i in enumerate(drawn, 1)]
+    rng = np.random.default_rng(seed)
+    for model, words in (("honest", "reads the joint space"), ("cheat", "trained to read the marker")):
+        plan = Plan(predictor=phantom.predictors[model], methods=methods, target="class:1", bundle=phantom)
+        for number in range(1, max(1, cases // 2) + 1):
+            image = knee_phantom(draw_factors(rng), rng).image
+            planned.append((f"Phantom {number}, a model that {words}", image, plan))
+    return planned, [{"name": b.name, **b.card} for b in (knee, phantom)]
+
+
+def synthetic_patients(bundle: Any, count: int, seed: int) -> list[Image]:
+    """Images drawn from the bundle, from the surest "no" to the surest "yes" of its model."""
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        w = bundle.generator.sample(max(64, 4 * count), rng, psi=0.8)
+        values = bundle.to_units(bundle.generator.decode(w).clamp(-1, 1))
+    order = bundle.predict(values)[:, 1].argsort()
+    picked = order[torch.linspace(0.1, 0.9, count).mul(len(order) - 1).round().long()]
+    low, high = bundle.window
+    return [
+        Image(
+            values[i].numpy(),
+            window=(low, high),
+            source="synthetic",
+            about={"synthetic": True, "bundle": bundle.name},
+        )
+        for i in picked
+    ]
+
+
+def clear_demo(out: Path) -> None:
+    """Remove an old demo; any other folder is left alone."""
+    if out.exists() and any(out.iterdir()):
+        if not (out / "manifest.json").exists() or not open_run(out).manifest().get("demo"):
+            raise InputError(f"'{out}' holds something other than a demo; choose another --out")
+        shutil.rmtree(out)

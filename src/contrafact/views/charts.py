@@ -1,0 +1,60 @@
+"""Small charts as SVG text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Asked against measured, ready to draw: points in pixels, ticks as (pixel, label)."""
+
+    width: int
+    height: int
+    points: list[tuple[float, float]]
+    ideal: list[tuple[float, float]]
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    goal_y: float | None
+
+
+def curve(steps: Sequence[float], scores: Sequence[float], start: float, goal: float | None) -> Curve:
+    """Measured score against asked step; `ideal` is the line of one for one."""
+    width, height, left, bottom, top, right = 340, 240, 44, 40, 14, 14
+    ideal = [(s, start + s) for s in (min(steps), max(steps))]
+    ys = [*scores, *(y for _, y in ideal), *([goal] if goal is not None else [])]
+    x0, x1 = _span(steps)
+    y0, y1 = _span(ys)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return (
+            round(left + (x - x0) / (x1 - x0) * (width - left - right), 1),
+            round(height - bottom - (y - y0) / (y1 - y0) * (height - bottom - top), 1),
+        )
+
+    return Curve(
+        width=width,
+        height=height,
+        points=[at(x, y) for x, y in zip(steps, scores, strict=True)],
+        ideal=[at(x, y) for x, y in ideal],
+        x_ticks=[(at(t, y0)[0], _label(t)) for t in _ticks(x0, x1)],
+        y_ticks=[(at(x0, t)[1], _label(t)) for t in _ticks(y0, y1)],
+        goal_y=None if goal is None else at(x0, goal)[1],
+    )
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    pad = max(0.05 * (high - low), 0.1)
+    return low - pad, high + pad
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    size = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 1e3, 1e5, 1e9) if (high - low) / s <= 7)
+    first = -(-low // size)
+    return [k * size for k in range(int(first), int(high // size) + 1)]
+
+
+def _label(value: float) -> str:
+    return f"{value:g}" if abs(value) > 1e-9 else "0"

@@ -1,0 +1,160 @@
+"""The report: one HTML file that opens offline, from any run folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import InputError
+from contrafact.io import Run, write_atomic
+from contrafact.views.charts import curve
+from contrafact.views.pictures import grey, middle_slice, png_text, signed_overlay, signed_scale
+
+REASONS = {
+    "reached": "the goal was reached with this change",
+    "already": "the image met the goal already; nothing was changed",
+    "budget": "no counterfactual within the plausibility budget: what is shown is the largest change allowed",
+    "no_change": "the model does not answer to this direction for this image",
+    "steps": "a fixed row of steps",
+    "passes": "the search ran out of passes",
+}
+
+
+def write_report(run: Run, path: str | Path | None = None) -> Path:
+    """Write `report.html` into the run folder (or to `path`) and give its path.
+
+    raises  InputError for a run without results
+    """
+    manifest, rows = run.manifest(), run.rows()
+    if not rows:
+        raise InputError(f"expected results in '{run.folder}'; the run is empty")
+    arrays = {row["key"]: run.arrays(row) for row in rows}
+    scales = _scales(rows, arrays)
+    cases: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        case = cases.setdefault(row.get("case", row["key"]), _case(row, arrays[row["key"]]))
+        if row["kind"] == "heatmap":
+            scale = scales[row["record"]["method"]]
+            case["heatmaps"].append(_heatmap(row, arrays[row["key"]], scale))
+        else:
+            case["strips"].append(_strip(row, arrays[row["key"]]))
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            title=manifest.get("title", run.folder.name),
+            manifest=manifest,
+            bundles=_bundle_cards(manifest),
+            cases=list(cases.values()),
+            first=rows[0]["record"],
+        )
+    )
+    path = Path(path or run.folder / "report.html")
+    write_atomic(path, page.encode())
+    return path
+
+
+def _environment() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+
+
+def _scales(rows: list[dict[str, Any]], arrays: Mapping[str, Any]) -> dict[str, float]:
+    """One scale per method over the whole run, so that cases can be compared."""
+    by_method: dict[str, list[NDArray[Any]]] = {}
+    for row in rows:
+        if row["kind"] == "heatmap":
+            values = arrays[row["key"]]["values"]
+            by_method.setdefault(row["record"]["method"], []).append(values)
+    return {method: signed_scale(maps) for method, maps in by_method.items()}
+
+
+def _case(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    image = arrays["image"]
+    image = middle_slice(image) if image.ndim == 4 else image
+    return {
+        "name": row.get("case", row["key"]),
+        "source": Path(row["source"]).name if row["source"] else "",
+        "synthetic": bool(row["about"].get("synthetic")),
+        "answers": row.get("answers", []),
+        "factors": row["about"].get("factors", {}),
+        "size": " × ".join(map(str, arrays["image"].shape[1:])),
+        "image": png_text(grey(image, tuple(row["window"]))),
+        "heatmaps": [],
+        "strips": [],
+    }
+
+
+def _heatmap(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], scale: float) -> dict[str, Any]:
+    image, values = arrays["image"], arrays["values"]
+    if image.ndim == 4:
+        image, values = middle_slice(image), middle_slice(values)
+    base = (grey(image, tuple(row["window"])) * 0.75).astype(np.uint8)
+    return {
+        "method": row["record"]["method"],
+        "target": row["record"]["target"],
+        "picture": png_text(signed_overlay(base, values, scale)),
+        "scale": f"{scale:.2g}",
+        "seconds": row["record"]["seconds"],
+        "passes": round(row["record"]["forward_passes"]),
+    }
+
+
+def _strip(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    frames, window = arrays["frames"], tuple(row["window"])
+    steps, scores, origin = row["steps"], row["scores"], row["origin"]
+    changes = frames.mean(axis=1) - frames[origin].mean(axis=0)
+    scale = max(signed_scale([changes]), 1e-6)
+    odds = row["record"]["target"].split(":")[0] in ("class", "margin")
+    followup = [name for name in sorted(arrays) if name.startswith("followup")]
+    return {
+        "id": row["array"].removesuffix(".npz"),
+        "target": row["record"]["target"],
+        "target_name": row.get("target_name", row["record"]["target"]),
+        "unit": "logits" if odds else "units of the target",
+        "frames": [png_text(grey(frame, window)) for frame in frames],
+        "changes": [png_text(_change(frame, frames[origin], window, scale)) for frame in frames],
+        "scale": f"{scale:.0f}",
+        "steps": steps,
+        "scores": scores,
+        "shares": [1 / (1 + math.exp(-max(-60.0, min(60.0, s)))) for s in scores] if odds else None,
+        "lengths": row["lengths"],
+        "origin": origin,
+        "drift": row["drift"],
+        "drifted": row["drifted"],
+        "stopped": row["stopped"],
+        "reason": REASONS[row["stopped"]],
+        "goal": row["goal"],
+        "curve": curve(steps, scores, scores[origin], row["goal"]),
+        "reconstruction": png_text(grey(arrays["reconstruction"], window)),
+        "followup": [
+            {"picture": png_text(grey(arrays[name], window)), **about}
+            for name, about in zip(followup, row.get("followup", []), strict=True)
+        ],
+    }
+
+
+def _change(
+    frame: NDArray[Any], image: NDArray[Any], window: tuple[float, float], scale: float
+) -> NDArray[np.uint8]:
+    base = (grey(image, window) * 0.35).astype(np.uint8)
+    return signed_overlay(base, (frame - image).mean(axis=0), scale, strength=0.95)
+
+
+def _bundle_cards(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The measured figures of each bundle, as rows (what, figure, interval, wanted)."""
+    return [
+        {
+            "name": card.get("name", "bundle"),
+            "data": card.get("data", ""),
+            "licence": card.get("licence", ""),
+            "figures": card.get("figures", []),
+        }
+        for card in manifest.get("bundles", [])
+    ]

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contrafact.core import (
+    ContrafactError,
+    Grid,
+    Heatmap,
+    Image,
+    InputError,
+    Question,
+    Record,
+    Registry,
+    Strip,
+    configure,
+    explain,
+    nearest,
+)
+
+RECORD = Record(method="m", parameters={}, target="t", model="x", image="i")
+
+
+def test_grids_are_equal_up_to_a_thousandth_of_a_millimetre() -> None:
+    a = Grid((4, 5), spacing_mm=(0.5, 0.25))
+    assert a == Grid((4, 5), spacing_mm=(0.5004, 0.25))
+    assert a != Grid((4, 5), spacing_mm=(0.51, 0.25))
+    assert a != Grid((5, 4), spacing_mm=(0.5, 0.25))
+    assert a.spacing_mm == (0.5, 0.25)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
+def test_a_resized_grid_covers_the_same_field_of_view(h: int, w: int, h2: int, w2: int) -> None:
+    a = Grid((h, w), spacing_mm=(0.7, 1.3))
+    b = a.resized((h2, w2))
+
+    def corners(grid: Grid) -> np.ndarray:
+        n, m = grid.shape
+        return np.array([grid.affine @ [i, j, 0, 1] for i in (-0.5, n - 0.5) for j in (-0.5, m - 0.5)])
+
+    np.testing.assert_allclose(corners(a), corners(b), atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 0), (1, 2, 3, 4)])
+def test_a_grid_refuses_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="grid shape must be"):
+        Grid(shape)
+
+
+def test_an_image_without_a_grid_has_unit_spacing() -> None:
+    image = Image(np.zeros((1, 3, 4)))
+    assert image.grid == Grid((3, 4))
+    assert image.values.dtype == np.float32
+
+
+def test_an_image_refuses_nan_and_says_how_many() -> None:
+    values = np.zeros((1, 3, 4))
+    values[0, 1] = np.nan
+    with pytest.raises(InputError, match="got 4 NaN or infinite of 12"):
+        Image(values)
+
+
+def test_an_image_refuses_a_grid_of_another_shape() -> None:
+    with pytest.raises(InputError, match=r"must be \(C, 3, 5\)"):
+        Image(np.zeros((1, 3, 4)), Grid((3, 5)))
+
+
+def test_rescaling_maps_the_window_and_says_so() -> None:
+    image = Image(np.array([[[0.0, 500.0, 1000.0]]]), window=(0, 1000)).rescaled(0, 255)
+    np.testing.assert_allclose(image.values[0, 0], [0, 127.5, 255])
+    assert image.about["rescaled_from"] == [0, 1000]
+
+
+def test_a_heatmap_must_be_finite_and_on_its_grid() -> None:
+    with pytest.raises(ContrafactError, match="must be"):
+        Heatmap(values=np.zeros((2, 2)), grid=Grid((3, 3)), record=RECORD)
+    with pytest.raises(ContrafactError, match="NaN"):
+        Heatmap(values=np.full((3, 3), np.nan), grid=Grid((3, 3)), record=RECORD)
+
+
+def strip(**changes: Any) -> Strip:
+    values: dict[str, Any] = {
+        "frames": np.arange(3.0).reshape(3, 1, 1, 1) * np.ones((3, 1, 2, 2)),
+        "steps": np.array([0.0, 1.0, 2.0]),
+        "scores": np.array([0.0, 1.0, 2.0]),
+        "lengths": np.array([0.0, 0.5, 1.0]),
+        "origin": 0,
+        "drift": 0.1,
+        "drifted": False,
+        "stopped": "reached",
+        "goal": 2.0,
+        "reconstruction": np.zeros((1, 2, 2)),
+        "grid": Grid((2, 2)),
+    }
+    return Strip(**{**values, **changes})
+
+
+def test_a_strip_knows_its_image_and_its_change() -> None:
+    np.testing.assert_array_equal(strip().image, np.zeros((1, 2, 2)))
+    np.testing.assert_array_equal(strip().change, np.full((1, 2, 2), 2.0))
+    np.testing.assert_array_equal(strip(origin=2).change, np.full((1, 2, 2), -2.0))
+    np.testing.assert_array_equal(strip(origin=1).change, np.full((1, 2, 2), 2.0))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"steps": np.zeros(2)}, {"grid": Grid((3, 3))}, {"scores": np.full(3, np.nan)}, {"stopped": "bored"}],
+)
+def test_a_strip_refuses_what_does_not_fit(changes: dict[str, Any]) -> None:
+    with pytest.raises(ContrafactError):
+        strip(**changes)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    registry = Registry("explainer", "contrafact.none")
+
+    @registry.register("occlusion", aliases=("hide",))
+    @dataclass(frozen=True)
+    class One:
+        box: int = 1
+
+    assert registry.get("hide") is One
+    assert registry.make("hide", box=3) == One(box=3)
+    assert registry.name_of(One()) == "occlusion"
+    with pytest.raises(InputError, match="did you mean 'occlusion'"):
+        registry.get("oclusion")
+    with pytest.raises(InputError, match="did you mean 'box'"):
+        registry.make("occlusion", bx=1)
+    with pytest.raises(ValueError, match="registered twice"):
+        registry.register("occlusion")(dict)
+    assert nearest("zzz", ["occlusion"]) == ""
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.1
+    sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    inner: Inner = field(default_factory=Inner)
+    more: dict[str, Inner] = field(default_factory=dict)
+    limit: float | None = None
+
+
+def test_configuration_from_tables() -> None:
+    made = configure(
+        Outer, {"name": "a", "inner": {"rate": 1, "sizes": [1, 2]}, "more": {"x": {}}, "limit": 2}
+    )
+    assert made == Outer("a", Inner(1.0, (1, 2)), {"x": Inner()}, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({}, "needs 'name'"),
+        ({"name": "a", "iner": {}}, "did you mean 'inner'"),
+        ({"name": "a", "inner": {"rat": 1}}, "did you mean 'rate'"),
+        ({"name": 3}, "name must be str; got 3"),
+        ({"name": "a", "inner": {"sizes": [1, "x"]}}, "sizes must be int"),
+        ({"name": "a", "inner": 3}, "must be a table"),
+        ({"name": "a", "limit": "x"}, "limit must be"),
+    ],
+)
+def test_configuration_refuses_in_one_line(table: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        configure(Outer, table)
+    assert "\n" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class MeanMap:
+    """Gives every voxel the target; counts what it was shown."""
+
+    fail: bool = False
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> np.ndarray:
+        if self.fail:
+            raise RuntimeError("boom")
+        values = question.target(question.predictor(question.images))
+        return np.asarray(values)[:, None, None] * np.ones(question.images.shape[2:]) + rng.normal() * 0
+
+
+class Toy:
+    """A predictor that notes whether it was frozen."""
+
+    def __init__(self) -> None:
+        self.depth, self.seen = 0, []
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        self.seen.append((self.depth, len(images)))
+        return images.reshape(len(images), -1).mean(axis=1)
+
+    def frozen(self) -> Any:
+        import contextlib
+
+        @contextlib.contextmanager
+        def inside() -> Any:
+            self.depth += 1
+            try:
+                yield
+            finally:
+                self.depth -= 1
+
+        return inside()
+
+
+def test_explain_batches_by_grid_keeps_the_order_and_stamps() -> None:
+    sizes = [3, 3, 3, 4, 3]
+    images = [Image(np.full((1, n, n), i)) for i, n in enumerate(sizes)]
+    toy = Toy()
+    heats = explain(MeanMap(), toy, images, target=lambda outputs: outputs, batch=2)
+    assert [float(h.values.mean()) for h in heats] == [0, 1, 2, 3, 4]
+    assert toy.seen == [(1, 2), (1, 1), (1, 1), (1, 1)]
+    record = heats[0].record
+    assert record.method == "MeanMap"
+    assert record.forward_passes == 1
+    assert record.image == images[0].digest != images[1].digest
+    assert json.loads(json.dumps(dataclasses.asdict(record)))["parameters"] == {
+        "name": "MeanMap",
+        "fail": False,
+    }
+
+
+def test_explain_leaves_the_predictor_as_it_was_also_after_an_error() -> None:
+    toy = Toy()
+    with pytest.raises(RuntimeError, match="boom"):
+        explain(MeanMap(fail=True), toy, [Image(np.zeros((1, 2, 2)))], target=lambda o: o)
+    assert toy.depth == 0
+
+
+def test_explain_refuses_no_images() -> None:
+    with pytest.raises(InputError, match="at least one image"):
+        explain(MeanMap(), Toy(), [], target=lambda o: o)
