@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,7 +82,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def _guarded(path: Path, read: Any) -> Any:
     try:
-        return read()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of what is refused below anyway
+            return read()
     except pickle.UnpicklingError as error:
         raise InputError(
             f"'{path.name}' holds pickled code and was not opened; save its state_dict as safetensors instead"

@@ -98,7 +98,8 @@ class TorchPredictor(_Described):
         try:
             with contextlib.suppress(NotImplementedError):  # an exported program has no modes
                 self.module.eval()
-            self.module.requires_grad_(False)
+            for parameter, *_ in grads:
+                parameter.requires_grad_(False)
             yield
         finally:
             for module, mode in modes:

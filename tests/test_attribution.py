@@ -1,0 +1,116 @@
+"""Truths of each method: closed forms, identities, and an independent library."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import LayerGradCam
+from torch import nn
+
+from conftest import noise_image, small_network
+from contrafact import explain
+from contrafact.core import Image, InputError, UnsupportedError
+from contrafact.model import TorchPredictor
+
+
+def linear(weights: torch.Tensor) -> TorchPredictor:
+    layer = nn.Linear(weights.numel(), 1, bias=False)
+    layer.weight.data = weights.reshape(1, -1)
+    return TorchPredictor(nn.Sequential(nn.Flatten(), layer), classes=["value"], output="regression")
+
+
+def test_integrated_gradients_of_a_linear_model_is_weight_times_difference() -> None:
+    weights = torch.randn(1, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    image = noise_image(2, 1, size=6)
+    heat = explain("ig", linear(weights), image, target="value:0", baseline=0.25, steps=4)
+    np.testing.assert_allclose(heat.values, weights[0, 0].numpy() * (image.values[0] - 0.25), atol=1e-5)
+
+
+@pytest.mark.parametrize("baseline", ["mean", "min", "blur", 0.1])
+def test_integrated_gradients_is_complete(baseline: str | float) -> None:
+    predictor = TorchPredictor(small_network().eval(), classes=["a", "b"])
+    image = noise_image(2, 1)
+    heat = explain("ig", predictor, image, target="class:1", baseline=baseline, steps=256)
+    from contrafact.attribution.fill import fill_values
+
+    x = torch.from_numpy(image.values)[None]
+    target = predictor.target("class:1")
+    with torch.no_grad():
+        gap = target(predictor(x)) - target(predictor(fill_values(x, baseline)))
+    assert heat.values.sum() == pytest.approx(float(gap), rel=1e-2, abs=1e-5)
+
+
+def test_gradcam_agrees_with_captum() -> None:
+    module = small_network(channels=3).eval()
+    image = noise_image(2, 3)
+    ours = explain("gradcam", module, image, target="value:1", layer="3").values
+    theirs = LayerGradCam(module, module[3]).attribute(
+        torch.from_numpy(image.values)[None].requires_grad_(), target=1
+    )
+    np.testing.assert_allclose(ours, theirs[0, 0].detach().numpy(), atol=1e-6)
+    assert (ours < 0).any(), "the map is signed"
+
+
+def test_gradcam_names_the_nearest_layer() -> None:
+    with pytest.raises(InputError, match="did you mean"):
+        explain("gradcam", small_network(), noise_image(2, 1), target="value:0", layer="33")
+
+
+def test_gradcam_needs_a_spatial_layer() -> None:
+    with pytest.raises(UnsupportedError, match="spatial map"):
+        explain("gradcam", small_network(), noise_image(2, 1), target="value:0", layer="7")
+    no_convolution = nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
+    with pytest.raises(UnsupportedError, match="name a layer"):
+        explain("gradcam", no_convolution, noise_image(2, 1), target="value:0")
+
+
+def test_occlusion_of_a_linear_model_is_the_mass_under_the_box() -> None:
+    weights = torch.ones(1, 1, 8, 8)
+    image = noise_image(2, 1, size=8)
+    heat = explain("occlusion", linear(weights), image, target="value:0", box=2, stride=2, fill=0.0)
+    boxes = image.values[0].reshape(4, 2, 4, 2).sum(axis=(1, 3))
+    np.testing.assert_allclose(heat.values, np.kron(boxes, np.ones((2, 2))), rtol=1e-5)
+    assert heat.record.forward_passes == 17
+
+
+def test_occlusion_covers_every_voxel_and_refuses_gaps_and_large_boxes() -> None:
+    image = noise_image(2, 1, size=9)
+    heat = explain(
+        "occlusion", linear(torch.ones(1, 1, 9, 9)), image, target="value:0", box=4, stride=3, fill=0
+    )
+    assert (heat.values > 0).all()
+    with pytest.raises(InputError, match="box must be at most"):
+        explain("occlusion", linear(torch.ones(1, 1, 9, 9)), image, target="value:0", box=99)
+    with pytest.raises(InputError, match="stride must be at most"):
+        explain("occlusion", linear(torch.ones(1, 1, 9, 9)), image, target="value:0", box=2, stride=4)
+    with pytest.raises(InputError, match="did you mean 'blur'"):
+        explain("occlusion", linear(torch.ones(1, 1, 9, 9)), image, target="value:0", fill="blurr")
+
+
+def test_occlusion_on_a_model_that_takes_another_size() -> None:
+    from contrafact.model import Preprocessing
+
+    predictor = TorchPredictor(small_network(), classes=["a", "b"], preprocessing=Preprocessing(size=(8, 8)))
+    heat = explain("occlusion", predictor, noise_image(2, 1, size=20), target="class:0")
+    assert heat.values.shape == (20, 20)
+
+
+def test_a_list_gives_a_list_and_a_name_is_answered_with_the_nearest() -> None:
+    images = [noise_image(2, 1, seed=s) for s in range(3)]
+    assert len(explain("occlusion", small_network(), images, target="value:0")) == 3
+    with pytest.raises(InputError, match="did you mean 'gradcam'"):
+        explain("gradcamm", small_network(), images)
+    with pytest.raises(InputError, match="class index must be 0 to 1; got 7"):
+        explain("gradcam", small_network(), images, target="class:7")
+    with pytest.raises(InputError, match="expected an Image"):
+        explain("gradcam", small_network(), [np.zeros((1, 4, 4))], target="class:1")  # type: ignore[list-item]
+
+
+def test_without_a_target_the_preferred_class_is_explained() -> None:
+    image = Image(np.full((1, 6, 6), 2.0))
+    module = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    module[1].weight.data.zero_()
+    module[1].bias.data = torch.tensor([0.0, 0.0, 5.0])
+    heat = explain("occlusion", module, image)
+    assert heat.record.target == "class:2"

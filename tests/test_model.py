@@ -1,0 +1,265 @@
+"""Predictors from every kind of model, their targets, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from conftest import grey_preprocessing, small_network
+from contrafact.core import InputError, UnsupportedError
+from contrafact.model import (
+    BlackBox,
+    Preprocessing,
+    TorchPredictor,
+    load_predictor,
+    log_odds,
+    parse_target,
+    probabilities,
+    resize,
+)
+
+X = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (open, ("/tmp/contrafact-was-here", "w"))
+
+
+def described(folder: Path, **changes: object) -> Path:
+    save_file(small_network().state_dict(), folder / "w.safetensors")
+    about = {
+        "factory": "conftest:small_network",
+        "weights": "w.safetensors",
+        "classes": ["a", "b"],
+        **changes,
+    }
+    (folder / "m.json").write_text(json.dumps(about))
+    return folder / "m.json"
+
+
+def test_a_description_a_state_dict_torchscript_export_and_onnx_say_the_same(tmp_path: Path) -> None:
+    module = small_network().eval()
+    wanted = module(X).detach()
+    torch.save(module.state_dict(), tmp_path / "w.pt")
+    torch.jit.save(torch.jit.trace(module, X), tmp_path / "m.ts")
+    shape = ({0: torch.export.Dim("n", min=1, max=64)},)
+    torch.export.save(torch.export.export(module, (X,), dynamic_shapes=shape), tmp_path / "m.pt2")
+    made = {
+        "json": load_predictor(described(tmp_path)),
+        "state": load_predictor(described(tmp_path, weights="w.pt")),
+        "script": load_predictor(tmp_path / "m.ts", classes=["a", "b"]),
+        "export": load_predictor(tmp_path / "m.pt2", classes=["a", "b"]),
+        "module": load_predictor(module, classes=["a", "b"]),
+        "function": load_predictor(
+            lambda x: module(torch.from_numpy(x)).detach().numpy(), classes=["a", "b"]
+        ),
+    }
+    for name, predictor in made.items():
+        with getattr(predictor, "frozen", lambda: torch.no_grad())():
+            torch.testing.assert_close(predictor(X), wanted, atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_onnx_is_a_black_box_that_says_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    import warnings
+
+    module = small_network().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own
+        torch.onnx.export(module, (X[:1],), tmp_path / "m.onnx", dynamo=False)
+    predictor = load_predictor(tmp_path / "m.onnx", classes=["a", "b"])
+    assert isinstance(predictor, BlackBox)
+    torch.testing.assert_close(predictor(X), module(X).detach(), atol=1e-5, rtol=1e-5)
+    (tmp_path / "bad.onnx").write_bytes(b"not a model")
+    with pytest.raises(InputError, match="not a readable ONNX model"):
+        load_predictor(tmp_path / "bad.onnx")
+
+
+def test_a_scikit_learn_estimator_is_a_predictor() -> None:
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
+    flat = X.reshape(3, -1).numpy()
+    model = LogisticRegression().fit(flat, [0, 1, 1])
+    predictor = load_predictor(model)
+    np.testing.assert_allclose(predictor(X).numpy(), model.predict_proba(flat), rtol=1e-5)
+    assert predictor.classes == ("0", "1")
+    regression = load_predictor(LinearRegression().fit(flat, [0.0, 1.0, 2.0]))
+    assert regression(X).shape == (3, 1)
+
+
+@pytest.mark.parametrize("name", ["m.pt", "m.ts"])
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, name: str) -> None:
+    marker = Path("/tmp/contrafact-was-here")
+    marker.unlink(missing_ok=True)
+    torch.save(Evil(), tmp_path / name)
+    with pytest.raises(InputError, match="pickled code and was not opened"):
+        load_predictor(tmp_path / name)
+    (tmp_path / "raw.pt").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(InputError):
+        load_predictor(described(tmp_path, weights="raw.pt"))
+    torch.save(Evil(), tmp_path / "w.pt")
+    with pytest.raises(InputError, match="pickled code"):
+        load_predictor(described(tmp_path, weights="w.pt"))
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"classs": []}, "did you mean 'classes'"),
+        ({"weights": "none.safetensors"}, "does not exist"),
+        ({"factory": "conftest:no_such"}, "factory must be"),
+        ({"arguments": {"outputs": 5}}, "do not fit"),
+        ({"preprocessing": {"sizes": [3]}}, "did you mean 'size'"),
+    ],
+)
+def test_a_bad_description_is_refused_in_one_line(
+    tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        load_predictor(described(tmp_path, **changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_foreign_and_broken_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        load_predictor(tmp_path / "none.onnx")
+    (tmp_path / "m.h5").write_text("x")
+    with pytest.raises(InputError, match="a model file ends in"):
+        load_predictor(tmp_path / "m.h5")
+    (tmp_path / "m.json").write_text("{")
+    with pytest.raises(InputError, match="not JSON"):
+        load_predictor(tmp_path / "m.json")
+    (tmp_path / "w.safetensors").write_bytes(b"123")
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps({"factory": "conftest:small_network", "weights": "w.safetensors"}))
+    with pytest.raises(InputError, match="not a readable safetensors"):
+        load_predictor(path)
+
+
+def test_log_odds_are_those_of_the_probabilities() -> None:
+    logits = torch.tensor([[1.0, -2.0, 0.5], [30.0, 0.0, -30.0]])
+    p = logits.softmax(dim=1)
+    expected = torch.log(p[:1] / (1 - p[:1]))
+    torch.testing.assert_close(log_odds(logits, "logits")[:1], expected)
+    assert log_odds(logits, "logits")[1, 0] == pytest.approx(30.0, abs=1e-3)  # exact where p rounds to 1
+    two = torch.tensor([[0.3, 1.7]])
+    assert float(log_odds(two, "logits")[0, 1]) == pytest.approx(1.4)
+    torch.testing.assert_close(log_odds(torch.sigmoid(two), "probabilities"), two)
+
+
+def test_ordinal_outputs_become_grades() -> None:
+    outputs = torch.tensor([[4.0, 2.0, -3.0]])
+    shares = probabilities(outputs, "ordinal")
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(1))
+    assert shares.argmax() == 2
+    grade = parse_target("grade", kind="ordinal", classes=list("0123"))
+    assert float(grade(outputs)) == pytest.approx(float(torch.sigmoid(outputs).sum()))
+    crossed = probabilities(torch.tensor([[-1.0, 1.0]]), "ordinal")
+    assert (crossed >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        ("clas:1", "logits", "did you mean 'class'"),
+        ("class:7", "logits", "class index must be 0 to 1; got 7"),
+        ("class:-1", "logits", "class index must be 0 to 1"),
+        ("class:pneumonai", "logits", "did you mean 'pneumonia'"),
+        ("class", "logits", "takes 1 class"),
+        ("margin:1", "logits", "takes 2 class"),
+        ("grade", "logits", "needs an ordinal model"),
+        ("class:0", "regression", "use value:0"),
+    ],
+)
+def test_a_bad_target_is_refused(text: str, kind: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        parse_target(text, kind=kind, classes=["normal", "pneumonia"])
+
+
+@pytest.mark.parametrize("text", ["class:1", "class:pneumonia", "margin:1,0", "probability:1", "value:1"])
+def test_every_target_has_a_finite_gradient(text: str) -> None:
+    predictor = TorchPredictor(small_network(), classes=["normal", "pneumonia"])
+    x = X.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(predictor.target(text)(predictor(x)).sum(), x)
+    assert torch.isfinite(slope).all()
+    assert slope.abs().sum() > 0
+
+
+def test_preprocessing_refuses_invented_pixels_and_foreign_channels() -> None:
+    wanted = grey_preprocessing()
+    with pytest.raises(InputError, match="at least 16 x 16; got 8 x 20"):
+        wanted(torch.zeros(1, 1, 8, 20))
+    with pytest.raises(InputError, match=r"takes 1 channel\(s\); got 3"):
+        wanted(torch.zeros(1, 3, 16, 16))
+    with pytest.raises(InputError, match="2D images; got 3D"):
+        wanted(torch.zeros(1, 1, 16, 16, 16))
+    torch.testing.assert_close(wanted(torch.full((1, 1, 32, 32), 255.0)), torch.ones(1, 1, 16, 16))
+    three = Preprocessing(channels=3)(torch.ones(1, 1, 4, 4))
+    assert three.shape == (1, 3, 4, 4)
+
+
+def test_resizing_to_the_same_size_changes_nothing_and_a_constant_stays_constant() -> None:
+    x = torch.rand(1, 2, 9, 7)
+    assert resize(x, (9, 7)) is x
+    torch.testing.assert_close(resize(torch.full((1, 1, 9, 9), 3.0), (4, 4)), torch.full((1, 1, 4, 4), 3.0))
+    assert resize(torch.rand(1, 1, 8, 8, 8), (4, 4, 4)).shape == (1, 1, 4, 4, 4)
+
+
+def test_frozen_restores_everything_bit_for_bit_also_after_an_error() -> None:
+    module = small_network().train()
+    module[0].eval()
+    module[3].weight.requires_grad_(False)
+    predictor = TorchPredictor(module)
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    frozen = predictor.frozen()
+    frozen.__enter__()
+    assert not module.training
+    assert not any(p.requires_grad for p in module.parameters())
+    module[1].running_mean.add_(1)
+    assert not frozen.__exit__(RuntimeError, RuntimeError("boom"), None)
+    assert module.training
+    assert not module[0].training
+    assert not module[3].weight.requires_grad
+    assert module[0].weight.requires_grad
+    assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
+
+
+def test_the_digest_follows_the_weights() -> None:
+    a, b = small_network(), small_network()
+    assert TorchPredictor(a).digest == TorchPredictor(b).digest
+    with torch.no_grad():
+        b[0].weight[0] += 1e-3
+    assert TorchPredictor(a).digest != TorchPredictor(b).digest
+
+
+def test_a_model_of_other_outputs_or_nan_is_refused() -> None:
+    with pytest.raises(InputError, match="expected 3 output"):
+        TorchPredictor(small_network(), classes=["a", "b", "c"])(X)
+    broken = small_network()
+    nn.init.constant_(broken[7].bias, float("nan"))
+    with pytest.raises(InputError, match="NaN or infinite outputs"):
+        TorchPredictor(broken)(X)
+    with pytest.raises(InputError, match="did you mean 'logits'"):
+        TorchPredictor(small_network(), output="logit")
+
+
+def test_torchscript_cannot_be_watched_and_says_so(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.trace(small_network().eval(), X), tmp_path / "m.ts")
+    predictor = load_predictor(tmp_path / "m.ts", classes=["a", "b"])
+    with pytest.raises(UnsupportedError, match="cannot be watched"), predictor.watch("0"):
+        pass
+
+
+def test_half_precision_models_are_asked_in_their_own_type() -> None:
+    predictor = TorchPredictor(small_network().to(torch.bfloat16).eval(), classes=["a", "b"])
+    assert predictor(X).dtype == torch.float32
