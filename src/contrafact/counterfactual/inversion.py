@@ -74,7 +74,8 @@ def invert(
 
 def _distance(drawn: Tensor, images: Tensor) -> Tensor:
     """Per image: squared difference of pixels and of 4 x 4 means, in units of the range."""
+    small = [max(1, side // 4) for side in images.shape[2:]]
     axes = (1, 2, 3)
     fine = (drawn - images).square().mean(dim=axes)
-    coarse = (F.avg_pool2d(drawn, 4) - F.avg_pool2d(images, 4)).square().mean(dim=axes)
-    return 4 * (fine + coarse)
+    coarse = F.adaptive_avg_pool2d(drawn, small) - F.adaptive_avg_pool2d(images, small)
+    return 4 * (fine + coarse.square().mean(dim=axes))

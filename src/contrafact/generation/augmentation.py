@@ -124,7 +124,7 @@ def apply_warp(images: Tensor, warp: Tensor) -> Tensor:
     ys = (torch.arange(height, device=images.device) * 2 + 1) / height - 1
     xs = (torch.arange(width, device=images.device) * 2 + 1) / width - 1
     grid = torch.stack([xs.expand(height, width), ys[:, None].expand(height, width)])
-    grid = torch.cat([grid.flatten(1), grid.new_ones(1, height * width)])
+    grid = torch.cat([grid.flatten(1), grid.new_ones(1, height * width)]).to(warp.dtype)
     x, y = (warp @ grid).unbind(dim=1)
     x, y = ((x + 1) * width - 1) / 2, ((y + 1) * height - 1) / 2
     # Identity coordinates are whole numbers up to rounding; snapping keeps them exact.

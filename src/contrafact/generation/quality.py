@@ -36,7 +36,8 @@ class RandomFeatures(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = images
         for weight in self.weights:
-            x = F.avg_pool2d(F.leaky_relu(F.conv2d(x, weight, padding=1), 0.2), 2)
+            x = F.leaky_relu(F.conv2d(x, weight, padding=1), 0.2)
+            x = F.avg_pool2d(x, 2) if min(x.shape[2:]) > 1 else x
         return x.mean(dim=(2, 3))
 
 

@@ -1,0 +1,403 @@
+"""Directions and walks against closed forms, on a generator whose every pixel is known."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from contrafact import explain
+from contrafact.core import Image, InputError
+from contrafact.counterfactual import (
+    Bundle,
+    DirectionConfig,
+    LatentStatistics,
+    LatentWalk,
+    Refinement,
+    fit_direction,
+    invert,
+    least_step,
+)
+from contrafact.model import BlackBox, TorchPredictor
+
+MIX = torch.tensor([[1.0, 0.3, 0.0, 0.0], [0.3, 1.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.25]])
+
+
+class FourPixels:
+    """An 'image' of 2 x 2 pixels: pixel i is w_i / 8. Latents are correlated normals."""
+
+    image_shape = (1, 2, 2)
+    latent_size = 4
+
+    def decode(self, w: Tensor) -> Tensor:
+        return (w / 8).reshape(-1, 1, 2, 2)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return torch.randn(n, 4, generator=rng) @ MIX
+
+
+class Exact(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.reshape(-1, 4) * 8
+
+
+class FirstPixel(nn.Module):
+    """Log-odds of class 1: three times w_0, from images in 0..255."""
+
+    def __init__(self, weights: tuple[float, ...] = (3.0, 0.0, 0.0, 0.0)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(weights))
+
+    def forward(self, images: Tensor) -> Tensor:
+        z = ((images.reshape(-1, 4) / 127.5 - 1) * 8) @ self.weight
+        return torch.stack([-z / 2, z / 2], dim=1)
+
+
+def predictor(weights: tuple[float, ...] = (3.0, 0.0, 0.0, 0.0)) -> TorchPredictor:
+    return TorchPredictor(FirstPixel(weights), classes=["no", "yes"])
+
+
+def bundle(model: Any, *, published: bool = False, hold: tuple[tuple[float, ...], ...] = ()) -> Bundle:
+    generator, target = FourPixels(), model.target("class:1")
+    blank = Bundle(
+        name="toy",
+        generator=generator,
+        encoder=Exact(),
+        window=(0.0, 255.0),
+        directions=(),
+        statistics=LatentStatistics.of(generator, torch.Generator().manual_seed(1)),
+        predictor=model,
+    )
+    others = [predictor(weights) for weights in hold]
+    direction = fit_direction(
+        generator,
+        blank.scorer(model, target),
+        target=target,
+        model=model.digest,
+        hold=[blank.scorer(other, target) for other in others],
+        config=DirectionConfig(samples=5000, published=published, bootstrap=20),
+    )
+    direction.fit["classes"] = 2
+    return Bundle(
+        name="toy",
+        generator=generator,
+        encoder=Exact(),
+        window=(0.0, 255.0),
+        statistics=blank.statistics,
+        directions=(direction,),
+        predictor=model,
+        predictors={"main": model},
+        card={},
+    )
+
+
+def image(w: tuple[float, ...]) -> Image:
+    return Image(((torch.tensor(w) / 8 + 1) * 127.5).reshape(1, 2, 2).numpy(), window=(0, 255))
+
+
+def test_the_direction_of_a_linear_model_is_its_closed_form() -> None:
+    made = bundle(predictor()).directions[0]
+    covariance = MIX @ MIX
+    alpha = torch.tensor([3.0, 0, 0, 0])
+    torch.testing.assert_close(made.alpha, alpha, atol=0.02, rtol=0.02)
+    expected = covariance @ alpha / (alpha @ covariance @ alpha)
+    torch.testing.assert_close(made.step, expected, atol=0.03, rtol=0.05)
+    assert made.deviation == pytest.approx(float((alpha @ covariance @ alpha).sqrt()), rel=0.05)
+    assert made.fit["r2"] > 0.999
+    assert made.fit["slope"] == pytest.approx(1, abs=0.01)
+    assert made.fit["r2_interval"][0] <= made.fit["r2"] <= made.fit["r2_interval"][1]
+    w = torch.randn(5, 4)
+    torch.testing.assert_close(made.surrogate(w), 3 * w[:, 0], atol=0.1, rtol=0.05)
+
+
+def test_no_other_step_of_one_logit_is_shorter() -> None:
+    made = bundle(predictor())
+    direction, statistics = made.directions[0], made.statistics
+    ours = float(statistics.length(direction.step))
+    rng = torch.Generator().manual_seed(3)
+    for _ in range(200):
+        other = direction.step + 0.2 * torch.randn(4, generator=rng)
+        other = other / (other @ direction.alpha)
+        assert float(statistics.length(other)) >= ours * 0.999
+
+
+def test_what_is_held_stays_still() -> None:
+    free = bundle(predictor()).directions[0].step
+    held = bundle(predictor(), hold=((0.0, 1.0, 0.0, 0.0),)).directions[0]
+    assert abs(float(free[1])) > 0.1  # correlated latents move along
+    assert abs(float(held.step[1])) < 0.01
+    assert float(held.step[0]) == pytest.approx(1 / 3, rel=0.02)
+    assert held.fit["condition"] > 1
+    with pytest.raises(InputError, match="hold fewer scores"):
+        least_step(torch.ones(4, 2), torch.eye(4))
+
+
+def test_the_published_direction_is_logistic_and_euclidean() -> None:
+    made = bundle(predictor(), published=True).directions[0]
+    torch.testing.assert_close(
+        made.alpha / made.alpha.norm(), torch.tensor([1.0, 0, 0, 0]), atol=0.05, rtol=0
+    )
+    torch.testing.assert_close(made.step, made.alpha / made.alpha.square().sum())
+    assert made.fit["auc"] > 0.999
+
+
+def test_a_model_that_never_answers_is_refused() -> None:
+    with pytest.raises(InputError, match="same score for class:1"):
+        bundle(predictor((0.0, 0.0, 0.0, 0.0)))
+
+
+@pytest.mark.parametrize("start", [(-1.0, 0.2, 0.1, 0.0), (0.8, 0.0, 0.0, 0.1)])
+@pytest.mark.parametrize("goal", [0.9, 0.2, 0.5])
+def test_the_walk_finds_the_smallest_step_that_reaches_the_goal(
+    start: tuple[float, ...], goal: float
+) -> None:
+    model = predictor()
+    strip = explain("latent-walk", model, image(start), target="class:1", bundle=bundle(model), goal=goal)
+    wanted = math.log(goal / (1 - goal))
+    assert strip.stopped == "reached"
+    assert strip.goal == pytest.approx(wanted)
+    assert strip.scores[-1] == pytest.approx(wanted, abs=0.02)
+    assert strip.steps[-1] == pytest.approx(wanted - 3 * start[0], rel=0.03, abs=0.02)
+    np.testing.assert_allclose(strip.scores - strip.scores[0], strip.steps, rtol=0.03, atol=0.02)
+    assert strip.drift < 0.2
+    assert not strip.drifted
+    np.testing.assert_allclose(strip.image, image(start).values, atol=1e-3)
+
+
+def test_without_a_goal_the_decision_is_turned_round() -> None:
+    model = predictor()
+    made = bundle(model)
+    up, down = explain(
+        "latent-walk", model, [image((-1.0, 0, 0, 0)), image((1.0, 0, 0, 0))], target="class:1", bundle=made
+    )
+    assert up.scores[-1] == pytest.approx(math.log(9), abs=0.02)
+    assert down.scores[-1] == pytest.approx(-math.log(9), abs=0.02)
+
+
+def test_class_zero_of_two_walks_the_other_way() -> None:
+    model = predictor()
+    strip = explain(
+        "latent-walk", model, image((1.0, 0, 0, 0)), target="class:0", bundle=bundle(model), goal=0.9
+    )
+    assert strip.stopped == "reached"
+    assert strip.frames[-1, 0, 0, 0] < strip.frames[0, 0, 0, 0]
+
+
+def test_a_fixed_row_of_steps_goes_both_ways_through_the_image() -> None:
+    model = predictor()
+    strip = explain(
+        "latent-walk",
+        model,
+        image((0.1, 0, 0, 0)),
+        target="class:1",
+        bundle=bundle(model),
+        steps=(-2.0, 2.0, 1.0),
+    )
+    np.testing.assert_allclose(strip.steps, [-2, 0, 1, 2])
+    assert strip.origin == 1
+    assert strip.stopped == "steps"
+    np.testing.assert_allclose(strip.scores, strip.scores[1] + strip.steps, atol=0.1)
+
+
+def test_levels_give_one_frame_each() -> None:
+    model = predictor()
+    strip = explain(
+        "latent-walk",
+        model,
+        image((0.0, 0, 0, 0)),
+        target="value:1",
+        bundle=bundle_for_value(model),
+        levels=(-1.0, 1.0, 2.0),
+    )
+    np.testing.assert_allclose(strip.scores, [-1, 0, 1, 2], atol=0.02)
+    assert strip.stopped == "reached"
+
+
+def bundle_for_value(model: TorchPredictor) -> Bundle:
+    made = bundle(model)
+    target = model.target("value:1")
+    direction = fit_direction(
+        made.generator,
+        made.scorer(model, target),
+        target=target,
+        model=model.digest,
+        config=DirectionConfig(samples=4000, bootstrap=5),
+    )
+    return Bundle(
+        name="toy",
+        generator=made.generator,
+        encoder=made.encoder,
+        window=made.window,
+        statistics=made.statistics,
+        directions=(direction,),
+        predictor=model,
+    )
+
+
+def test_no_counterfactual_within_the_budget_is_an_answer() -> None:
+    model = predictor()
+    strip = explain(
+        "latent-walk",
+        model,
+        image((-1.0, 0, 0, 0)),
+        target="class:1",
+        bundle=bundle(model),
+        goal=0.999,
+        budget=0.5,
+    )
+    assert strip.stopped == "budget"
+    assert strip.lengths[-1] == pytest.approx(0.5, rel=0.01)
+    assert strip.scores[-1] < strip.goal
+
+
+def test_a_model_that_stops_answering_is_said() -> None:
+    model = predictor()
+    made = bundle(model)
+
+    class Deaf(BlackBox):
+        pass
+
+    deaf = Deaf(lambda x: np.zeros((len(x), 2), np.float32), classes=["no", "yes"], digest=model.digest)
+    strip = explain("latent-walk", deaf, image((-1.0, 0, 0, 0)), target="class:1", bundle=made, goal=0.9)
+    assert strip.stopped == "no_change"
+
+
+def test_an_image_that_meets_the_goal_is_left_alone() -> None:
+    model = predictor()
+    goal = 1 / (1 + math.exp(-1.5))
+    strip = explain(
+        "latent-walk", model, image((0.5, 0, 0, 0)), target="class:1", bundle=bundle(model), goal=goal
+    )
+    assert strip.stopped == "already"
+    np.testing.assert_allclose(
+        strip.frames, np.repeat(strip.frames[:1], len(strip.frames), axis=0), atol=1e-3
+    )
+
+
+def test_a_black_box_gets_a_walk_too() -> None:
+    model = predictor()
+    made = bundle(model)
+
+    def function(x: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return model.module(torch.from_numpy(x)).numpy()
+
+    black_box = BlackBox(function, classes=["no", "yes"], digest=model.digest)
+    strip = explain("latent-walk", black_box, image((-1.0, 0, 0, 0)), target="class:1", bundle=made, goal=0.9)
+    assert strip.stopped == "reached"
+
+
+def test_what_the_generator_cannot_draw_is_carried_over() -> None:
+    model = predictor()
+
+    class Poor(Exact):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) * torch.tensor([1.0, 1.0, 1.0, 0.0])
+
+    made = bundle(model)
+    poor = Bundle(
+        name="toy",
+        generator=made.generator,
+        encoder=Poor(),
+        window=made.window,
+        statistics=made.statistics,
+        directions=made.directions,
+        predictor=model,
+    )
+    shown = image((-1.0, 0.0, 0.0, 3.0))  # pixel 3: a device that the encoder does not see
+    strip = explain(
+        LatentWalk(goal=0.9, refinement=Refinement(steps=0)), model, shown, target="class:1", bundle=poor
+    )
+    assert abs(strip.reconstruction[0, 1, 1] - shown.values[0, 1, 1]) > 40
+    np.testing.assert_allclose(strip.frames[:, 0, 1, 1], shown.values[0, 1, 1], atol=2)
+
+
+def test_drift_above_the_tolerance_flags_the_strip() -> None:
+    model = predictor()
+
+    class Wrong(Exact):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) + torch.tensor([1.0, 0, 0, 0])
+
+    made = bundle(model)
+    wrong = Bundle(
+        name="toy",
+        generator=made.generator,
+        encoder=Wrong(),
+        window=made.window,
+        statistics=made.statistics,
+        directions=made.directions,
+        predictor=model,
+    )
+    walk = LatentWalk(goal=0.9, refinement=Refinement(steps=0))
+    strip = explain(walk, model, image((-1.0, 0, 0, 0)), target="class:1", bundle=wrong)
+    assert strip.drift == pytest.approx(3.0, abs=0.05)
+    assert strip.drifted
+
+
+def test_refinement_brings_a_bad_start_home_and_leaves_the_generator_alone() -> None:
+    generator = FourPixels()
+    statistics = LatentStatistics.of(generator, torch.Generator().manual_seed(0))
+    truth = generator.sample(6, torch.Generator().manual_seed(5))
+    images = generator.decode(truth)
+
+    def encoder(x: Tensor) -> Tensor:
+        return x.reshape(-1, 4) * 8 + 0.5
+
+    found = invert(
+        generator,
+        encoder,
+        images,
+        statistics=statistics,
+        refinement=Refinement(steps=300, rate=0.05, prior=0.0),
+    )
+    assert float((found - truth).abs().max()) < 0.1
+    drawn_to_mean = invert(
+        generator,
+        encoder,
+        images,
+        statistics=statistics,
+        refinement=Refinement(steps=300, rate=0.05, prior=100.0),
+    )
+    assert float(statistics.length(drawn_to_mean - statistics.mean).max()) < 0.1
+
+
+def test_mahalanobis_lengths_of_samples_are_those_of_a_chi() -> None:
+    generator = FourPixels()
+    statistics = LatentStatistics.of(generator, torch.Generator().manual_seed(0))
+    w = generator.sample(4000, torch.Generator().manual_seed(1))
+    lengths = statistics.length(w - statistics.mean)
+    assert float(lengths.square().mean()) == pytest.approx(4.0, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"bundle": None}, "needs a bundle"),
+        ({"image": Image(np.full((1, 2, 2), 4000.0))}, "image.rescaled"),
+        ({"image": Image(np.zeros((1, 1, 1)), window=(0, 255))}, "got the smaller 1 x 1"),
+        ({"image": Image(np.zeros((3, 2, 2)), window=(0, 255))}, "draws 1-channel"),
+        ({"goal": 1.0}, "above 0 and below 1"),
+        ({"goal": 0.9, "steps": (1.0,)}, "one of goal, steps and levels"),
+        ({"frames": 1}, "frames must be"),
+        ({"budget": 0.0}, "budget must be"),
+        ({"target": "probability:1"}, "has directions for class:1"),
+        ({"model": predictor((1.0, 2.0, 0.0, 0.0))}, "fitted to other models"),
+    ],
+)
+def test_what_cannot_be_walked_is_refused_in_one_line(change: dict[str, Any], words: str) -> None:
+    model = predictor()
+    asked: dict[str, Any] = {
+        "model": model,
+        "image": image((0, 0, 0, 0)),
+        "target": "class:1",
+        "bundle": bundle(model),
+    }
+    asked |= change
+    with pytest.raises(InputError, match=words) as caught:
+        explain("latent-walk", asked.pop("model"), asked.pop("image"), **asked)
+    assert "\n" not in str(caught.value)
