@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,3 +88,19 @@ def _chest(root: Path, side: int) -> tuple[Cohort, Cohort]:
             )
         )
     return made[0], made[1]
+
+
+def main() -> None:
+    """`python recipes/cohorts.py chest DATA OUT.csv`: the training part as a cohort file."""
+    name, root, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    fit, _ = load(name, root)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "patient", "label"])
+        for path, patient, label in zip(fit.paths, fit.patients, fit.labels, strict=True):
+            table.writerow([path.resolve(), patient, fit.classes[int(label)]])
+
+
+if __name__ == "__main__":
+    main()

@@ -14,11 +14,17 @@ app = App(
     help="Explains what a deep network saw in a medical image: where, how, and how far to trust it.",
     help_format="markdown",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
-VERBS = ("demo", "explain", "fit", "list", "check")
-for _verb in VERBS:
-    # Named by text, so that --help imports nothing heavy.
-    app.command(f"contrafact.cli.{_verb}:{_verb if _verb != 'list' else 'list_'}", name=_verb)
+# Named by text, so that --help imports nothing heavy.
+for _verb, _place in (
+    ("demo", "demo:demo"),
+    ("explain", "explain:explain"),
+    ("fit", "fit:fit"),
+    ("list", "listing:list_"),
+    ("check", "check:check"),
+):
+    app.command(f"contrafact.cli.{_place}", name=_verb)
 
 
 def main(words: list[str] | None = None) -> int:

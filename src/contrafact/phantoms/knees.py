@@ -21,7 +21,8 @@ class KneeFactors:
     joint_space   distance of femur and tibia, 0.5 to 6
     osteophyte    radius of the spurs at both margins, 0 to 3
     density       brightness of bone, 0.5 to 0.9
-    marker        brightness of the side marker in the corner, 0 (none) to 1: a shortcut
+    marker        brightness of the side marker in the corner, 0 (none) to 1: a shortcut when it tells the
+                  label
     across, down  displacement of the joint, -3 to 3
     tilt          slope of the joint line, -0.15 to 0.15
     """
@@ -41,7 +42,7 @@ def draw_factors(rng: np.random.Generator) -> KneeFactors:
         joint_space=float(rng.uniform(1.0, 5.0)),
         osteophyte=float(rng.uniform(0.0, 2.5)),
         density=float(rng.uniform(0.55, 0.85)),
-        marker=float(rng.integers(2)),
+        marker=float(rng.uniform(0.0, 1.0)),
         across=float(rng.uniform(-1.5, 1.5)),
         down=float(rng.uniform(-1.5, 1.5)),
         tilt=float(rng.uniform(-0.06, 0.06)),
@@ -143,7 +144,7 @@ def _marker_mask(side: int) -> NDArray[np.bool_]:
     """An L in the upper left corner."""
     mask = np.zeros((side, side), dtype=bool)
     unit = side / 32
-    rows, columns = slice(round(2 * unit), round(7 * unit)), slice(round(2 * unit), round(5 * unit))
-    mask[rows, columns] = True
-    mask[round(2 * unit) : round(6 * unit), round(3 * unit) : round(5 * unit)] = False
+    low, high = round(2 * unit), round(8 * unit)
+    mask[low:high, round(1 * unit) : round(3 * unit)] = True
+    mask[round(6 * unit) : high, round(1 * unit) : round(6 * unit)] = True
     return mask

@@ -1,0 +1,269 @@
+"""The command line: what it does, and one clear line for everything that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+from safetensors.torch import save_file
+
+from conftest import small_network
+from contrafact.cli import main
+from contrafact.io import open_run, read_tensors
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    save_file(small_network().state_dict(), tmp_path / "w.safetensors")
+    about = {
+        "factory": "conftest:small_network",
+        "weights": "w.safetensors",
+        "classes": ["well", "sick"],
+        "preprocessing": {"size": [16, 16], "channels": 1, "window": [0, 255]},
+    }
+    (tmp_path / "m.json").write_text(json.dumps(about))
+    return tmp_path / "m.json"
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    values = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    Picture.fromarray(values).save(tmp_path / "x.png")
+    return tmp_path / "x.png"
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    code = main([str(w) for w in words])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_explain_writes_a_run_and_goes_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, picture: Path
+) -> None:
+    words = ["explain", picture, "--model", model, "--out", tmp_path / "run", "--json"]
+    code, out, _ = run(capsys, *words, "--methods", "occlusion,ig", "--set", "occlusion.box=8")
+    assert code == 0
+    shown = json.loads(out)
+    assert len(shown["results"]) == 2
+    assert Path(shown["report"]).exists()
+    assert shown["results"][0]["record"]["parameters"]["box"] == 8
+    stamp = (tmp_path / "run" / "arrays" / "00000.npz").stat().st_mtime_ns
+    assert run(capsys, *words, "--methods", "occlusion,gradcam")[0] == 0
+    assert len(open_run(tmp_path / "run").rows()) == 3
+    assert (tmp_path / "run" / "arrays" / "00000.npz").stat().st_mtime_ns == stamp
+
+
+def test_list_names_aliases_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "list", "explainers", "--json")
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert {"gradcam", "integrated-gradients", "occlusion", "latent-walk"} <= set(rows)
+    assert "ig" in rows["integrated-gradients"]["aliases"]
+    for what in ("targets", "bundles"):
+        assert run(capsys, "list", what)[0] == 0
+
+
+def test_check_says_what_works_and_why_not(capsys: pytest.CaptureFixture[str], model: Path) -> None:
+    code, out, _ = run(capsys, "check", model, "--json")
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads(out)["methods"]}
+    assert rows["gradcam"]["works"]
+    assert not rows["latent-walk"]["works"]
+    assert "needs a bundle" in rows["latent-walk"]["why"]
+
+
+@pytest.mark.parametrize("verb", ["demo", "explain", "fit", "list", "check"])
+def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    code, out, _ = run(capsys, verb, "--help")
+    assert code == 0
+    assert f"contrafact {verb}" in out
+    assert "Example" in out
+
+
+def bad(tmp_path: Path) -> dict[str, tuple[list[object], str]]:
+    """Every kind of bad input: the words, and what the one line must say."""
+    (tmp_path / "text.png").write_text("this is not a picture")
+    np.save(tmp_path / "nan.npy", np.full((32, 32), np.nan))
+    np.save(tmp_path / "colour.npy", np.zeros((3, 32, 32)))
+    np.save(tmp_path / "small.npy", np.zeros((8, 8)))
+    torch.save(os.system, tmp_path / "evil.pt")
+    (tmp_path / "empty").mkdir(exist_ok=True)
+    toml = 'name = "a"\nout = "o"\n[data]\npath = "{}"\n'
+    (tmp_path / "empty.toml").write_text(toml.format("empty"))
+    (tmp_path / "key.toml").write_text(toml.format("empty") + "[training]\nkmig = 3\n")
+    (tmp_path / "broken.toml").write_text("= nothing")
+    m, x, out = tmp_path / "m.json", tmp_path / "x.png", tmp_path / "run"
+    ask: list[object] = ["--model", m, "--out", out]
+    return {
+        "missing file": (["explain", tmp_path / "none.png", *ask], "does not exist"),
+        "text named png": (["explain", tmp_path / "text.png", *ask], "not a readable picture"),
+        "nan": (["explain", tmp_path / "nan.npy", *ask], "1024 NaN or infinite"),
+        "channels": (["explain", tmp_path / "colour.npy", *ask], "takes 1 channel(s); got 3"),
+        "too small": (["explain", tmp_path / "small.npy", *ask], "at least 16 x 16; got 8 x 8"),
+        "class index": (["explain", x, *ask, "--target", "class:9"], "class index must be 0 to 1; got 9"),
+        "unknown method": (["explain", x, *ask, "--methods", "gradcma"], "did you mean 'gradcam'"),
+        "unknown setting": (["explain", x, *ask, "--set", "occlusion.bocks=1"], "did you mean 'box'"),
+        "no model": (["explain", x], "expected --model or --bundle"),
+        "unknown bundle": (["explain", x, "--bundle", "phantm"], "did you mean 'phantom'"),
+        "pickle": (["explain", x, "--model", tmp_path / "evil.pt"], "pickled code and was not opened"),
+        "empty cohort": (["fit", tmp_path / "empty.toml"], "empty cohort"),
+        "unknown key": (["fit", tmp_path / "key.toml"], "did you mean 'kimg'"),
+        "not toml": (["fit", tmp_path / "broken.toml"], "is not TOML"),
+        "unknown stage": (["fit", tmp_path / "empty.toml", "--stage", "encodr"], "did you mean 'encoder'"),
+        "unknown option": (["explain", x, "--modle", m], "modle"),
+        "unknown verb": (["explian"], "explian"),
+    }
+
+
+KINDS = (
+    "missing file",
+    "text named png",
+    "nan",
+    "channels",
+    "too small",
+    "class index",
+    "unknown method",
+    "unknown setting",
+    "no model",
+    "unknown bundle",
+    "pickle",
+    "empty cohort",
+    "unknown key",
+    "not toml",
+    "unknown stage",
+    "unknown option",
+    "unknown verb",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_input_is_one_clear_line_and_exit_code_two(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, picture: Path, kind: str
+) -> None:
+    words, said = bad(tmp_path)[kind]
+    code, out, err = run(capsys, *words)
+    assert code == 2, err
+    assert out == ""
+    assert said in err
+    lines = [line for line in err.splitlines() if line.startswith("contrafact: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in err
+
+
+def test_a_truncated_dicom_is_one_clear_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path
+) -> None:
+    from pydicom.data import get_testdata_file
+
+    words = ["explain", get_testdata_file("MR_truncated.dcm"), "--model", model, "--out", tmp_path / "r"]
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert "Traceback" not in err
+
+
+def test_debug_shows_where(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = run(capsys, "explain", tmp_path / "none.png", "--bundle", "phantom", "--debug")
+    assert code == 2
+    assert "Traceback" in err
+
+
+def test_a_full_disk_is_a_failure_that_keeps_what_was_finished(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    model: Path,
+    picture: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["explain", picture, "--model", model, "--out", tmp_path / "run"]
+    assert run(capsys, *words, "--methods", "occlusion")[0] == 0
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("contrafact.io.weights.os.fsync", full)
+    code, _, err = run(capsys, *words, "--methods", "gradcam")
+    assert code == 1
+    assert "No space left" in err
+    monkeypatch.undo()
+    assert len(open_run(tmp_path / "run").rows()) == 1
+
+
+def fit_folder(tmp_path: Path, model: Path, kimg: float) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        values = np.full((16, 16), 30, np.uint8)
+        y, x = rng.integers(0, 10, 2)
+        values[y : y + 6, x : x + 6] = rng.integers(120, 255)
+        Picture.fromarray(values).save(folder / f"{number:02d}.png")
+    (tmp_path / "fit.toml").write_text(
+        f'name = "toy"\nout = "out"\n[data]\npath = "images"\n'
+        f'[models.net]\npath = "{model.name}"\ntargets = ["class:1", "value:0"]\n'
+        "[generator]\nresolution = 16\nchannel_base = 64\nchannel_max = 8\nz_dim = 8\nw_dim = 8\n"
+        f"[training]\nkimg = {kimg}\nbatch = 8\n[encoder]\nsteps = 20\nbatch = 4\nwidth = 4\n"
+        "[direction]\nsamples = 500\nbootstrap = 10\n"
+    )
+    return tmp_path / "fit.toml"
+
+
+def test_fit_makes_a_bundle_that_explains(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, picture: Path
+) -> None:
+    config = fit_folder(tmp_path, model, 0.2)
+    for stage in ("generator", "encoder", "direction"):
+        code, _, err = run(capsys, "fit", config, "--stage", stage, "--json")
+        assert code == 0, err
+    assert (tmp_path / "out" / "samples.png").exists()
+    assert json.loads((tmp_path / "out" / "fit.json").read_text())["training"]["batch"] == 8
+    words = ["explain", picture, "--bundle", tmp_path / "out" / "bundle", "--out", tmp_path / "run", "--json"]
+    code, out, err = run(capsys, *words, "--target", "class:1", "--goal", "0.6")
+    assert code == 0, err
+    assert [r["kind"] for r in json.loads(out)["results"]].count("strip") == 1
+    code, _, err = run(capsys, "fit", config, "--stage", "generator")
+    assert code == 2
+    assert "--resume" in err
+
+
+def test_ctrl_c_during_training_loses_nothing(tmp_path: Path, model: Path) -> None:
+    config = fit_folder(tmp_path, model, 500.0)
+    words = [sys.executable, "-m", "contrafact.cli", "fit", str(config), "--stage", "generator"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment)
+    path = tmp_path / "out" / "fit.json"
+    deadline = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert "what was finished is kept" in err
+    seen = int(read_tensors(tmp_path / "out" / "checkpoint.safetensors")["counts"][1])
+    assert seen > 0
+    config.write_text(config.read_text().replace("kimg = 500.0", f"kimg = {(seen + 16) / 1000}"))
+    done = subprocess.run(
+        [*words, "--resume", "--json"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert json.loads(done.stdout)["stages"]["generator"]["done"] == seen + 16
+
+
+def test_one_class_only_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path) -> None:
+    state = small_network().state_dict()
+    state["7.weight"].zero_()
+    save_file(state, tmp_path / "w.safetensors")
+    config = fit_folder(tmp_path, model, 0.05)
+    code, _, err = run(capsys, "fit", config)
+    assert code == 2
+    assert "same score for class:1" in err

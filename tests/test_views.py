@@ -1,0 +1,171 @@
+"""The report: self-contained, honest, and safe from what stands in a file's name."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contrafact.core import Grid, Heatmap, Image, InputError, Record, Strip
+from contrafact.io import Run
+from contrafact.views import write_report
+from contrafact.views.charts import curve
+from contrafact.views.pictures import grey, signed_overlay, signed_scale
+
+GRID = Grid((8, 8))
+
+
+def record(method: str = "gradcam", target: str = "class:1") -> Record:
+    return Record(
+        method=method, parameters={}, target=target, model="x", image="i", versions={"contrafact": "9"}
+    )
+
+
+def strip(**changes: object) -> Strip:
+    base = np.linspace(0, 255, 64).reshape(1, 1, 8, 8)
+    values: dict[str, object] = {
+        "frames": np.concatenate([base, base + 10, base + 20]).astype(np.float32),
+        "steps": np.array([0.0, 1.0, 2.0]),
+        "scores": np.array([-1.0, 0.1, 1.2]),
+        "lengths": np.array([0.0, 0.4, 0.8]),
+        "origin": 0,
+        "drift": 0.2,
+        "drifted": False,
+        "stopped": "reached",
+        "goal": 1.0,
+        "reconstruction": base[0],
+        "grid": GRID,
+        "record": record("latent-walk"),
+    }
+    return Strip(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def report(tmp_path: Path, result: Strip, *, name: str = "one", source: str = "knee.png") -> str:
+    run = Run.create(
+        tmp_path / "run",
+        about={
+            "title": "T",
+            "bundles": [
+                {
+                    "name": "knee",
+                    "data": "D",
+                    "licence": "L",
+                    "figures": [
+                        {"what": "f: AUC", "value": "0.91", "interval": "0.9 to 0.92", "wanted": "0.89"}
+                    ],
+                }
+            ],
+        },
+    )
+    image = Image(np.linspace(0, 255, 64).reshape(1, 8, 8), GRID, (0, 255), source=source)
+    heat = Heatmap(values=np.eye(8) - 0.2, grid=GRID, record=record())
+    run.add("a", image, heat, case=name, answers=["sick 80 %"])
+    run.add("b", image, result, case=name, target_name="sick", followup=[(image, "sick 95 %")])
+    return write_report(run).read_text()
+
+
+class Balanced(HTMLParser):
+    VOID = frozenset({"meta", "img", "input", "br", "line", "circle", "polyline"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [v or "" for k, v in attrs if k in ("src", "href")]
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [v or "" for k, v in attrs if k in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+
+def test_the_page_is_whole_and_asks_nobody_for_anything(tmp_path: Path) -> None:
+    page = report(tmp_path, strip())
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.stack == []
+    assert parser.links
+    assert all(link.startswith("data:image/png;base64,") for link in parser.links)
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_it_says_what_a_reader_must_know(tmp_path: Path) -> None:
+    page = report(tmp_path, strip())
+    for words in (
+        "not for diagnosis",
+        "sick 80 %",
+        "Drift of the reconstruction: 0.20 logits",
+        "within the tolerance",
+        "The goal was reached",
+        "f: AUC",
+        "0.9 to 0.92",
+        "gradcam",
+        "The same patient later",
+        "sick 95 %",
+        "0.8 standard deviations",
+    ):
+        assert words in page, words
+
+
+def test_a_strip_not_to_be_trusted_says_so(tmp_path: Path) -> None:
+    page = report(tmp_path, strip(drift=4.0, drifted=True, stopped="budget"))
+    assert "Do not rely on this strip" in page
+    assert "No counterfactual within the plausibility budget" in page
+    assert 'class="verdict warn"' in page
+
+
+def test_a_strip_of_a_grade_has_no_probability(tmp_path: Path) -> None:
+    page = report(tmp_path, strip(record=record("latent-walk", "grade")))
+    assert "probability of" not in page
+    assert "units of the target" in page
+
+
+def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    page = report(tmp_path, strip(), name=evil, source=f"/x/{evil}.png")
+    assert evil not in page
+    assert len(re.findall(r"<script>", page)) == 1  # our own
+
+
+def test_an_empty_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="empty"):
+        write_report(Run.create(tmp_path / "r", about={}))
+
+
+def test_windows_and_signed_colours() -> None:
+    values = np.array([[[0.0, 50.0, 100.0, 200.0]]])
+    np.testing.assert_array_equal(grey(values, (0, 100))[0, :, 0], [0, 128, 255, 255])
+    base = np.full((1, 3, 3), 100, np.uint8)
+    shown = signed_overlay(base, np.array([[1.0, 0.0, -1.0]]), 1.0)
+    assert shown[0, 0, 0] > shown[0, 0, 2], "for the target is warm"
+    assert shown[0, 2, 2] > shown[0, 2, 0], "against it is cold"
+    np.testing.assert_array_equal(shown[0, 1], base[0, 1])
+    assert signed_scale([np.array([-3.0, 1.0]), np.array([0.5])]) == pytest.approx(3, rel=0.02)
+
+
+def test_the_curve_puts_more_to_the_right_and_higher_up() -> None:
+    made = curve([0, 1, 2], [-1, 0, 1], -1, goal=0.5)
+    xs, ys = zip(*made.points, strict=True)
+    assert list(xs) == sorted(xs)
+    assert list(ys) == sorted(ys, reverse=True)
+    assert ys[2] < made.goal_y < ys[1]
+    assert all(0 <= x <= made.width for x in xs)
+    flat = curve([0.0, 0.0], [1.0, 1.0], 1.0, None)
+    assert all(np.isfinite(p).all() for p in flat.points)
+
+
+def test_a_volume_is_shown_by_its_middle_slice(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    grid = Grid((5, 8, 8))
+    image = Image(np.zeros((1, 5, 8, 8)), grid, (0, 1))
+    run.add("a", image, Heatmap(values=np.ones((5, 8, 8)), grid=grid, record=record()), case="v")
+    assert "5 × 8 × 8" in write_report(run).read_text()
