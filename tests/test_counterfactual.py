@@ -158,6 +158,12 @@ def test_the_walk_finds_the_smallest_step_that_reaches_the_goal(
     model = predictor()
     strip = explain("latent-walk", model, image(start), target="class:1", bundle=bundle(model), goal=goal)
     wanted = math.log(goal / (1 - goal))
+    if goal == 0.9 and 3 * start[0] > wanted:  # at least 0.9, and it is
+        assert strip.stopped == "already"
+        return
+    if goal == 0.2 and 3 * start[0] < wanted:
+        assert strip.stopped == "already"
+        return
     assert strip.stopped == "reached"
     assert strip.goal == pytest.approx(wanted)
     assert strip.scores[-1] == pytest.approx(wanted, abs=0.02)

@@ -120,7 +120,9 @@ def fit_stages(
     images = training_images(cohort, config)
     team = _team(devices, device)
     if stage in (None, "generator"):
-        yield from _fit_generator(config, out, images, stop, device, team)
+        yield from _fit_generator(config, out, images, _together(stop, team), device, team)
+    if team is not None and team.global_rank:
+        return  # the other stages are one process's work
     if stage in (None, "encoder") and not stop():
         yield from _fit_encoder(config, out, images, root, stop, device)
     if stage in (None, "direction") and not stop():
@@ -307,6 +309,13 @@ def _write_samples(path: Path, generator: StyleGAN2) -> None:
     rows = grid[:, : 3 if c >= 3 else 1].reshape(4, 8, -1, h, wide).permute(0, 3, 1, 4, 2)
     array = rows.reshape(4 * h, 8 * wide, -1).round().byte().numpy()
     Picture.fromarray(array if array.shape[2] == 3 else array[..., 0]).save(path)
+
+
+def _together(stop: Stop, team: Any) -> Stop:
+    """With several processes: stop when any of them is asked to, all at the same step."""
+    if team is None:
+        return stop
+    return lambda: bool(team.all_reduce(torch.tensor(float(stop())), reduce_op="sum") > 0)
 
 
 def _team(devices: int, device: str) -> Any:

@@ -74,7 +74,7 @@ def invert(
 
 def _distance(drawn: Tensor, images: Tensor) -> Tensor:
     """Per image: squared difference of pixels and of 4 x 4 means, in units of the range."""
-    small = [max(1, side // 4) for side in images.shape[2:]]
+    small = (max(1, images.shape[2] // 4), max(1, images.shape[3] // 4))
     axes = (1, 2, 3)
     fine = (drawn - images).square().mean(dim=axes)
     coarse = F.adaptive_avg_pool2d(drawn, small) - F.adaptive_avg_pool2d(images, small)

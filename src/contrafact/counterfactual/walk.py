@@ -32,8 +32,8 @@ class LatentWalk:
     generator cannot draw is carried over; the step is the shortest one in latent space and its unit
     is a unit of the target; the smallest step is searched per image, within a budget.
 
-    goal      probability of the class to reach (0.9, 0.1), or the value itself for a regression or
-              grade; None: the other side (0.9 when below one half, else 0.1)
+    goal      probability of the class to reach (0.9: at least, 0.1: at most), or the value itself
+              for a regression or grade; None: the other side (0.9 when below one half, else 0.1)
     steps     a fixed row of steps in target units instead of a search
     levels    several goals, one frame each (KL grade 0, 1, 2, 3, 4), instead of a search
     frames    how many frames a searched strip has
@@ -70,7 +70,7 @@ class LatentWalk:
         if self.levels is not None:
             return walker.level_strips(self.levels)
         goals = [walker.goal(float(s)) for s in walker.start]
-        ends, stopped = walker.search(torch.tensor(goals), "goal")
+        ends, stopped = walker.search(torch.tensor(goals), met=walker.satisfied(goals))
         rows = [np.linspace(0.0, float(end), self.frames) for end in ends]
         return walker.strips(rows, stopped, goals)
 
@@ -121,11 +121,19 @@ class _Walker:
             ]
         return torch.cat(parts).cpu()
 
-    def search(self, goals: Tensor, _kind: str) -> tuple[Tensor, list[str]]:
+    def satisfied(self, goals: Sequence[float]) -> Tensor:
+        """Images (N,) that are as sure as was asked: at least 0.9, or at most 0.1."""
+        wanted, start = torch.tensor(goals), self.start.cpu()
+        if not hasattr(self.question.target, "score_of"):
+            return torch.zeros(len(start), dtype=torch.bool)
+        return ((wanted > 0) & (start >= wanted)) | ((wanted < 0) & (start <= wanted))
+
+    def search(self, goals: Tensor, *, met: Tensor | None = None) -> tuple[Tensor, list[str]]:
         """The smallest step (N,) that reaches each goal: bracketing by doubling, then bisection."""
         count, start = len(self.canvas), self.start.cpu()
         sign = torch.where(goals >= start, 1.0, -1.0)
-        met = torch.isclose(start, goals, atol=1e-3)
+        close = torch.isclose(start, goals, atol=1e-3)
+        met = close if met is None else close | met
         low, high = torch.zeros(count), torch.zeros(count)
         reached = met.clone()
         size = torch.full((count,), min(0.5, self.reach))
@@ -166,7 +174,7 @@ class _Walker:
 
     def level_strips(self, levels: Sequence[float]) -> list[Strip]:
         """One frame per level and one for the image itself, in the order of their steps."""
-        found = [self.search(torch.full((len(self.canvas),), float(v)), "level") for v in levels]
+        found = [self.search(torch.full((len(self.canvas),), float(v))) for v in levels]
         rows, stopped = [], []
         for i in range(len(self.canvas)):
             rows.append(np.array(sorted({0.0, *(float(ends[i]) for ends, _ in found)})))

@@ -134,6 +134,7 @@ class StyleGAN2Training:
         self.steps += 1
         self.seen += self.config.batch
         self._move_average()
+        self._share_figures()
         if self.steps % 4 == 0 and self._signs[1]:
             sign = self._signs[0] / self._signs[1]
             self.figures["real_sign"] = sign
@@ -223,10 +224,19 @@ class StyleGAN2Training:
         parameters = [p for p in network.parameters() if p.grad is not None]
         if self.team and self.team.world_size > 1:
             for parameter in parameters:
-                assert parameter.grad is not None
-                parameter.grad = self.team.all_reduce(parameter.grad, reduce_op="mean")
+                gradient = parameter.grad
+                if gradient is not None:
+                    parameter.grad = self.team.all_reduce(gradient, reduce_op="mean")
         self.figures["broken_gradients"] = float(clean_gradients(parameters))
         adam.step()
+
+    def _share_figures(self) -> None:
+        """Every process must see the same figures, or they would not stop and return together."""
+        if self.team and self.team.world_size > 1:
+            names = sorted(self.figures)
+            values = torch.tensor([self.figures[n] for n in names], device=self.device)
+            shared = self.team.all_reduce(values, reduce_op="mean").tolist()
+            self.figures = dict(zip(names, shared, strict=True))
 
     def _move_average(self) -> None:
         half_life = 1000 * (self.config.ema_kimg or self.config.batch * 10 / 32)
@@ -265,6 +275,9 @@ class StyleGAN2Training:
                     slots.setdefault(int(index), {})[slot] = value.clone()
                 adam.load_state_dict({**adam.state_dict(), "state": slots})
             self.rng.set_state(state["rng"])
+            if self.team and self.team.global_rank:  # the state is that of the first process
+                steps = int(state["counts"][0])
+                self.rng.manual_seed(self.config.seed * 1000 + self.team.global_rank + 1 + steps * 7919)
             self.path_mean = state["path_mean"].to(self.device, copy=True)
             counts = state["counts"].tolist()
         except (KeyError, RuntimeError) as error:

@@ -22,7 +22,6 @@ REASONS = {
     "budget": "no counterfactual within the plausibility budget: what is shown is the largest change allowed",
     "no_change": "the model does not answer to this direction for this image",
     "steps": "a fixed row of steps",
-    "passes": "the search ran out of passes",
 }
 
 

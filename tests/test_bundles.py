@@ -1,0 +1,102 @@
+"""The bundles that ship: complete, small, documented, and as good on real patients as they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+import contrafact as cf
+from contrafact.bundles import list_bundles
+from contrafact.core import Image, InputError
+from contrafact.io import read_image
+
+NAMES = sorted(list_bundles())
+
+
+def drawn(name: str, count: int = 6) -> list[Image]:
+    bundle = cf.load_bundle(name)
+    with torch.no_grad():
+        w = bundle.generator.sample(count, torch.Generator().manual_seed(3), psi=0.7)
+        values = bundle.to_units(bundle.generator.decode(w).clamp(-1, 1)).numpy()
+    return [Image(v, window=bundle.window, source="synthetic") for v in values]
+
+
+def test_all_bundles_together_are_under_40_mb() -> None:
+    size = sum(f.stat().st_size for p in list_bundles().values() for f in p.rglob("*"))
+    assert size < 40e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bundle_has_a_card_with_data_licence_limits_and_use(name: str) -> None:
+    text = (list_bundles()[name] / "MODEL_CARD.md").read_text()
+    for word in ("Data.", "Licence.", "Limits.", "Intended use.", "not for diagnosis"):
+        assert word in text
+    assert {"about", "data", "licence", "limits"} <= set(cf.load_bundle(name).card)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bundle_holds_nothing_but_safetensors_json_and_its_card(name: str) -> None:
+    kinds = {p.suffix for p in list_bundles()[name].iterdir()}
+    assert kinds == {".json", ".safetensors", ".md"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bundle_predicts_and_walks_what_it_drew_itself(name: str) -> None:
+    bundle, images = cf.load_bundle(name), drawn(name)
+    shares = bundle.predict(images)
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(len(images)))
+    strips = cf.explain("latent-walk", bundle.predictor, images, target="class:1", bundle=bundle)
+    assert np.mean([s.stopped == "reached" for s in strips]) >= 0.5
+    for strip, image in zip(strips, images, strict=True):
+        assert strip.grid.shape == image.grid.shape
+        assert strip.record is not None
+        assert strip.record.method == "latent-walk"
+        np.testing.assert_allclose(strip.image, image.values, atol=1e-2)
+
+
+def test_every_grade_of_a_knee_has_its_frame() -> None:
+    bundle = cf.load_bundle("knee")
+    grade = bundle.predictors["grade"]
+    strip = cf.explain(
+        "latent-walk", grade, drawn("knee", 1)[0], target="grade", bundle=bundle, levels=(0.5, 1.5, 2.5)
+    )
+    found = np.delete(strip.scores, strip.origin)
+    assert (np.diff(found) >= -0.1).all()
+    assert len(strip.frames) == 4
+
+
+def test_an_unknown_bundle_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'knee'"):
+        cf.load_bundle("kne")
+    (tmp_path / "bundle.json").write_text('{"schema": 7}')
+    with pytest.raises(InputError, match="schema 1; got 7"):
+        cf.load_bundle(tmp_path)
+
+
+def real_knees(shared: Path, per_grade: int | None) -> tuple[list[Image], np.ndarray]:
+    images, labels = [], []
+    for grade in range(5):
+        paths = sorted((shared / "knee_kl_128" / "val" / str(grade)).glob("*.jpg"))[:per_grade]
+        images += [read_image(p) for p in paths]
+        labels += [int(grade > 1)] * len(paths)
+    return images, np.array(labels)
+
+
+def test_the_knee_classifier_is_as_good_on_unseen_patients_as_its_card_says(shared: Path) -> None:
+    bundle = cf.load_bundle("knee")
+    images, labels = real_knees(shared, None)
+    shares = torch.cat([bundle.predict(images[i : i + 64]) for i in range(0, len(images), 64)])
+    figure = next(f for f in bundle.card["figures"] if f["what"].startswith("f: AUC"))
+    assert roc_auc_score(labels, shares[:, 1]) == pytest.approx(float(figure["value"]), abs=0.002)
+
+
+def test_real_knees_change_their_answer(shared: Path) -> None:
+    bundle = cf.load_bundle("knee")
+    images, _ = real_knees(shared, 3)
+    strips = cf.explain("latent-walk", bundle.predictor, images, target="class:1", bundle=bundle)
+    flipped = [(np.sign(s.scores) != np.sign(s.scores[s.origin])).any() for s in strips]
+    assert np.mean(flipped) >= 0.8
