@@ -181,18 +181,14 @@ def walks(table: Table, bundle: Any, images: list[Image], scores: np.ndarray) ->
             lambda i, r=rows: float(flipped[i][r[i]].mean()),
             wanted="≥ 0.90",
         )
-        table.add(
-            f"validity {name}: probability 0.9 reached", lambda i, r=rows: float(reached[i][r[i]].mean())
-        )
+        table.add(f"validity {name}: probability 0.9 reached", lambda i, r=rows: float(reached[i][r[i]].mean()))
     length = np.array([s.lengths.max() for s in flips])
     table.add("median length of the change, standard deviations", lambda i: float(np.median(length[i])))
     rows = cf.explain("latent-walk", bundle.predictor, images, **ask, steps=STEPS)
     rho = np.array([spearmanr(s.steps, s.scores).statistic for s in rows])
     asked = np.stack([s.steps for s in rows])
     got = np.stack([s.scores - s.scores[s.origin] for s in rows])
-    table.add(
-        "median Spearman of step and measured logit", lambda i: float(np.median(rho[i])), wanted="≥ 0.95"
-    )
+    table.add("median Spearman of step and measured logit", lambda i: float(np.median(rho[i])), wanted="≥ 0.95")
     table.add(
         "calibration: logits measured for one asked (−4 to 4)",
         lambda i: float(np.polyfit(asked[i].ravel(), got[i].ravel(), 1)[0]),

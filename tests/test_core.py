@@ -153,9 +153,7 @@ class Outer:
 
 
 def test_configuration_from_tables() -> None:
-    made = configure(
-        Outer, {"name": "a", "inner": {"rate": 1, "sizes": [1, 2]}, "more": {"x": {}}, "limit": 2}
-    )
+    made = configure(Outer, {"name": "a", "inner": {"rate": 1, "sizes": [1, 2]}, "more": {"x": {}}, "limit": 2})
     assert made == Outer("a", Inner(1.0, (1, 2)), {"x": Inner()}, 2.0)
 
 

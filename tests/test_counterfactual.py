@@ -138,9 +138,7 @@ def test_what_is_held_stays_still() -> None:
 
 def test_the_published_direction_is_logistic_and_euclidean() -> None:
     made = bundle(predictor(), published=True).directions[0]
-    torch.testing.assert_close(
-        made.alpha / made.alpha.norm(), torch.tensor([1.0, 0, 0, 0]), atol=0.05, rtol=0
-    )
+    torch.testing.assert_close(made.alpha / made.alpha.norm(), torch.tensor([1.0, 0, 0, 0]), atol=0.05, rtol=0)
     torch.testing.assert_close(made.step, made.alpha / made.alpha.square().sum())
     assert made.fit["auc"] > 0.999
 
@@ -152,9 +150,7 @@ def test_a_model_that_never_answers_is_refused() -> None:
 
 @pytest.mark.parametrize("start", [(-1.0, 0.2, 0.1, 0.0), (0.8, 0.0, 0.0, 0.1)])
 @pytest.mark.parametrize("goal", [0.9, 0.2, 0.5])
-def test_the_walk_finds_the_smallest_step_that_reaches_the_goal(
-    start: tuple[float, ...], goal: float
-) -> None:
+def test_the_walk_finds_the_smallest_step_that_reaches_the_goal(start: tuple[float, ...], goal: float) -> None:
     model = predictor()
     strip = explain("latent-walk", model, image(start), target="class:1", bundle=bundle(model), goal=goal)
     wanted = math.log(goal / (1 - goal))
@@ -279,9 +275,7 @@ def test_an_image_that_meets_the_goal_is_left_alone() -> None:
         "latent-walk", model, image((0.5, 0, 0, 0)), target="class:1", bundle=bundle(model), goal=goal
     )
     assert strip.stopped == "already"
-    np.testing.assert_allclose(
-        strip.frames, np.repeat(strip.frames[:1], len(strip.frames), axis=0), atol=1e-3
-    )
+    np.testing.assert_allclose(strip.frames, np.repeat(strip.frames[:1], len(strip.frames), axis=0), atol=1e-3)
 
 
 def test_a_black_box_gets_a_walk_too() -> None:

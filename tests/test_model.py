@@ -58,9 +58,7 @@ def test_a_description_a_state_dict_torchscript_export_and_onnx_say_the_same(tmp
         "script": load_predictor(tmp_path / "m.ts", classes=["a", "b"]),
         "export": load_predictor(tmp_path / "m.pt2", classes=["a", "b"]),
         "module": load_predictor(module, classes=["a", "b"]),
-        "function": load_predictor(
-            lambda x: module(torch.from_numpy(x)).detach().numpy(), classes=["a", "b"]
-        ),
+        "function": load_predictor(lambda x: module(torch.from_numpy(x)).detach().numpy(), classes=["a", "b"]),
     }
     for name, predictor in made.items():
         with getattr(predictor, "frozen", lambda: torch.no_grad())():

@@ -73,9 +73,7 @@ def test_training_seeds_nothing_global_and_two_seeds_differ() -> None:
     a, b = training(seed=1), training(seed=2)
     a.step()
     assert torch.equal(state, torch.get_rng_state())
-    assert not torch.equal(
-        a.state()["generator.synthesis.constant"], b.state()["generator.synthesis.constant"]
-    )
+    assert not torch.equal(a.state()["generator.synthesis.constant"], b.state()["generator.synthesis.constant"])
 
 
 def test_a_state_of_another_network_is_refused() -> None:

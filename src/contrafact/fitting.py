@@ -288,9 +288,7 @@ def _generator(config: FitConfig, out: Path, device: str) -> StyleGAN2:
 
 def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
     size = config.encoder
-    encoder = ResNetEncoder(
-        config.generator.channels, config.generator.w_dim, kind=size.kind, width=size.width
-    )
+    encoder = ResNetEncoder(config.generator.channels, config.generator.w_dim, kind=size.kind, width=size.width)
     path = out / "encoder.safetensors"
     if not path.exists():
         raise InputError(f"expected a trained encoder in '{out}'; run --stage encoder first")

@@ -36,9 +36,7 @@ def plan_of(
     settings = read_settings(set_)
     if goal is not None:
         settings.setdefault("latent-walk", {})["goal"] = goal
-    plan = Plan(
-        predictor=predictor, methods=names, target=target, bundle=loaded, settings=settings, seed=seed
-    )
+    plan = Plan(predictor=predictor, methods=names, target=target, bundle=loaded, settings=settings, seed=seed)
     cards = [{"name": loaded.name, **loaded.card}] if loaded else []
     return plan, {"model": model or f"bundle {bundle}", "methods": names, "bundles": cards}
 

@@ -51,9 +51,7 @@ def explain(
     from contrafact.io import Run
     from contrafact.views import write_report
 
-    plan, about = plan_of(
-        model, bundle, target=target, methods=methods, goal=goal, set_=set_ or [], seed=seed
-    )
+    plan, about = plan_of(model, bundle, target=target, methods=methods, goal=goal, set_=set_ or [], seed=seed)
     cases = read_images(images, plan.bundle if rescale else None)
     later = read_images(followup or [], plan.bundle if rescale else None)
     run = Run.create(out, about={"title": "Explanation", **about})

@@ -38,8 +38,7 @@ class Image:
         grid = self.grid if self.grid is not None else _default_grid(values)
         if values.ndim != len(grid.shape) + 1 or values.shape[1:] != grid.shape:
             raise InputError(
-                f"image values must be (C, {', '.join(map(str, grid.shape))}) for this grid; "
-                f"got {values.shape}"
+                f"image values must be (C, {', '.join(map(str, grid.shape))}) for this grid; got {values.shape}"
             )
         broken = int(values.size - np.isfinite(values).sum())
         if broken:

@@ -183,9 +183,7 @@ class _Walker:
             stopped.append(missed[0] if missed else "reached")
         return self.strips(rows, stopped, [None] * len(rows))
 
-    def strips(
-        self, rows: list[np.ndarray], stopped: list[str], goals: Sequence[float | None]
-    ) -> list[Strip]:
+    def strips(self, rows: list[np.ndarray], stopped: list[str], goals: Sequence[float | None]) -> list[Strip]:
         """Draw and measure every frame."""
         grid = self.question.grid.resized(self.canvas.shape[2:])
         unit = 1 / self.direction.deviation

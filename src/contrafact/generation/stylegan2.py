@@ -147,9 +147,7 @@ class Synthesis(nn.Module):
             now = config.width(side)
             kinds = [(now, now, False)] if side == 4 else [(before, now, True), (now, now, False)]
             for wide_in, wide_out, up in kinds:
-                self.convs.append(
-                    StyledConv(wide_in, wide_out, w_dim=config.w_dim, up=up, noise=config.noise)
-                )
+                self.convs.append(StyledConv(wide_in, wide_out, w_dim=config.w_dim, up=up, noise=config.noise))
             self.to_image.append(ToImage(now, config.channels, w_dim=config.w_dim))
             before = now
 

@@ -85,9 +85,7 @@ def train_generator(
                 )
             training.restore(best)
             training.gamma *= 2
-            findings.append(
-                f"went back to {training.seen / 1000:.1f} kimg; gamma is now {training.gamma:.3g}"
-            )
+            findings.append(f"went back to {training.seen / 1000:.1f} kimg; gamma is now {training.gamma:.3g}")
             doctor = Doctor()
             next_report = training.seen + report_kimg * 1000
         pace = (training.seen - first) / max(time.perf_counter() - began, 1e-9)

@@ -100,9 +100,7 @@ def _from_csv(path: Path) -> Cohort:
         rows = list(csv.DictReader(file))
         columns = list(rows[0]) if rows else []
     if rows and "path" not in columns:
-        raise InputError(
-            f"expected a column 'path' in '{path.name}'; got {columns}{nearest('path', columns)}"
-        )
+        raise InputError(f"expected a column 'path' in '{path.name}'; got {columns}{nearest('path', columns)}")
     cases = []
     for number, row in enumerate(rows, start=2):
         file_path = path.parent / row["path"]

@@ -69,9 +69,7 @@ def read_series(folder: Path) -> Image:
     places = np.array([np.dot(d.ImagePositionPatient, normal) for _, d in slices])
     gaps = np.diff(places)
     if gaps.min() < 1e-3 or gaps.max() - gaps.min() > 0.1 * gaps.mean():
-        raise InputError(
-            f"expected evenly spaced slices; got gaps of {gaps.min():.3g} to {gaps.max():.3g} mm"
-        )
+        raise InputError(f"expected evenly spaced slices; got gaps of {gaps.min():.3g} to {gaps.max():.3g} mm")
     values = np.concatenate([_values(d, p)[:, None] for p, d in slices], axis=1)
     start = np.array(slices[0][1].ImagePositionPatient, dtype=float)
     matrix = _affine(start, [normal * gaps.mean(), *_steps(first, down, across)])

@@ -121,9 +121,7 @@ def _read_nifti(path: Path) -> Image:
     return Image(np.ascontiguousarray(array), grid, source=str(path), about=about)
 
 
-def _image(
-    array: NDArray[Any], path: Path, spacing_mm: Sequence[float] | None, about: dict[str, Any]
-) -> Image:
+def _image(array: NDArray[Any], path: Path, spacing_mm: Sequence[float] | None, about: dict[str, Any]) -> Image:
     window: Any = None
     if array.dtype.kind in "ub":
         window = (0.0, float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0)
