@@ -25,7 +25,8 @@ def leaky(x: Tensor) -> Tensor:
 def leaky_scaled(x: Tensor) -> Tensor:
     """`leaky` of x / sqrt 2. The gain passes through a leaky ReLU, so the layer before carries it
     in its weights (`gain=LEAKY_GAIN`) and the picture is not multiplied once more."""
-    return F.leaky_relu(x, 0.2)
+    x = F.leaky_relu(x, 0.2)
+    return x.clamp(-256, 256) if x.dtype == torch.float16 else x  # float16 ends at 65,504
 
 
 def upsample(x: Tensor) -> Tensor:
