@@ -77,6 +77,11 @@ def test_onnx_is_a_black_box_that_says_the_same(tmp_path: Path) -> None:
     predictor = load_predictor(tmp_path / "m.onnx", classes=["a", "b"])
     assert isinstance(predictor, BlackBox)
     torch.testing.assert_close(predictor(X), module(X).detach(), atol=1e-5, rtol=1e-5)
+    about = {"model": "m.onnx", "classes": ["a", "b"], "preprocessing": {"window": [0, 2]}}
+    (tmp_path / "d.json").write_text(json.dumps(about))
+    described_onnx = load_predictor(tmp_path / "d.json")
+    torch.testing.assert_close(described_onnx(2 * X), predictor(X))
+    assert described_onnx.classes == ("a", "b")
     (tmp_path / "bad.onnx").write_bytes(b"not a model")
     with pytest.raises(InputError, match="not a readable ONNX model"):
         load_predictor(tmp_path / "bad.onnx")

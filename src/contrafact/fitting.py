@@ -271,8 +271,9 @@ def _copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:
         source = root / model.path
         shutil.copy(source, folder / f"{name}{source.suffix}")
         if source.suffix == ".json":
-            weights = source.parent / json.loads(source.read_text())["weights"]
-            shutil.copy(weights, folder / weights.name)
+            about = json.loads(source.read_text())
+            beside = source.parent / about.get("model", about.get("weights"))
+            shutil.copy(beside, folder / beside.name)
         files[name] = f"{name}{source.suffix}"
     return files
 

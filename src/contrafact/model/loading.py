@@ -33,7 +33,8 @@ def load_predictor(
     """A predictor from whatever the user has.
 
     model   a torch module; a function on arrays (N, C, *S); a scikit-learn estimator; or a path:
-            `.json` (a description: factory, arguments, weights, classes, output, preprocessing),
+            `.json` (a description: `model`, a file beside it, or `factory`, `arguments` and
+            `weights` of a torch module; with `classes`, `output`, `preprocessing`),
             `.onnx`, `.ts`/`.pt` (TorchScript), `.pt2` (torch.export program)
     classes names of the outputs; output: logits, sigmoid, probabilities, regression or ordinal
     raises  InputError for a missing or foreign file, a pickle, or weights that do not fit
@@ -135,10 +136,10 @@ def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
     return BlackBox(lambda x: model.predict(x.reshape(len(x), -1)), **about)
 
 
-KEYS = ("factory", "arguments", "weights", "classes", "output", "preprocessing")
+KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing")
 
 
-def _from_description(path: Path, device: str | None) -> TorchPredictor:
+def _from_description(path: Path, device: str | None) -> AnyPredictor:
     try:
         about = json.loads(path.read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -148,9 +149,17 @@ def _from_description(path: Path, device: str | None) -> TorchPredictor:
     for key in about:
         if key not in KEYS:
             raise InputError(f"'{path.name}' has an unknown key '{key}'{nearest(key, KEYS)}")
+    says: dict[str, Any] = {
+        "classes": about.get("classes", ()),
+        "output": about.get("output", "logits"),
+        "preprocessing": preprocessing_from(about.get("preprocessing", {})),
+        "device": device,
+    }
+    if "model" in about:
+        return load_predictor(path.parent / about["model"], **says)
     for key in ("factory", "weights"):
         if key not in about:
-            raise InputError(f"expected '{key}' in '{path.name}'; got {', '.join(about)}")
+            raise InputError(f"expected 'model', or '{key}', in '{path.name}'; got {', '.join(about)}")
     module = _build(about["factory"], about.get("arguments", {}))
     state = read_weights(path.parent / about["weights"])
     try:
@@ -158,13 +167,7 @@ def _from_description(path: Path, device: str | None) -> TorchPredictor:
     except RuntimeError as error:
         line = " ".join(str(error).split())[:200]
         raise InputError(f"the weights do not fit {about['factory']}: {line}") from error
-    return TorchPredictor(
-        module.eval(),
-        classes=about.get("classes", ()),
-        output=about.get("output", "logits"),
-        preprocessing=preprocessing_from(about.get("preprocessing", {})),
-        device=device,
-    )
+    return TorchPredictor(module.eval(), **says)
 
 
 def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
