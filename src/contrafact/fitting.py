@@ -190,20 +190,19 @@ def _fit_encoder(
 
 
 def _guide(config: FitConfig, root: Path, device: str) -> Any:
-    """Scores of every model with gradients, as one tensor (N, K)."""
-    scorers = []
+    """Scores (N, K) of the first model, the one the bundle explains; None for a black box."""
     low, high = config.data.window
-    for model in config.models.values():
-        predictor = load_predictor(root / model.path, device=device)
-        if isinstance(predictor, TorchPredictor):
-            predictor.module.eval().requires_grad_(False)
-            scorers += [(predictor, predictor.target(text)) for text in model.targets]
-    if not scorers:
+    model = next(iter(config.models.values()))
+    predictor = load_predictor(root / model.path, device=device)
+    if not isinstance(predictor, TorchPredictor):
         return None
+    predictor.module.eval().requires_grad_(False)
+    targets = [predictor.target(text) for text in model.targets]
 
     def guide(images: Tensor) -> Tensor:
         units = (images.float() + 1) / 2 * (high - low) + low
-        return torch.stack([target(predictor(units)) for predictor, target in scorers], dim=1)
+        outputs = predictor(units)
+        return torch.stack([target(outputs) for target in targets], dim=1)
 
     return guide
 
