@@ -76,7 +76,7 @@ def main() -> None:
 
 PAGE = """# Known truth: what the strips show
 
-{count} phantom knees that no network has seen (32 px), walked over −3 to 3 asked logits. The *honest* model learned the joint space; the *cheating* one was trained where a quarter of the labels was wrong and the brightness of the side marker told the label in 98 of 100 cases. A ruler reads joint space and marker from every frame. "As published" is the logistic direction with a Euclidean step and the encoder alone; both are shown with what the generator cannot draw carried over, and per logit *measured*, since a published step has no unit.
+{count} phantom knees that no network has seen (32 px), walked over −3 to 3 asked logits. The *honest* model learned the joint space; the *cheating* one was trained on data where the brightness of the side marker tells the label. A ruler reads joint space and marker from every frame. "As published" is the logistic direction with a Euclidean step and the encoder alone; both are shown with what the generator cannot draw carried over, and per logit *measured*, since a published step has no unit.
 
 ```
 python recipes/truth.py

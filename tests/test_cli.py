@@ -58,9 +58,50 @@ def test_explain_writes_a_run_and_goes_on(
     assert Path(shown["report"]).exists()
     assert shown["results"][0]["record"]["parameters"]["box"] == 8
     stamp = (tmp_path / "run" / "arrays" / "00000.npz").stat().st_mtime_ns
-    assert run(capsys, *words, "--methods", "occlusion,gradcam")[0] == 0
+    again = [*words, "--methods", "occlusion,gradcam", "--set", "occlusion.box=8"]
+    assert run(capsys, *again)[0] == 0
     assert len(open_run(tmp_path / "run").rows()) == 3
     assert (tmp_path / "run" / "arrays" / "00000.npz").stat().st_mtime_ns == stamp
+
+
+def test_another_image_model_or_parameter_is_another_result(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, picture: Path
+) -> None:
+    words = ["--model", model, "--out", tmp_path / "run", "--methods", "occlusion"]
+    assert run(capsys, "explain", picture, *words)[0] == 0
+    assert run(capsys, "explain", picture, *words, "--set", "occlusion.box=3")[0] == 0
+    (tmp_path / "b").mkdir()
+    Picture.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / "b" / "x.png")
+    assert run(capsys, "explain", tmp_path / "b" / "x.png", *words)[0] == 0
+    rows = open_run(tmp_path / "run").rows()
+    assert len(rows) == 3
+    assert len({r["record"]["image"] for r in rows}) == 2
+    assert (tmp_path / "run" / "report.html").read_text().count('<section class="case" aria-label') == 2
+
+
+def test_aliases_take_their_settings_along(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: Path
+) -> None:
+    words = ["explain", picture, "--bundle", "phantom", "--out", tmp_path / "run", "--json"]
+    more = ["--methods", "walk,ig", "--goal", "0.7", "--set", "ig.steps=5", "--target", "class:1"]
+    code, out, err = run(capsys, *words, *more)
+    assert code == 0, err
+    records = {r["record"]["method"]: r["record"]["parameters"] for r in json.loads(out)["results"]}
+    assert records["latent-walk"]["goal"] == 0.7
+    assert records["integrated-gradients"]["steps"] == 5
+
+
+def test_a_model_without_gradients_or_layers_gets_the_methods_that_it_allows(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: Path
+) -> None:
+    x = torch.rand(1, 1, 32, 32)
+    torch.jit.save(torch.jit.trace(small_network().eval(), x), tmp_path / "m.ts")
+    code, out, err = run(
+        capsys, "explain", picture, "--model", tmp_path / "m.ts", "--out", tmp_path / "r", "--json"
+    )
+    assert code == 0, err
+    methods = {r["record"]["method"] for r in json.loads(out)["results"]}
+    assert methods == {"integrated-gradients", "occlusion"}
 
 
 def test_list_names_aliases_for_machines(capsys: pytest.CaptureFixture[str]) -> None:

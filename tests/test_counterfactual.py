@@ -240,6 +240,50 @@ def bundle_for_value(model: TorchPredictor) -> Bundle:
     )
 
 
+def test_levels_of_a_class_are_probabilities() -> None:
+    model = predictor()
+    strip = explain(
+        "latent-walk", model, image((0.0, 0, 0, 0)), target="class:1", bundle=bundle(model), levels=(0.1, 0.9)
+    )
+    np.testing.assert_allclose(strip.scores[[0, -1]], [-math.log(9), math.log(9)], atol=0.02)
+
+
+def test_two_independent_findings_are_not_each_others_opposite() -> None:
+    from contrafact.counterfactual.bundle import _opposite
+
+    model = predictor()
+    made = bundle(model).directions[0]
+    assert _opposite([made], "class:0") is not None
+    made.fit["classes"] = 0  # what `fit` writes for sigmoid outputs
+    assert _opposite([made], "class:0") is None
+
+
+def test_drift_counts_what_reducing_the_image_does_to_the_model() -> None:
+    class Fine(nn.Module):
+        """Answers to the checkerboard, which a reduced image does not show."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            rough = (images[..., ::2, ::2] - images[..., 1::2, ::2]).mean(dim=(1, 2, 3)) / 10
+            z = 3 * (images.mean(dim=(1, 2, 3)) / 127.5 - 1) + rough
+            return torch.stack([-z / 2, z / 2], dim=1)
+
+    model = predictor()
+    fine = TorchPredictor(Fine(), classes=["no", "yes"])
+    fine.digest = model.digest
+    values = np.full((1, 8, 8), 127.5)
+    values[0, ::2, ::2] = 227.5
+    strip = explain(
+        "latent-walk",
+        fine,
+        Image(values, window=(0, 255)),
+        target="class:1",
+        bundle=bundle(model),
+        steps=(1.0,),
+    )
+    assert strip.drift > 5
+    assert strip.drifted
+
+
 def test_no_counterfactual_within_the_budget_is_an_answer() -> None:
     model = predictor()
     strip = explain(

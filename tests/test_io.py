@@ -124,11 +124,63 @@ def test_dicom_series_sorts_by_position_and_refuses_gaps(tmp_path: Path) -> None
 
 
 def test_monochrome1_is_turned_round_and_said(tmp_path: Path) -> None:
-    plain = read_image(dicom(tmp_path / "a.dcm"))
-    turned = read_image(dicom(tmp_path / "b.dcm", PhotometricInterpretation="MONOCHROME1"))
+    plain = read_image(dicom(tmp_path / "a.dcm", Modality="DX"))
+    turned = read_image(dicom(tmp_path / "b.dcm", Modality="DX", PhotometricInterpretation="MONOCHROME1"))
     assert turned.about["inverted"]
     a, b = plain.values, turned.values
     np.testing.assert_allclose(b, a.max() + a.min() - a)
+
+
+def test_physical_units_are_never_inverted(tmp_path: Path) -> None:
+    image = read_image(dicom(tmp_path / "b.dcm", PhotometricInterpretation="MONOCHROME1"))
+    np.testing.assert_array_equal(image.values, read_image(dicom(tmp_path / "a.dcm")).values)
+    assert not image.about["inverted"]
+
+
+def test_a_radiograph_series_is_turned_round_as_one(tmp_path: Path) -> None:
+    for number in range(3):
+        changes = {"ImagePositionPatient": [0, 0, float(number)], "Modality": "DX"}
+        path = dicom(tmp_path / f"{number}.dcm", PhotometricInterpretation="MONOCHROME1", **changes)
+        data = pydicom.dcmread(path)
+        pixels = np.full(data.pixel_array.shape, 100, np.int16)
+        pixels[0, 0] = 1000 * (number + 1)
+        data.PixelData = pixels.tobytes()
+        data.RescaleIntercept, data.RescaleSlope = 0, 1
+        data.save_as(path)
+    values = read_image(tmp_path).values[0]
+    assert (values[:, 5, 5] == 3000).all(), "the same ground in every slice"
+
+
+def test_colour_dicom_is_read_once_converted() -> None:
+    image = read_image(get_testdata_file("SC_ybr_full_uncompressed.dcm"))
+    expected = pydicom.dcmread(get_testdata_file("SC_ybr_full_uncompressed.dcm")).pixel_array
+    np.testing.assert_array_equal(image.values, np.moveaxis(expected, -1, 0))
+    assert image.values[0, 10, 10] > 200, "the first stripe is red"
+
+
+def test_enhanced_multiframe_geometry_is_refused_not_guessed(tmp_path: Path) -> None:
+    data = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    data.SharedFunctionalGroupsSequence = pydicom.Sequence([pydicom.Dataset()])
+    del data.PixelSpacing
+    data.save_as(tmp_path / "e.dcm")
+    with pytest.raises(InputError, match="enhanced multi-frame"):
+        read_image(tmp_path / "e.dcm")
+
+
+def test_a_tilted_gantry_shifts_the_slices(tmp_path: Path) -> None:
+    tilt = np.radians(20)
+    direction = [1.0, 0, 0, 0, float(np.cos(tilt)), float(np.sin(tilt))]
+    for number in range(3):
+        changes = {"ImagePositionPatient": [0, 0, 5.0 * number], "ImageOrientationPatient": direction}
+        dicom(tmp_path / f"1.2.3.{number}", **changes)  # named by UID, without a suffix
+    (tmp_path / "README").write_text("not a slice")
+    grid = read_image(tmp_path).grid
+    np.testing.assert_allclose((grid.affine @ [2, 0, 0, 1])[:3], [0, 0, 10], atol=1e-6)
+
+
+def test_no_patient_identity_is_kept() -> None:
+    about = read_image(get_testdata_file("CT_small.dcm")).about
+    assert not {"PatientID", "PatientName", "PatientBirthDate"} & set(about)
 
 
 def test_truncated_and_empty_dicom_are_refused_in_one_line(tmp_path: Path) -> None:
@@ -173,6 +225,8 @@ def test_a_real_volume_keeps_its_geometry(shared: Path) -> None:
         ("a.png", b"", "is empty"),
         ("a.nii", b"not nifti", "not a readable NIfTI"),
         ("a.npy", b"nope", "not a readable array"),
+        ("a.npz", b"PK\x03\x04 cut short", "not a readable array"),
+        ("a.nii.gz", b"\x1f\x8b\x08 cut short", "not a readable NIfTI"),
         ("a.xyz", b"nope", "an image file ends in"),
     ],
 )
@@ -283,6 +337,8 @@ def test_a_line_cut_short_by_a_crash_is_passed_over(tmp_path: Path) -> None:
     with (tmp_path / "r" / "results.jsonl").open("a") as file:
         file.write('{"key": "b", "arr')
     assert run.done() == {"a"}
+    run.add("c", Image(np.zeros((1, 4, 5))), heat())
+    assert run.done() == {"a", "c"}
 
 
 def test_a_full_disk_is_said_and_keeps_what_was_finished(

@@ -120,7 +120,7 @@ def test_each_factor_changes_the_image_inside_its_own_mask() -> None:
         if name == "joint_space":  # the bones move apart as a whole
             mask = mask | a.masks["density"] | b.masks["density"] | b.masks["osteophyte"]
         assert change.max() > 20
-        assert change[mask].sum() > 0.9 * change.sum(), name
+        assert change[mask].sum() > 0.8 * change.sum(), name
 
 
 @pytest.mark.parametrize("side", [16, 32, 64, 100])

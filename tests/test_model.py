@@ -122,6 +122,8 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, name: str) ->
         ({"weights": "none.safetensors"}, "does not exist"),
         ({"factory": "conftest:no_such"}, "factory must be"),
         ({"arguments": {"outputs": 5}}, "do not fit"),
+        ({"factory": "os:system", "arguments": {"command": "touch /tmp/contrafact-was-here"}}, "neither a"),
+        ({"model": "m.json"}, "must be a model file"),
         ({"preprocessing": {"sizes": [3]}}, "did you mean 'size'"),
     ],
 )
@@ -266,3 +268,60 @@ def test_torchscript_cannot_be_watched_and_says_so(tmp_path: Path) -> None:
 def test_half_precision_models_are_asked_in_their_own_type() -> None:
     predictor = TorchPredictor(small_network().to(torch.bfloat16).eval(), classes=["a", "b"])
     assert predictor(X).dtype == torch.float32
+
+
+def test_an_exported_program_with_a_pickle_inside_is_refused(tmp_path: Path) -> None:
+    import io
+    import zipfile
+
+    torch.export.save(torch.export.export(small_network().eval(), (X,)), tmp_path / "m.pt2")
+    evil = io.BytesIO()
+    torch.save(Evil(), evil)
+    with zipfile.ZipFile(tmp_path / "m.pt2") as good, zipfile.ZipFile(tmp_path / "bad.pt2", "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, evil.getvalue() if name.endswith(".pt") else good.read(name))
+    marker = Path("/tmp/contrafact-was-here")
+    marker.unlink(missing_ok=True)
+    with pytest.raises(InputError, match="pickled code"):
+        load_predictor(tmp_path / "bad.pt2")
+    assert not marker.exists()
+
+
+class InPlace(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.div_(255).flatten(1)[:, :2]
+
+
+def test_a_model_that_works_in_place_leaves_the_image_alone() -> None:
+    images = np.full((2, 1, 4, 4), 100.0, np.float32)
+    TorchPredictor(InPlace())(images)
+    BlackBox(lambda x: np.divide(x, 255, out=x).reshape(len(x), -1)[:, :2])(images)
+    assert (images == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("answer", "output", "words"),
+    [
+        (np.zeros((3, 1)), "logits", "2 outputs or more; got 1"),
+        (np.zeros(5), "logits", "one row of outputs per image"),
+        (np.zeros(()), "logits", "one row of outputs per image"),
+        (np.zeros((3, 2, 4, 4)), "logits", "one row of outputs per image"),
+    ],
+)
+def test_outputs_of_another_shape_are_refused(answer: np.ndarray, output: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        BlackBox(lambda _: answer, output=output)(X)
+
+
+def test_black_boxes_are_known_by_what_they_hold() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    flat = X.reshape(3, -1).numpy()
+    one, same, other = (LogisticRegression(C=c).fit(flat, [0, 1, 1]) for c in (1.0, 1.0, 9.0))
+    assert load_predictor(one).digest == load_predictor(same).digest != load_predictor(other).digest
+
+
+def test_a_value_of_an_ordinal_model_is_one_of_its_cumulative_logits() -> None:
+    with pytest.raises(InputError, match="class index must be 0 to 1; got 2"):
+        parse_target("value:2", kind="ordinal", classes=["0", "1", "2"])
+    assert parse_target("value:1", kind="ordinal", classes=["0", "1", "2"]).index == 1

@@ -209,6 +209,35 @@ def test_the_doctor_sees_nan_and_goes_back_with_a_stronger_penalty() -> None:
     assert all(torch.isfinite(v).all() for v in run.state().values() if v.is_floating_point())
 
 
+def test_one_broken_penalty_does_not_end_the_run() -> None:
+    """A penalty that is only computed every few steps must not be read again after the return."""
+    run = training(kimg=1.0, r1_every=50)
+    step, broken = run.step, [True]
+
+    def poisoned() -> None:
+        step()
+        if run.steps == 7 and broken:
+            broken.clear()
+            run.figures["r1"] = float("nan")
+
+    run.step = poisoned  # type: ignore[method-assign]
+    list(train_generator(run))
+    assert run.seen >= 1000
+
+
+def test_quality_is_measured_against_all_of_a_sorted_cohort() -> None:
+    data = torch.cat([torch.zeros(900, 1, 8, 8), torch.full((300, 1, 8, 8), 255.0)]).byte()
+    run = StyleGAN2Training(SIZE, TrainerConfig(kimg=0.03, batch=8), data)
+    seen: list[float] = []
+
+    def extractor(x: torch.Tensor) -> torch.Tensor:
+        seen.append(float(x.mean()))
+        return x.flatten(1)[:, :4]
+
+    next(iter(train_generator(run, extractor=extractor, quality_images=200)))
+    assert -0.9 < np.mean(seen[:2]) < 0.0, "three quarters dark, one quarter bright"
+
+
 def test_the_doctor_gives_up_after_three_returns() -> None:
     run = training(kimg=1.0)
     step = run.step

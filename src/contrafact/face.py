@@ -65,7 +65,8 @@ def explain(
 def parse(predictor: AnyPredictor, text: str | None, image: Image) -> Any:
     """A target from text; without text, what the model prefers for the image."""
     if not predictor.classes:  # their names may be unknown, their number never is
-        predictor.classes = tuple(str(k) for k in range(ask(predictor, image).shape[1]))
+        count = ask(predictor, image).shape[1] + (predictor.output == "ordinal")
+        predictor.classes = tuple(str(k) for k in range(count))
     if text is not None:
         return predictor.target(text)
     if predictor.output == "regression":

@@ -1,12 +1,15 @@
 """From a folder of images and a model to a bundle: generator, encoder, directions.
 
-Every stage writes into the output folder and starts again from what it finds there, so a run that
-was stopped, by hand or by a crash, goes on with `resume`.
+Every stage writes into the output folder. A generator that was stopped, by hand or by a crash, goes
+on with `resume` at the very same next step; the encoder and the directions take minutes and are
+made anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +38,7 @@ from contrafact.generation import (
     train_encoder,
     train_generator,
 )
-from contrafact.io import Cohort, read_cohort, read_tensors, write_json, write_tensors
+from contrafact.io import Cohort, read_cohort, read_json, read_tensors, write_json, write_tensors
 from contrafact.model import TorchPredictor, load_predictor, resize
 
 STAGES = ("generator", "encoder", "direction")
@@ -163,9 +166,12 @@ def _fit_generator(
     path = out / "checkpoint.safetensors"
     if path.exists():
         training.restore(read_tensors(path))
-    write_json(out / "fit.json", dataclasses.asdict(config))
+    first = team is None or team.global_rank == 0
+    if first:
+        write_json(out / "fit.json", dataclasses.asdict(config))
+        (out / "encoder.safetensors").unlink(missing_ok=True)  # it belongs to an older generator
     for progress in train_generator(training, stop=stop):
-        if team is None or team.global_rank == 0:
+        if first:
             write_tensors(path, training.state())
             write_tensors(out / "generator.safetensors", training.average.state_dict())
             _write_samples(out / "samples.png", training.average)
@@ -182,7 +188,7 @@ def _fit_encoder(
     for progress, encoder in train_encoder(
         generator, images, config.encoder, guide=guide, mirror=config.training.mirror
     ):
-        if progress.done % 250 == 0 or progress.done == progress.total:
+        if progress.done == progress.total:
             write_tensors(out / "encoder.safetensors", encoder.state_dict())
         yield "encoder", progress
         if stop():
@@ -196,7 +202,8 @@ def _guide(config: FitConfig, root: Path, device: str) -> Any:
     predictor = load_predictor(root / model.path, device=device)
     if not isinstance(predictor, TorchPredictor):
         return None
-    predictor.module.eval().requires_grad_(False)
+    stack = contextlib.ExitStack()  # frozen for good: the predictor lives as long as the guide
+    stack.enter_context(predictor.frozen())
     targets = [predictor.target(text) for text in model.targets]
 
     def guide(images: Tensor) -> Tensor:
@@ -229,15 +236,17 @@ def _fit_directions(config: FitConfig, out: Path, root: Path, device: str) -> It
         yield "direction", Progress(done=number, total=len(wanted), seconds_left=float("nan"))
         predictor = predictors[name]
         target = predictor.target(text)
-        found = fit_direction(
-            generator,
-            blank.scorer(predictor, target),
-            target=target,
-            model=predictor.digest,
-            hold=[blank.scorer(predictor, predictor.target(t)) for t in config.models[name].hold],
-            config=config.direction,
-        )
-        found.fit["classes"] = len(predictor.classes)
+        with getattr(predictor, "frozen", contextlib.nullcontext)():
+            found = fit_direction(
+                generator,
+                blank.scorer(predictor, target),
+                target=target,
+                model=predictor.digest,
+                hold=[blank.scorer(predictor, predictor.target(t)) for t in config.models[name].hold],
+                config=config.direction,
+            )
+        exclusive = predictor.output in ("logits", "probabilities")
+        found.fit["classes"] = len(predictor.classes) if exclusive else 0
         directions.append(found)
     bundle = dataclasses.replace(
         blank,
@@ -260,20 +269,26 @@ def _fit_directions(config: FitConfig, out: Path, root: Path, device: str) -> It
 
 
 def _copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:
-    """Descriptions and weights of the models beside the bundle, so that it is complete."""
-    import json
-    import shutil
+    """Descriptions and weights of the models beside the bundle, so that it is complete.
 
+    Every file takes the model's name, so two models never overwrite each other.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for name, model in config.models.items():
         source = root / model.path
-        shutil.copy(source, folder / f"{name}{source.suffix}")
-        if source.suffix == ".json":
-            about = json.loads(source.read_text())
-            beside = source.parent / about.get("model", about.get("weights"))
-            shutil.copy(beside, folder / beside.name)
+        if name in ("bundle", "generator", "encoder", "statistics"):
+            raise InputError(f"a model of a bundle cannot be called '{name}'; choose another name")
         files[name] = f"{name}{source.suffix}"
+        if source.suffix != ".json":
+            shutil.copy(source, folder / files[name])
+            continue
+        about = read_json(source)
+        key = "model" if "model" in about else "weights"
+        beside = source.parent / about[key]
+        about[key] = f"{name}{beside.suffix}"
+        shutil.copy(beside, folder / about[key])
+        write_json(folder / files[name], about)
     return files
 
 

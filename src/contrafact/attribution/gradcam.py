@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ class GradCAM:
     layer   name of the layer (`body.3.conv2`); None: the last convolution
     """
 
+    needs_gradients: ClassVar[bool] = True
+    needs_layers: ClassVar[bool] = True
     layer: str | None = None
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.differentiable import needs_gradients
+from contrafact.attribution.differentiable import needs_gradients, score
 from contrafact.attribution.fill import fill_values
 from contrafact.core import EXPLAINERS, InputError, Question
 
@@ -27,6 +28,7 @@ class IntegratedGradients:
     baseline  "mean" (of the image), "min", "blur" or a number in image units
     """
 
+    needs_gradients: ClassVar[bool] = True
     steps: int = 64
     baseline: str | float = "min"
 
@@ -39,7 +41,7 @@ class IntegratedGradients:
 
         predictor = needs_gradients(question, "integrated-gradients")
         images = torch.as_tensor(question.images).to(predictor.device)
-        method = Captum(lambda x: question.target(predictor(x)))
+        method = Captum(lambda x: score(question, predictor(x)))
         maps = method.attribute(
             images,
             baselines=fill_values(images, self.baseline),

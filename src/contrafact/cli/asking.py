@@ -30,15 +30,24 @@ def plan_of(
     loaded = face.load_bundle(bundle) if bundle else None
     predictor = pick_predictor(model, loaded)
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    for name in names:
-        EXPLAINERS.get(name)
-    names = names or [n for n in EXPLAINERS.names() if n != "latent-walk" or loaded]
+    names = [EXPLAINERS.canonical(name) for name in names]
+    names = names or possible_methods(predictor, loaded)
     settings = read_settings(set_)
     if goal is not None:
         settings.setdefault("latent-walk", {})["goal"] = goal
     plan = Plan(predictor=predictor, methods=names, target=target, bundle=loaded, settings=settings, seed=seed)
     cards = [{"name": loaded.name, **loaded.card}] if loaded else []
     return plan, {"model": model or f"bundle {bundle}", "methods": names, "bundles": cards}
+
+
+def possible_methods(predictor: Any, bundle: Any) -> list[str]:
+    """Every method that this model and bundle allow; `contrafact check` says why others are not."""
+    names = [n for n in EXPLAINERS.names() if n != "latent-walk" or bundle]
+    if not getattr(predictor, "differentiable", True):
+        names = [n for n in names if not getattr(EXPLAINERS.get(n), "needs_gradients", False)]
+    elif not predictor.watchable:
+        names = [n for n in names if not getattr(EXPLAINERS.get(n), "needs_layers", False)]
+    return names
 
 
 def pick_predictor(model: str | None, bundle: Any) -> Any:
@@ -70,6 +79,7 @@ def read_settings(words: Sequence[str]) -> dict[str, dict[str, Any]]:
             value = json.loads(text)
         except json.JSONDecodeError:
             value = text
+        method = EXPLAINERS.canonical(method)
         cls = EXPLAINERS.get(method)
         known = [f.name for f in dataclasses.fields(cls)]
         if key not in known:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from contrafact import face
 from contrafact.core import EXPLAINERS, Image
+from contrafact.core.explaining import parameters_of
 from contrafact.io import Run
 
 
@@ -33,19 +36,22 @@ def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Seq
         "target_name": target_name(plan.predictor, str(target)),
     }
     for method in plan.methods:
-        key = f"{name}/{method}/{target}"
+        explainer = EXPLAINERS.make(method, **plan.settings.get(method, {}))
+        key = f"{name}/{method}/{target}/{_asked(explainer, plan, image)}"
         if key in done:
             continue
         result = face.explain(
-            EXPLAINERS.make(method, **plan.settings.get(method, {})),
-            plan.predictor,
-            image,
-            target=target,
-            bundle=plan.bundle,
-            seed=plan.seed,
+            explainer, plan.predictor, image, target=target, bundle=plan.bundle, seed=plan.seed
         )
         later = [(i, "; ".join(answers(plan.predictor, i))) for i in followup]
         run.add(key, image, result, followup=later if method == "latent-walk" else (), **extra)
+
+
+def _asked(explainer: Any, plan: Plan, image: Image) -> str:
+    """What makes two results the same: the image, the model, the bundle, every parameter."""
+    bundle = None if plan.bundle is None else [d.step.sum().item() for d in plan.bundle.directions]
+    parts = [plan.predictor.digest, image.digest, parameters_of(explainer), plan.seed, bundle]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 
 def answers(predictor: Any, image: Image) -> list[str]:

@@ -51,4 +51,6 @@ def fit(
         stopped = stop()
     if stopped:
         raise KeyboardInterrupt
+    if not last:
+        return  # one of several processes, not the first
     say({"out": str(out), "stages": last}, as_json=json, lines=[f"written to {out}"])

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import platform
-import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -138,6 +137,10 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory_mb() -> float:
-    """Greatest resident memory of this process so far, in MB."""
+    """Greatest resident memory of this process so far, in MB; 0 where the system does not say."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes, Linux: kibibytes
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

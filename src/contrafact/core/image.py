@@ -34,7 +34,7 @@ class Image:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values, dtype=np.float32)
+        values = np.array(self.values, dtype=np.float32, order="C")
         grid = self.grid if self.grid is not None else _default_grid(values)
         if values.ndim != len(grid.shape) + 1 or values.shape[1:] != grid.shape:
             raise InputError(

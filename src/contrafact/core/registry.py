@@ -59,6 +59,11 @@ class Registry:
             )
         return self._classes[name]
 
+    def canonical(self, name: str) -> str:
+        """The registered name of a name or alias; an unknown one is refused."""
+        self.get(name)
+        return self._aliases.get(name, name)
+
     def make(self, name: str, **parameters: Any) -> Any:
         """An object of that name; an unknown hyper-parameter is answered with the nearest one."""
         cls = self.get(name)

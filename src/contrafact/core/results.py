@@ -66,7 +66,8 @@ class Strip:
     steps       (K,) change asked of the model, in units of the target (logits for a class)
     scores      (K,) what the model measured on the frame, same units; frame `origin` is the image
     lengths     (K,) Mahalanobis length of the step in latent space (1 = one typical deviation)
-    drift       |score(image) - score(reconstruction)|: how far drawing alone moves the model
+    drift       |score(image) - score(reconstruction)|: how far drawing alone moves the model (or
+                reducing the image to the size that is drawn, where that moves it more)
     drifted     the drift is above the tolerance: do not trust the strip
     stopped     why the search ended: steps (a fixed row of steps was asked for), reached, already
                 (the image met the goal), budget (no counterfactual within the plausibility

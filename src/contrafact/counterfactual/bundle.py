@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,7 @@ class Bundle:
         `Image`, in the bundle's units."""
         if isinstance(images, (list, tuple)):
             images = torch.stack([torch.as_tensor(image.values) for image in images])
-        with self.predictor.frozen(), torch.no_grad():
+        with getattr(self.predictor, "frozen", contextlib.nullcontext)(), torch.no_grad():
             probabilities: Tensor = self.predictor.probabilities(self.predictor(images))
         return probabilities
 

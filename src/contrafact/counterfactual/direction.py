@@ -189,6 +189,8 @@ def _quality(expected: Tensor, measured: Tensor, config: DirectionConfig) -> dic
 def _measured_slope(generator: Generator, score: Scorer, w: Tensor, step: Tensor, deviation: float) -> float:
     """Units measured for a unit asked, mean over latents and steps of up to one deviation."""
     slopes = []
+    device = generator.sample(1, torch.Generator()).device
+    w, step = w.to(device), step.to(device)
     with torch.no_grad():
         for size in (-deviation, -deviation / 2, deviation / 2, deviation):
             for part in w.split(250):

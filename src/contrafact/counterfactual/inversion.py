@@ -65,7 +65,7 @@ def invert(
             prior = ((away @ precision) * away).mean(dim=1)
             loss = loss + refinement.prior * prior
             if score is not None and wanted is not None and refinement.guide:
-                loss = loss + refinement.guide * (score(drawn) - wanted).square()
+                loss = loss + refinement.guide * (score(drawn) - wanted).square().to(loss)
             (slope,) = torch.autograd.grad(loss.sum(), move)
         move.grad = slope
         adam.step()

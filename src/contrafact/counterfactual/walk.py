@@ -62,7 +62,8 @@ class LatentWalk:
         if not isinstance(bundle, Bundle):
             raise InputError("latent-walk needs a bundle (generator, encoder, directions); got none")
         direction = bundle.direction(question.predictor, question.target)
-        canvas = bundle.to_canvas(torch.as_tensor(question.images))
+        device = bundle.statistics.mean.device
+        canvas = bundle.to_canvas(torch.as_tensor(question.images).to(device))
         walker = _Walker(self, question, bundle, direction, canvas)
         if self.steps is not None:
             rows = [np.array(sorted({0.0, *map(float, self.steps)}))] * len(canvas)
@@ -96,7 +97,11 @@ class _Walker:
         with torch.no_grad():
             self.drawn = bundle.generator.decode(self.w)
             self.start = self.measure(canvas)
-            self.drift = (self.measure(self.drawn) - self.start).abs()
+            # Of the whole image, as the model sees it without us: reducing it to the canvas may
+            # move the model too.
+            whole = question.target(question.predictor(question.images))
+            redrawn = (self.measure(self.drawn) - whole).abs()
+            self.drift = torch.maximum(redrawn, (self.start - whole).abs())
         self.reach = walk.budget * direction.deviation
 
     def goal(self, start: float) -> float:
@@ -174,7 +179,8 @@ class _Walker:
 
     def level_strips(self, levels: Sequence[float]) -> list[Strip]:
         """One frame per level and one for the image itself, in the order of their steps."""
-        found = [self.search(torch.full((len(self.canvas),), float(v))) for v in levels]
+        to_score = getattr(self.question.target, "score_of", float)
+        found = [self.search(torch.full((len(self.canvas),), float(to_score(v)))) for v in levels]
         rows, stopped = [], []
         for i in range(len(self.canvas)):
             rows.append(np.array(sorted({0.0, *(float(ends[i]) for ends, _ in found)})))

@@ -17,7 +17,7 @@ class Doctor:
         self._sure = 0
 
     def step(self, training: StyleGAN2Training) -> str | None:
-        """After every step: NaN in a loss, or gradients that stay broken."""
+        """After every step: a loss or penalty that is no number."""
         bad = [k for k, v in training.figures.items() if not math.isfinite(v)]
         if bad:
             self.must_return = True

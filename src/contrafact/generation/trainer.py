@@ -54,9 +54,11 @@ def train_generator(
     raises  ContrafactError after the third return to the best state
     """
     total = training.config.kimg * 1000
-    extractor = extractor or RandomFeatures(training.size.channels)
+    extractor = extractor or RandomFeatures(training.size.channels).to(training.device)
     doctor = Doctor()
-    real = _features(extractor, training.images[:quality_images], training.device)
+    # A cohort lists one class after the other: the reference must hold all of them.
+    rows = torch.randperm(len(training.images), generator=torch.Generator().manual_seed(0))
+    real = _features(extractor, training.images[rows[:quality_images]], training.device)
     best, best_kid, returns = training.state(), float("inf"), 0
     began, first = time.perf_counter(), training.seen
     next_report = training.seen + report_kimg * 1000
@@ -78,13 +80,14 @@ def train_generator(
                 best, best_kid = training.state(), quality["kid"]
         if doctor.must_return:
             returns += 1
-            if returns > 3:
+            if returns == 3:
                 raise ContrafactError(
                     f"training fell apart three times ({findings[0]}); "
                     "raise gamma or lower rate in the configuration"
                 )
+            gamma = 2 * training.gamma
             training.restore(best)
-            training.gamma *= 2
+            training.go_another_way(gamma, returns)
             findings.append(f"went back to {training.seen / 1000:.1f} kimg; gamma is now {training.gamma:.3g}")
             doctor = Doctor()
             next_report = training.seen + report_kimg * 1000

@@ -187,6 +187,8 @@ class StyleGAN2Training:
         self.adam_g.zero_grad(set_to_none=True)
         lengths = path_lengths(lambda w: self.generator.synthesis(w, rng=self.rng), ws, self.rng)
         penalty = path_penalty(lengths, self.path_mean)
+        if self.team and self.team.world_size > 1:
+            self.path_mean = self.team.all_reduce(self.path_mean, reduce_op="mean")
         (penalty * every).backward()
         self.figures["path"] = float(penalty.detach())
         self._apply(self.adam_g, self.generator)
@@ -286,7 +288,16 @@ class StyleGAN2Training:
                 f"configuration; got another one ({str(error).splitlines()[0]})"
             ) from error
         self.steps, self.seen = int(counts[0]), int(counts[1])
-        self.augment_p, self._signs, self.gamma = counts[2], counts[3:5], counts[5]
+        self.augment_p, self._signs = counts[2], counts[3:5]
+        self.gamma = self.config.gamma or counts[5]
+
+    def go_another_way(self, gamma: float, turn: int) -> None:
+        """After a return to an earlier state: a stronger penalty and other random numbers, or the
+        same steps would end in the same place."""
+        rank = self.team.global_rank if self.team else 0
+        self.gamma = gamma
+        self.figures.clear()
+        self.rng.manual_seed(self.config.seed * 1000 + rank + 1 + turn * 104_729)
 
     def _modules(self) -> dict[str, nn.Module]:
         return {

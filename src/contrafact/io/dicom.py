@@ -24,15 +24,19 @@ RECORDED = (
     "WindowWidth",
     "SeriesInstanceUID",
     "SOPInstanceUID",
-    "PatientID",
 )
 
 
 def read_dicom(path: Path) -> Image:
     """One file: (C, H, W), or (C, D, H, W) for several frames. Modality units (HU for CT)."""
     data = _open(path)
+    if "SharedFunctionalGroupsSequence" in data and "PixelSpacing" not in data:
+        raise InputError(
+            f"'{path.name}' is an enhanced multi-frame file, whose geometry is not read yet; "
+            "convert it to single slices or NIfTI"
+        )
     return Image(
-        _values(data, path),
+        _upright(_values(data, path), data),
         _grid_of_file(data),
         _window(data),  # type: ignore[arg-type]
         source=str(path),
@@ -47,7 +51,7 @@ def read_series(folder: Path) -> Image:
             size or orientation, two slices at one place, or a gap.
     """
     files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
-    slices = [(p, _open(p)) for p in files if p.suffix.lower() in (".dcm", ".ima", ".dicom", "")]
+    slices = [(p, _open(p)) for p in files if is_dicom(p) and p.name != "DICOMDIR"]
     if not slices:
         raise InputError(f"expected DICOM files in '{folder}'; got {len(files)} other file(s)")
     series = {str(d.get("SeriesInstanceUID")) for _, d in slices}
@@ -71,15 +75,24 @@ def read_series(folder: Path) -> Image:
     if gaps.min() < 1e-3 or gaps.max() - gaps.min() > 0.1 * gaps.mean():
         raise InputError(f"expected evenly spaced slices; got gaps of {gaps.min():.3g} to {gaps.max():.3g} mm")
     values = np.concatenate([_values(d, p)[:, None] for p, d in slices], axis=1)
-    start = np.array(slices[0][1].ImagePositionPatient, dtype=float)
-    matrix = _affine(start, [normal * gaps.mean(), *_steps(first, down, across)])
+    start, end = (np.array(slices[i][1].ImagePositionPatient, dtype=float) for i in (0, -1))
+    step = (end - start) / (len(slices) - 1)  # not the normal: a tilted gantry shifts the slices
+    matrix = _affine(start, [step, *_steps(first, down, across)])
     return Image(
-        values,
+        _upright(values, first),
         Grid(values.shape[1:], affine=matrix),
         _window(first),  # type: ignore[arg-type]
         source=str(folder),
         about={**_about(first), "slices": len(slices)},
     )
+
+
+def is_dicom(path: Path) -> bool:
+    """By its name, or by the mark that every DICOM file carries."""
+    if path.suffix.lower() in (".dcm", ".ima", ".dicom"):
+        return True
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 def _open(path: Path) -> Any:
@@ -101,30 +114,37 @@ def _line(error: Exception) -> str:
 
 
 def _values(data: Any, path: Path) -> NDArray[np.float32]:
-    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, convert_color_space
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
     try:
         array = data.pixel_array
         kind = str(data.get("PhotometricInterpretation", ""))
         if kind == "PALETTE COLOR":
             array = apply_color_lut(array, data)
-        elif kind.startswith("YBR_FULL") and not data.file_meta.TransferSyntaxUID.is_compressed:
-            array = convert_color_space(array, kind, "RGB", per_frame=True)
         elif int(data.get("SamplesPerPixel", 1)) == 1:
             array = apply_modality_lut(array, data)
     except Exception as error:  # decoders raise many kinds; all mean the pixels cannot be had
         raise InputError(f"the pixels of '{path.name}' cannot be read: {_line(error)}") from error
     array = np.asarray(array, dtype=np.float32)
-    if kind == "MONOCHROME1":
-        # Stored inverted: bright is dark. Turned round within its own range, and recorded.
-        array = array.max() + array.min() - array
     coloured = int(data.get("SamplesPerPixel", 1)) > 1 or kind == "PALETTE COLOR"
     return np.moveaxis(array, -1, 0)[:3] if coloured else array[None]
 
 
+def _inverted(data: Any) -> bool:
+    """Stored as MONOCHROME1 (bright is dark) without physical units: radiographs. For CT, MR, PET
+    and NM the values mean something, and only a viewer inverts them."""
+    physical = str(data.get("Modality", "")) in ("CT", "MR", "PT", "NM")
+    return data.get("PhotometricInterpretation") == "MONOCHROME1" and not physical
+
+
+def _upright(values: NDArray[np.float32], data: Any) -> NDArray[np.float32]:
+    """Turned round within the range of the whole image, so that bright is dense."""
+    return values.max() + values.min() - values if _inverted(data) else values
+
+
 def _window(data: Any) -> tuple[float, float] | None:
     centre, width = data.get("WindowCenter"), data.get("WindowWidth")
-    if centre is None or width is None or data.get("PhotometricInterpretation") == "MONOCHROME1":
+    if centre is None or width is None or _inverted(data):
         return None
     centre = float(np.atleast_1d(np.asarray(centre, dtype=float))[0])
     width = float(np.atleast_1d(np.asarray(width, dtype=float))[0])
@@ -169,7 +189,7 @@ def _grid_of_file(data: Any) -> Grid:
 def _about(data: Any) -> dict[str, Any]:
     about = {name: _plain(data[name].value) for name in RECORDED if name in data}
     about["transfer_syntax"] = str(data.file_meta.TransferSyntaxUID.name)
-    about["inverted"] = about.get("PhotometricInterpretation") == "MONOCHROME1"
+    about["inverted"] = _inverted(data)
     return {"format": "dicom", **about}
 
 

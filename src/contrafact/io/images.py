@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Grid, Image, InputError
-from contrafact.io.dicom import read_dicom, read_series
+from contrafact.io.dicom import is_dicom, read_dicom, read_series
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 ARRAYS = (".npy", ".npz")
@@ -42,14 +44,9 @@ def read_image(path: str | Path, *, spacing_mm: Sequence[float] | None = None) -
         return _read_array(path, spacing_mm)
     if name.endswith(NIFTI):
         return _read_nifti(path)
-    if name.endswith(DICOM) or _looks_like_dicom(path):
+    if is_dicom(path):
         return read_dicom(path)
     raise InputError(f"an image file ends in {', '.join(SUFFIXES)}; got '{path.name}'")
-
-
-def _looks_like_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
 
 
 def _read_picture(path: Path, spacing_mm: Sequence[float] | None) -> Image:
@@ -59,12 +56,14 @@ def _read_picture(path: Path, spacing_mm: Sequence[float] | None) -> Image:
     try:
         with Picture.open(path) as picture:
             mode, frames = picture.mode, getattr(picture, "n_frames", 1)
-            if mode == "P":
+            if mode in ("P", "CMYK"):
                 pages = [np.array(picture.convert("RGB"))]
             else:
                 pages = [np.array(page) for page in ImageSequence.Iterator(picture)]
     except (OSError, SyntaxError, ValueError, Picture.DecompressionBombError) as error:
         raise InputError(f"'{path.name}' is not a readable picture ({str(error).splitlines()[0]})") from error
+    if len({page.shape for page in pages}) > 1:
+        raise InputError(f"'{path.name}' holds pages of different sizes (a pyramid?); give one page")
     array = pages[0] if frames == 1 else np.stack(pages)
     channels_last = array.ndim == (3 if frames == 1 else 4)
     if channels_last:
@@ -88,7 +87,7 @@ def _read_array(path: Path, spacing_mm: Sequence[float] | None) -> Image:
                 )
             about["array"] = "image" if "image" in names else names[0]
             loaded = loaded[about["array"]]
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"'{path.name}' is not a readable array: {error}") from error
@@ -107,7 +106,14 @@ def _read_nifti(path: Path) -> Image:
     try:
         file: Any = nibabel.load(path)
         values = np.asarray(file.get_fdata(dtype=np.float32))
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
+    except (
+        nibabel.filebasedimages.ImageFileError,
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        zlib.error,
+    ) as error:
         raise InputError(f"'{path.name}' is not a readable NIfTI file: {error}") from error
     values = values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
     if values.ndim not in (3, 4):

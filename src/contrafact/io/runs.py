@@ -89,8 +89,10 @@ class Run:
 
         def put() -> None:
             write_atomic(self.folder / "arrays" / name, buffer.getvalue())
-            with (self.folder / "results.jsonl").open("a", encoding="utf-8") as file:
-                file.write(line)
+            path = self.folder / "results.jsonl"
+            torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n" + line if torn else line)
                 file.flush()
                 os.fsync(file.fileno())
 

@@ -1,10 +1,16 @@
-"""From a file, a module or a function to a predictor. Nothing is ever unpickled as code."""
+"""From a file, a module or a function to a predictor.
+
+Nothing is unpickled as code, and a description can only call what declares that it makes a network.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import io
 import json
 import pickle
+import typing
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -54,7 +60,7 @@ def load_predictor(
     if path.suffix == ".onnx":
         return _from_onnx(path, about)
     if path.suffix == ".pt2":
-        program = _guarded(path, lambda: torch.export.load(path))
+        program = _guarded(path, lambda: _exported(path))
         return TorchPredictor(program.module(), device=device, **about)
     if path.suffix in (".ts", ".pt"):
         return TorchPredictor(_guarded(path, lambda: _torchscript(path)), device=device, **about)
@@ -103,6 +109,17 @@ def _torchscript(path: Path) -> nn.Module:
     return torch.jit.load(str(path), map_location="cpu")
 
 
+def _exported(path: Path) -> Any:
+    """A torch.export archive, after every pickled member was shown to hold tensors only:
+    `torch.export.load` itself falls back to unpickling."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            head = archive.read(name)[:2] if not name.endswith("/") else b""
+            if name.endswith((".pt", ".pkl")) or head in (b"PK", b"\x80\x02", b"\x80\x04"):
+                torch.load(io.BytesIO(archive.read(name)), map_location="cpu", weights_only=True)
+    return torch.export.load(path)
+
+
 def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
     try:
         import onnxruntime
@@ -122,11 +139,14 @@ def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
             return np.concatenate([session.run(None, {name: images[i : i + fixed]})[0] for i in size])
         return session.run(None, {name: images})[0]
 
-    return BlackBox(run, digest=path.name, **about)
+    return BlackBox(run, digest=hashlib.sha256(path.read_bytes()).hexdigest()[:16], **about)
 
 
 def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
     """scikit-learn: images are flattened; probabilities where it has them, else its values."""
+    from joblib import hash as hash_of  # comes with scikit-learn
+
+    about["digest"] = hash_of(model)[:16]
     if hasattr(model, "predict_proba"):
         about["output"] = "probabilities"
         about["classes"] = about["classes"] or [str(c) for c in model.classes_]
@@ -156,6 +176,8 @@ def _from_description(path: Path, device: str | None) -> AnyPredictor:
         "device": device,
     }
     if "model" in about:
+        if str(about["model"]).endswith(".json"):
+            raise InputError(f"'model' in '{path.name}' must be a model file; got another description")
         return load_predictor(path.parent / about["model"], **says)
     for key in ("factory", "weights"):
         if key not in about:
@@ -183,11 +205,27 @@ def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
 def _build(factory: str, arguments: Mapping[str, Any]) -> nn.Module:
     module_name, _, name = factory.partition(":")
     try:
-        made = getattr(importlib.import_module(module_name), name)(**arguments)
+        maker = getattr(importlib.import_module(module_name), name)
+        if not _makes_networks(maker):
+            raise TypeError("it is neither a torch module nor a function annotated to return one")
+        made = maker(**arguments)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InputError(
-            f"factory must be 'package.module:function' that takes these arguments; got '{factory}': {error}"
+            f"factory must be 'package.module:name' of a torch module, or of a function annotated "
+            f"'-> nn.Module', that takes these arguments; got '{factory}': {error}"
         ) from error
     if not isinstance(made, nn.Module):
         raise InputError(f"{factory} must give a torch module; got {type(made).__name__}")
     return made
+
+
+def _makes_networks(maker: Any) -> bool:
+    """A class of torch modules, or a function whose annotation says that it returns one: so a
+    description cannot call anything else that happens to be importable."""
+    if isinstance(maker, type):
+        return issubclass(maker, nn.Module)
+    try:
+        made = typing.get_type_hints(maker).get("return")
+    except (TypeError, NameError):
+        return False
+    return isinstance(made, type) and issubclass(made, nn.Module)

@@ -42,14 +42,21 @@ class _Described:
         """Raw outputs (N, K) to class probabilities (N, classes)."""
         return probabilities(outputs, self.output)
 
-    def _checked(self, outputs: Any) -> Tensor:
+    def _checked(self, outputs: Any, count: int) -> Tensor:
         if isinstance(outputs, (tuple, list)):
             outputs = outputs[0]
         if isinstance(outputs, dict):
             outputs = next(iter(outputs.values()))
         outputs = torch.as_tensor(outputs)
-        if outputs.ndim == 1:
+        if outputs.ndim == 1 and len(outputs) == count:
             outputs = outputs[:, None]
+        if outputs.ndim != 2 or len(outputs) != count:
+            raise InputError(f"expected one row of outputs per image, ({count}, K); got {tuple(outputs.shape)}")
+        if self.output in ("logits", "probabilities") and outputs.shape[1] == 1:
+            raise InputError(
+                f"{self.output} of exclusive classes need 2 outputs or more; got 1: declare "
+                "output='sigmoid' or output='regression'"
+            )
         expected = len(self.classes) - (1 if self.output == "ordinal" else 0)
         if self.classes and outputs.shape[1] != expected:
             raise InputError(
@@ -86,8 +93,9 @@ class TorchPredictor(_Described):
         self.module = module.to(self.device)
 
     def __call__(self, images: Any) -> Tensor:
-        x = torch.as_tensor(images).to(self.device, torch.float32)
-        outputs = self._checked(self.module(self.preprocessing(x).to(self.dtype)))
+        x = torch.as_tensor(images)
+        x = x.to(self.device, torch.float32, copy=True)  # a model may work in place
+        outputs = self._checked(self.module(self.preprocessing(x).to(self.dtype)), len(x))
         return outputs.float()
 
     @contextlib.contextmanager
@@ -111,6 +119,11 @@ class TorchPredictor(_Described):
                 for buffer, before in buffers:
                     buffer.copy_(before)
 
+    @property
+    def watchable(self) -> bool:
+        """Whether layers can be watched: a TorchScript model hides them."""
+        return not isinstance(self.module, torch.jit.ScriptModule)
+
     @contextlib.contextmanager
     def watch(self, layer: str | None = None) -> Iterator[list[Tensor]]:
         """Activations of `layer` for every call inside, still in the graph."""
@@ -120,7 +133,7 @@ class TorchPredictor(_Described):
         if name not in modules or name == "":
             known = [n for n in modules if n]
             raise InputError(f"expected a layer of the model; got '{name}'{nearest(name, known)}")
-        if isinstance(self.module, torch.jit.ScriptModule):
+        if not self.watchable:
             raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
 
         def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -156,9 +169,9 @@ class BlackBox(_Described):
         self.function = function
 
     def __call__(self, images: Any) -> Tensor:
-        x = torch.as_tensor(images).detach().to("cpu", torch.float32)
+        x = torch.as_tensor(images).detach().to("cpu", torch.float32, copy=True)
         outputs = self.function(self.preprocessing(x).contiguous().numpy())
-        return self._checked(outputs).float()
+        return self._checked(outputs, len(x)).float()
 
 
 AnyPredictor = TorchPredictor | BlackBox

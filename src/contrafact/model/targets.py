@@ -162,6 +162,8 @@ def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget:
         raise InputError(f"target 'grade' needs an ordinal model; this one gives {kind}")
     if word in ("class", "margin", "probability") and kind == "regression":
         raise InputError(f"target '{text}' needs classes; this model gives regression: use value:0")
+    if word == "value" and kind == "ordinal":
+        classes = classes[1:]  # K grades have K - 1 cumulative logits
     names = [part.strip() for part in rest.split(",")] if rest else []
     wanted = {"margin": 2, "grade": 0}.get(word, 1)
     if len(names) != wanted:
@@ -177,6 +179,8 @@ def _index(name: str, classes: Sequence[str]) -> int:
             f"expected a class index or one of {', '.join(classes)}; got '{name}'{nearest(name, classes)}"
         )
     index = int(name)
+    if not classes and index >= 0:  # a model without names is checked when it answers
+        return index
     if not 0 <= index < len(classes):
         raise InputError(f"class index must be 0 to {len(classes) - 1}; got {index}")
     return index

@@ -37,7 +37,8 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
     scales = _scales(rows, arrays)
     cases: dict[str, dict[str, Any]] = {}
     for row in rows:
-        case = cases.setdefault(row.get("case", row["key"]), _case(row, arrays[row["key"]]))
+        about_image = f"{row.get('case', row['key'])}/{row['record']['image']}/{row['record']['model']}"
+        case = cases.setdefault(about_image, _case(row, arrays[row["key"]]))
         if row["kind"] == "heatmap":
             scale = scales[row["record"]["method"]]
             case["heatmaps"].append(_heatmap(row, arrays[row["key"]], scale))
@@ -51,7 +52,7 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
             manifest=manifest,
             bundles=_bundle_cards(manifest),
             cases=list(cases.values()),
-            first=rows[0]["record"],
+            first={**rows[0]["record"], "source": Path(rows[0]["source"]).name},
         )
     )
     path = Path(path or run.folder / "report.html")
