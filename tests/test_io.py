@@ -151,11 +151,15 @@ def test_a_radiograph_series_is_turned_round_as_one(tmp_path: Path) -> None:
     assert (values[:, 5, 5] == 3000).all(), "the same ground in every slice"
 
 
-def test_colour_dicom_is_read_once_converted() -> None:
-    image = read_image(get_testdata_file("SC_ybr_full_uncompressed.dcm"))
-    expected = pydicom.dcmread(get_testdata_file("SC_ybr_full_uncompressed.dcm")).pixel_array
-    np.testing.assert_array_equal(image.values, np.moveaxis(expected, -1, 0))
-    assert image.values[0, 10, 10] > 200, "the first stripe is red"
+def test_colour_dicom_is_converted_once(tmp_path: Path) -> None:
+    data = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    data.SamplesPerPixel, data.PhotometricInterpretation, data.PlanarConfiguration = 3, "YBR_FULL", 0
+    data.Rows, data.Columns, data.BitsAllocated, data.BitsStored, data.HighBit = 2, 2, 8, 8, 7
+    data.PixelRepresentation = 0
+    data.PixelData = bytes([76, 85, 255] * 4)  # red
+    del data.RescaleSlope, data.RescaleIntercept
+    data.save_as(tmp_path / "red.dcm")
+    np.testing.assert_allclose(read_image(tmp_path / "red.dcm").values[:, 0, 0], [254, 0, 0], atol=2)
 
 
 def test_enhanced_multiframe_geometry_is_refused_not_guessed(tmp_path: Path) -> None:

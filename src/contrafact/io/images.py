@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -77,8 +78,8 @@ def _read_picture(path: Path, spacing_mm: Sequence[float] | None) -> Image:
 
 def _read_array(path: Path, spacing_mm: Sequence[float] | None) -> Image:
     try:
-        loaded = np.load(path, allow_pickle=False)
         about: dict[str, Any] = {"format": path.suffix.lstrip(".")}
+        loaded = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
             names = [n for n in loaded.files if loaded[n].ndim >= 2]
             if len(names) != 1 and "image" not in names:

@@ -163,7 +163,8 @@ def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget:
     if word in ("class", "margin", "probability") and kind == "regression":
         raise InputError(f"target '{text}' needs classes; this model gives regression: use value:0")
     if word == "value" and kind == "ordinal":
-        classes = classes[1:]  # K grades have K - 1 cumulative logits
+        # K grades have K - 1 cumulative logits, which have no names of their own.
+        classes = [f"above {name}" for name in classes[:-1]]
     names = [part.strip() for part in rest.split(",")] if rest else []
     wanted = {"margin": 2, "grade": 0}.get(word, 1)
     if len(names) != wanted:
