@@ -308,3 +308,21 @@ def test_one_class_only_is_refused(capsys: pytest.CaptureFixture[str], tmp_path:
     code, _, err = run(capsys, "fit", config)
     assert code == 2
     assert "same score for class:1" in err
+
+
+def test_two_processes_train_one_generator(tmp_path: Path, model: Path) -> None:
+    pytest.importorskip("lightning_fabric")
+    config = fit_folder(tmp_path, model, 0.064)
+    words = [sys.executable, "-m", "contrafact.cli", "fit", str(config), "--stage", "generator"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*words, "--devices", "2", "--device", "cpu", "--json"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    steps, seen = read_tensors(tmp_path / "out" / "checkpoint.safetensors")["counts"][:2].tolist()
+    assert (steps, seen) == (8, 64)  # 8 images a step, 4 of each process
