@@ -21,7 +21,9 @@ CARDS: dict[str, dict[str, str]] = {
         "(Chen 2018, Mendeley Data, doi 10.17632/56rmx5bjcr.1), reduced to 64 x 64 pixels.",
         "licence": "Data: CC BY 4.0 (Chen 2018). Weights: CC BY 4.0, with that attribution.",
         "limits": "64 pixels a side: joint spaces are one to three pixels wide. One cohort, one "
-        "contrast equalisation (CLAHE). Not tested on implants, fractures or other projections.",
+        "contrast equalisation (CLAHE). Not tested on implants, fractures or other projections. "
+        "A first state: the generator saw 52 thousand images, and its counterfactuals miss their marks "
+        "(docs/results/knee.md).",
     },
     "chest": {
         "about": "frontal chest radiographs of children, pneumonia against normal",
