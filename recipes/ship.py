@@ -57,7 +57,7 @@ def model_card(name: str, about: dict[str, Any], size: int) -> str:
         [
             f"# Model card: bundle `{name}`",
             "",
-            f"{card['about'].capitalize()}. StyleGAN2 at {generator['resolution']} px "
+            f"{card['about'][0].upper()}{card['about'][1:]}. StyleGAN2 at {generator['resolution']} px "
             f"({generator['channel_base']}/{generator['channel_max']} channels), encoder, directions, and the "
             f"models they explain. {size / 1e6:.1f} MB, half precision, safetensors.",
             "",
