@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -229,15 +230,7 @@ def bundle_for_value(model: TorchPredictor) -> Bundle:
         model=model.digest,
         config=DirectionConfig(samples=4000, bootstrap=5),
     )
-    return Bundle(
-        name="toy",
-        generator=made.generator,
-        encoder=made.encoder,
-        window=made.window,
-        statistics=made.statistics,
-        directions=(direction,),
-        predictor=model,
-    )
+    return dataclasses.replace(made, directions=(direction,))
 
 
 def test_levels_of_a_class_are_probabilities() -> None:
@@ -343,15 +336,7 @@ def test_what_the_generator_cannot_draw_is_carried_over() -> None:
             return super().forward(images) * torch.tensor([1.0, 1.0, 1.0, 0.0])
 
     made = bundle(model)
-    poor = Bundle(
-        name="toy",
-        generator=made.generator,
-        encoder=Poor(),
-        window=made.window,
-        statistics=made.statistics,
-        directions=made.directions,
-        predictor=model,
-    )
+    poor = dataclasses.replace(made, encoder=Poor())
     shown = image((-1.0, 0.0, 0.0, 3.0))  # pixel 3: a device that the encoder does not see
     strip = explain(
         LatentWalk(goal=0.9, refinement=Refinement(steps=0)), model, shown, target="class:1", bundle=poor
@@ -368,15 +353,7 @@ def test_drift_above_the_tolerance_flags_the_strip() -> None:
             return super().forward(images) + torch.tensor([1.0, 0, 0, 0])
 
     made = bundle(model)
-    wrong = Bundle(
-        name="toy",
-        generator=made.generator,
-        encoder=Wrong(),
-        window=made.window,
-        statistics=made.statistics,
-        directions=made.directions,
-        predictor=model,
-    )
+    wrong = dataclasses.replace(made, encoder=Wrong())
     walk = LatentWalk(goal=0.9, refinement=Refinement(steps=0))
     strip = explain(walk, model, image((-1.0, 0, 0, 0)), target="class:1", bundle=wrong)
     assert strip.drift == pytest.approx(3.0, abs=0.05)

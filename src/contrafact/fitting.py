@@ -182,9 +182,16 @@ def _fit_encoder(
     config: FitConfig, out: Path, images: Tensor, root: Path, stop: Stop, device: str
 ) -> Iterator[tuple[str, Progress]]:
     generator = _generator(config, out, device)
-    guide = None
+    guide, frozen = None, contextlib.nullcontext()
     if config.models and not config.encoder.published:
-        guide = _guide(config, root, device)
+        guide, frozen = _guide(config, root, device)
+    with frozen:
+        yield from _encoder_steps(config, out, images, generator, guide, stop)
+
+
+def _encoder_steps(
+    config: FitConfig, out: Path, images: Tensor, generator: StyleGAN2, guide: Any, stop: Stop
+) -> Iterator[tuple[str, Progress]]:
     for progress, encoder in train_encoder(
         generator, images, config.encoder, guide=guide, mirror=config.training.mirror
     ):
@@ -195,15 +202,14 @@ def _fit_encoder(
             return
 
 
-def _guide(config: FitConfig, root: Path, device: str) -> Any:
-    """Scores (N, K) of the first model, the one the bundle explains; None for a black box."""
+def _guide(config: FitConfig, root: Path, device: str) -> tuple[Any, Any]:
+    """Scores (N, K) of the first model, the one the bundle explains, and the context in which it
+    is frozen; no scores for a black box."""
     low, high = config.data.window
     model = next(iter(config.models.values()))
     predictor = load_predictor(root / model.path, device=device)
     if not isinstance(predictor, TorchPredictor):
-        return None
-    stack = contextlib.ExitStack()  # frozen for good: the predictor lives as long as the guide
-    stack.enter_context(predictor.frozen())
+        return None, contextlib.nullcontext()
     targets = [predictor.target(text) for text in model.targets]
 
     def guide(images: Tensor) -> Tensor:
@@ -211,7 +217,7 @@ def _guide(config: FitConfig, root: Path, device: str) -> Any:
         outputs = predictor(units)
         return torch.stack([target(outputs) for target in targets], dim=1)
 
-    return guide
+    return guide, predictor.frozen()
 
 
 def _fit_directions(config: FitConfig, out: Path, root: Path, device: str) -> Iterator[tuple[str, Progress]]:

@@ -43,8 +43,9 @@ def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Seq
         result = face.explain(
             explainer, plan.predictor, image, target=target, bundle=plan.bundle, seed=plan.seed
         )
-        later = [(i, "; ".join(answers(plan.predictor, i))) for i in followup]
-        run.add(key, image, result, followup=later if method == "latent-walk" else (), **extra)
+        shown = followup if method == "latent-walk" else ()
+        later = [(i, "; ".join(answers(plan.predictor, i))) for i in shown]
+        run.add(key, image, result, followup=later, **extra)
 
 
 def _asked(explainer: Any, plan: Plan, image: Image) -> str:

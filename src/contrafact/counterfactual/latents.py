@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from contrafact.core import Generator
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class LatentStatistics:
     """Mean (d,) and covariance (d, d) of sampled latents."""
 
@@ -23,7 +24,7 @@ class LatentStatistics:
             w = generator.sample(samples, rng)
         return LatentStatistics(w.mean(dim=0), torch.cov(w.t()))
 
-    @property
+    @cached_property
     def precision(self) -> Tensor:
         """Inverse covariance; directions with almost no spread count as having a ten-thousandth of
         the greatest, so that rounding does not look implausible."""

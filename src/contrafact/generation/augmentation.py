@@ -64,6 +64,17 @@ def preset(name: str) -> Augmentation:
     return PRESETS[name]
 
 
+def signed(images: Tensor) -> Tensor:
+    """Training images as float32 in [-1, 1]: uint8 is mapped, float passes through."""
+    return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images.float()
+
+
+def mirror_half(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Each image flipped left to right with probability one half."""
+    flip = torch.rand(len(images), generator=rng).to(images.device) < 0.5
+    return torch.where(flip[:, None, None, None], images.flip(3), images)
+
+
 def augment(images: Tensor, how: Augmentation, p: float, rng: torch.Generator) -> Tensor:
     """Change each image with probability `p` per kind of change; twice differentiable.
 

@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from contrafact.generation.augmentation import signed
 from contrafact.generation.training import StyleGAN2Training
 
 
@@ -46,6 +47,5 @@ class Doctor:
         rng = torch.Generator().manual_seed(7)
         with torch.no_grad():
             fake = training.average.decode(training.average.sample(64, rng))
-        real = training.images[:: max(1, len(training.images) // 256)].float()
-        real = real / 127.5 - 1 if training.images.dtype == torch.uint8 else real
+        real = signed(training.images[:: max(1, len(training.images) // 256)])
         return float(fake.std(dim=0).mean().cpu() / real.std(dim=0).mean().clamp_min(1e-6).cpu())

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contrafact.core import InputError, nearest
+from contrafact.generation.augmentation import mirror_half, signed
 from contrafact.generation.stylegan2 import StyleGAN2
 from contrafact.generation.trainer import Progress
 
@@ -134,12 +135,8 @@ def _reals(images: Tensor, config: EncoderConfig, rng: torch.Generator, mirror: 
     if config.published:
         return None
     at = torch.randint(len(images), (config.batch,), generator=rng)
-    reals = images[at]
-    reals = reals.float() / 127.5 - 1 if reals.dtype == torch.uint8 else reals.float()
-    if mirror:
-        flip = torch.rand(len(reals), generator=rng) < 0.5
-        reals = torch.where(flip[:, None, None, None], reals.flip(3), reals)
-    return reals
+    reals = signed(images[at])
+    return mirror_half(reals, rng) if mirror else reals
 
 
 def _loss(

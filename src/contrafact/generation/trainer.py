@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from contrafact.core import ContrafactError
+from contrafact.generation.augmentation import signed
 from contrafact.generation.doctor import Doctor
 from contrafact.generation.quality import Extractor, RandomFeatures, frechet_distance, kernel_distance
 from contrafact.generation.training import StyleGAN2Training
@@ -119,8 +120,6 @@ def measure(training: StyleGAN2Training, extractor: Extractor, real: Tensor, ima
 def _features(extractor: Extractor, images: Tensor, device: torch.device) -> Tensor:
     parts = []
     for part in images.split(100):
-        x = part.to(device)
-        x = x.float() / 127.5 - 1 if x.dtype == torch.uint8 else x.float()
         with torch.no_grad():
-            parts.append(extractor(x).cpu())
+            parts.append(extractor(signed(part.to(device))).cpu())
     return torch.cat(parts)

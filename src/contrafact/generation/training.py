@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from contrafact.core.errors import InputError, nearest
-from contrafact.generation.augmentation import augment, next_probability, preset
+from contrafact.generation.augmentation import augment, mirror_half, next_probability, preset, signed
 from contrafact.generation.discriminator import Discriminator
 from contrafact.generation.losses import (
     clean_gradients,
@@ -195,11 +195,9 @@ class StyleGAN2Training:
 
     def _draw_reals(self) -> tuple[Tensor, Tensor | None]:
         at = torch.randint(len(self.images), (self.local_batch,), generator=self.rng)
-        reals = self.images[at.to(self.images.device)].to(self.device)
-        reals = reals.float() / 127.5 - 1 if reals.dtype == torch.uint8 else reals.float()
+        reals = signed(self.images[at.to(self.images.device)].to(self.device))
         if self.config.mirror:
-            flip = torch.rand(len(reals), generator=self.rng).to(self.device) < 0.5
-            reals = torch.where(flip[:, None, None, None], reals.flip(3), reals)
+            reals = mirror_half(reals, self.rng)
         return reals, None if self.labels is None else self.labels[at].to(self.device).float()
 
     def _draw_w(self, labels: Tensor | None, *, n: int | None = None, track: bool = False) -> Tensor:

@@ -63,9 +63,10 @@ class Run:
 
         followup  later images of the patient, each with what the model says of it
         """
-        if key in self.done():
+        done = self.done()
+        if key in done:
             raise InputError(f"run '{self.folder.name}' holds '{key}' already")
-        name = f"{len(self.done()):05d}.npz"
+        name = f"{len(done):05d}.npz"
         arrays: dict[str, NDArray[Any]] = {"image": image.values, "affine": image.grid.affine}
         row: dict[str, Any] = {"key": key, "array": name, "window": list(image.window)}
         row |= {"source": image.source, "about": _json(dict(image.about)), **extra}
