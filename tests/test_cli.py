@@ -326,3 +326,16 @@ def test_two_processes_train_one_generator(tmp_path: Path, model: Path) -> None:
     assert done.returncode == 0, done.stderr
     steps, seen = read_tensors(tmp_path / "out" / "checkpoint.safetensors")["counts"][:2].tolist()
     assert (steps, seen) == (8, 64)  # 8 images a step, 4 of each process
+
+
+def test_progress_into_a_file_is_lines_with_the_remaining_time(capsys: pytest.CaptureFixture[str]) -> None:
+    from contrafact.cli.screen import bar
+
+    with bar("work", 4, quiet=False) as move:
+        for done in (1, 2, 4):
+            move(done)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" (")[0] for line in lines] == ["work"] * 3
+    assert lines[1].startswith("work (50 %, 0:00:0")
+    assert lines[1].endswith("left)")
+    assert lines[2] == "work (100 %)"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from contrafact import explain
 from contrafact.core import Image, InputError
 from contrafact.counterfactual import (
+    Anchors,
     Bundle,
     DirectionConfig,
     LatentStatistics,
@@ -23,6 +24,7 @@ from contrafact.counterfactual import (
     invert,
     least_step,
 )
+from contrafact.counterfactual.inversion import carry_over
 from contrafact.model import BlackBox, TorchPredictor
 
 MIX = torch.tensor([[1.0, 0.3, 0.0, 0.0], [0.3, 1.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.25]])
@@ -135,6 +137,70 @@ def test_what_is_held_stays_still() -> None:
     assert held.fit["condition"] > 1
     with pytest.raises(InputError, match="hold fewer scores"):
         least_step(torch.ones(4, 2), torch.eye(4))
+
+
+class Two(nn.Module):
+    """Reads w_0 of real images, which lie where the generator never draws (w_3 = 4), else w_1."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        w = images.reshape(-1, 4) * 8
+        return 3 * torch.where(w[:, 3] > 2, w[:, 0], w[:, 1])
+
+
+def real_ones(*, gradients: bool) -> Anchors:
+    w = FourPixels().sample(1000, torch.Generator().manual_seed(7)) + torch.tensor([0, 0, 0, 4.0])
+    return Anchors(images=FourPixels().decode(w), latents=w, gradients=gradients)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_with_real_images_the_step_is_what_changes_them(gradients: bool) -> None:
+    score, target = Two(), predictor().target("class:1")
+    config = DirectionConfig(samples=2000, bootstrap=5, draws=600)
+    there = fit_direction(
+        FourPixels(), score, target=target, anchors=real_ones(gradients=gradients), config=config
+    )
+    covariance = MIX @ MIX
+    expected = covariance[0] / (3 * covariance[0, 0])  # the shortest step of one unit of 3 w_0
+    torch.testing.assert_close(there.step, expected, atol=0.02, rtol=0.05)
+    assert there.deviation == pytest.approx(3 * float(covariance[0, 0].sqrt()), rel=0.05)
+    assert there.fit["agreement"] > 0.95
+    assert there.fit["real"]["held_out"] == 200
+    elsewhere = fit_direction(FourPixels(), score, target=target, config=config)
+    torch.testing.assert_close(elsewhere.step, covariance[1] / (3 * covariance[1, 1]), atol=0.02, rtol=0.05)
+
+
+def test_with_real_images_the_step_is_calibrated_on_them_and_holds_still_what_it_is_told() -> None:
+    def score(images: Tensor) -> Tensor:
+        return 3 * torch.tanh(images.reshape(-1, 4)[:, 0] * 24)  # flatter far out
+
+    def other(images: Tensor) -> Tensor:
+        return images.reshape(-1, 4)[:, 1] * 8
+
+    real = real_ones(gradients=True)
+    made = fit_direction(
+        FourPixels(),
+        score,
+        target=predictor().target("class:1"),
+        anchors=real,
+        hold=[other],
+        config=DirectionConfig(samples=2000, bootstrap=5, draws=600),
+    )
+    assert abs(float(made.step[1])) < 0.01 * float(made.step[0])
+    size = float(score(real.images).std())
+    before, slopes = score(real.images), []
+    for asked in (-size, -size / 2, size / 2, size):
+        moved = score(FourPixels().decode(real.latents + asked * made.step))
+        slopes.append(float((moved - before).mean() / asked))
+    assert np.mean(slopes) == pytest.approx(1, abs=0.08)
+    assert made.fit["calibration"] < 0.98  # before, a step made less than it asked
+
+
+def test_a_change_keeps_what_the_generator_cannot_draw() -> None:
+    x = torch.tensor([[[[-1.0, 0.5], [1.4, 0.0]]]])
+    torch.testing.assert_close(carry_over(x, torch.zeros_like(x)), x)
+    changed = carry_over(x, torch.full_like(x, 0.7))
+    torch.testing.assert_close(changed, torch.tensor([[[[-0.3, 1.2], [1.4, 0.7]]]]))
+    torch.testing.assert_close(carry_over(x, torch.full_like(x, -3.0)).min(), torch.tensor(-1.0))
 
 
 def test_the_published_direction_is_logistic_and_euclidean() -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from contrafact.bundles import load_bundle, save_bundle
 from contrafact.core import InputError, UnsupportedError, configure, nearest, read_toml
 from contrafact.counterfactual import (
+    Anchors,
     Bundle,
     Direction,
     DirectionConfig,
@@ -38,6 +39,7 @@ from contrafact.generation import (
     train_encoder,
     train_generator,
 )
+from contrafact.generation.augmentation import signed
 from contrafact.io import Cohort, read_cohort, read_json, read_tensors, write_json, write_tensors
 from contrafact.model import TorchPredictor, load_predictor, resize
 
@@ -129,7 +131,7 @@ def fit_stages(
     if stage in (None, "encoder") and not stop():
         yield from _fit_encoder(config, out, images, root, stop, device)
     if stage in (None, "direction") and not stop():
-        yield from _fit_directions(config, out, root, device)
+        yield from _fit_directions(config, out, images, root, device)
 
 
 def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
@@ -220,7 +222,9 @@ def _guide(config: FitConfig, root: Path, device: str) -> tuple[Any, Any]:
     return guide, predictor.frozen()
 
 
-def _fit_directions(config: FitConfig, out: Path, root: Path, device: str) -> Iterator[tuple[str, Progress]]:
+def _fit_directions(
+    config: FitConfig, out: Path, images: Tensor, root: Path, device: str
+) -> Iterator[tuple[str, Progress]]:
     if not config.models:
         raise InputError("expected at least one [models.NAME] to fit a direction to; got none")
     generator, encoder = _generator(config, out, device), _encoder(config, out, device)
@@ -249,6 +253,7 @@ def _fit_directions(config: FitConfig, out: Path, root: Path, device: str) -> It
                 target=target,
                 model=predictor.digest,
                 hold=[blank.scorer(predictor, predictor.target(t)) for t in config.models[name].hold],
+                anchors=_anchors(encoder, images, predictor, config, device),
                 config=config.direction,
             )
         exclusive = predictor.output in ("logits", "probabilities")
@@ -272,6 +277,15 @@ def _fit_directions(config: FitConfig, out: Path, root: Path, device: str) -> It
     last = directions[0].fit
     figures = {k: float(last[k]) for k in ("r2", "slope", "auc") if last.get(k) is not None}
     yield "direction", Progress(done=len(wanted), total=len(wanted), seconds_left=0.0, figures=figures)
+
+
+def _anchors(encoder: ResNetEncoder, images: Tensor, predictor: Any, config: FitConfig, device: str) -> Anchors:
+    """Training images, drawn at random, and their latents."""
+    rng = torch.Generator().manual_seed(config.direction.seed)
+    some = signed(images[torch.randperm(len(images), generator=rng)[: config.direction.anchors]]).to(device)
+    with torch.no_grad():
+        latents = torch.cat([encoder(part) for part in some.split(128)])
+    return Anchors(images=some, latents=latents, gradients=getattr(predictor, "differentiable", True))
 
 
 def _copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:

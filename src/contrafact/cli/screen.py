@@ -7,17 +7,25 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 
 @contextlib.contextmanager
 def bar(text: str, total: float, *, quiet: bool) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr with the remaining time: `move(done, text="...")`."""
+    """A progress bar on stderr with the remaining time: `move(done, text="...")`; into a file or a
+    pipe, one line each time."""
     if quiet:
         yield lambda *_, **__: None
         return
     from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(text, total)
+        return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
@@ -29,13 +37,30 @@ def bar(text: str, total: float, *, quiet: bool) -> Iterator[Callable[..., None]
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task(text, total=total)
 
         def move(done: float, *, text: str | None = None, total: float | None = None) -> None:
             progress.update(task, completed=done, description=text, total=total)
 
         yield move
+
+
+def _lines(text: str, total: float) -> Callable[..., None]:
+    whole, began, first = total, time.monotonic(), None
+
+    def move(done: float, *, text: str | None = text, total: float | None = None) -> None:
+        nonlocal whole, began, first
+        whole = total or whole
+        if first is None or done < first:
+            first, began = done, time.monotonic()  # what a resumed run found done took no time now
+        left = ""
+        if first < done < whole:
+            seconds = (time.monotonic() - began) * (whole - done) / (done - first)
+            left = f", {timedelta(seconds=round(seconds))} left"
+        print(f"{text} ({100 * done / whole:.0f} %{left})", file=sys.stderr, flush=True)
+
+    return move
 
 
 @contextlib.contextmanager

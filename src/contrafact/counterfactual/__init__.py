@@ -2,6 +2,7 @@
 
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.direction import (
+    Anchors,
     Direction,
     DirectionConfig,
     fit_direction,
@@ -12,6 +13,7 @@ from contrafact.counterfactual.latents import LatentStatistics
 from contrafact.counterfactual.walk import LatentWalk
 
 __all__ = [
+    "Anchors",
     "Bundle",
     "Direction",
     "DirectionConfig",

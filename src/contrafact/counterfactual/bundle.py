@@ -98,14 +98,6 @@ class Bundle:
         low, high = self.window
         return (canvas + 1) / 2 * (high - low) + low
 
-    @staticmethod
-    def clamp(frames: Tensor, images: Tensor) -> Tensor:
-        """Keep frames in the range that exists: -1..1, or the image's own where that is wider."""
-        axes = tuple(range(1, images.ndim))
-        low = images.amin(dim=axes, keepdim=True).clamp_max(-1.0)
-        high = images.amax(dim=axes, keepdim=True).clamp_min(1.0)
-        return torch.minimum(torch.maximum(frames, low), high)
-
 
 def _opposite(directions: list[Direction], target: str) -> Direction | None:
     """For two classes the log-odds of one are minus those of the other."""

@@ -4,7 +4,9 @@ Source: Schutte et al. 2021 (arXiv 2101.07563), sec. 2: logistic regression of t
 decisions for G(w) on w (`published=True`). Differs (the default): ridge regression of the score
 itself, and the step that changes it by one unit with the least Mahalanobis length,
 S a / (a' S a), S the covariance of w; other scores can be held still; the unit is calibrated on
-held-out latents, so one unit of the slider is one unit of the target (a logit, for a class).
+held-out latents, so one unit of the slider is one unit of the target (a logit, for a class). With
+real images at hand (`Anchors`) the step is fitted where it will be taken: on what the score does when
+those images are changed, not on what it says of pictures that the generator drew.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 
 from contrafact.core import Generator, InputError, Target
+from contrafact.counterfactual.inversion import carry_over
 from contrafact.counterfactual.latents import LatentStatistics
 
 Scorer = Callable[[Tensor], Tensor]
@@ -28,15 +31,42 @@ class DirectionConfig:
     """How a direction is fitted.
 
     samples    latents drawn; a fifth of them is held out
+    anchors    real images used, at most; a fifth of them is held out
+    draws      changed real images on which a score's effect is measured
+    reach      standard deviations of w, per axis, of those changes
     published  the paper's logistic regression on hard decisions, unit length, Euclidean step
     bootstrap  resamplings for the interval of R2
     """
 
     samples: int = 10_000
+    anchors: int = 5_000
+    draws: int = 1_500
+    reach: float = 0.5
     published: bool = False
     bootstrap: int = 200
     batch: int = 250
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Anchors:
+    """Real images, and where the encoder puts them.
+
+    images     (N, C, R, R) in [-1, 1], where the generator is
+    latents    (N, d), there too
+    gradients  the scores can be differentiated: one backward pass tells what many draws would
+    """
+
+    images: Tensor
+    latents: Tensor
+    gradients: bool = False
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def part(self, rows: Tensor | slice) -> Anchors:
+        """Some of them."""
+        return Anchors(images=self.images[rows], latents=self.latents[rows], gradients=self.gradients)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -47,7 +77,9 @@ class Direction:
     step       (d,) change of w that asks for one unit
     deviation  how many units one standard deviation of synthetic images is, along the step
     target, model      what was fitted, by the text of the target and the model's digest
-    fit        R2 (with interval), slope, AUC on held-out latents; condition of the constraints
+    fit        R2 (with interval), slope, AUC on held-out latents, and under "real" on held-out real
+               images; condition of the constraints; "agreement": cosine of the effects found on two
+               halves of the real images
     """
 
     alpha: Tensor
@@ -70,43 +102,41 @@ def fit_direction(
     target: Target,
     model: str = "",
     hold: Sequence[Scorer] = (),
+    anchors: Anchors | None = None,
     config: DirectionConfig | None = None,
 ) -> Direction:
     """Fit the direction of one score.
 
-    score   images (N, C, H, W) in [-1, 1] to scores (N,): the black box with its target; needs no
-            gradient
-    hold    other scores that a step must not change (confounders), to first order
-    cost    `samples` passes of the generator and of every model, and 4 x 500 for the calibration
-    raises  InputError when the score never changes, or, for the published form, when the model
-            decides the same for every synthetic image
+    score    images (N, C, H, W) in [-1, 1] to scores (N,): the black box with its target; needs no
+             gradient
+    hold     other scores that a step must not change (confounders), to first order
+    anchors  real training images: f~ learns from them too, and the step is what changes the score of
+             *them*; None, or the published form: synthetic images alone
+    cost     `samples` passes of the generator and of every model, 4 x 500 for the calibration; with
+             anchors `draws` passes with gradients, or 10 x `draws` without
+    raises   InputError when the score never changes, or, for the published form, when the model
+             decides the same for every synthetic image
     """
     config = config or DirectionConfig()
     rng = torch.Generator().manual_seed(config.seed)
-    w, scores = _sample(generator, [score, *hold], config, rng)
-    values = scores[:, 0]
-    if float(values.std()) < 1e-6:
+    scorers = [score, *hold]
+    w, scores = _sample(generator, scorers, config, rng)
+    if float(scores[:, 0].std()) < 1e-6:
         raise InputError(
             f"the model gives every synthetic image the same score for {target}; "
             "expected a score that changes: is the generator trained, is the target right?"
         )
     cut = len(w) * 4 // 5
     statistics = LatentStatistics(w[:cut].mean(dim=0), torch.cov(w[:cut].t()))
+    known, held = (w[:cut], scores[:cut]), (w[cut:], scores[cut:])
     if config.published:
-        alpha, intercept = _logistic(w[:cut], values[:cut])
-        step, condition = alpha / alpha.square().sum(), 1.0
+        alpha, intercept = _logistic(known[0], known[1][:, 0])
+        step, about = alpha / alpha.square().sum(), {"condition": 1.0}
+    elif anchors is None:
+        alpha, intercept, step, about = _on_drawn(generator, scorers, known, held, statistics)
     else:
-        alpha, intercept = _ridge(w[:cut], values[:cut])
-        probes = torch.stack([alpha, *(_ridge(w[:cut], s[:cut])[0] for s in scores.t()[1:])], dim=1)
-        step, condition = least_step(probes, statistics.covariance)
-    expected = w[cut:] @ alpha + intercept
-    fit = _quality(expected, values[cut:], config)
-    if not config.published:
-        slope = _measured_slope(generator, score, w[cut : cut + 500], step, float(values.std()))
-        if slope > 0.05:
-            step = step / slope
-        fit["calibration"] = slope
-    fit["condition"] = condition
+        alpha, intercept, step, about = _on_real(generator, scorers, known, anchors, statistics, config, rng)
+    fit = _quality(held[0] @ alpha + intercept, held[1][:, 0], config)
     return Direction(
         alpha=alpha,
         intercept=float(intercept),
@@ -114,7 +144,7 @@ def fit_direction(
         deviation=float(1 / statistics.length(step).clamp_min(1e-12)),
         target=str(target),
         model=model,
-        fit={**fit, "config": asdict(config)},
+        fit={**fit, **about, "config": asdict(config)},
     )
 
 
@@ -135,6 +165,49 @@ def least_step(probes: Tensor, covariance: Tensor) -> tuple[Tensor, float]:
     return (spread @ torch.linalg.solve(gram, wanted.to(gram.device))).float(), condition
 
 
+def _on_drawn(
+    generator: Generator,
+    scorers: list[Scorer],
+    known: tuple[Tensor, Tensor],
+    held: tuple[Tensor, Tensor],
+    statistics: LatentStatistics,
+) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
+    """f~, and the step that changes it, on synthetic images."""
+    w, scores = known
+    alpha, intercept = _ridge(w, scores[:, 0])
+    probes = torch.stack([alpha, *(_ridge(w, s)[0] for s in scores.t()[1:])], dim=1)
+    step, condition = least_step(probes, statistics.covariance)
+    latents = held[0][:500].to(generator.sample(1, torch.Generator()).device)
+    with torch.no_grad():
+        some = Anchors(images=generator.decode(latents), latents=latents)
+    step, slope = _calibrated(generator, scorers[0], some, step)
+    return alpha, intercept, step, {"condition": condition, "calibration": slope}
+
+
+def _on_real(
+    generator: Generator,
+    scorers: list[Scorer],
+    known: tuple[Tensor, Tensor],
+    anchors: Anchors,
+    statistics: LatentStatistics,
+    config: DirectionConfig,
+    rng: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
+    """f~ on synthetic and real images; the step that changes the real ones."""
+    real = anchors.part(torch.randperm(len(anchors), generator=rng)[: config.anchors])
+    end = len(real) * 4 // 5
+    scores = _scores(scorers[:1], real.images, config)[:, 0]
+    latents = real.latents.cpu()
+    alpha, intercept = _ridge(torch.cat([known[0], latents[:end]]), torch.cat([known[1][:, 0], scores[:end]]))
+    quality = _quality(latents[end:] @ alpha + intercept, scores[end:], config)
+    effects, agreement = _effects(generator, scorers, real.part(slice(end)), statistics, config, rng)
+    short, condition = least_step(effects, torch.eye(len(effects)))
+    some = real.part(slice(end, end + 500))
+    step, slope = _calibrated(generator, scorers[0], some, statistics.factor @ short)
+    about = {"condition": condition, "calibration": slope, "agreement": agreement, "real": quality}
+    return alpha, intercept, step, about
+
+
 def _sample(
     generator: Generator, scorers: list[Scorer], config: DirectionConfig, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
@@ -142,10 +215,76 @@ def _sample(
     for start in range(0, config.samples, config.batch):
         with torch.no_grad():
             w = generator.sample(min(config.batch, config.samples - start), rng)
-            images = generator.decode(w)
-            scores.append(torch.stack([s(images).reshape(len(w)).cpu() for s in scorers], dim=1))
+            scores.append(_scores(scorers, generator.decode(w), config))
         ws.append(w.cpu())
     return torch.cat(ws), torch.cat(scores)
+
+
+def _scores(scorers: Sequence[Scorer], images: Tensor, config: DirectionConfig) -> Tensor:
+    """(N, scorers), on the CPU."""
+    with torch.no_grad():
+        parts = [
+            torch.stack([s(part).reshape(len(part)).cpu() for s in scorers], dim=1)
+            for part in images.split(config.batch)
+        ]
+    return torch.cat(parts)
+
+
+def _effects(
+    generator: Generator,
+    scorers: list[Scorer],
+    real: Anchors,
+    statistics: LatentStatistics,
+    config: DirectionConfig,
+    rng: torch.Generator,
+) -> tuple[Tensor, float]:
+    """How much each score of a real image changes per standard deviation of w: (d, scorers), and how
+    well two halves of the images agree on the first.
+
+    With z ~ N(0, reach^2 I) and frame(z) = x + G(w + Fz) - G(w), F F' = S, this is E[gradient of
+    score(frame(z)) by z]; by Stein's identity also the regression of score(frame(z)) on z, for models
+    without gradients: there by pairs z and -z, whose difference has no even part.
+    """
+    device = real.latents.device
+    factor = statistics.factor.to(device)
+    rounds = config.draws if real.gradients else 5 * config.draws
+    rows = torch.arange(rounds) % len(real)
+    found, draws = [], []
+    for part in rows.split(64):
+        images, w = real.images[part.to(device)], real.latents[part.to(device)]
+        z = config.reach * torch.randn(len(part), w.shape[1], generator=rng).to(device)
+        with torch.no_grad():
+            drawn = generator.decode(w)
+        if real.gradients:
+            z.requires_grad_(True)
+            with torch.enable_grad():
+                frames = carry_over(images, generator.decode(w + z @ factor.t()) - drawn)
+                slopes = [torch.autograd.grad(s(frames).sum(), z, retain_graph=True)[0] for s in scorers]
+            found.append(torch.stack([slope.detach().cpu() for slope in slopes], dim=2))
+            continue
+        with torch.no_grad():
+            ends = [carry_over(images, generator.decode(w + sign * z @ factor.t()) - drawn) for sign in (1, -1)]
+            found.append((_scores(scorers, ends[0], config) - _scores(scorers, ends[1], config)) / 2)
+        draws.append(z.cpu())
+    every, half = torch.cat(found), rounds // 2
+
+    def effect(at: slice) -> Tensor:
+        if real.gradients:
+            return every[at].mean(dim=0)
+        z = torch.cat(draws)[at]
+        return torch.stack([_slopes(z, values) for values in every[at].t()], dim=1)
+
+    halves = [effect(slice(half))[:, 0], effect(slice(half, None))[:, 0]]
+    return effect(slice(None)), float(torch.nn.functional.cosine_similarity(halves[0], halves[1], dim=0))
+
+
+def _slopes(z: Tensor, values: Tensor) -> Tensor:
+    """Ridge without intercept."""
+    from sklearn.linear_model import RidgeCV
+
+    model = RidgeCV(alphas=np.logspace(-1, 6, 15), fit_intercept=False)
+    model.fit(z.double().numpy(), values.double().numpy())
+    return torch.from_numpy(np.asarray(model.coef_)).float()
 
 
 def _ridge(w: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,15 +325,17 @@ def _quality(expected: Tensor, measured: Tensor, config: DirectionConfig) -> dic
     }
 
 
-def _measured_slope(generator: Generator, score: Scorer, w: Tensor, step: Tensor, deviation: float) -> float:
-    """Units measured for a unit asked, mean over latents and steps of up to one deviation."""
+def _calibrated(generator: Generator, score: Scorer, some: Anchors, step: Tensor) -> tuple[Tensor, float]:
+    """The step for one unit as measured on `some` images, and the units the step made before."""
+    step = step.to(some.latents.device)
     slopes = []
-    device = generator.sample(1, torch.Generator()).device
-    w, step = w.to(device), step.to(device)
     with torch.no_grad():
-        for size in (-deviation, -deviation / 2, deviation / 2, deviation):
-            for part in w.split(250):
-                before = score(generator.decode(part))
-                after = score(generator.decode(part + size * step))
+        for images, w in zip(some.images.split(250), some.latents.split(250), strict=True):
+            drawn = generator.decode(w)
+            before = score(images)
+            deviation = float(before.std().clamp_min(1e-6)) if len(before) > 1 else 1.0
+            for size in (-deviation, -deviation / 2, deviation / 2, deviation):
+                after = score(carry_over(images, generator.decode(w + size * step) - drawn))
                 slopes.append(((after - before) / size).cpu())
-    return float(torch.cat(slopes).mean())
+    slope = float(torch.cat(slopes).mean())
+    return (step / slope if slope > 0.05 else step).cpu(), slope

@@ -72,6 +72,17 @@ def invert(
     return (start + move * deviation).detach()
 
 
+def carry_over(images: Tensor, change: Tensor) -> Tensor:
+    """Images (N, C, H, W) with a change that the generator drew; what it cannot draw stays as it is.
+
+    Values are kept in the range that exists: -1 to 1, or the image's own where that is wider.
+    """
+    axes = tuple(range(1, images.ndim))
+    low = images.amin(dim=axes, keepdim=True).clamp_max(-1.0)
+    high = images.amax(dim=axes, keepdim=True).clamp_min(1.0)
+    return torch.minimum(torch.maximum(images + change, low), high)
+
+
 def _distance(drawn: Tensor, images: Tensor) -> Tensor:
     """Per image: squared difference of pixels and of 4 x 4 means, in units of the range."""
     small = (max(1, images.shape[2] // 4), max(1, images.shape[3] // 4))

@@ -32,6 +32,12 @@ class LatentStatistics:
         values = values.clamp_min(float(values.max()) * 1e-4)
         return ((vectors / values) @ vectors.t()).float()
 
+    @cached_property
+    def factor(self) -> Tensor:
+        """F (d, d) with F F' = covariance: normal draws of unit variance become latents' own spread."""
+        values, vectors = torch.linalg.eigh(self.covariance.double())
+        return (vectors * values.clamp_min(0).sqrt()).float()
+
     def length(self, steps: Tensor) -> Tensor:
         """Mahalanobis length of steps (..., d)."""
         return ((steps @ self.precision.to(steps.device)) * steps).sum(dim=-1).clamp_min(0).sqrt()

@@ -11,7 +11,7 @@ from torch import Tensor
 from contrafact.core import EXPLAINERS, InputError, Question, Strip
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.direction import Direction
-from contrafact.counterfactual.inversion import Refinement, invert
+from contrafact.counterfactual.inversion import Refinement, carry_over, invert
 
 Measure = Callable[[Tensor], Tensor]
 
@@ -117,7 +117,7 @@ class _Walker:
         """The images `rows` changed by `steps`: what cannot be drawn is carried over."""
         moved = self.w[rows] + steps[:, None].to(self.w) * self.direction.step.to(self.w)
         change = self.bundle.generator.decode(moved) - self.drawn[rows]
-        return self.bundle.clamp(self.canvas[rows] + change, self.canvas[rows])
+        return carry_over(self.canvas[rows], change)
 
     def scores(self, rows: Tensor, steps: Tensor) -> Tensor:
         with torch.no_grad():
