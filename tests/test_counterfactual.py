@@ -343,6 +343,87 @@ def test_drift_counts_what_reducing_the_image_does_to_the_model() -> None:
     assert strip.drifted
 
 
+class Bowl(nn.Module):
+    """Three times w_0, and more for any w_2, either way: no step along w_2 lowers it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        w = (images.reshape(-1, 4) / 127.5 - 1) * 8
+        z = 3 * w[:, 0] + w[:, 1] + 1.5 * w[:, 2].square()
+        return torch.stack([-z / 2, z / 2], dim=1)
+
+
+def poor_direction(model: TorchPredictor, *, held: Tensor | None = None) -> Bundle:
+    """A cohort's direction that points mostly along w_2."""
+    made = bundle(model)
+    step = torch.tensor([0.1, 0.0, 0.5, 0.0])
+    direction = dataclasses.replace(
+        made.directions[0],
+        step=step,
+        deviation=float(1 / made.statistics.length(step)),
+        held=torch.zeros(0, 4) if held is None else held,
+    )
+    return dataclasses.replace(made, directions=(direction,))
+
+
+def test_the_walk_follows_the_model_where_a_straight_line_goes_wrong() -> None:
+    model = TorchPredictor(Bowl(), classes=["no", "yes"])
+    made, start = poor_direction(model), image((0.5, 0.0, 0.1, 0.0))
+    ask = {"target": "class:1", "bundle": made}
+    strip = explain("latent-walk", model, start, **ask, goal=0.1)
+    assert strip.stopped == "reached"
+    assert strip.goal - 0.05 < strip.scores[-1] <= strip.goal
+    np.testing.assert_allclose(strip.scores - strip.scores[0], strip.steps, atol=0.1)
+    row = explain("latent-walk", model, start, **ask, steps=(-2.0, -1.0, 1.0, 2.0))
+    np.testing.assert_allclose(row.scores - row.scores[2], [-2, -1, 0, 1, 2], atol=0.1)
+    line = explain("latent-walk", model, start, **ask, goal=0.1, follow=0.0)
+    assert line.stopped == "no_change"
+    assert line.scores[-1] > line.scores[0]
+
+
+def test_following_keeps_still_what_is_held() -> None:
+    model = TorchPredictor(Bowl(), classes=["no", "yes"])
+    ask = {"target": "class:1", "goal": 0.1}
+    start = image((0.5, 0.0, 0.1, 0.0))
+    other = {}
+    for name, held in (("free", None), ("held", torch.tensor([[0.0, 1.0, 0.0, 0.0]]))):
+        strip = explain("latent-walk", model, start, bundle=poor_direction(model, held=held), **ask)
+        assert strip.stopped == "reached"
+        other[name] = abs(float(strip.frames[-1, 0, 0, 1] - strip.frames[0, 0, 0, 1]))
+    assert other["free"] > 1  # w_1 moves along with w_0, and speaks for the class itself
+    assert other["held"] < 0.02 * other["free"]
+
+
+def test_a_model_without_gradients_goes_straight() -> None:
+    model = predictor()
+    made = bundle(model)
+    box = BlackBox(lambda x: model(x).detach().numpy(), classes=["no", "yes"], digest=model.digest)
+    ask = {"target": "class:1", "bundle": made, "goal": 0.9, "refinement": Refinement(steps=0)}
+    start = image((-1.0, 0.2, 0.1, 0.0))
+    asked = explain("latent-walk", box, start, **ask)
+    line = explain("latent-walk", model, start, **ask, follow=0.0)
+    np.testing.assert_allclose(asked.frames, line.frames, atol=1e-4)
+    with pytest.raises(InputError, match="follow must be from 0 to 1"):
+        LatentWalk(follow=1.5)
+
+
+@pytest.mark.parametrize("follow", [0.0, 0.5, 1.0])
+def test_no_move_is_longer_than_the_budget(follow: float) -> None:
+    model = TorchPredictor(Bowl(), classes=["no", "yes"])
+    strip = explain(
+        "latent-walk",
+        model,
+        image((0.5, 0.0, 0.1, 0.0)),
+        target="class:1",
+        bundle=poor_direction(model),
+        goal=0.0001,
+        budget=0.7,
+        follow=follow,
+    )
+    assert strip.stopped in ("budget", "no_change")
+    assert strip.lengths.max() == pytest.approx(0.7, rel=0.02)
+    assert strip.scores[-1] > strip.goal
+
+
 def test_no_counterfactual_within_the_budget_is_an_answer() -> None:
     model = predictor()
     strip = explain(

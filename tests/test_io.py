@@ -396,3 +396,12 @@ def test_tensors_round_trip_and_anything_else_is_refused(tmp_path: Path) -> None
         read_tensors(tmp_path / "b.safetensors")
     with pytest.raises(InputError, match="does not exist"):
         read_tensors(tmp_path / "none.safetensors")
+
+
+def test_a_grey_picture_stored_as_colour_has_one_channel(tmp_path: Path) -> None:
+    grey = RNG.integers(0, 256, (6, 8), dtype=np.uint8)
+    Picture.fromarray(np.stack([grey] * 3, axis=-1)).save(tmp_path / "grey.png")
+    image = read_image(tmp_path / "grey.png")
+    assert image.values.shape == (1, 6, 8)
+    assert image.about["mode"] == "RGB"
+    np.testing.assert_array_equal(image.values[0], grey)

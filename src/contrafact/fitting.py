@@ -39,7 +39,7 @@ from contrafact.generation import (
     train_encoder,
     train_generator,
 )
-from contrafact.generation.augmentation import signed
+from contrafact.generation.augmentation import preset, signed
 from contrafact.io import Cohort, read_cohort, read_json, read_tensors, write_json, write_tensors
 from contrafact.model import TorchPredictor, load_predictor, resize
 
@@ -195,7 +195,12 @@ def _encoder_steps(
     config: FitConfig, out: Path, images: Tensor, generator: StyleGAN2, guide: Any, stop: Stop
 ) -> Iterator[tuple[str, Progress]]:
     for progress, encoder in train_encoder(
-        generator, images, config.encoder, guide=guide, mirror=config.training.mirror
+        generator,
+        images,
+        config.encoder,
+        guide=guide,
+        mirror=config.training.mirror,
+        how=preset(config.training.augment),
     ):
         if progress.done == progress.total:
             write_tensors(out / "encoder.safetensors", encoder.state_dict())

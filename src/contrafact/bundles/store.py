@@ -88,6 +88,8 @@ def save_bundle(
     rows, tensors = [], {"mean": bundle.statistics.mean, "covariance": bundle.statistics.covariance}
     for number, direction in enumerate(bundle.directions):
         tensors |= {f"{number}.alpha": direction.alpha, f"{number}.step": direction.step}
+        if len(direction.held):
+            tensors[f"{number}.held"] = direction.held
         rows.append(
             {
                 "predictor": digests[direction.model],
@@ -116,14 +118,16 @@ def save_bundle(
 
 
 def _direction(number: int, row: Mapping[str, Any], stored: Mapping[str, Tensor], model: str) -> Direction:
+    alpha = stored[f"{number}.alpha"]
     return Direction(
-        alpha=stored[f"{number}.alpha"],
+        alpha=alpha,
         intercept=row["intercept"],
         step=stored[f"{number}.step"],
         deviation=row["deviation"],
         target=row["target"],
         model=model,
         fit=row["fit"],
+        held=stored.get(f"{number}.held", alpha.new_zeros(0, len(alpha))),
     )
 
 

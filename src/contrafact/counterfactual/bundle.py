@@ -112,5 +112,6 @@ def _opposite(directions: list[Direction], target: str) -> Direction | None:
                 target=target,
                 model=direction.model,
                 fit=direction.fit,
+                held=direction.held,
             )
     return None

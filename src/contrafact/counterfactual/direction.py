@@ -75,6 +75,7 @@ class Direction:
 
     alpha, intercept   the surrogate f~(w) = alpha . w + intercept, in units of the target
     step       (d,) change of w that asks for one unit
+    held       (k, d) how each score that is held still changes with w
     deviation  how many units one standard deviation of synthetic images is, along the step
     target, model      what was fitted, by the text of the target and the model's digest
     fit        R2 (with interval), slope, AUC on held-out latents, and under "real" on held-out real
@@ -89,6 +90,7 @@ class Direction:
     target: str
     model: str
     fit: dict[str, Any]
+    held: Tensor
 
     def surrogate(self, w: Tensor) -> Tensor:
         """f~: the score (N,) that the linear model expects of latents (N, d)."""
@@ -132,10 +134,13 @@ def fit_direction(
     if config.published:
         alpha, intercept = _logistic(known[0], known[1][:, 0])
         step, about = alpha / alpha.square().sum(), {"condition": 1.0}
+        still = alpha.new_zeros(0, len(alpha))
     elif anchors is None:
-        alpha, intercept, step, about = _on_drawn(generator, scorers, known, held, statistics)
+        alpha, intercept, step, still, about = _on_drawn(generator, scorers, known, held, statistics)
     else:
-        alpha, intercept, step, about = _on_real(generator, scorers, known, anchors, statistics, config, rng)
+        alpha, intercept, step, still, about = _on_real(
+            generator, scorers, known, anchors, statistics, config, rng
+        )
     fit = _quality(held[0] @ alpha + intercept, held[1][:, 0], config)
     return Direction(
         alpha=alpha,
@@ -145,6 +150,7 @@ def fit_direction(
         target=str(target),
         model=model,
         fit={**fit, **about, "config": asdict(config)},
+        held=still,
     )
 
 
@@ -171,7 +177,7 @@ def _on_drawn(
     known: tuple[Tensor, Tensor],
     held: tuple[Tensor, Tensor],
     statistics: LatentStatistics,
-) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
     """f~, and the step that changes it, on synthetic images."""
     w, scores = known
     alpha, intercept = _ridge(w, scores[:, 0])
@@ -181,7 +187,8 @@ def _on_drawn(
     with torch.no_grad():
         some = Anchors(images=generator.decode(latents), latents=latents)
     step, slope = _calibrated(generator, scorers[0], some, step)
-    return alpha, intercept, step, {"condition": condition, "calibration": slope}
+    about = {"condition": condition, "calibration": slope}
+    return alpha, intercept, step, probes[:, 1:].t(), about
 
 
 def _on_real(
@@ -192,7 +199,7 @@ def _on_real(
     statistics: LatentStatistics,
     config: DirectionConfig,
     rng: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
     """f~ on synthetic and real images; the step that changes the real ones."""
     real = anchors.part(torch.randperm(len(anchors), generator=rng)[: config.anchors])
     end = len(real) * 4 // 5
@@ -205,7 +212,8 @@ def _on_real(
     some = real.part(slice(end, end + 500))
     step, slope = _calibrated(generator, scorers[0], some, statistics.factor @ short)
     about = {"condition": condition, "calibration": slope, "agreement": agreement, "real": quality}
-    return alpha, intercept, step, about
+    still = (statistics.precision @ statistics.factor @ effects[:, 1:]).t()
+    return alpha, intercept, step, still, about
 
 
 def _sample(

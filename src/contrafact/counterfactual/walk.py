@@ -11,7 +11,8 @@ from torch import Tensor
 from contrafact.core import EXPLAINERS, InputError, Question, Strip
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.direction import Direction
-from contrafact.counterfactual.inversion import Refinement, carry_over, invert
+from contrafact.counterfactual.inversion import Refinement, invert
+from contrafact.counterfactual.path import Walker
 
 Measure = Callable[[Tensor], Tensor]
 
@@ -24,13 +25,15 @@ class LatentWalk:
     images  float32 (N, C, H, W) in the bundle's units, at least the bundle's size
     gives   one `Strip` per image, on the bundle's grid over the same field of view: the image plus
             what the generator changes, G(w + d) - G(w), measured by the model frame by frame
-    cost    one encoder pass, `refinement.steps` passes with gradients, about 20 forward passes for
-            the search and `frames` for the strip, all images of a batch together
+    cost    one encoder pass, `refinement.steps` passes with gradients, 2 to 3 more per frame (on a
+            straight line about 20 without gradients), and `frames` for the strip; images of a batch
+            together
     raises  InputError without a bundle, for images outside the bundle's range, or a goal that is
             no probability
     Source: Schutte et al. 2021 (arXiv 2101.07563), sec. 2. Differs: the latent is refined; what the
-    generator cannot draw is carried over; the step is the shortest one in latent space and its unit
-    is a unit of the target; the smallest step is searched per image, within a budget.
+    generator cannot draw is carried over; the step is the shortest one in latent space, its unit is a
+    unit of the target, and it follows the model's own gradient (see `path`); the smallest step is
+    searched per image, within a budget.
 
     goal      probability of the class to reach (0.9: at least, 0.1: at most), or the value itself
               for a regression or grade; None: the other side (0.9 when below one half, else 0.1)
@@ -38,6 +41,8 @@ class LatentWalk:
     levels    several goals, one frame each (KL grade 0, 1, 2, 3, 4), instead of a search
     frames    how many frames a searched strip has
     budget    greatest length of a step, in standard deviations of synthetic images
+    follow    share of the image's own gradient in the direction, from 0 to 1; 0, or a model without
+              gradients: one straight line for all images
     tolerance drift above which the strip is flagged, in target units
     """
 
@@ -46,6 +51,7 @@ class LatentWalk:
     levels: tuple[float, ...] | None = None
     frames: int = 9
     budget: float = 5.0
+    follow: float = 0.5
     tolerance: float = 1.0
     refinement: Refinement = field(default_factory=Refinement)
 
@@ -54,6 +60,8 @@ class LatentWalk:
             raise InputError(f"frames must be at least 2; got {self.frames}")
         if not self.budget > 0:
             raise InputError(f"budget must be above 0; got {self.budget}")
+        if not 0 <= self.follow <= 1:
+            raise InputError(f"follow must be from 0 to 1; got {self.follow}")
         if sum(x is not None for x in (self.goal, self.steps, self.levels)) > 1:
             raise InputError("expected one of goal, steps and levels; got several")
 
@@ -64,44 +72,54 @@ class LatentWalk:
         direction = bundle.direction(question.predictor, question.target)
         device = bundle.statistics.mean.device
         canvas = bundle.to_canvas(torch.as_tensor(question.images).to(device))
-        walker = _Walker(self, question, bundle, direction, canvas)
+        walk = _Walk(self, question, bundle, direction, canvas)
         if self.steps is not None:
-            rows = [np.array(sorted({0.0, *map(float, self.steps)}))] * len(canvas)
-            return walker.strips(rows, ["steps"] * len(canvas), [None] * len(canvas))
+            row = torch.tensor(sorted({0.0, *map(float, self.steps)}))
+            asked = row.expand(len(canvas), -1)
+            return walk.strips(asked, walk.moves(asked), ["steps"] * len(canvas), [None] * len(canvas))
         if self.levels is not None:
-            return walker.level_strips(self.levels)
-        goals = [walker.goal(float(s)) for s in walker.start]
-        ends, stopped = walker.search(torch.tensor(goals), met=walker.satisfied(goals))
-        rows = [np.linspace(0.0, float(end), self.frames) for end in ends]
-        return walker.strips(rows, stopped, goals)
+            return walk.level_strips(self.levels)
+        goals = torch.tensor([walk.goal(float(s)) for s in walk.start])
+        asked, moves, stopped = walk.search(goals, met=walk.satisfied(goals), frames=self.frames)
+        return walk.strips(asked, moves, stopped, goals.tolist())
 
 
-class _Walker:
-    """One batch on its way: the latents, what is carried over, and the model's answers."""
+class _Walk:
+    """One batch on its way: its latents, and the model's answers."""
 
     def __init__(
         self, walk: LatentWalk, question: Question, bundle: Bundle, direction: Direction, canvas: Tensor
     ) -> None:
         self.walk, self.bundle, self.direction, self.question = walk, bundle, direction, question
-        self.canvas = canvas
-        self.measure: Measure = bundle.scorer(question.predictor, question.target)
-        guided = self.measure if getattr(question.predictor, "differentiable", True) else None
-        self.w = invert(
+        measure: Measure = bundle.scorer(question.predictor, question.target)
+        differentiable = getattr(question.predictor, "differentiable", True)
+        self.follows = differentiable and walk.follow > 0
+        latents = invert(
             bundle.generator,
             bundle.encoder,
             canvas,
             statistics=bundle.statistics,
             refinement=walk.refinement,
-            score=guided,
+            score=measure if differentiable else None,
         )
         with torch.no_grad():
-            self.drawn = bundle.generator.decode(self.w)
-            self.start = self.measure(canvas)
+            drawn = bundle.generator.decode(latents)
+            start = measure(canvas)
             # Of the whole image, as the model sees it without us: reducing it to the canvas may
             # move the model too.
             whole = question.target(question.predictor(question.images))
-            redrawn = (self.measure(self.drawn) - whole).abs()
-            self.drift = torch.maximum(redrawn, (self.start - whole).abs())
+            self.drift = torch.maximum((measure(drawn) - whole).abs(), (start - whole).abs())
+        self.start = start.cpu()
+        self.walker = Walker(
+            generator=bundle.generator,
+            statistics=bundle.statistics,
+            direction=direction,
+            measure=measure,
+            images=canvas,
+            latents=latents,
+            drawn=drawn,
+            start=start.to(canvas),
+        )
         self.reach = walk.budget * direction.deviation
 
     def goal(self, start: float) -> float:
@@ -113,35 +131,49 @@ class _Walker:
             raise InputError(f"expected a goal for target {self.question.target}; got none")
         return float(to_score(0.9 if start < 0 else 0.1))
 
-    def frame(self, rows: Tensor, steps: Tensor) -> Tensor:
-        """The images `rows` changed by `steps`: what cannot be drawn is carried over."""
-        moved = self.w[rows] + steps[:, None].to(self.w) * self.direction.step.to(self.w)
-        change = self.bundle.generator.decode(moved) - self.drawn[rows]
-        return carry_over(self.canvas[rows], change)
+    def moves(self, asked: Tensor) -> Tensor:
+        """Moves (N, K, d) of the latents for steps asked (N, K)."""
+        if self.follows:
+            return self.walker.follow(asked, share=self.walk.follow, budget=self.walk.budget)
+        return self.walker.straight(asked)
 
     def scores(self, rows: Tensor, steps: Tensor) -> Tensor:
-        with torch.no_grad():
-            parts = [
-                self.measure(self.frame(r, s)) for r, s in zip(rows.split(64), steps.split(64), strict=True)
-            ]
-        return torch.cat(parts).cpu()
+        """Along the straight line."""
+        return self.walker.scores(rows, self.walker.straight(steps)).cpu()
 
-    def satisfied(self, goals: Sequence[float]) -> Tensor:
+    def satisfied(self, goals: Tensor) -> Tensor:
         """Images (N,) that are as sure as was asked: at least 0.9, or at most 0.1."""
-        wanted, start = torch.tensor(goals), self.start.cpu()
+        start = self.start
         if not hasattr(self.question.target, "score_of"):
             return torch.zeros(len(start), dtype=torch.bool)
-        return ((wanted > 0) & (start >= wanted)) | ((wanted < 0) & (start <= wanted))
+        return ((goals > 0) & (start >= goals)) | ((goals < 0) & (start <= goals))
 
-    def search(self, goals: Tensor, *, met: Tensor | None = None) -> tuple[Tensor, list[str]]:
-        """The smallest step (N,) that reaches each goal: bracketing by doubling, then bisection."""
-        count, start = len(self.canvas), self.start.cpu()
-        sign = torch.where(goals >= start, 1.0, -1.0)
-        close = torch.isclose(start, goals, atol=1e-3)
+    def search(
+        self, goals: Tensor, *, met: Tensor | None = None, frames: int = 2
+    ) -> tuple[Tensor, Tensor, list[str]]:
+        """Steps (N, frames) from none to the smallest that reaches each goal, moves, and why it ended."""
+        close = torch.isclose(self.start, goals, atol=1e-3)
         met = close if met is None else close | met
-        low, high = torch.zeros(count), torch.zeros(count)
+        shares = torch.linspace(0, 1, frames)
+        if self.follows:
+            ends = torch.where(met, 0.0, goals - self.start)
+            asked = ends[:, None] * shares
+            moves = self.moves(asked)
+            final = self.walker.scores(torch.arange(len(ends)), moves[:, -1]).cpu()
+            reached = (final - goals) * ends.sign() >= 0
+        else:
+            ends, reached = self._least(goals, met)
+            asked = ends[:, None] * shares
+            moves = self.moves(asked)
+            final = self.scores(torch.arange(len(ends)), ends)
+        return asked, moves, _reasons(reached, met, (final - self.start) / ends)
+
+    def _least(self, goals: Tensor, met: Tensor) -> tuple[Tensor, Tensor]:
+        """The smallest step (N,) on the straight line: bracketing by doubling, then bisection."""
+        sign = torch.where(goals >= self.start, 1.0, -1.0)
+        low, high = torch.zeros_like(goals), torch.zeros_like(goals)
         reached = met.clone()
-        size = torch.full((count,), min(0.5, self.reach))
+        size = torch.full_like(goals, min(0.5, self.reach))
         open_rows = (~met).nonzero()[:, 0]
         while len(open_rows):
             found = self._beyond(open_rows, size, sign, goals)
@@ -158,64 +190,78 @@ class _Walker:
             found = self._beyond(rows, middle, sign, goals)
             high[rows[found]] = middle[rows[found]]
             low[rows[~found]] = middle[rows[~found]]
-        return sign * high, self._reasons(reached, met, sign * high, goals)
+        return sign * high, reached
 
     def _beyond(self, rows: Tensor, size: Tensor, sign: Tensor, goals: Tensor) -> Tensor:
         scores = self.scores(rows, sign[rows] * size[rows])
         return (scores - goals[rows]) * sign[rows] >= 0
 
-    def _reasons(self, reached: Tensor, met: Tensor, ends: Tensor, goals: Tensor) -> list[str]:
-        final = self.scores(torch.arange(len(ends)), ends)
-        moved = ((final - self.start.cpu()) * ends.sign()) / ends.abs().clamp_min(1e-9)
-        reasons = []
-        for i in range(len(ends)):
-            if met[i]:
-                reasons.append("already")
-            elif reached[i]:
-                reasons.append("reached")
-            else:
-                reasons.append("budget" if float(moved[i]) > 0.05 else "no_change")
-        return reasons
-
     def level_strips(self, levels: Sequence[float]) -> list[Strip]:
         """One frame per level and one for the image itself, in the order of their steps."""
         to_score = getattr(self.question.target, "score_of", float)
-        found = [self.search(torch.full((len(self.canvas),), float(to_score(v)))) for v in levels]
-        rows, stopped = [], []
-        for i in range(len(self.canvas)):
-            rows.append(np.array(sorted({0.0, *(float(ends[i]) for ends, _ in found)})))
-            reasons = [why[i] for _, why in found]
-            missed = [r for r in reasons if r not in ("reached", "already")]
-            stopped.append(missed[0] if missed else "reached")
-        return self.strips(rows, stopped, [None] * len(rows))
+        goals = [torch.full_like(self.start, float(to_score(v))) for v in levels]
+        if self.follows:
+            asked = torch.stack([torch.zeros_like(self.start), *(g - self.start for g in goals)], dim=1)
+            asked = torch.where(asked.abs() < 1e-3, 0.0, asked)
+            moves = self.moves(asked)
+            rows = torch.arange(len(asked))
+            why = []
+            for k, goal in enumerate(goals, start=1):
+                change = self.walker.scores(rows, moves[:, k]).cpu() - self.start
+                reached = (change + self.start - goal) * asked[:, k].sign() >= 0
+                why.append(_reasons(reached, asked[:, k] == 0, change / asked[:, k]))
+        else:
+            found = [self.search(goal) for goal in goals]
+            asked = torch.stack([torch.zeros_like(self.start), *(f[0][:, -1] for f in found)], dim=1)
+            moves = self.walker.straight(asked)
+            why = [f[2] for f in found]
+        missed = [[w[i] for w in why if w[i] not in ("reached", "already")] for i in range(len(asked))]
+        stopped = [reasons[0] if reasons else "reached" for reasons in missed]
+        order = asked.argsort(dim=1)
+        moves = moves.gather(1, order[:, :, None].expand_as(moves).to(moves.device))
+        return self.strips(asked.gather(1, order), moves, stopped, [None] * len(asked))
 
-    def strips(self, rows: list[np.ndarray], stopped: list[str], goals: Sequence[float | None]) -> list[Strip]:
-        """Draw and measure every frame."""
-        grid = self.question.grid.resized(self.canvas.shape[2:])
-        unit = 1 / self.direction.deviation
+    def strips(
+        self, asked: Tensor, moves: Tensor, stopped: list[str], goals: Sequence[float | None]
+    ) -> list[Strip]:
+        """Draw and measure every frame; steps that are the same one are drawn once."""
+        grid, walker = self.question.grid.resized(self.walker.images.shape[2:]), self.walker
         strips = []
-        for i, steps in enumerate(rows):
-            wanted = torch.tensor(steps, dtype=torch.float32)
-            which = torch.full((len(steps),), i)
+        for i, row in enumerate(asked):
+            keep = torch.cat([torch.ones(1, dtype=torch.bool), row.diff().abs() > 1e-6])
+            steps, move = row[keep].double().numpy(), moves[i][keep.to(moves.device)]
             with torch.no_grad():
-                frames = self.frame(which, wanted)
+                frames = walker.frame(torch.full((len(steps),), i), move)
                 origin = int(np.argmin(np.abs(steps)))
-                frames[origin] = self.canvas[i]
-                scores = self.measure(frames)
+                frames[origin] = walker.images[i]
+                scores = walker.measure(frames)
             drift = float(self.drift[i])
             strips.append(
                 Strip(
                     frames=self.bundle.to_units(frames).cpu().numpy(),
                     steps=steps,
                     scores=scores.double().cpu().numpy(),
-                    lengths=np.abs(steps) * unit,
+                    lengths=self.bundle.statistics.length(move).double().cpu().numpy(),
                     origin=origin,
                     drift=drift,
                     drifted=drift > self.walk.tolerance or not math.isfinite(drift),
                     stopped=stopped[i],
                     goal=goals[i],
-                    reconstruction=self.bundle.to_units(self.drawn[i]).cpu().numpy(),
+                    reconstruction=self.bundle.to_units(walker.drawn[i]).cpu().numpy(),
                     grid=grid,
                 )
             )
         return strips
+
+
+def _reasons(reached: Tensor, met: Tensor, moved: Tensor) -> list[str]:
+    """Why each search ended; `moved` is what a unit asked has changed."""
+    reasons = []
+    for i in range(len(met)):
+        if met[i]:
+            reasons.append("already")
+        elif reached[i]:
+            reasons.append("reached")
+        else:
+            reasons.append("budget" if float(moved[i]) > 0.05 else "no_change")
+    return reasons

@@ -70,6 +70,8 @@ def _read_picture(path: Path, spacing_mm: Sequence[float] | None) -> Image:
     if channels_last:
         array = np.moveaxis(array, -1, 0)
         array = array[:1] if len(array) == 2 else array[:3]  # transparency is not anatomy
+        if all(np.array_equal(array[0], channel) for channel in array[1:]):
+            array = array[:1]  # a grey picture stored as colour; `about["mode"]` says so
     else:
         array = array[None]
     about = {"format": path.suffix.lstrip(".").lower(), "mode": mode}

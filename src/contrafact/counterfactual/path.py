@@ -1,0 +1,144 @@
+"""The way from an image to the goal: which change of the latent to make for which step asked.
+
+Source: Schutte et al. 2021 (arXiv 2101.07563), sec. 2: one straight line for all images. Differs (the
+default, `follow`): the direction is asked again at every step and for every image, half the cohort's
+and half the model's own gradient there, as an Euler walk corrected by Newton steps; so the way bends
+where the model does, and a step asked is a step measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from contrafact.core import Generator
+from contrafact.counterfactual.direction import Direction
+from contrafact.counterfactual.inversion import carry_over
+from contrafact.counterfactual.latents import LatentStatistics
+
+LONGEST = 1.0  # of one correction, in standard deviations: beyond it a gradient tells nothing
+SLACK = 0.04  # a level is reached when at most this share of a level too far
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Walker:
+    """A batch of images on its way.
+
+    images, drawn  (N, C, R, R) in [-1, 1]: as given, and as the generator draws their latents (N, d)
+    start          (N,) scores of the images
+    measure        images in [-1, 1] to scores (N,)
+    """
+
+    generator: Generator
+    statistics: LatentStatistics
+    direction: Direction
+    measure: Callable[[Tensor], Tensor]
+    images: Tensor
+    latents: Tensor
+    drawn: Tensor
+    start: Tensor
+
+    def frame(self, rows: Tensor, moves: Tensor) -> Tensor:
+        """Images `rows` with their latents moved by `moves` (M, d); what is not drawn is kept."""
+        change = self.generator.decode(self.latents[rows] + moves) - self.drawn[rows]
+        return carry_over(self.images[rows], change)
+
+    def scores(self, rows: Tensor, moves: Tensor) -> Tensor:
+        """The model's answer (M,) to those frames."""
+        with torch.no_grad():
+            parts = [
+                self.measure(self.frame(r, m)) for r, m in zip(rows.split(64), moves.split(64), strict=True)
+            ]
+        return torch.cat(parts)
+
+    def straight(self, steps: Tensor) -> Tensor:
+        """Moves (..., d) for steps (...) along the cohort's direction."""
+        return steps[..., None].to(self.latents) * self.direction.step.to(self.latents)
+
+    def follow(self, asked: Tensor, *, share: float, budget: float) -> Tensor:
+        """Moves (N, K, d) after which the scores have changed by `asked` (N, K), where they can.
+
+        share   of the image's own gradient in the direction; the cohort's has the rest
+        budget  greatest length of a move, in standard deviations
+        cost    2 to 3 passes with gradients per level, 10 for the farthest of each side
+        """
+        asked = asked.to(self.latents)
+        moves = self.latents.new_zeros(*asked.shape, self.latents.shape[1])
+        slack = SLACK * asked.abs().amax(dim=1) / asked.shape[1]
+        for sign in (-1.0, 1.0):
+            side = (sign * asked).clamp_min(0)
+            order = side.argsort(dim=1)
+            here = torch.zeros_like(self.latents)
+            for number, column in enumerate(order.t()):
+                level = side.gather(1, column[:, None])[:, 0]
+                tries = 10 if number == len(order[0]) - 1 else 3
+                here = self._reach(here, sign, level, slack, tries=tries, share=share, budget=budget)
+                moves[torch.arange(len(moves)), column] += here * (level > 0)[:, None]
+        return moves
+
+    def _reach(
+        self,
+        here: Tensor,
+        sign: float,
+        level: Tensor,
+        slack: Tensor,
+        *,
+        tries: int,
+        share: float,
+        budget: float,
+    ) -> Tensor:
+        """Newton steps from `here` until each score lies at `level` or up to `slack` beyond it.
+
+        Of the moves tried, the one least beyond the level is kept, or the last when none was.
+        """
+        here, kept = here.clone(), here.clone()
+        excess = torch.full_like(level, torch.inf)
+        rows = (level > 0).nonzero()[:, 0]
+        for number in range(tries + 1):
+            if not len(rows):
+                break
+            scores, slopes = self._slopes(rows, here[rows])
+            beyond = sign * (scores - self.start[rows]) - level[rows]
+            better = (beyond >= 0) & (beyond < excess[rows])
+            better |= torch.isinf(excess[rows]) & (beyond < 0)
+            kept[rows[better]] = here[rows[better]]
+            excess[rows[better & (beyond >= 0)]] = beyond[better & (beyond >= 0)]
+            missing = (beyond < 0) | (beyond > slack[rows])
+            rows, slopes, beyond = rows[missing], slopes[missing], beyond[missing]
+            if number < tries and len(rows):
+                wanted = sign * (slack[rows] / 2 - beyond)
+                here[rows] = self._moved(here[rows], slopes, wanted, share=share, budget=budget)
+        return kept
+
+    def _slopes(self, rows: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (M,) and their gradients (M, d) by the latent."""
+        found = []
+        for part, at in zip(rows.split(32), moves.split(32), strict=True):
+            at = at.detach().requires_grad_(True)
+            with torch.enable_grad():
+                scores = self.measure(self.frame(part, at))
+                (slopes,) = torch.autograd.grad(scores.sum(), at)
+            found.append((scores.detach(), slopes))
+        return torch.cat([s for s, _ in found]), torch.cat([g for _, g in found])
+
+    def _moved(self, here: Tensor, slopes: Tensor, wanted: Tensor, *, share: float, budget: float) -> Tensor:
+        """One step of least length that should change the scores by `wanted`, within the budget."""
+        step, covariance = self.direction.step.to(here), self.statistics.covariance.to(here)
+        common = self.statistics.precision.to(here) @ step
+        mixed = share * slopes + (1 - share) * common / (common @ step)
+        probes = torch.cat([mixed[:, None], self.direction.held.to(here).expand(len(here), -1, -1)], dim=1)
+        spread = probes @ covariance
+        gram = spread @ probes.transpose(1, 2)
+        ridge = 1e-6 * gram.diagonal(dim1=1, dim2=2).mean(dim=1).clamp_min(1e-12)
+        gram = gram + ridge[:, None, None] * torch.eye(gram.shape[1], device=here.device)
+        first = torch.zeros_like(probes[:, :, 0])
+        first[:, 0] = 1.0
+        move = (torch.linalg.solve(gram, first)[:, None] @ spread)[:, 0]
+        # The mixture chooses the direction; how far to go is the model's own slope along it.
+        move = move * (wanted / (move * slopes).sum(dim=1).clamp_min(0.2))[:, None]
+        move = move * (LONGEST / self.statistics.length(move).clamp_min(LONGEST))[:, None]
+        there = here + move
+        return there * (budget / self.statistics.length(there).clamp_min(budget))[:, None]
