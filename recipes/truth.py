@@ -68,7 +68,7 @@ def main() -> None:
     lines = []
     for name in ("honest", "cheat"):
         lines.append(row(f"{name}, ours", bundle, name, ours, images))
-        paper = LatentWalk(steps=STEPS, refinement=Refinement(steps=0))
+        paper = LatentWalk(steps=STEPS, refinement=Refinement(steps=0), follow=0.0)
         lines.append(row(f"{name}, as published", published(bundle, name), name, paper, images))
     Path("docs/results/phantom.md").write_text(PAGE.format(count=COUNT, rows="\n".join(lines)))
     print("\n".join(lines))

@@ -305,7 +305,7 @@ def test_a_model_that_works_in_place_leaves_the_image_alone() -> None:
         (np.zeros((3, 1)), "logits", "2 outputs or more; got 1"),
         (np.zeros(5), "logits", "one row of outputs per image"),
         (np.zeros(()), "logits", "one row of outputs per image"),
-        (np.zeros((3, 2, 4, 4)), "logits", "one row of outputs per image"),
+        (np.zeros((3, 2, 4)), "logits", "one row of outputs per image"),
     ],
 )
 def test_outputs_of_another_shape_are_refused(answer: np.ndarray, output: str, words: str) -> None:

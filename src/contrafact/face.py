@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,14 @@ from contrafact import core
 from contrafact.bundles import load_bundle
 from contrafact.core import EXPLAINERS, Heatmap, Image, InputError, Strip
 from contrafact.fitting import fit
-from contrafact.model import AnyPredictor, BlackBox, TorchPredictor, load_predictor
+from contrafact.model import (
+    AnyPredictor,
+    BlackBox,
+    RegionTarget,
+    TorchPredictor,
+    load_predictor,
+    predicted,
+)
 
 __all__ = ["explain", "fit", "load_bundle", "load_predictor"]
 _ = _attribution
@@ -27,6 +35,7 @@ def explain(
     images: Image | Sequence[Image],
     *,
     target: Any = None,
+    reference: Image | None = None,
     bundle: Any = None,
     seed: int = 0,
     **parameters: Any,
@@ -36,8 +45,10 @@ def explain(
     explainer   a name (`contrafact list explainers`) with its hyper-parameters as keywords, or an
                 object (`cf.GradCAM(layer="body.3.conv2")`)
     predictor   from `load_predictor` or a bundle; a torch module or a function will do
-    target      text (`class:1`, `class:pneumonia`, `margin:3,1`, `value:0`, `grade`) or an object;
-                None: the class the model prefers for the first image (`value:0` for a regression)
+    target      text (`class:1`, `class:pneumonia`, `margin:3,1`, `value:0`, `grade`; for a segmenter
+                `region:2`, `lesion:2#1`, see `contrafact list targets`) or an object; None: the class
+                the model prefers for the first image (`value:0` for a regression)
+    reference   mask on the image's grid, for targets that compare with one
     bundle      for counterfactuals: a bundle, or its name
     gives       a `Heatmap` or `Strip`; a list of them for a list of images
     raises      InputError (what was expected, what came, what to do), UnsupportedError
@@ -56,6 +67,8 @@ def explain(
         bundle = load_bundle(bundle)
     if target is None or isinstance(target, str):
         target = parse(predictor, target, batch[0])
+    if reference is not None:
+        target = compared(target, reference, batch)
     results: list[Heatmap] | list[Strip] = core.explain(
         explainer, predictor, batch, target=target, bundle=bundle, seed=seed
     )
@@ -71,8 +84,24 @@ def parse(predictor: AnyPredictor, text: str | None, image: Image) -> Any:
         return predictor.target(text)
     if predictor.output == "regression":
         return predictor.target("value:0")
-    best = int(predictor.probabilities(ask(predictor, image))[0].argmax())
-    return predictor.target(f"class:{best}")
+    outputs = ask(predictor, image)
+    if outputs.ndim == 2:
+        return predictor.target(f"class:{int(predictor.probabilities(outputs)[0].argmax())}")
+    sizes = [int(predicted(outputs, predictor.output, k, None).sum()) for k in range(outputs.shape[1])]
+    if len(sizes) > 1 and predictor.output != "sigmoid":
+        sizes[0] = 0  # of classes that exclude each other the first is the background
+    if not max(sizes):
+        raise InputError("the model finds nothing in this image; expected a target, such as mask:1 or volume:1")
+    return predictor.target(f"region:{sizes.index(max(sizes))}")
+
+
+def compared(target: Any, reference: Image, images: Sequence[Image]) -> Any:
+    """The target with its reference mask, which must lie on the images' grid."""
+    if not isinstance(target, RegionTarget):
+        raise InputError(f"target {target} compares with nothing; a reference belongs to mask, missed, …")
+    if any(image.grid != reference.grid for image in images):
+        raise InputError("the reference mask lies on another grid than the image; resample it first")
+    return dataclasses.replace(target, reference=reference.values[0] > 0.5)
 
 
 def ask(predictor: AnyPredictor, image: Image) -> Tensor:

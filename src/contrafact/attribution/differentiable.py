@@ -14,7 +14,24 @@ def needs_gradients(question: Question, method: str) -> Any:
     """The predictor, or an error that says what to use instead."""
     if not getattr(question.predictor, "differentiable", True) or not hasattr(question.predictor, "watch"):
         raise UnsupportedError(f"{method} needs gradients and this model gives none; use occlusion instead")
+    if getattr(question.target, "frozen", False):
+        _check_gradient(question, question.predictor)
     return question.predictor
+
+
+def _check_gradient(question: Question, predictor: Any) -> None:
+    """Of a place in a map of outputs, which may have been thresholded."""
+    images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
+    with torch.enable_grad():
+        values = score(question, predictor(images))
+        (slopes,) = torch.autograd.grad(values.sum(), images)
+    if not bool(torch.isfinite(slopes).all()):
+        raise UnsupportedError(f"the gradient of target {question.target} is NaN or infinite for this model")
+    if not bool(slopes.any()):
+        raise UnsupportedError(
+            f"the gradient of target {question.target} is zero everywhere for this model (a threshold in its "
+            "last layer?); use its raw outputs, or a method without gradients"
+        )
 
 
 def score(question: Question, outputs: Tensor) -> Tensor:

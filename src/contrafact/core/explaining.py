@@ -47,6 +47,7 @@ def explain(
     """Explain every image, in batches of images that share a grid.
 
     predictor   frozen while it is asked, and restored bit for bit afterwards, also on an error
+    target      one that looks at a place in a prediction is frozen on each image first
     seed        of the method's own random draws, the same for every batch
     gives       one `Heatmap` or `Strip` per image, in order, on the image's grid
     raises      InputError for what the caller can mend
@@ -54,24 +55,26 @@ def explain(
     if not images:
         raise InputError("expected at least one image to explain; got none")
     results: list[Any] = [None] * len(images)
-    for rows in _batches(images, batch):
+    freeze = getattr(target, "freeze", None)
+    for rows in _batches(images, 1 if freeze else batch):
         group = [images[i] for i in rows]
         counted = Counted(predictor)
-        question = Question(
-            predictor=counted,
-            images=np.stack([image.values for image in group]),
-            target=target,
-            grid=group[0].grid,
-            bundle=bundle,
-        )
+        values = np.stack([image.values for image in group])
         begin = time.perf_counter()
         frozen = getattr(predictor, "frozen", contextlib.nullcontext)
         with frozen():
-            values = explainer(question, np.random.default_rng(seed))
+            question = Question(
+                predictor=counted,
+                images=values,
+                target=freeze(counted, values) if freeze else target,
+                grid=group[0].grid,
+                bundle=bundle,
+            )
+            found = explainer(question, np.random.default_rng(seed))
         cost = (time.perf_counter() - begin) / len(group), counted.passes / len(group)
-        if len(values) != len(group):
-            raise InputError(f"{explainer} gave {len(values)} results for {len(group)} images")
-        for row, image, value in zip(rows, group, values, strict=True):
+        if len(found) != len(group):
+            raise InputError(f"{explainer} gave {len(found)} results for {len(group)} images")
+        for row, image, value in zip(rows, group, found, strict=True):
             record = _record(explainer, predictor, image, target=target, seed=seed, cost=cost)
             if isinstance(value, Strip):
                 results[row] = value.stamped(record)

@@ -40,7 +40,11 @@ class Differentiable(Protocol):
 
 @runtime_checkable
 class Target(Protocol):
-    """Raw outputs (N, K, ...) to one number per case (N,): differentiable where outputs are."""
+    """Raw outputs (N, K, ...) to one number per case (N,): differentiable where outputs are.
+
+    A target that looks at a place in the prediction has `freeze(predictor, images)` as well, which
+    gives the target for one image with that place found; `explain` calls it.
+    """
 
     def __call__(self, outputs: Any) -> Any: ...
 

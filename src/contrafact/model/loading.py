@@ -35,6 +35,7 @@ def load_predictor(
     output: str = "logits",
     preprocessing: Preprocessing | None = None,
     device: str | None = None,
+    head: int | str | None = None,
 ) -> AnyPredictor:
     """A predictor from whatever the user has.
 
@@ -43,9 +44,10 @@ def load_predictor(
             `weights` of a torch module; with `classes`, `output`, `preprocessing`),
             `.onnx`, `.ts`/`.pt` (TorchScript), `.pt2` (torch.export program)
     classes names of the outputs; output: logits, sigmoid, probabilities, regression or ordinal
+    head    which of several outputs counts; None: the first
     raises  InputError for a missing or foreign file, a pickle, or weights that do not fit
     """
-    about: dict[str, Any] = {"classes": classes, "output": output, "preprocessing": preprocessing}
+    about: dict[str, Any] = {"classes": classes, "output": output, "preprocessing": preprocessing, "head": head}
     if isinstance(model, nn.Module):
         return TorchPredictor(model, device=device, **about)
     if hasattr(model, "predict_proba") or hasattr(model, "predict"):
@@ -156,7 +158,7 @@ def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
     return BlackBox(lambda x: model.predict(x.reshape(len(x), -1)), **about)
 
 
-KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing")
+KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head")
 
 
 def _from_description(path: Path, device: str | None) -> AnyPredictor:
@@ -174,6 +176,7 @@ def _from_description(path: Path, device: str | None) -> AnyPredictor:
         "output": about.get("output", "logits"),
         "preprocessing": preprocessing_from(about.get("preprocessing", {})),
         "device": device,
+        "head": about.get("head"),
     }
     if "model" in about:
         if str(about["model"]).endswith(".json"):

@@ -15,15 +15,23 @@ import torch
 from torch import Tensor, nn
 
 from contrafact.core import InputError, UnsupportedError, nearest
+from contrafact.model.parsing import parse_target
 from contrafact.model.preprocessing import Preprocessing
-from contrafact.model.targets import OUTPUTS, AnyTarget, parse_target, probabilities
+from contrafact.model.regions import RegionTarget
+from contrafact.model.targets import OUTPUTS, AnyTarget, probabilities
 
 
 class _Described:
     """What every predictor says of itself: class names, kind of output, targets by text."""
 
     def __init__(
-        self, *, classes: Sequence[str], output: str, preprocessing: Preprocessing | None, digest: str
+        self,
+        *,
+        classes: Sequence[str],
+        output: str,
+        preprocessing: Preprocessing | None,
+        digest: str,
+        head: int | str | None = None,
     ) -> None:
         if output not in OUTPUTS:
             raise InputError(
@@ -33,8 +41,9 @@ class _Described:
         self.output = output
         self.preprocessing = preprocessing or Preprocessing()
         self.digest = digest
+        self.head = head
 
-    def target(self, text: str) -> AnyTarget:
+    def target(self, text: str) -> AnyTarget | RegionTarget:
         """The target a text names, checked against this model's classes."""
         return parse_target(text, kind=self.output, classes=self.classes)
 
@@ -43,15 +52,14 @@ class _Described:
         return probabilities(outputs, self.output)
 
     def _checked(self, outputs: Any, count: int) -> Tensor:
-        if isinstance(outputs, (tuple, list)):
-            outputs = outputs[0]
-        if isinstance(outputs, dict):
-            outputs = next(iter(outputs.values()))
-        outputs = torch.as_tensor(outputs)
+        outputs = torch.as_tensor(pick(outputs, self.head))
         if outputs.ndim == 1 and len(outputs) == count:
             outputs = outputs[:, None]
-        if outputs.ndim != 2 or len(outputs) != count:
-            raise InputError(f"expected one row of outputs per image, ({count}, K); got {tuple(outputs.shape)}")
+        if outputs.ndim not in (2, 4, 5) or len(outputs) != count:
+            raise InputError(
+                f"expected one row of outputs per image, ({count}, K), or maps, ({count}, K, *S); got "
+                f"{tuple(outputs.shape)}"
+            )
         if self.output in ("logits", "probabilities") and outputs.shape[1] == 1:
             raise InputError(
                 f"{self.output} of exclusive classes need 2 outputs or more; got 1: declare "
@@ -68,6 +76,21 @@ class _Described:
         return outputs
 
 
+def pick(outputs: Any, head: int | str | None) -> Any:
+    """One of several outputs (a tuple, list or dict, as deep supervision gives); None: the first."""
+    if isinstance(outputs, dict):
+        known = list(outputs)
+        if head is not None and head not in outputs:
+            raise InputError(f"this model's outputs are {', '.join(map(str, known))}; got head '{head}'")
+        return outputs[known[0] if head is None else head]
+    if isinstance(outputs, (tuple, list)):
+        number = 0 if head is None else head
+        if not isinstance(number, int) or not 0 <= number < len(outputs):
+            raise InputError(f"this model has outputs 0 to {len(outputs) - 1}; got head {head!r}")
+        return outputs[number]
+    return outputs
+
+
 class TorchPredictor(_Described):
     """A torch module, TorchScript or exported program.
 
@@ -75,6 +98,7 @@ class TorchPredictor(_Described):
               differentiable
     frozen    evaluation mode, no parameter gradients; restored bit for bit on leaving
     watch     activations of a layer
+    head      which of several outputs counts (number, or key of a dict); None: the first
     """
 
     def __init__(
@@ -85,8 +109,11 @@ class TorchPredictor(_Described):
         output: str = "logits",
         preprocessing: Preprocessing | None = None,
         device: torch.device | str | None = None,
+        head: int | str | None = None,
     ) -> None:
-        super().__init__(classes=classes, output=output, preprocessing=preprocessing, digest=_hash(module))
+        super().__init__(
+            classes=classes, output=output, preprocessing=preprocessing, digest=_hash(module), head=head
+        )
         first = next(module.parameters(), None)
         self.device = torch.device(device or (first.device if first is not None else "cpu"))
         self.dtype = first.dtype if first is not None else torch.float32
@@ -163,9 +190,10 @@ class BlackBox(_Described):
         output: str = "logits",
         preprocessing: Preprocessing | None = None,
         digest: str = "",
+        head: int | str | None = None,
     ) -> None:
         name = digest or getattr(function, "__qualname__", type(function).__name__)
-        super().__init__(classes=classes, output=output, preprocessing=preprocessing, digest=name)
+        super().__init__(classes=classes, output=output, preprocessing=preprocessing, digest=name, head=head)
         self.function = function
 
     def __call__(self, images: Any) -> Tensor:

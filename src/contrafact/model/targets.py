@@ -8,13 +8,12 @@ common constant. So one unit means the same for every network (docs/decisions/00
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from contrafact.core import InputError, nearest
+from contrafact.core import InputError
 
 OUTPUTS = ("logits", "sigmoid", "probabilities", "regression", "ordinal")
 
@@ -34,6 +33,24 @@ def log_odds(outputs: Tensor, kind: str) -> Tensor:
     others = outputs[:, None, :].expand(-1, outputs.shape[1], -1)
     mask = torch.eye(outputs.shape[1], dtype=torch.bool, device=outputs.device)
     return outputs - torch.logsumexp(others.masked_fill(mask, -torch.inf), dim=2)
+
+
+def log_odds_of(outputs: Tensor, kind: str, index: int) -> Tensor:
+    """Log-odds (N, *S) of one class of raw outputs (N, K, *S)."""
+    if kind != "logits":
+        return log_odds(outputs, kind)[:, index]
+    others = torch.cat([outputs[:, :index], outputs[:, index + 1 :]], dim=1)
+    return outputs[:, index] - torch.logsumexp(others, dim=1)
+
+
+def _rows(outputs: Tensor, target: object) -> Tensor:
+    """Outputs (N, K) of a classifier; the map of a segmenter is refused."""
+    if outputs.ndim != 2:
+        raise InputError(
+            f"target {target} is for a classifier; this model gives maps {tuple(outputs.shape)}: "
+            "use region:K, lesion:K, boundary:K, volume:K"
+        )
+    return outputs
 
 
 def grade_probabilities(outputs: Tensor) -> Tensor:
@@ -68,7 +85,7 @@ class ClassTarget:
     kind: str = "logits"
 
     def __call__(self, outputs: Tensor) -> Tensor:
-        return log_odds(outputs, self.kind)[:, self.index]
+        return log_odds_of(_rows(outputs, self), self.kind, self.index)
 
     def score_of(self, goal: float) -> float:
         """The log-odds of a probability."""
@@ -86,7 +103,7 @@ class ProbabilityTarget:
     kind: str = "logits"
 
     def __call__(self, outputs: Tensor) -> Tensor:
-        return probabilities(outputs, self.kind)[:, self.index]
+        return probabilities(_rows(outputs, self), self.kind)[:, self.index]
 
     def __str__(self) -> str:
         return f"probability:{self.index}"
@@ -99,7 +116,7 @@ class ValueTarget:
     index: int
 
     def __call__(self, outputs: Tensor) -> Tensor:
-        return outputs[:, self.index]
+        return _rows(outputs, self)[:, self.index]
 
     def __str__(self) -> str:
         return f"value:{self.index}"
@@ -114,6 +131,7 @@ class MarginTarget:
     kind: str = "logits"
 
     def __call__(self, outputs: Tensor) -> Tensor:
+        outputs = _rows(outputs, self)
         if self.kind in ("probabilities", "ordinal"):
             logs = probabilities(outputs, self.kind).clamp_min(1e-12).log()
             return logs[:, self.index] - logs[:, self.against]
@@ -132,56 +150,10 @@ class GradeTarget:
     """Expected grade of an ordinal model: the sum of P(grade > k)."""
 
     def __call__(self, outputs: Tensor) -> Tensor:
-        return torch.sigmoid(outputs).sum(dim=1)
+        return torch.sigmoid(_rows(outputs, self)).sum(dim=1)
 
     def __str__(self) -> str:
         return "grade"
 
 
 AnyTarget = ClassTarget | ProbabilityTarget | ValueTarget | MarginTarget | GradeTarget
-FORMS = ("class:K", "margin:A,B", "probability:K", "value:K", "grade")
-
-
-def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget:
-    """`class:1`, `class:pneumonia`, `margin:3,1`, `probability:1`, `value:0` or `grade`.
-
-    kind     what the model gives, one of OUTPUTS
-    classes  names of its outputs; an index outside them is refused
-    """
-    word, _, rest = text.partition(":")
-    makers: dict[str, Callable[[list[int]], AnyTarget]] = {
-        "class": lambda at: ClassTarget(at[0], kind),
-        "margin": lambda at: MarginTarget(at[0], at[1], kind),
-        "probability": lambda at: ProbabilityTarget(at[0], kind),
-        "value": lambda at: ValueTarget(at[0]),
-        "grade": lambda _: GradeTarget(),
-    }
-    if word not in makers:
-        raise InputError(f"target must be {', '.join(FORMS)}; got '{text}'{nearest(word, makers)}")
-    if word == "grade" and kind != "ordinal":
-        raise InputError(f"target 'grade' needs an ordinal model; this one gives {kind}")
-    if word in ("class", "margin", "probability") and kind == "regression":
-        raise InputError(f"target '{text}' needs classes; this model gives regression: use value:0")
-    if word == "value" and kind == "ordinal":
-        # K grades have K - 1 cumulative logits, which have no names of their own.
-        classes = [f"above {name}" for name in classes[:-1]]
-    names = [part.strip() for part in rest.split(",")] if rest else []
-    wanted = {"margin": 2, "grade": 0}.get(word, 1)
-    if len(names) != wanted:
-        raise InputError(f"target '{word}' takes {wanted} class(es); got '{text}'")
-    return makers[word]([_index(name, classes) for name in names])
-
-
-def _index(name: str, classes: Sequence[str]) -> int:
-    if name in classes:
-        return list(classes).index(name)
-    if not name.lstrip("-").isdigit():
-        raise InputError(
-            f"expected a class index or one of {', '.join(classes)}; got '{name}'{nearest(name, classes)}"
-        )
-    index = int(name)
-    if not classes and index >= 0:  # a model without names is checked when it answers
-        return index
-    if not 0 <= index < len(classes):
-        raise InputError(f"class index must be 0 to {len(classes) - 1}; got {index}")
-    return index
