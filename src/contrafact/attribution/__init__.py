@@ -1,7 +1,52 @@
 """Heatmaps: one method, one file. Importing this room registers its methods."""
 
+from contrafact.attribution.cam import MEMBERS, cam_panel
+from contrafact.attribution.deconvolution import Deconvolution
+from contrafact.attribution.eigencam import EigenCAM
+from contrafact.attribution.feature_ablation import FeatureAblation
 from contrafact.attribution.gradcam import GradCAM
+from contrafact.attribution.gradcam_plus_plus import GradCAMPlusPlus
+from contrafact.attribution.gradient import Gradient
+from contrafact.attribution.gradient_shap import GradientSHAP
+from contrafact.attribution.guided_backprop import GuidedBackprop
+from contrafact.attribution.guided_gradcam import GuidedGradCAM
+from contrafact.attribution.hirescam import HiResCAM
+from contrafact.attribution.input_x_gradient import InputXGradient
 from contrafact.attribution.integrated_gradients import IntegratedGradients
+from contrafact.attribution.kernel_shap import KernelSHAP
+from contrafact.attribution.layer_activation import LayerActivation
+from contrafact.attribution.layercam import LayerCAM
+from contrafact.attribution.lime import LIME
 from contrafact.attribution.occlusion import Occlusion
+from contrafact.attribution.rise import RISE
+from contrafact.attribution.score_cam import ScoreCAM
+from contrafact.attribution.shapley_sampling import ShapleySampling
+from contrafact.attribution.smooth import Smooth
+from contrafact.attribution.xgradcam import XGradCAM
 
-__all__ = ["GradCAM", "IntegratedGradients", "Occlusion"]
+__all__ = [
+    "LIME",
+    "MEMBERS",
+    "RISE",
+    "Deconvolution",
+    "EigenCAM",
+    "FeatureAblation",
+    "GradCAM",
+    "GradCAMPlusPlus",
+    "Gradient",
+    "GradientSHAP",
+    "GuidedBackprop",
+    "GuidedGradCAM",
+    "HiResCAM",
+    "InputXGradient",
+    "IntegratedGradients",
+    "KernelSHAP",
+    "LayerActivation",
+    "LayerCAM",
+    "Occlusion",
+    "ScoreCAM",
+    "ShapleySampling",
+    "Smooth",
+    "XGradCAM",
+    "cam_panel",
+]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from contrafact.core import InputError, Question, UnsupportedError
@@ -16,6 +18,13 @@ def needs_gradients(question: Question, method: str) -> Any:
         raise UnsupportedError(f"{method} needs gradients and this model gives none; use occlusion instead")
     if getattr(question.target, "frozen", False):
         _check_gradient(question, question.predictor)
+    return question.predictor
+
+
+def watchable(question: Question, method: str) -> Any:
+    """The predictor, or an error when its layers are hidden."""
+    if not hasattr(question.predictor, "watch") or not getattr(question.predictor, "watchable", False):
+        raise UnsupportedError(f"{method} looks into layers and this model hides them; use occlusion or rise")
     return question.predictor
 
 
@@ -43,6 +52,22 @@ def score(question: Question, outputs: Tensor) -> Tensor:
         f"the target {question.target} has no gradient for this model; "
         "use a target on logits, or a method without gradients"
     )
+
+
+def slopes_at(question: Question, images: Any, *, batch: int = 16) -> Tensor:
+    """Gradient (N, C, *S) of the target by the image, at `images`, `batch` at a time."""
+    found = []
+    for part in torch.as_tensor(images).to(question.predictor.device).split(batch):  # type: ignore[attr-defined]
+        part = part.detach().requires_grad_()
+        with torch.enable_grad():
+            values = score(question, question.predictor(part))
+            found.append(torch.autograd.grad(values.sum(), part)[0])
+    return torch.cat(found)
+
+
+def as_map(values: Tensor) -> NDArray[np.float32]:
+    """A map as a float32 array."""
+    return np.asarray(values.detach().float().cpu().numpy(), dtype=np.float32)
 
 
 def upsample(maps: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -13,6 +13,14 @@ from contrafact.cli.cases import Plan
 from contrafact.core import EXPLAINERS, Image, InputError, nearest
 from contrafact.io import read_image
 
+PRESETS: dict[str, tuple[str, ...]] = {
+    "standard": ("gradcam", "integrated-gradients", "occlusion", "latent-walk"),
+    "cams": ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam", "score-cam"),
+    "gradients": ("gradient", "input-x-gradient", "integrated-gradients", "gradient-shap", "smooth"),
+    "without-gradients": ("occlusion", "feature-ablation", "rise", "lime", "kernel-shap", "shapley-sampling"),
+    "all": (),
+}
+
 
 def plan_of(
     model: str | None,
@@ -23,19 +31,30 @@ def plan_of(
     goal: float | None,
     set_: Sequence[str],
     seed: int,
+    reference: Path | None = None,
 ) -> tuple[Plan, dict[str, Any]]:
     """The plan, and what the manifest of the run says of it."""
     if model is None and bundle is None:
         raise InputError("expected --model or --bundle; got neither; `contrafact list bundles` names some")
     loaded = face.load_bundle(bundle) if bundle else None
     predictor = pick_predictor(model, loaded)
-    names = [name.strip() for name in methods.split(",") if name.strip()]
+    names = [name.strip() for name in methods.split(",") if name.strip()] or ["standard"]
+    possible = possible_methods(predictor, loaded)
+    if names[0] in PRESETS and len(names) == 1:
+        names = [n for n in possible if names[0] == "all" or n in PRESETS[names[0]]]
     names = [EXPLAINERS.canonical(name) for name in names]
-    names = names or possible_methods(predictor, loaded)
     settings = read_settings(set_)
     if goal is not None:
         settings.setdefault("latent-walk", {})["goal"] = goal
-    plan = Plan(predictor=predictor, methods=names, target=target, bundle=loaded, settings=settings, seed=seed)
+    plan = Plan(
+        predictor=predictor,
+        methods=names,
+        target=target,
+        bundle=loaded,
+        settings=settings,
+        reference=read_image(reference) if reference else None,
+        seed=seed,
+    )
     cards = [{"name": loaded.name, **loaded.card}] if loaded else []
     return plan, {"model": model or f"bundle {bundle}", "methods": names, "bundles": cards}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from contrafact import face
 from contrafact.core import EXPLAINERS, Image
 from contrafact.core.explaining import parameters_of
 from contrafact.io import Run
+from contrafact.model import predicted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +25,15 @@ class Plan:
     target: str | None = None
     bundle: Any = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reference: Image | None = None
     seed: int = 0
 
 
 def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Sequence[Image] = ()) -> None:
     """Every method on one image; a result that the run holds already is not computed again."""
     target = face.parse(plan.predictor, plan.target, image)
+    if plan.reference is not None:
+        target = face.compared(target, plan.reference, [image])
     done = run.done()
     extra = {
         "case": name,
@@ -51,7 +56,8 @@ def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Seq
 def _asked(explainer: Any, plan: Plan, image: Image) -> str:
     """What makes two results the same: the image, the model, the bundle, every parameter."""
     bundle = None if plan.bundle is None else [d.step.sum().item() for d in plan.bundle.directions]
-    parts = [plan.predictor.digest, image.digest, parameters_of(explainer), plan.seed, bundle]
+    mask = plan.reference.digest if plan.reference else None
+    parts = [plan.predictor.digest, image.digest, parameters_of(explainer), plan.seed, bundle, mask]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 
@@ -60,13 +66,17 @@ def answers(predictor: Any, image: Image) -> list[str]:
     outputs = face.ask(predictor, image)
     if predictor.output == "regression":
         return [f"{name}: {value:.3g}" for name, value in zip(predictor.classes, outputs[0], strict=True)]
+    if outputs.ndim > 2:
+        sizes = [int(predicted(outputs, predictor.output, k, None).sum()) for k in range(outputs.shape[1])]
+        return [f"{name}: {size} voxels" for name, size in zip(predictor.classes, sizes, strict=True)]
     shares = predictor.probabilities(outputs)[0]
     return [f"{name} {100 * float(p):.0f} %" for name, p in zip(predictor.classes, shares, strict=True)]
 
 
 def target_name(predictor: Any, text: str) -> str:
-    """`class:1` as the name of the class."""
-    word, _, index = text.partition(":")
-    if word == "class" and index.isdigit():
-        return str(predictor.classes[int(index)])
-    return text
+    """`class:1` as the name of the class, `lesion:1#2` as `lesion:NAME#2`."""
+    found = re.match(r"(\w[\w-]*):(\d+)(.*)", text)
+    if not found or found[1] in ("margin", "value"):
+        return text
+    name = str(predictor.classes[int(found[2])])
+    return name if found[1] == "class" else f"{found[1]} of {name}{found[3]}"

@@ -21,6 +21,7 @@ def explain(
     methods: str = "",
     goal: float | None = None,
     out: Path = Path("runs/explain"),
+    reference: Path | None = None,
     followup: list[Path] | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
     rescale: Flag = False,
@@ -36,10 +37,13 @@ def explain(
     images: Files (PNG, JPEG, TIFF, NPY, NIfTI, DICOM) or DICOM series folders.
     model: A model file (.json, .onnx, .ts, .pt2), or a predictor of the bundle by name.
     bundle: A shipped bundle by name (`contrafact list bundles`), or its folder.
-    target: class:K, margin:A,B, probability:K, value:K or grade; default: what the model prefers.
-    methods: Names with commas between; default: all heatmaps, and latent-walk with a bundle.
+    target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: what the
+        model prefers.
+    methods: Names with commas between, or standard (the default: gradcam, integrated-gradients, occlusion
+        and, with a bundle, latent-walk), cams, gradients, without-gradients or all.
     goal: Probability the counterfactual should reach; default: the other side of the decision.
     out: Run folder; one that exists is continued.
+    reference: A mask on the image's grid, for targets that compare with one (missed:1).
     followup: Later images of the same patient, shown beside the counterfactual.
     set_: A hyper-parameter, METHOD.NAME=VALUE; may be repeated.
     rescale: Stretch each image's display window to the range the bundle takes.
@@ -51,7 +55,16 @@ def explain(
     from contrafact.io import Run
     from contrafact.views import write_report
 
-    plan, about = plan_of(model, bundle, target=target, methods=methods, goal=goal, set_=set_ or [], seed=seed)
+    plan, about = plan_of(
+        model,
+        bundle,
+        target=target,
+        methods=methods,
+        goal=goal,
+        set_=set_ or [],
+        seed=seed,
+        reference=reference,
+    )
     cases = read_images(images, plan.bundle if rescale else None)
     later = read_images(followup or [], plan.bundle if rescale else None)
     run = Run.create(out, about={"title": "Explanation", **about})

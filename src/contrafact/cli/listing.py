@@ -50,6 +50,15 @@ def _targets() -> list[dict[str, Any]]:
         "probability:K": "probability of a class",
         "value:K": "one raw output (regression, or a raw logit)",
         "grade": "expected grade of an ordinal model",
+        "region:K": "segmenter: mean log-odds of a class where it is predicted (@0.3: above a probability; "
+        ",sum: summed)",
+        "lesion:K#N": "segmenter: the N-th largest connected part of it",
+        "boundary:K": "segmenter: a band on both sides of its edge",
+        "mask:K": "segmenter: in the reference mask",
+        "false-positive:K": "segmenter: where it is predicted and the reference says no",
+        "missed:K#N": "segmenter: where the reference says yes and it is not predicted (N: a whole part)",
+        "volume:K": "segmenter: soft volume in voxels",
+        "dice:K": "segmenter: soft Dice against the reference, or the prediction itself",
     }
     return [{"name": name, "about": text} for name, text in about.items()]
 

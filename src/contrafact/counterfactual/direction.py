@@ -39,7 +39,7 @@ class DirectionConfig:
     """
 
     samples: int = 10_000
-    anchors: int = 5_000
+    anchors: int = 10_000
     draws: int = 1_500
     reach: float = 0.5
     published: bool = False
@@ -205,7 +205,10 @@ def _on_real(
     end = len(real) * 4 // 5
     scores = _scores(scorers[:1], real.images, config)[:, 0]
     latents = real.latents.cpu()
-    alpha, intercept = _ridge(torch.cat([known[0], latents[:end]]), torch.cat([known[1][:, 0], scores[:end]]))
+    w, values = torch.cat([latents[:end], known[0]]), torch.cat([scores[:end], known[1][:, 0]])
+    weights = torch.ones(len(w))
+    weights[:end] = 3 * len(known[0]) / end  # three quarters of the say belong to the real images
+    alpha, intercept = _ridge(w, values, weights)
     quality = _quality(latents[end:] @ alpha + intercept, scores[end:], config)
     effects, agreement = _effects(generator, scorers, real.part(slice(end)), statistics, config, rng)
     short, condition = least_step(effects, torch.eye(len(effects)))
@@ -295,13 +298,17 @@ def _slopes(z: Tensor, values: Tensor) -> Tensor:
     return torch.from_numpy(np.asarray(model.coef_)).float()
 
 
-def _ridge(w: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+def _ridge(w: Tensor, values: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Ridge with the penalty chosen by generalised cross-validation, on whitened latents."""
     from sklearn.linear_model import RidgeCV
 
     mean, deviation = w.mean(dim=0), w.std(dim=0).clamp_min(1e-8)
     model = RidgeCV(alphas=np.logspace(-2, 5, 15))
-    model.fit(((w - mean) / deviation).double().numpy(), values.double().numpy())
+    model.fit(
+        ((w - mean) / deviation).double().numpy(),
+        values.double().numpy(),
+        sample_weight=None if weights is None else weights.double().numpy(),
+    )
     alpha = torch.from_numpy(np.asarray(model.coef_)).float() / deviation
     return alpha, torch.tensor(float(model.intercept_)) - alpha @ mean
 

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from contrafact.attribution.differentiable import as_map
+from contrafact.attribution.fill import fill_values
+from contrafact.core import EXPLAINERS, InputError, Question
+
+
+@EXPLAINERS.register("rise")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RISE:
+    """Show the image through random soft masks and note which places are shown when the target is high.
+
+    images  float32 (N, C, *S), any units
+    gives   float32 (N, *S), target units: how much higher the target is when the voxel is shown than
+            when it is not (mean over the masks, centred); signed
+    cost    `masks` forward passes per image, in batches; no gradients; masks are made as they are needed
+    raises  InputError for a share outside (0, 1), fewer than 2 masks or cells larger than the image
+    Source: Petsiuk et al. 2018 (arXiv 1806.07421), eq. 6. Differs: any number of axes; a mask and its
+    complement go together, which halves the noise; centred, so that the map is signed.
+
+    cells   cells of the coarse mask along each axis
+    share   of cells shown
+    fill    what stands where nothing is shown: "mean", "min", "blur" or a number in image units
+    batch   masked images per forward pass
+    """
+
+    masks: int = 2000
+    cells: int = 7
+    share: float = 0.5
+    fill: str | float = "mean"
+    batch: int = 64
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise InputError(f"share must be above 0 and below 1; got {self.share}")
+        if self.masks < 2 or self.cells < 1:
+            raise InputError(f"expected at least 2 masks and 1 cell; got {self.masks}, {self.cells}")
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
+        size = question.images.shape[2:]
+        if self.cells > min(size):
+            raise InputError(f"cells must be at most {min(size)} for this image; got {self.cells}")
+        device = getattr(question.predictor, "device", "cpu")
+        images = torch.as_tensor(question.images).to(device)
+        empty = fill_values(images, self.fill)
+        seed = int(rng.integers(2**62))
+        with torch.no_grad():
+            return np.stack([self._one(question, *one, seed) for one in zip(images, empty, strict=True)])
+
+    def _one(self, question: Question, image: Tensor, empty: Tensor, seed: int) -> NDArray[np.float32]:
+        rng = torch.Generator().manual_seed(seed)  # the same masks for every image
+        shown = hidden = seen = unseen = torch.zeros(image.shape[1:], device=image.device)
+        pending = self.masks
+        while pending > 0:
+            masks = self._masks(min(self.batch, pending), tuple(image.shape[1:]), rng).to(image.device)
+            scores = question.target(question.predictor(empty + masks[:, None] * (image - empty)))
+            shown = shown + torch.tensordot(scores, masks, dims=1)
+            hidden = hidden + torch.tensordot(scores, 1 - masks, dims=1)
+            seen, unseen = seen + masks.sum(dim=0), unseen + (1 - masks).sum(dim=0)
+            pending -= len(masks)
+        return as_map(shown / seen.clamp_min(1e-6) - hidden / unseen.clamp_min(1e-6))
+
+    def _masks(self, count: int, size: tuple[int, ...], rng: torch.Generator) -> Tensor:
+        """Soft masks (count, *size) in 0..1: coarse cells, linearly enlarged, shifted by part of a cell."""
+        half = (count + 1) // 2
+        shape = (half, *(self.cells + 1,) * len(size))
+        cells = (torch.rand(shape, generator=rng) < self.share).float()
+        if self.share == 0.5:
+            cells = torch.stack([cells, 1 - cells], dim=1).flatten(0, 1)[:count]
+        else:
+            more = (torch.rand(shape, generator=rng) < self.share).float()
+            cells = torch.cat([cells, more])[:count]
+        shift = torch.rand(len(size), generator=rng)
+        for axis, side in enumerate(size, start=1):
+            cells = torch.movedim(
+                torch.movedim(cells, axis, -1) @ self._rise(side, shift[axis - 1]).t(), -1, axis
+            )
+        return cells
+
+    def _rise(self, side: int, shift: Tensor) -> Tensor:
+        """Linear enlargement (side, cells + 1) as a matrix: axis by axis is far cheaper than all at once."""
+        at = (torch.arange(side) + 0.5) * self.cells / side + shift - 0.5
+        at = at.clamp(0, self.cells)
+        low = at.floor().long().clamp_max(self.cells - 1)
+        weights = F.one_hot(low, self.cells + 1) * (1 - (at - low))[:, None]
+        return weights + F.one_hot(low + 1, self.cells + 1) * (at - low)[:, None]

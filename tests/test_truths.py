@@ -1,0 +1,296 @@
+"""What must hold for heatmaps whatever the network: identities, closed forms, other libraries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import contrafact as cf
+from contrafact.attribution import MEMBERS, cam_panel
+from contrafact.core import Heatmap, Image, InputError, Question, UnsupportedError
+from contrafact.model import TorchPredictor
+
+RNG = np.random.default_rng(5)
+
+
+def classifier(axes: int = 2, *, channels: int = 1, seed: int = 1) -> nn.Module:
+    """Convolutions, ReLUs and pooling; no two axes alike."""
+    conv, pool = {2: (nn.Conv2d, nn.AvgPool2d), 3: (nn.Conv3d, nn.AvgPool3d)}[axes]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            conv(channels, 5, 3, padding=1),
+            nn.ReLU(),
+            pool(2),
+            conv(5, 4, 3, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.LazyLinear(2),
+        )
+
+
+def built(axes: int = 2, size: int = 8, **more: Any) -> TorchPredictor:
+    module = classifier(axes, **more)
+    module(torch.zeros(1, more.get("channels", 1), *(size,) * axes))
+    with torch.no_grad():
+        module[0].weight.mul_(3)  # so that the image matters
+        module[3].weight.mul_(3)
+    return TorchPredictor(module, classes=["a", "b"])
+
+
+def linear(axes: int = 2, size: int = 8) -> tuple[TorchPredictor, np.ndarray]:
+    weights = RNG.normal(size=(size,) * axes).astype(np.float32)
+    head = nn.Linear(size**axes, 1, bias=True)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(weights.reshape(1, -1)))
+    return TorchPredictor(nn.Sequential(nn.Flatten(), head), classes=["x"], output="regression"), weights
+
+
+def picture(axes: int = 2, *, channels: int = 1, size: int = 8) -> Image:
+    values = np.random.default_rng(7).uniform(0, 1, (channels, *(size,) * axes))
+    return Image(values.astype(np.float32))
+
+
+def ask(method: str, model: Any, image: Image, *, target: str = "class:1", **more: Any) -> np.ndarray:
+    heat: Heatmap = cf.explain(method, model, image, target=target, **more)
+    return heat.values
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("input-x-gradient", {"baseline": 0.2}),
+        ("integrated-gradients", {"baseline": 0.2, "steps": 4}),
+        ("gradient-shap", {"baselines": (0.2,), "samples": 3}),
+        ("occlusion", {"box": 1, "stride": 1, "fill": 0.2}),
+        ("feature-ablation", {"count": 4, "fill": 0.2}),
+        ("shapley-sampling", {"count": 4, "fill": 0.2, "samples": 1}),
+    ],
+)
+def test_a_linear_model_has_one_answer(method: str, more: dict[str, Any], axes: int) -> None:
+    size = 4
+    model, weights = linear(axes, size)
+    image = picture(axes, size=size)
+    expected = weights * (image.values[0] - 0.2)
+    np.testing.assert_allclose(ask(method, model, image, target="value:0", **more), expected, atol=1e-5)
+
+
+def test_the_gradient_of_a_linear_model_is_its_weights() -> None:
+    model, weights = linear()
+    np.testing.assert_allclose(ask("gradient", model, picture(), target="value:0"), weights, atol=1e-6)
+    np.testing.assert_allclose(
+        ask("gradient", model, picture(), target="value:0", absolute=True), np.abs(weights), atol=1e-6
+    )
+
+
+def change(model: TorchPredictor, image: Image, fill: float) -> float:
+    """f(image) - f(filled image), in logits."""
+    target = model.target("class:1")
+    with torch.no_grad():
+        ends = [target(model(v[None])) for v in (image.values, np.full_like(image.values, fill))]
+    return float(ends[0] - ends[1])
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize(
+    ("method", "more", "share"),
+    [
+        ("integrated-gradients", {"baseline": -1.0, "steps": 64}, 0.04),
+        ("gradient-shap", {"baselines": (-1.0,), "samples": 400}, 0.05),
+        ("shapley-sampling", {"count": 4, "fill": -1.0, "samples": 2}, 1e-3),
+        ("kernel-shap", {"count": 2, "fill": -1.0, "samples": 300}, 1e-2),
+    ],
+)
+def test_the_map_sums_to_the_change_of_the_score(
+    method: str, more: dict[str, Any], share: float, axes: int
+) -> None:
+    model, image = built(axes), picture(axes)
+    wanted = change(model, image, -1.0)
+    assert abs(wanted) > 0.05
+    assert ask(method, model, image, **more).sum() == pytest.approx(wanted, abs=share * abs(wanted) + 1e-4)
+
+
+class Functional(nn.Module):
+    """The same network with its ReLUs as functions, one of them used twice, one in place."""
+
+    def __init__(self, module: nn.Sequential) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, _, pool, second, _, flat, head = self.module
+        y = F.relu(first(x), inplace=True)
+        return head(flat(F.relu(second(pool(torch.relu(y))))))
+
+
+@pytest.mark.parametrize("method", ["guided-backprop", "deconvolution", "guided-gradcam"])
+def test_a_rectifier_is_found_wherever_it_stands(method: str) -> None:
+    image, model = picture(), built()
+    more = {"layer": "3"} if method == "guided-gradcam" else {}
+    expected = ask(method, model, image, **more)
+    hidden = TorchPredictor(Functional(model.module), classes=["a", "b"])
+    more = {"layer": "module.3"} if more else {}
+    np.testing.assert_allclose(ask(method, hidden, image, **more), expected, atol=1e-6)
+    assert np.abs(expected - ask("gradient", model, image)).max() > 1e-3
+    plain = TorchPredictor(nn.Sequential(nn.Conv2d(1, 2, 8), nn.Flatten(), nn.Tanh()), classes=["a", "b"])
+    more = {"layer": "0"} if more else {}
+    with pytest.raises(UnsupportedError, match="this network has none"):
+        ask(method, plain, image, **more)
+
+
+def test_guided_backprop_and_deconvolution_are_those_of_captum() -> None:
+    from captum.attr import Deconvolution, GuidedBackprop
+
+    model, image = built(), picture()
+    x = torch.from_numpy(image.values[None]).requires_grad_()
+    for method, oracle in (("guided-backprop", GuidedBackprop), ("deconvolution", Deconvolution)):
+        with pytest.warns(UserWarning, match="Setting backward hooks"):
+            found = [oracle(model.module).attribute(x, target=k)[0, 0].detach().numpy() for k in (0, 1)]
+        ours = [ask(method, model, image, target=f"value:{k}") for k in (0, 1)]
+        np.testing.assert_allclose(ours, found, atol=1e-5)
+
+
+def test_the_family_of_cams_comes_from_one_pass() -> None:
+    model, image = built(), picture()
+    counted = []
+
+    class Counting(TorchPredictor):
+        def __call__(self, images: Any) -> Tensor:
+            counted.append(len(images))
+            return super().__call__(images)
+
+    model = Counting(model.module, classes=["a", "b"])
+    question = Question(
+        predictor=model, images=image.values[None], target=model.target("class:1"), grid=image.grid
+    )
+    with model.frozen():
+        panel = cam_panel(question, MEMBERS)
+    assert counted == [1]
+    for name, maps in panel.items():
+        np.testing.assert_allclose(maps[0], ask(name, model, image), atol=1e-6)
+    assert len({maps.tobytes() for maps in panel.values()}) == len(MEMBERS)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_gradcam_is_that_of_captum_and_hirescam_conserves_a_linear_end(axes: int) -> None:
+    from captum.attr import LayerGradCam
+
+    model, image = built(axes), picture(axes)
+    x = torch.from_numpy(image.values[None])
+    found = LayerGradCam(model.module, model.module[3]).attribute(x, target=1, relu_attributions=False)
+    size = image.grid.shape
+    mode = {2: "bilinear", 3: "trilinear"}[axes]
+    expected = F.interpolate(found, size, mode=mode)[0, 0].detach().numpy()
+    np.testing.assert_allclose(ask("gradcam", model, image, target="value:1", layer="3"), expected, atol=1e-5)
+    # After the last ReLU only a linear layer follows: the sum over places is the logit less its bias.
+    question = Question(
+        predictor=model, images=image.values[None], target=model.target("value:1"), grid=image.grid
+    )
+    with model.frozen(), model.watch("4") as seen:
+        images = x.clone().requires_grad_()
+        values = question.target(model(images))
+        (slopes,) = torch.autograd.grad(values.sum(), seen[0])
+        total = float(MEMBERS["hirescam"](seen[0], slopes).sum().detach())
+    assert total == pytest.approx(float(values.detach()) - float(model.module[6].bias[1].detach()), rel=1e-4)
+
+
+def as_volume(module: nn.Module) -> nn.Module:
+    """The 2D network as a 3D one with kernels of depth 1."""
+    layers: list[nn.Module] = []
+    for layer in module:
+        if isinstance(layer, nn.Conv2d):
+            deep = nn.Conv3d(layer.in_channels, layer.out_channels, (1, 3, 3), padding=(0, 1, 1))
+            deep.weight.data = layer.weight.data[:, :, None].clone()
+            deep.bias.data = layer.bias.data.clone()
+            layers.append(deep)
+        elif isinstance(layer, nn.AvgPool2d):
+            layers.append(nn.AvgPool3d((1, 2, 2)))
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("gradient", {}),
+        ("guided-backprop", {}),
+        ("deconvolution", {}),
+        *((name, {}) for name in MEMBERS),
+        ("score-cam", {}),
+        ("layer-activation", {}),
+        ("integrated-gradients", {"steps": 8}),
+        ("gradient-shap", {"samples": 4, "baselines": (0.0,)}),
+    ],
+)
+def test_a_volume_of_one_slice_is_a_picture(method: str, more: dict[str, Any]) -> None:
+    model, image = built(), picture()
+    deep = TorchPredictor(as_volume(model.module), classes=["a", "b"])
+    volume = Image(image.values[:, None])
+    flat = ask(method, model, image, **more)
+    np.testing.assert_allclose(ask(method, deep, volume, **more)[0], flat, atol=1e-5)
+
+
+def test_smoothing_is_the_mean_of_its_inner_method() -> None:
+    model, weights = linear()
+    image = picture()
+    mean = ask("smooth", model, image, target="value:0", samples=3)
+    np.testing.assert_allclose(mean, weights, atol=1e-6)  # a linear model's gradient knows no noise
+    square = ask("smooth", model, image, target="value:0", samples=3, kind="square")
+    np.testing.assert_allclose(square, weights**2, atol=1e-5)
+    spread = ask("smooth", model, image, target="value:0", samples=3, kind="variance")
+    np.testing.assert_allclose(spread, 0, atol=1e-5)
+    noisy = ask(
+        "smooth",
+        model,
+        image,
+        target="value:0",
+        samples=400,
+        inner=cf.attribution.InputXGradient(baseline=0.0),
+        noise=0.1,
+    )
+    np.testing.assert_allclose(noisy, weights * image.values[0], atol=0.05)
+    with pytest.raises(InputError, match="variance"):
+        cf.explain("smooth", model, image, target="value:0", kind="varience")
+
+
+def test_rise_tells_what_showing_a_place_adds() -> None:
+    weights = np.zeros((8, 8), dtype=np.float32)
+    weights[1:4, 1:4], weights[5:7, 5:7] = 1.0, -1.0
+    head = nn.Linear(64, 1)
+    head.weight.data = torch.from_numpy(weights.reshape(1, -1))
+    model = TorchPredictor(nn.Sequential(nn.Flatten(), head), classes=["x"], output="regression")
+    image = Image(np.ones((1, 8, 8), dtype=np.float32))
+    found = ask("rise", model, image, target="value:0", cells=4, masks=1000, fill=0.0)
+    assert np.corrcoef(found.ravel(), weights.ravel())[0, 1] > 0.7
+    assert found[2, 2] > 0 > found[6, 6]
+
+
+def test_supervoxels_keep_to_edges() -> None:
+    values = np.zeros((1, 16, 16), dtype=np.float32)
+    values[0, :, 5:] = 1.0
+    from contrafact.attribution.features import feature_labels
+
+    labels = feature_labels(values, "slic", 3)
+    left, right = set(labels[:, :5].ravel()), set(labels[:, 5:].ravel())
+    assert not left & right
+    with pytest.raises(InputError, match="grid"):
+        feature_labels(values, "gird", 3)
+    with pytest.raises(InputError, match="1 to 16 features"):
+        feature_labels(values, "grid", 17)
+
+
+def test_layer_activation_shows_one_filter_or_their_mean() -> None:
+    model, image = built(), picture()
+    with model.frozen(), model.watch("0") as seen:
+        model(image.values[None])
+    np.testing.assert_allclose(ask("layer-activation", model, image, layer="0", channel=2), seen[0][0, 2])
+    np.testing.assert_allclose(ask("layer-activation", model, image, layer="0"), seen[0][0].mean(0), atol=1e-6)
+    with pytest.raises(InputError, match="channel must be 0 to 4"):
+        ask("layer-activation", model, image, layer="0", channel=5)
