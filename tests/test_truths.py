@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ def built(axes: int = 2, size: int = 8, **more: Any) -> TorchPredictor:
     with torch.no_grad():
         module[0].weight.mul_(3)  # so that the image matters
         module[3].weight.mul_(3)
+        size = module[6].weight.abs()
+        module[6].weight.copy_(torch.stack([-size[0], size[1]]))
     return TorchPredictor(module, classes=["a", "b"])
 
 
@@ -66,6 +69,8 @@ def ask(method: str, model: Any, image: Image, *, target: str = "class:1", **mor
     ("method", "more"),
     [
         ("input-x-gradient", {"baseline": 0.2}),
+        ("deeplift", {"baseline": 0.2}),
+        ("deeplift-shap", {"baselines": (0.2,)}),
         ("integrated-gradients", {"baseline": 0.2, "steps": 4}),
         ("gradient-shap", {"baselines": (0.2,), "samples": 3}),
         ("occlusion", {"box": 1, "stride": 1, "fill": 0.2}),
@@ -101,8 +106,10 @@ def change(model: TorchPredictor, image: Image, fill: float) -> float:
 @pytest.mark.parametrize(
     ("method", "more", "share"),
     [
-        ("integrated-gradients", {"baseline": -1.0, "steps": 64}, 0.04),
+        ("integrated-gradients", {"baseline": -1.0, "steps": 64}, 0.02),
         ("gradient-shap", {"baselines": (-1.0,), "samples": 400}, 0.05),
+        ("deeplift", {"baseline": -1.0}, 1e-4),
+        ("deeplift-shap", {"baselines": (-1.0, -1.0)}, 1e-4),
         ("shapley-sampling", {"count": 4, "fill": -1.0, "samples": 2}, 1e-3),
         ("kernel-shap", {"count": 2, "fill": -1.0, "samples": 300}, 1e-2),
     ],
@@ -225,6 +232,11 @@ def as_volume(module: nn.Module) -> nn.Module:
         *((name, {}) for name in MEMBERS),
         ("score-cam", {}),
         ("layer-activation", {}),
+        ("ablation-cam", {}),
+        ("layer-conductance", {"steps": 4}),
+        ("internal-influence", {"steps": 4}),
+        ("layer-gradient-shap", {"samples": 4}),
+        ("deeplift", {}),
         ("integrated-gradients", {"steps": 8}),
         ("gradient-shap", {"samples": 4, "baselines": (0.0,)}),
     ],
@@ -294,3 +306,71 @@ def test_layer_activation_shows_one_filter_or_their_mean() -> None:
     np.testing.assert_allclose(ask("layer-activation", model, image, layer="0"), seen[0][0].mean(0), atol=1e-6)
     with pytest.raises(InputError, match="channel must be 0 to 4"):
         ask("layer-activation", model, image, layer="0", channel=5)
+
+
+class Odd(nn.Module):
+    """A network with a step that a module hook cannot see."""
+
+    def __init__(self, module: nn.Sequential) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module[6](self.module[5](F.relu(self.module[3](self.module[2](F.relu(self.module[0](x)))))))
+
+
+def test_deeplift_refuses_what_it_cannot_follow() -> None:
+    model, image = built(), picture()
+    odd = TorchPredictor(Odd(model.module), classes=["a", "b"])
+    with pytest.raises(UnsupportedError, match="not exact for this network"):
+        ask("deeplift", odd, image, baseline=-1.0)
+    shared = nn.ReLU()
+    first, _, pool, second, _, flat, head = model.module
+    twice = TorchPredictor(nn.Sequential(first, shared, pool, second, shared, flat, head), classes=["a", "b"])
+    with pytest.raises(UnsupportedError, match="use integrated-gradients"):
+        ask("deeplift", twice, image, baseline=-1.0)
+    inplace = nn.Sequential(first, nn.ReLU(inplace=True), pool, second, nn.ReLU(inplace=True), flat, head)
+    model_in = TorchPredictor(inplace, classes=["a", "b"])
+    expected = ask("deeplift", model, image, baseline=-1.0)
+    np.testing.assert_allclose(ask("deeplift", model_in, image, baseline=-1.0), expected, atol=1e-6)
+    assert inplace[1].inplace
+
+
+def test_conductance_of_a_layer_that_all_passes_sums_to_the_change() -> None:
+    model, image = built(), picture()
+    from contrafact.attribution.layer_path import along
+
+    question = Question(
+        predictor=model, images=image.values[None], target=model.target("class:1"), grid=image.grid
+    )
+    start = torch.full((1, 1, 8, 8), -1.0)
+    with model.frozen():
+        points = along(question, start, np.linspace(0, 1, 200).tolist(), "3", "layer-conductance")
+    total = sum(float(((a[1] + b[1]) / 2 * (b[0] - a[0])).sum()) for a, b in itertools.pairwise(points))
+    assert total == pytest.approx(change(model, image, -1.0), rel=0.02)
+
+
+def test_ablation_and_gradient_agree_where_the_end_is_linear() -> None:
+    # Switching a filter off before a linear head takes its whole contribution away.
+    module = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)
+    )
+    model, image = TorchPredictor(module, classes=["a", "b"]), picture()
+    maps = ask("ablation-cam", model, image, layer="0")
+    np.testing.assert_allclose(maps, ask("gradcam", model, image, layer="0"), atol=1e-5)
+
+
+def test_finer_cam_is_gradcam_of_the_class_against_its_rivals() -> None:
+    module = classifier()
+    module(torch.zeros(1, 1, 8, 8))
+    module[6] = nn.Linear(module[6].in_features, 4)
+    model, image = TorchPredictor(module, classes=list("abcd")), picture()
+    with torch.no_grad():
+        outputs = model(image.values[None])[0]
+    rival = int(torch.tensor([outputs[0], -torch.inf, outputs[2], outputs[3]]).argmax())
+    found = ask("finer-cam", model, image, layer="3", rivals=1, share=1.0)
+    np.testing.assert_allclose(
+        found, ask("gradcam", model, image, layer="3", target=f"margin:1,{rival}"), atol=1e-6
+    )
+    with pytest.raises(UnsupportedError, match="use gradcam"):
+        ask("finer-cam", model, image, target="margin:0,1")

@@ -1,9 +1,13 @@
 """Heatmaps: one method, one file. Importing this room registers its methods."""
 
+from contrafact.attribution.ablation_cam import AblationCAM
 from contrafact.attribution.cam import MEMBERS, cam_panel
 from contrafact.attribution.deconvolution import Deconvolution
+from contrafact.attribution.deeplift import DeepLIFT
+from contrafact.attribution.deeplift_shap import DeepLIFTSHAP
 from contrafact.attribution.eigencam import EigenCAM
 from contrafact.attribution.feature_ablation import FeatureAblation
+from contrafact.attribution.finer_cam import FinerCAM
 from contrafact.attribution.gradcam import GradCAM
 from contrafact.attribution.gradcam_plus_plus import GradCAMPlusPlus
 from contrafact.attribution.gradient import Gradient
@@ -13,8 +17,11 @@ from contrafact.attribution.guided_gradcam import GuidedGradCAM
 from contrafact.attribution.hirescam import HiResCAM
 from contrafact.attribution.input_x_gradient import InputXGradient
 from contrafact.attribution.integrated_gradients import IntegratedGradients
+from contrafact.attribution.internal_influence import InternalInfluence
 from contrafact.attribution.kernel_shap import KernelSHAP
 from contrafact.attribution.layer_activation import LayerActivation
+from contrafact.attribution.layer_conductance import LayerConductance
+from contrafact.attribution.layer_gradient_shap import LayerGradientSHAP
 from contrafact.attribution.layercam import LayerCAM
 from contrafact.attribution.lime import LIME
 from contrafact.attribution.occlusion import Occlusion
@@ -28,9 +35,13 @@ __all__ = [
     "LIME",
     "MEMBERS",
     "RISE",
+    "AblationCAM",
     "Deconvolution",
+    "DeepLIFT",
+    "DeepLIFTSHAP",
     "EigenCAM",
     "FeatureAblation",
+    "FinerCAM",
     "GradCAM",
     "GradCAMPlusPlus",
     "Gradient",
@@ -40,9 +51,12 @@ __all__ = [
     "HiResCAM",
     "InputXGradient",
     "IntegratedGradients",
+    "InternalInfluence",
     "KernelSHAP",
     "LayerActivation",
     "LayerCAM",
+    "LayerConductance",
+    "LayerGradientSHAP",
     "Occlusion",
     "ScoreCAM",
     "ShapleySampling",

@@ -155,6 +155,32 @@ class TorchPredictor(_Described):
     def watch(self, layer: str | None = None) -> Iterator[list[Tensor]]:
         """Activations of `layer` for every call inside, still in the graph."""
         seen: list[Tensor] = []
+
+        def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            seen.append(output[0] if isinstance(output, (tuple, list)) else output)
+
+        handle = self._layer(layer).register_forward_hook(note)
+        try:
+            yield seen
+        finally:
+            handle.remove()
+
+    @contextlib.contextmanager
+    def change(self, layer: str | None, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """`function` of the activations of `layer` takes their place in every call inside."""
+
+        def put(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            if isinstance(output, (tuple, list)):
+                return type(output)([function(output[0]), *output[1:]])
+            return function(output)
+
+        handle = self._layer(layer).register_forward_hook(put)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _layer(self, layer: str | None) -> nn.Module:
         name = layer or last_spatial_layer(self.module)
         modules = dict(self.module.named_modules())
         if name not in modules or name == "":
@@ -162,15 +188,7 @@ class TorchPredictor(_Described):
             raise InputError(f"expected a layer of the model; got '{name}'{nearest(name, known)}")
         if not self.watchable:
             raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
-
-        def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            seen.append(output[0] if isinstance(output, (tuple, list)) else output)
-
-        handle = modules[name].register_forward_hook(note)
-        try:
-            yield seen
-        finally:
-            handle.remove()
+        return modules[name]
 
 
 class BlackBox(_Described):

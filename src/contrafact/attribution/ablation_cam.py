@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from contrafact.attribution.differentiable import as_map, upsample, watchable
+from contrafact.core import EXPLAINERS, Question, UnsupportedError
+
+
+@EXPLAINERS.register("ablation-cam", aliases=("ablationcam",))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AblationCAM:
+    """Weigh the feature maps of a layer by how far the target falls when each is switched off.
+
+    images  float32 (N, C, *S), any units
+    gives   float32 (N, *S), linearly interpolated from the layer; target units per unit of activation
+            where the filter answers on average, signed
+    cost    one forward pass, and one for every filter of the layer, per image; no gradients
+    raises  UnsupportedError for a model whose layers are hidden, or a layer without a spatial map
+    Source: Desai & Ramaswamy 2020 (WACV), eq. 4. Differs: the fall is divided by the filter's mean
+    activation, so that the map conserves the score of a linear end; no ReLU, any number of axes.
+
+    layer   name of the layer; None: the last convolution
+    batch   filters switched off per forward pass
+    """
+
+    needs_layers: ClassVar[bool] = True
+    layer: str | None = None
+    batch: int = 64
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
+        predictor = watchable(question, "ablation-cam")
+        images = torch.as_tensor(question.images).to(predictor.device)
+        with torch.no_grad():
+            with predictor.watch(self.layer) as seen:
+                whole = question.target(predictor(images))
+            if not seen or seen[-1].ndim < 3:
+                raise UnsupportedError(f"ablation-cam needs a layer with a spatial map; got '{self.layer}'")
+            maps = [
+                self._one(question, predictor, image, value, filters.float())
+                for image, value, filters in zip(images, whole, seen[-1], strict=True)
+            ]
+        return np.stack(maps)
+
+    def _one(
+        self, question: Question, predictor: Any, image: Tensor, whole: Tensor, filters: Tensor
+    ) -> NDArray[np.float32]:
+        falls = []
+        for rows in torch.arange(len(filters), device=image.device).split(self.batch):
+
+            def switch_off(output: Tensor, rows: Tensor = rows) -> Tensor:
+                changed = output.clone()
+                changed[torch.arange(len(rows), device=rows.device), rows] = 0
+                return changed
+
+            with predictor.change(self.layer, switch_off):
+                falls.append(whole - question.target(predictor(image.expand(len(rows), *image.shape))))
+        total = filters.flatten(1).sum(dim=1)
+        weights = torch.cat(falls) / total.where(total.abs() > 1e-12, total.new_ones(()))
+        maps = (weights.reshape(-1, *(1,) * (filters.ndim - 1)) * filters).sum(dim=0)
+        return as_map(upsample(maps[None], tuple(image.shape[1:]))[0])
