@@ -6,6 +6,7 @@ from contrafact.attribution.deconvolution import Deconvolution
 from contrafact.attribution.deeplift import DeepLIFT
 from contrafact.attribution.deeplift_shap import DeepLIFTSHAP
 from contrafact.attribution.eigencam import EigenCAM
+from contrafact.attribution.excitation_backprop import ExcitationBackprop
 from contrafact.attribution.feature_ablation import FeatureAblation
 from contrafact.attribution.finer_cam import FinerCAM
 from contrafact.attribution.gradcam import GradCAM
@@ -24,6 +25,7 @@ from contrafact.attribution.layer_conductance import LayerConductance
 from contrafact.attribution.layer_gradient_shap import LayerGradientSHAP
 from contrafact.attribution.layercam import LayerCAM
 from contrafact.attribution.lime import LIME
+from contrafact.attribution.lrp import LRP
 from contrafact.attribution.occlusion import Occlusion
 from contrafact.attribution.rise import RISE
 from contrafact.attribution.score_cam import ScoreCAM
@@ -33,6 +35,7 @@ from contrafact.attribution.xgradcam import XGradCAM
 
 __all__ = [
     "LIME",
+    "LRP",
     "MEMBERS",
     "RISE",
     "AblationCAM",
@@ -40,6 +43,7 @@ __all__ = [
     "DeepLIFT",
     "DeepLIFTSHAP",
     "EigenCAM",
+    "ExcitationBackprop",
     "FeatureAblation",
     "FinerCAM",
     "GradCAM",

@@ -8,7 +8,7 @@ import importlib.metadata
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,8 +74,9 @@ def explain(
         cost = (time.perf_counter() - begin) / len(group), counted.passes / len(group)
         if len(found) != len(group):
             raise InputError(f"{explainer} gave {len(found)} results for {len(group)} images")
-        for row, image, value in zip(rows, group, found, strict=True):
-            record = _record(explainer, predictor, image, target=target, seed=seed, cost=cost)
+        for place, (row, image, value) in enumerate(zip(rows, group, found, strict=True)):
+            notes = {name: float(values[place]) for name, values in question.notes.items()}
+            record = _record(explainer, predictor, image, target=target, seed=seed, cost=cost, notes=notes)
             if isinstance(value, Strip):
                 results[row] = value.stamped(record)
             else:
@@ -104,6 +105,7 @@ def _record(
     target: Target,
     seed: int,
     cost: tuple[float, float],
+    notes: Mapping[str, float],
 ) -> Record:
     return Record(
         method=EXPLAINERS.name_of(explainer),
@@ -117,6 +119,7 @@ def _record(
         seconds=round(cost[0], 4),
         forward_passes=cost[1],
         peak_memory_mb=peak_memory_mb(),
+        notes=notes,
     )
 
 

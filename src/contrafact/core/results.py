@@ -19,6 +19,7 @@ class Record:
     """How a result was made; JSON through `dataclasses.asdict`.
 
     seconds, forward_passes   cost of the whole batch divided by its images
+    notes    what the method measured of its own work (conservation, completeness)
     """
 
     method: str
@@ -32,6 +33,7 @@ class Record:
     seconds: float = 0.0
     forward_passes: float = 0.0
     peak_memory_mb: float = 0.0
+    notes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -76,6 +76,7 @@ class Question:
     images  (N, C, *S) float32, all on one grid
     target  one for the whole batch (`explain` groups images by target)
     bundle  generator, encoder and directions, for the methods that need them
+    notes   what a method measured of its own work, N numbers by name; they end in the `Record`
     """
 
     predictor: Predictor
@@ -83,6 +84,7 @@ class Question:
     target: Target
     grid: Grid
     bundle: Any = None
+    notes: dict[str, list[float]] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -1,0 +1,222 @@
+"""Relevance instead of gradients on the way back: what LRP and excitation backpropagation share.
+
+While the network runs, every torch function it calls is seen (`TorchFunctionMode`), as a module, as
+a function, or used twice. Linear steps get a rule; activations and normalisations pass relevance on;
+sums share it out; reshaping, concatenation and max pooling route it, as their gradients do. A
+function for which there is no rule is refused, not guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from contrafact.core import InputError, UnsupportedError
+
+RULES = ("epsilon", "gamma", "alpha1-beta0")
+EPSILON = 1e-6
+
+Linear = Callable[[Tensor, Tensor | None], Tensor]
+
+
+class _Relevance(torch.autograd.Function):
+    """Gives `output`; its backward pass asks `back` how relevance goes to each input."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, back: Callable[..., Any], *inputs: Tensor) -> Tensor:
+        ctx.back, ctx.count = back, len(inputs)
+        ctx.save_for_backward(*inputs)
+        return output.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *relevance: Tensor) -> Any:
+        shares = ctx.back(relevance[0], *ctx.saved_tensors)
+        return (None, None, *shares)
+
+
+def linear_share(run: Linear, weight: Tensor | None, relevance: Tensor, x: Tensor, rule: str) -> Tensor:
+    """Relevance of the inputs of a linear step without its bias: (inputs x weights) over their sum.
+
+    epsilon       x w
+    gamma         x (w + w+/4): what speaks for, a little louder
+    alpha1-beta0  only x w where it is positive (and excitation backpropagation)
+    """
+    if rule == "alpha1-beta0" or (rule == "gamma" and weight is None):
+        return _positive_share(run, weight, relevance, x)
+    if rule == "gamma" and weight is not None:
+        weight = weight + 0.25 * weight.clamp_min(0)
+    return _ratio(lambda v: run(v, weight), relevance, x)
+
+
+def _ratio(run: Callable[[Tensor], Tensor], relevance: Tensor, x: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        z = run(x)
+        share = relevance / (z + EPSILON * torch.where(z >= 0, 1.0, -1.0))
+        (slopes,) = torch.autograd.grad(z, x, share.detach())
+    return (x * slopes).detach()
+
+
+def _positive_share(run: Linear, weight: Tensor | None, relevance: Tensor, x: Tensor) -> Tensor:
+    parts = [(x.clamp_min(0), None if weight is None else weight.clamp_min(0))]
+    if weight is not None and bool((x < 0).any()):
+        parts.append((x.clamp_max(0), weight.clamp_max(0)))
+    with torch.enable_grad():
+        inputs = [v.detach().requires_grad_() for v, _ in parts]
+        z = sum(run(v, w) for v, (_, w) in zip(inputs, parts, strict=True))
+        z = torch.as_tensor(z)
+        slopes = torch.autograd.grad(z, inputs, (relevance / (z + EPSILON)).detach())
+    return torch.as_tensor(sum(v.detach() * s for v, s in zip(inputs, slopes, strict=True)))
+
+
+CONVOLUTIONS = {
+    getattr(torch, name): name
+    for name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+}
+POOLS = {
+    F.avg_pool1d, F.avg_pool2d, F.avg_pool3d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d,
+    F.adaptive_avg_pool3d, F.interpolate, torch.mean, Tensor.mean, torch.sum, Tensor.sum,
+    torch.adaptive_avg_pool1d,
+    torch._C._nn.avg_pool2d, torch._C._nn.avg_pool3d, torch._C._nn.adaptive_avg_pool2d,
+    torch._C._nn.adaptive_avg_pool3d, torch.avg_pool1d,
+}  # fmt: skip
+PASS = {
+    F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.leaky_relu, F.elu, F.gelu, F.silu,
+    F.prelu, torch.prelu, F.hardtanh, F.relu6, F.selu, F.softplus, F.dropout, F.dropout2d, F.dropout3d,
+    F.batch_norm, F.instance_norm, F.group_norm, F.layer_norm, torch.sigmoid, Tensor.sigmoid, torch.tanh,
+    Tensor.tanh, torch.neg, Tensor.neg, Tensor.__neg__, F.hardswish, F.mish, F.celu,
+}  # fmt: skip
+SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
+PRODUCTS = {torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__}
+SCALES = {
+    torch.sub,
+    Tensor.sub,
+    Tensor.__sub__,
+    torch.div,
+    Tensor.div,
+    Tensor.__truediv__,
+    Tensor.sub_,
+    Tensor.div_,
+}
+REFUSED = {
+    torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm, F.scaled_dot_product_attention,
+    F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.exp, Tensor.exp, torch.log, Tensor.log,
+    torch.pow, Tensor.pow, Tensor.__pow__, torch.einsum, F.normalize, F.multi_head_attention_forward,
+}  # fmt: skip
+
+
+class RelevanceMode(TorchFunctionMode):
+    """Inside, the network's backward pass carries relevance by `rule`.
+
+    flip_last  number of the call of a linear or convolution step, from 0, whose weights are negated on
+               the way back (contrastive excitation backpropagation); None: none
+    calls      how many linear and convolution steps were seen
+    """
+
+    def __init__(self, rule: str, method: str, *, flip: int | None = None) -> None:
+        super().__init__()
+        if rule not in RULES:
+            raise InputError(f"rule must be one of {', '.join(RULES)}; got '{rule}'")
+        self.rule, self.method, self.flip, self.calls = rule, method, flip, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not self._tracked(args):
+            return func(*args, **kwargs)
+        if func in CONVOLUTIONS or func is F.linear:
+            return self._weighted(func, args, kwargs)
+        if func in POOLS:
+            return self._plain_linear(func, args, kwargs)
+        if func in PASS:
+            return self._pass(func, args, kwargs)
+        if func in SUMS or func in PRODUCTS:
+            return self._shared(func, args, kwargs)
+        if func in SCALES:
+            return self._scaled(func, args, kwargs)
+        if func in REFUSED:
+            raise UnsupportedError(
+                f"{self.method} has no rule for {getattr(func, '__name__', func)} in this network; use "
+                "integrated-gradients"
+            )
+        return func(*args, **kwargs)
+
+    @staticmethod
+    def _tracked(args: Any) -> bool:
+        flat = [a for arg in args for a in (arg if isinstance(arg, (tuple, list)) else (arg,))]
+        return torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in flat)
+
+    def _weighted(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        x, weight = args[0], args[1] if len(args) > 1 else kwargs["weight"]
+        rest = args[3:]
+        more = {k: v for k, v in kwargs.items() if k not in ("weight", "bias", "input")}
+        number, self.calls = self.calls, self.calls + 1
+        sign = -1.0 if number == self.flip else 1.0
+
+        def run(v: Tensor, w: Tensor | None) -> Tensor:
+            return torch.as_tensor(func(v, w, None, *rest, **more))
+
+        def back(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
+            return (linear_share(run, sign * weight.detach(), relevance, v, self.rule),)
+
+        with torch.no_grad():
+            output = func(*args, **kwargs)
+        return torch.as_tensor(_Relevance.apply(output, back, x))
+
+    def _plain_linear(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        def run(v: Tensor, _: Tensor | None) -> Tensor:
+            return torch.as_tensor(func(v, *args[1:], **kwargs))
+
+        def back(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
+            return (linear_share(run, None, relevance, v, self.rule),)
+
+        with torch.no_grad():
+            output = func(*args, **kwargs)
+        return torch.as_tensor(_Relevance.apply(output, back, args[0]))
+
+    @staticmethod
+    def _pass(func: Any, args: Any, kwargs: Any) -> Tensor:
+        with torch.no_grad():
+            output = func(args[0].detach().clone(), *args[1:], **kwargs)
+        return torch.as_tensor(_Relevance.apply(output, lambda relevance, _: (relevance,), args[0]))
+
+    def _shared(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """A sum gives each summand its share by size (of what is positive, where only that counts); a
+        product of two gives each half."""
+        size = (lambda v: v.clamp_min(0)) if self.rule == "alpha1-beta0" else torch.abs
+        with torch.no_grad():
+            output = func(*(a.detach().clone() if isinstance(a, Tensor) else a for a in args), **kwargs)
+        ends = [a for a in args[:2] if isinstance(a, Tensor) and a.requires_grad]
+
+        def back(relevance: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+            if len(inputs) == 1:
+                return (_shrunk(relevance, inputs[0]),)
+            a, b = inputs
+            if func in PRODUCTS:
+                return _shrunk(relevance / 2, a), _shrunk(relevance / 2, b)
+            first, both = size(a), size(a) + size(b)
+            share = torch.where(both > 0, first / both.clamp_min(1e-12), 0.5)
+            return _shrunk(relevance * share, a), _shrunk(relevance * (1 - share), b)
+
+        return torch.as_tensor(_Relevance.apply(output, back, *ends))
+
+    def _scaled(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        other = args[1] if len(args) > 1 else kwargs.get("other")
+        if isinstance(other, Tensor) and other.requires_grad:
+            raise UnsupportedError(
+                f"{self.method} has no rule for {getattr(func, '__name__', func)} of two parts of this "
+                "network; use integrated-gradients"
+            )
+        return self._pass(func, args, kwargs)
+
+
+def _shrunk(relevance: Tensor, like: Tensor) -> Tensor:
+    """Relevance summed over the axes along which `like` was broadcast."""
+    extra = relevance.ndim - like.ndim
+    relevance = relevance.sum(dim=tuple(range(extra))) if extra else relevance
+    axes = tuple(i for i, n in enumerate(like.shape) if n == 1 and relevance.shape[i] > 1)
+    return relevance.sum(dim=axes, keepdim=True) if axes else relevance
