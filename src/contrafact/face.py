@@ -20,6 +20,7 @@ from contrafact.model import (
     AnyPredictor,
     BlackBox,
     RegionTarget,
+    TiledPredictor,
     TorchPredictor,
     load_predictor,
     predicted,
@@ -61,7 +62,7 @@ def explain(
         explainer = EXPLAINERS.make(explainer, **parameters)
     elif parameters:
         raise InputError(f"give {', '.join(parameters)} to the explainer object itself")
-    if not isinstance(predictor, (TorchPredictor, BlackBox)):
+    if not isinstance(predictor, (TorchPredictor, BlackBox, TiledPredictor)):
         predictor = load_predictor(predictor)
     if isinstance(bundle, (str, Path)):
         bundle = load_bundle(bundle)

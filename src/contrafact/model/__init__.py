@@ -6,6 +6,7 @@ from contrafact.model.predictors import AnyPredictor, BlackBox, TorchPredictor, 
 from contrafact.model.preprocessing import Preprocessing, resize
 from contrafact.model.regions import FrozenRegion, RegionTarget, predicted
 from contrafact.model.targets import OUTPUTS, log_odds, probabilities
+from contrafact.model.tiling import TiledPredictor
 
 __all__ = [
     "FORMS",
@@ -15,6 +16,7 @@ __all__ = [
     "FrozenRegion",
     "Preprocessing",
     "RegionTarget",
+    "TiledPredictor",
     "TorchPredictor",
     "last_spatial_layer",
     "load_predictor",
