@@ -38,13 +38,14 @@ class PlantedBlock(nn.Module):
         nn.init.zeros_(self.conv.weight)
         with torch.no_grad():
             self.conv.weight[(0, slice(None), *(1,) * axes)] = 1.0
+        self.relu = nn.ReLU()
         mask = torch.zeros(1, 1, *(size,) * axes)
         mask[(0, 0, *(slice(4, 8),) * axes)] = 1.0
         self.register_buffer("mask", mask)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # Images are not negative, so the ReLU passes all; methods that change ReLUs need one.
-        score = torch.relu(self.conv(x * self.mask)).flatten(1).sum(1) / self.mask.sum()
+        score = self.relu(self.conv(x * self.mask)).flatten(1).sum(1) / self.mask.sum()
         return torch.stack([-score, score], dim=1)
 
 

@@ -33,6 +33,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "gradient-shap": {"samples": 8, "baselines": (0.0,)},
     "input-x-gradient": {"baseline": 0.0},
     "deeplift-shap": {"baselines": (0.0,)},
+    "filter-guided-backprop": {"layer": "relu"},
     "layer-conductance": {"steps": 2},
     "internal-influence": {"steps": 2},
     "layer-gradient-shap": {"samples": 4, "baselines": (0.0,)},

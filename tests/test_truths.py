@@ -490,3 +490,24 @@ def test_a_step_without_a_rule_is_refused() -> None:
             ask(method, model, picture(), target="value:0")
     with pytest.raises(InputError, match="gamma"):
         cf.explain("lrp", model, picture(), target="value:0", rule="gama")
+
+
+def test_a_filter_is_explained_by_what_it_answers_to() -> None:
+    from captum.attr import GuidedBackprop
+
+    class Upto(nn.Module):
+        def __init__(self, module: nn.Sequential) -> None:
+            super().__init__()
+            self.module = module[:5]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.module(x)[:, 2].flatten(1).sum(dim=1)
+
+    model, image = built(), picture()
+    x = torch.from_numpy(image.values[None]).requires_grad_()
+    with pytest.warns(UserWarning, match="Setting backward hooks"):
+        expected = GuidedBackprop(Upto(model.module)).attribute(x)[0, 0].detach().numpy()
+    found = ask("filter-guided-backprop", model, image, layer="4", channel=2)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    with pytest.raises(InputError, match="channel must be 0 to 3"):
+        ask("filter-guided-backprop", model, image, layer="4", channel=9)

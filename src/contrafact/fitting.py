@@ -285,9 +285,13 @@ def _fit_directions(
 
 
 def _anchors(encoder: ResNetEncoder, images: Tensor, predictor: Any, config: FitConfig, device: str) -> Anchors:
-    """Training images, drawn at random, and their latents."""
+    """Training images, drawn at random, and their latents; with its mirror image behind each where
+    the data may be mirrored."""
     rng = torch.Generator().manual_seed(config.direction.seed)
-    some = signed(images[torch.randperm(len(images), generator=rng)[: config.direction.anchors]]).to(device)
+    some = signed(images[torch.randperm(len(images), generator=rng)])
+    if config.training.mirror:
+        some = torch.stack([some, some.flip(3)], dim=1).flatten(0, 1)
+    some = some[: config.direction.anchors].to(device)
     with torch.no_grad():
         latents = torch.cat([encoder(part) for part in some.split(128)])
     return Anchors(images=some, latents=latents, gradients=getattr(predictor, "differentiable", True))

@@ -8,6 +8,7 @@ from contrafact.attribution.deeplift_shap import DeepLIFTSHAP
 from contrafact.attribution.eigencam import EigenCAM
 from contrafact.attribution.excitation_backprop import ExcitationBackprop
 from contrafact.attribution.feature_ablation import FeatureAblation
+from contrafact.attribution.filter_guided_backprop import FilterGuidedBackprop
 from contrafact.attribution.finer_cam import FinerCAM
 from contrafact.attribution.gradcam import GradCAM
 from contrafact.attribution.gradcam_plus_plus import GradCAMPlusPlus
@@ -45,6 +46,7 @@ __all__ = [
     "EigenCAM",
     "ExcitationBackprop",
     "FeatureAblation",
+    "FilterGuidedBackprop",
     "FinerCAM",
     "GradCAM",
     "GradCAMPlusPlus",

@@ -26,7 +26,12 @@ def rectified_slopes(question: Question, method: str, rule: Rule) -> Tensor:
     images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
     with torch.enable_grad():
         values = score(question, predictor(images))
-    found = rectifiers(values)
+    return rectified_by(values.sum(), images, method, rule)
+
+
+def rectified_by(value: Tensor, images: Tensor, method: str, rule: Rule) -> Tensor:
+    """The same for any number that was computed from `images`."""
+    found = rectifiers(value)
     if not found:
         raise UnsupportedError(
             f"{method} changes how ReLUs pass gradients, and this network has none; its map would be the "
@@ -38,7 +43,7 @@ def rectified_slopes(question: Question, method: str, rule: Rule) -> Tensor:
 
     handles = [node.register_hook(apply) for node in found]
     try:
-        (slopes,) = torch.autograd.grad(values.sum(), images)
+        (slopes,) = torch.autograd.grad(value, images)
     finally:
         for handle in handles:
             handle.remove()

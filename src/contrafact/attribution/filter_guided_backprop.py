@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from contrafact.attribution.differentiable import as_map, needs_gradients, watchable
+from contrafact.attribution.rectified import rectified_by
+from contrafact.core import EXPLAINERS, InputError, Question, UnsupportedError
+
+
+@EXPLAINERS.register("filter-guided-backprop", aliases=("layer-activation-guided-backprop",))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterGuidedBackprop:
+    """What a filter of a layer answers to, by guided backpropagation from it. It knows no target.
+
+    images   float32 (N, C, *S), any units
+    gives    float32 (N, *S), summed over channels; no unit
+    cost     one forward pass, and a backward pass from the layer
+    raises   UnsupportedError without gradients, without a ReLU before the layer, or without a spatial map;
+             InputError for an unknown layer or filter
+    Source: Springenberg et al. 2014 (arXiv 1412.6806), sec. 3.4, fig. 3. Differs: every ReLU is found, also
+    functional and reused ones; two and three axes.
+
+    layer    name of the layer; None: the last convolution
+    channel  number of the filter; None: all of them together
+    """
+
+    needs_gradients: ClassVar[bool] = True
+    needs_layers: ClassVar[bool] = True
+    layer: str | None = None
+    channel: int | None = None
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
+        needs_gradients(question, "filter-guided-backprop")
+        predictor = watchable(question, "filter-guided-backprop")
+        images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
+        with torch.enable_grad(), predictor.watch(self.layer) as seen:
+            predictor(images)
+        if not seen or seen[-1].ndim < 3:
+            raise UnsupportedError(
+                f"filter-guided-backprop needs a layer with a spatial map; got '{self.layer}'"
+            )
+        maps, count = seen[-1], seen[-1].shape[1]
+        if self.channel is not None and not 0 <= self.channel < count:
+            raise InputError(f"channel must be 0 to {count - 1} for this layer; got {self.channel}")
+        answer = (maps if self.channel is None else maps[:, self.channel]).sum()
+        slopes = rectified_by(answer, images, "filter-guided-backprop", lambda inner, _: inner.clamp_min(0))
+        return as_map(slopes.sum(dim=1))
