@@ -238,6 +238,7 @@ def as_volume(module: nn.Module) -> nn.Module:
         ("internal-influence", {"steps": 4}),
         ("layer-gradient-shap", {"samples": 4}),
         ("deeplift", {}),
+        ("layer-deeplift", {}),
         ("integrated-gradients", {"steps": 8}),
         ("gradient-shap", {"samples": 4, "baselines": (0.0,)}),
     ],
@@ -511,3 +512,17 @@ def test_a_filter_is_explained_by_what_it_answers_to() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
     with pytest.raises(InputError, match="channel must be 0 to 3"):
         ask("filter-guided-backprop", model, image, layer="4", channel=9)
+
+
+def test_layer_deeplift_is_that_of_captum() -> None:
+    from captum.attr import LayerDeepLift
+
+    model, image = built(), picture()
+    x = torch.from_numpy(image.values[None]).requires_grad_()
+    with pytest.warns(UserWarning, match="Setting forward, backward hooks"):
+        maps = LayerDeepLift(model.module, model.module[3]).attribute(
+            x, baselines=torch.zeros_like(x), target=1
+        )
+    expected = F.interpolate(maps.sum(dim=1, keepdim=True), (8, 8), mode="bilinear")[0, 0].detach().numpy()
+    found = ask("layer-deeplift", model, image, target="value:1", layer="3", baseline=0.0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -23,6 +23,7 @@ from contrafact.attribution.internal_influence import InternalInfluence
 from contrafact.attribution.kernel_shap import KernelSHAP
 from contrafact.attribution.layer_activation import LayerActivation
 from contrafact.attribution.layer_conductance import LayerConductance
+from contrafact.attribution.layer_deeplift import LayerDeepLIFT
 from contrafact.attribution.layer_gradient_shap import LayerGradientSHAP
 from contrafact.attribution.layercam import LayerCAM
 from contrafact.attribution.lime import LIME
@@ -62,6 +63,7 @@ __all__ = [
     "LayerActivation",
     "LayerCAM",
     "LayerConductance",
+    "LayerDeepLIFT",
     "LayerGradientSHAP",
     "Occlusion",
     "ScoreCAM",

@@ -43,23 +43,57 @@ def deeplift(question: Question, images: Tensor, baseline: Tensor, method: str) 
                 images.detach().requires_grad_(), baselines=baseline, return_convergence_delta=True
             )
     except (RuntimeError, AssertionError) as error:
-        line = " ".join(str(error).split())[:160]
-        raise UnsupportedError(
-            f"{method} cannot follow this network (a layer used twice, or in place?): {line}; use "
-            "integrated-gradients"
-        ) from error
+        raise _cannot_follow(method, error) from error
     finally:
         for module in changed:
             module.inplace = True
-    total = maps.flatten(1).sum(dim=1).detach() - gaps.detach()
-    worst = float((gaps.detach().abs() - GAP * total.abs()).max())
+    _check_sum(maps.detach(), gaps.detach(), method)
+    return torch.as_tensor(maps).detach()
+
+
+def layer_deeplift(
+    question: Question, images: Tensor, baseline: Tensor, layer: str | None, method: str
+) -> Tensor:
+    """The same at a layer's output: contributions (N, K, *S')."""
+    from captum.attr import LayerDeepLift  # slow to import
+
+    predictor = watchable(question, method)
+    scored = _Scored(predictor, question)
+    changed = _not_in_place(scored)
+    try:
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
+            maps, gaps = LayerDeepLift(scored, predictor.layer(layer)).attribute(
+                images.detach().requires_grad_(), baselines=baseline, return_convergence_delta=True
+            )
+    except (RuntimeError, AssertionError) as error:
+        raise _cannot_follow(method, error) from error
+    finally:
+        for module in changed:
+            module.inplace = True
+    if not isinstance(maps, Tensor) or maps.ndim < 3:
+        raise UnsupportedError(f"{method} needs a layer with a spatial map; got '{layer}'")
+    _check_sum(maps.detach(), gaps.detach(), method)
+    return maps.detach()
+
+
+def _cannot_follow(method: str, error: Exception) -> UnsupportedError:
+    line = " ".join(str(error).split())[:160]
+    return UnsupportedError(
+        f"{method} cannot follow this network (a layer used twice, or in place?): {line}; use "
+        "integrated-gradients"
+    )
+
+
+def _check_sum(maps: Tensor, gaps: Tensor, method: str) -> None:
+    total = maps.flatten(1).sum(dim=1) - gaps
+    worst = float((gaps.abs() - GAP * total.abs()).max())
     if not worst <= 0.01:
         raise UnsupportedError(
             f"{method} is not exact for this network: its map misses the change of the score by "
-            f"{float(gaps.detach().abs().max()):.3g} (a functional ReLU, a layer used twice, or a target "
+            f"{float(gaps.abs().max()):.3g} (a functional ReLU, a layer used twice, or a target "
             "that is not linear in the outputs: try margin:A,B); use integrated-gradients"
         )
-    return torch.as_tensor(maps).detach()
 
 
 def _not_in_place(module: nn.Module) -> list[Any]:

@@ -159,7 +159,7 @@ class TorchPredictor(_Described):
         def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
             seen.append(output[0] if isinstance(output, (tuple, list)) else output)
 
-        handle = self._layer(layer).register_forward_hook(note)
+        handle = self.layer(layer).register_forward_hook(note)
         try:
             yield seen
         finally:
@@ -174,13 +174,14 @@ class TorchPredictor(_Described):
                 return type(output)([function(output[0]), *output[1:]])
             return function(output)
 
-        handle = self._layer(layer).register_forward_hook(put)
+        handle = self.layer(layer).register_forward_hook(put)
         try:
             yield
         finally:
             handle.remove()
 
-    def _layer(self, layer: str | None) -> nn.Module:
+    def layer(self, layer: str | None) -> nn.Module:
+        """The module of that name; None: the last convolution."""
         name = layer or last_spatial_layer(self.module)
         modules = dict(self.module.named_modules())
         if name not in modules or name == "":

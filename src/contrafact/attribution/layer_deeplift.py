@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from contrafact.attribution.differentiable import as_map, needs_gradients
+from contrafact.attribution.fill import fill_values
+from contrafact.attribution.layer_path import to_image
+from contrafact.attribution.rescale import layer_deeplift
+from contrafact.core import EXPLAINERS, Question
+
+
+@EXPLAINERS.register("layer-deeplift", aliases=("layer-deep-lift",))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerDeepLIFT:
+    """DeepLIFT's change from a baseline, at the places of a layer.
+
+    images  float32 (N, C, *S), any units
+    gives   float32 (N, *S), target units per layer position, summed over filters and linearly interpolated;
+            before interpolation it sums to f(image) - f(baseline) when all passes the layer
+    cost    one forward and one backward pass of the image and its baseline
+    raises  UnsupportedError as DeepLIFT, or without a layer with a spatial map
+    Source: Shrikumar et al. 2017 (arXiv 1704.02685), rescale rule; computed by captum. Differs: as DeepLIFT;
+    on the image's grid.
+
+    layer     name of the layer; None: the last convolution
+    baseline  "mean" (of the image), "min", "blur" or a number in image units
+    """
+
+    needs_gradients: ClassVar[bool] = True
+    needs_layers: ClassVar[bool] = True
+    layer: str | None = None
+    baseline: str | float = "min"
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
+        predictor = needs_gradients(question, "layer-deeplift")
+        images = torch.as_tensor(question.images).to(predictor.device)
+        start = fill_values(images, self.baseline)
+        return as_map(to_image(question, layer_deeplift(question, images, start, self.layer, "layer-deeplift")))
