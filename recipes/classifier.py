@@ -35,9 +35,7 @@ def train(cohort: Cohort, *, epochs: int, seed: int, name: str, mirror: bool) ->
     images, goals = cohort.images, cohort.goals
     network = ResidualNetwork(outputs=goals.shape[1], **SIZE, dropout=0.2)
     network = network.to(memory_format=torch.channels_last)
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
-    )
+    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=running, use_buffers=True)
     steps = epochs * math.ceil(len(images) / 64)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
@@ -66,6 +64,12 @@ def train(cohort: Cohort, *, epochs: int, seed: int, name: str, mirror: bool) ->
             total += float(loss.detach()) * len(rows)
         print(f"epoch {epoch + 1}/{epochs} loss {total / len(images):.4f}", flush=True)
     return average.module.eval()
+
+
+def running(averages: list[Tensor], values: list[Tensor], count: Tensor | int) -> None:
+    """Exponential average that forgets the random start: its reach grows to 500 steps."""
+    decay = min(0.998, (1 + int(count)) / (10 + int(count)))
+    torch.optim.swa_utils.get_ema_multi_avg_fn(decay)(averages, values, count)
 
 
 def soften(x: Tensor, rng: torch.Generator) -> Tensor:

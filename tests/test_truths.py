@@ -519,10 +519,8 @@ def test_layer_deeplift_is_that_of_captum() -> None:
 
     model, image = built(), picture()
     x = torch.from_numpy(image.values[None]).requires_grad_()
-    with pytest.warns(UserWarning, match="Setting forward, backward hooks"):
-        maps = LayerDeepLift(model.module, model.module[3]).attribute(
-            x, baselines=torch.zeros_like(x), target=1
-        )
+    oracle = LayerDeepLift(model.module, model.module[3])
+    maps = oracle.attribute(x, baselines=torch.zeros_like(x), target=1)
     expected = F.interpolate(maps.sum(dim=1, keepdim=True), (8, 8), mode="bilinear")[0, 0].detach().numpy()
     found = ask("layer-deeplift", model, image, target="value:1", layer="3", baseline=0.0)
     np.testing.assert_allclose(found, expected, atol=1e-5)
