@@ -22,8 +22,8 @@ CARDS: dict[str, dict[str, str]] = {
         "licence": "Data: CC BY 4.0 (Chen 2018). Weights: CC BY 4.0, with that attribution.",
         "limits": "64 pixels a side: joint spaces are one to three pixels wide. One cohort, one "
         "contrast equalisation (CLAHE). Not tested on implants, fractures or other projections. "
-        "A first state: the generator saw 52 thousand images, and its counterfactuals miss their marks "
-        "(docs/results/knee.md).",
+        "The generator saw 175 thousand images: a small network still tells its pictures from real ones, and "
+        "what it cannot draw is carried over from the patient's own image (docs/results/knee.md).",
     },
     "chest": {
         "about": "frontal chest radiographs of children, pneumonia against normal",

@@ -192,7 +192,18 @@ def test_with_real_images_the_step_is_calibrated_on_them_and_holds_still_what_it
         moved = score(FourPixels().decode(real.latents + asked * made.step))
         slopes.append(float((moved - before).mean() / asked))
     assert np.mean(slopes) == pytest.approx(1, abs=0.08)
-    assert made.fit["calibration"] < 0.98  # before, a step made less than it asked
+
+
+def test_a_step_that_does_twice_what_it_asks_is_halved() -> None:
+    from contrafact.counterfactual.direction import _calibrated
+
+    def score(images: Tensor) -> Tensor:
+        return 3 * images.reshape(-1, 4)[:, 0] * 8
+
+    twice = torch.tensor([2 / 3, 0.0, 0.0, 0.0])
+    step, slope = _calibrated(FourPixels(), score, real_ones(gradients=True), twice)
+    assert slope == pytest.approx(2, rel=1e-4)
+    torch.testing.assert_close(step, twice / 2, atol=1e-5, rtol=1e-4)
 
 
 def test_a_change_keeps_what_the_generator_cannot_draw() -> None:

@@ -57,7 +57,7 @@ class Heatmap:
         object.__setattr__(self, "values", values)
 
 
-STOPPED = ("steps", "reached", "already", "budget", "no_change")
+STOPPED = ("steps", "reached", "already", "budget", "search", "no_change")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -73,7 +73,8 @@ class Strip:
     drifted     the drift is above the tolerance: do not trust the strip
     stopped     why the search ended: steps (a fixed row of steps was asked for), reached, already
                 (the image met the goal), budget (no counterfactual within the plausibility
-                budget), no_change (the model does not answer to the direction)
+                budget), search (not found, with budget left), no_change
+                (the model does not answer to the direction)
     goal        the score that was looked for, or None
     reconstruction (C, *S) what the generator makes of the image
     """

@@ -63,7 +63,7 @@ class Walker:
 
         share   of the image's own gradient in the direction; the cohort's has the rest
         budget  greatest length of a move, in standard deviations
-        cost    2 to 3 passes with gradients per level, 10 for the farthest of each side
+        cost    2 to 5 passes with gradients per level, up to 17 for the farthest of each side
         """
         asked = asked.to(self.latents)
         moves = self.latents.new_zeros(*asked.shape, self.latents.shape[1])
@@ -74,7 +74,7 @@ class Walker:
             here = torch.zeros_like(self.latents)
             for number, column in enumerate(order.t()):
                 level = side.gather(1, column[:, None])[:, 0]
-                tries = 10 if number == len(order[0]) - 1 else 3
+                tries = 16 if number == len(order[0]) - 1 else 4
                 here = self._reach(here, sign, level, slack, tries=tries, share=share, budget=budget)
                 moves[torch.arange(len(moves)), column] += here * (level > 0)[:, None]
         return moves
@@ -92,26 +92,26 @@ class Walker:
     ) -> Tensor:
         """Newton steps from `here` until each score lies at `level` or up to `slack` beyond it.
 
-        Of the moves tried, the one least beyond the level is kept, or the last when none was.
+        The nearest move is kept, but the next step starts from the last one, better or worse: the
+        model's surface is rough, and going down by its nearest slope ends in the nearest dent.
         """
-        here, kept = here.clone(), here.clone()
-        excess = torch.full_like(level, torch.inf)
+        here, best = here.clone(), here.clone()
+        gap = torch.full_like(level, torch.inf)
         rows = (level > 0).nonzero()[:, 0]
         for number in range(tries + 1):
             if not len(rows):
                 break
             scores, slopes = self._slopes(rows, here[rows])
             beyond = sign * (scores - self.start[rows]) - level[rows]
-            better = (beyond >= 0) & (beyond < excess[rows])
-            better |= torch.isinf(excess[rows]) & (beyond < 0)
-            kept[rows[better]] = here[rows[better]]
-            excess[rows[better & (beyond >= 0)]] = beyond[better & (beyond >= 0)]
-            missing = (beyond < 0) | (beyond > slack[rows])
+            away = torch.maximum(-beyond, beyond - slack[rows]).clamp_min(0)
+            nearer = away < gap[rows]
+            best[rows[nearer]], gap[rows[nearer]] = here[rows[nearer]], away[nearer]
+            missing = away > 0
             rows, slopes, beyond = rows[missing], slopes[missing], beyond[missing]
             if number < tries and len(rows):
                 wanted = sign * (slack[rows] / 2 - beyond)
                 here[rows] = self._moved(here[rows], slopes, wanted, share=share, budget=budget)
-        return kept
+        return best
 
     def _slopes(self, rows: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (M,) and their gradients (M, d) by the latent."""
@@ -126,19 +126,24 @@ class Walker:
 
     def _moved(self, here: Tensor, slopes: Tensor, wanted: Tensor, *, share: float, budget: float) -> Tensor:
         """One step of least length that should change the scores by `wanted`, within the budget."""
-        step, covariance = self.direction.step.to(here), self.statistics.covariance.to(here)
+        step = self.direction.step.to(here)
         common = self.statistics.precision.to(here) @ step
-        mixed = share * slopes + (1 - share) * common / (common @ step)
-        probes = torch.cat([mixed[:, None], self.direction.held.to(here).expand(len(here), -1, -1)], dim=1)
-        spread = probes @ covariance
+        unit = self._unit(share * slopes + (1 - share) * common / (common @ step))
+        # The mixture chooses the direction; how far to go is the model's own slope along it. Where the
+        # cohort points the wrong way for this image, its own gradient decides.
+        rise = (unit * slopes).sum(dim=1)
+        unit = torch.where((rise < 0.2)[:, None], self._unit(slopes), unit)
+        move = unit * (wanted / (unit * slopes).sum(dim=1).clamp_min(0.2))[:, None]
+        there = here + move * (LONGEST / self.statistics.length(move).clamp_min(LONGEST))[:, None]
+        return there * (budget / self.statistics.length(there).clamp_min(budget))[:, None]
+
+    def _unit(self, slopes: Tensor) -> Tensor:
+        """The shortest moves (N, d) that change a score of these slopes by one, and nothing that is held."""
+        probes = torch.cat([slopes[:, None], self.direction.held.to(slopes).expand(len(slopes), -1, -1)], dim=1)
+        spread = probes @ self.statistics.covariance.to(slopes)
         gram = spread @ probes.transpose(1, 2)
         ridge = 1e-6 * gram.diagonal(dim1=1, dim2=2).mean(dim=1).clamp_min(1e-12)
-        gram = gram + ridge[:, None, None] * torch.eye(gram.shape[1], device=here.device)
+        gram = gram + ridge[:, None, None] * torch.eye(gram.shape[1], device=slopes.device)
         first = torch.zeros_like(probes[:, :, 0])
         first[:, 0] = 1.0
-        move = (torch.linalg.solve(gram, first)[:, None] @ spread)[:, 0]
-        # The mixture chooses the direction; how far to go is the model's own slope along it.
-        move = move * (wanted / (move * slopes).sum(dim=1).clamp_min(0.2))[:, None]
-        move = move * (LONGEST / self.statistics.length(move).clamp_min(LONGEST))[:, None]
-        there = here + move
-        return there * (budget / self.statistics.length(there).clamp_min(budget))[:, None]
+        return (torch.linalg.solve(gram, first)[:, None] @ spread)[:, 0]

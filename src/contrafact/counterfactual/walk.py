@@ -166,7 +166,11 @@ class _Walk:
             asked = ends[:, None] * shares
             moves = self.moves(asked)
             final = self.scores(torch.arange(len(ends)), ends)
-        return asked, moves, _reasons(reached, met, (final - self.start) / ends)
+        return asked, moves, _reasons(reached, met, (final - self.start) / ends, self.spent(moves[:, -1]))
+
+    def spent(self, moves: Tensor) -> Tensor:
+        """Whether moves (N, d) are as long as the budget allows."""
+        return self.bundle.statistics.length(moves).cpu() > 0.98 * self.walk.budget
 
     def _least(self, goals: Tensor, met: Tensor) -> tuple[Tensor, Tensor]:
         """The smallest step (N,) on the straight line: bracketing by doubling, then bisection."""
@@ -209,7 +213,7 @@ class _Walk:
             for k, goal in enumerate(goals, start=1):
                 change = self.walker.scores(rows, moves[:, k]).cpu() - self.start
                 reached = (change + self.start - goal) * asked[:, k].sign() >= 0
-                why.append(_reasons(reached, asked[:, k] == 0, change / asked[:, k]))
+                why.append(_reasons(reached, asked[:, k] == 0, change / asked[:, k], self.spent(moves[:, k])))
         else:
             found = [self.search(goal) for goal in goals]
             asked = torch.stack([torch.zeros_like(self.start), *(f[0][:, -1] for f in found)], dim=1)
@@ -254,8 +258,8 @@ class _Walk:
         return strips
 
 
-def _reasons(reached: Tensor, met: Tensor, moved: Tensor) -> list[str]:
-    """Why each search ended; `moved` is what a unit asked has changed."""
+def _reasons(reached: Tensor, met: Tensor, moved: Tensor, spent: Tensor) -> list[str]:
+    """Why each search ended; `moved` is what a unit asked has changed, `spent` whether the budget is."""
     reasons = []
     for i in range(len(met)):
         if met[i]:
@@ -263,5 +267,5 @@ def _reasons(reached: Tensor, met: Tensor, moved: Tensor) -> list[str]:
         elif reached[i]:
             reasons.append("reached")
         else:
-            reasons.append("budget" if float(moved[i]) > 0.05 else "no_change")
+            reasons.append("no_change" if float(moved[i]) <= 0.05 else "budget" if spent[i] else "search")
     return reasons

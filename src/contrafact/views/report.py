@@ -20,6 +20,7 @@ REASONS = {
     "reached": "the goal was reached with this change",
     "already": "the image met the goal already; nothing was changed",
     "budget": "no counterfactual within the plausibility budget: what is shown is the largest change allowed",
+    "search": "the goal was not found on the way tried, with plausibility budget left",
     "no_change": "the model does not answer to this direction for this image",
     "steps": "a fixed row of steps",
 }
