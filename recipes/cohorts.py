@@ -67,15 +67,21 @@ def chest_patient(path: Path) -> str:
     return found.group(1) if found else path.stem
 
 
-def _chest(root: Path, side: int) -> tuple[Cohort, Cohort]:
-    paths = sorted((root / "train").glob("*/*.jp*g"))
+def chest_held(paths: list[Path]) -> list[bool]:
+    """Whether each image belongs to the 15 % of patients who are held out."""
     patients = [chest_patient(p) for p in paths]
     names = sorted(set(patients))
     chosen = np.random.default_rng(0).permutation(len(names))[: round(0.15 * len(names))]
     held = {names[i] for i in chosen}
+    return [p in held for p in patients]
+
+
+def _chest(root: Path, side: int) -> tuple[Cohort, Cohort]:
+    paths = sorted((root / "train").glob("*/*.jp*g"))
+    patients, held = [chest_patient(p) for p in paths], chest_held(paths)
     made = []
     for wanted in (False, True):
-        rows = [i for i, p in enumerate(patients) if (p in held) == wanted]
+        rows = [i for i, out in enumerate(held) if out == wanted]
         labels = np.array([int(paths[i].parent.name == "PNEUMONIA") for i in rows])
         made.append(
             Cohort(

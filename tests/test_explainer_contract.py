@@ -30,6 +30,7 @@ CASES = [(axes, channels) for axes in (2, 3) for channels in (1, 3, 4)]
 QUICK: dict[str, dict[str, Any]] = {
     "occlusion": {"box": 4, "stride": 4, "fill": 0.0},
     "integrated-gradients": {"steps": 8},
+    "blur-integrated-gradients": {"steps": 8},
     "gradient-shap": {"samples": 8, "baselines": (0.0,)},
     "input-x-gradient": {"baseline": 0.0},
     "deeplift-shap": {"baselines": (0.0,)},
@@ -66,7 +67,8 @@ def test_it_finds_the_planted_block_on_the_images_own_grid(name: str, axes: int,
         return
     share = np.abs(inside).sum() / np.abs(heat.values).sum()
     assert share > 0.99
-    assert (inside > 0).mean() > 0.9
+    if name != "blur-integrated-gradients":  # against its own blur noise has both signs
+        assert (inside > 0).mean() > 0.9
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -524,3 +524,21 @@ def test_layer_deeplift_is_that_of_captum() -> None:
     expected = F.interpolate(maps.sum(dim=1, keepdim=True), (8, 8), mode="bilinear")[0, 0].detach().numpy()
     found = ask("layer-deeplift", model, image, target="value:1", layer="3", baseline=0.0)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_coming_into_focus_accounts_for_the_change(axes: int) -> None:
+    from scipy.ndimage import gaussian_filter
+
+    from contrafact.attribution.fill import gaussian
+
+    model, image = built(axes), picture(axes)
+    x = torch.from_numpy(image.values[None])
+    blurred = gaussian(x, 2.0)
+    expected = gaussian_filter(image.values[0], 2.0, mode="nearest", truncate=3.0)
+    np.testing.assert_allclose(blurred[0, 0], expected, atol=1e-5)
+    heat = cf.explain("blur-integrated-gradients", model, image, target="value:1", steps=100)
+    with torch.no_grad():
+        change_ = float(model(x)[0, 1] - model(blurred)[0, 1])
+    assert heat.values.sum() == pytest.approx(change_, abs=0.02 * abs(change_) + 1e-3)
+    assert abs(heat.record.notes["completeness_gap"]) < 0.02 * abs(change_) + 1e-3

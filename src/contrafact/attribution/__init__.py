@@ -1,6 +1,7 @@
 """Heatmaps: one method, one file. Importing this room registers its methods."""
 
 from contrafact.attribution.ablation_cam import AblationCAM
+from contrafact.attribution.blur_integrated_gradients import BlurIntegratedGradients
 from contrafact.attribution.cam import MEMBERS, cam_panel
 from contrafact.attribution.deconvolution import Deconvolution
 from contrafact.attribution.deeplift import DeepLIFT
@@ -41,6 +42,7 @@ __all__ = [
     "MEMBERS",
     "RISE",
     "AblationCAM",
+    "BlurIntegratedGradients",
     "Deconvolution",
     "DeepLIFT",
     "DeepLIFTSHAP",
