@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -40,21 +40,32 @@ def feature_labels(image: NDArray[np.float32], kind: str, count: int) -> NDArray
     return np.asarray(np.ravel_multi_index(grids, (count,) * len(size)), dtype=np.int64)
 
 
+class Grouped(Protocol):
+    """A method over features: how they are made, what hides them, how many images at a time."""
+
+    @property
+    def features(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def fill(self) -> str | float: ...
+    @property
+    def batch(self) -> int: ...
+
+
 def by_features(
     question: Question,
-    ask: Callable[[Any, Tensor, Tensor, Tensor], Tensor],
-    *,
-    features: str,
-    count: int,
-    fill: str | float,
-    seed: int,
+    asked: Grouped,
+    rng: np.random.Generator,
+    method: Callable[[Callable[[Tensor], Tensor]], Any],
+    **arguments: Any,
 ) -> NDArray[np.float32]:
     """One method of captum over features, image by image: maps (N, *S).
 
-    ask    (forward, image (1, C, *S), filled image, labels (1, 1, *S)) to attributions (1, C, *S), the
-           same value on every voxel of a feature
-    gives  each feature's value spread evenly over its voxels, so that the map sums to the features' sum
+    method  of the score of a batch; its `attribute` gets the features and `arguments`
+    gives   each feature's value spread evenly over its voxels, so that the map sums to the features' sum
     """
+    seed = int(rng.integers(2**31))
     device = getattr(question.predictor, "device", "cpu")
     images = torch.as_tensor(question.images).to(device)
 
@@ -63,10 +74,16 @@ def by_features(
             return torch.as_tensor(question.target(question.predictor(batch)))
 
     maps = []
-    for image, empty in zip(images, fill_values(images, fill), strict=True):
-        labels = torch.from_numpy(feature_labels(image.cpu().numpy(), features, count)).to(device)
+    for image, empty in zip(images, fill_values(images, asked.fill), strict=True):
+        labels = torch.from_numpy(feature_labels(image.cpu().numpy(), asked.features, asked.count)).to(device)
         with seeded(seed):
-            values = ask(forward, image[None], empty[None], labels[None, None])
+            values = method(forward).attribute(
+                image[None],
+                baselines=empty[None],
+                feature_mask=labels[None, None],
+                perturbations_per_eval=asked.batch,
+                **arguments,
+            )
         sizes = torch.bincount(labels.flatten())[labels]
         maps.append((values[0].detach().mean(dim=0) / sizes).cpu().numpy())
     return np.asarray(np.stack(maps), dtype=np.float32)

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from contrafact.attribution.features import by_features
 from contrafact.core import EXPLAINERS, InputError, Question
@@ -43,20 +41,4 @@ class KernelSHAP:
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         from captum.attr import KernelShap as Captum  # slow to import
 
-        def ask(forward: Any, image: Tensor, empty: Tensor, labels: Tensor) -> Tensor:
-            return Captum(forward).attribute(
-                image,
-                baselines=empty,
-                feature_mask=labels,
-                n_samples=self.samples,
-                perturbations_per_eval=self.batch,
-            )
-
-        return by_features(
-            question,
-            ask,
-            features=self.features,
-            count=self.count,
-            fill=self.fill,
-            seed=int(rng.integers(2**31)),
-        )
+        return by_features(question, self, rng, Captum, n_samples=self.samples)

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from contrafact.attribution.features import by_features
 from contrafact.core import EXPLAINERS, InputError, Question
@@ -46,21 +44,7 @@ class LIME:
         from captum._utils.models.linear_model import SkLearnLasso
         from captum.attr import Lime as Captum  # slow to import
 
-        def ask(forward: Any, image: Tensor, empty: Tensor, labels: Tensor) -> Tensor:
-            method = Captum(forward, interpretable_model=SkLearnLasso(alpha=self.sparsity))
-            return method.attribute(
-                image,
-                baselines=empty,
-                feature_mask=labels,
-                n_samples=self.samples,
-                perturbations_per_eval=self.batch,
-            )
-
+        fit = SkLearnLasso(alpha=self.sparsity)
         return by_features(
-            question,
-            ask,
-            features=self.features,
-            count=self.count,
-            fill=self.fill,
-            seed=int(rng.integers(2**31)),
+            question, self, rng, lambda score: Captum(score, interpretable_model=fit), n_samples=self.samples
         )

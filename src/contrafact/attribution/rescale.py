@@ -35,20 +35,7 @@ def deeplift(question: Question, images: Tensor, baseline: Tensor, method: str) 
     from captum.attr import DeepLift  # slow to import
 
     scored = _Scored(watchable(question, method), question)
-    changed = _not_in_place(scored)
-    try:
-        with torch.enable_grad(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
-            maps, gaps = DeepLift(scored).attribute(
-                images.detach().requires_grad_(), baselines=baseline, return_convergence_delta=True
-            )
-    except (RuntimeError, AssertionError) as error:
-        raise _cannot_follow(method, error) from error
-    finally:
-        for module in changed:
-            module.inplace = True
-    _check_sum(maps.detach(), gaps.detach(), method)
-    return torch.as_tensor(maps).detach()
+    return _attribute(DeepLift(scored), scored, images, baseline, method)
 
 
 def layer_deeplift(
@@ -59,11 +46,18 @@ def layer_deeplift(
 
     predictor = watchable(question, method)
     scored = _Scored(predictor, question)
+    maps = _attribute(LayerDeepLift(scored, predictor.layer(layer)), scored, images, baseline, method)
+    if maps.ndim < 3:
+        raise UnsupportedError(f"{method} needs a layer with a spatial map; got '{layer}'")
+    return maps
+
+
+def _attribute(oracle: Any, scored: nn.Module, images: Tensor, baseline: Tensor, method: str) -> Tensor:
     changed = _not_in_place(scored)
     try:
         with torch.enable_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
-            maps, gaps = LayerDeepLift(scored, predictor.layer(layer)).attribute(
+            maps, gaps = oracle.attribute(
                 images.detach().requires_grad_(), baselines=baseline, return_convergence_delta=True
             )
     except (RuntimeError, AssertionError) as error:
@@ -71,10 +65,9 @@ def layer_deeplift(
     finally:
         for module in changed:
             module.inplace = True
-    if not isinstance(maps, Tensor) or maps.ndim < 3:
-        raise UnsupportedError(f"{method} needs a layer with a spatial map; got '{layer}'")
+    maps = maps[0] if isinstance(maps, tuple) else maps
     _check_sum(maps.detach(), gaps.detach(), method)
-    return maps.detach()
+    return torch.as_tensor(maps).detach()
 
 
 def _cannot_follow(method: str, error: Exception) -> UnsupportedError:
