@@ -542,3 +542,17 @@ def test_coming_into_focus_accounts_for_the_change(axes: int) -> None:
         change_ = float(model(x)[0, 1] - model(blurred)[0, 1])
     assert heat.values.sum() == pytest.approx(change_, abs=0.02 * abs(change_) + 1e-3)
     assert abs(heat.record.notes["completeness_gap"]) < 0.02 * abs(change_) + 1e-3
+
+
+def test_layer_deeplift_of_a_layer_beside_a_skip_is_not_refused() -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.relu = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 3, padding=1), nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(x)
+            return self.relu(y + self.second(y)).mean(dim=(2, 3))
+
+    model = TorchPredictor(Beside(), classes=["a", "b"])
+    assert np.abs(ask("layer-deeplift", model, picture(), layer="second", target="value:0")).max() > 0

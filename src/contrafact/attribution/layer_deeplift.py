@@ -22,7 +22,7 @@ class LayerDeepLIFT:
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units per layer position, summed over filters and linearly interpolated;
             before interpolation it sums to f(image) - f(baseline) when all passes the layer
-    cost    one forward and one backward pass of the image and its baseline
+    cost    two forward and two backward passes of the image and its baseline
     raises  UnsupportedError as DeepLIFT, or without a layer with a spatial map
     Source: Shrikumar et al. 2017 (arXiv 1704.02685), rescale rule; computed by captum. Differs: as DeepLIFT;
     on the image's grid.

@@ -35,24 +35,30 @@ def deeplift(question: Question, images: Tensor, baseline: Tensor, method: str) 
     from captum.attr import DeepLift  # slow to import
 
     scored = _Scored(watchable(question, method), question)
-    return _attribute(DeepLift(scored), scored, images, baseline, method)
+    maps, gaps = _attribute(DeepLift(scored), scored, images, baseline, method)
+    _check_sum(maps, gaps, method)
+    return maps
 
 
 def layer_deeplift(
     question: Question, images: Tensor, baseline: Tensor, layer: str | None, method: str
 ) -> Tensor:
-    """The same at a layer's output: contributions (N, K, *S')."""
+    """The same at a layer's output: contributions (N, K, *S'). What goes round the layer (a skip
+    connection) is not in them, so exactness is judged at the image."""
     from captum.attr import LayerDeepLift  # slow to import
 
+    deeplift(question, images, baseline, method)
     predictor = watchable(question, method)
     scored = _Scored(predictor, question)
-    maps = _attribute(LayerDeepLift(scored, predictor.layer(layer)), scored, images, baseline, method)
+    maps, _ = _attribute(LayerDeepLift(scored, predictor.layer(layer)), scored, images, baseline, method)
     if maps.ndim < 3:
         raise UnsupportedError(f"{method} needs a layer with a spatial map; got '{layer}'")
     return maps
 
 
-def _attribute(oracle: Any, scored: nn.Module, images: Tensor, baseline: Tensor, method: str) -> Tensor:
+def _attribute(
+    oracle: Any, scored: nn.Module, images: Tensor, baseline: Tensor, method: str
+) -> tuple[Tensor, Tensor]:
     changed = _not_in_place(scored)
     try:
         with torch.enable_grad(), warnings.catch_warnings():
@@ -66,8 +72,7 @@ def _attribute(oracle: Any, scored: nn.Module, images: Tensor, baseline: Tensor,
         for module in changed:
             module.inplace = True
     maps = maps[0] if isinstance(maps, tuple) else maps
-    _check_sum(maps.detach(), gaps.detach(), method)
-    return torch.as_tensor(maps).detach()
+    return torch.as_tensor(maps).detach(), torch.as_tensor(gaps).detach()
 
 
 def _cannot_follow(method: str, error: Exception) -> UnsupportedError:
