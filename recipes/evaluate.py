@@ -33,6 +33,12 @@ from contrafact.io import read_json, write_json
 from contrafact.model.networks import ResidualNetwork
 
 PAPER = {"f auc": "0.89", "f~ auc label": "0.80", "turing": "58 % (readers)"}
+NOTE = (
+    "How to read it. The generator is small and young (`kimg` in the recipe): the machine's Turing test tells "
+    "its own pictures from real ones. A frame of a counterfactual is not such a picture: it is the patient's "
+    "image plus the change that the generator draws, and every score here was measured on that frame. f~ is a "
+    "straight line through the latent of E alone."
+)
 STEPS = (-4.0, -3.0, -2.0, -1.0, 1.0, 2.0, 3.0, 4.0)
 
 
@@ -271,6 +277,8 @@ def write(name: str, table: Table, held: Cohort, walked: int, stopped: Counter[s
         "```",
         f"python recipes/evaluate.py {name} DATA --bundle {bundle} --images {walked}",
         "```",
+        "",
+        NOTE,
         "",
         "| measured | figure | 95 % interval | wanted | paper |",
         "| --- | --- | --- | --- | --- |",
