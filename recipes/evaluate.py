@@ -263,6 +263,8 @@ def turing(table: Table, bundle: Any, fit: Cohort, held: Cohort) -> None:
 
 
 def write(name: str, table: Table, held: Cohort, walked: int, stopped: Counter[str], bundle: Path) -> None:
+    if name != "knee":  # the paper showed knees and lymph nodes
+        table.rows = [{**row, "paper": ""} for row in table.rows]
     about = read_json(bundle / "bundle.json")
     about["card"]["figures"] = table.rows
     write_json(bundle / "bundle.json", about)
