@@ -22,8 +22,8 @@ from contrafact.model import (
     RegionTarget,
     TiledPredictor,
     TorchPredictor,
+    class_sizes,
     load_predictor,
-    predicted,
 )
 
 __all__ = ["explain", "fit", "load_bundle", "load_predictor"]
@@ -88,7 +88,7 @@ def parse(predictor: AnyPredictor, text: str | None, image: Image) -> Any:
     outputs = ask(predictor, image)
     if outputs.ndim == 2:
         return predictor.target(f"class:{int(predictor.probabilities(outputs)[0].argmax())}")
-    sizes = [int(predicted(outputs, predictor.output, k, None).sum()) for k in range(outputs.shape[1])]
+    sizes = class_sizes(outputs, predictor.output)
     if len(sizes) > 1 and predictor.output != "sigmoid":
         sizes[0] = 0  # of classes that exclude each other the first is the background
     if not max(sizes):

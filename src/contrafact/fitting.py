@@ -245,6 +245,7 @@ def _fit_directions(
         window=window,
         directions=(),
     )
+    some, latents = _anchors(encoder, images, config, device)
     wanted = [(n, text) for n, m in config.models.items() for text in m.targets]
     directions: list[Direction] = []
     for number, (name, text) in enumerate(wanted):
@@ -258,7 +259,9 @@ def _fit_directions(
                 target=target,
                 model=predictor.digest,
                 hold=[blank.scorer(predictor, predictor.target(t)) for t in config.models[name].hold],
-                anchors=_anchors(encoder, images, predictor, config, device),
+                anchors=Anchors(
+                    images=some, latents=latents, gradients=getattr(predictor, "differentiable", True)
+                ),
                 config=config.direction,
             )
         exclusive = predictor.output in ("logits", "probabilities")
@@ -284,7 +287,7 @@ def _fit_directions(
     yield "direction", Progress(done=len(wanted), total=len(wanted), seconds_left=0.0, figures=figures)
 
 
-def _anchors(encoder: ResNetEncoder, images: Tensor, predictor: Any, config: FitConfig, device: str) -> Anchors:
+def _anchors(encoder: ResNetEncoder, images: Tensor, config: FitConfig, device: str) -> tuple[Tensor, Tensor]:
     """Training images, drawn at random, and their latents; with its mirror image behind each where
     the data may be mirrored."""
     rng = torch.Generator().manual_seed(config.direction.seed)
@@ -294,7 +297,7 @@ def _anchors(encoder: ResNetEncoder, images: Tensor, predictor: Any, config: Fit
     some = some[: config.direction.anchors].to(device)
     with torch.no_grad():
         latents = torch.cat([encoder(part) for part in some.split(128)])
-    return Anchors(images=some, latents=latents, gradients=getattr(predictor, "differentiable", True))
+    return some, latents
 
 
 def _copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:

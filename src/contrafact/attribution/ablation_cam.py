@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.differentiable import as_map, upsample, watchable
-from contrafact.core import EXPLAINERS, Question, UnsupportedError
+from contrafact.attribution.differentiable import as_map, spatial, upsample, watchable
+from contrafact.core import EXPLAINERS, Question
 
 
 @EXPLAINERS.register("ablation-cam", aliases=("ablationcam",))
@@ -39,11 +39,11 @@ class AblationCAM:
         with torch.no_grad():
             with predictor.watch(self.layer) as seen:
                 whole = question.target(predictor(images))
-            if not seen or seen[-1].ndim < 3:
-                raise UnsupportedError(f"ablation-cam needs a layer with a spatial map; got '{self.layer}'")
             maps = [
                 self._one(question, predictor, image, value, filters.float())
-                for image, value, filters in zip(images, whole, seen[-1], strict=True)
+                for image, value, filters in zip(
+                    images, whole, spatial(seen, self.layer, "ablation-cam"), strict=True
+                )
             ]
         return np.stack(maps)
 

@@ -13,26 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.differentiable import as_map, needs_gradients, score, upsample
-from contrafact.core import Question, UnsupportedError
+from contrafact.attribution.differentiable import as_map, layer_at, needs_gradients, upsample
+from contrafact.core import Question
 
 Member = Callable[[Tensor, Tensor], Tensor]
 
 
 def layer_pass(question: Question, layer: str | None, method: str) -> tuple[Tensor, Tensor]:
     """Activations (N, K, *S') of a layer and the target's gradient there."""
-    predictor = needs_gradients(question, method)
-    # Parameters are frozen, so the graph must start at the image.
-    images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
-    with torch.enable_grad(), predictor.watch(layer) as seen:
-        values = score(question, predictor(images))
-        if not seen or seen[0].ndim < 3:
-            raise UnsupportedError(
-                f"{method} needs a layer with a spatial map; '{layer}' gave "
-                f"{tuple(seen[0].shape) if seen else 'nothing'}"
-            )
-        (slopes,) = torch.autograd.grad(values.sum(), seen[-1])
-    return seen[-1].detach(), slopes
+    needs_gradients(question, method)
+    return layer_at(question, question.images, layer, method)
 
 
 def cam_map(question: Question, layer: str | None, method: str, member: Member) -> NDArray[np.float32]:

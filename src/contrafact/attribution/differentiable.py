@@ -17,7 +17,7 @@ def needs_gradients(question: Question, method: str) -> Any:
     if not getattr(question.predictor, "differentiable", True) or not hasattr(question.predictor, "watch"):
         raise UnsupportedError(f"{method} needs gradients and this model gives none; use occlusion instead")
     if getattr(question.target, "frozen", False):
-        _check_gradient(question, question.predictor)
+        _check_gradient(question)
     return question.predictor
 
 
@@ -28,12 +28,9 @@ def watchable(question: Question, method: str) -> Any:
     return question.predictor
 
 
-def _check_gradient(question: Question, predictor: Any) -> None:
+def _check_gradient(question: Question) -> None:
     """Of a place in a map of outputs, which may have been thresholded."""
-    images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
-    with torch.enable_grad():
-        values = score(question, predictor(images))
-        (slopes,) = torch.autograd.grad(values.sum(), images)
+    slopes = slopes_at(question, question.images)
     if not bool(torch.isfinite(slopes).all()):
         raise UnsupportedError(f"the gradient of target {question.target} is NaN or infinite for this model")
     if not bool(slopes.any()):
@@ -63,6 +60,43 @@ def slopes_at(question: Question, images: Any, *, batch: int = 16) -> Tensor:
             values = score(question, question.predictor(part))
             found.append(torch.autograd.grad(values.sum(), part)[0])
     return torch.cat(found)
+
+
+def spatial(seen: list[Tensor], layer: str | None, method: str) -> Tensor:
+    """The last activations that were seen, which must be a map (N, K, *S')."""
+    if not seen or seen[-1].ndim < 3:
+        gave = tuple(seen[-1].shape) if seen else "nothing"
+        raise UnsupportedError(f"{method} needs a layer with a spatial map; '{layer}' gave {gave}")
+    return seen[-1]
+
+
+def activations_at(predictor: Any, images: Any, layer: str | None, method: str) -> Tensor:
+    """Activations (N, K, *S') of a layer; no gradients."""
+    with torch.no_grad(), predictor.watch(layer) as seen:
+        predictor(images)
+    return spatial(seen, layer, method)
+
+
+def layer_at(question: Question, images: Any, layer: str | None, method: str) -> tuple[Tensor, Tensor]:
+    """Activations (N, K, *S') of a layer at `images`, and the target's gradient there; the backward
+    pass stops at the layer."""
+    predictor: Any = question.predictor
+    # Parameters are frozen, so the graph must start at the image.
+    images = torch.as_tensor(images).to(predictor.device).detach().requires_grad_()
+    with torch.enable_grad(), predictor.watch(layer) as seen:
+        values = score(question, predictor(images))
+        found = spatial(seen, layer, method)
+        (slopes,) = torch.autograd.grad(values.sum(), found)
+    return found.detach(), slopes
+
+
+def chosen_filter(maps: Tensor, channel: int | None) -> Tensor:
+    """One filter (N, 1, *S') of a layer's maps, or all of them."""
+    if channel is None:
+        return maps
+    if not 0 <= channel < maps.shape[1]:
+        raise InputError(f"channel must be 0 to {maps.shape[1] - 1} for this layer; got {channel}")
+    return maps[:, channel : channel + 1]
 
 
 def as_map(values: Tensor) -> NDArray[np.float32]:

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.differentiable import as_map, needs_gradients, watchable
+from contrafact.attribution.differentiable import as_map, chosen_filter, needs_gradients, spatial, watchable
 from contrafact.attribution.rectified import rectified_by
-from contrafact.core import EXPLAINERS, InputError, Question, UnsupportedError
+from contrafact.core import EXPLAINERS, Question
 
 
 @EXPLAINERS.register("filter-guided-backprop", aliases=("layer-activation-guided-backprop",))
@@ -40,13 +40,6 @@ class FilterGuidedBackprop:
         images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
         with torch.enable_grad(), predictor.watch(self.layer) as seen:
             predictor(images)
-        if not seen or seen[-1].ndim < 3:
-            raise UnsupportedError(
-                f"filter-guided-backprop needs a layer with a spatial map; got '{self.layer}'"
-            )
-        maps, count = seen[-1], seen[-1].shape[1]
-        if self.channel is not None and not 0 <= self.channel < count:
-            raise InputError(f"channel must be 0 to {count - 1} for this layer; got {self.channel}")
-        answer = (maps if self.channel is None else maps[:, self.channel]).sum()
+        answer = chosen_filter(spatial(seen, self.layer, "filter-guided-backprop"), self.channel).sum()
         slopes = rectified_by(answer, images, "filter-guided-backprop", lambda inner, _: inner.clamp_min(0))
         return as_map(slopes.sum(dim=1))

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.differentiable import as_map, needs_gradients
-from contrafact.attribution.fill import fill_values
+from contrafact.attribution.differentiable import as_map
 from contrafact.attribution.layer_path import along, to_image
 from contrafact.core import EXPLAINERS, InputError, Question
 
@@ -43,9 +42,7 @@ class InternalInfluence:
             raise InputError(f"steps must be at least 1; got {self.steps}")
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
-        predictor = needs_gradients(question, "internal-influence")
-        start = fill_values(torch.as_tensor(question.images).to(predictor.device), self.baseline)
         shares = ((np.arange(self.steps) + 0.5) / self.steps).tolist()
-        points = along(question, start, shares, self.layer, "internal-influence")
+        points = along(question, self.baseline, shares, self.layer, "internal-influence")
         mean = torch.stack([slopes for _, slopes in points]).mean(dim=0)
         return as_map(to_image(question, mean))

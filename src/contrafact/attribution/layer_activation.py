@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.differentiable import as_map, upsample, watchable
-from contrafact.core import EXPLAINERS, InputError, Question, UnsupportedError
+from contrafact.attribution.differentiable import activations_at, as_map, chosen_filter, upsample, watchable
+from contrafact.core import EXPLAINERS, Question
 
 
 @EXPLAINERS.register("layer-activation", aliases=("layer_activation",))
@@ -34,12 +33,6 @@ class LayerActivation:
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         predictor = watchable(question, "layer-activation")
-        with torch.no_grad(), predictor.watch(self.layer) as seen:
-            predictor(question.images)
-        if not seen or seen[-1].ndim < 3:
-            raise UnsupportedError(f"layer-activation needs a layer with a spatial map; got '{self.layer}'")
-        maps, count = seen[-1], seen[-1].shape[1]
-        if self.channel is not None and not 0 <= self.channel < count:
-            raise InputError(f"channel must be 0 to {count - 1} for this layer; got {self.channel}")
-        chosen = maps.mean(dim=1) if self.channel is None else maps[:, self.channel]
+        maps = activations_at(predictor, question.images, self.layer, "layer-activation")
+        chosen = chosen_filter(maps, self.channel).mean(dim=1)
         return as_map(upsample(chosen.float(), question.images.shape[2:]))

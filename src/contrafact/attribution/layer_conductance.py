@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.differentiable import as_map, needs_gradients
-from contrafact.attribution.fill import fill_values
+from contrafact.attribution.differentiable import as_map
 from contrafact.attribution.layer_path import along, to_image
 from contrafact.core import EXPLAINERS, InputError, Question
 
@@ -45,10 +44,8 @@ class LayerConductance:
             raise InputError(f"steps must be at least 1; got {self.steps}")
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
-        predictor = needs_gradients(question, "layer-conductance")
-        start = fill_values(torch.as_tensor(question.images).to(predictor.device), self.baseline)
         shares = np.linspace(0, 1, self.steps + 1).tolist()
-        points = along(question, start, shares, self.layer, "layer-conductance")
+        points = along(question, self.baseline, shares, self.layer, "layer-conductance")
         # The trapezoid rule: the mean slope of both ends of each interval.
         total = sum(
             (before[1] + after[1]) / 2 * (after[0] - before[0]) for before, after in itertools.pairwise(points)

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.differentiable import as_map, needs_gradients
+from contrafact.attribution.differentiable import activations_at, as_map, layer_at, needs_gradients
 from contrafact.attribution.fill import fill_values
-from contrafact.attribution.layer_path import layer_at, to_image
+from contrafact.attribution.layer_path import to_image
 from contrafact.core import EXPLAINERS, InputError, Question
 
 
@@ -21,7 +21,8 @@ class LayerGradientSHAP:
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units per layer position, summed over filters and linearly
             interpolated; signed
-    cost    `samples` forward and backward passes per image, and one forward pass for each baseline
+    cost    `samples` forward and backward passes per image, and one forward pass for the image and
+            each baseline
     raises  UnsupportedError without gradients or without a layer with a spatial map; InputError for no
             sample
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), as gradient SHAP. Differs: several baselines, never
@@ -48,8 +49,8 @@ class LayerGradientSHAP:
         predictor = needs_gradients(question, name)
         images = torch.as_tensor(question.images).to(predictor.device)
         fills = [fill_values(images, fill) for fill in self.baselines]
-        end, _ = layer_at(question, images, self.layer, name)
-        starts = [layer_at(question, fill, self.layer, name)[0] for fill in fills]
+        end = activations_at(predictor, images, self.layer, name)
+        starts = [activations_at(predictor, fill, self.layer, name) for fill in fills]
         shares = (np.arange(self.samples) + rng.random(self.samples)) / self.samples
         total = torch.zeros_like(end)
         for share, pick in zip(shares, rng.permutation(self.samples) % len(fills), strict=True):

@@ -113,7 +113,7 @@ REFUSED = {
 class RelevanceMode(TorchFunctionMode):
     """Inside, the network's backward pass carries relevance by `rule`.
 
-    flip_last  number of the call of a linear or convolution step, from 0, whose weights are negated on
+    flip       number of the call of a linear or convolution step, from 0, whose weights are negated on
                the way back (contrastive excitation backpropagation); None: none
     calls      how many linear and convolution steps were seen
     """

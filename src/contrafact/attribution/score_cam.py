@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.differentiable import as_map, upsample, watchable
+from contrafact.attribution.differentiable import activations_at, as_map, upsample, watchable
 from contrafact.attribution.fill import fill_values
-from contrafact.core import EXPLAINERS, Question, UnsupportedError
+from contrafact.core import EXPLAINERS, Question
 
 
 @EXPLAINERS.register("score-cam", aliases=("scorecam",))
@@ -40,12 +40,9 @@ class ScoreCAM:
         predictor = watchable(question, "score-cam")
         images = torch.as_tensor(question.images).to(predictor.device)
         with torch.no_grad():
-            with predictor.watch(self.layer) as seen:
-                predictor(images)
-            if not seen or seen[-1].ndim < 3:
-                raise UnsupportedError(f"score-cam needs a layer with a spatial map; got '{self.layer}'")
+            filters = activations_at(predictor, images, self.layer, "score-cam").float()
             empty = fill_values(images, self.fill)
-            maps = [self._one(question, *one) for one in zip(images, empty, seen[-1].float(), strict=True)]
+            maps = [self._one(question, *one) for one in zip(images, empty, filters, strict=True)]
         return np.stack(maps)
 
     def _one(self, question: Question, image: Tensor, empty: Tensor, filters: Tensor) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from contrafact import face
 from contrafact.core import EXPLAINERS, Image
 from contrafact.core.explaining import parameters_of
 from contrafact.io import Run
-from contrafact.model import predicted
+from contrafact.model import class_sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def answers(predictor: Any, image: Image) -> list[str]:
     if predictor.output == "regression":
         return [f"{name}: {value:.3g}" for name, value in zip(predictor.classes, outputs[0], strict=True)]
     if outputs.ndim > 2:
-        sizes = [int(predicted(outputs, predictor.output, k, None).sum()) for k in range(outputs.shape[1])]
+        sizes = class_sizes(outputs, predictor.output)
         return [f"{name}: {size} voxels" for name, size in zip(predictor.classes, sizes, strict=True)]
     shares = predictor.probabilities(outputs)[0]
     return [f"{name} {100 * float(p):.0f} %" for name, p in zip(predictor.classes, shares, strict=True)]

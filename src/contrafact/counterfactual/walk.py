@@ -156,17 +156,21 @@ class _Walk:
         met = close if met is None else close | met
         shares = torch.linspace(0, 1, frames)
         if self.follows:
-            ends = torch.where(met, 0.0, goals - self.start)
-            asked = ends[:, None] * shares
-            moves = self.moves(asked)
-            final = self.walker.scores(torch.arange(len(ends)), moves[:, -1]).cpu()
-            reached = (final - goals) * ends.sign() >= 0
+            ends, reached = torch.where(met, 0.0, goals - self.start), None
         else:
             ends, reached = self._least(goals, met)
-            asked = ends[:, None] * shares
-            moves = self.moves(asked)
-            final = self.scores(torch.arange(len(ends)), ends)
-        return asked, moves, _reasons(reached, met, (final - self.start) / ends, self.spent(moves[:, -1]))
+        asked = ends[:, None] * shares
+        moves = self.moves(asked)
+        return asked, moves, self._why(ends, moves[:, -1], goals, met, reached)
+
+    def _why(
+        self, ends: Tensor, moves: Tensor, goals: Tensor, met: Tensor, reached: Tensor | None = None
+    ) -> list[str]:
+        """Why the search for each goal ended; `reached` as the last frames measure it, unless known."""
+        final = self.walker.scores(torch.arange(len(ends)), moves).cpu()
+        if reached is None:
+            reached = (final - goals) * ends.sign() >= 0
+        return _reasons(reached, met, (final - self.start) / ends, self.spent(moves))
 
     def spent(self, moves: Tensor) -> Tensor:
         """Whether moves (N, d) are as long as the budget allows."""
@@ -208,12 +212,10 @@ class _Walk:
             asked = torch.stack([torch.zeros_like(self.start), *(g - self.start for g in goals)], dim=1)
             asked = torch.where(asked.abs() < 1e-3, 0.0, asked)
             moves = self.moves(asked)
-            rows = torch.arange(len(asked))
-            why = []
-            for k, goal in enumerate(goals, start=1):
-                change = self.walker.scores(rows, moves[:, k]).cpu() - self.start
-                reached = (change + self.start - goal) * asked[:, k].sign() >= 0
-                why.append(_reasons(reached, asked[:, k] == 0, change / asked[:, k], self.spent(moves[:, k])))
+            why = [
+                self._why(asked[:, k], moves[:, k], goal, asked[:, k] == 0)
+                for k, goal in enumerate(goals, start=1)
+            ]
         else:
             found = [self.search(goal) for goal in goals]
             asked = torch.stack([torch.zeros_like(self.start), *(f[0][:, -1] for f in found)], dim=1)

@@ -4,7 +4,7 @@ from contrafact.model.loading import load_predictor, preprocessing_from, read_we
 from contrafact.model.parsing import FORMS, parse_target
 from contrafact.model.predictors import AnyPredictor, BlackBox, TorchPredictor, last_spatial_layer
 from contrafact.model.preprocessing import Preprocessing, resize
-from contrafact.model.regions import FrozenRegion, RegionTarget, predicted
+from contrafact.model.regions import FrozenRegion, RegionTarget, class_sizes
 from contrafact.model.targets import OUTPUTS, log_odds, probabilities
 from contrafact.model.tiling import TiledPredictor
 
@@ -18,11 +18,11 @@ __all__ = [
     "RegionTarget",
     "TiledPredictor",
     "TorchPredictor",
+    "class_sizes",
     "last_spatial_layer",
     "load_predictor",
     "log_odds",
     "parse_target",
-    "predicted",
     "preprocessing_from",
     "probabilities",
     "read_weights",

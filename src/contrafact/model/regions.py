@@ -123,7 +123,7 @@ class RegionTarget:
         return parts[number - 1]
 
     def _nothing(self, outputs: Tensor) -> str:
-        present = [k for k in range(outputs.shape[1]) if bool(predicted(outputs, self.kind, k, None).any())]
+        present = [k for k, size in enumerate(class_sizes(outputs, self.kind)) if size]
         return (
             f"target {self} is empty: no such voxel in this prediction; it holds class(es) "
             f"{', '.join(map(str, present)) or 'none'}"
@@ -166,6 +166,11 @@ def predicted(outputs: Tensor, kind: str, index: int, cut: float | None) -> Tens
     if kind == "sigmoid":
         return outputs[:, index] > 0
     return outputs.argmax(dim=1) == index
+
+
+def class_sizes(outputs: Tensor, kind: str) -> list[int]:
+    """How many voxels of raw outputs (N, K, *S) each class is predicted in."""
+    return [int(predicted(outputs, kind, k, None).sum()) for k in range(outputs.shape[1])]
 
 
 def components(mask: Tensor) -> list[Tensor]:
