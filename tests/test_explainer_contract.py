@@ -16,7 +16,12 @@ from contrafact.core import EXPLAINERS, Image, UnsupportedError, explain
 from contrafact.core.explaining import parameters_of
 from contrafact.model import BlackBox, TorchPredictor
 
-METHODS = [name for name in EXPLAINERS.names() if name != "latent-walk"]
+OTHERS = ("picture", "needs_attention")  # tests/test_pictures.py, tests/test_attention.py
+METHODS = [
+    name
+    for name in EXPLAINERS.names()
+    if name != "latent-walk" and not any(getattr(EXPLAINERS.get(name), kind, False) for kind in OTHERS)
+]
 NEEDS_GRADIENTS = {
     name
     for name in METHODS
@@ -24,10 +29,13 @@ NEEDS_GRADIENTS = {
     or getattr(EXPLAINERS.get(name), "needs_layers", False)
 }
 # Methods that sample: the block stands out, the rest is noise.
-ROUGH = {"rise", "lime", "kernel-shap"}
+ROUGH = {"rise", "lime", "kernel-shap", "extremal-perturbation"}
 CASES = [(axes, channels) for axes in (2, 3) for channels in (1, 3, 4)]
 # What a method needs to be quick on 16 voxels a side.
 QUICK: dict[str, dict[str, Any]] = {
+    "expected-gradients": {"samples": 8},
+    "feature-permutation": {"count": 4},
+    "extremal-perturbation": {"areas": (0.1,), "cells": 8, "iterations": 40, "fill": 0.0},
     "occlusion": {"box": 4, "stride": 4, "fill": 0.0},
     "integrated-gradients": {"steps": 8},
     "blur-integrated-gradients": {"steps": 8},
@@ -49,7 +57,13 @@ QUICK: dict[str, dict[str, Any]] = {
 
 def run(name: str, predictor: TorchPredictor, images: list[Image], *, seed: int = 0) -> list[Any]:
     explainer = EXPLAINERS.make(name, **QUICK.get(name, {}))
-    return list(explain(explainer, predictor, images, target=predictor.target("class:1"), seed=seed))
+    target = predictor.target("class:1")
+    return list(explain(explainer, predictor, images, target=target, background=empty(images[0]), seed=seed))
+
+
+def empty(image: Image) -> list[Image]:
+    """What methods compare with that need other images."""
+    return [Image(np.zeros_like(image.values))]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -125,7 +139,7 @@ def test_a_black_box_works_or_is_refused_with_what_to_do(name: str) -> None:
 
     black_box = BlackBox(function, classes=["no", "yes"])
     explainer = EXPLAINERS.make(name, **QUICK.get(name, {}))
-    ask = {"target": black_box.target("class:1")}
+    ask: dict[str, Any] = {"target": black_box.target("class:1"), "background": empty(noise_image(2, 1))}
     if name in NEEDS_GRADIENTS:
         with pytest.raises(UnsupportedError, match="use occlusion"):
             explain(explainer, black_box, [noise_image(2, 1)], **ask)

@@ -555,3 +555,129 @@ def test_layer_deeplift_of_a_layer_beside_a_skip_is_not_refused() -> None:
 
     model = TorchPredictor(Beside(), classes=["a", "b"])
     assert np.abs(ask("layer-deeplift", model, picture(), layer="second", target="value:0")).max() > 0
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_integrated_gradients_stop_when_they_are_complete_and_say_so(axes: int) -> None:
+    model, image = built(axes), picture(axes)
+    heat: Heatmap = cf.explain("integrated-gradients", model, image, target="class:1", baseline=0.0, gap=0.001)
+    ends = torch.from_numpy(np.stack([image.values, np.zeros_like(image.values)]))
+    with torch.no_grad():
+        change = torch.diff(model.target("class:1")(model(ends)).flip(0)).item()
+    error = abs(float(heat.values.sum()) - change) / abs(change)
+    assert error <= 0.0011
+    assert heat.record.notes["completeness"] == pytest.approx(error, abs=2e-4)
+    assert heat.record.notes["points"] <= 129
+    straight, _ = linear(axes)
+    assert cf.explain("ig", straight, image, target="value:0").record.notes["points"] == 9
+    capped = cf.explain("ig", model, image, target="class:1", baseline=-3.0, gap=1e-9, most=9)
+    assert capped.record.notes["points"] == 9
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_expected_gradients_sum_to_the_change_from_the_mean_of_the_background(axes: int) -> None:
+    model, image = built(axes), picture(axes)
+    rng = np.random.default_rng(0)
+    background = [Image(rng.uniform(0, 1, image.values.shape).astype(np.float32)) for _ in range(4)]
+    heat = cf.explain("expected-gradients", model, image, target="class:1", background=background, samples=400)
+    with torch.no_grad():
+        scores = model.target("class:1")(model(np.stack([i.values for i in (image, *background)])))
+    assert float(heat.values.sum()) == pytest.approx(float(scores[0] - scores[1:].mean()), rel=0.1)
+
+
+def test_permuting_a_feature_of_a_linear_model_gives_its_mean_fall() -> None:
+    model, weights = linear(2)
+    image, other = picture(2), Image(np.random.default_rng(9).uniform(0, 1, (1, 8, 8)).astype(np.float32))
+    heat = cf.explain("feature-permutation", model, image, target="value:0", background=[other], count=4)
+    gain = (weights * (image.values[0] - other.values[0])).reshape(4, 2, 4, 2).sum(axis=(1, 3))
+    np.testing.assert_allclose(heat.values.reshape(4, 2, 4, 2).sum(axis=(1, 3)), gain, atol=1e-5)
+    with pytest.raises(InputError, match="compares with other images"):
+        cf.explain("feature-permutation", model, image, target="value:0")
+    with pytest.raises(InputError, match="background images must be"):
+        wrong = Image(np.zeros((1, 4, 4), np.float32))
+        cf.explain("expected-gradients", model, image, target="value:0", background=[wrong])
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("occlusion", {"box": 2, "stride": 2}),
+        ("feature-ablation", {"count": 4}),
+        ("rise", {"masks": 20, "cells": 4}),
+        ("feature-permutation", {"count": 4}),
+    ],
+)
+def test_a_region_of_interest_is_all_that_is_asked_about_and_saves_passes(method: str, more: Any) -> None:
+    model, image = built(), picture()
+    place = np.zeros((1, 8, 8), dtype=np.float32)
+    place[0, 2:4, 4:8] = 1
+    ask_with = {"target": "class:1", "background": [Image(np.zeros((1, 8, 8), np.float32))], **more}
+    whole = cf.explain(method, model, image, **ask_with)
+    part = cf.explain(method, model, image, region=Image(place), **ask_with)
+    assert not part.values[place[0] == 0].any()
+    if method != "rise":
+        np.testing.assert_allclose(part.values[2:4, 4:8], whole.values[2:4, 4:8], atol=1e-6)
+        assert part.record.forward_passes < whole.record.forward_passes / 3
+    with pytest.raises(InputError, match="another grid"):
+        cf.explain(method, model, image, region=Image(np.ones((1, 4, 4), np.float32)), **ask_with)
+    with pytest.raises(InputError, match="empty"):
+        cf.explain(method, model, image, region=Image(np.zeros((1, 8, 8), np.float32)), **ask_with)
+
+
+class Hungry(nn.Module):
+    """Runs out of memory above `most` images at a time, or when activations of a whole pass are kept."""
+
+    def __init__(self, network: nn.Module, most: int) -> None:
+        super().__init__()
+        self.network, self.most, self.asked = network, most, []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.asked.append(len(x))
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.as_tensor(self.network(x))
+
+
+@pytest.mark.parametrize("method", ["occlusion", "rise", "integrated-gradients", "feature-permutation"])
+def test_out_of_memory_halves_the_batch_and_changes_nothing(method: str) -> None:
+    plain, image = built(), picture()
+    hungry = TorchPredictor(Hungry(plain.module, 3), classes=["a", "b"])
+    more = {"rise": {"masks": 64, "cells": 4, "batch": 16}}.get(method, {})
+    ask_with = {"target": "class:1", "background": [image], **more}
+    wanted = cf.explain(method, plain, image, **ask_with).values
+    np.testing.assert_allclose(cf.explain(method, hungry, image, **ask_with).values, wanted, atol=1e-5)
+    assert max(hungry.module.asked) > 3
+    with pytest.raises(cf.core.ContrafactError, match="fit the memory"):
+        cf.explain(method, TorchPredictor(Hungry(plain.module, 0), classes=["a", "b"]), image, **ask_with)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_activations_made_again_give_the_same_gradient(axes: int) -> None:
+    from contrafact.attribution.differentiable import slopes_at
+    from contrafact.attribution.memory import remade
+
+    model, image = built(axes), picture(axes)
+    with model.frozen():
+        question = Question(
+            predictor=model, images=image.values[None], target=model.target("class:1"), grid=image.grid
+        )
+        wanted = slopes_at(question, question.images)
+        with remade(model):
+            torch.testing.assert_close(slopes_at(question, question.images), wanted)
+    assert not any("forward" in vars(m) for m in model.module.modules())
+
+
+def test_extremal_masks_show_what_is_enough() -> None:
+    model, _ = linear(2)
+    with torch.no_grad():
+        weight = torch.zeros(8, 8)
+        weight[2:4, 4:6] = 1.0
+        model.module[1].weight.copy_(weight.reshape(1, -1))
+    image = Image(np.ones((1, 8, 8), dtype=np.float32))
+    heat = cf.explain(
+        "extremal-perturbation", model, image, target="value:0", areas=(0.0625,), cells=8, fill=0.0
+    ).values
+    inside = heat[2:4, 4:6]
+    assert inside.min() > 0.8 * heat.max()
+    assert heat.max() == pytest.approx(4.0, rel=0.2)  # what showing it gains
+    assert np.delete(heat, [2, 3], axis=0).max() < 0.3 * inside.mean()

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 import contrafact.attribution as _attribution  # registers the heatmaps
 from contrafact import core
+from contrafact.attribution.memory import out_of_memory
 from contrafact.bundles import load_bundle
-from contrafact.core import EXPLAINERS, Heatmap, Image, InputError, Strip
+from contrafact.core import EXPLAINERS, ContrafactError, Heatmap, Image, InputError, Strip
 from contrafact.fitting import fit
 from contrafact.model import (
     AnyPredictor,
@@ -38,6 +41,8 @@ def explain(
     target: Any = None,
     reference: Image | None = None,
     bundle: Any = None,
+    background: Sequence[Image] = (),
+    region: Image | None = None,
     seed: int = 0,
     **parameters: Any,
 ) -> Any:
@@ -51,6 +56,8 @@ def explain(
                 the model prefers for the first image (`value:0` for a regression)
     reference   mask on the image's grid, for targets that compare with one
     bundle      for counterfactuals: a bundle, or its name
+    background  other images of the same kind, for expected-gradients and feature-permutation
+    region      mask on the image's grid: only its voxels are asked about, which saves passes
     gives       a `Heatmap` or `Strip`; a list of them for a list of images
     raises      InputError (what was expected, what came, what to do), UnsupportedError
     """
@@ -70,9 +77,24 @@ def explain(
         target = parse(predictor, target, batch[0])
     if reference is not None:
         target = compared(target, reference, batch)
-    results: list[Heatmap] | list[Strip] = core.explain(
-        explainer, predictor, batch, target=target, bundle=bundle, seed=seed
-    )
+    try:
+        results: list[Heatmap] | list[Strip] = core.explain(
+            explainer,
+            predictor,
+            batch,
+            target=target,
+            bundle=bundle,
+            background=background,
+            region=None if region is None else on_grid(region, batch),
+            seed=seed,
+        )
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise ContrafactError(
+            f"the model does not fit the memory of {getattr(predictor, 'device', 'the CPU')} with one image of "
+            f"{batch[0].values.shape}; crop it, or let the model take patches (TiledPredictor)"
+        ) from error
     return results[0] if single else results
 
 
@@ -100,9 +122,14 @@ def compared(target: Any, reference: Image, images: Sequence[Image]) -> Any:
     """The target with its reference mask, which must lie on the images' grid."""
     if not isinstance(target, RegionTarget):
         raise InputError(f"target {target} compares with nothing; a reference belongs to mask, missed, …")
-    if any(image.grid != reference.grid for image in images):
-        raise InputError("the reference mask lies on another grid than the image; resample it first")
-    return dataclasses.replace(target, reference=reference.values[0] > 0.5)
+    return dataclasses.replace(target, reference=on_grid(reference, images))
+
+
+def on_grid(mask: Image, images: Sequence[Image]) -> NDArray[np.bool_]:
+    """A mask (*S) that lies on the grid of the images, or an error."""
+    if any(image.grid != mask.grid for image in images):
+        raise InputError("the mask lies on another grid than the image; resample it first")
+    return np.asarray(mask.values[0] > 0.5)
 
 
 def ask(predictor: AnyPredictor, image: Image) -> Tensor:

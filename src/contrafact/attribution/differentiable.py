@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.core import InputError, Question, UnsupportedError
+from contrafact.attribution.memory import out_of_memory, portions, remade, voxels_of
+from contrafact.core import ContrafactError, InputError, Question, UnsupportedError
 
 
 def needs_gradients(question: Question, method: str) -> Any:
@@ -53,13 +54,31 @@ def score(question: Question, outputs: Tensor) -> Tensor:
 
 def slopes_at(question: Question, images: Any, *, batch: int = 16) -> Tensor:
     """Gradient (N, C, *S) of the target by the image, at `images`, `batch` at a time."""
-    found = []
-    for part in torch.as_tensor(images).to(question.predictor.device).split(batch):  # type: ignore[attr-defined]
-        part = part.detach().requires_grad_()
+    return scored_slopes(question, images, batch=batch)[1]
+
+
+def scored_slopes(question: Question, images: Any, *, batch: int = 16) -> tuple[Tensor, Tensor]:
+    """Target values (N,) and their gradients (N, C, *S) at `images`, `batch` at a time; where one
+    image does not fit the memory, with activations made twice instead of kept."""
+    predictor: Any = question.predictor
+    images = torch.as_tensor(images).to(predictor.device).detach()
+    values, slopes = images.new_zeros(len(images)), torch.empty_like(images)
+
+    def work(part: slice) -> None:
+        some = images[part].requires_grad_()
         with torch.enable_grad():
-            values = score(question, question.predictor(part))
-            found.append(torch.autograd.grad(values.sum(), part)[0])
-    return torch.cat(found)
+            found = score(question, predictor(some))
+            (slopes[part],) = torch.autograd.grad(found.sum(), some)
+        values[part] = found.detach()
+
+    try:
+        portions(len(images), batch, voxels_of(images), work)
+    except ContrafactError as error:
+        if not out_of_memory(error.__cause__ or error):
+            raise
+        with remade(predictor):
+            portions(len(images), 1, voxels_of(images), work)
+    return values, slopes
 
 
 def spatial(seen: list[Tensor], layer: str | None, method: str) -> Tensor:

@@ -40,6 +40,16 @@ def feature_labels(image: NDArray[np.float32], kind: str, count: int) -> NDArray
     return np.asarray(np.ravel_multi_index(grids, (count,) * len(size)), dtype=np.int64)
 
 
+def asked_about(labels: NDArray[np.int64], region: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    """Labels numbered anew where features touch the region of interest; all others are one more."""
+    if region is None:
+        return labels
+    inside = np.unique(labels[region])
+    table = np.full(int(labels.max()) + 1, len(inside), dtype=np.int64)
+    table[inside] = np.arange(len(inside))
+    return np.asarray(table[labels])
+
+
 class Grouped(Protocol):
     """A method over features: how they are made, what hides them, how many images at a time."""
 
@@ -75,7 +85,8 @@ def by_features(
 
     maps = []
     for image, empty in zip(images, fill_values(images, asked.fill), strict=True):
-        labels = torch.from_numpy(feature_labels(image.cpu().numpy(), asked.features, asked.count)).to(device)
+        found = feature_labels(image.cpu().numpy(), asked.features, asked.count)
+        labels = torch.from_numpy(asked_about(found, question.region)).to(device)
         with seeded(seed):
             values = method(forward).attribute(
                 image[None],

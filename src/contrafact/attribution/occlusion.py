@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contrafact.attribution.fill import fill_values
+from contrafact.attribution.memory import portions
 from contrafact.core import EXPLAINERS, InputError, Question
+
+Box = tuple[slice, ...]
 
 
 @EXPLAINERS.register("occlusion")
@@ -21,15 +24,16 @@ class Occlusion:
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units; positive = hiding the voxel lowers the target. Where
             boxes overlap, the mean over the boxes that hide the voxel
-    cost    prod(ceil((S - box) / stride) + 1) + 1 forward passes per image; no gradients
+    cost    prod(ceil((S - box) / stride) + 1) + 1 forward passes per image, fewer with a region of
+            interest; no gradients
     raises  InputError when the box is larger than the image
-    Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 4.2. Differs: boxes reach every edge, and
-    go through the model in batches.
+    Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 4.2. Differs: boxes reach every edge; they
+    are cut into copies of the image that are made once, and go through the model in batches.
 
     box, stride  voxels along each axis; one number serves all. None: an eighth of the side, and
                  half a box
     fill         "mean", "min", "blur" or a number in image units
-    batch        hidden images per forward pass
+    batch        hidden images per forward pass at most, fewer for large volumes
     """
 
     box: int | tuple[int, ...] | None = None
@@ -47,32 +51,35 @@ class Occlusion:
         images = torch.as_tensor(question.images).to(device)
         hidden = fill_values(images, self.fill)
         boxes = _boxes(size, box, stride)
+        if question.region is not None:
+            boxes = [where for where in boxes if question.region[where].any()]
         with torch.no_grad():
-            whole = question.target(question.predictor(images))
-            maps = [
-                self._one(question, images[i], hidden[i], boxes, float(whole[i])) for i in range(len(images))
-            ]
+            whole = question.target(question.predictor(images)).tolist()
+            maps = [self._one(question, *one, boxes) for one in zip(images, hidden, whole, strict=True)]
         return np.stack(maps)
 
     def _one(
-        self,
-        question: Question,
-        image: Tensor,
-        hidden: Tensor,
-        boxes: list[tuple[slice, ...]],
-        whole: float,
+        self, question: Question, image: Tensor, hidden: Tensor, whole: float, boxes: list[Box]
     ) -> NDArray[np.float32]:
         total = np.zeros(image.shape[1:], dtype=np.float64)
         count = np.zeros(image.shape[1:], dtype=np.float64)
-        for start in range(0, len(boxes), self.batch):
-            part = boxes[start : start + self.batch]
-            batch = image.repeat(len(part), *(1,) * image.ndim)
-            for row, where in zip(batch, part, strict=True):
-                row[(slice(None), *where)] = hidden[(slice(None), *where)]
-            for value, where in zip(question.target(question.predictor(batch)).tolist(), part, strict=True):
+        buffer: list[Tensor] = []  # copies of the image, made once; boxes are cut in and mended
+
+        def work(part: slice) -> None:
+            some = boxes[part]
+            if not buffer or len(buffer[0]) < len(some):
+                buffer[:] = [image.repeat(len(some), *(1,) * image.ndim)]
+            copies = buffer[0][: len(some)]
+            for copy, where in zip(copies, some, strict=True):
+                copy[(slice(None), *where)] = hidden[(slice(None), *where)]
+            values = question.target(question.predictor(copies)).tolist()
+            for copy, where, value in zip(copies, some, values, strict=True):
+                copy[(slice(None), *where)] = image[(slice(None), *where)]
                 total[where] += whole - value
                 count[where] += 1
-        return np.asarray(total / count, dtype=np.float32)
+
+        portions(len(boxes), self.batch, image.numel(), work)
+        return np.asarray(total / np.maximum(count, 1), dtype=np.float32)
 
 
 def _per_axis(value: int | tuple[int, ...] | None, default: tuple[int, ...], name: str) -> tuple[int, ...]:
@@ -84,7 +91,7 @@ def _per_axis(value: int | tuple[int, ...] | None, default: tuple[int, ...], nam
     return sizes
 
 
-def _boxes(size: tuple[int, ...], box: tuple[int, ...], stride: tuple[int, ...]) -> list[tuple[slice, ...]]:
+def _boxes(size: tuple[int, ...], box: tuple[int, ...], stride: tuple[int, ...]) -> list[Box]:
     """Boxes that cover every voxel; the last along an axis ends at the edge."""
     starts = [sorted({*range(0, n - b, s), n - b}) for n, b, s in zip(size, box, stride, strict=True)]
     # A stride wider than the box would leave gaps that no box hides.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from contrafact.attribution.differentiable import as_map
 from contrafact.attribution.fill import fill_values
+from contrafact.attribution.memory import portions
 from contrafact.core import EXPLAINERS, InputError, Question
 
 
@@ -51,21 +52,35 @@ class RISE:
         device = getattr(question.predictor, "device", "cpu")
         images = torch.as_tensor(question.images).to(device)
         empty = fill_values(images, self.fill)
+        if question.region is not None:  # what is not asked about is always shown
+            places = torch.as_tensor(question.region, device=images.device)
+            empty = torch.where(places, empty, images)
         seed = int(rng.integers(2**62))
         with torch.no_grad():
             return np.stack([self._one(question, *one, seed) for one in zip(images, empty, strict=True)])
 
     def _one(self, question: Question, image: Tensor, empty: Tensor, seed: int) -> NDArray[np.float32]:
-        rng = torch.Generator().manual_seed(seed)  # the same masks for every image
-        shown = hidden = seen = unseen = torch.zeros(image.shape[1:], device=image.device)
-        pending = self.masks
-        while pending > 0:
-            masks = self._masks(min(self.batch, pending), tuple(image.shape[1:]), rng).to(image.device)
+        draws = torch.Generator().manual_seed(seed)  # the same masks for every image
+        size = tuple(image.shape[1:])
+        shown, hidden, seen, unseen = (torch.zeros(size, device=image.device) for _ in range(4))
+        stock: list[Tensor] = []  # masks not yet used: the same whether a portion is tried again or not
+        block = [0]
+
+        def work(part: slice) -> None:
+            count = part.stop - part.start
+            block[0] = block[0] or count
+            while sum(map(len, stock)) < count:
+                stock.append(self._masks(block[0], size, draws).to(image.device))
+            stock[:] = [torch.cat(stock)] if len(stock) > 1 else stock
+            masks = stock[0][:count]
             scores = question.target(question.predictor(empty + masks[:, None] * (image - empty)))
-            shown = shown + torch.tensordot(scores, masks, dims=1)
-            hidden = hidden + torch.tensordot(scores, 1 - masks, dims=1)
-            seen, unseen = seen + masks.sum(dim=0), unseen + (1 - masks).sum(dim=0)
-            pending -= len(masks)
+            both = torch.stack([scores, torch.ones_like(scores)])
+            sums = (both @ masks.flatten(1)).unflatten(1, size)  # what is shown, and how often
+            shown.add_(sums[0]), seen.add_(sums[1])
+            hidden.add_(scores.sum() - sums[0]), unseen.add_(count - sums[1])
+            stock[:] = [stock[0][count:]]
+
+        portions(self.masks, self.batch, image.numel(), work)
         return as_map(shown / seen.clamp_min(1e-6) - hidden / unseen.clamp_min(1e-6))
 
     def _masks(self, count: int, size: tuple[int, ...], rng: torch.Generator) -> Tensor:

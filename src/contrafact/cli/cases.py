@@ -50,7 +50,8 @@ def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Seq
         )
         shown = followup if method == "latent-walk" else ()
         later = [(i, "; ".join(answers(plan.predictor, i))) for i in shown]
-        run.add(key, image, result, followup=later, **extra)
+        kind = {"picture": True} if getattr(explainer, "picture", False) else {}
+        run.add(key, image, result, followup=later, **extra, **kind)
 
 
 def _asked(explainer: Any, plan: Plan, image: Image) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contrafact.core.errors import InputError
 from contrafact.core.image import Image
@@ -41,6 +42,8 @@ def explain(
     *,
     target: Target,
     bundle: Any = None,
+    background: Sequence[Image] = (),
+    region: NDArray[np.bool_] | None = None,
     seed: int = 0,
     batch: int = 16,
 ) -> list[Heatmap] | list[Strip]:
@@ -48,6 +51,8 @@ def explain(
 
     predictor   frozen while it is asked, and restored bit for bit afterwards, also on an error
     target      one that looks at a place in a prediction is frozen on each image first
+    background  other images, for methods that compare with them (expected gradients)
+    region      bool (*S): only these voxels are asked about; the map is 0 elsewhere
     seed        of the method's own random draws, the same for every batch
     gives       one `Heatmap` or `Strip` per image, in order, on the image's grid
     raises      InputError for what the caller can mend
@@ -69,6 +74,8 @@ def explain(
                 target=freeze(counted, values) if freeze else target,
                 grid=group[0].grid,
                 bundle=bundle,
+                background=_others(background, group[0]),
+                region=_asked_about(region, group[0]),
             )
             found = explainer(question, np.random.default_rng(seed))
         cost = (time.perf_counter() - begin) / len(group), counted.passes / len(group)
@@ -80,8 +87,29 @@ def explain(
             if isinstance(value, Strip):
                 results[row] = value.stamped(record)
             else:
-                results[row] = Heatmap(values=value, grid=image.grid, record=record)
+                kept = value if region is None else np.where(region, value, 0)
+                results[row] = Heatmap(values=kept, grid=image.grid, record=record)
     return results
+
+
+def _others(background: Sequence[Image], image: Image) -> NDArray[np.float32] | None:
+    """The background as one array, which must be of the image's shape."""
+    wrong = next((b for b in background if b.values.shape != image.values.shape), None)
+    if wrong is not None:
+        raise InputError(
+            f"background images must be {image.values.shape}, as the image; got {wrong.values.shape}"
+        )
+    return np.stack([b.values for b in background]) if background else None
+
+
+def _asked_about(region: NDArray[np.bool_] | None, image: Image) -> NDArray[np.bool_] | None:
+    if region is None:
+        return None
+    if region.shape != image.grid.shape:
+        raise InputError(f"region must be {image.grid.shape}, as the image; got {region.shape}")
+    if not region.any():
+        raise InputError("the region of interest is empty; expected at least one voxel")
+    return region
 
 
 def _batches(images: Sequence[Image], batch: int) -> Iterator[list[int]]:

@@ -76,6 +76,8 @@ class Question:
     images  (N, C, *S) float32, all on one grid
     target  one for the whole batch (`explain` groups images by target)
     bundle  generator, encoder and directions, for the methods that need them
+    background  other images (M, C, *S) of the same kind, for the methods that compare with them
+    region  bool (*S): only these voxels are asked about, the map is 0 elsewhere; None: all
     notes   what a method measured of its own work, N numbers by name; they end in the `Record`
     """
 
@@ -84,6 +86,8 @@ class Question:
     target: Target
     grid: Grid
     bundle: Any = None
+    background: NDArray[np.float32] | None = None
+    region: NDArray[np.bool_] | None = None
     notes: dict[str, list[float]] = field(default_factory=dict)
 
 

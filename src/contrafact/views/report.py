@@ -117,6 +117,8 @@ def _strip(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[s
     return {
         "id": row["array"].removesuffix(".npz"),
         "target": row["record"]["target"],
+        "method": row["record"]["method"],
+        "picture": bool(row.get("picture")),
         "target_name": row.get("target_name", row["record"]["target"]),
         "unit": "logits" if odds else "units of the target",
         "frames": [png_text(grey(frame, window)) for frame in frames],

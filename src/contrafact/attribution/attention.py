@@ -1,0 +1,138 @@
+"""The attention of a transformer, as it runs: which token looked at which.
+
+While the network runs, every attention it computes is seen (`TorchFunctionMode`): by
+`scaled_dot_product_attention`, by `nn.MultiheadAttention`, or by a softmax over tokens. A class of
+networks needs no name, and fused kernels, which keep no weights, are computed openly.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from contrafact.attribution.differentiable import needs_gradients, upsample, watchable
+from contrafact.core import Question, UnsupportedError
+
+SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
+
+
+class AttentionMode(TorchFunctionMode):
+    """Inside, `maps` collects attention weights (N, heads, T, T) layer by layer, in the graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps: list[Tensor] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            return self._attend(*args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            bound = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs)
+            bound.apply_defaults()
+            return self._multi_head(**bound.arguments)
+        found = func(*args, **kwargs)
+        if func in SOFTMAX:
+            self._note(found)
+        return found
+
+    def _note(self, weights: Tensor) -> None:
+        if weights.ndim >= 3 and weights.shape[-1] == weights.shape[-2] > 1:
+            self.maps.append(weights)
+
+    def _attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        if is_causal or enable_gqa:
+            raise UnsupportedError("causal or grouped attention cannot be followed; use integrated-gradients")
+        logits = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+        if attn_mask is not None:
+            hidden = attn_mask.dtype == torch.bool
+            logits = logits.masked_fill(~attn_mask, -math.inf) if hidden else logits + attn_mask
+        weights = torch.softmax(logits, dim=-1)
+        self._note(weights)
+        return weights @ value
+
+    def _multi_head(self, **given: Any) -> tuple[Tensor, Tensor | None]:
+        """`nn.MultiheadAttention` of tokens with themselves, (T, N, C), computed openly."""
+        unusual = ("bias_k", "bias_v", "add_zero_attn", "key_padding_mask", "use_separate_proj_weight")
+        if any(given[name] is not None and given[name] is not False for name in unusual):
+            raise UnsupportedError("this kind of attention cannot be followed; use integrated-gradients")
+        tokens, count, width = given["query"].shape
+        heads = given["num_heads"]
+        parts = zip(
+            (given["query"], given["key"], given["value"]),
+            given["in_proj_weight"].chunk(3),
+            (None,) * 3 if given["in_proj_bias"] is None else given["in_proj_bias"].chunk(3),
+            strict=True,
+        )
+        query, key, value = (
+            F.linear(x, w, b).reshape(len(x), count, heads, -1).permute(1, 2, 0, 3) for x, w, b in parts
+        )
+        mixed = self._attend(query, key, value, given["attn_mask"])
+        mixed = mixed.permute(2, 0, 1, 3).reshape(tokens, count, width)
+        out = F.linear(mixed, given["out_proj_weight"], given["out_proj_bias"])
+        return out, self.maps[-1].mean(dim=1) if given["need_weights"] else None
+
+
+def attention_maps(question: Question, method: str) -> tuple[Tensor, list[Tensor]]:
+    """Target values (N,), and the attention weights (N, heads, T, T) or (N x heads, T, T) of every layer
+    behind them.
+
+    raises  UnsupportedError without gradients or attention, or for attention within windows
+    """
+    needs_gradients(question, method)
+    predictor = watchable(question, method)
+    images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
+    with torch.enable_grad(), AttentionMode() as mode:
+        outputs = predictor(images)
+    count = len(images)
+    if any(m.ndim == 4 and len(m) != count for m in mode.maps):
+        raise UnsupportedError(f"{method} cannot follow attention within windows; use lrp or gradcam")
+    maps = [m for m in mode.maps if len(m) % count == 0]
+    if not maps:
+        raise UnsupportedError(f"{method} needs attention between tokens; this network has none: use gradcam")
+    with torch.enable_grad():
+        values = question.target(outputs)
+    return values, maps
+
+
+def mean_head(weights: Tensor, count: int) -> Tensor:
+    """(N, T, T)."""
+    return weights.reshape(count, -1, *weights.shape[-2:]).mean(dim=1)
+
+
+def on_image(share: Tensor, question: Question, method: str) -> Tensor:
+    """What tokens (N, T) weigh, on the image's grid (N, *S): each token's share spread over its patch."""
+    size = question.images.shape[2:]
+    extra, grid = token_grid(share.shape[1], size, method)
+    maps = share[:, extra:].reshape(len(share), *grid)
+    return upsample(maps, size) / math.prod(side // cells for side, cells in zip(size, grid, strict=True))
+
+
+def token_grid(tokens: int, size: Sequence[int], method: str) -> tuple[int, tuple[int, ...]]:
+    """How many tokens are no place (a class token), and the grid of those that are.
+
+    raises  UnsupportedError where no whole patch fits
+    """
+    for extra in (0, 1, 2):
+        for patch in range(1, min(size) + 1):
+            grid = tuple(side // patch for side in size)
+            if math.prod(grid) == tokens - extra and all(side % patch == 0 for side in size):
+                return extra, grid
+    raise UnsupportedError(f"{method} cannot lay {tokens} tokens on an image of {tuple(size)}; use gradcam")

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from contrafact.attribution.ascent import Reach, Spectrum, as_strip, as_strips, climb, roughness
+from contrafact.attribution.differentiable import activations_at, needs_gradients, spatial, watchable
+from contrafact.core import EXPLAINERS, InputError, Question, Strip
+
+
+@EXPLAINERS.register("feature-inversion", aliases=("inverted-representation", "feature_inversion"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureInversion:
+    """What a layer still knows of the image: the picture, from grey, that gives the same activations.
+
+    images  float32 (N, C, *S), any units
+    gives   a `Strip` per image: from grey to the picture; scores are the share of the layer's activations
+            that is explained (1: the same), so that what the picture lacks, the layer threw away
+    cost    `iterations` forward and backward passes per image
+    raises  UnsupportedError without gradients or for a hidden layer; InputError for an unknown layer
+    Source: Mahendran & Vedaldi 2015 (arXiv 1412.0035), eq. 1 and 2. Differs: drawn by its waves, any
+    number of axes; the norm of the image is replaced by the model's window.
+
+    layer   name of the layer; None: the last convolution
+    smooth  weight of neighbours' differences
+    """
+
+    needs_gradients: ClassVar[bool] = True
+    needs_layers: ClassVar[bool] = True
+    picture: ClassVar[bool] = True
+    layer: str | None = None
+    iterations: int = 200
+    rate: float = 0.05
+    smooth: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1 or self.smooth < 0:
+            raise InputError(f"iterations must be at least 1, smooth 0; got {self.iterations}, {self.smooth}")
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> Sequence[Strip]:
+        needs_gradients(question, "feature-inversion")
+        predictor = watchable(question, "feature-inversion")
+
+        def one(image: Tensor, draws: np.random.Generator) -> Strip:
+            wanted = activations_at(predictor, image[None], self.layer, "feature-inversion")
+            spread = (wanted - wanted.mean()).square().mean().clamp_min(1e-12)
+
+            def likeness(picture: Tensor) -> Tensor:
+                with predictor.watch(self.layer) as seen:
+                    predictor(picture)
+                found = spatial(seen, self.layer, "feature-inversion")
+                return 1 - (found - wanted).square().mean() / spread
+
+            reach = Reach.of(question, image)
+            waves = Spectrum(image.shape, reach, image.device)
+            frames = climb(
+                waves.start(draws),
+                waves.draw,
+                likeness,
+                iterations=self.iterations,
+                rate=self.rate,
+                penalty=lambda picture: self.smooth * roughness(picture) / reach.size(),
+            )
+            return as_strip(question, frames, likeness)
+
+        return as_strips(question, rng, one)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from contrafact.attribution.attention import attention_maps, mean_head, on_image, token_grid
+from contrafact.attribution.differentiable import as_map
+from contrafact.core import EXPLAINERS, Question, UnsupportedError
+
+
+@EXPLAINERS.register("gradient-attention", aliases=("gradient-weighted-attention", "gradient_attention"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradientAttention:
+    """Follow a transformer's attention back to the patches, as far as it serves the target.
+
+    images  float32 (N, C, *S), any units
+    gives   float32 (N, *S), target units: attention times its gradient, where positive, carried through
+            the layers; not negative
+    cost    one forward and one backward pass
+    raises  UnsupportedError for a network without attention between all tokens, or whose target does not
+            hang on it
+    Source: Chefer et al. 2021 (arXiv 2103.15679), eq. 5 and 6, for self-attention. Differs: 2D and 3D;
+    as a vector; without a class token the answer's tokens are all of them; the tokens' own part (the
+    identity) is left out of the map, so that a blind model gives none.
+    """
+
+    needs_gradients: ClassVar[bool] = True
+    needs_layers: ClassVar[bool] = True
+    needs_attention: ClassVar[bool] = True
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
+        values, maps = attention_maps(question, "gradient-attention")
+        try:
+            slopes = torch.autograd.grad(values.sum(), maps)
+        except RuntimeError as error:
+            raise UnsupportedError(
+                f"the target {question.target} does not hang on this network's attention; use gradient"
+            ) from error
+        tokens = maps[-1].shape[-1]
+        extra, _ = token_grid(tokens, question.images.shape[2:], "gradient-attention")
+        start = torch.full((len(values), tokens), 1.0 / tokens, device=values.device)
+        if extra:
+            start = torch.zeros_like(start)
+            start[:, 0] = 1.0
+        share = start
+        for weights, slope in zip(reversed(maps), reversed(slopes), strict=True):
+            useful = mean_head((weights * slope).detach().clamp_min(0), len(values))
+            share = share + torch.einsum("nt,ntu->nu", share, useful)
+        return as_map(on_image(share - start, question, "gradient-attention"))
