@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from dataclasses import dataclass, field
@@ -239,3 +240,11 @@ def test_explain_leaves_the_predictor_as_it_was_also_after_an_error() -> None:
 def test_explain_refuses_no_images() -> None:
     with pytest.raises(InputError, match="at least one image"):
         explain(MeanMap(), Toy(), [], target=lambda o: o)
+
+
+def test_an_image_goes_to_another_process_whole() -> None:
+    image = Image(np.ones((1, 3, 4)), source="a.png", about={"factors": {"x": 1.0}}, window=(0, 2))
+    again = copy.deepcopy(image)
+    assert again.grid == image.grid
+    assert (again.source, again.window, dict(again.about)) == (image.source, image.window, dict(image.about))
+    np.testing.assert_array_equal(again.values, image.values)

@@ -21,7 +21,14 @@ ALLOWED = {
     "bundles": {"core", "io", "model", "generation", "counterfactual"},
     "face": {"core", "io", "model", "attribution", "counterfactual", "bundles", "fitting"},
     "fitting": {"core", "io", "model", "generation", "counterfactual", "bundles"},
+    "study": {"core"},
+    # Joins what a case needs (docs/map.md): the face, the disk, and a target's words.
+    "cases": {"core", "io", "model", "face"},
+    "studying": {"core", "io", "model", "face", "cases", "study"},
     "cli": {
+        "cases",
+        "study",
+        "studying",
         "core",
         "io",
         "phantoms",

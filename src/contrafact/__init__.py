@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from contrafact.attribution import GradCAM
     from contrafact.core import Grid, Heatmap, Image, Strip, Target
     from contrafact.face import explain, fit, load_bundle, load_predictor
-    from contrafact.io import read_cohort, read_image
+    from contrafact.io import read_image
+    from contrafact.studying import study
 
 _HOMES = {
     "Grid": "contrafact.core",
@@ -25,8 +26,8 @@ _HOMES = {
     "fit": "contrafact.face",
     "load_bundle": "contrafact.face",
     "load_predictor": "contrafact.face",
-    "read_cohort": "contrafact.io",
     "read_image": "contrafact.io",
+    "study": "contrafact.studying",
 }
 __all__ = [
     "GradCAM",
@@ -39,8 +40,8 @@ __all__ = [
     "fit",
     "load_bundle",
     "load_predictor",
-    "read_cohort",
     "read_image",
+    "study",
 ]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ class Smooth:
     Adebayo et al. 2018 (arXiv 1810.03307) variance. Differs: any inner method, in any dimension; the
     noise is a share of the image's own range.
 
-    inner  the method, by name or as an object
+    inner  the method, by name, as a table of its hyper-parameters with its `name`, or as an object
     noise  standard deviation as a share of the image's range
     kind   mean (SmoothGrad), square (SmoothGrad squared) or variance (VarGrad)
     """
@@ -46,8 +47,14 @@ class Smooth:
                 f"expected at least 1 sample and noise of 0 or more; got {self.samples}, {self.noise}"
             )
 
+    def _made(self) -> Any:
+        if isinstance(self.inner, Mapping):
+            given = {k: tuple(v) if isinstance(v, list) else v for k, v in self.inner.items()}
+            return EXPLAINERS.make(str(given.pop("name", "gradient")), **given)
+        return EXPLAINERS.make(self.inner) if isinstance(self.inner, str) else self.inner
+
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
-        inner = EXPLAINERS.make(self.inner) if isinstance(self.inner, str) else self.inner
+        inner = self._made()
         images = question.images
         axes = tuple(range(1, images.ndim))
         reach = self.noise * np.ptp(images, axis=axes, keepdims=True)

@@ -21,6 +21,7 @@ for _verb, _place in (
     ("demo", "demo:demo"),
     ("explain", "explain:explain"),
     ("fit", "fit:fit"),
+    ("study", "study:study"),
     ("list", "listing:list_"),
     ("check", "check:check"),
 ):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contrafact import face
-from contrafact.cli.cases import Plan
+from contrafact.cases import Plan
 from contrafact.core import EXPLAINERS, Image, InputError, nearest
 from contrafact.io import read_image
 

@@ -34,7 +34,7 @@ def demo(
     seed: Of the synthetic patients.
     json: Print the result as JSON.
     """
-    from contrafact.cli.cases import explain_case
+    from contrafact.cases import explain_case
     from contrafact.cli.patients import clear_demo, demo_cases
     from contrafact.io import Run
     from contrafact.views import write_report

@@ -50,8 +50,8 @@ def explain(
     seed: Of the methods' random draws.
     json: Print the results as JSON.
     """
+    from contrafact.cases import explain_case
     from contrafact.cli.asking import plan_of, read_images
-    from contrafact.cli.cases import explain_case
     from contrafact.io import Run
     from contrafact.views import write_report
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from contrafact import face
+from contrafact.cases import Plan
 from contrafact.cli.asking import read_images
-from contrafact.cli.cases import Plan
 from contrafact.core import Image, InputError
 from contrafact.io import open_run
 from contrafact.phantoms import draw_factors, knee_phantom

@@ -48,6 +48,8 @@ def configure(cls: type[_T], table: Mapping[str, Any], *, where: str = "configur
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
+    if hint is Any:
+        return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         for one in arguments:

@@ -55,6 +55,10 @@ class Image:
         put(self, "window", (float(window[0]), float(window[1])))
         put(self, "about", MappingProxyType(dict(self.about)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `copy` and for other processes."""
+        return Image, (self.values, self.grid, self.window, self.source, dict(self.about))
+
     @property
     def channels(self) -> int:
         return self.values.shape[0]

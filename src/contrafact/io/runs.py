@@ -2,6 +2,7 @@
 
 manifest.json     schema number, what was asked, versions
 results.jsonl     one line per finished result, appended after its arrays are safe
+failures.jsonl    one line per method that failed on an image, with its traceback
 arrays/*.npz      heatmap values; frames, reconstruction and image of strips
 """
 
@@ -99,9 +100,33 @@ class Run:
 
         _safely(put)
 
+    def add_failure(self, key: str, **about: Any) -> None:
+        """Note why there is no result under this key."""
+        line = json.dumps({"key": key, **_json(about)}, ensure_ascii=False) + "\n"
+
+        def put() -> None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / "failures.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line)
+
+        _safely(put)
+
+    def failures(self) -> list[dict[str, Any]]:
+        """What failed and has no result since; the last failure of each."""
+        done = self.done()
+        return list(
+            {row["key"]: row for row in self._lines("failures.jsonl") if row["key"] not in done}.values()
+        )
+
+    def failed(self) -> set[str]:
+        return {row["key"] for row in self.failures()}
+
     def rows(self) -> list[dict[str, Any]]:
         """Finished results in order; a last line that a crash cut short is passed over."""
-        path = self.folder / "results.jsonl"
+        return self._lines("results.jsonl")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        path = self.folder / name
         rows = []
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:

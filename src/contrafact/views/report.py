@@ -53,6 +53,7 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
             manifest=manifest,
             bundles=_bundle_cards(manifest),
             cases=list(cases.values()),
+            failures=[{**f, "source": Path(str(f.get("source", ""))).name} for f in run.failures()],
             first={**rows[0]["record"], "source": Path(rows[0]["source"]).name},
         )
     )

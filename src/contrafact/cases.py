@@ -1,4 +1,4 @@
-"""One case after another into a run folder: what `demo` and `explain` share."""
+"""One case after another: what `demo`, `explain` and `study` share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contrafact import face
-from contrafact.core import EXPLAINERS, Image
+from contrafact.core import EXPLAINERS, Heatmap, Image, Strip
 from contrafact.core.explaining import parameters_of
 from contrafact.io import Run
 from contrafact.model import class_sizes
@@ -26,39 +26,60 @@ class Plan:
     bundle: Any = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reference: Image | None = None
+    region: Image | None = None
+    background: Sequence[Image] = ()
     seed: int = 0
 
 
 def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Sequence[Image] = ()) -> None:
     """Every method on one image; a result that the run holds already is not computed again."""
-    target = face.parse(plan.predictor, plan.target, image)
-    if plan.reference is not None:
-        target = face.compared(target, plan.reference, [image])
+    target = target_of(plan, image)
     done = run.done()
-    extra = {
-        "case": name,
-        "answers": answers(plan.predictor, image),
-        "target_name": target_name(plan.predictor, str(target)),
-    }
     for method in plan.methods:
         explainer = EXPLAINERS.make(method, **plan.settings.get(method, {}))
         key = f"{name}/{method}/{target}/{_asked(explainer, plan, image)}"
         if key in done:
             continue
-        result = face.explain(
-            explainer, plan.predictor, image, target=target, bundle=plan.bundle, seed=plan.seed
-        )
+        result, extra = solve(name, image, explainer, plan, target=target)
         shown = followup if method == "latent-walk" else ()
         later = [(i, "; ".join(answers(plan.predictor, i))) for i in shown]
-        kind = {"picture": True} if getattr(explainer, "picture", False) else {}
-        run.add(key, image, result, followup=later, **extra, **kind)
+        run.add(key, image, result, followup=later, **extra)
+
+
+def solve(
+    name: str, image: Image, explainer: Any, plan: Plan, *, target: Any = None
+) -> tuple[Heatmap | Strip, dict[str, Any]]:
+    """One method on one image: the result, and what its row in the run says beside it."""
+    target = target_of(plan, image) if target is None else target
+    result = face.explain(
+        explainer,
+        plan.predictor,
+        image,
+        target=target,
+        bundle=plan.bundle,
+        background=plan.background,
+        region=plan.region,
+        seed=plan.seed,
+    )
+    extra = {
+        "case": name,
+        "answers": answers(plan.predictor, image),
+        "target_name": target_name(plan.predictor, str(target)),
+    }
+    return result, extra | ({"picture": True} if getattr(explainer, "picture", False) else {})
+
+
+def target_of(plan: Plan, image: Image) -> Any:
+    """What is asked of one image, with its reference mask if there is one."""
+    target = face.parse(plan.predictor, plan.target, image)
+    return target if plan.reference is None else face.compared(target, plan.reference, [image])
 
 
 def _asked(explainer: Any, plan: Plan, image: Image) -> str:
     """What makes two results the same: the image, the model, the bundle, every parameter."""
     bundle = None if plan.bundle is None else [d.step.sum().item() for d in plan.bundle.directions]
-    mask = plan.reference.digest if plan.reference else None
-    parts = [plan.predictor.digest, image.digest, parameters_of(explainer), plan.seed, bundle, mask]
+    masks = [mask.digest for mask in (plan.reference, plan.region, *plan.background) if mask]
+    parts = [plan.predictor.digest, image.digest, parameters_of(explainer), plan.seed, bundle, masks]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 

@@ -1,0 +1,51 @@
+"""`contrafact study`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from contrafact.cli.screen import bar, say
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def study(config: Path, *, engine: str = "processes", retry: Flag = False, json: Flag = False) -> None:
+    """Many methods on many images, from one file; what the run folder holds already is passed over.
+
+    A method that fails, or takes longer than its limit, is a row with its error; the others go on.
+    Example: `contrafact study study.toml`
+
+    Parameters
+    ----------
+    config: TOML file; docs/study.md shows one.
+    engine: processes (a time limit can stop a method) or local (in this process, for debugging).
+    retry: Try again what failed.
+    json: Print what became of every cell as JSON.
+    """
+    from contrafact.core import ContrafactError
+    from contrafact.io import open_run
+    from contrafact.study import read_study
+    from contrafact.studying import study as work
+    from contrafact.views import write_report
+
+    rows: list[dict[str, Any]] = []
+    with bar("study", 1, quiet=json) as move:
+        for row in work(config, engine=engine, retry=retry):
+            error = row.failure.error if row.failure else ""
+            name = f"{Path(row.cell.image).name} {row.cell.label}"
+            move(row.done, text=f"{name}: {error}"[:100] if error else name, total=row.total)
+            rows.append({"image": row.cell.image, "method": row.cell.label, "error": error})
+    run = open_run(config.parent / read_study(config).out)
+    if not run.rows():
+        raise ContrafactError(f"every method failed; '{run.folder}/failures.jsonl' says why")
+    report, failed = write_report(run), run.failures()
+    lines = [f"{len(run.rows())} results, {len(failed)} failed", f"report: {report}"]
+    lines += [f"failed: {Path(f['source']).name} {f['method']}: {f['error']}" for f in failed]
+    say(
+        {"run": str(run.folder), "report": str(report), "now": rows, "failed": failed},
+        as_json=json,
+        lines=lines,
+    )

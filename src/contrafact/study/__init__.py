@@ -1,0 +1,6 @@
+"""Many methods on many images: what is asked, and processes that can be stopped."""
+
+from contrafact.study.config import ModelChoice, StudyConfig, read_study
+from contrafact.study.engine import ENGINES, Failure, Outcome, run_cells
+
+__all__ = ["ENGINES", "Failure", "ModelChoice", "Outcome", "StudyConfig", "read_study", "run_cells"]

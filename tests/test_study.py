@@ -1,0 +1,195 @@
+"""Studies: many methods on many images; what fails is a row, what hangs is stopped, what is done stays."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+
+from conftest import small_network
+from contrafact.cli import main
+from contrafact.core import InputError
+from contrafact.io import open_run
+from contrafact.study import Failure, read_study, run_cells
+from contrafact.studying import study
+
+
+def solver(setting: str, device: str) -> Any:
+    """What a cell asks: a number is answered, a word is obeyed."""
+    if setting == "no model":
+        raise InputError("there is no such model")
+
+    def solve(cell: Any) -> Any:
+        if cell == "hang":
+            time.sleep(600)
+        if cell == "die":
+            import os
+
+            os._exit(7)
+        if cell == "fail":
+            raise ValueError("this method cannot")
+        return f"{setting} {device} {cell}"
+
+    return solve
+
+
+def test_what_fails_hangs_or_dies_is_an_outcome_and_the_others_go_on() -> None:
+    cells = [1, "fail", "hang", "die", 2, 3]
+    outcomes = {
+        o.number: o.result for o in run_cells(cells, solver, "m", devices=["a", "b"], limit_seconds=2.0)
+    }
+    assert sorted(outcomes) == list(range(6))
+    assert outcomes[0] in ("m a 1", "m b 1")
+    assert [outcomes[n].split()[-1] for n in (4, 5)] == ["2", "3"]
+    kinds = {n: outcomes[n].kind for n in (1, 2, 3)}
+    assert kinds == {1: "error", 2: "limit", 3: "died"}
+    assert outcomes[1].error == "this method cannot"
+    assert "ValueError" in outcomes[1].trace
+    assert "exit code 7" in outcomes[3].error
+
+
+def test_a_model_that_does_not_load_fails_every_cell_and_ends() -> None:
+    outcomes = list(run_cells([1, 2], solver, "no model", devices=["cpu"]))
+    assert [o.result.error for o in outcomes] == ["there is no such model"] * 2
+
+
+def test_in_this_process_the_same_cells_give_the_same() -> None:
+    outcomes = list(run_cells([1, "fail"], solver, "m", devices=["cpu"], engine="local"))
+    assert outcomes[0].result == "m cpu 1"
+    assert isinstance(outcomes[1].result, Failure)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_file(small_network().eval().state_dict(), tmp_path / "net.safetensors")
+    about = {
+        "factory": "conftest:small_network",
+        "arguments": {},
+        "weights": "net.safetensors",
+        "classes": ["no", "yes"],
+    }
+    (tmp_path / "net.json").write_text(json.dumps(about))
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", rng.uniform(0, 1, (1, 16, 16)).astype(np.float32))
+    write(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, text: str = "", methods: str = "[methods.gradient]\n[methods.gradcam]\n") -> Path:
+    path = folder / "study.toml"
+    head = 'images = ["*.npy"]\nout = "run"\ntargets = ["class:1"]\n' + text
+    path.write_text(head + '[model]\npath = "net.json"\n' + methods)
+    return path
+
+
+def rows(path: Path, **more: Any) -> list[tuple[str, str, str]]:
+    found = study(path, engine="local", **more)
+    return [(Path(r.cell.image).name, r.cell.label, r.failure.kind if r.failure else "") for r in found]
+
+
+def test_every_method_on_every_image_and_again_nothing(folder: Path) -> None:
+    path = folder / "study.toml"
+    assert rows(path) == [(f"{i}.npy", m, "") for i in "ab" for m in ("gradient", "gradcam")]
+    run = open_run(folder / "run")
+    assert [row["label"] for row in run.rows()] == ["gradient", "gradcam"] * 2
+    assert rows(path) == []
+    np.save(folder / "c.npy", np.ones((1, 16, 16), np.float32))
+    assert rows(path) == [("c.npy", "gradient", ""), ("c.npy", "gradcam", "")]
+    write(folder, methods="[methods.gradient]\n[methods.far]\nmethod = 'gradcam'\nlayer = '0'\n")
+    assert rows(path) == [(f"{i}.npy", "far", "") for i in "abc"]
+    write(folder, methods="[methods.far]\nmethod = 'gradcam'\nlayer = '3'\n")
+    assert [label for _, label, _ in rows(path)] == ["far"] * 3  # another layer is another question
+
+
+def test_another_model_under_the_same_name_is_asked_again(folder: Path) -> None:
+    path = folder / "study.toml"
+    assert len(rows(path)) == 4
+    network = small_network().eval()
+    network[0].weight.data.mul_(2)
+    save_file(network.state_dict(), folder / "net.safetensors")
+    assert len(rows(path)) == 4
+
+
+def test_what_failed_is_a_row_and_is_tried_again_only_when_asked(folder: Path) -> None:
+    path = write(folder, methods="[methods.gradient]\n[methods.gradcam]\nlayer = 'nowhere'\n")
+    assert [kind for *_, kind in rows(path)] == ["", "error"] * 2
+    failures = open_run(folder / "run").failures()
+    assert len(failures) == 2
+    assert "expected a layer" in failures[0]["error"]
+    assert "Traceback" in failures[0]["trace"]
+    assert rows(path) == []
+    assert [kind for *_, kind in rows(path, retry=True)] == ["error"] * 2
+
+
+def test_in_processes_by_the_command_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    path = write(
+        folder,
+        "limit_seconds = 3.0\nworkers_per_device = 2\n",
+        "[methods.gradient]\n[methods.rise]\nmasks = 100000000\ncells = 4\n",
+    )
+    assert main(["study", str(path), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert sorted(r["method"] for r in said["now"]) == ["gradient"] * 2 + ["rise"] * 2
+    assert {f["kind"] for f in said["failed"]} == {"limit"}
+    assert "limit of 3 s" in said["failed"][0]["error"]
+    page = (folder / "run" / "report.html").read_text()
+    assert "gradient" in page
+    assert "limit of 3 s" in page
+
+
+def test_background_region_reference_and_smooth_of_an_inner_method(folder: Path) -> None:
+    (folder / "others").mkdir()
+    np.save(folder / "others" / "x.npy", np.zeros((1, 16, 16), np.float32))
+    mask = np.zeros((1, 16, 16), np.float32)
+    mask[0, 4:8] = 1
+    (folder / "masks").mkdir()
+    for name in "ab":
+        np.save(folder / "masks" / f"{name}.npy", mask)
+    path = write(
+        folder,
+        'background = "others"\nregion = "masks/{stem}.npy"\n',
+        "[methods.expected-gradients]\nsamples = 4\n[methods.smooth]\nsamples = 2\n"
+        "inner = { name = 'gradcam', layer = '3' }\n",
+    )
+    assert [kind for *_, kind in rows(path)] == [""] * 4
+    run = open_run(folder / "run")
+    values = run.arrays(run.rows()[0])["values"]
+    assert values[4:8].any() and not values[8:].any()
+    assert run.rows()[1]["record"]["parameters"]["inner"]
+
+
+@pytest.mark.parametrize(
+    ("text", "methods", "said"),
+    [
+        ("limit_second = 3.0\n", "[methods.gradient]\n", "did you mean 'limit_seconds'"),
+        ("", "[methods.gradcan]\n", "did you mean 'gradcam'"),
+        ("", "[methods.gradcam]\nlayr = '1'\n", "did you mean 'layer'"),
+        ("limit_seconds = 0.0\n", "[methods.gradient]\n", "above 0"),
+        ("workers_per_device = 0\n", "[methods.gradient]\n", "at least 1"),
+    ],
+)
+def test_a_study_that_cannot_begin_says_why(folder: Path, text: str, methods: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_study(write(folder, text, methods))
+
+
+def test_no_image_a_missing_model_and_an_unknown_engine(folder: Path) -> None:
+    path = folder / "study.toml"
+    with pytest.raises(InputError, match="engine must be one of"):
+        list(study(path, engine="proceses"))
+    path.write_text(path.read_text().replace("*.npy", "*.nii.gz"))
+    with pytest.raises(InputError, match="no image matches"):
+        list(study(path))
+    write(folder)
+    (folder / "net.json").unlink()
+    with pytest.raises(InputError, match=r"expected 'net.json'"):
+        list(study(path))
