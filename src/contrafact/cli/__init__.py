@@ -22,6 +22,7 @@ for _verb, _place in (
     ("explain", "explain:explain"),
     ("fit", "fit:fit"),
     ("study", "study:study"),
+    ("export", "export:export"),
     ("list", "listing:list_"),
     ("check", "check:check"),
 ):

@@ -1,6 +1,7 @@
 """The disk: images, cohorts, weights, run folders."""
 
 from contrafact.io.cohorts import Case, Cohort, read_cohort
+from contrafact.io.exports import write_nifti, write_npz
 from contrafact.io.images import SUFFIXES, read_image
 from contrafact.io.runs import SCHEMA, Run, open_run
 from contrafact.io.weights import read_json, read_tensors, write_atomic, write_json, write_tensors
@@ -18,5 +19,7 @@ __all__ = [
     "read_tensors",
     "write_atomic",
     "write_json",
+    "write_nifti",
+    "write_npz",
     "write_tensors",
 ]

@@ -1,5 +1,7 @@
 """What people see. Never imports torch."""
 
+from contrafact.views.exports import FORMS, export_run
+from contrafact.views.figures import KINDS
 from contrafact.views.report import write_report
 
-__all__ = ["write_report"]
+__all__ = ["FORMS", "KINDS", "export_run", "write_report"]

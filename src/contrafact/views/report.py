@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from contrafact.core import InputError
 from contrafact.io import Run, write_atomic
 from contrafact.views.charts import curve
+from contrafact.views.figures import telling_slice
 from contrafact.views.pictures import grey, middle_slice, png_text, signed_overlay, signed_scale
 
 REASONS = {
@@ -95,14 +96,18 @@ def _case(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[st
 
 def _heatmap(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], scale: float) -> dict[str, Any]:
     image, values = arrays["image"], arrays["values"]
+    where = ""
     if image.ndim == 4:
-        image, values = middle_slice(image), middle_slice(values)
+        at = telling_slice(values, 0)
+        where = f"slice {at + 1} of {len(values)}, where it says most"
+        image, values = image[:, at], values[at]
     base = (grey(image, tuple(row["window"])) * 0.75).astype(np.uint8)
     return {
         "method": row["record"]["method"],
         "target": row["record"]["target"],
         "picture": png_text(signed_overlay(base, values, scale)),
         "scale": f"{scale:.2g}",
+        "where": where,
         "seconds": row["record"]["seconds"],
         "passes": round(row["record"]["forward_passes"]),
     }

@@ -1,0 +1,68 @@
+"""Results as files that other programs open: NIfTI on the source's own grid, NumPy archives."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import Grid
+from contrafact.io.images import NIFTI
+from contrafact.io.weights import write_atomic
+
+
+def write_nifti(path: Path, values: NDArray[Any], grid: Grid, *, source: str = "", about: str = "") -> None:
+    """float32 values (*S), or (K, *S) as K volumes, as NIfTI with the grid's affine.
+
+    source  the file the image came from: of a NIfTI its own header is kept (units, codes, time)
+    about   goes into the description, 79 letters at most
+    """
+    import nibabel
+
+    flat = len(grid.shape) == 2
+    axes = (1, 0) if flat else (2, 1, 0)
+    many = values.ndim > len(grid.shape)
+    array = np.asarray(values, dtype=np.float32)
+    array = np.moveaxis(array, 0, -1) if many else array[..., None]
+    array = array.transpose(*axes, array.ndim - 1)
+    array = array[:, :, None, :] if flat else array
+    array = array if many else array[..., 0]
+    affine = grid.affine[:, [1, 0, 2, 3] if flat else [2, 1, 0, 3]]
+    header = _header_of(source)
+    image = nibabel.Nifti1Image(array, affine, header)
+    image.header.set_data_dtype(np.float32)
+    image.header.set_slope_inter(1.0, 0.0)
+    image.header["cal_min"] = image.header["cal_max"] = 0.0  # of the source, not of what is written
+    image.header["descrip"] = about.encode("ascii", "replace")[:79]
+    if header is None:
+        image.header.set_xyzt_units("mm")
+    content = image.to_bytes()
+    if path.name.endswith(".gz"):
+        import gzip
+
+        content = gzip.compress(content, 6, mtime=0)
+    write_atomic(path, content)
+
+
+def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], row: Mapping[str, Any]) -> None:
+    """Arrays with what the run says of them, under `about` as JSON; opens without pickles."""
+    buffer = io.BytesIO()
+    about = np.array(json.dumps(row, ensure_ascii=False))
+    np.savez_compressed(buffer, about=about, **arrays)  # type: ignore[arg-type]
+    write_atomic(path, buffer.getvalue())
+
+
+def _header_of(source: str) -> Any:
+    """The header of the source, if it is a NIfTI file that is still there."""
+    import nibabel
+
+    path = Path(source)
+    if not source or not path.name.lower().endswith(NIFTI) or not path.is_file():
+        return None
+    loaded: Any = nibabel.load(path)
+    return loaded.header.copy() if isinstance(loaded, nibabel.Nifti1Image) else None

@@ -1,0 +1,149 @@
+"""A run as files for other programs: one file or a few for every result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import Grid, InputError, nearest
+from contrafact.io import Run, write_atomic, write_nifti, write_npz
+from contrafact.views.figures import animation, overlay, panel, png, slices_animation, telling_slice, views_of
+from contrafact.views.pictures import grey, signed_scale
+from contrafact.views.report import write_report
+
+FORMS = ("nifti", "npz", "png", "animation", "html")
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> Iterator[Path]:
+    """Write every result of a run; gives the paths as they are written.
+
+    form  nifti      heatmaps and frames, float32, on the source's grid with its affine and header
+          npz        all arrays, with the record
+          png        overlays of `kind`; of volumes three planes and three projections that keep the sign;
+                     maps of several targets side by side on one scale
+          animation  GIF: volumes through their slices, strips from frame to frame
+          html       the report
+    raises  InputError for an unknown form or an empty run
+    """
+    if form not in FORMS:
+        raise InputError(f"expected one of {', '.join(FORMS)}; got '{form}'{nearest(form, FORMS)}")
+    rows = run.rows()
+    if not rows:
+        raise InputError(f"expected results in '{run.folder}'; the run is empty")
+    if form == "html":
+        yield write_report(run, folder / "report.html")
+        return
+    scales = _scales(run, rows) if form in ("png", "animation") else {}
+    for row in rows:
+        arrays, stem = run.arrays(row), folder / name_of(row)
+        if form == "nifti":
+            yield _nifti(row, arrays, stem)
+        elif form == "npz":
+            path = stem.with_name(stem.name + ".npz")
+            write_npz(path, arrays, row)
+            yield path
+        else:
+            pictures = _pictures(row, arrays, scales, kind) if form == "png" else _moving(row, arrays, scales)
+            for label, content in pictures.items():
+                path = stem.with_name(f"{stem.name}_{label}")
+                write_atomic(path, content)
+                yield path
+    if form == "png":
+        yield from _panels(run, rows, folder)
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """A file name that is unique in the run: number, image, method, target."""
+    source = Path(str(row.get("source") or "image")).name.split(".")[0]
+    label = row.get("label") or row["record"]["method"]
+    words = [row["array"].removesuffix(".npz"), source, str(label), row["record"]["target"]]
+    return re.sub(r"[^A-Za-z0-9.#+-]+", "-", "_".join(words).replace(":", "-"))
+
+
+def grid_of(row: Mapping[str, Any], arrays: Arrays) -> Grid:
+    name = "affine" if row["kind"] == "heatmap" else "strip_affine"
+    shape = arrays["values"].shape if row["kind"] == "heatmap" else arrays["frames"].shape[2:]
+    return Grid(shape, affine=arrays[name])
+
+
+def _nifti(row: Mapping[str, Any], arrays: Arrays, stem: Path) -> Path:
+    record, grid = row["record"], grid_of(row, arrays)
+    values = arrays["values"] if row["kind"] == "heatmap" else arrays["frames"].mean(axis=1)
+    path = stem.with_name(stem.name + ".nii.gz")
+    about = f"contrafact {record['method']} {record['target']}"
+    same = arrays["image"].shape[1:] == grid.shape
+    write_nifti(path, values, grid, source=row["source"] if same else "", about=about)
+    return path
+
+
+def _scales(run: Run, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """One scale per method over the whole run, as in the report."""
+    maps: dict[str, list[NDArray[Any]]] = {}
+    for row in rows:
+        if row["kind"] == "heatmap":
+            maps.setdefault(row["record"]["method"], []).append(run.arrays(row)["values"])
+    return {method: signed_scale(found) for method, found in maps.items()}
+
+
+def _pictures(
+    row: Mapping[str, Any], arrays: Arrays, scales: Mapping[str, float], kind: str
+) -> dict[str, bytes]:
+    window = tuple(row["window"])
+    if row["kind"] == "heatmap":
+        scale = scales[row["record"]["method"]]
+        grid = grid_of(row, arrays)
+        views = views_of(arrays["image"], arrays["values"], grid, window=window, scale=scale, kind=kind)
+        return {f"{name}.png": png(pixels) for name, pixels in views.items()}
+    frames = [_flat(frame) for frame in arrays["frames"]]
+    return {f"frame-{i:02d}.png": png(grey(frame, window)) for i, frame in enumerate(frames)}
+
+
+def _moving(row: Mapping[str, Any], arrays: Arrays, scales: Mapping[str, float]) -> dict[str, bytes]:
+    window = tuple(row["window"])
+    if row["kind"] == "strip":
+        frames = [grey(_flat(frame), window) for frame in arrays["frames"]]
+        return {"frames.gif": animation(frames + frames[-2:0:-1], milliseconds=160)}
+    if arrays["values"].ndim == 2:
+        return {}
+    scale = scales[row["record"]["method"]]
+    return {"slices.gif": slices_animation(arrays["image"], arrays["values"], window=window, scale=scale)}
+
+
+def _flat(frame: NDArray[Any]) -> NDArray[Any]:
+    return frame if frame.ndim == 3 else frame[:, frame.shape[1] // 2]
+
+
+def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path]:
+    """Maps of one image by one method for several targets, side by side on one scale."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["kind"] == "heatmap":
+            key = (
+                row["record"]["image"],
+                row["record"]["model"],
+                str(row.get("label") or row["record"]["method"]),
+            )
+            groups.setdefault(key, []).append(row)
+    for (*_, label), members in groups.items():
+        if len({row["record"]["target"] for row in members}) < 2:
+            continue
+        arrays = [run.arrays(row) for row in members]
+        scale = signed_scale([a["values"] for a in arrays])
+        window, image = tuple(members[0]["window"]), arrays[0]["image"]
+        maps = [a["values"] for a in arrays]
+        if image.ndim == 4:  # one slice for all: where they say most together
+            at = telling_slice(np.sum([np.abs(m) for m in maps], axis=0), 0)
+            image, maps = image[:, at], [m[at] for m in maps]
+        drawn = [overlay(image, m, window=window, scale=scale, kind="signed") for m in maps]
+        names = [str(row.get("target_name") or row["record"]["target"]) for row in members]
+        pixels = panel([("image", grey(image, window)), *zip(names, drawn, strict=True)], scale=scale)
+        source = Path(str(members[0].get("source") or "image")).name.split(".")[0]
+        path = folder / f"panel_{source}_{label}.png"
+        write_atomic(path, png(pixels))
+        yield path
