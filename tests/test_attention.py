@@ -153,3 +153,48 @@ def test_the_transformers_of_monai(method: str, axes: int) -> None:
     heat = cf.explain(method, predictor, image, target="volume:1").values
     assert heat.shape == (32,) * axes
     assert heat.min() >= 0 and heat.max() > 0
+
+
+@pytest.mark.parametrize("how", ["softmax", "fused", "module"])
+@pytest.mark.parametrize("rule", ["epsilon", "gamma"])
+def test_relevance_goes_through_attention_and_none_is_lost(how: str, rule: str) -> None:
+    predictor = TorchPredictor(Planted(2, how), classes=["no", "yes"])
+    heat = cf.explain("lrp", predictor, marked(2), target="class:1", rule=rule)
+    assert heat.values[4:8, 8:12].sum() > 0.95 * np.abs(heat.values).sum()
+    # The class token, which is no part of the image, is as bright as the mark: half is its own.
+    assert heat.record.notes["conservation"] == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("method", ["lrp", "excitation-backprop"])
+@pytest.mark.parametrize("network", ["ViT", "UNETR", "SwinUNETR"])
+def test_relevance_goes_through_the_transformers_of_monai(network: str, method: str) -> None:
+    pytest.importorskip("einops", reason="MONAI's transformers need einops")
+    from monai.networks import nets
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = {
+            "ViT": lambda: First(
+                nets.ViT(1, (32, 32), (8, 8), 16, 32, 2, 2, classification=True, spatial_dims=2)
+            ),
+            "UNETR": lambda: nets.UNETR(1, 2, (32, 32), 4, 12, 24, 2, spatial_dims=2),
+            "SwinUNETR": lambda: nets.SwinUNETR(1, 2, feature_size=12, spatial_dims=2),
+        }[network]()
+    side = 64 if network == "SwinUNETR" else 32
+    image = Image(np.random.default_rng(0).uniform(0, 1, size=(1, side, side)).astype(np.float32))
+    predictor = TorchPredictor(made, classes=["no", "yes"])
+    target = "class:1" if network == "ViT" else "region:1"
+    heat = cf.explain(method, predictor, image, target=target)
+    assert np.abs(heat.values).max() > 0
+    assert np.isfinite(heat.record.notes["conservation"])
+
+
+class First(nn.Module):
+    """A network without its second output."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.network(x)[0])

@@ -43,6 +43,7 @@ from contrafact.attribution.rise import RISE
 from contrafact.attribution.score_cam import ScoreCAM
 from contrafact.attribution.shapley_sampling import ShapleySampling
 from contrafact.attribution.smooth import Smooth
+from contrafact.attribution.torchesegeta import NAMES as TORCHESEGETA_NAMES
 from contrafact.attribution.xgradcam import XGradCAM
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "LRP",
     "MEMBERS",
     "RISE",
+    "TORCHESEGETA_NAMES",
     "AblationCAM",
     "ActivationMaximisation",
     "AttentionRollout",

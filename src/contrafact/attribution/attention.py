@@ -33,11 +33,11 @@ class AttentionMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
-            return self._attend(*args, **kwargs)
+            return self.attend(*args, **kwargs)
         if func is F.multi_head_attention_forward:
-            bound = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs)
-            bound.apply_defaults()
-            return self._multi_head(**bound.arguments)
+            with self:  # a mode is off while it works
+                out = multi_head(args, kwargs)
+            return out, self.maps[-1].mean(dim=1) if kwargs.get("need_weights", True) else None
         found = func(*args, **kwargs)
         if func in SOFTMAX:
             self._note(found)
@@ -47,7 +47,7 @@ class AttentionMode(TorchFunctionMode):
         if weights.ndim >= 3 and weights.shape[-1] == weights.shape[-2] > 1:
             self.maps.append(weights)
 
-    def _attend(
+    def attend(
         self,
         query: Tensor,
         key: Tensor,
@@ -68,26 +68,37 @@ class AttentionMode(TorchFunctionMode):
         self._note(weights)
         return weights @ value
 
-    def _multi_head(self, **given: Any) -> tuple[Tensor, Tensor | None]:
-        """`nn.MultiheadAttention` of tokens with themselves, (T, N, C), computed openly."""
-        unusual = ("bias_k", "bias_v", "add_zero_attn", "key_padding_mask", "use_separate_proj_weight")
-        if any(given[name] is not None and given[name] is not False for name in unusual):
-            raise UnsupportedError("this kind of attention cannot be followed; use integrated-gradients")
-        tokens, count, width = given["query"].shape
-        heads = given["num_heads"]
-        parts = zip(
-            (given["query"], given["key"], given["value"]),
-            given["in_proj_weight"].chunk(3),
-            (None,) * 3 if given["in_proj_bias"] is None else given["in_proj_bias"].chunk(3),
-            strict=True,
-        )
-        query, key, value = (
-            F.linear(x, w, b).reshape(len(x), count, heads, -1).permute(1, 2, 0, 3) for x, w, b in parts
-        )
-        mixed = self._attend(query, key, value, given["attn_mask"])
-        mixed = mixed.permute(2, 0, 1, 3).reshape(tokens, count, width)
-        out = F.linear(mixed, given["out_proj_weight"], given["out_proj_bias"])
-        return out, self.maps[-1].mean(dim=1) if given["need_weights"] else None
+
+def multi_head(args: Any, kwargs: Any) -> Tensor:
+    """`nn.MultiheadAttention` of tokens with themselves, (T, N, C), by its parts: the modes that are on see
+    its `scaled_dot_product_attention`.
+
+    gives   tokens (T, N, C)
+    raises  UnsupportedError for what images do not use (masks of keys, added keys)
+    """
+    bound = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = bound.arguments
+    unusual = ("bias_k", "bias_v", "add_zero_attn", "key_padding_mask", "use_separate_proj_weight")
+    if any(given[name] is not None and given[name] is not False for name in unusual):
+        raise UnsupportedError("this kind of attention cannot be followed; use integrated-gradients")
+    tokens, count, width = given["query"].shape
+    parts = zip(
+        (given["query"], given["key"], given["value"]),
+        given["in_proj_weight"].chunk(3),
+        (None,) * 3 if given["in_proj_bias"] is None else given["in_proj_bias"].chunk(3),
+        strict=True,
+    )
+    query, key, value = (
+        F.linear(x, w, b).reshape(len(x), count, given["num_heads"], -1).permute(1, 2, 0, 3)
+        for x, w, b in parts
+    )
+    mask = given["attn_mask"]
+    if mask is not None and mask.dtype == torch.bool:
+        mask = ~mask  # one hides, the other shows
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    mixed = mixed.permute(2, 0, 1, 3).reshape(tokens, count, width)
+    return F.linear(mixed, given["out_proj_weight"], given["out_proj_bias"])
 
 
 def attention_maps(question: Question, method: str) -> tuple[Tensor, list[Tensor]]:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from contrafact.attribution.attention import SOFTMAX, AttentionMode, multi_head
 from contrafact.core import InputError, UnsupportedError
 
 RULES = ("epsilon", "gamma", "alpha1-beta0")
@@ -93,20 +94,14 @@ PASS = {
 }  # fmt: skip
 SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
 PRODUCTS = {torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__}
-SCALES = {
-    torch.sub,
-    Tensor.sub,
-    Tensor.__sub__,
-    torch.div,
-    Tensor.div,
-    Tensor.__truediv__,
-    Tensor.sub_,
-    Tensor.div_,
-}
+DIFFERENCES = {torch.sub, Tensor.sub, Tensor.__sub__, Tensor.__rsub__, Tensor.sub_, Tensor.__isub__, torch.rsub}
+SCALES = {torch.div, Tensor.div, Tensor.__truediv__, Tensor.div_}
+MATRICES = {
+    torch.matmul, Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, torch.bmm, Tensor.bmm, torch.einsum,
+}  # fmt: skip
 REFUSED = {
-    torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm, F.scaled_dot_product_attention,
     F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.exp, Tensor.exp, torch.log, Tensor.log,
-    torch.pow, Tensor.pow, Tensor.__pow__, torch.einsum, F.normalize, F.multi_head_attention_forward,
+    torch.pow, Tensor.pow, Tensor.__pow__, F.normalize,
 }  # fmt: skip
 
 
@@ -136,8 +131,22 @@ class RelevanceMode(TorchFunctionMode):
             return self._pass(func, args, kwargs)
         if func in SUMS or func in PRODUCTS:
             return self._shared(func, args, kwargs)
+        if func in DIFFERENCES:
+            return self._difference(func, args, kwargs)
         if func in SCALES:
             return self._scaled(func, args, kwargs)
+        if func is F.scaled_dot_product_attention:
+            return self._attend(*args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            with self:  # a mode is off while it works
+                return multi_head(args, kwargs), None
+        if func in SOFTMAX:
+            with torch.no_grad():
+                weights = func(*args, **kwargs)
+            if weights.ndim >= 3 and weights.shape[-1] == weights.shape[-2]:
+                return torch.as_tensor(weights)
+        if func in MATRICES:
+            return self._product(func, args, kwargs)
         if func in REFUSED:
             raise UnsupportedError(
                 f"{self.method} has no rule for {getattr(func, '__name__', func)} in this network; use "
@@ -203,6 +212,49 @@ class RelevanceMode(TorchFunctionMode):
             return _shrunk(relevance * share, a), _shrunk(relevance * (1 - share), b)
 
         return torch.as_tensor(_Relevance.apply(output, back, *ends))
+
+    def _difference(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """a - b is the sum of a and -b; of a constant and a part, all goes to the part."""
+        with torch.no_grad():
+            output = func(*(a.detach().clone() if isinstance(a, Tensor) else a for a in args), **kwargs)
+        ends = [a for a in args[:2] if isinstance(a, Tensor) and a.requires_grad]
+        if len(ends) == 1:
+
+            def back(relevance: Tensor, end: Tensor) -> tuple[Tensor]:
+                return (_shrunk(relevance, end),)
+
+            return torch.as_tensor(_Relevance.apply(output, back, *ends))
+        plus, minus = reversed(ends) if func in (Tensor.__rsub__, torch.rsub) else ends
+        return self._shared(torch.add, (plus, self._pass(torch.neg, (minus,), {})), {})
+
+    def _product(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """A product of matrices is linear in each; of two parts of the network each gets half."""
+        places = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
+
+        def back(relevance: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+            whole = list(args)
+            for place, value in zip(places, inputs, strict=True):
+                whole[place] = value
+
+            def share(place: int, value: Tensor) -> Tensor:
+                def run(v: Tensor) -> Tensor:
+                    return torch.as_tensor(func(*whole[:place], v, *whole[place + 1 :], **kwargs))
+
+                return _ratio(run, relevance / len(places), value)
+
+            return tuple(share(place, value) for place, value in zip(places, inputs, strict=True))
+
+        with torch.no_grad():
+            output = func(*args, **kwargs)
+        return torch.as_tensor(_Relevance.apply(output, back, *(args[i] for i in places)))
+
+    def _attend(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Attention is taken as it is: its weights carry relevance, and are given none."""
+        seen = AttentionMode()
+        with torch.no_grad():
+            seen.attend(*args, **kwargs)
+        value = args[2] if len(args) > 2 else kwargs["value"]
+        return self._product(torch.matmul, (seen.maps[-1], value), {})
 
     def _scaled(self, func: Any, args: Any, kwargs: Any) -> Tensor:
         other = args[1] if len(args) > 1 else kwargs.get("other")

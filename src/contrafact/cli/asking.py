@@ -42,8 +42,11 @@ def plan_of(
     possible = possible_methods(predictor, loaded)
     if names[0] in PRESETS and len(names) == 1:
         names = [n for n in possible if names[0] == "all" or n in PRESETS[names[0]]]
-    names = [EXPLAINERS.canonical(name) for name in names]
     settings = read_settings(set_)
+    for name in names:
+        implied = EXPLAINERS.preset(name)
+        settings.setdefault(EXPLAINERS.canonical(name), {}).update(implied)
+    names = [EXPLAINERS.canonical(name) for name in names]
     if goal is not None:
         settings.setdefault("latent-walk", {})["goal"] = goal
     plan = Plan(

@@ -24,6 +24,7 @@ class Registry:
         self.role, self.group = role, group
         self._classes: dict[str, type] = {}
         self._aliases: dict[str, str] = {}
+        self._presets: dict[str, dict[str, Any]] = {}
         self._loaded = False
 
     def register(self, name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[_T], _T]:
@@ -38,6 +39,22 @@ class Registry:
             return cls
 
         return put
+
+    def alias(self, alias: str, name: str, **preset: Any) -> None:
+        """Another word for a registered name, with hyper-parameters that it implies."""
+        if self._aliases.get(alias, name) != name or alias in self._classes:
+            raise ValueError(f"{self.role} '{alias}' is registered twice")
+        self._aliases[alias] = name
+        self._presets[alias] = preset
+
+    def preset(self, alias: str) -> dict[str, Any]:
+        """Hyper-parameters that an alias implies."""
+        self.get(alias)
+        return dict(self._presets.get(alias, {}))
+
+    def fields_of(self, name: str) -> tuple[str, ...]:
+        """Names of the hyper-parameters of a member."""
+        return tuple(f.name for f in dataclasses.fields(self.get(name)) if f.init)
 
     def names(self) -> dict[str, tuple[str, ...]]:
         """Every name with its aliases, sorted."""
@@ -67,7 +84,8 @@ class Registry:
     def make(self, name: str, **parameters: Any) -> Any:
         """An object of that name; an unknown hyper-parameter is answered with the nearest one."""
         cls = self.get(name)
-        known = [f.name for f in dataclasses.fields(cls) if f.init]
+        known = self.fields_of(name)
+        parameters = {**self.preset(name), **parameters}
         for key in parameters:
             if key not in known:
                 raise InputError(

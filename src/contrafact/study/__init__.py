@@ -2,5 +2,15 @@
 
 from contrafact.study.config import ModelChoice, StudyConfig, read_study
 from contrafact.study.engine import ENGINES, Failure, Outcome, run_cells
+from contrafact.study.torchesegeta import convert_torchesegeta
 
-__all__ = ["ENGINES", "Failure", "ModelChoice", "Outcome", "StudyConfig", "read_study", "run_cells"]
+__all__ = [
+    "ENGINES",
+    "Failure",
+    "ModelChoice",
+    "Outcome",
+    "StudyConfig",
+    "convert_torchesegeta",
+    "read_study",
+    "run_cells",
+]
