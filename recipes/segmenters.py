@@ -55,6 +55,7 @@ def drawn(image: Image, heats: Sequence[tuple[str, Heatmap]], place: np.ndarray[
         return volume if at is None else across(volume, at, 1)[::-1]
 
     pictures = [("image", grey(values, image.window))]
+    values = values.mean(axis=0, keepdims=True)  # colour is for the maps
     for name, volume in [("asked about", place.astype(float)), *((n, h.values) for n, h in heats)]:
         scale = signed_scale([volume]) or 1.0
         pictures.append((name, overlay(values, flat(volume), window=image.window, scale=scale, kind="signed")))
@@ -117,7 +118,7 @@ def hippodeep(data: Path) -> tuple[Pixels, list[Row]]:
     place = np.pad(found, 2)
     methods = {
         "integrated-gradients": {"baseline": "blur"},
-        "occlusion": {"box": 8, "stride": 4},
+        "input-x-gradient": {"baseline": "blur"},
         "gradcam": {"layer": "convlx5"},
     }
     heats = maps_of(predictor, image, "region:0", methods)

@@ -120,6 +120,9 @@ def test_check_says_what_works_and_why_not(capsys: pytest.CaptureFixture[str], m
     rows = {row["name"]: row for row in json.loads(out)["methods"]}
     assert rows["gradcam"]["works"]
     assert not rows["latent-walk"]["works"]
+    assert rows["gradcam"]["status"] == "exact"
+    assert rows["rise"]["status"] == "approximate"
+    assert rows["attention-rollout"]["status"] == "unsupported"
     assert "needs a bundle" in rows["latent-walk"]["why"]
 
 

@@ -24,9 +24,11 @@ ALLOWED = {
     "study": {"core"},
     # Joins what a case needs (docs/map.md): the face, the disk, and a target's words.
     "cases": {"core", "io", "model", "face"},
+    "checking": {"core", "model", "face"},
     "studying": {"core", "io", "model", "face", "cases", "study"},
     "cli": {
         "cases",
+        "checking",
         "study",
         "studying",
         "core",

@@ -31,6 +31,7 @@ class GradientSHAP:
     """
 
     needs_gradients: ClassVar[bool] = True
+    sampled: ClassVar[bool] = True
     samples: int = 32
     baselines: tuple[str | float, ...] = ("min", "mean", "blur")
     noise: float = 0.0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ class KernelSHAP:
     samples   random subsets
     """
 
+    sampled: ClassVar[bool] = True
     features: str = "grid"
     count: int = 8
     fill: str | float = "mean"

@@ -34,6 +34,7 @@ class LayerGradientSHAP:
 
     needs_gradients: ClassVar[bool] = True
     needs_layers: ClassVar[bool] = True
+    sampled: ClassVar[bool] = True
     layer: str | None = None
     samples: int = 32
     baselines: tuple[str | float, ...] = ("min", "mean", "blur")

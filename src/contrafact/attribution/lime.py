@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ class LIME:
     sparsity  weight of the absolute values (lasso), in target units
     """
 
+    sampled: ClassVar[bool] = True
     features: str = "grid"
     count: int = 8
     fill: str | float = "mean"

@@ -8,6 +8,7 @@ function for which there is no rule is refused, not guessed.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from contrafact.core import InputError, UnsupportedError
 RULES = ("epsilon", "gamma", "alpha1-beta0")
 EPSILON = 1e-6
 
-Linear = Callable[[Tensor, Tensor | None], Tensor]
+Linear = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 
 
 class _Relevance(torch.autograd.Function):
@@ -40,18 +41,40 @@ class _Relevance(torch.autograd.Function):
         return (None, None, *shares)
 
 
-def linear_share(run: Linear, weight: Tensor | None, relevance: Tensor, x: Tensor, rule: str) -> Tensor:
-    """Relevance of the inputs of a linear step without its bias: (inputs x weights) over their sum.
+def linear_share(
+    run: Linear, weight: Tensor | None, bias: Tensor | None, relevance: Tensor, x: Tensor, rule: str
+) -> Tensor:
+    """Relevance of the inputs of a linear step: (inputs x weights) over their sum.
 
-    epsilon       x w
-    gamma         x (w + w+/4): what speaks for, a little louder
-    alpha1-beta0  only x w where it is positive (and excitation backpropagation)
+    epsilon       x w / (sum + bias): the bias keeps its share, so that nothing is divided by a sum that
+                  is small while the output is not
+    gamma         what agrees with the sign of the sum counts a quarter more, so that no sum is near zero
+                  while its parts are large
+    alpha1-beta0  only x w where it is positive, without the bias (and excitation backpropagation)
     """
-    if rule == "alpha1-beta0" or (rule == "gamma" and weight is None):
-        return _positive_share(run, weight, relevance, x)
+    if rule == "alpha1-beta0":
+        return _positive_share(lambda v, w: run(v, w, None), weight, relevance, x)
     if rule == "gamma" and weight is not None:
-        weight = weight + 0.25 * weight.clamp_min(0)
-    return _ratio(lambda v: run(v, weight), relevance, x)
+        return _gamma_share(run, weight, bias, relevance, x)
+    return _ratio(lambda v: run(v, weight, bias), relevance, x)
+
+
+def _gamma_share(
+    run: Linear, weight: Tensor, bias: Tensor | None, relevance: Tensor, x: Tensor, gamma: float = 0.25
+) -> Tensor:
+    """The generalised gamma rule: x w, and gamma times what has the sign of the sum, over the same."""
+    more, less = weight.clamp_min(0), weight.clamp_max(0)
+    with torch.enable_grad():
+        up = x.clamp_min(0).detach().requires_grad_()
+        down = x.clamp_max(0).detach().requires_grad_()
+        constant = run(torch.zeros_like(x), weight, bias).detach()
+        z = run(up + down, weight, bias)
+        plus = run(up, more, bias) + run(down, less, bias) - 2 * constant + constant.clamp_min(0)
+        minus = run(up, less, bias) + run(down, more, bias) - 2 * constant + constant.clamp_max(0)
+        agreed = z + gamma * torch.where(z >= 0, plus, minus)
+        share = relevance / (agreed + EPSILON * torch.where(z >= 0, 1.0, -1.0))
+        slopes = torch.autograd.grad(agreed, (up, down), share.detach())
+    return torch.as_tensor(up * slopes[0] + down * slopes[1]).detach()
 
 
 def _ratio(run: Callable[[Tensor], Tensor], relevance: Tensor, x: Tensor) -> Tensor:
@@ -63,7 +86,9 @@ def _ratio(run: Callable[[Tensor], Tensor], relevance: Tensor, x: Tensor) -> Ten
     return (x * slopes).detach()
 
 
-def _positive_share(run: Linear, weight: Tensor | None, relevance: Tensor, x: Tensor) -> Tensor:
+def _positive_share(
+    run: Callable[[Tensor, Tensor | None], Tensor], weight: Tensor | None, relevance: Tensor, x: Tensor
+) -> Tensor:
     parts = [(x.clamp_min(0), None if weight is None else weight.clamp_min(0))]
     if weight is not None and bool((x < 0).any()):
         parts.append((x.clamp_max(0), weight.clamp_max(0)))
@@ -92,6 +117,7 @@ PASS = {
     F.batch_norm, F.instance_norm, F.group_norm, F.layer_norm, torch.sigmoid, Tensor.sigmoid, torch.tanh,
     Tensor.tanh, torch.neg, Tensor.neg, Tensor.__neg__, F.hardswish, F.mish, F.celu,
 }  # fmt: skip
+NORMS = {F.batch_norm, F.instance_norm, F.group_norm}
 SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
 PRODUCTS = {torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__}
 DIFFERENCES = {torch.sub, Tensor.sub, Tensor.__sub__, Tensor.__rsub__, Tensor.sub_, Tensor.__isub__, torch.rsub}
@@ -127,6 +153,8 @@ class RelevanceMode(TorchFunctionMode):
             return self._weighted(func, args, kwargs)
         if func in POOLS:
             return self._plain_linear(func, args, kwargs)
+        if func in NORMS and self.rule != "alpha1-beta0":
+            return self._normalised(func, args, kwargs)
         if func in PASS:
             return self._pass(func, args, kwargs)
         if func in SUMS or func in PRODUCTS:
@@ -161,31 +189,63 @@ class RelevanceMode(TorchFunctionMode):
 
     def _weighted(self, func: Any, args: Any, kwargs: Any) -> Tensor:
         x, weight = args[0], args[1] if len(args) > 1 else kwargs["weight"]
-        rest = args[3:]
+        bias, rest = args[2] if len(args) > 2 else kwargs.get("bias"), args[3:]
         more = {k: v for k, v in kwargs.items() if k not in ("weight", "bias", "input")}
         number, self.calls = self.calls, self.calls + 1
         sign = -1.0 if number == self.flip else 1.0
 
-        def run(v: Tensor, w: Tensor | None) -> Tensor:
-            return torch.as_tensor(func(v, w, None, *rest, **more))
+        def run(v: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
+            return torch.as_tensor(func(v, w, b, *rest, **more))
 
         def back(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
-            return (linear_share(run, sign * weight.detach(), relevance, v, self.rule),)
+            return (linear_share(run, sign * weight.detach(), bias, relevance, v, self.rule),)
 
         with torch.no_grad():
             output = func(*args, **kwargs)
-        return torch.as_tensor(_Relevance.apply(output, back, x))
+        found = torch.as_tensor(_Relevance.apply(output, back, x))
+        if sign > 0 and not CONVOLUTIONS.get(func, "").startswith("conv_transpose"):
+            found.linear_step = (run, weight.detach(), bias, x)  # type: ignore[attr-defined]
+        return found
 
     def _plain_linear(self, func: Any, args: Any, kwargs: Any) -> Tensor:
-        def run(v: Tensor, _: Tensor | None) -> Tensor:
+        def run(v: Tensor, *_: Tensor | None) -> Tensor:
             return torch.as_tensor(func(v, *args[1:], **kwargs))
 
         def back(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
-            return (linear_share(run, None, relevance, v, self.rule),)
+            return (linear_share(run, None, None, relevance, v, self.rule),)
 
         with torch.no_grad():
             output = func(*args, **kwargs)
         return torch.as_tensor(_Relevance.apply(output, back, args[0]))
+
+    def _normalised(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """A normalisation with its statistics held is a scale and a shift, and the shift keeps its share.
+        After a convolution both are one step, so that what the two shifts cancel divides nothing."""
+        x = args[0]
+        with torch.no_grad():
+            output = func(*args, **kwargs)
+            scale = norm_scale(func, args, kwargs)
+            shift = output - scale * x
+        step = getattr(x, "linear_step", None)
+        if step is None:
+
+            def alone(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
+                total = scale * v + shift
+                return (relevance * scale * v / (total + EPSILON * torch.where(total >= 0, 1.0, -1.0)),)
+
+            return torch.as_tensor(_Relevance.apply(output, alone, x))
+        run, weight, bias, before = step
+        turned = scale.mean(dim=(0, *range(2, scale.ndim))).sign()  # of each output channel
+
+        def merged(v: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
+            return scale.abs() * run(v, w, b) + shift
+
+        def back(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
+            w = weight * turned.reshape(-1, *(1,) * (weight.ndim - 1))
+            b = None if bias is None else bias * turned
+            return (linear_share(merged, w, b, relevance, v, self.rule),)
+
+        return torch.as_tensor(_Relevance.apply(output, back, before))
 
     @staticmethod
     def _pass(func: Any, args: Any, kwargs: Any) -> Tensor:
@@ -264,6 +324,27 @@ class RelevanceMode(TorchFunctionMode):
                 "network; use integrated-gradients"
             )
         return self._pass(func, args, kwargs)
+
+
+def norm_scale(func: Any, args: Any, kwargs: Any) -> Tensor:
+    """By what a normalisation multiplies each value of its input (N, C, *S), its statistics held."""
+    bound = inspect.signature(func).bind(*args, **kwargs)
+    bound.apply_defaults()
+    given, x = bound.arguments, args[0]
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    if func is F.group_norm:
+        groups = x.reshape(len(x), given["num_groups"], -1)
+        spread = groups.var(dim=2, unbiased=False).repeat_interleave(x.shape[1] // given["num_groups"], dim=1)
+        spread = spread.reshape(len(x), x.shape[1], *(1,) * (x.ndim - 2))
+    elif (func is F.batch_norm and not given["training"]) or (
+        func is F.instance_norm and not given["use_input_stats"]
+    ):
+        spread = given["running_var"].reshape(shape)
+    else:
+        axes = tuple(range(2, x.ndim)) if func is F.instance_norm else (0, *range(2, x.ndim))
+        spread = x.var(dim=axes, unbiased=False, keepdim=True)
+    scale = torch.rsqrt(spread + given["eps"])
+    return scale if given["weight"] is None else scale * given["weight"].reshape(shape)
 
 
 def _shrunk(relevance: Tensor, like: Tensor) -> Tensor:

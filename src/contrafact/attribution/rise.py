@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ class RISE:
     batch   masked images per forward pass
     """
 
+    sampled: ClassVar[bool] = True
     masks: int = 2000
     cells: int = 7
     share: float = 0.5

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ class ShapleySampling:
     samples   random orders
     """
 
+    sampled: ClassVar[bool] = True
     features: str = "grid"
     count: int = 8
     fill: str | float = "mean"

@@ -32,6 +32,7 @@ class Smooth:
     """
 
     needs_gradients: ClassVar[bool] = True
+    sampled: ClassVar[bool] = True
     inner: Any = "gradient"
     samples: int = 16
     noise: float = 0.1

@@ -1,5 +1,6 @@
 """The network under study: predictors, targets, preprocessing. torch begins here."""
 
+from contrafact.model.inspection import Findings, inspect_network
 from contrafact.model.loading import load_predictor, preprocessing_from, read_weights
 from contrafact.model.parsing import FORMS, parse_target
 from contrafact.model.predictors import AnyPredictor, BlackBox, TorchPredictor, last_spatial_layer
@@ -13,12 +14,14 @@ __all__ = [
     "OUTPUTS",
     "AnyPredictor",
     "BlackBox",
+    "Findings",
     "FrozenRegion",
     "Preprocessing",
     "RegionTarget",
     "TiledPredictor",
     "TorchPredictor",
     "class_sizes",
+    "inspect_network",
     "last_spatial_layer",
     "load_predictor",
     "log_odds",

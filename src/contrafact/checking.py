@@ -1,0 +1,84 @@
+"""Every method tried on one model: exact, approximate or unsupported, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from contrafact import face
+from contrafact.core import EXPLAINERS, ContrafactError, Image, Record
+from contrafact.model import TorchPredictor, inspect_network
+
+# What makes a method quick: whether it works does not hang on it.
+SMALL = {"samples": 4, "masks": 64, "steps": 8, "count": 2, "iterations": 4, "octaves": 1}
+RECTIFIED = ("guided-backprop", "deconvolution", "guided-gradcam", "filter-guided-backprop")
+
+
+def check_methods(predictor: Any, image: Image, bundle: Any = None) -> Iterator[dict[str, Any]]:
+    """A row per method: name, works, status (exact, approximate, unsupported), why."""
+    target = face.parse(predictor, None, image)
+    for name in EXPLAINERS.names():
+        try:
+            result = face.explain(
+                _small(name), predictor, image, target=target, bundle=bundle, background=[image, image]
+            )
+        except ContrafactError as error:
+            why = " ".join(str(error).split())
+            yield {"name": name, "works": False, "status": "unsupported", "why": why}
+            continue
+        status, why = _verdict(name, result.record, predictor, image)
+        cost = f"{result.record.forward_passes:.0f} passes, {result.record.seconds:.2f} s an image in small"
+        yield {"name": name, "works": True, "status": status, "why": f"{why}; {cost}" if why else cost}
+
+
+def findings_of(predictor: Any, image: Image) -> list[str]:
+    """What the network does that methods might miss, in lines."""
+    if not isinstance(predictor, TorchPredictor):
+        return ["a black box, or a model that takes patches: its layers are not looked into"]
+    with predictor.frozen():
+        return inspect_network(predictor, image.values[None]).lines()
+
+
+def _verdict(name: str, record: Record, predictor: Any, image: Image) -> tuple[str, str]:
+    cls = EXPLAINERS.get(name)
+    if getattr(cls, "sampled", False):
+        return "approximate", "an estimate from samples or a search"
+    if "conservation" in record.notes:
+        share = record.notes["conservation"]
+        if abs(share - 1) > 0.05:
+            return (
+                "approximate",
+                f"{share:.0%} of the relevance arrives (biases and normalisation keep the rest)",
+            )
+        return "exact", f"{share:.0%} of the relevance arrives"
+    if "completeness" in record.notes:
+        gap = record.notes["completeness"]
+        return ("exact" if gap <= 0.02 else "approximate"), f"the map sums to the change within {gap:.2%}"
+    if name in RECTIFIED and isinstance(predictor, TorchPredictor):
+        with predictor.frozen():
+            found = inspect_network(predictor, image.values[None])
+        if found.unchanged:
+            names = ", ".join(f"{count} {what}" for what, count in found.unchanged.items())
+            return "approximate", f"{found.relus} ReLU(s) changed, {names} left as they are"
+        return "exact", f"all {found.relus} ReLU(s) changed"
+    return "exact", ""
+
+
+def _small(name: str) -> Any:
+    fields = {field.name for field in dataclasses.fields(EXPLAINERS.get(name))}
+    counts = {k: v for k, v in SMALL.items() if k in fields and name != "latent-walk"}
+    if name == "integrated-gradients":
+        counts.pop("steps")  # adaptive, which says how complete it is
+    return EXPLAINERS.make(name, **counts)
+
+
+def noise_for(predictor: Any) -> Image:
+    """Noise of the size and range the model takes."""
+    wanted = predictor.preprocessing
+    size = wanted.size or (64, 64)
+    low, high = wanted.window or (0.0, 1.0)
+    values = np.random.default_rng(0).uniform(low, high, (wanted.channels or 1, *size))
+    return Image(values.astype(np.float32), source="noise")
