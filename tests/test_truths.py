@@ -553,7 +553,7 @@ def test_layer_deeplift_of_a_layer_beside_a_skip_is_not_refused() -> None:
             return self.relu(y + self.second(y)).mean(dim=(2, 3))
 
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(1)
         model = TorchPredictor(Beside(), classes=["a", "b"])
     assert np.abs(ask("layer-deeplift", model, picture(), layer="second", target="value:0")).max() > 0
 

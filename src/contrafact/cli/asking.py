@@ -11,7 +11,7 @@ from typing import Any
 from contrafact import face
 from contrafact.cases import Plan
 from contrafact.core import EXPLAINERS, Image, InputError, nearest
-from contrafact.io import read_image
+from contrafact.io import SUFFIXES, read_image
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "standard": ("gradcam", "integrated-gradients", "occlusion", "latent-walk"),
@@ -19,6 +19,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "gradients": ("gradient", "input-x-gradient", "integrated-gradients", "gradient-shap", "smooth"),
     "without-gradients": ("occlusion", "feature-ablation", "rise", "lime", "kernel-shap", "shapley-sampling"),
     "all": (),
+    "pictures": ("activation-maximisation", "feature-visualisation", "deep-dream", "feature-inversion"),
 }
 
 
@@ -31,7 +32,6 @@ def plan_of(
     goal: float | None,
     set_: Sequence[str],
     seed: int,
-    reference: Path | None = None,
 ) -> tuple[Plan, dict[str, Any]]:
     """The plan, and what the manifest of the run says of it."""
     if model is None and bundle is None:
@@ -40,7 +40,9 @@ def plan_of(
     predictor = pick_predictor(model, loaded)
     names = [name.strip() for name in methods.split(",") if name.strip()] or ["standard"]
     possible = possible_methods(predictor, loaded)
-    if names[0] in PRESETS and len(names) == 1:
+    if names == ["pictures"]:
+        names = list(PRESETS["pictures"])
+    elif names[0] in PRESETS and len(names) == 1:
         names = [n for n in possible if names[0] == "all" or n in PRESETS[names[0]]]
     settings = read_settings(set_)
     for name in names:
@@ -55,16 +57,30 @@ def plan_of(
         target=target,
         bundle=loaded,
         settings=settings,
-        reference=read_image(reference) if reference else None,
         seed=seed,
     )
     cards = [{"name": loaded.name, **loaded.card}] if loaded else []
     return plan, {"model": model or f"bundle {bundle}", "methods": names, "bundles": cards}
 
 
+def with_masks(plan: Plan, *, reference: Path | None, region: Path | None, background: Path | None) -> Plan:
+    """The plan with masks and other images read; methods that need these and have none are left out of
+    a preset's choice by `possible_methods`, and say so when they are named."""
+    others = sorted(background.iterdir()) if background and background.is_dir() else [background]
+    return dataclasses.replace(
+        plan,
+        reference=read_image(reference) if reference else None,
+        region=read_image(region) if region else None,
+        background=[read_image(path) for path in others if path and path.name.lower().endswith(SUFFIXES)],
+    )
+
+
 def possible_methods(predictor: Any, bundle: Any) -> list[str]:
     """Every method that this model and bundle allow; `contrafact check` says why others are not."""
     names = [n for n in EXPLAINERS.names() if n != "latent-walk" or bundle]
+    # They need more than an image and a model, or another kind of network: they are asked for by name.
+    special = ("needs_background", "needs_attention", "picture")
+    names = [n for n in names if not any(getattr(EXPLAINERS.get(n), kind, False) for kind in special)]
     if not getattr(predictor, "differentiable", True):
         names = [n for n in names if not getattr(EXPLAINERS.get(n), "needs_gradients", False)]
     elif not predictor.watchable:

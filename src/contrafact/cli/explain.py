@@ -22,6 +22,8 @@ def explain(
     goal: float | None = None,
     out: Path = Path("runs/explain"),
     reference: Path | None = None,
+    region: Path | None = None,
+    background: Path | None = None,
     followup: list[Path] | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
     rescale: Flag = False,
@@ -40,10 +42,12 @@ def explain(
     target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: what the
         model prefers.
     methods: Names with commas between, or standard (the default: gradcam, integrated-gradients, occlusion
-        and, with a bundle, latent-walk), cams, gradients, without-gradients or all.
+        and, with a bundle, latent-walk), cams, gradients, without-gradients, pictures or all.
     goal: Probability the counterfactual should reach; default: the other side of the decision.
     out: Run folder; one that exists is continued.
     reference: A mask on the image's grid, for targets that compare with one (missed:1).
+    region: A mask on the image's grid: only its voxels are asked about.
+    background: A folder of other images of the same kind (expected-gradients, feature-permutation).
     followup: Later images of the same patient, shown beside the counterfactual.
     set_: A hyper-parameter, METHOD.NAME=VALUE; may be repeated.
     rescale: Stretch each image's display window to the range the bundle takes.
@@ -51,7 +55,7 @@ def explain(
     json: Print the results as JSON.
     """
     from contrafact.cases import explain_case
-    from contrafact.cli.asking import plan_of, read_images
+    from contrafact.cli.asking import plan_of, read_images, with_masks
     from contrafact.io import Run
     from contrafact.views import write_report
 
@@ -63,8 +67,8 @@ def explain(
         goal=goal,
         set_=set_ or [],
         seed=seed,
-        reference=reference,
     )
+    plan = with_masks(plan, reference=reference, region=region, background=background)
     cases = read_images(images, plan.bundle if rescale else None)
     later = read_images(followup or [], plan.bundle if rescale else None)
     run = Run.create(out, about={"title": "Explanation", **about})

@@ -1,0 +1,301 @@
+"""Speed of heatmaps against the library one would pick instead, at equal settings, in one run.
+
+    python benchmarks/attribution.py [--rounds 5] [--device cuda] [--page docs/results/speed_attribution.md]
+
+Each pair is measured in turns; a ratio is theirs over ours, of medians. Forward passes are counted. What is
+not installed is left out, and said: torchcam is `pip install torchcam`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import contrafact as cf
+from contrafact.attribution import MEMBERS, RISE, cam_panel
+from contrafact.core import Image, Question
+from contrafact.model import TorchPredictor
+from contrafact.model.networks import ResidualNetwork
+
+Job = Callable[[], Any]
+
+
+class Counting(nn.Module):
+    """Counts the images a network is shown."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.passes = network, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += len(x)
+        return torch.as_tensor(self.network(x))
+
+
+class Small3D(nn.Module):
+    """Two convolutions in 3D and a linear answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv3d(1, 8, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv3d(8, 16, 3, stride=2, padding=1),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.head(self.body(x).mean(dim=(2, 3, 4))))
+
+
+def timed(job: Job, device: str) -> float:
+    began = time.perf_counter()
+    job()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def pair(name: str, ours: Job, theirs: Job, *, rounds: int, device: str, wanted: float) -> str:
+    """One row: medians in turns, after one of each to warm up."""
+    ours(), theirs()
+    times = [(timed(ours, device), timed(theirs, device)) for _ in range(rounds)]
+    mine, other = (statistics.median(part) for part in zip(*times, strict=True))
+    row = f"| {name} | {1000 * mine:.1f} | {1000 * other:.1f} | {other / mine:.2f} | {wanted:g} |"
+    print(row, flush=True)
+    return row
+
+
+def network2d(device: str) -> tuple[TorchPredictor, Image, Tensor]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Counting(ResidualNetwork(width=16, stages=3)).eval()
+    predictor = TorchPredictor(network, classes=["a", "b"], device=device)
+    values = np.random.default_rng(0).uniform(0, 1, (1, 128, 128)).astype(np.float32)
+    return predictor, Image(values), torch.from_numpy(values[None]).to(device)
+
+
+class Nothing(nn.Module):
+    """Costs next to nothing, so that only what a library does around the network is timed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        corner = x[:, 0, :2, :2, :2].sum(dim=(1, 2, 3))
+        return torch.stack([-corner, corner], dim=1)
+
+
+def occlusion(rounds: int, device: str) -> list[str]:
+    """With a small network, whose passes dominate on a CPU, and with one that costs nothing."""
+    return [
+        *occlusion_of(Small3D(), "a small network", rounds, device),
+        *occlusion_of(Nothing(), "bookkeeping alone", rounds, device),
+    ]
+
+
+def occlusion_of(module: nn.Module, what: str, rounds: int, device: str) -> list[str]:
+    """3D, box 8, stride 8, zero fill: captum and MONAI with their own batch sizes."""
+    from captum.attr import Occlusion
+    from monai.visualize import OcclusionSensitivity
+
+    network = Counting(module).eval()
+    predictor = TorchPredictor(network, classes=["a", "b"], device=device)
+    values = np.random.default_rng(0).uniform(0, 1, (1, 48, 48, 48)).astype(np.float32)
+    image, x = Image(values), torch.from_numpy(values[None]).to(device)
+
+    def ours() -> Any:
+        return cf.explain("occlusion", predictor, image, target="value:1", box=8, stride=8, fill=0.0)
+
+    def by_captum() -> Any:
+        with torch.no_grad():
+            return Occlusion(network).attribute(
+                x, sliding_window_shapes=(1, 8, 8, 8), strides=(1, 8, 8, 8), target=1, baselines=0.0
+            )
+
+    def by_monai() -> Any:
+        return OcclusionSensitivity(network, mask_size=8, overlap=0.0, mode=0.0, verbose=False)(x)
+
+    rows = []
+    for name, theirs in (("captum", by_captum), ("MONAI", by_monai)):
+        network.passes = 0
+        ours()
+        mine, network.passes = network.passes, 0
+        theirs()
+        label = f"occlusion 48³, box 8, {what}, against {name} ({mine} and {network.passes} passes)"
+        rows.append(pair(label, ours, theirs, rounds=rounds, device=device, wanted=3))
+    return rows
+
+
+def plain_masks(
+    count: int, size: tuple[int, int], cells: int, rng: np.random.Generator
+) -> np.ndarray[Any, Any]:
+    """RISE's masks as published: one after another, enlarged by scikit-image, cut at random."""
+    from skimage.transform import resize
+
+    masks = np.empty((count, *size), dtype=np.float32)
+    step = [int(np.ceil(n / cells)) for n in size]
+    for number in range(count):
+        coarse = (rng.random((cells, cells)) < 0.5).astype(np.float32)
+        large = resize(coarse, [(cells + 1) * s for s in step], order=1, mode="reflect", anti_aliasing=False)
+        at = [int(rng.integers(0, s)) for s in step]
+        masks[number] = large[at[0] : at[0] + size[0], at[1] : at[1] + size[1]]
+    return masks
+
+
+def rise(rounds: int, device: str) -> list[str]:
+    """Masks alone at 224 x 224, and a whole run, against the plain form."""
+    draws, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    made = RISE()
+    rows = [
+        pair(
+            "RISE, making 1,000 masks of 224², against one by one",
+            lambda: [made._masks(250, (224, 224), draws) for _ in range(4)],
+            lambda: plain_masks(1000, (224, 224), 7, rng),
+            rounds=rounds, device=device, wanted=20,
+        )
+    ]  # fmt: skip
+    predictor, image, x = network2d(device)
+
+    def plain() -> Any:
+        masks = plain_masks(400, (128, 128), 7, rng)
+        total = np.zeros((128, 128))
+        with torch.no_grad():
+            for start in range(0, 400, 64):
+                some = torch.from_numpy(masks[start : start + 64, None]).to(device)
+                scores = predictor.module(x * some)[:, 1].cpu().numpy()
+                total += (scores[:, None, None] * masks[start : start + 64]).sum(axis=0)
+        return total
+
+    rows.append(
+        pair(
+            "RISE, a whole run of 400 masks at 128², against the plain form (400 passes each)",
+            lambda: cf.explain("rise", predictor, image, target="value:1", masks=400, fill=0.0),
+            plain, rounds=rounds, device=device, wanted=1.3,
+        )
+    )  # fmt: skip
+    return rows
+
+
+def cams(rounds: int, device: str) -> list[str]:
+    """Eight maps of the family (two layers' worth where there are fewer members) from one pass."""
+    predictor, image, x = network2d(device)
+    layer = "network.body.2.conv2"
+    members = {**MEMBERS, "sum": MEMBERS["hirescam"], "positive": MEMBERS["layercam"]}
+
+    def panel() -> Any:
+        with predictor.frozen():
+            question = Question(
+                predictor=predictor,
+                images=image.values[None],
+                target=predictor.target("value:1"),
+                grid=image.grid,
+            )
+            return cam_panel(question, members, layer=layer)
+
+    def one_by_one() -> Any:
+        names = [*MEMBERS, "hirescam", "layercam"]
+        return [cf.explain(name, predictor, image, target="value:1", layer=layer) for name in names]
+
+    def by_captum() -> Any:
+        from captum.attr import LayerAttribution, LayerGradCam
+
+        method = LayerGradCam(predictor.module, predictor.layer(layer))
+        return [LayerAttribution.interpolate(method.attribute(x, target=1), (128, 128)) for _ in range(8)]
+
+    fair: dict[str, Any] = {"rounds": rounds, "device": device, "wanted": 4}
+    rows = [
+        pair("eight CAMs from one pass, against our own one by one", panel, one_by_one, **fair),
+        pair("eight CAMs from one pass, against captum one by one", panel, by_captum, **fair),
+    ]
+    try:
+        from torchcam.methods import GradCAM
+    except ImportError:
+        print("torchcam is not installed: left out")
+        return rows
+
+    def by_torchcam() -> Any:
+        with GradCAM(predictor.module, target_layer=layer, input_shape=(1, 128, 128)) as method:
+            scores = predictor.module(x)
+            found = method(1, scores)[0]
+        return F.interpolate(found[None], (128, 128), mode="bilinear")
+
+    def ours() -> Any:
+        return cf.explain("gradcam", predictor, image, target="value:1", layer=layer)
+
+    rows.append(
+        pair("Grad-CAM at the last layer, against torchcam", ours, by_torchcam, **{**fair, "wanted": 1})
+    )
+    return rows
+
+
+def integrated(rounds: int, device: str) -> list[str]:
+    """Adaptive points, stopped at the completeness that captum's 50 reach on the shipped knee classifier."""
+    from captum.attr import IntegratedGradients
+
+    bundle = cf.load_bundle("knee")
+    predictor = bundle.predictor
+    predictor.module.to(device)
+    with torch.no_grad():
+        latents = bundle.generator.sample(8, torch.Generator().manual_seed(0))
+        drawn = bundle.generator.decode(latents).clamp(-1, 1).cpu().numpy()
+    images = [Image((values + 1) * 127.5, window=(0, 255)) for values in drawn]
+    target = predictor.target("class:1")
+    inputs = [torch.from_numpy(image.values[None]).to(device) for image in images]
+    points: list[float] = []
+
+    def theirs() -> list[Tensor]:
+        with predictor.frozen():
+            method = IntegratedGradients(lambda v: target(predictor(v)))
+            return [
+                method.attribute(x, baselines=float(x.min()), n_steps=50, internal_batch_size=16)
+                for x in inputs
+            ]
+
+    def ours(gap: float) -> list[Any]:
+        asked = {"target": "class:1", "gap": gap}
+        return [cf.explain("integrated-gradients", predictor, image, **asked) for image in images]
+
+    with torch.no_grad():
+        changes = [(target(predictor(x)) - target(predictor(x * 0 + x.min()))).item() for x in inputs]
+    both = zip(theirs(), changes, strict=True)
+    gap = float(np.mean([abs(maps.sum().item() - change) / abs(change) for maps, change in both]))
+    notes = [heat.record.notes for heat in ours(gap)]
+    points = [note["points"] for note in notes]
+    mine = float(np.mean([note["completeness"] for note in notes]))
+    name = (
+        f"integrated gradients of 8 knees, {np.mean(points):.0f} points (mean gap {mine:.2%}), "
+        f"against captum's 50 ({gap:.2%})"
+    )
+    return [pair(name, lambda: ours(gap), theirs, rounds=rounds, device=device, wanted=1.5)]
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--rounds", type=int, default=5)
+    words.add_argument("--device", default="cpu")
+    words.add_argument("--page", type=Path)
+    asked = words.parse_args()
+    warnings.simplefilter("ignore")
+    rows = [row for part in (occlusion, rise, cams, integrated) for row in part(asked.rounds, asked.device)]
+    what = torch.cuda.get_device_name() if asked.device != "cpu" else f"CPU, {torch.get_num_threads()} threads"
+    lines = [
+        "# Speed of heatmaps", "",
+        f"`python benchmarks/attribution.py --device {asked.device} --page …` on {what}: medians of",
+        f"{asked.rounds} rounds in turns, after a warm-up.", "",
+        "| what | ours, ms | theirs, ms | ratio | wanted |", "| --- " * 5 + "|", *rows, "",
+    ]  # fmt: skip
+    if asked.page:
+        asked.page.write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
