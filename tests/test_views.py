@@ -169,3 +169,24 @@ def test_a_volume_is_shown_by_its_middle_slice(tmp_path: Path) -> None:
     image = Image(np.zeros((1, 5, 8, 8)), grid, (0, 1))
     run.add("a", image, Heatmap(values=np.ones((5, 8, 8)), grid=grid, record=record()), case="v")
     assert "5 × 8 × 8" in write_report(run).read_text()
+
+
+def test_a_picture_of_a_volume_and_what_failed_are_shown(tmp_path: Path) -> None:
+    from contrafact.core import Grid, Image, Record, Strip
+
+    image = Image(np.ones((1, 4, 6, 6)), window=(0, 1))
+    frames = np.stack([np.full((1, 4, 6, 6), v, np.float32) for v in (0.2, 0.5)])
+    steps = np.arange(2.0)
+    strip = Strip(
+        frames=frames, steps=steps, scores=steps, lengths=steps, origin=0, drift=0.0, drifted=False,
+        stopped="steps", goal=None, reconstruction=frames[-1], grid=Grid((4, 6, 6)),
+        record=Record(method="deep-dream", parameters={}, target="region:1", model="m", image="i"),
+    )  # fmt: skip
+    run = Run.create(tmp_path / "run", about={"title": "t"})
+    run.add("k", image, strip, picture=True)
+    run.add_failure("f", method="rise", source="a/b.nii.gz", error="stopped <after> its limit", seconds=3.0)
+    page = write_report(run).read_text()
+    assert "What the network asks for (deep-dream" in page
+    assert "not a patient" in page
+    assert "stopped &lt;after&gt; its limit" in page
+    assert "b.nii.gz" in page

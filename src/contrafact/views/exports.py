@@ -14,7 +14,7 @@ from contrafact.core import Grid, InputError, nearest
 from contrafact.io import Run, write_atomic, write_nifti, write_npz
 from contrafact.views.figures import animation, overlay, panel, png, slices_animation, telling_slice, views_of
 from contrafact.views.pictures import grey, signed_scale
-from contrafact.views.report import write_report
+from contrafact.views.report import flat_frames, write_report
 
 FORMS = ("nifti", "npz", "png", "animation", "html")
 Arrays = Mapping[str, NDArray[Any]]
@@ -100,23 +100,19 @@ def _pictures(
         grid = grid_of(row, arrays)
         views = views_of(arrays["image"], arrays["values"], grid, window=window, scale=scale, kind=kind)
         return {f"{name}.png": png(pixels) for name, pixels in views.items()}
-    frames = [_flat(frame) for frame in arrays["frames"]]
+    frames = flat_frames(arrays["frames"], row["origin"])
     return {f"frame-{i:02d}.png": png(grey(frame, window)) for i, frame in enumerate(frames)}
 
 
 def _moving(row: Mapping[str, Any], arrays: Arrays, scales: Mapping[str, float]) -> dict[str, bytes]:
     window = tuple(row["window"])
     if row["kind"] == "strip":
-        frames = [grey(_flat(frame), window) for frame in arrays["frames"]]
+        frames = [grey(frame, window) for frame in flat_frames(arrays["frames"], row["origin"])]
         return {"frames.gif": animation(frames + frames[-2:0:-1], milliseconds=160)}
     if arrays["values"].ndim == 2:
         return {}
     scale = scales[row["record"]["method"]]
     return {"slices.gif": slices_animation(arrays["image"], arrays["values"], window=window, scale=scale)}
-
-
-def _flat(frame: NDArray[Any]) -> NDArray[Any]:
-    return frame if frame.ndim == 3 else frame[:, frame.shape[1] // 2]
 
 
 def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path]:

@@ -46,9 +46,10 @@ def overlay(image: Floats, values: Floats, *, window: tuple[float, float], scale
 
 
 def telling_slice(values: Floats, axis: int) -> int:
-    """The slice across `axis` that holds most of a volume's evidence."""
+    """The slice across `axis` that holds most of a volume's evidence: for the target, where there is any."""
     others = tuple(a for a in range(values.ndim) if a != axis)
-    return int(np.abs(values).sum(axis=others).argmax())
+    weight = np.clip(values, 0, None) if values.max() > 0 else np.abs(values)
+    return int(weight.sum(axis=others).argmax())
 
 
 def across(values: Floats, at: int, axis: int) -> Floats:

@@ -114,7 +114,7 @@ def _heatmap(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], scale: 
 
 
 def _strip(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    frames, window = arrays["frames"], tuple(row["window"])
+    frames, window = flat_frames(arrays["frames"], row["origin"]), tuple(row["window"])
     steps, scores, origin = row["steps"], row["scores"], row["origin"]
     changes = frames.mean(axis=1) - frames[origin].mean(axis=0)
     scale = max(signed_scale([changes]), 1e-6)
@@ -141,12 +141,21 @@ def _strip(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[s
         "reason": REASONS[row["stopped"]],
         "goal": row["goal"],
         "curve": curve(steps, scores, scores[origin], row["goal"]),
-        "reconstruction": png_text(grey(arrays["reconstruction"], window)),
+        "reconstruction": png_text(grey(flat_frames(arrays["reconstruction"][None], 0)[0], window)),
         "followup": [
             {"picture": png_text(grey(arrays[name], window)), **about}
             for name, about in zip(followup, row.get("followup", []), strict=True)
         ],
     }
+
+
+def flat_frames(frames: NDArray[Any], origin: int) -> NDArray[Any]:
+    """Frames (K, C, H, W); of volumes the slice that changes most from the image."""
+    if frames.ndim == 4:
+        return frames
+    moved = np.abs(frames - frames[origin]).sum(axis=(0, 1))
+    at = telling_slice(moved, 0) if moved.any() else frames.shape[2] // 2
+    return frames[:, :, at]
 
 
 def _change(
