@@ -155,7 +155,11 @@ def test_npz_opens_without_pickles_and_says_what_it_is(tmp_path: Path) -> None:
 
 def test_animations_walk_through_slices_and_frames(tmp_path: Path) -> None:
     content = slices_animation(
-        np.random.default_rng(0).uniform(0, 1, (1, 4, 8, 8)), np.ones((4, 8, 8)), window=(0, 1), scale=1.0
+        np.random.default_rng(0).uniform(0, 1, (1, 4, 8, 8)),
+        np.ones((4, 8, 8)),
+        Grid((4, 8, 8)),
+        window=(0, 1),
+        scale=1.0,
     )
     assert Picture.open(io.BytesIO(content)).n_frames == 6
     image = Image(np.ones((1, 6, 6)), window=(0, 1))

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 
 from conftest import small_network
 from contrafact.cli import main
-from contrafact.core import InputError
-from contrafact.io import open_run
+from contrafact.core import ContrafactError, InputError
+from contrafact.io import Run, open_run
 from contrafact.study import Failure, read_study, run_cells
-from contrafact.studying import study
+from contrafact.studying import cells_of, images_of, study
 
 
 def solver(setting: str, device: str) -> Any:
@@ -53,9 +53,9 @@ def test_what_fails_hangs_or_dies_is_an_outcome_and_the_others_go_on() -> None:
     assert "exit code 7" in outcomes[3].error
 
 
-def test_a_model_that_does_not_load_fails_every_cell_and_ends() -> None:
-    outcomes = list(run_cells([1, 2], solver, "no model", devices=["cpu"]))
-    assert [o.result.error for o in outcomes] == ["there is no such model"] * 2
+def test_a_model_that_does_not_load_is_no_cells_failure() -> None:
+    with pytest.raises(ContrafactError, match="no worker could start: there is no such model"):
+        list(run_cells([1, 2], solver, "no model", devices=["cpu"]))
 
 
 def test_in_this_process_the_same_cells_give_the_same() -> None:
@@ -193,3 +193,33 @@ def test_no_image_a_missing_model_and_an_unknown_engine(folder: Path) -> None:
     (folder / "net.json").unlink()
     with pytest.raises(InputError, match=r"expected 'net.json'"):
         list(study(path))
+
+
+def test_the_same_cell_twice_is_one_and_region_and_reference_are_told_apart(folder: Path) -> None:
+    path = write(folder, methods="[methods.gradient]\n")
+    path.write_text(path.read_text().replace('["class:1"]', '["class:1", "class:1"]'))
+    assert len(rows(path)) == 2
+    (folder / "masks").mkdir()
+    for name in "ab":
+        np.save(folder / "masks" / f"{name}.npy", np.ones((1, 16, 16), np.float32))
+    config = read_study(write(folder, 'region = "masks/{stem}.npy"\n', "[methods.gradient]\n"))
+    other = read_study(write(folder, 'reference = "masks/{stem}.npy"\n', "[methods.gradient]\n"))
+    keys = [{cell.key for cell in cells_of(c, folder)} for c in (config, other)]
+    assert not keys[0] & keys[1]
+
+
+def test_a_folder_of_dicom_files_is_one_series(folder: Path) -> None:
+    (folder / "series").mkdir()
+    for number in range(3):
+        (folder / "series" / f"{number}.dcm").write_bytes(b"x")
+    write(folder).write_text((folder / "study.toml").read_text().replace("*.npy", "series"))
+    assert images_of(read_study(folder / "study.toml"), folder) == [folder / "series"]
+
+
+def test_odd_letters_and_a_cut_line_lose_no_row(folder: Path) -> None:
+    run = Run.create(folder / "odd", about={})
+    run.add_failure("a", error="wide\u2028line\x85")
+    with (folder / "odd" / "failures.jsonl").open("ab") as file:
+        file.write('{"key": "M\u00fc'.encode()[:-1])
+    run.add_failure("b", error="after")
+    assert {row["key"] for row in run.failures()} == {"a", "b"}

@@ -78,7 +78,8 @@ def target_of(plan: Plan, image: Image) -> Any:
 def _asked(explainer: Any, plan: Plan, image: Image) -> str:
     """What makes two results the same: the image, the model, the bundle, every parameter."""
     bundle = None if plan.bundle is None else [d.step.sum().item() for d in plan.bundle.directions]
-    masks = [mask.digest for mask in (plan.reference, plan.region, *plan.background) if mask]
+    masks: list[Any] = [mask and mask.digest for mask in (plan.reference, plan.region)]
+    masks.append([other.digest for other in plan.background])
     parts = [plan.predictor.digest, image.digest, parameters_of(explainer), plan.seed, bundle, masks]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 

@@ -25,8 +25,9 @@ def check_methods(predictor: Any, image: Image, bundle: Any = None) -> Iterator[
             result = face.explain(
                 _small(name), predictor, image, target=target, bundle=bundle, background=[image, image]
             )
-        except ContrafactError as error:
-            why = " ".join(str(error).split())
+        except Exception as error:  # whatever a library raises: the other methods still get their row
+            kind = "" if isinstance(error, ContrafactError) else f"{type(error).__name__}: "
+            why = kind + " ".join(str(error).split())
             yield {"name": name, "works": False, "status": "unsupported", "why": why}
             continue
         status, why = _verdict(name, result.record, predictor, image)
@@ -38,6 +39,8 @@ def findings_of(predictor: Any, image: Image) -> list[str]:
     """What the network does that methods might miss, in lines."""
     if not isinstance(predictor, TorchPredictor):
         return ["a black box, or a model that takes patches: its layers are not looked into"]
+    if not predictor.watchable:
+        return ["a TorchScript model hides its layers"]
     with predictor.frozen():
         return inspect_network(predictor, image.values[None]).lines()
 

@@ -17,7 +17,7 @@ from contrafact import face
 from contrafact.cases import Plan, solve
 from contrafact.core import Heatmap, Image, InputError, Strip, nearest
 from contrafact.core.explaining import parameters_of
-from contrafact.io import SUFFIXES, Run, read_image
+from contrafact.io import DICOM, SUFFIXES, Run, read_image
 from contrafact.model import TiledPredictor, TorchPredictor
 from contrafact.study import ENGINES, Failure, StudyConfig, read_study, run_cells
 
@@ -90,7 +90,8 @@ def cells_of(config: StudyConfig, folder: Path) -> list[Cell]:
     others = [_digest_of(_there(folder, text)) for text in (config.background,) if text]
     cells = []
     for image in images_of(config, folder):
-        own = [_digest_of(_own(folder, text, image)) for text in (config.region, config.reference) if text]
+        masks = (config.region, config.reference)
+        own = [_digest_of(_own(folder, text, image)) if text else None for text in masks]
         content = _digest_of(image)
         for target in config.targets or ("",):
             for label in config.methods:
@@ -98,7 +99,7 @@ def cells_of(config: StudyConfig, folder: Path) -> list[Cell]:
                 parts = [model, content, others, own, asked, target, config.seed]
                 mark = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
                 cells.append(Cell(f"{image.name}/{label}/{target}/{mark}", str(image), label, target))
-    return cells
+    return list({cell.key: cell for cell in cells}.values())
 
 
 def images_of(config: StudyConfig, folder: Path) -> list[Path]:
@@ -107,8 +108,7 @@ def images_of(config: StudyConfig, folder: Path) -> list[Path]:
     for text in config.images:
         place = folder / text
         if place.is_dir():
-            new = sorted(p for p in place.iterdir() if p.name.lower().endswith(SUFFIXES))
-            new = new or [place]  # a DICOM series
+            new = _inside(place)
         elif place.exists():
             new = [place]
         else:
@@ -151,7 +151,7 @@ def model_of(config: StudyConfig, folder: Path, device: str) -> tuple[Any, Any]:
     choice, bundle = config.model, None
     if choice.bundle is not None:
         local = folder / choice.bundle
-        bundle = face.load_bundle(local if local.is_dir() else choice.bundle)
+        bundle = face.load_bundle(local if local.is_dir() else choice.bundle, device=device)
         known = bundle.predictors
         if choice.path is not None and choice.path not in known:
             raise InputError(
@@ -184,6 +184,7 @@ def _own(folder: Path, text: str, image: Path) -> Path:
     """A file that belongs to an image: {stem} is its name without the ending."""
     name = image.name
     stem = name[: -len(".nii.gz")] if name.endswith(".nii.gz") else image.stem
+    stem = name if image.is_dir() else stem
     return _there(folder, text.replace("{stem}", stem))
 
 
@@ -193,10 +194,13 @@ def _maybe(folder: Path, text: str | None, image: Path) -> Image | None:
 
 def _read_all(folder: Path, text: str) -> list[Image]:
     place = _there(folder, text)
-    files = (
-        sorted(p for p in place.iterdir() if p.name.lower().endswith(SUFFIXES)) if place.is_dir() else [place]
-    )
-    return [read_image(file) for file in files]
+    return [read_image(file) for file in (_inside(place) if place.is_dir() else [place])]
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The images of a folder; a folder of DICOM files only is one series."""
+    files = sorted(p for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES))
+    return files if any(not p.name.lower().endswith(DICOM) for p in files) else [folder]
 
 
 def _digest_of(path: Path) -> str:

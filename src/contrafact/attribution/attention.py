@@ -35,8 +35,11 @@ class AttentionMode(TorchFunctionMode):
         if func is F.scaled_dot_product_attention:
             return self.attend(*args, **kwargs)
         if func is F.multi_head_attention_forward:
+            before = len(self.maps)
             with self:  # a mode is off while it works
                 out = multi_head(args, kwargs)
+            if len(self.maps) == before:
+                raise UnsupportedError("attention between different tokens cannot be followed; use lrp")
             return out, self.maps[-1].mean(dim=1) if kwargs.get("need_weights", True) else None
         found = func(*args, **kwargs)
         if func in SOFTMAX:

@@ -78,7 +78,7 @@ class IntegratedGradients:
             # Errors of both signs can cancel by luck while the pieces are still bad.
             each = sum(abs(error) for error, _ in errors) / max(abs(change), 1e-6)
             room = self.most - len(line.scores)
-            if max(left, each / 5) <= self.gap or room <= 0:
+            if max(left, each / 10) <= self.gap or room <= 0:
                 return line.integral(), left, len(line.scores)
             worst = sorted(errors, key=lambda one: -abs(one[0]))[: min(room, 8)]
             line.visit([middle for _, middle in worst])

@@ -115,17 +115,28 @@ PASS = {
     F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.leaky_relu, F.elu, F.gelu, F.silu,
     F.prelu, torch.prelu, F.hardtanh, F.relu6, F.selu, F.softplus, F.dropout, F.dropout2d, F.dropout3d,
     F.batch_norm, F.instance_norm, F.group_norm, F.layer_norm, torch.sigmoid, Tensor.sigmoid, torch.tanh,
-    Tensor.tanh, torch.neg, Tensor.neg, Tensor.__neg__, F.hardswish, F.mish, F.celu,
+    Tensor.tanh, torch.neg, Tensor.neg, Tensor.__neg__, F.hardswish, F.mish, F.celu, F.hardsigmoid,
 }  # fmt: skip
 NORMS = {F.batch_norm, F.instance_norm, F.group_norm}
 SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
-PRODUCTS = {torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__}
+PRODUCTS = {
+    torch.multiply,
+    torch.mul,
+    Tensor.mul,
+    Tensor.mul_,
+    Tensor.__mul__,
+    Tensor.__rmul__,
+    Tensor.__imul__,
+}
 DIFFERENCES = {torch.sub, Tensor.sub, Tensor.__sub__, Tensor.__rsub__, Tensor.sub_, Tensor.__isub__, torch.rsub}
-SCALES = {torch.div, Tensor.div, Tensor.__truediv__, Tensor.div_}
+SCALES = {torch.divide, torch.true_divide, torch.div, Tensor.div, Tensor.__truediv__, Tensor.div_}
 MATRICES = {
     torch.matmul, Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, torch.bmm, Tensor.bmm, torch.einsum,
 }  # fmt: skip
 REFUSED = {
+    torch.addmm, torch.baddbmm, torch.addbmm, Tensor.addmm, Tensor.baddbmm, torch.sqrt, Tensor.sqrt,
+    torch.rsqrt, torch.abs, Tensor.abs, torch.square, Tensor.square, Tensor.__rtruediv__, torch.reciprocal,
+    torch.sin, torch.cos, torch.subtract, torch.cumsum, torch.prod, torch.sign, torch.norm,
     F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.exp, Tensor.exp, torch.log, Tensor.log,
     torch.pow, Tensor.pow, Tensor.__pow__, F.normalize,
 }  # fmt: skip
@@ -147,7 +158,7 @@ class RelevanceMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not self._tracked(args):
+        if not self._tracked((*args, *kwargs.values())):
             return func(*args, **kwargs)
         if func in CONVOLUTIONS or func is F.linear:
             return self._weighted(func, args, kwargs)

@@ -9,6 +9,7 @@ arrays/*.npz      heatmap values; frames, reconstruction and image of strips
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -67,7 +68,8 @@ class Run:
         done = self.done()
         if key in done:
             raise InputError(f"run '{self.folder.name}' holds '{key}' already")
-        name = f"{len(done):05d}.npz"
+        # The key is in the name: two runs that write at once do not write over each other.
+        name = f"{len(done):05d}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
         arrays: dict[str, NDArray[Any]] = {"image": image.values, "affine": image.grid.affine}
         row: dict[str, Any] = {"key": key, "array": name, "window": list(image.window)}
         row |= {"source": image.source, "about": _json(dict(image.about)), **extra}
@@ -87,29 +89,16 @@ class Run:
             row["record"] = dataclasses.asdict(result.record) if result.record else None
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        line = json.dumps(row, ensure_ascii=False) + "\n"
 
         def put() -> None:
             write_atomic(self.folder / "arrays" / name, buffer.getvalue())
-            path = self.folder / "results.jsonl"
-            torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size
-            with path.open("a", encoding="utf-8") as file:
-                file.write("\n" + line if torn else line)
-                file.flush()
-                os.fsync(file.fileno())
+            _append(self.folder / "results.jsonl", row)
 
         _safely(put)
 
     def add_failure(self, key: str, **about: Any) -> None:
         """Note why there is no result under this key."""
-        line = json.dumps({"key": key, **_json(about)}, ensure_ascii=False) + "\n"
-
-        def put() -> None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / "failures.jsonl").open("a", encoding="utf-8") as file:
-                file.write(line)
-
-        _safely(put)
+        _safely(lambda: _append(self.folder / "failures.jsonl", {"key": key, **_json(about)}))
 
     def failures(self) -> list[dict[str, Any]]:
         """What failed and has no result since; the last failure of each."""
@@ -128,7 +117,8 @@ class Run:
     def _lines(self, name: str) -> list[dict[str, Any]]:
         path = self.folder / name
         rows = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+        for line in filter(None, text.split("\n")):
             try:
                 rows.append(json.loads(line))
             except json.JSONDecodeError:
@@ -150,6 +140,17 @@ def open_run(folder: str | Path) -> Run:
         raise InputError(f"expected a run folder with manifest.json; got '{folder}'")
     run.manifest()
     return run
+
+
+def _append(path: Path, row: Mapping[str, Any]) -> None:
+    """One line of JSON, on a line of its own also after one that a crash cut short."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(row).encode() + b"\n"
+    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
+    with path.open("ab") as file:
+        file.write(b"\n" + line if torn else line)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _safely(write: Any) -> None:

@@ -34,7 +34,8 @@ class StudyConfig:
     out      run folder
     methods  hyper-parameters by method; under another label with `method = "NAME"`
     targets  each is asked of every image; none: what the model prefers
-    background, region, reference   files or folders, with {stem} for the image's own name
+    background  a file or a folder of images of the same kind
+    region, reference   masks, with {stem} for the image's own name
     limit_seconds      of one method on one image; what takes longer is stopped and noted. none: no limit
     devices            cpu, cuda:0, …; none: every GPU, or the CPU
     workers_per_device processes on each

@@ -6,6 +6,7 @@ with the next cell. Nothing here knows what a cell is.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import time
 import traceback
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
+
+from contrafact.core import ContrafactError
 
 ENGINES = ("processes", "local")
 
@@ -50,6 +53,8 @@ def run_cells(
 ) -> Iterator[Outcome]:
     """Outcomes as they come; a cell that fails is a `Failure`, and the others go on.
 
+    raises   ContrafactError when no worker can start (the model does not load): that is no cell's failure
+
     start    (setting, device) -> solve, called once in every process; both must be importable
     devices  one process for each entry; a device may be named more than once
     engine   processes, or local: in this process, without a limit
@@ -66,9 +71,7 @@ def run_cells(
                     worker.give(pending.popleft(), cells)
             yield from _collect(workers, limit_seconds)
             if not any(worker.alive for worker in workers):
-                for number in pending:
-                    yield Outcome(number, workers[0].failure, 0.0)
-                return
+                raise ContrafactError(f"no worker could start: {workers[0].failure.error}")
     finally:
         for worker in workers:
             worker.stop()
@@ -110,7 +113,9 @@ def _collect(workers: Sequence[_Worker], limit: float | None) -> Iterator[Outcom
         worker.number = None
         yield Outcome(number, found, seconds)
     for worker in workers:
-        if limit is not None and worker.number is not None and worker.seconds > limit:
+        if limit is None or worker.number is None or worker.seconds <= limit:
+            continue
+        if not worker.door.poll():  # what has just come is collected, not thrown away
             number, seconds = worker.number, worker.seconds
             worker.end()
             worker.begin()
@@ -147,7 +152,8 @@ class _Worker:
 
     def give(self, number: int, cells: Sequence[Any]) -> None:
         self.number, self._since = number, time.monotonic()
-        self.door.send(cells[number])
+        with contextlib.suppress(OSError):  # a process that died meanwhile is found by `_collect`
+            self.door.send(cells[number])
 
     def end(self) -> int | None:
         self.alive, self.ready, self.number = False, False, None

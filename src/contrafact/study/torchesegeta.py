@@ -104,16 +104,19 @@ def _known() -> dict[str, str]:
 
 
 def _walk(tree: Any, where: str, found: _Found) -> None:
+    if isinstance(tree, Mapping):  # a method that is named by a value: the other keys are its parameters
+        named = [key for key, value in tree.items() if isinstance(value, str) and _method_of(value)]
+        if named:
+            rest = {key: value for key, value in tree.items() if key != named[0]}
+            _method(str(_method_of(tree[named[0]])), rest, where or str(named[0]), found)
+            return
     for key, value in _entries(tree):
         place, name = (f"{where}.{key}" if where else str(key)), _method_of(key)
         listed = _method_of(value) if isinstance(value, str) else None
         if name is not None:
             _method(name, value, place, found)
         elif listed is not None:
-            rest = {k: v for k, v in tree.items() if v is not value} if isinstance(tree, Mapping) else {}
-            _method(listed, rest, place, found)
-            if isinstance(tree, Mapping):
-                return  # the other keys were its parameters
+            _method(listed, {}, place, found)
         elif not _setting(str(key), value, found):
             if isinstance(value, (Mapping, list)):
                 _walk(value, place, found)
@@ -142,7 +145,9 @@ def _method(name: str, given: Any, place: str, found: _Found) -> None:
     tunnel = ("samples", "noise") if isinstance(given, Mapping) and "nt_type" in given else ()
     settings: dict[str, Any] = {"method": ours, **EXPLAINERS.preset(name)}
     for key, value in _entries(given) if isinstance(given, Mapping) else ():
-        if key == "nt_type":
+        if value is None:
+            found.notes.append(f"{place}.{key}: empty; left at its default")
+        elif key == "nt_type":
             kinds = {"smoothgrad": "mean", "smoothgrad_sq": "square", "vargrad": "variance"}
             settings["kind"] = kinds.get(str(value), "mean")
         elif key in ("sliding_window_shapes", "strides", "window"):
@@ -195,7 +200,10 @@ def _setting(key: str, value: Any, found: _Found) -> bool:
         return False
     for ours, names in PLACES.items():
         if key.lower() in names:
-            found.study[ours] = value
+            if value is None or (ours == "limit_seconds" and not value):
+                found.notes.append(f"{key}: empty; left at its default")
+            else:
+                found.study[ours] = {True: "cuda", False: "cpu"}[value] if isinstance(value, bool) else value
             return True
     return False
 

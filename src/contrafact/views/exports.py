@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from contrafact.core import Grid, InputError, nearest
 from contrafact.io import Run, write_atomic, write_nifti, write_npz
-from contrafact.views.figures import animation, overlay, panel, png, slices_animation, telling_slice, views_of
+from contrafact.views.figures import (
+    animation,
+    overlay,
+    panel,
+    png,
+    slices_animation,
+    telling_slice,
+    upright,
+    views_of,
+)
 from contrafact.views.pictures import grey, signed_scale
 from contrafact.views.report import flat_frames, write_report
 
@@ -111,8 +120,8 @@ def _moving(row: Mapping[str, Any], arrays: Arrays, scales: Mapping[str, float])
         return {"frames.gif": animation(frames + frames[-2:0:-1], milliseconds=160)}
     if arrays["values"].ndim == 2:
         return {}
-    scale = scales[row["record"]["method"]]
-    return {"slices.gif": slices_animation(arrays["image"], arrays["values"], window=window, scale=scale)}
+    scale, grid = scales[row["record"]["method"]], grid_of(row, arrays)
+    return {"slices.gif": slices_animation(arrays["image"], arrays["values"], grid, window=window, scale=scale)}
 
 
 def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path]:
@@ -126,7 +135,7 @@ def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path
                 str(row.get("label") or row["record"]["method"]),
             )
             groups.setdefault(key, []).append(row)
-    for (*_, label), members in groups.items():
+    for (image_hash, _, label), members in groups.items():
         if len({row["record"]["target"] for row in members}) < 2:
             continue
         arrays = [run.arrays(row) for row in members]
@@ -137,9 +146,14 @@ def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path
             at = telling_slice(np.sum([np.abs(m) for m in maps], axis=0), 0)
             image, maps = image[:, at], [m[at] for m in maps]
         drawn = [overlay(image, m, window=window, scale=scale, kind="signed") for m in maps]
+        base = grey(image, window)
+        if arrays[0]["image"].ndim == 4:
+            grid = grid_of(members[0], arrays[0])
+            drawn = [upright(d, grid, 0, grid.spacing_mm[1:]) for d in drawn]
+            base = upright(base, grid, 0, grid.spacing_mm[1:])
         names = [str(row.get("target_name") or row["record"]["target"]) for row in members]
-        pixels = panel([("image", grey(image, window)), *zip(names, drawn, strict=True)], scale=scale)
+        pixels = panel([("image", base), *zip(names, drawn, strict=True)], scale=scale)
         source = Path(str(members[0].get("source") or "image")).name.split(".")[0]
-        path = folder / f"panel_{source}_{label}.png"
+        path = folder / re.sub(r"[^A-Za-z0-9.#+_-]+", "-", f"panel_{source}_{label}_{image_hash[:8]}.png")
         write_atomic(path, png(pixels))
         yield path

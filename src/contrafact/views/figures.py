@@ -113,15 +113,15 @@ def upright(picture: Pixels, grid: Grid, axis: int, spacing: Sequence[float]) ->
 
 
 def slices_animation(
-    image: Floats, values: Floats, *, window: tuple[float, float], scale: float, axis: int = 0
+    image: Floats, values: Floats, grid: Grid, *, window: tuple[float, float], scale: float, axis: int = 0
 ) -> bytes:
-    """A GIF that walks through the slices of a volume and back, the map laid over."""
-    frames = [
-        overlay(
-            across(image, at, axis + 1), across(values, at, axis), window=window, scale=scale, kind="signed"
-        )
-        for at in range(values.shape[axis])
-    ]
+    """A GIF that walks through the slices of a volume and back, upright, the map laid over."""
+    sides = [grid.spacing_mm[a] for a in range(3) if a != axis]
+    frames = []
+    for at in range(values.shape[axis]):
+        planes = across(image, at, axis + 1), across(values, at, axis)
+        drawn = overlay(*planes, window=window, scale=scale, kind="signed")
+        frames.append(upright(drawn, grid, axis, sides))
     return animation(frames + frames[-2:0:-1])
 
 
