@@ -288,6 +288,8 @@ def page(tasks: Mapping[str, Task]) -> str:
         "A map is judged by its positive side: where it says that the evidence *for* the answer lies.", "",
         "Rows named TorchEsegeta are its semantics as they are described (a score that counts voxels; guided",
         "backprop that finds no ReLU to change; integrated gradients without the difference factor).", "",
+        "To the 2D network a flat box is itself a lesion, so hiding places under the image's mean raises its",
+        "answer: occlusion and ablation with that fill point nowhere (`fill = \"blur\"` finds the lesion).", "",
     ]  # fmt: skip
     for task in tasks.values():
         lines += [f"## {task.name}", ""]
