@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from conftest import small_network
 from contrafact.cli import main
@@ -223,3 +225,26 @@ def test_odd_letters_and_a_cut_line_lose_no_row(folder: Path) -> None:
         file.write('{"key": "M\u00fc'.encode()[:-1])
     run.add_failure("b", error="after")
     assert {row["key"] for row in run.failures()} == {"a", "b"}
+
+
+def segmenter() -> nn.Module:
+    """Two classes from two convolutions."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1))
+
+
+def test_a_segmenter_that_takes_patches_explains_the_whole_image(folder: Path) -> None:
+    save_file(segmenter().state_dict(), folder / "net.safetensors")
+    about = {"factory": "test_study:segmenter", "weights": "net.safetensors", "classes": ["no", "yes"]}
+    (folder / "net.json").write_text(json.dumps(about))
+    path = folder / "study.toml"
+    text = 'images = ["a.npy"]\nout = "run"\ntargets = ["volume:1"]\n[model]\npath = "net.json"\n'
+    methods = "[methods.gradient]\n[methods.gradcam]\n"
+    path.write_text(text + methods)
+    assert [kind for *_, kind in rows(path)] == ["", ""]
+    path.write_text(text.replace('"run"', '"patched"') + "patch = [8, 8]\noverlap = 0.5\n" + methods)
+    assert [kind for *_, kind in rows(path)] == ["", "error"]  # a layer has no map of the whole image
+    patched = open_run(folder / "patched")
+    assert patched.arrays(patched.rows()[0])["values"].shape == (16, 16)
+    assert "takes patches" in patched.failures()[0]["error"]
