@@ -37,7 +37,9 @@ def classifier(axes: int = 2, *, channels: int = 1, seed: int = 1) -> nn.Module:
 
 def built(axes: int = 2, size: int = 8, **more: Any) -> TorchPredictor:
     module = classifier(axes, **more)
-    module(torch.zeros(1, more.get("channels", 1), *(size,) * axes))
+    with torch.random.fork_rng():
+        torch.manual_seed(11)  # the lazy layer draws its weights now
+        module(torch.zeros(1, more.get("channels", 1), *(size,) * axes))
     with torch.no_grad():
         module[0].weight.mul_(3)  # so that the image matters
         module[3].weight.mul_(3)
@@ -583,7 +585,8 @@ def test_expected_gradients_sum_to_the_change_from_the_mean_of_the_background(ax
     heat = cf.explain("expected-gradients", model, image, target="class:1", background=background, samples=400)
     with torch.no_grad():
         scores = model.target("class:1")(model(np.stack([i.values for i in (image, *background)])))
-    assert float(heat.values.sum()) == pytest.approx(float(scores[0] - scores[1:].mean()), rel=0.1)
+    change, spread = float(scores[0] - scores[1:].mean()), float(scores.std())
+    assert float(heat.values.sum()) == pytest.approx(change, rel=0.1, abs=0.05 * spread)
 
 
 def test_permuting_a_feature_of_a_linear_model_gives_its_mean_fall() -> None:
