@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,7 +70,7 @@ def _verdict(name: str, record: Record, predictor: Any, image: Image) -> tuple[s
 
 
 def _small(name: str) -> Any:
-    fields = {field.name for field in dataclasses.fields(EXPLAINERS.get(name))}
+    fields = EXPLAINERS.fields_of(name)
     counts = {k: v for k, v in SMALL.items() if k in fields and name != "latent-walk"}
     if name == "integrated-gradients":
         counts.pop("steps")  # adaptive, which says how complete it is

@@ -88,7 +88,7 @@ def explain(
             region=None if region is None else on_grid(region, batch),
             seed=seed,
         )
-    except (torch.OutOfMemoryError, RuntimeError) as error:
+    except RuntimeError as error:
         if not out_of_memory(error):
             raise
         raise ContrafactError(

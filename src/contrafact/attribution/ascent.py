@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.differentiable import chosen_filter, needs_gradients, score, spatial, watchable
+from contrafact.attribution.differentiable import chosen_filter, layer_map, needs_gradients, score, watchable
 from contrafact.core import Question, Strip
 
 Draw = Callable[[Tensor], Tensor]
@@ -54,9 +54,7 @@ def objective_of(question: Question, layer: str | None, channel: int | None, met
     predictor = watchable(question, method)
 
     def ask(images: Tensor) -> Tensor:
-        with predictor.watch(layer) as seen:
-            predictor(images)
-        found = spatial(seen, layer, method)
+        found = layer_map(predictor, images, layer, method)
         return found.square().mean() if channel is None else chosen_filter(found, channel).mean()
 
     return ask

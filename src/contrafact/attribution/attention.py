@@ -131,6 +131,16 @@ def mean_head(weights: Tensor, count: int) -> Tensor:
     return weights.reshape(count, -1, *weights.shape[-2:]).mean(dim=1)
 
 
+def answering(question: Question, count: int, tokens: int, method: str) -> Tensor:
+    """Which tokens answer (N, T), as shares: the class token, or every token where there is none."""
+    extra, _ = token_grid(tokens, question.images.shape[2:], method)
+    share = torch.full((count, tokens), 1.0 / tokens, device=question.predictor.device)  # type: ignore[attr-defined]
+    if extra:
+        share = torch.zeros_like(share)
+        share[:, 0] = 1.0
+    return share
+
+
 def on_image(share: Tensor, question: Question, method: str) -> Tensor:
     """What tokens (N, T) weigh, on the image's grid (N, *S): each token's share spread over its patch."""
     size = question.images.shape[2:]

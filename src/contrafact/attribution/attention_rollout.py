@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.attention import attention_maps, mean_head, on_image, token_grid
+from contrafact.attribution.attention import answering, attention_maps, mean_head, on_image
 from contrafact.attribution.differentiable import as_map
 from contrafact.core import EXPLAINERS, Question
 
@@ -32,13 +32,7 @@ class AttentionRollout:
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         values, maps = attention_maps(question, "attention-rollout")
-        tokens = maps[-1].shape[-1]
-        extra, _ = token_grid(tokens, question.images.shape[2:], "attention-rollout")
-        # From the class token, or from every token where there is none.
-        share = torch.full((len(values), tokens), 1.0 / tokens, device=values.device)
-        if extra:
-            share = torch.zeros_like(share)
-            share[:, 0] = 1.0
+        share = answering(question, len(values), maps[-1].shape[-1], "attention-rollout")
         for weights in reversed(maps):
             share = (share + torch.einsum("nt,ntu->nu", share, mean_head(weights.detach(), len(share)))) / 2
         return as_map(on_image(share, question, "attention-rollout"))

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.memory import out_of_memory, portions, remade, voxels_of
+from contrafact.attribution.memory import out_of_memory, portions, remade
 from contrafact.core import ContrafactError, InputError, Question, UnsupportedError
 
 
@@ -72,12 +72,12 @@ def scored_slopes(question: Question, images: Any, *, batch: int = 16) -> tuple[
         values[part] = found.detach()
 
     try:
-        portions(len(images), batch, voxels_of(images), work)
+        portions(len(images), batch, images[0].numel(), work)
     except ContrafactError as error:
         if not out_of_memory(error.__cause__ or error):
             raise
         with remade(predictor):
-            portions(len(images), 1, voxels_of(images), work)
+            portions(len(images), 1, images[0].numel(), work)
     return values, slopes
 
 
@@ -89,11 +89,17 @@ def spatial(seen: list[Tensor], layer: str | None, method: str) -> Tensor:
     return seen[-1]
 
 
-def activations_at(predictor: Any, images: Any, layer: str | None, method: str) -> Tensor:
-    """Activations (N, K, *S') of a layer; no gradients."""
-    with torch.no_grad(), predictor.watch(layer) as seen:
+def layer_map(predictor: Any, images: Any, layer: str | None, method: str) -> Tensor:
+    """Activations (N, K, *S') of a layer, in the graph where one is made."""
+    with predictor.watch(layer) as seen:
         predictor(images)
     return spatial(seen, layer, method)
+
+
+def activations_at(predictor: Any, images: Any, layer: str | None, method: str) -> Tensor:
+    """Activations (N, K, *S') of a layer; no gradients."""
+    with torch.no_grad():
+        return layer_map(predictor, images, layer, method)
 
 
 def layer_at(question: Question, images: Any, layer: str | None, method: str) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from contrafact.attribution.ascent import Reach, Spectrum, as_strip, as_strips, climb, roughness
-from contrafact.attribution.differentiable import activations_at, needs_gradients, spatial, watchable
+from contrafact.attribution.differentiable import activations_at, layer_map, needs_gradients, watchable
 from contrafact.core import EXPLAINERS, InputError, Question, Strip
 
 
@@ -50,9 +50,7 @@ class FeatureInversion:
             spread = (wanted - wanted.mean()).square().mean().clamp_min(1e-12)
 
             def likeness(picture: Tensor) -> Tensor:
-                with predictor.watch(self.layer) as seen:
-                    predictor(picture)
-                found = spatial(seen, self.layer, "feature-inversion")
+                found = layer_map(predictor, picture, self.layer, "feature-inversion")
                 return 1 - (found - wanted).square().mean() / spread
 
             reach = Reach.of(question, image)

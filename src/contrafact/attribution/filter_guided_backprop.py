@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.differentiable import as_map, chosen_filter, needs_gradients, spatial, watchable
+from contrafact.attribution.differentiable import as_map, chosen_filter, layer_map, needs_gradients, watchable
 from contrafact.attribution.rectified import rectified_by
 from contrafact.core import EXPLAINERS, Question
 
@@ -38,8 +38,8 @@ class FilterGuidedBackprop:
         needs_gradients(question, "filter-guided-backprop")
         predictor = watchable(question, "filter-guided-backprop")
         images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
-        with torch.enable_grad(), predictor.watch(self.layer) as seen:
-            predictor(images)
-        answer = chosen_filter(spatial(seen, self.layer, "filter-guided-backprop"), self.channel).sum()
+        with torch.enable_grad():
+            maps = layer_map(predictor, images, self.layer, "filter-guided-backprop")
+            answer = chosen_filter(maps, self.channel).sum()
         slopes = rectified_by(answer, images, "filter-guided-backprop", lambda inner, _: inner.clamp_min(0))
         return as_map(slopes.sum(dim=1))

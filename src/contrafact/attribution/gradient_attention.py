@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.attention import attention_maps, mean_head, on_image, token_grid
+from contrafact.attribution.attention import answering, attention_maps, mean_head, on_image
 from contrafact.attribution.differentiable import as_map
 from contrafact.core import EXPLAINERS, Question, UnsupportedError
 
@@ -40,13 +40,7 @@ class GradientAttention:
             raise UnsupportedError(
                 f"the target {question.target} does not hang on this network's attention; use gradient"
             ) from error
-        tokens = maps[-1].shape[-1]
-        extra, _ = token_grid(tokens, question.images.shape[2:], "gradient-attention")
-        start = torch.full((len(values), tokens), 1.0 / tokens, device=values.device)
-        if extra:
-            start = torch.zeros_like(start)
-            start[:, 0] = 1.0
-        share = start
+        share = start = answering(question, len(values), maps[-1].shape[-1], "gradient-attention")
         for weights, slope in zip(reversed(maps), reversed(slopes), strict=True):
             useful = mean_head((weights * slope).detach().clamp_min(0), len(values))
             share = share + torch.einsum("nt,ntu->nu", share, useful)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -52,16 +52,17 @@ class IntegratedGradients:
         images = torch.as_tensor(question.images).to(predictor.device)
         baselines = fill_values(images, self.baseline)
         if self.steps is not None:
-            return self._fixed(question, images, baselines)
+            return self._fixed(question, predictor, images, baselines)
         found = [self._adaptive(question, *one) for one in zip(images, baselines, strict=True)]
         question.notes["completeness"] = [share for _, share, _ in found]
         question.notes["points"] = [float(points) for *_, points in found]
         return np.stack([as_map(values.sum(dim=0)) for values, *_ in found])
 
-    def _fixed(self, question: Question, images: Tensor, baselines: Tensor) -> NDArray[np.float32]:
+    def _fixed(
+        self, question: Question, predictor: Any, images: Tensor, baselines: Tensor
+    ) -> NDArray[np.float32]:
         from captum.attr import IntegratedGradients as Captum  # slow to import
 
-        predictor = needs_gradients(question, "integrated-gradients")
         maps = Captum(lambda x: score(question, predictor(x))).attribute(
             images, baselines=baselines, n_steps=self.steps, internal_batch_size=max(16, len(images))
         )

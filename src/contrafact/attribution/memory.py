@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from contrafact.core import ContrafactError
 
@@ -29,7 +28,7 @@ def portions(count: int, batch: int, voxels: int, work: Callable[[slice], None])
         part = slice(start, min(start + size, count))
         try:
             work(part)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:
             if not out_of_memory(error):
                 raise
             if size == 1:
@@ -72,8 +71,3 @@ def remade(predictor: Any) -> Iterator[None]:
                 del block.forward
             else:
                 block.forward = before
-
-
-def voxels_of(images: Tensor) -> int:
-    """Of one image, channels too."""
-    return int(images[0].numel())

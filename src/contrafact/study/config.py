@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,6 @@ class StudyConfig:
     workers_per_device: int = 1
     seed: int = 0
     title: str = "Study"
-    notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         if not self.images or not self.methods:
