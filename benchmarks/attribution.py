@@ -250,7 +250,6 @@ def integrated(rounds: int, device: str) -> list[str]:
     images = [Image((values + 1) * 127.5, window=(0, 255)) for values in drawn]
     target = predictor.target("class:1")
     inputs = [torch.from_numpy(image.values[None]).to(device) for image in images]
-    points: list[float] = []
 
     def theirs() -> list[Tensor]:
         with predictor.frozen():
@@ -261,21 +260,27 @@ def integrated(rounds: int, device: str) -> list[str]:
             ]
 
     def ours(gap: float) -> list[Any]:
-        asked = {"target": "class:1", "gap": gap}
-        return [cf.explain("integrated-gradients", predictor, image, **asked) for image in images]
+        return [
+            cf.explain("integrated-gradients", predictor, image, target="class:1", gap=gap) for image in images
+        ]
 
     with torch.no_grad():
         changes = [(target(predictor(x)) - target(predictor(x * 0 + x.min()))).item() for x in inputs]
     both = zip(theirs(), changes, strict=True)
     gap = float(np.mean([abs(maps.sum().item() - change) / abs(change) for maps, change in both]))
-    notes = [heat.record.notes for heat in ours(gap)]
-    points = [note["points"] for note in notes]
-    mine = float(np.mean([note["completeness"] for note in notes]))
+    for asked in (
+        part * gap for part in (4, 2, 1.8, 1.6, 1.4, 1.2, 1)
+    ):  # the laxest whose mean is at least as good as captum's
+        notes = [heat.record.notes for heat in ours(asked)]
+        points = [note["points"] for note in notes]
+        mine = float(np.mean([note["completeness"] for note in notes]))
+        if mine <= gap:
+            break
     name = (
         f"integrated gradients of 8 knees, {np.mean(points):.0f} points (mean gap {mine:.2%}), "
         f"against captum's 50 ({gap:.2%})"
     )
-    return [pair(name, lambda: ours(gap), theirs, rounds=rounds, device=device, wanted=1.5)]
+    return [pair(name, lambda: ours(asked), theirs, rounds=rounds, device=device, wanted=1.5)]
 
 
 def main() -> None:

@@ -325,3 +325,32 @@ def test_a_value_of_an_ordinal_model_is_one_of_its_cumulative_logits() -> None:
     with pytest.raises(InputError, match="class index must be 0 to 1; got 2"):
         parse_target("value:2", kind="ordinal", classes=["0", "1", "2"])
     assert parse_target("value:1", kind="ordinal", classes=["0", "1", "2"]).index == 1
+
+
+class Viewing(nn.Module):
+    """Flattens by `view`, which counts on the order of values in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.line = nn.Conv2d(1, 3, 3, padding=1), nn.Linear(3 * 6 * 6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.line(self.conv(x).view(len(x), -1)))
+
+
+def test_a_network_that_counts_on_the_order_in_memory_runs() -> None:
+    network = Viewing().eval()
+    images = torch.rand(4, 1, 6, 6)
+    predictor = TorchPredictor(network, classes=["a", "b"])
+    torch.testing.assert_close(predictor(images), network(images))
+    torch.testing.assert_close(predictor(images), network(images))  # also after the first time
+
+
+def test_memory_order_changes_no_answer_and_not_the_images() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(8 * 36, 2)
+    ).eval()
+    images = torch.rand(4, 3, 8, 8)
+    before = images.clone()
+    torch.testing.assert_close(TorchPredictor(network, classes=["a", "b"])(images), network(images))
+    assert torch.equal(images, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import platform
 import sys
@@ -163,6 +164,11 @@ def parameters_of(part: Any) -> Any:
 
 def versions() -> dict[str, str]:
     """Versions of what took part, without importing any of it."""
+    return dict(_versions())
+
+
+@functools.cache  # reading them takes milliseconds
+def _versions() -> dict[str, str]:
     out = {"python": platform.python_version()}
     for name in ("contrafact", "torch", "numpy", "captum"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
