@@ -25,10 +25,10 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 import contrafact as cf
-from contrafact.attribution.fill import fill_values
 from contrafact.core import EXPLAINERS, ContrafactError, Image
 from contrafact.model import Preprocessing, TorchPredictor
 from contrafact.model.networks import ResidualNetwork
+from contrafact.perturbation.fill import fill_values
 from contrafact.phantoms import lesion_phantom, vessel_phantom
 
 Map = np.ndarray[Any, Any]

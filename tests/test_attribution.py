@@ -32,7 +32,7 @@ def test_integrated_gradients_is_complete(baseline: str | float) -> None:
     predictor = TorchPredictor(small_network().eval(), classes=["a", "b"])
     image = noise_image(2, 1)
     heat = explain("ig", predictor, image, target="class:1", baseline=baseline, steps=256)
-    from contrafact.attribution.fill import fill_values
+    from contrafact.perturbation.fill import fill_values
 
     x = torch.from_numpy(image.values)[None]
     target = predictor.target("class:1")

@@ -13,13 +13,16 @@ ALLOWED = {
     "io": {"core"},
     "phantoms": {"core"},
     "model": {"core"},
-    "attribution": {"core"},
+    "attribution": {"core", "perturbation"},
+    "perturbation": {"core"},
+    # Hides parts of images as the heatmap methods do (docs/map.md).
+    "metrics": {"core", "perturbation"},
     "generation": {"core"},
     "counterfactual": {"core"},
     "views": {"core", "io"},
     # Joins weights on disk with the things they are (docs/decisions/0004).
     "bundles": {"core", "io", "model", "generation", "counterfactual"},
-    "face": {"core", "io", "model", "attribution", "counterfactual", "bundles", "fitting"},
+    "face": {"core", "io", "model", "attribution", "perturbation", "counterfactual", "bundles", "fitting"},
     "fitting": {"core", "io", "model", "generation", "counterfactual", "bundles"},
     "study": {"core"},
     # Joins what a case needs (docs/map.md): the face, the disk, and a target's words.

@@ -291,7 +291,7 @@ def test_rise_tells_what_showing_a_place_adds() -> None:
 def test_supervoxels_keep_to_edges() -> None:
     values = np.zeros((1, 16, 16), dtype=np.float32)
     values[0, :, 5:] = 1.0
-    from contrafact.attribution.features import feature_labels
+    from contrafact.perturbation import feature_labels
 
     labels = feature_labels(values, "slic", 3)
     left, right = set(labels[:, :5].ravel()), set(labels[:, 5:].ravel())
@@ -530,7 +530,7 @@ def test_layer_deeplift_is_that_of_captum() -> None:
 def test_coming_into_focus_accounts_for_the_change(axes: int) -> None:
     from scipy.ndimage import gaussian_filter
 
-    from contrafact.attribution.fill import gaussian
+    from contrafact.perturbation.fill import gaussian
 
     model, image = built(axes), picture(axes)
     x = torch.from_numpy(image.values[None])
@@ -658,7 +658,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(method: str) -> None
 @pytest.mark.parametrize("axes", [2, 3])
 def test_activations_made_again_give_the_same_gradient(axes: int) -> None:
     from contrafact.attribution.differentiable import slopes_at
-    from contrafact.attribution.memory import remade
+    from contrafact.perturbation.memory import remade
 
     model, image = built(axes), picture(axes)
     with model.frozen():

@@ -15,7 +15,6 @@ from torch import Tensor
 
 import contrafact.attribution as _attribution  # registers the heatmaps
 from contrafact import core
-from contrafact.attribution.memory import out_of_memory
 from contrafact.bundles import load_bundle
 from contrafact.core import EXPLAINERS, ContrafactError, Heatmap, Image, InputError, Strip
 from contrafact.fitting import fit
@@ -28,6 +27,7 @@ from contrafact.model import (
     class_sizes,
     load_predictor,
 )
+from contrafact.perturbation.memory import out_of_memory
 
 __all__ = ["explain", "fit", "load_bundle", "load_predictor"]
 _ = _attribution

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from contrafact.attribution.differentiable import as_map, needs_gradients, slopes_at
-from contrafact.attribution.fill import gaussian
 from contrafact.core import EXPLAINERS, InputError, Question
+from contrafact.perturbation.fill import gaussian
 
 
 @EXPLAINERS.register("blur-integrated-gradients", aliases=("blur-ig",))

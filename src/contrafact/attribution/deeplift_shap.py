@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from contrafact.attribution.differentiable import as_map, needs_gradients
-from contrafact.attribution.fill import fill_values
 from contrafact.attribution.rescale import deeplift
 from contrafact.core import EXPLAINERS, InputError, Question
+from contrafact.perturbation.fill import fill_values
 
 
 @EXPLAINERS.register("deeplift-shap", aliases=("deep-lift-shap", "deep_lift_shap"))

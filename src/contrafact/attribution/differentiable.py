@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.memory import out_of_memory, portions, remade
 from contrafact.core import ContrafactError, InputError, Question, UnsupportedError
+from contrafact.perturbation.memory import out_of_memory, portions, remade
 
 
 def needs_gradients(question: Question, method: str) -> Any:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contrafact.attribution.background import others
-from contrafact.attribution.features import asked_about, feature_labels
-from contrafact.attribution.memory import portions
+from contrafact.attribution.features import asked_about
 from contrafact.core import EXPLAINERS, InputError, Question
+from contrafact.perturbation.features import feature_labels
+from contrafact.perturbation.memory import portions
 
 
 @EXPLAINERS.register("feature-permutation", aliases=("feature_permutation",))

@@ -1,4 +1,4 @@
-"""Voxels taken together: hiding one supervoxel says more than hiding one voxel, and costs less."""
+"""The methods of captum that work on features, one batch of hidden features at a time."""
 
 from __future__ import annotations
 
@@ -11,33 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.fill import fill_values
-from contrafact.core import InputError, Question, nearest
-
-KINDS = ("grid", "slic")
-
-
-def feature_labels(image: NDArray[np.float32], kind: str, count: int) -> NDArray[np.int64]:
-    """Labels (*S) from 0, of an image (C, *S).
-
-    kind   "grid": boxes, `count` along every axis; "slic": about `count` to the power of the axes
-           supervoxels that keep to the edges of the image (Achanta et al. 2012, by scikit-image)
-    """
-    size = image.shape[1:]
-    if kind not in KINDS:
-        raise InputError(f"features must be one of {', '.join(KINDS)}; got '{kind}'{nearest(kind, KINDS)}")
-    if not 1 <= count <= min(size):
-        raise InputError(f"expected 1 to {min(size)} features along an axis for this image; got {count}")
-    if kind == "slic":
-        from skimage.segmentation import slic
-
-        low, high = float(image.min()), float(image.max())
-        scaled = (image - low) / max(high - low, 1e-12)
-        labels = slic(scaled, n_segments=count ** len(size), compactness=0.1, channel_axis=0, start_label=0)
-        return np.asarray(labels, dtype=np.int64)
-    cells = [np.arange(side) * count // side for side in size]
-    grids = np.meshgrid(*cells, indexing="ij")
-    return np.asarray(np.ravel_multi_index(grids, (count,) * len(size)), dtype=np.int64)
+from contrafact.core import Question
+from contrafact.perturbation import feature_labels, fill_values
 
 
 def asked_about(labels: NDArray[np.int64], region: NDArray[np.bool_] | None) -> NDArray[np.int64]:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contrafact.attribution.differentiable import as_map, needs_gradients, slopes_at
-from contrafact.attribution.fill import fill_values
 from contrafact.core import EXPLAINERS, InputError, Question
+from contrafact.perturbation.fill import fill_values
 
 
 @EXPLAINERS.register("gradient-shap", aliases=("gradient_shap", "gradientshap"))

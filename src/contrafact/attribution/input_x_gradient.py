@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from contrafact.attribution.differentiable import as_map, needs_gradients, slopes_at
-from contrafact.attribution.fill import fill_values
 from contrafact.core import EXPLAINERS, Question
+from contrafact.perturbation.fill import fill_values
 
 
 @EXPLAINERS.register("input-x-gradient", aliases=("input_x_gradient", "gradient-x-input"))

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from contrafact.attribution.differentiable import as_map, needs_gradients
-from contrafact.attribution.fill import fill_values
 from contrafact.attribution.layer_path import to_image
 from contrafact.attribution.rescale import layer_deeplift
 from contrafact.core import EXPLAINERS, Question
+from contrafact.perturbation.fill import fill_values
 
 
 @EXPLAINERS.register("layer-deeplift", aliases=("layer-deep-lift",))

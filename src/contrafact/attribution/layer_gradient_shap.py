@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from contrafact.attribution.differentiable import activations_at, as_map, layer_at, needs_gradients
-from contrafact.attribution.fill import fill_values
 from contrafact.attribution.layer_path import to_image
 from contrafact.core import EXPLAINERS, InputError, Question
+from contrafact.perturbation.fill import fill_values
 
 
 @EXPLAINERS.register("layer-gradient-shap", aliases=("layer_gradient_shap", "layer-grad-shap"))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from contrafact.attribution.differentiable import layer_at, needs_gradients, upsample
-from contrafact.attribution.fill import fill_values
 from contrafact.core import Question
+from contrafact.perturbation.fill import fill_values
 
 
 def along(

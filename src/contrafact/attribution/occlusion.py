@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.fill import fill_values
-from contrafact.attribution.memory import portions
 from contrafact.core import EXPLAINERS, InputError, Question
+from contrafact.perturbation.fill import fill_values
+from contrafact.perturbation.memory import portions
 
 Box = tuple[slice, ...]
 

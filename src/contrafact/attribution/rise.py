@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contrafact.attribution.differentiable import as_map
-from contrafact.attribution.fill import fill_values
-from contrafact.attribution.memory import portions
 from contrafact.core import EXPLAINERS, InputError, Question
+from contrafact.perturbation.fill import fill_values
+from contrafact.perturbation.memory import portions
 
 
 @EXPLAINERS.register("rise")

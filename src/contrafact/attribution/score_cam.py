@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contrafact.attribution.differentiable import activations_at, as_map, upsample, watchable
-from contrafact.attribution.fill import fill_values
 from contrafact.core import EXPLAINERS, Question
+from contrafact.perturbation.fill import fill_values
 
 
 @EXPLAINERS.register("score-cam", aliases=("scorecam",))
