@@ -5,7 +5,7 @@ from contrafact.core.errors import ContrafactError, InputError, UnsupportedError
 from contrafact.core.explaining import explain
 from contrafact.core.grid import Grid
 from contrafact.core.image import Image, digest
-from contrafact.core.registry import EXPLAINERS, Registry
+from contrafact.core.registry import EXPLAINERS, METRICS, Registry
 from contrafact.core.results import Heatmap, Record, Strip
 from contrafact.core.roles import (
     Differentiable,
@@ -19,6 +19,7 @@ from contrafact.core.roles import (
 
 __all__ = [
     "EXPLAINERS",
+    "METRICS",
     "ContrafactError",
     "Differentiable",
     "Encoder",

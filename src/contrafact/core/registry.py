@@ -106,3 +106,4 @@ class Registry:
 
 
 EXPLAINERS = Registry("explainer", "contrafact.explainers")
+METRICS = Registry("metric", "contrafact.metrics")

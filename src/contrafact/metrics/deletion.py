@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from contrafact.core import METRICS
+from contrafact.metrics.panel import Panel, Values
+
+
+@METRICS.register("deletion")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """Hide voxels, those that the map says most of first: how soon does f fall?
+
+    gives   (M,) area under the curve of f, as a share of f(image) - f(empty): 0 at the start would be
+            perfect, 0.5 is a straight line
+    cost    maps x (steps - 1) + 2 forward passes, shared with selectivity and the like
+    Source: Petsiuk et al. 2018 (arXiv 1806.07421), sec. 4.3. Differs: any target, so the curve runs
+    between f of the image (1) and f of the empty image (0) instead of between probabilities.
+    """
+
+    of: ClassVar[str] = "heatmap"
+    better: ClassVar[str] = "lower"
+    steps: int = 20
+    fill: str | float = "mean"
+
+    def __call__(self, panel: Panel) -> Values:
+        return area(relative(panel, self.steps, self.fill))
+
+
+def relative(panel: Panel, steps: int, fill: str | float, *, insert: bool = False) -> Values:
+    """Curves (M, steps + 1) on a scale where the image is 1 and the empty image 0.
+
+    gives   NaN where both are the same: the model does not answer to this image
+    """
+    curves = panel.curves(steps=steps, fill=fill, insert=insert)
+    low, high = panel.score_empty(fill), panel.whole
+    return (curves - low) / (high - low) if high != low else np.full_like(curves, np.nan)
+
+
+def area(curves: Values) -> Values:
+    """Under curves (M, K) over a way of length 1, by trapeziums."""
+    found: Values = (curves[:, 1:] + curves[:, :-1]).mean(axis=1) / 2
+    return found

@@ -1,0 +1,51 @@
+"""Many metrics on many maps of one image, with the model's passes shared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from contrafact.core import METRICS, ContrafactError
+from contrafact.metrics.panel import Panel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One metric of one result.
+
+    value    NaN where there is none; `reason` then says why
+    passes   images the model was shown for this metric, of all maps together: what an earlier metric
+             has asked is not asked again
+    seconds  of all maps together
+    """
+
+    metric: str
+    label: str
+    value: float
+    reason: str = ""
+    passes: int = 0
+    seconds: float = 0.0
+
+
+def evaluate(panel: Panel, metrics: Sequence[Any], labels: Sequence[str]) -> Iterator[Score]:
+    """Every metric on every map; one that cannot be had is a score with its reason, and the others go on.
+
+    labels   a name for each map
+    """
+    for metric in metrics:
+        name, before, began = METRICS.name_of(metric), panel.passes, time.perf_counter()
+        reasons = panel.flaws
+        try:
+            values = np.asarray(metric(panel), dtype=np.float64)
+        except ContrafactError as error:
+            values = np.full(len(labels), np.nan)
+            reasons = [" ".join(str(error).split())] * len(labels)
+        passes, seconds = panel.passes - before, round(time.perf_counter() - began, 4)
+        for label, value, reason in zip(labels, values, reasons, strict=True):
+            why = reason or ("" if np.isfinite(value) else "the metric is not defined for this map")
+            score = float("nan") if why else float(value)
+            yield Score(metric=name, label=label, value=score, reason=why, passes=passes, seconds=seconds)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from contrafact.core import METRICS, InputError
+from contrafact.metrics.panel import Panel, Values
+
+
+@METRICS.register("infidelity")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Infidelity:
+    """Hide random parts of the image: does what the map says of them match how far f falls?
+
+    gives   (M,) mean squared difference; 0 is perfect. `relative`: as a share of the mean squared fall, so
+            that 1 is a map of zeros, and images can be compared
+    cost    `samples` forward passes for all maps together, shared with metrics of the same subsets
+    Source: Yeh et al. 2019 (arXiv 1901.09392), eq. 1, with square removal. Differs: a perturbation is the
+    share of a voxel that is hidden, so that it has the units of our maps; the best scale of the map is
+    found first unless `scaled` is off, since CAMs and RISE have none of their own; the perturbation runs
+    the model, the map only weighs it, so all maps share the passes.
+    """
+
+    of: ClassVar[str] = "heatmap"
+    better: ClassVar[str] = "lower"
+    samples: int = 128
+    share: float = 0.2
+    features: int = 8
+    fill: str | float = "mean"
+    scaled: bool = True
+    relative: bool = True
+
+    def __post_init__(self) -> None:
+        if self.samples < 2 or not 0 < self.share < 1:
+            raise InputError(
+                f"expected at least 2 samples and a share in (0, 1); got {self.samples}, {self.share}"
+            )
+
+    def __call__(self, panel: Panel) -> Values:
+        said, falls = panel.subsets(
+            count=self.samples, share=self.share, fill=self.fill, features=self.features
+        )
+        if self.scaled:
+            best = (said * falls).mean(axis=1) / np.maximum((said**2).mean(axis=1), 1e-30)
+            said = said * best[:, None]
+        found: Values = ((said - falls) ** 2).mean(axis=1)
+        return found / max(float((falls**2).mean()), 1e-30) if self.relative else found

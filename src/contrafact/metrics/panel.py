@@ -1,0 +1,234 @@
+"""Several maps of one image for one target, and what was measured once for all of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from contrafact.core import Explainer, InputError, Question
+from contrafact.core.explaining import Counted
+from contrafact.perturbation import feature_labels, fill_values, portions
+
+_T = TypeVar("_T")
+Values = NDArray[np.float64]
+
+
+class Panel:
+    """M maps of one image. Whatever a metric asks of the model is asked once and kept for the others.
+
+    question    of **one** image, its target frozen; the predictor frozen as well (`evaluate` does both)
+    maps        (M, *S), units of the target
+    explainers  what made each map, for the metrics that explain again; or none
+    mask        bool (*S): where the cause lies, for the metrics of localisation; no explainer sees it
+    batch       images per forward pass at most
+    passes      images that went through the model so far
+    flaws       why a map cannot be judged, for each; empty where it can
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        maps: NDArray[np.floating[Any]],
+        *,
+        explainers: Sequence[Explainer] = (),
+        mask: NDArray[np.bool_] | None = None,
+        seed: int = 0,
+        batch: int = 64,
+    ) -> None:
+        size = question.images.shape[2:]
+        if len(question.images) != 1:
+            raise InputError(f"a panel is of one image; got {len(question.images)}")
+        if maps.ndim != len(size) + 1 or maps.shape[1:] != size:
+            raise InputError(f"maps must be (M, {', '.join(map(str, size))}); got {maps.shape}")
+        if explainers and len(explainers) != len(maps):
+            raise InputError(f"expected an explainer for each of {len(maps)} maps; got {len(explainers)}")
+        if mask is not None and mask.shape != size:
+            raise InputError(f"mask must be {size}, as the image; got {mask.shape}")
+        self.flaws = [flaw_of(values) for values in maps]
+        self.question, self.maps = question, np.nan_to_num(np.asarray(maps, dtype=np.float64))
+        self.explainers, self.mask, self.seed, self.batch = tuple(explainers), mask, seed, batch
+        self.device = getattr(question.predictor, "device", "cpu")
+        self.image = torch.as_tensor(question.images[0]).to(self.device)
+        self.passes = 0
+        self._known: dict[Any, Any] = {}
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return self.maps.shape[1:]
+
+    def once(self, key: Any, make: Callable[[], _T]) -> _T:
+        """What `make` gives, made once for all metrics that ask with this key."""
+        if key not in self._known:
+            self._known[key] = make()
+        found: _T = self._known[key]
+        return found
+
+    def rng(self, *key: Any) -> np.random.Generator:
+        """The same draws for the same key, whichever metric asks first."""
+        return np.random.default_rng([self.seed, zlib.crc32(repr(key).encode())])
+
+    def score(self, images: Tensor, *, predictor: Any = None) -> Values:
+        """Target values (N,) of images (N, C, *S), in portions, counted."""
+        found = np.empty(len(images))
+        ask = self.question.predictor if predictor is None else predictor
+
+        def work(part: slice) -> None:
+            with torch.no_grad():
+                found[part] = self.question.target(ask(images[part])).double().cpu().numpy()
+
+        portions(len(images), self.batch, self.image.numel(), work)
+        self.passes += len(images)
+        return found
+
+    @property
+    def whole(self) -> float:
+        """f of the image as it is."""
+        return self.once("whole", lambda: float(self.score(self.image[None])[0]))
+
+    def empty(self, fill: str | float) -> Tensor:
+        """(C, *S): the image with nothing in it."""
+        return self.once(("empty", fill), lambda: fill_values(self.image[None], fill)[0])
+
+    def score_empty(self, fill: str | float) -> float:
+        return self.once(("score_empty", fill), lambda: float(self.score(self.empty(fill)[None])[0]))
+
+    def ranks(self) -> NDArray[np.int64]:
+        """(M, voxels): 0 for the voxel that says most; equal ones in random order."""
+
+        def make() -> NDArray[np.int64]:
+            flat = self.maps.reshape(len(self.maps), -1)
+            chance = self.rng("ties").permutation(flat.shape[1])
+            order = np.stack([np.lexsort((chance, -values)) for values in flat])
+            ranks = np.empty_like(order)
+            np.put_along_axis(ranks, order, np.arange(flat.shape[1])[None], axis=1)
+            return ranks
+
+        return self.once("ranks", make)
+
+    def curves(self, *, steps: int, fill: str | float, insert: bool = False) -> Values:
+        """(M, steps + 1): f while voxels are hidden in falling order of each map, from none to all; or,
+        with `insert`, while they are shown. Every map's images go through the model together.
+
+        cost  M x (steps - 1) + 2 forward passes, once for all metrics that ask for the same
+        """
+
+        def make() -> Values:
+            ranks, count = self.ranks(), int(np.prod(self.size))
+            cuts = np.round(np.arange(1, steps) * count / steps).astype(int)
+            begin, end = self.whole, self.score_empty(fill)
+            begin, end = (end, begin) if insert else (begin, end)
+            found = np.empty((len(self.maps), steps + 1))
+            found[:, 0], found[:, -1] = begin, end
+            jobs = [(m, cut) for m in range(len(ranks)) for cut in cuts]
+            found[:, 1:-1] = self.hidden(
+                len(jobs), lambda i: (ranks[jobs[i][0]] >= jobs[i][1]) == insert, fill
+            ).reshape(len(ranks), -1)
+            return found
+
+        return self.once(("curves", steps, fill, insert), make)
+
+    def hidden(self, count: int, where: Callable[[int], NDArray[np.bool_]], fill: str | float) -> Values:
+        """Target values (count,) of the image with `where(i)` (voxels) hidden. Images are made as they are
+        asked for, so that their number is no matter of memory."""
+        found = np.empty(count)
+        empty = self.empty(fill)
+
+        def work(part: slice) -> None:
+            gone = np.stack([where(i).reshape(self.size) for i in range(part.start, part.stop)])
+            hide = torch.from_numpy(gone).to(self.device)[:, None]
+            with torch.no_grad():
+                outputs = self.question.predictor(torch.where(hide, empty, self.image))
+                found[part] = self.question.target(outputs).double().cpu().numpy()
+
+        portions(count, self.batch, self.image.numel(), work)
+        self.passes += count
+        return found
+
+    def features(self, kind: str, count: int) -> NDArray[np.int64]:
+        """(*S) labels of groups of voxels."""
+        return self.once(
+            ("features", kind, count), lambda: feature_labels(self.question.images[0], kind, count)
+        )
+
+    def subsets(self, *, count: int, share: float, fill: str | float, features: int) -> tuple[Values, Values]:
+        """Random groups of features hidden at once: what each map says of them (M, count), and how far f
+        falls (count,). Features are boxes, `features` along every axis; `share` of them are hidden.
+
+        cost  `count` forward passes, once for all maps and all metrics that ask for the same
+        """
+
+        def make() -> tuple[Values, Values]:
+            cells = min(features, *self.size)
+            labels = self.features("grid", cells).ravel()
+            kinds = int(labels.max()) + 1
+            order = self.rng("subsets", count, share, features).random((count, kinds)).argsort(axis=1)
+            chosen = order < max(1, round(share * kinds))
+            falls = self.whole - self.hidden(count, lambda i: chosen[i][labels], fill)
+            return self.sums(labels, kinds) @ chosen.T, falls
+
+        return self.once(("subsets", count, share, fill, features), make)
+
+    def by_feature(self, *, fill: str | float, features: int, kind: str = "grid") -> tuple[Values, Values]:
+        """Each feature hidden alone: what each map says of it (M, features), and how far f falls.
+
+        cost  one forward pass per feature, once for all maps
+        """
+
+        def make() -> tuple[Values, Values]:
+            labels = self.features(kind, min(features, *self.size)).ravel()
+            kinds = int(labels.max()) + 1
+            falls = self.whole - self.hidden(kinds, lambda i: labels == i, fill)
+            return self.sums(labels, kinds), falls
+
+        return self.once(("by_feature", fill, features, kind), make)
+
+    def sums(self, labels: NDArray[np.int64], kinds: int) -> Values:
+        """(M, kinds): what each map says of every label together."""
+        found = [np.bincount(labels.ravel(), values.ravel(), kinds) for values in self.maps]
+        return np.asarray(np.stack(found), dtype=np.float64)
+
+    def again(
+        self,
+        which: int,
+        *,
+        images: NDArray[np.float32] | None = None,
+        seed: int | None = None,
+        predictor: Any = None,
+    ) -> Values:
+        """(N, *S): what explainer `which` says of other images (N, C, *S), by another model or with another
+        seed; the target stays.
+
+        raises  InputError where the panel holds maps only
+        """  # fmt: skip
+        if not self.explainers:
+            raise InputError("this metric explains again; give the explainers and not only their maps")
+        asked = self.question
+        counted = Counted(asked.predictor if predictor is None else predictor)
+        question = Question(
+            predictor=counted,
+            images=asked.images if images is None else images,
+            target=asked.target,
+            grid=asked.grid,
+            bundle=asked.bundle,
+            background=asked.background,
+            region=asked.region,
+        )
+        rng = np.random.default_rng(self.seed if seed is None else seed)
+        found = np.asarray(self.explainers[which](question, rng), dtype=np.float64)
+        self.passes += counted.passes
+        return found if asked.region is None else np.where(asked.region, found, 0)
+
+
+def flaw_of(values: NDArray[Any]) -> str:
+    """Why a map cannot be judged; empty where it can."""
+    if not np.isfinite(values).all():
+        return "the map holds NaN or infinite values"
+    if np.ptp(values) == 0:
+        return "the map is the same everywhere: it points nowhere"
+    return ""

@@ -1,0 +1,40 @@
+"""Each metric against a closed form, on a linear model whose every voxel's worth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from contrafact.metrics import Deletion, Infidelity, evaluate
+from test_metric_contract import linear_panel
+
+
+def test_infidelity_of_a_linear_model_is_zero_for_its_worth_and_one_for_nothing() -> None:
+    panel = linear_panel()
+    truth, chance, opposite = Infidelity(fill=0.0, scaled=False)(panel)
+    assert truth == pytest.approx(0, abs=1e-8)
+    assert opposite == pytest.approx(4, rel=1e-5)  # (-a - a)^2 / a^2
+    assert chance > 0.3
+    assert Infidelity(fill=0.0)(panel)[2] == pytest.approx(0, abs=1e-8)  # the best scale is -1
+
+
+def test_deletion_of_a_linear_model_has_a_closed_form() -> None:
+    panel = linear_panel()
+    found = Deletion(fill=0.0, steps=144)(panel)
+    worth = np.sort(panel.maps[0].ravel())[::-1]
+    left = 1 - np.concatenate([[0], np.cumsum(worth)]) / worth.sum()
+    expected = (left[1:] + left[:-1]).mean() / 2
+    assert found[0] == pytest.approx(expected, abs=1e-4)
+    assert found[2] == pytest.approx(1 - expected, abs=1e-4)  # the same steps from the other end
+
+
+def test_passes_are_shared_and_counted() -> None:
+    panel = linear_panel()
+    metrics = [
+        Deletion(steps=10),
+        Deletion(steps=10),
+        Infidelity(samples=16),
+        Infidelity(samples=16, scaled=False),
+    ]
+    scores = list(evaluate(panel, metrics, ["a", "b", "c"]))
+    assert [s.passes for s in scores[::3]] == [3 * 9 + 2, 0, 16, 0]
