@@ -14,7 +14,7 @@ import contrafact as cf
 from contrafact.attribution.attention import AttentionMode
 from contrafact.attribution.attention_windows import carried
 from contrafact.core import Image, UnsupportedError
-from contrafact.model import TorchPredictor
+from contrafact.model import Preprocessing, TorchPredictor
 
 METHODS = ("attention-rollout", "gradient-attention")
 PATCH, SIDE, WIDTH = 4, 16, 8
@@ -183,7 +183,7 @@ class Block(nn.Module):
 
 class Windowed(nn.Module):
     """Every pixel a token; a block for each of `shifts`; then halved, and one block more, when asked. Class 0
-    is what all tokens say, class 1 what those in the first corner do."""
+    is what all tokens say, class 1 what those in the first corner do, class 2 looks at none of them."""
 
     def __init__(self, how: str = "softmax", shifts: tuple[int, ...] = (0, 2), halved: bool = False) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class Windowed(nn.Module):
             tokens = self.coarse(pool(tokens.movedim(-1, 1), 2).movedim(1, -1))
         said = self.head(tokens)[..., 0]
         first = said[(slice(None), *(slice(4),) * (said.ndim - 1))]
-        return torch.stack([said.flatten(1).mean(dim=1), first.flatten(1).mean(dim=1)], dim=1)
+        return torch.stack([y.flatten(1).mean(dim=1) for y in (said, first, x)], dim=1)
 
 
 def noise(axes: int, side: int, count: int = 2) -> list[Image]:
@@ -215,7 +215,9 @@ def noise(axes: int, side: int, count: int = 2) -> list[Image]:
 @pytest.mark.parametrize("method", METHODS)
 def test_windows_are_all_attention_with_the_other_windows_hidden(method: str, axes: int, how: str) -> None:
     found, known = (
-        cf.explain(method, TorchPredictor(Windowed(h), classes=["a", "b"]), noise(axes, 8), target="class:0")
+        cf.explain(
+            method, TorchPredictor(Windowed(h), classes=["a", "b", "c"]), noise(axes, 8), target="class:0"
+        )
         for h in (how, "dense")
     )
     for ours, truth in zip(found, known, strict=True):
@@ -243,7 +245,7 @@ def test_relevance_stays_within_its_window(shift: int) -> None:
 @pytest.mark.parametrize("axes", [2, 3])
 @pytest.mark.parametrize("method", METHODS)
 def test_between_stages_a_coarse_token_is_shared_and_the_fine_ones_still_differ(method: str, axes: int) -> None:
-    predictor = TorchPredictor(Windowed(halved=True), classes=["all", "first"])
+    predictor = TorchPredictor(Windowed(halved=True), classes=["all", "first", "none"])
     for heat in cf.explain(method, predictor, noise(axes, 16), target="class:0"):
         values = heat.values
         assert heat.record.notes["windows"] == 3
@@ -252,9 +254,27 @@ def test_between_stages_a_coarse_token_is_shared_and_the_fine_ones_still_differ(
         for axis in range(axes):  # an up-sampled coarse map has the same value in both halves of a cell
             even, odd = np.take(values, range(0, 16, 2), axis), np.take(values, range(1, 16, 2), axis)
             assert np.abs(even - odd).mean() > 0.05 * values.mean()
-    only = TorchPredictor(Windowed(shifts=(), halved=True), classes=["all", "first"])
+    only = TorchPredictor(Windowed(shifts=(), halved=True), classes=["all", "first", "none"])
     for heat in cf.explain(method, only, noise(axes, 16), target="class:0"):
         assert (np.ptp(heat.values.reshape((8, 2) * axes), axis=tuple(range(1, 2 * axes, 2))) == 0).all()
+
+
+def test_windows_of_a_resized_image_and_a_target_that_no_window_serves() -> None:
+    sized = TorchPredictor(Windowed(), output="regression", preprocessing=Preprocessing(size=(8, 8)))
+    (heat,) = cf.explain("attention-rollout", sized, noise(2, 16, 1), target="value:0")
+    assert heat.values.shape == (16, 16)
+    assert heat.values.sum() == pytest.approx(1, abs=1e-4)
+    (blind,) = cf.explain("gradient-attention", sized, noise(2, 16, 1), target="value:2")
+    assert (blind.values == 0).all()
+
+    class Aside(Windowed):
+        def forward(self, x: Tensor) -> Tensor:
+            super().forward(x)
+            return x.flatten(1)[:, :2]
+
+    with pytest.raises(UnsupportedError, match="does not hang"):
+        aside = TorchPredictor(Aside(), output="regression")
+        cf.explain("gradient-attention", aside, noise(2, 8, 1), target="value:0")
 
 
 def test_odd_grids_nest_as_padding_does_and_others_are_refused() -> None:
@@ -270,7 +290,7 @@ def test_odd_grids_nest_as_padding_does_and_others_are_refused() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("how", ["mixing", "twice", "channels"])
 def test_tokens_that_cannot_be_followed_into_windows_are_refused(method: str, how: str) -> None:
-    predictor = TorchPredictor(Windowed(how), classes=["a", "b"])
+    predictor = TorchPredictor(Windowed(how), classes=["a", "b", "c"])
     with pytest.raises(UnsupportedError, match="windows; use lrp or gradcam"):
         cf.explain(method, predictor, noise(2, 8), target="class:0")
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in predictor.module.modules())

@@ -28,7 +28,8 @@ class AttentionRollout:
     product of token-by-token matrices is made; fused attention is computed openly. Within (shifted)
     windows, tokens pass on to their window; where tokens were merged, a coarse one's share goes to its
     fine ones in equal parts; all tokens of the last layer answer alike; what goes to padding is lost.
-    `notes["windows"]`: layers with windows. Convolutions and skip connections are not followed.
+    `notes["windows"]`: layers with windows. Convolutions and skip connections are not followed, so that of
+    a U-Net, whose answer hangs on every stage, it says little: gradient-attention says more.
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -39,12 +39,15 @@ class GradientAttention:
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         values, maps, windowed = attention_maps(question, "gradient-attention")
+        refusal = UnsupportedError(
+            f"the target {question.target} does not hang on this network's attention; use gradient"
+        )
         try:
             slopes = torch.autograd.grad(values.sum(), maps, allow_unused=windowed)
         except RuntimeError as error:
-            raise UnsupportedError(
-                f"the target {question.target} does not hang on this network's attention; use gradient"
-            ) from error
+            raise refusal from error
+        if all(slope is None for slope in slopes):
+            raise refusal
         if windowed:
             return self._within_windows(question, maps, slopes)
         share = start = answering(question, len(values), maps[-1].shape[-1], "gradient-attention")
