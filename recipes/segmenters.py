@@ -189,7 +189,7 @@ def hippocampus(data: Path, model: Path) -> tuple[Pixels, list[Row]]:
         found = predictor(image.values[None]).argmax(dim=1)[0].numpy()
     methods = {
         "integrated-gradients": {"baseline": "blur"},
-        "occlusion": {"box": 6, "stride": 3},
+        "occlusion": {"box": 6, "stride": 3, "fill": "mean"},
         "gradcam": {},
     }
     heats = maps_of(predictor, image, "region:anterior", methods)

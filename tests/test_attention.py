@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.attribution.attention import AttentionMode
+from contrafact.attribution.attention_windows import carried
 from contrafact.core import Image, UnsupportedError
-from contrafact.model import TorchPredictor
+from contrafact.model import Preprocessing, TorchPredictor
 
 METHODS = ("attention-rollout", "gradient-attention")
 PATCH, SIDE, WIDTH = 4, 16, 8
@@ -122,19 +123,208 @@ def test_rollout_shares_out_no_more_than_all_and_a_blind_target_gives_no_gradien
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_network_without_attention_or_with_windows_is_refused(method: str) -> None:
+def test_a_network_without_attention_is_refused(method: str) -> None:
     plain = TorchPredictor(nn.Sequential(nn.Flatten(), nn.Linear(256, 2)), classes=["a", "b"])
     with pytest.raises(UnsupportedError, match="has none"):
         cf.explain(method, plain, marked(2), target="class:1")
 
-    class Windows(nn.Module):
+
+class Block(nn.Module):
+    """Attention of tokens (N, *grid, C) within windows of 4 a side, `shift`ed; how "dense": of all tokens
+    with all, where those of other windows are hidden, which is the same by another way."""
+
+    def __init__(self, shift: int, how: str) -> None:
+        super().__init__()
+        self.shift, self.how, self.norm, self.moved = shift, how, nn.LayerNorm(WIDTH), nn.Identity()
+        self.ask = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.own = nn.MultiheadAttention(WIDTH, 1, bias=False, batch_first=True)
+        with torch.no_grad():
+            self.ask.weight.mul_(4)
+            parts = self.own.in_proj_weight.view(3, WIDTH, WIDTH)
+            parts[0], parts[1], parts[2] = self.ask.weight, torch.eye(WIDTH), torch.eye(WIDTH)
+            self.own.out_proj.weight.copy_(torch.eye(WIDTH))
+
+    def attend(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        if self.how == "module":
+            return torch.as_tensor(self.own(x, x, x)[0])
+        query = self.ask(x)
+        if self.how == "fused":
+            return F.scaled_dot_product_attention(query[:, None], x[:, None], x[:, None])[:, 0]
+        logits = query @ x.transpose(1, 2) / math.sqrt(WIDTH)
+        if hidden is not None:
+            logits = logits.masked_fill(hidden, -math.inf)
+        return logits.softmax(dim=-1) @ x
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens, grid, axes = self.norm(x), x.shape[1:-1], tuple(range(1, x.ndim - 1))
+        if self.how == "dense":
+            at = [(torch.arange(side) - self.shift) % side // 4 for side in grid]
+            window = torch.stack(torch.meshgrid(*at, indexing="ij"), dim=-1).flatten(0, -2)
+            hidden = (window[:, None] != window[None]).any(dim=-1)
+            return x + self.attend(tokens.flatten(1, -2), hidden).reshape(x.shape)
+        if self.how == "mixing":
+            tokens = tokens + tokens.roll(1, dims=1)
+        if self.how == "channels":
+            tokens = torch.cat([tokens[..., :1], tokens[..., 1:].roll(1, dims=1)], dim=-1)
+        if self.how == "twice":
+            tokens = torch.cat([tokens[:, :4], tokens[:, :-4]], dim=1)
+        tokens = tokens.roll((-self.shift,) * len(axes), dims=axes)
+        for axis in axes:
+            tokens = tokens.unflatten(2 * axis - 1, (-1, 4))
+        order = [0, *range(1, 2 * len(axes), 2), *range(2, 2 * len(axes) + 1, 2), 2 * len(axes) + 1]
+        cut = tokens.permute(order)
+        windows = cut.reshape(len(x), -1, 4 ** len(axes), WIDTH)
+        if self.how == "softmax":
+            windows = self.moved(windows)  # in 2D it has as many axes as a grid
+        found = self.attend(windows.flatten(0, 1)).reshape(cut.shape)
+        found = found.permute([order.index(axis) for axis in range(len(order))]).reshape(x.shape)
+        return x + found.roll((self.shift,) * len(axes), dims=axes)
+
+
+class Windowed(nn.Module):
+    """Every pixel a token; a block for each of `shifts`; then halved, and one block more, when asked. Class 0
+    is what all tokens say, class 1 what those in the first corner do, class 2 looks at none of them."""
+
+    def __init__(self, how: str = "softmax", shifts: tuple[int, ...] = (0, 2), halved: bool = False) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.cut, self.head = nn.Linear(1, WIDTH), nn.Linear(WIDTH, 1)
+            self.blocks = nn.ModuleList([Block(shift, how) for shift in shifts])
+            self.coarse = Block(0, how) if halved else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.cut(x.movedim(1, -1))
+        for block in self.blocks:
+            tokens = block(tokens)
+        if self.coarse is not None:
+            pool = {2: F.avg_pool2d, 3: F.avg_pool3d}[x.ndim - 2]
+            tokens = self.coarse(pool(tokens.movedim(-1, 1), 2).movedim(1, -1))
+        said = self.head(tokens)[..., 0]
+        first = said[(slice(None), *(slice(4),) * (said.ndim - 1))]
+        return torch.stack([y.flatten(1).mean(dim=1) for y in (said, first, x)], dim=1)
+
+
+def noise(axes: int, side: int, count: int = 2) -> list[Image]:
+    rng = np.random.default_rng(3)
+    return [Image(rng.normal(size=(1, *(side,) * axes)).astype(np.float32)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("how", ["softmax", "fused", "module"])
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_windows_are_all_attention_with_the_other_windows_hidden(method: str, axes: int, how: str) -> None:
+    found, known = (
+        cf.explain(
+            method, TorchPredictor(Windowed(h), classes=["a", "b", "c"]), noise(axes, 8), target="class:0"
+        )
+        for h in (how, "dense")
+    )
+    for ours, truth in zip(found, known, strict=True):
+        assert ours.record.notes["windows"] == 2
+        assert "windows" not in truth.record.notes
+        np.testing.assert_allclose(ours.values, truth.values, rtol=1e-4, atol=1e-7 * truth.values.max())
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_relevance_stays_within_its_window(shift: int) -> None:
+    predictor = TorchPredictor(Windowed(shifts=(shift,)), output="regression")
+
+    def by_window(values: np.ndarray) -> np.ndarray:
+        return np.roll(values, -shift, axis=(0, 1)).reshape(3, 4, 3, 4).sum(axis=(1, 3))
+
+    (heat,) = cf.explain("attention-rollout", predictor, noise(2, 12, 1), target="value:1")
+    np.testing.assert_allclose(by_window(heat.values), 1 / 9, rtol=1e-5)
+    (heat,) = cf.explain("gradient-attention", predictor, noise(2, 12, 1), target="value:1")
+    asked = np.zeros((12, 12))
+    asked[:4, :4] = 1
+    np.testing.assert_array_equal(by_window(heat.values) > 0, by_window(asked) > 0)
+    assert (by_window(asked) > 0).sum() == (4 if shift else 1)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_between_stages_a_coarse_token_is_shared_and_the_fine_ones_still_differ(method: str, axes: int) -> None:
+    predictor = TorchPredictor(Windowed(halved=True), classes=["all", "first", "none"])
+    for heat in cf.explain(method, predictor, noise(axes, 16), target="class:0"):
+        values = heat.values
+        assert heat.record.notes["windows"] == 3
+        assert values.min() >= 0
+        assert method != "attention-rollout" or values.sum() == pytest.approx(1, abs=1e-4)
+        for axis in range(axes):  # an up-sampled coarse map has the same value in both halves of a cell
+            even, odd = np.take(values, range(0, 16, 2), axis), np.take(values, range(1, 16, 2), axis)
+            assert np.abs(even - odd).mean() > 0.05 * values.mean()
+    only = TorchPredictor(Windowed(shifts=(), halved=True), classes=["all", "first", "none"])
+    for heat in cf.explain(method, only, noise(axes, 16), target="class:0"):
+        assert (np.ptp(heat.values.reshape((8, 2) * axes), axis=tuple(range(1, 2 * axes, 2))) == 0).all()
+
+
+def test_windows_of_a_resized_image_and_a_target_that_no_window_serves() -> None:
+    sized = TorchPredictor(Windowed(), output="regression", preprocessing=Preprocessing(size=(8, 8)))
+    (heat,) = cf.explain("attention-rollout", sized, noise(2, 16, 1), target="value:0")
+    assert heat.values.shape == (16, 16)
+    assert heat.values.sum() == pytest.approx(1, abs=1e-4)
+    (blind,) = cf.explain("gradient-attention", sized, noise(2, 16, 1), target="value:2")
+    assert (blind.values == 0).all()
+
+    class Aside(Windowed):
+        def forward(self, x: Tensor) -> Tensor:
+            super().forward(x)
+            return x.flatten(1)[:, :2]
+
+    with pytest.raises(UnsupportedError, match="does not hang"):
+        aside = TorchPredictor(Aside(), output="regression")
+        cf.explain("gradient-attention", aside, noise(2, 8, 1), target="value:0")
+
+
+def test_odd_grids_nest_as_padding_does_and_others_are_refused() -> None:
+    share = torch.tensor([[8.0, 4.0, 2.0, 6.0, 3.0, 1.0]])  # 2 x 3 tokens, of 3 x 5
+    fine = carried(share, (2, 3), (3, 5), "rollout")
+    known = [[2, 2, 1, 1, 1], [2, 2, 1, 1, 1], [3, 3, 1.5, 1.5, 1]]
+    torch.testing.assert_close(fine.reshape(3, 5), torch.tensor(known))
+    torch.testing.assert_close(carried(fine, (3, 5), (2, 3), "rollout"), share)
+    with pytest.raises(UnsupportedError, match="cannot lay"):
+        carried(fine, (3, 5), (2, 4), "rollout")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("how", ["mixing", "twice", "channels"])
+def test_tokens_that_cannot_be_followed_into_windows_are_refused(method: str, how: str) -> None:
+    predictor = TorchPredictor(Windowed(how), classes=["a", "b", "c"])
+    with pytest.raises(UnsupportedError, match="windows; use lrp or gradcam"):
+        cf.explain(method, predictor, noise(2, 8), target="class:0")
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in predictor.module.modules())
+
+    class Unseen(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             tokens = x.reshape(len(x) * 4, 1, 64, 1)
             found = (tokens @ tokens.transpose(-1, -2)).softmax(dim=-1) @ tokens
             return found.reshape(len(x), -1)[:, :2]
 
-    with pytest.raises(UnsupportedError, match="windows"):
-        cf.explain(method, TorchPredictor(Windows(), classes=["a", "b"]), marked(2), target="class:1")
+    with pytest.raises(UnsupportedError, match="windows; use lrp or gradcam"):
+        cf.explain(method, TorchPredictor(Unseen(), classes=["a", "b"]), marked(2), target="class:1")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", [(96, 64), (64, 32, 32)])
+def test_the_shifted_windows_of_monai(method: str, size: tuple[int, ...]) -> None:
+    pytest.importorskip("einops", reason="MONAI's transformers need einops")
+    from monai.networks.nets import SwinUNETR
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = SwinUNETR(1, 2, feature_size=12, window_size=(7, 3)[len(size) - 2], spatial_dims=len(size))
+    images = [Image(np.random.default_rng(i).normal(size=(1, *size)).astype(np.float32)) for i in (0, 1)]
+    predictor = TorchPredictor(network, classes=["background", "organ"])
+    together = cf.explain(method, predictor, images, target="volume:1")
+    for heat in together:
+        assert heat.values.shape == size
+        assert heat.values.min() >= 0 and heat.values.max() > 0
+        assert heat.record.notes["windows"] == 8
+        assert method != "attention-rollout" or 0.1 < heat.values.sum() <= 1.0001
+    alone = cf.explain(method, predictor, images[1], target="volume:1").values
+    np.testing.assert_allclose(alone, together[1].values, rtol=1e-3, atol=1e-3 * alone.max())
+    assert np.abs(together[0].values - together[1].values).max() > 1e-3 * alone.max()
 
 
 @pytest.mark.parametrize("method", METHODS)

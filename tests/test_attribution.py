@@ -10,6 +10,7 @@ from torch import nn
 
 from conftest import noise_image, small_network
 from contrafact import explain
+from contrafact.attribution.fill import fill_values
 from contrafact.core import Image, InputError, UnsupportedError
 from contrafact.model import TorchPredictor
 
@@ -72,6 +73,31 @@ def test_occlusion_of_a_linear_model_is_the_mass_under_the_box() -> None:
     boxes = image.values[0].reshape(4, 2, 4, 2).sum(axis=(1, 3))
     np.testing.assert_allclose(heat.values, np.kron(boxes, np.ones((2, 2))), rtol=1e-5)
     assert heat.record.forward_passes == 17
+
+
+def test_occlusion_hides_under_a_blur_so_that_a_box_is_no_finding() -> None:
+    """A model that looks for edges is told more by a flat box than by the image."""
+
+    class Edges(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.diff(dim=-1).abs().amax(dim=(1, 2, 3, 4))[:, None]
+
+    values = np.zeros((1, 4, 32, 32), dtype=np.float32)
+    values[..., :] = np.linspace(0, 10, 32)
+    values[:, 1:3, 14:17, 14:17] += 3
+    blind = TorchPredictor(Edges(), output="regression")
+    flat, blurred = (
+        explain("occlusion", blind, Image(values), target="value:0", box=(4, 4, 4), **more).values
+        for more in ({"fill": "mean"}, {})
+    )
+    assert flat.min() < -1
+    assert blurred.min() > -0.1 and blurred.max() == blurred[:, 14:17, 14:17].max() > 0.5
+
+
+def test_a_slab_of_one_slice_again_and_again_is_blurred_as_the_slice() -> None:
+    slices = torch.rand(1, 1, 32, 24, generator=torch.Generator().manual_seed(0))
+    slab = slices[:, :, None].expand(-1, -1, 4, -1, -1)
+    torch.testing.assert_close(fill_values(slab, "blur")[:, :, 2], fill_values(slices, "blur"))
 
 
 def test_occlusion_covers_every_voxel_and_refuses_gaps_and_large_boxes() -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contrafact.checking import check_methods, findings_of
-from contrafact.core import Image
+from contrafact.core import EXPLAINERS, Image
 from contrafact.model import BlackBox, TorchPredictor, inspect_network
 
 
@@ -77,6 +77,23 @@ def test_a_network_without_relus_gets_no_guided_backprop(image: Image) -> None:
     for name in ("guided-backprop", "deconvolution"):
         assert rows[name]["status"] == "unsupported"
         assert "plain gradient" in rows[name]["why"]
+
+
+def test_attention_within_windows_is_followed_and_check_says_how_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("einops", reason="MONAI's transformers need einops")
+    from monai.networks.nets import SwinUNETR
+
+    names = ["attention-rollout", "gradient-attention"]
+    monkeypatch.setattr(type(EXPLAINERS), "names", lambda _registry: names)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        predictor = TorchPredictor(SwinUNETR(1, 2, feature_size=12, spatial_dims=2), classes=["a", "b"])
+    picture = Image(np.random.default_rng(0).uniform(0, 1, (1, 64, 64)).astype(np.float32))
+    rows = list(check_methods(predictor, picture))
+    assert [row["name"] for row in rows] == names
+    for row in rows:
+        assert row["status"] == "approximate"
+        assert "8 layer(s) of attention within windows" in row["why"]
 
 
 def test_a_black_box_can_be_asked_but_not_looked_into(image: Image) -> None:

@@ -141,6 +141,13 @@ def test_the_same_seed_draws_the_same_phantom_and_lesions_have_masks() -> None:
     assert inside > a.image.values[0][~a.masks["lesion"]].mean() + 30
     with pytest.raises(InputError, match="radius"):
         lesion_phantom(np.random.default_rng(0), radius=40)
+    volume = lesion_phantom(np.random.default_rng(4), side=32, axes=3)
+    assert volume.image.values.shape == (1, 32, 32, 32)
+    assert volume.masks["lesion"].sum() == pytest.approx(4 / 3 * np.pi * 125, rel=0.15)
+    middle = [volume.factors[name] for name in ("slice", "row", "column")]
+    np.testing.assert_allclose(np.argwhere(volume.masks["lesion"]).mean(axis=0), middle, atol=0.3)
+    with pytest.raises(InputError, match="axes"):
+        lesion_phantom(np.random.default_rng(0), axes=4)
     vessels = vessel_phantom(np.random.default_rng(1), side=32)
     assert vessels.image.grid.spacing_mm == (0.5, 0.5, 0.5)
     assert 0.005 < vessels.masks["vessel"].mean() < 0.2

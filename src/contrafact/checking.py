@@ -56,6 +56,9 @@ def _verdict(name: str, record: Record, predictor: Any, image: Image) -> tuple[s
                 f"{share:.0%} of the relevance arrives (biases and normalisation keep the rest)",
             )
         return "exact", f"{share:.0%} of the relevance arrives"
+    if "windows" in record.notes:
+        layers = f"{record.notes['windows']:.0f} layer(s) of attention within windows"
+        return "approximate", f"{layers} followed; convolutions, merging and skip connections are not"
     if "completeness" in record.notes:
         gap = record.notes["completeness"]
         return ("exact" if gap <= 0.02 else "approximate"), f"the map sums to the change within {gap:.2%}"

@@ -24,11 +24,18 @@ SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
 
 
 class AttentionMode(TorchFunctionMode):
-    """Inside, `maps` collects attention weights (N, heads, T, T) layer by layer, in the graph."""
+    """Inside, `maps` collects attention weights (N, heads, T, T) layer by layer, in the graph.
+
+    rows    into how many rows of tokens (rows, T, C) each layer's input was cut, where that is known
+    tokens  (rows, T, C): what a linear layer, or an `nn.MultiheadAttention`, was given last
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.maps: list[Tensor] = []
+        self.rows: list[int | None] = []
+        self.tokens: Tensor | None = None
+        self._apart = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -36,19 +43,36 @@ class AttentionMode(TorchFunctionMode):
             return self.attend(*args, **kwargs)
         if func is F.multi_head_attention_forward:
             before = len(self.maps)
+            self._given((args[0] if args else kwargs["query"]).transpose(0, 1))
+            self._apart = True
             with self:  # a mode is off while it works
                 out = multi_head(args, kwargs)
+            self._apart = False
             if len(self.maps) == before:
                 raise UnsupportedError("attention between different tokens cannot be followed; use lrp")
             return out, self.maps[-1].mean(dim=1) if kwargs.get("need_weights", True) else None
+        if func is F.linear and not self._apart and args[0].ndim == 3:
+            self._given(args[0])
         found = func(*args, **kwargs)
         if func in SOFTMAX:
             self._note(found)
         return found
 
+    def _given(self, tokens: Tensor) -> None:
+        self.tokens = tokens
+
     def _note(self, weights: Tensor) -> None:
         if weights.ndim >= 3 and weights.shape[-1] == weights.shape[-2] > 1:
             self.maps.append(weights)
+            fits = self.tokens is not None and self.tokens.shape[1] == weights.shape[-1]
+            self.rows.append(len(self.tokens) if fits and self.tokens is not None else None)
+
+    def windowed(self, count: int) -> bool:
+        """Whether any layer's tokens were cut into more rows than there are images."""
+        return any(
+            m.ndim > 4 or (m.ndim == 4 and len(m) != count) or (m.ndim == 3 and rows not in (None, count))
+            for m, rows in zip(self.maps, self.rows, strict=True)
+        )
 
     def attend(
         self,
@@ -104,26 +128,24 @@ def multi_head(args: Any, kwargs: Any) -> Tensor:
     return F.linear(mixed, given["out_proj_weight"], given["out_proj_bias"])
 
 
-def attention_maps(question: Question, method: str) -> tuple[Tensor, list[Tensor]]:
-    """Target values (N,), and the attention weights (N, heads, T, T) or (N x heads, T, T) of every layer
-    behind them.
+def attention_maps(question: Question, method: str) -> tuple[Tensor, list[Tensor], bool]:
+    """Target values (N,), the attention weights (N, heads, T, T) or (N x heads, T, T) of every layer behind
+    them, and whether these are weights within windows, (windows, heads, n, n).
 
-    raises  UnsupportedError without gradients or attention, or for attention within windows
+    raises  UnsupportedError without gradients or attention
     """
     needs_gradients(question, method)
     predictor = watchable(question, method)
     images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
     with torch.enable_grad(), AttentionMode() as mode:
         outputs = predictor(images)
-    count = len(images)
-    if any(m.ndim == 4 and len(m) != count for m in mode.maps):
-        raise UnsupportedError(f"{method} cannot follow attention within windows; use lrp or gradcam")
-    maps = [m for m in mode.maps if len(m) % count == 0]
+    windowed = mode.windowed(len(images))
+    maps = mode.maps if windowed else [m for m in mode.maps if len(m) % len(images) == 0]
     if not maps:
         raise UnsupportedError(f"{method} needs attention between tokens; this network has none: use gradcam")
     with torch.enable_grad():
         values = question.target(outputs)
-    return values, maps
+    return values, maps, windowed
 
 
 def mean_head(weights: Tensor, count: int) -> Tensor:

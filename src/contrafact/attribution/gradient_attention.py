@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from contrafact.attribution.attention import answering, attention_maps, mean_head, on_image
+from contrafact.attribution.attention_windows import through_windows
 from contrafact.attribution.differentiable import as_map
 from contrafact.core import EXPLAINERS, Question, UnsupportedError
 
@@ -20,12 +23,14 @@ class GradientAttention:
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units: attention times its gradient, where positive, carried through
             the layers; not negative
-    cost    one forward and one backward pass
-    raises  UnsupportedError for a network without attention between all tokens, or whose target does not
-            hang on it
+    cost    one forward and one backward pass; one forward pass more for attention within windows
+    raises  UnsupportedError for a network without attention between tokens, whose target does not hang on
+            it, or whose tokens cannot be followed into its windows
     Source: Chefer et al. 2021 (arXiv 2103.15679), eq. 5 and 6, for self-attention. Differs: 2D and 3D;
     as a vector; without a class token the answer's tokens are all of them; the tokens' own part (the
-    identity) is left out of the map, so that a blind model gives none.
+    identity) is left out of the map, so that a blind model gives none. Within (shifted) windows as
+    attention-rollout; there each layer's gradient says what the target takes from it, by whatever skip
+    connection, and a layer that it takes nothing from adds nothing.
     """
 
     needs_gradients: ClassVar[bool] = True
@@ -33,15 +38,32 @@ class GradientAttention:
     needs_attention: ClassVar[bool] = True
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
-        values, maps = attention_maps(question, "gradient-attention")
+        values, maps, windowed = attention_maps(question, "gradient-attention")
+        refusal = UnsupportedError(
+            f"the target {question.target} does not hang on this network's attention; use gradient"
+        )
         try:
-            slopes = torch.autograd.grad(values.sum(), maps)
+            slopes = torch.autograd.grad(values.sum(), maps, allow_unused=windowed)
         except RuntimeError as error:
-            raise UnsupportedError(
-                f"the target {question.target} does not hang on this network's attention; use gradient"
-            ) from error
+            raise refusal from error
+        if all(slope is None for slope in slopes):
+            raise refusal
+        if windowed:
+            return self._within_windows(question, maps, slopes)
         share = start = answering(question, len(values), maps[-1].shape[-1], "gradient-attention")
         for weights, slope in zip(reversed(maps), reversed(slopes), strict=True):
             useful = mean_head((weights * slope).detach().clamp_min(0), len(values))
             share = share + torch.einsum("nt,ntu->nu", share, useful)
         return as_map(on_image(share - start, question, "gradient-attention"))
+
+    @staticmethod
+    def _within_windows(
+        question: Question, maps: Sequence[Tensor], slopes: Sequence[Tensor | None]
+    ) -> NDArray[np.float32]:
+        useful = [
+            torch.zeros_like(weights) if slope is None else (weights * slope).detach().clamp_min(0)
+            for weights, slope in zip(maps, slopes, strict=True)
+        ]
+        question.notes["windows"] = [float(len(maps))] * len(question.images)
+        share, start = through_windows(question, "gradient-attention", useful, lambda own, seen: own + seen)
+        return as_map(share - start)

@@ -28,17 +28,18 @@ class Occlusion:
             interest; no gradients
     raises  InputError when the box is larger than the image
     Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 4.2. Differs: boxes reach every edge; they
-    are cut into copies of the image that are made once, and go through the model in batches.
+    are cut into copies of the image that are made once, and go through the model in batches; what
+    hides is the image blurred, since a flat box can itself look like a finding (docs/decisions/0013).
 
     box, stride  voxels along each axis; one number serves all. None: an eighth of the side, and
                  half a box
-    fill         "mean", "min", "blur" or a number in image units
+    fill         "blur", "mean", "min" or a number in image units
     batch        hidden images per forward pass at most, fewer for large volumes
     """
 
     box: int | tuple[int, ...] | None = None
     stride: int | tuple[int, ...] | None = None
-    fill: str | float = "mean"
+    fill: str | float = "blur"
     batch: int = 64
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ FILLS = ("mean", "min", "blur")
 def fill_values(images: Tensor, fill: str | float) -> Tensor:
     """Images like `images` (N, C, *S) with nothing in them.
 
-    fill  "mean" or "min" per image and channel, "blur" (box of a quarter of the side), or a number
+    fill  "mean" or "min" per image and channel, "blur" (box of a quarter of each side), or a number
     """
     axes = tuple(range(2, images.ndim))
     if isinstance(fill, (int, float)):
@@ -30,10 +30,10 @@ def fill_values(images: Tensor, fill: str | float) -> Tensor:
 
 def _blur(images: Tensor) -> Tensor:
     pool = F.avg_pool2d if images.ndim == 4 else F.avg_pool3d
-    width = max(1, min(images.shape[2:]) // 8) * 2 + 1
-    pads = (width // 2,) * (2 * (images.ndim - 2))
+    reach = [max(1, side // 8) for side in images.shape[2:]]
+    pads = [r for r in reversed(reach) for _ in range(2)]  # the last axis stands first
     for _ in range(2):
-        images = pool(F.pad(images, pads, mode="replicate"), width, stride=1)
+        images = pool(F.pad(images, pads, mode="replicate"), [2 * r + 1 for r in reach], stride=1)
     return images
 
 

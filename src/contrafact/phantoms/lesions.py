@@ -1,4 +1,4 @@
-"""Lesions in 2D and vessels in 3D, with their masks."""
+"""Lesions in 2D and 3D, and vessels in 3D, with their masks."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from contrafact.phantoms.phantom import Phantom
 
 
 def lesion_phantom(
-    rng: np.random.Generator, *, side: int = 64, radius: float = 5.0, contrast: float = 60.0
+    rng: np.random.Generator, *, side: int = 64, radius: float = 5.0, contrast: float = 60.0, axes: int = 2
 ) -> Phantom:
-    """A slice with smooth tissue and one round lesion; radius in px (0: healthy), contrast in grey
-    levels. (1, side, side), 0 to 255."""
+    """A slice (or, with 3 `axes`, a volume) of smooth tissue with one round lesion; radius in px (0:
+    healthy), contrast in grey levels. (1, side, side) or (1, side, side, side), 0 to 255."""
+    if axes not in (2, 3):
+        raise InputError(f"axes must be 2 or 3; got {axes}")
     if not 0 <= radius < side / 4:
         raise InputError(f"radius must be from 0 to below {side / 4:g} px; got {radius}")
-    tissue = ndimage.gaussian_filter(rng.normal(size=(side, side)), side / 12)
+    size = (side,) * axes
+    tissue = ndimage.gaussian_filter(rng.normal(size=size), side / 12)
     values = 110 + 25 * tissue / max(float(np.abs(tissue).max()), 1e-9)
-    values = values + ndimage.gaussian_filter(rng.normal(size=(side, side)), 1.0) * 6
-    centre = rng.uniform(side / 4 + radius, 3 * side / 4 - radius, size=2)
-    y, x = np.mgrid[0:side, 0:side]
-    distance = np.hypot(y - centre[0], x - centre[1])
+    values = values + ndimage.gaussian_filter(rng.normal(size=size), 1.0) * 6
+    centre = rng.uniform(side / 4 + radius, 3 * side / 4 - radius, size=axes)
+    distance = np.hypot.reduce([at - c for at, c in zip(np.indices(size), centre, strict=True)])
     mask = distance < radius
     soft = 1 / (1 + np.exp(np.clip((distance - radius) / 0.7, -60, 60))) if radius else 0.0
-    factors = {"radius": radius, "contrast": contrast, "row": centre[0], "column": centre[1]}
+    places = dict(zip(("slice", "row", "column")[-axes:], centre, strict=True))
+    factors = {"radius": radius, "contrast": contrast, **places}
     image = Image(
         np.clip(values + contrast * soft, 0, 255)[None].astype(np.float32),
         window=(0.0, 255.0),
