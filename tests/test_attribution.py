@@ -10,9 +10,9 @@ from torch import nn
 
 from conftest import noise_image, small_network
 from contrafact import explain
-from contrafact.attribution.fill import fill_values
 from contrafact.core import Image, InputError, UnsupportedError
 from contrafact.model import TorchPredictor
+from contrafact.perturbation.fill import fill_values
 
 
 def linear(weights: torch.Tensor) -> TorchPredictor:
