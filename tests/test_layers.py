@@ -28,7 +28,11 @@ ALLOWED = {
     # Joins what a case needs (docs/map.md): the face, the disk, and a target's words.
     "cases": {"core", "io", "model", "face"},
     "checking": {"core", "model", "face"},
-    "studying": {"core", "io", "model", "face", "cases", "study"},
+    # Join what a study needs: files with models, maps with metrics (docs/map.md).
+    "sources": {"core", "io", "model", "face", "study"},
+    "judging": {"core", "face", "metrics"},
+    "scoring": {"core", "io", "face", "judging", "metrics", "sources", "study"},
+    "studying": {"core", "io", "cases", "scoring", "sources", "study"},
     "cli": {
         "cases",
         "checking",

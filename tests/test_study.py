@@ -17,8 +17,9 @@ from conftest import small_network
 from contrafact.cli import main
 from contrafact.core import ContrafactError, InputError
 from contrafact.io import Run, open_run
+from contrafact.sources import cases_of, images_of
 from contrafact.study import Failure, read_study, run_cells
-from contrafact.studying import cells_of, images_of, study
+from contrafact.studying import cells_of, study
 
 
 def solver(setting: str, device: str) -> Any:
@@ -206,7 +207,7 @@ def test_the_same_cell_twice_is_one_and_region_and_reference_are_told_apart(fold
         np.save(folder / "masks" / f"{name}.npy", np.ones((1, 16, 16), np.float32))
     config = read_study(write(folder, 'region = "masks/{stem}.npy"\n', "[methods.gradient]\n"))
     other = read_study(write(folder, 'reference = "masks/{stem}.npy"\n', "[methods.gradient]\n"))
-    keys = [{cell.key for cell in cells_of(c, folder)} for c in (config, other)]
+    keys = [{cell.key for cell in cells_of(c, folder, cases_of(c, folder))} for c in (config, other)]
     assert not keys[0] & keys[1]
 
 

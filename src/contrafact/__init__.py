@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from contrafact.attribution import GradCAM
-    from contrafact.core import Grid, Heatmap, Image, Strip, Target
+    from contrafact.core import Grid, Heatmap, Image, Strip
     from contrafact.face import explain, fit, load_bundle, load_predictor
     from contrafact.io import read_image
+    from contrafact.judging import evaluate
     from contrafact.studying import study
 
 _HOMES = {
@@ -20,8 +21,8 @@ _HOMES = {
     "Heatmap": "contrafact.core",
     "Image": "contrafact.core",
     "Strip": "contrafact.core",
-    "Target": "contrafact.core",
     "GradCAM": "contrafact.attribution",
+    "evaluate": "contrafact.judging",
     "explain": "contrafact.face",
     "fit": "contrafact.face",
     "load_bundle": "contrafact.face",
@@ -35,7 +36,7 @@ __all__ = [
     "Heatmap",
     "Image",
     "Strip",
-    "Target",
+    "evaluate",
     "explain",
     "fit",
     "load_bundle",

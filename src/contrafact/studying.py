@@ -1,24 +1,32 @@
-"""From a study file to a run folder: many methods on many images, in processes, stopped and resumed."""
+"""From a study file to a run folder: methods on images, then metrics on what they said; stopped and resumed."""
 
 from __future__ import annotations
 
 import dataclasses
-import glob
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from contrafact import face
 from contrafact.cases import Plan, solve
 from contrafact.core import Heatmap, Image, InputError, Strip, nearest
 from contrafact.core.explaining import parameters_of
-from contrafact.io import DICOM, SUFFIXES, Run, read_image
-from contrafact.model import TiledPredictor, TorchPredictor
+from contrafact.io import Case, Run, read_image
+from contrafact.scoring import Scoring, begin_scoring, record_of, scorings_of, write_tables
+from contrafact.sources import (
+    cases_of,
+    digest_of,
+    digest_of_model,
+    maybe,
+    model_of,
+    own,
+    read_all,
+    there,
+)
 from contrafact.study import ENGINES, Failure, StudyConfig, read_study, run_cells
 
 
@@ -30,13 +38,14 @@ class Cell:
     image: str
     label: str
     target: str
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """What became of a cell: of how many it is which, and what went wrong where something did."""
 
-    cell: Cell
+    cell: Cell | Scoring
     done: int
     total: int
     failure: Failure | None
@@ -47,7 +56,8 @@ def study(path: str | Path, *, engine: str = "processes", retry: bool = False) -
 
     engine  processes (a time limit can stop a method), or local: in this process, no limit
     retry   try again what failed
-    gives   a `Row` per cell, after its result or its failure is safe in the run folder
+    gives   a `Row` per cell, after its result or its failure is safe in the run folder: first every method
+            on every image, then the metrics, image by image; at the end the tables are written
     raises  InputError for a study that cannot begin
     """
     path = Path(path)
@@ -56,172 +66,99 @@ def study(path: str | Path, *, engine: str = "processes", retry: bool = False) -
         raise InputError(
             f"engine must be one of {', '.join(ENGINES)}; got '{engine}'{nearest(engine, ENGINES)}"
         )
-    cells = cells_of(config, path.parent)
+    cases = cases_of(config, path.parent)
+    cells = cells_of(config, path.parent, cases)
     run = Run.create(
         path.parent / config.out, about={"title": config.title, "study": dataclasses.asdict(config)}
     )
+    total = len(cells) + (len({(c.image, c.target, c.model) for c in cells}) if config.metrics else 0)
     known = run.done() | (set() if retry else run.failed())
     open_cells = [cell for cell in cells if cell.key not in known]
     done = len(cells) - len(open_cells)
-    outcomes = run_cells(
-        open_cells,
-        begin,
-        (config, str(path.parent)),
-        devices=_devices(config),
-        limit_seconds=config.limit_seconds,
-        engine=engine,
-    )
-    for outcome in outcomes:
+    how: Any = {"devices": _devices(config), "limit_seconds": config.limit_seconds, "engine": engine}
+    setting = (config, str(path.parent))
+    for outcome in run_cells(open_cells, begin, setting, **how):
         cell, done = open_cells[outcome.number], done + 1
-        if isinstance(outcome.result, Failure):
-            failure = dataclasses.asdict(outcome.result)
-            about = {"method": cell.label, "target": cell.target, "source": cell.image}
-            run.add_failure(cell.key, seconds=round(outcome.seconds, 2), **about, **failure)
-            yield Row(cell, done, len(cells), outcome.result)
+        failed = outcome.result if isinstance(outcome.result, Failure) else None
+        if failed is not None:
+            about = {
+                "method": cell.label,
+                "target": cell.target,
+                "source": cell.image,
+                "model_name": cell.model,
+            }
+            run.add_failure(cell.key, seconds=round(outcome.seconds, 2), **about, **dataclasses.asdict(failed))
         else:
             image, result, extra = outcome.result
             run.add(cell.key, image, result, **extra)
-            yield Row(cell, done, len(cells), None)
+        yield Row(cell, done, total, failed)
+    if config.metrics:
+        yield from _scored(run, scorings_of(run, config, path.parent, cases, cells), setting, how, done, total)
+        write_tables(run, config)
 
 
-def cells_of(config: StudyConfig, folder: Path) -> list[Cell]:
-    """Every image, target and method; the key tells when anything about them changes."""
-    model = _digest_of_model(config, folder)
-    others = [_digest_of(_there(folder, text)) for text in (config.background,) if text]
+def _scored(run: Run, scorings: list[Scoring], setting: Any, how: Any, done: int, total: int) -> Iterator[Row]:
+    """The second half: every metric on all maps of an image together."""
+    known = run.scores()
+    # One whose worker failed is tried again: its maps are there.
+    pending = [s for s in scorings if s.key not in known or known[s.key].get("failure")]
+    done += len(scorings) - len(pending)
+    for outcome in run_cells(pending, begin_scoring, (*setting, str(run.folder)), **how):
+        scoring, done = pending[outcome.number], done + 1
+        failed = outcome.result if isinstance(outcome.result, Failure) else None
+        run.add_scores(scoring.key, **record_of(scoring, outcome.result))
+        yield Row(scoring, done, total, failed)
+
+
+def cells_of(config: StudyConfig, folder: Path, cases: list[Case]) -> list[Cell]:
+    """Every model, image, target and method; the key tells when anything about them changes."""
+    models = {name: digest_of_model(choice, folder) for name, choice in config.choices.items()}
+    others = [digest_of(there(folder, text)) for text in (config.background,) if text]
     cells = []
-    for image in images_of(config, folder):
-        masks = (config.region, config.reference)
-        own = [_digest_of(_own(folder, text, image)) if text else None for text in masks]
-        content = _digest_of(image)
-        for target in config.targets or ("",):
-            for label in config.methods:
-                asked = parameters_of(config.explainer(label))
-                parts = [model, content, others, own, asked, target, config.seed]
-                mark = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-                cells.append(Cell(f"{image.name}/{label}/{target}/{mark}", str(image), label, target))
+    for case in cases:
+        there_is = case.path.exists()
+        masks = [text if there_is else None for text in (config.region, config.reference)]
+        owned = [digest_of(own(folder, text, case.path)) if text else None for text in masks]
+        content = digest_of(case.path)
+        for name, model in models.items():
+            for target in config.targets or ("",):
+                for label in config.methods:
+                    asked = parameters_of(config.explainer(label))
+                    parts = [model, content, others, owned, asked, target, config.seed]
+                    mark = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+                    key = "/".join(filter(None, (name, case.path.name, label, target or "-", mark)))
+                    cells.append(Cell(key, str(case.path), label, target, name))
     return list({cell.key: cell for cell in cells}.values())
 
 
-def images_of(config: StudyConfig, folder: Path) -> list[Path]:
-    """Files, folders and patterns, in order, each once."""
-    found: dict[Path, None] = {}
-    for text in config.images:
-        place = folder / text
-        if place.is_dir():
-            new = _inside(place)
-        elif place.exists():
-            new = [place]
-        else:
-            new = sorted(Path(name) for name in glob.glob(str(place)))
-        if not new:
-            raise InputError(f"no image matches '{text}'; expected files, a folder, or a pattern")
-        found |= dict.fromkeys(new)
-    return list(found)
-
-
 def begin(setting: tuple[StudyConfig, str], device: str) -> Any:
-    """The model, once for a process; gives what solves a cell."""
+    """The models, each once for a process; gives what solves a cell."""
     config, folder = setting
     if device == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // len(_devices(config))))
     place = Path(folder)
-    predictor, bundle = model_of(config, place, device)
-    background = _read_all(place, config.background) if config.background else []
+    models: Mapping[str, Any] = {n: model_of(c, place, device) for n, c in config.choices.items()}
+    background = read_all(place, config.background) if config.background else []
 
     def one(cell: Cell) -> tuple[Image, Heatmap | Strip, dict[str, Any]]:
         image = read_image(cell.image)
+        predictor, bundle = models[cell.model]
         plan = Plan(
             predictor=predictor,
             methods=(),
             target=cell.target or None,
             bundle=bundle,
             background=background,
-            region=_maybe(place, config.region, Path(cell.image)),
-            reference=_maybe(place, config.reference, Path(cell.image)),
+            region=maybe(place, config.region, Path(cell.image)),
+            reference=maybe(place, config.reference, Path(cell.image)),
             seed=config.seed,
         )
         result, extra = solve(Path(cell.image).name, image, config.explainer(cell.label), plan)
-        return image, result, {**extra, "label": cell.label}
+        return image, result, {**extra, "label": cell.label, "model_name": cell.model}
 
     return one
-
-
-def model_of(config: StudyConfig, folder: Path, device: str) -> tuple[Any, Any]:
-    """The predictor and the bundle, if any."""
-    choice, bundle = config.model, None
-    if choice.bundle is not None:
-        local = folder / choice.bundle
-        bundle = face.load_bundle(local if local.is_dir() else choice.bundle, device=device)
-        known = bundle.predictors
-        if choice.path is not None and choice.path not in known:
-            raise InputError(
-                f"this bundle's predictors are {', '.join(known)}; got '{choice.path}'"
-                f"{nearest(choice.path, known)}"
-            )
-        predictor: Any = known[choice.path] if choice.path else bundle.predictor
-    else:
-        predictor = face.load_predictor(folder / str(choice.path), device=device)
-    if choice.patch:
-        if not isinstance(predictor, TorchPredictor):
-            raise InputError("patch needs a torch model; this one is a black box")
-        predictor = TiledPredictor(predictor, choice.patch, overlap=choice.overlap)
-    return predictor, bundle
 
 
 def _devices(config: StudyConfig) -> list[str]:
     found = config.devices or tuple(f"cuda:{i}" for i in range(torch.cuda.device_count())) or ("cpu",)
     return [device for device in found for _ in range(config.workers_per_device)]
-
-
-def _there(folder: Path, text: str) -> Path:
-    place = folder / text
-    if not place.exists():
-        raise InputError(f"expected '{text}' beside the study file; it is not there")
-    return place
-
-
-def _own(folder: Path, text: str, image: Path) -> Path:
-    """A file that belongs to an image: {stem} is its name without the ending."""
-    name = image.name
-    stem = name[: -len(".nii.gz")] if name.endswith(".nii.gz") else image.stem
-    stem = name if image.is_dir() else stem
-    return _there(folder, text.replace("{stem}", stem))
-
-
-def _maybe(folder: Path, text: str | None, image: Path) -> Image | None:
-    return read_image(_own(folder, text, image)) if text else None
-
-
-def _read_all(folder: Path, text: str) -> list[Image]:
-    place = _there(folder, text)
-    return [read_image(file) for file in (_inside(place) if place.is_dir() else [place])]
-
-
-def _inside(folder: Path) -> list[Path]:
-    """The images of a folder; a folder of DICOM files only is one series."""
-    files = sorted(p for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES))
-    return files if any(not p.name.lower().endswith(DICOM) for p in files) else [folder]
-
-
-def _digest_of(path: Path) -> str:
-    """Of a file's bytes, or of all files of a folder."""
-    whole = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            whole.update(file.read_bytes())
-    return whole.hexdigest()[:16]
-
-
-def _digest_of_model(config: StudyConfig, folder: Path) -> list[Any]:
-    choice = config.model
-    parts: list[Any] = [dataclasses.asdict(choice)]
-    if choice.path is not None and choice.bundle is None:
-        path = _there(folder, choice.path)
-        parts.append(_digest_of(path))
-        if path.suffix == ".json":
-            about: Mapping[str, Any] = json.loads(path.read_text())
-            files: Sequence[str] = [str(about[key]) for key in ("model", "weights") if key in about]
-            parts += [_digest_of(path.parent / name) for name in files if (path.parent / name).exists()]
-    elif choice.bundle is not None and (folder / choice.bundle).is_dir():
-        parts.append(_digest_of(folder / choice.bundle))
-    return parts

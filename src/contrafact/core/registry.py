@@ -70,8 +70,9 @@ class Registry:
         name = self._aliases.get(name, name)
         if name not in self._classes:
             known = [*self._classes, *self._aliases]
+            article = "an" if self.role[0] in "aeiou" else "a"
             raise InputError(
-                f"expected the name of an {self.role} ({', '.join(sorted(self._classes))}); "
+                f"expected the name of {article} {self.role} ({', '.join(sorted(self._classes))}); "
                 f"got '{name}'{nearest(name, known)}"
             )
         return self._classes[name]

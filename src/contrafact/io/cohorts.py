@@ -60,7 +60,7 @@ class Cohort:
         return tuple(parts)
 
 
-def read_cohort(path: str | Path, *, patient: str | None = None) -> Cohort:
+def read_cohort(path: str | Path, *, patient: str | None = None, keep_missing: bool = False) -> Cohort:
     """A cohort from a folder or a CSV.
 
     path     a folder: every image below it; its folder's name is the label.
@@ -68,15 +68,31 @@ def read_cohort(path: str | Path, *, patient: str | None = None) -> Cohort:
              `label`; other columns are kept.
     patient  regular expression whose first group is the patient in a file name (`(\\d+)[LR]`);
              without one, every file of a folder is a patient of its own
-    raises   InputError: nothing there, no image, an unknown column, a file that is missing
+    keep_missing   a case whose file is missing stays, and fails when it is read
+    raises   InputError: nothing there, no image, an unknown column, a file that is missing, a patient in
+             two values of the column `split`
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"expected a folder of images or a CSV; got '{path}', which does not exist")
-    cohort = _from_folder(path, patient) if path.is_dir() else _from_csv(path)
+    cohort = _from_folder(path, patient) if path.is_dir() else _from_csv(path, keep_missing)
     if not cohort.cases:
         raise InputError(f"expected at least one image in '{path}'; got an empty cohort")
+    _check_splits(cohort)
     return cohort
+
+
+def _check_splits(cohort: Cohort) -> None:
+    """A patient in two splits is known to a model that is then judged on that very patient."""
+    seen: dict[str, str] = {}
+    for case in cohort:
+        split = case.extra.get("split", "")
+        before = seen.setdefault(case.patient, split)
+        if before != split:
+            raise InputError(
+                f"patient '{case.patient}' is in the splits '{before}' and '{split}'; expected each patient in "
+                "one: move all images of the patient to the same split"
+            )
 
 
 def _from_folder(root: Path, patient: str | None) -> Cohort:
@@ -95,7 +111,7 @@ def _from_folder(root: Path, patient: str | None) -> Cohort:
     return Cohort(tuple(cases))
 
 
-def _from_csv(path: Path) -> Cohort:
+def _from_csv(path: Path, keep_missing: bool) -> Cohort:
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
         columns = list(rows[0]) if rows else []
@@ -104,7 +120,7 @@ def _from_csv(path: Path) -> Cohort:
     cases = []
     for number, row in enumerate(rows, start=2):
         file_path = path.parent / row["path"]
-        if not file_path.exists():
+        if not file_path.exists() and not keep_missing:
             raise InputError(f"line {number} of '{path.name}': '{row['path']}' does not exist")
         extra = {k: v for k, v in row.items() if k not in ("path", "patient", "label") and k}
         who = row.get("patient") or file_path.stem

@@ -3,6 +3,8 @@
 manifest.json     schema number, what was asked, versions
 results.jsonl     one line per finished result, appended after its arrays are safe
 failures.jsonl    one line per method that failed on an image, with its traceback
+scores.jsonl      one line per image, target and model of a study: every metric of every method
+summary.json      what a study found, in tables
 arrays/*.npz      heatmap values; frames, reconstruction and image of strips
 """
 
@@ -65,11 +67,13 @@ class Run:
 
         followup  later images of the patient, each with what the model says of it
         """
-        done = self.done()
-        if key in done:
+        path = self.folder / "results.jsonl"
+        lines = path.read_bytes() if path.exists() else b""  # not parsed: a study adds thousands
+        if json.dumps({"key": key})[1:-1].encode() in lines and key in self.done():
             raise InputError(f"run '{self.folder.name}' holds '{key}' already")
         # The key is in the name: two runs that write at once do not write over each other.
-        name = f"{len(done):05d}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
+        number = lines.count(b"\n")
+        name = f"{number:05d}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
         arrays: dict[str, NDArray[Any]] = {"image": image.values, "affine": image.grid.affine}
         row: dict[str, Any] = {"key": key, "array": name, "window": list(image.window)}
         row |= {"source": image.source, "about": _json(dict(image.about)), **extra}
@@ -106,6 +110,14 @@ class Run:
         return list(
             {row["key"]: row for row in self._lines("failures.jsonl") if row["key"] not in done}.values()
         )
+
+    def add_scores(self, key: str, **about: Any) -> None:
+        """Note what metrics say; a key that is there already is superseded."""
+        _safely(lambda: _append(self.folder / "scores.jsonl", {"key": key, **_json(about)}))
+
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """What metrics said, by key."""
+        return {row["key"]: row for row in self._lines("scores.jsonl")}
 
     def failed(self) -> set[str]:
         return {row["key"] for row in self.failures()}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contrafact.core import EXPLAINERS, InputError, configure, read_toml
+from contrafact.core import EXPLAINERS, METRICS, InputError, configure, read_toml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +30,16 @@ class ModelChoice:
 class StudyConfig:
     """A whole study; paths are relative to the study file.
 
-    images   files, folders of them, or patterns (`cases/*.nii.gz`)
+    images   files, folders of them, or patterns (`cases/*.nii.gz`); or
+    cohort   a CSV with `path`, and where known `patient`, `label`, `mask`, `split` and other columns
+    split    only the cases of this split
+    subgroups  columns of the cohort: figures for each of their values
     out      run folder
+    model    the model under study; or `models`, by name, to compare them on the same images
     methods  hyper-parameters by method; under another label with `method = "NAME"`
+    metrics  hyper-parameters by metric; under another label with `metric = "NAME"`
     targets  each is asked of every image; none: what the model prefers
+    masks    where the cause lies, with {stem}, for metrics of localisation: no method sees it
     background  a file or a folder of images of the same kind
     region, reference   masks, with {stem} for the image's own name
     limit_seconds      of one method on one image; what takes longer is stopped and noted. none: no limit
@@ -41,10 +47,16 @@ class StudyConfig:
     workers_per_device processes on each
     """
 
-    images: tuple[str, ...]
     out: str
-    model: ModelChoice
     methods: Mapping[str, Mapping[str, Any]]
+    images: tuple[str, ...] = ()
+    cohort: str | None = None
+    split: str | None = None
+    subgroups: tuple[str, ...] = ()
+    model: ModelChoice | None = None
+    models: Mapping[str, ModelChoice] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    masks: str | None = None
     targets: tuple[str, ...] = ()
     background: str | None = None
     region: str | None = None
@@ -56,23 +68,41 @@ class StudyConfig:
     title: str = "Study"
 
     def __post_init__(self) -> None:
-        if not self.images or not self.methods:
+        if bool(self.images) == bool(self.cohort) or not self.methods:
             raise InputError(
-                f"a study needs images and methods; got {len(self.images)} and {len(self.methods)}"
+                "a study needs images or a cohort (not both), and methods; got "
+                f"{len(self.images)} images, {'a' if self.cohort else 'no'} cohort, {len(self.methods)} methods"
             )
+        if not self.cohort and (self.split or self.subgroups):
+            raise InputError("split and subgroups name columns of a cohort; give cohort = 'FILE.csv'")
         if self.limit_seconds is not None and self.limit_seconds <= 0:
             raise InputError(f"limit_seconds must be above 0; got {self.limit_seconds:g}")
         if self.workers_per_device < 1:
             raise InputError(f"workers_per_device must be at least 1; got {self.workers_per_device}")
-        if self.model.path is None and self.model.bundle is None:
-            raise InputError("[model] needs path or bundle; got neither")
+        if (self.model is None) == (not self.models):
+            raise InputError("a study needs [model], or [models.NAME] for each of several; got both or neither")
+        for name, choice in self.choices.items():
+            if choice.path is None and choice.bundle is None:
+                raise InputError(f"[{f'models.{name}' if name else 'model'}] needs path or bundle; got neither")
         for label in self.methods:
             self.explainer(label)
+        for label in self.metrics:
+            self.metric(label)
+
+    @property
+    def choices(self) -> Mapping[str, ModelChoice]:
+        """The models by name; a single one has none."""
+        return self.models if self.model is None else {"": self.model}
 
     def explainer(self, label: str) -> Any:
         """The method of that label."""
         given = {k: _tuples(v) for k, v in self.methods[label].items()}
         return EXPLAINERS.make(str(given.pop("method", label)), **given)
+
+    def metric(self, label: str) -> Any:
+        """The metric of that label."""
+        given = {k: _tuples(v) for k, v in self.metrics[label].items()}
+        return METRICS.make(str(given.pop("metric", label)), **given)
 
 
 def read_study(path: str | Path) -> StudyConfig:

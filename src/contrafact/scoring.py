@@ -1,0 +1,233 @@
+"""The metrics of a study: all maps of an image judged together, and the tables that follow."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from contrafact import face
+from contrafact.core import METRICS, Grid, Heatmap, Record
+from contrafact.core.explaining import parameters_of
+from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_json
+from contrafact.judging import panel_of
+from contrafact.metrics import Score, evaluate
+from contrafact.sources import digest_of, mask_of, maybe, model_of, read_all
+from contrafact.study import Failure, StudyConfig
+from contrafact.study.statistics import area_under_curve, compare, groups, ranks, summarise
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """All results of one image for one target of one model: stored arrays by label, and what failed."""
+
+    key: str
+    image: str
+    target: str
+    model: str
+    case: Case
+    maps: tuple[tuple[str, Mapping[str, Any]], ...]
+    failed: tuple[tuple[str, str], ...]
+    label: str = "metrics"
+
+
+def scorings_of(
+    run: Run, config: StudyConfig, folder: Path, cases: Sequence[Case], cells: Sequence[Any]
+) -> list[Scoring]:
+    """What is to be judged, from what the run holds."""
+    rows = {row["key"]: row for row in run.rows()}
+    failures = {row["key"]: str(row["error"]) for row in run.failures()}
+    by_path = {str(case.path): case for case in cases}
+    asked = {label: parameters_of(config.metric(label)) for label in config.metrics}
+    found = []
+    for (image, target, model), some in groups(
+        [asdict(cell) for cell in cells], ("image", "target", "model")
+    ).items():
+        case = by_path[image]
+        mask = mask_of(config, folder, case) if case.path.exists() else None
+        maps = tuple((c["label"], rows[c["key"]]) for c in some if c["key"] in rows)
+        failed = tuple((c["label"], failures.get(c["key"], "not done")) for c in some if c["key"] not in rows)
+        parts = [
+            sorted(c["key"] for c in some if c["key"] in rows),
+            asked,
+            mask and digest_of(mask),
+            config.seed,
+        ]
+        mark = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+        key = "/".join(filter(None, (model, case.path.name, target or "-", mark)))
+        found.append(Scoring(key, image, target, model, case, maps, failed))
+    return found
+
+
+def begin_scoring(setting: tuple[StudyConfig, str, str], device: str) -> Any:
+    """The models, each once for a process; gives what judges the maps of an image."""
+    config, folder, stored = setting
+    if device == "cpu":
+        torch.set_num_threads(max(1, torch.get_num_threads() // max(1, config.workers_per_device)))
+    place, run = Path(folder), open_run(stored)
+    models = {name: model_of(choice, place, device) for name, choice in config.choices.items()}
+    background = read_all(place, config.background) if config.background else []
+    metrics = {label: config.metric(label) for label in config.metrics}
+
+    def one(scoring: Scoring) -> dict[str, Any]:
+        found = {label: _heatmap(run, row) for label, row in scoring.maps if row["kind"] == "heatmap"}
+        if not found:
+            return {"scores": [], "outputs": None}
+        image, (predictor, bundle) = read_image(scoring.image), models[scoring.model]
+        mask = mask_of(config, place, scoring.case)
+        with panel_of(
+            found, predictor, image,
+            target=scoring.target or next(iter(found.values())).record.target,
+            mask=read_image(mask) if mask else None,
+            reference=maybe(place, config.reference, scoring.case.path),
+            background=background,
+            region=maybe(place, config.region, scoring.case.path),
+            bundle=bundle, seed=config.seed,
+        ) as panel:  # fmt: skip
+            scores = [
+                (label, score)
+                for label, metric in metrics.items() if metric.of == "heatmap"
+                for score in evaluate(panel, [metric], list(found))
+            ]  # fmt: skip
+        return {"scores": scores, "outputs": _answers(predictor, image)}
+
+    return one
+
+
+def _heatmap(run: Run, row: Mapping[str, Any]) -> Heatmap:
+    arrays = run.arrays(row)
+    values = arrays["values"]
+    return Heatmap(
+        values=values, grid=Grid(values.shape, affine=arrays["affine"]), record=Record(**row["record"])
+    )
+
+
+def _answers(predictor: Any, image: Any) -> list[float] | None:
+    """Probabilities of a classifier, for its AUC on the cohort."""
+    outputs = face.ask(predictor, image)
+    if outputs.ndim != 2 or predictor.output == "regression":
+        return None
+    return [float(p) for p in predictor.probabilities(outputs)[0]]
+
+
+def record_of(scoring: Scoring, result: Any) -> dict[str, Any]:
+    """A line for the run: who, what, and every score; a method or metric that failed has rows as well."""
+    case = scoring.case
+    about: dict[str, Any] = {"image": case.path.name, "source": scoring.image, "patient": case.patient}
+    about |= {"label": case.label, "target": scoring.target or "-", "model": scoring.model}
+    about |= {"columns": dict(case.extra)}
+    failure = result.error if isinstance(result, Failure) else ""
+    scores = [] if failure else [_plain(label, score) for label, score in result["scores"]]
+    return {
+        **about,
+        "scores": scores,
+        "failed": [{"method": label, "reason": reason} for label, reason in scoring.failed]
+        + [{"method": label, "reason": failure} for label, _ in scoring.maps if failure],
+        "outputs": None if failure else result["outputs"],
+        "failure": failure,
+    }
+
+
+def _plain(label: str, score: Score) -> dict[str, Any]:
+    about = {"metric": label, "method": score.label, "reason": score.reason}
+    value = score.value if np.isfinite(score.value) else None
+    return about | {"value": value, "passes": score.passes, "seconds": score.seconds}
+
+
+def rows_of(run: Run, config: StudyConfig) -> list[dict[str, Any]]:
+    """One row per model, image, target, method and metric, sorted; NaN with a reason where it failed."""
+    rows, latest = [], {}
+    for line in run.scores().values():  # a later line of the same image and target supersedes
+        latest[line["model"], line["source"], line["target"]] = line
+    for line in latest.values():
+        shared = {k: line[k] for k in ("model", "image", "patient", "label", "target")}
+        shared |= {name: line["columns"].get(name, "") for name in config.subgroups if name != "label"}
+        for score in line["scores"]:
+            value = np.nan if score["value"] is None else score["value"]
+            rows.append({**shared, **score, "value": value})
+        for failed in line["failed"]:
+            for metric in config.metrics:
+                rows.append({**shared, **failed, "metric": metric, "value": np.nan, "passes": 0})
+    return sorted(
+        rows, key=lambda r: tuple(str(r[k]) for k in ("model", "image", "target", "metric", "method"))
+    )
+
+
+def write_tables(run: Run, config: StudyConfig) -> None:
+    """scores.csv (and scores.parquet where duckdb is there), summary.csv, comparisons.csv, summary.json."""
+    rows = rows_of(run, config)
+    better = {label: config.metric(label).better for label in config.metrics}
+    tables = {
+        "summary": summarise(rows),
+        "ranks": ranks(rows, better),
+        "methods": compare(rows, "method"),
+        "models": compare(rows, "model") if len(config.choices) > 1 else [],
+        "subgroups": [
+            {"subgroup": name, "of": row.pop(name), **row}
+            for name in config.subgroups
+            for row in summarise(rows, (name, "model", "method", "metric"))
+        ],
+        "performance": performance(run),
+    }
+    about = {label: METRICS.name_of(config.metric(label)) for label in config.metrics}
+    write_json(run.folder / "summary.json", {"better": better, "metrics": about, **tables})
+    more = [name for name in config.subgroups if name != "label"]
+    columns = ["model", "image", "patient", "label", *more, "target", "method", "metric"]
+    _write_csv(run.folder / "scores.csv", rows, [*columns, "value", "reason", "passes"])
+    _write_csv(run.folder / "summary.csv", tables["summary"])
+    _write_csv(run.folder / "comparisons.csv", tables["methods"] + tables["models"])
+    _write_parquet(run.folder)
+
+
+def performance(run: Run) -> list[dict[str, Any]]:
+    """How well each model tells the cohort's labels, where it is a classifier and they name its classes."""
+    lines = {(r["model"], r["source"]): r for r in run.scores().values() if r["outputs"] and r["label"]}
+    table = []
+    for (model,), some in groups(lines.values(), ("model",)).items():
+        scores, labels = np.array([r["outputs"] for r in some]), [r["label"] for r in some]
+        names = sorted(set(labels))
+        for column in range(1, scores.shape[1]) if scores.shape[1] == 2 else range(scores.shape[1]):
+            named = [str(column) == name or name in _names_of(run, model, column) for name in names]
+            positive = {n for n, yes in zip(names, named, strict=True) if yes}
+            found = area_under_curve(
+                scores[:, column], np.array([x in positive for x in labels]), [r["patient"] for r in some]
+            )
+            table.append({"model": model, "class": column, **found})
+    return table
+
+
+def _names_of(run: Run, model: str, column: int) -> set[str]:
+    """What the run's rows call that class: answers read `NAME 93 %`."""
+    for row in run.rows():
+        if row.get("model_name", "") == model and column < len(row.get("answers", [])):
+            return {str(row["answers"][column]).rsplit(" ", 2)[0]}
+    return set()
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    names = list(columns or dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {k: "" if v is None or (isinstance(v, float) and np.isnan(v)) else v for k, v in row.items()}
+        for row in rows
+    )
+    write_atomic(path, text.getvalue().encode())
+
+
+def _write_parquet(folder: Path) -> None:
+    try:
+        import duckdb
+    except ImportError:  # the CSV holds the same; `pip install contrafact[table]`
+        return
+    source, out = (str(folder / name).replace("'", "''") for name in ("scores.csv", "scores.parquet"))
+    duckdb.sql(f"COPY (FROM read_csv('{source}', header = true)) TO '{out}' (FORMAT parquet)")

@@ -1,0 +1,147 @@
+"""What a study file names, on disk: cases with their masks, models, and marks that tell when one changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from contrafact import face
+from contrafact.core import Image, InputError, nearest
+from contrafact.io import DICOM, SUFFIXES, Case, read_cohort, read_image
+from contrafact.model import TiledPredictor, TorchPredictor
+from contrafact.study import ModelChoice, StudyConfig
+
+
+def cases_of(config: StudyConfig, folder: Path) -> list[Case]:
+    """The images of a study, each with its patient: of a cohort as its file says, otherwise its own name."""
+    if config.cohort is None:
+        return [Case(path=path, patient=stem_of(path)) for path in images_of(config, folder)]
+    cases = list(read_cohort(there(folder, config.cohort), keep_missing=True))
+    if config.split is not None:
+        splits = sorted({case.extra.get("split", "") for case in cases})
+        cases = [case for case in cases if case.extra.get("split", "") == config.split]
+        if not cases:
+            raise InputError(
+                f"the cohort's splits are {', '.join(splits)}; got '{config.split}'"
+                f"{nearest(config.split, splits)}"
+            )
+    columns = {"label", *(name for case in cases for name in case.extra)}
+    for name in config.subgroups:
+        if name not in columns:
+            raise InputError(
+                f"the cohort's columns are {', '.join(sorted(columns))}; got the subgroup '{name}'"
+                f"{nearest(name, columns)}"
+            )
+    return cases
+
+
+def images_of(config: StudyConfig, folder: Path) -> list[Path]:
+    """Files, folders and patterns, in order, each once."""
+    found: dict[Path, None] = {}
+    for text in config.images:
+        place = folder / text
+        if place.is_dir():
+            new = _inside(place)
+        elif place.exists():
+            new = [place]
+        else:
+            new = sorted(Path(name) for name in glob.glob(str(place)))
+        if not new:
+            raise InputError(f"no image matches '{text}'; expected files, a folder, or a pattern")
+        found |= dict.fromkeys(new)
+    return list(found)
+
+
+def model_of(choice: ModelChoice, folder: Path, device: str) -> tuple[Any, Any]:
+    """The predictor and the bundle, if any."""
+    bundle = None
+    if choice.bundle is not None:
+        local = folder / choice.bundle
+        bundle = face.load_bundle(local if local.is_dir() else choice.bundle, device=device)
+        known = bundle.predictors
+        if choice.path is not None and choice.path not in known:
+            raise InputError(
+                f"this bundle's predictors are {', '.join(known)}; got '{choice.path}'"
+                f"{nearest(choice.path, known)}"
+            )
+        predictor: Any = known[choice.path] if choice.path else bundle.predictor
+    else:
+        predictor = face.load_predictor(folder / str(choice.path), device=device)
+    if choice.patch:
+        if not isinstance(predictor, TorchPredictor):
+            raise InputError("patch needs a torch model; this one is a black box")
+        predictor = TiledPredictor(predictor, choice.patch, overlap=choice.overlap)
+    return predictor, bundle
+
+
+def there(folder: Path, text: str) -> Path:
+    place = folder / text
+    if not place.exists():
+        raise InputError(f"expected '{text}' beside the study file; it is not there")
+    return place
+
+
+def stem_of(image: Path) -> str:
+    """The name without the ending; a folder's whole name."""
+    name = image.name
+    if image.is_dir():
+        return name
+    return name[: -len(".nii.gz")] if name.endswith(".nii.gz") else image.stem
+
+
+def own(folder: Path, text: str, image: Path) -> Path:
+    """A file that belongs to an image: {stem} is its name without the ending."""
+    return there(folder, text.replace("{stem}", stem_of(image)))
+
+
+def maybe(folder: Path, text: str | None, image: Path) -> Image | None:
+    return read_image(own(folder, text, image)) if text else None
+
+
+def mask_of(config: StudyConfig, folder: Path, case: Case) -> Path | None:
+    """Where the cause lies, by the cohort's column `mask` (relative to it) or the study's `masks`; None where
+    none is named."""
+    if case.extra.get("mask") and config.cohort is not None:
+        return there((folder / config.cohort).parent, case.extra["mask"])
+    return own(folder, config.masks, case.path) if config.masks else None
+
+
+def read_all(folder: Path, text: str) -> list[Image]:
+    place = there(folder, text)
+    return [read_image(file) for file in (_inside(place) if place.is_dir() else [place])]
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The images of a folder; a folder of DICOM files only is one series."""
+    files = sorted(p for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES))
+    return files if any(not p.name.lower().endswith(DICOM) for p in files) else [folder]
+
+
+def digest_of(path: Path) -> str:
+    """Of a file's bytes, or of all files of a folder; of what is missing, that it is."""
+    if not path.exists():
+        return "missing"
+    whole = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            whole.update(file.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def digest_of_model(choice: ModelChoice, folder: Path) -> list[Any]:
+    parts: list[Any] = [dataclasses.asdict(choice)]
+    if choice.path is not None and choice.bundle is None:
+        path = there(folder, choice.path)
+        parts.append(digest_of(path))
+        if path.suffix == ".json":
+            about: Mapping[str, Any] = json.loads(path.read_text())
+            files: Sequence[str] = [str(about[key]) for key in ("model", "weights") if key in about]
+            parts += [digest_of(path.parent / name) for name in files if (path.parent / name).exists()]
+    elif choice.bundle is not None and (folder / choice.bundle).is_dir():
+        parts.append(digest_of(folder / choice.bundle))
+    return parts

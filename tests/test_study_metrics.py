@@ -1,0 +1,219 @@
+"""Studies with metrics: a cohort, its tables, and what goes wrong as a row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+
+from conftest import small_network
+from contrafact.core import InputError
+from contrafact.io import open_run
+from contrafact.study import read_study
+from contrafact.studying import study
+
+METHODS = "[methods.gradient]\n[methods.gradcam]\n[methods.rise]\nmasks = 16\ncells = 4\n"
+METRICS = "[metrics.deletion]\nsteps = 5\n[metrics.infidelity]\nsamples = 16\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return made(tmp_path)
+
+
+def made(folder: Path, patients: int = 8) -> Path:
+    """Two images of every patient, labels, a column of sexes, and a model."""
+    save_file(small_network().eval().state_dict(), folder / "net.safetensors")
+    about = {"factory": "conftest:small_network", "arguments": {}, "weights": "net.safetensors"}
+    (folder / "net.json").write_text(json.dumps({**about, "classes": ["no", "yes"]}))
+    rng = np.random.default_rng(0)
+    lines = ["path,patient,label,sex,split"]
+    for number in range(2 * patients):
+        np.save(folder / f"{number}.npy", rng.uniform(0, 1, (1, 16, 16)).astype(np.float32))
+        patient = number // 2
+        lines.append(f"{number}.npy,p{patient},{'yes' if patient % 2 else 'no'},{'fm'[patient % 2]},val")
+    (folder / "cohort.csv").write_text("\n".join(lines) + "\n")
+    write(folder)
+    return folder
+
+
+def write(folder: Path, text: str = "", rest: str = METHODS + METRICS, model: str = "") -> Path:
+    path = folder / "study.toml"
+    head = 'cohort = "cohort.csv"\nout = "run"\ntargets = ["class:1"]\nsubgroups = ["sex", "label"]\n' + text
+    path.write_text(head + (model or '[model]\npath = "net.json"\n') + rest)
+    return path
+
+
+def run_study(folder: Path, **more: Any) -> list[Any]:
+    return list(study(folder / "study.toml", engine="local", **more))
+
+
+def scores(folder: Path) -> list[dict[str, str]]:
+    with (folder / "run/scores.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_metric_of_every_method_of_every_image_and_the_tables(folder: Path) -> None:
+    rows = run_study(folder)
+    assert len(rows) == rows[-1].total == 16 * 3 + 16
+    table = scores(folder)
+    assert len(table) == 16 * 3 * 2
+    assert all(row["value"] for row in table)
+    assert {row["sex"] for row in table} == {"f", "m"}
+    summary = json.loads((folder / "run/summary.json").read_text())
+    assert len(summary["summary"]) == 3 * 2
+    assert all(row["patients"] == 8 and row["failed"] == 0 for row in summary["summary"])
+    one = next(r for r in summary["summary"] if (r["method"], r["metric"]) == ("gradient", "deletion"))
+    values = [float(r["value"]) for r in table if (r["method"], r["metric"]) == ("gradient", "deletion")]
+    assert one["mean"] == pytest.approx(np.mean(values))
+    assert one["low"] < one["mean"] < one["high"]
+    assert len(summary["methods"]) == 2 * 3  # metrics x pairs
+    assert {(r["subgroup"], r["of"]) for r in summary["subgroups"]} == {
+        ("sex", "f"), ("sex", "m"), ("label", "no"), ("label", "yes"),
+    }  # fmt: skip
+    (auc,) = summary["performance"]
+    assert 0 <= auc["auc"] <= 1 and auc["cases"] == 16 and auc["patients"] == 8
+    assert not run_study(folder)  # all is done
+
+
+def test_parquet_holds_what_the_csv_holds(folder: Path) -> None:
+    duckdb = pytest.importorskip("duckdb", reason="contrafact[table] is not installed")
+    run_study(folder)
+    (found,) = duckdb.sql(f"SELECT count(*), avg(value) FROM '{folder}/run/scores.parquet'").fetchall()
+    assert found[0] == len(scores(folder))
+    assert found[1] == pytest.approx(np.mean([float(r["value"]) for r in scores(folder)]))
+
+
+def test_passes_are_shared_between_methods(folder: Path) -> None:
+    run_study(folder)
+    lines = open_run(folder / "run").scores().values()
+    assert {s["passes"] for line in lines for s in line["scores"] if s["metric"] == "infidelity"} <= {16, 17}
+
+
+def test_another_metric_judges_the_maps_that_are_there(folder: Path) -> None:
+    run_study(folder)
+    write(folder, rest=METHODS + METRICS + "[metrics.few]\nmetric = 'deletion'\nsteps = 3\n")
+    rows = run_study(folder)
+    assert len(rows) == 16
+    assert {row["metric"] for row in scores(folder)} == {"deletion", "infidelity", "few"}
+    assert len(scores(folder)) == 16 * 3 * 3
+
+
+def test_a_missing_file_and_a_method_that_fails_are_rows_and_the_rest_goes_on(folder: Path) -> None:
+    (folder / "3.npy").unlink()
+    write(folder, rest="[methods.gradient]\n[methods.gradcam]\nlayer = 'nowhere'\n" + METRICS)
+    run_study(folder)
+    table = scores(folder)
+    assert len(table) == 16 * 2 * 2
+    missing = [row for row in table if row["image"] == "3.npy"]
+    assert all(not row["value"] and "3.npy" in row["reason"] for row in missing), missing
+    broken = [row for row in table if row["method"] == "gradcam" and row["image"] != "3.npy"]
+    assert all(not row["value"] and "nowhere" in row["reason"] for row in broken)
+    good = [row for row in table if row["method"] == "gradient" and row["image"] != "3.npy"]
+    assert all(row["value"] for row in good)
+    summary = json.loads((folder / "run/summary.json").read_text())
+    assert [r["failed"] for r in summary["summary"] if r["method"] == "gradcam"] == [16, 16]
+    assert [r["rank"] for r in summary["ranks"] if r["method"] == "gradcam"] == [
+        (7 * 2 + 1.5) / 8  # of the patient whose file is missing both failed: they share the rank
+    ] * 2
+
+
+def test_a_metric_that_needs_masks_says_so_and_the_rest_goes_on(folder: Path) -> None:
+    write(folder, rest=METHODS + METRICS + "[metrics.relevance-mass]\n")
+    run_study(folder)
+    table = scores(folder)
+    assert all("mask" in r["reason"] and not r["value"] for r in table if r["metric"] == "relevance-mass")
+    assert all(r["value"] for r in table if r["metric"] == "deletion")
+    (folder / "masks").mkdir()
+    for number in range(16):
+        mask = np.zeros((1, 16, 16), np.float32)
+        mask[:, 4:8, 4:8] = 1
+        np.save(folder / f"masks/{number}.npy", mask)
+    write(folder, 'masks = "masks/{stem}.npy"\n', rest=METHODS + METRICS + "[metrics.relevance-mass]\n")
+    assert len(run_study(folder)) == 16  # the maps are there, the judgement is new
+    assert all(r["value"] for r in scores(folder))
+
+
+def test_one_class_only_is_said(folder: Path) -> None:
+    text = (folder / "cohort.csv").read_text().replace(",no,", ",yes,")
+    (folder / "cohort.csv").write_text(text)
+    run_study(folder)
+    summary = json.loads((folder / "run/summary.json").read_text())
+    assert "one class only" in summary["performance"][0]["reason"]
+
+
+def test_a_patient_in_two_splits_is_refused(folder: Path) -> None:
+    lines = (folder / "cohort.csv").read_text().splitlines()
+    lines[1] = lines[1].replace(",val", ",train")
+    (folder / "cohort.csv").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="patient 'p0' is in the splits 'train' and 'val'"):
+        run_study(folder)
+
+
+def test_splits_and_subgroups_that_are_not_there_are_answered_with_the_nearest(folder: Path) -> None:
+    write(folder, 'split = "vall"\n')
+    with pytest.raises(InputError, match="got 'vall'.*'val'"):
+        run_study(folder)
+    path = write(folder)
+    path.write_text(path.read_text().replace('"sex"', '"sexx"'))
+    with pytest.raises(InputError, match="subgroup 'sexx'.*'sex'"):
+        run_study(folder)
+    path = write(folder, rest=METHODS + "[metrics.deletoin]\n")
+    with pytest.raises(InputError, match="deletion"):
+        read_study(path)
+
+
+def test_two_models_are_compared_on_the_same_cohort(folder: Path) -> None:
+    network = small_network().eval()
+    network[0].weight.data.mul_(-1)
+    save_file(network.state_dict(), folder / "other.safetensors")
+    about = json.loads((folder / "net.json").read_text()) | {"weights": "other.safetensors"}
+    (folder / "other.json").write_text(json.dumps(about))
+    models = '[models.old]\npath = "net.json"\n[models.new]\npath = "other.json"\n'
+    write(folder, model=models)
+    run_study(folder)
+    assert {row["model"] for row in scores(folder)} == {"old", "new"}
+    summary = json.loads((folder / "run/summary.json").read_text())
+    assert {(r["first"], r["second"]) for r in summary["models"]} == {("new", "old")}
+    assert all(r["patients"] == 8 and r["holm"] is not None for r in summary["models"])
+    assert {r["model"] for r in summary["performance"]} == {"old", "new"}
+
+
+def test_killed_in_the_middle_it_resumes_to_the_same_table(tmp_path: Path) -> None:
+    whole, killed = made(_new(tmp_path / "whole")), made(_new(tmp_path / "killed"))
+    run_study(whole)
+    code = (
+        "import sys; from contrafact.studying import study; [None for _ in study(sys.argv[1], engine='local')]"
+    )
+    tests = str(Path(__file__).parent)
+    for wanted in ("results.jsonl", "scores.jsonl"):  # once among the maps, once among the metrics
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(killed / "study.toml")],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])},
+        )
+        log, deadline = killed / "run" / wanted, time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if log.exists() and log.read_bytes().count(b"\n") >= 5:
+                break
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (killed / "run/scores.csv").exists()
+    assert run_study(killed)
+    for name in ("scores.csv", "summary.csv", "comparisons.csv", "summary.json"):
+        assert (killed / "run" / name).read_text() == (whole / "run" / name).read_text()
+
+
+def _new(path: Path) -> Path:
+    path.mkdir()
+    return path
