@@ -16,7 +16,7 @@ class Deletion:
 
     gives   (M,) area under the curve of f, as a share of f(image) - f(empty): 0 at the start would be
             perfect, 0.5 is a straight line
-    cost    maps x (steps - 1) + 2 forward passes, shared with selectivity and the like
+    cost    maps x (steps - 1) + 2 forward passes, shared with pixel-flipping and monotonicity
     Source: Petsiuk et al. 2018 (arXiv 1806.07421), sec. 4.3. Differs: any target, so the curve runs
     between f of the image (1) and f of the empty image (0) instead of between probabilities.
     """

@@ -75,15 +75,22 @@ class Panel:
 
     def score(self, images: Tensor, *, predictor: Any = None) -> Values:
         """Target values (N,) of images (N, C, *S), in portions, counted."""
-        found = np.empty(len(images))
+        return self._asked(len(images), lambda part: images[part], predictor)
+
+    def score_each(self, count: int, make: Callable[[int], Tensor]) -> Values:
+        """Target values (count,) of the images (C, *S) that `make(i)` gives, made as they are asked for."""
+        return self._asked(count, lambda part: torch.stack([make(i) for i in range(part.start, part.stop)]))
+
+    def _asked(self, count: int, images: Callable[[slice], Tensor], predictor: Any = None) -> Values:
+        found = np.empty(count)
         ask = self.question.predictor if predictor is None else predictor
 
         def work(part: slice) -> None:
             with torch.no_grad():
-                found[part] = self.question.target(ask(images[part])).double().cpu().numpy()
+                found[part] = self.question.target(ask(images(part))).double().cpu().numpy()
 
-        portions(len(images), self.batch, self.image.numel(), work)
-        self.passes += len(images)
+        portions(count, self.batch, self.image.numel(), work)
+        self.passes += count
         return found
 
     @property
@@ -92,8 +99,35 @@ class Panel:
         return self.once("whole", lambda: float(self.score(self.image[None])[0]))
 
     def empty(self, fill: str | float) -> Tensor:
-        """(C, *S): the image with nothing in it."""
-        return self.once(("empty", fill), lambda: fill_values(self.image[None], fill)[0])
+        """(C, *S): the image with nothing in it. `fill` as everywhere, or "noise", or "noise 1" and so on for
+        other draws: uniform in the range of each channel."""
+
+        def make() -> Tensor:
+            if not str(fill).startswith("noise"):
+                return fill_values(self.image[None], fill)[0]
+            axes = tuple(range(1, self.image.ndim))
+            low, high = self.image.amin(dim=axes, keepdim=True), self.image.amax(dim=axes, keepdim=True)
+            drawn = self.rng(fill).random(self.image.shape, dtype=np.float32)
+            return low + torch.from_numpy(drawn).to(self.device) * (high - low)
+
+        return self.once(("empty", fill), make)
+
+    def truth(self, metric: str) -> NDArray[np.bool_]:
+        """The mask, which a metric of localisation must have."""
+        if self.mask is None:
+            raise InputError(f"{metric} needs a mask of where the cause lies; got none; give masks")
+        if not self.mask.any():
+            raise InputError(f"{metric} needs a mask of at least one voxel; got an empty one")
+        return self.mask
+
+    def mass(self) -> Values:
+        """(M, voxels): the share of each voxel in the sum of |map|, the greatest first."""
+
+        def make() -> Values:
+            size = np.sort(np.abs(self.maps.reshape(len(self.maps), -1)), axis=1)[:, ::-1]
+            return size / np.maximum(size.sum(axis=1, keepdims=True), 1e-300)
+
+        return self.once("mass", make)
 
     def score_empty(self, fill: str | float) -> float:
         return self.once(("score_empty", fill), lambda: float(self.score(self.empty(fill)[None])[0]))
@@ -119,36 +153,64 @@ class Panel:
         """
 
         def make() -> Values:
-            ranks, count = self.ranks(), int(np.prod(self.size))
-            cuts = np.round(np.arange(1, steps) * count / steps).astype(int)
-            begin, end = self.whole, self.score_empty(fill)
-            begin, end = (end, begin) if insert else (begin, end)
-            found = np.empty((len(self.maps), steps + 1))
-            found[:, 0], found[:, -1] = begin, end
-            jobs = [(m, cut) for m in range(len(ranks)) for cut in cuts]
-            found[:, 1:-1] = self.hidden(
-                len(jobs), lambda i: (ranks[jobs[i][0]] >= jobs[i][1]) == insert, fill
-            ).reshape(len(ranks), -1)
-            return found
+            return self._along(self.ranks(), steps, fill, insert)
 
         return self.once(("curves", steps, fill, insert), make)
+
+    def region_curves(
+        self, *, steps: int, fill: str | float, features: int, kind: str = "grid", by: str = "sum"
+    ) -> Values:
+        """(M, steps + 1): f while features are hidden in falling order of the map's sum (or mean) over each,
+        from none to all; fewer steps where there are fewer features.
+
+        cost  M x (steps - 1) + 2 forward passes, once for all metrics that ask for the same
+        """
+
+        def make() -> Values:
+            labels = self.features(kind, min(features, *self.size)).ravel()
+            kinds = int(labels.max()) + 1
+            said = self.sums(labels, kinds)
+            if by == "mean":
+                said = said / np.maximum(np.bincount(labels, minlength=kinds), 1)
+            chance = self.rng("ties", kinds).permutation(kinds)
+            places = np.stack([np.lexsort((chance, -row)).argsort() for row in said])
+            return self._along(places, min(steps, kinds), fill, labels=labels)
+
+        return self.once(("region_curves", steps, fill, features, kind, by), make)
+
+    def _along(
+        self,
+        ranks: NDArray[np.int64],
+        steps: int,
+        fill: str | float,
+        insert: bool = False,
+        labels: NDArray[np.int64] | None = None,
+    ) -> Values:
+        """Curves of `ranks` (M, items), items being voxels, or labels of them."""
+        cuts = np.round(np.arange(1, steps) * ranks.shape[1] / steps).astype(int)
+        found = np.empty((len(ranks), steps + 1))
+        found[:, 0], found[:, -1] = self.whole, self.score_empty(fill)
+        if insert:
+            found = found[:, ::-1].copy()
+
+        def where(i: int) -> NDArray[np.bool_]:
+            which, step = divmod(i, len(cuts))
+            gone = (ranks[which] >= cuts[step]) == insert
+            return gone if labels is None else gone[labels]
+
+        found[:, 1:-1] = self.hidden(len(ranks) * len(cuts), where, fill).reshape(len(ranks), -1)
+        return found
 
     def hidden(self, count: int, where: Callable[[int], NDArray[np.bool_]], fill: str | float) -> Values:
         """Target values (count,) of the image with `where(i)` (voxels) hidden. Images are made as they are
         asked for, so that their number is no matter of memory."""
-        found = np.empty(count)
         empty = self.empty(fill)
 
-        def work(part: slice) -> None:
+        def images(part: slice) -> Tensor:
             gone = np.stack([where(i).reshape(self.size) for i in range(part.start, part.stop)])
-            hide = torch.from_numpy(gone).to(self.device)[:, None]
-            with torch.no_grad():
-                outputs = self.question.predictor(torch.where(hide, empty, self.image))
-                found[part] = self.question.target(outputs).double().cpu().numpy()
+            return torch.where(torch.from_numpy(gone).to(self.device)[:, None], empty, self.image)
 
-        portions(count, self.batch, self.image.numel(), work)
-        self.passes += count
-        return found
+        return self._asked(count, images)
 
     def features(self, kind: str, count: int) -> NDArray[np.int64]:
         """(*S) labels of groups of voxels."""

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from contrafact.core import METRICS
+from contrafact.metrics.deletion import area, relative
+from contrafact.metrics.panel import Panel, Values
+
+
+@METRICS.register("insertion")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Insertion:
+    """Show voxels in an empty image, those that the map says most of first: how soon does f rise?
+
+    gives   (M,) area under the curve of f, as a share of f(image) - f(empty): 1 at the start would be
+            perfect, 0.5 is a straight line
+    cost    maps x (steps - 1) + 2 forward passes, shared with sufficiency
+    Source: Petsiuk et al. 2018 (arXiv 1806.07421), sec. 4.3. Differs: any target, as for deletion; the empty
+    image is `fill`, and not always a blurred one.
+    """
+
+    of: ClassVar[str] = "heatmap"
+    better: ClassVar[str] = "higher"
+    steps: int = 20
+    fill: str | float = "mean"
+
+    def __call__(self, panel: Panel) -> Values:
+        return area(relative(panel, self.steps, self.fill, insert=True))

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from contrafact.core import METRICS, InputError
+from contrafact.metrics.deletion import relative
+from contrafact.metrics.panel import Panel, Values
+
+
+@METRICS.register("sufficiency")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sufficiency:
+    """Keep only the voxels that the map says most of: how much of f is left?
+
+    gives   (M,) f with the top `share` of voxels shown, as a share of f(image) - f(empty): 1 when nothing is
+            missed; above 1 when what is hidden spoke against the target
+    cost    the curve of insertion; nothing where that was asked for with the same `steps` and `fill`. A share
+            between two steps is taken on the line between them
+    raises  InputError for a share outside (0, 1)
+    Source: DeYoung et al. 2020 (arXiv 1911.03429), sec. 4.2. Differs: voxels instead of words, any target,
+    on a scale where the empty image is 0. The sufficiency of Dasgupta et al. 2022 is another one, of many
+    images: whether those with like maps get one class.
+    """
+
+    of: ClassVar[str] = "heatmap"
+    better: ClassVar[str] = "higher"
+    share: float = 0.2
+    steps: int = 20
+    fill: str | float = "mean"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise InputError(f"expected a share in (0, 1); got {self.share}")
+
+    def __call__(self, panel: Panel) -> Values:
+        curves = relative(panel, self.steps, self.fill, insert=True)
+        shown = np.linspace(0, 1, curves.shape[1])
+        return np.array([np.interp(self.share, shown, curve) for curve in curves])
