@@ -20,9 +20,11 @@ from contrafact.counterfactual import (
     LatentStatistics,
     LatentWalk,
     Refinement,
+    as_published,
     fit_direction,
     invert,
     least_step,
+    published_walk,
 )
 from contrafact.counterfactual.inversion import carry_over
 from contrafact.model import BlackBox, TorchPredictor
@@ -580,3 +582,28 @@ def test_what_cannot_be_walked_is_refused_in_one_line(change: dict[str, Any], wo
     with pytest.raises(InputError, match=words) as caught:
         explain("latent-walk", asked.pop("model"), asked.pop("image"), **asked)
     assert "\n" not in str(caught.value)
+
+
+class ForgetsTheLastPixel(Exact):
+    """An encoder with an error: what it forgets, the generator cannot draw."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) * torch.tensor([1.0, 1.0, 1.0, 0.0])
+
+
+def test_as_published_a_frame_is_a_drawing_and_else_the_image_that_changed() -> None:
+    model = predictor()
+    target = model.target("class:1")
+    made = dataclasses.replace(bundle(model), encoder=ForgetsTheLastPixel())
+    theirs = as_published(made, model, target, samples=5000)
+    start = image((-0.5, 0.2, 0.1, 1.0))
+    drawn = explain(published_walk(), model, [start], target="class:1", bundle=theirs)[0]
+    kept = explain(LatentWalk(), model, [start], target="class:1", bundle=made)[0]
+    assert drawn.stopped == kept.stopped == "reached"
+    last = 127.5  # pixel i is w_i / 8: what was forgotten is drawn as 0
+    step = theirs.directions[0].step * float(drawn.steps[-1]) * 127.5 / 8
+    np.testing.assert_allclose(drawn.image.ravel()[:3], start.values.ravel()[:3], atol=1e-3)
+    assert drawn.image.ravel()[3] == pytest.approx(last, abs=1e-3)
+    np.testing.assert_allclose(drawn.frames[-1].ravel(), drawn.image.ravel() + step.numpy(), atol=1e-2)
+    np.testing.assert_allclose(kept.image, start.values, atol=1e-3)
+    assert kept.frames[-1].ravel()[3] == pytest.approx(start.values.ravel()[3], abs=1)

@@ -10,6 +10,7 @@ from contrafact.counterfactual.direction import (
 )
 from contrafact.counterfactual.inversion import Refinement, invert
 from contrafact.counterfactual.latents import LatentStatistics
+from contrafact.counterfactual.published import as_published, published_walk
 from contrafact.counterfactual.walk import LatentWalk
 
 __all__ = [
@@ -20,7 +21,9 @@ __all__ = [
     "LatentStatistics",
     "LatentWalk",
     "Refinement",
+    "as_published",
     "fit_direction",
     "invert",
     "least_step",
+    "published_walk",
 ]

@@ -30,6 +30,7 @@ class Walker:
     images, drawn  (N, C, R, R) in [-1, 1]: as given, and as the generator draws their latents (N, d)
     start          (N,) scores of the images
     measure        images in [-1, 1] to scores (N,)
+    blend          what the generator cannot draw is kept; False: a frame is what it draws, and no more
     """
 
     generator: Generator
@@ -40,11 +41,14 @@ class Walker:
     latents: Tensor
     drawn: Tensor
     start: Tensor
+    blend: bool = True
 
     def frame(self, rows: Tensor, moves: Tensor) -> Tensor:
-        """Images `rows` with their latents moved by `moves` (M, d); what is not drawn is kept."""
-        change = self.generator.decode(self.latents[rows] + moves) - self.drawn[rows]
-        return carry_over(self.images[rows], change)
+        """Images `rows` with their latents moved by `moves` (M, d)."""
+        moved = self.generator.decode(self.latents[rows] + moves)
+        if not self.blend:
+            return moved.clamp(-1, 1)
+        return carry_over(self.images[rows], moved - self.drawn[rows])
 
     def scores(self, rows: Tensor, moves: Tensor) -> Tensor:
         """The model's answer (M,) to those frames."""

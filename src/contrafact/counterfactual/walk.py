@@ -43,6 +43,7 @@ class LatentWalk:
     budget    greatest length of a step, in standard deviations of synthetic images
     follow    share of the image's own gradient in the direction, from 0 to 1; 0, or a model without
               gradients: one straight line for all images
+    blend     keep what the generator cannot draw; False: the frames are its drawings alone, the first one too
     tolerance drift above which the strip is flagged, in target units
     """
 
@@ -52,6 +53,7 @@ class LatentWalk:
     frames: int = 9
     budget: float = 5.0
     follow: float = 0.5
+    blend: bool = True
     tolerance: float = 1.0
     refinement: Refinement = field(default_factory=Refinement)
 
@@ -119,6 +121,7 @@ class _Walk:
             latents=latents,
             drawn=drawn,
             start=start.to(canvas),
+            blend=walk.blend,
         )
         self.reach = walk.budget * direction.deviation
 
@@ -239,7 +242,8 @@ class _Walk:
             with torch.no_grad():
                 frames = walker.frame(torch.full((len(steps),), i), move)
                 origin = int(np.argmin(np.abs(steps)))
-                frames[origin] = walker.images[i]
+                if walker.blend:
+                    frames[origin] = walker.images[i]
                 scores = walker.measure(frames)
             drift = float(self.drift[i])
             strips.append(

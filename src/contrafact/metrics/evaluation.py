@@ -11,6 +11,7 @@ import numpy as np
 
 from contrafact.core import METRICS, ContrafactError
 from contrafact.metrics.panel import Panel
+from contrafact.metrics.walked import Walked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,3 +50,29 @@ def evaluate(panel: Panel, metrics: Sequence[Any], labels: Sequence[str]) -> Ite
             why = reason or ("" if np.isfinite(value) else "the metric is not defined for this map")
             score = float("nan") if why else float(value)
             yield Score(metric=name, label=label, value=score, reason=why, passes=passes, seconds=seconds)
+
+
+def evaluate_strips(
+    walked: Sequence[Walked], metrics: Sequence[Any], labels: Sequence[str] = ()
+) -> Iterator[Score]:
+    """Every metric on every strip; one that cannot be had is a score with its reason, and the others go on.
+
+    labels   a name for each strip; none: their numbers
+    """
+    for strip, label in zip(walked, labels or map(str, range(len(walked))), strict=True):
+        for metric in metrics:
+            before, began, why = strip.passes, time.perf_counter(), ""
+            try:
+                value = float(metric(strip))
+            except ContrafactError as error:
+                value, why = float("nan"), " ".join(str(error).split())
+            if not why and not np.isfinite(value):
+                value, why = float("nan"), "the metric is not defined for this strip"
+            yield Score(
+                metric=METRICS.name_of(metric),
+                label=label,
+                value=value,
+                reason=why,
+                passes=strip.passes - before,
+                seconds=round(time.perf_counter() - began, 4),
+            )

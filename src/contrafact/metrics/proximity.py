@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from contrafact.core import METRICS
+from contrafact.metrics.walked import Walked, distance
+
+
+@METRICS.register("proximity")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proximity:
+    """How much of the image was changed?
+
+    gives   mean absolute difference of the last frame and the image, as a share of the range
+    Source: Wachter et al. 2017 (arXiv 1711.00399), L1. Differs: per voxel, so that sizes compare.
+    """
+
+    of: ClassVar[str] = "strip"
+    better: ClassVar[str] = "lower"
+
+    def __call__(self, walked: Walked) -> float:
+        return distance(walked, walked.goal)
