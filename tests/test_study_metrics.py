@@ -217,3 +217,26 @@ def test_killed_in_the_middle_it_resumes_to_the_same_table(tmp_path: Path) -> No
 def _new(path: Path) -> Path:
     path.mkdir()
     return path
+
+
+def test_the_report_tells_what_was_found(folder: Path) -> None:
+    from contrafact.views import write_report
+
+    write(folder, rest=METHODS + METRICS + "[metrics.relevance-mass]\n")
+    run_study(folder)
+    page = write_report(open_run(folder / "run")).read_text()
+    for words in ("What the study found", "deletion (lower is better)", "Mean ranks", "Subgroups",
+                  "8 patients", "48 values are missing", "No method has a value"):  # fmt: skip
+        assert words in page, words
+
+
+def test_a_page_shows_the_first_images_and_says_how_many_more_there_are(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contrafact.views import report
+
+    run_study(folder)
+    monkeypatch.setattr(report, "IMAGES", 3)
+    page = report.write_report(open_run(folder / "run")).read_text()
+    assert "39 more results" in page
+    assert page.count('class="case" aria-label') == 3 + 1  # and the study's own

@@ -190,3 +190,19 @@ def test_a_picture_of_a_volume_and_what_failed_are_shown(tmp_path: Path) -> None
     assert "not a patient" in page
     assert "stopped &lt;after&gt; its limit" in page
     assert "b.nii.gz" in page
+
+
+def test_dots_lie_where_their_values_are_and_the_best_is_on_top() -> None:
+    from contrafact.views.charts import dots
+    from contrafact.views.study_report import chart
+
+    found = dots([("a", 0.2, 0.1, 0.3), ("b", 0.4, None, None)])
+    (_, _, a, low, high, text), (_, _, b, *_) = found.rows
+    assert low < a < high < b and text == "0.2"
+    assert all(190 <= x <= found.width for x, _ in found.ticks)
+    rows = [{"model": "", "method": m, "metric": "x", "mean": v, "low": v, "high": v}
+            for m, v in (("a", 1.0), ("b", 2.0), ("c", None))]  # fmt: skip
+    best = {way: chart(rows, "x", way) for way in ("higher", "lower")}
+    assert [line[1] for line in best["higher"].rows] == ["b", "a"]  # type: ignore[union-attr]
+    assert [line[1] for line in best["lower"].rows] == ["a", "b"]  # type: ignore[union-attr]
+    assert chart(rows[2:], "x", "higher") is None

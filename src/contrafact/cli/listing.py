@@ -11,17 +11,17 @@ from contrafact.cli.screen import say
 Flag = Annotated[bool, Parameter(negative="")]
 
 
-def list_(what: Literal["explainers", "targets", "bundles"], *, json: Flag = False) -> None:
+def list_(what: Literal["explainers", "metrics", "targets", "bundles"], *, json: Flag = False) -> None:
     """Name what there is.
 
     Example: `contrafact list explainers --json`
 
     Parameters
     ----------
-    what: explainers, targets or bundles.
+    what: explainers, metrics, targets or bundles.
     json: For machines: names with their aliases and first line.
     """
-    rows = {"explainers": _explainers, "targets": _targets, "bundles": _bundles}[what]()
+    rows = {"explainers": _explainers, "metrics": _metrics, "targets": _targets, "bundles": _bundles}[what]()
     lines = [
         f"{row['name']:<22} {row['about']}"
         + (f" (also: {', '.join(row['aliases'])})" if row.get("aliases") else "")
@@ -40,6 +40,24 @@ def _explainers() -> list[dict[str, Any]]:
             "about": (EXPLAINERS.get(name).__doc__ or "").strip().splitlines()[0],
         }
         for name, aliases in EXPLAINERS.names().items()
+    ]
+
+
+def _metrics() -> list[dict[str, Any]]:
+    from contrafact.core import METRICS
+
+    rows: list[tuple[str, tuple[str, ...], Any]] = [
+        (name, aliases, METRICS.get(name)) for name, aliases in METRICS.names().items()
+    ]
+    return [
+        {
+            "name": name,
+            "aliases": list(aliases),
+            "of": cls.of,
+            "better": cls.better,
+            "about": f"{cls.of}, {cls.better} is better: {(cls.__doc__ or '').strip().splitlines()[0]}",
+        }
+        for name, aliases, cls in rows
     ]
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from contrafact.core import METRICS
+from contrafact.core import METRICS, InputError
 from contrafact.metrics.panel import Panel, Values
 
 
@@ -33,11 +33,18 @@ class Deletion:
 def relative(panel: Panel, steps: int, fill: str | float, *, insert: bool = False) -> Values:
     """Curves (M, steps + 1) on a scale where the image is 1 and the empty image 0.
 
-    gives   NaN where both are the same: the model does not answer to this image
+    raises  InputError where both are nearly the same, a twentieth of what the curves range over: the share
+            would be noise, and a mean over images nothing but such images
     """
     curves = panel.curves(steps=steps, fill=fill, insert=insert)
     low, high = panel.score_empty(fill), panel.whole
-    return (curves - low) / (high - low) if high != low else np.full_like(curves, np.nan)
+    if abs(high - low) <= 0.05 * np.ptp(curves):
+        raise InputError(
+            f"the model scores the empty image ({low:.3g}) as it does the image ({high:.3g}): no share can be "
+            "given; choose another fill or target"
+        )
+    found: Values = (curves - low) / (high - low)
+    return found
 
 
 def area(curves: Values) -> Values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,3 +59,42 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _label(value: float) -> str:
     return f"{value:g}" if abs(value) > 1e-9 else "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Dots:
+    """Means with intervals, a line each, ready to draw: (y, label, x, low x, high x, text) in pixels."""
+
+    width: int
+    height: int
+    rows: list[tuple[float, str, float, float, float, str]]
+    ticks: list[tuple[float, str]]
+
+
+def dots(rows: Sequence[tuple[str, float, float | None, float | None]]) -> Dots:
+    """A chart of (label, mean, low, high), top to bottom."""
+    width, left, right, line = 520, 190, 60, 19
+    ends = [v for _, mean, low, high in rows for v in (mean, low, high) if v is not None]
+    low_end, high_end = min(ends), max(ends)
+    pad = 0.04 * (high_end - low_end) or 0.05 * abs(high_end) or 0.1
+    x0, x1 = low_end - pad, high_end + pad
+
+    def at(x: float) -> float:
+        return round(left + (x - x0) / (x1 - x0) * (width - left - right), 1)
+
+    size = 10.0 ** math.floor(math.log10((x1 - x0) / 2))
+    size = next(s for s in (size, 2 * size, 5 * size, 10 * size) if (x1 - x0) / s <= 7)
+    ticks = [k * size for k in range(math.ceil(x0 / size), math.floor(x1 / size) + 1)]
+    return Dots(
+        width=width,
+        height=line * len(rows) + 30,
+        rows=[
+            (14 + line * i, name, at(mean), at(_or(low, mean)), at(_or(high, mean)), f"{mean:.3g}")
+            for i, (name, mean, low, high) in enumerate(rows)
+        ],
+        ticks=[(at(t), f"{t:.4g}" if abs(t) > size / 2 else "0") for t in ticks],
+    )
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value

@@ -16,6 +16,7 @@ from contrafact.io import Run, write_atomic
 from contrafact.views.charts import curve
 from contrafact.views.figures import telling_slice
 from contrafact.views.pictures import grey, middle_slice, png_text, signed_overlay, signed_scale
+from contrafact.views.study_report import study_section
 
 REASONS = {
     "reached": "the goal was reached with this change",
@@ -26,6 +27,8 @@ REASONS = {
     "steps": "a fixed row of steps",
 }
 
+IMAGES = 24  # on one page
+
 
 def write_report(run: Run, path: str | Path | None = None) -> Path:
     """Write `report.html` into the run folder (or to `path`) and give its path.
@@ -35,6 +38,7 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
     manifest, rows = run.manifest(), run.rows()
     if not rows:
         raise InputError(f"expected results in '{run.folder}'; the run is empty")
+    rows, left_out = _shown(rows)
     arrays = {row["key"]: run.arrays(row) for row in rows}
     scales = _scales(rows, arrays)
     cases: dict[str, dict[str, Any]] = {}
@@ -54,6 +58,8 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
             manifest=manifest,
             bundles=_bundle_cards(manifest),
             cases=list(cases.values()),
+            study=study_section(run),
+            left_out=left_out,
             failures=[{**f, "source": Path(str(f.get("source", ""))).name} for f in run.failures()],
             first={**rows[0]["record"], "source": Path(rows[0]["source"]).name},
         )
@@ -61,6 +67,13 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
     path = Path(path or run.folder / "report.html")
     write_atomic(path, page.encode())
     return path
+
+
+def _shown(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """The results of the first images, and how many more there are: a page of thousands does not open."""
+    images = list(dict.fromkeys(row["record"]["image"] for row in rows))[:IMAGES]
+    shown = [row for row in rows if row["record"]["image"] in images]
+    return shown, len(rows) - len(shown)
 
 
 def _environment() -> jinja2.Environment:
