@@ -49,7 +49,8 @@ ABOUT = {
     "knee": "held-out knees (KL grade), 64 px, the shipped classifier; asked: the class it prefers",
     "chest": "held-out chest X-rays, 64 px, the shipped classifier; asked: the class it prefers",
     "phantom": "knee phantoms, 32 px, the two shipped classifiers; the mask is the joint space, which "
-    "the honest model was trained to measure; the cheat was trained on phantoms whose corner marker gives the answer away",
+    "the honest model was trained to measure; the cheat was trained on phantoms whose corner marker gives the "
+    "answer away",
     "hippocampus": "held-out hippocampi, 3D, a small U-Net (recipes/hippocampus.py); asked: the anterior part "
     "that it predicts; the mask is the anterior part as drawn by hand",
 }
@@ -131,12 +132,13 @@ def write(name: str, out: Path, command: str) -> None:
     keys = sorted({key[:2] for key in rows}, key=lambda k: (k[0], np.mean([places[(*k, m)] for m in metrics])))
     patients = max(r["patients"] for r in found["summary"])
     failed = sum(r["failed"] for r in found["summary"])
+    heads = [m + (" ↑" if better[m] == "higher" else " ↓") for m in metrics]
     lines = [
         f"# Heatmaps judged: {name}", "", f"{patients} patients: {ABOUT[name]}.", "",
         "```", command, "```", "",
         "Mean (95 % interval, bootstrap over patients). Methods in order of their mean rank over all metrics; "
         f"{failed} values are missing (they rank last). Ranks, pairs, subgroups: the run's report.", "",
-        "| method | rank | " + " | ".join(m + (" ↑" if better[m] == "higher" else " ↓") for m in metrics) + " |",
+        "| method | rank | " + " | ".join(heads) + " |",
         "| --- " * (len(metrics) + 2) + "|",
     ]  # fmt: skip
     for model, method in keys:

@@ -242,3 +242,21 @@ def test_a_page_shows_the_first_images_and_says_how_many_more_there_are(
     page = report.write_report(open_run(folder / "run")).read_text()
     assert "39 more results" in page
     assert page.count('class="case" aria-label') == 3 + 1  # and the study's own
+
+
+def test_one_call_judges_the_maps_of_one_image() -> None:
+    import contrafact as cf
+
+    network = small_network().eval()
+    image = cf.Image(np.random.default_rng(0).uniform(0, 1, (1, 16, 16)).astype(np.float32))
+    model = cf.load_predictor(network, classes=["no", "yes"])
+    maps = [cf.explain("gradient", model, image, target="class:1"),
+            cf.explain("smooth", model, image, target="class:1", samples=2)]  # fmt: skip
+    scores = cf.evaluate(maps, model, image, ["deletion", "relevance-mass"])
+    assert [(s.metric, s.label) for s in scores][:2] == [("deletion", "gradient"), ("deletion", "smooth")]
+    assert all(np.isfinite(s.value) for s in scores[:2])
+    assert all("mask" in s.reason for s in scores[2:])
+    with pytest.raises(InputError, match="another grid"):
+        cf.evaluate(maps, model, cf.Image(np.ones((1, 8, 8), np.float32)), ["deletion"])
+    with pytest.raises(InputError, match="deletion"):
+        cf.evaluate(maps, model, image, ["deletoin"])
