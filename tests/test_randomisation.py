@@ -215,6 +215,7 @@ def test_one_layer_alone_leaves_the_others_as_they_were_learned() -> None:
     assert set(curve) == {"0", "2"}
     both = randomisation_curve(panel, 0)
     assert both[0] == ("2", curve["2"])
+    assert both[1][1] != curve["0"]  # in the cascade the last layer is random as well
 
 
 @pytest.mark.parametrize(
