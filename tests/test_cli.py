@@ -64,6 +64,22 @@ def test_explain_writes_a_run_and_goes_on(
     assert next((tmp_path / "run" / "arrays").glob("00000-*.npz")).stat().st_mtime_ns == stamp
 
 
+def test_every_result_has_a_trust_card_unless_it_is_not_wanted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, picture: Path
+) -> None:
+    words = ["explain", picture, "--model", model, "--methods", "gradcam,rise", "--set", "rise.masks=64"]
+    assert run(capsys, *words, "--out", tmp_path / "with")[0] == 0
+    gradcam, rise = open_run(tmp_path / "with").rows()
+    names = ["random weights", "small noise", "other seeds", "other methods"]
+    assert [check["name"] for check in gradcam["trust"]] == names
+    assert rise["trust"][2]["value"] < 1 == gradcam["trust"][2]["value"]
+    failed = [c["sentence"] for row in (gradcam, rise) for c in row["trust"] if c["passed"] is False]
+    page = (tmp_path / "with" / "report.html").read_text()
+    assert page.count('class="doubt"') == len(failed)
+    assert run(capsys, *words, "--out", tmp_path / "without", "--no-trust")[0] == 0
+    assert all("trust" not in row for row in open_run(tmp_path / "without").rows())
+
+
 def test_another_image_model_or_parameter_is_another_result(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, picture: Path
 ) -> None:

@@ -25,8 +25,8 @@ ALLOWED = {
     "face": {"core", "io", "model", "attribution", "perturbation", "counterfactual", "bundles", "fitting"},
     "fitting": {"core", "io", "model", "generation", "counterfactual", "bundles"},
     "study": {"core"},
-    # Joins what a case needs (docs/map.md): the face, the disk, and a target's words.
-    "cases": {"core", "io", "model", "face"},
+    # Joins what a case needs (docs/map.md): the face, the disk, a target's words, and its trust card.
+    "cases": {"core", "io", "model", "face", "metrics"},
     "checking": {"core", "model", "face"},
     # Join what a study needs: files with models, maps with metrics (docs/map.md).
     "sources": {"core", "io", "model", "face", "study"},

@@ -49,7 +49,9 @@ def linear_panel(
         maps = np.concatenate([maps, more])
     predictor = TorchPredictor(Linear(torch.tensor(weights, dtype=torch.float32)), classes=["a", "b"])
     question = Question(predictor=predictor, images=image, target=predictor.target("value:1"), grid=Grid(size))
-    return Panel(question, maps, explainers=[Gradient()] * len(maps), mask=where)
+    other = TorchPredictor(Linear(torch.tensor(rng.normal(size=weights.shape), dtype=torch.float32)))
+    explainers = [Gradient()] * len(maps)
+    return Panel(question, maps, explainers=explainers, mask=where, shuffled=other)
 
 
 def made(name: str) -> object:

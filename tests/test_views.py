@@ -123,6 +123,55 @@ def test_a_strip_not_to_be_trusted_says_so(tmp_path: Path) -> None:
     assert 'class="verdict warn"' in page
 
 
+def test_checks_that_fail_are_sentences_and_those_that_pass_a_line(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    image = Image(np.linspace(0, 255, 64).reshape(1, 8, 8), GRID, (0, 255))
+    card = [
+        {
+            "name": "random weights",
+            "value": 0.9,
+            "threshold": 0.3,
+            "passed": False,
+            "sentence": "It <hardly> moves.",
+        },
+        {
+            "name": "small noise",
+            "value": 0.1,
+            "threshold": 0.5,
+            "passed": True,
+            "sentence": "Noise is nothing.",
+        },
+        {"name": "other seeds", "value": 1.0, "threshold": 0.7, "passed": True, "sentence": "The same again."},
+        {
+            "name": "other methods",
+            "value": None,
+            "threshold": None,
+            "passed": None,
+            "sentence": "Not checked: why.",
+        },
+    ]
+    heat = Heatmap(values=np.eye(8) - 0.2, grid=GRID, record=record())
+    run.add("a", image, heat, case="c", trust=card)
+    drift = {
+        "name": "drift",
+        "value": 4.0,
+        "threshold": 1.0,
+        "passed": False,
+        "sentence": "Said in the verdict.",
+    }
+    second = {**card[0], "name": "second model", "sentence": "It may fool the first model."}
+    run.add("b", image, strip(drift=4.0, drifted=True), case="c", trust=[drift, second])
+    page = write_report(run).read_text()
+    assert '<p class="doubt">It &lt;hardly&gt; moves.</p>' in page
+    assert "small noise, other seeds</p>" in page
+    assert "Noise is nothing" not in page
+    assert 'title="other methods: Not checked: why."' in page and "not checked: 1" in page
+    assert '<p class="doubt">It may fool the first model.</p>' in page
+    assert 'class="verdict warn"' in page
+    assert "Said in the verdict" not in page and "Do not rely on this strip" in page
+    Balanced().feed(page)
+
+
 def test_a_strip_of_a_grade_has_no_probability(tmp_path: Path) -> None:
     page = report(tmp_path, strip(record=record("latent-walk", "grade")))
     assert "probability of" not in page

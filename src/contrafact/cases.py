@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -9,16 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from contrafact import face
-from contrafact.core import EXPLAINERS, Heatmap, Image, Strip
+from contrafact.core import EXPLAINERS, Heatmap, Image, Question, Strip
 from contrafact.core.explaining import parameters_of
 from contrafact.io import Run
+from contrafact.metrics import Panel, card_as_json, trust_card, trust_card_of_strip
 from contrafact.model import class_sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is asked of every image. `settings` holds hyper-parameters by method."""
+    """What is asked of every image. `settings` holds hyper-parameters by method; with `trust` every result
+    gets its trust card, and `second_model` is asked whether it follows a counterfactual."""
 
     predictor: Any
     methods: Sequence[str]
@@ -29,6 +34,8 @@ class Plan:
     region: Image | None = None
     background: Sequence[Image] = ()
     seed: int = 0
+    trust: bool = False
+    second_model: Any = None
 
 
 def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Sequence[Image] = ()) -> None:
@@ -66,7 +73,30 @@ def solve(
         "answers": answers(plan.predictor, image),
         "target_name": target_name(plan.predictor, str(target)),
     }
-    return result, extra | ({"picture": True} if getattr(explainer, "picture", False) else {})
+    if getattr(explainer, "picture", False):
+        return result, extra | {"picture": True}
+    return result, extra | ({"trust": trust_of(result, image, explainer, plan, target)} if plan.trust else {})
+
+
+def trust_of(
+    result: Heatmap | Strip, image: Image, explainer: Any, plan: Plan, target: Any
+) -> list[dict[str, Any]]:
+    """The trust card of a result, as rows."""
+    if isinstance(result, Strip):
+        return card_as_json(trust_card_of_strip(result, second_model=plan.second_model))
+    values, freeze = image.values[None], getattr(target, "freeze", None)
+    with getattr(plan.predictor, "frozen", contextlib.nullcontext)():
+        question = Question(
+            predictor=plan.predictor,
+            images=values,
+            target=freeze(plan.predictor, values) if freeze else target,
+            grid=image.grid,
+            bundle=plan.bundle,
+            background=np.stack([b.values for b in plan.background]) if plan.background else None,
+            region=None if plan.region is None else face.on_grid(plan.region, [image]),
+        )
+        panel = Panel(question, result.values[None], explainers=[explainer], seed=plan.seed)
+        return card_as_json(trust_card(panel, 0, record=result.record))
 
 
 def target_of(plan: Plan, image: Image) -> Any:

@@ -75,6 +75,12 @@ def with_masks(plan: Plan, *, reference: Path | None, region: Path | None, backg
     )
 
 
+def with_trust(plan: Plan, trust: bool, second_model: str | None) -> Plan:
+    """The plan with trust cards, and a second model for its counterfactuals."""
+    other = pick_predictor(second_model, plan.bundle) if second_model else None
+    return dataclasses.replace(plan, trust=trust, second_model=other)
+
+
 def possible_methods(predictor: Any, bundle: Any) -> list[str]:
     """Every method that this model and bundle allow; `contrafact check` says why others are not."""
     names = [n for n in EXPLAINERS.names() if n != "latent-walk" or bundle]

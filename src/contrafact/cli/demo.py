@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ def demo(
     images: list[Path] | None = None,
     cases: int = 4,
     seed: int = 0,
+    trust: bool = True,
     json: Flag = False,
 ) -> None:
     """Explain bundled real-model cases end to end and write a report.
@@ -32,6 +34,7 @@ def demo(
     images: Your own knee radiographs instead of synthetic patients.
     cases: Synthetic patients per bundle.
     seed: Of the synthetic patients.
+    trust: Check how far each result can be trusted.
     json: Print the result as JSON.
     """
     from contrafact.cases import explain_case
@@ -45,7 +48,7 @@ def demo(
     run = Run.create(out, about={"title": "How the models decide", "demo": True, "bundles": cards})
     with bar("explaining", len(planned), quiet=json) as move:
         for number, (name, image, plan) in enumerate(planned):
-            explain_case(run, name, image, plan)
+            explain_case(run, name, image, dataclasses.replace(plan, trust=trust))
             move(number + 1)
     report = write_report(run)
     seconds = round(time.perf_counter() - began, 1)

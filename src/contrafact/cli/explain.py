@@ -28,6 +28,8 @@ def explain(
     set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
     rescale: Flag = False,
     seed: int = 0,
+    trust: bool = True,
+    second_model: str | None = None,
     json: Flag = False,
 ) -> None:
     """Explain images by a model and write a run folder with a report.
@@ -52,10 +54,12 @@ def explain(
     set_: A hyper-parameter, METHOD.NAME=VALUE; may be repeated.
     rescale: Stretch each image's display window to the range the bundle takes.
     seed: Of the methods' random draws.
+    trust: Check how far each result can be trusted; costs some explanations more.
+    second_model: A model file, or a predictor of the bundle, that is asked whether it follows a counterfactual.
     json: Print the results as JSON.
     """
     from contrafact.cases import explain_case
-    from contrafact.cli.asking import plan_of, read_images, with_masks
+    from contrafact.cli.asking import plan_of, read_images, with_masks, with_trust
     from contrafact.io import Run
     from contrafact.views import write_report
 
@@ -69,6 +73,7 @@ def explain(
         seed=seed,
     )
     plan = with_masks(plan, reference=reference, region=region, background=background)
+    plan = with_trust(plan, trust, second_model)
     cases = read_images(images, plan.bundle if rescale else None)
     later = read_images(followup or [], plan.bundle if rescale else None)
     run = Run.create(out, about={"title": "Explanation", **about})

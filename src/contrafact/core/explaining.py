@@ -23,17 +23,17 @@ from contrafact.core.roles import Explainer, Predictor, Question, Target
 
 
 class Counted:
-    """A predictor that counts the images it is shown; everything else passes through."""
+    """A predictor that counts the images it is shown; everything else passes through to `inner`."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self._predictor, self.passes = predictor, 0
+        self.inner, self.passes = predictor, 0
 
     def __call__(self, images: Any) -> Any:
         self.passes += len(images)
-        return self._predictor(images)
+        return self.inner(images)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._predictor, name)
+        return getattr(self.inner, name)
 
 
 def explain(

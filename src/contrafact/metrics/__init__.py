@@ -1,6 +1,7 @@
 """How far an explanation can be trusted: one metric, one file; a panel of maps, and a strip put to the test,
 that share the passes."""
 
+from contrafact.metrics.agreement import Agreement
 from contrafact.metrics.auprc import AUPRC
 from contrafact.metrics.calibration import CalibrationGap, calibration_slope
 from contrafact.metrics.change_iou import ChangeIoU
@@ -9,9 +10,11 @@ from contrafact.metrics.completeness import Completeness
 from contrafact.metrics.complexity import Complexity
 from contrafact.metrics.composition import Composition
 from contrafact.metrics.cout import COUT
+from contrafact.metrics.data_randomisation import DataRandomisation
 from contrafact.metrics.deletion import Deletion
 from contrafact.metrics.diversity import diversity
 from contrafact.metrics.effective_mass import EffectiveMass
+from contrafact.metrics.emprt import EfficientMPRT
 from contrafact.metrics.evaluation import Score, evaluate, evaluate_strips
 from contrafact.metrics.factor_correlation import FactorCorrelation
 from contrafact.metrics.faithfulness_correlation import FaithfulnessCorrelation
@@ -22,8 +25,11 @@ from contrafact.metrics.insertion import Insertion
 from contrafact.metrics.iou import IoU
 from contrafact.metrics.irof import IROF
 from contrafact.metrics.latent_length import LatentLength
+from contrafact.metrics.max_sensitivity import MaxSensitivity
 from contrafact.metrics.monotonicity import Monotonicity
 from contrafact.metrics.monotonicity_correlation import MonotonicityCorrelation
+from contrafact.metrics.mprt import MPRT
+from contrafact.metrics.mprt_independent import MPRTIndependent
 from contrafact.metrics.off_factor import OffFactor
 from contrafact.metrics.off_target import OffTarget, alignment
 from contrafact.metrics.oracle_agreement import OracleAgreement, verdict
@@ -34,6 +40,8 @@ from contrafact.metrics.pointing_game import PointingGame
 from contrafact.metrics.proximity import Proximity
 from contrafact.metrics.proximity_ssim import ProximitySSIM
 from contrafact.metrics.random_direction import RandomDirection
+from contrafact.metrics.random_logit import RandomLogit
+from contrafact.metrics.randomisation import random_map, randomisation_curve
 from contrafact.metrics.realism import Realism, realism
 from contrafact.metrics.reconstruction import Drift, ReconstructionError, ReconstructionPSNR, ReconstructionSSIM
 from contrafact.metrics.region_perturbation import RegionPerturbation
@@ -46,8 +54,11 @@ from contrafact.metrics.sensitivity_n import SensitivityN
 from contrafact.metrics.sign_changes import SignChanges
 from contrafact.metrics.sparseness import Sparseness
 from contrafact.metrics.sparsity import Sparsity
+from contrafact.metrics.stability import Stability
 from contrafact.metrics.step_monotonicity import StepMonotonicity
 from contrafact.metrics.sufficiency import Sufficiency
+from contrafact.metrics.trust import Check, Thresholds, card_as_json, trust_card
+from contrafact.metrics.trust_of_strip import trust_card_of_strip
 from contrafact.metrics.validity import Validity
 from contrafact.metrics.walked import Factor, Walked
 
@@ -55,16 +66,21 @@ __all__ = [
     "AUPRC",
     "COUT",
     "IROF",
+    "MPRT",
     "ROAD",
+    "Agreement",
     "CalibrationGap",
     "ChangeIoU",
     "ChangeShare",
+    "Check",
     "Completeness",
     "Complexity",
     "Composition",
+    "DataRandomisation",
     "Deletion",
     "Drift",
     "EffectiveMass",
+    "EfficientMPRT",
     "Factor",
     "FactorCorrelation",
     "FaithfulnessCorrelation",
@@ -74,6 +90,8 @@ __all__ = [
     "Insertion",
     "IoU",
     "LatentLength",
+    "MPRTIndependent",
+    "MaxSensitivity",
     "Monotonicity",
     "MonotonicityCorrelation",
     "OffFactor",
@@ -86,6 +104,7 @@ __all__ = [
     "Proximity",
     "ProximitySSIM",
     "RandomDirection",
+    "RandomLogit",
     "Realism",
     "ReconstructionError",
     "ReconstructionPSNR",
@@ -101,15 +120,22 @@ __all__ = [
     "SignChanges",
     "Sparseness",
     "Sparsity",
+    "Stability",
     "StepMonotonicity",
     "Sufficiency",
+    "Thresholds",
     "Validity",
     "Walked",
     "alignment",
     "calibration_slope",
+    "card_as_json",
     "diversity",
     "evaluate",
     "evaluate_strips",
+    "random_map",
+    "randomisation_curve",
     "realism",
+    "trust_card",
+    "trust_card_of_strip",
     "verdict",
 ]

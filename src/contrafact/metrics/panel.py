@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ class Panel:
     maps        (M, *S), units of the target
     explainers  what made each map, for the metrics that explain again; or none
     mask        bool (*S): where the cause lies, for the metrics of localisation; no explainer sees it
+    shuffled    a predictor of the same network that was trained on permuted labels, for data randomisation
     batch       images per forward pass at most
     passes      images that went through the model so far
     flaws       why a map cannot be judged, for each; empty where it can
@@ -38,6 +40,7 @@ class Panel:
         *,
         explainers: Sequence[Explainer] = (),
         mask: NDArray[np.bool_] | None = None,
+        shuffled: Any = None,
         seed: int = 0,
         batch: int = 64,
     ) -> None:
@@ -53,6 +56,7 @@ class Panel:
         self.flaws = [flaw_of(values) for values in maps]
         self.question, self.maps = question, np.nan_to_num(np.asarray(maps, dtype=np.float64))
         self.explainers, self.mask, self.seed, self.batch = tuple(explainers), mask, seed, batch
+        self.shuffled = shuffled
         self.device = getattr(question.predictor, "device", "cpu")
         self.image = torch.as_tensor(question.images[0]).to(self.device)
         self.passes = 0
@@ -255,6 +259,23 @@ class Panel:
         found = [np.bincount(labels.ravel(), values.ravel(), kinds) for values in self.maps]
         return np.asarray(np.stack(found), dtype=np.float64)
 
+    def cell_sums(self, cells: int) -> Values:
+        """(M, boxes): what each map says of boxes, `cells` along every axis."""
+        labels = self.features("grid", min(cells, *self.size))
+        return self.sums(labels, int(labels.max()) + 1)
+
+    def noisy(self, count: int, radius: float) -> NDArray[np.float32]:
+        """(count, C, *S): the image with uniform noise of at most `radius`, a share of the image's range; the
+        same for all maps."""
+        image = self.question.images
+        noise = self.rng("noisy", count).uniform(-1, 1, (count, *image.shape[1:]))
+        return (image + radius * float(np.ptp(image)) * noise).astype(np.float32)
+
+    def each(self, value: Callable[[int], float]) -> Values:
+        """(M,): `value` of every map that can be judged, NaN for the others."""
+        found = [float("nan") if flaw else value(which) for which, flaw in enumerate(self.flaws)]
+        return np.asarray(found, dtype=np.float64)
+
     def again(
         self,
         which: int,
@@ -262,9 +283,10 @@ class Panel:
         images: NDArray[np.float32] | None = None,
         seed: int | None = None,
         predictor: Any = None,
+        target: Any = None,
     ) -> Values:
-        """(N, *S): what explainer `which` says of other images (N, C, *S), by another model or with another
-        seed; the target stays.
+        """(N, *S): what explainer `which` says of other images (N, C, *S), by another model (which is frozen
+        meanwhile), for another target or with another seed; what is not given stays.
 
         raises  InputError where the panel holds maps only
         """  # fmt: skip
@@ -272,17 +294,19 @@ class Panel:
             raise InputError("this metric explains again; give the explainers and not only their maps")
         asked = self.question
         counted = Counted(asked.predictor if predictor is None else predictor)
+        frozen = getattr(predictor, "frozen", contextlib.nullcontext)
         question = Question(
             predictor=counted,
             images=asked.images if images is None else images,
-            target=asked.target,
+            target=asked.target if target is None else target,
             grid=asked.grid,
             bundle=asked.bundle,
             background=asked.background,
             region=asked.region,
         )
         rng = np.random.default_rng(self.seed if seed is None else seed)
-        found = np.asarray(self.explainers[which](question, rng), dtype=np.float64)
+        with frozen():
+            found = np.asarray(self.explainers[which](question, rng), dtype=np.float64)
         self.passes += counted.passes
         return found if asked.region is None else np.where(asked.region, found, 0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,20 @@ def _heatmap(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], scale: 
         "where": where,
         "seconds": row["record"]["seconds"],
         "passes": round(row["record"]["forward_passes"]),
+        "trust": _trust(row),
+    }
+
+
+def _trust(row: Mapping[str, Any], *, said: Sequence[str] = ()) -> dict[str, list[str]]:
+    """The trust card of a result: what failed and what could not be checked as sentences, what passed by name.
+
+    said  names of checks that stand elsewhere on the page already
+    """
+    card = [check for check in row.get("trust", ()) if check["name"] not in said]
+    return {
+        "failed": [check["sentence"] for check in card if check["passed"] is False],
+        "passed": [check["name"] for check in card if check["passed"]],
+        "open": [f"{c['name']}: {c['sentence']}" for c in card if c["passed"] is None],
     }
 
 
@@ -152,6 +166,7 @@ def _strip(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[s
         "drifted": row["drifted"],
         "stopped": row["stopped"],
         "reason": REASONS[row["stopped"]],
+        "trust": _trust(row, said=("drift", "goal")),
         "goal": row["goal"],
         "curve": curve(steps, scores, scores[origin], row["goal"]),
         "reconstruction": png_text(grey(flat_frames(arrays["reconstruction"][None], 0)[0], window)),

@@ -1,0 +1,276 @@
+"""The trust card: every check passes where it must and fails where a fault is planted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from contrafact.attribution import GradCAM, Gradient, InputXGradient, IntegratedGradients, Occlusion
+from contrafact.cases import Plan, solve
+from contrafact.core import Grid, Heatmap, Image, Question, Record, Strip, explain
+from contrafact.metrics import Check, Panel, Thresholds, card_as_json, trust_card, trust_card_of_strip
+from contrafact.model import BlackBox, TorchPredictor
+from test_metric_contract import linear_panel
+from test_randomisation import Dice, Edges, panel_of, plain_network, predictor_of, shapes
+from test_regions import segmenter, two_spots
+from test_views import strip
+
+
+def named(checks: tuple[Check, ...]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+def record(**changes: Any) -> Record:
+    return Record(method="m", parameters={}, target="class:1", model="x", image="i", **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brittle:
+    """Another map for every image, however alike they are."""
+
+    needs_gradients: ClassVar[bool] = True
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
+        return np.sin(1e6 * question.images[:, 0]).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opposite:
+    needs_gradients: ClassVar[bool] = True
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
+        return -InputXGradient(baseline=0.0)(question, rng)
+
+
+class Spot(nn.Module):
+    """Class 1 is how bright the corner block is."""
+
+    def __init__(self, axes: int = 2, side: int = 16) -> None:
+        super().__init__()
+        weights = torch.rand(1, *(side,) * axes, generator=torch.Generator().manual_seed(0)) * 0.01
+        weights[(0, *(slice(2, 8),) * axes)] += 1
+        self.weights = nn.Parameter(weights / weights.sum())
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = (x * self.weights).flatten(1).sum(1)
+        return torch.stack([-score, score], dim=1)
+
+
+def spot_panel(explainer: Any, axes: int = 2) -> Panel:
+    image = np.random.default_rng(0).uniform(0.5, 1, (1, 1, *(16,) * axes)).astype(np.float32)
+    image[(0, 0, *(slice(2, 8),) * axes)] += 1
+    return panel_of([explainer], TorchPredictor(Spot(axes), classes=["no", "yes"]), image)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_an_honest_map_of_an_honest_model_passes_everything(axes: int) -> None:
+    checks = named(trust_card(spot_panel(InputXGradient(baseline=0.0), axes), 0))
+    assert list(checks) == ["random weights", "small noise", "other seeds", "other methods"]
+    assert all(check.passed for check in checks.values()), checks
+    hidden = named(trust_card(spot_panel(Occlusion(box=4, stride=4), axes), 0))
+    assert hidden["other methods"].passed and hidden["small noise"].passed
+
+
+@pytest.mark.parametrize(
+    ("explainer", "name", "words"),
+    [
+        (Edges(), "random weights", "does not show what this network learned"),
+        (Brittle(), "small noise", "do not read its details"),
+        (Dice(), "other seeds", "other random numbers"),
+        (Opposite(), "other methods", "does not fall as the map says"),
+    ],
+)
+def test_each_planted_fault_is_found_by_its_check_and_said_in_words(
+    explainer: Any, name: str, words: str
+) -> None:
+    check = named(trust_card(spot_panel(explainer), 0))[name]
+    assert check.passed is False
+    assert words in check.sentence
+    assert check.value is not None and check.threshold is not None
+
+
+def test_a_map_that_points_nowhere_is_one_failing_check() -> None:
+    panel = linear_panel(more=np.zeros((1, 12, 12)))
+    (check,) = trust_card(panel, 3)
+    assert check.passed is False and check.sentence.startswith("The map is the same everywhere")
+
+
+@pytest.mark.parametrize(
+    ("notes", "passed"),
+    [
+        ({"completeness": 0.01}, True),
+        ({"completeness": 0.2}, False),
+        ({"conservation": 0.98}, True),
+        ({"conservation": 0.6}, False),
+        ({"completeness_gap": 1e-4}, True),
+        ({"completeness_gap": 99.0}, False),
+    ],
+)
+def test_what_the_method_promised_to_add_up_to_is_checked(notes: dict[str, float], passed: bool) -> None:
+    check = named(trust_card(linear_panel(), 0, record=record(notes=notes)))["adds up"]
+    assert check.passed is passed
+    assert ("%" in check.sentence) is not passed
+
+
+def test_other_maps_of_the_panel_are_listened_to() -> None:
+    panel = linear_panel()  # the truth, chance, and the opposite of the truth
+    check = named(trust_card(panel, 0))["other methods"]
+    assert check.passed is False and "other methods point to other places" in check.sentence
+    same = Panel(panel.question, panel.maps[[0, 0]], explainers=[Gradient()] * 2)
+    assert named(trust_card(same, 0))["other methods"].value == pytest.approx(1)
+
+
+def test_what_cannot_be_had_is_said_and_the_rest_goes_on() -> None:
+    black = BlackBox(lambda x: np.stack([-x.mean((1, 2, 3)), x.mean((1, 2, 3))], axis=1), classes=["a", "b"])
+    checks = named(trust_card(panel_of([Occlusion()], black, shapes()), 0))
+    assert checks["random weights"].passed is None and "black box" in checks["random weights"].sentence
+    assert checks["other methods"].passed is None and "no gradients" in checks["other methods"].sentence
+    assert checks["small noise"].passed is True
+    alone = linear_panel()
+    checks = named(trust_card(Panel(alone.question, alone.maps[:1]), 0))
+    assert checks["small noise"].passed is None and checks["other methods"].passed is not None
+    slow = named(trust_card(spot_panel(Gradient()), 0, record=record(seconds=60.0, forward_passes=1)))
+    assert slow["small noise"].passed is None and "takes 60 s" in slow["small noise"].sentence
+    assert slow["other methods"].passed is not None
+
+
+def test_thresholds_stand_in_one_place_with_a_reason_for_each() -> None:
+    for field in dataclasses.fields(Thresholds):
+        assert f"\n    {field.name} " in (Thresholds.__doc__ or ""), field.name
+    strict = named(trust_card(spot_panel(Gradient()), 0, thresholds=Thresholds(agreement=1.1)))
+    assert strict["other methods"].passed is False
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_segmenters_target_is_frozen_once_and_the_model_left_alone(axes: int) -> None:
+    predictor, image = segmenter(axes), two_spots(axes)
+    before = {name: value.clone() for name, value in predictor.module.state_dict().items()}
+    plan = Plan(predictor=predictor, methods=(), target="region:1", trust=True)
+    result, extra = solve("case", image, InputXGradient(baseline=0.0), plan)
+    assert isinstance(result, Heatmap)
+    found = {row["name"]: row for row in extra["trust"]}
+    assert found["small noise"]["passed"] and found["other methods"]["passed"]
+    assert found["random weights"]["value"] is not None
+    json.dumps(extra)
+    assert all(torch.equal(before[name], value) for name, value in predictor.module.state_dict().items())
+    assert "trust" not in solve("case", image, Gradient(), dataclasses.replace(plan, trust=False))[1]
+
+
+def test_only_the_region_of_interest_is_compared() -> None:
+    region = np.zeros((1, 16, 16), np.float32)
+    region[0, 4:12, 4:12] = 1
+    image = Image(shapes(2, 16)[0])
+    predictor = predictor_of(plain_network(2, 16))
+    plan = Plan(predictor=predictor, methods=(), target="class:1", trust=True, region=Image(region))
+    found = {row["name"]: row for row in solve("case", image, Gradient(), plan)[1]["trust"]}
+    assert found["random weights"]["passed"] and abs(found["random weights"]["value"]) < 0.3
+
+
+def test_the_card_of_a_small_image_takes_far_below_three_seconds() -> None:
+    predictor = predictor_of(plain_network(2, 64))
+    image = Image(shapes(2, 64)[0])
+    heat = explain(GradCAM(), predictor, [image], target=predictor.target("class:1"))[0]
+    question = Question(
+        predictor=predictor,
+        images=image.values[None],
+        target=predictor.target("class:1"),
+        grid=Grid((64, 64)),
+    )
+    began = time.perf_counter()
+    with predictor.frozen():
+        panel = Panel(question, heat.values[None], explainers=[GradCAM()])  # type: ignore[union-attr]
+        trust_card(panel, 0, record=heat.record)
+    assert time.perf_counter() - began < 3
+    assert panel.passes < 100
+
+
+def test_a_card_is_json_without_numbers_that_are_none() -> None:
+    rows = card_as_json((Check("a", float("nan"), 1.0, None, "s"), Check("b", 1 / 3, 1.0, True, "s")))
+    assert [row["value"] for row in rows] == [None, 0.3333]
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+
+
+def bright_strip(**changes: object) -> Strip:
+    """The corner block becomes brighter; `Spot` answers by exactly what was asked."""
+    frames = np.full((3, 1, 16, 16), 0.5, np.float32)
+    frames[:, 0, 2:8, 2:8] += np.array([-1.5, 0, 1.5], np.float32)[:, None, None]
+    found = Spot()(torch.from_numpy(frames))[:, 1].detach().double().numpy()
+    scores = 2 * found - 0  # log-odds of two classes with opposite outputs
+    values: dict[str, object] = {
+        "frames": frames[1:] if changes.get("origin") == 0 else frames,
+        "steps": scores - scores[0],
+        "scores": scores,
+        "lengths": np.array([0.0, 1.0, 2.0]),
+        "grid": Grid((16, 16)),
+        "record": record(),
+        "reconstruction": frames[0],
+    }
+    return strip(**{**values, **changes})
+
+
+def test_a_good_strip_passes_and_each_fault_is_said() -> None:
+    model = TorchPredictor(Spot(), classes=["no", "yes"])
+    good = named(trust_card_of_strip(bright_strip(), second_model=model))
+    assert list(good) == ["drift", "goal", "asked against measured", "length", "second model"]
+    assert all(check.passed for check in good.values()), good
+    assert good["second model"].value == pytest.approx(1, abs=1e-5)
+    assert good["asked against measured"].value == pytest.approx(1)
+    faults: list[tuple[str, dict[str, object], str]] = [
+        ("drift", {"drift": 4.0, "drifted": True}, "do not rely on this strip"),
+        ("goal", {"stopped": "budget"}, "no counterfactual"),
+        ("goal", {"stopped": "no_change"}, "does not answer"),
+        ("asked against measured", {"steps": np.array([0.0, 10.0, 20.0])}, "for every 1 that was asked"),
+        ("length", {"lengths": np.array([0.0, 2.0, 4.9])}, "4.9 standard deviations"),
+    ]
+    for name, changes, words in faults:
+        check = named(trust_card_of_strip(bright_strip(**changes)))[name]
+        assert check.passed is False and words in check.sentence, check
+    steps = named(trust_card_of_strip(bright_strip(stopped="steps")))
+    assert steps["goal"].passed is None
+    tolerant = dataclasses.replace(record(), parameters={"tolerance": 5.0})
+    assert named(trust_card_of_strip(bright_strip(drift=4.0, record=tolerant)))["drift"].threshold == 5.0
+
+
+def test_a_second_model_that_looks_elsewhere_does_not_follow() -> None:
+    elsewhere, weak = Spot(), Spot()
+    with torch.no_grad():
+        elsewhere.weights.copy_(elsewhere.weights.flip(1, 2))
+        elsewhere.weights[:, 2:8, 2:8] = 0
+    check = named(
+        trust_card_of_strip(bright_strip(), second_model=TorchPredictor(elsewhere, classes=["no", "yes"]))
+    )["second model"]
+    assert check.passed is False and "may fool the first model" in check.sentence
+
+    class Sure(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spot = weak
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.spot(x) + torch.tensor([-9.0, 9.0])
+
+    check = named(trust_card_of_strip(bright_strip(), second_model=TorchPredictor(Sure(), classes=["n", "y"])))[
+        "second model"
+    ]
+    assert check.passed is False and "does not change its mind" in check.sentence
+    numbers = TorchPredictor(Spot(), classes=["a", "b"], output="regression")
+    why = named(trust_card_of_strip(bright_strip(), second_model=numbers))["second model"]
+    assert why.passed is None and "regression" in why.sentence
+
+
+def test_integrated_gradients_bring_their_own_account() -> None:
+    panel = spot_panel(IntegratedGradients(baseline=0.0))
+    image = Image(panel.question.images[0])
+    heat = explain(
+        IntegratedGradients(baseline=0.0), panel.question.predictor, [image], target=panel.question.target
+    )[0]
+    assert named(trust_card(panel, 0, record=heat.record))["adds up"].passed
