@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from contrafact.metrics import Deletion, Infidelity, evaluate
+from contrafact.attribution import GradCAM, Gradient
+from contrafact.metrics import Deletion, Infidelity, MaxSensitivity, evaluate
 from test_metric_contract import linear_panel
 
 
@@ -38,3 +39,13 @@ def test_passes_are_shared_and_counted() -> None:
     ]
     scores = list(evaluate(panel, metrics, ["a", "b", "c"]))
     assert [s.passes for s in scores[::3]] == [3 * 9 + 2, 0, 16, 0]
+
+
+def test_an_explainer_that_fails_among_others_is_a_reason_for_its_map_alone() -> None:
+    panel = linear_panel()
+    panel.explainers = (Gradient(), GradCAM(), Gradient())  # no convolution: Grad-CAM has nowhere to look
+    scores = list(evaluate(panel, [MaxSensitivity(samples=2)], ["a", "b", "c"]))
+    assert [bool(s.reason) for s in scores] == [False, True, False]
+    assert "convolution" in scores[1].reason
+    panel.explainers = (GradCAM(),) * 3
+    assert all("convolution" in s.reason for s in evaluate(panel, [MaxSensitivity(samples=2)], list("abc")))

@@ -260,3 +260,10 @@ def test_one_call_judges_the_maps_of_one_image() -> None:
         cf.evaluate(maps, model, cf.Image(np.ones((1, 8, 8), np.float32)), ["deletion"])
     with pytest.raises(InputError, match="deletion"):
         cf.evaluate(maps, model, image, ["deletoin"])
+
+
+def test_a_method_with_a_part_inside_is_explained_again_by_metrics(folder: Path) -> None:
+    inside = "[methods.smooth]\nsamples = 2\ninner = { name = 'smooth', samples = 1 }\n"
+    write(folder, rest=METHODS + inside + "[metrics.max-sensitivity]\nsamples = 2\n")
+    run_study(folder)
+    assert all(row["value"] for row in scores(folder)), scores(folder)[:4]

@@ -157,6 +157,8 @@ def parameters_of(part: Any) -> Any:
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
         values = {f.name: parameters_of(getattr(part, f.name)) for f in dataclasses.fields(part)}
         return {"name": EXPLAINERS.name_of(part), **values}
+    if isinstance(part, Mapping):
+        return {str(name): parameters_of(v) for name, v in part.items()}
     if isinstance(part, (tuple, list)):
         return [parameters_of(v) for v in part]
     return part if isinstance(part, (str, int, float, bool, type(None))) else str(part)

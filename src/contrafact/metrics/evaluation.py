@@ -39,9 +39,10 @@ def evaluate(panel: Panel, metrics: Sequence[Any], labels: Sequence[str]) -> Ite
     """
     for metric in metrics:
         name, before, began = METRICS.name_of(metric), panel.passes, time.perf_counter()
-        reasons = panel.flaws
+        panel.failed.clear()
         try:
             values = np.asarray(metric(panel), dtype=np.float64)
+            reasons = [flaw or panel.failed.get(which, "") for which, flaw in enumerate(panel.flaws)]
         except ContrafactError as error:
             values = np.full(len(labels), np.nan)
             reasons = [" ".join(str(error).split())] * len(labels)

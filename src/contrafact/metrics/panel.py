@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.core import Explainer, InputError, Question
+from contrafact.core import ContrafactError, Explainer, InputError, Question
 from contrafact.core.explaining import Counted
 from contrafact.perturbation import feature_labels, fill_values, portions
 
@@ -31,6 +31,7 @@ class Panel:
     batch       images per forward pass at most
     passes      images that went through the model so far
     flaws       why a map cannot be judged, for each; empty where it can
+    failed      why the last metric has no value for a map, by number
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Panel:
         self.device = getattr(question.predictor, "device", "cpu")
         self.image = torch.as_tensor(question.images[0]).to(self.device)
         self.passes = 0
+        self.failed: dict[int, str] = {}
         self._known: dict[Any, Any] = {}
 
     @property
@@ -272,9 +274,20 @@ class Panel:
         return (image + radius * float(np.ptp(image)) * noise).astype(np.float32)
 
     def each(self, value: Callable[[int], float]) -> Values:
-        """(M,): `value` of every map that can be judged, NaN for the others."""
-        found = [float("nan") if flaw else value(which) for which, flaw in enumerate(self.flaws)]
-        return np.asarray(found, dtype=np.float64)
+        """(M,): `value` of every map that can be judged, NaN for the others.
+
+        raises  the first error where every map has one; one that fails among others is noted in `failed`
+        """
+        found, errors = np.full(len(self.maps), np.nan), []
+        for which in (m for m, flaw in enumerate(self.flaws) if not flaw):
+            try:
+                found[which] = value(which)
+            except ContrafactError as error:
+                errors.append(error)
+                self.failed[which] = " ".join(str(error).split())
+        if errors and len(errors) == self.flaws.count(""):
+            raise errors[0]
+        return found
 
     def again(
         self,
