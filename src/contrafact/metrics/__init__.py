@@ -19,6 +19,7 @@ from contrafact.metrics.off_target import OffTarget, alignment
 from contrafact.metrics.oracle_agreement import OracleAgreement, verdict
 from contrafact.metrics.oracle_change import OracleChange
 from contrafact.metrics.panel import Panel
+from contrafact.metrics.perceptual_distance import PerceptualDistance
 from contrafact.metrics.proximity import Proximity
 from contrafact.metrics.proximity_ssim import ProximitySSIM
 from contrafact.metrics.random_direction import RandomDirection
@@ -54,6 +55,7 @@ __all__ = [
     "OracleAgreement",
     "OracleChange",
     "Panel",
+    "PerceptualDistance",
     "Proximity",
     "ProximitySSIM",
     "RandomDirection",
