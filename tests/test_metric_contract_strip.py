@@ -26,6 +26,7 @@ NEEDS = {
     "identity": "mask",
     "off-factor": "factors",
     "off-target": "others",
+    "perceptual-distance": "layers",
     "oracle-agreement": "second classifier",
     "oracle-change": "second classifier",
     "random-direction": "control",
@@ -108,6 +109,7 @@ class Toy:
             "cause": "worth",
             "again": self.again,
             "control": self.control,
+            "layers": lambda images: [images, images[:, :1] ** 2],
         }
         return Walked(**{**about, **more})
 
@@ -154,7 +156,7 @@ def test_a_number_and_the_same_again(name: str, axes: int, channels: int) -> Non
 
 @pytest.mark.parametrize("name", STRIP)
 def test_what_is_missing_is_said_and_never_a_silent_nan(name: str) -> None:
-    nothing = dict.fromkeys(("oracle", "mask", "shortcut", "again", "control"))
+    nothing = dict.fromkeys(("oracle", "mask", "shortcut", "again", "control", "layers"))
     bare: dict[str, Any] = {**nothing, "others": {}, "factors": {}}
     made = toy()
     if name in NEEDS:

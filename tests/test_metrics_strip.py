@@ -27,6 +27,7 @@ from contrafact.metrics import (
     OffTarget,
     OracleAgreement,
     OracleChange,
+    PerceptualDistance,
     Proximity,
     ProximitySSIM,
     RandomDirection,
@@ -103,6 +104,17 @@ def test_similarity_is_scikit_images_and_outside_the_change_all_is_kept() -> Non
         Identity()(made.walked(mask=np.ones_like(made.mask)))
     with pytest.raises(InputError, match="kept its value"):
         ProximitySSIM(share=0.0)(walked)
+
+
+def test_perceptual_distance_of_features_at_a_right_angle() -> None:
+    made = toy(channels=2)
+    image = np.stack([np.ones((12, 12)), np.zeros((12, 12))]).astype(np.float32)
+    turned = image[::-1].copy()
+    turned[:, :6] = image[:, :6]  # half of the voxels see the other feature
+    strip = made.strip([0.0, 1.0], frames=np.stack([image, turned]))
+    walked = made.walked(strip, image=image, layers=lambda x: [x, 7 * x])
+    assert PerceptualDistance()(walked) == pytest.approx(1.0)  # |e1 - e2|^2 = 2, on half of them
+    assert PerceptualDistance()(made.walked(made.strip([0.0, 1e-6]), layers=lambda x: [x])) < 1e-9
 
 
 def test_cout_of_one_changed_voxel_has_a_closed_form() -> None:

@@ -35,6 +35,7 @@ from contrafact.metrics.off_target import OffTarget, alignment
 from contrafact.metrics.oracle_agreement import OracleAgreement, verdict
 from contrafact.metrics.oracle_change import OracleChange
 from contrafact.metrics.panel import Panel
+from contrafact.metrics.perceptual_distance import PerceptualDistance
 from contrafact.metrics.pixel_flipping import PixelFlipping
 from contrafact.metrics.pointing_game import PointingGame
 from contrafact.metrics.proximity import Proximity
@@ -99,6 +100,7 @@ __all__ = [
     "OracleAgreement",
     "OracleChange",
     "Panel",
+    "PerceptualDistance",
     "PixelFlipping",
     "PointingGame",
     "Proximity",

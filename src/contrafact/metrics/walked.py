@@ -51,6 +51,7 @@ class Walked:
     again     explains anew: an image (C, *S) and the score to reach, to a strip
     control   a length and chance, to frames (K, C, *S): a random direction walked as far; the first frame
               is the start
+    layers    images (N, C, *S) to the features (N, F, ...) of each layer of some network
     """
 
     strip: Strip
@@ -65,6 +66,7 @@ class Walked:
     cause: str = ""
     again: Callable[[Frames, float], Strip] | None = None
     control: Callable[[float, np.random.Generator], Frames] | None = None
+    layers: Callable[[Any], Any] | None = None
     seed: int = 0
     batch: int = 64
     passes: int = field(default=0, init=False)
