@@ -201,13 +201,17 @@ def test_quantus_sensitivity_n_compares_a_step_with_the_fall_of_all_steps_over_i
         linear[1].weight[:] = torch.from_numpy(np.stack([-weights.ravel(), weights.ravel()]))
     images = np.random.default_rng(1).uniform(0.5, 2, (8, 1, 12, 12)).astype(np.float32)
     worth = images * weights
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = metric(
-            model=linear, x_batch=images, y_batch=np.ones(8, dtype=int), a_batch=worth,
-            channel_first=True, softmax=False, device="cpu",
-        )  # fmt: skip
-    assert np.mean(theirs) < 0.9  # the worth map of a linear model, whose sensitivity-n is 1 by theorem
+
+    def theirs(count: int, batch: int, maps: NDArray[np.float64] = worth) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return metric(
+                model=linear, x_batch=images[:count], y_batch=np.ones(count, dtype=int), a_batch=maps[:count],
+                channel_first=True, softmax=False, device="cpu", batch_size=batch,
+            )  # fmt: skip
+
+    np.testing.assert_array_equal(theirs(8, 4), theirs(4, 4))  # the second batch is dropped
+    assert np.mean(theirs(8, 8)) < 0.9  # the worth map of a linear model, whose sensitivity-n is 1 by theorem
     predictor = TorchPredictor(linear, classes=["a", "b"])
     question = Question(
         predictor=predictor, images=images[:1], target=predictor.target("value:1"), grid=Grid((12, 12))
@@ -220,6 +224,13 @@ def test_quantus_monotonicity_is_true_of_everything(quantus: Any) -> None:
     for which in range(3):
         metric = quantus.Monotonicity(features_in_step=8, perturb_baseline=0.0, **PLAIN)
         assert by_quantus(metric, panel, which)[0]  # it puts the fill into the empty image, not the image
+
+
+def test_quantus_relevance_mass_leaves_0_to_1(quantus: Any) -> None:
+    panel, _ = asked()
+    signed = Panel(panel.question, np.where(panel.mask, 1.0, -0.1)[None], mask=panel.mask)
+    assert by_quantus(quantus.RelevanceMassAccuracy(**PLAIN), signed, 0)[0] > 1
+    assert RelevanceMass()(signed)[0] == pytest.approx(1)
 
 
 def test_quantus_infidelity_draws_nothing_and_needs_a_fitting_patch(quantus: Any) -> None:

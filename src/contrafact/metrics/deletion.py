@@ -27,16 +27,15 @@ class Deletion:
     fill: str | float = "mean"
 
     def __call__(self, panel: Panel) -> Values:
-        return area(relative(panel, self.steps, self.fill))
+        return area(relative(panel, panel.curves(steps=self.steps, fill=self.fill), self.fill))
 
 
-def relative(panel: Panel, steps: int, fill: str | float, *, insert: bool = False) -> Values:
-    """Curves (M, steps + 1) on a scale where the image is 1 and the empty image 0.
+def relative(panel: Panel, curves: Values, fill: str | float) -> Values:
+    """Curves of f on a scale where the image is 1 and the empty image 0.
 
     raises  InputError where both are nearly the same, a twentieth of what the curves range over: the share
             would be noise, and a mean over images nothing but such images
     """
-    curves = panel.curves(steps=steps, fill=fill, insert=insert)
     low, high = panel.score_empty(fill), panel.whole
     if abs(high - low) <= 0.05 * np.ptp(curves):
         raise InputError(

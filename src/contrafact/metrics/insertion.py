@@ -26,4 +26,5 @@ class Insertion:
     fill: str | float = "mean"
 
     def __call__(self, panel: Panel) -> Values:
-        return area(relative(panel, self.steps, self.fill, insert=True))
+        curves = panel.curves(steps=self.steps, fill=self.fill, insert=True)
+        return area(relative(panel, curves, self.fill))

@@ -3,10 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from contrafact.core import METRICS
-from contrafact.metrics.deletion import area
+from contrafact.metrics.deletion import area, relative
 from contrafact.metrics.panel import Panel, Values
 
 
@@ -34,7 +32,4 @@ class IROF:
         curves = panel.region_curves(
             steps=self.steps, fill=self.fill, features=self.features, kind="slic", by="mean"
         )
-        low, high = panel.score_empty(self.fill), panel.whole
-        if low == high:
-            return np.full(len(curves), np.nan)
-        return 1 - area((curves - low) / (high - low))
+        return 1 - area(relative(panel, curves, self.fill))

@@ -36,6 +36,7 @@ class Sufficiency:
             raise InputError(f"expected a share in (0, 1); got {self.share}")
 
     def __call__(self, panel: Panel) -> Values:
-        curves = relative(panel, self.steps, self.fill, insert=True)
+        curves = panel.curves(steps=self.steps, fill=self.fill, insert=True)
+        curves = relative(panel, curves, self.fill)
         shown = np.linspace(0, 1, curves.shape[1])
         return np.array([np.interp(self.share, shown, curve) for curve in curves])
