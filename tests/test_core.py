@@ -248,3 +248,13 @@ def test_an_image_goes_to_another_process_whole() -> None:
     assert again.grid == image.grid
     assert (again.source, again.window, dict(again.about)) == (image.source, image.window, dict(image.about))
     np.testing.assert_array_equal(again.values, image.values)
+
+
+def test_a_part_written_as_a_table_becomes_what_stands_there_by_default() -> None:
+    from contrafact.core import EXPLAINERS
+    from contrafact.counterfactual import Refinement
+
+    walk = EXPLAINERS.make("latent-walk", refinement={"steps": 5})
+    assert walk.refinement == Refinement(steps=5)
+    with pytest.raises(InputError, match="unknown key 'step'.*'steps'"):
+        EXPLAINERS.make("latent-walk", refinement={"step": 5})

@@ -266,4 +266,33 @@ def test_a_method_with_a_part_inside_is_explained_again_by_metrics(folder: Path)
     inside = "[methods.smooth]\nsamples = 2\ninner = { name = 'smooth', samples = 1 }\n"
     write(folder, rest=METHODS + inside + "[metrics.max-sensitivity]\nsamples = 2\n")
     run_study(folder)
-    assert all(row["value"] for row in scores(folder)), scores(folder)[:4]
+    assert not {row["reason"] for row in scores(folder) if row["reason"]}
+
+
+def test_strips_are_judged_by_their_own_metrics_and_maps_by_theirs(tmp_path: Path) -> None:
+    from contrafact.phantoms import draw_factors, knee_phantom
+
+    rng = np.random.default_rng(3)
+    for number in range(2):
+        np.save(tmp_path / f"{number}.npy", knee_phantom(draw_factors(rng), rng).image.values)
+    path = tmp_path / "study.toml"
+    path.write_text(
+        'images = ["*.npy"]\nout = "run"\ntargets = ["class:1"]\n'
+        "[model]\nbundle = 'phantom'\n[second_model]\nbundle = 'phantom'\npath = 'cheat'\n"
+        "[methods.gradient]\n[methods.latent-walk]\nframes = 3\nrefinement = { steps = 5 }\n"
+        "[metrics.deletion]\nsteps = 4\n[metrics.validity]\n[metrics.proximity]\n[metrics.oracle-agreement]\n"
+        "[metrics.reversibility]\n[metrics.off-target]\n"
+    )
+    run_study(tmp_path)
+    table = scores(tmp_path)
+    assert {(r["method"], r["metric"]) for r in table if r["method"] == "gradient"} == {
+        ("gradient", "deletion")
+    }
+    walked = {(r["metric"], r["image"]): r for r in table if r["method"] == "latent-walk"}
+    assert len(walked) == 5 * 2
+    for number in range(2):
+        assert not {k: row["reason"] for k, row in walked.items() if row["reason"]}
+        assert float(walked["validity", f"{number}.npy"]["value"]) == 1
+        assert 0 < float(walked["proximity", f"{number}.npy"]["value"]) < 0.2
+        assert 0 <= float(walked["reversibility", f"{number}.npy"]["value"]) < 0.1
+        assert float(walked["oracle-agreement", f"{number}.npy"]["value"]) in (0, 1)

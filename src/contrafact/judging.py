@@ -1,53 +1,119 @@
-"""Metrics on explanations of one image: joins the maps with the model they explain."""
+"""Metrics on explanations of one image: joins maps and strips with the model they explain."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from contrafact import face
 from contrafact import metrics as _metrics
-from contrafact.core import EXPLAINERS, METRICS, Heatmap, Image, InputError, Question
-from contrafact.metrics import Panel, Score
+from contrafact.core import EXPLAINERS, METRICS, Heatmap, Image, InputError, Question, Strip
+from contrafact.metrics import Panel, Score, Walked
+
+Result = Heatmap | Strip
 
 
 def evaluate(
-    results: Heatmap | Sequence[Heatmap] | Mapping[str, Heatmap],
+    results: Result | Sequence[Result] | Mapping[str, Result],
     predictor: Any,
     image: Image,
     metrics: Sequence[Any],
     *,
     target: Any = None,
     mask: Image | None = None,
-    reference: Image | None = None,
-    background: Sequence[Image] = (),
-    region: Image | None = None,
-    bundle: Any = None,
-    seed: int = 0,
+    second_model: Any = None,
+    **asked: Any,
 ) -> list[Score]:
-    """Judge heatmaps of one image, all together: the model's passes are shared between maps and metrics.
+    """Judge explanations of one image, all together: the model's passes are shared between maps and metrics.
 
-    results    heatmaps of one image for one target, alone, in a list, or by label
-    metrics    names (`contrafact list metrics`) or objects (`Deletion(steps=50)`)
-    target     what was asked; None: what the first map's record says
+    results    heatmaps and strips of one image for one target, alone, in a list, or by label
+    metrics    names (`contrafact list metrics`) or objects (`Deletion(steps=50)`); those of heatmaps go over
+               the heatmaps, those of strips over the strips
+    target     what was asked; None: what the first result's record says
     mask       where the cause lies, for localisation
-    reference, background, region, bundle, seed   as they were given to `explain`
-    gives      a `Score` per metric and map; one that cannot be had says why
+    second_model   trained without the first: whether it confirms a counterfactual
+    asked      reference, background, region, bundle, seed, as they were given to `explain`
+    gives      a `Score` per metric and result; one that cannot be had says why
     raises     InputError for maps of another image, an unknown metric
     """
     found = _labelled(results)
-    if isinstance(predictor, (str,)) or not hasattr(predictor, "output"):
+    if not hasattr(predictor, "output"):
         predictor = face.load_predictor(predictor)
-    first = next(iter(found.values()))
-    with panel_of(
-        found, predictor, image, target=first.record.target if target is None else target, mask=mask,
-        reference=reference, background=background, region=region, bundle=bundle, seed=seed,
-    ) as panel:  # fmt: skip
-        asked = [METRICS.make(m) if isinstance(m, str) else m for m in metrics]
-        return list(_metrics.evaluate(panel, asked, list(found)))
+    record = next(iter(found.values())).record
+    target = record.target if target is None and record is not None else target
+    made = [METRICS.make(m) if isinstance(m, str) else m for m in metrics]
+    maps = {label: one for label, one in found.items() if isinstance(one, Heatmap)}
+    strips = {label: one for label, one in found.items() if isinstance(one, Strip)}
+    scores: list[Score] = []
+    if maps:
+        with panel_of(maps, predictor, image, target=target, mask=mask, **asked) as panel:
+            scores += _metrics.evaluate(panel, [m for m in made if m.of == "heatmap"], list(maps))
+    some = {k: v for k, v in asked.items() if k in ("bundle", "seed")}
+    for label, strip in strips.items():
+        with walked_of(
+            strip, predictor, image, target=target, mask=mask, second_model=second_model, **some
+        ) as walked:
+            scores += _metrics.evaluate_strips([walked], [m for m in made if m.of == "strip"], [label])
+    return scores
+
+
+@contextlib.contextmanager
+def walked_of(
+    strip: Strip,
+    predictor: Any,
+    image: Image,
+    *,
+    target: Any,
+    mask: Image | None = None,
+    second_model: Any = None,
+    bundle: Any = None,
+    seed: int = 0,
+) -> Iterator[Walked]:
+    """A strip with the frozen model it is about, and what may check it; restored on leaving."""
+    if isinstance(bundle, (str, Path)):
+        bundle = face.load_bundle(bundle)
+    target = face.parse(predictor, target, image) if isinstance(target, str) else target
+    same = strip.frames.shape[1:] == image.values.shape
+
+    def again(values: Any, score: float) -> Strip:
+        """Explains anew, to that score: a class by its probability."""
+        if strip.record is None:
+            raise InputError("this strip has no record of how it was made, and cannot be made again")
+        goal = 1 / (1 + np.exp(-score)) if hasattr(target, "score_of") else score
+        goal = float(np.clip(goal, 1e-6, 1 - 1e-6)) if hasattr(target, "score_of") else float(goal)
+        anew = {"goal": goal, "levels": None, "steps": None}
+        walker = explainer_of({**strip.record.parameters, **anew})
+        low, high = image.window
+        start = Image(np.clip(values, low, high), grid=strip.grid, window=image.window)
+        found: Strip = face.explain(walker, predictor, start, target=target, bundle=bundle, seed=seed)
+        return found
+
+    with getattr(predictor, "frozen", contextlib.nullcontext)():
+        yield Walked(
+            strip=strip,
+            question=Question(
+                predictor=predictor, images=image.values[None], target=target, grid=image.grid, bundle=bundle
+            ),
+            window=image.window,
+            oracle=None if second_model is None else (second_model, second_model.target(str(target))),
+            others=_others(bundle, predictor),
+            mask=face.on_grid(mask, [image]) if mask is not None and same else None,
+            again=again,
+            seed=seed,
+        )
+
+
+def _others(bundle: Any, predictor: Any) -> dict[str, Any]:
+    """What else the bundle's models are asked: each other predictor's own direction."""
+    if bundle is None:
+        return {}
+    models = {p.digest: (name, p) for name, p in bundle.predictors.items() if p.digest != predictor.digest}
+    found = [(*models[d.model], d.target) for d in bundle.directions if d.model in models]
+    return {f"{name} {target}": (other, other.target(target)) for name, other, target in found}
 
 
 @contextlib.contextmanager
@@ -100,24 +166,26 @@ def explainer_of(parameters: Mapping[str, Any]) -> Any:
 
 
 def _part(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and value.get("name") in EXPLAINERS.names():
         return explainer_of(value)
     return tuple(_part(v) for v in value) if isinstance(value, list) else value
 
 
-def _labelled(results: Heatmap | Sequence[Heatmap] | Mapping[str, Heatmap]) -> dict[str, Heatmap]:
-    if isinstance(results, Heatmap):
+def _labelled(results: Result | Sequence[Result] | Mapping[str, Result]) -> dict[str, Result]:
+    if isinstance(results, (Heatmap, Strip)):
         results = [results]
     if isinstance(results, Mapping):
         found = dict(results)
     else:
         found = {}
         for heat in results:
-            name, number = heat.record.method, 1
+            record = getattr(heat, "record", None)
+            method = record.method if record else "result"
+            name, number = method, 1
             while name in found:
                 number += 1
-                name = f"{heat.record.method} {number}"
+                name = f"{method} {number}"
             found[name] = heat
-    if not found or not all(isinstance(heat, Heatmap) for heat in found.values()):
-        raise InputError("expected heatmaps to judge; got none, or something else")
+    if not found or not all(isinstance(heat, (Heatmap, Strip)) for heat in found.values()):
+        raise InputError("expected heatmaps or strips to judge; got none, or something else")
     return found

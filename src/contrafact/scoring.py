@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from contrafact import face
-from contrafact.core import METRICS, Grid, Heatmap, Record
+from contrafact.core import METRICS, Grid, Heatmap, Record, Strip
 from contrafact.core.explaining import parameters_of
 from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_json
-from contrafact.judging import panel_of
-from contrafact.metrics import Score, evaluate
+from contrafact.judging import panel_of, walked_of
+from contrafact.metrics import Score, evaluate, evaluate_strips
 from contrafact.sources import digest_of, mask_of, maybe, model_of, read_all
 from contrafact.study import Failure, StudyConfig
 from contrafact.study.statistics import area_under_curve, compare, groups, ranks, summarise
@@ -69,44 +69,64 @@ def scorings_of(
 
 def begin_scoring(setting: tuple[StudyConfig, str, str], device: str) -> Any:
     """The models, each once for a process; gives what judges the maps of an image."""
-    config, folder, stored = setting
+    config, folder, run_folder = setting
     if device == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // max(1, config.workers_per_device)))
-    place, run = Path(folder), open_run(stored)
+    place, run = Path(folder), open_run(run_folder)
     models = {name: model_of(choice, place, device) for name, choice in config.choices.items()}
     background = read_all(place, config.background) if config.background else []
     metrics = {label: config.metric(label) for label in config.metrics}
+    second = None if config.second_model is None else model_of(config.second_model, place, device)[0]
 
     def one(scoring: Scoring) -> dict[str, Any]:
-        found = {label: _heatmap(run, row) for label, row in scoring.maps if row["kind"] == "heatmap"}
-        if not found:
+        rows = {label: row for label, row in scoring.maps if not row.get("picture")}
+        if not rows:
             return {"scores": [], "outputs": None}
         image, (predictor, bundle) = read_image(scoring.image), models[scoring.model]
         mask = mask_of(config, place, scoring.case)
-        with panel_of(
-            found, predictor, image,
-            target=scoring.target or next(iter(found.values())).record.target,
-            mask=read_image(mask) if mask else None,
-            reference=maybe(place, config.reference, scoring.case.path),
-            background=background,
-            region=maybe(place, config.region, scoring.case.path),
-            bundle=bundle, seed=config.seed,
-        ) as panel:  # fmt: skip
-            scores = [
-                (label, score)
-                for label, metric in metrics.items() if metric.of == "heatmap"
-                for score in evaluate(panel, [metric], list(found))
-            ]  # fmt: skip
+        target = scoring.target or next(iter(rows.values()))["record"]["target"]
+        shared: Any = {"target": target, "mask": read_image(mask) if mask else None, "bundle": bundle}
+        shared["seed"] = config.seed
+        found = {label: stored(run, row) for label, row in rows.items()}
+        maps = {label: one for label, one in found.items() if isinstance(one, Heatmap)}
+        scores: list[tuple[str, Score]] = []
+        if maps:
+            reference = maybe(place, config.reference, scoring.case.path)
+            region = maybe(place, config.region, scoring.case.path)
+            with panel_of(
+                maps, predictor, image, reference=reference, region=region, background=background, **shared
+            ) as panel:
+                for label, metric in _of("heatmap", metrics):
+                    scores += [(label, score) for score in evaluate(panel, [metric], list(maps))]
+        for name, strip in found.items():
+            if isinstance(strip, Strip):
+                with walked_of(strip, predictor, image, second_model=second, **shared) as walked:
+                    for label, metric in _of("strip", metrics):
+                        scores += [(label, score) for score in evaluate_strips([walked], [metric], [name])]
         return {"scores": scores, "outputs": _answers(predictor, image)}
 
     return one
 
 
-def _heatmap(run: Run, row: Mapping[str, Any]) -> Heatmap:
+def _of(kind: str, metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(label, metric) for label, metric in metrics.items() if metric.of == kind]
+
+
+def stored(run: Run, row: Mapping[str, Any]) -> Heatmap | Strip:
+    """A result as it was, from its row and arrays."""
     arrays = run.arrays(row)
-    values = arrays["values"]
-    return Heatmap(
-        values=values, grid=Grid(values.shape, affine=arrays["affine"]), record=Record(**row["record"])
+    record = Record(**row["record"])
+    if row["kind"] == "heatmap":
+        grid = Grid(arrays["values"].shape, affine=arrays["affine"])
+        return Heatmap(values=arrays["values"], grid=grid, record=record)
+    numbers: dict[str, Any] = {k: np.asarray(row[k]) for k in ("steps", "scores", "lengths")}
+    numbers |= {k: row[k] for k in ("origin", "drift", "drifted", "stopped", "goal")}
+    return Strip(
+        frames=arrays["frames"],
+        reconstruction=arrays["reconstruction"],
+        grid=Grid(arrays["frames"].shape[2:], affine=arrays["strip_affine"]),
+        record=record,
+        **numbers,
     )
 
 
@@ -154,7 +174,9 @@ def rows_of(run: Run, config: StudyConfig) -> list[dict[str, Any]]:
             value = np.nan if score["value"] is None else score["value"]
             rows.append({**shared, **score, "value": value})
         for failed in line["failed"]:
-            for metric in config.metrics:
+            strip = getattr(config.explainer(failed["method"]), "strip", False)
+            kind = "strip" if strip else "heatmap"
+            for metric in (m for m in config.metrics if config.metric(m).of == kind):
                 rows.append({**shared, **failed, "metric": metric, "value": np.nan, "passes": 0})
     return sorted(
         rows, key=lambda r: tuple(str(r[k]) for k in ("model", "image", "target", "metric", "method"))

@@ -4,10 +4,11 @@ anybody's plug-in does."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
+from contrafact.core.configuration import configure
 from contrafact.core.errors import InputError, nearest
 
 _T = TypeVar("_T", bound=type)
@@ -92,7 +93,8 @@ class Registry:
                 raise InputError(
                     f"{name} takes {', '.join(known) or 'no parameters'}; got '{key}'{nearest(key, known)}"
                 )
-        return cls(**parameters)
+        parts = {f.name: f.default_factory for f in dataclasses.fields(cls)}
+        return cls(**{key: _part(value, parts[key]) for key, value in parameters.items()})
 
     def name_of(self, member: object) -> str:
         """The registered name of an object's class, or the class's own name."""
@@ -104,6 +106,13 @@ class Registry:
             self._loaded = True
             for point in entry_points(group=self.group):
                 point.load()
+
+
+def _part(value: Any, kind: Any) -> Any:
+    """A part that is written as a table becomes of the kind that stands there by default."""
+    if isinstance(value, Mapping) and dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return configure(kind, {k: v for k, v in value.items() if k != "name"}, where=kind.__name__.lower())
+    return value
 
 
 EXPLAINERS = Registry("explainer", "contrafact.explainers")

@@ -38,6 +38,7 @@ class StudyConfig:
     model    the model under study; or `models`, by name, to compare them on the same images
     methods  hyper-parameters by method; under another label with `method = "NAME"`
     metrics  hyper-parameters by metric; under another label with `metric = "NAME"`
+    second_model  trained without the others: whether it confirms a counterfactual
     targets  each is asked of every image; none: what the model prefers
     masks    where the cause lies, with {stem}, for metrics of localisation: no method sees it
     background  a file or a folder of images of the same kind
@@ -57,6 +58,7 @@ class StudyConfig:
     models: Mapping[str, ModelChoice] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     masks: str | None = None
+    second_model: ModelChoice | None = None
     targets: tuple[str, ...] = ()
     background: str | None = None
     region: str | None = None
