@@ -1,9 +1,9 @@
 """Judge heatmap methods on a cohort: prepare the cases, run the study, write the table.
 
     python recipes/judge.py knee ../shared/data/knee_kl_128 --images 200
-    python recipes/judge.py chest ../shared/data/chestxray_pneumonia_224 --images 100
-    python recipes/judge.py hippocampus ../shared/data/msd_task04_hippocampus --images 8
-    python recipes/judge.py phantom --images 100
+    python recipes/judge.py chest ../shared/data/chestxray_pneumonia_224 --images 60
+    python recipes/judge.py hippocampus ../shared/data/msd_task04_hippocampus --images 6
+    python recipes/judge.py phantom --images 60
 
 Cases, cohort.csv and study.toml are written to runs/judged_NAME; the study itself is `contrafact study` on that
 file, so that it resumes; the table goes to docs/results/judged_NAME.md.
@@ -35,7 +35,7 @@ METHODS = {
 }  # fmt: skip
 METRICS = {
     "infidelity": "samples = 64", "faithfulness-correlation": "samples = 64", "deletion": "steps = 16",
-    "insertion": "steps = 16", "max-sensitivity": "samples = 3", "mprt": "", "sparseness": "",
+    "insertion": "steps = 16", "max-sensitivity": "samples = 2", "mprt": "draws = 1", "sparseness": "",
 }  # fmt: skip
 PLACES = {"pointing-game": "", "relevance-mass": "", "iou": "", "auprc": ""}
 MODELS = {
@@ -111,9 +111,10 @@ def prepare(name: str, data: Path | None, out: Path, count: int, model: Path) ->
         table.writerows(rows)
     more = {"knee": ["label", "side"], "chest": ["kind"], "phantom": ["marker"], "hippocampus": []}[name]
     metrics = METRICS | (PLACES if name in ("phantom", "hippocampus") else {})
-    methods = dict(METHODS)
-    if name == "hippocampus":  # boxes of a volume cost more
-        methods |= {"occlusion": "box = 10\nstride = 5", "rise": "masks = 60"}
+    boxes = {"phantom": (6, 3), "hippocampus": (10, 5)}.get(name, (16, 8))
+    methods = METHODS | {"occlusion": "box = {}\nstride = {}".format(*boxes)}
+    if name == "hippocampus":  # a pass over a volume costs more
+        methods["rise"] = "masks = 60"
     text = f'title = "Heatmaps judged: {name}"\ncohort = "cohort.csv"\nout = "run"\n'
     text += f"subgroups = {json.dumps(more)}\n"
     text += 'targets = ["region:1"]\n' if name == "hippocampus" else ""
