@@ -26,7 +26,7 @@ ALLOWED = {
     "fitting": {"core", "io", "model", "generation", "counterfactual", "bundles"},
     "study": {"core"},
     # Joins what a case needs (docs/map.md): the face, the disk, a target's words, and its trust card.
-    "cases": {"core", "io", "model", "face", "metrics"},
+    "cases": {"core", "io", "model", "face", "judging", "metrics"},
     "checking": {"core", "model", "face"},
     # Join what a study needs: files with models, maps with metrics (docs/map.md).
     "sources": {"core", "io", "model", "face", "study"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
@@ -10,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from contrafact import face
-from contrafact.core import EXPLAINERS, Heatmap, Image, Question, Strip
+from contrafact.core import EXPLAINERS, Heatmap, Image, Strip
 from contrafact.core.explaining import parameters_of
 from contrafact.io import Run
-from contrafact.metrics import Panel, card_as_json, trust_card, trust_card_of_strip
+from contrafact.judging import panel_of
+from contrafact.metrics import card_as_json, trust_card, trust_card_of_strip
 from contrafact.model import class_sizes
 
 
@@ -84,18 +82,17 @@ def trust_of(
     """The trust card of a result, as rows."""
     if isinstance(result, Strip):
         return card_as_json(trust_card_of_strip(result, second_model=plan.second_model))
-    values, freeze = image.values[None], getattr(target, "freeze", None)
-    with getattr(plan.predictor, "frozen", contextlib.nullcontext)():
-        question = Question(
-            predictor=plan.predictor,
-            images=values,
-            target=freeze(plan.predictor, values) if freeze else target,
-            grid=image.grid,
-            bundle=plan.bundle,
-            background=np.stack([b.values for b in plan.background]) if plan.background else None,
-            region=None if plan.region is None else face.on_grid(plan.region, [image]),
-        )
-        panel = Panel(question, result.values[None], explainers=[explainer], seed=plan.seed)
+    with panel_of(
+        {"result": result},
+        plan.predictor,
+        image,
+        target=target,
+        background=plan.background,
+        region=plan.region,
+        bundle=plan.bundle,
+        explainers=[explainer],
+        seed=plan.seed,
+    ) as panel:
         return card_as_json(trust_card(panel, 0, record=result.record))
 
 

@@ -128,9 +128,13 @@ def panel_of(
     background: Sequence[Image] = (),
     region: Image | None = None,
     bundle: Any = None,
+    explainers: Sequence[Any] = (),
     seed: int = 0,
 ) -> Iterator[Panel]:
-    """Maps and the frozen model they explain, as metrics ask for them; restored on leaving."""
+    """Maps and the frozen model they explain, as metrics ask for them; restored on leaving.
+
+    explainers  what made each map; none: as their records say
+    """
     wrong = [label for label, heat in results.items() if heat.grid != image.grid]
     if wrong:
         raise InputError(f"{wrong[0]} lies on another grid than the image; give the image that was explained")
@@ -153,7 +157,7 @@ def panel_of(
         yield Panel(
             question,
             np.stack([heat.values for heat in results.values()]),
-            explainers=[explainer_of(heat.record.parameters) for heat in results.values()],
+            explainers=explainers or [explainer_of(heat.record.parameters) for heat in results.values()],
             mask=None if mask is None else face.on_grid(mask, [image]),
             seed=seed,
         )
