@@ -358,3 +358,24 @@ def test_progress_into_a_file_is_lines_with_the_remaining_time(capsys: pytest.Ca
     assert lines[1].startswith("work (50 %, 0:00:0")
     assert lines[1].endswith("left)")
     assert lines[2] == "work (100 %)"
+
+
+def test_a_map_is_told_in_words_where_places_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from contrafact.phantoms import draw_factors, knee_phantom
+
+    rng = np.random.default_rng(0)
+    labels = np.zeros((1, 32, 32), np.float32)
+    labels[:, 10:16, 4:12] = 3
+    np.save(tmp_path / "labels.npy", labels)
+    np.save(tmp_path / "image.npy", knee_phantom(draw_factors(rng), rng).image.values)
+    ask = ["explain", str(tmp_path / "image.npy"), "--bundle", "phantom", "--methods", "gradcam", "--no-trust",
+           "--labels", str(tmp_path / "labels.npy"), "--out", str(tmp_path / "run")]  # fmt: skip
+    assert main([*ask, "--names", "3=medial joint"]) == 0
+    (row,) = open_run(tmp_path / "run").rows()
+    assert {place["name"] for place in row["evidence"]} >= {"medial joint"}
+    assert "of the evidence for" in row["words"]
+    assert row["words"] in (tmp_path / "run/report.html").read_text()
+    assert main([*ask, "--names", "lesion"]) == 2
+    assert "expected --names NUMBER=NAME" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -9,19 +10,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from contrafact import face
-from contrafact.core import EXPLAINERS, Heatmap, Image, Strip
+from contrafact.core import EXPLAINERS, Heatmap, Image, InputError, Strip
 from contrafact.core.explaining import parameters_of
 from contrafact.io import Run
 from contrafact.judging import panel_of
 from contrafact.metrics import card_as_json, trust_card, trust_card_of_strip
+from contrafact.metrics.evidence import evidence, in_words, places_of
 from contrafact.model import class_sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is asked of every image. `settings` holds hyper-parameters by method; with `trust` every result
-    gets its trust card, and `second_model` is asked whether it follows a counterfactual."""
+    gets its trust card, and `second_model` is asked whether it follows a counterfactual; with `labels`, a
+    map of places on the image's grid, and their `names`, every heatmap is told in words."""
 
     predictor: Any
     methods: Sequence[str]
@@ -34,6 +39,8 @@ class Plan:
     seed: int = 0
     trust: bool = False
     second_model: Any = None
+    labels: Image | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Sequence[Image] = ()) -> None:
@@ -73,7 +80,20 @@ def solve(
     }
     if getattr(explainer, "picture", False):
         return result, extra | {"picture": True}
+    if plan.labels is not None and isinstance(result, Heatmap):
+        extra |= told(result, image, plan, str(extra["target_name"]))
     return result, extra | ({"trust": trust_of(result, image, explainer, plan, target)} if plan.trust else {})
+
+
+def told(heat: Heatmap, image: Image, plan: Plan, name: str) -> dict[str, Any]:
+    """Where a map's evidence lies: shares of named places, and a sentence."""
+    assert plan.labels is not None
+    if plan.labels.grid != image.grid:
+        raise InputError("the labels lie on another grid than the image; resample them first")
+    values = plan.labels.values[0]
+    names = plan.names or {int(v): f"place {int(v)}" for v in np.unique(np.round(values)) if v}
+    found = evidence(heat.values, places_of(values, names, image.grid, image.values))
+    return {"evidence": [dataclasses.asdict(place) for place in found], "words": in_words(found, name)}
 
 
 def trust_of(
@@ -107,6 +127,8 @@ def _asked(explainer: Any, plan: Plan, image: Image) -> str:
     bundle = None if plan.bundle is None else [d.step.sum().item() for d in plan.bundle.directions]
     masks: list[Any] = [mask and mask.digest for mask in (plan.reference, plan.region)]
     masks.append([other.digest for other in plan.background])
+    if plan.labels is not None:
+        masks.append([plan.labels.digest, sorted(plan.names.items())])
     parts = [plan.predictor.digest, image.digest, parameters_of(explainer), plan.seed, bundle, masks]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 

@@ -81,6 +81,21 @@ def with_trust(plan: Plan, trust: bool, second_model: str | None) -> Plan:
     return dataclasses.replace(plan, trust=trust, second_model=other)
 
 
+def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Plan:
+    """The plan with a map of places and their names, each written NUMBER=NAME."""
+    if labels is None:
+        if names:
+            raise InputError("names tell what labels mean; give --labels FILE")
+        return plan
+    known: dict[int, str] = {}
+    for text in names or []:
+        number, equals, name = text.partition("=")
+        if not equals or not number.strip().isdigit() or not name.strip():
+            raise InputError(f"expected --names NUMBER=NAME, such as 1=lesion; got '{text}'")
+        known[int(number)] = name.strip()
+    return dataclasses.replace(plan, labels=read_image(labels), names=known)
+
+
 def possible_methods(predictor: Any, bundle: Any) -> list[str]:
     """Every method that this model and bundle allow; `contrafact check` says why others are not."""
     names = [n for n in EXPLAINERS.names() if n != "latent-walk" or bundle]

@@ -28,6 +28,8 @@ def explain(
     set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
     rescale: Flag = False,
     seed: int = 0,
+    labels: Path | None = None,
+    names: list[str] | None = None,
     trust: bool = True,
     second_model: str | None = None,
     json: Flag = False,
@@ -54,12 +56,14 @@ def explain(
     set_: A hyper-parameter, METHOD.NAME=VALUE; may be repeated.
     rescale: Stretch each image's display window to the range the bundle takes.
     seed: Of the methods' random draws.
+    labels: Map of places (organs, lesion) on the image's grid: heatmaps are told in words as well.
+    names: What a label means, NUMBER=NAME (1=lesion); may be repeated.
     trust: Check how far each result can be trusted; costs some explanations more.
     second_model: A model file, or a predictor of the bundle, that is asked whether it follows a counterfactual.
     json: Print the results as JSON.
     """
     from contrafact.cases import explain_case
-    from contrafact.cli.asking import plan_of, read_images, with_masks, with_trust
+    from contrafact.cli.asking import plan_of, read_images, with_masks, with_places, with_trust
     from contrafact.io import Run
     from contrafact.views import write_report
 
@@ -73,7 +77,7 @@ def explain(
         seed=seed,
     )
     plan = with_masks(plan, reference=reference, region=region, background=background)
-    plan = with_trust(plan, trust, second_model)
+    plan = with_trust(with_places(plan, labels, names), trust, second_model)
     cases = read_images(images, plan.bundle if rescale else None)
     later = read_images(followup or [], plan.bundle if rescale else None)
     run = Run.create(out, about={"title": "Explanation", **about})

@@ -121,6 +121,7 @@ def _heatmap(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], scale: 
         "picture": png_text(signed_overlay(base, values, scale)),
         "scale": f"{scale:.2g}",
         "where": where,
+        "words": row.get("words", ""),
         "seconds": row["record"]["seconds"],
         "passes": round(row["record"]["forward_passes"]),
         "trust": _trust(row),
