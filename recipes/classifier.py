@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -28,13 +29,24 @@ SIZE = {"width": 24, "stages": 4, "blocks": 2, "fine": 1}
 AUGMENT = {"knee": "extremity-xray", "chest": "frontal-xray"}
 
 
-def train(cohort: Cohort, *, epochs: int, seed: int, name: str, mirror: bool) -> nn.Module:
+def residual(outputs: int) -> nn.Module:
+    return ResidualNetwork(outputs=outputs, **SIZE, dropout=0.2)
+
+
+def train(
+    cohort: Cohort,
+    *,
+    epochs: int,
+    seed: int,
+    name: str,
+    mirror: bool,
+    make: Callable[[int], nn.Module] = residual,
+) -> nn.Module:
     """AdamW with one cycle, augmentation, and an average of the weights at the end."""
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     images, goals = cohort.images, cohort.goals
-    network = ResidualNetwork(outputs=goals.shape[1], **SIZE, dropout=0.2)
-    network = network.to(memory_format=torch.channels_last)
+    network = make(goals.shape[1]).to(memory_format=torch.channels_last)
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=running, use_buffers=True)
     steps = epochs * math.ceil(len(images) / 64)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)

@@ -72,6 +72,10 @@ def test_distances_are_those_of_the_step() -> None:
     block = float(made.mask.mean())
     assert Proximity()(walked) == pytest.approx(size * (block + 0.01 * (1 - block)) / 10, rel=1e-4)
     assert LatentLength()(walked) == 4
+    # Walked downwards, the frames stand in the order of their steps and the image is the last.
+    down = made.walked(made.strip([-4.0, -2.0, 0.0], goal=-6.0))
+    assert Proximity()(down) == pytest.approx(Proximity()(walked), rel=1e-4)
+    assert LatentLength()(down) == 4 and Validity()(down) == 1
     assert Sparsity(share=0.05)(walked) == (block if size / 10 > 0.05 else 0)
     assert Sparsity(share=size / 10 * 1.01)(walked) == 0
     assert Sparsity(share=0.0)(walked) == 1
@@ -159,6 +163,9 @@ def test_there_and_back_and_nowhere() -> None:
     blurred = made.walked(
         again=lambda image, _score: made.strip([0.0, 1.0], frames=np.stack([image, image + 1]))
     )
+    stays = made.walked(again=lambda image, _score: made.strip([0.0, 1.0], frames=np.stack([image, image])))
+    assert Reversibility()(stays) == pytest.approx(Proximity()(stays))
+    assert Composition()(stays) == 0
     assert Composition()(blurred) == pytest.approx(0.1, rel=1e-4)  # one of ten grey levels
 
 
@@ -213,6 +220,7 @@ def test_planted_truth_is_read_from_the_frames() -> None:
     assert FactorCorrelation()(walked) == pytest.approx(1, abs=1e-6)
     rest = 0.01 * 4 * made.per_unit  # what the ruler of "rest" reads, in spans of 1
     assert OffFactor()(walked) == pytest.approx(rest / 1.0, rel=1e-3)  # worth moves 4 of 4
+    assert OffFactor()(made.walked(made.strip([0.0, 2.0]))) == pytest.approx(rest, rel=1e-3)  # halves of both
     assert ChangeIoU()(walked) == 1
     block = float(made.mask.sum())
     others = 0.01 * float((~made.mask).sum())
@@ -261,6 +269,7 @@ def test_realism_of_the_same_is_its_floor_and_of_others_is_their_distance() -> N
     away = realism(same + 2, real, features=features, distances=distances)
     assert near["FID"].count == 150
     assert near["FID"].value == pytest.approx(near["FID"].floor, abs=0.15)
+    assert near["FID"].floor > 0.005  # of two halves, not of one with itself
     assert abs(near["KID"].value) < 0.15 and abs(near["KID"].floor) < 0.15
     assert away["FID"].value == pytest.approx(16 + near["FID"].value, rel=0.1)  # four axes, 2 apart
     assert away["KID"].value > 10 * abs(near["KID"].value)
