@@ -148,7 +148,7 @@ def write(name: str, out: Path, command: str) -> None:
         lines.append(f"| {model + ': ' if model else ''}{method} | {rank:.1f} | " + " | ".join(cells) + " |")
     for row in found["performance"]:
         if row["auc"] is not None:
-            lines += ["", f"AUC of the model {row['model']} for class {row['class']}: {row['auc']:.3f} "
+            lines += ["", f"AUC of {row['model'] or 'the model'} for class {row['class']}: {row['auc']:.3f} "
                       f"({row['low']:.3f} to {row['high']:.3f})."]  # fmt: skip
     differ = sum(r["differs"] for r in found["methods"])
     lines += ["", f"{differ} of {len(found['methods'])} pairs of methods differ (Wilcoxon, Holm, p < 0.05)."]
