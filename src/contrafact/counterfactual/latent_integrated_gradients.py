@@ -34,8 +34,7 @@ class LatentIntegratedGradients:
     cost    for each negative one walk (or one pass of the generator's `negative`), then a drawing and a
             forward and backward pass per point, 9 to `most`; without gradients 2 x `groups` to the power of
             the axes forward passes per piece, 4 pieces or more
-    raises  InputError as `latent-walk`, and for the image whose walk has nowhere to go; UnsupportedError for
-            a form that needs gradients
+    raises  InputError as `latent-walk`; UnsupportedError for a form that needs gradients
     Source: Dravid et al. 2022 (arXiv 2204.05376), latent integrated gradients. Differs: the line integral
     along the pictures for a target that stays the same (the published sum of gradients times the
     difference is none: the way is curved, and its class is chosen again at every point, which turns the
@@ -92,7 +91,8 @@ class LatentIntegratedGradients:
     @property
     def sampled(self) -> bool:
         """Whether another seed gives another map."""
-        return self.negatives > 1
+        other = self.combine is not None and getattr(EXPLAINERS.get(self.combine), "sampled", False)
+        return self.negatives > 1 or bool(other)
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         bundle = bundle_of(question, "latent-integrated-gradients")
