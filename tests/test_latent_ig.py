@@ -20,7 +20,7 @@ from contrafact.counterfactual import (
     LatentStatistics,
     Refinement,
 )
-from contrafact.counterfactual.integral import Integral, boxes
+from contrafact.counterfactual.integral import Integral, Pictures, boxes
 from contrafact.model import BlackBox, TorchPredictor
 from contrafact.phantoms import draw_factors, knee_phantom
 from test_counterfactual import Bowl, FourPixels, bundle, predictor
@@ -309,7 +309,8 @@ def test_a_combination_is_what_it_says(by: str) -> None:
     expected = (a + b) / 2 if by == "mean" else np.sign(a) * np.sqrt(np.abs(a * b))
     expected *= np.abs(ours).sum() / np.abs(expected).sum()
     np.testing.assert_allclose(both.values, expected, atol=1e-5)
-    assert both.record.notes["completeness"] < 1e-3  # of the path, not of the combination
+    assert both.record.notes["path_completeness"] < 1e-3
+    assert "completeness" not in both.record.notes
     with pytest.raises(InputError, match="gives heatmaps"):
         lig(made, image, combine="latent-shift")
 
@@ -323,6 +324,36 @@ def test_smoothgrad_goes_on_top_and_keeps_to_the_bundles_window() -> None:
     noisy = cf.explain("smooth", made.predictor, image, **asked, noise=0.1)
     np.testing.assert_allclose(noisy.values, still.values, atol=0.2)
     assert not noisy.record.notes
+
+
+@pytest.mark.parametrize("name", ["latent-integrated-gradients", "latent-shift"])
+def test_it_leaves_predictor_generator_and_random_state_alone(name: str) -> None:
+    made, image = toy(Curved(), Bent()), drawn(Curved())
+    module, state = made.predictor.module.train(), torch.get_rng_state()
+    module.extra = nn.Parameter(torch.ones(1))
+    values = image.values.copy()
+    cf.explain(name, made.predictor, image, target="class:1", bundle=made)
+    assert module.training
+    assert module.extra.requires_grad
+    assert module.extra.grad is None
+    np.testing.assert_array_equal(values, image.values)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_pictures_of_a_volume_go_from_knot_to_knot_and_end_in_it() -> None:
+    class Cube:
+        def decode(self, w: Tensor) -> Tensor:
+            return w.reshape(-1, 1, 1, 1, 1).expand(-1, 1, 2, 2, 2)
+
+    volume = torch.linspace(-0.2, 0.2, 64).reshape(1, 4, 4, 4)
+    knots = torch.tensor([[0.0], [0.4], [0.1]])
+    path = Pictures(Cube(), knots, volume, anchor=True)  # type: ignore[arg-type]
+    found = path([0.0, 0.25, 0.5, 1.0])
+    for picture, change in zip(found, (-0.1, 0.1, 0.3, 0.0), strict=True):
+        torch.testing.assert_close(picture, volume + change)
+    loose = Pictures(Cube(), knots, volume, anchor=False)([0.5, 1.0])  # type: ignore[arg-type]
+    torch.testing.assert_close(loose[0], torch.full_like(volume, 0.4))
+    assert loose.shape == (2, 1, 4, 4, 4)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def plan_of(
         settings.setdefault(EXPLAINERS.canonical(name), {}).update(implied)
     names = [EXPLAINERS.canonical(name) for name in names]
     if goal is not None:
-        for name in (n for n in names if getattr(EXPLAINERS.get(n), "needs_bundle", False)):
+        for name in (n for n in names if "goal" in EXPLAINERS.fields_of(n)):
             settings.setdefault(name, {})["goal"] = goal
     plan = Plan(
         predictor=predictor,

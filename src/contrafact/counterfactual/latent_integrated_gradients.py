@@ -53,7 +53,7 @@ class LatentIntegratedGradients:
     combine   another heatmap method, "integrated-gradients" in the paper, whose map is combined with this
               one. Each is divided by its sum of |values|; by "mean": their mean; by "product": this map's
               sign times the square root of the product of |values|. Then scaled to this map's sum of
-              |values|: voxels of a product that both name stand out; the sum is f's change no longer
+              |values|; the sum is f's change no longer, and the note is `path_completeness`
     goal, budget, follow, refinement   of the way to the negative, as in `latent-walk`; a generator that has
               `negative(latents)` says itself where that is, and `follow` = 1 needs no fitted direction
     """
@@ -113,6 +113,8 @@ class LatentIntegratedGradients:
             notes["completeness"].append(float(gap.mean()))
             notes["change"].append(float(change.mean()))
             notes["points"].append(float(points.sum()))
+        if self.combine is not None:
+            notes["path_completeness"] = notes.pop("completeness")  # the combined map adds up to nothing
         question.notes.update(notes)
         values = np.asarray(torch.stack(maps).cpu().numpy(), dtype=np.float32)
         return values if self.combine is None else self._combined(values, question, rng)
