@@ -9,6 +9,8 @@ from contrafact.counterfactual.direction import (
     least_step,
 )
 from contrafact.counterfactual.inversion import Refinement, invert
+from contrafact.counterfactual.latent_integrated_gradients import LatentIntegratedGradients
+from contrafact.counterfactual.latent_shift import LatentShift
 from contrafact.counterfactual.latents import LatentStatistics
 from contrafact.counterfactual.published import as_published, published_walk
 from contrafact.counterfactual.walk import LatentWalk
@@ -18,6 +20,8 @@ __all__ = [
     "Bundle",
     "Direction",
     "DirectionConfig",
+    "LatentIntegratedGradients",
+    "LatentShift",
     "LatentStatistics",
     "LatentWalk",
     "Refinement",

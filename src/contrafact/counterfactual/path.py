@@ -30,12 +30,13 @@ class Walker:
     images, drawn  (N, C, R, R) in [-1, 1]: as given, and as the generator draws their latents (N, d)
     start          (N,) scores of the images
     measure        images in [-1, 1] to scores (N,)
+    direction      of the cohort; None: every image goes by its own gradient alone
     blend          what the generator cannot draw is kept; False: a frame is what it draws, and no more
     """
 
     generator: Generator
     statistics: LatentStatistics
-    direction: Direction
+    direction: Direction | None
     measure: Callable[[Tensor], Tensor]
     images: Tensor
     latents: Tensor
@@ -58,9 +59,13 @@ class Walker:
             ]
         return torch.cat(parts)
 
-    def straight(self, steps: Tensor) -> Tensor:
-        """Moves (..., d) for steps (...) along the cohort's direction."""
-        return steps[..., None].to(self.latents) * self.direction.step.to(self.latents)
+    def line(self) -> Tensor:
+        """Moves (N, d) that ask for one unit, straight on: the cohort's, or each image's own gradient where
+        it stands."""
+        if self.direction is not None:
+            return self.direction.step.to(self.latents).expand_as(self.latents)
+        rows = torch.arange(len(self.latents))
+        return self._unit(self._slopes(rows, torch.zeros_like(self.latents))[1])
 
     def follow(self, asked: Tensor, *, share: float, budget: float) -> Tensor:
         """Moves (N, K, d) after which the scores have changed by `asked` (N, K), where they can.
@@ -130,9 +135,7 @@ class Walker:
 
     def _moved(self, here: Tensor, slopes: Tensor, wanted: Tensor, *, share: float, budget: float) -> Tensor:
         """One step of least length that should change the scores by `wanted`, within the budget."""
-        step = self.direction.step.to(here)
-        common = self.statistics.precision.to(here) @ step
-        unit = self._unit(share * slopes + (1 - share) * common / (common @ step))
+        unit = self._unit(self._mixed(slopes, share))
         # The mixture chooses the direction; how far to go is the model's own slope along it. Where the
         # cohort points the wrong way for this image, its own gradient decides.
         rise = (unit * slopes).sum(dim=1)
@@ -141,9 +144,20 @@ class Walker:
         there = here + move * (LONGEST / self.statistics.length(move).clamp_min(LONGEST))[:, None]
         return there * (budget / self.statistics.length(there).clamp_min(budget))[:, None]
 
+    def _mixed(self, slopes: Tensor, share: float) -> Tensor:
+        """The images' own slopes (N, d) with the cohort's, both for a step of one unit."""
+        if self.direction is None:
+            return slopes
+        step = self.direction.step.to(slopes)
+        common = self.statistics.precision.to(slopes) @ step
+        return share * slopes + (1 - share) * common / (common @ step)
+
     def _unit(self, slopes: Tensor) -> Tensor:
         """The shortest moves (N, d) that change a score of these slopes by one, and nothing that is held."""
-        probes = torch.cat([slopes[:, None], self.direction.held.to(slopes).expand(len(slopes), -1, -1)], dim=1)
+        probes = slopes[:, None]
+        if self.direction is not None:
+            held = self.direction.held.to(slopes).expand(len(slopes), -1, -1)
+            probes = torch.cat([probes, held], dim=1)
         spread = probes @ self.statistics.covariance.to(slopes)
         gram = spread @ probes.transpose(1, 2)
         ridge = 1e-6 * gram.diagonal(dim1=1, dim2=2).mean(dim=1).clamp_min(1e-12)

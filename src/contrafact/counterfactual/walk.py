@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -47,6 +49,7 @@ class LatentWalk:
     tolerance drift above which the strip is flagged, in target units
     """
 
+    needs_bundle: ClassVar[bool] = True
     goal: float | None = None
     steps: tuple[float, ...] | None = None
     levels: tuple[float, ...] | None = None
@@ -68,42 +71,69 @@ class LatentWalk:
             raise InputError("expected one of goal, steps and levels; got several")
 
     def __call__(self, question: Question, rng: np.random.Generator) -> list[Strip]:
-        bundle = question.bundle
-        if not isinstance(bundle, Bundle):
-            raise InputError("latent-walk needs a bundle (generator, encoder, directions); got none")
-        direction = bundle.direction(question.predictor, question.target)
-        device = bundle.statistics.mean.device
-        canvas = bundle.to_canvas(torch.as_tensor(question.images).to(device))
-        walk = _Walk(self, question, bundle, direction, canvas)
+        bundle = bundle_of(question, "latent-walk")
+        return self.strips(question, bundle, bundle.direction(question.predictor, question.target))
+
+    def strips(self, question: Question, bundle: Bundle, direction: Direction | None) -> list[Strip]:
+        """Along a direction, or (None) along each image's own gradient."""
+        canvas, latents = inverted(question, bundle, self.refinement)
+        walk = Walking(self, question, bundle, direction, canvas, latents)
         if self.steps is not None:
             row = torch.tensor(sorted({0.0, *map(float, self.steps)}))
             asked = row.expand(len(canvas), -1)
             return walk.strips(asked, walk.moves(asked), ["steps"] * len(canvas), [None] * len(canvas))
         if self.levels is not None:
             return walk.level_strips(self.levels)
-        goals = torch.tensor([walk.goal(float(s)) for s in walk.start])
+        goals = walk.goals()
         asked, moves, stopped = walk.search(goals, met=walk.satisfied(goals), frames=self.frames)
         return walk.strips(asked, moves, stopped, goals.tolist())
 
 
-class _Walk:
-    """One batch on its way: its latents, and the model's answers."""
+def bundle_of(question: Question, method: str) -> Bundle:
+    """The question's bundle, or an error that says what it is for."""
+    if not isinstance(question.bundle, Bundle):
+        raise InputError(f"{method} needs a bundle (generator, encoder, directions); got none")
+    return question.bundle
+
+
+def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tuple[Tensor, Tensor]:
+    """The question's images (N, C, R, R) as the generator has them, in [-1, 1], and their latents (N, d)."""
+    canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.statistics.mean.device))
+    latents = invert(
+        bundle.generator,
+        bundle.encoder,
+        canvas,
+        statistics=bundle.statistics,
+        refinement=refinement,
+        score=bundle.scorer(question.predictor, question.target) if differentiable(question) else None,
+    )
+    return canvas, latents
+
+
+def differentiable(question: Question) -> bool:
+    """Whether the model gives gradients."""
+    return bool(getattr(question.predictor, "differentiable", True))
+
+
+class Walking:
+    """One batch on its way: its latents, and the model's answers.
+
+    canvas, latents  as `inverted` gives them
+    direction        None: each image goes by its own gradient
+    """
 
     def __init__(
-        self, walk: LatentWalk, question: Question, bundle: Bundle, direction: Direction, canvas: Tensor
+        self,
+        walk: LatentWalk,
+        question: Question,
+        bundle: Bundle,
+        direction: Direction | None,
+        canvas: Tensor,
+        latents: Tensor,
     ) -> None:
-        self.walk, self.bundle, self.direction, self.question = walk, bundle, direction, question
+        self.walk, self.bundle, self.question = walk, bundle, question
         measure: Measure = bundle.scorer(question.predictor, question.target)
-        differentiable = getattr(question.predictor, "differentiable", True)
-        self.follows = differentiable and walk.follow > 0
-        latents = invert(
-            bundle.generator,
-            bundle.encoder,
-            canvas,
-            statistics=bundle.statistics,
-            refinement=walk.refinement,
-            score=measure if differentiable else None,
-        )
+        self.follows = differentiable(question) and walk.follow > 0
         with torch.no_grad():
             drawn = bundle.generator.decode(latents)
             start = measure(canvas)
@@ -123,7 +153,20 @@ class _Walk:
             start=start.to(canvas),
             blend=walk.blend,
         )
-        self.reach = walk.budget * direction.deviation
+
+    @cached_property
+    def line(self) -> Tensor:
+        """(N, d): one unit asked, straight on."""
+        return self.walker.line()
+
+    @cached_property
+    def reach(self) -> Tensor:
+        """(N,) units that the budget allows on the straight line."""
+        return (self.walk.budget / self.bundle.statistics.length(self.line).clamp_min(1e-12)).cpu()
+
+    def goals(self) -> Tensor:
+        """(N,) the score to look for, in target units."""
+        return torch.tensor([self.goal(float(s)) for s in self.start])
 
     def goal(self, start: float) -> float:
         """The score to look for, in target units."""
@@ -138,11 +181,15 @@ class _Walk:
         """Moves (N, K, d) of the latents for steps asked (N, K)."""
         if self.follows:
             return self.walker.follow(asked, share=self.walk.follow, budget=self.walk.budget)
-        return self.walker.straight(asked)
+        return self._straight(asked)
+
+    def _straight(self, asked: Tensor) -> Tensor:
+        """Moves (N, K, d) on the straight line."""
+        return asked[:, :, None].to(self.line) * self.line[:, None]
 
     def scores(self, rows: Tensor, steps: Tensor) -> Tensor:
         """Along the straight line."""
-        return self.walker.scores(rows, self.walker.straight(steps)).cpu()
+        return self.walker.scores(rows, steps[:, None].to(self.line) * self.line[rows]).cpu()
 
     def satisfied(self, goals: Tensor) -> Tensor:
         """Images (N,) that are as sure as was asked: at least 0.9, or at most 0.1."""
@@ -184,16 +231,16 @@ class _Walk:
         sign = torch.where(goals >= self.start, 1.0, -1.0)
         low, high = torch.zeros_like(goals), torch.zeros_like(goals)
         reached = met.clone()
-        size = torch.full_like(goals, min(0.5, self.reach))
+        size = self.reach.to(goals).clamp_max(0.5)
         open_rows = (~met).nonzero()[:, 0]
         while len(open_rows):
             found = self._beyond(open_rows, size, sign, goals)
             high[open_rows] = size[open_rows]
             reached[open_rows[found]] = True
             missed = open_rows[~found]
-            missed = missed[size[missed] < self.reach]
+            missed = missed[size[missed] < self.reach[missed]]
             low[missed] = size[missed]
-            size[missed] = (size[missed] * 2).clamp_max(self.reach)
+            size[missed] = torch.minimum(size[missed] * 2, self.reach[missed])
             open_rows = missed
         rows = (reached & ~met).nonzero()[:, 0]
         for _ in range(10 if len(rows) else 0):
@@ -222,7 +269,7 @@ class _Walk:
         else:
             found = [self.search(goal) for goal in goals]
             asked = torch.stack([torch.zeros_like(self.start), *(f[0][:, -1] for f in found)], dim=1)
-            moves = self.walker.straight(asked)
+            moves = self._straight(asked)
             why = [f[2] for f in found]
         missed = [[w[i] for w in why if w[i] not in ("reached", "already")] for i in range(len(asked))]
         stopped = [reasons[0] if reasons else "reached" for reasons in missed]

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from contrafact.core import EXPLAINERS, InputError, Question, UnsupportedError, nearest
+from contrafact.counterfactual.bundle import Bundle
+from contrafact.counterfactual.integral import Integral, Pictures, Score, asked, mean_gradient
+from contrafact.counterfactual.inversion import Refinement
+from contrafact.counterfactual.walk import LatentWalk, Walking, bundle_of, differentiable, inverted
+
+FORMS = ("path", "fixed", "published")
+BY = ("mean", "product")
+PUBLISHED = 101  # points
+KNOTS = 5  # of a searched walk
+
+
+@EXPLAINERS.register("latent-integrated-gradients", aliases=("lig", "latent_integrated_gradients"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentIntegratedGradients:
+    """Gradient summed along pictures that lead from the same patient without the finding to the image.
+
+    images  float32 (N, C, H, W) in the bundle's units, at least the bundle's size
+    gives   float32 (N, *S), target units, summed over channels, on the image's own grid: what changes along
+            the path is drawn by the generator and enlarged to the image. The map sums to f(image) -
+            f(negative) up to `notes["completeness"]`, a share of that change, which `notes["change"]`
+            gives; `notes["points"]`: pictures the model was asked about, all negatives together
+    cost    for each negative one walk (or one pass of the generator's `negative`), then a drawing and a
+            forward and backward pass per point, 9 to `most`; without gradients 2 x `groups` to the power of
+            the axes forward passes per piece, 4 pieces or more
+    raises  InputError as `latent-walk`, and for the image whose walk has nowhere to go; UnsupportedError for
+            a form that needs gradients
+    Source: Dravid et al. 2022 (arXiv 2204.05376), latent integrated gradients. Differs: the line integral
+    along the pictures for a target that stays the same (the published sum of gradients times the
+    difference is none: the way is curved, and its class is chosen again at every point, which turns the
+    sign half way); points go where the sum is wrong; what the generator cannot draw is carried over, so
+    that the path ends in the image itself; along any path of latents.
+
+    form      "path"; to compare: "fixed" (difference x mean gradient, 101 points), and "published" (that,
+              with the probability of the class preferred at each point; its completeness is measured on
+              the probability of the image's class)
+    anchored  the path ends in the image; False: in what the generator makes of it
+    gap       wanted error of the sum, as a share of the change of the score
+    most      points per negative, at most
+    groups    boxes along each axis, for a model without gradients
+    negatives how many of them; beyond the first, the path starts from the image's latent displaced by
+              `spread` standard deviations of sampled latents, and the maps are averaged
+    combine   another heatmap method, "integrated-gradients" in the paper, whose map is combined with this
+              one. Each is divided by its sum of |values|; by "mean": their mean; by "product": this map's
+              sign times the square root of the product of |values|. Then scaled to this map's sum of
+              |values|: voxels of a product that both name stand out; the sum is f's change no longer
+    goal, budget, follow, refinement   of the way to the negative, as in `latent-walk`; a generator that has
+              `negative(latents)` says itself where that is, and `follow` = 1 needs no fitted direction
+    """
+
+    needs_bundle: ClassVar[bool] = True
+    form: str = "path"
+    anchored: bool = True
+    gap: float = 0.01
+    most: int = 129
+    groups: int = 8
+    negatives: int = 1
+    spread: float = 0.3
+    combine: str | None = None
+    by: str = "mean"
+    goal: float | None = None
+    budget: float = 5.0
+    follow: float = 0.5
+    refinement: Refinement = field(default_factory=Refinement)
+
+    def __post_init__(self) -> None:
+        for word, value, known in (("form", self.form, FORMS), ("by", self.by, BY)):
+            if value not in known:
+                raise InputError(
+                    f"{word} must be one of {', '.join(known)}; got '{value}'{nearest(value, known)}"
+                )
+        if self.gap <= 0 or self.most < 9:
+            raise InputError(f"gap must be above 0 and most at least 9; got {self.gap}, {self.most}")
+        if self.groups < 1 or self.negatives < 1 or self.spread < 0:
+            raise InputError(
+                "expected groups and negatives of at least 1 and a spread of 0 or more; "
+                f"got {self.groups}, {self.negatives}, {self.spread}"
+            )
+        self._walk()
+
+    @property
+    def sampled(self) -> bool:
+        """Whether another seed gives another map."""
+        return self.negatives > 1
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
+        bundle = bundle_of(question, "latent-integrated-gradients")
+        if self.form != "path" and not differentiable(question):
+            raise UnsupportedError(f"form '{self.form}' needs gradients and this model gives none; use 'path'")
+        knots = self._paths(question, bundle, rng)
+        low, high = bundle.window
+        images = (torch.as_tensor(question.images).to(knots.device) - low) / (high - low) * 2 - 1
+        notes: dict[str, list[float]] = {"completeness": [], "change": [], "points": []}
+        maps = []
+        for image, ways in zip(images, knots, strict=True):
+            found = [
+                self._map(question, bundle, Pictures(bundle.generator, way, image, anchor=self.anchored))
+                for way in ways
+            ]
+            maps.append(torch.stack([values for values, *_ in found]).mean(dim=0))
+            gap, change, points = (np.array(part) for part in list(zip(*found, strict=True))[1:])
+            notes["completeness"].append(float(gap.mean()))
+            notes["change"].append(float(change.mean()))
+            notes["points"].append(float(points.sum()))
+        question.notes.update(notes)
+        values = np.asarray(torch.stack(maps).cpu().numpy(), dtype=np.float32)
+        return values if self.combine is None else self._combined(values, question, rng)
+
+    def _walk(self) -> LatentWalk:
+        return LatentWalk(
+            goal=self.goal,
+            frames=KNOTS,
+            budget=self.budget,
+            follow=self.follow,
+            blend=self.anchored,
+            refinement=self.refinement,
+        )
+
+    def _paths(self, question: Question, bundle: Bundle, rng: np.random.Generator) -> Tensor:
+        """Knots (N, negatives, K, d) of each path, from the negative to the image."""
+        canvas, latents = inverted(question, bundle, self.refinement)
+        noise = torch.from_numpy(rng.standard_normal((self.negatives, latents.shape[1]), dtype=np.float32))
+        noise[0] = 0  # the first starts where the image is; an image's map does not depend on its neighbours
+        away = self.spread * noise.to(latents) @ bundle.statistics.factor.to(latents).t()
+        starts = (latents[:, None] + away).flatten(0, 1)
+        negative = getattr(bundle.generator, "negative", None)
+        if negative is not None:
+            with torch.no_grad():
+                knots = torch.stack([negative(starts), starts], dim=1)
+        else:
+            every = np.repeat(question.images, self.negatives, axis=0)
+            direction = None if self.follow == 1 else bundle.direction(question.predictor, question.target)
+            walking = Walking(
+                self._walk(),
+                dataclasses.replace(question, images=every),
+                bundle,
+                direction,
+                canvas.repeat_interleave(self.negatives, dim=0),
+                starts,
+            )
+            goals = walking.goals()
+            moves = walking.search(goals, met=walking.satisfied(goals), frames=KNOTS)[1]
+            knots = starts[:, None] + moves.to(starts).flip(1)
+        return knots.unflatten(0, (len(latents), self.negatives))
+
+    def _map(self, question: Question, bundle: Bundle, pictures: Pictures) -> tuple[Tensor, float, float, int]:
+        """Values (*S), what is missing in their sum, the change of the score, and the points it took."""
+        score = bundle.scorer(question.predictor, question.target)
+        if self.form == "path":
+            integral = Integral(pictures, score, groups=None if differentiable(question) else self.groups)
+            integral.run(gap=self.gap, most=self.most)
+            return integral.total(), integral.gap, integral.change, len(integral.scores)
+        count = min(self.most, PUBLISHED)
+        row = pictures([i / (count - 1) for i in range(count)])
+        value = score
+        if self.form == "published":
+            score, value = _preferred(question, bundle, row)
+        values = mean_gradient(row, score)
+        change = float((asked(value, row[-1:]) - asked(value, row[:1]))[0])
+        return values, abs(float(values.double().sum()) - change) / max(abs(change), 1e-6), change, count
+
+    def _combined(
+        self, values: NDArray[np.float32], question: Question, rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        other = EXPLAINERS.make(str(self.combine))(dataclasses.replace(question, notes={}), rng)
+        if not isinstance(other, np.ndarray):
+            raise InputError(f"combine takes a method that gives heatmaps; got '{self.combine}'")
+        axes = tuple(range(1, values.ndim))
+        mass = np.abs(values).sum(axis=axes, keepdims=True)
+        ours, theirs = (
+            part / np.maximum(np.abs(part).sum(axis=axes, keepdims=True), 1e-30) for part in (values, other)
+        )
+        both = (ours + theirs) / 2
+        if self.by == "product":
+            both = np.sign(ours) * np.sqrt(np.abs(ours) * np.abs(theirs))
+        scaled = both / np.maximum(np.abs(both).sum(axis=axes, keepdims=True), 1e-30) * mass
+        return np.asarray(scaled, dtype=np.float32)
+
+
+def _preferred(question: Question, bundle: Bundle, row: Tensor) -> tuple[Score, Score]:
+    """Pictures to the probability of the class that is preferred there, and of the one preferred at the end."""
+    predictor: Any = question.predictor
+
+    def shares(pictures: Tensor) -> Tensor:
+        found: Tensor = predictor.probabilities(predictor(bundle.to_units(pictures)))
+        return torch.cat([1 - found, found], dim=1) if found.shape[1] == 1 else found
+
+    with torch.no_grad():
+        last = int(shares(row[-1:])[0].argmax())
+    return lambda pictures: shares(pictures).amax(dim=1), lambda pictures: shares(pictures)[:, last]

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from contrafact.core import EXPLAINERS, Question, Strip, UnsupportedError
+from contrafact.counterfactual.inversion import Refinement
+from contrafact.counterfactual.walk import LatentWalk, bundle_of, differentiable
+
+
+@EXPLAINERS.register("latent-shift", aliases=("latent_shift", "gifsplanation"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentShift:
+    """The same image, changed along the model's own gradient, seen through the generator.
+
+    images  float32 (N, C, H, W) in the bundle's units, at least the bundle's size
+    gives   one `Strip` per image, as `latent-walk` does: same grid, steps, drift and reasons to stop
+    cost    as `latent-walk`; no direction needs to be fitted, so any differentiable model will do
+    raises  UnsupportedError for a model without gradients; InputError as `latent-walk`
+    Source: Cohen et al. 2021 (arXiv 2102.09475): latent + step x gradient of the score by the
+    latent. Differs: the gradient is turned by the covariance of latents, S g / (g' S g), so that a step of
+    one unit is the shortest one that a sampled image might take; its unit is a unit of the target; the
+    gradient is asked again on the way (`bend`); what the generator cannot draw is carried over; a
+    generator with an encoder instead of an autoencoder.
+
+    goal, steps, levels, frames, budget, blend, tolerance, refinement   as in `latent-walk`
+    bend      ask the gradient again at every step; False: once, at the image, and go straight on
+    """
+
+    needs_bundle: ClassVar[bool] = True
+    needs_gradients: ClassVar[bool] = True
+    goal: float | None = None
+    steps: tuple[float, ...] | None = None
+    levels: tuple[float, ...] | None = None
+    frames: int = 9
+    budget: float = 5.0
+    bend: bool = True
+    blend: bool = True
+    tolerance: float = 1.0
+    refinement: Refinement = field(default_factory=Refinement)
+
+    def __post_init__(self) -> None:
+        self._walk()
+
+    def _walk(self) -> LatentWalk:
+        """The same search, with nothing of a cohort in it."""
+        return LatentWalk(
+            goal=self.goal,
+            steps=self.steps,
+            levels=self.levels,
+            frames=self.frames,
+            budget=self.budget,
+            follow=1.0 if self.bend else 0.0,
+            blend=self.blend,
+            tolerance=self.tolerance,
+            refinement=self.refinement,
+        )
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> list[Strip]:
+        bundle = bundle_of(question, "latent-shift")
+        if not differentiable(question):
+            raise UnsupportedError(
+                "latent-shift needs gradients and this model gives none; use latent-walk instead"
+            )
+        return self._walk().strips(question, bundle, None)
