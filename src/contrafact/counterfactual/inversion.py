@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +40,7 @@ def invert(
     refinement: Refinement,
     score: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Latents (N, d) of images (N, C, H, W) in [-1, 1].
+    """Latents (N, d) of images (N, C, *S) in [-1, 1].
 
     score  differentiable, images to (N,); None: only the picture counts
     cost   one encoder pass, then `steps` generator (and model) passes with gradients
@@ -73,7 +74,7 @@ def invert(
 
 
 def carry_over(images: Tensor, change: Tensor) -> Tensor:
-    """Images (N, C, H, W) with a change that the generator drew; what it cannot draw stays as it is.
+    """Images (N, C, *S) with a change that the generator drew; what it cannot draw stays as it is.
 
     Values are kept in the range that exists: -1 to 1, or the image's own where that is wider.
     """
@@ -85,8 +86,9 @@ def carry_over(images: Tensor, change: Tensor) -> Tensor:
 
 def _distance(drawn: Tensor, images: Tensor) -> Tensor:
     """Per image: squared difference of pixels and of 4 x 4 means, in units of the range."""
-    small = (max(1, images.shape[2] // 4), max(1, images.shape[3] // 4))
-    axes = (1, 2, 3)
+    small = tuple(max(1, side // 4) for side in images.shape[2:])
+    axes = tuple(range(1, images.ndim))
+    pool: Any = F.adaptive_avg_pool2d if images.ndim == 4 else F.adaptive_avg_pool3d
     fine = (drawn - images).square().mean(dim=axes)
-    coarse = F.adaptive_avg_pool2d(drawn, small) - F.adaptive_avg_pool2d(images, small)
+    coarse = pool(drawn, small) - pool(images, small)
     return 4 * (fine + coarse.square().mean(dim=axes))

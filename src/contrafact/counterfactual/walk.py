@@ -220,7 +220,7 @@ class Walking:
         final = self.walker.scores(torch.arange(len(ends)), moves).cpu()
         if reached is None:
             reached = (final - goals) * ends.sign() >= 0
-        return _reasons(reached, met, (final - self.start) / ends, self.spent(moves))
+        return reasons(reached, met, (final - self.start) / ends, self.spent(moves))
 
     def spent(self, moves: Tensor) -> Tensor:
         """Whether moves (N, d) are as long as the budget allows."""
@@ -311,7 +311,7 @@ class Walking:
         return strips
 
 
-def _reasons(reached: Tensor, met: Tensor, moved: Tensor, spent: Tensor) -> list[str]:
+def reasons(reached: Tensor, met: Tensor, moved: Tensor, spent: Tensor) -> list[str]:
     """Why each search ended; `moved` is what a unit asked has changed, `spent` whether the budget is."""
     reasons = []
     for i in range(len(met)):

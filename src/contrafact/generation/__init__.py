@@ -3,6 +3,8 @@
 from contrafact.generation.augmentation import PRESETS, Augmentation, augment, preset
 from contrafact.generation.discriminator import Discriminator
 from contrafact.generation.encoder import EncoderConfig, ResNetEncoder, train_encoder
+from contrafact.generation.medxgan import MedXGAN, MedXGANConfig
+from contrafact.generation.medxgan_training import MedXGANTrainerConfig, MedXGANTraining
 from contrafact.generation.quality import (
     Estimate,
     Extractor,
@@ -22,6 +24,10 @@ __all__ = [
     "EncoderConfig",
     "Estimate",
     "Extractor",
+    "MedXGAN",
+    "MedXGANConfig",
+    "MedXGANTrainerConfig",
+    "MedXGANTraining",
     "Progress",
     "RandomFeatures",
     "ResNetEncoder",

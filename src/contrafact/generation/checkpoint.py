@@ -13,9 +13,7 @@ def pack(
 ) -> dict[str, Tensor]:
     """Copied CPU tensors with flat names: weights and buffers, Adam's moments, and `others`."""
     out = {
-        f"{name}.{key}": value
-        for name, module in modules.items()
-        for key, value in module.state_dict().items()
+        f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()
     }
     for name, adam in adams.items():
         for index, slots in adam.state_dict()["state"].items():

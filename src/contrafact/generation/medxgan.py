@@ -118,6 +118,11 @@ class MedXGAN(nn.Module):
         """(a, p) of latents (..., latent_size)."""
         return latents[..., : self.config.anatomy], latents[..., self.config.anatomy :]
 
+    def negative(self, latents: Tensor) -> Tensor:
+        """The same anatomy without any finding: p = 0."""
+        a, p = self.split(latents)
+        return torch.cat([a, torch.zeros_like(p)], dim=-1)
+
     def code(self, finding: int) -> slice:
         """Where the pathology code of a finding stands in a latent."""
         first = self.config.anatomy + finding * self.config.pathology
@@ -129,16 +134,20 @@ class MedXGAN(nn.Module):
         images: Tensor = self.synthesis(a + self.pathology(p), dtype=dtype)
         return images
 
+    def draw_code(self, n: int, rng: torch.Generator) -> Tensor:
+        """Codes (n, pathology) of one finding at strength 1."""
+        u = torch.randn(n, self.config.pathology, generator=rng)
+        return (u / u.norm(dim=1, keepdim=True).clamp_min(1e-6)).to(self.levels.device)
+
     def draw_pathology(self, n: int, rng: torch.Generator) -> Tensor:
         """Codes p (n, classes * pathology) of one finding each, of strength 1 in one half of the
         cases, else uniform from 0 to 1."""
         config, device = self.config, self.levels.device
-        u = torch.randn(n, config.classes, config.pathology, generator=rng)
-        u = u / u.norm(dim=2, keepdim=True).clamp_min(1e-6)
+        u = self.draw_code(n * config.classes, rng).unflatten(0, (n, config.classes))
         s = (2 * torch.rand(n, generator=rng)).clamp_max(1.0)
         chosen = torch.randint(config.classes, (n,), generator=rng)
-        s = s[:, None] * nn.functional.one_hot(chosen, config.classes)
-        return (u * s[:, :, None]).flatten(1).to(device)
+        s = (s[:, None] * nn.functional.one_hot(chosen, config.classes)).to(device)
+        return (u * s[:, :, None]).flatten(1)
 
     def strength(self, latents: Tensor) -> Tensor:
         """Length s (N, classes) of the pathology codes."""
