@@ -232,12 +232,11 @@ def _fit_directions(
 
 def _save(config: FitConfig, out: Path, root: Path, bundle: Bundle, pairs: list[tuple[str, str]]) -> None:
     predictors = bundle.predictors
-    coded = isinstance(config.generator, MedXGANConfig)
+    size = config.generator
+    codes = size.classes if isinstance(size, MedXGANConfig) else 0
     bundle = dataclasses.replace(
         bundle,
-        findings=tuple((predictors[n].digest, t) for n, t in pairs[: config.generator.classes])
-        if coded
-        else (),
+        findings=tuple((predictors[n].digest, t) for n, t in pairs[:codes]),
         predictor=next(iter(predictors.values())),
     )
     folder = out / "bundle"

@@ -4,6 +4,13 @@ from contrafact.generation.augmentation import PRESETS, Augmentation, augment, p
 from contrafact.generation.discriminator import Discriminator
 from contrafact.generation.encoder import EncoderConfig, ResNetEncoder, train_encoder
 from contrafact.generation.medxgan import MedXGAN, MedXGANConfig
+from contrafact.generation.medxgan_legacy import (
+    LEGACY,
+    LegacyConfig,
+    LegacyDiscriminator,
+    LegacyMedXGAN,
+    LegacyTraining,
+)
 from contrafact.generation.medxgan_training import MedXGANTrainerConfig, MedXGANTraining
 from contrafact.generation.quality import (
     Estimate,
@@ -18,12 +25,17 @@ from contrafact.generation.trainer import Progress, train_generator
 from contrafact.generation.training import StyleGAN2Training, TrainerConfig
 
 __all__ = [
+    "LEGACY",
     "PRESETS",
     "Augmentation",
     "Discriminator",
     "EncoderConfig",
     "Estimate",
     "Extractor",
+    "LegacyConfig",
+    "LegacyDiscriminator",
+    "LegacyMedXGAN",
+    "LegacyTraining",
     "MedXGAN",
     "MedXGANConfig",
     "MedXGANTrainerConfig",
