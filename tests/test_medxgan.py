@@ -272,7 +272,8 @@ def test_findings_are_removed_and_added_to_the_image_itself(bundle: Bundle) -> N
     before = {k: v.clone() for k, v in bundle.generator.state_dict().items()}
     images = [Image(x.float().numpy()) for x in phantoms(12)]
     target = bundle.predictor.target("class:1")
-    strips = explain(FindingPath(), bundle.predictor, images, target=target, bundle=bundle)
+    path = FindingPath(goal=None, several=2)
+    strips = explain(path, bundle.predictor, images, target=target, bundle=bundle)
     assert all(torch.equal(before[k], v) for k, v in bundle.generator.state_dict().items()), "bit-identical"
     reached = [s for s in strips if s.stopped == "reached"]
     assert len(reached) >= 8, [s.stopped for s in strips]

@@ -15,6 +15,7 @@ from contrafact.core import Encoder, Generator, InputError, Predictor, Target
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latents import LatentStatistics
 
+LEVELS = (-2.2, 2.2)  # log-odds without and with a finding, unless the generator says: 0.1 and 0.9
 OTHER = {"class:0": "class:1", "class:1": "class:0"}
 
 
@@ -84,6 +85,22 @@ class Bundle:
         if other in mine and exclusive and len(getattr(predictor, "classes", ())) == 2:
             return mine[other], -1
         raise InputError(f"bundle '{self.name}' has findings for {', '.join(mine)}; got target '{target}'")
+
+    def excess(self, predictor: Predictor, target: Target) -> Callable[[Tensor], Tensor] | None:
+        """Latents to how far the score (N,) of their anatomy alone is above that of a negative image, in
+        units of the gap between the classes; None where no code answers to the target."""
+        negative = getattr(self.generator, "negative", None)
+        if negative is None or not any(m == getattr(predictor, "digest", "") for m, _ in self.findings):
+            return None
+        number, sign = self.finding(predictor, target)
+        low, high = getattr(self.generator, "levels", torch.tensor([LEVELS]))[number].tolist()
+        score = self.scorer(predictor, target)
+
+        def above(latents: Tensor) -> Tensor:
+            found = sign * score(self.generator.decode(negative(latents)))
+            return ((found - low) / (high - low)).clamp_min(0.0)
+
+        return above
 
     def scorer(self, predictor: Predictor, target: Target) -> Callable[[Tensor], Tensor]:
         """Images in [-1, 1] to scores (N,)."""

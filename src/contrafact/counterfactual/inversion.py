@@ -21,6 +21,8 @@ class Refinement:
     steps   of Adam; 0: trust the encoder
     prior   weight of the squared Mahalanobis distance from the mean, divided by its length d
     guide   weight of the squared difference of the model's scores (0 for a black box)
+    anatomy weight of the squared excess of the anatomy's own score, in units of the gap between the
+            classes, for a generator with codes for findings: the finding belongs into its code
     Source: Karras et al. 2020 (arXiv 1912.04958), app. D (projection). Differs: starts at an
     encoder, has a latent prior and the model's score, no noise maps.
     """
@@ -29,6 +31,7 @@ class Refinement:
     rate: float = 0.03
     prior: float = 0.02
     guide: float = 0.02
+    anatomy: float = 1.0
 
 
 def invert(
@@ -39,10 +42,12 @@ def invert(
     statistics: LatentStatistics,
     refinement: Refinement,
     score: Callable[[Tensor], Tensor] | None = None,
+    excess: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Latents (N, d) of images (N, C, *S) in [-1, 1].
 
     score  differentiable, images to (N,); None: only the picture counts
+    excess differentiable, latents to (N,): how much of the finding is in the anatomy (`Bundle.excess`)
     cost   one encoder pass, then `steps` generator (and model) passes with gradients
     """
     with torch.no_grad():
@@ -67,6 +72,8 @@ def invert(
             loss = loss + refinement.prior * prior
             if score is not None and wanted is not None and refinement.guide:
                 loss = loss + refinement.guide * (score(drawn) - wanted).square().to(loss)
+            if excess is not None and refinement.anatomy:
+                loss = loss + refinement.anatomy * excess(now).square().to(loss)
             (slope,) = torch.autograd.grad(loss.sum(), move)
         move.grad = slope
         adam.step()

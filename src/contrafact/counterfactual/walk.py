@@ -99,13 +99,15 @@ def bundle_of(question: Question, method: str) -> Bundle:
 def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tuple[Tensor, Tensor]:
     """The question's images (N, C, R, R) as the generator has them, in [-1, 1], and their latents (N, d)."""
     canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.statistics.mean.device))
+    predictor, target, slopes = question.predictor, question.target, differentiable(question)
     latents = invert(
         bundle.generator,
         bundle.encoder,
         canvas,
         statistics=bundle.statistics,
         refinement=refinement,
-        score=bundle.scorer(question.predictor, question.target) if differentiable(question) else None,
+        score=bundle.scorer(predictor, target) if slopes else None,
+        excess=bundle.excess(predictor, target) if slopes else None,
     )
     return canvas, latents
 

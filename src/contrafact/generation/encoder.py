@@ -33,6 +33,8 @@ class EncoderConfig:
     published  only the paper's loss: mean squared error of w on synthetic pairs
     image, guide   weights of the real images' terms: absolute difference of pixels, and squared
                difference of the black box's score (in target units), beside 1 for w
+    anatomy    weight, for a generator with codes for findings, of the squared excess of the anatomy's own
+               score over a negative image's, in units of the gap between the classes
     augment    probability of each change of the training's preset on a real image: a few thousand
                images would be learnt by heart
     """
@@ -45,6 +47,7 @@ class EncoderConfig:
     rate: float = 1e-3
     image: float = 8.0
     guide: float = 0.5
+    anatomy: float = 2.0
     augment: float = 0.3
     seed: int = 0
 
@@ -186,4 +189,10 @@ def _loss(
             drift = F.smooth_l1_loss(guide(redrawn).float(), wanted)
         loss = loss + config.guide * drift
         figures["guide"] = float(drift.detach())
+        if isinstance(generator, MedXGAN):  # the finding belongs into its code, not into the anatomy
+            alone = generator.decode(generator.negative(found[len(w) :]), dtype=dtype).float()
+            with half:
+                excess = generator.excess(guide(alone).float()).square().mean()
+            loss = loss + config.anatomy * excess
+            figures["anatomy"] = float(excess.detach())
     return loss, figures

@@ -158,6 +158,12 @@ class MedXGAN(nn.Module):
         low, high = self.levels.to(strength).unbind(dim=1)
         return low + strength * (high - low)
 
+    def excess(self, scores: Tensor) -> Tensor:
+        """How far scores (N, classes) are above those of strength 0, in units of the gap to strength 1; 0
+        below."""
+        low, high = self.levels.to(scores).unbind(dim=1)
+        return ((scores.view(len(scores), -1) - low) / (high - low)).clamp_min(0.0)
+
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw latents (n, latent_size), one half of them without a finding; drawn on the CPU, so
         every device gets the same."""
