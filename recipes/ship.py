@@ -38,8 +38,8 @@ CARDS: dict[str, dict[str, str]] = {
         "about": "MRI slices of the head, with a tumour (glioma, meningioma, pituitary) against without",
         "data": "800 slices, 80 % of a part of the Kaggle set masoudnickparvar/brain-tumor-mri-dataset (from "
         "Cheng, figshare 1512427, SARTAJ and Br35H), grey, reduced to 64 x 64 pixels.",
-        "licence": "Data: CC0 as named on Kaggle; the part of Cheng (figshare 1512427) CC BY 4.0; SARTAJ and Br35H "
-        "name none. Weights: CC BY 4.0, with that attribution.",
+        "licence": "Data: CC0 as named on Kaggle; the part of Cheng (figshare 1512427) CC BY 4.0; SARTAJ and "
+        "Br35H name none. Weights: CC BY 4.0, with that attribution.",
         "limits": "64 pixels a side. No patients are named and slices have near duplicates, so held-out slices "
         "are no other patients. The classes come from different sources: slices without a tumour are axial and "
         "closely cut, those with one are of every plane. The model tells them apart by that too, and the "
