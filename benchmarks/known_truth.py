@@ -247,7 +247,7 @@ def makers(task: Task) -> dict[str, Callable[[Image], Map]]:
         found["TorchEsegeta: count score"] = lambda image: count_score(task.predictor, image)
     for name in EXPLAINERS.names():
         cls = EXPLAINERS.get(name)
-        skipped = name == "latent-walk" or any(getattr(cls, k, False) for k in ("picture", "needs_attention"))
+        skipped = any(getattr(cls, k, False) for k in ("picture", "needs_attention", "needs_bundle"))
         if not skipped:
             found[name] = _maker(task, name)
     return found

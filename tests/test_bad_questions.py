@@ -86,10 +86,10 @@ class Broken(nn.Module):
         return out * torch.nan if self.calls > self.after and self.how == "nan" else out
 
 
-SPECIAL = ("picture", "needs_attention", "needs_background")
+SPECIAL = ("picture", "needs_attention", "needs_background", "needs_bundle")
 METHODS = [
     n for n in EXPLAINERS.names()
-    if n != "latent-walk" and not any(getattr(EXPLAINERS.get(n), kind, False) for kind in SPECIAL)
+    if not any(getattr(EXPLAINERS.get(n), kind, False) for kind in SPECIAL)
 ]  # fmt: skip
 SMALL = {"samples": 2, "masks": 8, "count": 2, "iterations": 2}
 

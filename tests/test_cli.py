@@ -99,11 +99,12 @@ def test_aliases_take_their_settings_along(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: Path
 ) -> None:
     words = ["explain", picture, "--bundle", "phantom", "--out", tmp_path / "run", "--json"]
-    more = ["--methods", "walk,ig", "--goal", "0.7", "--set", "ig.steps=5", "--target", "class:1"]
+    more = ["--methods", "walk,ig,latent-shift", "--goal", "0.7", "--set", "ig.steps=5", "--target", "class:1"]
     code, out, err = run(capsys, *words, *more)
     assert code == 0, err
     records = {r["record"]["method"]: r["record"]["parameters"] for r in json.loads(out)["results"]}
     assert records["latent-walk"]["goal"] == 0.7
+    assert records["latent-shift"]["goal"] == 0.7
     assert records["integrated-gradients"]["steps"] == 5
 
 

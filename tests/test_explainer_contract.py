@@ -16,11 +16,12 @@ from contrafact.core import EXPLAINERS, Image, UnsupportedError, explain
 from contrafact.core.explaining import parameters_of
 from contrafact.model import BlackBox, TorchPredictor
 
-OTHERS = ("picture", "needs_attention")  # tests/test_pictures.py, tests/test_attention.py
+# tests/test_pictures.py, tests/test_attention.py, tests/test_counterfactual.py and test_latent_ig.py
+OTHERS = ("picture", "needs_attention", "needs_bundle")
 METHODS = [
     name
     for name in EXPLAINERS.names()
-    if name != "latent-walk" and not any(getattr(EXPLAINERS.get(name), kind, False) for kind in OTHERS)
+    if not any(getattr(EXPLAINERS.get(name), kind, False) for kind in OTHERS)
 ]
 NEEDS_GRADIENTS = {
     name

@@ -48,7 +48,7 @@ def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Seq
         if key in done:
             continue
         result, extra = solve(name, image, explainer, plan, target=target)
-        shown = followup if method == "latent-walk" else ()
+        shown = followup if isinstance(result, Strip) else ()
         later = [(i, "; ".join(answers(plan.predictor, i))) for i in shown]
         run.add(key, image, result, followup=later, **extra)
 

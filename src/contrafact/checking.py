@@ -45,8 +45,7 @@ def findings_of(predictor: Any, image: Image) -> list[str]:
 
 
 def _verdict(name: str, record: Record, predictor: Any, image: Image) -> tuple[str, str]:
-    cls = EXPLAINERS.get(name)
-    if getattr(cls, "sampled", False):
+    if getattr(_small(name), "sampled", False):
         return "approximate", "an estimate from samples or a search"
     if "conservation" in record.notes:
         share = record.notes["conservation"]
@@ -74,7 +73,8 @@ def _verdict(name: str, record: Record, predictor: Any, image: Image) -> tuple[s
 
 def _small(name: str) -> Any:
     fields = EXPLAINERS.fields_of(name)
-    counts = {k: v for k, v in SMALL.items() if k in fields and name != "latent-walk"}
+    walks = getattr(EXPLAINERS.get(name), "needs_bundle", False)  # its steps are no count
+    counts = {k: v for k, v in SMALL.items() if k in fields and not walks}
     if name == "integrated-gradients":
         counts.pop("steps")  # adaptive, which says how complete it is
     return EXPLAINERS.make(name, **counts)

@@ -24,7 +24,7 @@ class Smooth:
     raises  InputError for an unknown kind, no sample or noise below 0; whatever the inner method raises
     Source: Smilkov et al. 2017 (arXiv 1706.03825) mean; Hooker et al. 2018 (arXiv 1806.10758) square;
     Adebayo et al. 2018 (arXiv 1810.03307) variance. Differs: any inner method, in any dimension; the
-    noise is a share of the image's own range.
+    noise is a share of the image's own range, cut where an inner method draws by a bundle's window.
 
     inner  the method, by name, as a table of its hyper-parameters with its `name`, or as an object
     noise  standard deviation as a share of the image's range
@@ -57,13 +57,17 @@ class Smooth:
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         inner = self._made()
         images = question.images
+        # A bundle draws and takes no values outside its window.
+        walks = getattr(inner, "needs_bundle", False)
+        low, high = getattr(question.bundle, "window", (None, None)) if walks else (None, None)
         axes = tuple(range(1, images.ndim))
         reach = self.noise * np.ptp(images, axis=axes, keepdims=True)
         first = second = np.zeros((), dtype=np.float64)
         for _ in range(self.samples):
             # One noise for the whole batch: an image's map does not depend on its neighbours.
             noisy = images + reach * rng.standard_normal(images.shape[1:], dtype=np.float32)
-            values = np.asarray(inner(dataclasses.replace(question, images=noisy.astype(np.float32)), rng))
+            noisy = noisy.astype(np.float32) if low is None else noisy.clip(low, high).astype(np.float32)
+            values = np.asarray(inner(dataclasses.replace(question, images=noisy, notes={}), rng))
             first, second = first + values, second + values.astype(np.float64) ** 2
         mean, square = first / self.samples, second / self.samples
         found = {"mean": mean, "square": square, "variance": square - mean**2}[self.kind]

@@ -50,7 +50,8 @@ def plan_of(
         settings.setdefault(EXPLAINERS.canonical(name), {}).update(implied)
     names = [EXPLAINERS.canonical(name) for name in names]
     if goal is not None:
-        settings.setdefault("latent-walk", {})["goal"] = goal
+        for name in (n for n in names if "goal" in EXPLAINERS.fields_of(n)):
+            settings.setdefault(name, {})["goal"] = goal
     plan = Plan(
         predictor=predictor,
         methods=names,
@@ -83,7 +84,7 @@ def with_trust(plan: Plan, trust: bool, second_model: str | None) -> Plan:
 
 def possible_methods(predictor: Any, bundle: Any) -> list[str]:
     """Every method that this model and bundle allow; `contrafact check` says why others are not."""
-    names = [n for n in EXPLAINERS.names() if n != "latent-walk" or bundle]
+    names = [n for n in EXPLAINERS.names() if bundle or not getattr(EXPLAINERS.get(n), "needs_bundle", False)]
     # They need more than an image and a model, or another kind of network: they are asked for by name.
     special = ("needs_background", "needs_attention", "picture")
     names = [n for n in names if not any(getattr(EXPLAINERS.get(n), kind, False) for kind in special)]

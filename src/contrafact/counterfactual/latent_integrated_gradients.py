@@ -34,8 +34,7 @@ class LatentIntegratedGradients:
     cost    for each negative one walk (or one pass of the generator's `negative`), then a drawing and a
             forward and backward pass per point, 9 to `most`; without gradients 2 x `groups` to the power of
             the axes forward passes per piece, 4 pieces or more
-    raises  InputError as `latent-walk`, and for the image whose walk has nowhere to go; UnsupportedError for
-            a form that needs gradients
+    raises  InputError as `latent-walk`; UnsupportedError for a form that needs gradients
     Source: Dravid et al. 2022 (arXiv 2204.05376), latent integrated gradients. Differs: the line integral
     along the pictures for a target that stays the same (the published sum of gradients times the
     difference is none: the way is curved, and its class is chosen again at every point, which turns the
@@ -54,7 +53,7 @@ class LatentIntegratedGradients:
     combine   another heatmap method, "integrated-gradients" in the paper, whose map is combined with this
               one. Each is divided by its sum of |values|; by "mean": their mean; by "product": this map's
               sign times the square root of the product of |values|. Then scaled to this map's sum of
-              |values|: voxels of a product that both name stand out; the sum is f's change no longer
+              |values|; the sum is f's change no longer, and the note is `path_completeness`
     goal, budget, follow, refinement   of the way to the negative, as in `latent-walk`; a generator that has
               `negative(latents)` says itself where that is, and `follow` = 1 needs no fitted direction
     """
@@ -92,7 +91,8 @@ class LatentIntegratedGradients:
     @property
     def sampled(self) -> bool:
         """Whether another seed gives another map."""
-        return self.negatives > 1
+        other = self.combine is not None and getattr(EXPLAINERS.get(self.combine), "sampled", False)
+        return self.negatives > 1 or bool(other)
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         bundle = bundle_of(question, "latent-integrated-gradients")
@@ -113,6 +113,8 @@ class LatentIntegratedGradients:
             notes["completeness"].append(float(gap.mean()))
             notes["change"].append(float(change.mean()))
             notes["points"].append(float(points.sum()))
+        if self.combine is not None:
+            notes["path_completeness"] = notes.pop("completeness")  # the combined map adds up to nothing
         question.notes.update(notes)
         values = np.asarray(torch.stack(maps).cpu().numpy(), dtype=np.float32)
         return values if self.combine is None else self._combined(values, question, rng)
