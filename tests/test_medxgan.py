@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contrafact.bundles import load_bundle, save_bundle
+from contrafact.cli.asking import possible_methods
 from contrafact.core import ContrafactError, Grid, Image, InputError, Question, explain
 from contrafact.counterfactual import (
     Bundle,
@@ -448,6 +449,9 @@ def test_fit_makes_a_bundle_of_this_family(tmp_path: Path) -> None:
     assert made is not None
     assert isinstance(made.generator, MedXGAN)
     assert made.directions == ()
+    possible = possible_methods(made.predictor, made)
+    assert "medxgan" in possible
+    assert "latent-walk" not in possible
     assert made.findings == ((made.predictor.digest, "class:1"),)
     strip = explain(
         FindingPath(several=1, refinement=Refinement(steps=1)),

@@ -54,6 +54,7 @@ class FindingPath:
     """
 
     needs_bundle: ClassVar[bool] = True
+    needs_part: ClassVar[str] = "findings"
     goal: float | None = None
     frames: int = 9
     budget: float = 1.25

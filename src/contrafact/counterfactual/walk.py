@@ -50,6 +50,7 @@ class LatentWalk:
     """
 
     needs_bundle: ClassVar[bool] = True
+    needs_part: ClassVar[str] = "directions"
     goal: float | None = None
     steps: tuple[float, ...] | None = None
     levels: tuple[float, ...] | None = None
