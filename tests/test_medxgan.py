@@ -476,3 +476,114 @@ class Spot(nn.Module):
         spots = F.avg_pool2d(x * 2 - 1, 3, 1).flatten(1)
         logit = 12.0 * (0.05 * torch.logsumexp(spots / 0.05, dim=1) - 0.3)
         return torch.stack([-logit, logit], dim=1) / 2
+
+
+class TwoFindings:
+    """Pixel i of 2 x 2 is a_i / 8; finding k brightens pixel k by the length of its code."""
+
+    image_shape = (1, 2, 2)
+    latent_size = 8
+
+    def decode(self, w: Tensor) -> Tensor:
+        a, p = w[:, :4], w[:, 4:].unflatten(1, (2, 2)).norm(dim=2)
+        return ((a + F.pad(p, (0, 2))) / 8).reshape(-1, 1, 2, 2)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return torch.randn(n, 8, generator=rng)
+
+    def code(self, finding: int) -> slice:
+        return slice(4 + 2 * finding, 6 + 2 * finding)
+
+    def draw_code(self, n: int, rng: torch.Generator) -> Tensor:
+        return F.normalize(torch.randn(n, 2, generator=rng), dim=1)
+
+    def strength(self, latents: Tensor) -> Tensor:
+        return latents[:, 4:].unflatten(1, (2, 2)).norm(dim=2)
+
+
+class KnowsTwo(nn.Module):
+    """Healthy anatomy is -1 at the first two pixels; what is above it belongs to the codes, up to `most`."""
+
+    def __init__(self, most: float = 9.0) -> None:
+        super().__init__()
+        self.most = most
+
+    def forward(self, images: Tensor) -> Tensor:
+        w = images.reshape(-1, 4) * 8
+        strength = (w[:, :2] + 1).clamp(0, self.most)
+        codes = torch.stack([strength, torch.zeros_like(strength)], dim=2).flatten(1)
+        return torch.cat([w - F.pad(strength, (0, 2)), codes], dim=1)
+
+
+class TwoLogits(nn.Module):
+    """Log-odds of finding k: three times w_k, from images in 0..255."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.weight * ((images.reshape(-1, 4) / 127.5 - 1) * 8)[:, :2]
+
+
+def two_findings(most: float = 9.0) -> Bundle:
+    predictor = TorchPredictor(TwoLogits(), classes=["one", "two"], output="sigmoid")
+    generator = TwoFindings()
+    return Bundle(
+        name="toy",
+        generator=generator,
+        encoder=KnowsTwo(most),
+        statistics=LatentStatistics(torch.zeros(8), torch.eye(8)),
+        window=(0.0, 255.0),
+        directions=(),
+        findings=((predictor.digest, "class:0"), (predictor.digest, "class:1")),
+        predictor=predictor,
+    )
+
+
+def four(*w: float) -> Image:
+    return Image(((torch.tensor(w) / 8 + 1) * 127.5).reshape(1, 2, 2).numpy(), window=(0, 255))
+
+
+@pytest.mark.parametrize("finding", [0, 1])
+def test_the_smallest_strength_is_its_closed_form_and_touches_one_finding_only(finding: int) -> None:
+    made = two_findings()
+    target = made.predictor.target(f"class:{finding}")
+    ask = {"target": target, "bundle": made}
+    path = FindingPath(refinement=Refinement(steps=0), budget=2.0)
+    goal = float(np.log(9))
+    removed = explain(path, made.predictor, [four(0.9, 0.9, 0.3, -0.2)], **ask)[0]
+    assert removed.stopped == "reached"
+    assert -goal - 0.03 <= removed.scores[-1] <= -goal  # 3 (s - 1), s from 1.9 to 0.27, halved 8 times
+    np.testing.assert_allclose(removed.lengths[-1], 1.9 - (1 - goal / 3), atol=0.01)
+    added = explain(path, made.predictor, [four(-1, -1, 0.3, -0.2)], **ask)[0]
+    assert added.stopped == "reached"
+    assert goal <= added.scores[-1] <= goal + 0.03
+    assert added.record.notes["counterfactuals"] == 4
+    assert added.record.notes["spread"] == pytest.approx(0, abs=0.1), "every code of a strength looks the same"
+    for strip in (removed, added):
+        changed = np.abs(strip.change.reshape(4)) > 1e-3
+        assert changed.tolist() == [k == finding for k in range(4)]
+        np.testing.assert_allclose(np.diff(strip.scores, 2), 0, atol=1e-3)  # equal strengths, equal steps
+        np.testing.assert_allclose(strip.steps, np.linspace(0, strip.goal - strip.scores[0], 9), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("w", "settings", "most", "why"),
+    [
+        ((-1.0, -1.0, 0.0, 0.0), {}, 9.0, "budget"),  # a strength of 1.73 is asked, 1.25 allowed
+        ((0.9, 0.0, 0.0, 0.0), {}, 1.0, "search"),  # the code holds a part of the finding only
+        ((0.9, 0.0, 0.0, 0.0), {}, 0.01, "no_change"),
+        ((0.9, 0.0, 0.0, 0.0), {"goal": 0.8}, 9.0, "already"),
+    ],
+)
+def test_it_says_why_it_stopped(
+    w: tuple[float, ...], settings: dict[str, float], most: float, why: str
+) -> None:
+    made = two_findings(most)
+    path = FindingPath(refinement=Refinement(steps=0), **settings)
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    strip = explain(path, made.predictor, [four(*w)], **ask)[0]
+    assert strip.stopped == why
+    assert not strip.drifted
+    assert len(strip.frames) == (1 if why == "already" else 9)
