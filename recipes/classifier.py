@@ -2,6 +2,7 @@
 
     python recipes/classifier.py knee ../shared/data/knee_kl_128 --out runs/knee
     python recipes/classifier.py chest ../shared/data/chestxray_pneumonia_224 --out runs/chest
+    python recipes/classifier.py brain ../shared/data/brain_tumor_mri_4class_224 --out runs/brain
 
 The knee network learns the whole grade (cumulative logits, P(grade > k)); the classifier of the
 bundle is its logit for grade > 1 with a two-class head, so both share what they see.
@@ -10,6 +11,7 @@ bundle is its logit for grade > 1 with a two-class head, so both share what they
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -26,11 +28,12 @@ from contrafact.generation.augmentation import augment, preset
 from contrafact.model.networks import ResidualNetwork
 
 SIZE = {"width": 24, "stages": 4, "blocks": 2, "fine": 1}
-AUGMENT = {"knee": "extremity-xray", "chest": "frontal-xray"}
+AUGMENT = {"knee": "extremity-xray", "chest": "frontal-xray", "brain": "symmetric-slice"}
+SMALL = {"width": 16, "stages": 4, "blocks": 1, "fine": 1}  # 800 slices
 
 
-def residual(outputs: int) -> nn.Module:
-    return ResidualNetwork(outputs=outputs, **SIZE, dropout=0.2)
+def residual(outputs: int, size: dict[str, int] = SIZE) -> nn.Module:
+    return ResidualNetwork(outputs=outputs, **size, dropout=0.2)
 
 
 def train(
@@ -139,18 +142,26 @@ def save(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=["knee", "chest"])
+    parser.add_argument("name", choices=["knee", "chest", "brain"])
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=50)
     options = parser.parse_args()
     fit, held = load(options.name, options.data)
     row = 1 if options.name == "knee" else 0
-    network = train(fit, epochs=options.epochs, seed=0, name=options.name, mirror=options.name == "knee")
+    size = SMALL if options.name == "brain" else SIZE
+    network = train(
+        fit,
+        epochs=options.epochs,
+        seed=0,
+        name=options.name,
+        mirror=options.name != "chest",
+        make=functools.partial(residual, size=size),
+    )
     outputs = outputs_of(network, held.images)
     print(f"AUC {roc_auc_score(held.labels, outputs[:, row].numpy()):.4f}", flush=True)
     about = {"classes": list(fit.classes), "output": "logits"}
-    save(options.out, "classifier", two_classes(network, row), about)
+    save(options.out, "classifier", two_classes(network, row), about, size=size)
     if options.name == "knee":
         grades = {"classes": [f"KL {k}" for k in range(5)], "output": "ordinal"}
         save(options.out, "grade", network.state_dict(), grades)

@@ -30,7 +30,7 @@ class Cohort:
 
 def load(name: str, root: Path, *, side: int = 64) -> tuple[Cohort, Cohort]:
     """(to fit on, held out): no patient in both."""
-    return _knee(root, side) if name == "knee" else _chest(root, side)
+    return {"knee": _knee, "chest": _chest, "brain": _brain}[name](root, side)
 
 
 def read(paths: list[Path], side: int) -> Tensor:
@@ -96,16 +96,56 @@ def _chest(root: Path, side: int) -> tuple[Cohort, Cohort]:
     return made[0], made[1]
 
 
+def _brain(root: Path, side: int) -> tuple[Cohort, Cohort]:
+    """Split by file, 80 to 20: the files name no patient, and the data holds near-duplicate slices, so
+    the held-out part is no test of other patients."""
+    paths = sorted(root.glob("*/*.jp*g"))
+    held = np.zeros(len(paths), dtype=bool)
+    held[np.random.default_rng(0).permutation(len(paths))[: round(0.2 * len(paths))]] = True
+    made = []
+    for wanted in (False, True):
+        chosen = [p for p, out in zip(paths, held, strict=True) if out == wanted]
+        labels = np.array([int(p.parent.name != "notumor") for p in chosen])
+        made.append(
+            Cohort(
+                images=read(chosen, side),
+                labels=labels,
+                goals=torch.from_numpy(labels).float()[:, None],
+                patients=[f"{p.parent.name}-{p.stem}" for p in chosen],
+                paths=chosen,
+                classes=("no tumour", "tumour"),
+            )
+        )
+    return made[0], made[1]
+
+
 def main() -> None:
-    """`python recipes/cohorts.py chest DATA OUT.csv`: the training part as a cohort file."""
+    """`python recipes/cohorts.py chest DATA OUT.csv`: the training part as a cohort file.
+
+    The brain slices are grey pictures stored as colour, some with traces of it; they are written
+    beside the list as grey ones."""
     name, root, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     fit, _ = load(name, root)
     out.parent.mkdir(parents=True, exist_ok=True)
+    paths = [path.resolve() for path in fit.paths]
+    if name == "brain":
+        paths = [
+            grey(path, out.parent / "images" / f"{who}.png")
+            for path, who in zip(paths, fit.patients, strict=True)
+        ]
     with out.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "patient", "label"])
-        for path, patient, label in zip(fit.paths, fit.patients, fit.labels, strict=True):
-            table.writerow([path.resolve(), patient, fit.classes[int(label)]])
+        for path, patient, label in zip(paths, fit.patients, fit.labels, strict=True):
+            table.writerow([path, patient, fit.classes[int(label)]])
+
+
+def grey(path: Path, target: Path) -> Path:
+    """The picture in one channel, written as `target`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(path) as picture:
+        picture.convert("L").save(target)
+    return target.resolve()
 
 
 if __name__ == "__main__":

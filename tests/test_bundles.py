@@ -26,7 +26,8 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 def drawn(name: str, count: int = 6) -> list[Image]:
     bundle = cf.load_bundle(name)
     with torch.no_grad():
-        w = bundle.generator.sample(count, torch.Generator().manual_seed(3), psi=0.7)
+        near = {} if bundle.findings else {"psi": 0.7}
+        w = bundle.generator.sample(count, torch.Generator().manual_seed(3), **near)
         values = bundle.to_units(bundle.generator.decode(w).clamp(-1, 1)).numpy()
     return [Image(v, window=bundle.window, source="synthetic") for v in values]
 
@@ -55,11 +56,12 @@ def test_a_bundle_predicts_and_walks_what_it_drew_itself(name: str) -> None:
     bundle, images = cf.load_bundle(name), drawn(name)
     shares = bundle.predict(images)
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(len(images)))
-    strips = cf.explain("latent-walk", bundle.predictor, images, target="class:1", bundle=bundle)
+    method = "medxgan" if bundle.findings else "latent-walk"
+    strips = cf.explain(method, bundle.predictor, images, target="class:1", bundle=bundle)
     for strip, image in zip(strips, images, strict=True):
         assert strip.grid.shape == image.grid.shape
         assert strip.record is not None
-        assert strip.record.method == "latent-walk"
+        assert strip.record.method == method
         np.testing.assert_allclose(strip.image, image.values, atol=1e-2)
 
 

@@ -23,7 +23,9 @@ ALLOWED = {
     # Joins weights on disk with the things they are (docs/decisions/0004).
     "bundles": {"core", "io", "model", "generation", "counterfactual"},
     "face": {"core", "io", "model", "attribution", "perturbation", "counterfactual", "bundles", "fitting"},
-    "fitting": {"core", "io", "model", "generation", "counterfactual", "bundles"},
+    "fitting": {"core", "io", "model", "generation", "counterfactual", "bundles", "families"},
+    # The kinds of generators that a fit can train (docs/map.md).
+    "families": {"core", "generation", "counterfactual"},
     "study": {"core"},
     # Joins what a case needs (docs/map.md): the face, the disk, a target's words, and its trust card.
     "cases": {"core", "io", "model", "face", "judging", "metrics"},

@@ -12,15 +12,18 @@ import torch
 from conftest import grey_preprocessing, small_network
 from contrafact.core import Differentiable, Explainer, Predictor, Target
 from contrafact.counterfactual import LatentWalk
-from contrafact.generation import ResNetEncoder, StyleGAN2, StyleGAN2Config
+from contrafact.generation import MedXGAN, MedXGANConfig, ResNetEncoder, StyleGAN2, StyleGAN2Config
 from contrafact.model import BlackBox, TorchPredictor
 
 SIZE = StyleGAN2Config(resolution=16, channels=2, channel_base=64, channel_max=8, z_dim=6, w_dim=6)
+CODES: dict[str, Any] = {"resolution": 16, "anatomy": 6, "pathology": 3, "channel_base": 64, "channel_max": 8}
 GENERATORS: dict[str, Callable[[], Any]] = {
     "stylegan2": lambda: StyleGAN2(SIZE).eval(),
     "stylegan2, labels and noise": lambda: StyleGAN2(
         StyleGAN2Config(resolution=8, channel_base=64, channel_max=8, z_dim=6, w_dim=5, labels=3, noise=True)
     ).eval(),
+    "medxgan": lambda: MedXGAN(MedXGANConfig(**CODES, channels=3, classes=2)).eval(),
+    "medxgan, volumes": lambda: MedXGAN(MedXGANConfig(**CODES, axes=3)).eval(),
 }
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,69 +18,37 @@ import torch
 from torch import Tensor
 
 from contrafact.bundles import load_bundle, save_bundle
-from contrafact.core import InputError, UnsupportedError, configure, nearest, read_toml
+from contrafact.core import InputError, UnsupportedError, nearest
 from contrafact.counterfactual import (
     Anchors,
     Bundle,
     Direction,
-    DirectionConfig,
     LatentStatistics,
     fit_direction,
 )
+from contrafact.families import (
+    AnyGenerator,
+    FitConfig,
+    guided,
+    make_generator,
+    make_training,
+    name_of,
+    read_config,
+)
 from contrafact.generation import (
-    EncoderConfig,
+    MedXGANConfig,
     Progress,
     ResNetEncoder,
-    StyleGAN2,
-    StyleGAN2Config,
-    StyleGAN2Training,
-    TrainerConfig,
     train_encoder,
     train_generator,
 )
 from contrafact.generation.augmentation import preset, signed
 from contrafact.io import Cohort, read_cohort, read_json, read_tensors, write_json, write_tensors
-from contrafact.model import TorchPredictor, load_predictor, resize
+from contrafact.model import load_predictor, resize
 
+__all__ = ["FitConfig", "fit", "fit_stages", "read_config"]
 STAGES = ("generator", "encoder", "direction")
 Stop = Callable[[], bool]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataConfig:
-    """The training images.
-
-    path     folder of images or CSV, relative to the configuration; see `io.read_cohort`
-    patient  regular expression for the patient in a file name
-    window   (low, high) image units that become -1 and 1
-    """
-
-    path: str
-    patient: str | None = None
-    window: tuple[float, float] = (0.0, 255.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelConfig:
-    """One model under study. `path` as in `load_predictor`; `targets` get a direction each."""
-
-    path: str
-    targets: tuple[str, ...] = ("class:1",)
-    hold: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitConfig:
-    """A whole `fit`. `models` by name; the first is the one the bundle explains by default."""
-
-    name: str
-    out: str
-    data: DataConfig
-    models: Mapping[str, ModelConfig] = field(default_factory=dict)
-    generator: StyleGAN2Config = field(default_factory=StyleGAN2Config)
-    training: TrainerConfig = field(default_factory=TrainerConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    direction: DirectionConfig = field(default_factory=DirectionConfig)
 
 
 def fit(config: str | Path, *, stage: str | None = None, resume: bool = True) -> Bundle | None:
@@ -96,13 +63,6 @@ def fit(config: str | Path, *, stage: str | None = None, resume: bool = True) ->
         pass
     wanted = stage is None or stage == "direction"
     return load_bundle(read_config(config)[1] / "bundle") if wanted else None
-
-
-def read_config(path: str | Path) -> tuple[FitConfig, Path]:
-    """The configuration and its output folder; paths in it are relative to the file."""
-    path = Path(path)
-    config = configure(FitConfig, read_toml(path), where=path.name)
-    return config, (path.parent / config.out).resolve()
 
 
 def fit_stages(
@@ -125,7 +85,8 @@ def fit_stages(
     images = training_images(cohort, config)
     team = _team(devices, device)
     if stage in (None, "generator"):
-        yield from _fit_generator(config, out, images, _together(stop, team), device, team)
+        with _guide(config, root, device, wanted=isinstance(config.generator, MedXGANConfig)) as guide:
+            yield from _fit_generator(config, out, images, _together(stop, team), device, team, guide)
     if team is not None and team.global_rank:
         return  # the other stages are one process's work
     if stage in (None, "encoder") and not stop():
@@ -162,15 +123,16 @@ def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
 
 
 def _fit_generator(
-    config: FitConfig, out: Path, images: Tensor, stop: Stop, device: str, team: Any
+    config: FitConfig, out: Path, images: Tensor, stop: Stop, device: str, team: Any, guide: Any
 ) -> Iterator[tuple[str, Progress]]:
-    training = StyleGAN2Training(config.generator, config.training, images, device=device, team=team)
+    training = make_training(config.generator, config.training, images, guide=guide, device=device, team=team)
     path = out / "checkpoint.safetensors"
     if path.exists():
         training.restore(read_tensors(path))
     first = team is None or team.global_rank == 0
     if first:
-        write_json(out / "fit.json", dataclasses.asdict(config))
+        about = {"family": name_of(config.generator), **dataclasses.asdict(config)}
+        write_json(out / "fit.json", about)
         (out / "encoder.safetensors").unlink(missing_ok=True)  # it belongs to an older generator
     for progress in train_generator(training, stop=stop):
         if first:
@@ -184,15 +146,12 @@ def _fit_encoder(
     config: FitConfig, out: Path, images: Tensor, root: Path, stop: Stop, device: str
 ) -> Iterator[tuple[str, Progress]]:
     generator = _generator(config, out, device)
-    guide, frozen = None, contextlib.nullcontext()
-    if config.models and not config.encoder.published:
-        guide, frozen = _guide(config, root, device)
-    with frozen:
+    with _guide(config, root, device, wanted=not config.encoder.published) as guide:
         yield from _encoder_steps(config, out, images, generator, guide, stop)
 
 
 def _encoder_steps(
-    config: FitConfig, out: Path, images: Tensor, generator: StyleGAN2, guide: Any, stop: Stop
+    config: FitConfig, out: Path, images: Tensor, generator: AnyGenerator, guide: Any, stop: Stop
 ) -> Iterator[tuple[str, Progress]]:
     for progress, encoder in train_encoder(
         generator,
@@ -209,22 +168,18 @@ def _encoder_steps(
             return
 
 
-def _guide(config: FitConfig, root: Path, device: str) -> tuple[Any, Any]:
-    """Scores (N, K) of the first model, the one the bundle explains, and the context in which it
-    is frozen; no scores for a black box."""
-    low, high = config.data.window
+@contextlib.contextmanager
+def _guide(config: FitConfig, root: Path, device: str, *, wanted: bool) -> Iterator[Any]:
+    """Scores (N, targets) of the first model, the one the bundle explains, frozen; None where they are
+    not wanted, or of a black box."""
+    if not config.models or not wanted:
+        yield None
+        return
     model = next(iter(config.models.values()))
     predictor = load_predictor(root / model.path, device=device)
-    if not isinstance(predictor, TorchPredictor):
-        return None, contextlib.nullcontext()
     targets = [predictor.target(text) for text in model.targets]
-
-    def guide(images: Tensor) -> Tensor:
-        units = (images.float() + 1) / 2 * (high - low) + low
-        outputs = predictor(units)
-        return torch.stack([target(outputs) for target in targets], dim=1)
-
-    return guide, predictor.frozen()
+    with guided(predictor, targets, config.data.window) as guide:
+        yield guide
 
 
 def _fit_directions(
@@ -245,8 +200,9 @@ def _fit_directions(
         window=window,
         directions=(),
     )
-    some, latents = _anchors(encoder, images, config, device)
-    wanted = [(n, text) for n, m in config.models.items() for text in m.targets]
+    pairs = [(n, text) for n, m in config.models.items() for text in m.targets]
+    wanted = [] if isinstance(config.generator, MedXGANConfig) else pairs
+    some, latents = _anchors(encoder, images, config, device) if wanted else (images[:0], images[:0])
     directions: list[Direction] = []
     for number, (name, text) in enumerate(wanted):
         yield "direction", Progress(done=number, total=len(wanted), seconds_left=float("nan"))
@@ -267,10 +223,20 @@ def _fit_directions(
         exclusive = predictor.output in ("logits", "probabilities")
         found.fit["classes"] = len(predictor.classes) if exclusive else 0
         directions.append(found)
+    made = dataclasses.replace(blank, directions=tuple(directions), predictors=predictors)
+    _save(config, out, root, made, pairs)
+    last = directions[0].fit if directions else {}
+    figures = {k: float(last[k]) for k in ("r2", "slope", "auc") if last.get(k) is not None}
+    yield "direction", Progress(done=len(wanted), total=len(wanted), seconds_left=0.0, figures=figures)
+
+
+def _save(config: FitConfig, out: Path, root: Path, bundle: Bundle, pairs: list[tuple[str, str]]) -> None:
+    predictors = bundle.predictors
+    size = config.generator
+    codes = size.classes if isinstance(size, MedXGANConfig) else 0
     bundle = dataclasses.replace(
-        blank,
-        directions=tuple(directions),
-        predictors=predictors,
+        bundle,
+        findings=tuple((predictors[n].digest, t) for n, t in pairs[:codes]),
         predictor=next(iter(predictors.values())),
     )
     folder = out / "bundle"
@@ -282,9 +248,6 @@ def _fit_directions(
         main=next(iter(predictors)),
         encoder_size={"kind": config.encoder.kind, "width": config.encoder.width},
     )
-    last = directions[0].fit
-    figures = {k: float(last[k]) for k in ("r2", "slope", "auc") if last.get(k) is not None}
-    yield "direction", Progress(done=len(wanted), total=len(wanted), seconds_left=0.0, figures=figures)
 
 
 def _anchors(encoder: ResNetEncoder, images: Tensor, config: FitConfig, device: str) -> tuple[Tensor, Tensor]:
@@ -324,8 +287,8 @@ def _copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:
     return files
 
 
-def _generator(config: FitConfig, out: Path, device: str) -> StyleGAN2:
-    generator = StyleGAN2(config.generator)
+def _generator(config: FitConfig, out: Path, device: str) -> AnyGenerator:
+    generator = make_generator(config.generator)
     path = out / "generator.safetensors"
     if not path.exists():
         raise InputError(f"expected a trained generator in '{out}'; run --stage generator first")
@@ -335,7 +298,9 @@ def _generator(config: FitConfig, out: Path, device: str) -> StyleGAN2:
 
 def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
     size = config.encoder
-    encoder = ResNetEncoder(config.generator.channels, config.generator.w_dim, kind=size.kind, width=size.width)
+    generator = make_generator(config.generator)
+    sizes = (generator.image_shape[0], generator.latent_size)
+    encoder = ResNetEncoder(*sizes, kind=size.kind, width=size.width)
     path = out / "encoder.safetensors"
     if not path.exists():
         raise InputError(f"expected a trained encoder in '{out}'; run --stage encoder first")
@@ -343,7 +308,7 @@ def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
     return encoder.to(device).eval().requires_grad_(False)
 
 
-def _write_samples(path: Path, generator: StyleGAN2) -> None:
+def _write_samples(path: Path, generator: AnyGenerator) -> None:
     """A grid of 4 x 8 images from fixed latents: the eye's own check."""
     from PIL import Image as Picture
 

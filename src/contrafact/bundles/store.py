@@ -13,12 +13,16 @@ from torch import Tensor
 
 from contrafact.core import InputError, nearest
 from contrafact.counterfactual import Bundle, Direction, LatentStatistics
-from contrafact.generation import ResNetEncoder, StyleGAN2, StyleGAN2Config
+from contrafact.generation import MedXGAN, MedXGANConfig, ResNetEncoder, StyleGAN2, StyleGAN2Config
 from contrafact.io import read_json, read_tensors, write_json, write_tensors
 from contrafact.model import load_predictor
 
 HERE = Path(__file__).parent
 SCHEMA = 1
+FAMILIES: dict[str, tuple[Any, Any]] = {
+    "stylegan2": (StyleGAN2, StyleGAN2Config),
+    "medxgan": (MedXGAN, MedXGANConfig),
+}
 
 
 def list_bundles() -> dict[str, Path]:
@@ -43,8 +47,9 @@ def load_bundle(name: str | Path, *, device: str = "cpu") -> Bundle:
     about = read_json(folder / "bundle.json")
     if about.get("schema") != SCHEMA:
         raise InputError(f"expected a bundle of schema {SCHEMA}; got {about.get('schema')}")
-    generator = StyleGAN2(StyleGAN2Config(**about["generator"]))
-    encoder = ResNetEncoder(generator.config.channels, generator.config.w_dim, **about.get("encoder", {}))
+    generator = _generator(about)
+    channels, *sides = generator.image_shape
+    encoder = ResNetEncoder(channels, generator.latent_size, **about.get("encoder", {}), axes=len(sides))
     _fill(generator, folder / "generator.safetensors")
     _fill(encoder, folder / "encoder.safetensors")
     stored = {k: v.to(device).float() for k, v in read_tensors(folder / "statistics.safetensors").items()}
@@ -61,10 +66,22 @@ def load_bundle(name: str | Path, *, device: str = "cpu") -> Bundle:
             _direction(number, row, stored, predictors[row["predictor"]].digest)
             for number, row in enumerate(about["directions"])
         ),
+        findings=tuple((predictors[f["predictor"]].digest, f["target"]) for f in about.get("findings", ())),
         predictor=predictors[about["main"]],
         predictors=predictors,
         card=about.get("card", {}),
     )
+
+
+def _generator(about: Mapping[str, Any]) -> Any:
+    """An untrained generator of the family and size that a bundle names; older ones name no family."""
+    family = about.get("family", "stylegan2")
+    if family not in FAMILIES:
+        raise InputError(
+            f"expected the family {' or '.join(FAMILIES)}; got '{family}'{nearest(family, FAMILIES)}"
+        )
+    kind, config = FAMILIES[family]
+    return kind(config(**about["generator"]))
 
 
 def save_bundle(
@@ -81,9 +98,12 @@ def save_bundle(
     encoder_size  kind and width of the encoder
     """
     folder = Path(folder)
-    generator, encoder = bundle.generator, bundle.encoder
-    if not isinstance(generator, StyleGAN2) or not isinstance(encoder, ResNetEncoder):
-        raise InputError("a stored bundle holds a StyleGAN2 and a ResNetEncoder; got other kinds")
+    generator: Any = bundle.generator
+    encoder = bundle.encoder
+    family = next((name for name, (kind, _) in FAMILIES.items() if isinstance(generator, kind)), None)
+    if family is None or not isinstance(encoder, ResNetEncoder):
+        known = " or ".join(kind.__name__ for kind, _ in FAMILIES.values())
+        raise InputError(f"a stored bundle holds a {known}, and a ResNetEncoder; got other kinds")
     digests = {predictor.digest: name for name, predictor in bundle.predictors.items()}
     rows, tensors = [], {"mean": bundle.statistics.mean, "covariance": bundle.statistics.covariance}
     for number, direction in enumerate(bundle.directions):
@@ -99,6 +119,7 @@ def save_bundle(
                 "fit": direction.fit,
             }
         )
+    findings = [{"predictor": digests[model], "target": target} for model, target in bundle.findings]
     write_tensors(folder / "generator.safetensors", _half(generator.state_dict()))
     write_tensors(folder / "encoder.safetensors", _half(encoder.state_dict()))
     write_tensors(folder / "statistics.safetensors", tensors)
@@ -106,11 +127,13 @@ def save_bundle(
         "schema": SCHEMA,
         "name": bundle.name,
         "window": list(bundle.window),
+        "family": family,
         "generator": dataclasses.asdict(generator.config),
         "encoder": dict(encoder_size),
         "main": main,
         "predictors": dict(descriptions),
         "directions": rows,
+        "findings": findings,
         "card": json.loads(json.dumps(dict(bundle.card))),
     }
     write_json(folder / "bundle.json", about)

@@ -14,7 +14,7 @@ from contrafact.core import EXPLAINERS, Image, InputError, nearest
 from contrafact.io import SUFFIXES, read_image
 
 PRESETS: dict[str, tuple[str, ...]] = {
-    "standard": ("gradcam", "integrated-gradients", "occlusion", "latent-walk"),
+    "standard": ("gradcam", "integrated-gradients", "occlusion", "latent-walk", "medxgan"),
     "cams": ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam", "score-cam"),
     "gradients": ("gradient", "input-x-gradient", "integrated-gradients", "gradient-shap", "smooth"),
     "without-gradients": ("occlusion", "feature-ablation", "rise", "lime", "kernel-shap", "shapley-sampling"),
@@ -100,6 +100,10 @@ def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Pla
 def possible_methods(predictor: Any, bundle: Any) -> list[str]:
     """Every method that this model and bundle allow; `contrafact check` says why others are not."""
     names = [n for n in EXPLAINERS.names() if bundle or not getattr(EXPLAINERS.get(n), "needs_bundle", False)]
+    # A bundle has directions, or codes for findings.
+    names = [
+        n for n in names if not (part := getattr(EXPLAINERS.get(n), "needs_part", "")) or getattr(bundle, part)
+    ]
     # They need more than an image and a model, or another kind of network: they are asked for by name.
     special = ("needs_background", "needs_attention", "picture")
     names = [n for n in names if not any(getattr(EXPLAINERS.get(n), kind, False) for kind in special)]

@@ -46,7 +46,7 @@ def explain(
     target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: what the
         model prefers.
     methods: Names with commas between, or standard (the default: gradcam, integrated-gradients, occlusion
-        and, with a bundle, latent-walk), cams, gradients, without-gradients, pictures or all.
+        and, with a bundle, latent-walk or medxgan), cams, gradients, without-gradients, pictures or all.
     goal: Probability the counterfactual should reach; default: the other side of the decision.
     out: Run folder; one that exists is continued.
     reference: A mask on the image's grid, for targets that compare with one (missed:1).

@@ -1,5 +1,6 @@
 """Using a generator to explain: bundle, direction, inversion, walk."""
 
+from contrafact.counterfactual.boundary import decision_boundary
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.direction import (
     Anchors,
@@ -12,6 +13,7 @@ from contrafact.counterfactual.inversion import Refinement, invert
 from contrafact.counterfactual.latent_integrated_gradients import LatentIntegratedGradients
 from contrafact.counterfactual.latent_shift import LatentShift
 from contrafact.counterfactual.latents import LatentStatistics
+from contrafact.counterfactual.medxgan import FindingPath, spread
 from contrafact.counterfactual.published import as_published, published_walk
 from contrafact.counterfactual.walk import LatentWalk
 
@@ -20,14 +22,17 @@ __all__ = [
     "Bundle",
     "Direction",
     "DirectionConfig",
+    "FindingPath",
     "LatentIntegratedGradients",
     "LatentShift",
     "LatentStatistics",
     "LatentWalk",
     "Refinement",
     "as_published",
+    "decision_boundary",
     "fit_direction",
     "invert",
     "least_step",
     "published_walk",
+    "spread",
 ]

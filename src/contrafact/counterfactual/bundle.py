@@ -15,6 +15,9 @@ from contrafact.core import Encoder, Generator, InputError, Predictor, Target
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latents import LatentStatistics
 
+LEVELS = (-2.2, 2.2)  # log-odds without and with a finding, unless the generator says: 0.1 and 0.9
+OTHER = {"class:0": "class:1", "class:1": "class:0"}
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Bundle:
@@ -23,6 +26,7 @@ class Bundle:
     window      (low, high) image units that the generator draws as -1 and 1
     predictor   the model under study; `predictors` holds others of the same cohort by name
     directions  one per (model, target) that was fitted
+    findings    (model, target) of each code of a generator that has codes for findings
     card        data, licence, measured figures: what `bundle.json` and the model card say
     """
 
@@ -32,6 +36,7 @@ class Bundle:
     statistics: LatentStatistics
     window: tuple[float, float]
     directions: tuple[Direction, ...]
+    findings: tuple[tuple[str, str], ...] = ()
     predictor: Any = None
     predictors: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
@@ -65,24 +70,54 @@ class Bundle:
             f"got target '{target}'"
         )
 
+    def finding(self, predictor: Predictor, target: Target) -> tuple[int, int]:
+        """The code that answers to a target, and 1, or -1 for the other one of two classes."""
+        mine = {t: n for n, (m, t) in enumerate(self.findings) if m == getattr(predictor, "digest", "")}
+        if not mine:
+            raise InputError(
+                f"bundle '{self.name}' was fitted to other models; expected one of its predictors, or fit one "
+                "to this model: contrafact fit CONFIG with family = 'medxgan'"
+            )
+        if str(target) in mine:
+            return mine[str(target)], 1
+        other = OTHER.get(str(target), "")
+        exclusive = getattr(predictor, "output", "") in ("logits", "probabilities")
+        if other in mine and exclusive and len(getattr(predictor, "classes", ())) == 2:
+            return mine[other], -1
+        raise InputError(f"bundle '{self.name}' has findings for {', '.join(mine)}; got target '{target}'")
+
+    def excess(self, predictor: Predictor, target: Target) -> Callable[[Tensor], Tensor] | None:
+        """Latents to how far the score (N,) of their anatomy alone is above that of a negative image, in
+        units of the gap between the classes; None where no code answers to the target."""
+        negative = getattr(self.generator, "negative", None)
+        if negative is None or not any(m == getattr(predictor, "digest", "") for m, _ in self.findings):
+            return None
+        number, sign = self.finding(predictor, target)
+        low, high = getattr(self.generator, "levels", torch.tensor([LEVELS]))[number].tolist()
+        score = self.scorer(predictor, target)
+
+        def above(latents: Tensor) -> Tensor:
+            found = sign * score(self.generator.decode(negative(latents)))
+            return ((found - low) / (high - low)).clamp_min(0.0)
+
+        return above
+
     def scorer(self, predictor: Predictor, target: Target) -> Callable[[Tensor], Tensor]:
         """Images in [-1, 1] to scores (N,)."""
         return lambda images: target(predictor(self.to_units(images)))
 
     def to_canvas(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) in their units to the generator's size and range [-1, 1]."""
+        """Images (N, C, *S) in their units to the generator's size and range [-1, 1]."""
         channels, *size = self.generator.image_shape
         low, high = self.window
         slack = 0.02 * (high - low)
-        if images.ndim != 4 or images.shape[1] != channels:
+        if images.ndim != len(size) + 2 or images.shape[1] != channels:
             raise InputError(
-                f"bundle '{self.name}' draws {channels}-channel 2D images; got {tuple(images.shape)}"
+                f"bundle '{self.name}' draws {channels}-channel {len(size)}D images; got {tuple(images.shape)}"
             )
-        if images.shape[2] < size[0] or images.shape[3] < size[1]:
-            raise InputError(
-                f"bundle '{self.name}' draws {size[0]} x {size[1]} pixels; got the smaller "
-                f"{images.shape[2]} x {images.shape[3]}"
-            )
+        if any(have < need for have, need in zip(images.shape[2:], size, strict=True)):
+            have, need = (" x ".join(map(str, sides)) for sides in (images.shape[2:], size))
+            raise InputError(f"bundle '{self.name}' draws {need} pixels; got the smaller {have}")
         least, greatest = float(images.min()), float(images.max())
         if least < low - slack or greatest > high + slack:
             raise InputError(
@@ -90,7 +125,7 @@ class Bundle:
                 f"{greatest:g}; use image.rescaled({low:g}, {high:g}), or --rescale"
             )
         if tuple(images.shape[2:]) != tuple(size):
-            images = F.interpolate(images, tuple(size), mode="bilinear", antialias=True)
+            images = _reduced(images, tuple(size))
         return (images - low) / (high - low) * 2 - 1
 
     def to_units(self, canvas: Tensor) -> Tensor:
@@ -99,9 +134,15 @@ class Bundle:
         return (canvas + 1) / 2 * (high - low) + low
 
 
+def _reduced(images: Tensor, size: tuple[int, ...]) -> Tensor:
+    if len(size) == 2:
+        return F.interpolate(images, size, mode="bilinear", antialias=True)
+    return F.interpolate(images, size, mode="area")
+
+
 def _opposite(directions: list[Direction], target: str) -> Direction | None:
     """For two classes the log-odds of one are minus those of the other."""
-    other = {"class:0": "class:1", "class:1": "class:0"}.get(target)
+    other = OTHER.get(target)
     for direction in directions:
         if direction.target == other and direction.fit.get("classes") == 2:
             return Direction(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,8 @@ class Refinement:
     steps   of Adam; 0: trust the encoder
     prior   weight of the squared Mahalanobis distance from the mean, divided by its length d
     guide   weight of the squared difference of the model's scores (0 for a black box)
+    anatomy weight of the squared excess of the anatomy's own score, in units of the gap between the
+            classes, for a generator with codes for findings: the finding belongs into its code
     Source: Karras et al. 2020 (arXiv 1912.04958), app. D (projection). Differs: starts at an
     encoder, has a latent prior and the model's score, no noise maps.
     """
@@ -28,6 +31,7 @@ class Refinement:
     rate: float = 0.03
     prior: float = 0.02
     guide: float = 0.02
+    anatomy: float = 1.0
 
 
 def invert(
@@ -38,10 +42,12 @@ def invert(
     statistics: LatentStatistics,
     refinement: Refinement,
     score: Callable[[Tensor], Tensor] | None = None,
+    excess: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Latents (N, d) of images (N, C, H, W) in [-1, 1].
+    """Latents (N, d) of images (N, C, *S) in [-1, 1].
 
     score  differentiable, images to (N,); None: only the picture counts
+    excess differentiable, latents to (N,): how much of the finding is in the anatomy (`Bundle.excess`)
     cost   one encoder pass, then `steps` generator (and model) passes with gradients
     """
     with torch.no_grad():
@@ -66,6 +72,8 @@ def invert(
             loss = loss + refinement.prior * prior
             if score is not None and wanted is not None and refinement.guide:
                 loss = loss + refinement.guide * (score(drawn) - wanted).square().to(loss)
+            if excess is not None and refinement.anatomy:
+                loss = loss + refinement.anatomy * excess(now).square().to(loss)
             (slope,) = torch.autograd.grad(loss.sum(), move)
         move.grad = slope
         adam.step()
@@ -73,7 +81,7 @@ def invert(
 
 
 def carry_over(images: Tensor, change: Tensor) -> Tensor:
-    """Images (N, C, H, W) with a change that the generator drew; what it cannot draw stays as it is.
+    """Images (N, C, *S) with a change that the generator drew; what it cannot draw stays as it is.
 
     Values are kept in the range that exists: -1 to 1, or the image's own where that is wider.
     """
@@ -85,8 +93,9 @@ def carry_over(images: Tensor, change: Tensor) -> Tensor:
 
 def _distance(drawn: Tensor, images: Tensor) -> Tensor:
     """Per image: squared difference of pixels and of 4 x 4 means, in units of the range."""
-    small = (max(1, images.shape[2] // 4), max(1, images.shape[3] // 4))
-    axes = (1, 2, 3)
+    small = tuple(max(1, side // 4) for side in images.shape[2:])
+    axes = tuple(range(1, images.ndim))
+    pool: Any = F.adaptive_avg_pool2d if images.ndim == 4 else F.adaptive_avg_pool3d
     fine = (drawn - images).square().mean(dim=axes)
-    coarse = F.adaptive_avg_pool2d(drawn, small) - F.adaptive_avg_pool2d(images, small)
+    coarse = pool(drawn, small) - pool(images, small)
     return 4 * (fine + coarse.square().mean(dim=axes))

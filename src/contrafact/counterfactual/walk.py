@@ -51,6 +51,7 @@ class LatentWalk:
 
     strip: ClassVar[bool] = True
     needs_bundle: ClassVar[bool] = True
+    needs_part: ClassVar[str] = "directions"
     goal: float | None = None
     steps: tuple[float, ...] | None = None
     levels: tuple[float, ...] | None = None
@@ -100,13 +101,15 @@ def bundle_of(question: Question, method: str) -> Bundle:
 def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tuple[Tensor, Tensor]:
     """The question's images (N, C, R, R) as the generator has them, in [-1, 1], and their latents (N, d)."""
     canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.statistics.mean.device))
+    predictor, target, slopes = question.predictor, question.target, differentiable(question)
     latents = invert(
         bundle.generator,
         bundle.encoder,
         canvas,
         statistics=bundle.statistics,
         refinement=refinement,
-        score=bundle.scorer(question.predictor, question.target) if differentiable(question) else None,
+        score=bundle.scorer(predictor, target) if slopes else None,
+        excess=bundle.excess(predictor, target) if slopes else None,
     )
     return canvas, latents
 
@@ -221,7 +224,7 @@ class Walking:
         final = self.walker.scores(torch.arange(len(ends)), moves).cpu()
         if reached is None:
             reached = (final - goals) * ends.sign() >= 0
-        return _reasons(reached, met, (final - self.start) / ends, self.spent(moves))
+        return reasons(reached, met, (final - self.start) / ends, self.spent(moves))
 
     def spent(self, moves: Tensor) -> Tensor:
         """Whether moves (N, d) are as long as the budget allows."""
@@ -312,7 +315,7 @@ class Walking:
         return strips
 
 
-def _reasons(reached: Tensor, met: Tensor, moved: Tensor, spent: Tensor) -> list[str]:
+def reasons(reached: Tensor, met: Tensor, moved: Tensor, spent: Tensor) -> list[str]:
     """Why each search ended; `moved` is what a unit asked has changed, `spent` whether the budget is."""
     reasons = []
     for i in range(len(met)):

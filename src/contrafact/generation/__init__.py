@@ -3,6 +3,15 @@
 from contrafact.generation.augmentation import PRESETS, Augmentation, augment, preset
 from contrafact.generation.discriminator import Discriminator
 from contrafact.generation.encoder import EncoderConfig, ResNetEncoder, train_encoder
+from contrafact.generation.medxgan import MedXGAN, MedXGANConfig
+from contrafact.generation.medxgan_legacy import (
+    LEGACY,
+    LegacyConfig,
+    LegacyDiscriminator,
+    LegacyMedXGAN,
+    LegacyTraining,
+)
+from contrafact.generation.medxgan_training import MedXGANTrainerConfig, MedXGANTraining
 from contrafact.generation.quality import (
     Estimate,
     Extractor,
@@ -16,12 +25,21 @@ from contrafact.generation.trainer import Progress, train_generator
 from contrafact.generation.training import StyleGAN2Training, TrainerConfig
 
 __all__ = [
+    "LEGACY",
     "PRESETS",
     "Augmentation",
     "Discriminator",
     "EncoderConfig",
     "Estimate",
     "Extractor",
+    "LegacyConfig",
+    "LegacyDiscriminator",
+    "LegacyMedXGAN",
+    "LegacyTraining",
+    "MedXGAN",
+    "MedXGANConfig",
+    "MedXGANTrainerConfig",
+    "MedXGANTraining",
     "Progress",
     "RandomFeatures",
     "ResNetEncoder",

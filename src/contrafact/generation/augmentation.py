@@ -72,7 +72,7 @@ def signed(images: Tensor) -> Tensor:
 def mirror_half(images: Tensor, rng: torch.Generator) -> Tensor:
     """Each image flipped left to right with probability one half."""
     flip = torch.rand(len(images), generator=rng).to(images.device) < 0.5
-    return torch.where(flip[:, None, None, None], images.flip(3), images)
+    return torch.where(flip.view(-1, *(1,) * (images.ndim - 1)), images.flip(-1), images)
 
 
 def augment(images: Tensor, how: Augmentation, p: float, rng: torch.Generator) -> Tensor:

@@ -65,12 +65,20 @@ class Discriminator(nn.Module):
         self, images: Tensor, labels: Tensor | None = None, *, dtype: torch.dtype = torch.float32
     ) -> Tensor:
         """`dtype` is the type of the convolutions down to 4 x 4; the end stays float32."""
+        return self.judge(self.features(images, dtype=dtype), labels)
+
+    def features(self, images: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(N, width of 4 x 4): what the logit is read from."""
         x = leaky_scaled(self.from_image(images.to(dtype)))
         x = x.contiguous(memory_format=torch.channels_last)  # one channel says nothing of its layout
         for block in self.blocks:
             x = block(x)
         x = leaky_scaled(self.last_conv(minibatch_deviation(x.float())))
-        x = self.out(leaky(self.hidden(x.flatten(1))))
+        return leaky(self.hidden(x.flatten(1)))
+
+    def judge(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits (N,) from `features`."""
+        x: Tensor = self.out(features)
         if self.embed is None:
             return x[:, 0]
         return (x * self.embed(labels)).mean(dim=1) * math.sqrt(x.shape[1])

@@ -7,7 +7,10 @@ import math
 import torch
 
 from contrafact.generation.augmentation import signed
+from contrafact.generation.medxgan_training import MedXGANTraining
 from contrafact.generation.training import StyleGAN2Training
+
+AnyTraining = StyleGAN2Training | MedXGANTraining
 
 
 class Doctor:
@@ -17,7 +20,7 @@ class Doctor:
         self.must_return = False
         self._sure = 0
 
-    def step(self, training: StyleGAN2Training) -> str | None:
+    def step(self, training: AnyTraining) -> str | None:
         """After every step: a loss or penalty that is no number."""
         bad = [k for k, v in training.figures.items() if not math.isfinite(v)]
         if bad:
@@ -25,7 +28,7 @@ class Doctor:
             return f"NaN: {', '.join(bad)} is not finite at {training.seen / 1000:.1f} kimg"
         return None
 
-    def look(self, training: StyleGAN2Training) -> list[str]:
+    def look(self, training: AnyTraining) -> list[str]:
         """At every report: collapse and overfitting."""
         said = []
         diversity = self.diversity(training)
@@ -42,7 +45,7 @@ class Doctor:
         return said
 
     @staticmethod
-    def diversity(training: StyleGAN2Training) -> float:
+    def diversity(training: AnyTraining) -> float:
         """Mean deviation over images per pixel, synthetic over real."""
         rng = torch.Generator().manual_seed(7)
         with torch.no_grad():

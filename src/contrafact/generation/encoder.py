@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from contrafact.core import InputError, nearest
 from contrafact.generation.augmentation import Augmentation, augment, mirror_half, signed
+from contrafact.generation.medxgan import MedXGAN
 from contrafact.generation.stylegan2 import StyleGAN2
 from contrafact.generation.trainer import Progress
 
@@ -32,6 +33,8 @@ class EncoderConfig:
     published  only the paper's loss: mean squared error of w on synthetic pairs
     image, guide   weights of the real images' terms: absolute difference of pixels, and squared
                difference of the black box's score (in target units), beside 1 for w
+    anatomy    weight, for a generator with codes for findings, of the squared excess of the anatomy's own
+               score over a negative image's, in units of the gap between the classes
     augment    probability of each change of the training's preset on a real image: a few thousand
                images would be learnt by heart
     """
@@ -44,6 +47,7 @@ class EncoderConfig:
     rate: float = 1e-3
     image: float = 8.0
     guide: float = 0.5
+    anatomy: float = 2.0
     augment: float = 0.3
     seed: int = 0
 
@@ -55,23 +59,25 @@ class EncoderConfig:
 
 
 class ResNetEncoder(nn.Module):
-    """Images (N, C, R, R) in [-1, 1] to w (N, w_dim): w_avg + w_std * network(image)."""
+    """Images (N, C, *S) in [-1, 1] to latents (N, w_dim): w_avg + w_std * network(image)."""
 
     w_avg: Tensor
     w_std: Tensor
 
-    def __init__(self, channels: int, w_dim: int, *, kind: str = "compact", width: int = 24) -> None:
+    def __init__(
+        self, channels: int, w_dim: int, *, kind: str = "compact", width: int = 24, axes: int = 2
+    ) -> None:
         super().__init__()
         from monai.networks.nets.resnet import ResNet, resnet50
 
         if kind == "resnet50":
-            self.network: nn.Module = resnet50(spatial_dims=2, n_input_channels=channels, num_classes=w_dim)
+            self.network: nn.Module = resnet50(spatial_dims=axes, n_input_channels=channels, num_classes=w_dim)
         else:
             self.network = ResNet(
                 block="basic",
                 layers=[1, 2, 2, 1],
                 block_inplanes=[width, 2 * width, 4 * width, 8 * width],
-                spatial_dims=2,
+                spatial_dims=axes,
                 n_input_channels=channels,
                 conv1_t_size=5,
                 conv1_t_stride=2,
@@ -86,7 +92,7 @@ class ResNetEncoder(nn.Module):
 
 
 def train_encoder(
-    generator: StyleGAN2,
+    generator: StyleGAN2 | MedXGAN,
     images: Tensor,
     config: EncoderConfig,
     *,
@@ -96,19 +102,19 @@ def train_encoder(
 ) -> Iterator[tuple[Progress, ResNetEncoder]]:
     """Train an encoder for a frozen generator; yields progress and the encoder every 50 steps.
 
-    images  real ones (N, C, R, R): uint8 or float in [-1, 1]; unused when `published`
+    images  real ones (N, C, *S): uint8 or float in [-1, 1]; unused when `published`
     guide   images in [-1, 1] to the black box's scores (N,) or (N, K), differentiable; None: no term
     how     changes of the real images, with probability `config.augment` each
     cost    about 1.5 generator passes with gradients per step; twice as fast when `published`
     """
     rng = torch.Generator().manual_seed(config.seed)
-    device = generator.mapping.w_avg.device
+    device, axes = generator.mapping.w_avg.device, len(generator.image_shape) - 1
     with torch.no_grad():
         w = generator.sample(4096, rng)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        channels, w_dim = generator.config.channels, generator.config.w_dim
-        encoder = ResNetEncoder(channels, w_dim, kind=config.kind, width=config.width).to(device)
+        sizes = (generator.image_shape[0], generator.latent_size)
+        encoder = ResNetEncoder(*sizes, kind=config.kind, width=config.width, axes=axes).to(device)
     encoder.w_avg.copy_(w.mean(dim=0))
     encoder.w_std.copy_(w.std(dim=0).clamp_min(1e-3))
     adam = torch.optim.Adam(encoder.parameters(), lr=config.rate)
@@ -149,7 +155,7 @@ def _reals(
 
 def _loss(
     encoder: ResNetEncoder,
-    generator: StyleGAN2,
+    generator: StyleGAN2 | MedXGAN,
     reals: Tensor | None,
     guide: Guide | None,
     config: EncoderConfig,
@@ -161,17 +167,19 @@ def _loss(
     dtype = torch.float32 if device.type == "cuda" else torch.bfloat16
     with torch.no_grad():
         w = generator.sample(config.batch, rng)
-        fakes = generator.synthesis(w, dtype=dtype)
+        fakes = generator.decode(w, dtype=dtype)
     both = fakes if reals is None else torch.cat([fakes, reals.to(device)])
     half = torch.autocast(device.type, dtype, enabled=dtype == torch.bfloat16)
-    found = encoder(both.float().contiguous(memory_format=torch.channels_last))
+    layout = torch.channels_last if both.ndim == 4 else torch.contiguous_format
+    found = encoder(both.float().contiguous(memory_format=layout))
     latent = ((found[: len(w)] - w) / encoder.w_std).square().mean()
     figures = {"latent": float(latent.detach())}
     if reals is None:
         return latent, figures
     reals = reals.to(device)
-    redrawn = generator.synthesis(found[len(w) :], dtype=dtype).float()
-    image = F.l1_loss(redrawn, reals) + F.l1_loss(F.avg_pool2d(redrawn, 4), F.avg_pool2d(reals, 4))
+    redrawn = generator.decode(found[len(w) :], dtype=dtype).float()
+    pool = F.avg_pool2d if reals.ndim == 4 else F.avg_pool3d
+    image = F.l1_loss(redrawn, reals) + F.l1_loss(pool(redrawn, 4), pool(reals, 4))
     loss = latent + config.image * image
     figures["image"] = float(image.detach())
     if guide is not None and config.guide:
@@ -181,4 +189,10 @@ def _loss(
             drift = F.smooth_l1_loss(guide(redrawn).float(), wanted)
         loss = loss + config.guide * drift
         figures["guide"] = float(drift.detach())
+        if isinstance(generator, MedXGAN):  # the finding belongs into its code, not into the anatomy
+            alone = generator.decode(generator.negative(found[len(w) :]), dtype=dtype).float()
+            with half:
+                excess = generator.excess(guide(alone).float()).square().mean()
+            loss = loss + config.anatomy * excess
+            figures["anatomy"] = float(excess.detach())
     return loss, figures

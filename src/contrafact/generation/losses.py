@@ -31,7 +31,7 @@ def r1_penalty(judge: Callable[[Tensor], Tensor], reals: Tensor, gamma: float) -
     """
     reals = reals.detach().requires_grad_()
     (slope,) = torch.autograd.grad(judge(reals).sum(), reals, create_graph=True)
-    return slope.square().sum(dim=(1, 2, 3)).mean() * (gamma / 2)
+    return slope.square().flatten(1).sum(dim=1).mean() * (gamma / 2)
 
 
 def path_lengths(decode: Callable[[Tensor], Tensor], ws: Tensor, rng: torch.Generator) -> Tensor:
@@ -63,3 +63,9 @@ def clean_gradients(parameters: Iterable[nn.Parameter]) -> int:
             broken += 1
             torch.nan_to_num(parameter.grad, nan=0.0, posinf=1e5, neginf=-1e5, out=parameter.grad)
     return broken
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours (N, C, *S), summed over the axes."""
+    steps = [images.diff(dim=axis).abs().mean() for axis in range(2, images.ndim)]
+    return torch.stack(steps).sum()

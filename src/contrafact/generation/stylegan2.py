@@ -190,8 +190,9 @@ class StyleGAN2(nn.Module):
     def latent_size(self) -> int:
         return self.config.w_dim
 
-    def decode(self, w: Tensor) -> Tensor:
-        return self.synthesis(w)
+    def decode(self, w: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        images: Tensor = self.synthesis(w, dtype=dtype)
+        return images
 
     def truncate(self, w: Tensor, psi: float | Tensor) -> Tensor:
         """Pull w towards the average: w_avg + psi (w - w_avg)."""

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from contrafact.core import ContrafactError
 from contrafact.generation.augmentation import signed
-from contrafact.generation.doctor import Doctor
+from contrafact.generation.doctor import AnyTraining, Doctor
 from contrafact.generation.quality import Extractor, RandomFeatures, frechet_distance, kernel_distance
-from contrafact.generation.training import StyleGAN2Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +35,7 @@ class Progress:
 
 
 def train_generator(
-    training: StyleGAN2Training,
+    training: AnyTraining,
     *,
     report_kimg: float = 4.0,
     quality_kimg: float = 20.0,
@@ -105,7 +104,7 @@ def train_generator(
             return
 
 
-def measure(training: StyleGAN2Training, extractor: Extractor, real: Tensor, images: int) -> dict[str, float]:
+def measure(training: AnyTraining, extractor: Extractor, real: Tensor, images: int) -> dict[str, float]:
     """KID and Fréchet distance of the averaged generator."""
     rng = torch.Generator().manual_seed(12345)  # the same latents every time: comparable
     parts = []

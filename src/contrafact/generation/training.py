@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from contrafact.core.errors import InputError, nearest
 from contrafact.generation.augmentation import augment, mirror_half, next_probability, preset, signed
+from contrafact.generation.checkpoint import pack, unpack
 from contrafact.generation.discriminator import Discriminator
 from contrafact.generation.losses import (
     clean_gradients,
@@ -248,32 +249,19 @@ class StyleGAN2Training:
 
     def state(self) -> dict[str, Tensor]:
         """Everything the next step depends on, as copied CPU tensors with flat names."""
-        out = {
-            f"{name}.{key}": value
-            for name, module in self._modules().items()
-            for key, value in module.state_dict().items()
-        }
-        for name, adam in (("adam_g", self.adam_g), ("adam_d", self.adam_d)):
-            for index, slots in adam.state_dict()["state"].items():
-                out |= {f"{name}.{index}.{slot}": value for slot, value in slots.items()}
-        out["rng"] = self.rng.get_state()
-        out["path_mean"] = self.path_mean
-        out["counts"] = torch.tensor(
-            [self.steps, self.seen, self.augment_p, *self._signs, self.gamma], dtype=torch.float64
+        counts = [self.steps, self.seen, self.augment_p, *self._signs, self.gamma]
+        return pack(
+            self._modules(),
+            self._adams(),
+            rng=self.rng.get_state(),
+            path_mean=self.path_mean,
+            counts=torch.tensor(counts, dtype=torch.float64),
         )
-        return {key: value.detach().to("cpu", copy=True).contiguous() for key, value in out.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go back to a `state()`; a state of another network is refused."""
         try:
-            for name, module in self._modules().items():
-                module.load_state_dict(_part(state, name))
-            for name, adam in (("adam_g", self.adam_g), ("adam_d", self.adam_d)):
-                slots: dict[int, dict[str, Tensor]] = {}
-                for key, value in _part(state, name).items():
-                    index, slot = key.split(".")
-                    slots.setdefault(int(index), {})[slot] = value.clone()
-                adam.load_state_dict({**adam.state_dict(), "state": slots})
+            unpack(state, self._modules(), self._adams())
             self.rng.set_state(state["rng"])
             if self.team and self.team.global_rank:  # the state is that of the first process
                 steps = int(state["counts"][0])
@@ -297,16 +285,15 @@ class StyleGAN2Training:
         self.figures.clear()
         self.rng.manual_seed(self.config.seed * 1000 + rank + 1 + turn * 104_729)
 
+    def _adams(self) -> dict[str, torch.optim.Adam]:
+        return {"adam_g": self.adam_g, "adam_d": self.adam_d}
+
     def _modules(self) -> dict[str, nn.Module]:
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
             "average": self.average,
         }
-
-
-def _part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {k[len(name) + 1 :]: v for k, v in state.items() if k.startswith(name + ".")}
 
 
 def _check_images(images: Tensor, labels: Tensor | None, size: StyleGAN2Config) -> None:

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from contrafact.core import EXPLAINERS, InputError, Question, Strip
+from contrafact.counterfactual.inversion import Refinement
+from contrafact.counterfactual.walk import LatentWalk, Walking, bundle_of, inverted, reasons
+
+GRID, HALVINGS = 8, 5  # of the search for the smallest share of a move
+
+
+@runtime_checkable
+class Coded(Protocol):
+    """A generator whose latents hold a code per finding, apart from the anatomy."""
+
+    def code(self, finding: int) -> slice:
+        """Where the code of a finding stands in a latent."""
+
+    def draw_code(self, n: int, rng: Any) -> Any:
+        """Codes (n, length) of a finding at strength 1."""
+
+    def strength(self, latents: Any) -> Any:
+        """(N, findings) of latents; 0: the finding is not there."""
+
+
+@EXPLAINERS.register("medxgan")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingPath:
+    """The same anatomy with the finding taken away, or added, until the model changes its mind.
+
+    images  float32 (N, C, *S) in the bundle's units, at least the bundle's size
+    gives   one `Strip` per image, on the bundle's grid: the image plus what the generator changes,
+            G(a, p') - G(a, p), measured by the model frame by frame. `notes["spread"]`: mean standard
+            deviation between the counterfactuals that reached the goal, in image units;
+            `notes["counterfactuals"]`: how many did
+    cost    one encoder pass, `refinement.steps` passes with gradients, 13 passes per way that is tried
+            (one to remove, `several` + 1 to add), and `frames` for the strip
+    raises  InputError without a bundle of the family medxgan, for a target it has no finding for, and as
+            `latent-walk`
+    Source: Dravid et al. 2022 (medXGAN, arXiv 2204.05376). Differs: the image itself is changed, not its
+    reconstruction; both directions; the smallest strength that reaches the goal is searched; the
+    generator stays as it is, and no mask of the lesion takes part.
+
+    goal      as in `latent-walk`; frames, blend, tolerance, refinement too
+    budget    greatest strength of an added finding; 1 is the strongest the generator was trained on
+    several   how many findings to draw and try when one is added; the strip shows the one with the
+              smallest change
+    """
+
+    needs_bundle: ClassVar[bool] = True
+    needs_part: ClassVar[str] = "findings"
+    goal: float | None = None
+    frames: int = 9
+    budget: float = 1.25
+    several: int = 4
+    blend: bool = True
+    tolerance: float = 1.0
+    refinement: Refinement = field(default_factory=Refinement)
+
+    def __post_init__(self) -> None:
+        self._settings()
+        if self.several < 1:
+            raise InputError(f"several must be at least 1; got {self.several}")
+
+    def _settings(self) -> LatentWalk:
+        """What a walk has in common with this."""
+        return LatentWalk(
+            goal=self.goal,
+            frames=self.frames,
+            budget=self.budget,
+            follow=0.0,
+            blend=self.blend,
+            tolerance=self.tolerance,
+            refinement=self.refinement,
+        )
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> list[Strip]:
+        ways = self._ways(question, rng)
+        walking, goals, chosen = ways.walking, ways.goals, ways.best()
+        move = (ways.share[:, None].to(ways.full) * ways.full)[chosen]
+        met = walking.satisfied(goals)
+        move[met.to(move.device)] = 0
+        shares = torch.linspace(0, 1, self.frames)
+        asked = torch.where(met, 0.0, goals - walking.start)[:, None] * shares
+        moved = (ways.score[chosen] - walking.start) / (goals - walking.start)
+        stopped = reasons(ways.reached[chosen], met, moved, ways.adds[chosen])
+        several = ways.pictures()
+        question.notes["spread"] = [float(spread(p).mean()) for p in several]
+        question.notes["counterfactuals"] = [float(len(p)) for p in several]
+        moves = move[:, None] * shares[None, :, None].to(move)
+        return walking.strips(asked, moves, stopped, goals.tolist())
+
+    def counterfactuals(self, question: Question, rng: np.random.Generator) -> list[NDArray[np.float32]]:
+        """For each image every counterfactual found (M, C, *S) that reaches the goal, in image units; the
+        smallest change first. `spread` of it is where they differ."""
+        return self._ways(question, rng).pictures()
+
+    def _ways(self, question: Question, rng: np.random.Generator) -> _Ways:
+        bundle = bundle_of(question, "medxgan")
+        if not isinstance(bundle.generator, Coded):
+            raise InputError(
+                f"medxgan needs a bundle whose generator has codes for findings; '{bundle.name}' has none: "
+                "use latent-walk, or fit a bundle with family = 'medxgan'"
+            )
+        finding, sign = bundle.finding(question.predictor, question.target)
+        canvas, latents = inverted(question, bundle, self.refinement)
+        walking = Walking(self._settings(), question, bundle, None, canvas, latents)
+        draw = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        drawn = bundle.generator.draw_code(self.several, draw).to(latents)
+        rises = (walking.goals() > walking.start) == (sign > 0)
+        return _Ways(walking, latents, bundle.generator, finding, rises.tolist(), drawn * self.budget)
+
+
+class _Ways:
+    """Every way that is tried, for every image of a batch: M of them.
+
+    row, adds       (M,) of which image, and whether a finding is added
+    full            (M, d) the whole move; `share` (M,) of it is made
+    reached, score  (M,) whether the goal is, and what the model says there
+    """
+
+    def __init__(
+        self,
+        walking: Walking,
+        latents: Tensor,
+        generator: Any,
+        finding: int,
+        rises: list[bool],
+        drawn: Tensor,
+    ) -> None:
+        self.walking, self.goals = walking, walking.goals()
+        place = generator.code(finding)
+        rows, full = [], []
+        for number, (latent, adds) in enumerate(zip(latents, rises, strict=True)):
+            own = latent[place]
+            ends = torch.zeros_like(own)[None]
+            if adds:  # more of what is there already, or something new
+                length = drawn.norm(dim=1).mean()
+                grown = own / own.norm().clamp_min(1e-6) * length
+                ends = torch.cat([grown[None], drawn]) if float(own.norm()) > 1e-3 else drawn
+            move = latent.new_zeros(len(ends), len(latent))
+            move[:, place] = ends - own
+            full.append(move)
+            rows += [number] * len(ends)
+        self.row, self.full = torch.tensor(rows), torch.cat(full)
+        self.adds = torch.tensor(rises)[self.row]
+        self._search()
+
+    def _search(self) -> None:
+        """The smallest share of each move that reaches the goal: a grid, then bisection."""
+        goals, start = self.goals[self.row], self.walking.start[self.row]
+        sign = torch.where(goals >= start, 1.0, -1.0)
+
+        def at(share: Tensor) -> Tensor:
+            moves = share[:, None].to(self.full) * self.full
+            return self.walking.walker.scores(self.row.to(moves.device), moves).cpu()
+
+        grid = torch.linspace(0, 1, GRID + 1)
+        scores = torch.stack([at(s.expand(len(goals))) for s in grid[1:]], dim=1)
+        hit = (scores - goals[:, None]) * sign[:, None] >= 0
+        self.reached = hit.any(dim=1)
+        first = hit.int().argmax(dim=1)
+        low, high = grid[first], torch.where(self.reached, grid[first + 1], 1.0)
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            enough = (at(middle) - goals) * sign >= 0
+            low = torch.where(enough, low, middle)
+            high = torch.where(enough & self.reached, middle, high)
+        self.share, self.score = high, at(high)
+
+    def best(self) -> Tensor:
+        """(N,) the way for each image: the smallest change that reaches the goal, else the one that gets
+        closest."""
+        return torch.tensor([self._order(n)[0] for n in range(len(self.goals))])
+
+    def _order(self, number: int) -> list[int]:
+        mine = (self.row == number).nonzero()[:, 0].tolist()
+        size = self._changes(mine).abs().flatten(1).mean(dim=1).tolist()
+        far = (self.score - self.goals[self.row]).abs().tolist()
+        keys = {w: (0, s) if self.reached[w] else (1, far[w]) for w, s in zip(mine, size, strict=True)}
+        return sorted(mine, key=keys.__getitem__)
+
+    def _changes(self, ways: list[int]) -> Tensor:
+        rows = self.row[ways]
+        return self._frames(ways) - self.walking.walker.images[rows]
+
+    def _frames(self, ways: list[int]) -> Tensor:
+        with torch.no_grad():
+            moves = self.share[ways, None].to(self.full) * self.full[ways]
+            return self.walking.walker.frame(self.row[ways], moves)
+
+    def pictures(self) -> list[NDArray[np.float32]]:
+        """For each image the frames (M, C, *S) that reach the goal, in image units."""
+        found = []
+        for number in range(len(self.goals)):
+            ways = [w for w in self._order(number) if self.reached[w]]
+            found.append(self.walking.bundle.to_units(self._frames(ways)).cpu().numpy())
+        return found
+
+
+def spread(counterfactuals: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(*S) where counterfactuals (M, C, *S) of one image differ: their standard deviation, mean over the
+    channels; 0 where there is one or none."""
+    if len(counterfactuals) < 2:
+        return np.zeros(counterfactuals.shape[2:], dtype=np.float32)
+    return np.asarray(counterfactuals.std(axis=0).mean(axis=0), dtype=np.float32)

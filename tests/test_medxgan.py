@@ -1,0 +1,589 @@
+"""The generator of anatomy and findings: exact where it must be, and trained on phantoms."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from contrafact.bundles import load_bundle, save_bundle
+from contrafact.cli.asking import possible_methods
+from contrafact.core import ContrafactError, Grid, Image, InputError, Question, explain
+from contrafact.counterfactual import (
+    Bundle,
+    FindingPath,
+    LatentStatistics,
+    Refinement,
+    decision_boundary,
+    invert,
+    spread,
+)
+from contrafact.fitting import fit
+from contrafact.generation import (
+    LEGACY,
+    EncoderConfig,
+    LegacyConfig,
+    LegacyDiscriminator,
+    LegacyMedXGAN,
+    LegacyTraining,
+    MedXGAN,
+    MedXGANConfig,
+    MedXGANTrainerConfig,
+    MedXGANTraining,
+    ResNetEncoder,
+    train_encoder,
+    train_generator,
+)
+from contrafact.generation.losses import total_variation
+from contrafact.model import TorchPredictor
+from contrafact.phantoms import lesion_phantom
+
+SIZE = MedXGANConfig(resolution=16, anatomy=16, pathology=4, channel_base=128, channel_max=16)
+TINY = {"resolution": 8, "anatomy": 6, "pathology": 3, "channel_base": 64, "channel_max": 8}
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def phantoms(n: int = 128, *, axes: int = 2, side: int = 16, channels: int = 1) -> Tensor:
+    """Every second one has a lesion."""
+    draw = np.random.default_rng(0)
+    found = [
+        lesion_phantom(draw, side=side, radius=side * 0.2 * (i % 2), contrast=80, axes=axes).image.values
+        for i in range(n)
+    ]
+    return torch.from_numpy(np.stack(found)).round().byte().repeat_interleave(channels, dim=1)
+
+
+class BrightSpot(nn.Module):
+    """Logit 12 (brightest spot - limit), of images in [-1, 1]: the spot is a soft maximum of means of 3
+    pixels a side, the limit half way between phantoms with and without a lesion."""
+
+    limits = {(2, 16): 0.30, (2, 8): 0.18, (3, 8): 0.22}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(12.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pool = F.avg_pool2d if x.ndim == 4 else F.avg_pool3d
+        spots = pool(x.mean(dim=1, keepdim=True), 3, 1).flatten(1)
+        limit = self.limits.get((x.ndim - 2, x.shape[-1]), 0.3)
+        logit = self.weight * (0.05 * torch.logsumexp(spots / 0.05, dim=1) - limit)
+        return torch.stack([-logit, logit], dim=1) / 2
+
+
+def guide(x: Tensor) -> Tensor:
+    """The log-odds (N, 1) of a lesion."""
+    return BrightSpot().requires_grad_(False)(x).diff(dim=1)
+
+
+def training(size: MedXGANConfig = SIZE, images: Tensor | None = None, **changes: Any) -> MedXGANTraining:
+    config = MedXGANTrainerConfig(**{"batch": 8, "precision": "fp32", "kimg": 0.1, **changes})
+    images = (
+        phantoms(side=size.resolution, axes=size.axes, channels=size.channels) if images is None else images
+    )
+    return MedXGANTraining(size, config, images, guide=guide)
+
+
+@pytest.fixture(scope="module")
+def trained() -> MedXGANTraining:
+    run = training(batch=8, gamma=0.02, kimg=10, guide=5.0)
+    for _ in range(350):
+        run.step()
+    return run
+
+
+@pytest.mark.parametrize(("axes", "channels", "classes"), [(2, 1, 1), (2, 3, 2), (3, 1, 1), (3, 3, 2)])
+def test_no_finding_is_exactly_the_anatomy_alone(axes: int, channels: int, classes: int) -> None:
+    generator = MedXGAN(MedXGANConfig(**TINY, axes=axes, channels=channels, classes=classes)).eval()
+    latents = generator.sample(6, rng())
+    a, p = generator.split(latents)
+    assert generator.image_shape == (channels, *(8,) * axes)
+    assert latents.shape == (6, generator.latent_size)
+    negative = generator.negative(latents)
+    assert torch.equal(generator.decode(negative), generator.synthesis(a + 0)), "p = 0 leaves no trace"
+    assert torch.equal(generator.decode(negative), generator.decode(torch.cat([a, 0 * p], dim=1)))
+    assert torch.equal(generator.strength(negative), torch.zeros(6, classes))
+    style = generator.pathology(p)
+    torch.testing.assert_close(generator.pathology(2.5 * p), 2.5 * style, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(generator.pathology(-p), -style), "no finding is the opposite of another"
+    half = generator.decode(latents, dtype=torch.bfloat16)
+    torch.testing.assert_close(half, generator.decode(latents), atol=0.2, rtol=0.2)
+
+
+def test_strengths_are_drawn_from_0_to_1_one_finding_at_a_time() -> None:
+    generator = MedXGAN(MedXGANConfig(**TINY, classes=3))
+    codes = generator.draw_pathology(3000, rng())
+    strength = generator.strength(torch.cat([torch.zeros(3000, 6), codes], dim=1))
+    assert ((strength > 0).sum(dim=1) == 1).all()
+    s = strength.sum(dim=1)
+    assert float((s > 0.999).float().mean()) == pytest.approx(0.5, abs=0.03)
+    assert float(s[s < 0.999].mean()) == pytest.approx(0.5, abs=0.03)
+    absent = generator.strength(generator.sample(3000, rng())).sum(dim=1) == 0
+    assert float(absent.float().mean()) == pytest.approx(0.5, abs=0.03)
+    generator.levels.copy_(torch.tensor([[-2.0, 4.0], [0.0, 1.0], [-1.0, 1.0]]))
+    torch.testing.assert_close(generator.expected(torch.full((1, 3), 0.5)), torch.tensor([[1.0, 0.5, 0.0]]))
+
+
+def test_total_variation_of_a_step_is_its_height_over_the_side() -> None:
+    image = torch.zeros(1, 1, 8, 8)
+    image[..., 4:] = 3.0
+    assert float(total_variation(image)) == pytest.approx(3.0 / 7)
+    assert float(total_variation(torch.full((1, 1, 4, 4, 4), 2.0))) == 0.0
+
+
+@pytest.mark.parametrize(("axes", "channels", "precision"), [(2, 1, "bf16"), (2, 3, "fp32"), (3, 1, "fp32")])
+def test_a_resumed_run_takes_the_very_same_next_steps(axes: int, channels: int, precision: str) -> None:
+    size = MedXGANConfig(**TINY, axes=axes, channels=channels)
+    augment = "symmetric-slice" if axes == 2 else "none"
+    how = {"precision": precision, "augment": augment, "mirror": True, "r1_every": 2}
+    a = training(size, **how)
+    a.augment_p = 0.5
+    for _ in range(3):
+        a.step()
+    kept = a.state()
+    for _ in range(3):
+        a.step()
+    b = training(size, **how)
+    b.restore(kept)
+    for _ in range(3):
+        b.step()
+    first, second = a.state(), b.state()
+    assert first.keys() == second.keys()
+    assert [k for k in first if not torch.equal(first[k], second[k])] == []
+    with pytest.raises(InputError, match="saved state of a 16 px medxgan run"):
+        training().restore(kept)
+
+
+def test_the_logit_rises_with_the_strength_and_the_negative_is_negative(trained: MedXGANTraining) -> None:
+    generator = trained.average
+    with torch.no_grad():
+        a, _ = generator.split(generator.sample(64, rng(5)))
+        u = generator.draw_code(64, rng(6))
+        logits = [float(guide(generator.decode(torch.cat([a, s * u], dim=1))).mean()) for s in (0, 0.5, 1)]
+    low, high = generator.levels[0].tolist()
+    assert low < 0 < high
+    assert logits[0] < logits[1] < logits[2]
+    assert logits[2] - logits[0] > 0.5 * (high - low), logits
+    assert logits[0] < 0 < logits[2], logits
+
+
+def test_the_runner_of_generators_runs_it() -> None:
+    run = training(MedXGANConfig(**TINY), kimg=0.05)
+    reports = list(train_generator(run, report_kimg=0.03, quality_images=16))
+    assert reports[-1].done == run.seen >= 50
+    assert {"loss_g", "loss_d", "guide", "change", "identity"} <= set(reports[-1].figures)
+    assert "kid" in reports[-1].quality
+
+
+def test_what_cannot_be_trained_is_refused() -> None:
+    images = phantoms()
+    with pytest.raises(InputError, match=r"images must be \(N, 1, 16, 16\); got \(4, 1, 8, 8\)"):
+        training(images=torch.zeros(4, 1, 8, 8))
+    with pytest.raises(InputError, match="every one of 64 lacks it"):
+        training(images=images[::2])
+    with pytest.raises(InputError, match="every one of 64 has it"):
+        training(images=images[1::2])
+
+    def probability(x: Tensor) -> Tensor:
+        return torch.sigmoid(guide(x))
+
+    config = MedXGANTrainerConfig(batch=8, precision="fp32")
+    with pytest.raises(InputError, match="set probabilities = true"):
+        MedXGANTraining(SIZE, config, images, guide=probability)
+    declared = dataclasses.replace(config, probabilities=True)
+    run = MedXGANTraining(SIZE, declared, images, guide=probability)
+    torch.testing.assert_close(run.generator.levels, training().generator.levels, atol=1e-3, rtol=1e-3)
+    with pytest.raises(InputError, match=r"guide must give \(64, 1\) logits; got \(64, 2\)"):
+        MedXGANTraining(SIZE, config, images, guide=lambda x: guide(x).repeat(1, 2))
+    with pytest.raises(InputError, match="NaN or infinite"):
+        MedXGANTraining(SIZE, config, images, guide=lambda x: guide(x) * torch.nan)
+    with pytest.raises(InputError, match="augment must be 'none' for volumes"):
+        training(MedXGANConfig(**TINY, axes=3), augment="slice")
+    for wrong in ({"batch": 6}, {"guide": -1.0}, {"kimg": 0.0}, {"precision": "fp8"}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            MedXGANTrainerConfig(**wrong)
+    for bad in ({"axes": 4}, {"classes": 0}, {"resolution": 48}):
+        with pytest.raises(InputError, match=next(iter(bad))):
+            MedXGANConfig(**bad)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_it_does_harm() -> None:
+    run = training()
+    run.step()
+    inner = run.guide.guide
+    run.guide.guide = lambda x: inner(x) * torch.nan
+    before = {k: v.clone() for k, v in run.generator.state_dict().items() if "w_avg" not in k}
+    with pytest.raises(ContrafactError, match="guide is not a finite number at 0.0 kimg") as error:
+        run.step()
+    assert "\n" not in str(error.value)
+    assert all(torch.equal(before[k], run.generator.state_dict()[k]) for k in before)
+    run.guide.guide = inner
+    run.step()
+    assert all(torch.isfinite(v).all() for v in run.state().values() if v.is_floating_point())
+
+
+def encoded(generator: MedXGAN, steps: int = 100) -> ResNetEncoder:
+    config = EncoderConfig(steps=steps, batch=16, width=8, rate=3e-3)
+    images = phantoms(axes=generator.config.axes, side=generator.config.resolution)
+    *_, (_, encoder) = train_encoder(generator, images, config, guide=guide)
+    return encoder.eval().requires_grad_(False)
+
+
+def bundle_of(generator: MedXGAN, encoder: ResNetEncoder, predictor: TorchPredictor) -> Bundle:
+    return Bundle(
+        name="lesions",
+        generator=generator,
+        encoder=encoder,
+        statistics=LatentStatistics.of(generator, rng(), samples=2000),
+        window=(0.0, 255.0),
+        directions=(),
+        findings=((predictor.digest, "class:1"),),
+        predictor=predictor,
+        predictors={"spot": predictor},
+    )
+
+
+class InUnits(nn.Module):
+    """The same network for images from 0 to 255."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = BrightSpot()
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.network(x / 127.5 - 1)
+        return found
+
+
+@pytest.fixture(scope="module")
+def bundle(trained: MedXGANTraining) -> Bundle:
+    predictor = TorchPredictor(InUnits(), classes=["healthy", "lesion"])
+    return bundle_of(trained.average, encoded(trained.average), predictor)
+
+
+def test_findings_are_removed_and_added_to_the_image_itself(bundle: Bundle) -> None:
+    before = {k: v.clone() for k, v in bundle.generator.state_dict().items()}
+    images = [Image(x.float().numpy()) for x in phantoms(12)]
+    target = bundle.predictor.target("class:1")
+    path = FindingPath(goal=None, several=2)
+    strips = explain(path, bundle.predictor, images, target=target, bundle=bundle)
+    assert all(torch.equal(before[k], v) for k, v in bundle.generator.state_dict().items()), "bit-identical"
+    added, removed = strips[::2], strips[1::2]
+    assert [s.stopped for s in added].count("reached") >= 3, [s.stopped for s in added]
+    assert sum(s.scores[0] < 0 < s.scores[-1] for s in added) >= 5, [s.scores for s in added]
+    assert sum(s.scores[0] > 0 > s.scores[-1] for s in removed) >= 5, [s.scores for s in removed]
+    for strip, image in zip(strips, images, strict=True):
+        np.testing.assert_array_equal(strip.image, image.values)
+        assert strip.record is not None
+        assert strip.record.method == "medxgan"
+        assert {"spread", "counterfactuals"} <= set(strip.record.notes)
+        up = strip.goal is not None and strip.goal > strip.scores[0]
+        if strip.stopped == "reached":
+            assert (strip.scores[-1] >= strip.goal - 1e-3) if up else (strip.scores[-1] <= strip.goal + 1e-3)
+    assert all(s.goal is not None and s.goal < 0 for s in removed)
+    alone = explain(path, bundle.predictor, images[3:4], target=target, bundle=bundle)[0]
+    np.testing.assert_allclose(alone.scores, strips[3].scores, atol=0.05)
+
+
+def test_the_other_class_is_the_same_finding_the_other_way(bundle: Bundle) -> None:
+    image, path = [Image(phantoms(2)[1].float().numpy())], FindingPath(several=2)
+    ask = {"bundle": bundle}
+    one, other = (
+        explain(path, bundle.predictor, image, target=bundle.predictor.target(t), **ask)[0]
+        for t in ("class:1", "class:0")
+    )
+    np.testing.assert_allclose(one.scores, -other.scores, atol=1e-2)
+    with pytest.raises(InputError, match="has findings for class:1; got target 'value:0'"):
+        explain(path, bundle.predictor, image, target=bundle.predictor.target("value:0"), **ask)
+    stranger = TorchPredictor(nn.Sequential(InUnits()), classes=["a", "b"])
+    with pytest.raises(InputError, match="was fitted to other models"):
+        explain(path, stranger, image, target=stranger.target("class:1"), **ask)
+    with pytest.raises(InputError, match="medxgan needs a bundle"):
+        explain(path, bundle.predictor, image, target=bundle.predictor.target("class:1"))
+    for wrong in ({"several": 0}, {"frames": 1}, {"budget": 0.0}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            FindingPath(**wrong)
+
+
+def test_several_counterfactuals_and_where_they_differ(bundle: Bundle) -> None:
+    values = phantoms(4)[::2].float().numpy()
+    target = bundle.predictor.target("class:1")
+    question = Question(
+        predictor=bundle.predictor, images=values, target=target, grid=Grid((16, 16)), bundle=bundle
+    )
+    with bundle.predictor.frozen():
+        several = FindingPath(several=6, goal=0.6).counterfactuals(question, np.random.default_rng(0))
+    assert len(several) == 2
+    assert max(map(len, several)) > 1
+    for found, image in zip(several, values, strict=True):
+        sizes = [np.abs(f - image).mean() for f in found]
+        assert sizes == sorted(sizes)
+    most = max(several, key=len)
+    assert spread(most).shape == (16, 16)
+    assert spread(most).max() > 0
+    assert not spread(most[:1]).any()
+
+
+def test_samples_lie_on_the_decision_boundary(bundle: Bundle) -> None:
+    latents = decision_boundary(bundle.generator, lambda x: guide(x)[:, 0], 8, rng())
+    with torch.no_grad():
+        logits = guide(bundle.generator.decode(latents))
+    assert logits.abs().max() < 0.3, logits
+    assert float(bundle.statistics.length(latents - bundle.statistics.mean).max()) < 15
+    with pytest.raises(InputError, match="at least 1"):
+        decision_boundary(bundle.generator, lambda x: guide(x)[:, 0], 0, rng())
+    with pytest.raises(InputError, match="differentiable"):
+        decision_boundary(bundle.generator, lambda x: torch.zeros(len(x)), 2, rng())
+
+
+def test_volumes_are_trained_inverted_and_explained() -> None:
+    size = MedXGANConfig(resolution=8, axes=3, anatomy=8, pathology=3, channel_base=64, channel_max=8)
+    run = training(size, phantoms(32, axes=3, side=8), batch=4)
+    for _ in range(5):
+        run.step()
+    generator = run.average
+    made = bundle_of(
+        generator, encoded(generator, 10), TorchPredictor(InUnits(), classes=["healthy", "lesion"])
+    )
+    images = phantoms(2, axes=3, side=8)
+    path = FindingPath(several=1, refinement=Refinement(steps=3), frames=3)
+    ask = {"target": made.predictor.target("class:1"), "bundle": made}
+    strips = explain(path, made.predictor, [Image(x.float().numpy()) for x in images], **ask)
+    assert strips[0].frames.shape[1:] == (1, 8, 8, 8)
+    found = invert(
+        generator,
+        made.encoder,
+        images.float() / 127.5 - 1,
+        statistics=made.statistics,
+        refinement=Refinement(steps=2),
+    )
+    assert found.shape == (2, generator.latent_size)
+    with pytest.raises(InputError, match="draws 1-channel 3D images"):
+        made.to_canvas(torch.zeros(1, 1, 8, 8))
+
+
+def test_a_bundle_of_this_family_is_read_as_it_was_written(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("contrafact.bundles.store.load_predictor", lambda *_, **__: bundle.predictor)
+    size = {"kind": "compact", "width": 8}
+    save_bundle(tmp_path, bundle, descriptions={"spot": "spot.json"}, main="spot", encoder_size=size)
+    read = load_bundle(tmp_path)
+    assert isinstance(read.generator, MedXGAN)
+    assert read.generator.config == bundle.generator.config
+    assert read.findings == bundle.findings
+    w = bundle.generator.sample(2, rng())
+    torch.testing.assert_close(read.generator.decode(w), bundle.generator.decode(w), atol=0.05, rtol=0.05)
+    text = (tmp_path / "bundle.json").read_text()
+    (tmp_path / "bundle.json").write_text(text.replace('"family": "medxgan"', '"family": "medxgam"'))
+    with pytest.raises(InputError, match="did you mean 'medxgan'"):
+        load_bundle(tmp_path)
+
+
+def test_the_published_networks_have_their_sizes() -> None:
+    for name, weights in (("brain", 11_943_296), ("chest", 11_465_728)):
+        config = LEGACY[name]
+        generator = LegacyMedXGAN(config).eval()
+        assert sum(p.numel() for p in generator.parameters()) == weights
+        latents = generator.sample(4, rng())
+        assert generator.decode(latents).shape == (4, *generator.image_shape)
+        assert torch.equal(generator.negative(latents)[:, config.anatomy :], torch.zeros(4, config.pathology))
+        assert torch.isfinite(LegacyDiscriminator(config).eval()(generator.decode(latents))).all()
+    assert sum(p.numel() for p in LegacyDiscriminator(LEGACY["brain"]).parameters()) == 1_586_545
+    weight = LegacyMedXGAN(LEGACY["brain"]).layers[0].weight
+    assert float(weight.detach().std()) == pytest.approx(0.02, rel=0.02)
+    with pytest.raises(InputError, match="64 or 128"):
+        LegacyConfig(resolution=32)
+
+
+def test_the_published_training_resumes_and_refuses() -> None:
+    config = LegacyConfig(channels=1, anatomy=5, pathology=3, batch=2)
+    images, labels = phantoms(4, side=64), torch.arange(4) % 2
+    state = torch.get_rng_state()
+    a = LegacyTraining(config, images, labels, guide=guide)
+    a.step()
+    kept = a.state()
+    a.step()
+    b = LegacyTraining(config, images, labels, guide=guide)
+    b.restore(kept)
+    b.step()
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(v, b.state()[k]) for k, v in a.state().items())
+    with pytest.raises(InputError, match="one class only"):
+        LegacyTraining(config, images, labels * 0, guide=guide)
+    with pytest.raises(InputError, match="images must be"):
+        LegacyTraining(config, images[:, :, :32], labels, guide=guide)
+    broken = LegacyTraining(config, images, labels, guide=lambda x: guide(x) * torch.nan)
+    with pytest.raises(ContrafactError, match="loss_g is not a finite number"):
+        broken.step()
+
+
+def test_fit_makes_a_bundle_of_this_family(tmp_path: Path) -> None:
+    from PIL import Image as Picture
+
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(phantoms(16)):
+        Picture.fromarray(image[0].numpy()).save(tmp_path / "images" / f"{number}.png")
+    torch.jit.script(Spot()).save(tmp_path / "spot.pt")
+    (tmp_path / "spot.json").write_text(
+        '{"model": "spot.pt", "classes": ["healthy", "lesion"], "preprocessing": {"window": [0, 255]}}'
+    )
+    text = (
+        'name = "toy"\nout = "out"\n[data]\npath = "images"\n'
+        '[models.spot]\npath = "spot.json"\ntargets = ["class:1"]\n'
+        '[generator]\nfamily = "medxgan"\nresolution = 16\nanatomy = 6\npathology = 3\n'
+        "channel_base = 64\nchannel_max = 8\n[training]\nkimg = 0.016\nbatch = 8\n"
+        "[encoder]\nsteps = 2\nbatch = 4\nwidth = 4\n"
+    )
+    (tmp_path / "fit.toml").write_text(text)
+    made = fit(tmp_path / "fit.toml")
+    assert made is not None
+    assert isinstance(made.generator, MedXGAN)
+    assert made.directions == ()
+    possible = possible_methods(made.predictor, made)
+    assert "medxgan" in possible
+    assert "latent-walk" not in possible
+    assert made.findings == ((made.predictor.digest, "class:1"),)
+    strip = explain(
+        FindingPath(several=1, refinement=Refinement(steps=1)),
+        made.predictor,
+        [Image(phantoms(1)[0].float().numpy())],
+        target=made.predictor.target("class:1"),
+        bundle=made,
+    )[0]
+    assert strip.stopped in ("reached", "budget", "search", "no_change", "already")
+    (tmp_path / "fit.toml").write_text(text.replace('"medxgan"', '"medxgn"'))
+    with pytest.raises(InputError, match="did you mean 'medxgan'"):
+        fit(tmp_path / "fit.toml")
+    (tmp_path / "fit.toml").write_text(text.replace("[generator]", "[generator]\nclasses = 2"))
+    with pytest.raises(InputError, match="2 classes for 1 targets"):
+        fit(tmp_path / "fit.toml")
+
+
+class Spot(nn.Module):
+    """`BrightSpot` at 16 pixels, as TorchScript takes it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        spots = F.avg_pool2d(x * 2 - 1, 3, 1).flatten(1)
+        logit = 12.0 * (0.05 * torch.logsumexp(spots / 0.05, dim=1) - 0.3)
+        return torch.stack([-logit, logit], dim=1) / 2
+
+
+class TwoFindings:
+    """Pixel i of 2 x 2 is a_i / 8; finding k brightens pixel k by the length of its code."""
+
+    image_shape = (1, 2, 2)
+    latent_size = 8
+
+    def decode(self, w: Tensor) -> Tensor:
+        a, p = w[:, :4], w[:, 4:].unflatten(1, (2, 2)).norm(dim=2)
+        return ((a + F.pad(p, (0, 2))) / 8).reshape(-1, 1, 2, 2)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return torch.randn(n, 8, generator=rng)
+
+    def code(self, finding: int) -> slice:
+        return slice(4 + 2 * finding, 6 + 2 * finding)
+
+    def draw_code(self, n: int, rng: torch.Generator) -> Tensor:
+        return F.normalize(torch.randn(n, 2, generator=rng), dim=1)
+
+    def strength(self, latents: Tensor) -> Tensor:
+        return latents[:, 4:].unflatten(1, (2, 2)).norm(dim=2)
+
+
+class KnowsTwo(nn.Module):
+    """Healthy anatomy is -1 at the first two pixels; what is above it belongs to the codes, up to `most`."""
+
+    def __init__(self, most: float = 9.0) -> None:
+        super().__init__()
+        self.most = most
+
+    def forward(self, images: Tensor) -> Tensor:
+        w = images.reshape(-1, 4) * 8
+        strength = (w[:, :2] + 1).clamp(0, self.most)
+        codes = torch.stack([strength, torch.zeros_like(strength)], dim=2).flatten(1)
+        return torch.cat([w - F.pad(strength, (0, 2)), codes], dim=1)
+
+
+class TwoLogits(nn.Module):
+    """Log-odds of finding k: three times w_k, from images in 0..255."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.weight * ((images.reshape(-1, 4) / 127.5 - 1) * 8)[:, :2]
+
+
+def two_findings(most: float = 9.0) -> Bundle:
+    predictor = TorchPredictor(TwoLogits(), classes=["one", "two"], output="sigmoid")
+    generator = TwoFindings()
+    return Bundle(
+        name="toy",
+        generator=generator,
+        encoder=KnowsTwo(most),
+        statistics=LatentStatistics(torch.zeros(8), torch.eye(8)),
+        window=(0.0, 255.0),
+        directions=(),
+        findings=((predictor.digest, "class:0"), (predictor.digest, "class:1")),
+        predictor=predictor,
+    )
+
+
+def four(*w: float) -> Image:
+    return Image(((torch.tensor(w) / 8 + 1) * 127.5).reshape(1, 2, 2).numpy(), window=(0, 255))
+
+
+@pytest.mark.parametrize("finding", [0, 1])
+def test_the_smallest_strength_is_its_closed_form_and_touches_one_finding_only(finding: int) -> None:
+    made = two_findings()
+    target = made.predictor.target(f"class:{finding}")
+    ask = {"target": target, "bundle": made}
+    path = FindingPath(refinement=Refinement(steps=0), budget=2.0)
+    goal = float(np.log(9))
+    removed = explain(path, made.predictor, [four(0.9, 0.9, 0.3, -0.2)], **ask)[0]
+    assert removed.stopped == "reached"
+    assert -goal - 0.03 <= removed.scores[-1] <= -goal  # 3 (s - 1), s from 1.9 to 0.27, halved 8 times
+    np.testing.assert_allclose(removed.lengths[-1], 1.9 - (1 - goal / 3), atol=0.01)
+    added = explain(path, made.predictor, [four(-1, -1, 0.3, -0.2)], **ask)[0]
+    assert added.stopped == "reached"
+    assert goal <= added.scores[-1] <= goal + 0.03
+    assert added.record.notes["counterfactuals"] == 4
+    assert added.record.notes["spread"] == pytest.approx(0, abs=0.1), "every code of a strength looks the same"
+    for strip in (removed, added):
+        changed = np.abs(strip.change.reshape(4)) > 1e-3
+        assert changed.tolist() == [k == finding for k in range(4)]
+        np.testing.assert_allclose(np.diff(strip.scores, 2), 0, atol=1e-3)  # equal strengths, equal steps
+        np.testing.assert_allclose(strip.steps, np.linspace(0, strip.goal - strip.scores[0], 9), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("w", "settings", "most", "why"),
+    [
+        ((-1.0, -1.0, 0.0, 0.0), {}, 9.0, "budget"),  # a strength of 1.73 is asked, 1.25 allowed
+        ((0.9, 0.0, 0.0, 0.0), {}, 1.0, "search"),  # the code holds a part of the finding only
+        ((0.9, 0.0, 0.0, 0.0), {}, 0.01, "no_change"),
+        ((0.9, 0.0, 0.0, 0.0), {"goal": 0.8}, 9.0, "already"),
+    ],
+)
+def test_it_says_why_it_stopped(
+    w: tuple[float, ...], settings: dict[str, float], most: float, why: str
+) -> None:
+    made = two_findings(most)
+    path = FindingPath(refinement=Refinement(steps=0), **settings)
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    strip = explain(path, made.predictor, [four(*w)], **ask)[0]
+    assert strip.stopped == why
+    assert not strip.drifted
+    assert len(strip.frames) == (1 if why == "already" else 9)
