@@ -177,7 +177,8 @@ def _finished(data: Any, source: DicomSource) -> Any:
     if source.synthetic:
         data.SyntheticData = "YES"
     data.SpecificCharacterSet = "ISO_IR 192"
-    side_known(data)
+    if data.Modality != "SEG":
+        side_known(data)
     if not source.placed:
         data.PatientOrientation = ""
     version, done = str(data.SoftwareVersions), "Computed what a model looked at; research use"

@@ -21,13 +21,21 @@ from contrafact.io.dicom_source import (
     STUDY,
     STUDY_WHEN_KEPT,
     TECHNIQUE,
+    burned_in,
     decimals,
     recognizable,
 )
 
 MAKER = "Contrafact"
 SCHEME = "99CONTRAFACT"
-BANNER = ("SYNTHETIC", "NOT FOR DIAGNOSIS")
+PAIRED = ("ANKLE", "ARM", "BREAST", "EAR", "ELBOW", "EYE", "FOOT", "HAND", "HIP", "KNEE", "LEG", "SHOULDER")
+BANNERS = (
+    ("SYNTHETIC - NOT FOR DIAGNOSIS",),
+    ("SYNTHETIC", "NOT FOR DIAGNOSIS"),
+    ("SYNTHETIC", "NOT FOR", "DIAGNOSIS"),
+    ("SYNTH.",),
+    ("SYN",),
+)
 CT, MR = SAME_CLASS
 Pixels = NDArray[Any]
 
@@ -76,12 +84,12 @@ class Levels:
         return np.clip(np.round((values - self.intercept) / self.slope), low, high).astype(kind)
 
 
-def levels_for(values: Pixels, header: Any) -> Levels:
-    """The source's own slope and intercept where the values fit in with at least 200 steps; else their range
-    over all that 16 bits hold. Whole series share one."""
+def levels_for(values: Pixels, header: Any, *, steps: int = 20) -> Levels:
+    """The source's own slope and intercept where the values fit in with at least that many steps; else their
+    range over all that 16 bits hold. Whole series share one."""
     low, high = float(values.min()), float(values.max())
     slope, intercept = (float(header.get(n) or d) for n, d in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
-    if slope > 0 and (high - low) / slope >= 200:
+    if slope > 0 and (high - low) / slope >= steps:
         least, most = (low - intercept) / slope, (high - intercept) / slope
         if least > -0.5 and most < 65535.5:
             return Levels(slope, intercept, False)
@@ -174,8 +182,9 @@ def code(value: str, scheme: str, meaning: str) -> Any:
 
 
 def side_known(data: Any) -> None:
-    """Says that the side is not known, where nothing says which it is."""
-    if "Laterality" not in data and "ImageLaterality" not in data:
+    """Says that the side is not known, where there may be two and nothing says which it is."""
+    part = str(data.get("BodyPartExamined") or "")
+    if (not part or part in PAIRED) and "Laterality" not in data and "ImageLaterality" not in data:
         data.Laterality = ""
 
 
@@ -196,31 +205,44 @@ def text(words: Any, length: int = 64) -> str:
 
 
 def burnt(pixels: Pixels, *, low: float, high: float) -> Pixels:
-    """The banner in bright letters on a dark bar: on top where one line fits, else top and bottom."""
+    """The banner in bright letters on dark bars: in one line on top where it fits, else in as many as it takes,
+    on top and at the bottom; as much of it as an image has room for."""
     width = pixels.shape[1]
-    lines = [" - ".join(BANNER)] if width >= 160 else list(BANNER)
-    marked = np.array(pixels)
-    for number, line in enumerate(lines):
-        letters = _letters(line, width)[: max(1, len(pixels) // 3)]
-        rows = slice(0, len(letters)) if number == 0 else slice(len(pixels) - len(letters), len(pixels))
-        bar = letters[..., None] if pixels.ndim == 3 else letters
-        marked[rows] = np.where(bar, high, low)
+    lines = next((found for found in BANNERS if all(_font(line, width) for line in found)), BANNERS[-1])
+    bars = [_letters(line, width) for line in lines]
+    marked, bottom = np.array(pixels), len(pixels)
+    for number, letters in reversed(list(enumerate(bars))):
+        letters = letters[: len(pixels)]
+        bottom -= len(letters)
+        rows = slice(0, len(letters)) if number == 0 else slice(bottom, bottom + len(letters))
+        if number and bottom < len(pixels) // 2:
+            continue
+        marked[rows] = np.where(letters[..., None] if pixels.ndim == 3 else letters, high, low)
     return marked
 
 
+def _font(line: str, width: int) -> Any:
+    """The largest letters, up to an eighteenth of the width, in which a line fits; None below 8 points."""
+    from PIL import ImageFont
+
+    for size in range(max(8, min(28, width // 18)), 7, -1):
+        font = ImageFont.load_default(size)
+        left, _, right, _ = font.getbbox(line)
+        if right - left <= width - 2:
+            return font
+    return None
+
+
 def _letters(line: str, width: int) -> NDArray[np.bool_]:
-    """(h, width) True on the letters; small letters where the line does not fit."""
+    """(h, width) True on the letters; cut off where they do not fit."""
     from PIL import Image as Picture
     from PIL import ImageDraw, ImageFont
 
-    for size in range(max(8, min(28, width // 18)), 4, -1):
-        font = ImageFont.load_default(size)
-        left, top, right, bottom = (round(v) for v in font.getbbox(line))
-        if right - left <= width - 2:
-            break
+    font = _font(line, width) or ImageFont.load_default(8)
+    left, top, right, bottom = (round(v) for v in font.getbbox(line))
     page = Picture.new("L", (width, bottom - top + 2))
-    ImageDraw.Draw(page).text(((width - right + left) // 2 - left, 1 - top), line, fill=255, font=font)
-    return np.asarray(page) > 110
+    ImageDraw.Draw(page).text((max(0, (width - right + left) // 2) - left, 1 - top), line, fill=255, font=font)
+    return np.asarray(page) > 90
 
 
 def _frame_of(header: Any, series: Series, number: int) -> Any:
@@ -250,7 +272,7 @@ def _required_of_class(data: Any, sop_class: str) -> None:
         CT: ("KVP", "AcquisitionNumber"),
         MR: ("ScanOptions", "MRAcquisitionType", "EchoTime", "EchoTrainLength"),
     }[sop_class]
-    for name in empty:
+    for name in (*empty, "PatientPosition"):
         if name not in data:
             setattr(data, name, None)
     if sop_class == MR:
@@ -267,7 +289,8 @@ def _mark(data: Any, header: Any, drawn: Drawn) -> None:
     from pydicom.dataset import Dataset
 
     data.SyntheticData = "YES"
-    data.BurnedInAnnotation = header.get("BurnedInAnnotation") or "NO"  # of identifying text; a banner is not
+    if burned_in(header):  # of text that names the patient; a banner does not
+        data.BurnedInAnnotation = burned_in(header)
     if recognizable(header):
         data.RecognizableVisualFeatures = recognizable(header)
     data.DerivationDescription = text(drawn.derivation, 1024)

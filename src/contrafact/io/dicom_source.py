@@ -16,6 +16,7 @@ from contrafact.io.dicom import grid_of_file, grid_of_slices, in_order, is_dicom
 
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SAME_CLASS = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4")  # CT, MR: a frame keeps its class
+TEXTLESS = ("CT", "MR", "PT", "NM", "CR", "DX", "MG")
 HEADS = ("HEAD", "BRAIN", "SKULL", "FACE", "HEADNECK", "NECK", "ORBIT", "JAW")
 
 # Nothing is copied that is not on these lists: no private tags, no free text, no names of people or places.
@@ -152,6 +153,8 @@ def dicom_source(
         for header in headers:
             _drop(header, "FrameOfReferenceUID", "PositionReferenceIndicator", *wanted[:2])
     missing = (f"the source has no {', '.join(lacking)}: no parametric map",) if lacking else ()
+    if burned_in(headers[0]) != "NO" and not keep_patient:
+        missing = (*missing, "text in the pixels, which may name the patient, was not looked for")
     return DicomSource(headers=headers, grid=grid, asked=grid, placed=not lacking, missing=missing)
 
 
@@ -229,6 +232,12 @@ def recognizable(header: Any) -> str:
     """YES for volumes of heads, from which a face can be drawn; else what the source says, or nothing."""
     part = str(header.get("BodyPartExamined", "")).upper()
     return "YES" if part in HEADS else str(header.get("RecognizableVisualFeatures", ""))
+
+
+def burned_in(header: Any) -> str:
+    """Whether text in the pixels names the patient: what the source says; of scanners that write none, NO."""
+    said = str(header.get("BurnedInAnnotation") or "")
+    return said or ("NO" if str(header.get("Modality")) in TEXTLESS else "")
 
 
 def _headers(path: Path) -> list[Any]:

@@ -138,7 +138,7 @@ def _source_pictures(case: _Case, image: NDArray[Any]) -> Iterator[Path]:
     colour = len(values) == 3
     window = tuple(case.rows[0]["window"])
     stack = values if values.ndim == 4 else values[:, None]
-    levels = None if colour else levels_for(stack[0], case.source.headers[0])
+    levels = None if colour else levels_for(stack[0], case.source.headers[0], steps=200)
     series = Series(number=900, description="Image explained", uid=case.source.headers[0].SeriesInstanceUID)
     drawn = Drawn(model="unknown", version="", derivation="The source says: synthetic", references=())
     for at, header in enumerate(case.source.headers):
@@ -190,7 +190,11 @@ def _strip(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
     headers = on_grid(case.source, grid)
     same = grid == case.source.asked
     colour, window = frames.shape[1] == 3, tuple(row["window"])
-    levels = None if colour else levels_for(frames[:, 0], case.source.headers[0])
+    levels = (
+        None
+        if colour
+        else levels_for(frames[:, 0], case.source.headers[0], steps=200 if case.source.made else 20)
+    )
     volume, series = frames.ndim == 5, None
     for k, frame in enumerate(frames):
         stack = frame if volume else frame[:, None]
