@@ -186,6 +186,8 @@ def side_known(data: Any) -> None:
     part = str(data.get("BodyPartExamined") or "")
     if (not part or part in PAIRED) and "Laterality" not in data and "ImageLaterality" not in data:
         data.Laterality = ""
+    elif part and part not in PAIRED and not data.get("Laterality"):
+        data.pop("Laterality", None)
 
 
 def own_scheme() -> Any:
@@ -199,9 +201,9 @@ def own_scheme() -> Any:
 
 
 def text(words: Any, length: int = 64) -> str:
-    """Words that any text attribute takes: one line, no backslash, no longer than it holds."""
+    """Words that any text attribute takes: one line, no backslash, no longer than it holds with its padding."""
     line = " ".join("".join(c if c.isprintable() and c != "\\" else " " for c in str(words)).split())
-    return line if len(line) <= length else line[: length - 3] + "..."
+    return line if len(line) < length else line[: length - 4] + "..."
 
 
 def burnt(pixels: Pixels, *, low: float, high: float) -> Pixels:
@@ -330,4 +332,6 @@ def _put(data: Any, pixels: Pixels, levels: Levels | None, window: tuple[float, 
         data.RescaleType = "HU" if data.SOPClassUID == CT else "US"
     if window and window[1] > window[0]:
         data.WindowCenter, data.WindowWidth = decimals([sum(window) / 2, window[1] - window[0]])
+        if window[1] - window[0] < 1:
+            data.VOILUTFunction = "LINEAR_EXACT"
     data.PixelData = levels.stored(pixels).tobytes()

@@ -90,7 +90,7 @@ def _by_web(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
             answer = client.store_instances([pydicom.dcmread(path)])
         except (requests.RequestException, OSError, ValueError) as error:
             raise ContrafactError(f"'{path.name}' was not sent to {archive.url}: {error}") from error
-        if answer is not None and "FailedSOPSequence" in answer:
+        if answer is not None and answer.get("FailedSOPSequence"):  # Orthanc gives an empty one for none
             reason = answer.FailedSOPSequence[0].get("FailureReason", "no reason given")
             raise ContrafactError(f"{archive.url} refused '{path.name}' (reason {reason})")
         yield path

@@ -261,6 +261,9 @@ def _header(data: Any, keep_patient: bool) -> Any:
     for name in (*NAMES, *PATIENT, *STUDY, *PLACE, *TECHNIQUE, *FLAGS, *LEVELS, *kept):
         if name in data:
             header[name] = copy.deepcopy(data[name])
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        if name in header and max(len(str(v)) for v in header[name].value) > 16:  # too long to be written again
+            setattr(header, name, decimals(header[name].value))
     header.SpecificCharacterSet = "ISO_IR 192"
     for name in (*PATIENT, *STUDY):
         if name not in header or not keep_patient:
