@@ -23,6 +23,7 @@ for _verb, _place in (
     ("fit", "fit:fit"),
     ("study", "study:study"),
     ("export", "export:export"),
+    ("send", "send:send"),
     ("convert", "convert:convert"),
     ("list", "listing:list_"),
     ("check", "check:check"),

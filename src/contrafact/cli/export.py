@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -12,27 +13,55 @@ from contrafact.cli.screen import bar, say
 Flag = Annotated[bool, Parameter(negative="")]
 
 
-def export(run: Path, *, to: str, out: Path | None = None, kind: str = "signed", json: Flag = False) -> None:
-    """Write the results of a run as files that other programs open.
+def export(
+    run: Path,
+    *,
+    to: str,
+    out: Path | None = None,
+    kind: str = "signed",
+    keep_patient: Flag = False,
+    banner: bool = True,
+    share: float = 0.5,
+    json: Flag = False,
+) -> None:
+    """Write the results of a run as files that other programs open. Nothing is sent anywhere.
 
     Example: `contrafact export runs/explain --to nifti`
 
     Parameters
     ----------
     run: Run folder.
-    to: nifti (on the source's grid, with its header), npz, png, animation (GIF) or html.
-    out: Folder for the files; default: `exports` in the run folder.
+    to: nifti (on the source's grid, with its header), npz, png, animation (GIF), html or dicom.
+    out: Folder for the files; default: `exports` in the run folder, of DICOM `exports/dicom`.
     kind: Of the PNG overlays: signed, heat, blended, masked or alpha.
+    keep_patient: Of DICOM: copy name, number, birth date and study from the source; else "anonymous".
+    banner: Of DICOM: burn SYNTHETIC - NOT FOR DIAGNOSIS into images that a network drew.
+    share: Of DICOM: how much of a map's evidence the segmented region holds.
     json: Print the paths as JSON.
     """
     from contrafact.io import open_run
-    from contrafact.views import export_run
+    from contrafact.views import export_dicom, export_run
 
     opened = open_run(run)
-    folder = out or run / "exports"
+    folder = out or run / "exports" / ("dicom" if to == "dicom" else "")
+    written: Iterator[Path]
+    if to == "dicom":
+        written = export_dicom(opened, folder, keep_patient=keep_patient, banner=banner, share=share)
+    else:
+        written = export_run(opened, to, folder, kind=kind)
     paths = []
     with bar("writing", max(1, len(opened.rows())), quiet=json) as move:
-        for path in export_run(opened, to, folder, kind=kind):
+        for path in written:
             paths.append(str(path))
             move(min(len(paths), len(opened.rows())), text=path.name[:60])
-    say({"files": paths}, as_json=json, lines=[f"{len(paths)} file(s) in {folder}"])
+    missing = _missing(folder) if to == "dicom" else []
+    said: dict[str, Any] = {"files": paths} | ({"missing": missing} if missing else {})
+    say(said, as_json=json, lines=[f"{len(paths)} file(s) in {folder}", *missing])
+
+
+def _missing(folder: Path) -> list[str]:
+    """What a DICOM export could not keep, image by image."""
+    from contrafact.io import read_json
+
+    about = read_json(folder / "about.json")
+    return [f"{name}: {words}" for name, found in about["missing"].items() for words in found]

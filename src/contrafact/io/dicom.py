@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def read_dicom(path: Path) -> Image:
         )
     return Image(
         _upright(_values(data, path), data),
-        _grid_of_file(data),
+        grid_of_file(data),
         _window(data),  # type: ignore[arg-type]
         source=str(path),
         about=_about(data),
@@ -62,29 +63,42 @@ def read_series(folder: Path) -> Image:
     for path, data in slices:
         if "ImagePositionPatient" not in data or "ImageOrientationPatient" not in data:
             raise InputError(f"'{path.name}' has no position in the patient; give single files")
+    slices = in_order(slices)
     first = slices[0][1]
-    across, down, normal = _directions(first)
-    slices.sort(key=lambda s: float(np.dot(s[1].ImagePositionPatient, normal)))
     for path, data in slices:
         if (data.Rows, data.Columns) != (first.Rows, first.Columns) or not np.allclose(
             data.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-3
         ):
             raise InputError(f"'{path.name}' differs in size or orientation from the series")
+    normal = _directions(first)[2]
     places = np.array([np.dot(d.ImagePositionPatient, normal) for _, d in slices])
     gaps = np.diff(places)
     if gaps.min() < 1e-3 or gaps.max() - gaps.min() > 0.1 * gaps.mean():
         raise InputError(f"expected evenly spaced slices; got gaps of {gaps.min():.3g} to {gaps.max():.3g} mm")
     values = np.concatenate([_values(d, p)[:, None] for p, d in slices], axis=1)
-    start, end = (np.array(slices[i][1].ImagePositionPatient, dtype=float) for i in (0, -1))
-    step = (end - start) / (len(slices) - 1)  # not the normal: a tilted gantry shifts the slices
-    matrix = _affine(start, [step, *_steps(first, down, across)])
     return Image(
         _upright(values, first),
-        Grid(values.shape[1:], affine=matrix),
+        grid_of_slices([data for _, data in slices]),
         _window(first),  # type: ignore[arg-type]
         source=str(folder),
         about={**_about(first), "slices": len(slices)},
     )
+
+
+def in_order(slices: list[tuple[Path, Any]]) -> list[tuple[Path, Any]]:
+    """By their position along the normal of the first."""
+    normal = _directions(slices[0][1])[2]
+    return sorted(slices, key=lambda s: float(np.dot(s[1].ImagePositionPatient, normal)))
+
+
+def grid_of_slices(slices: Sequence[Any]) -> Grid:
+    """Of two or more single slices in order."""
+    first = slices[0]
+    across, down, _ = _directions(first)
+    start, end = (np.array(slices[i].ImagePositionPatient, dtype=float) for i in (0, -1))
+    step = (end - start) / (len(slices) - 1)  # not the normal: a tilted gantry shifts the slices
+    matrix = _affine(start, [step, *_steps(first, down, across)])
+    return Grid((len(slices), int(first.Rows), int(first.Columns)), affine=matrix)
 
 
 def is_dicom(path: Path) -> bool:
@@ -170,7 +184,7 @@ def _affine(start: Any, steps: list[Any]) -> NDArray[np.float64]:
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix
 
 
-def _grid_of_file(data: Any) -> Grid:
+def grid_of_file(data: Any) -> Grid:
     frames = int(data.get("NumberOfFrames", 1) or 1)
     size = (int(data.Rows), int(data.Columns))
     shape = size if frames == 1 else (frames, *size)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from contrafact.core import Grid, InputError, nearest
 from contrafact.io import Run, write_atomic, write_nifti, write_npz
+from contrafact.views.dicom_exports import export_dicom
 from contrafact.views.figures import (
     animation,
     overlay,
@@ -25,7 +26,7 @@ from contrafact.views.figures import (
 from contrafact.views.pictures import grey, signed_scale
 from contrafact.views.report import flat_frames, write_report
 
-FORMS = ("nifti", "npz", "png", "animation", "html")
+FORMS = ("nifti", "npz", "png", "animation", "html", "dicom")
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -38,6 +39,7 @@ def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> It
                      maps of several targets side by side on one scale
           animation  GIF: volumes through their slices, strips from frame to frame
           html       the report
+          dicom      parametric maps, segmentations, pictures, synthetic series and figures: `export_dicom`
     raises  InputError for an unknown form or an empty run
     """
     if form not in FORMS:
@@ -47,6 +49,9 @@ def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> It
         raise InputError(f"expected results in '{run.folder}'; the run is empty")
     if form == "html":
         yield write_report(run, folder / "report.html")
+        return
+    if form == "dicom":
+        yield from export_dicom(run, folder)
         return
     scales = _scales(run, rows) if form in ("png", "animation") else {}
     for row in rows:

@@ -1,0 +1,128 @@
+"""DICOM files to an archive, by STOW-RS or C-STORE: the only place that sends, and only when asked."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contrafact.core import ContrafactError, InputError, UnsupportedError
+
+HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+"
+URL = re.compile(rf"(https?)://({HOST})(?::(\d{{1,5}}))?((?:/[A-Za-z0-9._~%-]*)*)")
+NODE = re.compile(rf"({HOST}):(\d{{1,5}}):([A-Za-z0-9_. -]{{1,16}})")
+SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Where to send. `title` is the application entity of a DICOM node; `url` that of a web service."""
+
+    host: str
+    port: int
+    title: str = ""
+    url: str = ""
+
+    @property
+    def loopback(self) -> bool:
+        """On this machine, by its literal address: a name may point anywhere."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def read_archive(to: str) -> Archive:
+    """`https://host[:port]/path` or `host:port:AET`; no user names, questions or other signs, which programs
+    read in different ways.
+
+    raises  InputError for anything else
+    """
+    if found := URL.fullmatch(to):
+        port = int(found[3] or {"http": 80, "https": 443}[found[1]])
+        archive = Archive(found[2].strip("[]"), port, url=to.rstrip("/"))
+    elif found := NODE.fullmatch(to):
+        archive = Archive(found[1].strip("[]"), int(found[2]), title=found[3].strip())
+    else:
+        raise InputError(f"expected https://host:port/path or host:port:AET; got '{to}'")
+    if not 0 < archive.port < 65536 or not (archive.title or archive.url):
+        raise InputError(f"expected https://host:port/path or host:port:AET; got '{to}'")
+    return archive
+
+
+def send(folder: Path, archive: Archive, *, confirmed: str = "") -> Iterator[Path]:
+    """Send every DICOM file (`*.dcm`) of a folder; gives each path when the archive has it.
+
+    confirmed  the host, once more, for any host but this machine
+    raises     InputError for a host that was not confirmed or a folder without files; ContrafactError when the
+               archive refuses a file or cannot be reached
+    """
+    if not archive.loopback and confirmed != archive.host:
+        raise InputError(
+            f"'{archive.host}' is another machine: images leave this one; "
+            f"to do that, add --yes-send-to {archive.host}"
+        )
+    files = sorted(p for p in folder.rglob("*.dcm") if p.is_file() and not p.is_symlink())
+    if not files:
+        raise InputError(f"expected DICOM files (*.dcm) in '{folder}'; got none")
+    yield from (_by_web if archive.url else _by_association)(files, archive)
+
+
+def _by_web(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
+    try:
+        import pydicom
+        import requests
+        from dicomweb_client.api import DICOMwebClient
+    except ImportError as error:
+        raise UnsupportedError("sending needs: pip install 'contrafact[pacs]'") from error
+    session = requests.Session()
+    session.trust_env = False  # no proxy: it would be another machine
+    session.max_redirects = 0  # nor does the archive say where images go
+    client = DICOMwebClient(url=archive.url, session=session)
+    client.set_http_retry_params(retry=False)
+    for path in files:
+        try:
+            answer = client.store_instances([pydicom.dcmread(path)])
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise ContrafactError(f"'{path.name}' was not sent to {archive.url}: {error}") from error
+        if answer is not None and answer.get("FailedSOPSequence"):  # Orthanc gives an empty one for none
+            reason = answer.FailedSOPSequence[0].get("FailureReason", "no reason given")
+            raise ContrafactError(f"{archive.url} refused '{path.name}' (reason {reason})")
+        yield path
+
+
+def _by_association(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
+    try:
+        import pydicom
+        from pynetdicom import AE
+    except ImportError as error:
+        raise UnsupportedError("sending needs: pip install 'contrafact[pacs]'") from error
+    entity: Any = AE(ae_title="CONTRAFACT")
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = SECONDS
+    kinds = {_kind(pydicom.dcmread(path, stop_before_pixels=True)) for path in files}
+    for sop_class, syntax in sorted(kinds):
+        entity.add_requested_context(sop_class, syntax)
+    link = entity.associate(archive.host, archive.port, ae_title=archive.title)
+    if not link.is_established:
+        raise ContrafactError(f"{archive.title} at {archive.host}:{archive.port} did not accept the connection")
+    try:
+        for path in files:
+            try:
+                status = link.send_c_store(pydicom.dcmread(path))
+            except (ValueError, RuntimeError, AttributeError) as error:
+                raise ContrafactError(f"'{path.name}' was not sent: {error}") from error
+            code = status.get("Status", -1) if status else -1
+            if code != 0 and code & 0xF000 != 0xB000:  # a warning means stored
+                raise ContrafactError(f"{archive.title} refused '{path.name}' (status {code:#06x})")
+            yield path
+    finally:
+        link.release()
+
+
+def _kind(data: Any) -> tuple[str, str]:
+    return str(data.SOPClassUID), str(data.file_meta.TransferSyntaxUID)

@@ -1,0 +1,357 @@
+"""What DICOM results must keep of the series they were made from: patient, study, place and flags."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import Grid, InputError
+from contrafact.io.dicom import grid_of_file, grid_of_slices, in_order, is_dicom
+
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+SAME_CLASS = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4")  # CT, MR: a frame keeps its class
+TEXTLESS = ("CT", "MR", "PT", "NM", "CR", "DX", "MG")
+HEADS = ("HEAD", "BRAIN", "SKULL", "FACE", "HEADNECK", "NECK", "ORBIT", "JAW")
+
+# Nothing is copied that is not on these lists: no private tags, no free text, no names of people or places.
+PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
+PATIENT_WHEN_KEPT = (
+    "IssuerOfPatientID",
+    "OtherPatientIDsSequence",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+)
+STUDY = ("StudyDate", "StudyTime", "AccessionNumber", "StudyID", "ReferringPhysicianName")
+STUDY_WHEN_KEPT = ("StudyDescription",)
+PLACE = (
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "PatientPosition",
+    "BodyPartExamined",
+    "Laterality",
+    "ImageLaterality",
+    "Rows",
+    "Columns",
+)
+TECHNIQUE = (
+    "KVP",
+    "ScanningSequence",
+    "SequenceVariant",
+    "ScanOptions",
+    "MRAcquisitionType",
+    "RepetitionTime",
+    "EchoTime",
+    "EchoTrainLength",
+    "InversionTime",
+    "MagneticFieldStrength",
+    "FlipAngle",
+)
+FLAGS = (
+    "SyntheticData",
+    "BurnedInAnnotation",
+    "RecognizableVisualFeatures",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+LEVELS = (
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "PixelRepresentation",
+    "BitsStored",
+    "BitsAllocated",
+)
+NAMES = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "Modality",
+    "SpecificCharacterSet",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DicomSource:
+    """Headers without pixels, one for every slice of the grid in its order.
+
+    placed   position, orientation and frame of reference in the patient are known (or made, for a volume)
+    made     there is no DICOM source: the headers are new, and the image must be written under them
+    asked    the grid that was asked for; `grid` is the same, but of a made volume whose place in the patient
+             is known, turned upright (`flips` of rows and columns), and where it is not known, a plain one
+    missing  what could not be kept, in sentences
+    """
+
+    headers: tuple[Any, ...]
+    grid: Grid
+    asked: Grid
+    placed: bool
+    made: bool = False
+    flips: tuple[bool, bool] = (False, False)
+    missing: tuple[str, ...] = ()
+
+    def turned(self, values: NDArray[Any]) -> NDArray[Any]:
+        """An array (..., H, W) as the headers say that it lies."""
+        rows, columns = (slice(None, None, -1 if flip else 1) for flip in self.flips)
+        return values[..., rows, columns]
+
+    @property
+    def synthetic(self) -> bool:
+        return str(self.headers[0].get("SyntheticData", "")) == "YES"
+
+
+def dicom_source(
+    source: str, grid: Grid, *, about: Mapping[str, Any], digest: str, keep_patient: bool = False
+) -> DicomSource:
+    """The headers that results on `grid` are written under.
+
+    source, about  of the image, as the run holds them; a DICOM source is read again, headers only, and taken
+                   when it is still the same series on the same grid
+    digest         names the image where there is no study
+    """
+    path = Path(source)
+    if about.get("format") != "dicom":
+        why = "the source is not DICOM: new study, patient 'anonymous', modality OT"
+        return _made(grid, digest, about, (why,))
+    if not source or not path.exists():
+        why = f"the DICOM source is no longer where it was ('{path.name}'): new study, patient 'anonymous'"
+        return _made(grid, digest, about, (why,))
+    try:
+        found = _headers(path)
+        same = str(found[0].get("SeriesInstanceUID")) == str(about.get("SeriesInstanceUID"))
+        flat = len(found) == 1
+        if not same or (grid_of_file(found[0]) if flat else grid_of_slices(found)) != grid:
+            why = f"'{path.name}' is another series than the one explained: new study, patient 'anonymous'"
+            return _made(grid, digest, about, (why,))
+        headers = tuple(_header(d, keep_patient) for d in found)
+    except (ValueError, TypeError, AttributeError, OSError, IndexError) as error:
+        raise InputError(f"'{path.name}' cannot be used as a DICOM source: {error}") from error
+    if int(found[0].get("NumberOfFrames", 1) or 1) > 1:
+        why = "the source is a multi-frame file: its frames are written again, one by one"
+        made = _made(grid, digest, about, (why,))
+        return replace(made, headers=tuple(_joined(h, headers[0]) for h in made.headers))
+    wanted = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID")
+    lacking = [name for name in wanted if not headers[0].get(name)]
+    if lacking:
+        for header in headers:
+            _drop(header, "FrameOfReferenceUID", "PositionReferenceIndicator", *wanted[:2])
+    missing = (f"the source has no {', '.join(lacking)}: no parametric map",) if lacking else ()
+    if burned_in(headers[0]) != "NO" and not keep_patient:
+        missing = (*missing, "text in the pixels, which may name the patient, was not looked for")
+    return DicomSource(headers=headers, grid=grid, asked=grid, placed=not lacking, missing=missing)
+
+
+def on_grid(source: DicomSource, grid: Grid) -> tuple[Any, ...]:
+    """The headers for another grid in the same frame of reference (a strip is drawn at its own size)."""
+    if grid == source.asked:
+        return source.headers
+    plain = source.made and flipped(source.asked, source.flips) != source.grid
+    grid = source.grid.resized(grid.shape) if plain else flipped(grid, source.flips)
+    headers = []
+    for number, place in enumerate(places(grid) if source.placed else [{}] * _depth(grid)):
+        header = copy.deepcopy(source.headers[min(number, len(source.headers) - 1)])
+        _drop(header, "SliceThickness", "SpacingBetweenSlices", "ImagerPixelSpacing", "PixelSpacing")
+        header.Rows, header.Columns = grid.shape[-2:]
+        for name, value in place.items():
+            setattr(header, name, value)
+        headers.append(header)
+    return tuple(headers)
+
+
+def places(grid: Grid) -> list[dict[str, Any]]:
+    """ImagePositionPatient and the rest for every slice of a grid.
+
+    raises  InputError where rows and columns are not at right angles, which DICOM cannot say
+    """
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid.affine
+    steps = affine[:3, : len(grid.shape)]
+    down, across, start = steps[:, -2], steps[:, -1], affine[:3, 3]
+    lengths = [float(np.linalg.norm(v)) for v in (down, across)]
+    cosines = [*(across / lengths[1]), *(down / lengths[0])]
+    if abs(float(np.dot(cosines[:3], cosines[3:]))) > 1e-3:
+        raise InputError(
+            "DICOM holds only slices whose rows and columns are at right angles; resample the image"
+        )
+    place: dict[str, Any] = {
+        "ImageOrientationPatient": decimals(cosines),
+        "PixelSpacing": decimals(lengths),
+    }
+    if len(grid.shape) == 2:
+        return [{**place, "ImagePositionPatient": decimals(start)}]
+    gap = decimals([float(np.linalg.norm(steps[:, 0]))])[0]
+    place |= {"SliceThickness": gap, "SpacingBetweenSlices": gap}
+    return [{**place, "ImagePositionPatient": decimals(start + k * steps[:, 0])} for k in range(grid.shape[0])]
+
+
+def upright_flips(grid: Grid) -> tuple[bool, bool]:
+    """Whether rows and columns must be turned round so that viewers, which draw the first row on top and
+    the first column on the left, show a slice as radiologists look at it."""
+    turned = []
+    for axis in (-2, -1):
+        step = (np.diag([-1.0, -1.0, 1.0]) @ grid.affine[:3, : len(grid.shape)])[:, axis]
+        main = int(np.abs(step).argmax())
+        turned.append(bool(step[main] > 0) if main == 2 else bool(step[main] < 0))
+    return turned[0], turned[1]
+
+
+def flipped(grid: Grid, flips: tuple[bool, bool]) -> Grid:
+    """The grid of an array whose last two axes were turned round."""
+    affine = grid.affine.copy()
+    for axis, flip in zip((len(grid.shape) - 2, len(grid.shape) - 1), flips, strict=True):
+        if flip:
+            affine[:3, 3] += affine[:3, axis] * (grid.shape[axis] - 1)
+            affine[:3, axis] *= -1
+    return Grid(grid.shape, affine=affine)
+
+
+def decimals(values: Sequence[float] | NDArray[np.float64]) -> list[Any]:
+    """Numbers in the 16 letters that a decimal string has."""
+    from pydicom.valuerep import DSfloat
+
+    return [DSfloat(float(v), auto_format=True) for v in values]
+
+
+def recognizable(header: Any) -> str:
+    """YES for volumes of heads, from which a face can be drawn; else what the source says, or nothing."""
+    part = str(header.get("BodyPartExamined", "")).upper()
+    return "YES" if part in HEADS else str(header.get("RecognizableVisualFeatures", ""))
+
+
+def burned_in(header: Any) -> str:
+    """Whether text in the pixels names the patient: what the source says; of scanners that write none, NO."""
+    said = str(header.get("BurnedInAnnotation") or "")
+    return said or ("NO" if str(header.get("Modality")) in TEXTLESS else "")
+
+
+def _headers(path: Path) -> list[Any]:
+    import pydicom
+
+    if path.is_file():
+        return [pydicom.dcmread(path, stop_before_pixels=True)]
+    files = [p for p in sorted(path.iterdir()) if p.is_file() and not p.name.startswith(".")]
+    found = [(p, pydicom.dcmread(p, stop_before_pixels=True)) for p in files if is_dicom(p)]
+    found = [f for f in found if f[0].name != "DICOMDIR"]
+    return [data for _, data in (in_order(found) if len(found) > 1 else found)]
+
+
+def _header(data: Any, keep_patient: bool) -> Any:
+    """What may be known of a source file, in UTF-8."""
+    from pydicom.dataset import Dataset
+
+    data.decode()
+    header = Dataset()
+    kept = (*PATIENT_WHEN_KEPT, *STUDY_WHEN_KEPT) if keep_patient else ()
+    for name in (*NAMES, *PATIENT, *STUDY, *PLACE, *TECHNIQUE, *FLAGS, *LEVELS, *kept):
+        if name in data:
+            header[name] = copy.deepcopy(data[name])
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        if name in header and max(len(str(v)) for v in header[name].value) > 16:  # too long to be written again
+            setattr(header, name, decimals(header[name].value))
+    header.SpecificCharacterSet = "ISO_IR 192"
+    for name in (*PATIENT, *STUDY):
+        if name not in header or not keep_patient:
+            setattr(header, name, "")
+    if not keep_patient:
+        _anonymous(header, str(header.get("StudyInstanceUID", "")))
+    return header
+
+
+def _anonymous(header: Any, study: str) -> None:
+    import hashlib
+
+    header.PatientName = "anonymous"
+    header.PatientID = "anonymous-" + hashlib.sha256(study.encode()).hexdigest()[:8]
+    header.PatientIdentityRemoved = "YES"
+    header.DeidentificationMethod = "Contrafact: patient and study emptied, UIDs kept"
+
+
+def _made(grid: Grid, digest: str, about: Mapping[str, Any], missing: tuple[str, ...]) -> DicomSource:
+    """Headers for an image that has none: new UIDs, the grid's geometry."""
+    from pydicom.dataset import Dataset
+    from pydicom.uid import generate_uid
+
+    asked, volume, flips = grid, len(grid.shape) == 3, (False, False)
+    if volume and about.get("format") == "nifti":
+        flips = upright_flips(grid)
+        grid = flipped(grid, flips)
+    elif volume:
+        missing = (*missing, "the place in the patient is not known: the slices are written as if axial")
+        grid = _axial(grid)
+    study, series, frame = (str(generate_uid(prefix=None)) for _ in range(3))
+    head = Dataset()
+    for name in (*PATIENT, *STUDY):
+        setattr(head, name, "")
+    _anonymous(head, digest)
+    head.SpecificCharacterSet = "ISO_IR 192"
+    head.StudyInstanceUID, head.SeriesInstanceUID = study, series
+    head.SOPClassUID, head.Modality = CAPTURE, "OT"
+    head.Rows, head.Columns = grid.shape[-2:]
+    if about.get("synthetic"):
+        head.SyntheticData = "YES"
+    if volume:
+        head.FrameOfReferenceUID, head.PositionReferenceIndicator = frame, ""
+    elif set(grid.spacing_mm) != {1.0}:
+        head.PixelSpacing = decimals(grid.spacing_mm)
+    else:
+        missing = (*missing, "the size of a pixel is not known")
+    headers = []
+    for place in places(grid) if volume else [{}]:
+        header = copy.deepcopy(head)
+        header.SOPInstanceUID = str(generate_uid(prefix=None))
+        for name, value in place.items():
+            setattr(header, name, value)
+        headers.append(header)
+    return DicomSource(
+        headers=tuple(headers),
+        grid=grid,
+        asked=asked,
+        placed=volume,
+        made=True,
+        flips=flips,
+        missing=missing,
+    )
+
+
+def _axial(grid: Grid) -> Grid:
+    """The same spacing; columns go to the patient's left, rows to the back, slices to the head."""
+    gap, down, across = grid.spacing_mm
+    affine = np.array([[0, 0, -across, 0], [0, -down, 0, 0], [gap, 0, 0, 0], [0, 0, 0, 1.0]])
+    return Grid(grid.shape, affine=affine)
+
+
+def _joined(header: Any, source: Any) -> Any:
+    """A made header with the patient, the study and the flags of a source."""
+    kept = (*PATIENT_WHEN_KEPT, *STUDY_WHEN_KEPT)
+    for name in ("StudyInstanceUID", *PATIENT, *STUDY, *FLAGS, "BodyPartExamined", *kept):
+        if name in source:
+            header[name] = copy.deepcopy(source[name])
+        else:
+            _drop(header, name)
+    return header
+
+
+def _drop(header: Any, *names: str) -> None:
+    for name in names:
+        if name in header:
+            del header[name]
+
+
+def _depth(grid: Grid) -> int:
+    return grid.shape[0] if len(grid.shape) == 3 else 1
