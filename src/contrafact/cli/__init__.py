@@ -22,6 +22,7 @@ for _verb, _place in (
     ("explain", "explain:explain"),
     ("fit", "fit:fit"),
     ("study", "study:study"),
+    ("view", "view:view"),
     ("export", "export:export"),
     ("convert", "convert:convert"),
     ("list", "listing:list_"),
