@@ -23,6 +23,7 @@ for _verb, _place in (
     ("fit", "fit:fit"),
     ("study", "study:study"),
     ("view", "view:view"),
+    ("read", "read:read"),
     ("export", "export:export"),
     ("convert", "convert:convert"),
     ("list", "listing:list_"),

@@ -28,6 +28,15 @@
     if (!answer.ok) throw new Error(await answer.text() || `${answer.status}`);
     return await answer.json();
   }
+  async function postJson(address, body) {
+    const answer = await fetch(address, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-contrafact-token": document.body.dataset.token ?? "" },
+      body: JSON.stringify(body)
+    });
+    if (!answer.ok) throw new Error(await answer.text() || `${answer.status}`);
+    return await answer.json();
+  }
   function tell(error) {
     const text = error instanceof Error ? error.message : String(error);
     const place = byId("notice");
@@ -865,7 +874,83 @@
     );
   }
 
+  // source/read.ts
+  var SIDES = { worse: ["left image", "right image"], real: ["image"] };
+  var WORDS = { real: "Real", synthetic: "Synthetic", left: "Left", right: "Right" };
+  function readPage() {
+    let reader = "", trial = null, since = 0, spent = 0, busy = false;
+    const part = (name) => {
+      for (const id of ["enter", "trial", "paused", "finished"]) byId(id).hidden = id !== name;
+    };
+    const next = async () => {
+      trial = await getJson(`/api/trial?reader=${encodeURIComponent(reader)}`);
+      byId("progress").textContent = `${trial.done} of ${trial.of} answered`;
+      byId("bar").value = trial.done / trial.of;
+      if (trial.finished) {
+        part("finished");
+        byId("thanks").focus();
+        return;
+      }
+      const shown = trial;
+      const pictures = Array.from({ length: shown.pictures }, (_, k) => el("img", {
+        src: `/picture.png?reader=${encodeURIComponent(reader)}&position=${shown.done}&k=${k}`,
+        alt: SIDES[shown.task]?.[k] ?? "image"
+      }));
+      await Promise.all(pictures.map((picture) => picture.decode()));
+      byId("question").textContent = shown.question;
+      byId("pictures").replaceChildren(...pictures);
+      byId("choices").replaceChildren(...shown.choices.map((choice2, k) => {
+        const button = el("button", { type: "button", "data-choice": choice2 }, `${WORDS[choice2] ?? choice2} (${k + 1})`);
+        button.addEventListener("click", () => answer(choice2));
+        return button;
+      }));
+      part("trial");
+      byId("question").focus();
+      spent = 0;
+      since = performance.now();
+    };
+    const answer = async (choice2) => {
+      if (busy || !trial || trial.finished) return;
+      busy = true;
+      const seconds = (spent + performance.now() - since) / 1e3;
+      byId("notice").hidden = true;
+      try {
+        await postJson("/api/answer", { reader, position: trial.done, answer: choice2, seconds });
+        await next();
+      } catch (error) {
+        tell(error);
+      }
+      busy = false;
+    };
+    byId("name-form").addEventListener("submit", async (event) => {
+      event.preventDefault();
+      byId("notice").hidden = true;
+      try {
+        reader = (await postJson("/api/reader", { name: byId("name").value })).name;
+        await next();
+      } catch (error) {
+        tell(error);
+      }
+    });
+    byId("pause").addEventListener("click", () => {
+      spent += performance.now() - since;
+      part("paused");
+      byId("resume").focus();
+    });
+    byId("resume").addEventListener("click", () => {
+      since = performance.now();
+      part("trial");
+      byId("question").focus();
+    });
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target instanceof HTMLInputElement && event.target.type === "text";
+      if (byId("trial").hidden || typing || event.repeat || !byId("keys").checked) return;
+      const choice2 = trial?.choices[Number(event.key) - 1];
+      if (choice2 && !event.ctrlKey && !event.metaKey && !event.altKey) answer(choice2);
+    });
+  }
+
   // source/pages.ts
-  var pages = { cohort: cohortPage, case: casePage };
+  var pages = { cohort: cohortPage, case: casePage, read: readPage };
   Promise.resolve(pages[document.body.dataset.page ?? ""]?.()).catch(tell);
 })();

@@ -3,7 +3,8 @@
 import { casePage } from "./case";
 import { cohortPage } from "./cohort";
 import { tell } from "./page";
+import { readPage } from "./read";
 
-const pages: Record<string, () => void | Promise<void>> = { cohort: cohortPage, case: casePage };
+const pages: Record<string, () => void | Promise<void>> = { cohort: cohortPage, case: casePage, read: readPage };
 
 Promise.resolve(pages[document.body.dataset.page ?? ""]?.()).catch(tell);
