@@ -26,7 +26,8 @@ def plan_words(counts: Mapping[str, int]) -> list[str]:
         lines.append(
             f"task '{task}': {count} judgements per reader. To tell {SHARE:.0%} from 50 % (two-sided, 5 %, "
             f"power 80 %) takes {needed} judgements: {readers} reader{'' if readers == 1 else 's'}. "
-            f"Three readers here give a power of {power(3 * count, SHARE):.0%}."
+            f"Three readers here give a power of {power(3 * count, SHARE):.0%}. With 150 judgements "
+            f"the chance to find it is {power(150, SHARE):.0%}."
         )
     return lines
 

@@ -139,10 +139,10 @@
       for (let x = 0; x + 1 < width; x++) {
         const a = at(x, y), b = at(x + 1, y), c = at(x + 1, y + 1), d = at(x, y + 1);
         const cut = [];
-        if (a > 0 !== b > 0) cut.push([x + a / (a - b), y]);
-        if (b > 0 !== c > 0) cut.push([x + 1, y + b / (b - c)]);
-        if (c > 0 !== d > 0) cut.push([x + d / (d - c), y + 1]);
-        if (d > 0 !== a > 0) cut.push([x, y + a / (a - d)]);
+        if (a >= 0 !== b >= 0) cut.push([x + a / (a - b), y]);
+        if (b >= 0 !== c >= 0) cut.push([x + 1, y + b / (b - c)]);
+        if (c >= 0 !== d >= 0) cut.push([x + d / (d - c), y + 1]);
+        if (d >= 0 !== a >= 0) cut.push([x, y + a / (a - d)]);
         for (let i = 0; i + 1 < cut.length; i += 2) lines.push([...cut[i], ...cut[i + 1]]);
       }
     }
@@ -884,8 +884,6 @@
     };
     const next = async () => {
       trial = await getJson(`/api/trial?reader=${encodeURIComponent(reader)}`);
-      byId("progress").textContent = `${trial.done} of ${trial.of} answered`;
-      byId("bar").value = trial.done / trial.of;
       if (trial.finished) {
         part("finished");
         byId("thanks").focus();
@@ -897,6 +895,8 @@
         alt: SIDES[shown.task]?.[k] ?? "image"
       }));
       await Promise.all(pictures.map((picture) => picture.decode()));
+      byId("progress").textContent = `${shown.done} of ${shown.of} answered`;
+      byId("bar").value = shown.done / shown.of;
       byId("question").textContent = shown.question;
       byId("pictures").replaceChildren(...pictures);
       byId("choices").replaceChildren(...shown.choices.map((choice2, k) => {

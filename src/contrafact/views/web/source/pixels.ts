@@ -95,17 +95,17 @@ export function fit(canvas: HTMLCanvasElement, height: number, width: number, as
   return context;
 }
 
-/** Lines where |values| crosses a level, by marching squares; in units of values' pixels, at their centres. */
+/** Lines around where |values| reaches a level, by marching squares; in units of values' pixels, at their centres. */
 export function contour(data: Float32Array, width: number, height: number, level: number): number[][] {
   const lines: number[][] = [], at = (x: number, y: number) => Math.abs(data[y * width + x]) - level;
   for (let y = 0; y + 1 < height; y++) {
     for (let x = 0; x + 1 < width; x++) {
       const a = at(x, y), b = at(x + 1, y), c = at(x + 1, y + 1), d = at(x, y + 1);
       const cut: number[][] = [];
-      if (a > 0 !== b > 0) cut.push([x + a / (a - b), y]);
-      if (b > 0 !== c > 0) cut.push([x + 1, y + b / (b - c)]);
-      if (c > 0 !== d > 0) cut.push([x + d / (d - c), y + 1]);
-      if (d > 0 !== a > 0) cut.push([x, y + a / (a - d)]);
+      if (a >= 0 !== b >= 0) cut.push([x + a / (a - b), y]);
+      if (b >= 0 !== c >= 0) cut.push([x + 1, y + b / (b - c)]);
+      if (c >= 0 !== d >= 0) cut.push([x + d / (d - c), y + 1]);
+      if (d >= 0 !== a >= 0) cut.push([x, y + a / (a - d)]);
       for (let i = 0; i + 1 < cut.length; i += 2) lines.push([...cut[i], ...cut[i + 1]]);
     }
   }

@@ -16,14 +16,14 @@ export function readPage(): void {
 
   const next = async (): Promise<void> => {
     trial = await getJson<Trial>(`/api/trial?reader=${encodeURIComponent(reader)}`);
-    byId("progress").textContent = `${trial.done} of ${trial.of} answered`;
-    byId<HTMLProgressElement>("bar").value = trial.done / trial.of;
     if (trial.finished) { part("finished"); byId("thanks").focus(); return; }
     const shown = trial;
     const pictures = Array.from({ length: shown.pictures }, (_, k) => el("img", {
       src: `/picture.png?reader=${encodeURIComponent(reader)}&position=${shown.done}&k=${k}`,
       alt: SIDES[shown.task]?.[k] ?? "image" }));
     await Promise.all(pictures.map(picture => picture.decode()));
+    byId("progress").textContent = `${shown.done} of ${shown.of} answered`;
+    byId<HTMLProgressElement>("bar").value = shown.done / shown.of;
     byId("question").textContent = shown.question;
     byId("pictures").replaceChildren(...pictures);
     byId("choices").replaceChildren(...shown.choices.map((choice, k) => {
