@@ -22,6 +22,7 @@ from PIL import Image as Picture
 from playwright.sync_api import sync_playwright
 
 from browsing import HOSTILE, Site, heatmap, many, planted_run, ramp, serving
+from contrafact import views
 from contrafact.core import Image
 from contrafact.io import Run
 from contrafact.views import make_app
@@ -29,6 +30,7 @@ from contrafact.views.serving.reader_app import Reading, make_reading_app
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (1280, 390)
+AXE = Path(views.__file__).parent / "web/node_modules/axe-core/axe.min.js"
 PROGRESS = "document.getElementById('progress').textContent"
 ORANGE, BLUE = (255, 150, 40), (70, 160, 255)
 
@@ -298,6 +300,18 @@ def test_every_control_has_a_name_and_words_have_contrast(browser: Any, site: Si
         visit.go("/", "#lines tr")
         assert visit.page.evaluate(UNNAMED) == []
         assert visit.page.evaluate(PALE) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_axe_finds_no_barrier(browser: Any, site: Site, width: int) -> None:
+    if not AXE.exists():
+        pytest.skip("axe-core comes with `npm ci` in views/web; it does not ship")
+    with Visit(browser, site, width) as visit:
+        for enter in (lambda: open_case(visit, "Case 3"), lambda: visit.go("/", "#lines tr")):
+            enter()
+            visit.page.evaluate(AXE.read_text())
+            found = visit.page.evaluate("axe.run()")["violations"]
+            assert [(f["id"], f["nodes"][0]["html"]) for f in found] == []
 
 
 def test_a_reader_judges_by_keyboard_pauses_and_comes_back(browser: Any, tmp_path: Path) -> None:

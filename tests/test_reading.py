@@ -23,6 +23,7 @@ from PIL import Image as Picture
 from scipy.stats import binom, binomtest
 
 from browsing import HOSTILE, Site, planted_run, ramp, serving, strip
+from contrafact.cli import main
 from contrafact.core import Image, InputError
 from contrafact.io import Run
 from contrafact.views.reading.answers import Answers, OutOfTurnError
@@ -291,3 +292,15 @@ def test_three_readers_killed_in_the_middle_lose_nothing(run: Run) -> None:
         assert (row["low"], row["high"]) == pytest.approx((ends.low, ends.high), abs=1e-12)
         assert f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %" in page
     assert as_csv(Answers(run.folder / "reading.sqlite").lines()) == exported
+
+
+def test_answers_are_written_as_csv_without_a_server(run: Run, tmp_path: Path) -> None:
+    answers = Reading(run, tasks=("worse",)).answers()
+    answers.enter("Ada", {"worse": items_of(run, "worse")}, seed=0, judgements=None)
+    answers.add("Ada", 0, "left", 1.5)
+    words = ["read", str(run.folder), "--task", "worse", "--csv", str(tmp_path / "out.csv")]
+    assert main(words) == 0
+    [row] = csv.DictReader((tmp_path / "out.csv").open(newline=""))
+    assert (row["reader"], row["answer"], row["seconds"]) == ("Ada", "left", "1.5")
+    assert main([*words, "--judgements", "3"]) == 2  # another study than was begun
+    assert main(["read", str(run.folder), "--judgements", "0"]) == 2

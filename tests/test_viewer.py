@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -337,3 +338,14 @@ def test_the_index_is_that_of_the_run(run: Run) -> None:
     assert sum(len(c.maps) + len(c.strips) for c in cohort.cases().values()) == len(run.rows())
     assert cohort.row(0)["case"] == "Case 1"
     assert run.arrays(run.rows()[0])["image"].shape[-1] == SIDE
+
+
+def test_the_command_prints_a_link_and_stops_on_control_c(run: Run) -> None:
+    words = [sys.executable, "-m", "contrafact.cli", "view", str(run.folder)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    link = process.stdout.readline()
+    assert link.startswith("viewer: http://127.0.0.1:") and link.strip().endswith("/")
+    assert len(names(Site(int(link.strip().strip("/").rsplit(":", 1)[1])))) == 3
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20)[1] == "" and process.returncode == 0

@@ -61,14 +61,14 @@ def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
         "size": shape,
         "slices": shape[0] if len(shape) == 3 else 0,
         "shrunk": shrink_by(shape[-2:]),
-        "aspect": _aspect(Grid(shape, affine=arrays["affine"])),
+        "aspect": aspect_of(Grid(shape, affine=arrays["affine"])),
         "window": [low, high],
         "range": [float(image.min()), float(image.max())],
         "factors": (row.get("about") or {}).get("factors") or {},
     }
 
 
-def _aspect(grid: Grid) -> float:
+def aspect_of(grid: Grid) -> float:
     """Height of a pixel over its width, as it is shown."""
     spacing: Sequence[float] = grid.spacing_mm[-2:]
     if len(grid.shape) == 3:

@@ -24,12 +24,16 @@ def plan_words(counts: Mapping[str, int]) -> list[str]:
     for task, count in counts.items():
         readers = -(-needed // count)
         lines.append(
-            f"task '{task}': {count} judgements per reader. To tell {SHARE:.0%} from 50 % (two-sided, 5 %, "
-            f"power 80 %) takes {needed} judgements: {readers} reader{'' if readers == 1 else 's'}. "
-            f"Three readers here give a power of {power(3 * count, SHARE):.0%}. With 150 judgements "
-            f"the chance to find it is {power(150, SHARE):.0%}."
+            f"task '{task}': {count} judgements per reader. To tell {_percent(SHARE)} from 50 % (two-sided, "
+            f"5 %, power 80 %) takes {needed} judgements: {readers} reader{'' if readers == 1 else 's'}. "
+            f"Three readers here give a power of {_percent(power(3 * count, SHARE))}. With 150 judgements "
+            f"the chance to find it is {_percent(power(150, SHARE))}."
         )
     return lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def table(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

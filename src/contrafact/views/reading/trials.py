@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image as Picture
 
-from contrafact.core import InputError, nearest
+from contrafact.core import Grid, InputError, nearest
 from contrafact.io import Run
-from contrafact.views.case_view import pixels
+from contrafact.views.case_view import aspect_of, pixels
 from contrafact.views.figures import png, telling_slice
 from contrafact.views.pictures import grey
 
@@ -110,7 +111,13 @@ def picture(run: Run, row: Mapping[str, Any], frame: int) -> bytes:
         moved = np.abs(arrays["frames"] - arrays["frames"][row["origin"]]).sum(axis=(0, 1))
         at = telling_slice(moved, 0)
     values = pixels(run, row, "image", at=at) if frame < 0 else pixels(run, row, "frames", at=at)[frame]
-    return png(grey(values, tuple(row["window"])))
+    drawn = grey(values, tuple(row["window"]))
+    aspect = aspect_of(Grid(arrays["image"].shape[1:], affine=arrays["affine"]))
+    if abs(aspect - 1) > 0.01:  # pixels that are not square
+        high, wide = drawn.shape[:2]
+        size = (max(1, round(wide / min(1, aspect))), max(1, round(high * max(1, aspect))))
+        drawn = np.asarray(Picture.fromarray(drawn).resize(size, Picture.Resampling.BILINEAR))
+    return png(drawn)
 
 
 def all_trials(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import secrets
 import socket
@@ -65,4 +66,5 @@ def serve(app: ASGIApp, place: Place, *, ready: Callable[[], None]) -> None:
         timeout_graceful_shutdown=3,
     )
     ready()
-    uvicorn.Server(config).run(sockets=[place.listener])
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has stopped in order and says so
+        uvicorn.Server(config).run(sockets=[place.listener])

@@ -134,9 +134,14 @@
     return context;
   }
   function contour(data, width, height, level) {
-    const lines = [], at = (x, y) => Math.abs(data[y * width + x]) - level;
-    for (let y = 0; y + 1 < height; y++) {
-      for (let x = 0; x + 1 < width; x++) {
+    const lines = [];
+    if (level <= 0) return lines;
+    const at = (x, y) => (
+      // beyond the edge nothing is strong: lines close there
+      x < 0 || y < 0 || x >= width || y >= height ? -level : Math.abs(data[y * width + x]) - level
+    );
+    for (let y = -1; y < height; y++) {
+      for (let x = -1; x < width; x++) {
         const a = at(x, y), b = at(x + 1, y), c = at(x + 1, y + 1), d = at(x, y + 1);
         const cut = [];
         if (a >= 0 !== b >= 0) cut.push([x + a / (a - b), y]);
@@ -875,8 +880,7 @@
   }
 
   // source/read.ts
-  var SIDES = { worse: ["left image", "right image"], real: ["image"] };
-  var WORDS = { real: "Real", synthetic: "Synthetic", left: "Left", right: "Right" };
+  var WORDS = { real: "Real", synthetic: "Synthetic", left: "Image 1", right: "Image 2" };
   function readPage() {
     let reader = "", trial = null, since = 0, spent = 0, busy = false;
     const part = (name) => {
@@ -892,15 +896,20 @@
       const shown = trial;
       const pictures = Array.from({ length: shown.pictures }, (_, k) => el("img", {
         src: `/picture.png?reader=${encodeURIComponent(reader)}&position=${shown.done}&k=${k}`,
-        alt: SIDES[shown.task]?.[k] ?? "image"
+        alt: shown.pictures > 1 ? `image ${k + 1}` : "image"
       }));
       await Promise.all(pictures.map((picture) => picture.decode()));
       byId("progress").textContent = `${shown.done} of ${shown.of} answered`;
       byId("bar").value = shown.done / shown.of;
       byId("question").textContent = shown.question;
-      byId("pictures").replaceChildren(...pictures);
+      byId("pictures").replaceChildren(...pictures.map((picture, k) => el(
+        "figure",
+        {},
+        picture,
+        shown.pictures > 1 && el("figcaption", { "aria-hidden": "true" }, `Image ${k + 1}`)
+      )));
       byId("choices").replaceChildren(...shown.choices.map((choice2, k) => {
-        const button = el("button", { type: "button", "data-choice": choice2 }, `${WORDS[choice2] ?? choice2} (${k + 1})`);
+        const button = el("button", { type: "button", "data-choice": choice2 }, shown.pictures > 1 ? WORDS[choice2] : `${WORDS[choice2]} (${k + 1})`);
         button.addEventListener("click", () => answer(choice2));
         return button;
       }));

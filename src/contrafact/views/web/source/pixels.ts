@@ -97,9 +97,12 @@ export function fit(canvas: HTMLCanvasElement, height: number, width: number, as
 
 /** Lines around where |values| reaches a level, by marching squares; in units of values' pixels, at their centres. */
 export function contour(data: Float32Array, width: number, height: number, level: number): number[][] {
-  const lines: number[][] = [], at = (x: number, y: number) => Math.abs(data[y * width + x]) - level;
-  for (let y = 0; y + 1 < height; y++) {
-    for (let x = 0; x + 1 < width; x++) {
+  const lines: number[][] = [];
+  if (level <= 0) return lines;
+  const at = (x: number, y: number): number => // beyond the edge nothing is strong: lines close there
+    x < 0 || y < 0 || x >= width || y >= height ? -level : Math.abs(data[y * width + x]) - level;
+  for (let y = -1; y < height; y++) {
+    for (let x = -1; x < width; x++) {
       const a = at(x, y), b = at(x + 1, y), c = at(x + 1, y + 1), d = at(x, y + 1);
       const cut: number[][] = [];
       if (a >= 0 !== b >= 0) cut.push([x + a / (a - b), y]);

@@ -5,8 +5,7 @@ import { byId, el, getJson, postJson, tell } from "./page";
 interface Trial {
   done: number; of: number; finished: boolean; task: string; question: string; choices: string[]; pictures: number;
 }
-const SIDES: Record<string, string[]> = { worse: ["left image", "right image"], real: ["image"] };
-const WORDS: Record<string, string> = { real: "Real", synthetic: "Synthetic", left: "Left", right: "Right" };
+const WORDS: Record<string, string> = { real: "Real", synthetic: "Synthetic", left: "Image 1", right: "Image 2" };
 
 export function readPage(): void {
   let reader = "", trial: Trial | null = null, since = 0, spent = 0, busy = false;
@@ -20,14 +19,15 @@ export function readPage(): void {
     const shown = trial;
     const pictures = Array.from({ length: shown.pictures }, (_, k) => el("img", {
       src: `/picture.png?reader=${encodeURIComponent(reader)}&position=${shown.done}&k=${k}`,
-      alt: SIDES[shown.task]?.[k] ?? "image" }));
+      alt: shown.pictures > 1 ? `image ${k + 1}` : "image" }));
     await Promise.all(pictures.map(picture => picture.decode()));
     byId("progress").textContent = `${shown.done} of ${shown.of} answered`;
     byId<HTMLProgressElement>("bar").value = shown.done / shown.of;
     byId("question").textContent = shown.question;
-    byId("pictures").replaceChildren(...pictures);
+    byId("pictures").replaceChildren(...pictures.map((picture, k) => el("figure", {}, picture,
+      shown.pictures > 1 && el("figcaption", { "aria-hidden": "true" }, `Image ${k + 1}`))));
     byId("choices").replaceChildren(...shown.choices.map((choice, k) => {
-      const button = el("button", { type: "button", "data-choice": choice }, `${WORDS[choice] ?? choice} (${k + 1})`);
+      const button = el("button", { type: "button", "data-choice": choice }, shown.pictures > 1 ? WORDS[choice] : `${WORDS[choice]} (${k + 1})`);
       button.addEventListener("click", () => answer(choice));
       return button;
     }));
