@@ -14,7 +14,7 @@ import venv
 ROOT = pathlib.Path(__file__).parent.resolve()
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
-EXTRAS = {"demo": "dicom", "test": "all,dev"}
+EXTRAS = {"demo": "dicom,view", "test": "all,dev"}
 
 
 def main() -> int:

@@ -22,6 +22,8 @@ for _verb, _place in (
     ("explain", "explain:explain"),
     ("fit", "fit:fit"),
     ("study", "study:study"),
+    ("view", "view:view"),
+    ("read", "read:read"),
     ("export", "export:export"),
     ("send", "send:send"),
     ("convert", "convert:convert"),

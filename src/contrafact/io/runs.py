@@ -132,16 +132,21 @@ class Run:
         text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
         for line in filter(None, text.split("\n")):
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                row = json.loads(line)
+            except ValueError:
                 continue
+            if isinstance(row, dict) and "key" in row:
+                rows.append(row)
         return rows
 
     def done(self) -> set[str]:
         return {row["key"] for row in self.rows()}
 
     def arrays(self, row: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        with np.load(self.folder / "arrays" / str(row["array"]), allow_pickle=False) as file:
+        name = str(row["array"])
+        if Path(name).name != name or not name.endswith(".npz"):  # a run of unknown origin
+            raise InputError(f"expected the name of an .npz file in 'arrays'; got '{name}'")
+        with np.load(self.folder / "arrays" / name, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
 
 

@@ -52,7 +52,8 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    size = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 1e3, 1e5, 1e9) if (high - low) / s <= 7)
+    sizes = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 1e3, 1e5, 1e9)
+    size = next((s for s in sizes if (high - low) / s <= 7), (high - low) / 5)
     first = -(-low // size)
     return [k * size for k in range(int(first), int(high // size) + 1)]
 

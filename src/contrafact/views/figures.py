@@ -95,21 +95,29 @@ def views_of(
 def upright(picture: Pixels, grid: Grid, axis: int, spacing: Sequence[float]) -> Pixels:
     """A plane as radiologists look at it: true proportions; head or front up, the patient's left (or
     front) to the viewer's right or left as is usual."""
-    rows, columns = (a for a in range(3) if a != axis)
-    directions = grid.affine[:3, :3]
-    main = [int(np.abs(directions[:, a]).argmax()) for a in (rows, columns)]
-    if main[0] < main[1]:  # the axis that goes up the page is the higher of R, A, S
-        picture, main = np.swapaxes(picture, 0, 1), main[::-1]
-        rows, columns, spacing = columns, rows, spacing[::-1]
-    if directions[main[0], rows] > 0:  # towards the head (or front): up
-        picture = picture[::-1]
-    if directions[main[1], columns] > 0:  # towards the patient's right (or front): the viewer's left
-        picture = picture[:, ::-1]
+    picture, spacing = turned(picture, grid, axis, spacing)
     step = min(spacing)
     size = tuple(max(1, round(n * s / step)) for n, s in zip(picture.shape[:2], spacing, strict=True))
     return np.asarray(
         Picture.fromarray(np.ascontiguousarray(picture)).resize(size[::-1], Picture.Resampling.BILINEAR)
     )
+
+
+def turned(
+    plane: NDArray[Any], grid: Grid, axis: int, spacing: Sequence[float]
+) -> tuple[NDArray[Any], Sequence[float]]:
+    """A plane (H, W, ...) across `axis` turned and mirrored until it stands upright, and its spacing."""
+    rows, columns = (a for a in range(3) if a != axis)
+    directions = grid.affine[:3, :3]
+    main = [int(np.abs(directions[:, a]).argmax()) for a in (rows, columns)]
+    if main[0] < main[1]:  # the axis that goes up the page is the higher of R, A, S
+        plane, main = np.swapaxes(plane, 0, 1), main[::-1]
+        rows, columns, spacing = columns, rows, spacing[::-1]
+    if directions[main[0], rows] > 0:  # towards the head (or front): up
+        plane = plane[::-1]
+    if directions[main[1], columns] > 0:  # towards the patient's right (or front): the viewer's left
+        plane = plane[:, ::-1]
+    return plane, spacing
 
 
 def slices_animation(

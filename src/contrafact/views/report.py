@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,11 @@ from numpy.typing import NDArray
 
 from contrafact.core import InputError
 from contrafact.io import Run, write_atomic
+from contrafact.views.card_words import REASONS, in_odds, trust_words
 from contrafact.views.charts import curve
 from contrafact.views.figures import telling_slice
 from contrafact.views.pictures import grey, middle_slice, png_text, signed_overlay, signed_scale
 from contrafact.views.study_report import study_section
-
-REASONS = {
-    "reached": "the goal was reached with this change",
-    "already": "the image met the goal already; nothing was changed",
-    "budget": "no counterfactual within the plausibility budget: what is shown is the largest change allowed",
-    "search": "the goal was not found on the way tried, with plausibility budget left",
-    "no_change": "the model does not answer to this direction for this image",
-    "steps": "a fixed row of steps",
-}
 
 IMAGES = 24  # on one page
 
@@ -51,7 +43,7 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
         else:
             case["strips"].append(_strip(row, arrays[row["key"]]))
     page = (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             title=manifest.get("title", run.folder.name),
@@ -76,7 +68,7 @@ def _shown(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
     return shown, len(rows) - len(shown)
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
 
@@ -124,20 +116,7 @@ def _heatmap(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], scale: 
         "words": row.get("words", ""),
         "seconds": row["record"]["seconds"],
         "passes": round(row["record"]["forward_passes"]),
-        "trust": _trust(row),
-    }
-
-
-def _trust(row: Mapping[str, Any], *, said: Sequence[str] = ()) -> dict[str, list[str]]:
-    """The trust card of a result: what failed and what could not be checked as sentences, what passed by name.
-
-    said  names of checks that stand elsewhere on the page already
-    """
-    card = [check for check in row.get("trust", ()) if check["name"] not in said]
-    return {
-        "failed": [check["sentence"] for check in card if check["passed"] is False],
-        "passed": [check["name"] for check in card if check["passed"]],
-        "open": [f"{c['name']}: {c['sentence']}" for c in card if c["passed"] is None],
+        "trust": trust_words(row),
     }
 
 
@@ -146,7 +125,7 @@ def _strip(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[s
     steps, scores, origin = row["steps"], row["scores"], row["origin"]
     changes = frames.mean(axis=1) - frames[origin].mean(axis=0)
     scale = max(signed_scale([changes]), 1e-6)
-    odds = row["record"]["target"].split(":")[0] in ("class", "margin")
+    odds = in_odds(row["record"]["target"])
     followup = [name for name in sorted(arrays) if name.startswith("followup")]
     return {
         "id": row["array"].removesuffix(".npz"),
@@ -167,7 +146,7 @@ def _strip(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[s
         "drifted": row["drifted"],
         "stopped": row["stopped"],
         "reason": REASONS[row["stopped"]],
-        "trust": _trust(row, said=("drift", "goal")),
+        "trust": trust_words(row, said=("drift", "goal")),
         "goal": row["goal"],
         "curve": curve(steps, scores, scores[origin], row["goal"]),
         "reconstruction": png_text(grey(flat_frames(arrays["reconstruction"][None], 0)[0], window)),

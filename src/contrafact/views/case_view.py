@@ -1,0 +1,185 @@
+"""One case for the viewer: what a page says of it, and its arrays as the screen needs them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import Grid, InputError
+from contrafact.io import Run
+from contrafact.views.card_words import GOOD_ENDS, REASONS, in_odds, trust_words
+from contrafact.views.charts import curve
+from contrafact.views.cohort import Case, Cohort
+from contrafact.views.figures import png, telling_slice, turned
+from contrafact.views.pictures import grey, middle_slice
+
+SIDE = 1024  # pixels at most; larger images are shown at a half, a third, ...
+
+
+def case_page(cohort: Cohort, case: Case) -> dict[str, Any]:
+    """Everything the case page says; its pixels come one array at a time."""
+    page: dict[str, Any] = {
+        "id": case.id,
+        "name": case.name,
+        "source": case.source,
+        "model": case.model,
+        "answers": case.answers,
+        "synthetic": case.synthetic,
+        "failures": list(case.failures),
+        "image": None,
+        "maps": [],
+        "strips": [],
+    }
+    for number in (*case.maps, *case.strips):
+        row = cohort.row(number)
+        try:
+            about = _image(cohort.run, row) | {"row": number}
+            one = _map(cohort, row) if row["kind"] == "heatmap" else _strip(row)
+        except (InputError, OSError, KeyError, TypeError, ValueError) as error:
+            method = str((row.get("record") or {}).get("method"))
+            page["failures"].append({"method": method, "error": f"cannot be shown: {error}", "seconds": None})
+            continue
+        page["image"] = page["image"] or about
+        page["maps" if row["kind"] == "heatmap" else "strips"].append({**one, "row": number})
+    return finite(page)
+
+
+def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
+    arrays = _arrays(run.folder, str(row["array"]))
+    image = arrays["image"]
+    low, high = (float(v) for v in row["window"])
+    shape = image.shape[1:]
+    return {
+        "channels": len(image),
+        "size": shape,
+        "slices": shape[0] if len(shape) == 3 else 0,
+        "shrunk": shrink_by(shape[-2:]),
+        "aspect": aspect_of(Grid(shape, affine=arrays["affine"])),
+        "window": [low, high],
+        "range": [float(image.min()), float(image.max())],
+        "factors": (row.get("about") or {}).get("factors") or {},
+    }
+
+
+def aspect_of(grid: Grid) -> float:
+    """Height of a pixel over its width, as it is shown."""
+    spacing: Sequence[float] = grid.spacing_mm[-2:]
+    if len(grid.shape) == 3:
+        spacing = turned(np.zeros((1, 1)), grid, 0, spacing)[1]
+    return spacing[0] / spacing[1]
+
+
+def _map(cohort: Cohort, row: Mapping[str, Any]) -> dict[str, Any]:
+    record = row["record"]
+    values = _arrays(cohort.run.folder, str(row["array"]))["values"]
+    scale, seen, there = cohort.scale(record["method"])
+    return {
+        **_made(row),
+        "scale": scale,
+        "scale_from": [seen, there],
+        "slice": telling_slice(values, 0) if values.ndim == 3 else 0,
+        "trust": trust_words(row),
+    }
+
+
+def _strip(row: Mapping[str, Any]) -> dict[str, Any]:
+    steps, scores, origin = row["steps"], row["scores"], int(row["origin"])
+    if not np.isfinite([*steps, *scores, *row["lengths"], row["goal"] or 0, row["drift"]]).all():
+        raise InputError("expected finite steps, scores, lengths, goal and drift")
+    odds = in_odds(row["record"]["target"])
+    plain = ("steps", "scores", "lengths", "origin", "drift", "drifted", "stopped", "goal")
+    trust = trust_words(row, said=("drift", "goal"))
+    bad = row["drifted"] or trust["failed"] or row["stopped"] not in GOOD_ENDS
+    return {
+        **_made(row),
+        **{name: row[name] for name in plain},
+        "picture": bool(row.get("picture")),
+        "unit": "logits" if odds else "units of the target",
+        "shares": [1 / (1 + math.exp(-max(-60.0, min(60.0, s)))) for s in scores] if odds else None,
+        "reason": REASONS.get(row["stopped"], str(row["stopped"])),
+        "doubtful": bool(bad),
+        "trust": trust,
+        "curve": dataclasses.asdict(curve(steps, scores, scores[origin], row["goal"])),
+        "followup": row.get("followup") or [],
+    }
+
+
+def _made(row: Mapping[str, Any]) -> dict[str, Any]:
+    record = row["record"]
+    return {
+        "method": str(record["method"]),
+        "label": str(row.get("label") or record["method"]),
+        "target": str(record["target"]),
+        "target_name": str(row.get("target_name") or record["target"]),
+        "seconds": record["seconds"],
+        "passes": record["forward_passes"],
+        "parameters": record["parameters"],
+    }
+
+
+def pixels(run: Run, row: Mapping[str, Any], name: str, *, at: int | None = None) -> NDArray[np.float32]:
+    """An array of a result for the screen, float32: (K, C, H, W) of frames, (C, H, W) of images, (1, H, W)
+    of maps. Of a volume slice `at` of its first axis, upright; shrunk to `SIDE`."""
+    arrays = _arrays(run.folder, str(row["array"]))
+    if name not in arrays or name.endswith("affine"):
+        known = ", ".join(sorted(n for n in arrays if not n.endswith("affine")))
+        raise InputError(f"expected one of {known}; got '{name}'")
+    values = arrays[name]
+    lead = 0 if name == "values" else 2 if name == "frames" else 1
+    if values.ndim - lead == 3:
+        at = values.shape[lead] // 2 if at is None else at
+        if not 0 <= at < values.shape[lead]:
+            raise InputError(f"expected a slice from 0 to {values.shape[lead] - 1}; got {at}")
+        own = "affine" if name in ("values", "image") else "strip_affine"
+        grid = Grid(values.shape[lead:], affine=arrays.get(own, arrays["affine"]))
+        plane = np.moveaxis(values.take(at, axis=lead), (-2, -1), (0, 1))
+        values = np.moveaxis(turned(plane, grid, 0, grid.spacing_mm[1:])[0], (0, 1), (-2, -1))
+    if name == "values":
+        values = values[None]
+    return np.ascontiguousarray(shrunk(values), dtype="<f4")
+
+
+def shrink_by(size: Sequence[int]) -> int:
+    return max(1, -(-max(size) // SIDE))
+
+
+def shrunk(values: NDArray[Any]) -> NDArray[Any]:
+    """Means of blocks of neighbours, so that the longer side is at most `SIDE`. (..., H, W)"""
+    by = shrink_by(values.shape[-2:])
+    if by == 1:
+        return values
+    high, wide = (n // by * by for n in values.shape[-2:])
+    cut = values[..., :high, :wide]
+    return np.asarray(cut.reshape(*cut.shape[:-2], high // by, by, wide // by, by).mean(axis=(-3, -1)))
+
+
+def thumbnail(run: Run, row: Mapping[str, Any], side: int = 96) -> bytes:
+    """The image as a small PNG; of a volume its middle slice."""
+    image = run.arrays(row)["image"]
+    image = middle_slice(image) if image.ndim == 4 else image
+    by = max(1, -(-max(image.shape[-2:]) // side))
+    return png(grey(image[..., ::by, ::by], tuple(row["window"])))
+
+
+def finite(value: Any) -> Any:
+    """For JSON: numbers that are none become None."""
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)
+
+
+@lru_cache(maxsize=4)
+def _arrays(folder: Path, name: str) -> dict[str, NDArray[Any]]:
+    """Arrays of a run never change; the last ones are kept, for sliders over slices."""
+    return Run(folder).arrays({"array": name})

@@ -1,0 +1,128 @@
+"""What a reader is shown: drawn from a run, in random order, balanced, and the answer not to be guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image as Picture
+
+from contrafact.core import Grid, InputError, nearest
+from contrafact.io import Run
+from contrafact.views.case_view import aspect_of, pixels
+from contrafact.views.figures import png, telling_slice
+from contrafact.views.pictures import grey
+
+TASKS = ("real", "worse")
+CHOICES = {"real": ("real", "synthetic"), "worse": ("left", "right")}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One judgement. `shows` names pictures: a row of the run and a frame of it, -1 for the image itself."""
+
+    task: str
+    case: str
+    shows: tuple[tuple[int, int], ...]
+    truth: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a trial is made of: `first` is the real image, or of a pair the better one."""
+
+    task: str
+    case: str
+    row: int
+    first: int
+    second: int
+
+
+def items_of(run: Run, task: str) -> list[Item]:
+    """Every image that can be asked about, once.
+
+    real   the image itself, or the last frame of its counterfactual; images that a generator drew are left out
+    worse  the frames of a counterfactual next to its image and farthest from it, both of them drawn; the
+           worse one is that with the higher score
+    raises InputError for a run that has none
+    """
+    if task not in TASKS:
+        raise InputError(f"task must be one of {', '.join(TASKS)}; got '{task}'{nearest(task, TASKS)}")
+    found: dict[str, Item] = {}
+    for number, row in enumerate(run.rows()):
+        if row.get("kind") != "strip" or row.get("picture") or len(row["steps"]) < 2:
+            continue
+        drawn = bool((row.get("about") or {}).get("synthetic"))
+        item = _real(number, row) if task == "real" else _worse(number, row)
+        if item is not None and not (task == "real" and drawn):
+            found.setdefault(row["record"]["image"], item)
+    if not found:
+        why = "counterfactuals of real images" if task == "real" else "counterfactuals with several frames"
+        raise InputError(f"expected {why} in '{run.folder}' for the task '{task}'; the run has none")
+    return list(found.values())
+
+
+def _real(number: int, row: Mapping[str, Any]) -> Item:
+    return Item("real", str(row.get("case") or row["key"]), number, -1, _farthest(row))
+
+
+def _worse(number: int, row: Mapping[str, Any]) -> Item | None:
+    far, origin, scores = _farthest(row), int(row["origin"]), row["scores"]
+    near = origin + (1 if far > origin else -1)
+    near = origin if near == far else near
+    if scores[near] == scores[far]:
+        return None
+    better, worse = (near, far) if scores[near] < scores[far] else (far, near)
+    return Item("worse", str(row.get("case") or row["key"]), number, better, worse)
+
+
+def _farthest(row: Mapping[str, Any]) -> int:
+    """The frame with the largest change asked."""
+    steps = np.abs(np.array(row["steps"]) - row["steps"][row["origin"]])
+    return int(steps.argmax())
+
+
+def trials_for(items: Sequence[Item], reader: int, *, seed: int, judgements: int | None = None) -> list[Trial]:
+    """The trials of one reader, in an order of their own.
+
+    Half of the items are shown one way and half the other (to within one); the next reader sees each the
+    other way round, so that over two readers every image is seen both ways. The items are the same for all.
+    """
+    lot = np.random.default_rng([seed, 0]).permutation(len(items))[:judgements]
+    trials = [_trial(items[i], (place + reader) % 2 == 1) for place, i in enumerate(lot)]
+    order = np.random.default_rng([seed, 1, reader]).permutation(len(trials))
+    return [trials[i] for i in order]
+
+
+def _trial(item: Item, turned: bool) -> Trial:
+    first, second = (item.row, item.first), (item.row, item.second)
+    if item.task == "real":
+        return Trial("real", item.case, (second if turned else first,), "synthetic" if turned else "real")
+    shows = (second, first) if turned else (first, second)
+    return Trial("worse", item.case, shows, "left" if turned else "right")
+
+
+def picture(run: Run, row: Mapping[str, Any], frame: int) -> bytes:
+    """A picture as PNG; the same way for real and drawn images, so that the file tells nothing."""
+    arrays, at = run.arrays(row), None
+    if arrays["image"].ndim == 4:
+        moved = np.abs(arrays["frames"] - arrays["frames"][row["origin"]]).sum(axis=(0, 1))
+        at = telling_slice(moved, 0)
+    values = pixels(run, row, "image", at=at) if frame < 0 else pixels(run, row, "frames", at=at)[frame]
+    drawn = grey(values, tuple(row["window"]))
+    aspect = aspect_of(Grid(arrays["image"].shape[1:], affine=arrays["affine"]))
+    if abs(aspect - 1) > 0.01:  # pixels that are not square
+        high, wide = drawn.shape[:2]
+        size = (max(1, round(wide / min(1, aspect))), max(1, round(high * max(1, aspect))))
+        drawn = np.asarray(Picture.fromarray(drawn).resize(size, Picture.Resampling.BILINEAR))
+    return png(drawn)
+
+
+def all_trials(
+    items: Mapping[str, Sequence[Item]], reader: int, *, seed: int, judgements: int | None
+) -> Iterator[Trial]:
+    """Task by task."""
+    for task in items:
+        yield from trials_for(items[task], reader, seed=seed, judgements=judgements)

@@ -1,0 +1,186 @@
+"""The pages of a reader study. Readers see trials only; results need the owner's link."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from contrafact.core import InputError
+from contrafact.io import Run
+from contrafact.views.reading.answers import Answers, OutOfTurnError
+from contrafact.views.reading.results import as_csv, plan_words, table
+from contrafact.views.reading.trials import CHOICES, items_of, picture
+from contrafact.views.serving.app import HANDLERS, page, web_file
+from contrafact.views.serving.guard import LOOPBACK, Guard
+
+QUESTIONS = {
+    "real": "Is this image real or synthetic?",
+    "worse": "Which of the two images is worse?",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A reader study of a run: what is asked, how much of it, and where the answers are."""
+
+    run: Run
+    tasks: tuple[str, ...] = ("real", "worse")
+    judgements: int | None = None
+    seed: int = 0
+    question: str | None = None
+    path: Path | None = None
+
+    def items(self) -> dict[str, Any]:
+        return {task: items_of(self.run, task) for task in self.tasks}
+
+    def counts(self) -> dict[str, int]:
+        """Judgements of one reader, by task."""
+        return {task: len(items[: self.judgements]) for task, items in self.items().items()}
+
+    def answers(self) -> Answers:
+        """The file, begun."""
+        answers = Answers(self.path or self.run.folder / "reading.sqlite")
+        plain = {"tasks": list(self.tasks), "judgements": self.judgements, "seed": self.seed}
+        answers.begin(plain | {"question": self.question})
+        return answers
+
+
+def make_reading_app(
+    reading: Reading, *, reader: str, owner: str, hosts: tuple[str, ...] = (), addresses: bool = False
+) -> Guard:
+    """reader, owner  tokens of the two links: to judge, and to see the results"""
+    pages = _Pages(reading)
+    routes = [
+        Route("/", pages.start),
+        Route("/results", pages.results),
+        Route("/results.csv", pages.csv),
+        Route("/api/reader", pages.enter, methods=["POST"]),
+        Route("/api/trial", pages.trial),
+        Route("/api/answer", pages.answer, methods=["POST"]),
+        Route("/picture.png", pages.picture),
+        Route("/web/{name}", web_file),
+    ]
+    return Guard(
+        Starlette(routes=routes, exception_handlers=HANDLERS | {OutOfTurnError: conflict}),
+        tokens={reader: "reader", owner: "owner"},
+        hosts=(*LOOPBACK, *(name.lower() for name in hosts)),
+        addresses=addresses,
+    )
+
+
+def conflict(_: Request, error: Exception) -> Response:
+    return PlainTextResponse(str(error), 409)
+
+
+class _Pages:
+    def __init__(self, reading: Reading) -> None:
+        self.reading, self.store = reading, reading.answers()
+        self.items, self.rows = reading.items(), reading.run.rows()
+        self.title = str(reading.run.manifest().get("title") or reading.run.folder.name)
+
+    def start(self, request: Request) -> Response:
+        roles = request.state.roles
+        token = roles.get("reader") or roles.get("owner", "")
+        return page("read.html", title="Reader study", token=token, counts=self.reading.counts())
+
+    async def enter(self, request: Request) -> Response:
+        name = _text(await _said(request), "name")
+        how: dict[str, Any] = {"seed": self.reading.seed, "judgements": self.reading.judgements}
+        done, there = await run_in_threadpool(self.store.enter, name, self.items, **how)
+        return JSONResponse({"name": " ".join(name.split()), "done": done, "of": there})
+
+    def trial(self, request: Request) -> Response:
+        """What is asked next; nothing in it says what is true."""
+        name = request.query_params.get("reader", "")
+        done, there = self.store.place(name)
+        if done >= there:
+            return JSONResponse({"done": done, "of": there, "finished": True})
+        trial = self.store.trial(name, done)
+        own = self.reading.question if trial.task == "worse" else None
+        return JSONResponse(
+            {
+                "done": done,
+                "of": there,
+                "finished": False,
+                "task": trial.task,
+                "question": own or QUESTIONS[trial.task],
+                "choices": CHOICES[trial.task],
+                "pictures": len(trial.shows),
+            }
+        )
+
+    def picture(self, request: Request) -> Response:
+        """Picture `k` of the trial whose turn it is."""
+        asked = request.query_params
+        trial = self.store.trial(asked.get("reader", ""), _whole(asked.get("position")))
+        k = _whole(asked.get("k"))
+        if k >= len(trial.shows):
+            raise HTTPException(404)
+        row, frame = trial.shows[k]
+        return Response(picture(self.reading.run, self.rows[row], frame), media_type="image/png")
+
+    async def answer(self, request: Request) -> Response:
+        said = await _said(request)
+        position = said.get("position")
+        if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < 1 << 31:
+            raise InputError("expected the position of a trial")
+        words = _text(said, "reader"), position, _text(said, "answer")
+        done, there = await run_in_threadpool(self.store.add, *words, _seconds(said))
+        return JSONResponse({"done": done, "of": there})
+
+    def results(self, request: Request) -> Response:
+        _owner(request)
+        rows = table(self.store.lines())
+        plan = plan_words(self.reading.counts())
+        return page(
+            "results.html", title="Reader study: results", token="", run=self.title, rows=rows, plan=plan
+        )
+
+    def csv(self, request: Request) -> Response:
+        _owner(request)
+        headers = {"content-disposition": 'attachment; filename="reading.csv"'}
+        return Response(as_csv(self.store.lines()), media_type="text/csv", headers=headers)
+
+
+def _owner(request: Request) -> None:
+    if "owner" not in request.state.roles:
+        raise HTTPException(403, "results need the link for results: readers stay blind")
+
+
+async def _said(request: Request) -> dict[str, Any]:
+    if request.headers.get("content-type", "").split(";")[0] != "application/json":
+        raise InputError("expected JSON")
+    said = json.loads(await request.body())
+    if not isinstance(said, dict):
+        raise InputError("expected a JSON object")
+    return said
+
+
+def _text(said: dict[str, Any], name: str) -> str:
+    value = said.get(name)
+    if not isinstance(value, str) or len(value) > 200:
+        raise InputError(f"expected a short text as '{name}'")
+    return value
+
+
+def _seconds(said: dict[str, Any]) -> float | None:
+    """What the page measured; no answer is lost for it."""
+    value = said.get("seconds")
+    plain = isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value < 1e6
+    return float(value) if plain and value is not None else None
+
+
+def _whole(text: str | None) -> int:
+    if not text or not (text.isascii() and text.isdecimal() and len(text) < 9):
+        raise InputError("expected a whole number")
+    return int(text)

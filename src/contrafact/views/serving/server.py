@@ -1,0 +1,70 @@
+"""A socket, a link, and uvicorn behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from contrafact.core import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server is bound, and what names lead there."""
+
+    listener: socket.socket
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        return ipaddress.ip_address(self.listener.getsockname()[0]).is_loopback
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Host names that are ours, beside those of this machine alone."""
+        given = self.host if ":" not in self.host else f"[{self.host}]"
+        return (given,) if self.loopback else (given, socket.gethostname(), socket.getfqdn())
+
+    def link(self, path: str = "/", token: str | None = None) -> str:
+        wild = self.host in ("0.0.0.0", "::")
+        name = socket.gethostname() if wild else self.names[0]
+        return f"http://{name}:{self.port}{path}" + (f"?token={token}" if token else "")
+
+
+def bind(host: str, port: int) -> Place:
+    """Take the address first, so that the link is true when it is printed."""
+    try:
+        kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address[:2], family=kind)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"expected a free address of this machine; got {host}:{port} ({error})") from error
+    return Place(listener, host, listener.getsockname()[1])
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def serve(app: ASGIApp, place: Place, *, ready: Callable[[], None]) -> None:
+    """Answer until Ctrl-C."""
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=3,
+    )
+    ready()
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has stopped in order and says so
+        uvicorn.Server(config).run(sockets=[place.listener])

@@ -1,0 +1,143 @@
+// One case: where the model looks, how the image would have to change, how far that can be trusted.
+
+import { followupRow } from "./followup";
+import { byId, el, getJson, plural, tell } from "./page";
+import { type Window } from "./pixels";
+import { stripSection } from "./strip";
+import { whereSection } from "./where";
+
+export interface Trust { failed: string[]; passed: string[]; open: string[] }
+interface Made {
+  row: number; method: string; label: string; target: string; target_name: string;
+  seconds: number | null; passes: number | null; parameters: unknown; trust: Trust;
+}
+export interface MapAbout extends Made { scale: number; scale_from: [number, number]; slice: number }
+export interface Curve {
+  width: number; height: number; points: [number, number][]; ideal: [number, number][];
+  x_ticks: [number, string][]; y_ticks: [number, string][]; goal_y: number | null;
+}
+export interface StripAbout extends Made {
+  steps: number[]; scores: number[]; shares: number[] | null; lengths: number[]; origin: number; drift: number;
+  drifted: boolean; stopped: string; goal: number | null; picture: boolean; unit: string; reason: string;
+  doubtful: boolean; curve: Curve; followup: { name: string; answer: string }[];
+}
+export interface ImageAbout {
+  row: number; channels: number; size: number[]; slices: number; shrunk: number; aspect: number;
+  window: [number, number]; range: [number, number]; factors: Record<string, number>;
+}
+interface CaseAbout {
+  id: string; name: string; source: string; model: string; answers: string[]; synthetic: boolean;
+  failures: { method: string; error: string; seconds: number | null }[];
+  image: ImageAbout | null; maps: MapAbout[]; strips: StripAbout[];
+  number: number; of: number; previous: string | null; next: string | null;
+}
+
+/** What the parts of the page share: the window, and the slice of a volume. */
+export interface View { window: Window; aspect: number; slice?: number; redraw: (() => void)[] }
+
+export async function casePage(): Promise<void> {
+  const table = location.search;
+  const about = await getJson<CaseAbout>(`/api/case/${document.body.dataset.id}${table}`);
+  header(about, table);
+  const main = byId("parts");
+  if (about.image) {
+    const [low, high] = about.image.window, redraw: (() => void)[] = [];
+    const view: View = { window: { low, high }, aspect: about.image.aspect, redraw };
+    if (about.image.slices) view.slice = about.maps[0]?.slice ?? Math.floor(about.image.slices / 2);
+    main.append(whereSection(about.image, about.maps, view));
+    for (const strip of about.strips) {
+      main.append(stripSection(strip, view));
+      if (strip.followup.length) main.append(followupRow(strip, view));
+    }
+  }
+  if (about.failures.length) main.append(failureSection(about));
+  byId("waiting").remove();
+}
+
+function header(about: CaseAbout, table: string): void {
+  byId("back").setAttribute("href", "/" + table);
+  byId("place").textContent = about.number ? `${about.number} of ${about.of}` : "";
+  for (const way of ["previous", "next"] as const) {
+    const link = byId<HTMLAnchorElement>(way), id = about[way];
+    if (id) link.href = `/case/${id}${table}`;
+    else { link.removeAttribute("href"); link.setAttribute("aria-disabled", "true"); }
+  }
+  const image = about.image, facts = [
+    about.source,
+    about.model && `model ${about.model}`,
+    image && image.size.join(" × ") + " px" + (image.shrunk > 1 ? `, shown at 1/${image.shrunk}` : ""),
+    about.synthetic && "synthetic image",
+  ].filter(Boolean).join(" · ");
+  const planted = Object.entries(image?.factors ?? {});
+  byId("facts").append(
+    el("p", { class: "dim" }, facts),
+    about.answers.length > 0 ? el("p", {}, "The model says: ", el("b", {}, about.answers.join(", ")), ".") : "",
+    planted.length > 0 ? el("p", { class: "dim small" }, "Planted: " + planted.map(([name, value]) =>
+      `${name.replaceAll("_", " ")} ${typeof value === "number" ? value.toFixed(2) : value}`).join(", ")) : "");
+}
+
+function failureSection(about: CaseAbout): HTMLElement {
+  return el("section", { class: "card", "aria-labelledby": "failed" },
+    el("h2", { id: "failed" }, `What failed: ${plural(about.failures.length, "result")}`),
+    ...about.failures.map(failure => el("p", { class: "doubt" }, el("b", {}, failure.method), ": ", failure.error,
+      typeof failure.seconds === "number" && ` (after ${failure.seconds} s)`)));
+}
+
+/** A trust card in words: what failed first, then what could not be checked, then what was passed. */
+export function trustCard(trust: Trust): HTMLElement {
+  const none = !(trust.failed.length || trust.passed.length || trust.open.length);
+  return el("div", { class: "trust", role: "group", "aria-label": "how far this can be trusted" },
+    el("h3", {}, "How far this can be trusted"),
+    none && el("p", { class: "dim" }, "Not checked. Runs made with trust cards say more here."),
+    ...trust.failed.map(text => el("p", { class: "doubt" }, el("b", {}, "Doubt: "), text)),
+    trust.passed.length > 0 && el("p", { class: "passed" }, el("b", {}, "Passed: "), trust.passed.join(", "), "."),
+    trust.open.length > 0 && el("details", {}, el("summary", {}, `Not checked: ${trust.open.length}`),
+      ...trust.open.map(text => el("p", { class: "dim small" }, text))));
+}
+
+export function madeBy(made: { seconds: number | null; passes: number | null; parameters: unknown }): HTMLElement {
+  const cost = [
+    made.seconds !== null && `${made.seconds.toFixed(2)} s`,
+    made.passes !== null && plural(Math.round(made.passes), "pass", "passes") + " through the model",
+  ].filter(Boolean).join(", ");
+  return el("details", {}, el("summary", {}, `Made in ${cost}`), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
+}
+
+/** A labelled slider; `say` gives its value in words, for the eye and for the screen reader. */
+export function slider(
+  label: string, range: { min: number; max: number; step: number | "any"; value: number },
+  say: (value: number) => string, moved: (value: number) => void,
+): { box: HTMLElement; input: HTMLInputElement; set: (value: number) => void } {
+  const input = el("input", { type: "range", ...range });
+  const shown = el("output", {}, say(range.value));
+  const tellValue = () => { const text = say(Number(input.value)); shown.textContent = text; input.setAttribute("aria-valuetext", text); };
+  input.addEventListener("input", () => { tellValue(); moved(Number(input.value)); });
+  tellValue();
+  const box = el("label", { class: "slider" }, el("span", {}, label), input, shown);
+  return { box, input, set: value => { input.value = String(value); tellValue(); } };
+}
+
+export function choice(
+  legend: string, options: [string, string][], chosen: string, picked: (value: string) => void,
+): HTMLFieldSetElement {
+  const name = `choice-${++choices}`;
+  const box = el("fieldset", { class: "choice" }, el("legend", {}, legend),
+    ...options.map(([value, text]) => el("label", {},
+      el("input", { type: "radio", name, value, checked: value === chosen }), el("span", {}, text))));
+  box.addEventListener("change", event => picked((event.target as HTMLInputElement).value));
+  return box;
+}
+let choices = 0;
+
+/** Draw once per frame of the screen; what goes wrong is told. */
+export function painter(paint: () => Promise<void>): () => void {
+  let waiting = false, again = false;
+  const run = async (): Promise<void> => {
+    waiting = true;
+    try { await paint(); } catch (error) { tell(error); }
+    waiting = false;
+    if (again) { again = false; ask(); }
+  };
+  const ask = (): void => { if (waiting) again = true; else { waiting = true; requestAnimationFrame(run); } };
+  return ask;
+}

@@ -1,0 +1,111 @@
+// The table of cases: filtered and sorted by the server, fifty lines at a time.
+
+import { byId, el, getJson, plural, tell } from "./page";
+
+interface Line {
+  id: string; name: string; source: string; answers: string[]; synthetic: boolean; targets: string[];
+  maps: number; strips: number; ends: string[]; doubts: string[]; failures: string[]; thumbnail: number | null;
+}
+interface Answer { cases: Line[]; found: number; all: number; failures: number; doubts: number }
+
+const COUNT = 50;
+const ENDS: Record<string, string> = {
+  reached: "goal reached", already: "met already", budget: "budget spent", search: "not found",
+  no_change: "no answer", steps: "fixed steps",
+};
+
+export function cohortPage(): void {
+  const words = byId<HTMLInputElement>("words"), show = byId<HTMLSelectElement>("show");
+  const sort = byId<HTMLSelectElement>("sort"), body = byId<HTMLTableSectionElement>("lines");
+  const status = byId("status"), more = byId<HTMLButtonElement>("more");
+  const asked = new URLSearchParams(location.search);
+  words.value = asked.get("q") ?? "";
+  show.value = asked.get("show") ?? "all";
+  sort.value = asked.get("sort") ?? "problems";
+  if (!show.value) show.value = "all";
+  if (!sort.value) sort.value = "problems";
+  let shown = 0, found = Infinity, turn = 0, busy = false;
+
+  const query = (): URLSearchParams => {
+    const chosen = new URLSearchParams();
+    if (words.value.trim()) chosen.set("q", words.value.trim());
+    if (show.value !== "all") chosen.set("show", show.value);
+    if (sort.value !== "problems") chosen.set("sort", sort.value);
+    return chosen;
+  };
+
+  const load = async (fresh: boolean): Promise<void> => {
+    if (!fresh && (busy || shown >= found)) return;
+    const mine = fresh ? ++turn : turn;
+    const from = fresh ? 0 : shown;
+    busy = true;
+    try {
+      const wanted = query(), table = wanted.toString();
+      wanted.set("from", String(from));
+      wanted.set("count", String(COUNT));
+      const answer = await getJson<Answer>(`/api/cases?${wanted}`);
+      if (mine !== turn) return; // a newer question was asked meanwhile
+      const lines = answer.cases.map(line => row(line, table));
+      if (fresh) body.replaceChildren(...lines); else body.append(...lines);
+      shown = from + lines.length;
+      found = answer.found;
+      status.textContent = summary(answer);
+      more.hidden = shown >= found;
+      more.textContent = `Show more (${found - shown} left)`;
+      if (fresh) history.replaceState(null, "", table ? `?${table}` : location.pathname);
+    } catch (error) {
+      tell(error);
+    } finally {
+      if (mine === turn) busy = false;
+    }
+  };
+
+  let wait = 0;
+  words.addEventListener("input", () => { clearTimeout(wait); wait = window.setTimeout(() => load(true), 150); });
+  for (const choice of [show, sort]) choice.addEventListener("change", () => load(true));
+  more.addEventListener("click", async () => {
+    const before = body.rows.length;
+    await load(false);
+    body.rows[before]?.querySelector("a")?.focus();
+  });
+  new IntersectionObserver(seen => { if (seen.some(s => s.isIntersecting) && shown) load(false); },
+    { rootMargin: "600px" }).observe(more);
+  byId("filters").addEventListener("submit", event => event.preventDefault());
+  document.addEventListener("keydown", event => {
+    if (event.key === "/" && document.activeElement === document.body) { event.preventDefault(); words.focus(); }
+  });
+  load(true);
+}
+
+function summary(answer: Answer): string {
+  const part = answer.found === answer.all ? plural(answer.all, "case") : `${answer.found} of ${plural(answer.all, "case")}`;
+  return `${part} · ${answer.failures} with failures · ${answer.doubts} with doubts`;
+}
+
+function row(line: Line, table: string): HTMLTableRowElement {
+  const link = `/case/${line.id}${table ? "?" + table : ""}`;
+  const picture = line.thumbnail === null
+    ? el("span", { class: "blank", "aria-hidden": "true" })
+    : el("img", { src: `/thumbnail/${line.thumbnail}.png`, alt: "", loading: "lazy", width: 56, height: 56 });
+  const cell = (label: string, ...children: (Node | string | null)[]) =>
+    el("td", { role: "cell", "data-label": label }, ...children.map(c => c ?? ""));
+  return el("tr", { role: "row" },
+    el("td", { role: "cell", class: "picture" }, picture),
+    el("th", { role: "rowheader", scope: "row" }, el("a", { href: link }, line.name),
+      line.source && el("span", { class: "dim small block" }, line.source),
+      line.synthetic && el("span", { class: "small block warn-text" }, "synthetic image")),
+    cell("the model says", ...line.answers.map(a => el("span", { class: "block" }, a))),
+    cell("asked", line.targets.join(", ")),
+    cell("maps", plural(line.maps, "map")),
+    cell("changes", line.ends.length ? line.ends.map(end => ENDS[end] ?? end).join(", ") : "none"),
+    cell("doubts", list(line.doubts, "doubt", "none")),
+    cell("failures", list(line.failures, "failure", "none")));
+}
+
+/** The first of a few, and how many more. */
+function list(found: string[], kind: string, none: string): Node {
+  if (!found.length) return el("span", { class: "dim" }, none);
+  const first = found[0].length > 90 ? found[0].slice(0, 88) + "…" : found[0];
+  return el("span", { class: kind, title: found.join("\n") }, el("b", {}, plural(found.length, kind)), " ",
+    el("span", { class: "small block" }, first + (found.length > 1 ? `; ${found.length - 1} more` : "")));
+}

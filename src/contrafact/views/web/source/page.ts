@@ -1,0 +1,70 @@
+// What every page needs: elements, requests, words. Text goes in as text, never as HTML.
+
+type Child = Node | string | null | undefined | false;
+type Attributes = Record<string, string | number | boolean | undefined>;
+
+export function el<K extends keyof HTMLElementTagNameMap>(
+  tag: K, attributes: Attributes = {}, ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const made = document.createElement(tag);
+  dress(made, attributes, children);
+  return made;
+}
+
+export function svg(tag: string, attributes: Attributes = {}, ...children: Child[]): SVGElement {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  dress(made, attributes, children);
+  return made;
+}
+
+function dress(made: Element, attributes: Attributes, children: Child[]): void {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) made.setAttribute(name, "");
+    else if (value !== undefined && value !== false) made.setAttribute(name, String(value));
+  }
+  made.append(...children.filter((c): c is Node | string => Boolean(c)));
+}
+
+export function byId<T extends HTMLElement>(id: string): T {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no #${id}`);
+  return found as T;
+}
+
+export async function getJson<T>(address: string): Promise<T> {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(await answer.text() || `${answer.status}`);
+  return await answer.json() as T;
+}
+
+/** Writing needs the token of the page: other sites can neither read it nor send this header. */
+export async function postJson<T>(address: string, body: unknown): Promise<T> {
+  const answer = await fetch(address, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-contrafact-token": document.body.dataset.token ?? "" },
+    body: JSON.stringify(body),
+  });
+  if (!answer.ok) throw new Error(await answer.text() || `${answer.status}`);
+  return await answer.json() as T;
+}
+
+/** An error where people see and hear it. */
+export function tell(error: unknown): void {
+  const text = error instanceof Error ? error.message : String(error);
+  const place = byId("notice");
+  place.textContent = text;
+  place.hidden = false;
+}
+
+export function plural(count: number, one: string, many = one + "s"): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
+export function signed(value: number, digits = 2): string {
+  const text = value.toFixed(digits);
+  return value > 0 && Number(text) !== 0 ? `+${text}` : text.replace(/^-(0\.?0*)$/, "$1").replace("-", "−");
+}
+
+export function short(value: number): string {
+  return String(Number(value.toPrecision(3))).replace("-", "−");
+}

@@ -1,0 +1,10 @@
+// The page says which it is.
+
+import { casePage } from "./case";
+import { cohortPage } from "./cohort";
+import { tell } from "./page";
+import { readPage } from "./read";
+
+const pages: Record<string, () => void | Promise<void>> = { cohort: cohortPage, case: casePage, read: readPage };
+
+Promise.resolve(pages[document.body.dataset.page ?? ""]?.()).catch(tell);

@@ -1,0 +1,131 @@
+// Arrays to pixels: window and level, signed colours, contours. The same colours as in the report.
+
+export const FOR = [255, 150, 40], AGAINST = [70, 160, 255];
+
+export interface Values { shape: number[]; data: Float32Array }
+export interface Window { low: number; high: number }
+
+const kept = new Map<string, Promise<Values>>();
+
+/** An array of a result, asked for once. */
+export function getValues(row: number, name: string, slice?: number): Promise<Values> {
+  const address = `/array/${row}/${name}${slice === undefined ? "" : `?slice=${slice}`}`;
+  let found = kept.get(address);
+  if (!found) {
+    if (kept.size > 60) kept.delete(kept.keys().next().value as string);
+    found = fetchValues(address);
+    kept.set(address, found);
+  }
+  return found;
+}
+
+async function fetchValues(address: string): Promise<Values> {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(await answer.text());
+  const shape = (answer.headers.get("x-shape") ?? "").split(",").map(Number);
+  return { shape, data: new Float32Array(await answer.arrayBuffer()) };
+}
+
+/** Frame k of (K, C, H, W). */
+export function frameOf(values: Values, k: number): Values {
+  const shape = values.shape.slice(1), size = shape.reduce((a, b) => a * b, 1);
+  return { shape, data: values.data.subarray(k * size, (k + 1) * size) };
+}
+
+export function mixed(a: Values, b: Values, share: number): Values {
+  if (share <= 0) return a;
+  return { shape: a.shape, data: a.data.map((v, i) => v * (1 - share) + b.data[i] * share) };
+}
+
+/** (C, H, W) through a window; fewer than three channels are grey. */
+export function greyPixels(values: Values, window: Window, dim = 1): ImageData {
+  const [channels, height, width] = values.shape, size = height * width;
+  const pixels = new ImageData(width, height), span = Math.max(window.high - window.low, 1e-9);
+  for (let i = 0; i < size; i++) {
+    for (let c = 0; c < 3; c++) {
+      const value = values.data[(channels >= 3 ? c : 0) * size + i];
+      pixels.data[4 * i + c] = 255 * dim * Math.min(1, Math.max(0, (value - window.low) / span));
+    }
+    pixels.data[4 * i + 3] = 255;
+  }
+  return pixels;
+}
+
+/** Signed values: colour by sign, opacity by size on the given scale. */
+export function signedPixels(data: Float32Array, width: number, height: number, scale: number, opacity: number): ImageData {
+  const pixels = new ImageData(width, height);
+  for (let i = 0; i < data.length; i++) {
+    const colour = data[i] > 0 ? FOR : AGAINST;
+    for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = colour[c];
+    pixels.data[4 * i + 3] = 255 * opacity * Math.min(1, Math.abs(data[i]) / scale);
+  }
+  return pixels;
+}
+
+/** Mean over channels of the difference of two images. */
+export function difference(a: Values, b: Values): Float32Array {
+  const [channels, height, width] = a.shape, size = height * width, found = new Float32Array(size);
+  for (let c = 0; c < channels; c++)
+    for (let i = 0; i < size; i++) found[i] += (a.data[c * size + i] - b.data[c * size + i]) / channels;
+  return found;
+}
+
+export function percentile(data: Float32Array, share: number): number {
+  const sorted = Float32Array.from(data).sort();
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(share * (sorted.length - 1))))];
+}
+
+export function draw(context: CanvasRenderingContext2D, pixels: ImageData): void {
+  const layer = document.createElement("canvas");
+  layer.width = pixels.width;
+  layer.height = pixels.height;
+  layer.getContext("2d")!.putImageData(pixels, 0, 0);
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(layer, 0, 0, context.canvas.width, context.canvas.height);
+}
+
+/** A canvas as sharp as the screen, in the proportions of the image. */
+export function fit(canvas: HTMLCanvasElement, height: number, width: number, aspect: number): CanvasRenderingContext2D {
+  const wide = Math.round(Math.min(1024, Math.max(512, width)));
+  const high = Math.max(1, Math.round(wide * height * aspect / width));
+  if (canvas.width !== wide || canvas.height !== high) { canvas.width = wide; canvas.height = high; }
+  const context = canvas.getContext("2d")!;
+  context.clearRect(0, 0, wide, high);
+  return context;
+}
+
+/** Lines around where |values| reaches a level, by marching squares; in units of values' pixels, at their centres. */
+export function contour(data: Float32Array, width: number, height: number, level: number): number[][] {
+  const lines: number[][] = [];
+  if (level <= 0) return lines;
+  const at = (x: number, y: number): number => // beyond the edge nothing is strong: lines close there
+    x < 0 || y < 0 || x >= width || y >= height ? -level : Math.abs(data[y * width + x]) - level;
+  for (let y = -1; y < height; y++) {
+    for (let x = -1; x < width; x++) {
+      const a = at(x, y), b = at(x + 1, y), c = at(x + 1, y + 1), d = at(x, y + 1);
+      const cut: number[][] = [];
+      if (a >= 0 !== b >= 0) cut.push([x + a / (a - b), y]);
+      if (b >= 0 !== c >= 0) cut.push([x + 1, y + b / (b - c)]);
+      if (c >= 0 !== d >= 0) cut.push([x + d / (d - c), y + 1]);
+      if (d >= 0 !== a >= 0) cut.push([x, y + a / (a - d)]);
+      for (let i = 0; i + 1 < cut.length; i += 2) lines.push([...cut[i], ...cut[i + 1]]);
+    }
+  }
+  return lines;
+}
+
+export function drawContour(context: CanvasRenderingContext2D, lines: number[][], width: number, height: number): void {
+  const sx = context.canvas.width / width, sy = context.canvas.height / height;
+  context.beginPath();
+  for (const [x0, y0, x1, y1] of lines) {
+    context.moveTo((x0 + 0.5) * sx, (y0 + 0.5) * sy);
+    context.lineTo((x1 + 0.5) * sx, (y1 + 0.5) * sy);
+  }
+  context.lineCap = "round";
+  for (const [colour, wide] of [["#000", 4], ["#fff", 2]] as const) { // white on black: seen on any grey
+    context.strokeStyle = colour;
+    context.lineWidth = wide;
+    context.stroke();
+  }
+}

@@ -1,0 +1,372 @@
+"""Every control of the pages, in a real browser: what is drawn is what the run holds; nothing leaves."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("starlette", reason="the pages need contrafact[view]")
+pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
+
+from PIL import Image as Picture
+from playwright.sync_api import sync_playwright
+
+from browsing import HOSTILE, Site, heatmap, many, planted_run, ramp, serving
+from contrafact import views
+from contrafact.core import Image
+from contrafact.io import Run
+from contrafact.views import make_app
+from contrafact.views.serving.reader_app import Reading, make_reading_app
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WIDTHS = (1280, 390)
+AXE = Path(views.__file__).parent / "web/node_modules/axe-core/axe.min.js"
+PROGRESS = "document.getElementById('progress').textContent"
+ORANGE, BLUE = (255, 150, 40), (70, 160, 255)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if BROWSER is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as started:
+        root = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root
+        chromium = started.chromium.launch(executable_path=BROWSER, args=root)
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """A page, and all that went wrong on it."""
+
+    def __init__(self, browser: Any, site: Site, width: int = 1280) -> None:
+        self.site, self.wrong, self.asked = site, [], []  # type: ignore[var-annotated]
+        self.context = browser.new_context(viewport={"width": width, "height": 900})
+        self.page = self.context.new_page()
+        self.page.on("console", lambda m: self.wrong.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("dialog", lambda dialog: self.wrong.append(f"dialog {dialog.message}") or dialog.dismiss())
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        wrong, elsewhere = self.wrong, [u for u in self.asked if not u.startswith(self.site.link + "/")]
+        self.context.close()
+        if kind is None:
+            assert not wrong and not elsewhere, (wrong, elsewhere)
+
+    def go(self, path: str, wait: str) -> None:
+        self.page.goto(self.site.link + path)
+        self.page.wait_for_selector(wait)
+
+    def pixels(self, stage: int = 0) -> np.ndarray:
+        """The drawn canvas of a stage, (H, W, 3); waits until it is painted."""
+        self.page.wait_for_timeout(150)
+        content = self.page.evaluate(
+            "k => document.querySelectorAll('.stage canvas')[k].toDataURL('image/png').split(',')[1]", stage
+        )
+        return np.asarray(Picture.open(io.BytesIO(base64.b64decode(content))).convert("RGB")).astype(int)
+
+    def until(self, words: str) -> None:
+        """Until an expression is true; the policy of the pages lets Playwright's own way not run."""
+        ends = time.monotonic() + 20
+        while not self.page.evaluate(words):
+            assert time.monotonic() < ends, words
+            self.page.wait_for_timeout(30)
+
+    def slide(self, label: str, value: float, nth: int = 0) -> None:
+        box = self.page.locator("label.slider", has_text=label).nth(nth).locator("input")
+        box.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", value)
+
+    def choose(self, text: str) -> None:
+        self.page.get_by_role("radio", name=text, exact=True).click()
+
+    def fits(self) -> bool:
+        return bool(self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return planted_run(tmp_path_factory.mktemp("pages") / "run")
+
+
+@pytest.fixture(scope="module")
+def site(run: Run) -> Iterator[Site]:
+    with serving(make_app(run)) as site:
+        yield site
+
+
+def open_case(visit: Visit, name: str) -> None:
+    visit.go(f"/?q={name.replace(' ', '+')}", "#lines tr")
+    visit.page.click("#lines tr a")
+    visit.page.wait_for_selector(".film")
+    visit.page.wait_for_timeout(200)
+
+
+def near(pixels: np.ndarray, colour: Any, within: int = 4) -> np.ndarray:
+    return np.abs(pixels - np.array(colour)).max(axis=-1) <= within
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_table_can_be_filtered_sorted_and_entered_by_keyboard(browser: Any, site: Site, width: int) -> None:
+    with Visit(browser, site, width) as visit:
+        visit.go("/", "#lines tr")
+        first = "#lines tr:first-child th a"
+        assert visit.page.text_content(first) == "Case 3" and visit.fits()
+        visit.page.select_option("#sort", "name")
+        visit.until(f"document.querySelector('{first}').textContent === 'Case 1'")
+        visit.page.select_option("#show", "failures")
+        visit.until("document.querySelectorAll('#lines tr').length === 1")
+        assert "show=failures" in visit.page.url and "sort=name" in visit.page.url
+        visit.page.select_option("#show", "all")
+        visit.page.evaluate("document.activeElement.blur()")
+        visit.page.keyboard.press("/")
+        visit.page.keyboard.type("knee2")
+        visit.until(f"document.querySelector('{first}').textContent === 'Case 2'")
+        assert "1 of 3 cases" in visit.page.text_content("#status")
+        for _ in range(3):
+            visit.page.keyboard.press("Tab")
+        visit.page.keyboard.press("Enter")
+        visit.page.wait_for_selector(".film")
+        assert visit.page.text_content("h1") == "Case 2" and visit.fits()
+        assert "Noise moves it." in visit.page.text_content(".trust")
+        visit.page.click("#back")
+        visit.until(f"document.querySelector('{first}')?.textContent === 'Case 2'")
+        visit.page.wait_for_load_state("networkidle")
+
+
+def test_maps_lie_where_they_point(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        open_case(visit, "Case 3")
+        visit.slide("Opacity", 100)
+        drawn = visit.pixels()
+        size = drawn.shape[0] / 16
+        for (row, column), colour in {(6, 6): ORANGE, (11, 11): BLUE}.items():
+            at = drawn[round(row * size), round(column * size)]
+            share = 1.0 if colour == ORANGE else 0.5  # half as strong on the run's scale
+            grey = (10 * (column - 0.5) + 3) / 200 * 255
+            np.testing.assert_allclose(at, share * np.array(colour) + (1 - share) * grey, atol=12)
+        assert near(drawn[:30], drawn[:30].mean(axis=-1, keepdims=True), 1).all()  # no colour elsewhere
+        visit.page.focus(".stage")
+        visit.page.keyboard.press("h")
+        hidden = visit.pixels()
+        assert near(hidden, hidden.mean(axis=-1, keepdims=True), 1).all()
+        visit.page.keyboard.press("h")
+        visit.slide("Opacity", 0)
+        visit.slide("Contour", 93)
+        lined = visit.pixels()
+        white = near(lined, (255, 255, 255), 2)
+        rows, columns = np.nonzero(white)
+        assert white.sum() > 100  # around the planted block, nowhere else
+        assert rows.min() / size > 3 and rows.max() / size < 12.5 and columns.min() / size > 3
+        visit.slide("Contour", 0)
+        visit.slide("Opacity", 100)
+        before = visit.pixels()
+        visit.choose("this map's")
+        visit.until("document.querySelector('.legend').textContent.includes('do not compare')")
+        assert before.shape == visit.pixels().shape
+
+
+def test_scale_is_the_runs_so_weak_maps_look_weak(browser: Any, site: Site) -> None:
+    strengths = {}
+    with Visit(browser, site) as visit:
+        for name in ("Case 1", "Case 3"):
+            open_case(visit, name)
+            visit.slide("Opacity", 100)
+            drawn = visit.pixels()
+            at = drawn[round(6 * drawn.shape[0] / 16), round(6 * drawn.shape[1] / 16)]
+            strengths[name] = at[0] - at[2]
+    assert strengths["Case 1"] == pytest.approx(strengths["Case 3"] / 3, abs=12)
+
+
+def test_window_and_level_move_the_greys(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        open_case(visit, "Case 1")
+        visit.page.get_by_label("Hide the map").check()
+        column = slice(250, 262)  # between the 8th and 9th of 16: 75 grey levels and 1
+        assert visit.pixels()[20, column].mean() == pytest.approx(76 / 200 * 255, abs=4)
+        visit.slide("Level", 76)
+        assert visit.pixels()[20, column].mean() == pytest.approx(127, abs=4)
+        visit.slide("Window", 10)
+        sharp = visit.pixels()[20, :, 0]
+        assert sharp[:200].max() == 0 and sharp[330:].min() == 255
+        visit.page.get_by_role("button", name="Reset window").click()
+        assert visit.pixels()[20, column].mean() == pytest.approx(76 / 200 * 255, abs=4)
+        box = visit.page.locator(".stage").first.bounding_box()
+        visit.page.mouse.move(box["x"] + 100, box["y"] + 100)
+        visit.page.mouse.down()
+        visit.page.mouse.move(box["x"] + 100, box["y"] + 250, steps=4)
+        visit.page.mouse.up()
+        assert visit.pixels()[20, column].mean() < 60  # a higher level is darker
+        visit.until("document.querySelector('.under').textContent.includes('image')")
+
+
+def test_the_slider_morphs_wipes_and_subtracts(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        open_case(visit, "Case 1")
+        level = {k: (75 + 10 * k) / 200 * 255 for k in (0, 1, 2.5, 4)}
+        for k, grey in level.items():
+            visit.slide("Frame", k)
+            assert visit.pixels(1)[20, 250:262].mean() == pytest.approx(grey, abs=4), k
+            read = visit.page.text_content(".read")
+            assert f"{0.9 * k - 2:.2f}".replace("-", "−").lstrip("+") in read
+            assert ("≈" in read) == (k == 2.5)
+        assert visit.page.get_attribute(".now", "cx") == visit.page.locator(".point").last.get_attribute("cx")
+        visit.page.locator("label.slider input").nth(4).focus()
+        visit.page.keyboard.press("ArrowLeft")
+        assert visit.pixels(1)[20, 250:262].mean() == pytest.approx(105 / 200 * 255, abs=4)
+        visit.slide("Frame", 4)
+        visit.choose("wipe")
+        visit.slide("Wipe", 50)
+        wiped = visit.pixels(1)[200]
+        assert wiped[100].mean() == pytest.approx((10 * (100 / 32 - 0.5)) / 200 * 255, abs=5)
+        assert wiped[400].mean() == pytest.approx((40 + 10 * (400 / 32 - 0.5)) / 200 * 255, abs=5)
+        visit.page.locator(".stage").nth(1).focus()
+        visit.page.keyboard.press("m")
+        changed = visit.pixels(1)
+        assert (changed[..., 0] > changed[..., 2]).all()  # brighter everywhere: orange
+        assert "brighter by 40" in visit.page.text_content(".legend:not(:empty) >> nth=1")
+        visit.slide("Frame", 0)
+        assert near(visit.pixels(1), visit.pixels(1).mean(axis=-1, keepdims=True), 1).all()  # no change
+        visit.page.locator(".film button").nth(2).click()
+        assert "+2.0 asked" in visit.page.locator("label.slider input").nth(4).get_attribute("aria-valuetext")
+        visit.page.get_by_role("button", name="Play").click()
+        visit.page.wait_for_timeout(400)
+        visit.page.get_by_role("button", name="Stop").click()
+        assert "2.0 asked" not in visit.page.locator("label.slider input").nth(4).get_attribute(
+            "aria-valuetext"
+        )
+
+
+def test_failures_and_later_images_are_on_the_page(browser: Any, site: Site) -> None:
+    with Visit(browser, site, 390) as visit:
+        open_case(visit, "Case 3")
+        text = visit.page.text_content("main")
+        assert "The same patient later" in text and "narrow 80 %" in text
+        assert "What failed: 1 result" in text and "memory was short" in text
+        assert visit.fits()
+
+
+def test_words_of_a_hostile_run_do_nothing(browser: Any, tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={"title": HOSTILE})
+    about = {"case": HOSTILE, "answers": [HOSTILE], "target_name": HOSTILE, "label": HOSTILE}
+    run.add(HOSTILE, Image(ramp(), source=HOSTILE), heatmap("h"), **about)
+    run.add_failure("x", method=HOSTILE, error=HOSTILE, source=HOSTILE)
+    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+        visit.go("/", "#lines tr a")
+        visit.page.click("#lines tr a")
+        visit.page.wait_for_selector("#where")
+        visit.page.wait_for_timeout(300)
+        assert HOSTILE in visit.page.text_content("h1")
+        assert visit.page.locator("main img").count() == 0
+
+
+def test_two_thousand_cases_paint_at_once_and_load_as_one_scrolls(browser: Any, tmp_path: Path) -> None:
+    run = many(planted_run(tmp_path / "run"), 2000)
+    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+        began = time.perf_counter()
+        visit.go("/", "#lines tr")
+        seconds = time.perf_counter() - began
+        visit.page.wait_for_load_state("networkidle")
+        assert seconds < 2 or max(os.getloadavg()) > (os.cpu_count() or 1), f"{seconds:.1f} s"
+        lines = visit.page.locator("#lines tr")
+        assert lines.count() <= 100
+        before = lines.count()
+        visit.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        visit.until(f"document.querySelectorAll('#lines tr').length > {before}")
+        assert lines.count() < 300
+        thumbnails = [url for url in visit.asked if "thumbnail" in url]
+        assert len(thumbnails) < 300
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_control_has_a_name_and_words_have_contrast(browser: Any, site: Site, width: int) -> None:
+    with Visit(browser, site, width) as visit:
+        open_case(visit, "Case 3")
+        assert visit.page.evaluate(UNNAMED) == []
+        assert visit.page.evaluate(PALE) == []
+        visit.go("/", "#lines tr")
+        assert visit.page.evaluate(UNNAMED) == []
+        assert visit.page.evaluate(PALE) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_axe_finds_no_barrier(browser: Any, site: Site, width: int) -> None:
+    if not AXE.exists():
+        pytest.skip("axe-core comes with `npm ci` in views/web; it does not ship")
+    with Visit(browser, site, width) as visit:
+        for enter in (lambda: open_case(visit, "Case 3"), lambda: visit.go("/", "#lines tr")):
+            enter()
+            visit.page.evaluate(AXE.read_text())
+            found = visit.page.evaluate("axe.run()")["violations"]
+            assert [(f["id"], f["nodes"][0]["html"]) for f in found] == []
+
+
+def test_a_reader_judges_by_keyboard_pauses_and_comes_back(browser: Any, tmp_path: Path) -> None:
+    reading = Reading(planted_run(tmp_path / "run"))
+    with serving(make_reading_app(reading, reader="r", owner="o")) as site:
+        with Visit(browser, site, 390) as visit:
+            visit.go("/?token=r", "#name")
+            assert "token" not in visit.page.url
+            visit.page.fill("#name", "Ada")
+            visit.page.keyboard.press("Enter")
+            visit.page.wait_for_selector("#pictures img")
+            for done in range(1, 4):
+                visit.page.keyboard.press("2")
+                visit.until(f"{PROGRESS}.startsWith('{done} ')")
+            visit.page.click("#pause")
+            visit.page.keyboard.press("1")  # nothing to answer now
+            visit.page.click("#resume")
+            assert visit.page.text_content("#progress").startswith("3 of 6")
+            assert visit.page.evaluate(UNNAMED) == [] and visit.page.evaluate(PALE) == []
+            assert visit.fits()
+        with Visit(browser, site) as visit:
+            visit.go("/?token=r", "#name")
+            visit.page.fill("#name", "Ada")
+            visit.page.click("#name-form button")
+            for done in range(4, 7):
+                visit.until(f"{PROGRESS}.startsWith('{done - 1} ')")
+                visit.page.click("#choices button >> nth=0")
+            visit.page.wait_for_selector("#finished:not([hidden])")
+        with Visit(browser, site) as visit:
+            visit.go("/results?token=o", "table")
+            assert re.search(r"real\s+Ada\s+3 of 3", visit.page.inner_text("table"))
+            assert visit.page.evaluate(PALE) == []
+
+
+UNNAMED = """() => [...document.querySelectorAll('button, a, input, select, img, canvas, svg, table, progress')]
+  .filter(e => e.checkVisibility() && !e.closest('[aria-hidden=true]'))
+  .filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.hasAttribute('alt')
+    || e.labels?.length || e.getAttribute('aria-labelledby')))
+  .map(e => e.outerHTML.slice(0, 120))"""
+
+PALE = """() => {
+  const part = c => { c /= 255; return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; };
+  const light = ([r, g, b]) => 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+  const numbers = text => text.match(/[\\d.]+/g).map(Number);
+  const under = e => {
+    const layers = [];
+    for (; e; e = e.parentElement) layers.push(numbers(getComputedStyle(e).backgroundColor));
+    return layers.reverse().reduce((below, [r, g, b, a = 1]) =>
+      below.map((v, i) => v * (1 - a) + [r, g, b][i] * a), [255, 255, 255]);
+  };
+  return [...document.querySelectorAll('body *')].filter(e => e.checkVisibility()
+    && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) && !e.disabled).map(e => {
+      const style = getComputedStyle(e), svg = e instanceof SVGElement;
+      const [a, b] = [light(numbers(svg ? style.fill : style.color)), light(under(e))].sort((x, y) => y - x);
+      const ratio = (a + 0.05) / (b + 0.05);
+      return ratio < 4.5 ? `${ratio.toFixed(2)} ${e.outerHTML.slice(0, 80)}` : null;
+    }).filter(Boolean);
+}"""
