@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,16 +23,17 @@ pytest.importorskip("playwright.sync_api", reason="tests in a browser need playw
 from PIL import Image as Picture
 from playwright.sync_api import sync_playwright
 
-from browsing import HOSTILE, Site, heatmap, many, planted_run, ramp, serving
+from browsing import HOSTILE, Site, heatmap, many, planted_run, ramp, record, serving
 from contrafact import views
-from contrafact.core import Image
+from contrafact.core import Grid, Heatmap, Image
 from contrafact.io import Run
 from contrafact.views import make_app
 from contrafact.views.serving.reader_app import Reading, make_reading_app
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (1280, 390)
-AXE = Path(views.__file__).parent / "web/node_modules/axe-core/axe.min.js"
+WEB = Path(views.__file__).parent / "web"
+AXE = WEB / "node_modules/axe-core/axe.min.js"
 PROGRESS = "document.getElementById('progress').textContent"
 ORANGE, BLUE = (255, 150, 40), (70, 160, 255)
 
@@ -257,6 +260,38 @@ def test_failures_and_later_images_are_on_the_page(browser: Any, site: Site) -> 
         assert "The same patient later" in text and "narrow 80 %" in text
         assert "What failed: 1 result" in text and "memory was short" in text
         assert visit.fits()
+
+
+def test_slices_of_a_volume_stand_upright_in_true_proportions(browser: Any, tmp_path: Path) -> None:
+    """A bright front of the patient, in slice 3 of 6 only, is drawn at the top, in that slice alone."""
+    affine = np.array([[0, 0, -1.0, 0], [0, 2.0, 0, 0], [3.0, 0, 0, 0], [0, 0, 0, 1]])
+    grid = Grid((6, 10, 10), affine=affine)  # rows run towards the front, two millimetres each
+    values = np.zeros(grid.shape, dtype=np.float32)
+    values[2, 8:] = 1
+    run = Run.create(tmp_path / "run", about={})
+    image = Image(200 * values[None], grid=grid, window=(0.0, 200.0))
+    run.add("v", image, Heatmap(values=values, grid=grid, record=record("gradcam", "v")), case="Volume")
+    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+        visit.go("/", "#lines tr a")
+        visit.page.click("#lines tr a")
+        visit.page.wait_for_selector("#where")
+        drawn = visit.pixels()
+        assert drawn.shape[0] == 2 * drawn.shape[1]
+        assert drawn[:150].mean() > 100 > 1 > drawn[400:].mean()
+        visit.slide("Slice", 4)
+        visit.page.wait_for_load_state("networkidle")
+        assert visit.pixels().max() == 0
+
+
+def test_the_built_file_is_that_of_the_source(tmp_path: Path) -> None:
+    build = WEB / "node_modules/.bin/esbuild"
+    if not build.exists():
+        pytest.skip("esbuild comes with `npm ci` in views/web")
+    about = json.loads((WEB / "package.json").read_text())["scripts"]["build"]
+    words = about.split("&&")[1].replace("--outdir=dist", f"--outdir={tmp_path}").split()
+    subprocess.run([str(build), *words[1:]], cwd=WEB, check=True, capture_output=True)
+    for name in ("pages.js", "pages.css"):
+        assert (tmp_path / name).read_bytes() == (WEB / "dist" / name).read_bytes()
 
 
 def test_words_of_a_hostile_run_do_nothing(browser: Any, tmp_path: Path) -> None:

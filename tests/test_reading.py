@@ -300,7 +300,7 @@ def test_answers_are_written_as_csv_without_a_server(run: Run, tmp_path: Path) -
     answers.add("Ada", 0, "left", 1.5)
     words = ["read", str(run.folder), "--task", "worse", "--csv", str(tmp_path / "out.csv")]
     assert main(words) == 0
-    [row] = csv.DictReader((tmp_path / "out.csv").open(newline=""))
+    [row] = csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))
     assert (row["reader"], row["answer"], row["seconds"]) == ("Ada", "left", "1.5")
     assert main([*words, "--judgements", "3"]) == 2  # another study than was begun
     assert main(["read", str(run.folder), "--judgements", "0"]) == 2

@@ -265,7 +265,7 @@
         modes.querySelector(`input[value=${next}]`).click();
       }
     });
-    wipeByHand(stage, (share) => {
+    wipeByHand(stage, canvas, (share) => {
       if (state.mode === "wipe") {
         state.wipe = share;
         wipe.set(Math.round(100 * share));
@@ -353,10 +353,10 @@
       context.fillText(text, place, width / 20);
     }
   }
-  function wipeByHand(stage, moved) {
+  function wipeByHand(stage, canvas, moved) {
     let held = false;
     const to = (event) => {
-      const box = stage.getBoundingClientRect();
+      const box = canvas.getBoundingClientRect();
       moved(Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)));
     };
     stage.addEventListener("pointerdown", (event) => {

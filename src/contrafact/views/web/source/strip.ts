@@ -57,7 +57,7 @@ export function stripSection(strip: StripAbout, view: View): HTMLElement {
       modes.querySelector<HTMLInputElement>(`input[value=${next}]`)!.click();
     }
   });
-  wipeByHand(stage, share => { if (state.mode === "wipe") { state.wipe = share; wipe.set(Math.round(100 * share)); paint(); } });
+  wipeByHand(stage, canvas, share => { if (state.mode === "wipe") { state.wipe = share; wipe.set(Math.round(100 * share)); paint(); } });
   paint();
 
   const id = `how-${strip.row}`;
@@ -134,10 +134,10 @@ function paintWipe(context: CanvasRenderingContext2D, origin: Values, view: View
   }
 }
 
-function wipeByHand(stage: HTMLElement, moved: (share: number) => void): void {
+function wipeByHand(stage: HTMLElement, canvas: HTMLElement, moved: (share: number) => void): void {
   let held = false;
   const to = (event: PointerEvent): void => {
-    const box = stage.getBoundingClientRect();
+    const box = canvas.getBoundingClientRect();
     moved(Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)));
   };
   stage.addEventListener("pointerdown", event => { held = true; stage.setPointerCapture(event.pointerId); to(event); });
