@@ -297,6 +297,18 @@ def test_frames_of_their_own_size_lie_in_the_same_place(tmp_path: Path) -> None:
     assert len(data.SourceImageSequence) == 4
 
 
+def test_frames_of_a_stretched_image_are_written_in_the_units_of_the_file(tmp_path: Path) -> None:
+    image = read_image(series(tmp_path / "source", WindowCenter=40, WindowWidth=400))
+    run = Run.create(tmp_path / "run", about={"model": "/home/somebody/net.onnx"})
+    frames = add_strip(run, image.rescaled(0, 255))
+    drawn = written(export_dicom(run, tmp_path / "dicom", banner=False))[CT]
+    folder = next(p for p in sorted((tmp_path / "dicom" / "image-000").iterdir()) if p.is_dir())
+    again = read_image(folder)
+    np.testing.assert_allclose(again.values, -160 + frames[0] / 255 * 400, atol=0.51)
+    assert again.window == (-160, 240)
+    assert "somebody" not in str(drawn[0])
+
+
 @pytest.mark.parametrize("width", [20, 34, 64, 128, 512])
 def test_the_banner_is_burnt_in_unless_switched_off(tmp_path: Path, width: int) -> None:
     grey = np.full((width, width), 50.0)

@@ -185,11 +185,11 @@ def _heatmap(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
 
 def _strip(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
     """Of volumes a series for every frame, of single images one series of all frames."""
-    frames = case.source.turned(arrays["frames"])
+    frames, window = _in_source_units(row, case.source.turned(arrays["frames"]))
     grid = Grid(frames.shape[2:], affine=arrays["strip_affine"])
     headers = on_grid(case.source, grid)
     same = grid == case.source.asked
-    colour, window = frames.shape[1] == 3, tuple(row["window"])
+    colour = frames.shape[1] == 3
     levels = (
         None
         if colour
@@ -222,6 +222,16 @@ def _strip(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
                     banner=case.banner,
                 ),
             )
+
+
+def _in_source_units(row: Row, frames: NDArray[Any]) -> tuple[NDArray[Any], tuple[float, float]]:
+    """Frames and window; of an image that was stretched for the bundle, back in the units of its file."""
+    low, high = (float(v) for v in row["window"])
+    stretched = row["about"].get("rescaled_from")
+    if not stretched or high <= low:
+        return frames, (low, high)
+    first, last = (float(v) for v in stretched)
+    return first + (frames - low) / (high - low) * (last - first), (first, last)
 
 
 def _derivation(row: Row, k: int, manifest: Mapping[str, Any]) -> str:
@@ -297,7 +307,7 @@ def _version(row: Row) -> str:
 
 def _generator(manifest: Mapping[str, Any]) -> str:
     names = [str(card.get("name", "")) for card in manifest.get("bundles", ())]
-    return ", ".join(filter(None, names)) or str(manifest.get("model") or "unknown generator")
+    return ", ".join(filter(None, names)) or Path(str(manifest.get("model") or "unknown generator")).name
 
 
 def _stem(row: Row) -> str:
