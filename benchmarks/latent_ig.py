@@ -248,7 +248,10 @@ is compared with the change of the probability, that of the others with the chan
 
 What to read from it: the published form fails because its class changes half way, which cancels the two halves.
 With the class fixed the map points as well as the line integral on these short paths; what the line integral
-adds is that its values add up.
+adds is that its values add up. Where the cause is a shape, latent IG points better than Grad-CAM, integrated
+gradients and RISE; where it is a bright mark on a dark ground, integrated gradients from the darkest value find
+it too. Noise of 0.05 costs all of them little, 0.1 most the integrated gradients from the mean; the
+combinations do not hold visibly better here. Seconds are of a busy machine and compare nothing.
 """
 
 
