@@ -212,13 +212,12 @@ def write_tables(run: Run, config: StudyConfig) -> None:
 def performance(run: Run) -> list[dict[str, Any]]:
     """How well each model tells the cohort's labels, where it is a classifier and they name its classes."""
     lines = {(r["model"], r["source"]): r for r in run.scores().values() if r["outputs"] and r["label"]}
-    table = []
+    table, stored_rows = [], run.rows()
     for (model,), some in groups(lines.values(), ("model",)).items():
         scores, labels = np.array([r["outputs"] for r in some]), [r["label"] for r in some]
         names = sorted(set(labels))
         for column in range(1, scores.shape[1]) if scores.shape[1] == 2 else range(scores.shape[1]):
-            named = [str(column) == name or name in _names_of(run, model, column) for name in names]
-            positive = {n for n, yes in zip(names, named, strict=True) if yes}
+            positive = set(names) & {str(column), *_names_of(stored_rows, model, column)}
             found = area_under_curve(
                 scores[:, column], np.array([x in positive for x in labels]), [r["patient"] for r in some]
             )
@@ -226,9 +225,9 @@ def performance(run: Run) -> list[dict[str, Any]]:
     return table
 
 
-def _names_of(run: Run, model: str, column: int) -> set[str]:
+def _names_of(rows: Sequence[Mapping[str, Any]], model: str, column: int) -> set[str]:
     """What the run's rows call that class: answers read `NAME 93 %`."""
-    for row in run.rows():
+    for row in rows:
         if row.get("model_name", "") == model and column < len(row.get("answers", [])):
             return {str(row["answers"][column]).rsplit(" ", 2)[0]}
     return set()

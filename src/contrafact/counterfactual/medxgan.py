@@ -53,6 +53,7 @@ class FindingPath:
               smallest change
     """
 
+    strip: ClassVar[bool] = True
     needs_bundle: ClassVar[bool] = True
     needs_part: ClassVar[str] = "findings"
     goal: float | None = None

@@ -34,7 +34,7 @@ from contrafact.generation.losses import (
     total_variation,
 )
 from contrafact.generation.medxgan import MedXGAN, MedXGANConfig
-from contrafact.generation.training import PRECISIONS
+from contrafact.generation.training import PRECISIONS, move_average
 from contrafact.generation.volumes import VolumeDiscriminator
 
 Guide = Callable[[Tensor], Tensor]
@@ -242,12 +242,8 @@ class MedXGANTraining:
         adam.step()
 
     def _move_average(self) -> None:
-        half_life = 1000 * (self.config.ema_kimg or self.config.batch * 10 / 32)
-        half_life = max(1.0, min(half_life, 0.05 * self.seen))
-        keep = 0.5 ** (self.config.batch / half_life)
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), 1 - keep)
-            self.average.mapping.w_avg.copy_(self.generator.mapping.w_avg)
+        config = self.config
+        move_average(self.average, self.generator, seen=self.seen, batch=config.batch, kimg=config.ema_kimg)
 
     def state(self) -> dict[str, Tensor]:
         """Everything the next step depends on, as copied CPU tensors with flat names."""

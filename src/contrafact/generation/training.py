@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -240,12 +240,8 @@ class StyleGAN2Training:
             self.figures = dict(zip(names, shared, strict=True))
 
     def _move_average(self) -> None:
-        half_life = 1000 * (self.config.ema_kimg or self.config.batch * 10 / 32)
-        half_life = max(1.0, min(half_life, 0.05 * self.seen))
-        keep = 0.5 ** (self.config.batch / half_life)
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), 1 - keep)
-            self.average.mapping.w_avg.copy_(self.generator.mapping.w_avg)
+        config = self.config
+        move_average(self.average, self.generator, seen=self.seen, batch=config.batch, kimg=config.ema_kimg)
 
     def state(self) -> dict[str, Tensor]:
         """Everything the next step depends on, as copied CPU tensors with flat names."""
@@ -306,3 +302,14 @@ def _check_images(images: Tensor, labels: Tensor | None, size: StyleGAN2Config) 
         raise InputError(f"images must be uint8 or float in [-1, 1]; got {images.dtype}")
     if (labels is None) != (size.labels == 0):
         raise InputError(f"this generator takes {size.labels} labels; got {labels is not None}")
+
+
+def move_average(average: Any, generator: Any, *, seen: int, batch: int, kimg: float | None) -> None:
+    """The averaged generator follows the other, with a half-life of `kimg` thousand images (None: 10 batch /
+    32), shorter at the beginning."""
+    half_life = 1000 * (kimg or batch * 10 / 32)
+    half_life = max(1.0, min(half_life, 0.05 * seen))
+    keep = 0.5 ** (batch / half_life)
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - keep)
+        average.mapping.w_avg.copy_(generator.mapping.w_avg)

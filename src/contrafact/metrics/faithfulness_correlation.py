@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from contrafact.core import METRICS, InputError
-from contrafact.metrics.panel import Panel, Values
+from contrafact.core import METRICS
+from contrafact.metrics.panel import Panel, Values, check_subsets
 
 
 @METRICS.register("faithfulness-correlation")
@@ -29,10 +29,7 @@ class FaithfulnessCorrelation:
     fill: str | float = "mean"
 
     def __post_init__(self) -> None:
-        if self.samples < 2 or not 0 < self.share < 1:
-            raise InputError(
-                f"expected at least 2 samples and a share in (0, 1); got {self.samples}, {self.share}"
-            )
+        check_subsets(self.samples, self.share)
 
     def __call__(self, panel: Panel) -> Values:
         said, falls = panel.subsets(

@@ -331,3 +331,12 @@ def flaw_of(values: NDArray[Any]) -> str:
     if np.ptp(values) == 0:
         return "the map is the same everywhere: it points nowhere"
     return ""
+
+
+def check_subsets(samples: int, share: float) -> None:
+    """What a metric over random subsets may ask for.
+
+    raises  InputError for fewer than 2 samples, or a share outside (0, 1)
+    """
+    if samples < 2 or not 0 < share < 1:
+        raise InputError(f"expected at least 2 samples and a share in (0, 1); got {samples}, {share}")

@@ -19,7 +19,7 @@ from contrafact.io.dicom_numbers import Figures, numbers_report
 from contrafact.io.dicom_pictures import Drawn, Series, as_bytes, levels_for, picture
 from contrafact.io.dicom_source import DicomSource, dicom_source, on_grid
 from contrafact.views.figures import overlay, telling_slice
-from contrafact.views.pictures import grey, signed_scale
+from contrafact.views.pictures import grey, scales_by_method
 
 Row = Mapping[str, Any]
 Arrays = Mapping[str, NDArray[Any]]
@@ -108,11 +108,8 @@ def _by_image(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
 
 
 def _scales(run: Run, rows: Sequence[Row]) -> dict[str, float]:
-    maps: dict[str, list[NDArray[Any]]] = {}
-    for row in rows:
-        if row["kind"] == "heatmap":
-            maps.setdefault(row["record"]["method"], []).append(run.arrays(row)["values"])
-    return {method: max(signed_scale(found), 1e-6) for method, found in maps.items()}
+    found = scales_by_method((row, run.arrays(row)) for row in rows if row["kind"] == "heatmap")
+    return {method: max(scale, 1e-6) for method, scale in found.items()}
 
 
 def _case(run: Run, case: _Case, image: NDArray[Any]) -> Iterator[Path]:

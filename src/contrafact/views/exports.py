@@ -23,7 +23,7 @@ from contrafact.views.figures import (
     upright,
     views_of,
 )
-from contrafact.views.pictures import grey, signed_scale
+from contrafact.views.pictures import grey, scales_by_method, signed_scale
 from contrafact.views.report import flat_frames, write_report
 
 FORMS = ("nifti", "npz", "png", "animation", "html", "dicom")
@@ -98,11 +98,7 @@ def _nifti(row: Mapping[str, Any], arrays: Arrays, stem: Path) -> Path:
 
 def _scales(run: Run, rows: list[dict[str, Any]]) -> dict[str, float]:
     """One scale per method over the whole run, as in the report."""
-    maps: dict[str, list[NDArray[Any]]] = {}
-    for row in rows:
-        if row["kind"] == "heatmap":
-            maps.setdefault(row["record"]["method"], []).append(run.arrays(row)["values"])
-    return {method: signed_scale(found) for method, found in maps.items()}
+    return scales_by_method((row, run.arrays(row)) for row in rows if row["kind"] == "heatmap")
 
 
 def _pictures(

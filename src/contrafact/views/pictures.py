@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,3 +47,11 @@ def png_text(picture: NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
     Picture.fromarray(picture).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def scales_by_method(maps: Iterable[tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]]]) -> dict[str, float]:
+    """One scale for all maps of a method, of rows of a run with their arrays: so cases can be compared."""
+    found: dict[str, list[NDArray[Any]]] = {}
+    for row, arrays in maps:
+        found.setdefault(row["record"]["method"], []).append(arrays["values"])
+    return {method: signed_scale(values) for method, values in found.items()}

@@ -16,7 +16,14 @@ from contrafact.io import Run, write_atomic
 from contrafact.views.card_words import REASONS, in_odds, trust_words
 from contrafact.views.charts import curve
 from contrafact.views.figures import telling_slice
-from contrafact.views.pictures import grey, middle_slice, png_text, signed_overlay, signed_scale
+from contrafact.views.pictures import (
+    grey,
+    middle_slice,
+    png_text,
+    scales_by_method,
+    signed_overlay,
+    signed_scale,
+)
 from contrafact.views.study_report import study_section
 
 IMAGES = 24  # on one page
@@ -75,12 +82,7 @@ def environment() -> jinja2.Environment:
 
 def _scales(rows: list[dict[str, Any]], arrays: Mapping[str, Any]) -> dict[str, float]:
     """One scale per method over the whole run, so that cases can be compared."""
-    by_method: dict[str, list[NDArray[Any]]] = {}
-    for row in rows:
-        if row["kind"] == "heatmap":
-            values = arrays[row["key"]]["values"]
-            by_method.setdefault(row["record"]["method"], []).append(values)
-    return {method: signed_scale(maps) for method, maps in by_method.items()}
+    return scales_by_method((row, arrays[row["key"]]) for row in rows if row["kind"] == "heatmap")
 
 
 def _case(row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
