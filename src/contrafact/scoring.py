@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from contrafact import face
 from contrafact.core import METRICS, Grid, Heatmap, Record, Strip
@@ -20,7 +19,7 @@ from contrafact.core.explaining import parameters_of
 from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_json
 from contrafact.judging import panel_of, walked_of
 from contrafact.metrics import Score, evaluate, evaluate_strips
-from contrafact.sources import digest_of, mask_of, maybe, model_of, read_all
+from contrafact.sources import digest_of, loaded, mask_of, maybe, model_of
 from contrafact.study import Failure, StudyConfig
 from contrafact.study.statistics import area_under_curve, compare, groups, ranks, summarise
 
@@ -70,11 +69,8 @@ def scorings_of(
 def begin_scoring(setting: tuple[StudyConfig, str, str], device: str) -> Any:
     """The models, each once for a process; gives what judges the maps of an image."""
     config, folder, run_folder = setting
-    if device == "cpu":
-        torch.set_num_threads(max(1, torch.get_num_threads() // max(1, config.workers_per_device)))
     place, run = Path(folder), open_run(run_folder)
-    models = {name: model_of(choice, place, device) for name, choice in config.choices.items()}
-    background = read_all(place, config.background) if config.background else []
+    models, background = loaded(config, place, device)
     metrics = {label: config.metric(label) for label in config.metrics}
     second = None if config.second_model is None else model_of(config.second_model, place, device)[0]
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from contrafact import face
 from contrafact.core import Image, InputError, nearest
-from contrafact.io import DICOM, SUFFIXES, Case, read_cohort, read_image
+from contrafact.io import Case, images_in, read_cohort, read_image
 from contrafact.model import TiledPredictor, TorchPredictor
 from contrafact.study import ModelChoice, StudyConfig
 
@@ -46,7 +48,7 @@ def images_of(config: StudyConfig, folder: Path) -> list[Path]:
     for text in config.images:
         place = folder / text
         if place.is_dir():
-            new = _inside(place)
+            new = images_in(place)
         elif place.exists():
             new = [place]
         else:
@@ -113,13 +115,22 @@ def mask_of(config: StudyConfig, folder: Path, case: Case) -> Path | None:
 
 def read_all(folder: Path, text: str) -> list[Image]:
     place = there(folder, text)
-    return [read_image(file) for file in (_inside(place) if place.is_dir() else [place])]
+    return [read_image(file) for file in (images_in(place) if place.is_dir() else [place])]
 
 
-def _inside(folder: Path) -> list[Path]:
-    """The images of a folder; a folder of DICOM files only is one series."""
-    files = sorted(p for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES))
-    return files if any(not p.name.lower().endswith(DICOM) for p in files) else [folder]
+def loaded(config: StudyConfig, folder: Path, device: str) -> tuple[dict[str, tuple[Any, Any]], list[Image]]:
+    """What a worker needs before its first cell: the models, predictor and bundle each, by name, and the
+    background. The workers of a CPU share its threads."""
+    if device == "cpu":
+        torch.set_num_threads(max(1, torch.get_num_threads() // len(devices_of(config))))
+    models = {name: model_of(choice, folder, device) for name, choice in config.choices.items()}
+    return models, read_all(folder, config.background) if config.background else []
+
+
+def devices_of(config: StudyConfig) -> list[str]:
+    """One for each worker: those that the study names, else all GPUs, else the CPU."""
+    found = config.devices or tuple(f"cuda:{i}" for i in range(torch.cuda.device_count())) or ("cpu",)
+    return [device for device in found for _ in range(config.workers_per_device)]
 
 
 def digest_of(path: Path) -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from contrafact.cases import Plan, solve
 from contrafact.core import Heatmap, Image, InputError, Strip, nearest
@@ -19,12 +17,12 @@ from contrafact.io import Case, Run, read_image
 from contrafact.scoring import Scoring, begin_scoring, record_of, scorings_of, write_tables
 from contrafact.sources import (
     cases_of,
+    devices_of,
     digest_of,
     digest_of_model,
+    loaded,
     maybe,
-    model_of,
     own,
-    read_all,
     there,
 )
 from contrafact.study import ENGINES, Failure, StudyConfig, read_study, run_cells
@@ -75,7 +73,7 @@ def study(path: str | Path, *, engine: str = "processes", retry: bool = False) -
     known = run.done() | (set() if retry else run.failed())
     open_cells = [cell for cell in cells if cell.key not in known]
     done = len(cells) - len(open_cells)
-    how: Any = {"devices": _devices(config), "limit_seconds": config.limit_seconds, "engine": engine}
+    how: Any = {"devices": devices_of(config), "limit_seconds": config.limit_seconds, "engine": engine}
     setting = (config, str(path.parent))
     for outcome in run_cells(open_cells, begin, setting, **how):
         cell, done = open_cells[outcome.number], done + 1
@@ -134,11 +132,8 @@ def cells_of(config: StudyConfig, folder: Path, cases: list[Case]) -> list[Cell]
 def begin(setting: tuple[StudyConfig, str], device: str) -> Any:
     """The models, each once for a process; gives what solves a cell."""
     config, folder = setting
-    if device == "cpu":
-        torch.set_num_threads(max(1, torch.get_num_threads() // len(_devices(config))))
     place = Path(folder)
-    models: Mapping[str, Any] = {n: model_of(c, place, device) for n, c in config.choices.items()}
-    background = read_all(place, config.background) if config.background else []
+    models, background = loaded(config, place, device)
 
     def one(cell: Cell) -> tuple[Image, Heatmap | Strip, dict[str, Any]]:
         image = read_image(cell.image)
@@ -157,8 +152,3 @@ def begin(setting: tuple[StudyConfig, str], device: str) -> Any:
         return image, result, {**extra, "label": cell.label, "model_name": cell.model}
 
     return one
-
-
-def _devices(config: StudyConfig) -> list[str]:
-    found = config.devices or tuple(f"cuda:{i}" for i in range(torch.cuda.device_count())) or ("cpu",)
-    return [device for device in found for _ in range(config.workers_per_device)]

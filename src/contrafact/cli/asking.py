@@ -11,7 +11,7 @@ from typing import Any
 from contrafact import face
 from contrafact.cases import Plan
 from contrafact.core import EXPLAINERS, Image, InputError, nearest
-from contrafact.io import SUFFIXES, read_image
+from contrafact.io import images_in, read_image
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "standard": ("gradcam", "integrated-gradients", "occlusion", "latent-walk", "medxgan"),
@@ -67,12 +67,12 @@ def plan_of(
 def with_masks(plan: Plan, *, reference: Path | None, region: Path | None, background: Path | None) -> Plan:
     """The plan with masks and other images read; methods that need these and have none are left out of
     a preset's choice by `possible_methods`, and say so when they are named."""
-    others = sorted(background.iterdir()) if background and background.is_dir() else [background]
+    others = images_in(background) if background and background.is_dir() else [background]
     return dataclasses.replace(
         plan,
         reference=read_image(reference) if reference else None,
         region=read_image(region) if region else None,
-        background=[read_image(path) for path in others if path and path.name.lower().endswith(SUFFIXES)],
+        background=[read_image(path) for path in others if path],
     )
 
 

@@ -2,17 +2,17 @@
 
 from contrafact.io.cohorts import Case, Cohort, read_cohort
 from contrafact.io.exports import write_nifti, write_npz
-from contrafact.io.images import DICOM, SUFFIXES, read_image
+from contrafact.io.images import SUFFIXES, images_in, read_image
 from contrafact.io.runs import SCHEMA, Run, open_run
 from contrafact.io.weights import read_json, read_tensors, write_atomic, write_json, write_tensors
 
 __all__ = [
-    "DICOM",
     "SCHEMA",
     "SUFFIXES",
     "Case",
     "Cohort",
     "Run",
+    "images_in",
     "open_run",
     "read_cohort",
     "read_image",

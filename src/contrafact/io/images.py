@@ -22,6 +22,12 @@ DICOM = (".dcm", ".dicom", ".ima")
 SUFFIXES = (*PICTURES, *ARRAYS, *NIFTI, *DICOM)
 
 
+def images_in(folder: Path) -> list[Path]:
+    """What `read_image` reads in a folder, in order; a folder of DICOM files only is one series."""
+    files = sorted(p for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES))
+    return files if any(not p.name.lower().endswith(DICOM) for p in files) else [folder]
+
+
 def read_image(path: str | Path, *, spacing_mm: Sequence[float] | None = None) -> Image:
     """Read one image or volume.
 

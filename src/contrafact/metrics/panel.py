@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +13,13 @@ from torch import Tensor
 
 from contrafact.core import ContrafactError, Explainer, InputError, Question
 from contrafact.core.explaining import Counted
-from contrafact.perturbation import feature_labels, fill_values, portions
+from contrafact.metrics.kept import Kept
+from contrafact.perturbation import feature_labels, fill_values
 
-_T = TypeVar("_T")
 Values = NDArray[np.float64]
 
 
-class Panel:
+class Panel(Kept):
     """M maps of one image. Whatever a metric asks of the model is asked once and kept for the others.
 
     question    of **one** image, its target frozen; the predictor frozen as well (`evaluate` does both)
@@ -68,17 +67,6 @@ class Panel:
     def size(self) -> tuple[int, ...]:
         return self.maps.shape[1:]
 
-    def once(self, key: Any, make: Callable[[], _T]) -> _T:
-        """What `make` gives, made once for all metrics that ask with this key."""
-        if key not in self._known:
-            self._known[key] = make()
-        found: _T = self._known[key]
-        return found
-
-    def rng(self, *key: Any) -> np.random.Generator:
-        """The same draws for the same key, whichever metric asks first."""
-        return np.random.default_rng([self.seed, zlib.crc32(repr(key).encode())])
-
     def score(self, images: Tensor, *, predictor: Any = None) -> Values:
         """Target values (N,) of images (N, C, *S), in portions, counted."""
         return self._asked(len(images), lambda part: images[part], predictor)
@@ -88,16 +76,8 @@ class Panel:
         return self._asked(count, lambda part: torch.stack([make(i) for i in range(part.start, part.stop)]))
 
     def _asked(self, count: int, images: Callable[[slice], Tensor], predictor: Any = None) -> Values:
-        found = np.empty(count)
         ask = self.question.predictor if predictor is None else predictor
-
-        def work(part: slice) -> None:
-            with torch.no_grad():
-                found[part] = self.question.target(ask(images(part))).double().cpu().numpy()
-
-        portions(count, self.batch, self.image.numel(), work)
-        self.passes += count
-        return found
+        return self._ask(count, images, self.image.numel(), ask, self.question.target)
 
     @property
     def whole(self) -> float:

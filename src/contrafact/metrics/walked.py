@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from contrafact.core import InputError, Question, Strip
-from contrafact.perturbation import portions
+from contrafact.metrics.kept import Kept
 
 _T = TypeVar("_T")
 Values = NDArray[np.float64]
@@ -32,7 +31,7 @@ class Factor:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Walked:
+class Walked(Kept):
     """A strip with the question it answers. Whatever a metric asks of a model is asked once and kept.
 
     strip     as the explainer gave it
@@ -85,31 +84,12 @@ class Walked:
         if self.factors and self.cause not in self.factors:
             raise InputError(f"cause must be one of {', '.join(self.factors)}; got '{self.cause}'")
 
-    def once(self, key: Any, make: Callable[[], _T]) -> _T:
-        """What `make` gives, made once for all metrics that ask with this key."""
-        if key not in self._known:
-            self._known[key] = make()
-        found: _T = self._known[key]
-        return found
-
-    def rng(self, *key: Any) -> np.random.Generator:
-        """The same draws for the same key, whichever metric asks first."""
-        return np.random.default_rng([self.seed, zlib.crc32(repr(key).encode())])
-
     def score(self, images: NDArray[np.floating[Any]], *, by: Any = None) -> Values:
         """Values (N,) of images (N, C, *S), in portions, counted; `by`: another predictor and target."""
         predictor, target = (self.question.predictor, self.question.target) if by is None else by
-        found = np.empty(len(images))
         ready = torch.as_tensor(np.asarray(images, dtype=np.float32))
         ready = ready.to(getattr(predictor, "device", "cpu"))
-
-        def work(part: slice) -> None:
-            with torch.no_grad():
-                found[part] = target(predictor(ready[part])).double().cpu().numpy()
-
-        portions(len(images), self.batch, ready[0].numel(), work)
-        self.passes += len(images)
-        return found
+        return self._ask(len(images), lambda part: ready[part], ready[0].numel(), predictor, target)
 
     def walk(self, image: Frames, score: float, *, metric: str) -> Frames:
         """(C, *S) where the explainer ends when it is asked anew: from `image` to that score."""
