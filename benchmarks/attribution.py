@@ -56,7 +56,8 @@ class Small3D(nn.Module):
         self.head = nn.Linear(16, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.as_tensor(self.head(self.body(x).mean(dim=(2, 3, 4))))
+        scores: Tensor = self.head(self.body(x).mean(dim=(2, 3, 4)))
+        return scores
 
 
 def timed(job: Job, device: str) -> float:

@@ -67,7 +67,9 @@ class ResidualNetwork(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """(N, F) pooled features before the head."""
-        return torch.as_tensor(self.body(self.stem(x)).mean(dim=(2, 3)))
+        pooled: Tensor = self.body(self.stem(x)).mean(dim=(2, 3))
+        return pooled
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.as_tensor(self.head(self.dropout(self.features(x))))
+        scores: Tensor = self.head(self.dropout(self.features(x)))
+        return scores
