@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ class Occlusion:
     gives   float32 (N, *S), target units; positive = hiding the voxel lowers the target. Where
             boxes overlap, the mean over the boxes that hide the voxel
     cost    prod(ceil((S - box) / stride) + 1) + 1 forward passes per image, fewer with a region of
-            interest; no gradients
+            interest; no gradients. Of a convolutional network (`TorchPredictor.replacing`) all but three are
+            computed only where a box changes something, and the record counts each of them as one
     raises  InputError when the box is larger than the image
     Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 4.2. Differs: boxes reach every edge; they
     are cut into copies of the image that are made once, and go through the model in batches; what
@@ -57,14 +59,14 @@ class Occlusion:
         if question.region is not None:
             inside = sliding_window_view(question.region, box)
             asked = inside[tuple(corners.T)].any(axis=tuple(range(1, 1 + len(size))))
-        grid, maps = tuple(map(len, starts)), []
-        count = _spread(asked.reshape(grid).astype(np.float64), starts, box, size)
+        maps = []
         with torch.no_grad():
             whole = question.target(question.predictor(images)).tolist()
             for image, empty, score in zip(images, hidden, whole, strict=True):
-                falls = np.zeros(len(corners))
-                falls[asked] = score - self._one(question, image, empty, corners[asked], box)
-                total = _spread(falls.reshape(grid), starts, box, size)
+                falls = np.zeros((len(corners), 2))
+                falls[asked, 0] = score - self._one(question, image, empty, corners[asked], box)
+                falls[asked, 1] = 1
+                total, count = _spread(falls.reshape(*map(len, starts), 2), starts, box, size)
                 maps.append((total / np.maximum(count, 1)).astype(np.float32))
         return np.stack(maps)
 
@@ -84,19 +86,21 @@ class Occlusion:
             portions(len(corners), round(self.batch / fit), round(image.numel() * fit), partly)
             return values
         buffer: list[Tensor] = []  # copies of the image, made once; boxes are cut in and mended
-        boxes = [_boxes(one[None], box) for one in (image, hidden)]
+        boxes, empty = _boxes(image[None], box), _boxes(hidden[None], box)
+        places = torch.from_numpy(corners).to(image.device).unbind(1)
+        first = torch.zeros_like(places[0])
 
         def wholly(part: slice) -> None:
             count = part.stop - part.start
             if not buffer or len(buffer[0]) < count:
                 buffer[:] = [image.repeat(count, *(1,) * image.ndim)]
-            copies = buffer[0][:count]
-            where = tuple(torch.from_numpy(corners[part]).to(image.device).unbind(1))
-            rows, first = torch.arange(count, device=image.device), torch.zeros_like(where[0])
-            places = _boxes(copies, box)
-            places[(rows, slice(None), *where)] = boxes[1][(first, slice(None), *where)]
+            copies, where = buffer[0][:count], [place[part] for place in places]
+            here: Any = (first[part], slice(None), *where)
+            there: Any = (torch.arange(count, device=image.device), slice(None), *where)
+            seen = _boxes(copies, box)
+            seen[there] = empty[here]
             values[part] = question.target(question.predictor(copies)).tolist()
-            places[(rows, slice(None), *where)] = boxes[0][(first, slice(None), *where)]
+            seen[there] = boxes[here]
 
         portions(len(corners), self.batch, image.numel(), wholly)
         return values
@@ -130,7 +134,7 @@ def _starts(size: tuple[int, ...], box: tuple[int, ...], stride: tuple[int, ...]
 def _spread(
     values: NDArray[np.float64], starts: list[Corners], box: tuple[int, ...], size: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """The sum, at every voxel (*S), of the values of the boxes (one per corner) that hold it."""
+    """The sum (K, *S), at every voxel, of the values (*corners, K) of the boxes that hold it."""
     for first, side, n in zip(starts, box, size, strict=True):
         past = np.arange(n) - first[:, None]
         values = np.tensordot(values, ((past >= 0) & (past < side)).astype(np.float64), axes=(0, 0))

@@ -132,7 +132,7 @@ def _batches(images: Sequence[Image], batch: int) -> Iterator[list[int]]:
     rows: list[int] = []
     for i, image in enumerate(images):
         first = images[rows[0]] if rows else image
-        other = image.values.shape != first.values.shape or image.grid != first.grid
+        other = image is not first and (image.values.shape != first.values.shape or image.grid != first.grid)
         if len(rows) == batch or other:
             yield rows
             rows = []

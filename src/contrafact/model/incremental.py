@@ -1,13 +1,14 @@
 """Answers for copies of one image with a box replaced in each, computing again only what the box changes.
 
-The image goes through the network once and every map is kept. A box changes a small window of the first map;
-a local operation (convolution, pooling, a function of single values, sum, concatenation) turns a changed window
-of its input into the changed window of its output, some voxels larger. At the first operation that is not known
-to be local, or when the window is more than half of a map, the windows are laid into full copies of the map, and
-the rest of the network runs on these. A mean over a whole map needs no copies: it changes by the window's part.
+The image goes through the network once and every map is kept. A box changes a small window of the first
+map; a local operation (convolution, pooling, a function of single values, sum, concatenation) turns a
+changed window of its input into the changed window of its output, some voxels larger. At the first
+operation that is not known to be local, or when the window is more than half of a map, the windows are
+laid into full copies of the map, and the rest of the network runs on these. A mean over a whole map
+needs no copies: it changes by the window's part.
 
-Source: the idea of Nakandala et al. 2019 (Krypton, SIGMOD). Differs: exact up to rounding, windows are never cut
-down; any network that torch.fx can trace, 2D and 3D (docs/decisions/0015).
+Source: the idea of Nakandala et al. 2019 (Krypton, SIGMOD). Differs: exact up to rounding, windows are
+never cut down; any network that torch.fx can trace, 2D and 3D (docs/decisions/0015).
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Patch:
         return rows.unflatten(0, (len(start), *size)).movedim(-1, 1)
 
     def before(self, start: Corners, size: tuple[int, ...], outside: float = 0.0) -> Tensor:
-        """A window (N, C, *size) of the kept map. Rows of channels: far cheaper to gather than single values."""
+        """A window (N, C, *size) of the kept map, gathered by rows of channels: far cheaper than by values."""
         rows, full = self.kept.movedim(1, -1).flatten(0, -2), self.kept.shape[2:]
         places, axes = _places(start, size, rows.device), range(len(size))
         leaves = bool((start < 0).any() or (start + size > full).any())
@@ -128,7 +129,10 @@ def _flat(places: list[Tensor], full: tuple[int, ...]) -> Tensor:
 
 
 def traced(module: nn.Module) -> fx.Graph | None:
-    """The operations of a network one after another; None where they depend on values."""
+    """The operations of a network one after another; None where they depend on values, and for a network
+    without convolutions, where little can be saved."""
+    if not any(isinstance(part, tuple(CONVOLUTIONS)) for part in module.modules()):
+        return None
     more = list(inspect.signature(module.forward).parameters.values())[1:]
     if any(given.default is given.empty for given in more):
         return None
@@ -223,7 +227,7 @@ class _Replacing(fx.Interpreter):
         if (n.op == "call_function" and what is getattr and args[1] in SHAPES) or what in ("size", "dim"):
             shown = first.kept.expand(len(first.values), *first.kept.shape[1:])
             return getattr(self, n.op)(what, (shown, *args[1:]), kwargs)
-        part = self.submodules[what] if n.op == "call_module" and isinstance(what, str) else what
+        part: Any = self.submodules[what] if n.op == "call_module" and isinstance(what, str) else what
         if what in POOLS and len(args) < 6:
             part = POOLS[what](*args[1:], **kwargs)
         kind, alone = type(part) if isinstance(part, nn.Module) else part, args and args[0] is first
@@ -264,7 +268,7 @@ Slide = tuple[Callable[[Tensor], Tensor], Any, Any, Any, Any, float]
 
 
 def _slide(part: Any) -> Slide | None:
-    """How a window slides: function of a padded map, kernel, stride, padding, dilation, value of the padding."""
+    """How a window slides: function of a padded map, kernel, stride, padding, dilation, what pads."""
     kind = type(part)
     if kind in CONVOLUTIONS and part.padding_mode == "zeros" and not isinstance(part.padding, str):
         convolve, more = CONVOLUTIONS[kind], (part.dilation, part.groups)
@@ -281,7 +285,14 @@ def _slide(part: Any) -> Slide | None:
     if kind in MEANS and not part.ceil_mode and (part.count_include_pad or not np.any(part.padding)):
         mean, divisor = MEANS[kind], getattr(part, "divisor_override", None)
         if divisor is None:
-            return lambda x: mean(x, part.kernel_size, part.stride), part.kernel_size, part.stride, part.padding, 1, 0.0
+            return (
+                lambda x: mean(x, part.kernel_size, part.stride),
+                part.kernel_size,
+                part.stride,
+                part.padding,
+                1,
+                0.0,
+            )
     return None
 
 
@@ -291,7 +302,9 @@ def _slid(
 ) -> Patch | None:  # fmt: skip
     """The outputs that look at any voxel of the patch, as one window of a size common to all boxes."""
     axes = patch.start.shape[1]
-    k, s, p, d = (np.broadcast_to(np.asarray(v, dtype=np.int64), axes) for v in (kernel, stride, padding, dilation))
+    k, s, p, d = (
+        np.broadcast_to(np.asarray(v, dtype=np.int64), axes) for v in (kernel, stride, padding, dilation)
+    )
     reach, full = (k - 1) * d + 1, np.asarray(kept.shape[2:])
     ends = patch.start + patch.values.shape[2:]
     low = np.clip(-((reach - 1 - p - patch.start) // s), 0, full - 1)  # rounded up
@@ -309,8 +322,8 @@ def _over_all(part: Any, patch: Patch, args: Any, kwargs: Any) -> bool:
     axes = patch.start.shape[1]
     pools = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
     if type(part) in pools or part in (F.adaptive_avg_pool2d, F.adaptive_avg_pool3d):
-        size = part.output_size if isinstance(part, nn.Module) else kwargs.get("output_size", *args[:1])
-        return size == 1 or tuple(np.ravel(size)) == (1,) * axes
+        size: Any = part.output_size if isinstance(part, nn.Module) else kwargs.get("output_size", *args[:1])
+        return bool(size == 1 or tuple(np.ravel(size)) == (1,) * axes)
     if part not in (torch.mean, "mean") or "dtype" in kwargs:
         return False
     dim = kwargs.get("dim", *args[:1]) if args or "dim" in kwargs else ()

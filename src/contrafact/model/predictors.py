@@ -171,9 +171,9 @@ class TorchPredictor(_Described):
     def replacing(
         self, image: Any, other: Any, box: tuple[int, ...], corner: NDArray[np.int64]
     ) -> BoxAnswers | None:
-        """Answers for copies of `image` (C, *S) with a box replaced by that of `other`, computing again only what
-        the box changes (`incremental`). None where the network cannot be traced, is in training mode or has
-        hooks, or where images are resized for it. What it gives is compared with a whole pass at `corner`."""
+        """Answers for copies of `image` (C, *S) with a box replaced by that of `other`, computing again only
+        what the box changes (`incremental`), compared with a whole pass at `corner`. None where the network
+        cannot be traced, is in training mode or has hooks, or where images are resized for it."""
         image, other = (torch.as_tensor(v).to(self.device, torch.float32)[None] for v in (image, other))
         alone = type(self.preprocessing) is Preprocessing and self.preprocessing.pointwise(image.shape[2:])
         graph = self._graph() if alone else None
