@@ -56,7 +56,8 @@ class Small3D(nn.Module):
         self.head = nn.Linear(16, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.as_tensor(self.head(self.body(x).mean(dim=(2, 3, 4))))
+        scores: Tensor = self.head(self.body(x).mean(dim=(2, 3, 4)))
+        return scores
 
 
 def timed(job: Job, device: str) -> float:
@@ -108,7 +109,7 @@ def occlusion_of(module: nn.Module, what: str, rounds: int, device: str) -> list
     from monai.visualize import OcclusionSensitivity
 
     network = Counting(module).eval()
-    predictor = TorchPredictor(network, classes=["a", "b"], device=device)
+    predictor = TorchPredictor(module.eval(), classes=["a", "b"], device=device)
     values = np.random.default_rng(0).uniform(0, 1, (1, 48, 48, 48)).astype(np.float32)
     image, x = Image(values), torch.from_numpy(values[None]).to(device)
 
@@ -126,11 +127,9 @@ def occlusion_of(module: nn.Module, what: str, rounds: int, device: str) -> list
 
     rows = []
     for name, theirs in (("captum", by_captum), ("MONAI", by_monai)):
-        network.passes = 0
-        ours()
-        mine, network.passes = network.passes, 0
+        mine, network.passes = ours().record.forward_passes, 0
         theirs()
-        label = f"occlusion 48³, box 8, {what}, against {name} ({mine} and {network.passes} passes)"
+        label = f"occlusion 48³, box 8, {what}, against {name} ({mine:.0f} and {network.passes} passes)"
         rows.append(pair(label, ours, theirs, rounds=rounds, device=device, wanted=3))
     return rows
 

@@ -8,10 +8,12 @@ from contrafact.core.image import Image, digest
 from contrafact.core.registry import EXPLAINERS, METRICS, Registry
 from contrafact.core.results import Heatmap, Record, Strip
 from contrafact.core.roles import (
+    BoxAnswers,
     Differentiable,
     Encoder,
     Explainer,
     Generator,
+    Incremental,
     Predictor,
     Question,
     Target,
@@ -20,6 +22,7 @@ from contrafact.core.roles import (
 __all__ = [
     "EXPLAINERS",
     "METRICS",
+    "BoxAnswers",
     "ContrafactError",
     "Differentiable",
     "Encoder",
@@ -28,6 +31,7 @@ __all__ = [
     "Grid",
     "Heatmap",
     "Image",
+    "Incremental",
     "InputError",
     "Predictor",
     "Question",

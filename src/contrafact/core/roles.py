@@ -5,7 +5,7 @@ Arrays are NumPy arrays or torch tensors; this room imports only NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -36,6 +36,30 @@ class Differentiable(Protocol):
 
     def watch(self, layer: str | None) -> AbstractContextManager[list[Any]]:
         """Collect the activations of a layer (None: the last with a spatial map) while inside."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxAnswers:
+    """A predictor's outputs for copies of one image with a box replaced in each, cheaper than by whole passes.
+
+    answers  corners (N, axes) of boxes -> outputs (N, K, ...)
+    share    of the work of N whole passes; 1: no gain, or not to be trusted. memory: of their memory
+    """
+
+    answers: Callable[[NDArray[np.int64]], Any]
+    share: float
+    memory: float
+
+
+@runtime_checkable
+class Incremental(Protocol):
+    """A predictor that can compute again only what a box changes. Optional: ask with `getattr`."""
+
+    def replacing(
+        self, image: Any, other: Any, box: tuple[int, ...], corner: NDArray[np.int64]
+    ) -> BoxAnswers | None:
+        """For boxes of an image (C, *S) replaced by the same boxes of `other`, tried at one corner against a
+        whole pass; None where this model cannot."""
 
 
 @runtime_checkable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 
@@ -67,7 +66,9 @@ class ResidualNetwork(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """(N, F) pooled features before the head."""
-        return torch.as_tensor(self.body(self.stem(x)).mean(dim=(2, 3)))
+        pooled: Tensor = self.body(self.stem(x)).mean(dim=(2, 3))
+        return pooled
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.as_tensor(self.head(self.dropout(self.features(x))))
+        scores: Tensor = self.head(self.dropout(self.features(x)))
+        return scores

@@ -55,6 +55,10 @@ class Preprocessing:
                     "invented pixels"
                 )
 
+    def pointwise(self, size: tuple[int, ...]) -> bool:
+        """Whether every value of an image of this size is prepared by itself."""
+        return self.size is None or tuple(self.size) == tuple(size)
+
     def __call__(self, images: Tensor) -> Tensor:
         self.check(images)
         if self.channels is not None and images.shape[1] != self.channels:
