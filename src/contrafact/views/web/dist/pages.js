@@ -46,8 +46,8 @@
   function plural(count, one, many = one + "s") {
     return `${count} ${count === 1 ? one : many}`;
   }
-  function signed(value, digits = 2) {
-    const text = value.toFixed(digits);
+  function signed(value, digits2 = 2) {
+    const text = value.toFixed(digits2);
     return value > 0 && Number(text) !== 0 ? `+${text}` : text.replace(/^-(0\.?0*)$/, "$1").replace("-", "−");
   }
   function short(value) {
@@ -450,6 +450,302 @@
     );
   }
 
+  // source/volume.ts
+  var SIGHTS = [
+    ["planes", "planes and rendering"],
+    ["axial", "axial"],
+    ["coronal", "coronal"],
+    ["sagittal", "sagittal"],
+    ["render", "rendering"]
+  ];
+  var AXES = [["Sagittal slice", "left", "right"], ["Coronal slice", "back", "front"], ["Axial slice", "foot", "head"]];
+  var WALKS = { planes: 2, axial: 2, coronal: 1, sagittal: 0, render: -1 };
+  var NO_WEBGL = "This browser has no WebGL 2, which planes and rendering need. The slices above show the same values.";
+  function volumeSection(image, maps, strips, view) {
+    const card = (...parts) => el(
+      "section",
+      { class: "card", "aria-labelledby": "solid" },
+      el("h2", { id: "solid" }, "In three dimensions"),
+      ...parts
+    );
+    if (!document.createElement("canvas").getContext("webgl2")) return card(el("p", { class: "dim" }, NO_WEBGL));
+    const choices2 = [...maps, ...strips.filter((strip) => !strip.picture)];
+    const state = {
+      shown: choices2[0] ?? null,
+      frame: lastOf(choices2[0]),
+      share: 10,
+      opacity: 85,
+      own: false,
+      hidden: false,
+      sight: "planes",
+      azimuth: 110,
+      elevation: 15,
+      cut: 0.3,
+      channel: 0
+    };
+    const canvas = el("canvas", { role: "img", "aria-label": "the volume is loading" });
+    const stage = el("div", { class: "solid", tabindex: 0, role: "group", "aria-label": "volume. Arrows and page up and down move the crosshair, V changes the view, H hides the map, space plays, S goes to the strongest voxel" }, canvas);
+    const readout = el("p", { class: "small under", role: "status", id: "place-read" }, "loading …");
+    const legend = el("div", { class: "legend" });
+    const page = new Page(image, state, view, { canvas, stage, readout, legend });
+    const controls = page.controls(choices2);
+    page.start().catch(tell);
+    return card(
+      el("div", { class: "volumes" }, el("div", {}, stage, legend, readout), controls),
+      el(
+        "p",
+        { class: "dim small" },
+        "The patient's right is on the left, as on the slices above. Drawn by ",
+        el("a", { href: "/web/licences.txt" }, "NiiVue"),
+        ", from this machine."
+      )
+    );
+  }
+  var isStrip = (shown) => "frames" in shown || "steps" in shown;
+  var lastOf = (shown) => shown && isStrip(shown) ? shown.origin ? 0 : shown.steps.length - 1 : 0;
+  var Page = class {
+    constructor(image, state, view, parts) {
+      this.image = image;
+      this.state = state;
+      this.view = view;
+      this.parts = parts;
+      view.redraw.push(() => this.scene?.window(view.window.low, view.window.high));
+      for (const kind of ["keydown", "keyup"])
+        parts.stage.addEventListener(kind, (event) => {
+          event.stopPropagation();
+          if (kind === "keydown") this.key(event);
+        }, true);
+    }
+    image;
+    state;
+    view;
+    parts;
+    scene = null;
+    place = null;
+    sliders = [];
+    timer = 0;
+    level = 0;
+    frames = el("div");
+    load = painter(async () => {
+      await this.reload();
+    });
+    lay = painter(async () => {
+      this.layer();
+    });
+    async start() {
+      const address = "/web/volumes.js", { Volumes } = await import(address);
+      this.scene = await Volumes.on(this.parts.canvas, (place) => this.moved(place));
+      await this.reload();
+      this.scene.sight(this.state.sight);
+      this.scene.turn(this.state.azimuth, this.state.elevation, this.state.cut);
+      this.parts.stage.dataset.ready = "yes";
+    }
+    async reload() {
+      const { shown, frame, channel } = this.state;
+      if (!this.scene) return;
+      const row2 = shown?.row ?? this.image.row, base = shown && isStrip(shown) ? `frames.nii.gz?frame=${frame}` : "image.nii.gz?frame=0";
+      const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${frame}` : "values.nii.gz";
+      const [image, map] = await Promise.all([`${base}&channel=${channel}`, over].map((name) => name ? content(`/volume/${row2}/${name}`) : null));
+      await this.scene.show(image, map, this.view.window);
+      this.scene.size.forEach((count, axis) => {
+        this.sliders[axis].input.max = String(count - 1);
+      });
+      this.layer();
+      if (this.place) this.moved(this.place);
+    }
+    layer() {
+      const { shown, opacity, share, own, hidden } = this.state;
+      if (!this.scene || !shown) return;
+      const alone = own || isStrip(shown), scale = alone ? this.scene.ownScale : shown.scale;
+      this.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
+      const [low, high] = isStrip(shown) ? ["darker", "brighter"] : ["against", "for"];
+      this.parts.legend.replaceChildren(
+        el("div", { class: "scale", "aria-hidden": "true" }),
+        el("div", { class: "ends" }, el("span", {}, `−${short(scale)} ${low}`), el("span", {}, `${high} +${short(scale)}`)),
+        el(
+          "p",
+          { class: "dim small" },
+          share < 100 ? `Shown: the strongest ${share} %, ${short(this.level)} and more.` : "Shown: every voxel.",
+          alone ? " The scale of this one alone: do not compare it with others." : " One scale for this method in this run."
+        )
+      );
+      this.parts.canvas.setAttribute("aria-label", hidden ? "the volume alone" : `the volume with ${nameOf(shown)} over it`);
+    }
+    moved(place) {
+      this.place = place;
+      place.ras.forEach((at, axis) => this.sliders[axis].set(Math.round(at)));
+      const said = [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less, more], axis) => `${Math.abs(place.mm[axis]).toFixed(1)} mm ${place.mm[axis] < 0 ? less : more}`);
+      const [value, what] = [place.map, this.state.shown && isStrip(this.state.shown) ? "change" : "map"];
+      this.parts.readout.textContent = `Voxel ${place.voxel.map(Math.round).join(", ")} (${said.join(", ")}): image ${short(place.image)}` + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
+    }
+    step(axis, by) {
+      if (!this.scene || !this.place) return;
+      const ras = this.place.ras.map(Math.round), count = this.scene.size[axis];
+      ras[axis] = (ras[axis] + by + count) % count;
+      this.scene.to(ras);
+    }
+    turn() {
+      this.scene?.turn(this.state.azimuth, this.state.elevation, this.state.cut);
+    }
+    /** Through the slices of the plane; a rendering turns. */
+    play(button) {
+      if (this.timer) {
+        clearInterval(this.timer);
+        this.timer = 0;
+      } else {
+        this.timer = window.setInterval(() => {
+          const axis = WALKS[this.state.sight];
+          if (axis >= 0) this.step(axis, 1);
+          else {
+            this.state.azimuth = (this.state.azimuth + 4) % 360;
+            this.sliders[3].set(this.state.azimuth);
+            this.turn();
+          }
+        }, 120);
+      }
+      button.textContent = this.timer ? "Stop" : "Play";
+      this.parts.readout.setAttribute("aria-live", this.timer ? "off" : "polite");
+    }
+    key(event) {
+      if (event.ctrlKey || event.altKey || event.metaKey) return;
+      const walked = this.state.sight === "sagittal" ? 0 : this.state.sight === "coronal" ? 1 : 2;
+      const [across, up] = [walked === 0 ? 1 : 0, walked === 2 ? 1 : 2];
+      const steps = {
+        // the patient's right and front are on the viewer's left
+        ArrowLeft: [across, 1],
+        ArrowRight: [across, -1],
+        ArrowUp: [up, 1],
+        ArrowDown: [up, -1],
+        PageUp: [walked, 1],
+        PageDown: [walked, -1]
+      };
+      const press = (name) => this.parts.stage.closest("section").querySelector(`[data-key=${name}]`)?.click();
+      if (steps[event.key]) this.step(...steps[event.key]);
+      else if (event.key === " ") press("play");
+      else if (event.key.toLowerCase() === "h") press("hide");
+      else if (event.key.toLowerCase() === "s") this.scene?.strongest();
+      else if (event.key.toLowerCase() === "v") {
+        const next = SIGHTS[(SIGHTS.findIndex(([name]) => name === this.state.sight) + 1) % SIGHTS.length][0];
+        this.parts.stage.closest("section").querySelector(`input[value=${next}]`)?.click();
+      } else return;
+      event.preventDefault();
+    }
+    controls(choices2) {
+      const { state } = this, percent = (v) => `${v} %`;
+      const spatial = AXES.map(([label, less, more], axis) => slider(
+        label,
+        { min: 0, max: 1, step: 1, value: 0 },
+        (at) => `${at + 1} of ${this.scene?.size[axis] ?? 1}, from ${less} to ${more}`,
+        (at) => {
+          if (!this.scene || !this.place) return;
+          const ras = this.place.ras.map(Math.round);
+          ras[axis] = at;
+          this.scene.to(ras);
+        }
+      ));
+      const turns = el("div", { class: "controls" });
+      const angle = (label, min, max, key, say) => slider(label, { min, max, step: key === "cut" ? 0.01 : 1, value: state[key] }, say, (v) => {
+        state[key] = v;
+        this.turn();
+      });
+      this.sliders = [
+        ...spatial,
+        angle("Turn", 0, 359, "azimuth", (v) => `${v}°`),
+        angle("Tilt", -90, 90, "elevation", (v) => `${v}°`),
+        angle("Cut", 0, 1, "cut", (v) => v ? `${Math.round(100 * v)} % of the way` : "off")
+      ];
+      turns.append(...this.sliders.slice(3).map((one) => one.box));
+      const hide = el("input", { type: "checkbox", "data-key": "hide" });
+      hide.addEventListener("change", () => {
+        state.hidden = hide.checked;
+        this.lay();
+      });
+      const play = el("button", { type: "button", "data-key": "play" }, "Play"), strongest = el("button", { type: "button" }, "Strongest voxel");
+      play.addEventListener("click", () => this.play(play));
+      strongest.addEventListener("click", () => this.scene?.strongest());
+      const sights = choice("View", SIGHTS, state.sight, (value) => {
+        state.sight = value;
+        turns.hidden = !["planes", "render"].includes(value);
+        this.scene?.sight(state.sight);
+      });
+      this.frames.replaceChildren(...this.frameSlider());
+      const some = choices2.length > 0;
+      return el(
+        "div",
+        { class: "controls" },
+        choices2.length > 1 && choice("Over the volume", choices2.map((one) => [String(one.row), nameOf(one, choices2)]), String(choices2[0].row), (row2) => {
+          state.shown = choices2.find((one) => String(one.row) === row2) ?? null;
+          state.frame = lastOf(state.shown ?? void 0);
+          this.frames.replaceChildren(...this.frameSlider());
+          this.load();
+        }),
+        this.frames,
+        sights,
+        ...spatial.map((one) => one.box),
+        el("div", { class: "row-of" }, play, some && strongest),
+        turns,
+        this.image.channels > 1 && slider(
+          "Channel",
+          { min: 0, max: this.image.channels - 1, step: 1, value: 0 },
+          (v) => `${v + 1} of ${this.image.channels}`,
+          (v) => {
+            state.channel = v;
+            this.load();
+          }
+        ).box,
+        some && slider(
+          "Threshold",
+          { min: 1, max: 100, step: 1, value: state.share },
+          (v) => v < 100 ? `the strongest ${v} %` : "off",
+          (v) => {
+            state.share = v;
+            this.lay();
+          }
+        ).box,
+        some && slider("Opacity", { min: 0, max: 100, step: 1, value: state.opacity }, percent, (v) => {
+          state.opacity = v;
+          this.lay();
+        }).box,
+        choices2.some((one) => !isStrip(one)) && choice(
+          "Scale",
+          [["fixed", "the run's"], ["own", "this map's"]],
+          "fixed",
+          (v) => {
+            state.own = v === "own";
+            this.lay();
+          }
+        ),
+        some && el("label", { class: "check" }, hide, " Hide the map (H)")
+      );
+    }
+    frameSlider() {
+      const { shown } = this.state;
+      if (!shown || !isStrip(shown)) return [];
+      return [
+        slider(
+          "Frame",
+          { min: 0, max: shown.steps.length - 1, step: 1, value: this.state.frame },
+          (k) => `${k} of ${shown.steps.length - 1}: ${signed(shown.steps[k], 1)} asked, ${signed(shown.scores[k])} measured`,
+          (k) => {
+            this.state.frame = k;
+            this.load();
+          }
+        ).box,
+        el("p", { class: "tag-line small" }, "Frames are synthetic, not for diagnosis. Colours: what changed.")
+      ];
+    }
+  };
+  var digits = (value) => value ? Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))) : 2;
+  function nameOf(shown, among = []) {
+    const one = new Set(among.map((other) => other.target)).size === 1;
+    return (isStrip(shown) ? "change by " : "") + (one ? shown.label : `${shown.label}, ${shown.target_name}`);
+  }
+  async function content(address) {
+    const answer = await fetch(address);
+    if (!answer.ok) throw new Error(await answer.text());
+    return answer.arrayBuffer();
+  }
+
   // source/where.ts
   function whereSection(image, maps, view) {
     const state = { map: maps[0], opacity: 0.85, level: 0, own: false, hidden: false };
@@ -516,7 +812,7 @@
     const controls = el(
       "div",
       { class: "controls" },
-      maps.length > 0 && choice("Map", maps.map((m) => [String(m.row), nameOf(m, maps)]), String(maps[0].row), picked),
+      maps.length > 0 && choice("Map", maps.map((m) => [String(m.row), nameOf2(m, maps)]), String(maps[0].row), picked),
       slices?.box,
       maps.length > 0 && slider(
         "Opacity",
@@ -556,7 +852,7 @@
       el("div", { class: "columns" }, el("div", {}, stage, maps.length > 0 && legend, readout), controls, beside)
     );
   }
-  function nameOf(map, maps) {
+  function nameOf2(map, maps) {
     return new Set(maps.map((m) => m.target)).size > 1 ? `${map.label}, ${map.target_name}` : map.label;
   }
   function besideOf(map) {
@@ -628,6 +924,7 @@
       const view = { window: { low, high }, aspect: about.image.aspect, redraw };
       if (about.image.slices) view.slice = about.maps[0]?.slice ?? Math.floor(about.image.slices / 2);
       main.append(whereSection(about.image, about.maps, view));
+      if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
       for (const strip of about.strips) {
         main.append(stripSection(strip, view));
         if (strip.followup.length) main.append(followupRow(strip, view));
