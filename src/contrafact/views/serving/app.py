@@ -20,6 +20,7 @@ from contrafact.io import Run
 from contrafact.views.case_view import case_page, holds_volumes, pixels, thumbnail
 from contrafact.views.cohort import Case, Cohort
 from contrafact.views.report import environment
+from contrafact.views.serving.compare import ComparePages
 from contrafact.views.serving.guard import LOOPBACK, Guard
 from contrafact.views.volumes import volume
 
@@ -54,6 +55,7 @@ def make_app(
         Route("/volume/{row:int}/{name}.nii.gz", pages.volume),
         Route("/web/{name}", web_file),
     ]
+    routes += pages.compare.routes()
     if live is not None:
         routes.append(Mount("/live", live))
     return Guard(
@@ -96,14 +98,17 @@ class _Pages:
         self.run, self.live, self.token = run, live, token
         self.table = Cohort(run)
         self.title = str(run.manifest().get("title") or run.folder.name)
+        self.compare = ComparePages(self.table, self.title, page)
 
     def cohort(self, request: Request) -> Response:
-        return page("cohort.html", title=self.title, token=self._token())
+        several = self.compare.several()
+        return page("cohort.html", title=self.title, token=self._token(), several=several)
 
     def case(self, request: Request) -> Response:
         case = self._found(request)
         request.state.volumes = holds_volumes(self.table, case)
-        return page("case.html", title=case.name, run=self.title, id=case.id, token=self._token())
+        words = {"title": case.name, "id": case.id, "beside": self.compare.link(case)}
+        return page("case.html", run=self.title, token=self._token(), **words)
 
     def lines(self, request: Request) -> Response:
         """A page of the table: /api/cases?q=&show=&sort=&from=&count="""

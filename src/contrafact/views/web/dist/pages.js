@@ -58,8 +58,8 @@
   var FOR = [255, 150, 40];
   var AGAINST = [70, 160, 255];
   var kept = /* @__PURE__ */ new Map();
-  function getValues(row2, name, slice) {
-    const address = `/array/${row2}/${name}${slice === void 0 ? "" : `?slice=${slice}`}`;
+  function getValues(row3, name, slice) {
+    const address = `/array/${row3}/${name}${slice === void 0 ? "" : `?slice=${slice}`}`;
     let found = kept.get(address);
     if (!found) {
       if (kept.size > 60) kept.delete(kept.keys().next().value);
@@ -543,9 +543,9 @@
     async reload() {
       const { shown, frame, channel } = this.state;
       if (!this.scene) return;
-      const row2 = shown?.row ?? this.image.row, base = shown && isStrip(shown) ? `frames.nii.gz?frame=${frame}` : "image.nii.gz?frame=0";
+      const row3 = shown?.row ?? this.image.row, base = shown && isStrip(shown) ? `frames.nii.gz?frame=${frame}` : "image.nii.gz?frame=0";
       const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${frame}` : "values.nii.gz";
-      const [image, map] = await Promise.all([`${base}&channel=${channel}`, over].map((name) => name ? content(`/volume/${row2}/${name}`) : null));
+      const [image, map] = await Promise.all([`${base}&channel=${channel}`, over].map((name) => name ? content(`/volume/${row3}/${name}`) : null));
       await this.scene.show(image, map, this.view.window);
       this.scene.size.forEach((count, axis) => {
         this.sliders[axis].input.max = String(count - 1);
@@ -574,7 +574,7 @@
     moved(place) {
       this.place = place;
       place.ras.forEach((at, axis) => this.sliders[axis].set(Math.round(at)));
-      const said = [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less, more], axis) => `${Math.abs(place.mm[axis]).toFixed(1)} mm ${place.mm[axis] < 0 ? less : more}`);
+      const said = [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less2, more], axis) => `${Math.abs(place.mm[axis]).toFixed(1)} mm ${place.mm[axis] < 0 ? less2 : more}`);
       const [value, what] = [place.map, this.state.shown && isStrip(this.state.shown) ? "change" : "map"];
       this.parts.readout.textContent = `Voxel ${place.voxel.map(Math.round).join(", ")} (${said.join(", ")}): image ${short(place.image)}` + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
     }
@@ -632,10 +632,10 @@
     }
     controls(choices2) {
       const { state } = this, percent = (v) => `${v} %`;
-      const spatial = AXES.map(([label, less, more], axis) => slider(
+      const spatial = AXES.map(([label, less2, more], axis) => slider(
         label,
         { min: 0, max: 1, step: 1, value: 0 },
-        (at) => `${at + 1} of ${this.scene?.size[axis] ?? 1}, from ${less} to ${more}`,
+        (at) => `${at + 1} of ${this.scene?.size[axis] ?? 1}, from ${less2} to ${more}`,
         (at) => {
           if (!this.scene || !this.place) return;
           const ras = this.place.ras.map(Math.round);
@@ -673,8 +673,8 @@
       return el(
         "div",
         { class: "controls" },
-        choices2.length > 1 && choice("Over the volume", choices2.map((one) => [String(one.row), nameOf(one, choices2)]), String(choices2[0].row), (row2) => {
-          state.shown = choices2.find((one) => String(one.row) === row2) ?? null;
+        choices2.length > 1 && choice("Over the volume", choices2.map((one) => [String(one.row), nameOf(one, choices2)]), String(choices2[0].row), (row3) => {
+          state.shown = choices2.find((one) => String(one.row) === row3) ?? null;
           state.frame = lastOf(state.shown ?? void 0);
           this.frames.replaceChildren(...this.frameSlider());
           this.load();
@@ -737,7 +737,7 @@
   };
   var digits = (value) => value ? Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))) : 2;
   function nameOf(shown, among = []) {
-    const one = new Set(among.map((other) => other.target)).size === 1;
+    const one = new Set(among.map((other2) => other2.target)).size === 1;
     return (isStrip(shown) ? "change by " : "") + (one ? shown.label : `${shown.label}, ${shown.target_name}`);
   }
   async function content(address) {
@@ -759,8 +759,8 @@
     const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
     const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
     const paint = painter(async () => {
-      const row2 = state.map?.row ?? image.row, map = state.map;
-      const values = await getValues(row2, "image", view.slice);
+      const row3 = state.map?.row ?? image.row, map = state.map;
+      const values = await getValues(row3, "image", view.slice);
       const [, height, width] = values.shape, context = fit(canvas, height, width, view.aspect);
       draw(context, greyPixels(values, view.window));
       if (map) {
@@ -778,8 +778,8 @@
       canvas.setAttribute("aria-label", map && !state.hidden ? `the image with the map ${map.label} for ${map.target_name} over it` : "the image alone");
     });
     view.redraw.push(paint);
-    const picked = (row2) => {
-      state.map = maps.find((map) => String(map.row) === row2);
+    const picked = (row3) => {
+      state.map = maps.find((map) => String(map.row) === row3);
       if (state.map && view.slice !== void 0) slices?.set(view.slice);
       beside.replaceChildren(...besideOf(state.map));
       paint();
@@ -1176,6 +1176,379 @@
     );
   }
 
+  // source/compare.ts
+  var COUNT2 = 50;
+  var NAMES = ["a", "b", "method", "sort"];
+  function comparePage() {
+    const pick = Object.fromEntries(NAMES.map((name) => [name, byId(name)]));
+    const words2 = byId("words"), body = byId("lines");
+    const status = byId("status"), more = byId("more");
+    const asked = new URLSearchParams(location.search);
+    words2.value = asked.get("q") ?? "";
+    if (asked.get("sort")) pick.sort.value = asked.get("sort");
+    let shown = 0, turn = 0;
+    const query = () => {
+      const chosen = new URLSearchParams();
+      for (const name of NAMES) {
+        const value = pick[name].value || asked.get(name) || "";
+        if (value && !(name === "sort" && value === "answers")) chosen.set(name, value);
+      }
+      if (words2.value.trim()) chosen.set("q", words2.value.trim());
+      return chosen;
+    };
+    const load = async (fresh) => {
+      const mine = ++turn, from = fresh ? 0 : shown;
+      try {
+        const wanted = query(), table = wanted.toString();
+        wanted.set("from", String(from));
+        wanted.set("count", String(COUNT2));
+        const answer = await getJson(`/api/compare?${wanted}`);
+        if (mine !== turn) return;
+        fill(pick, answer);
+        const lines = answer.lines.map((line) => row2(line, table, answer.chosen));
+        if (fresh) body.replaceChildren(...lines);
+        else body.append(...lines);
+        shown = from + lines.length;
+        more.hidden = shown >= answer.found;
+        more.textContent = `Show more (${answer.found - shown} left)`;
+        status.textContent = (answer.found === answer.all ? plural(answer.all, "case") : `${answer.found} of ${plural(answer.all, "case")}`) + ` of both models${answer.left ? ` · comparing maps, ${answer.left} left` : ""}`;
+        if (fresh) history.replaceState(null, "", `?${table}`);
+        if (answer.left) await load(true);
+      } catch (error) {
+        tell(error);
+      }
+    };
+    let wait = 0;
+    words2.addEventListener("input", () => {
+      clearTimeout(wait);
+      wait = window.setTimeout(() => load(true), 150);
+    });
+    for (const name of NAMES) pick[name].addEventListener("change", () => {
+      if (name === "a" && pick.a.value === pick.b.value) pick.b.value = other(pick.b, pick.a.value);
+      if (name === "b" && pick.a.value === pick.b.value) pick.a.value = other(pick.a, pick.b.value);
+      load(true);
+    });
+    more.addEventListener("click", async () => {
+      const before = body.rows.length;
+      await load(false);
+      body.rows[before]?.querySelector("a")?.focus();
+    });
+    byId("filters").addEventListener("submit", (event) => event.preventDefault());
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "/" && document.activeElement === document.body) {
+        event.preventDefault();
+        words2.focus();
+      }
+    });
+    load(true);
+  }
+  var other = (select, taken) => [...select.options].find((o) => o.value !== taken).value;
+  function fill(pick, answer) {
+    const lists = { a: answer.models, b: answer.models, method: answer.methods };
+    const chosen = { a: answer.chosen[0], b: answer.chosen[1], method: answer.method };
+    for (const name of ["a", "b", "method"]) {
+      if (pick[name].options.length !== lists[name].length)
+        pick[name].replaceChildren(...lists[name].map((text) => el("option", { value: text }, text)));
+      pick[name].value = chosen[name];
+    }
+    byId("says-a").textContent = `${answer.chosen[0]} says`;
+    byId("says-b").textContent = `${answer.chosen[1]} says`;
+  }
+  function row2(line, table, models) {
+    const cell = (label, ...children) => el("td", { role: "cell", "data-label": label }, ...children);
+    const doubts = line.doubts.map((count, k) => count || line.failures[k] ? `${models[k]}: ${plural(count, "doubt")}${line.failures[k] ? `, ${plural(line.failures[k], "failure")}` : ""}` : "").filter(Boolean);
+    return el(
+      "tr",
+      { role: "row" },
+      el(
+        "td",
+        { role: "cell", class: "picture" },
+        el("img", { src: `/thumbnail/${line.thumbnail}.png`, alt: "", loading: "lazy", width: 56, height: 56 })
+      ),
+      el(
+        "th",
+        { role: "rowheader", scope: "row" },
+        el("a", { href: `/compare/${line.id}?${table}` }, line.name),
+        line.source !== line.name && el("span", { class: "dim small block" }, line.source)
+      ),
+      ...line.answers.map((said, k) => cell(`${models[k]} says`, ...said.map((text) => el("span", { class: "block" }, text)))),
+      cell(
+        "answers apart",
+        line.apart ? apartWords(line.apart) : el("span", { class: "dim" }, "not comparable"),
+        line.apart?.other === true && el("b", { class: "block warn-text" }, "other answers")
+      ),
+      cell("maps apart", line.maps === null ? el("span", { class: "dim" }, "not compared") : line.maps.toFixed(2)),
+      cell("doubts", doubts.length ? doubts.join("; ") : el("span", { class: "dim" }, "none"))
+    );
+  }
+  function apartWords(apart) {
+    const size = {
+      points: `${apart.value.toFixed(0)} points`,
+      share: `${(100 * apart.value).toFixed(0)} % of the region`,
+      units: apart.value.toPrecision(3)
+    }[apart.unit];
+    return `${size} (${apart.name})`;
+  }
+
+  // source/pair.ts
+  async function pairPage() {
+    const table = location.search, about = await getJson(`/api/compare/${document.body.dataset.id}${table}`);
+    header2(about, table);
+    const main = byId("parts");
+    if (about.image) {
+      const [low, high] = about.image.window;
+      const view = { window: { low, high }, aspect: about.image.aspect, redraw: [] };
+      const maps = about.items.filter((item) => item.kind === "heatmap"), strips = about.items.filter((item) => item.kind === "strip");
+      if (about.image.slices) view.slice = maps[0]?.parts[0]?.slice ?? Math.floor(about.image.slices / 2);
+      if (maps.length) main.append(mapsSection(about, about.image, maps, view));
+      for (const strip of strips) main.append(stripsSection(about, strip, view));
+    }
+    main.append(...rest(about));
+    byId("waiting").remove();
+  }
+  function header2(about, table) {
+    byId("back").setAttribute("href", "/compare" + table);
+    byId("place").textContent = about.number ? `${about.number} of ${about.of}` : "";
+    for (const way of ["previous", "next"]) {
+      const link = byId(way), id = about[way];
+      if (id) link.href = `/compare/${id}${table}`;
+      else {
+        link.removeAttribute("href");
+        link.setAttribute("aria-disabled", "true");
+      }
+    }
+    byId("facts").append(...about.models.map((model, k) => el(
+      "p",
+      {},
+      el("a", { href: `/case/${about.cases[k]}` }, model),
+      " says: ",
+      el("b", {}, about.answers[k].join(", ") || "nothing"),
+      "."
+    )));
+    if (about.apart) byId("facts").append(el(
+      "p",
+      { class: about.apart.other ? "verdict warn" : "verdict" },
+      about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ",
+      apartWords(about.apart),
+      " apart."
+    ));
+  }
+  function mapsSection(about, image, items, view) {
+    const state = { item: items[0], opacity: 0.85, level: 0, own: false, hidden: false };
+    const names = [...about.models, `${about.models[0]} less ${about.models[1]}`];
+    const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
+    const legend = el("div", { class: "legend" }), said = el("div"), trust = el("div", { class: "twins" });
+    const paint = painter(async () => paintMaps(canvases, names, image, state, view, legend));
+    view.redraw.push(paint);
+    const tellItem = () => {
+      said.replaceChildren(...likeness(state.item, about.models), scoreTable(state.item, about.models));
+      trust.replaceChildren(...state.item.parts.map((part, k) => el("div", {}, el("h3", {}, about.models[k]), trustCard(part.trust))));
+    };
+    const picked = (index) => {
+      state.item = items[Number(index)];
+      if (view.slice !== void 0) slices?.set(view.slice);
+      tellItem();
+      paint();
+    };
+    const slices = view.slice === void 0 ? null : slider(
+      "Slice",
+      { min: 0, max: image.slices - 1, step: 1, value: view.slice },
+      (at) => `${at + 1} of ${image.slices}`,
+      (at) => {
+        view.slice = at;
+        view.redraw.forEach((again) => again());
+      }
+    );
+    const hide = el("input", { type: "checkbox" });
+    hide.addEventListener("change", () => {
+      state.hidden = hide.checked;
+      paint();
+    });
+    const row3 = el(
+      "div",
+      { class: "stages", tabindex: 0, role: "group", "aria-label": "both maps and their difference. H hides the maps" },
+      ...canvases.map((canvas, k) => el("figure", {}, el("figcaption", {}, names[k]), el("div", { class: "stage" }, canvas)))
+    );
+    row3.addEventListener("keydown", (event) => {
+      if (event.key.toLowerCase() === "h") hide.click();
+    });
+    tellItem();
+    paint();
+    const several = new Set(items.map((item) => item.target)).size > 1;
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": "where" },
+      el("h2", { id: "where" }, "Where both models look"),
+      row3,
+      legend,
+      el("div", { class: "pair-parts" }, el(
+        "div",
+        { class: "controls" },
+        choice("Map", items.map((item, k) => [String(k), several ? `${item.label}, ${item.target_name}` : item.label]), "0", picked),
+        slices?.box,
+        slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, (v) => `${v} %`, (v) => {
+          state.opacity = v / 100;
+          paint();
+        }).box,
+        slider(
+          "Contour",
+          { min: 0, max: 99, step: 1, value: 0 },
+          (v) => v ? `the strongest ${100 - v} %` : "off",
+          (v) => {
+            state.level = v;
+            paint();
+          }
+        ).box,
+        choice("Scale", [["fixed", "one for both"], ["own", "each its own"]], "fixed", (v) => {
+          state.own = v === "own";
+          paint();
+        }),
+        el("label", { class: "check" }, hide, " Hide the maps (H)")
+      ), said, trust)
+    );
+  }
+  async function paintMaps(canvases, names, image, state, view, legend) {
+    const parts = state.item.parts;
+    const base = await getValues(image.row, "image", view.slice);
+    const maps = await Promise.all(parts.map((part) => getValues(part.row, "values", view.slice)));
+    const scales = maps.map((map, k) => state.own ? Math.max(percentile(map.data.map(Math.abs), 0.995), 1e-12) : parts[k].scale);
+    const unit = Math.max(...scales);
+    const apart = state.own ? maps[0].data.map((v, i) => v / scales[0] - maps[1].data[i] / scales[1]) : maps[0].data.map((v, i) => v - maps[1].data[i]);
+    const drawn = [[maps[0].data, scales[0]], [maps[1].data, scales[1]], [apart, state.own ? 1 : unit]];
+    const [, height, width] = base.shape;
+    drawn.forEach(([data, scale], k) => {
+      const context = fit(canvases[k], height, width, view.aspect);
+      draw(context, greyPixels(base, view.window, k === 2 ? 0.6 : 1));
+      if (!state.hidden) {
+        draw(context, signedPixels(data, width, height, scale, state.opacity));
+        if (state.level > 0) drawContour(context, contour(data, width, height, percentile(data.map(Math.abs), state.level / 100)), width, height);
+      }
+      canvases[k].setAttribute("aria-label", state.hidden ? "the image alone" : `${state.item.label} for ${state.item.target_name}: ${names[k]}`);
+    });
+    legend.replaceChildren(
+      el("div", { class: "scale", "aria-hidden": "true" }),
+      el("div", { class: "ends" }, el("span", {}, state.own ? "against" : `−${short(unit)} against`), el("span", {}, state.own ? "for" : `for +${short(unit)}`)),
+      el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange speaks for it, blue against. Right: orange where ${names[0]} gives more, blue where ${names[1]} does. ` + (state.own ? `Each map on its own scale (${scales.map(short).join(" and ")}): shapes can be compared, sizes cannot.` : `One scale for both models and all maps by ${parts[0].method} in this run.`))
+    );
+  }
+  function likeness(item, models) {
+    if (item.alike === null || !item.overlap) return [el("p", { class: "dim" }, "These two cannot be compared: one is empty, or their shapes differ.")];
+    const words2 = item.alike > 0.8 ? "much alike" : item.alike > 0.4 ? "partly alike" : item.alike > -0.2 ? "hardly alike" : "opposite";
+    const facts = [
+      ["cosine of both", signed(item.alike)],
+      ["strongest 5 %: shared", `${(100 * item.overlap.shared).toFixed(0)} %`],
+      ["of the shared: opposite signs", `${(100 * item.overlap.opposite).toFixed(0)} %`]
+    ];
+    return [
+      el("h3", {}, `${models[0]} and ${models[1]}: ${words2}`),
+      el("dl", { class: "read" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))
+    ];
+  }
+  function scoreTable(item, models) {
+    if (!item.scores.length) return el("p", { class: "dim small" }, "No metrics in this run: a study with metrics says more here.");
+    const cells = (values, better) => {
+      const [a, b] = values, wins = a === null || b === null || a === b || !better ? -1 : a > b === (better === "higher") ? 0 : 1;
+      return values.map((value, k) => el("td", { class: k === wins ? "wins" : "" }, value === null ? "failed" : short(value), k === wins && " (better)"));
+    };
+    return el(
+      "table",
+      { class: "scores" },
+      el("caption", {}, `Scores of ${item.label}`),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "metric"), ...models.map((model) => el("th", { scope: "col" }, model)))),
+      el("tbody", {}, ...item.scores.map((score) => el("tr", {}, el("th", { scope: "row" }, score.metric), ...cells(score.values, score.better))))
+    );
+  }
+  function stripsSection(about, item, view) {
+    const parts = item.parts, id = `how-${parts[0].row}`, state = { at: 1, change: false };
+    const canvases = parts.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
+    const charts = parts.map((part) => chart(part)), reads = parts.map(() => el("p", { class: "small" })), legend = el("div", { class: "legend" });
+    const paint = painter(async () => {
+      const changes = await Promise.all(parts.map((part) => changeOf(part, view)));
+      const scale = Math.max(...changes.map((change) => percentile(change.most.map(Math.abs), 0.995)), 1e-9);
+      for (const [k, part] of parts.entries()) {
+        const { frames } = changes[k], { index, share } = placeOf(part, state.at), origin = frameOf(frames, part.origin);
+        const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.steps.length - 1)), share);
+        const [, height, width] = origin.shape, context = fit(canvases[k], height, width, view.aspect);
+        draw(context, greyPixels(state.change ? origin : now, view.window, state.change ? 0.5 : 1));
+        if (state.change) draw(context, signedPixels(less(now, origin), width, height, scale, 0.95));
+        charts[k].at(index, share);
+        const about_ = share > 0.011 && share < 0.989 ? "≈ " : "", score = part.scores[index] * (1 - share) + (part.scores[index + 1] ?? 0) * share;
+        reads[k].textContent = `Measured ${about_}${signed(score)} ${part.unit}. ${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; drift ${part.drift.toFixed(2)}${part.drifted ? ", above the tolerance" : ""}.`;
+        canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the way`);
+      }
+      legend.replaceChildren(...state.change ? [
+        el("div", { class: "scale", "aria-hidden": "true" }),
+        el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale)}`), el("span", {}, `brighter by ${short(scale)}`))
+      ] : []);
+    });
+    view.redraw.push(paint);
+    paint();
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": id },
+      el("h2", { id }, `How the image would have to change for each model (${item.label}, ${item.target_name})`),
+      el(
+        "div",
+        { class: "controls across" },
+        slider("Way", { min: 0, max: 1, step: 0.01, value: 1 }, (v) => `${Math.round(100 * v)} % of the strip`, (v) => {
+          state.at = v;
+          paint();
+        }).box,
+        choice("Show", [["frame", "frame"], ["change", "change"]], "frame", (v) => {
+          state.change = v === "change";
+          paint();
+        })
+      ),
+      el("div", { class: "stages two" }, ...parts.map((part, k) => el(
+        "figure",
+        {},
+        el("figcaption", {}, about.models[k]),
+        el("div", { class: "stage" }, canvases[k], el("div", { class: "tag" }, "synthetic, not for diagnosis")),
+        reads[k],
+        charts[k].picture,
+        trustCard(part.trust)
+      ))),
+      legend,
+      ...likeness(item, about.models),
+      scoreTable(item, about.models)
+    );
+  }
+  function placeOf(part, at) {
+    const last = part.steps.length - 1, end = part.origin === last ? 0 : last, place = part.origin + at * (end - part.origin);
+    const index = Math.min(Math.floor(place), last);
+    return { index, share: place - index };
+  }
+  async function changeOf(part, view) {
+    const frames = await getValues(part.row, "frames", view.slice), end = part.origin === part.steps.length - 1 ? 0 : part.steps.length - 1;
+    return { frames, most: less(frameOf(frames, end), frameOf(frames, part.origin)) };
+  }
+  function less(a, b) {
+    const [channels, height, width] = a.shape, size = height * width;
+    return Float32Array.from({ length: size }, (_, i) => {
+      let sum = 0;
+      for (let c = 0; c < channels; c++) sum += a.data[c * size + i] - b.data[c * size + i];
+      return sum / channels;
+    });
+  }
+  function rest(about) {
+    const failed = about.failures.flatMap((list2, k) => list2.map((failure) => ({ ...failure, model: about.models[k] })));
+    return [
+      ...about.items.length ? [] : [el("section", { class: "card" }, el("p", {}, 'No method has results of both models for the same target, as when each was asked about the answer it prefers. A study that names its targets (targets = ["class:1"]) can be compared.'))],
+      ...about.alone.length ? [el(
+        "details",
+        { class: "card" },
+        el("summary", {}, `Of one model only: ${plural(about.alone.length, "result")}`),
+        ...about.alone.map((text) => el("p", { class: "dim small" }, text))
+      )] : [],
+      ...failed.length ? [el(
+        "section",
+        { class: "card", "aria-labelledby": "failed" },
+        el("h2", { id: "failed" }, `What failed: ${plural(failed.length, "result")}`),
+        ...failed.map((f) => el("p", { class: "doubt" }, el("b", {}, `${f.model}, ${f.method}`), ": ", f.error))
+      )] : []
+    ];
+  }
+
   // source/read.ts
   var WORDS = { real: "Real", synthetic: "Synthetic", left: "Image 1", right: "Image 2" };
   function readPage() {
@@ -1257,6 +1630,6 @@
   }
 
   // source/pages.ts
-  var pages = { cohort: cohortPage, case: casePage, read: readPage };
+  var pages = { cohort: cohortPage, case: casePage, read: readPage, compare: comparePage, pair: pairPage };
   Promise.resolve(pages[document.body.dataset.page ?? ""]?.()).catch(tell);
 })();
