@@ -260,7 +260,7 @@ def test_both_maps_lie_on_one_scale_and_their_difference_beside_them(browser: An
         for k in range(3):
             assert np.ptp(spot(visit.pixels(k))) <= 2
         visit.page.keyboard.press("h")
-        visit.slide("Contour", 93)
+        visit.slide("Contour", 96)
         assert near(visit.pixels(0), (255, 255, 255), 2).sum() > 100
         text = visit.page.text_content("main")
         assert "honest and cheat: much alike" in text and "cosine of both" in text
