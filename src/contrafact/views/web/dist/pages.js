@@ -489,13 +489,16 @@
     const legend = el("div", { class: "legend" });
     const page = new Page(image, state, view, { canvas, stage, readout, legend });
     const controls = page.controls(choices2);
-    page.start().catch(tell);
+    page.start().catch((error) => {
+      readout.textContent = "The volume could not be drawn. The slices above show the same values.";
+      tell(error);
+    });
     return card(
       el("div", { class: "volumes" }, el("div", {}, stage, legend, readout), controls),
       el(
         "p",
         { class: "dim small" },
-        "The patient's right is on the left, as on the slices above. Drawn by ",
+        "The patient's right and front are on the left, as on the slices above. Drawn by ",
         el("a", { href: "/web/licences.txt" }, "NiiVue"),
         ", from this machine."
       )
@@ -1366,7 +1369,7 @@
     });
     const row3 = el(
       "div",
-      { class: "stages", tabindex: 0, role: "group", "aria-label": "both maps and their difference. H hides the maps" },
+      { class: "stages", tabindex: 0, role: "group", "aria-label": "both maps and their difference. H hides the maps, drag changes the window" },
       ...canvases.map((canvas, k) => el("figure", {}, el("figcaption", {}, names[k]), el("div", { class: "stage" }, canvas)))
     );
     row3.addEventListener("keydown", (event) => {
@@ -1399,6 +1402,7 @@
             paint();
           }
         ).box,
+        ...windowControls(image, view, row3),
         choice("Scale", [["fixed", "one for both"], ["own", "each its own"]], "fixed", (v) => {
           state.own = v === "own";
           paint();
@@ -1445,7 +1449,7 @@
     ];
   }
   function scoreTable(item, models) {
-    if (!item.scores.length) return el("p", { class: "dim small" }, "No metrics in this run: a study with metrics says more here.");
+    if (!item.scores.length) return el("p", { class: "dim small" }, "The run has no metrics of this method.");
     const cells = (values, better) => {
       const [a, b] = values, wins = a === null || b === null || a === b || !better ? -1 : a > b === (better === "higher") ? 0 : 1;
       return values.map((value, k) => el("td", { class: k === wins ? "wins" : "" }, value === null ? "failed" : short(value), k === wins && " (better)"));

@@ -5,6 +5,7 @@ import { chart } from "./chart";
 import { apartWords, type Apart } from "./compare";
 import { byId, el, getJson, plural, short, signed } from "./page";
 import { contour, draw, drawContour, fit, frameOf, getValues, greyPixels, mixed, percentile, signedPixels, type Values } from "./pixels";
+import { windowControls } from "./where";
 
 interface Item {
   label: string; target: string; target_name: string; kind: "heatmap" | "strip"; parts: [MapAbout, MapAbout] | [StripAbout, StripAbout];
@@ -70,7 +71,7 @@ function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: V
     at => `${at + 1} of ${image.slices}`, at => { view.slice = at; view.redraw.forEach(again => again()); });
   const hide = el("input", { type: "checkbox" });
   hide.addEventListener("change", () => { state.hidden = hide.checked; paint(); });
-  const row = el("div", { class: "stages", tabindex: 0, role: "group", "aria-label": "both maps and their difference. H hides the maps" },
+  const row = el("div", { class: "stages", tabindex: 0, role: "group", "aria-label": "both maps and their difference. H hides the maps, drag changes the window" },
     ...canvases.map((canvas, k) => el("figure", {}, el("figcaption", {}, names[k]), el("div", { class: "stage" }, canvas))));
   row.addEventListener("keydown", event => { if (event.key.toLowerCase() === "h") hide.click(); });
   tellItem();
@@ -83,6 +84,7 @@ function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: V
       slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, v => `${v} %`, v => { state.opacity = v / 100; paint(); }).box,
       slider("Contour", { min: 0, max: 99, step: 1, value: 0 }, v => v ? `the strongest ${100 - v} %` : "off",
         v => { state.level = v; paint(); }).box,
+      ...windowControls(image, view, row),
       choice("Scale", [["fixed", "one for both"], ["own", "each its own"]], "fixed", v => { state.own = v === "own"; paint(); }),
       el("label", { class: "check" }, hide, " Hide the maps (H)")), said, trust));
 }
@@ -127,7 +129,7 @@ function likeness(item: Item, models: [string, string]): HTMLElement[] {
 }
 
 function scoreTable(item: Item, models: [string, string]): HTMLElement {
-  if (!item.scores.length) return el("p", { class: "dim small" }, "No metrics in this run: a study with metrics says more here.");
+  if (!item.scores.length) return el("p", { class: "dim small" }, "The run has no metrics of this method.");
   const cells = (values: (number | null)[], better: string | null) => {
     const [a, b] = values, wins = a === null || b === null || a === b || !better ? -1 : (a > b) === (better === "higher") ? 0 : 1;
     return values.map((value, k) => el("td", { class: k === wins ? "wins" : "" }, value === null ? "failed" : short(value), k === wins && " (better)"));

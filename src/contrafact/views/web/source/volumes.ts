@@ -9,6 +9,8 @@ export type Sight = "planes" | "axial" | "coronal" | "sagittal" | "render";
 export interface Place { voxel: number[]; mm: number[]; ras: number[]; image: number; map: number | null }
 export interface Overlay { scale: number; opacity: number; share: number }
 
+const SAMPLE = 1 << 20; // voxels that decide where the strongest few per cent begin
+
 const SIGHTS = {
   planes: SLICE_TYPE.MULTIPLANAR, axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL,
   sagittal: SLICE_TYPE.SAGITTAL, render: SLICE_TYPE.RENDER,
@@ -26,7 +28,7 @@ export class Volumes {
     const scene = new Niivue({
       backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 0.8], crosshairWidth: 0.4, crosshairWidthUnit: "percent",
       clipPlaneColor: [0, 0, 0, 0], fontColor: [0.9, 0.9, 0.9, 1], show3Dcrosshair: true,
-      isRadiologicalConvention: true, isColorbar: false, loadingText: "", logLevel: "error",
+      isRadiologicalConvention: true, sagittalNoseLeft: true, isColorbar: false, loadingText: "", logLevel: "error",
       dragAndDropEnabled: false, dragMode: DRAG_MODE.pan, multiplanarShowRender: SHOW_RENDER.ALWAYS,
       multiplanarLayout: MULTIPLANAR_TYPE.GRID, crosshairGap: 2, viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "",
     });
@@ -51,7 +53,8 @@ export class Volumes {
     this.raw = new Float32Array();
     if (this.over) {
       this.raw = Float32Array.from(this.over.img as Float32Array);
-      this.sorted = this.raw.map(Math.abs).sort();
+      const every = Math.ceil(this.raw.length / SAMPLE);
+      this.sorted = (every > 1 ? this.raw.filter((_, i) => i % every === 0) : this.raw).map(Math.abs).sort();
       this.scene.addVolume(this.over);
       this.over.modulationImage = 1; // opacity by size, as everywhere in the viewer
       this.over.modulateAlpha = 1;
