@@ -219,7 +219,7 @@ def test_planes_show_the_map_where_it_lies(browser: Any, site: Site) -> None:
 
 
 def test_every_way_of_looking_and_the_keys(browser: Any, site: Site) -> None:
-    with Visit(browser, site) as visit:
+    with Visit(browser, site, 390) as visit:  # fewer pixels to render without a GPU
         enter(visit)
         seen = []
         for name in ("axial", "coronal", "rendering"):
@@ -262,7 +262,7 @@ def test_every_way_of_looking_and_the_keys(browser: Any, site: Site) -> None:
 
 
 def test_frames_of_a_strip_of_volumes(browser: Any, site: Site) -> None:
-    with Visit(browser, site) as visit:
+    with Visit(browser, site, 390) as visit:  # fewer pixels to render without a GPU
         enter(visit)
         grey = float(read(visit).split("image ")[1].split(",")[0])
         solid(visit).get_by_role("radio", name="change by Head").check()

@@ -526,7 +526,8 @@
     scene = null;
     place = null;
     sliders = [];
-    timer = 0;
+    playing = false;
+    plays = 0;
     level = 0;
     frames = el("div");
     load = painter(async () => {
@@ -590,24 +591,24 @@
     turn() {
       this.scene?.turn(this.state.azimuth, this.state.elevation, this.state.cut);
     }
-    /** Through the slices of the plane; a rendering turns. */
+    /** Through the slices of the plane; a rendering turns. The next step waits until the last one is on the screen. */
     play(button) {
-      if (this.timer) {
-        clearInterval(this.timer);
-        this.timer = 0;
-      } else {
-        this.timer = window.setInterval(() => {
-          const axis = WALKS[this.state.sight];
-          if (axis >= 0) this.step(axis, 1);
-          else {
-            this.state.azimuth = (this.state.azimuth + 4) % 360;
-            this.sliders[3].set(this.state.azimuth);
-            this.turn();
-          }
-        }, 120);
-      }
-      button.textContent = this.timer ? "Stop" : "Play";
-      this.parts.readout.setAttribute("aria-live", this.timer ? "off" : "polite");
+      this.playing = !this.playing;
+      button.textContent = this.playing ? "Stop" : "Play";
+      this.parts.readout.setAttribute("aria-live", this.playing ? "off" : "polite");
+      const mine = ++this.plays;
+      const next = () => {
+        const axis = WALKS[this.state.sight];
+        if (!this.playing || mine !== this.plays) return;
+        if (axis >= 0) this.step(axis, 1);
+        else {
+          this.state.azimuth = (this.state.azimuth + 4) % 360;
+          this.sliders[3].set(this.state.azimuth);
+          this.turn();
+        }
+        requestAnimationFrame(() => setTimeout(next, 120));
+      };
+      next();
     }
     key(event) {
       if (event.ctrlKey || event.altKey || event.metaKey) return;

@@ -47,7 +47,8 @@ class Page {
   private scene: Volumes | null = null;
   private place: Place | null = null;
   private sliders: ReturnType<typeof slider>[] = [];
-  private timer = 0;
+  private playing = false;
+  private plays = 0;
   private level = 0;
   private frames: HTMLElement = el("div");
   private readonly load = painter(async () => { await this.reload(); });
@@ -115,20 +116,20 @@ class Page {
 
   private turn(): void { this.scene?.turn(this.state.azimuth, this.state.elevation, this.state.cut); }
 
-  /** Through the slices of the plane; a rendering turns. */
+  /** Through the slices of the plane; a rendering turns. The next step waits until the last one is on the screen. */
   private play(button: HTMLButtonElement): void {
-    if (this.timer) {
-      clearInterval(this.timer);
-      this.timer = 0;
-    } else {
-      this.timer = window.setInterval(() => {
-        const axis = WALKS[this.state.sight];
-        if (axis >= 0) this.step(axis, 1);
-        else { this.state.azimuth = (this.state.azimuth + 4) % 360; this.sliders[3].set(this.state.azimuth); this.turn(); }
-      }, 120);
-    }
-    button.textContent = this.timer ? "Stop" : "Play";
-    this.parts.readout.setAttribute("aria-live", this.timer ? "off" : "polite"); // not read out at every slice
+    this.playing = !this.playing;
+    button.textContent = this.playing ? "Stop" : "Play";
+    this.parts.readout.setAttribute("aria-live", this.playing ? "off" : "polite"); // not read out at every slice
+    const mine = ++this.plays;
+    const next = (): void => {
+      const axis = WALKS[this.state.sight];
+      if (!this.playing || mine !== this.plays) return;
+      if (axis >= 0) this.step(axis, 1);
+      else { this.state.azimuth = (this.state.azimuth + 4) % 360; this.sliders[3].set(this.state.azimuth); this.turn(); }
+      requestAnimationFrame(() => setTimeout(next, 120));
+    };
+    next();
   }
 
   private key(event: KeyboardEvent): void {
