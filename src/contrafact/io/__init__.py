@@ -1,7 +1,7 @@
 """The disk: images, cohorts, weights, run folders."""
 
 from contrafact.io.cohorts import Case, Cohort, read_cohort
-from contrafact.io.exports import write_nifti, write_npz
+from contrafact.io.exports import nifti_bytes, write_nifti, write_npz
 from contrafact.io.images import SUFFIXES, images_in, read_image
 from contrafact.io.runs import SCHEMA, Run, open_run
 from contrafact.io.weights import read_json, read_tensors, write_atomic, write_json, write_tensors
@@ -13,6 +13,7 @@ __all__ = [
     "Cohort",
     "Run",
     "images_in",
+    "nifti_bytes",
     "open_run",
     "read_cohort",
     "read_image",

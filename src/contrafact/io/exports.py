@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Mapping
@@ -17,6 +18,12 @@ from contrafact.io.weights import write_atomic
 
 
 def write_nifti(path: Path, values: NDArray[Any], grid: Grid, *, source: str = "", about: str = "") -> None:
+    """`nifti_bytes` as a file, compressed where its name ends in .gz."""
+    content = nifti_bytes(values, grid, source=source, about=about)
+    write_atomic(path, gzip.compress(content, 6, mtime=0) if path.name.endswith(".gz") else content)
+
+
+def nifti_bytes(values: NDArray[Any], grid: Grid, *, source: str = "", about: str = "") -> bytes:
     """float32 values (*S), or (K, *S) as K volumes, as NIfTI with the grid's affine.
 
     source  the file the image came from: of a NIfTI its own header is kept (units, codes, time)
@@ -41,12 +48,7 @@ def write_nifti(path: Path, values: NDArray[Any], grid: Grid, *, source: str = "
     image.header["descrip"] = about.encode("ascii", "replace")[:79]
     if header is None:
         image.header.set_xyzt_units("mm")
-    content = image.to_bytes()
-    if path.name.endswith(".gz"):
-        import gzip
-
-        content = gzip.compress(content, 6, mtime=0)
-    write_atomic(path, content)
+    return bytes(image.to_bytes())
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], row: Mapping[str, Any]) -> None:

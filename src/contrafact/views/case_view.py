@@ -68,6 +68,16 @@ def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def holds_volumes(cohort: Cohort, case: Case) -> bool:
+    """Whether the case's image is a volume; False where it cannot be read."""
+    for number in (*case.maps, *case.strips):
+        try:
+            return bool(_arrays(cohort.run.folder, str(cohort.row(number)["array"]))["image"].ndim == 4)
+        except (InputError, OSError, KeyError, ValueError):
+            continue
+    return False
+
+
 def aspect_of(grid: Grid) -> float:
     """Height of a pixel over its width, as it is shown."""
     spacing: Sequence[float] = grid.spacing_mm[-2:]

@@ -186,7 +186,7 @@ def _shown(case: Case, show: str) -> bool:
     return show == "all" or not (case.failures or case.doubts)
 
 
-def _counting(text: str) -> list[tuple[int, int, str]]:
+def name_order(text: str) -> list[tuple[int, int, str]]:
     """Case 10 after case 2."""
     parts: Iterator[str] = iter(re.split(r"(\d{1,18})", text.casefold()))
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p]
@@ -195,6 +195,6 @@ def _counting(text: str) -> list[tuple[int, int, str]]:
 _KEYS: dict[str, Any] = {
     "problems": lambda c: (-len(c.failures), -len(c.doubts), c.order),
     "order": lambda c: c.order,
-    "name": lambda c: (_counting(c.name), c.order),
+    "name": lambda c: (name_order(c.name), c.order),
     "answer": lambda c: (c.answers, c.order),
 }

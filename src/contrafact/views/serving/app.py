@@ -17,10 +17,12 @@ from starlette.types import ASGIApp
 
 from contrafact.core import InputError
 from contrafact.io import Run
-from contrafact.views.case_view import case_page, pixels, thumbnail
+from contrafact.views.case_view import case_page, holds_volumes, pixels, thumbnail
 from contrafact.views.cohort import Case, Cohort
 from contrafact.views.report import environment
+from contrafact.views.serving.compare import ComparePages
 from contrafact.views.serving.guard import LOOPBACK, Guard
+from contrafact.views.volumes import volume
 
 WEB = Path(__file__).parent.parent / "web" / "dist"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain"}
@@ -50,8 +52,10 @@ def make_app(
         Route("/api/case/{id}", pages.about),
         Route("/array/{row:int}/{name}", pages.array),
         Route("/thumbnail/{row:int}.png", pages.thumbnail),
+        Route("/volume/{row:int}/{name}.nii.gz", pages.volume),
         Route("/web/{name}", web_file),
     ]
+    routes += pages.compare.routes()
     if live is not None:
         routes.append(Mount("/live", live))
     return Guard(
@@ -94,13 +98,17 @@ class _Pages:
         self.run, self.live, self.token = run, live, token
         self.table = Cohort(run)
         self.title = str(run.manifest().get("title") or run.folder.name)
+        self.compare = ComparePages(self.table, self.title, page)
 
     def cohort(self, request: Request) -> Response:
-        return page("cohort.html", title=self.title, token=self._token())
+        several = self.compare.several()
+        return page("cohort.html", title=self.title, token=self._token(), several=several)
 
     def case(self, request: Request) -> Response:
         case = self._found(request)
-        return page("case.html", title=case.name, run=self.title, id=case.id, token=self._token())
+        request.state.volumes = holds_volumes(self.table, case)
+        words = {"title": case.name, "id": case.id, "beside": self.compare.link(case)}
+        return page("case.html", run=self.title, token=self._token(), **words)
 
     def lines(self, request: Request) -> Response:
         """A page of the table: /api/cases?q=&show=&sort=&from=&count="""
@@ -145,6 +153,13 @@ class _Pages:
 
     def thumbnail(self, request: Request) -> Response:
         return Response(thumbnail(self.run, self.table.row(request.path_params["row"])), media_type="image/png")
+
+    def volume(self, request: Request) -> Response:
+        """/volume/ROW/NAME.nii.gz?frame=&channel="""
+        row, asked = self.table.row(request.path_params["row"]), request.query_params
+        which = {name: _number(asked.get(name, "0")) for name in ("frame", "channel")}
+        content = volume(self.run, row, request.path_params["name"], **which)
+        return Response(content, media_type="application/gzip")
 
     def _found(self, request: Request) -> Case:
         case = self.table.cases().get(request.path_params["id"])

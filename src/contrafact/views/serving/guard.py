@@ -21,6 +21,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# NiiVue draws its letters from a picture inside its own file; pages with volumes may read such pictures.
+VOLUMES = POLICY.replace("img-src 'self'", "img-src 'self' data:")
 HEADERS = {
     "content-security-policy": POLICY,
     "cross-origin-opener-policy": "same-origin",
@@ -64,7 +66,10 @@ class Guard:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                sent = MutableHeaders(scope=message)
+                sent.update(HEADERS)
+                if scope.get("state", {}).get("volumes"):  # the page said so
+                    sent["content-security-policy"] = VOLUMES
             await send(message)
 
         async def replayed() -> Message:

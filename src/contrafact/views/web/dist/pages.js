@@ -46,8 +46,8 @@
   function plural(count, one, many = one + "s") {
     return `${count} ${count === 1 ? one : many}`;
   }
-  function signed(value, digits = 2) {
-    const text = value.toFixed(digits);
+  function signed(value, digits2 = 2) {
+    const text = value.toFixed(digits2);
     return value > 0 && Number(text) !== 0 ? `+${text}` : text.replace(/^-(0\.?0*)$/, "$1").replace("-", "−");
   }
   function short(value) {
@@ -58,8 +58,8 @@
   var FOR = [255, 150, 40];
   var AGAINST = [70, 160, 255];
   var kept = /* @__PURE__ */ new Map();
-  function getValues(row2, name, slice) {
-    const address = `/array/${row2}/${name}${slice === void 0 ? "" : `?slice=${slice}`}`;
+  function getValues(row3, name, slice) {
+    const address = `/array/${row3}/${name}${slice === void 0 ? "" : `?slice=${slice}`}`;
     let found = kept.get(address);
     if (!found) {
       if (kept.size > 60) kept.delete(kept.keys().next().value);
@@ -450,6 +450,306 @@
     );
   }
 
+  // source/volume.ts
+  var SIGHTS = [
+    ["planes", "planes and rendering"],
+    ["axial", "axial"],
+    ["coronal", "coronal"],
+    ["sagittal", "sagittal"],
+    ["render", "rendering"]
+  ];
+  var AXES = [["Sagittal slice", "left", "right"], ["Coronal slice", "back", "front"], ["Axial slice", "foot", "head"]];
+  var WALKS = { planes: 2, axial: 2, coronal: 1, sagittal: 0, render: -1 };
+  var NO_WEBGL = "This browser has no WebGL 2, which planes and rendering need. The slices above show the same values.";
+  function volumeSection(image, maps, strips, view) {
+    const card = (...parts) => el(
+      "section",
+      { class: "card", "aria-labelledby": "solid" },
+      el("h2", { id: "solid" }, "In three dimensions"),
+      ...parts
+    );
+    if (!document.createElement("canvas").getContext("webgl2")) return card(el("p", { class: "dim" }, NO_WEBGL));
+    const choices2 = [...maps, ...strips.filter((strip) => !strip.picture)];
+    const state = {
+      shown: choices2[0] ?? null,
+      frame: lastOf(choices2[0]),
+      share: 10,
+      opacity: 85,
+      own: false,
+      hidden: false,
+      sight: "planes",
+      azimuth: 110,
+      elevation: 15,
+      cut: 0.3,
+      channel: 0
+    };
+    const canvas = el("canvas", { role: "img", "aria-label": "the volume is loading" });
+    const stage = el("div", { class: "solid", tabindex: 0, role: "group", "aria-label": "volume. Arrows and page up and down move the crosshair, V changes the view, H hides the map, space plays, S goes to the strongest voxel" }, canvas);
+    const readout = el("p", { class: "small under", role: "status", id: "place-read" }, "loading …");
+    const legend = el("div", { class: "legend" });
+    const page = new Page(image, state, view, { canvas, stage, readout, legend });
+    const controls = page.controls(choices2);
+    page.start().catch((error) => {
+      readout.textContent = "The volume could not be drawn. The slices above show the same values.";
+      tell(error);
+    });
+    return card(
+      el("div", { class: "volumes" }, el("div", {}, stage, legend, readout), controls),
+      el(
+        "p",
+        { class: "dim small" },
+        "The patient's right and front are on the left, as on the slices above. Drawn by ",
+        el("a", { href: "/web/licences.txt" }, "NiiVue"),
+        ", from this machine."
+      )
+    );
+  }
+  var isStrip = (shown) => "frames" in shown || "steps" in shown;
+  var lastOf = (shown) => shown && isStrip(shown) ? shown.origin ? 0 : shown.steps.length - 1 : 0;
+  var Page = class {
+    constructor(image, state, view, parts) {
+      this.image = image;
+      this.state = state;
+      this.view = view;
+      this.parts = parts;
+      view.redraw.push(() => this.scene?.window(view.window.low, view.window.high));
+      for (const kind of ["keydown", "keyup"])
+        parts.stage.addEventListener(kind, (event) => {
+          event.stopPropagation();
+          if (kind === "keydown") this.key(event);
+        }, true);
+    }
+    image;
+    state;
+    view;
+    parts;
+    scene = null;
+    place = null;
+    sliders = [];
+    playing = false;
+    plays = 0;
+    level = 0;
+    frames = el("div");
+    load = painter(async () => {
+      await this.reload();
+    });
+    lay = painter(async () => {
+      this.layer();
+    });
+    async start() {
+      const address = "/web/volumes.js", { Volumes } = await import(address);
+      this.scene = await Volumes.on(this.parts.canvas, (place) => this.moved(place));
+      await this.reload();
+      this.scene.sight(this.state.sight);
+      this.scene.turn(this.state.azimuth, this.state.elevation, this.state.cut);
+      this.parts.stage.dataset.ready = "yes";
+    }
+    async reload() {
+      const { shown, frame, channel } = this.state;
+      if (!this.scene) return;
+      const row3 = shown?.row ?? this.image.row, base = shown && isStrip(shown) ? `frames.nii.gz?frame=${frame}` : "image.nii.gz?frame=0";
+      const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${frame}` : "values.nii.gz";
+      const [image, map] = await Promise.all([`${base}&channel=${channel}`, over].map((name) => name ? content(`/volume/${row3}/${name}`) : null));
+      await this.scene.show(image, map, this.view.window);
+      this.scene.size.forEach((count, axis) => {
+        this.sliders[axis].input.max = String(count - 1);
+      });
+      this.layer();
+      if (this.place) this.moved(this.place);
+    }
+    layer() {
+      const { shown, opacity, share, own, hidden } = this.state;
+      if (!this.scene || !shown) return;
+      const alone = own || isStrip(shown), scale = alone ? this.scene.ownScale : shown.scale;
+      this.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
+      const [low, high] = isStrip(shown) ? ["darker", "brighter"] : ["against", "for"];
+      this.parts.legend.replaceChildren(
+        el("div", { class: "scale", "aria-hidden": "true" }),
+        el("div", { class: "ends" }, el("span", {}, `−${short(scale)} ${low}`), el("span", {}, `${high} +${short(scale)}`)),
+        el(
+          "p",
+          { class: "dim small" },
+          share < 100 ? `Shown: the strongest ${share} %, ${short(this.level)} and more.` : "Shown: every voxel.",
+          alone ? " The scale of this one alone: do not compare it with others." : " One scale for this method in this run."
+        )
+      );
+      this.parts.canvas.setAttribute("aria-label", hidden ? "the volume alone" : `the volume with ${nameOf(shown)} over it`);
+    }
+    moved(place) {
+      this.place = place;
+      place.ras.forEach((at, axis) => this.sliders[axis].set(Math.round(at)));
+      const said = [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less2, more], axis) => `${Math.abs(place.mm[axis]).toFixed(1)} mm ${place.mm[axis] < 0 ? less2 : more}`);
+      const [value, what] = [place.map, this.state.shown && isStrip(this.state.shown) ? "change" : "map"];
+      this.parts.readout.textContent = `Voxel ${place.voxel.map(Math.round).join(", ")} (${said.join(", ")}): image ${short(place.image)}` + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
+    }
+    step(axis, by) {
+      if (!this.scene || !this.place) return;
+      const ras = this.place.ras.map(Math.round), count = this.scene.size[axis];
+      ras[axis] = (ras[axis] + by + count) % count;
+      this.scene.to(ras);
+    }
+    turn() {
+      this.scene?.turn(this.state.azimuth, this.state.elevation, this.state.cut);
+    }
+    /** Through the slices of the plane; a rendering turns. The next step waits until the last one is on the screen. */
+    play(button) {
+      this.playing = !this.playing;
+      button.textContent = this.playing ? "Stop" : "Play";
+      this.parts.readout.setAttribute("aria-live", this.playing ? "off" : "polite");
+      const mine = ++this.plays;
+      const next = () => {
+        const axis = WALKS[this.state.sight];
+        if (!this.playing || mine !== this.plays) return;
+        if (axis >= 0) this.step(axis, 1);
+        else {
+          this.state.azimuth = (this.state.azimuth + 4) % 360;
+          this.sliders[3].set(this.state.azimuth);
+          this.turn();
+        }
+        requestAnimationFrame(() => setTimeout(next, 120));
+      };
+      next();
+    }
+    key(event) {
+      if (event.ctrlKey || event.altKey || event.metaKey) return;
+      const walked = this.state.sight === "sagittal" ? 0 : this.state.sight === "coronal" ? 1 : 2;
+      const [across, up] = [walked === 0 ? 1 : 0, walked === 2 ? 1 : 2];
+      const steps = {
+        // the patient's right and front are on the viewer's left
+        ArrowLeft: [across, 1],
+        ArrowRight: [across, -1],
+        ArrowUp: [up, 1],
+        ArrowDown: [up, -1],
+        PageUp: [walked, 1],
+        PageDown: [walked, -1]
+      };
+      const press = (name) => this.parts.stage.closest("section").querySelector(`[data-key=${name}]`)?.click();
+      if (steps[event.key]) this.step(...steps[event.key]);
+      else if (event.key === " ") press("play");
+      else if (event.key.toLowerCase() === "h") press("hide");
+      else if (event.key.toLowerCase() === "s") this.scene?.strongest();
+      else if (event.key.toLowerCase() === "v") {
+        const next = SIGHTS[(SIGHTS.findIndex(([name]) => name === this.state.sight) + 1) % SIGHTS.length][0];
+        this.parts.stage.closest("section").querySelector(`input[value=${next}]`)?.click();
+      } else return;
+      event.preventDefault();
+    }
+    controls(choices2) {
+      const { state } = this, percent = (v) => `${v} %`;
+      const spatial = AXES.map(([label, less2, more], axis) => slider(
+        label,
+        { min: 0, max: 1, step: 1, value: 0 },
+        (at) => `${at + 1} of ${this.scene?.size[axis] ?? 1}, from ${less2} to ${more}`,
+        (at) => {
+          if (!this.scene || !this.place) return;
+          const ras = this.place.ras.map(Math.round);
+          ras[axis] = at;
+          this.scene.to(ras);
+        }
+      ));
+      const turns = el("div", { class: "controls" });
+      const angle = (label, min, max, key, say) => slider(label, { min, max, step: key === "cut" ? 0.01 : 1, value: state[key] }, say, (v) => {
+        state[key] = v;
+        this.turn();
+      });
+      this.sliders = [
+        ...spatial,
+        angle("Turn", 0, 359, "azimuth", (v) => `${v}°`),
+        angle("Tilt", -90, 90, "elevation", (v) => `${v}°`),
+        angle("Cut", 0, 1, "cut", (v) => v ? `${Math.round(100 * v)} % of the way` : "off")
+      ];
+      turns.append(...this.sliders.slice(3).map((one) => one.box));
+      const hide = el("input", { type: "checkbox", "data-key": "hide" });
+      hide.addEventListener("change", () => {
+        state.hidden = hide.checked;
+        this.lay();
+      });
+      const play = el("button", { type: "button", "data-key": "play" }, "Play"), strongest = el("button", { type: "button" }, "Strongest voxel");
+      play.addEventListener("click", () => this.play(play));
+      strongest.addEventListener("click", () => this.scene?.strongest());
+      const sights = choice("View", SIGHTS, state.sight, (value) => {
+        state.sight = value;
+        turns.hidden = !["planes", "render"].includes(value);
+        this.scene?.sight(state.sight);
+      });
+      this.frames.replaceChildren(...this.frameSlider());
+      const some = choices2.length > 0;
+      return el(
+        "div",
+        { class: "controls" },
+        choices2.length > 1 && choice("Over the volume", choices2.map((one) => [String(one.row), nameOf(one, choices2)]), String(choices2[0].row), (row3) => {
+          state.shown = choices2.find((one) => String(one.row) === row3) ?? null;
+          state.frame = lastOf(state.shown ?? void 0);
+          this.frames.replaceChildren(...this.frameSlider());
+          this.load();
+        }),
+        this.frames,
+        sights,
+        ...spatial.map((one) => one.box),
+        el("div", { class: "row-of" }, play, some && strongest),
+        turns,
+        this.image.channels > 1 && slider(
+          "Channel",
+          { min: 0, max: this.image.channels - 1, step: 1, value: 0 },
+          (v) => `${v + 1} of ${this.image.channels}`,
+          (v) => {
+            state.channel = v;
+            this.load();
+          }
+        ).box,
+        some && slider(
+          "Threshold",
+          { min: 1, max: 100, step: 1, value: state.share },
+          (v) => v < 100 ? `the strongest ${v} %` : "off",
+          (v) => {
+            state.share = v;
+            this.lay();
+          }
+        ).box,
+        some && slider("Opacity", { min: 0, max: 100, step: 1, value: state.opacity }, percent, (v) => {
+          state.opacity = v;
+          this.lay();
+        }).box,
+        choices2.some((one) => !isStrip(one)) && choice(
+          "Scale",
+          [["fixed", "the run's"], ["own", "this map's"]],
+          "fixed",
+          (v) => {
+            state.own = v === "own";
+            this.lay();
+          }
+        ),
+        some && el("label", { class: "check" }, hide, " Hide the map (H)")
+      );
+    }
+    frameSlider() {
+      const { shown } = this.state;
+      if (!shown || !isStrip(shown)) return [];
+      return [
+        slider(
+          "Frame",
+          { min: 0, max: shown.steps.length - 1, step: 1, value: this.state.frame },
+          (k) => `${k} of ${shown.steps.length - 1}: ${signed(shown.steps[k], 1)} asked, ${signed(shown.scores[k])} measured`,
+          (k) => {
+            this.state.frame = k;
+            this.load();
+          }
+        ).box,
+        el("p", { class: "tag-line small" }, "Frames are synthetic, not for diagnosis. Colours: what changed.")
+      ];
+    }
+  };
+  var digits = (value) => value ? Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))) : 2;
+  function nameOf(shown, among = []) {
+    const one = new Set(among.map((other2) => other2.target)).size === 1;
+    return (isStrip(shown) ? "change by " : "") + (one ? shown.label : `${shown.label}, ${shown.target_name}`);
+  }
+  async function content(address) {
+    const answer = await fetch(address);
+    if (!answer.ok) throw new Error(await answer.text());
+    return answer.arrayBuffer();
+  }
+
   // source/where.ts
   function whereSection(image, maps, view) {
     const state = { map: maps[0], opacity: 0.85, level: 0, own: false, hidden: false };
@@ -463,8 +763,8 @@
     const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
     const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
     const paint = painter(async () => {
-      const row2 = state.map?.row ?? image.row, map = state.map;
-      const values = await getValues(row2, "image", view.slice);
+      const row3 = state.map?.row ?? image.row, map = state.map;
+      const values = await getValues(row3, "image", view.slice);
       const [, height, width] = values.shape, context = fit(canvas, height, width, view.aspect);
       draw(context, greyPixels(values, view.window));
       if (map) {
@@ -482,8 +782,8 @@
       canvas.setAttribute("aria-label", map && !state.hidden ? `the image with the map ${map.label} for ${map.target_name} over it` : "the image alone");
     });
     view.redraw.push(paint);
-    const picked = (row2) => {
-      state.map = maps.find((map) => String(map.row) === row2);
+    const picked = (row3) => {
+      state.map = maps.find((map) => String(map.row) === row3);
       if (state.map && view.slice !== void 0) slices?.set(view.slice);
       beside.replaceChildren(...besideOf(state.map));
       paint();
@@ -516,7 +816,7 @@
     const controls = el(
       "div",
       { class: "controls" },
-      maps.length > 0 && choice("Map", maps.map((m) => [String(m.row), nameOf(m, maps)]), String(maps[0].row), picked),
+      maps.length > 0 && choice("Map", maps.map((m) => [String(m.row), nameOf2(m, maps)]), String(maps[0].row), picked),
       slices?.box,
       maps.length > 0 && slider(
         "Opacity",
@@ -556,7 +856,7 @@
       el("div", { class: "columns" }, el("div", {}, stage, maps.length > 0 && legend, readout), controls, beside)
     );
   }
-  function nameOf(map, maps) {
+  function nameOf2(map, maps) {
     return new Set(maps.map((m) => m.target)).size > 1 ? `${map.label}, ${map.target_name}` : map.label;
   }
   function besideOf(map) {
@@ -628,6 +928,7 @@
       const view = { window: { low, high }, aspect: about.image.aspect, redraw };
       if (about.image.slices) view.slice = about.maps[0]?.slice ?? Math.floor(about.image.slices / 2);
       main.append(whereSection(about.image, about.maps, view));
+      if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
       for (const strip of about.strips) {
         main.append(stripSection(strip, view));
         if (strip.followup.length) main.append(followupRow(strip, view));
@@ -879,6 +1180,380 @@
     );
   }
 
+  // source/compare.ts
+  var COUNT2 = 50;
+  var NAMES = ["a", "b", "method", "sort"];
+  function comparePage() {
+    const pick = Object.fromEntries(NAMES.map((name) => [name, byId(name)]));
+    const words2 = byId("words"), body = byId("lines");
+    const status = byId("status"), more = byId("more");
+    const asked = new URLSearchParams(location.search);
+    words2.value = asked.get("q") ?? "";
+    if (asked.get("sort")) pick.sort.value = asked.get("sort");
+    let shown = 0, turn = 0;
+    const query = () => {
+      const chosen = new URLSearchParams();
+      for (const name of NAMES) {
+        const value = pick[name].value || asked.get(name) || "";
+        if (value && !(name === "sort" && value === "answers")) chosen.set(name, value);
+      }
+      if (words2.value.trim()) chosen.set("q", words2.value.trim());
+      return chosen;
+    };
+    const load = async (fresh) => {
+      const mine = ++turn, from = fresh ? 0 : shown;
+      try {
+        const wanted = query(), table = wanted.toString();
+        wanted.set("from", String(from));
+        wanted.set("count", String(COUNT2));
+        const answer = await getJson(`/api/compare?${wanted}`);
+        if (mine !== turn) return;
+        fill(pick, answer);
+        const lines = answer.lines.map((line) => row2(line, table, answer.chosen));
+        if (fresh) body.replaceChildren(...lines);
+        else body.append(...lines);
+        shown = from + lines.length;
+        more.hidden = shown >= answer.found;
+        more.textContent = `Show more (${answer.found - shown} left)`;
+        status.textContent = (answer.found === answer.all ? plural(answer.all, "case") : `${answer.found} of ${plural(answer.all, "case")}`) + ` of both models${answer.left ? ` · comparing maps, ${answer.left} left` : ""}`;
+        if (fresh) history.replaceState(null, "", `?${table}`);
+        if (answer.left) await load(true);
+      } catch (error) {
+        tell(error);
+      }
+    };
+    let wait = 0;
+    words2.addEventListener("input", () => {
+      clearTimeout(wait);
+      wait = window.setTimeout(() => load(true), 150);
+    });
+    for (const name of NAMES) pick[name].addEventListener("change", () => {
+      if (name === "a" && pick.a.value === pick.b.value) pick.b.value = other(pick.b, pick.a.value);
+      if (name === "b" && pick.a.value === pick.b.value) pick.a.value = other(pick.a, pick.b.value);
+      load(true);
+    });
+    more.addEventListener("click", async () => {
+      const before = body.rows.length;
+      await load(false);
+      body.rows[before]?.querySelector("a")?.focus();
+    });
+    byId("filters").addEventListener("submit", (event) => event.preventDefault());
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "/" && document.activeElement === document.body) {
+        event.preventDefault();
+        words2.focus();
+      }
+    });
+    load(true);
+  }
+  var other = (select, taken) => [...select.options].find((o) => o.value !== taken).value;
+  function fill(pick, answer) {
+    const lists = { a: answer.models, b: answer.models, method: answer.methods };
+    const chosen = { a: answer.chosen[0], b: answer.chosen[1], method: answer.method };
+    for (const name of ["a", "b", "method"]) {
+      if (pick[name].options.length !== lists[name].length)
+        pick[name].replaceChildren(...lists[name].map((text) => el("option", { value: text }, text)));
+      pick[name].value = chosen[name];
+    }
+    byId("says-a").textContent = `${answer.chosen[0]} says`;
+    byId("says-b").textContent = `${answer.chosen[1]} says`;
+  }
+  function row2(line, table, models) {
+    const cell = (label, ...children) => el("td", { role: "cell", "data-label": label }, ...children);
+    const doubts = line.doubts.map((count, k) => count || line.failures[k] ? `${models[k]}: ${plural(count, "doubt")}${line.failures[k] ? `, ${plural(line.failures[k], "failure")}` : ""}` : "").filter(Boolean);
+    return el(
+      "tr",
+      { role: "row" },
+      el(
+        "td",
+        { role: "cell", class: "picture" },
+        el("img", { src: `/thumbnail/${line.thumbnail}.png`, alt: "", loading: "lazy", width: 56, height: 56 })
+      ),
+      el(
+        "th",
+        { role: "rowheader", scope: "row" },
+        el("a", { href: `/compare/${line.id}?${table}` }, line.name),
+        line.source !== line.name && el("span", { class: "dim small block" }, line.source)
+      ),
+      ...line.answers.map((said, k) => cell(`${models[k]} says`, ...said.map((text) => el("span", { class: "block" }, text)))),
+      cell(
+        "answers apart",
+        line.apart ? apartWords(line.apart) : el("span", { class: "dim" }, "not comparable"),
+        line.apart?.other === true && el("b", { class: "block warn-text" }, "other answers")
+      ),
+      cell("maps apart", line.maps === null ? el("span", { class: "dim" }, "not compared") : line.maps.toFixed(2)),
+      cell("doubts", doubts.length ? doubts.join("; ") : el("span", { class: "dim" }, "none"))
+    );
+  }
+  function apartWords(apart) {
+    const size = {
+      points: `${apart.value.toFixed(0)} points`,
+      share: `${(100 * apart.value).toFixed(0)} % of the region`,
+      units: apart.value.toPrecision(3)
+    }[apart.unit];
+    return `${size} (${apart.name})`;
+  }
+
+  // source/pair.ts
+  async function pairPage() {
+    const table = location.search, about = await getJson(`/api/compare/${document.body.dataset.id}${table}`);
+    header2(about, table);
+    const main = byId("parts");
+    if (about.image) {
+      const [low, high] = about.image.window;
+      const view = { window: { low, high }, aspect: about.image.aspect, redraw: [] };
+      const maps = about.items.filter((item) => item.kind === "heatmap"), strips = about.items.filter((item) => item.kind === "strip");
+      if (about.image.slices) view.slice = maps[0]?.parts[0]?.slice ?? Math.floor(about.image.slices / 2);
+      if (maps.length) main.append(mapsSection(about, about.image, maps, view));
+      for (const strip of strips) main.append(stripsSection(about, strip, view));
+    }
+    main.append(...rest(about));
+    byId("waiting").remove();
+  }
+  function header2(about, table) {
+    byId("back").setAttribute("href", "/compare" + table);
+    byId("place").textContent = about.number ? `${about.number} of ${about.of}` : "";
+    for (const way of ["previous", "next"]) {
+      const link = byId(way), id = about[way];
+      if (id) link.href = `/compare/${id}${table}`;
+      else {
+        link.removeAttribute("href");
+        link.setAttribute("aria-disabled", "true");
+      }
+    }
+    byId("facts").append(...about.models.map((model, k) => el(
+      "p",
+      {},
+      el("a", { href: `/case/${about.cases[k]}` }, model),
+      " says: ",
+      el("b", {}, about.answers[k].join(", ") || "nothing"),
+      "."
+    )));
+    if (about.apart) byId("facts").append(el(
+      "p",
+      { class: about.apart.other ? "verdict warn" : "verdict" },
+      about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ",
+      apartWords(about.apart),
+      " apart."
+    ));
+  }
+  function mapsSection(about, image, items, view) {
+    const state = { item: items[0], opacity: 0.85, level: 0, own: false, hidden: false };
+    const names = [...about.models, `${about.models[0]} less ${about.models[1]}`];
+    const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
+    const legend = el("div", { class: "legend" }), said = el("div"), trust = el("div", { class: "twins" });
+    const paint = painter(async () => paintMaps(canvases, names, image, state, view, legend));
+    view.redraw.push(paint);
+    const tellItem = () => {
+      said.replaceChildren(...likeness(state.item, about.models), scoreTable(state.item, about.models));
+      trust.replaceChildren(...state.item.parts.map((part, k) => el("div", {}, el("h3", {}, about.models[k]), trustCard(part.trust))));
+    };
+    const picked = (index) => {
+      state.item = items[Number(index)];
+      if (view.slice !== void 0) slices?.set(view.slice);
+      tellItem();
+      paint();
+    };
+    const slices = view.slice === void 0 ? null : slider(
+      "Slice",
+      { min: 0, max: image.slices - 1, step: 1, value: view.slice },
+      (at) => `${at + 1} of ${image.slices}`,
+      (at) => {
+        view.slice = at;
+        view.redraw.forEach((again) => again());
+      }
+    );
+    const hide = el("input", { type: "checkbox" });
+    hide.addEventListener("change", () => {
+      state.hidden = hide.checked;
+      paint();
+    });
+    const row3 = el(
+      "div",
+      { class: "stages", tabindex: 0, role: "group", "aria-label": "both maps and their difference. H hides the maps, drag changes the window" },
+      ...canvases.map((canvas, k) => el("figure", {}, el("figcaption", {}, names[k]), el("div", { class: "stage" }, canvas)))
+    );
+    row3.addEventListener("keydown", (event) => {
+      if (event.key.toLowerCase() === "h") hide.click();
+    });
+    tellItem();
+    paint();
+    const several = new Set(items.map((item) => item.target)).size > 1;
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": "where" },
+      el("h2", { id: "where" }, "Where both models look"),
+      row3,
+      legend,
+      el("div", { class: "pair-parts" }, el(
+        "div",
+        { class: "controls" },
+        choice("Map", items.map((item, k) => [String(k), several ? `${item.label}, ${item.target_name}` : item.label]), "0", picked),
+        slices?.box,
+        slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, (v) => `${v} %`, (v) => {
+          state.opacity = v / 100;
+          paint();
+        }).box,
+        slider(
+          "Contour",
+          { min: 0, max: 99, step: 1, value: 0 },
+          (v) => v ? `the strongest ${100 - v} %` : "off",
+          (v) => {
+            state.level = v;
+            paint();
+          }
+        ).box,
+        ...windowControls(image, view, row3),
+        choice("Scale", [["fixed", "one for both"], ["own", "each its own"]], "fixed", (v) => {
+          state.own = v === "own";
+          paint();
+        }),
+        el("label", { class: "check" }, hide, " Hide the maps (H)")
+      ), said, trust)
+    );
+  }
+  async function paintMaps(canvases, names, image, state, view, legend) {
+    const parts = state.item.parts;
+    const base = await getValues(image.row, "image", view.slice);
+    const maps = await Promise.all(parts.map((part) => getValues(part.row, "values", view.slice)));
+    const scales = maps.map((map, k) => state.own ? Math.max(percentile(map.data.map(Math.abs), 0.995), 1e-12) : parts[k].scale);
+    const unit = Math.max(...scales);
+    const apart = state.own ? maps[0].data.map((v, i) => v / scales[0] - maps[1].data[i] / scales[1]) : maps[0].data.map((v, i) => v - maps[1].data[i]);
+    const drawn = [[maps[0].data, scales[0]], [maps[1].data, scales[1]], [apart, state.own ? 1 : unit]];
+    const [, height, width] = base.shape;
+    drawn.forEach(([data, scale], k) => {
+      const context = fit(canvases[k], height, width, view.aspect);
+      draw(context, greyPixels(base, view.window, k === 2 ? 0.6 : 1));
+      if (!state.hidden) {
+        draw(context, signedPixels(data, width, height, scale, state.opacity));
+        if (state.level > 0) drawContour(context, contour(data, width, height, percentile(data.map(Math.abs), state.level / 100)), width, height);
+      }
+      canvases[k].setAttribute("aria-label", state.hidden ? "the image alone" : `${state.item.label} for ${state.item.target_name}: ${names[k]}`);
+    });
+    legend.replaceChildren(
+      el("div", { class: "scale", "aria-hidden": "true" }),
+      el("div", { class: "ends" }, el("span", {}, state.own ? "against" : `−${short(unit)} against`), el("span", {}, state.own ? "for" : `for +${short(unit)}`)),
+      el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange speaks for it, blue against. Right: orange where ${names[0]} gives more, blue where ${names[1]} does. ` + (state.own ? `Each map on its own scale (${scales.map(short).join(" and ")}): shapes can be compared, sizes cannot.` : `One scale for both models and all maps by ${parts[0].method} in this run.`))
+    );
+  }
+  function likeness(item, models) {
+    if (item.alike === null || !item.overlap) return [el("p", { class: "dim" }, "These two cannot be compared: one is empty, or their shapes differ.")];
+    const words2 = item.alike > 0.8 ? "much alike" : item.alike > 0.4 ? "partly alike" : item.alike > -0.2 ? "hardly alike" : "opposite";
+    const facts = [
+      ["cosine of both", signed(item.alike)],
+      ["strongest 5 %: shared", `${(100 * item.overlap.shared).toFixed(0)} %`],
+      ["of the shared: opposite signs", `${(100 * item.overlap.opposite).toFixed(0)} %`]
+    ];
+    return [
+      el("h3", {}, `${models[0]} and ${models[1]}: ${words2}`),
+      el("dl", { class: "read" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))
+    ];
+  }
+  function scoreTable(item, models) {
+    if (!item.scores.length) return el("p", { class: "dim small" }, "The run has no metrics of this method.");
+    const cells = (values, better) => {
+      const [a, b] = values, wins = a === null || b === null || a === b || !better ? -1 : a > b === (better === "higher") ? 0 : 1;
+      return values.map((value, k) => el("td", { class: k === wins ? "wins" : "" }, value === null ? "failed" : short(value), k === wins && " (better)"));
+    };
+    return el(
+      "table",
+      { class: "scores" },
+      el("caption", {}, `Scores of ${item.label}`),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "metric"), ...models.map((model) => el("th", { scope: "col" }, model)))),
+      el("tbody", {}, ...item.scores.map((score) => el("tr", {}, el("th", { scope: "row" }, score.metric), ...cells(score.values, score.better))))
+    );
+  }
+  function stripsSection(about, item, view) {
+    const parts = item.parts, id = `how-${parts[0].row}`, state = { at: 1, change: false };
+    const canvases = parts.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
+    const charts = parts.map((part) => chart(part)), reads = parts.map(() => el("p", { class: "small" })), legend = el("div", { class: "legend" });
+    const paint = painter(async () => {
+      const changes = await Promise.all(parts.map((part) => changeOf(part, view)));
+      const scale = Math.max(...changes.map((change) => percentile(change.most.map(Math.abs), 0.995)), 1e-9);
+      for (const [k, part] of parts.entries()) {
+        const { frames } = changes[k], { index, share } = placeOf(part, state.at), origin = frameOf(frames, part.origin);
+        const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.steps.length - 1)), share);
+        const [, height, width] = origin.shape, context = fit(canvases[k], height, width, view.aspect);
+        draw(context, greyPixels(state.change ? origin : now, view.window, state.change ? 0.5 : 1));
+        if (state.change) draw(context, signedPixels(less(now, origin), width, height, scale, 0.95));
+        charts[k].at(index, share);
+        const about_ = share > 0.011 && share < 0.989 ? "≈ " : "", score = part.scores[index] * (1 - share) + (part.scores[index + 1] ?? 0) * share;
+        reads[k].textContent = `Measured ${about_}${signed(score)} ${part.unit}. ${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; drift ${part.drift.toFixed(2)}${part.drifted ? ", above the tolerance" : ""}.`;
+        canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the way`);
+      }
+      legend.replaceChildren(...state.change ? [
+        el("div", { class: "scale", "aria-hidden": "true" }),
+        el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale)}`), el("span", {}, `brighter by ${short(scale)}`))
+      ] : []);
+    });
+    view.redraw.push(paint);
+    paint();
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": id },
+      el("h2", { id }, `How the image would have to change for each model (${item.label}, ${item.target_name})`),
+      el(
+        "div",
+        { class: "controls across" },
+        slider("Way", { min: 0, max: 1, step: 0.01, value: 1 }, (v) => `${Math.round(100 * v)} % of the strip`, (v) => {
+          state.at = v;
+          paint();
+        }).box,
+        choice("Show", [["frame", "frame"], ["change", "change"]], "frame", (v) => {
+          state.change = v === "change";
+          paint();
+        })
+      ),
+      el("div", { class: "stages two" }, ...parts.map((part, k) => el(
+        "figure",
+        {},
+        el("figcaption", {}, about.models[k]),
+        el("div", { class: "stage" }, canvases[k], el("div", { class: "tag" }, "synthetic, not for diagnosis")),
+        reads[k],
+        charts[k].picture,
+        trustCard(part.trust)
+      ))),
+      legend,
+      ...likeness(item, about.models),
+      scoreTable(item, about.models)
+    );
+  }
+  function placeOf(part, at) {
+    const last = part.steps.length - 1, end = part.origin === last ? 0 : last, place = part.origin + at * (end - part.origin);
+    const index = Math.min(Math.floor(place), last);
+    return { index, share: place - index };
+  }
+  async function changeOf(part, view) {
+    const frames = await getValues(part.row, "frames", view.slice), end = part.origin === part.steps.length - 1 ? 0 : part.steps.length - 1;
+    return { frames, most: less(frameOf(frames, end), frameOf(frames, part.origin)) };
+  }
+  function less(a, b) {
+    const [channels, height, width] = a.shape, size = height * width;
+    return Float32Array.from({ length: size }, (_, i) => {
+      let sum = 0;
+      for (let c = 0; c < channels; c++) sum += a.data[c * size + i] - b.data[c * size + i];
+      return sum / channels;
+    });
+  }
+  function rest(about) {
+    const failed = about.failures.flatMap((list2, k) => list2.map((failure) => ({ ...failure, model: about.models[k] })));
+    return [
+      ...about.items.length ? [] : [el("section", { class: "card" }, el("p", {}, 'No method has results of both models for the same target, as when each was asked about the answer it prefers. A study that names its targets (targets = ["class:1"]) can be compared.'))],
+      ...about.alone.length ? [el(
+        "details",
+        { class: "card" },
+        el("summary", {}, `Of one model only: ${plural(about.alone.length, "result")}`),
+        ...about.alone.map((text) => el("p", { class: "dim small" }, text))
+      )] : [],
+      ...failed.length ? [el(
+        "section",
+        { class: "card", "aria-labelledby": "failed" },
+        el("h2", { id: "failed" }, `What failed: ${plural(failed.length, "result")}`),
+        ...failed.map((f) => el("p", { class: "doubt" }, el("b", {}, `${f.model}, ${f.method}`), ": ", f.error))
+      )] : []
+    ];
+  }
+
   // source/read.ts
   var WORDS = { real: "Real", synthetic: "Synthetic", left: "Image 1", right: "Image 2" };
   function readPage() {
@@ -960,6 +1635,6 @@
   }
 
   // source/pages.ts
-  var pages = { cohort: cohortPage, case: casePage, read: readPage };
+  var pages = { cohort: cohortPage, case: casePage, read: readPage, compare: comparePage, pair: pairPage };
   Promise.resolve(pages[document.body.dataset.page ?? ""]?.()).catch(tell);
 })();

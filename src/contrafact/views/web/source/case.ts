@@ -4,6 +4,7 @@ import { followupRow } from "./followup";
 import { byId, el, getJson, plural, tell } from "./page";
 import { type Window } from "./pixels";
 import { stripSection } from "./strip";
+import { volumeSection } from "./volume";
 import { whereSection } from "./where";
 
 export interface Trust { failed: string[]; passed: string[]; open: string[] }
@@ -45,6 +46,7 @@ export async function casePage(): Promise<void> {
     const view: View = { window: { low, high }, aspect: about.image.aspect, redraw };
     if (about.image.slices) view.slice = about.maps[0]?.slice ?? Math.floor(about.image.slices / 2);
     main.append(whereSection(about.image, about.maps, view));
+    if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
     for (const strip of about.strips) {
       main.append(stripSection(strip, view));
       if (strip.followup.length) main.append(followupRow(strip, view));

@@ -2,9 +2,11 @@
 
 import { casePage } from "./case";
 import { cohortPage } from "./cohort";
+import { comparePage } from "./compare";
 import { tell } from "./page";
+import { pairPage } from "./pair";
 import { readPage } from "./read";
 
-const pages: Record<string, () => void | Promise<void>> = { cohort: cohortPage, case: casePage, read: readPage };
+const pages: Record<string, () => void | Promise<void>> = { cohort: cohortPage, case: casePage, read: readPage, compare: comparePage, pair: pairPage };
 
 Promise.resolve(pages[document.body.dataset.page ?? ""]?.()).catch(tell);

@@ -86,7 +86,7 @@ function legendOf(map: MapAbout, scale: number, own: boolean): HTMLElement[] {
     el("p", { class: "dim small" }, `Target: ${map.target_name}. Orange speaks for it, blue against; ${from}.`)];
 }
 
-function windowControls(image: ImageAbout, view: View, stage: HTMLElement): HTMLElement[] {
+export function windowControls(image: ImageAbout, view: View, stage: HTMLElement): HTMLElement[] {
   const [low, high] = image.window, span = Math.max(image.range[1] - image.range[0], high - low, 1e-6);
   const least = Math.min(image.range[0], low), most = Math.max(image.range[1], high);
   const centre = () => (view.window.low + view.window.high) / 2, width = () => view.window.high - view.window.low;

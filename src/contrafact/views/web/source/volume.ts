@@ -1,0 +1,221 @@
+// A volume in three linked planes and as a rendering, the map over it. NiiVue draws; it is loaded here only.
+
+import { choice, painter, slider, type ImageAbout, type MapAbout, type StripAbout, type View } from "./case";
+import { el, short, signed, tell } from "./page";
+import type { Place, Sight, Volumes } from "./volumes";
+
+const SIGHTS: [Sight, string][] = [
+  ["planes", "planes and rendering"], ["axial", "axial"], ["coronal", "coronal"], ["sagittal", "sagittal"], ["render", "rendering"]];
+const AXES = [["Sagittal slice", "left", "right"], ["Coronal slice", "back", "front"], ["Axial slice", "foot", "head"]] as const;
+const WALKS: Record<Sight, number> = { planes: 2, axial: 2, coronal: 1, sagittal: 0, render: -1 };
+const NO_WEBGL = "This browser has no WebGL 2, which planes and rendering need. The slices above show the same values.";
+
+interface State {
+  shown: MapAbout | StripAbout | null; frame: number; share: number; opacity: number; own: boolean; hidden: boolean;
+  sight: Sight; azimuth: number; elevation: number; cut: number; channel: number;
+}
+
+export function volumeSection(image: ImageAbout, maps: MapAbout[], strips: StripAbout[], view: View): HTMLElement {
+  const card = (...parts: Node[]): HTMLElement => el("section", { class: "card", "aria-labelledby": "solid" },
+    el("h2", { id: "solid" }, "In three dimensions"), ...parts);
+  if (!document.createElement("canvas").getContext("webgl2")) return card(el("p", { class: "dim" }, NO_WEBGL));
+  const choices: (MapAbout | StripAbout)[] = [...maps, ...strips.filter(strip => !strip.picture)];
+  const state: State = {
+    shown: choices[0] ?? null, frame: lastOf(choices[0]), share: 10, opacity: 85, own: false, hidden: false,
+    sight: "planes", azimuth: 110, elevation: 15, cut: 0.3, channel: 0,
+  };
+  const canvas = el("canvas", { role: "img", "aria-label": "the volume is loading" });
+  const stage = el("div", { class: "solid", tabindex: 0, role: "group", "aria-label": "volume. Arrows and page up and down "
+    + "move the crosshair, V changes the view, H hides the map, space plays, S goes to the strongest voxel" }, canvas);
+  const readout = el("p", { class: "small under", role: "status", id: "place-read" }, "loading …");
+  const legend = el("div", { class: "legend" });
+  const page = new Page(image, state, view, { canvas, stage, readout, legend });
+  const controls = page.controls(choices);
+  page.start().catch(error => {
+    readout.textContent = "The volume could not be drawn. The slices above show the same values.";
+    tell(error);
+  });
+  return card(el("div", { class: "volumes" }, el("div", {}, stage, legend, readout), controls),
+    el("p", { class: "dim small" }, "The patient's right and front are on the left, as on the slices above. Drawn by ",
+      el("a", { href: "/web/licences.txt" }, "NiiVue"), ", from this machine."));
+}
+
+const isStrip = (shown: MapAbout | StripAbout): shown is StripAbout => "frames" in shown || "steps" in shown;
+const lastOf = (shown?: MapAbout | StripAbout): number => shown && isStrip(shown) ? (shown.origin ? 0 : shown.steps.length - 1) : 0;
+
+class Page {
+  private scene: Volumes | null = null;
+  private place: Place | null = null;
+  private sliders: ReturnType<typeof slider>[] = [];
+  private playing = false;
+  private plays = 0;
+  private level = 0;
+  private frames: HTMLElement = el("div");
+  private readonly load = painter(async () => { await this.reload(); });
+  private readonly lay = painter(async () => { this.layer(); });
+
+  constructor(
+    private readonly image: ImageAbout, private readonly state: State, private readonly view: View,
+    private readonly parts: { canvas: HTMLCanvasElement; stage: HTMLElement; readout: HTMLElement; legend: HTMLElement },
+  ) {
+    view.redraw.push(() => this.scene?.window(view.window.low, view.window.high));
+    for (const kind of ["keydown", "keyup"] as const)
+      parts.stage.addEventListener(kind, event => { event.stopPropagation(); if (kind === "keydown") this.key(event); }, true);
+  }
+
+  async start(): Promise<void> {
+    const address = "/web/volumes.js", { Volumes } = await import(address) as typeof import("./volumes");
+    this.scene = await Volumes.on(this.parts.canvas, place => this.moved(place));
+    await this.reload();
+    this.scene.sight(this.state.sight);
+    this.scene.turn(this.state.azimuth, this.state.elevation, this.state.cut);
+    this.parts.stage.dataset.ready = "yes";
+  }
+
+  private async reload(): Promise<void> {
+    const { shown, frame, channel } = this.state;
+    if (!this.scene) return;
+    const row = shown?.row ?? this.image.row, base = shown && isStrip(shown) ? `frames.nii.gz?frame=${frame}` : "image.nii.gz?frame=0";
+    const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${frame}` : "values.nii.gz";
+    const [image, map] = await Promise.all([`${base}&channel=${channel}`, over].map(name => name ? content(`/volume/${row}/${name}`) : null));
+    await this.scene.show(image!, map, this.view.window);
+    this.scene.size.forEach((count, axis) => { this.sliders[axis].input.max = String(count - 1); });
+    this.layer();
+    if (this.place) this.moved(this.place); // the sliders know their ends now
+  }
+
+  private layer(): void {
+    const { shown, opacity, share, own, hidden } = this.state;
+    if (!this.scene || !shown) return;
+    const alone = own || isStrip(shown), scale = alone ? this.scene.ownScale : shown.scale;
+    this.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
+    const [low, high] = isStrip(shown) ? ["darker", "brighter"] : ["against", "for"];
+    this.parts.legend.replaceChildren(el("div", { class: "scale", "aria-hidden": "true" }),
+      el("div", { class: "ends" }, el("span", {}, `−${short(scale)} ${low}`), el("span", {}, `${high} +${short(scale)}`)),
+      el("p", { class: "dim small" }, share < 100 ? `Shown: the strongest ${share} %, ${short(this.level)} and more.` : "Shown: every voxel.",
+        alone ? " The scale of this one alone: do not compare it with others." : " One scale for this method in this run."));
+    this.parts.canvas.setAttribute("aria-label", hidden ? "the volume alone" : `the volume with ${nameOf(shown)} over it`);
+  }
+
+  private moved(place: Place): void {
+    this.place = place;
+    place.ras.forEach((at, axis) => this.sliders[axis].set(Math.round(at)));
+    const said = [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less, more], axis) =>
+      `${Math.abs(place.mm[axis]).toFixed(1)} mm ${place.mm[axis] < 0 ? less : more}`);
+    const [value, what] = [place.map, this.state.shown && isStrip(this.state.shown) ? "change" : "map"];
+    this.parts.readout.textContent = `Voxel ${place.voxel.map(Math.round).join(", ")} (${said.join(", ")}): image ${short(place.image)}`
+      + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
+  }
+
+  private step(axis: number, by: number): void {
+    if (!this.scene || !this.place) return;
+    const ras = this.place.ras.map(Math.round), count = this.scene.size[axis];
+    ras[axis] = (ras[axis] + by + count) % count;
+    this.scene.to(ras);
+  }
+
+  private turn(): void { this.scene?.turn(this.state.azimuth, this.state.elevation, this.state.cut); }
+
+  /** Through the slices of the plane; a rendering turns. The next step waits until the last one is on the screen. */
+  private play(button: HTMLButtonElement): void {
+    this.playing = !this.playing;
+    button.textContent = this.playing ? "Stop" : "Play";
+    this.parts.readout.setAttribute("aria-live", this.playing ? "off" : "polite"); // not read out at every slice
+    const mine = ++this.plays;
+    const next = (): void => {
+      const axis = WALKS[this.state.sight];
+      if (!this.playing || mine !== this.plays) return;
+      if (axis >= 0) this.step(axis, 1);
+      else { this.state.azimuth = (this.state.azimuth + 4) % 360; this.sliders[3].set(this.state.azimuth); this.turn(); }
+      requestAnimationFrame(() => setTimeout(next, 120));
+    };
+    next();
+  }
+
+  private key(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const walked = this.state.sight === "sagittal" ? 0 : this.state.sight === "coronal" ? 1 : 2;
+    const [across, up] = [walked === 0 ? 1 : 0, walked === 2 ? 1 : 2];
+    const steps: Record<string, [number, number]> = { // the patient's right and front are on the viewer's left
+      ArrowLeft: [across, 1], ArrowRight: [across, -1], ArrowUp: [up, 1], ArrowDown: [up, -1], PageUp: [walked, 1], PageDown: [walked, -1] };
+    const press = (name: string): void => this.parts.stage.closest("section")!.querySelector<HTMLElement>(`[data-key=${name}]`)?.click();
+    if (steps[event.key]) this.step(...steps[event.key]);
+    else if (event.key === " ") press("play");
+    else if (event.key.toLowerCase() === "h") press("hide");
+    else if (event.key.toLowerCase() === "s") this.scene?.strongest();
+    else if (event.key.toLowerCase() === "v") {
+      const next = SIGHTS[(SIGHTS.findIndex(([name]) => name === this.state.sight) + 1) % SIGHTS.length][0];
+      this.parts.stage.closest("section")!.querySelector<HTMLElement>(`input[value=${next}]`)?.click();
+    } else return;
+    event.preventDefault();
+  }
+
+  controls(choices: (MapAbout | StripAbout)[]): HTMLElement {
+    const { state } = this, percent = (v: number) => `${v} %`;
+    const spatial = AXES.map(([label, less, more], axis) => slider(label, { min: 0, max: 1, step: 1, value: 0 },
+      at => `${at + 1} of ${this.scene?.size[axis] ?? 1}, from ${less} to ${more}`, at => {
+        if (!this.scene || !this.place) return;
+        const ras = this.place.ras.map(Math.round);
+        ras[axis] = at;
+        this.scene.to(ras);
+      }));
+    const turns = el("div", { class: "controls" });
+    const angle = (label: string, min: number, max: number, key: "azimuth" | "elevation" | "cut", say: (v: number) => string) =>
+      slider(label, { min, max, step: key === "cut" ? 0.01 : 1, value: state[key] }, say, v => { state[key] = v; this.turn(); });
+    this.sliders = [...spatial, angle("Turn", 0, 359, "azimuth", v => `${v}°`), angle("Tilt", -90, 90, "elevation", v => `${v}°`),
+      angle("Cut", 0, 1, "cut", v => v ? `${Math.round(100 * v)} % of the way` : "off")];
+    turns.append(...this.sliders.slice(3).map(one => one.box));
+    const hide = el("input", { type: "checkbox", "data-key": "hide" });
+    hide.addEventListener("change", () => { state.hidden = hide.checked; this.lay(); });
+    const play = el("button", { type: "button", "data-key": "play" }, "Play"), strongest = el("button", { type: "button" }, "Strongest voxel");
+    play.addEventListener("click", () => this.play(play));
+    strongest.addEventListener("click", () => this.scene?.strongest());
+    const sights = choice("View", SIGHTS, state.sight, value => {
+      state.sight = value as Sight;
+      turns.hidden = !["planes", "render"].includes(value);
+      this.scene?.sight(state.sight);
+    });
+    this.frames.replaceChildren(...this.frameSlider());
+    const some = choices.length > 0;
+    return el("div", { class: "controls" },
+      choices.length > 1 && choice("Over the volume", choices.map(one => [String(one.row), nameOf(one, choices)]), String(choices[0].row), row => {
+        state.shown = choices.find(one => String(one.row) === row) ?? null;
+        state.frame = lastOf(state.shown ?? undefined);
+        this.frames.replaceChildren(...this.frameSlider());
+        this.load();
+      }),
+      this.frames, sights, ...spatial.map(one => one.box), el("div", { class: "row-of" }, play, some && strongest), turns,
+      this.image.channels > 1 && slider("Channel", { min: 0, max: this.image.channels - 1, step: 1, value: 0 },
+        v => `${v + 1} of ${this.image.channels}`, v => { state.channel = v; this.load(); }).box,
+      some && slider("Threshold", { min: 1, max: 100, step: 1, value: state.share },
+        v => v < 100 ? `the strongest ${v} %` : "off", v => { state.share = v; this.lay(); }).box,
+      some && slider("Opacity", { min: 0, max: 100, step: 1, value: state.opacity }, percent, v => { state.opacity = v; this.lay(); }).box,
+      choices.some(one => !isStrip(one)) && choice("Scale", [["fixed", "the run's"], ["own", "this map's"]], "fixed",
+        v => { state.own = v === "own"; this.lay(); }),
+      some && el("label", { class: "check" }, hide, " Hide the map (H)"));
+  }
+
+  private frameSlider(): HTMLElement[] {
+    const { shown } = this.state;
+    if (!shown || !isStrip(shown)) return [];
+    return [slider("Frame", { min: 0, max: shown.steps.length - 1, step: 1, value: this.state.frame },
+      k => `${k} of ${shown.steps.length - 1}: ${signed(shown.steps[k], 1)} asked, ${signed(shown.scores[k])} measured`,
+      k => { this.state.frame = k; this.load(); }).box,
+    el("p", { class: "tag-line small" }, "Frames are synthetic, not for diagnosis. Colours: what changed.")];
+  }
+}
+
+/** Three figures that count. */
+const digits = (value: number): number => value ? Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))) : 2;
+
+/** With its target where there are several. */
+function nameOf(shown: MapAbout | StripAbout, among: (MapAbout | StripAbout)[] = []): string {
+  const one = new Set(among.map(other => other.target)).size === 1;
+  return (isStrip(shown) ? "change by " : "") + (one ? shown.label : `${shown.label}, ${shown.target_name}`);
+}
+
+async function content(address: string): Promise<ArrayBuffer> {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer.arrayBuffer();
+}

@@ -1,0 +1,140 @@
+// Volumes by NiiVue, in a bundle of its own: loaded only where a case is a volume. Colours are the viewer's.
+
+import { DRAG_MODE, MULTIPLANAR_TYPE, Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivue";
+
+import { AGAINST, FOR } from "./pixels";
+
+export type Sight = "planes" | "axial" | "coronal" | "sagittal" | "render";
+/** Where the crosshair is: its voxel in the file, in RAS+ mm, as the place on each axis, and what lies there. */
+export interface Place { voxel: number[]; mm: number[]; ras: number[]; image: number; map: number | null }
+export interface Overlay { scale: number; opacity: number; share: number }
+
+const SAMPLE = 1 << 20; // voxels that decide where the strongest few per cent begin
+
+const SIGHTS = {
+  planes: SLICE_TYPE.MULTIPLANAR, axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL,
+  sagittal: SLICE_TYPE.SAGITTAL, render: SLICE_TYPE.RENDER,
+};
+
+export class Volumes {
+  private base: NVImage | null = null;
+  private over: NVImage | null = null;
+  private raw = new Float32Array();
+  private sorted = new Float32Array();
+
+  private constructor(private readonly scene: Niivue, private readonly moved: (place: Place) => void) {}
+
+  static async on(canvas: HTMLCanvasElement, moved: (place: Place) => void): Promise<Volumes> {
+    const scene = new Niivue({
+      backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 0.8], crosshairWidth: 0.4, crosshairWidthUnit: "percent",
+      clipPlaneColor: [0, 0, 0, 0], fontColor: [0.9, 0.9, 0.9, 1], show3Dcrosshair: true,
+      isRadiologicalConvention: true, sagittalNoseLeft: true, isColorbar: false, loadingText: "", logLevel: "error",
+      dragAndDropEnabled: false, dragMode: DRAG_MODE.pan, multiplanarShowRender: SHOW_RENDER.ALWAYS,
+      multiplanarLayout: MULTIPLANAR_TYPE.GRID, crosshairGap: 2, viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "",
+    });
+    await scene.attachToCanvas(canvas, false);
+    canvas.tabIndex = -1; // the stage around it takes the keys
+    for (const [name, [r, g, b]] of [["for", FOR], ["against", AGAINST]] as const)
+      scene.addColormap(name, { R: [r, r], G: [g, g], B: [b, b], A: [0, 255], I: [0, 255] });
+    const made = new Volumes(scene, moved);
+    scene.onLocationChange = () => made.tell();
+    return made;
+  }
+
+  /** Voxels along right, front and head. */
+  get size(): number[] { return this.base!.dimsRAS!.slice(1, 4); }
+
+  async show(image: ArrayBuffer, map: ArrayBuffer | null, window: { low: number; high: number }): Promise<void> {
+    const place = this.base && [...this.scene.scene.crosshairPos];
+    for (const volume of [this.over, this.base]) if (volume) this.scene.removeVolume(volume);
+    this.base = await read(image, "image", { colormap: "gray", cal_min: window.low, cal_max: window.high });
+    this.scene.addVolume(this.base);
+    this.over = map && await read(map, "map", { colormap: "for", colormapNegative: "against", opacity: 0 });
+    this.raw = new Float32Array();
+    if (this.over) {
+      this.raw = Float32Array.from(this.over.img as Float32Array);
+      const every = Math.ceil(this.raw.length / SAMPLE);
+      this.sorted = (every > 1 ? this.raw.filter((_, i) => i % every === 0) : this.raw).map(Math.abs).sort();
+      this.scene.addVolume(this.over);
+      this.over.modulationImage = 1; // opacity by size, as everywhere in the viewer
+      this.over.modulateAlpha = 1;
+    }
+    if (!place) return this.strongest();
+    this.scene.scene.crosshairPos = place as never;
+    this.tell();
+  }
+
+  /** The map's scale and opacity; only the strongest `share` of its voxels is shown. Gives the level of the share. */
+  overlay({ scale, opacity, share }: Overlay): number {
+    if (!this.over) return 0;
+    const count = this.sorted.length, level = share >= 1 ? 0 : this.sorted[Math.min(count - 1, Math.floor((1 - share) * count))];
+    const shown = this.over.img as Float32Array;
+    this.raw.forEach((value, i) => { shown[i] = Math.abs(value) >= level ? value : 0; });
+    this.over.cal_min = 0;
+    this.over.cal_max = scale;
+    this.over.opacity = opacity;
+    this.scene.updateGLVolume();
+    return level;
+  }
+
+  /** What this map alone would be shown on: the 99.5th percentile of its size. */
+  get ownScale(): number { return Math.max(this.sorted[Math.round(0.995 * (this.sorted.length - 1))] ?? 0, 1e-12); }
+
+  window(low: number, high: number): void {
+    if (!this.base) return;
+    this.base.cal_min = low;
+    this.base.cal_max = high;
+    this.scene.updateGLVolume();
+  }
+
+  sight(sight: Sight): void { this.scene.setSliceType(SIGHTS[sight]); }
+
+  turn(azimuth: number, elevation: number, cut: number): void {
+    this.scene.setRenderAzimuthElevation(azimuth, elevation);
+    this.scene.setClipPlane(cut > 0 ? [0.9 - 1.8 * cut, azimuth, elevation] : [2, 0, 0]);
+  }
+
+  /** Put the crosshair on a voxel, counted along right, front and head. */
+  to(ras: number[]): void {
+    this.scene.scene.crosshairPos = this.scene.vox2frac(ras as never);
+    this.scene.drawScene();
+    this.tell();
+  }
+
+  strongest(): void {
+    if (!this.base) return;
+    const { dims, affine } = (this.over ?? this.base).hdr!, [nx, ny, nz] = dims.slice(1, 4);
+    let at = Math.floor(nz / 2) * nx * ny + Math.floor(ny / 2) * nx + Math.floor(nx / 2);
+    if (this.raw.length) at = this.raw.reduce((best, value, i) => Math.abs(value) > Math.abs(this.raw[best]) ? i : best, 0);
+    const voxel = [at % nx, Math.floor(at / nx) % ny, Math.floor(at / nx / ny)];
+    const mm = [0, 1, 2].map(r => affine[r][0] * voxel[0] + affine[r][1] * voxel[1] + affine[r][2] * voxel[2] + affine[r][3]);
+    this.scene.scene.crosshairPos = this.scene.mm2frac(mm as never, 0, true);
+    this.scene.drawScene();
+    this.tell();
+  }
+
+  private tell(): void {
+    if (!this.base) return;
+    const mm = [...this.scene.frac2mm(this.scene.scene.crosshairPos, 0, true)].slice(0, 3);
+    const voxel = voxelAt(this.base, mm), over = this.over && voxelAt(this.over, mm), at = this.base.mm2vox(mm); // RAS order
+    const [nx, ny] = this.over?.hdr!.dims.slice(1, 3) ?? [0, 0];
+    this.moved({
+      voxel, mm, ras: [...this.scene.frac2vox(this.scene.scene.crosshairPos)],
+      image: this.base.getValue(at[0], at[1], at[2]),
+      map: over && (this.raw[over[0] + nx * (over[1] + ny * over[2])] ?? null),
+    });
+  }
+}
+
+/** The voxel of the file at a place in mm: the affine's inverse, by Cramer's rule. */
+function voxelAt(volume: NVImage, mm: number[]): number[] {
+  const rows = volume.hdr!.affine, column = (k: number): number[] => [0, 1, 2].map(r => rows[r][k]);
+  const [a, b, c, away] = [column(0), column(1), column(2), [0, 1, 2].map(r => mm[r] - rows[r][3])];
+  const box = (x: number[], y: number[], z: number[]): number =>
+    x[0] * (y[1] * z[2] - y[2] * z[1]) - x[1] * (y[0] * z[2] - y[2] * z[0]) + x[2] * (y[0] * z[1] - y[1] * z[0]);
+  return [box(away, b, c), box(a, away, c), box(a, b, away)].map(part => Math.round(part / box(a, b, c)));
+}
+
+async function read(content: ArrayBuffer, name: string, how: Record<string, unknown>): Promise<NVImage> {
+  return NVImage.loadFromUrl({ url: content, name: `${name}.nii.gz`, trustCalMinMax: false, ...how } as never);
+}
