@@ -3,7 +3,7 @@
 from contrafact.io.cohorts import Case, Cohort, read_cohort
 from contrafact.io.exports import write_nifti, write_npz
 from contrafact.io.images import DICOM, SUFFIXES, read_image
-from contrafact.io.runs import SCHEMA, Run, open_run
+from contrafact.io.runs import SCHEMA, Run, open_run, stored_form
 from contrafact.io.weights import read_json, read_tensors, write_atomic, write_json, write_tensors
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "read_image",
     "read_json",
     "read_tensors",
+    "stored_form",
     "write_atomic",
     "write_json",
     "write_nifti",
