@@ -23,7 +23,9 @@ def make_live(run: Run, bundle: str | None = None) -> tuple[Any, Desk] | None:
     raises  InputError for a bundle that is not there
     """
     named = [card.get("name") for card in run.manifest().get("bundles") or () if isinstance(card, dict)]
-    names = (bundle,) if bundle else tuple(dict.fromkeys(str(name) for name in named if name))
+    names = (
+        (bundle,) if bundle else tuple(dict.fromkeys(name for name in named if isinstance(name, str) and name))
+    )
     if not names:
         return None
     if bundle is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import secrets
 import threading
 from collections import OrderedDict
@@ -264,7 +263,7 @@ def _one_of(what: str, value: Any, known: dict[str, Any]) -> Any:
 
 def _amount(value: Any, by: str, target: dict[str, Any]) -> float:
     plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not plain or not math.isfinite(value) or abs(value) > MOST:
+    if not plain or not abs(value) <= MOST:  # nor is it NaN
         raise InputError(f"expected a finite number from {-MOST:g} to {MOST:g} as amount; got {value!r:.40}")
     if by == "reached" and target["odds"] and not 0 < value < 1:
         raise InputError(f"goal must be a probability above 0 and below 1; got {value:g}")

@@ -59,7 +59,7 @@
   var AGAINST = [70, 160, 255];
   var kept = /* @__PURE__ */ new Map();
   function getValues(row2, name, slice) {
-    const address = `/array/${row2}/${name}${slice === void 0 ? "" : `?slice=${slice}`}`;
+    const address = `${typeof row2 === "string" ? "/live" : ""}/array/${row2}/${name}${slice === void 0 ? "" : `?slice=${slice}`}`;
     let found = kept.get(address);
     if (!found) {
       if (kept.size > 60) kept.delete(kept.keys().next().value);
@@ -310,13 +310,13 @@
   }
   function readings(strip, k, share) {
     const about = share > 0.011 && share < 0.989 ? "≈ " : "";
-    const pairs = [
+    const pairs2 = [
       ["change asked", signed(between(strip.steps, k, share))],
       ["measured", about + signed(between(strip.scores, k, share))],
       ["length of the change", between(strip.lengths, k, share).toFixed(2) + " SD"]
     ];
-    if (strip.shares) pairs.splice(2, 0, [`probability of ${strip.target_name}`, `${about}${(100 * between(strip.shares, k, share)).toFixed(0)} %`]);
-    return pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+    if (strip.shares) pairs2.splice(2, 0, [`probability of ${strip.target_name}`, `${about}${(100 * between(strip.shares, k, share)).toFixed(0)} %`]);
+    return pairs2.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
   }
   function words(strip, at) {
     const k = Math.min(Math.floor(at), strip.steps.length - 1), share = at - k;
@@ -447,6 +447,363 @@
         canvases[k],
         el("figcaption", {}, el("b", {}, later.name), el("span", { class: "block" }, later.answer))
       )))
+    );
+  }
+
+  // source/live.ts
+  var NAMES = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN" };
+  var pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+  var chance = (score) => `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
+  function liveSection(id, image, view) {
+    const status = el("p", { class: "dim", role: "status", id: "live-status" }, "loading the model …");
+    const section = el(
+      "section",
+      { class: "card live", "aria-labelledby": "live" },
+      el("h2", { id: "live" }, "Ask the model"),
+      status
+    );
+    enter(id).then((told) => {
+      if (told.state === "none") status.textContent = `Nothing can be asked here: ${told.reason}`;
+      else new Panel(section, status, { id, image, session: told.session }, told, view);
+    }).catch((error) => {
+      status.textContent = lineOf(error);
+    });
+    return section;
+  }
+  async function enter(id) {
+    let session;
+    for (; ; ) {
+      const told = await postJson("/live/about", { case: id, session });
+      if (told.state !== "loading") return told;
+      session = told.session;
+      await pause(400);
+    }
+  }
+  function lineOf(error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  var Panel = class {
+    constructor(section, status, page, offer, view) {
+      this.status = status;
+      this.page = page;
+      this.offer = offer;
+      this.view = view;
+      this.target = offer.targets[0];
+      this.paint = painter(async () => this.put(this.now ?? await getValues(page.image.row, "image", view.slice)));
+      view.redraw.push(() => this.slides && this.paint());
+      const target = el("select", { id: "live-target" }, ...offer.targets.map((t) => el("option", { value: t.text }, t.name)));
+      target.addEventListener("change", () => {
+        this.target = offer.targets.find((t) => t.text === target.value);
+        this.amount = 0;
+        this.held.clear();
+        this.methods();
+      });
+      this.method.addEventListener("change", () => this.goals());
+      this.ask.addEventListener("click", () => this.explain());
+      this.cancel.addEventListener("click", () => {
+        if (this.job) postJson("/live/cancel", { job: this.job }).catch((e) => this.say(lineOf(e)));
+      });
+      addEventListener("pagehide", () => this.leave());
+      section.append(
+        el(
+          "div",
+          { class: "columns" },
+          this.view_,
+          el(
+            "div",
+            { class: "controls" },
+            el("label", { class: "field" }, "Target", target),
+            el("label", { class: "field" }, "Method", this.method),
+            this.goal,
+            el("div", { class: "row-of" }, this.ask, this.cancel),
+            this.bar
+          ),
+          el(
+            "div",
+            { class: "beside" },
+            this.read,
+            el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight along the model's direction, each frame measured. Ask follows the model step by step and checks the result. Nothing is written to the run unless you keep it.`),
+            offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`)
+          )
+        ),
+        this.answer
+      );
+      this.methods();
+      this.say("Ready.");
+    }
+    status;
+    page;
+    offer;
+    view;
+    target;
+    by = "asked";
+    amount = 0;
+    held = /* @__PURE__ */ new Set();
+    found = /* @__PURE__ */ new Set();
+    // targets for which the image was found
+    job = "";
+    moving = false;
+    again = false;
+    now = null;
+    method = el("select", { id: "live-method" });
+    goal = el("div", { class: "controls" });
+    stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the image, moved" });
+    view_ = el("div", {}, el(
+      "div",
+      { class: "stage" },
+      this.stage,
+      el("div", { class: "tag" }, "synthetic, not for diagnosis")
+    ));
+    read = el("dl", { class: "read" });
+    bar = el("progress", { "aria-label": "progress", hidden: true });
+    ask = el("button", { type: "button" }, "Ask");
+    cancel = el("button", { type: "button", hidden: true }, "Cancel");
+    answer = el("div", {});
+    paint;
+    say(words2) {
+      this.status.textContent = words2;
+    }
+    get walks() {
+      return this.target.strips.includes(this.method.value);
+    }
+    get slides() {
+      return this.method.value === "latent-walk";
+    }
+    /** What can be asked of this target. */
+    methods() {
+      const before = this.method.value, names = [...this.target.strips, ...this.offer.maps];
+      this.method.replaceChildren(...names.map((name) => el("option", { value: name }, NAMES[name] ?? `map: ${name}`)));
+      if (names.includes(before)) this.method.value = before;
+      this.goals();
+    }
+    /** The controls of the method: a goal and what to hold, for a counterfactual. */
+    goals() {
+      const { target } = this;
+      this.now = null;
+      this.view_.hidden = !this.slides;
+      this.read.replaceChildren();
+      if (!this.walks) {
+        this.goal.replaceChildren();
+        return;
+      }
+      const ways = [["asked", `change asked, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
+      const by = choice("Goal by", ways, this.by, (value) => {
+        this.by = value;
+        this.amount = 0;
+        this.goals();
+      });
+      const holds = this.slides && target.holds.length > 0 && el(
+        "fieldset",
+        { class: "choice" },
+        el("legend", {}, "Hold still"),
+        ...target.holds.map((name) => {
+          const box = el("input", { type: "checkbox", value: name, checked: this.held.has(name) });
+          box.addEventListener("change", () => {
+            box.checked ? this.held.add(name) : this.held.delete(name);
+            this.move();
+          });
+          return el("label", {}, box, el("span", {}, name));
+        })
+      );
+      this.goal.replaceChildren(by, this.slide(), ...holds ? [holds] : []);
+      if (this.slides) this.original();
+    }
+    slide() {
+      const { target } = this, reached = this.by === "reached";
+      const least = reached ? target.odds ? 0.01 : target.start - target.span : -target.span;
+      const most = reached ? target.odds ? 0.99 : target.start + target.span : target.span;
+      const start = reached ? target.odds ? 1 / (1 + Math.exp(-target.start)) : target.start : 0;
+      this.amount = Math.max(least, Math.min(most, this.amount || start));
+      const said = (value) => !reached ? `${signed(value, 1)} ${target.unit}` : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
+      return slider(
+        reached ? "Goal" : "Change asked",
+        { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
+        said,
+        (value) => {
+          this.amount = value;
+          this.move();
+        }
+      ).box;
+    }
+    /** The change asked of the model, in units of the target. */
+    get asked() {
+      if (this.by === "asked") return this.amount;
+      return (this.target.odds ? Math.log(this.amount / (1 - this.amount)) : this.amount) - this.target.start;
+    }
+    original() {
+      this.read.replaceChildren(...pairs([
+        ["the model says now", `${signed(this.target.start)} ${this.target.unit}`],
+        ...this.target.odds ? [[`probability of ${this.target.name}`, chance(this.target.start)]] : []
+      ]));
+      this.paint();
+    }
+    /** One frame at once. The first needs the image's latent, which takes longer and can be cancelled. */
+    async move() {
+      if (!this.slides || this.job) return;
+      if (this.moving) {
+        this.again = true;
+        return;
+      }
+      this.moving = true;
+      try {
+        if (!this.found.has(this.target.text) && !await this.find()) return;
+        do {
+          this.again = false;
+          const asked = this.asked, began = performance.now();
+          const moved = await postJson("/live/move", { ...this.words(), amount: asked, slice: this.view.slice });
+          this.now = { shape: moved.shape, data: floats(moved.frame) };
+          this.reading(asked, moved);
+          this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s.`);
+          this.paint();
+        } while (this.again);
+      } catch (error) {
+        this.found.delete(this.target.text);
+        this.say(lineOf(error));
+      } finally {
+        this.moving = false;
+      }
+    }
+    reading(asked, moved) {
+      const { target } = this;
+      this.read.replaceChildren(...pairs([
+        ["change asked", signed(asked)],
+        ["measured", signed(moved.score)],
+        ...target.odds ? [[`probability of ${target.name}`, chance(moved.score)]] : [],
+        ["length of the change", `${moved.length.toFixed(2)} SD`],
+        ...heldPairs(moved.held)
+      ]));
+    }
+    put(values) {
+      const [, height, width] = values.shape;
+      draw(fit(this.stage, height, width, this.view.aspect), greyPixels(values, this.view.window));
+      this.stage.setAttribute("aria-label", this.now ? `the image, ${signed(this.asked, 1)} ${this.target.unit} asked` : "the image");
+    }
+    words() {
+      return { session: this.page.session, case: this.page.id, target: this.target.text, hold: this.slides ? [...this.held] : [] };
+    }
+    async find() {
+      const target = this.target.text;
+      const done = await this.run({ ...this.words(), method: "find" });
+      if (done?.state !== "done") return false;
+      this.found.add(target);
+      return target === this.target.text;
+    }
+    async explain() {
+      if (this.job || this.moving) return;
+      const method = this.method.value, target = this.target.text;
+      const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
+      if (done?.state !== "done") return;
+      if (done.kind === "strip") this.found.add(target);
+      this.say(`Answered in ${done.seconds.toFixed(1)} s.`);
+      this.show(done);
+    }
+    /** A job from its beginning to its end, told on the way; null where it could not begin. */
+    async run(words2) {
+      this.busy(true);
+      try {
+        this.job = (await postJson("/live/ask", words2)).job;
+        for (; ; ) {
+          const told = await getJson(`/live/job/${this.job}`);
+          if (told.state === "failed") this.say(told.error);
+          if (told.state === "cancelled") this.say("Cancelled.");
+          if (told.state !== "waiting" && told.state !== "running") return told;
+          this.progress(told);
+          await pause(150);
+        }
+      } catch (error) {
+        this.say(lineOf(error));
+        return null;
+      } finally {
+        this.last = this.job;
+        this.job = "";
+        this.busy(false);
+      }
+    }
+    last = "";
+    progress(told) {
+      const counted = told.of ? `: ${told.count} of ${told.of}` : told.count ? `: ${told.count}` : "";
+      this.say(`${told.words || "computing"}${counted} …`);
+      if (told.of) {
+        this.bar.max = told.of;
+        this.bar.value = told.count ?? 0;
+      } else this.bar.removeAttribute("value");
+    }
+    busy(now) {
+      this.bar.hidden = this.cancel.hidden = !now;
+      this.ask.disabled = now;
+      if (now) this.bar.removeAttribute("value");
+      else if (document.activeElement === document.body) this.ask.focus();
+    }
+    show(done) {
+      const job = this.last, kept2 = el("p", { class: "dim", role: "status" });
+      const keep = el("button", { type: "button" }, "Keep in the run");
+      keep.addEventListener("click", async () => {
+        keep.disabled = true;
+        try {
+          await postJson("/live/keep", { job });
+          kept2.textContent = "Kept: the case page shows it from now on, and the report when it is written again.";
+        } catch (error) {
+          keep.disabled = false;
+          kept2.textContent = lineOf(error);
+        }
+      });
+      const held = done.held?.length ? el("dl", { class: "read" }, ...pairs(heldPairs(done.held))) : "";
+      const part = done.kind === "strip" ? stripSection(done.about, this.view) : mapSection(done.about, this.view);
+      this.answer.replaceChildren(part, held, el("div", { class: "row-of" }, keep, kept2));
+    }
+    /** What nobody waits for any more is ended. */
+    leave() {
+      if (!this.job) return;
+      fetch("/live/cancel", {
+        method: "POST",
+        keepalive: true,
+        body: JSON.stringify({ job: this.job }),
+        headers: { "content-type": "application/json", "x-contrafact-token": document.body.dataset.token ?? "" }
+      }).catch(() => void 0);
+    }
+  };
+  function pairs(list2) {
+    return list2.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+  }
+  function heldPairs(held) {
+    return held.map((one) => [`held: ${one.name}`, `${signed(one.from)} to ${signed(one.to)}`]);
+  }
+  function floats(text) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    return new Float32Array(bytes.buffer);
+  }
+  function mapSection(map, view) {
+    const canvas = el("canvas", { role: "img", width: 512, height: 512, "aria-label": `the image with the map ${map.label} for ${map.target_name} over it` });
+    let opacity = 0.85;
+    const paint = painter(async () => {
+      const image = await getValues(map.row, "image", view.slice), found = await getValues(map.row, "values", view.slice);
+      const [, height, width] = image.shape, context = fit(canvas, height, width, view.aspect);
+      draw(context, greyPixels(image, view.window));
+      draw(context, signedPixels(found.data, found.shape[2], found.shape[1], map.scale, opacity));
+    });
+    view.redraw.push(paint);
+    paint();
+    const shared = map.scale_from[1] > 0;
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": `map-${map.row}` },
+      el("h2", { id: `map-${map.row}` }, `Where: ${map.label} for ${map.target_name}`),
+      el(
+        "div",
+        { class: "columns" },
+        el("div", {}, el("div", { class: "stage" }, canvas), el(
+          "div",
+          { class: "legend" },
+          el("div", { class: "scale", "aria-hidden": "true" }),
+          el("div", { class: "ends" }, el("span", {}, `−${short(map.scale)} against`), el("span", {}, `for +${short(map.scale)}`)),
+          el("p", { class: "dim small" }, shared ? "On the scale of this method in the run." : "On a scale of its own: do not compare it with others.")
+        )),
+        el("div", { class: "controls" }, slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, (v) => `${v} %`, (v) => {
+          opacity = v / 100;
+          paint();
+        }).box),
+        el("div", { class: "beside" }, trustCard(map.trust))
+      )
     );
   }
 
@@ -632,6 +989,7 @@
         main.append(stripSection(strip, view));
         if (strip.followup.length) main.append(followupRow(strip, view));
       }
+      if (document.body.dataset.token) main.append(liveSection(about.id, about.image, view));
     }
     if (about.failures.length) main.append(failureSection(about));
     byId("waiting").remove();
