@@ -49,7 +49,7 @@ def answer(task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
 
 def about(task: Task) -> dict[str, Any]:
     plain = {"odds": True, "unit": "logits", "start": -2.0, "span": 8.0}
-    moved = {
+    moved: dict[str, Any] = {
         "text": "class:1",
         "name": HOSTILE,
         "strips": ["latent-walk", "medxgan"],

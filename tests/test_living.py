@@ -343,7 +343,7 @@ def test_only_bundles_that_the_run_names_or_the_user_gives_are_live(tmp_path: Pa
     made[1].close()
 
 
-def test_a_live_answer_is_the_librarys(tmp_path: Path) -> None:
+def test_a_live_answer_is_the_librarys(tmp_path: Path, record_property: Any) -> None:
     """A real worker with the phantom bundle: the same frames as `contrafact.explain`, latents kept."""
     from contrafact.cases import Plan, explain_case
     from contrafact.counterfactual import LatentWalk
@@ -368,7 +368,7 @@ def test_a_live_answer_is_the_librarys(tmp_path: Path) -> None:
             assert page.done(method="find")[1]["drift"] < 5
             began = time.perf_counter()
             moved = page.post("move", page.words(amount=-1.0)).json()
-            print(f"a move took {time.perf_counter() - began:.2f} s")
+            record_property("seconds_of_a_move", time.perf_counter() - began)
             job, told = page.done(amount=-1.0, hold=["honest/class:1"])
             page.post("keep", {"job": job})
             assert page.done(method="gradcam")[1]["kind"] == "map"
