@@ -141,6 +141,51 @@ def test_what_is_held_stays_still() -> None:
         least_step(torch.ones(4, 2), torch.eye(4))
 
 
+def two_scores() -> tuple[Bundle, TorchPredictor]:
+    """Directions of two models: one reads w_0, the other w_1, which moves along with it."""
+    model, other = predictor(), predictor((0.0, 1.0, 0.0, 0.0))
+    made, theirs = bundle(model), bundle(other)
+    both = (*made.directions, *theirs.directions)
+    return dataclasses.replace(made, directions=both, predictors={"main": model, "other": other}), model
+
+
+def test_a_score_of_another_direction_is_held_when_asked() -> None:
+    made, model = two_scores()
+    free, covariance = made.directions[0], MIX @ MIX
+    held = made.holding(free, ["other/class:1"])
+    probes = torch.eye(4)[:, :2] * torch.tensor([3.0, 1.0])
+    torch.testing.assert_close(held.step, least_step(probes, covariance)[0], atol=0.03, rtol=0.05)
+    assert held.deviation < free.deviation  # what is held makes the way longer
+    for names, said in ((["nobody"], "can hold other/class:1"), (["main/class:1"], "can hold other")):
+        with pytest.raises(InputError, match=said):
+            made.holding(free, names)
+    with pytest.raises(InputError, match="hold fewer"):
+        made.holding(made.direction(model, model.target("class:0")), ["main/class:1"])
+    shown = image((-1.0, 0.5, 0, 0))
+    for follow in (0.0, 0.5):
+        ask = {"target": "class:1", "bundle": made, "steps": (0.0, 2.0), "follow": follow}
+        strip = explain("latent-walk", model, shown, hold=("other/class:1",), **ask)
+        loose = explain("latent-walk", model, shown, **ask)
+        moved = [float(np.diff(s.frames.reshape(2, 4), axis=0)[0, 1]) / 127.5 * 8 for s in (strip, loose)]
+        assert abs(moved[0]) < 0.03 < 0.2 < abs(moved[1])
+        assert np.diff(strip.scores)[0] == pytest.approx(2, abs=0.15)
+        assert strip.record.parameters["hold"] == ["other/class:1"]
+
+
+def test_latents_that_are_kept_are_not_searched_again() -> None:
+    model = predictor()
+    made = dataclasses.replace(bundle(model), found={})
+    ask = {"target": "class:1", "bundle": made, "steps": (0.0, 1.0)}
+    first = explain("latent-walk", model, image((-1.0, 0.5, 0, 0)), **ask)
+    again = explain("latent-walk", model, image((-1.0, 0.5, 0, 0)), **ask)
+    np.testing.assert_array_equal(first.frames, again.frames)
+    assert (first.record.notes, again.record.notes) == ({}, {"latents_kept": 1.0})
+    assert again.record.forward_passes <= first.record.forward_passes - 60
+    explain("latent-walk", model, image((-1.0, 0.6, 0, 0)), **ask)
+    explain("latent-walk", model, image((-1.0, 0.5, 0, 0)), **(ask | {"target": "class:0"}))
+    assert len(made.found or ()) == 3  # another image, another target
+
+
 class Two(nn.Module):
     """Reads w_0 of real images, which lie where the generator never draws (w_3 = 4), else w_1."""
 

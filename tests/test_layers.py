@@ -29,6 +29,8 @@ ALLOWED = {
     "study": {"core"},
     # Joins what a case needs (docs/map.md): the face, the disk, a target's words, and its trust card.
     "cases": {"core", "io", "model", "face", "judging", "metrics"},
+    # Live questions of the viewer: joins a run's pages with bundles, in processes of their own (docs/map.md).
+    "living": {"core", "io", "bundles", "cases", "counterfactual", "face", "study", "views"},
     "checking": {"core", "model", "face"},
     # Join what a study needs: files with models, maps with metrics (docs/map.md).
     "sources": {"core", "io", "model", "face", "study"},
@@ -48,6 +50,7 @@ ALLOWED = {
         "bundles",
         "face",
         "fitting",
+        "living",
         "views",
         "counterfactual",
     },

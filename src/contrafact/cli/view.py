@@ -8,30 +8,49 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+Flag = Annotated[bool, Parameter(negative="")]
 Open = Annotated[bool, Parameter(name="--open", negative="")]
 
 
-def view(run: Path, *, host: str = "127.0.0.1", port: int = 0, open_: Open = False) -> None:
+def view(
+    run: Path,
+    *,
+    live: str | None = None,
+    no_live: Flag = False,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    open_: Open = False,
+) -> None:
     """Look at a run in the browser: its cases, and every case with its maps and counterfactuals.
 
-    Only this machine sees the pages unless --host says otherwise; then the link holds a token.
+    A case page can ask the model anew (`Ask the model`) where the run's bundle is there. Only this machine
+    sees the pages unless --host says otherwise; then the link holds a token.
     Example: `contrafact view runs/demo`
 
     Parameters
     ----------
     run: Run folder.
+    live: Bundle that answers live questions, by name or folder; default: those that the run names, where
+        they ship.
+    no_live: Show what the run holds, and no more.
     host: Address to serve on.
     port: Default: any that is free.
     open_: Open the browser too.
     """
+    from contrafact import living
+    from contrafact.core import InputError
     from contrafact.io import open_run
     from contrafact.views import serving
 
+    if live is not None and no_live:
+        raise InputError("expected --live BUNDLE or --no-live; got both")
     opened = open_run(run)
     server, pages = serving.parts()
     place = server.bind(host, port)
     token = None if place.loopback else server.new_token()
-    app = pages.make_app(opened, token=token, hosts=place.names, addresses=not place.loopback)
+    app_and_desk = None if no_live else living.make_live(opened, live)
+    answers, desk = app_and_desk or (None, None)
+    app = pages.make_app(opened, answers, token=token, hosts=place.names, addresses=not place.loopback)
     link = place.link(token=token)
 
     def ready() -> None:
@@ -39,4 +58,8 @@ def view(run: Path, *, host: str = "127.0.0.1", port: int = 0, open_: Open = Fal
         if open_:
             webbrowser.open(link)
 
-    server.serve(app, place, ready=ready)
+    try:
+        server.serve(app, place, ready=ready)
+    finally:
+        if desk is not None:
+            desk.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from contrafact.core import Encoder, Generator, InputError, Predictor, Target
+from contrafact.core import Encoder, Generator, InputError, Predictor, Target, nearest
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latents import LatentStatistics
 
@@ -28,6 +28,7 @@ class Bundle:
     directions  one per (model, target) that was fitted
     findings    (model, target) of each code of a generator that has codes for findings
     card        data, licence, measured figures: what `bundle.json` and the model card say
+    found       latents (N, d) by what was asked, kept from one question to the next; None: none are kept
     """
 
     name: str
@@ -40,6 +41,7 @@ class Bundle:
     predictor: Any = None
     predictors: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
+    found: MutableMapping[str, Tensor] | None = None
 
     def predict(self, images: Any) -> Tensor:
         """Class probabilities (N, K) of `predictor` for images (N, C, H, W), or a list of
@@ -69,6 +71,21 @@ class Bundle:
             f"bundle '{self.name}' has directions for {', '.join(d.target for d in mine)}; "
             f"got target '{target}'"
         )
+
+    def name_of(self, direction: Direction) -> str:
+        """`PREDICTOR/TARGET` of a direction, by which it can be held."""
+        names = {getattr(p, "digest", ""): name for name, p in self.predictors.items()}
+        return f"{names.get(direction.model, direction.model)}/{direction.target}"
+
+    def holding(self, direction: Direction, names: Sequence[str]) -> Direction:
+        """The direction that leaves the scores of others, by `name_of`, as they are."""
+        own = self.name_of(direction)
+        known = {name: d for d in self.directions if (name := self.name_of(d)) != own}
+        for name in names:
+            if name not in known:
+                rest = ", ".join(known) or "nothing"
+                raise InputError(f"bundle '{self.name}' can hold {rest}; got '{name}'{nearest(name, known)}")
+        return direction.holding([known[name] for name in names], self.statistics)
 
     def finding(self, predictor: Predictor, target: Target) -> tuple[int, int]:
         """The code that answers to a target, and 1, or -1 for the other one of two classes."""

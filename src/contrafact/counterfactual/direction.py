@@ -12,7 +12,7 @@ those images are changed, not on what it says of pictures that the generator dre
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,23 @@ class Direction:
         """f~: the score (N,) that the linear model expects of latents (N, d)."""
         return w @ self.alpha + self.intercept
 
+    def holding(self, others: Sequence[Direction], statistics: LatentStatistics) -> Direction:
+        """The shortest step of the same effect that leaves the scores of other directions as they are.
+
+        raises  InputError where they ask for the same change
+        """
+        own = _effect(self, statistics)[None]
+        held = torch.stack([d.alpha.to(own) if len(d.held) else _effect(d, statistics) for d in others])
+        still = torch.cat([self.held.to(own), held])
+        step, condition = least_step(torch.cat([own, still]).t(), statistics.covariance)
+        return replace(
+            self,
+            step=step,
+            held=still,
+            deviation=float(1 / statistics.length(step).clamp_min(1e-12)),
+            fit={**self.fit, "condition": condition},
+        )
+
 
 def fit_direction(
     generator: Generator,
@@ -153,6 +170,13 @@ def fit_direction(
         fit={**fit, **about, "config": asdict(config)},
         held=still,
     )
+
+
+def _effect(direction: Direction, statistics: LatentStatistics) -> Tensor:
+    """(d,) how the score changes with w, read from the step that is shortest for it."""
+    step = direction.step.to(statistics.covariance)
+    common = statistics.precision.to(step) @ step
+    return common / (common @ step)
 
 
 def least_step(probes: Tensor, covariance: Tensor) -> tuple[Tensor, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from contrafact.core import EXPLAINERS, InputError, Question, Strip
+from contrafact.core import EXPLAINERS, InputError, Question, Strip, digest
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.inversion import Refinement, invert
@@ -41,6 +41,8 @@ class LatentWalk:
               for a regression or grade; None: the other side (0.9 when below one half, else 0.1)
     steps     a fixed row of steps in target units instead of a search
     levels    several goals, one frame each (KL grade 0, 1, 2, 3, 4), instead of a search
+    hold      scores to leave as they are, to first order: other directions of the bundle, by
+              PREDICTOR/TARGET (`cheat/class:1`)
     frames    how many frames a searched strip has
     budget    greatest length of a step, in standard deviations of synthetic images
     follow    share of the image's own gradient in the direction, from 0 to 1; 0, or a model without
@@ -55,6 +57,7 @@ class LatentWalk:
     goal: float | None = None
     steps: tuple[float, ...] | None = None
     levels: tuple[float, ...] | None = None
+    hold: tuple[str, ...] = ()
     frames: int = 9
     budget: float = 5.0
     follow: float = 0.5
@@ -74,7 +77,10 @@ class LatentWalk:
 
     def __call__(self, question: Question, rng: np.random.Generator) -> list[Strip]:
         bundle = bundle_of(question, "latent-walk")
-        return self.strips(question, bundle, bundle.direction(question.predictor, question.target))
+        direction = bundle.direction(question.predictor, question.target)
+        if self.hold:
+            direction = bundle.holding(direction, self.hold)
+        return self.strips(question, bundle, direction)
 
     def strips(self, question: Question, bundle: Bundle, direction: Direction | None) -> list[Strip]:
         """Along a direction, or (None) along each image's own gradient."""
@@ -102,6 +108,10 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
     """The question's images (N, C, R, R) as the generator has them, in [-1, 1], and their latents (N, d)."""
     canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.statistics.mean.device))
     predictor, target, slopes = question.predictor, question.target, differentiable(question)
+    asked = f"{digest(question.images)} {getattr(predictor, 'digest', '')} {target} {refinement}"
+    if bundle.found is not None and asked in bundle.found:
+        question.notes["latents_kept"] = [1.0] * len(canvas)
+        return canvas, bundle.found[asked].to(canvas.device)
     latents = invert(
         bundle.generator,
         bundle.encoder,
@@ -111,6 +121,8 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
         score=bundle.scorer(predictor, target) if slopes else None,
         excess=bundle.excess(predictor, target) if slopes else None,
     )
+    if bundle.found is not None:
+        bundle.found[asked] = latents.cpu()
     return canvas, latents
 
 

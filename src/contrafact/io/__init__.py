@@ -3,7 +3,7 @@
 from contrafact.io.cohorts import Case, Cohort, read_cohort
 from contrafact.io.exports import nifti_bytes, write_nifti, write_npz
 from contrafact.io.images import SUFFIXES, images_in, read_image
-from contrafact.io.runs import SCHEMA, Run, open_run
+from contrafact.io.runs import SCHEMA, Run, open_run, stored_form
 from contrafact.io.weights import read_json, read_tensors, write_atomic, write_json, write_tensors
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "read_image",
     "read_json",
     "read_tensors",
+    "stored_form",
     "write_atomic",
     "write_json",
     "write_nifti",

@@ -74,23 +74,8 @@ class Run:
         # The key is in the name: two runs that write at once do not write over each other.
         number = lines.count(b"\n")
         name = f"{number:05d}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
-        arrays: dict[str, NDArray[Any]] = {"image": image.values, "affine": image.grid.affine}
-        row: dict[str, Any] = {"key": key, "array": name, "window": list(image.window)}
-        row |= {"source": image.source, "about": _json(dict(image.about)), **extra}
-        if isinstance(result, Heatmap):
-            row |= {"kind": "heatmap", "record": dataclasses.asdict(result.record)}
-            arrays["values"] = result.values
-        else:
-            arrays |= {"frames": result.frames, "reconstruction": result.reconstruction}
-            arrays["strip_affine"] = result.grid.affine
-            plain = ("origin", "drift", "drifted", "stopped", "goal")
-            row |= {"kind": "strip", **{k: getattr(result, k) for k in plain}}
-            row |= {k: getattr(result, k).tolist() for k in ("steps", "scores", "lengths")}
-            arrays |= {f"followup_{i:03d}": later.values for i, (later, _) in enumerate(followup)}
-            names = [Path(later.source).name for later, _ in followup]
-            said = [answer for _, answer in followup]
-            row["followup"] = [{"name": n, "answer": a} for n, a in zip(names, said, strict=True)]
-            row["record"] = dataclasses.asdict(result.record) if result.record else None
+        row, arrays = stored_form(image, result, followup, **extra)
+        row = {"key": key, "array": name, **row}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
 
@@ -148,6 +133,26 @@ class Run:
             raise InputError(f"expected the name of an .npz file in 'arrays'; got '{name}'")
         with np.load(self.folder / "arrays" / name, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
+
+
+def stored_form(
+    image: Image, result: Heatmap | Strip, followup: Sequence[tuple[Image, str]] = (), **extra: Any
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The line of a result, without its key, and its arrays: what `Run.add` writes."""
+    arrays: dict[str, NDArray[Any]] = {"image": image.values, "affine": image.grid.affine}
+    row: dict[str, Any] = {"window": list(image.window), "source": image.source}
+    row |= {"about": _json(dict(image.about)), **extra}
+    if isinstance(result, Heatmap):
+        arrays["values"] = result.values
+        return row | {"kind": "heatmap", "record": dataclasses.asdict(result.record)}, arrays
+    arrays |= {"frames": result.frames, "reconstruction": result.reconstruction}
+    arrays["strip_affine"] = result.grid.affine
+    plain = ("origin", "drift", "drifted", "stopped", "goal")
+    row |= {"kind": "strip", **{k: getattr(result, k) for k in plain}}
+    row |= {k: getattr(result, k).tolist() for k in ("steps", "scores", "lengths")}
+    arrays |= {f"followup_{i:03d}": later.values for i, (later, _) in enumerate(followup)}
+    row["followup"] = [{"name": Path(later.source).name, "answer": answer} for later, answer in followup]
+    return row | {"record": dataclasses.asdict(result.record) if result.record else None}, arrays
 
 
 def open_run(folder: str | Path) -> Run:

@@ -1,7 +1,7 @@
 """Many methods on many images: what is asked, and processes that can be stopped."""
 
 from contrafact.study.config import ModelChoice, StudyConfig, read_study
-from contrafact.study.engine import ENGINES, Failure, Outcome, run_cells
+from contrafact.study.engine import ENGINES, Failure, Outcome, Worker, run_cells, solved
 from contrafact.study.torchesegeta import convert_torchesegeta
 
 __all__ = [
@@ -10,7 +10,9 @@ __all__ = [
     "ModelChoice",
     "Outcome",
     "StudyConfig",
+    "Worker",
     "convert_torchesegeta",
     "read_study",
     "run_cells",
+    "solved",
 ]

@@ -63,7 +63,7 @@ def run_cells(
         yield from _locally(cells, start(setting, devices[0]))
         return
     pending = deque(range(len(cells)))
-    workers = [_Worker(start, setting, device) for device in list(devices)[: max(1, len(cells))]]
+    workers = [Worker(start, setting, device) for device in list(devices)[: max(1, len(cells))]]
     try:
         while pending or any(worker.number is not None for worker in workers):
             for worker in workers:
@@ -80,17 +80,17 @@ def run_cells(
 def _locally(cells: Sequence[Any], solve: Solve) -> Iterator[Outcome]:
     for number, cell in enumerate(cells):
         began = time.monotonic()
-        yield Outcome(number, _solved(solve, cell), time.monotonic() - began)
+        yield Outcome(number, solved(solve, cell), time.monotonic() - began)
 
 
-def _solved(solve: Solve, cell: Any) -> Any:
+def solved(solve: Solve, cell: Any) -> Any:
     try:
         return solve(cell)
     except Exception as error:  # the one place where any method's failure becomes a row
         return Failure("error", " ".join(str(error).split()) or type(error).__name__, traceback.format_exc())
 
 
-def _collect(workers: Sequence[_Worker], limit: float | None) -> Iterator[Outcome]:
+def _collect(workers: Sequence[Worker], limit: float | None) -> Iterator[Outcome]:
     """What came within a moment; workers past their limit are ended and begun anew."""
     doors = {worker.door: worker for worker in workers if worker.alive}
     for door in wait(list(doors), timeout=0.1):
@@ -122,18 +122,23 @@ def _collect(workers: Sequence[_Worker], limit: float | None) -> Iterator[Outcom
             yield Outcome(number, Failure("limit", f"stopped after its limit of {limit:g} s"), seconds)
 
 
-class _Worker:
-    """One process and the pipe to it."""
+class Worker:
+    """One process and the pipe to it.
 
-    def __init__(self, start: Start, setting: Any, device: str) -> None:
-        self._about = (start, setting, device)
+    life  what the process does: (door, start, setting, device); the first word it sends is a greeting
+    """
+
+    def __init__(
+        self, start: Start, setting: Any, device: str, life: Callable[..., None] | None = None
+    ) -> None:
+        self._about, self._life = (start, setting, device), life or _serve
         self.failure = Failure("died", "no worker process could start")
         self.begin()
 
     def begin(self) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would copy locks of torch's threads
         self.door, inner = context.Pipe()
-        self._process = context.Process(target=_serve, args=(inner, *self._about), daemon=True)
+        self._process = context.Process(target=self._life, args=(inner, *self._about), daemon=True)
         self._process.start()
         inner.close()
         self.number: int | None = None
@@ -183,4 +188,4 @@ def _serve(door: Connection, start: Start, setting: Any, device: str) -> None:
             cell = door.recv()
         except (EOFError, KeyboardInterrupt):
             return
-        door.send(_solved(solve, cell))
+        door.send(solved(solve, cell))

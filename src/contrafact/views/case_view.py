@@ -41,7 +41,7 @@ def case_page(cohort: Cohort, case: Case) -> dict[str, Any]:
         row = cohort.row(number)
         try:
             about = _image(cohort.run, row) | {"row": number}
-            one = _map(cohort, row) if row["kind"] == "heatmap" else _strip(row)
+            one = _map(cohort, row) if row["kind"] == "heatmap" else strip_about(row)
         except (InputError, OSError, KeyError, TypeError, ValueError) as error:
             method = str((row.get("record") or {}).get("method"))
             page["failures"].append({"method": method, "error": f"cannot be shown: {error}", "seconds": None})
@@ -87,9 +87,13 @@ def aspect_of(grid: Grid) -> float:
 
 
 def _map(cohort: Cohort, row: Mapping[str, Any]) -> dict[str, Any]:
-    record = row["record"]
     values = _arrays(cohort.run.folder, str(row["array"]))["values"]
-    scale, seen, there = cohort.scale(record["method"])
+    return map_about(row, values, cohort.scale(row["record"]["method"]))
+
+
+def map_about(row: Mapping[str, Any], values: NDArray[Any], scales: tuple[float, int, int]) -> dict[str, Any]:
+    """What a page says of a map. scales: as `Cohort.scale`"""
+    scale, seen, there = scales
     return {
         **_made(row),
         "scale": scale,
@@ -99,7 +103,8 @@ def _map(cohort: Cohort, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _strip(row: Mapping[str, Any]) -> dict[str, Any]:
+def strip_about(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a page says of a counterfactual."""
     steps, scores, origin = row["steps"], row["scores"], int(row["origin"])
     if not np.isfinite([*steps, *scores, *row["lengths"], row["goal"] or 0, row["drift"]]).all():
         raise InputError("expected finite steps, scores, lengths, goal and drift")
@@ -137,7 +142,11 @@ def _made(row: Mapping[str, Any]) -> dict[str, Any]:
 def pixels(run: Run, row: Mapping[str, Any], name: str, *, at: int | None = None) -> NDArray[np.float32]:
     """An array of a result for the screen, float32: (K, C, H, W) of frames, (C, H, W) of images, (1, H, W)
     of maps. Of a volume slice `at` of its first axis, upright; shrunk to `SIDE`."""
-    arrays = _arrays(run.folder, str(row["array"]))
+    return shown(_arrays(run.folder, str(row["array"])), name, at=at)
+
+
+def shown(arrays: Mapping[str, NDArray[Any]], name: str, *, at: int | None = None) -> NDArray[np.float32]:
+    """As `pixels`, of arrays at hand."""
     if name not in arrays or name.endswith("affine"):
         known = ", ".join(sorted(n for n in arrays if not n.endswith("affine")))
         raise InputError(f"expected one of {known}; got '{name}'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from contrafact.views.reading.results import as_csv, plan_words, table
 from contrafact.views.reading.trials import CHOICES, items_of, picture
 from contrafact.views.serving.app import HANDLERS, page, web_file
 from contrafact.views.serving.guard import LOOPBACK, Guard
+from contrafact.views.serving.saying import said, text
 
 QUESTIONS = {
     "real": "Is this image real or synthetic?",
@@ -94,7 +94,7 @@ class _Pages:
         return page("read.html", title="Reader study", token=token, counts=self.reading.counts())
 
     async def enter(self, request: Request) -> Response:
-        name = _text(await _said(request), "name")
+        name = text(await said(request), "name")
         how: dict[str, Any] = {"seed": self.reading.seed, "judgements": self.reading.judgements}
         done, there = await run_in_threadpool(self.store.enter, name, self.items, **how)
         return JSONResponse({"name": " ".join(name.split()), "done": done, "of": there})
@@ -130,12 +130,12 @@ class _Pages:
         return Response(picture(self.reading.run, self.rows[row], frame), media_type="image/png")
 
     async def answer(self, request: Request) -> Response:
-        said = await _said(request)
-        position = said.get("position")
+        told = await said(request)
+        position = told.get("position")
         if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < 1 << 31:
             raise InputError("expected the position of a trial")
-        words = _text(said, "reader"), position, _text(said, "answer")
-        done, there = await run_in_threadpool(self.store.add, *words, _seconds(said))
+        words = text(told, "reader"), position, text(told, "answer")
+        done, there = await run_in_threadpool(self.store.add, *words, _seconds(told))
         return JSONResponse({"done": done, "of": there})
 
     def results(self, request: Request) -> Response:
@@ -155,22 +155,6 @@ class _Pages:
 def _owner(request: Request) -> None:
     if "owner" not in request.state.roles:
         raise HTTPException(403, "results need the link for results: readers stay blind")
-
-
-async def _said(request: Request) -> dict[str, Any]:
-    if request.headers.get("content-type", "").split(";")[0] != "application/json":
-        raise InputError("expected JSON")
-    said = json.loads(await request.body())
-    if not isinstance(said, dict):
-        raise InputError("expected a JSON object")
-    return said
-
-
-def _text(said: dict[str, Any], name: str) -> str:
-    value = said.get(name)
-    if not isinstance(value, str) or len(value) > 200:
-        raise InputError(f"expected a short text as '{name}'")
-    return value
 
 
 def _seconds(said: dict[str, Any]) -> float | None:

@@ -1,6 +1,7 @@
 // One case: where the model looks, how the image would have to change, how far that can be trusted.
 
 import { followupRow } from "./followup";
+import { liveSection } from "./live";
 import { byId, el, getJson, plural, tell } from "./page";
 import { type Window } from "./pixels";
 import { stripSection } from "./strip";
@@ -9,7 +10,7 @@ import { whereSection } from "./where";
 
 export interface Trust { failed: string[]; passed: string[]; open: string[] }
 interface Made {
-  row: number; method: string; label: string; target: string; target_name: string;
+  row: number | string; method: string; label: string; target: string; target_name: string;
   seconds: number | null; passes: number | null; parameters: unknown; trust: Trust;
 }
 export interface MapAbout extends Made { scale: number; scale_from: [number, number]; slice: number }
@@ -51,6 +52,7 @@ export async function casePage(): Promise<void> {
       main.append(stripSection(strip, view));
       if (strip.followup.length) main.append(followupRow(strip, view));
     }
+    if (document.body.dataset.token) main.append(liveSection(about.id, about.image, view));
   }
   if (about.failures.length) main.append(failureSection(about));
   byId("waiting").remove();

@@ -7,9 +7,9 @@ export interface Window { low: number; high: number }
 
 const kept = new Map<string, Promise<Values>>();
 
-/** An array of a result, asked for once. */
-export function getValues(row: number, name: string, slice?: number): Promise<Values> {
-  const address = `/array/${row}/${name}${slice === undefined ? "" : `?slice=${slice}`}`;
+/** An array of a result, asked for once: of a row of the run, or of a live answer. */
+export function getValues(row: number | string, name: string, slice?: number): Promise<Values> {
+  const address = `${typeof row === "string" ? "/live" : ""}/array/${row}/${name}${slice === undefined ? "" : `?slice=${slice}`}`;
   let found = kept.get(address);
   if (!found) {
     if (kept.size > 60) kept.delete(kept.keys().next().value as string);

@@ -1,0 +1,54 @@
+"""What goes to a worker and what comes back: plain data, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from contrafact.core import Heatmap, Image, Strip
+
+Latents = Mapping[str, NDArray[Any]]
+Say = Callable[[str, int, int | None], None]  # what is being done, how much of it, of how much
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a worker loads. shipped: only bundles that come with the package, since a run named them."""
+
+    bundles: tuple[str, ...]
+    shipped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One thing to do for one image.
+
+    kind    about (what can be asked), find (the image's latent), move (one frame, straight on), explain
+    model   digest of the model that the case was asked of
+    by      asked: `amount` is a change in units of the target; reached: the probability or value itself
+    hold    scores to leave as they are, PREDICTOR/TARGET
+    latents what was found before, for a worker that was begun anew
+    """
+
+    kind: str
+    case: str
+    image: Image
+    model: str
+    target: str = ""
+    method: str = ""
+    by: str = "asked"
+    amount: float = 0.0
+    hold: tuple[str, ...] = ()
+    latents: Latents = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An explanation, what its line in a run says beside it, and what became of the scores held."""
+
+    result: Heatmap | Strip
+    extra: dict[str, Any]
+    held: list[dict[str, Any]]

@@ -1,0 +1,31 @@
+"""What a page may send: small JSON objects, checked word by word."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.requests import Request
+
+from contrafact.core import InputError
+
+
+async def said(request: Request) -> dict[str, Any]:
+    """The JSON object of a request."""
+    if request.headers.get("content-type", "").split(";")[0] != "application/json":
+        raise InputError("expected JSON")
+    try:
+        found = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise InputError("expected JSON") from error
+    if not isinstance(found, dict):
+        raise InputError("expected a JSON object")
+    return found
+
+
+def text(found: dict[str, Any], name: str) -> str:
+    """A short text of it."""
+    value = found.get(name)
+    if not isinstance(value, str) or len(value) > 200:
+        raise InputError(f"expected a short text as '{name}'")
+    return value

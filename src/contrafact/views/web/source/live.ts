@@ -1,0 +1,321 @@
+// Ask the model: move this image by hand, or have it explained anew. Workers of the server compute.
+
+import { choice, painter, slider, trustCard, type ImageAbout, type MapAbout, type StripAbout, type View } from "./case";
+import { el, getJson, postJson, short, signed } from "./page";
+import { draw, fit, getValues, greyPixels, signedPixels, type Values } from "./pixels";
+import { stripSection } from "./strip";
+
+interface Target { text: string; name: string; odds: boolean; unit: string; start: number; span: number; strips: string[]; holds: string[] }
+interface Offer { bundle: string; model: string; targets: Target[]; maps: string[]; why_not: string }
+interface Told extends Partial<Offer> { state: "loading" | "ready" | "none"; reason?: string; session: string }
+interface Held { name: string; from: number; to: number }
+interface Moved { score: number; length: number; held: Held[]; shape: number[]; frame: string }
+interface Progress {
+  state: "waiting" | "running" | "done" | "failed" | "cancelled"; words?: string; count?: number; of?: number | null;
+  error: string; seconds: number; kind?: "latent" | "strip" | "map"; about?: unknown; held?: Held[];
+}
+
+interface Page { id: string; image: ImageAbout; session: string }
+
+const NAMES: Record<string, string> = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN" };
+const pause = (milliseconds: number) => new Promise(done => setTimeout(done, milliseconds));
+const chance = (score: number): string => `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
+
+/** The panel of a case page; it says so where nothing can be asked. */
+export function liveSection(id: string, image: ImageAbout, view: View): HTMLElement {
+  const status = el("p", { class: "dim", role: "status", id: "live-status" }, "loading the model …");
+  const section = el("section", { class: "card live", "aria-labelledby": "live" },
+    el("h2", { id: "live" }, "Ask the model"), status);
+  enter(id).then(told => {
+    if (told.state === "none") status.textContent = `Nothing can be asked here: ${told.reason}`;
+    else new Panel(section, status, { id, image, session: told.session }, told as Offer, view);
+  }).catch(error => { status.textContent = lineOf(error); });
+  return section;
+}
+
+async function enter(id: string): Promise<Told> {
+  let session: string | undefined;
+  for (;;) {
+    const told = await postJson<Told>("/live/about", { case: id, session });
+    if (told.state !== "loading") return told;
+    session = told.session;
+    await pause(400);
+  }
+}
+
+function lineOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+class Panel {
+  private target: Target;
+  private by: "asked" | "reached" = "asked";
+  private amount = 0;
+  private held = new Set<string>();
+  private found = new Set<string>(); // targets for which the image was found
+  private job = "";
+  private moving = false;
+  private again = false;
+  private now: Values | null = null;
+  private readonly method = el("select", { id: "live-method" });
+  private readonly goal = el("div", { class: "controls" });
+  private readonly stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the image, moved" });
+  private readonly view_ = el("div", {}, el("div", { class: "stage" }, this.stage,
+    el("div", { class: "tag" }, "synthetic, not for diagnosis")));
+  private readonly read = el("dl", { class: "read" });
+  private readonly bar = el("progress", { "aria-label": "progress", hidden: true });
+  private readonly ask = el("button", { type: "button" }, "Ask");
+  private readonly cancel = el("button", { type: "button", hidden: true }, "Cancel");
+  private readonly answer = el("div", {});
+  private readonly paint: () => void;
+
+  constructor(
+    section: HTMLElement, private readonly status: HTMLElement, private readonly page: Page,
+    private readonly offer: Offer, private readonly view: View,
+  ) {
+    this.target = offer.targets[0];
+    this.paint = painter(async () => this.put(this.now ?? await getValues(page.image.row, "image", view.slice)));
+    view.redraw.push(() => this.slides && this.paint());
+    const target = el("select", { id: "live-target" }, ...offer.targets.map(t => el("option", { value: t.text }, t.name)));
+    target.addEventListener("change", () => {
+      this.target = offer.targets.find(t => t.text === target.value)!;
+      this.amount = 0;
+      this.held.clear();
+      this.methods();
+    });
+    this.method.addEventListener("change", () => this.goals());
+    this.ask.addEventListener("click", () => this.explain());
+    this.cancel.addEventListener("click", () => { if (this.job) postJson("/live/cancel", { job: this.job }).catch(e => this.say(lineOf(e))); });
+    addEventListener("pagehide", () => this.leave());
+    section.append(
+      el("div", { class: "columns" },
+        this.view_,
+        el("div", { class: "controls" },
+          el("label", { class: "field" }, "Target", target), el("label", { class: "field" }, "Method", this.method), this.goal,
+          el("div", { class: "row-of" }, this.ask, this.cancel), this.bar),
+        el("div", { class: "beside" }, this.read,
+          el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight along the `
+            + "model's direction, each frame measured. Ask follows the model step by step and checks the result. "
+            + "Nothing is written to the run unless you keep it."),
+          offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`))),
+      this.answer);
+    this.methods();
+    this.say("Ready.");
+  }
+
+  private say(words: string): void { this.status.textContent = words; }
+
+  private get walks(): boolean { return this.target.strips.includes(this.method.value); }
+  private get slides(): boolean { return this.method.value === "latent-walk"; }
+
+  /** What can be asked of this target. */
+  private methods(): void {
+    const before = this.method.value, names = [...this.target.strips, ...this.offer.maps];
+    this.method.replaceChildren(...names.map(name => el("option", { value: name }, NAMES[name] ?? `map: ${name}`)));
+    if (names.includes(before)) this.method.value = before;
+    this.goals();
+  }
+
+  /** The controls of the method: a goal and what to hold, for a counterfactual. */
+  private goals(): void {
+    const { target } = this;
+    this.now = null;
+    this.view_.hidden = !this.slides;
+    this.read.replaceChildren();
+    if (!this.walks) { this.goal.replaceChildren(); return; }
+    const ways: [string, string][] = [["asked", `change asked, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
+    const by = choice("Goal by", ways, this.by, value => { this.by = value as "asked" | "reached"; this.amount = 0; this.goals(); });
+    const holds = this.slides && target.holds.length > 0 && el("fieldset", { class: "choice" }, el("legend", {}, "Hold still"),
+      ...target.holds.map(name => {
+        const box = el("input", { type: "checkbox", value: name, checked: this.held.has(name) });
+        box.addEventListener("change", () => { box.checked ? this.held.add(name) : this.held.delete(name); this.move(); });
+        return el("label", {}, box, el("span", {}, name));
+      }));
+    this.goal.replaceChildren(by, this.slide(), ...(holds ? [holds] : []));
+    if (this.slides) this.original();
+  }
+
+  private slide(): HTMLElement {
+    const { target } = this, reached = this.by === "reached";
+    const least = reached ? (target.odds ? 0.01 : target.start - target.span) : -target.span;
+    const most = reached ? (target.odds ? 0.99 : target.start + target.span) : target.span;
+    const start = reached ? (target.odds ? 1 / (1 + Math.exp(-target.start)) : target.start) : 0;
+    this.amount = Math.max(least, Math.min(most, this.amount || start));
+    const said = (value: number): string => !reached ? `${signed(value, 1)} ${target.unit}`
+      : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
+    return slider(reached ? "Goal" : "Change asked", { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
+      said, value => { this.amount = value; this.move(); }).box;
+  }
+
+  /** The change asked of the model, in units of the target. */
+  private get asked(): number {
+    if (this.by === "asked") return this.amount;
+    return (this.target.odds ? Math.log(this.amount / (1 - this.amount)) : this.amount) - this.target.start;
+  }
+
+  private original(): void {
+    this.read.replaceChildren(...pairs([["the model says now", `${signed(this.target.start)} ${this.target.unit}`],
+      ...(this.target.odds ? [[`probability of ${this.target.name}`, chance(this.target.start)] as [string, string]] : [])]));
+    this.paint();
+  }
+
+  /** One frame at once. The first needs the image's latent, which takes longer and can be cancelled. */
+  private async move(): Promise<void> {
+    if (!this.slides || this.job) return;
+    if (this.moving) { this.again = true; return; }
+    this.moving = true;
+    try {
+      if (!this.found.has(this.target.text) && !await this.find()) return;
+      do {
+        this.again = false;
+        const asked = this.asked, began = performance.now();
+        const moved = await postJson<Moved>("/live/move", { ...this.words(), amount: asked, slice: this.view.slice });
+        this.now = { shape: moved.shape, data: floats(moved.frame) };
+        this.reading(asked, moved);
+        this.say(`Answered in ${((performance.now() - began) / 1000).toFixed(2)} s.`);
+        this.paint();
+      } while (this.again);
+    } catch (error) {
+      this.found.delete(this.target.text);
+      this.say(lineOf(error));
+    } finally {
+      this.moving = false;
+    }
+  }
+
+  private reading(asked: number, moved: Moved): void {
+    const { target } = this;
+    this.read.replaceChildren(...pairs([
+      ["change asked", signed(asked)], ["measured", signed(moved.score)],
+      ...(target.odds ? [[`probability of ${target.name}`, chance(moved.score)] as [string, string]] : []),
+      ["length of the change", `${moved.length.toFixed(2)} SD`], ...heldPairs(moved.held)]));
+  }
+
+  private put(values: Values): void {
+    const [, height, width] = values.shape;
+    draw(fit(this.stage, height, width, this.view.aspect), greyPixels(values, this.view.window));
+    this.stage.setAttribute("aria-label", this.now ? `the image, ${signed(this.asked, 1)} ${this.target.unit} asked` : "the image");
+  }
+
+  private words(): Record<string, unknown> {
+    return { session: this.page.session, case: this.page.id, target: this.target.text, hold: this.slides ? [...this.held] : [] };
+  }
+
+  private async find(): Promise<boolean> {
+    const target = this.target.text;
+    const done = await this.run({ ...this.words(), method: "find" });
+    if (done?.state !== "done") return false;
+    this.found.add(target);
+    return target === this.target.text;
+  }
+
+  private async explain(): Promise<void> {
+    if (this.job || this.moving) return;
+    const method = this.method.value, target = this.target.text;
+    const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
+    if (done?.state !== "done") return;
+    if (done.kind === "strip") this.found.add(target);
+    this.say(`Answered in ${done.seconds.toFixed(1)} s.`);
+    this.show(done);
+  }
+
+  /** A job from its beginning to its end, told on the way; null where it could not begin. */
+  private async run(words: Record<string, unknown>): Promise<Progress | null> {
+    this.busy(true);
+    try {
+      this.job = (await postJson<{ job: string }>("/live/ask", words)).job;
+      for (;;) {
+        const told = await getJson<Progress>(`/live/job/${this.job}`);
+        if (told.state === "failed") this.say(told.error);
+        if (told.state === "cancelled") this.say("Cancelled.");
+        if (told.state !== "waiting" && told.state !== "running") return told;
+        this.progress(told);
+        await pause(150);
+      }
+    } catch (error) {
+      this.say(lineOf(error));
+      return null;
+    } finally {
+      this.last = this.job;
+      this.job = "";
+      this.busy(false);
+    }
+  }
+  private last = "";
+
+  private progress(told: Progress): void {
+    const counted = told.of ? `: ${told.count} of ${told.of}` : told.count ? `: ${told.count}` : "";
+    this.say(`${told.words || "computing"}${counted} …`);
+    if (told.of) { this.bar.max = told.of; this.bar.value = told.count ?? 0; } else this.bar.removeAttribute("value");
+  }
+
+  private busy(now: boolean): void {
+    this.bar.hidden = this.cancel.hidden = !now;
+    this.ask.disabled = now;
+    if (now) this.bar.removeAttribute("value");
+    else if (document.activeElement === document.body) this.ask.focus();
+  }
+
+  private show(done: Progress): void {
+    const job = this.last, kept = el("p", { class: "dim", role: "status" });
+    const keep = el("button", { type: "button" }, "Keep in the run");
+    keep.addEventListener("click", async () => {
+      keep.disabled = true;
+      try {
+        await postJson("/live/keep", { job });
+        kept.textContent = "Kept: the case page shows it from now on, and the report when it is written again.";
+      } catch (error) {
+        keep.disabled = false;
+        kept.textContent = lineOf(error);
+      }
+    });
+    const held = done.held?.length ? el("dl", { class: "read" }, ...pairs(heldPairs(done.held))) : "";
+    const part = done.kind === "strip" ? stripSection(done.about as StripAbout, this.view) : mapSection(done.about as MapAbout, this.view);
+    this.answer.replaceChildren(part, held, el("div", { class: "row-of" }, keep, kept));
+  }
+
+  /** What nobody waits for any more is ended. */
+  private leave(): void {
+    if (!this.job) return;
+    fetch("/live/cancel", {
+      method: "POST", keepalive: true, body: JSON.stringify({ job: this.job }),
+      headers: { "content-type": "application/json", "x-contrafact-token": document.body.dataset.token ?? "" },
+    }).catch(() => undefined);
+  }
+}
+
+function pairs(list: [string, string][]): HTMLElement[] {
+  return list.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+}
+
+function heldPairs(held: Held[]): [string, string][] {
+  return held.map(one => [`held: ${one.name}`, `${signed(one.from)} to ${signed(one.to)}`]);
+}
+
+function floats(text: string): Float32Array {
+  const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+  return new Float32Array(bytes.buffer);
+}
+
+/** A map over the image, with what it says for and against. */
+function mapSection(map: MapAbout, view: View): HTMLElement {
+  const canvas = el("canvas", { role: "img", width: 512, height: 512, "aria-label": `the image with the map ${map.label} for ${map.target_name} over it` });
+  let opacity = 0.85;
+  const paint = painter(async () => {
+    const image = await getValues(map.row, "image", view.slice), found = await getValues(map.row, "values", view.slice);
+    const [, height, width] = image.shape, context = fit(canvas, height, width, view.aspect);
+    draw(context, greyPixels(image, view.window));
+    draw(context, signedPixels(found.data, found.shape[2], found.shape[1], map.scale, opacity));
+  });
+  view.redraw.push(paint);
+  paint();
+  const shared = map.scale_from[1] > 0;
+  return el("section", { class: "card", "aria-labelledby": `map-${map.row}` },
+    el("h2", { id: `map-${map.row}` }, `Where: ${map.label} for ${map.target_name}`),
+    el("div", { class: "columns" },
+      el("div", {}, el("div", { class: "stage" }, canvas), el("div", { class: "legend" }, el("div", { class: "scale", "aria-hidden": "true" }),
+        el("div", { class: "ends" }, el("span", {}, `−${short(map.scale)} against`), el("span", {}, `for +${short(map.scale)}`)),
+        el("p", { class: "dim small" }, shared ? "On the scale of this method in the run." : "On a scale of its own: do not compare it with others."))),
+      el("div", { class: "controls" }, slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, v => `${v} %`, v => { opacity = v / 100; paint(); }).box),
+      el("div", { class: "beside" }, trustCard(map.trust))));
+}

@@ -1,0 +1,89 @@
+"""A worker of the live viewer that computes nothing: answers known by construction, and every way to fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from browsing import HOSTILE, record
+from contrafact.core import Heatmap, InputError, Strip
+from contrafact.living.tasks import Found, Task
+
+SLOW, BAD, DEAD = 7.0, 6.0, 5.0  # amounts that never end, are refused, and kill the process
+LATENT = {"known": np.arange(3.0)}
+
+
+def start(setting: Any, device: str) -> Any:
+    if "broken" in setting.bundles:
+        raise InputError("expected a bundle; got\nnone")
+    return answer
+
+
+def answer(task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
+    if task.kind == "about":
+        return about(task), {}
+    if task.kind == "find":
+        for step in range(3):
+            say("finding", step, 3)
+            time.sleep(0.02)
+        return {"drift": 0.1}, LATENT
+    if task.kind == "move":
+        grid = task.image.grid
+        values = task.image.values[None] + np.float32(task.amount)
+        arrays = {"frames": values, "strip_affine": grid.affine, "affine": grid.affine}
+        held = [{"name": name, "from": 0.0, "to": 0.5} for name in task.hold]
+        return {"arrays": arrays, "score": task.amount - 2, "length": 1.0, "held": held}, LATENT
+    say("asking", 1, None)
+    if task.amount == SLOW:
+        time.sleep(600)
+    if task.amount == BAD:
+        raise InputError("expected another\n goal; got this")
+    if task.amount == DEAD:
+        os._exit(3)
+    return Found(result=result(task), extra={"case": task.case, "answers": ["yes"]}, held=[]), {}
+
+
+def about(task: Task) -> dict[str, Any]:
+    plain = {"odds": True, "unit": "logits", "start": -2.0, "span": 8.0}
+    moved: dict[str, Any] = {
+        "text": "class:1",
+        "name": HOSTILE,
+        "strips": ["latent-walk", "medxgan"],
+        "holds": [HOSTILE, "b/c"],
+    }
+    still = {"text": "class:0", "name": "no", "strips": [], "holds": []}
+    return {
+        "bundle": HOSTILE,
+        "model": HOSTILE,
+        "targets": [{**plain, **moved}, {**plain, **still}],
+        "maps": ["gradcam", "occlusion"],
+        "why_not": "",
+        "case": task.case,
+    }
+
+
+def result(task: Task) -> Any:
+    made = dataclasses.replace(record(task.method, task.image.digest), model=task.model, target=task.target)
+    image = task.image
+    if task.method not in ("latent-walk", "medxgan"):
+        return Heatmap(values=image.values[0], grid=image.grid, record=made)
+    made = dataclasses.replace(made, parameters={"amount": task.amount, "hold": list(task.hold)})
+    steps = np.linspace(0, task.amount, 5)
+    return Strip(
+        frames=np.stack([image.values + np.float32(step) for step in steps]),
+        steps=steps,
+        scores=steps - 2,
+        lengths=np.abs(steps) / 4,
+        origin=0,
+        drift=0.1,
+        drifted=False,
+        stopped="steps",
+        goal=None,
+        reconstruction=image.values,
+        grid=image.grid,
+        record=made,
+    )

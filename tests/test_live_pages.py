@@ -1,0 +1,196 @@
+"""Every control of `Ask the model`, in a real browser, before a worker whose answers are known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("starlette", reason="the pages need contrafact[view]")
+pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
+
+from browsing import HOSTILE, Site, planted_run, serving
+from contrafact.io import Run
+from contrafact.living import Desk
+from contrafact.living.app import live_app
+from contrafact.living.tasks import Setting
+from contrafact.views import make_app
+from pretending import BAD, SLOW, start
+from test_pages import AXE, PALE, UNNAMED, WIDTHS, Visit, browser
+
+_ = browser  # a fixture
+STATUS = "document.getElementById('live-status').textContent"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return planted_run(tmp_path_factory.mktemp("live") / "run", 2)
+
+
+@pytest.fixture(scope="module")
+def site(run: Run) -> Iterator[Site]:
+    desk = Desk(run, Setting(bundles=("toy",)), begin=start)
+    try:
+        with serving(make_app(run, live_app(desk))) as site:
+            yield site
+    finally:
+        desk.close()
+
+
+def open_panel(visit: Visit, name: str = "Case 1") -> None:
+    case = {c["name"]: c["id"] for c in visit.site.ask("/api/cases").json()["cases"]}[name]
+    visit.go(f"/case/{case}", "#live")
+    until(visit, f"{STATUS} === 'Ready.'", 120)
+
+
+def until(visit: Visit, words: str, seconds: float = 30) -> None:
+    ends = time.monotonic() + seconds
+    while not visit.page.evaluate(words):
+        assert time.monotonic() < ends, (words, visit.page.evaluate(STATUS))
+        visit.page.wait_for_timeout(30)
+
+
+def stage(visit: Visit) -> np.ndarray:
+    return visit.pixels(visit.page.locator(".stage canvas").count() - 1)
+
+
+def slide(visit: Visit, label: str, value: float) -> None:
+    box = visit.page.locator(".live label.slider", has_text=label).first.locator("input")
+    box.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", value)
+
+
+def grey(visit: Visit) -> float:
+    """Of a column whose image value is 76."""
+    return float(stage(visit)[20, 250:262].mean()) * 200 / 255
+
+
+def test_the_slider_moves_the_image_and_the_model_answers(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        open_panel(visit)
+        assert visit.page.locator("#live-target option").all_text_contents() == [HOSTILE, "no"]
+        assert "−2.00 logits" in visit.page.text_content(".live .read")
+        assert grey(visit) == pytest.approx(76, abs=3)
+        visit.page.locator(".live label.slider input").first.focus()
+        slide(visit, "Change asked", 8)
+        until(visit, f"{STATUS}.startsWith('Answered in')")
+        assert grey(visit) == pytest.approx(84, abs=3)
+        read = visit.page.text_content(".live .read")
+        assert "+8.00" in read and "+6.00" in read and "100 %" in read and "1.00 SD" in read
+        for value in (-8, -6, -4, -8):  # the last one counts
+            slide(visit, "Change asked", value)
+        until(visit, "document.querySelector('.live .read').textContent.includes('−10.00')")
+        assert grey(visit) == pytest.approx(68, abs=3)
+        visit.choose("probability to reach")
+        slide(visit, "Goal", 0.5)  # two logits up
+        until(visit, "document.querySelector('.live .read').textContent.includes('+2.00')")
+        visit.choose("change asked, logits")
+        visit.page.locator(".live").get_by_label("b/c").check()
+        until(visit, "document.querySelector('.live .read').textContent.includes('held: b/c')")
+        assert visit.page.locator(".live img").count() == 0  # words of the bundle stay words
+        visit.page.wait_for_load_state("networkidle")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_question_is_answered_shown_and_kept(browser: Any, site: Site, run: Run, width: int) -> None:
+    rows = len(run.rows())
+    name = f"Case {1 + (width < 1000)}"
+    with Visit(browser, site, width) as visit:
+        open_panel(visit, name)
+        assert visit.fits()
+        slide(visit, "Change asked", 4)
+        until(visit, f"{STATUS}.startsWith('Answered in')")
+        visit.page.focus("#live-method")
+        visit.page.keyboard.press("Tab")
+        ask = visit.page.get_by_role("button", name="Ask", exact=True)
+        ask.press("Enter")
+        visit.page.wait_for_selector(".live .film")
+        assert "+4.0 asked" in visit.page.text_content(".live .film")
+        assert len(run.rows()) == rows and visit.fits()
+        check(visit)
+        visit.page.get_by_role("button", name="Keep in the run").click()
+        until(visit, "document.querySelector('.live').textContent.includes('Kept:')")
+        assert run.rows()[-1]["case"] == name and run.rows()[-1]["label"] == "latent-walk (asked live)"
+        visit.page.select_option("#live-method", "medxgan")
+        assert visit.page.locator(".live").get_by_label("b/c").count() == 0
+        ask.click()
+        until(
+            visit, "document.querySelector('.live .film') && !document.querySelector('.live button[disabled]')"
+        )
+        visit.page.select_option("#live-target", "class:0")
+        methods = visit.page.locator("#live-method option").all_text_contents()
+        assert methods == ["map: gradcam", "map: occlusion"]
+        ask.click()
+        until(visit, "document.querySelector('.live .card h2')?.textContent === 'Where: gradcam for class:0'")
+        assert "On the scale of this method in the run." in visit.page.text_content(".live")
+        slide(visit, "Opacity", 10)
+        assert visit.fits()
+        check(visit)
+        visit.page.wait_for_load_state("networkidle")
+
+
+def check(visit: Visit) -> None:
+    assert visit.page.evaluate(UNNAMED) == []
+    assert visit.page.evaluate(PALE) == []
+    if AXE.exists():
+        visit.page.evaluate(AXE.read_text())
+        found = visit.page.evaluate("axe.run().then(r => r.violations.map(v => v.id + ' ' + v.nodes[0].html))")
+        assert found == []
+
+
+def test_long_work_can_be_cancelled_and_errors_are_told(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        open_panel(visit)
+        slide(visit, "Change asked", SLOW)
+        until(visit, f"{STATUS}.startsWith('Answered in')")
+        visit.page.get_by_role("button", name="Ask", exact=True).click()
+        until(visit, f"{STATUS}.startsWith('asking')")
+        check(visit)
+        visit.page.get_by_role("button", name="Cancel").click()
+        until(visit, f"{STATUS} === 'Cancelled.'")
+        slide(visit, "Change asked", BAD)
+        visit.page.get_by_role("button", name="Ask", exact=True).click()
+        until(visit, f"{STATUS} === 'expected another goal; got this'", 120)
+        visit.page.wait_for_load_state("networkidle")
+
+
+def test_leaving_the_page_ends_its_work(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        open_panel(visit)
+        slide(visit, "Change asked", SLOW)
+        until(visit, f"{STATUS}.startsWith('Answered in')")
+        visit.page.get_by_role("button", name="Ask", exact=True).click()
+        until(visit, f"{STATUS}.startsWith('asking')")
+        jobs = [url.rpartition("/")[2] for url in visit.asked if "/live/job/" in url]
+        job = jobs[-1]
+        visit.go("/", "#lines tr")
+        ends = time.monotonic() + 20
+        while site.ask(f"/live/job/{job}").json()["state"] != "cancelled":
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+        visit.page.wait_for_load_state("networkidle")
+
+
+def test_where_nothing_can_be_asked_the_page_says_so(browser: Any, tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", 1)
+    desk = Desk(run, Setting(bundles=("broken",)), begin=start)
+    try:
+        with serving(make_app(run, live_app(desk))) as site, Visit(browser, site) as visit:
+            case = site.ask("/api/cases").json()["cases"][0]["id"]
+            visit.go(f"/case/{case}", "#live")
+            until(visit, f"{STATUS} === 'Nothing can be asked here: expected a bundle; got none'", 60)
+            assert visit.page.locator(".live button").count() == 0
+            visit.page.wait_for_load_state("networkidle")
+    finally:
+        desk.close()
+
+
+def test_without_live_questions_the_page_has_no_panel(browser: Any, run: Run) -> None:
+    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+        case = site.ask("/api/cases").json()["cases"][0]["id"]
+        visit.go(f"/case/{case}", ".film")
+        assert visit.page.locator("#live").count() == 0
+        visit.page.wait_for_load_state("networkidle")
