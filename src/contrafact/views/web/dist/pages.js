@@ -58,12 +58,13 @@
   var FOR = [255, 150, 40];
   var AGAINST = [70, 160, 255];
   var kept = /* @__PURE__ */ new Map();
+  var given = /* @__PURE__ */ new Map();
   function getValues(row2, name, slice) {
     const address = `/array/${row2}/${name}${slice === void 0 ? "" : `?slice=${slice}`}`;
     let found = kept.get(address);
     if (!found) {
       if (kept.size > 60) kept.delete(kept.keys().next().value);
-      found = fetchValues(address);
+      found = given.get(address)?.() ?? fetchValues(address);
       kept.set(address, found);
     }
     return found;
