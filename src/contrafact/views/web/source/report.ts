@@ -21,13 +21,14 @@ function liven(section: HTMLElement): void {
   if (!about.image) return;
   const [low, high] = about.image.window, moving = el("div", { class: "moving" });
   const view: View = { window: { low, high }, aspect: about.image.aspect, redraw: [] };
-  const where = whereSection(about.image, about.maps, view), title = where.querySelector("h2")!;
-  title.id = `where-${about.image.row}`; // there are several cases on this page
-  where.setAttribute("aria-labelledby", title.id);
-  moving.append(where);
+  moving.append(whereSection(about.image, about.maps, view));
   for (const strip of about.strips) {
     moving.append(stripSection(strip, view));
     if (strip.followup.length) moving.append(followupRow(strip, view));
+  }
+  for (const part of moving.querySelectorAll("section")) { // the case is the landmark; it comes several times
+    part.removeAttribute("aria-labelledby");
+    part.querySelector("h2")!.removeAttribute("id");
   }
   section.append(moving);
   section.classList.add("alive");
