@@ -68,7 +68,7 @@ def report(tmp_path: Path, result: Strip, *, name: str = "one", source: str = "k
 
 
 class Balanced(HTMLParser):
-    VOID = frozenset({"meta", "img", "input", "br", "line", "circle", "polyline"})
+    VOID = frozenset({"meta", "img", "link", "br", "line", "circle", "polyline"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,9 +92,11 @@ def test_the_page_is_whole_and_asks_nobody_for_anything(tmp_path: Path) -> None:
     parser = Balanced()
     parser.feed(page)
     assert parser.stack == []
-    assert parser.links
-    assert all(link.startswith("data:image/png;base64,") for link in parser.links)
-    assert "http://" not in page
+    assert any(link.startswith("data:image/png;base64,") for link in parser.links)
+    assert all(link.startswith(("data:image/png;base64,", "#")) or link == "data:," for link in parser.links)
+    ids = set(re.findall(r' id="([^"]+)"', page))
+    assert {link[1:] for link in parser.links if link.startswith("#")} <= ids
+    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in page
 
 
@@ -162,19 +164,22 @@ def test_checks_that_fail_are_sentences_and_those_that_pass_a_line(tmp_path: Pat
     second = {**card[0], "name": "second model", "sentence": "It may fool the first model."}
     run.add("b", image, strip(drift=4.0, drifted=True), case="c", trust=[drift, second])
     page = write_report(run).read_text()
-    assert '<p class="doubt">It &lt;hardly&gt; moves.</p>' in page
-    assert "small noise, other seeds</p>" in page
+    assert '<span class="doubt">It &lt;hardly&gt; moves.</span>' in page
+    assert "small noise, other seeds</span>" in page
     assert "Noise is nothing" not in page
-    assert 'title="other methods: Not checked: why."' in page and "not checked: 1" in page
-    assert '<p class="doubt">It may fool the first model.</p>' in page
+    assert "not checked: other methods: Not checked: why.</span>" in page
+    assert '<span class="doubt">It may fool the first model.</span>' in page
     assert 'class="verdict warn"' in page
     assert "Said in the verdict" not in page and "Do not rely on this strip" in page
+    assert "2 that did not pass a check" in page  # in the gallery of doubts, before the cases
+    assert page.index("2 that did not pass") < page.index('id="cases"')
+    assert re.search(r"<td>small noise</td><td>heatmaps</td><td>1 of 1</td><td>100 %</td><td>21 to 100 %", page)
     Balanced().feed(page)
 
 
 def test_a_strip_of_a_grade_has_no_probability(tmp_path: Path) -> None:
     page = report(tmp_path, strip(record=record("latent-walk", "grade")))
-    assert "probability of" not in page
+    assert '"shares": null' in page and "80 %</b>" in page  # of the whole image, and nowhere else
     assert "units of the target" in page
 
 
@@ -183,6 +188,7 @@ def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
     page = report(tmp_path, strip(), name=evil, source=f"/x/{evil}.png")
     assert evil not in page
     assert len(re.findall(r"<script>", page)) == 1  # our own
+    assert len(re.findall(r"</script>", page)) == 2  # and the arrays of one case
 
 
 def test_an_empty_run_is_refused(tmp_path: Path) -> None:

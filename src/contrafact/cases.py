@@ -14,6 +14,7 @@ import numpy as np
 
 from contrafact import face
 from contrafact.core import EXPLAINERS, Heatmap, Image, InputError, Strip
+from contrafact.core.cards import cards_of
 from contrafact.core.explaining import parameters_of
 from contrafact.io import Run
 from contrafact.judging import panel_of
@@ -52,6 +53,7 @@ def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Seq
         key = f"{name}/{method}/{target}/{_asked(explainer, plan, image)}"
         if key in done:
             continue
+        run.add_methods(cards_of(explainer))
         result, extra = solve(name, image, explainer, plan, target=target)
         shown = followup if isinstance(result, Strip) else ()
         later = [(i, "; ".join(answers(plan.predictor, i))) for i in shown]

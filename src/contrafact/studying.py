@@ -12,6 +12,7 @@ from typing import Any
 
 from contrafact.cases import Plan, solve
 from contrafact.core import Heatmap, Image, InputError, Strip, nearest
+from contrafact.core.cards import cards_of
 from contrafact.core.explaining import parameters_of
 from contrafact.io import Case, Run, read_image
 from contrafact.scoring import Scoring, begin_scoring, record_of, scorings_of, write_tables
@@ -69,6 +70,8 @@ def study(path: str | Path, *, engine: str = "processes", retry: bool = False) -
     run = Run.create(
         path.parent / config.out, about={"title": config.title, "study": dataclasses.asdict(config)}
     )
+    for label in config.methods:
+        run.add_methods(cards_of(config.explainer(label)))
     total = len(cells) + (len({(c.image, c.target, c.model) for c in cells}) if config.metrics else 0)
     known = run.done() | (set() if retry else run.failed())
     open_cells = [cell for cell in cells if cell.key not in known]

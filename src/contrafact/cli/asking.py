@@ -60,7 +60,7 @@ def plan_of(
         settings=settings,
         seed=seed,
     )
-    cards = [{"name": loaded.name, **loaded.card}] if loaded else []
+    cards = [{"name": loaded.name, **loaded.hashes, **loaded.card}] if loaded else []
     return plan, {"model": model or f"bundle {bundle}", "methods": names, "bundles": cards}
 
 

@@ -38,7 +38,7 @@ def demo_cases(images: Sequence[Path], cases: int, seed: int) -> tuple[list[Any]
         for number in range(1, max(1, cases // 2) + 1):
             image = knee_phantom(draw_factors(rng), rng).image
             planned.append((f"Phantom {number}, a model that {words}", image, plan))
-    return planned, [{"name": b.name, **b.card} for b in (knee, phantom)]
+    return planned, [{"name": b.name, **b.hashes, **b.card} for b in (knee, phantom)]
 
 
 def synthetic_patients(bundle: Any, count: int, seed: int) -> list[Image]:

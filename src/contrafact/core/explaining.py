@@ -99,6 +99,7 @@ def explain(
         for place, (row, image, value) in enumerate(zip(rows, group, found, strict=True)):
             notes = {name: float(values[place]) for name, values in question.notes.items()}
             record = _record(explainer, predictor, image, target=target, seed=seed, cost=cost, notes=notes)
+            record = dataclasses.replace(record, **_drew(explainer, bundle))
             if isinstance(value, Strip):
                 results[row] = value.stamped(record)
             else:
@@ -164,6 +165,21 @@ def _record(
         peak_memory_mb=peak_memory_mb(),
         notes=notes,
     )
+
+
+def _drew(explainer: Explainer, bundle: Any) -> dict[str, Any]:
+    """Hashes of the bundle and its generator, where a method used them."""
+    if not any(getattr(part, "needs_bundle", False) for part in parts_of(explainer)):
+        return {}
+    return dict(getattr(bundle, "hashes", {}))
+
+
+def parts_of(explainer: Any) -> Iterator[Any]:
+    """A method and the methods inside it."""
+    yield explainer
+    for f in dataclasses.fields(explainer) if dataclasses.is_dataclass(explainer) else ():
+        if dataclasses.is_dataclass(getattr(explainer, f.name, None)):
+            yield from parts_of(getattr(explainer, f.name))
 
 
 def parameters_of(part: Any) -> Any:

@@ -20,6 +20,7 @@ class Record:
 
     seconds, forward_passes   cost of the whole batch divided by its images
     notes    what the method measured of its own work (conservation, completeness)
+    bundle, generator   hashes of what drew, of methods that need a bundle; else empty
     """
 
     method: str
@@ -34,6 +35,8 @@ class Record:
     forward_passes: float = 0.0
     peak_memory_mb: float = 0.0
     notes: Mapping[str, float] = field(default_factory=dict)
+    bundle: str = ""
+    generator: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

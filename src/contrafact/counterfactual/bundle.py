@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+import functools
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +21,7 @@ LEVELS = (-2.2, 2.2)  # log-odds without and with a finding, unless the generato
 OTHER = {"class:0": "class:1", "class:1": "class:0"}
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)  # no slots: hashes are kept
 class Bundle:
     """A trained generator of one kind of image, with what explains one or more models by it.
 
@@ -42,6 +44,29 @@ class Bundle:
     predictors: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
     found: MutableMapping[str, Tensor] | None = None
+
+    @functools.cached_property
+    def generator_digest(self) -> str:
+        """First 16 hex digits of the SHA-256 over the generator's weights; worked out once."""
+        return _hash([_about(self.generator)])
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The same over all that decides what is drawn: generator, encoder, statistics, directions."""
+        parts = [_about(self.generator), _about(self.encoder), repr(self.window), *self._numbers()]
+        return _hash(parts)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Both, as records and cards hold them."""
+        return {"bundle": self.digest, "generator": self.generator_digest}
+
+    def _numbers(self) -> Iterator[Any]:
+        yield {"mean": self.statistics.mean, "covariance": self.statistics.covariance}
+        for one in self.directions:
+            yield {"alpha": one.alpha, "step": one.step, "held": one.held}
+            yield repr((one.intercept, one.deviation, one.target, one.model))
+        yield repr(self.findings)
 
     def predict(self, images: Any) -> Tensor:
         """Class probabilities (N, K) of `predictor` for images (N, C, H, W), or a list of
@@ -149,6 +174,23 @@ class Bundle:
         """[-1, 1] back to image units."""
         low, high = self.window
         return (canvas + 1) / 2 * (high - low) + low
+
+
+def _about(part: Any) -> Any:
+    """The weights of a network; of anything else what it says it is, without its place in memory."""
+    return part.state_dict() if isinstance(part, torch.nn.Module) else type(part).__qualname__
+
+
+def _hash(parts: Iterable[Any]) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            total.update(part.encode())
+            continue
+        for name, value in sorted(part.items()):
+            total.update(name.encode())
+            total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()[:16]
 
 
 def _reduced(images: Tensor, size: tuple[int, ...]) -> Tensor:

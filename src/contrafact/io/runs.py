@@ -5,6 +5,7 @@ results.jsonl     one line per finished result, appended after its arrays are sa
 failures.jsonl    one line per method that failed on an image, with its traceback
 scores.jsonl      one line per image, target and model of a study: every metric of every method
 summary.json      what a study found, in tables
+methods.json      where each method comes from and what it costs, by name
 arrays/*.npz      heatmap values; frames, reconstruction and image of strips
 """
 
@@ -84,6 +85,18 @@ class Run:
             _append(self.folder / "results.jsonl", row)
 
         _safely(put)
+
+    def add_methods(self, cards: Mapping[str, Mapping[str, str]]) -> None:
+        """Note where methods come from and what they cost, by name."""
+        known = self.methods()
+        if any(known.get(name) != card for name, card in cards.items()):
+            _safely(lambda: write_json(self.folder / "methods.json", {**known, **_json(cards)}))
+
+    def methods(self) -> dict[str, dict[str, str]]:
+        """What `add_methods` noted; empty in older runs."""
+        path = self.folder / "methods.json"
+        found = read_json(path) if path.exists() else {}
+        return {str(k): v for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}
 
     def add_failure(self, key: str, **about: Any) -> None:
         """Note why there is no result under this key."""

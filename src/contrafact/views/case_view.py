@@ -165,13 +165,13 @@ def shown(arrays: Mapping[str, NDArray[Any]], name: str, *, at: int | None = Non
     return np.ascontiguousarray(shrunk(values), dtype="<f4")
 
 
-def shrink_by(size: Sequence[int]) -> int:
-    return max(1, -(-max(size) // SIDE))
+def shrink_by(size: Sequence[int], side: int = SIDE) -> int:
+    return max(1, -(-max(size) // side))
 
 
-def shrunk(values: NDArray[Any]) -> NDArray[Any]:
-    """Means of blocks of neighbours, so that the longer side is at most `SIDE`. (..., H, W)"""
-    by = shrink_by(values.shape[-2:])
+def shrunk(values: NDArray[Any], side: int = SIDE, *, by: int = 0) -> NDArray[Any]:
+    """Means of blocks of `by` neighbours, so that the longer side is at most `side`. (..., H, W)"""
+    by = by or shrink_by(values.shape[-2:], side)
     if by == 1:
         return values
     high, wide = (n // by * by for n in values.shape[-2:])

@@ -152,7 +152,7 @@ def _add(case: Case, number: int, row: Mapping[str, Any]) -> None:
     if row["kind"] == "strip" and not row.get("trust"):
         doubts += [f"{record['method']}: drift"] if row["drifted"] else []
         doubts += [f"{record['method']}: goal"] if row["stopped"] not in GOOD_ENDS else []
-    case.answers = tuple(map(_text, row.get("answers") or ()))
+    case.answers = tuple(map(_text, row.get("answers") or ())) or case.answers
     case.synthetic = bool((row.get("about") or {}).get("synthetic"))
     case.targets[_text(row.get("target_name") or record["target"])] = None
     if row["kind"] == "strip":

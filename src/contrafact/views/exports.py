@@ -15,6 +15,7 @@ from contrafact.io import Run, write_atomic, write_nifti, write_npz
 from contrafact.views.dicom_exports import export_dicom
 from contrafact.views.figures import (
     animation,
+    flat_frames,
     overlay,
     panel,
     png,
@@ -24,7 +25,7 @@ from contrafact.views.figures import (
     views_of,
 )
 from contrafact.views.pictures import grey, scales_by_method, signed_scale
-from contrafact.views.report import flat_frames, write_report
+from contrafact.views.report import write_report
 
 FORMS = ("nifti", "npz", "png", "animation", "html", "dicom")
 Arrays = Mapping[str, NDArray[Any]]

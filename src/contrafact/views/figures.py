@@ -52,6 +52,17 @@ def telling_slice(values: Floats, axis: int) -> int:
     return int(weight.sum(axis=others).argmax())
 
 
+def flat_frames(frames: Floats, origin: int) -> Floats:
+    """Frames (K, C, H, W); of volumes the slice that changes most from the image."""
+    return frames if frames.ndim == 4 else frames[:, :, moving_slice(frames, origin)]
+
+
+def moving_slice(frames: Floats, origin: int) -> int:
+    """Of frames (K, C, D, H, W) the slice that changes most from the image; the middle where none does."""
+    moved = np.abs(frames - frames[origin]).sum(axis=(0, 1))
+    return telling_slice(moved, 0) if moved.any() else frames.shape[2] // 2
+
+
 def across(values: Floats, at: int, axis: int) -> Floats:
     """Slice `at` across an axis."""
     return np.asarray(values.take(at, axis=axis))

@@ -1,0 +1,45 @@
+// The report: the case page's own controls, with arrays that came with the page. Still pictures stand for
+// them on paper, and where scripts do not run.
+
+import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./case";
+import { opened, type Carried } from "./carried";
+import { followupRow } from "./followup";
+import { el, tell } from "./page";
+import { give } from "./pixels";
+import { stripSection } from "./strip";
+import { whereSection } from "./where";
+
+interface Moves {
+  about: { image: ImageAbout | null; maps: MapAbout[]; strips: StripAbout[] };
+  arrays: Record<string, Carried | { same: string }>;
+}
+
+function liven(section: HTMLElement): void {
+  const { about, arrays } = JSON.parse(section.querySelector("script")!.textContent!) as Moves;
+  for (const [address, found] of Object.entries(arrays))
+    give(address, () => opened("same" in found ? arrays[found.same] as Carried : found));
+  if (!about.image) return;
+  const [low, high] = about.image.window, moving = el("div", { class: "moving" });
+  const view: View = { window: { low, high }, aspect: about.image.aspect, redraw: [] };
+  moving.append(whereSection(about.image, about.maps, view));
+  for (const strip of about.strips) {
+    moving.append(stripSection(strip, view));
+    if (strip.followup.length) moving.append(followupRow(strip, view));
+  }
+  for (const part of moving.querySelectorAll("section")) { // the case is the landmark; it comes several times
+    part.removeAttribute("aria-labelledby");
+    part.querySelector("h2")!.removeAttribute("id");
+  }
+  section.append(moving);
+  section.classList.add("alive");
+}
+
+const near = new IntersectionObserver(seen => {
+  for (const one of seen.filter(s => s.isIntersecting)) {
+    near.unobserve(one.target);
+    try { liven(one.target as HTMLElement); } catch (error) { tell(error); }
+  }
+}, { rootMargin: "900px" });
+
+for (const section of document.querySelectorAll<HTMLElement>("section.case"))
+  if (section.querySelector("script")) near.observe(section);

@@ -1,0 +1,229 @@
+"""What the report carries and says: arrays within half a step, cards of methods, hashes, limits, intervals."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+from torch import nn
+
+from browsing import HOSTILE, heatmap, planted_run, ramp, strip
+from contrafact import face
+from contrafact.core import EXPLAINERS, Grid, Heatmap, Image
+from contrafact.core.cards import card, cards_of
+from contrafact.core.explaining import explain
+from contrafact.counterfactual import Bundle, LatentStatistics
+from contrafact.io import Run
+from contrafact.views import write_report
+from contrafact.views.carried import LEVELS, carried
+
+
+def unpacked(found: dict[str, Any]) -> np.ndarray:
+    """The inverse of `carried`, written a second time from its words."""
+    raw = np.frombuffer(zlib.decompress(base64.b64decode(found["data"])), np.uint8).astype(np.int64)
+    low, high = raw[: len(raw) // 2], raw[len(raw) // 2 :]
+    folded = low + 256 * high
+    levels = np.where(folded % 2, -(folded + 1) // 2, folded // 2).reshape(found["shape"])
+    if levels.ndim == 4:
+        levels = levels.cumsum(axis=0)
+    return found["low"] + found["step"] * levels.cumsum(axis=-1)
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 7), (3, 4, 4), (6, 1, 5, 3)])
+def test_arrays_come_back_within_half_a_step(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 400, shape).astype(np.float32)
+    found = json.loads(json.dumps(carried(values)))
+    assert found["step"] == pytest.approx((values.max() - values.min()) / LEVELS)
+    assert np.abs(unpacked(found) - values).max() <= found["step"] / 2 * 1.001
+    jump = np.where(np.arange(np.prod(shape)).reshape(shape) % 2, 3071.0, -1024.0)  # the largest differences
+    np.testing.assert_array_equal(unpacked(carried(jump)), jump)
+    whole = rng.integers(-1024, 3072, shape).astype(np.float32)
+    whole.flat[:2] = -1024, 3071
+    np.testing.assert_allclose(unpacked(carried(whole)), whole, atol=1e-9)
+    np.testing.assert_array_equal(unpacked(carried(np.full(shape, 7.0))), np.full(shape, 7.0))
+
+
+def test_every_method_has_a_card_with_source_and_cost() -> None:
+    for name in EXPLAINERS.names():
+        said = card(re.sub(r"\n    ", "\n", EXPLAINERS.get(name).__doc__ or ""))
+        assert {"about", "cost", "source"} <= set(said), name
+        assert "Differs:" not in said["source"] and "\n" not in "".join(said.values()), name
+
+
+def test_a_card_says_what_the_docstring_says() -> None:
+    text = "Hide it.\n\nimages  any\ngives   a map,\n        signed\ncost    2 passes\n"
+    text += "Source: A 2020,\nsec. 1. Differs: not\nmuch.\n\nbox   size"
+    assert card(text) == {
+        "about": "Hide it.",
+        "gives": "a map, signed",
+        "cost": "2 passes",
+        "source": "A 2020, sec. 1.",
+        "differs": "not much.",
+    }
+    both = cards_of(EXPLAINERS.make("smooth", inner=EXPLAINERS.make("gradcam")))
+    assert set(both) == {"smooth", "gradcam"} and "Selvaraju" in both["gradcam"]["source"]
+
+
+class Coder(nn.Module):
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+
+
+def bundle(generator: float = 1.0, encoder: float = 2.0, mean: float = 0.0) -> Bundle:
+    statistics = LatentStatistics(torch.full((3,), mean), torch.eye(3))
+    parts: Any = {"generator": Coder(generator), "encoder": Coder(encoder), "statistics": statistics}
+    return Bundle(name="b", window=(0.0, 1.0), directions=(), **parts)
+
+
+def test_a_bundles_hash_is_that_of_its_weights() -> None:
+    one = bundle()
+    assert one.hashes == bundle().hashes and one.digest is one.digest  # worked out once
+    assert re.fullmatch("[0-9a-f]{16}", one.digest)
+    for other in (bundle(generator=1.5), bundle(encoder=1.0), bundle(mean=1e-7)):
+        assert other.digest != one.digest
+    assert bundle(encoder=1.0).generator_digest == one.generator_digest != bundle(1.5).generator_digest
+    knee = face.load_bundle("knee")
+    assert knee.hashes == face.load_bundle("knee").hashes
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Uses the bundle."""
+
+    needs_bundle: ClassVar[bool] = True
+
+    def __call__(self, question: Any, rng: Any) -> Any:
+        return question.images[:, 0]
+
+
+@dataclass(frozen=True)
+class Plain:
+    def __call__(self, question: Any, rng: Any) -> Any:
+        return question.images[:, 0]
+
+
+@dataclass(frozen=True)
+class Around:
+    inner: Any = Draws()
+
+    def __call__(self, question: Any, rng: Any) -> Any:
+        return self.inner(question, rng)
+
+
+def test_records_name_what_drew_and_only_that() -> None:
+    image, made = Image(ramp()), bundle()
+    ask: Any = {"target": "x", "bundle": made}
+    for method in (Draws(), Around()):
+        [found] = explain(method, lambda x: x, [image], **ask)
+        assert (found.record.bundle, found.record.generator) == (made.digest, made.generator_digest)
+    [found] = explain(Around(Plain()), lambda x: x, [image], **ask)
+    assert (found.record.bundle, found.record.generator) == ("", "")
+
+
+def test_the_report_has_every_part(tmp_path: Path) -> None:
+    card = {"name": "b", "bundle": "beef", "limits": "Only toys.", "figures": []}
+    run = planted_run(tmp_path / "run")
+    manifest = json.loads((run.folder / "manifest.json").read_text())
+    (run.folder / "manifest.json").write_text(json.dumps({**manifest, "bundles": [card]}))
+    run.add_methods({"gradcam": {"about": "Weighs.", "source": "Someone 2020.", "cost": "one pass"}})
+    for row in (lines := run.rows()):
+        if row["kind"] == "strip":
+            row["record"] |= {"bundle": "beef", "generator": "cafe"}
+    (run.folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    page = write_report(run).read_text()
+    text = " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<(script|style)>.*?</\1>", "", page, flags=re.S)).split())
+    for words in (
+        "What this page is for",
+        "not a medical device",
+        "1 without a result image method why after knee3.png lime memory was short 1.5 s",
+        "1 that did not pass a check Case 2: gradcam, narrow Noise moves it.",
+        "Bundle b: Only toys.",
+        "1 methods failed",
+        "Weighs.",
+        "Someone 2020.",
+        "one pass",
+        "3 results, median",
+        "bundle b beef",
+        "generator b cafe",
+        "version contrafact 9",
+        "model m",
+        "image Case 3 Case 3",
+    ):
+        assert words in text, words
+    least = 100 * binomtest(3, 3).proportion_ci(method="wilson").low
+    assert f"random weights heatmaps 3 of 3 100 % {least:.0f} to 100 %" in text
+    assert "small noise heatmaps 0 of 1 0 % 0 to 79 %" in text
+    names = re.findall(r'<h2 id="name-[^"]+">([^<]+)', page)
+    assert names == ["Case 3", "Case 2", "Case 1"]  # failures, then doubts
+
+
+def test_a_page_that_grows_too_large_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = planted_run(tmp_path / "run")
+    whole = write_report(run).read_text()
+    assert whole.count('type="application/json"') == 3
+    arrays = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', whole)[1])["arrays"]
+    monkeypatch.setattr(
+        "contrafact.views.report.CARRIED", 1.5 * sum(len(a.get("data", "")) for a in arrays.values())
+    )
+    page = write_report(run).read_text()
+    assert page.count('type="application/json"') == 1 and page.count("Pictures only") == 2
+    monkeypatch.setattr("contrafact.views.report.IMAGES", 2)
+    assert "1 more with results are not on this page" in write_report(run).read_text()
+
+
+def test_volumes_show_the_slice_that_says_most(tmp_path: Path) -> None:
+    grid = Grid((5, 6, 8))
+    values = np.zeros(grid.shape, dtype=np.float32)
+    values[3, 1, 2] = 2.0
+    image = Image(np.arange(240, dtype=np.float32).reshape(1, 5, 6, 8), grid=grid, window=(0, 240))
+    run = Run.create(tmp_path / "run", about={})
+    run.add("a", image, Heatmap(values=values, grid=grid, record=heatmap("v").record), case="v")
+    page = write_report(run).read_text()
+    assert "slice 4 of 5, where it says most" in page and "holds one slice per result" in page
+    moves = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', page)[0])
+    shown = unpacked(moves["arrays"]["/array/0/values"])
+    assert shown.max() == pytest.approx(2.0) and moves["about"]["image"]["slices"] == 0
+    assert set(unpacked(moves["arrays"]["/array/0/image"]).round().ravel()) == set(range(144, 192))
+
+
+def test_hostile_words_and_a_hostile_title_stay_words(tmp_path: Path) -> None:
+    run = Run.create(
+        tmp_path / "run", about={"title": HOSTILE + '";}*{color:red}</style>', "bundles": [{"name": HOSTILE}]}
+    )
+    about = {"case": HOSTILE, "answers": [HOSTILE], "target_name": HOSTILE, "label": HOSTILE, "words": HOSTILE}
+    check = {"name": HOSTILE, "value": 1.0, "threshold": 0.0, "passed": False, "sentence": HOSTILE}
+    image = Image(ramp(), source=HOSTILE, about={"factors": {HOSTILE: HOSTILE}})
+    run.add(HOSTILE, image, heatmap("h", method=HOSTILE), trust=[check], **about)
+    run.add(HOSTILE + "2", image, strip("h"), trust=[check], followup=[(image, HOSTILE)], **about)
+    run.add_methods({HOSTILE: {"about": HOSTILE, "source": HOSTILE}})
+    run.add_failure("x", method=HOSTILE, error=HOSTILE, source=HOSTILE)
+    page = write_report(run).read_text()
+    assert "<img src=x" not in page and page.count("</style>") == 1
+    assert page.count("<script>") == 1 and page.count("</script>") == 2
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy and "unsafe" not in policy[1] and "default-src &#39;none&#39;" in policy[1]
+
+
+def test_lines_that_make_no_sense_do_not_stop_the_report(tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run")
+    rows = run.rows()
+    bad: list[Any] = [
+        {**rows[0], "key": "a", "case": "away", "array": "../../secret.npz"},
+        {**rows[0], "key": "c", "case": "record", "record": None},
+        {**rows[1], "key": "e", "case": "scores", "scores": [float("nan")] * 5},
+    ]
+    with (run.folder / "results.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in bad)
+    page = write_report(run).read_text()
+    assert "cannot be shown" in page and "Case 1" in page
