@@ -3,6 +3,7 @@
 from contrafact.study.config import ModelChoice, StudyConfig, read_study
 from contrafact.study.engine import ENGINES, Failure, Outcome, run_cells
 from contrafact.study.torchesegeta import convert_torchesegeta
+from contrafact.study.underway import Underway
 
 __all__ = [
     "ENGINES",
@@ -10,6 +11,7 @@ __all__ = [
     "ModelChoice",
     "Outcome",
     "StudyConfig",
+    "Underway",
     "convert_torchesegeta",
     "read_study",
     "run_cells",

@@ -173,11 +173,11 @@
     const { width, height, points, ideal, x_ticks, y_ticks, goal_y } = strip.curve;
     const line = (list2) => list2.map((point) => point.join(",")).join(" ");
     const now = svg("circle", { class: "now", r: 6 });
-    const last = strip.scores.length - 1;
-    const words2 = `Change asked against measured score, in ${strip.unit}: from ${strip.scores[0].toFixed(2)} at ${strip.steps[0].toFixed(2)} asked to ${strip.scores[last].toFixed(2)} at ${strip.steps[last].toFixed(2)} asked.`;
+    const last2 = strip.scores.length - 1;
+    const words3 = `Change asked against measured score, in ${strip.unit}: from ${strip.scores[0].toFixed(2)} at ${strip.steps[0].toFixed(2)} asked to ${strip.scores[last2].toFixed(2)} at ${strip.steps[last2].toFixed(2)} asked.`;
     const picture = svg(
       "svg",
-      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words2, class: "chart" },
+      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words3, class: "chart" },
       ...x_ticks.flatMap(([x, text]) => [
         svg("line", { x1: x, x2: x, y1: 14, y2: height - 40, class: "grid" }),
         svg("text", { x, y: height - 24, "text-anchor": "middle" }, text)
@@ -205,7 +205,7 @@
 
   // source/strip.ts
   function stripSection(strip, view) {
-    const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin;
+    const last2 = strip.steps.length - 1, first = strip.origin === 0 ? last2 : strip.origin;
     const state = { at: first, mode: "morph", wipe: 0.5 };
     const canvas = el("canvas", { role: "img", width: 512, height: 512 });
     const tag = el("div", { class: "tag" }, "synthetic, not for diagnosis");
@@ -219,8 +219,8 @@
     const legend = el("div", { class: "legend" }), read = el("dl", { class: "read" });
     const paint = painter(async () => {
       const frames = await getValues(strip.row, "frames", view.slice);
-      const k = Math.min(Math.floor(state.at), last), share = state.at - k;
-      const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last)), share);
+      const k = Math.min(Math.floor(state.at), last2), share = state.at - k;
+      const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last2)), share);
       const [, height, width] = origin.shape, context = fit(canvas, height, width, view.aspect);
       legend.replaceChildren();
       if (state.mode === "difference") paintDifference(context, frames, origin, now, view, legend);
@@ -231,12 +231,12 @@
       canvas.setAttribute("aria-label", `${state.mode}: ${words(strip, state.at)}`);
     });
     view.redraw.push(paint);
-    const move = slider("Frame", { min: 0, max: last, step: 0.02, value: first }, (v) => words(strip, v), (v) => {
+    const move = slider("Frame", { min: 0, max: last2, step: 0.02, value: first }, (v) => words(strip, v), (v) => {
       state.at = v;
       paint();
     });
     const whole = (step) => {
-      state.at = Math.max(0, Math.min(last, step > 0 ? Math.floor(state.at + 1e-6) + 1 : Math.ceil(state.at - 1e-6) - 1));
+      state.at = Math.max(0, Math.min(last2, step > 0 ? Math.floor(state.at + 1e-6) + 1 : Math.ceil(state.at - 1e-6) - 1));
       move.set(state.at);
       paint();
     };
@@ -283,7 +283,7 @@
         "div",
         { class: "columns" },
         el("div", {}, stage, legend),
-        el("div", { class: "controls" }, move.box, playButton(state, last, move.set, paint), modes, wipe.box, read),
+        el("div", { class: "controls" }, move.box, playButton(state, last2, move.set, paint), modes, wipe.box, read),
         el("div", { class: "beside" }, picture, trustCard(strip.trust), madeBy(strip))
       ),
       film(strip, view, (k) => {
@@ -371,20 +371,20 @@
       held = false;
     });
   }
-  function playButton(state, last, set, paint) {
+  function playButton(state, last2, set, paint) {
     const button = el("button", { type: "button" }, "Play");
-    let timer = 0, way = 1;
+    let timer2 = 0, way = 1;
     button.addEventListener("click", () => {
-      if (timer) {
-        clearInterval(timer);
-        timer = 0;
+      if (timer2) {
+        clearInterval(timer2);
+        timer2 = 0;
         button.textContent = "Play";
         return;
       }
       button.textContent = "Stop";
-      timer = window.setInterval(() => {
-        if (state.at + 0.08 * way > last || state.at + 0.08 * way < 0) way = -way;
-        state.at = Math.max(0, Math.min(last, state.at + 0.08 * way));
+      timer2 = window.setInterval(() => {
+        if (state.at + 0.08 * way > last2 || state.at + 0.08 * way < 0) way = -way;
+        state.at = Math.max(0, Math.min(last2, state.at + 0.08 * way));
         set(state.at);
         paint();
       }, 50);
@@ -771,26 +771,26 @@
     steps: "fixed steps"
   };
   function cohortPage() {
-    const words2 = byId("words"), show = byId("show");
+    const words3 = byId("words"), show3 = byId("show");
     const sort = byId("sort"), body = byId("lines");
     const status = byId("status"), more = byId("more");
     const asked = new URLSearchParams(location.search);
-    words2.value = asked.get("q") ?? "";
-    show.value = asked.get("show") ?? "all";
+    words3.value = asked.get("q") ?? "";
+    show3.value = asked.get("show") ?? "all";
     sort.value = asked.get("sort") ?? "problems";
-    if (!show.value) show.value = "all";
+    if (!show3.value) show3.value = "all";
     if (!sort.value) sort.value = "problems";
-    let shown = 0, found = Infinity, turn = 0, busy = false;
+    let shown = 0, found = Infinity, turn2 = 0, busy = false;
     const query = () => {
       const chosen = new URLSearchParams();
-      if (words2.value.trim()) chosen.set("q", words2.value.trim());
-      if (show.value !== "all") chosen.set("show", show.value);
+      if (words3.value.trim()) chosen.set("q", words3.value.trim());
+      if (show3.value !== "all") chosen.set("show", show3.value);
       if (sort.value !== "problems") chosen.set("sort", sort.value);
       return chosen;
     };
     const load = async (fresh) => {
       if (!fresh && (busy || shown >= found)) return;
-      const mine = fresh ? ++turn : turn;
+      const mine = fresh ? ++turn2 : turn2;
       const from = fresh ? 0 : shown;
       busy = true;
       try {
@@ -798,7 +798,7 @@
         wanted.set("from", String(from));
         wanted.set("count", String(COUNT));
         const answer = await getJson(`/api/cases?${wanted}`);
-        if (mine !== turn) return;
+        if (mine !== turn2) return;
         const lines = answer.cases.map((line) => row(line, table));
         if (fresh) body.replaceChildren(...lines);
         else body.append(...lines);
@@ -811,15 +811,15 @@
       } catch (error) {
         tell(error);
       } finally {
-        if (mine === turn) busy = false;
+        if (mine === turn2) busy = false;
       }
     };
     let wait = 0;
-    words2.addEventListener("input", () => {
+    words3.addEventListener("input", () => {
       clearTimeout(wait);
       wait = window.setTimeout(() => load(true), 150);
     });
-    for (const choice2 of [show, sort]) choice2.addEventListener("change", () => load(true));
+    for (const choice2 of [show3, sort]) choice2.addEventListener("change", () => load(true));
     more.addEventListener("click", async () => {
       const before = body.rows.length;
       await load(false);
@@ -835,7 +835,7 @@
     document.addEventListener("keydown", (event) => {
       if (event.key === "/" && document.activeElement === document.body) {
         event.preventDefault();
-        words2.focus();
+        words3.focus();
       }
     });
     load(true);
@@ -877,6 +877,359 @@
       " ",
       el("span", { class: "small block" }, first + (found.length > 1 ? `; ${found.length - 1} more` : ""))
     );
+  }
+
+  // source/running.ts
+  var GOES_ON = ["running", "stopping"];
+  function runPanel(path, saved) {
+    const run = byId("run"), cancel = byId("cancel");
+    let state = { state: "none", seconds_left: null };
+    const allow = () => {
+      run.disabled = GOES_ON.includes(state.state) || !saved();
+    };
+    const took = (now) => {
+      state = now;
+      show(now);
+      cancel.hidden = !GOES_ON.includes(now.state);
+      cancel.disabled = now.state === "stopping";
+      allow();
+      if (GOES_ON.includes(now.state)) setTimeout(() => watch().catch(tell), 400);
+    };
+    const watch = async () => took(await getJson("/api/run"));
+    run.addEventListener("click", () => {
+      run.disabled = true;
+      postJson("/api/run", { path: path() }).then(took).catch((error) => {
+        allow();
+        tell(error);
+      });
+    });
+    cancel.addEventListener("click", () => postJson("/api/cancel", {}).then((now) => {
+      state = now;
+      cancel.disabled = true;
+    }).catch(tell));
+    watch().catch(tell);
+    return { allow };
+  }
+  function show(now) {
+    byId("progress").hidden = now.state === "none";
+    if (now.state === "none") return;
+    const bar = byId("bar"), done = now.done ?? 0, total = now.total ?? 0;
+    bar.max = Math.max(total, 1);
+    bar.value = done;
+    const failed = now.failed ? `, ${now.failed} failed` : "", rows = `${done} of ${plural(total, "row")}${failed}`;
+    byId("state").textContent = {
+      running: total ? `${rows}${now.seconds_left === null ? "" : `, about ${clock(now.seconds_left)} left`}: ${now.text}` : "starting …",
+      stopping: "stopping …",
+      none: "",
+      done: `Done: ${rows}.`,
+      cancelled: `Cancelled at ${rows}. What is done is kept: Run goes on from there.`,
+      failed: `Stopped: ${now.why}`
+    }[now.state];
+    byId("failures").replaceChildren(...(now.failures ?? []).map((text) => el("li", {}, text)));
+    const after = byId("after");
+    after.hidden = now.state !== "done";
+    after.replaceChildren("Look at it with ", el("code", {}, now.command ?? ""), "; the report: ", el("code", {}, now.report ?? ""));
+  }
+  function clock(seconds) {
+    const whole = Math.round(seconds);
+    return whole >= 3600 ? `${Math.floor(whole / 3600)} h ${Math.floor(whole % 3600 / 60)} min` : whole >= 60 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${whole} s`;
+  }
+
+  // source/form.ts
+  var IMAGES = ["cohort", "images", "split", "subgroups", "masks", "background", "region", "reference"];
+  var LIMITS = ["limit_seconds", "devices", "workers_per_device", "seed"];
+  var STUDY = ["title", "out"];
+  var choices2;
+  var draft;
+  var turn = 0;
+  var timer = 0;
+  var dirty = () => {
+  };
+  var last = null;
+  async function formPage() {
+    choices2 = await getJson("/api/choices");
+    const path = byId("path");
+    const save = byId("save");
+    const runs = runPanel(() => path.value, () => Boolean(last?.saved));
+    dirty = () => {
+      save.disabled = true;
+      runs.allow();
+      byId("question").hidden = true;
+      clearTimeout(timer);
+      timer = window.setTimeout(() => examine(path.value, runs.allow), 250);
+    };
+    const open = async (address) => {
+      const opened = await getJson(address);
+      draft = opened.draft;
+      path.value = opened.path;
+      byId("notice").hidden = true;
+      if (opened.note) tell(opened.note);
+      drawAll();
+      dirty();
+    };
+    await open("/api/draft");
+    byId("waiting").remove();
+    path.addEventListener("input", () => dirty());
+    byId("open").addEventListener("click", () => open(`/api/draft?path=${encodeURIComponent(path.value)}`).catch(tell));
+    save.addEventListener("click", () => write(path.value, false).catch(tell));
+  }
+  async function examine(path, after) {
+    const mine = ++turn;
+    last = null;
+    try {
+      const answer = await postJson("/api/examine", { path, draft });
+      if (mine !== turn) return;
+      last = answer;
+      byId("notice").hidden = !byId("notice").textContent?.includes("as it stands:");
+      show2(answer);
+    } catch (error) {
+      if (mine !== turn) return;
+      byId("verdict").textContent = "";
+      tell(error);
+    }
+    after();
+  }
+  function show2(answer) {
+    byId("toml").textContent = answer.text;
+    byId("save").disabled = answer.problems.length > 0 || answer.saved;
+    const elsewhere = [];
+    for (const place of document.querySelectorAll("[data-for]")) {
+      const name = place.dataset.for;
+      const wrong = answer.problems.filter((one) => one.place === name), absent = answer.missing.filter((one) => one.place === name);
+      place.replaceChildren(
+        ...wrong.map((one) => el("span", { class: "refused" }, one.text)),
+        ...absent.map((one) => el("span", { class: "absent" }, one.text)),
+        ...(answer.facts[name] ?? []).map((text) => el("span", { class: "fact" }, text))
+      );
+      const input = document.getElementById(name);
+      if (input) input.setAttribute("aria-invalid", String(wrong.length + absent.length > 0));
+    }
+    for (const one of [...answer.problems, ...answer.missing])
+      if (!document.querySelector(`[data-for="${CSS.escape(one.place)}"]`)) elsewhere.push(one.text);
+    byId("wrong").replaceChildren(...elsewhere.map((text) => el("li", {}, text)));
+    for (const [place, words3] of Object.entries(answer.known)) suggest(place, words3);
+    const count = answer.problems.length;
+    byId("verdict").textContent = count ? `${plural(count, "thing")} to mend before this can be saved.` : answer.missing.length ? `A study, but ${plural(answer.missing.length, "thing")} of it cannot be found.` : answer.saved ? "Saved. Nothing is missing." : "A study. Nothing is missing.";
+  }
+  function suggest(place, words3) {
+    const input = document.getElementById(place);
+    if (!(input instanceof HTMLInputElement)) return;
+    const id = `known-${place}`;
+    document.getElementById(id)?.remove();
+    input.after(el("datalist", { id }, ...words3.map((value) => el("option", { value }))));
+    input.setAttribute("list", id);
+  }
+  async function write(path, replace) {
+    const done = await postJson("/api/save", { path, draft, replace });
+    const question = byId("question");
+    question.hidden = !done.question;
+    if (!done.question) {
+      dirty();
+      return;
+    }
+    const over = el("button", { type: "button" }, "Write over it"), keep = el("button", { type: "button" }, "Keep it");
+    over.addEventListener("click", () => write(path, true).catch(tell));
+    keep.addEventListener("click", () => {
+      question.hidden = true;
+      byId("save").focus();
+    });
+    question.replaceChildren(el("p", {}, done.question), el("div", { class: "with" }, over, keep));
+    over.focus();
+  }
+  function drawAll() {
+    const named = /* @__PURE__ */ new Set([...IMAGES, ...LIMITS, ...STUDY]), known = choices2.study.map((one) => one.name);
+    const more = [...known, ...Object.keys(draft.study)].filter((name, k, all) => !named.has(name) && all.indexOf(name) === k);
+    byId("parts").replaceChildren(
+      card("The study", fields(STUDY)),
+      card("Images", fields(IMAGES)),
+      models(),
+      card("Targets", studyField("targets"), targetsHelp()),
+      members("methods", "Methods"),
+      members("metrics", "Metrics"),
+      card("Limits and workers", fields(LIMITS)),
+      ...more.filter((name) => name !== "targets").length ? [card("More", fields(more.filter((name) => name !== "targets")))] : []
+    );
+  }
+  function card(title, ...children) {
+    return el("section", { class: "card" }, el("h2", {}, title), ...children);
+  }
+  function fields(names) {
+    return el("div", { class: "fields" }, ...names.map(studyField));
+  }
+  function studyField(name) {
+    const setting = choices2.study.find((one) => one.name === name);
+    return field(setting, name, `study.${name}`, draft.study, () => {
+      delete draft.study[name];
+      drawAll();
+      dirty();
+    });
+  }
+  function field(setting, name, place, texts, remove) {
+    const kind = setting?.kind ?? "not known", about = `${place}-about`, said = `${place}-said`;
+    const asked = { id: place, "aria-describedby": `${about} ${said}`, spellcheck: "false", autocomplete: "off" };
+    let input;
+    if (kind === "texts") {
+      input = el("textarea", { ...asked, rows: Math.max(2, (texts[name] ?? "").split("\n").length), placeholder: "one a line" });
+    } else if (kind === "yes or no") {
+      const plain = setting.default === "true" ? "yes" : "no";
+      input = el(
+        "select",
+        asked,
+        el("option", { value: "" }, `as usual (${plain})`),
+        el("option", { value: "true" }, "yes"),
+        el("option", { value: "false" }, "no")
+      );
+    } else {
+      const mode = kind === "whole number" ? "numeric" : kind === "number" ? "decimal" : void 0;
+      input = el("input", { ...asked, type: "text", inputmode: mode, placeholder: setting?.default });
+    }
+    input.value = texts[name] ?? "";
+    input.addEventListener("input", () => {
+      texts[name] = input.value;
+      dirty();
+    });
+    const usual = setting?.default ? `usually ${setting.default}` : "", kinds = kind === "texts" ? "texts, one a line" : kind;
+    const removes = el("button", { type: "button", "aria-label": `remove ${name}` }, "Remove");
+    removes.addEventListener("click", remove);
+    return el(
+      "div",
+      { class: "field" },
+      el("label", { for: place }, words2(name)),
+      setting ? input : el("div", { class: "with" }, input, removes),
+      el("p", { class: "about", id: about }, ...coded([setting?.help, [kinds, usual].filter(Boolean).join(", ")].filter(Boolean).join(" · "))),
+      el("div", { class: "said", id: said, "data-for": place, "aria-live": "polite" })
+    );
+  }
+  function coded(text) {
+    return text.split("`").map((part, k) => k % 2 ? el("code", {}, part) : part);
+  }
+  function words2(name) {
+    return name.replaceAll("_", " ").replaceAll(".", ": ");
+  }
+  function fieldsOf(settings, part, place, again) {
+    const names = [...settings.map((one) => one.name), ...Object.keys(part.fields)];
+    return el("div", { class: "fields" }, ...names.filter((name, k) => names.indexOf(name) === k).map((name) => field(
+      settings.find((one) => one.name === name),
+      name,
+      `${place}.${name}`,
+      part.fields,
+      () => {
+        delete part.fields[name];
+        again();
+        dirty();
+      }
+    )));
+  }
+  function partBox(part, place, settings, title, about, again, remove, labelled) {
+    const label = el("input", { type: "text", id: `${place}-label`, autocomplete: "off", spellcheck: "false" });
+    label.value = part.label;
+    label.addEventListener("input", () => {
+      if (!part.kind && place.startsWith("me")) part.kind = title;
+      part.label = label.value;
+      dirty();
+    });
+    const removes = el("button", { type: "button", "aria-label": `remove ${part.label || title}` }, "Remove");
+    removes.addEventListener("click", remove);
+    return el(
+      "fieldset",
+      { class: "part" },
+      el("legend", {}, title),
+      ...about,
+      el("div", { class: "said", "data-for": place, "aria-live": "polite" }),
+      labelled ? el("div", { class: "field" }, el("label", { for: label.id }, labelled), label) : "",
+      fieldsOf(settings, part, place, again),
+      removes
+    );
+  }
+  function members(which, title) {
+    const section = card(title), one = which.slice(0, -1);
+    const redraw = () => {
+      const boxes = draft[which].map((part, k) => {
+        const name = part.kind || part.label;
+        const member = choices2[which].find((m) => m.name === name || m.aliases.includes(name));
+        const about = member ? [
+          el("p", { class: "about" }, member.about),
+          el("details", {}, el("summary", {}, "What it does, costs and comes from"), el("pre", {}, member.more))
+        ] : [];
+        return partBox(
+          part,
+          `${which}.${k}`,
+          member?.settings ?? [],
+          name || `no ${one}`,
+          about,
+          redraw,
+          () => {
+            draft[which].splice(k, 1);
+            redraw();
+            dirty();
+            adding.focus();
+          },
+          "label"
+        );
+      });
+      section.replaceChildren(el("h2", {}, title), ...boxes, el("div", { class: "with" }, el("label", { for: adding.id }, `Add a ${one}`), adding, add));
+    };
+    const adding = el("select", { id: `add-${which}` }, ...choices2[which].map((m) => el("option", { value: m.name }, `${m.name}: ${m.about}`.slice(0, 90))));
+    const add = el("button", { type: "button" }, "Add");
+    add.addEventListener("click", () => {
+      const name = adding.value, taken = new Set(draft[which].map((part) => part.label));
+      let label = name, number = 2;
+      while (taken.has(label)) label = `${name}-${number++}`;
+      draft[which].push({ label, kind: label === name ? "" : name, fields: {} });
+      redraw();
+      dirty();
+      document.getElementById(`${which}.${draft[which].length - 1}-label`)?.focus();
+    });
+    redraw();
+    return section;
+  }
+  function models() {
+    const section = card("Models");
+    const redraw = () => {
+      const boxes = ["models", "second_model"].flatMap((which) => draft[which].map((part, k) => partBox(
+        part,
+        `${which}.${k}`,
+        choices2.models,
+        which === "models" ? "Model" : "Second model",
+        [],
+        redraw,
+        () => {
+          draft[which].splice(k, 1);
+          redraw();
+          dirty();
+          add.focus();
+        },
+        which === "models" && (draft.models.length > 1 || part.label) ? "name" : ""
+      )));
+      second.hidden = draft.second_model.length > 0;
+      section.replaceChildren(el("h2", {}, "Models"), ...boxes, el("div", { class: "with" }, add, second));
+      for (let k = 0; k < draft.models.length; k++) suggest(`models.${k}.bundle`, choices2.bundles);
+    };
+    const add = el("button", { type: "button" }, "Add a model"), second = el("button", { type: "button" }, "Add a second model that checks counterfactuals");
+    add.addEventListener("click", () => {
+      const names = draft.models.length > 0;
+      if (names && draft.models[0].label === "") draft.models[0].label = "model-1";
+      draft.models.push({ label: names ? `model-${draft.models.length + 1}` : "", kind: "", fields: {} });
+      redraw();
+      suggest(`models.${draft.models.length - 1}.bundle`, choices2.bundles);
+      dirty();
+      document.getElementById(`models.${draft.models.length - 1}.path`)?.focus();
+    });
+    second.addEventListener("click", () => {
+      draft.second_model.push({ label: "", kind: "", fields: {} });
+      redraw();
+      dirty();
+      document.getElementById("second_model.0.path")?.focus();
+    });
+    redraw();
+    return section;
+  }
+  function targetsHelp() {
+    return el("details", {}, el("summary", {}, "What can be asked"), el(
+      "dl",
+      { class: "asked" },
+      ...choices2.targets.flatMap((one) => [el("dt", {}, el("code", {}, one.name)), el("dd", {}, one.about)])
+    ));
   }
 
   // source/read.ts
@@ -960,6 +1313,6 @@
   }
 
   // source/pages.ts
-  var pages = { cohort: cohortPage, case: casePage, read: readPage };
+  var pages = { cohort: cohortPage, case: casePage, read: readPage, form: formPage };
   Promise.resolve(pages[document.body.dataset.page ?? ""]?.()).catch(tell);
 })();
