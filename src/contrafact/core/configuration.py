@@ -120,10 +120,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        kinds = [one for one in arguments if one is not type(None)]
-        if len(kinds) == 1:
-            return _convert(kinds[0], value, where)
-        for one in kinds:
+        arms = [one for one in arguments if one is not type(None)]
+        if len(arms) == 1:
+            return _convert(arms[0], value, where)
+        for one in arms:
             try:
                 return _convert(one, value, where)
             except InputError:

@@ -41,7 +41,7 @@ def case_page(cohort: Cohort, case: Case) -> dict[str, Any]:
         row = cohort.row(number)
         try:
             about = _image(cohort.run, row) | {"row": number}
-            one = _map(cohort, row) if row["kind"] == "heatmap" else _strip(row)
+            one = _map(cohort, row) if row["kind"] == "heatmap" else strip_about(row)
         except (InputError, OSError, KeyError, TypeError, ValueError) as error:
             method = str((row.get("record") or {}).get("method"))
             page["failures"].append({"method": method, "error": f"cannot be shown: {error}", "seconds": None})
@@ -89,7 +89,7 @@ def _map(cohort: Cohort, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _strip(row: Mapping[str, Any]) -> dict[str, Any]:
+def strip_about(row: Mapping[str, Any]) -> dict[str, Any]:
     steps, scores, origin = row["steps"], row["scores"], int(row["origin"])
     if not np.isfinite([*steps, *scores, *row["lengths"], row["goal"] or 0, row["drift"]]).all():
         raise InputError("expected finite steps, scores, lengths, goal and drift")
@@ -133,17 +133,22 @@ def pixels(run: Run, row: Mapping[str, Any], name: str, *, at: int | None = None
         raise InputError(f"expected one of {known}; got '{name}'")
     values = arrays[name]
     lead = 0 if name == "values" else 2 if name == "frames" else 1
-    if values.ndim - lead == 3:
-        at = values.shape[lead] // 2 if at is None else at
-        if not 0 <= at < values.shape[lead]:
-            raise InputError(f"expected a slice from 0 to {values.shape[lead] - 1}; got {at}")
-        own = "affine" if name in ("values", "image") else "strip_affine"
-        grid = Grid(values.shape[lead:], affine=arrays.get(own, arrays["affine"]))
-        plane = np.moveaxis(values.take(at, axis=lead), (-2, -1), (0, 1))
-        values = np.moveaxis(turned(plane, grid, 0, grid.spacing_mm[1:])[0], (0, 1), (-2, -1))
-    if name == "values":
-        values = values[None]
-    return np.ascontiguousarray(shrunk(values), dtype="<f4")
+    own = "affine" if name in ("values", "image") else "strip_affine"
+    grid = Grid(values.shape[lead:], affine=arrays.get(own, arrays["affine"]))
+    values = plane_of(values, grid, at)
+    return np.ascontiguousarray(shrunk(values[None] if name == "values" else values), dtype="<f4")
+
+
+def plane_of(values: NDArray[Any], grid: Grid, at: int | None = None) -> NDArray[Any]:
+    """Of volumes (..., D, H, W) slice `at` (none: the middle one), upright; (..., H, W) stays what it is."""
+    lead = values.ndim - len(grid.shape)
+    if len(grid.shape) == 2:
+        return values
+    at = values.shape[lead] // 2 if at is None else at
+    if not 0 <= at < values.shape[lead]:
+        raise InputError(f"expected a slice from 0 to {values.shape[lead] - 1}; got {at}")
+    plane = np.moveaxis(values.take(at, axis=lead), (-2, -1), (0, 1))
+    return np.moveaxis(turned(plane, grid, 0, grid.spacing_mm[1:])[0], (0, 1), (-2, -1))
 
 
 def shrink_by(size: Sequence[int]) -> int:

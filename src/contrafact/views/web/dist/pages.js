@@ -58,7 +58,10 @@
   var FOR = [255, 150, 40];
   var AGAINST = [70, 160, 255];
   var kept = /* @__PURE__ */ new Map();
+  var provided = /* @__PURE__ */ new Map();
   function getValues(row2, name, slice) {
+    const own = provided.get(row2);
+    if (own) return own(name, slice);
     const address = `/array/${row2}/${name}${slice === void 0 ? "" : `?slice=${slice}`}`;
     let found = kept.get(address);
     if (!found) {
@@ -227,6 +230,7 @@
       else draw(context, greyPixels(now, view.window));
       if (state.mode === "wipe") paintWipe(context, origin, view, state.wipe);
       mark(k, share);
+      view.moved?.(state.at);
       read.replaceChildren(...readings(strip, k, share));
       canvas.setAttribute("aria-label", `${state.mode}: ${words(strip, state.at)}`);
     });
