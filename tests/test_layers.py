@@ -37,8 +37,13 @@ ALLOWED = {
     "judging": {"core", "face", "metrics"},
     "scoring": {"core", "io", "face", "judging", "metrics", "sources", "study"},
     "studying": {"core", "io", "cases", "scoring", "sources", "study"},
+    # What the form shows and does: the study's own reader and paths, put together (docs/map.md).
+    "drafting": {"core", "study"},
+    "surveying": {"core", "io", "bundles", "drafting", "sources", "study"},
+    "desk": {"core", "io", "drafting", "study", "surveying"},
     "cli": {
         "cases",
+        "desk",
         "checking",
         "study",
         "studying",

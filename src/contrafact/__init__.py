@@ -8,6 +8,8 @@ Importing this package does not import torch: names load when they are used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from contrafact.core.showing import draw_with
+
 if TYPE_CHECKING:
     from contrafact.attribution import GradCAM
     from contrafact.core import Grid, Heatmap, Image, Strip
@@ -44,6 +46,8 @@ __all__ = [
     "read_image",
     "study",
 ]
+
+draw_with("contrafact.views.notebook")
 
 
 def __getattr__(name: str) -> Any:

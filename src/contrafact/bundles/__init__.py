@@ -6,6 +6,6 @@ classifier.json + classifier.safetensors, ...      predictors as `load_predictor
 MODEL_CARD.md
 """
 
-from contrafact.bundles.store import list_bundles, load_bundle, save_bundle
+from contrafact.bundles.store import find_bundle, list_bundles, load_bundle, save_bundle
 
-__all__ = ["list_bundles", "load_bundle", "save_bundle"]
+__all__ = ["find_bundle", "list_bundles", "load_bundle", "save_bundle"]

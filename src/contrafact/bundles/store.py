@@ -30,11 +30,10 @@ def list_bundles() -> dict[str, Path]:
     return {p.parent.name: p.parent for p in sorted(HERE.glob("*/bundle.json"))}
 
 
-def load_bundle(name: str | Path, *, device: str = "cpu") -> Bundle:
-    """A shipped bundle by name, or any bundle by its folder.
+def find_bundle(name: str | Path) -> Path:
+    """The folder of a shipped bundle by name, or of any bundle by its folder.
 
-    raises  InputError for an unknown name (with the nearest), a missing or foreign file
-    cost    under a second; a few MB of weights, computed in float32
+    raises  InputError for an unknown name, with the nearest
     """
     shipped = list_bundles()
     folder = shipped.get(str(name), Path(name))
@@ -44,6 +43,16 @@ def load_bundle(name: str | Path, *, device: str = "cpu") -> Bundle:
             f"expected a bundle ({known}) or a folder with bundle.json; "
             f"got '{name}'{nearest(str(name), shipped)}"
         )
+    return folder
+
+
+def load_bundle(name: str | Path, *, device: str = "cpu") -> Bundle:
+    """A shipped bundle by name, or any bundle by its folder.
+
+    raises  InputError for an unknown name (with the nearest), a missing or foreign file
+    cost    under a second; a few MB of weights, computed in float32
+    """
+    folder = find_bundle(name)
     about = read_json(folder / "bundle.json")
     if about.get("schema") != SCHEMA:
         raise InputError(f"expected a bundle of schema {SCHEMA}; got {about.get('schema')}")

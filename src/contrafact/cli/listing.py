@@ -21,7 +21,7 @@ def list_(what: Literal["explainers", "metrics", "targets", "bundles"], *, json:
     what: explainers, metrics, targets or bundles.
     json: For machines: names with their aliases and first line.
     """
-    rows = {"explainers": _explainers, "metrics": _metrics, "targets": _targets, "bundles": _bundles}[what]()
+    rows = {"explainers": _explainers, "metrics": _metrics, "targets": targets, "bundles": _bundles}[what]()
     lines = [
         f"{row['name']:<22} {row['about']}"
         + (f" (also: {', '.join(row['aliases'])})" if row.get("aliases") else "")
@@ -61,7 +61,7 @@ def _metrics() -> list[dict[str, Any]]:
     ]
 
 
-def _targets() -> list[dict[str, Any]]:
+def targets() -> list[dict[str, Any]]:
     about = {
         "class:K": "log-odds of a class, by index or name",
         "margin:A,B": "log-odds of class A against class B",

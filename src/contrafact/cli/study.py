@@ -7,30 +7,51 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from contrafact.cli.form import serve_form
 from contrafact.cli.screen import bar, say
 
 Flag = Annotated[bool, Parameter(negative="")]
+Open = Annotated[bool, Parameter(name="--open", negative="")]
 
 
-def study(config: Path, *, engine: str = "processes", retry: Flag = False, json: Flag = False) -> None:
+def study(
+    config: Path | None = None,
+    *,
+    engine: str = "processes",
+    retry: Flag = False,
+    json: Flag = False,
+    form: Flag = False,
+    root: Path = Path("."),
+    port: int = 0,
+    open_: Open = False,
+) -> None:
     """Many methods on many images, from one file; what the run folder holds already is passed over.
 
     A method that fails, or takes longer than its limit, is a row with its error; the others go on.
-    Example: `contrafact study study.toml`
+    Example: `contrafact study study.toml`, or `contrafact study --form` to write the file in the browser
 
     Parameters
     ----------
-    config: TOML file; docs/study.md shows one.
+    config: TOML file; docs/study.md shows one. With --form it need not exist.
     engine: processes (a time limit can stop a method) or local (in this process, for debugging).
     retry: Try again what failed.
     json: Print what became of every cell as JSON.
+    form: Write the file in a page on this machine, and run it from there.
+    root: With --form: the folder whose files the page may use.
+    port: With --form: default: any that is free.
+    open_: With --form: open the browser too.
     """
-    from contrafact.core import ContrafactError
+    if form:
+        serve_form(config, root=root, port=port, open_=open_)
+        return
+    from contrafact.core import ContrafactError, InputError
     from contrafact.io import open_run
     from contrafact.study import read_study
     from contrafact.studying import study as work
     from contrafact.views import write_report
 
+    if config is None:
+        raise InputError("expected a study file; got none: name one, or write one with --form")
     rows: list[dict[str, Any]] = []
     with bar("study", 1, quiet=json) as move:
         for row in work(config, engine=engine, retry=retry):

@@ -1,6 +1,6 @@
 """The nouns, the roles, the registry and the one door. NumPy and the standard library only."""
 
-from contrafact.core.configuration import configure, read_toml
+from contrafact.core.configuration import check_types, configure, read_toml, to_toml, toml_value
 from contrafact.core.errors import ContrafactError, InputError, UnsupportedError, nearest
 from contrafact.core.explaining import explain
 from contrafact.core.grid import Grid
@@ -40,9 +40,12 @@ __all__ = [
     "Strip",
     "Target",
     "UnsupportedError",
+    "check_types",
     "configure",
     "digest",
     "explain",
     "nearest",
     "read_toml",
+    "to_toml",
+    "toml_value",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import tomllib
 import types
 import typing
@@ -47,19 +49,85 @@ def configure(cls: type[_T], table: Mapping[str, Any], *, where: str = "configur
     return cls(**values)
 
 
+def check_types(cls: type, given: Mapping[str, Any], *, where: str) -> None:
+    """Hyper-parameters of a dataclass as a file gives them, each of the type its field says; fields of
+    richer types than numbers, text and lists are the class's own matter.
+
+    raises  InputError for a value of another type
+    """
+    hints = typing.get_type_hints(cls)
+    for key, value in given.items():
+        if key in hints and _plain(hints[key]):
+            _convert(hints[key], list(value) if isinstance(value, tuple) else value, f"{where}.{key}")
+
+
+def _plain(hint: Any) -> bool:
+    if typing.get_origin(hint) in (types.UnionType, typing.Union, tuple):
+        return all(_plain(one) for one in typing.get_args(hint))
+    return hint in (int, float, str, bool, type(None), Ellipsis)
+
+
+def to_toml(table: Mapping[str, Any]) -> str:
+    """The text that `tomllib` reads back as this table: what is plain first, then a section for each table,
+    or for each table in it; deeper ones in one line.
+
+    raises  InputError for what a study file cannot say (dates, text that is no Unicode)
+    """
+    lines = [f"{_key(key)} = {toml_value(value)}" for key, value in table.items() if not _is_table(value)]
+    for name, part in table.items():
+        if not _is_table(part):
+            continue
+        if part and all(map(_is_table, part.values())):
+            for label, inner in part.items():
+                lines += _section(f"{_key(name)}.{_key(label)}", inner)
+        else:
+            lines += _section(_key(name), part)
+    return "\n".join(lines).strip("\n") + "\n"
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML, in one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        if not value.isprintable() and any("\ud800" <= c <= "\udfff" for c in value):
+            raise InputError("expected text in Unicode; got half a character")
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{_key(key)} = {toml_value(one)}" for key, one in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(toml_value(one) for one in value)}]"
+    raise InputError(f"expected text, numbers, lists and tables; got a {type(value).__name__}: {value}")
+
+
+def _section(name: str, part: Mapping[str, Any]) -> list[str]:
+    return ["", f"[{name}]", *(f"{_key(key)} = {toml_value(value)}" for key, value in part.items())]
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _key(text: str) -> str:
+    return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else toml_value(text)
+
+
 def _convert(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        for one in arguments:
-            if one is type(None):
-                continue
+        arms = [one for one in arguments if one is not type(None)]
+        if len(arms) == 1:
+            return _convert(arms[0], value, where)
+        for one in arms:
             try:
                 return _convert(one, value, where)
             except InputError:
-                if one is arguments[-1]:
-                    raise
+                continue
         raise InputError(f"{where} must be {hint}; got {value!r}")
     if dataclasses.is_dataclass(hint):
         return configure(hint, value, where=where)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from contrafact.core.errors import InputError
 from contrafact.core.grid import Grid
+from contrafact.core.showing import drawn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +59,9 @@ class Image:
     def __reduce__(self) -> tuple[Any, ...]:
         """For `copy` and for other processes."""
         return Image, (self.values, self.grid, self.window, self.source, dict(self.about))
+
+    def _repr_html_(self) -> str | None:
+        return drawn("image", self)
 
     @property
     def channels(self) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from contrafact.core.errors import ContrafactError, InputError
 from contrafact.core.grid import Grid
+from contrafact.core.showing import drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,9 @@ class Record:
     bundle: str = ""
     generator: str = ""
 
+    def _repr_html_(self) -> str | None:
+        return drawn("record", self)
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Heatmap:
@@ -58,6 +62,9 @@ class Heatmap:
         if not np.isfinite(values).all():
             raise ContrafactError(f"{self.record.method} gave NaN or infinite values")
         object.__setattr__(self, "values", values)
+
+    def _repr_html_(self) -> str | None:
+        return drawn("heatmap", self)
 
 
 STOPPED = ("steps", "reached", "already", "budget", "search", "no_change")
@@ -117,6 +124,9 @@ class Strip:
         before = self.frames[0] if self.origin not in (0, len(self.frames) - 1) else self.image
         after = self.frames[-1] if self.origin != len(self.frames) - 1 else self.frames[0]
         return np.asarray(after - before)
+
+    def _repr_html_(self) -> str | None:
+        return drawn("strip", self)
 
     def stamped(self, record: Record) -> Strip:
         return dataclasses.replace(self, record=record)

@@ -58,7 +58,7 @@ from contrafact.metrics.sparsity import Sparsity
 from contrafact.metrics.stability import Stability
 from contrafact.metrics.step_monotonicity import StepMonotonicity
 from contrafact.metrics.sufficiency import Sufficiency
-from contrafact.metrics.trust import Check, Thresholds, card_as_json, trust_card
+from contrafact.metrics.trust import Check, Thresholds, TrustCard, card_as_json, trust_card
 from contrafact.metrics.trust_of_strip import trust_card_of_strip
 from contrafact.metrics.validity import Validity
 from contrafact.metrics.walked import Factor, Walked
@@ -126,6 +126,7 @@ __all__ = [
     "StepMonotonicity",
     "Sufficiency",
     "Thresholds",
+    "TrustCard",
     "Validity",
     "Walked",
     "alignment",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from contrafact.core import EXPLAINERS, ContrafactError, Record, UnsupportedError
+from contrafact.core.showing import drawn
 from contrafact.metrics.agreement import Agreement
 from contrafact.metrics.max_sensitivity import MaxSensitivity
 from contrafact.metrics.panel import Panel, Values
@@ -71,6 +72,15 @@ class Check:
     sentence: str
 
 
+class TrustCard(tuple[Check, ...]):
+    """The checks of one explanation, in order; in a notebook, as sentences."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str | None:
+        return drawn("card", card_as_json(self))
+
+
 def card_as_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
     """As rows of a run; numbers that are none become None."""
     rows = [dataclasses.asdict(check) for check in checks]
@@ -87,7 +97,7 @@ def trust_card(
     record: Record | None = None,
     thresholds: Thresholds | None = None,
     seconds: float = 20.0,
-) -> tuple[Check, ...]:
+) -> TrustCard:
     """What speaks against map `which` of a panel, which needs its explainers.
 
     record   of the map: what the method measured of its own work, and what it costs
@@ -96,7 +106,7 @@ def trust_card(
     """
     if panel.flaws[which]:
         flaw = panel.flaws[which]
-        return (Check("map", None, None, False, f"{flaw[0].upper()}{flaw[1:]}."),)
+        return TrustCard([Check("map", None, None, False, f"{flaw[0].upper()}{flaw[1:]}.")])
     limits = thresholds or Thresholds()
     cost, passes = (record.seconds, record.forward_passes) if record else (0.0, 0.0)
     draws = 3 if passes <= QUICK else 1
@@ -117,7 +127,7 @@ def trust_card(
             checks.append(check())
         except ContrafactError as error:
             checks.append(Check(name, None, None, None, f"Not checked: {' '.join(str(error).split())}."))
-    return tuple(checks)
+    return TrustCard(checks)
 
 
 def _complete(panel: Panel, which: int, notes: Mapping[str, float], limits: Thresholds) -> list[Check]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from contrafact.core import ContrafactError, Strip
-from contrafact.metrics.trust import Check, Thresholds
+from contrafact.metrics.trust import Check, Thresholds, TrustCard
 
 
 def trust_card_of_strip(
@@ -17,7 +17,7 @@ def trust_card_of_strip(
     second_model: Any = None,
     target: Any = None,
     thresholds: Thresholds | None = None,
-) -> tuple[Check, ...]:
+) -> TrustCard:
     """What speaks against a counterfactual.
 
     second_model  another predictor, best one trained on its own: it must change its mind as well
@@ -32,7 +32,7 @@ def trust_card_of_strip(
         except ContrafactError as error:
             why = f"Not checked: {' '.join(str(error).split())}."
             checks.append(Check("second model", None, None, None, why))
-    return tuple(checks)
+    return TrustCard(checks)
 
 
 def _drift(strip: Strip, limits: Thresholds) -> Check:

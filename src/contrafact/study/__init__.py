@@ -3,6 +3,7 @@
 from contrafact.study.config import ModelChoice, StudyConfig, read_study
 from contrafact.study.engine import ENGINES, Failure, Outcome, Worker, run_cells, solved
 from contrafact.study.torchesegeta import convert_torchesegeta
+from contrafact.study.underway import Underway
 
 __all__ = [
     "ENGINES",
@@ -11,6 +12,7 @@ __all__ = [
     "Outcome",
     "StudyConfig",
     "Worker",
+    "Underway",
     "convert_torchesegeta",
     "read_study",
     "run_cells",

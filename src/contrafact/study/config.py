@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contrafact.core import EXPLAINERS, METRICS, InputError, configure, read_toml
+from contrafact.core import EXPLAINERS, METRICS, InputError, Registry, check_types, configure, read_toml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,8 @@ class StudyConfig:
     limit_seconds      of one method on one image; what takes longer is stopped and noted. none: no limit
     devices            cpu, cuda:0, …; none: every GPU, or the CPU
     workers_per_device processes on each
+    seed               of what is drawn at random
+    title              stands on the report
     """
 
     out: str
@@ -98,18 +100,23 @@ class StudyConfig:
 
     def explainer(self, label: str) -> Any:
         """The method of that label."""
-        given = {k: _tuples(v) for k, v in self.methods[label].items()}
-        return EXPLAINERS.make(str(given.pop("method", label)), **given)
+        return _made(EXPLAINERS, label, self.methods[label], "method")
 
     def metric(self, label: str) -> Any:
         """The metric of that label."""
-        given = {k: _tuples(v) for k, v in self.metrics[label].items()}
-        return METRICS.make(str(given.pop("metric", label)), **given)
+        return _made(METRICS, label, self.metrics[label], "metric")
 
 
 def read_study(path: str | Path) -> StudyConfig:
     """A study from TOML; unknown keys, methods and hyper-parameters are answered with the nearest."""
     return configure(StudyConfig, read_toml(path), where="study")
+
+
+def _made(registry: Registry, label: str, given: Mapping[str, Any], kind: str) -> Any:
+    given = {k: _tuples(v) for k, v in given.items()}
+    name = str(given.pop(kind, label))
+    check_types(registry.get(name), given, where=f"{kind}s.{label}")
+    return registry.make(name, **given)
 
 
 def _tuples(value: Any) -> Any:

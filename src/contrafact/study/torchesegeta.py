@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contrafact.core import EXPLAINERS, InputError
+from contrafact.core import EXPLAINERS, InputError, toml_value
 
 # Parameters of methods: theirs to ours.
 RENAMED = {
@@ -219,7 +219,7 @@ def _toml(found: _Found) -> str:
     asked, lines = found.study, []
 
     def line(key: str, value: Any) -> None:
-        lines.append(f"{key} = {_written(value)}")
+        lines.append(f"{key} = {toml_value(value)}")
 
     if "images" not in asked:
         found.notes.append('images: none named; write them into `images = ["…"]`')
@@ -255,12 +255,3 @@ def _many(value: Any) -> list[Any]:
 def _device(value: Any) -> str:
     text = str(value)
     return f"cuda:{text}" if text.isdigit() else text
-
-
-def _written(value: Any) -> str:
-    """A value as TOML."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{k} = {_written(v)}" for k, v in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(_written(v) for v in value) + "]"
-    return json.dumps(value, ensure_ascii=False)

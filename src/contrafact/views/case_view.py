@@ -152,17 +152,22 @@ def shown(arrays: Mapping[str, NDArray[Any]], name: str, *, at: int | None = Non
         raise InputError(f"expected one of {known}; got '{name}'")
     values = arrays[name]
     lead = 0 if name == "values" else 2 if name == "frames" else 1
-    if values.ndim - lead == 3:
-        at = values.shape[lead] // 2 if at is None else at
-        if not 0 <= at < values.shape[lead]:
-            raise InputError(f"expected a slice from 0 to {values.shape[lead] - 1}; got {at}")
-        own = "affine" if name in ("values", "image") else "strip_affine"
-        grid = Grid(values.shape[lead:], affine=arrays.get(own, arrays["affine"]))
-        plane = np.moveaxis(values.take(at, axis=lead), (-2, -1), (0, 1))
-        values = np.moveaxis(turned(plane, grid, 0, grid.spacing_mm[1:])[0], (0, 1), (-2, -1))
-    if name == "values":
-        values = values[None]
-    return np.ascontiguousarray(shrunk(values), dtype="<f4")
+    own = "affine" if name in ("values", "image") else "strip_affine"
+    grid = Grid(values.shape[lead:], affine=arrays.get(own, arrays["affine"]))
+    values = plane_of(values, grid, at)
+    return np.ascontiguousarray(shrunk(values[None] if name == "values" else values), dtype="<f4")
+
+
+def plane_of(values: NDArray[Any], grid: Grid, at: int | None = None) -> NDArray[Any]:
+    """Of volumes (..., D, H, W) slice `at` (none: the middle one), upright; (..., H, W) stays what it is."""
+    lead = values.ndim - len(grid.shape)
+    if len(grid.shape) == 2:
+        return values
+    at = values.shape[lead] // 2 if at is None else at
+    if not 0 <= at < values.shape[lead]:
+        raise InputError(f"expected a slice from 0 to {values.shape[lead] - 1}; got {at}")
+    plane = np.moveaxis(values.take(at, axis=lead), (-2, -1), (0, 1))
+    return np.moveaxis(turned(plane, grid, 0, grid.spacing_mm[1:])[0], (0, 1), (-2, -1))
 
 
 def shrink_by(size: Sequence[int], side: int = SIDE) -> int:

@@ -29,6 +29,14 @@ def reading_parts() -> tuple[Any, Any]:
     return server, reader_app
 
 
+def form_parts() -> tuple[Any, Any]:
+    """The modules `server` and `form_app`."""
+    server, _ = parts()
+    from contrafact.views.serving import form_app
+
+    return server, form_app
+
+
 def plan_of(reading: Any) -> list[str]:
     """What a reader study can show, said before it begins."""
     return plan_words(reading.counts())

@@ -58,12 +58,16 @@
   var FOR = [255, 150, 40];
   var AGAINST = [70, 160, 255];
   var kept = /* @__PURE__ */ new Map();
+  var given = /* @__PURE__ */ new Map();
+  var provided = /* @__PURE__ */ new Map();
   function getValues(row3, name, slice) {
-    const address = `/array/${row3}/${name}${slice === void 0 ? "" : `?slice=${slice}`}`;
+    const own = typeof row3 === "number" ? provided.get(row3) : void 0;
+    if (own) return own(name, slice);
+    const address = `${typeof row3 === "string" ? "/live" : ""}/array/${row3}/${name}${slice === void 0 ? "" : `?slice=${slice}`}`;
     let found = kept.get(address);
     if (!found) {
       if (kept.size > 60) kept.delete(kept.keys().next().value);
-      found = fetchValues(address);
+      found = given.get(address)?.() ?? fetchValues(address);
       kept.set(address, found);
     }
     return found;
@@ -173,11 +177,11 @@
     const { width, height, points, ideal, x_ticks, y_ticks, goal_y } = strip.curve;
     const line = (list2) => list2.map((point) => point.join(",")).join(" ");
     const now = svg("circle", { class: "now", r: 6 });
-    const last = strip.scores.length - 1;
-    const words2 = `Change asked against measured score, in ${strip.unit}: from ${strip.scores[0].toFixed(2)} at ${strip.steps[0].toFixed(2)} asked to ${strip.scores[last].toFixed(2)} at ${strip.steps[last].toFixed(2)} asked.`;
+    const last2 = strip.scores.length - 1;
+    const words3 = `Change asked against measured score, in ${strip.unit}: from ${strip.scores[0].toFixed(2)} at ${strip.steps[0].toFixed(2)} asked to ${strip.scores[last2].toFixed(2)} at ${strip.steps[last2].toFixed(2)} asked.`;
     const picture = svg(
       "svg",
-      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words2, class: "chart" },
+      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words3, class: "chart" },
       ...x_ticks.flatMap(([x, text]) => [
         svg("line", { x1: x, x2: x, y1: 14, y2: height - 40, class: "grid" }),
         svg("text", { x, y: height - 24, "text-anchor": "middle" }, text)
@@ -205,7 +209,7 @@
 
   // source/strip.ts
   function stripSection(strip, view) {
-    const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin;
+    const last2 = strip.steps.length - 1, first = strip.origin === 0 ? last2 : strip.origin;
     const state = { at: first, mode: "morph", wipe: 0.5 };
     const canvas = el("canvas", { role: "img", width: 512, height: 512 });
     const tag = el("div", { class: "tag" }, "synthetic, not for diagnosis");
@@ -219,24 +223,25 @@
     const legend = el("div", { class: "legend" }), read = el("dl", { class: "read" });
     const paint = painter(async () => {
       const frames = await getValues(strip.row, "frames", view.slice);
-      const k = Math.min(Math.floor(state.at), last), share = state.at - k;
-      const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last)), share);
+      const k = Math.min(Math.floor(state.at), last2), share = state.at - k;
+      const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last2)), share);
       const [, height, width] = origin.shape, context = fit(canvas, height, width, view.aspect);
       legend.replaceChildren();
       if (state.mode === "difference") paintDifference(context, frames, origin, now, view, legend);
       else draw(context, greyPixels(now, view.window));
       if (state.mode === "wipe") paintWipe(context, origin, view, state.wipe);
       mark(k, share);
+      view.moved?.(state.at);
       read.replaceChildren(...readings(strip, k, share));
       canvas.setAttribute("aria-label", `${state.mode}: ${words(strip, state.at)}`);
     });
     view.redraw.push(paint);
-    const move = slider("Frame", { min: 0, max: last, step: 0.02, value: first }, (v) => words(strip, v), (v) => {
+    const move = slider("Frame", { min: 0, max: last2, step: 0.02, value: first }, (v) => words(strip, v), (v) => {
       state.at = v;
       paint();
     });
     const whole = (step) => {
-      state.at = Math.max(0, Math.min(last, step > 0 ? Math.floor(state.at + 1e-6) + 1 : Math.ceil(state.at - 1e-6) - 1));
+      state.at = Math.max(0, Math.min(last2, step > 0 ? Math.floor(state.at + 1e-6) + 1 : Math.ceil(state.at - 1e-6) - 1));
       move.set(state.at);
       paint();
     };
@@ -283,7 +288,7 @@
         "div",
         { class: "columns" },
         el("div", {}, stage, legend),
-        el("div", { class: "controls" }, move.box, playButton(state, last, move.set, paint), modes, wipe.box, read),
+        el("div", { class: "controls" }, move.box, playButton(state, last2, move.set, paint), modes, wipe.box, read),
         el("div", { class: "beside" }, picture, trustCard(strip.trust), madeBy(strip))
       ),
       film(strip, view, (k) => {
@@ -310,13 +315,13 @@
   }
   function readings(strip, k, share) {
     const about = share > 0.011 && share < 0.989 ? "≈ " : "";
-    const pairs = [
+    const pairs2 = [
       ["change asked", signed(between(strip.steps, k, share))],
       ["measured", about + signed(between(strip.scores, k, share))],
       ["length of the change", between(strip.lengths, k, share).toFixed(2) + " SD"]
     ];
-    if (strip.shares) pairs.splice(2, 0, [`probability of ${strip.target_name}`, `${about}${(100 * between(strip.shares, k, share)).toFixed(0)} %`]);
-    return pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+    if (strip.shares) pairs2.splice(2, 0, [`probability of ${strip.target_name}`, `${about}${(100 * between(strip.shares, k, share)).toFixed(0)} %`]);
+    return pairs2.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
   }
   function words(strip, at) {
     const k = Math.min(Math.floor(at), strip.steps.length - 1), share = at - k;
@@ -371,20 +376,20 @@
       held = false;
     });
   }
-  function playButton(state, last, set, paint) {
+  function playButton(state, last2, set, paint) {
     const button = el("button", { type: "button" }, "Play");
-    let timer = 0, way = 1;
+    let timer2 = 0, way = 1;
     button.addEventListener("click", () => {
-      if (timer) {
-        clearInterval(timer);
-        timer = 0;
+      if (timer2) {
+        clearInterval(timer2);
+        timer2 = 0;
         button.textContent = "Play";
         return;
       }
       button.textContent = "Stop";
-      timer = window.setInterval(() => {
-        if (state.at + 0.08 * way > last || state.at + 0.08 * way < 0) way = -way;
-        state.at = Math.max(0, Math.min(last, state.at + 0.08 * way));
+      timer2 = window.setInterval(() => {
+        if (state.at + 0.08 * way > last2 || state.at + 0.08 * way < 0) way = -way;
+        state.at = Math.max(0, Math.min(last2, state.at + 0.08 * way));
         set(state.at);
         paint();
       }, 50);
@@ -450,6 +455,363 @@
     );
   }
 
+  // source/live.ts
+  var NAMES = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN" };
+  var pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+  var chance = (score) => `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
+  function liveSection(id, image, view) {
+    const status = el("p", { class: "dim", role: "status", id: "live-status" }, "loading the model …");
+    const section = el(
+      "section",
+      { class: "card live", "aria-labelledby": "live" },
+      el("h2", { id: "live" }, "Ask the model"),
+      status
+    );
+    enter(id).then((told) => {
+      if (told.state === "none") status.textContent = `Nothing can be asked here: ${told.reason}`;
+      else new Panel(section, status, { id, image, session: told.session }, told, view);
+    }).catch((error) => {
+      status.textContent = lineOf(error);
+    });
+    return section;
+  }
+  async function enter(id) {
+    let session;
+    for (; ; ) {
+      const told = await postJson("/live/about", { case: id, session });
+      if (told.state !== "loading") return told;
+      session = told.session;
+      await pause(400);
+    }
+  }
+  function lineOf(error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  var Panel = class {
+    constructor(section, status, page, offer, view) {
+      this.status = status;
+      this.page = page;
+      this.offer = offer;
+      this.view = view;
+      this.target = offer.targets[0];
+      this.paint = painter(async () => this.put(this.now ?? await getValues(page.image.row, "image", view.slice)));
+      view.redraw.push(() => this.slides && this.paint());
+      const target = el("select", { id: "live-target" }, ...offer.targets.map((t) => el("option", { value: t.text }, t.name)));
+      target.addEventListener("change", () => {
+        this.target = offer.targets.find((t) => t.text === target.value);
+        this.amount = 0;
+        this.held.clear();
+        this.methods();
+      });
+      this.method.addEventListener("change", () => this.goals());
+      this.ask.addEventListener("click", () => this.explain());
+      this.cancel.addEventListener("click", () => {
+        if (this.job) postJson("/live/cancel", { job: this.job }).catch((e) => this.say(lineOf(e)));
+      });
+      addEventListener("pagehide", () => this.leave());
+      section.append(
+        el(
+          "div",
+          { class: "columns" },
+          this.view_,
+          el(
+            "div",
+            { class: "controls" },
+            el("label", { class: "field" }, "Target", target),
+            el("label", { class: "field" }, "Method", this.method),
+            this.goal,
+            el("div", { class: "row-of" }, this.ask, this.cancel),
+            this.bar
+          ),
+          el(
+            "div",
+            { class: "beside" },
+            this.read,
+            el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight along the model's direction, each frame measured. Ask follows the model step by step and checks the result. Nothing is written to the run unless you keep it.`),
+            offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`)
+          )
+        ),
+        this.answer
+      );
+      this.methods();
+      this.say("Ready.");
+    }
+    status;
+    page;
+    offer;
+    view;
+    target;
+    by = "asked";
+    amount = 0;
+    held = /* @__PURE__ */ new Set();
+    found = /* @__PURE__ */ new Set();
+    // targets for which the image was found
+    job = "";
+    moving = false;
+    again = false;
+    now = null;
+    method = el("select", { id: "live-method" });
+    goal = el("div", { class: "controls" });
+    stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the image, moved" });
+    view_ = el("div", {}, el(
+      "div",
+      { class: "stage" },
+      this.stage,
+      el("div", { class: "tag" }, "synthetic, not for diagnosis")
+    ));
+    read = el("dl", { class: "read" });
+    bar = el("progress", { "aria-label": "progress", hidden: true });
+    ask = el("button", { type: "button" }, "Ask");
+    cancel = el("button", { type: "button", hidden: true }, "Cancel");
+    answer = el("div", {});
+    paint;
+    say(words3) {
+      this.status.textContent = words3;
+    }
+    get walks() {
+      return this.target.strips.includes(this.method.value);
+    }
+    get slides() {
+      return this.method.value === "latent-walk";
+    }
+    /** What can be asked of this target. */
+    methods() {
+      const before = this.method.value, names = [...this.target.strips, ...this.offer.maps];
+      this.method.replaceChildren(...names.map((name) => el("option", { value: name }, NAMES[name] ?? `map: ${name}`)));
+      if (names.includes(before)) this.method.value = before;
+      this.goals();
+    }
+    /** The controls of the method: a goal and what to hold, for a counterfactual. */
+    goals() {
+      const { target } = this;
+      this.now = null;
+      this.view_.hidden = !this.slides;
+      this.read.replaceChildren();
+      if (!this.walks) {
+        this.goal.replaceChildren();
+        return;
+      }
+      const ways = [["asked", `change asked, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
+      const by = choice("Goal by", ways, this.by, (value) => {
+        this.by = value;
+        this.amount = 0;
+        this.goals();
+      });
+      const holds = this.slides && target.holds.length > 0 && el(
+        "fieldset",
+        { class: "choice" },
+        el("legend", {}, "Hold still"),
+        ...target.holds.map((name) => {
+          const box = el("input", { type: "checkbox", value: name, checked: this.held.has(name) });
+          box.addEventListener("change", () => {
+            box.checked ? this.held.add(name) : this.held.delete(name);
+            this.move();
+          });
+          return el("label", {}, box, el("span", {}, name));
+        })
+      );
+      this.goal.replaceChildren(by, this.slide(), ...holds ? [holds] : []);
+      if (this.slides) this.original();
+    }
+    slide() {
+      const { target } = this, reached = this.by === "reached";
+      const least = reached ? target.odds ? 0.01 : target.start - target.span : -target.span;
+      const most = reached ? target.odds ? 0.99 : target.start + target.span : target.span;
+      const start = reached ? target.odds ? 1 / (1 + Math.exp(-target.start)) : target.start : 0;
+      this.amount = Math.max(least, Math.min(most, this.amount || start));
+      const said = (value) => !reached ? `${signed(value, 1)} ${target.unit}` : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
+      return slider(
+        reached ? "Goal" : "Change asked",
+        { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
+        said,
+        (value) => {
+          this.amount = value;
+          this.move();
+        }
+      ).box;
+    }
+    /** The change asked of the model, in units of the target. */
+    get asked() {
+      if (this.by === "asked") return this.amount;
+      return (this.target.odds ? Math.log(this.amount / (1 - this.amount)) : this.amount) - this.target.start;
+    }
+    original() {
+      this.read.replaceChildren(...pairs([
+        ["the model says now", `${signed(this.target.start)} ${this.target.unit}`],
+        ...this.target.odds ? [[`probability of ${this.target.name}`, chance(this.target.start)]] : []
+      ]));
+      this.paint();
+    }
+    /** One frame at once. The first needs the image's latent, which takes longer and can be cancelled. */
+    async move() {
+      if (!this.slides || this.job) return;
+      if (this.moving) {
+        this.again = true;
+        return;
+      }
+      this.moving = true;
+      try {
+        if (!this.found.has(this.target.text) && !await this.find()) return;
+        do {
+          this.again = false;
+          const asked = this.asked, began = performance.now();
+          const moved = await postJson("/live/move", { ...this.words(), amount: asked, slice: this.view.slice });
+          this.now = { shape: moved.shape, data: floats(moved.frame) };
+          this.reading(asked, moved);
+          this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s.`);
+          this.paint();
+        } while (this.again);
+      } catch (error) {
+        this.found.delete(this.target.text);
+        this.say(lineOf(error));
+      } finally {
+        this.moving = false;
+      }
+    }
+    reading(asked, moved) {
+      const { target } = this;
+      this.read.replaceChildren(...pairs([
+        ["change asked", signed(asked)],
+        ["measured", signed(moved.score)],
+        ...target.odds ? [[`probability of ${target.name}`, chance(moved.score)]] : [],
+        ["length of the change", `${moved.length.toFixed(2)} SD`],
+        ...heldPairs(moved.held)
+      ]));
+    }
+    put(values) {
+      const [, height, width] = values.shape;
+      draw(fit(this.stage, height, width, this.view.aspect), greyPixels(values, this.view.window));
+      this.stage.setAttribute("aria-label", this.now ? `the image, ${signed(this.asked, 1)} ${this.target.unit} asked` : "the image");
+    }
+    words() {
+      return { session: this.page.session, case: this.page.id, target: this.target.text, hold: this.slides ? [...this.held] : [] };
+    }
+    async find() {
+      const target = this.target.text;
+      const done = await this.run({ ...this.words(), method: "find" });
+      if (done?.state !== "done") return false;
+      this.found.add(target);
+      return target === this.target.text;
+    }
+    async explain() {
+      if (this.job || this.moving) return;
+      const method = this.method.value, target = this.target.text;
+      const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
+      if (done?.state !== "done") return;
+      if (done.kind === "strip") this.found.add(target);
+      this.say(`Answered in ${done.seconds.toFixed(1)} s.`);
+      this.show(done);
+    }
+    /** A job from its beginning to its end, told on the way; null where it could not begin. */
+    async run(words3) {
+      this.busy(true);
+      try {
+        this.job = (await postJson("/live/ask", words3)).job;
+        for (; ; ) {
+          const told = await getJson(`/live/job/${this.job}`);
+          if (told.state === "failed") this.say(told.error);
+          if (told.state === "cancelled") this.say("Cancelled.");
+          if (told.state !== "waiting" && told.state !== "running") return told;
+          this.progress(told);
+          await pause(150);
+        }
+      } catch (error) {
+        this.say(lineOf(error));
+        return null;
+      } finally {
+        this.last = this.job;
+        this.job = "";
+        this.busy(false);
+      }
+    }
+    last = "";
+    progress(told) {
+      const counted = told.of ? `: ${told.count} of ${told.of}` : told.count ? `: ${told.count}` : "";
+      this.say(`${told.words || "computing"}${counted} …`);
+      if (told.of) {
+        this.bar.max = told.of;
+        this.bar.value = told.count ?? 0;
+      } else this.bar.removeAttribute("value");
+    }
+    busy(now) {
+      this.bar.hidden = this.cancel.hidden = !now;
+      this.ask.disabled = now;
+      if (now) this.bar.removeAttribute("value");
+      else if (document.activeElement === document.body) this.ask.focus();
+    }
+    show(done) {
+      const job = this.last, kept2 = el("p", { class: "dim", role: "status" });
+      const keep = el("button", { type: "button" }, "Keep in the run");
+      keep.addEventListener("click", async () => {
+        keep.disabled = true;
+        try {
+          await postJson("/live/keep", { job });
+          kept2.textContent = "Kept: the case page shows it from now on, and the report when it is written again.";
+        } catch (error) {
+          keep.disabled = false;
+          kept2.textContent = lineOf(error);
+        }
+      });
+      const held = done.held?.length ? el("dl", { class: "read" }, ...pairs(heldPairs(done.held))) : "";
+      const part = done.kind === "strip" ? stripSection(done.about, this.view) : mapSection(done.about, this.view);
+      this.answer.replaceChildren(part, held, el("div", { class: "row-of" }, keep, kept2));
+    }
+    /** What nobody waits for any more is ended. */
+    leave() {
+      if (!this.job) return;
+      fetch("/live/cancel", {
+        method: "POST",
+        keepalive: true,
+        body: JSON.stringify({ job: this.job }),
+        headers: { "content-type": "application/json", "x-contrafact-token": document.body.dataset.token ?? "" }
+      }).catch(() => void 0);
+    }
+  };
+  function pairs(list2) {
+    return list2.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+  }
+  function heldPairs(held) {
+    return held.map((one) => [`held: ${one.name}`, `${signed(one.from)} to ${signed(one.to)}`]);
+  }
+  function floats(text) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    return new Float32Array(bytes.buffer);
+  }
+  function mapSection(map, view) {
+    const canvas = el("canvas", { role: "img", width: 512, height: 512, "aria-label": `the image with the map ${map.label} for ${map.target_name} over it` });
+    let opacity = 0.85;
+    const paint = painter(async () => {
+      const image = await getValues(map.row, "image", view.slice), found = await getValues(map.row, "values", view.slice);
+      const [, height, width] = image.shape, context = fit(canvas, height, width, view.aspect);
+      draw(context, greyPixels(image, view.window));
+      draw(context, signedPixels(found.data, found.shape[2], found.shape[1], map.scale, opacity));
+    });
+    view.redraw.push(paint);
+    paint();
+    const shared = map.scale_from[1] > 0;
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": `map-${map.row}` },
+      el("h2", { id: `map-${map.row}` }, `Where: ${map.label} for ${map.target_name}`),
+      el(
+        "div",
+        { class: "columns" },
+        el("div", {}, el("div", { class: "stage" }, canvas), el(
+          "div",
+          { class: "legend" },
+          el("div", { class: "scale", "aria-hidden": "true" }),
+          el("div", { class: "ends" }, el("span", {}, `−${short(map.scale)} against`), el("span", {}, `for +${short(map.scale)}`)),
+          el("p", { class: "dim small" }, shared ? "On the scale of this method in the run." : "On a scale of its own: do not compare it with others.")
+        )),
+        el("div", { class: "controls" }, slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, (v) => `${v} %`, (v) => {
+          opacity = v / 100;
+          paint();
+        }).box),
+        el("div", { class: "beside" }, trustCard(map.trust))
+      )
+    );
+  }
+
   // source/volume.ts
   var SIGHTS = [
     ["planes", "planes and rendering"],
@@ -462,17 +824,17 @@
   var WALKS = { planes: 2, axial: 2, coronal: 1, sagittal: 0, render: -1 };
   var NO_WEBGL = "This browser has no WebGL 2, which planes and rendering need. The slices above show the same values.";
   function volumeSection(image, maps, strips, view) {
-    const card = (...parts) => el(
+    const card2 = (...parts) => el(
       "section",
       { class: "card", "aria-labelledby": "solid" },
       el("h2", { id: "solid" }, "In three dimensions"),
       ...parts
     );
-    if (!document.createElement("canvas").getContext("webgl2")) return card(el("p", { class: "dim" }, NO_WEBGL));
-    const choices2 = [...maps, ...strips.filter((strip) => !strip.picture)];
+    if (!document.createElement("canvas").getContext("webgl2")) return card2(el("p", { class: "dim" }, NO_WEBGL));
+    const choices3 = [...maps, ...strips.filter((strip) => !strip.picture)];
     const state = {
-      shown: choices2[0] ?? null,
-      frame: lastOf(choices2[0]),
+      shown: choices3[0] ?? null,
+      frame: lastOf(choices3[0]),
       share: 10,
       opacity: 85,
       own: false,
@@ -488,12 +850,12 @@
     const readout = el("p", { class: "small under", role: "status", id: "place-read" }, "loading …");
     const legend = el("div", { class: "legend" });
     const page = new Page(image, state, view, { canvas, stage, readout, legend });
-    const controls = page.controls(choices2);
+    const controls = page.controls(choices3);
     page.start().catch((error) => {
       readout.textContent = "The volume could not be drawn. The slices above show the same values.";
       tell(error);
     });
-    return card(
+    return card2(
       el("div", { class: "volumes" }, el("div", {}, stage, legend, readout), controls),
       el(
         "p",
@@ -634,7 +996,7 @@
       } else return;
       event.preventDefault();
     }
-    controls(choices2) {
+    controls(choices3) {
       const { state } = this, percent = (v) => `${v} %`;
       const spatial = AXES.map(([label, less2, more], axis) => slider(
         label,
@@ -673,12 +1035,12 @@
         this.scene?.sight(state.sight);
       });
       this.frames.replaceChildren(...this.frameSlider());
-      const some = choices2.length > 0;
+      const some = choices3.length > 0;
       return el(
         "div",
         { class: "controls" },
-        choices2.length > 1 && choice("Over the volume", choices2.map((one) => [String(one.row), nameOf(one, choices2)]), String(choices2[0].row), (row3) => {
-          state.shown = choices2.find((one) => String(one.row) === row3) ?? null;
+        choices3.length > 1 && choice("Over the volume", choices3.map((one) => [String(one.row), nameOf(one, choices3)]), String(choices3[0].row), (row3) => {
+          state.shown = choices3.find((one) => String(one.row) === row3) ?? null;
           state.frame = lastOf(state.shown ?? void 0);
           this.frames.replaceChildren(...this.frameSlider());
           this.load();
@@ -710,7 +1072,7 @@
           state.opacity = v;
           this.lay();
         }).box,
-        choices2.some((one) => !isStrip(one)) && choice(
+        choices3.some((one) => !isStrip(one)) && choice(
           "Scale",
           [["fixed", "the run's"], ["own", "this map's"]],
           "fixed",
@@ -933,6 +1295,7 @@
         main.append(stripSection(strip, view));
         if (strip.followup.length) main.append(followupRow(strip, view));
       }
+      if (document.body.dataset.token) main.append(liveSection(about.id, about.image, view));
     }
     if (about.failures.length) main.append(failureSection(about));
     byId("waiting").remove();
@@ -1072,26 +1435,26 @@
     steps: "fixed steps"
   };
   function cohortPage() {
-    const words2 = byId("words"), show = byId("show");
+    const words3 = byId("words"), show3 = byId("show");
     const sort = byId("sort"), body = byId("lines");
     const status = byId("status"), more = byId("more");
     const asked = new URLSearchParams(location.search);
-    words2.value = asked.get("q") ?? "";
-    show.value = asked.get("show") ?? "all";
+    words3.value = asked.get("q") ?? "";
+    show3.value = asked.get("show") ?? "all";
     sort.value = asked.get("sort") ?? "problems";
-    if (!show.value) show.value = "all";
+    if (!show3.value) show3.value = "all";
     if (!sort.value) sort.value = "problems";
-    let shown = 0, found = Infinity, turn = 0, busy = false;
+    let shown = 0, found = Infinity, turn2 = 0, busy = false;
     const query = () => {
       const chosen = new URLSearchParams();
-      if (words2.value.trim()) chosen.set("q", words2.value.trim());
-      if (show.value !== "all") chosen.set("show", show.value);
+      if (words3.value.trim()) chosen.set("q", words3.value.trim());
+      if (show3.value !== "all") chosen.set("show", show3.value);
       if (sort.value !== "problems") chosen.set("sort", sort.value);
       return chosen;
     };
     const load = async (fresh) => {
       if (!fresh && (busy || shown >= found)) return;
-      const mine = fresh ? ++turn : turn;
+      const mine = fresh ? ++turn2 : turn2;
       const from = fresh ? 0 : shown;
       busy = true;
       try {
@@ -1099,7 +1462,7 @@
         wanted.set("from", String(from));
         wanted.set("count", String(COUNT));
         const answer = await getJson(`/api/cases?${wanted}`);
-        if (mine !== turn) return;
+        if (mine !== turn2) return;
         const lines = answer.cases.map((line) => row(line, table));
         if (fresh) body.replaceChildren(...lines);
         else body.append(...lines);
@@ -1112,15 +1475,15 @@
       } catch (error) {
         tell(error);
       } finally {
-        if (mine === turn) busy = false;
+        if (mine === turn2) busy = false;
       }
     };
     let wait = 0;
-    words2.addEventListener("input", () => {
+    words3.addEventListener("input", () => {
       clearTimeout(wait);
       wait = window.setTimeout(() => load(true), 150);
     });
-    for (const choice2 of [show, sort]) choice2.addEventListener("change", () => load(true));
+    for (const choice2 of [show3, sort]) choice2.addEventListener("change", () => load(true));
     more.addEventListener("click", async () => {
       const before = body.rows.length;
       await load(false);
@@ -1136,7 +1499,7 @@
     document.addEventListener("keydown", (event) => {
       if (event.key === "/" && document.activeElement === document.body) {
         event.preventDefault();
-        words2.focus();
+        words3.focus();
       }
     });
     load(true);
@@ -1182,32 +1545,32 @@
 
   // source/compare.ts
   var COUNT2 = 50;
-  var NAMES = ["a", "b", "method", "sort"];
+  var NAMES2 = ["a", "b", "method", "sort"];
   function comparePage() {
-    const pick = Object.fromEntries(NAMES.map((name) => [name, byId(name)]));
-    const words2 = byId("words"), body = byId("lines");
+    const pick = Object.fromEntries(NAMES2.map((name) => [name, byId(name)]));
+    const words3 = byId("words"), body = byId("lines");
     const status = byId("status"), more = byId("more");
     const asked = new URLSearchParams(location.search);
-    words2.value = asked.get("q") ?? "";
+    words3.value = asked.get("q") ?? "";
     if (asked.get("sort")) pick.sort.value = asked.get("sort");
-    let shown = 0, turn = 0;
+    let shown = 0, turn2 = 0;
     const query = () => {
       const chosen = new URLSearchParams();
-      for (const name of NAMES) {
+      for (const name of NAMES2) {
         const value = pick[name].value || asked.get(name) || "";
         if (value && !(name === "sort" && value === "answers")) chosen.set(name, value);
       }
-      if (words2.value.trim()) chosen.set("q", words2.value.trim());
+      if (words3.value.trim()) chosen.set("q", words3.value.trim());
       return chosen;
     };
     const load = async (fresh) => {
-      const mine = ++turn, from = fresh ? 0 : shown;
+      const mine = ++turn2, from = fresh ? 0 : shown;
       try {
         const wanted = query(), table = wanted.toString();
         wanted.set("from", String(from));
         wanted.set("count", String(COUNT2));
         const answer = await getJson(`/api/compare?${wanted}`);
-        if (mine !== turn) return;
+        if (mine !== turn2) return;
         fill(pick, answer);
         const lines = answer.lines.map((line) => row2(line, table, answer.chosen));
         if (fresh) body.replaceChildren(...lines);
@@ -1223,11 +1586,11 @@
       }
     };
     let wait = 0;
-    words2.addEventListener("input", () => {
+    words3.addEventListener("input", () => {
       clearTimeout(wait);
       wait = window.setTimeout(() => load(true), 150);
     });
-    for (const name of NAMES) pick[name].addEventListener("change", () => {
+    for (const name of NAMES2) pick[name].addEventListener("change", () => {
       if (name === "a" && pick.a.value === pick.b.value) pick.b.value = other(pick.b, pick.a.value);
       if (name === "b" && pick.a.value === pick.b.value) pick.a.value = other(pick.a, pick.b.value);
       load(true);
@@ -1241,7 +1604,7 @@
     document.addEventListener("keydown", (event) => {
       if (event.key === "/" && document.activeElement === document.body) {
         event.preventDefault();
-        words2.focus();
+        words3.focus();
       }
     });
     load(true);
@@ -1258,9 +1621,9 @@
     byId("says-a").textContent = `${answer.chosen[0]} says`;
     byId("says-b").textContent = `${answer.chosen[1]} says`;
   }
-  function row2(line, table, models) {
+  function row2(line, table, models2) {
     const cell = (label, ...children) => el("td", { role: "cell", "data-label": label }, ...children);
-    const doubts = line.doubts.map((count, k) => count || line.failures[k] ? `${models[k]}: ${plural(count, "doubt")}${line.failures[k] ? `, ${plural(line.failures[k], "failure")}` : ""}` : "").filter(Boolean);
+    const doubts = line.doubts.map((count, k) => count || line.failures[k] ? `${models2[k]}: ${plural(count, "doubt")}${line.failures[k] ? `, ${plural(line.failures[k], "failure")}` : ""}` : "").filter(Boolean);
     return el(
       "tr",
       { role: "row" },
@@ -1275,7 +1638,7 @@
         el("a", { href: `/compare/${line.id}?${table}` }, line.name),
         line.source !== line.name && el("span", { class: "dim small block" }, line.source)
       ),
-      ...line.answers.map((said, k) => cell(`${models[k]} says`, ...said.map((text) => el("span", { class: "block" }, text)))),
+      ...line.answers.map((said, k) => cell(`${models2[k]} says`, ...said.map((text) => el("span", { class: "block" }, text)))),
       cell(
         "answers apart",
         line.apart ? apartWords(line.apart) : el("span", { class: "dim" }, "not comparable"),
@@ -1292,6 +1655,359 @@
       units: apart.value.toPrecision(3)
     }[apart.unit];
     return `${size} (${apart.name})`;
+  }
+
+  // source/running.ts
+  var GOES_ON = ["running", "stopping"];
+  function runPanel(path, saved) {
+    const run = byId("run"), cancel = byId("cancel");
+    let state = { state: "none", seconds_left: null };
+    const allow = () => {
+      run.disabled = GOES_ON.includes(state.state) || !saved();
+    };
+    const took = (now) => {
+      state = now;
+      show(now);
+      cancel.hidden = !GOES_ON.includes(now.state);
+      cancel.disabled = now.state === "stopping";
+      allow();
+      if (GOES_ON.includes(now.state)) setTimeout(() => watch().catch(tell), 400);
+    };
+    const watch = async () => took(await getJson("/api/run"));
+    run.addEventListener("click", () => {
+      run.disabled = true;
+      postJson("/api/run", { path: path() }).then(took).catch((error) => {
+        allow();
+        tell(error);
+      });
+    });
+    cancel.addEventListener("click", () => postJson("/api/cancel", {}).then((now) => {
+      state = now;
+      cancel.disabled = true;
+    }).catch(tell));
+    watch().catch(tell);
+    return { allow };
+  }
+  function show(now) {
+    byId("progress").hidden = now.state === "none";
+    if (now.state === "none") return;
+    const bar = byId("bar"), done = now.done ?? 0, total = now.total ?? 0;
+    bar.max = Math.max(total, 1);
+    bar.value = done;
+    const failed = now.failed ? `, ${now.failed} failed` : "", rows = `${done} of ${plural(total, "row")}${failed}`;
+    byId("state").textContent = {
+      running: total ? `${rows}${now.seconds_left === null ? "" : `, about ${clock(now.seconds_left)} left`}: ${now.text}` : "starting …",
+      stopping: "stopping …",
+      none: "",
+      done: `Done: ${rows}.`,
+      cancelled: `Cancelled at ${rows}. What is done is kept: Run goes on from there.`,
+      failed: `Stopped: ${now.why}`
+    }[now.state];
+    byId("failures").replaceChildren(...(now.failures ?? []).map((text) => el("li", {}, text)));
+    const after = byId("after");
+    after.hidden = now.state !== "done";
+    after.replaceChildren("Look at it with ", el("code", {}, now.command ?? ""), "; the report: ", el("code", {}, now.report ?? ""));
+  }
+  function clock(seconds) {
+    const whole = Math.round(seconds);
+    return whole >= 3600 ? `${Math.floor(whole / 3600)} h ${Math.floor(whole % 3600 / 60)} min` : whole >= 60 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${whole} s`;
+  }
+
+  // source/form.ts
+  var IMAGES = ["cohort", "images", "split", "subgroups", "masks", "background", "region", "reference"];
+  var LIMITS = ["limit_seconds", "devices", "workers_per_device", "seed"];
+  var STUDY = ["title", "out"];
+  var choices2;
+  var draft;
+  var turn = 0;
+  var timer = 0;
+  var dirty = () => {
+  };
+  var last = null;
+  async function formPage() {
+    choices2 = await getJson("/api/choices");
+    const path = byId("path");
+    const save = byId("save");
+    const runs = runPanel(() => path.value, () => Boolean(last?.saved));
+    dirty = () => {
+      save.disabled = true;
+      runs.allow();
+      byId("question").hidden = true;
+      clearTimeout(timer);
+      timer = window.setTimeout(() => examine(path.value, runs.allow), 250);
+    };
+    const open = async (address) => {
+      const opened = await getJson(address);
+      draft = opened.draft;
+      path.value = opened.path;
+      byId("notice").hidden = true;
+      if (opened.note) tell(opened.note);
+      drawAll();
+      dirty();
+    };
+    await open("/api/draft");
+    byId("waiting").remove();
+    path.addEventListener("input", () => dirty());
+    byId("open").addEventListener("click", () => open(`/api/draft?path=${encodeURIComponent(path.value)}`).catch(tell));
+    save.addEventListener("click", () => write(path.value, false).catch(tell));
+  }
+  async function examine(path, after) {
+    const mine = ++turn;
+    last = null;
+    try {
+      const answer = await postJson("/api/examine", { path, draft });
+      if (mine !== turn) return;
+      last = answer;
+      byId("notice").hidden = !byId("notice").textContent?.includes("as it stands:");
+      show2(answer);
+    } catch (error) {
+      if (mine !== turn) return;
+      byId("verdict").textContent = "";
+      tell(error);
+    }
+    after();
+  }
+  function show2(answer) {
+    byId("toml").textContent = answer.text;
+    byId("save").disabled = answer.problems.length > 0 || answer.saved;
+    const elsewhere = [];
+    for (const place of document.querySelectorAll("[data-for]")) {
+      const name = place.dataset.for;
+      const wrong = answer.problems.filter((one) => one.place === name), absent = answer.missing.filter((one) => one.place === name);
+      place.replaceChildren(
+        ...wrong.map((one) => el("span", { class: "refused" }, one.text)),
+        ...absent.map((one) => el("span", { class: "absent" }, one.text)),
+        ...(answer.facts[name] ?? []).map((text) => el("span", { class: "fact" }, text))
+      );
+      const input = document.getElementById(name);
+      if (input) input.setAttribute("aria-invalid", String(wrong.length + absent.length > 0));
+    }
+    for (const one of [...answer.problems, ...answer.missing])
+      if (!document.querySelector(`[data-for="${CSS.escape(one.place)}"]`)) elsewhere.push(one.text);
+    byId("wrong").replaceChildren(...elsewhere.map((text) => el("li", {}, text)));
+    for (const [place, words3] of Object.entries(answer.known)) suggest(place, words3);
+    const count = answer.problems.length;
+    byId("verdict").textContent = count ? `${plural(count, "thing")} to mend before this can be saved.` : answer.missing.length ? `A study, but ${plural(answer.missing.length, "thing")} of it cannot be found.` : answer.saved ? "Saved. Nothing is missing." : "A study. Nothing is missing.";
+  }
+  function suggest(place, words3) {
+    const input = document.getElementById(place);
+    if (!(input instanceof HTMLInputElement)) return;
+    const id = `known-${place}`;
+    document.getElementById(id)?.remove();
+    input.after(el("datalist", { id }, ...words3.map((value) => el("option", { value }))));
+    input.setAttribute("list", id);
+  }
+  async function write(path, replace) {
+    const done = await postJson("/api/save", { path, draft, replace });
+    const question = byId("question");
+    question.hidden = !done.question;
+    if (!done.question) {
+      dirty();
+      return;
+    }
+    const over = el("button", { type: "button" }, "Write over it"), keep = el("button", { type: "button" }, "Keep it");
+    over.addEventListener("click", () => write(path, true).catch(tell));
+    keep.addEventListener("click", () => {
+      question.hidden = true;
+      byId("save").focus();
+    });
+    question.replaceChildren(el("p", {}, done.question), el("div", { class: "with" }, over, keep));
+    over.focus();
+  }
+  function drawAll() {
+    const named = /* @__PURE__ */ new Set([...IMAGES, ...LIMITS, ...STUDY]), known = choices2.study.map((one) => one.name);
+    const more = [...known, ...Object.keys(draft.study)].filter((name, k, all) => !named.has(name) && all.indexOf(name) === k);
+    byId("parts").replaceChildren(
+      card("The study", fields(STUDY)),
+      card("Images", fields(IMAGES)),
+      models(),
+      card("Targets", studyField("targets"), targetsHelp()),
+      members("methods", "Methods"),
+      members("metrics", "Metrics"),
+      card("Limits and workers", fields(LIMITS)),
+      ...more.filter((name) => name !== "targets").length ? [card("More", fields(more.filter((name) => name !== "targets")))] : []
+    );
+  }
+  function card(title, ...children) {
+    return el("section", { class: "card" }, el("h2", {}, title), ...children);
+  }
+  function fields(names) {
+    return el("div", { class: "fields" }, ...names.map(studyField));
+  }
+  function studyField(name) {
+    const setting = choices2.study.find((one) => one.name === name);
+    return field(setting, name, `study.${name}`, draft.study, () => {
+      delete draft.study[name];
+      drawAll();
+      dirty();
+    });
+  }
+  function field(setting, name, place, texts, remove) {
+    const kind = setting?.kind ?? "not known", about = `${place}-about`, said = `${place}-said`;
+    const asked = { id: place, "aria-describedby": `${about} ${said}`, spellcheck: "false", autocomplete: "off" };
+    let input;
+    if (kind === "texts") {
+      input = el("textarea", { ...asked, rows: Math.max(2, (texts[name] ?? "").split("\n").length), placeholder: "one a line" });
+    } else if (kind === "yes or no") {
+      const plain = setting.default === "true" ? "yes" : "no";
+      input = el(
+        "select",
+        asked,
+        el("option", { value: "" }, `as usual (${plain})`),
+        el("option", { value: "true" }, "yes"),
+        el("option", { value: "false" }, "no")
+      );
+    } else {
+      const mode = kind === "whole number" ? "numeric" : kind === "number" ? "decimal" : void 0;
+      input = el("input", { ...asked, type: "text", inputmode: mode, placeholder: setting?.default });
+    }
+    input.value = texts[name] ?? "";
+    input.addEventListener("input", () => {
+      texts[name] = input.value;
+      dirty();
+    });
+    const usual = setting?.default ? `usually ${setting.default}` : "", kinds = kind === "texts" ? "texts, one a line" : kind;
+    const removes = el("button", { type: "button", "aria-label": `remove ${name}` }, "Remove");
+    removes.addEventListener("click", remove);
+    return el(
+      "div",
+      { class: "field" },
+      el("label", { for: place }, words2(name)),
+      setting ? input : el("div", { class: "with" }, input, removes),
+      el("p", { class: "about", id: about }, ...coded([setting?.help, [kinds, usual].filter(Boolean).join(", ")].filter(Boolean).join(" · "))),
+      el("div", { class: "said", id: said, "data-for": place, "aria-live": "polite" })
+    );
+  }
+  function coded(text) {
+    return text.split("`").map((part, k) => k % 2 ? el("code", {}, part) : part);
+  }
+  function words2(name) {
+    return name.replaceAll("_", " ").replaceAll(".", ": ");
+  }
+  function fieldsOf(settings, part, place, again) {
+    const names = [...settings.map((one) => one.name), ...Object.keys(part.fields)];
+    return el("div", { class: "fields" }, ...names.filter((name, k) => names.indexOf(name) === k).map((name) => field(
+      settings.find((one) => one.name === name),
+      name,
+      `${place}.${name}`,
+      part.fields,
+      () => {
+        delete part.fields[name];
+        again();
+        dirty();
+      }
+    )));
+  }
+  function partBox(part, place, settings, title, about, again, remove, labelled) {
+    const label = el("input", { type: "text", id: `${place}-label`, autocomplete: "off", spellcheck: "false" });
+    label.value = part.label;
+    label.addEventListener("input", () => {
+      if (!part.kind && place.startsWith("me")) part.kind = title;
+      part.label = label.value;
+      dirty();
+    });
+    const removes = el("button", { type: "button", "aria-label": `remove ${part.label || title}` }, "Remove");
+    removes.addEventListener("click", remove);
+    return el(
+      "fieldset",
+      { class: "part" },
+      el("legend", {}, title),
+      ...about,
+      el("div", { class: "said", "data-for": place, "aria-live": "polite" }),
+      labelled ? el("div", { class: "field" }, el("label", { for: label.id }, labelled), label) : "",
+      fieldsOf(settings, part, place, again),
+      removes
+    );
+  }
+  function members(which, title) {
+    const section = card(title), one = which.slice(0, -1);
+    const redraw = () => {
+      const boxes = draft[which].map((part, k) => {
+        const name = part.kind || part.label;
+        const member = choices2[which].find((m) => m.name === name || m.aliases.includes(name));
+        const about = member ? [
+          el("p", { class: "about" }, member.about),
+          el("details", {}, el("summary", {}, "What it does, costs and comes from"), el("pre", {}, member.more))
+        ] : [];
+        return partBox(
+          part,
+          `${which}.${k}`,
+          member?.settings ?? [],
+          name || `no ${one}`,
+          about,
+          redraw,
+          () => {
+            draft[which].splice(k, 1);
+            redraw();
+            dirty();
+            adding.focus();
+          },
+          "label"
+        );
+      });
+      section.replaceChildren(el("h2", {}, title), ...boxes, el("div", { class: "with" }, el("label", { for: adding.id }, `Add a ${one}`), adding, add));
+    };
+    const adding = el("select", { id: `add-${which}` }, ...choices2[which].map((m) => el("option", { value: m.name }, `${m.name}: ${m.about}`.slice(0, 90))));
+    const add = el("button", { type: "button" }, "Add");
+    add.addEventListener("click", () => {
+      const name = adding.value, taken = new Set(draft[which].map((part) => part.label));
+      let label = name, number = 2;
+      while (taken.has(label)) label = `${name}-${number++}`;
+      draft[which].push({ label, kind: label === name ? "" : name, fields: {} });
+      redraw();
+      dirty();
+      document.getElementById(`${which}.${draft[which].length - 1}-label`)?.focus();
+    });
+    redraw();
+    return section;
+  }
+  function models() {
+    const section = card("Models");
+    const redraw = () => {
+      const boxes = ["models", "second_model"].flatMap((which) => draft[which].map((part, k) => partBox(
+        part,
+        `${which}.${k}`,
+        choices2.models,
+        which === "models" ? "Model" : "Second model",
+        [],
+        redraw,
+        () => {
+          draft[which].splice(k, 1);
+          redraw();
+          dirty();
+          add.focus();
+        },
+        which === "models" && (draft.models.length > 1 || part.label) ? "name" : ""
+      )));
+      second.hidden = draft.second_model.length > 0;
+      section.replaceChildren(el("h2", {}, "Models"), ...boxes, el("div", { class: "with" }, add, second));
+      for (let k = 0; k < draft.models.length; k++) suggest(`models.${k}.bundle`, choices2.bundles);
+    };
+    const add = el("button", { type: "button" }, "Add a model"), second = el("button", { type: "button" }, "Add a second model that checks counterfactuals");
+    add.addEventListener("click", () => {
+      const names = draft.models.length > 0;
+      if (names && draft.models[0].label === "") draft.models[0].label = "model-1";
+      draft.models.push({ label: names ? `model-${draft.models.length + 1}` : "", kind: "", fields: {} });
+      redraw();
+      suggest(`models.${draft.models.length - 1}.bundle`, choices2.bundles);
+      dirty();
+      document.getElementById(`models.${draft.models.length - 1}.path`)?.focus();
+    });
+    second.addEventListener("click", () => {
+      draft.second_model.push({ label: "", kind: "", fields: {} });
+      redraw();
+      dirty();
+      document.getElementById("second_model.0.path")?.focus();
+    });
+    redraw();
+    return section;
+  }
+  function targetsHelp() {
+    return el("details", {}, el("summary", {}, "What can be asked"), el(
+      "dl",
+      { class: "asked" },
+      ...choices2.targets.flatMap((one) => [el("dt", {}, el("code", {}, one.name)), el("dd", {}, one.about)])
+    ));
   }
 
   // source/pair.ts
@@ -1436,20 +2152,20 @@
       el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange speaks for it, blue against. Right: orange where ${names[0]} gives more, blue where ${names[1]} does. ` + (state.own ? `Each map on its own scale (${scales.map(short).join(" and ")}): shapes can be compared, sizes cannot.` : `One scale for both models and all maps by ${parts[0].method} in this run.`))
     );
   }
-  function likeness(item, models) {
+  function likeness(item, models2) {
     if (item.alike === null || !item.overlap) return [el("p", { class: "dim" }, "These two cannot be compared: one is empty, or their shapes differ.")];
-    const words2 = item.alike > 0.8 ? "much alike" : item.alike > 0.4 ? "partly alike" : item.alike > -0.2 ? "hardly alike" : "opposite";
+    const words3 = item.alike > 0.8 ? "much alike" : item.alike > 0.4 ? "partly alike" : item.alike > -0.2 ? "hardly alike" : "opposite";
     const facts = [
       ["cosine of both", signed(item.alike)],
       ["strongest 5 %: shared", `${(100 * item.overlap.shared).toFixed(0)} %`],
       ["of the shared: opposite signs", `${(100 * item.overlap.opposite).toFixed(0)} %`]
     ];
     return [
-      el("h3", {}, `${models[0]} and ${models[1]}: ${words2}`),
+      el("h3", {}, `${models2[0]} and ${models2[1]}: ${words3}`),
       el("dl", { class: "read" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))
     ];
   }
-  function scoreTable(item, models) {
+  function scoreTable(item, models2) {
     if (!item.scores.length) return el("p", { class: "dim small" }, "The run has no metrics of this method.");
     const cells = (values, better) => {
       const [a, b] = values, wins = a === null || b === null || a === b || !better ? -1 : a > b === (better === "higher") ? 0 : 1;
@@ -1459,7 +2175,7 @@
       "table",
       { class: "scores" },
       el("caption", {}, `Scores of ${item.label}`),
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "metric"), ...models.map((model) => el("th", { scope: "col" }, model)))),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "metric"), ...models2.map((model) => el("th", { scope: "col" }, model)))),
       el("tbody", {}, ...item.scores.map((score) => el("tr", {}, el("th", { scope: "row" }, score.metric), ...cells(score.values, score.better))))
     );
   }
@@ -1519,8 +2235,8 @@
     );
   }
   function placeOf(part, at) {
-    const last = part.steps.length - 1, end = part.origin === last ? 0 : last, place = part.origin + at * (end - part.origin);
-    const index = Math.min(Math.floor(place), last);
+    const last2 = part.steps.length - 1, end = part.origin === last2 ? 0 : last2, place = part.origin + at * (end - part.origin);
+    const index = Math.min(Math.floor(place), last2);
     return { index, share: place - index };
   }
   async function changeOf(part, view) {
@@ -1635,6 +2351,6 @@
   }
 
   // source/pages.ts
-  var pages = { cohort: cohortPage, case: casePage, read: readPage, compare: comparePage, pair: pairPage };
+  var pages = { cohort: cohortPage, case: casePage, read: readPage, compare: comparePage, pair: pairPage, form: formPage };
   Promise.resolve(pages[document.body.dataset.page ?? ""]?.()).catch(tell);
 })();

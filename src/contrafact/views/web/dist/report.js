@@ -59,41 +59,6 @@
     return String(Number(value.toPrecision(3))).replace("-", "−");
   }
 
-  // source/chart.ts
-  function chart(strip) {
-    const { width, height, points, ideal, x_ticks, y_ticks, goal_y } = strip.curve;
-    const line = (list) => list.map((point) => point.join(",")).join(" ");
-    const now = svg("circle", { class: "now", r: 6 });
-    const last = strip.scores.length - 1;
-    const words2 = `Change asked against measured score, in ${strip.unit}: from ${strip.scores[0].toFixed(2)} at ${strip.steps[0].toFixed(2)} asked to ${strip.scores[last].toFixed(2)} at ${strip.steps[last].toFixed(2)} asked.`;
-    const picture = svg(
-      "svg",
-      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words2, class: "chart" },
-      ...x_ticks.flatMap(([x, text]) => [
-        svg("line", { x1: x, x2: x, y1: 14, y2: height - 40, class: "grid" }),
-        svg("text", { x, y: height - 24, "text-anchor": "middle" }, text)
-      ]),
-      ...y_ticks.flatMap(([y, text]) => [
-        svg("line", { x1: 44, x2: width - 14, y1: y, y2: y, class: "grid" }),
-        svg("text", { x: 38, y: y + 4, "text-anchor": "end" }, text)
-      ]),
-      svg("text", { x: (width + 30) / 2, y: height - 6, "text-anchor": "middle" }, `change asked, ${strip.unit}`),
-      svg("text", { transform: `translate(11 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, `measured, ${strip.unit}`),
-      svg("polyline", { points: line(ideal), class: "ideal" }),
-      goal_y !== null && svg("line", { x1: 44, x2: width - 14, y1: goal_y, y2: goal_y, class: "goal" }),
-      goal_y !== null && svg("text", { x: 48, y: goal_y - 4, class: "goal-text" }, "goal"),
-      svg("polyline", { points: line(points), class: "measured" }),
-      ...points.map(([x, y]) => svg("circle", { cx: x, cy: y, r: 2.6, class: "point" })),
-      now
-    );
-    const at = (k, share) => {
-      const next = points[Math.min(k + 1, points.length - 1)];
-      now.setAttribute("cx", String(points[k][0] * (1 - share) + next[0] * share));
-      now.setAttribute("cy", String(points[k][1] * (1 - share) + next[1] * share));
-    };
-    return { picture, at };
-  }
-
   // source/pixels.ts
   var FOR = [255, 150, 40];
   var AGAINST = [70, 160, 255];
@@ -102,8 +67,11 @@
   function give(address, open) {
     given.set(address, open);
   }
+  var provided = /* @__PURE__ */ new Map();
   function getValues(row, name, slice) {
-    const address = `/array/${row}/${name}${slice === void 0 ? "" : `?slice=${slice}`}`;
+    const own = typeof row === "number" ? provided.get(row) : void 0;
+    if (own) return own(name, slice);
+    const address = `${typeof row === "string" ? "/live" : ""}/array/${row}/${name}${slice === void 0 ? "" : `?slice=${slice}`}`;
     let found = kept.get(address);
     if (!found) {
       if (kept.size > 60) kept.delete(kept.keys().next().value);
@@ -212,6 +180,41 @@
     }
   }
 
+  // source/chart.ts
+  function chart(strip) {
+    const { width, height, points, ideal, x_ticks, y_ticks, goal_y } = strip.curve;
+    const line = (list) => list.map((point) => point.join(",")).join(" ");
+    const now = svg("circle", { class: "now", r: 6 });
+    const last = strip.scores.length - 1;
+    const words2 = `Change asked against measured score, in ${strip.unit}: from ${strip.scores[0].toFixed(2)} at ${strip.steps[0].toFixed(2)} asked to ${strip.scores[last].toFixed(2)} at ${strip.steps[last].toFixed(2)} asked.`;
+    const picture = svg(
+      "svg",
+      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words2, class: "chart" },
+      ...x_ticks.flatMap(([x, text]) => [
+        svg("line", { x1: x, x2: x, y1: 14, y2: height - 40, class: "grid" }),
+        svg("text", { x, y: height - 24, "text-anchor": "middle" }, text)
+      ]),
+      ...y_ticks.flatMap(([y, text]) => [
+        svg("line", { x1: 44, x2: width - 14, y1: y, y2: y, class: "grid" }),
+        svg("text", { x: 38, y: y + 4, "text-anchor": "end" }, text)
+      ]),
+      svg("text", { x: (width + 30) / 2, y: height - 6, "text-anchor": "middle" }, `change asked, ${strip.unit}`),
+      svg("text", { transform: `translate(11 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, `measured, ${strip.unit}`),
+      svg("polyline", { points: line(ideal), class: "ideal" }),
+      goal_y !== null && svg("line", { x1: 44, x2: width - 14, y1: goal_y, y2: goal_y, class: "goal" }),
+      goal_y !== null && svg("text", { x: 48, y: goal_y - 4, class: "goal-text" }, "goal"),
+      svg("polyline", { points: line(points), class: "measured" }),
+      ...points.map(([x, y]) => svg("circle", { cx: x, cy: y, r: 2.6, class: "point" })),
+      now
+    );
+    const at = (k, share) => {
+      const next = points[Math.min(k + 1, points.length - 1)];
+      now.setAttribute("cx", String(points[k][0] * (1 - share) + next[0] * share));
+      now.setAttribute("cy", String(points[k][1] * (1 - share) + next[1] * share));
+    };
+    return { picture, at };
+  }
+
   // source/strip.ts
   function stripSection(strip, view) {
     const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin;
@@ -236,6 +239,7 @@
       else draw(context, greyPixels(now, view.window));
       if (state.mode === "wipe") paintWipe(context, origin, view, state.wipe);
       mark(k, share);
+      view.moved?.(state.at);
       read.replaceChildren(...readings(strip, k, share));
       canvas.setAttribute("aria-label", `${state.mode}: ${words(strip, state.at)}`);
     });

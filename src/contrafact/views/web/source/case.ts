@@ -35,7 +35,10 @@ interface CaseAbout {
 }
 
 /** What the parts of the page share: the window, and the slice of a volume. */
-export interface View { window: Window; aspect: number; slice?: number; redraw: (() => void)[] }
+export interface View {
+  window: Window; aspect: number; slice?: number; redraw: (() => void)[];
+  moved?: (at: number) => void; // to a frame of the strip
+}
 
 export async function casePage(): Promise<void> {
   const table = location.search;

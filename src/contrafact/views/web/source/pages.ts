@@ -3,10 +3,11 @@
 import { casePage } from "./case";
 import { cohortPage } from "./cohort";
 import { comparePage } from "./compare";
+import { formPage } from "./form";
 import { tell } from "./page";
 import { pairPage } from "./pair";
 import { readPage } from "./read";
 
-const pages: Record<string, () => void | Promise<void>> = { cohort: cohortPage, case: casePage, read: readPage, compare: comparePage, pair: pairPage };
+const pages: Record<string, () => void | Promise<void>> = { cohort: cohortPage, case: casePage, read: readPage, compare: comparePage, pair: pairPage, form: formPage };
 
 Promise.resolve(pages[document.body.dataset.page ?? ""]?.()).catch(tell);

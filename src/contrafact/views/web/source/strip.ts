@@ -27,6 +27,7 @@ export function stripSection(strip: StripAbout, view: View): HTMLElement {
     else draw(context, greyPixels(now, view.window));
     if (state.mode === "wipe") paintWipe(context, origin, view, state.wipe);
     mark(k, share);
+    view.moved?.(state.at);
     read.replaceChildren(...readings(strip, k, share));
     canvas.setAttribute("aria-label", `${state.mode}: ${words(strip, state.at)}`);
   });

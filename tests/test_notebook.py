@@ -1,0 +1,199 @@
+"""What a notebook shows: the true pixels and figures, escaped, from nowhere else."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from browsing import DOUBT, HOSTILE, PASSED, SIDE, heatmap, ramp, record, strip
+from contrafact.core import Grid, Heatmap, Image, InputError, UnsupportedError
+from contrafact.metrics import Check, TrustCard
+from contrafact.views.notebook import over, strip_traits
+
+
+class Reading(HTMLParser):
+    """Tags that are opened and closed, words, and pictures."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words, self.pictures, self.names = "", [], []  # type: ignore[var-annotated]
+        self.feed(html)
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attributes: Any) -> None:
+        about = dict(attributes)
+        assert tag not in ("script", "link", "iframe", "style") and not any(n.startswith("on") for n in about)
+        if tag == "img":
+            assert about["src"].startswith("data:image/png;base64,")
+            content = base64.b64decode(about["src"].split(",")[1])
+            self.pictures.append(np.asarray(Picture.open(io.BytesIO(content))).astype(int))
+            self.names.append(about["alt"])
+        elif tag not in ("br", "meta"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += " " + " ".join(data.split())
+
+
+def shown(thing: Any) -> Reading:
+    html = thing._repr_html_()
+    assert "http" not in html.replace("data:image", "")
+    return Reading(html)
+
+
+def test_an_image_through_its_window() -> None:
+    page = shown(Image(ramp(), window=(0, 150), source="/data/knee.png"))
+    [pixels] = page.pictures
+    np.testing.assert_array_equal(pixels[0, :, 0], np.round(ramp()[0, 0] / 150 * 255))
+    assert "16 × 16 px of 1 × 1 mm · window 0 to 150 · knee.png" in page.words
+    assert "/data" not in page.words
+
+
+def test_a_heatmap_in_the_colours_of_its_signs() -> None:
+    page = shown(heatmap("knee", strength=2.0))
+    [pixels] = page.pictures
+    assert tuple(pixels[5, 5]) == (255, 150, 40)
+    assert tuple(pixels[11, 11]) == (35, 80, 128)  # half as strong, against
+    assert pixels[0, 0].sum() == 0
+    assert "gradcam for class:1" in page.words and "−2 against for +2" in page.words
+
+
+def test_a_map_that_is_empty_says_so() -> None:
+    page = shown(heatmap("knee", strength=0.0))
+    assert "The map is zero everywhere." in page.words and "against" not in page.words
+
+
+def test_a_map_over_its_image_needs_the_same_grid() -> None:
+    page = shown(over(Image(ramp(), window=(0, 150)), heatmap("knee")))
+    assert page.pictures[0][0, -1, 0] == 191  # three quarters of white, where the map says nothing
+    with pytest.raises(InputError, match="another grid"):
+        over(Image(np.zeros((1, 8, 8), np.float32)), heatmap("knee"))
+
+
+def volume() -> Heatmap:
+    values = np.zeros((6, 8, 10), np.float32)
+    values[4, 2, 3] = 1
+    return Heatmap(values=values, grid=Grid((6, 8, 10), spacing_mm=(3, 1, 1)), record=record("gradcam", "v"))
+
+
+def test_a_volume_in_three_planes_in_true_proportions() -> None:
+    page = shown(volume())
+    assert [name.split(", ")[1] for name in page.names] == ["sagittal", "coronal", "axial"]
+    assert all((pixels.max(axis=-1) > 100).any() for pixels in page.pictures)
+    assert "slice 5 of 6, where it says most" in page.words
+    image = Image(np.ones((1, 6, 8, 10), np.float32), grid=volume().grid)
+    assert len(shown(image).pictures) == 3
+    assert len(shown(over(image, volume())).pictures) == 3
+
+
+def test_a_strip_with_what_was_measured() -> None:
+    page = shown(strip("knee"))
+    assert len(page.pictures) == 5
+    assert page.names[0] == "the image" and page.names[-1] == "+4.00 asked"
+    assert "+1.60 measured, 83 %" in page.words  # 1 / (1 + exp(-1.6))
+    assert (
+        "The goal was reached with this change. Drift of the reconstruction: 0.10 logits, within" in page.words
+    )
+    assert "NOT FOR DIAGNOSIS" in page.words
+    bad = shown(strip("knee", drifted=True, stopped="budget", goal=None))
+    assert "Do not rely on this strip" in bad.words and "No counterfactual within" in bad.words
+
+
+def test_a_long_strip_shows_some_of_its_frames_and_says_so() -> None:
+    count = 40
+    frames = np.stack([ramp(level=float(k)) for k in range(count)])
+    line = np.arange(float(count))
+    page = shown(strip("knee", frames=frames, steps=line, scores=line, lengths=line, origin=7, record=None))
+    assert len(page.pictures) == 10 and "10 of 40 frames" in page.words and "the image" in page.names
+
+
+def test_a_record_and_a_trust_card_in_words() -> None:
+    page = shown(record("rise", "abc"))
+    assert "rise for class:1" in page.words and '"image": "abc"' in page.words
+    card = TrustCard([Check(**DOUBT), Check(**PASSED), Check("seeds", None, None, None, "Not checked: slow.")])
+    page = shown(card)
+    said = "Doubt: Noise moves it. Passed: random weights. seeds: Not checked: slow."
+    assert " ".join(page.words.split()).endswith(said)
+    assert card == tuple(card) and shown(TrustCard()).words.endswith("Not checked.")
+
+
+def test_hostile_words_stay_words() -> None:
+    for thing in (
+        Image(ramp(), source=HOSTILE),
+        record(HOSTILE, HOSTILE),
+        strip("x", record=record(HOSTILE, "x")),
+        TrustCard([Check(HOSTILE, None, None, False, HOSTILE)]),
+    ):
+        page = shown(thing)
+        assert "alert(2)" in page.words
+    assert "<img src=x" not in heatmap("x", method=HOSTILE)._repr_html_()  # type: ignore[operator]
+
+
+def test_showing_a_result_loads_no_torch_and_importing_the_package_no_pictures() -> None:
+    code = (
+        "import sys, contrafact as cf; a = 'contrafact.views' in sys.modules\n"
+        "import numpy as np; html = cf.Image(np.zeros((1, 4, 4)))._repr_html_()\n"
+        "print(a, html.strip()[:4], 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False <div False"
+
+
+def test_what_the_control_gets_is_the_strip() -> None:
+    one = strip("knee")
+    traits = strip_traits(one, None)
+    found = np.frombuffer(traits["frames"], "<f4").reshape(traits["shape"])
+    np.testing.assert_array_equal(found, one.frames)
+    np.testing.assert_array_equal(
+        np.frombuffer(traits["reconstruction"], "<f4").reshape(1, SIDE, SIDE), ramp(level=1)
+    )
+    assert traits["window"] == [0, 150] and traits["about"]["scores"][-1] == pytest.approx(1.6)
+
+
+def test_without_anywidget_the_widget_says_what_to_install() -> None:
+    if importlib.util.find_spec("anywidget"):
+        pytest.skip("anywidget is installed here")
+    with pytest.raises(UnsupportedError, match=re.escape("pip install 'contrafact[notebook]'")):
+        importlib.import_module("contrafact.views.widget")
+
+
+def test_the_widget_keeps_its_position_in_the_strip_and_sends_slices() -> None:
+    pytest.importorskip("anywidget", reason="the widget needs contrafact[notebook]")
+    from contrafact.views.widget import StripWidget
+
+    widget = StripWidget(strip("knee"))
+    assert widget.position == 4 and widget.slices == 0
+    widget.position = 9
+    assert widget.position == 4
+    frames = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 1, 3, 4, 5)
+    line = np.arange(2.0)
+    deep = strip(
+        "v",
+        frames=frames,
+        steps=line,
+        scores=line,
+        lengths=line,
+        grid=Grid((3, 4, 5)),
+        reconstruction=frames[0],
+    )
+    widget = StripWidget(deep, window=(0, 10))
+    assert (widget.slices, widget.slice, list(widget.window)) == (3, 1, [0, 10])
+    before = widget.frames
+    widget.slice = 2
+    found = np.frombuffer(widget.frames, "<f4")
+    assert widget.frames != before and sorted(found) == sorted(frames[:, :, 2].ravel())
+    assert "export" in widget._esm and "http:" not in widget._esm.replace("http://www.w3.org/2000/svg", "")
