@@ -202,6 +202,8 @@ def place_rows(add: Add, found: Strips) -> None:
     asked = np.array([s.stopped != "already" for s in found.strips])
     for name, sign in SIDES:
         rows = (np.sign(start) == sign) & asked
+        if not rows.any():
+            continue
         for place, values in shares.items():
             extent = np.mean(np.array(area[place])[rows])
             add(
