@@ -96,12 +96,17 @@ def _chest(root: Path, side: int) -> tuple[Cohort, Cohort]:
     return made[0], made[1]
 
 
-def _brain(root: Path, side: int) -> tuple[Cohort, Cohort]:
-    """Split by file, 80 to 20: the files name no patient, and the data holds near-duplicate slices, so
-    the held-out part is no test of other patients."""
-    paths = sorted(root.glob("*/*.jp*g"))
+def brain_held(paths: list[Path]) -> list[bool]:
+    """Whether each file belongs to the 20 % that are held out. The files name no patient, and the data holds
+    near-duplicate slices, so this is no test of other patients."""
     held = np.zeros(len(paths), dtype=bool)
     held[np.random.default_rng(0).permutation(len(paths))[: round(0.2 * len(paths))]] = True
+    return [bool(out) for out in held]
+
+
+def _brain(root: Path, side: int) -> tuple[Cohort, Cohort]:
+    paths = sorted(root.glob("*/*.jp*g"))
+    held = brain_held(paths)
     made = []
     for wanted in (False, True):
         chosen = [p for p, out in zip(paths, held, strict=True) if out == wanted]

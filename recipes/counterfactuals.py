@@ -310,8 +310,8 @@ def in_short(walk: LatentWalk, bundle: Bundle, cases: Cases, judges: Path) -> st
         found = [[optional(lambda t=t, m=m: m(t)) for t in tests] for m in metrics]
     goal, flip, length, near, agreed = (interval(values, cases.patients) for values in found)
     return (
-        f"goal reached {goal}, flip {flip}, latent length {length}, proximity {near}, oracle agreement of those "
-        f"that flipped {agreed}."
+        f"goal reached {goal}, flip {flip}, latent length {length}, proximity {near}, oracle agreement of "
+        f"those that flipped {agreed}."
     )
 
 

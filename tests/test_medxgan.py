@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from contrafact.bundles import load_bundle, save_bundle
 from contrafact.cli.asking import possible_methods
-from contrafact.core import ContrafactError, Grid, Image, InputError, Question, explain
+from contrafact.core import ContrafactError, Grid, Image, InputError, Question, UnsupportedError, explain
 from contrafact.counterfactual import (
     Bundle,
     FindingPath,
@@ -41,7 +41,7 @@ from contrafact.generation import (
     train_generator,
 )
 from contrafact.generation.losses import total_variation
-from contrafact.model import TorchPredictor
+from contrafact.model import BlackBox, TorchPredictor
 from contrafact.phantoms import lesion_phantom
 
 SIZE = MedXGANConfig(resolution=16, anatomy=16, pathology=4, channel_base=128, channel_max=16)
@@ -309,7 +309,7 @@ def test_the_other_class_is_the_same_finding_the_other_way(bundle: Bundle) -> No
         explain(path, stranger, image, target=stranger.target("class:1"), **ask)
     with pytest.raises(InputError, match="medxgan needs a bundle"):
         explain(path, bundle.predictor, image, target=bundle.predictor.target("class:1"))
-    for wrong in ({"several": 0}, {"frames": 1}, {"budget": 0.0}):
+    for wrong in ({"several": 0}, {"frames": 1}, {"budget": 0.0}, {"anatomy": -1.0}):
         with pytest.raises(InputError, match=next(iter(wrong))):
             FindingPath(**wrong)
 
@@ -581,9 +581,133 @@ def test_it_says_why_it_stopped(
     w: tuple[float, ...], settings: dict[str, float], most: float, why: str
 ) -> None:
     made = two_findings(most)
-    path = FindingPath(refinement=Refinement(steps=0), **settings)
+    path = FindingPath(refinement=Refinement(steps=0), anatomy=None, **settings)
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     strip = explain(path, made.predictor, [four(*w)], **ask)[0]
     assert strip.stopped == why
     assert not strip.drifted
     assert len(strip.frames) == (1 if why == "already" else 9)
+
+
+class OneWay(TwoFindings):
+    """Finding k brightens pixel k by the first number of its code: most drawn codes point elsewhere."""
+
+    def decode(self, w: Tensor) -> Tensor:
+        p = w[:, 4:].unflatten(1, (2, 2))[:, :, 0]
+        return ((w[:, :4] + F.pad(p, (0, 2))) / 8).reshape(-1, 1, 2, 2)
+
+
+def test_the_code_is_turned_by_the_model_until_the_goal_is_reached() -> None:
+    made = dataclasses.replace(two_findings(), generator=OneWay())
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    settings = {"refinement": Refinement(steps=0), "budget": 2.0, "several": 4, "goal": 0.9, "anatomy": None}
+    images = [four(-1, -1, 0.3, -0.2), four(-1, -1, 0.1, 0.4)]
+    drawn = explain(FindingPath(**settings, follow=False), made.predictor, images, **ask)
+    led = explain(FindingPath(**settings), made.predictor, images, **ask)
+    assert any(s.stopped != "reached" for s in drawn), "else there is nothing to lead"
+    goal = float(np.log(9))
+    for strip, straight in zip(led, drawn, strict=True):
+        assert strip.stopped == "reached"
+        assert goal <= strip.scores[-1] <= goal + 0.2
+        np.testing.assert_allclose(strip.change.reshape(4)[0] / 127.5 * 8, 1 + goal / 3, atol=0.07)
+        np.testing.assert_allclose(strip.change.reshape(4)[1:], 0, atol=1e-3)
+        assert strip.lengths[-1] <= 2.0 + 1e-4, "the code stays within the budget"
+        assert strip.record.notes["anatomy"] == 0
+        if straight.stopped == "reached":
+            np.testing.assert_array_equal(strip.frames, straight.frames)
+    alone = explain(FindingPath(**settings), made.predictor, images[1:], **ask)[0]
+    np.testing.assert_allclose(alone.scores, led[1].scores, atol=1e-3)
+
+
+def test_the_anatomy_moves_only_where_the_code_is_not_enough_and_its_price_holds_it() -> None:
+    made = two_findings()
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    image = [four(-1, -1, 0.3, -0.2)]
+    moved = {}
+    for price in (0.0, 0.3, 100.0):
+        path = FindingPath(refinement=Refinement(steps=0), several=1, budget=1.25, anatomy=price)
+        strip = explain(path, made.predictor, image, **ask)[0]
+        moved[price] = strip.record.notes["anatomy"]
+        assert (np.abs(strip.change.reshape(4)[1:]) < 1e-3).all(), "no other pixel, no other finding"
+        assert strip.stopped == ("reached" if price < 1 else "budget")
+    need = 1 + float(np.log(9)) / 3 - 1.25  # one pixel of four: half of it as root mean square
+    assert moved[0.3] == pytest.approx(need / 2, abs=0.1)
+    assert moved[100.0] < 0.2 * moved[0.3]
+    enough = FindingPath(refinement=Refinement(steps=0), several=1, budget=2.0)
+    assert explain(enough, made.predictor, image, **ask)[0].record.notes["anatomy"] == 0
+
+
+def test_a_black_box_keeps_the_drawn_ways() -> None:
+    made = two_findings()
+    asked = made.predictor
+
+    def ask(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        with torch.no_grad():
+            return asked(torch.from_numpy(values)).numpy()
+
+    box = BlackBox(ask, classes=["one", "two"], output="sigmoid", digest=asked.digest)
+    path = FindingPath(refinement=Refinement(steps=0), several=2, budget=1.25)
+    image, target = [four(-1, -1, 0.3, -0.2)], box.target("class:0")
+    one = explain(path, box, image, target=target, bundle=made)[0]
+    other = explain(dataclasses.replace(path, follow=False), box, image, target=target, bundle=made)[0]
+    assert one.stopped == "budget"
+    np.testing.assert_array_equal(one.frames, other.frames)
+
+
+class Hills:
+    """One number w is drawn as its height sin(3 w) + w / 2 in every pixel: the nearest dent is not the best."""
+
+    image_shape = (1, 2, 2)
+    latent_size = 1
+
+    def decode(self, w: Tensor) -> Tensor:
+        return ((3 * w).sin() + w / 2)[:, :, None, None].expand(-1, 1, 2, 2) / 2
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return torch.randn(n, 1, generator=rng)
+
+
+class Wrong(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.zeros(len(images), 1)
+
+
+def test_a_restart_is_kept_where_it_ends_better_image_by_image() -> None:
+    hills, statistics = Hills(), LatentStatistics(torch.zeros(1), 9 * torch.eye(1))
+    wanted = torch.tensor([[0.3], [2.2], [-2.2]])
+    images = hills.decode(wanted)
+
+    def error(restarts: int, rows: slice = slice(None)) -> Tensor:
+        how = Refinement(prior=0.0, restarts=restarts, rate=0.05)
+        w = invert(hills, Wrong(), images[rows], statistics=statistics, refinement=how)
+        return (hills.decode(w) - images[rows]).square().mean(dim=(1, 2, 3))
+
+    one, several = error(0), error(8)
+    assert float(one[0]) < 1e-4
+    assert float(one.max()) > 0.01, "from the encoder's latent alone one of them is not found"
+    assert float(several.max()) < 1e-3
+    torch.testing.assert_close(error(8, slice(1, 2)), several[1:2], atol=1e-6, rtol=1e-4)
+    for wrong in ({"restarts": -1}, {"feature": -0.1}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            Refinement(**wrong)
+
+
+def test_features_of_the_model_are_part_of_the_refinement() -> None:
+    hills, statistics = Hills(), LatentStatistics(torch.zeros(1), torch.eye(1))
+    images = hills.decode(torch.tensor([[0.3]]))
+    looked: list[int] = []
+
+    def mirrored(x: Tensor) -> Tensor:
+        looked.append(len(x))
+        return x if len(looked) == 1 else -x  # what the model makes of a drawing is its negative
+
+    how = Refinement(prior=0.0, feature=100.0)
+    w = invert(hills, Wrong(), images, statistics=statistics, refinement=how, features=mirrored)
+    torch.testing.assert_close(hills.decode(w), -images, atol=0.02, rtol=0.1)
+    assert len(looked) == 1 + how.steps
+    invert(hills, Wrong(), images, statistics=statistics, refinement=Refinement(), features=mirrored)
+    assert len(looked) == 1 + how.steps, "at weight 0 nobody asks"
+    made = two_findings()
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    with pytest.raises(UnsupportedError, match="convolutions"):
+        explain(FindingPath(refinement=how), made.predictor, [four(0, 0, 0, 0)], **ask)

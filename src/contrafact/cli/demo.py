@@ -25,7 +25,7 @@ def demo(
 ) -> None:
     """Explain bundled real-model cases end to end and write a report.
 
-    Draws synthetic patients from the `knee` bundle and phantoms whose cause is planted: no
+    Draws synthetic patients from the `knee` and `brain` bundles, and phantoms whose cause is planted: no
     patient's image ships. Example: `contrafact demo --images my_knee.png`
 
     Parameters

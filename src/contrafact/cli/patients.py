@@ -18,6 +18,7 @@ from contrafact.io import open_run
 from contrafact.phantoms import draw_factors, knee_phantom
 
 HEATMAPS = ("gradcam", "integrated-gradients", "occlusion")
+FINDINGS = ("gradcam", "latent-integrated-gradients", "medxgan")
 
 
 def demo_cases(images: Sequence[Path], cases: int, seed: int) -> tuple[list[Any], list[dict[str, Any]]]:
@@ -38,14 +39,25 @@ def demo_cases(images: Sequence[Path], cases: int, seed: int) -> tuple[list[Any]
         for number in range(1, max(1, cases // 2) + 1):
             image = knee_phantom(draw_factors(rng), rng).image
             planned.append((f"Phantom {number}, a model that {words}", image, plan))
-    return planned, [{"name": b.name, **b.hashes, **b.card} for b in (knee, phantom)]
+    brain = face.load_bundle("brain")
+    plan = Plan(
+        predictor=brain.predictor,
+        methods=FINDINGS,
+        target="class:1",
+        bundle=brain,
+        settings={"medxgan": {"several": 2}},
+    )
+    slices = synthetic_patients(brain, max(1, cases // 2), seed)
+    planned += [(f"Synthetic brain slice {n}", i, plan) for n, i in enumerate(slices, 1)]
+    return planned, [{"name": b.name, **b.hashes, **b.card} for b in (knee, phantom, brain)]
 
 
 def synthetic_patients(bundle: Any, count: int, seed: int) -> list[Image]:
     """Images drawn from the bundle, from the surest "no" to the surest "yes" of its model."""
     rng = torch.Generator().manual_seed(seed)
+    near = {} if bundle.findings else {"psi": 0.8}
     with torch.no_grad():
-        w = bundle.generator.sample(max(64, 4 * count), rng, psi=0.8)
+        w = bundle.generator.sample(max(64, 4 * count), rng, **near)
         values = bundle.to_units(bundle.generator.decode(w).clamp(-1, 1))
     order = bundle.predict(values)[:, 1].argsort()
     picked = order[torch.linspace(0.1, 0.9, count).mul(len(order) - 1).round().long()]

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from contrafact.core import EXPLAINERS, InputError, Question, Strip
 from contrafact.counterfactual.inversion import Refinement
-from contrafact.counterfactual.walk import LatentWalk, Walking, bundle_of, inverted, reasons
+from contrafact.counterfactual.steering import Steering
+from contrafact.counterfactual.walk import (
+    LatentWalk,
+    Walking,
+    bundle_of,
+    differentiable,
+    inverted,
+    reasons,
+)
 
 GRID, HALVINGS = 8, 5  # of the search for the smallest share of a move
 
@@ -38,19 +46,27 @@ class FindingPath:
     gives   one `Strip` per image, on the bundle's grid: the image plus what the generator changes,
             G(a, p') - G(a, p), measured by the model frame by frame. `notes["spread"]`: mean standard
             deviation between the counterfactuals that reached the goal, in image units;
-            `notes["counterfactuals"]`: how many did
+            `notes["counterfactuals"]`: how many did; `notes["anatomy"]`: by how much the anatomy itself was
+            moved, in standard deviations of each coordinate, 0 where the finding's code was enough
     cost    one encoder pass, `refinement.steps` passes with gradients, 13 passes per way that is tried
-            (one to remove, `several` + 1 to add), and `frames` for the strip
+            (one to remove, `several` + 1 to add), and `frames` for the strip; where no way reaches the
+            goal, 31 passes with gradients and 13 more for each
     raises  InputError without a bundle of the family medxgan, for a target it has no finding for, and as
             `latent-walk`
     Source: Dravid et al. 2022 (medXGAN, arXiv 2204.05376). Differs: the image itself is changed, not its
-    reconstruction; both directions; the smallest strength that reaches the goal is searched; the
-    generator stays as it is, and no mask of the lesion takes part.
+    reconstruction; both directions; the smallest strength that reaches the goal is searched; where the
+    finding's code alone does not get there, the model's gradient on the frame shown turns the code, and
+    moves the anatomy at a price (docs/decisions/0015); the generator stays as it is, and no mask of the
+    lesion takes part.
 
     goal      as in `latent-walk`; frames, blend, tolerance, refinement too
     budget    greatest strength of an added finding; 1 is the strongest the generator was trained on
     several   how many findings to draw and try when one is added; the strip shows the one with the
               smallest change
+    follow    lead on by the model's gradient where no way reaches the goal; a model without gradients, or
+              False: the drawn ways alone
+    anatomy   price of moving the anatomy with it (one standard deviation in every coordinate, where the
+              way to the goal costs 2); None: it stays as it is
     """
 
     strip: ClassVar[bool] = True
@@ -60,6 +76,8 @@ class FindingPath:
     frames: int = 9
     budget: float = 1.25
     several: int = 4
+    follow: bool = True
+    anatomy: float | None = 0.3
     blend: bool = True
     tolerance: float = 1.0
     refinement: Refinement = field(default_factory=Refinement)
@@ -68,6 +86,8 @@ class FindingPath:
         self._settings()
         if self.several < 1:
             raise InputError(f"several must be at least 1; got {self.several}")
+        if self.anatomy is not None and not self.anatomy >= 0:
+            raise InputError(f"anatomy must be 0 or more, or None; got {self.anatomy}")
 
     def _settings(self) -> LatentWalk:
         """What a walk has in common with this."""
@@ -94,6 +114,7 @@ class FindingPath:
         several = ways.pictures()
         question.notes["spread"] = [float(spread(p).mean()) for p in several]
         question.notes["counterfactuals"] = [float(len(p)) for p in several]
+        question.notes["anatomy"] = ways.steering.moved(move).tolist()
         moves = move[:, None] * shares[None, :, None].to(move)
         return walking.strips(asked, moves, stopped, goals.tolist())
 
@@ -115,7 +136,13 @@ class FindingPath:
         draw = torch.Generator().manual_seed(int(rng.integers(2**62)))
         drawn = bundle.generator.draw_code(self.several, draw).to(latents)
         rises = (walking.goals() > walking.start) == (sign > 0)
-        return _Ways(walking, latents, bundle.generator, finding, rises.tolist(), drawn * self.budget)
+        steering = Steering.of(
+            walking.walker, bundle.generator, finding=finding, budget=self.budget, price=self.anatomy
+        )
+        ways = _Ways(walking, steering, rises.tolist(), drawn * self.budget)
+        if self.follow and differentiable(question):
+            ways.lead_on()
+        return ways
 
 
 class _Ways:
@@ -126,17 +153,9 @@ class _Ways:
     reached, score  (M,) whether the goal is, and what the model says there
     """
 
-    def __init__(
-        self,
-        walking: Walking,
-        latents: Tensor,
-        generator: Any,
-        finding: int,
-        rises: list[bool],
-        drawn: Tensor,
-    ) -> None:
-        self.walking, self.goals = walking, walking.goals()
-        place = generator.code(finding)
+    def __init__(self, walking: Walking, steering: Steering, rises: list[bool], drawn: Tensor) -> None:
+        self.walking, self.steering, self.goals = walking, steering, walking.goals()
+        latents, place = walking.walker.latents, steering.code
         rows, full = [], []
         for number, (latent, adds) in enumerate(zip(latents, rises, strict=True)):
             own = latent[place]
@@ -151,29 +170,43 @@ class _Ways:
             rows += [number] * len(ends)
         self.row, self.full = torch.tensor(rows), torch.cat(full)
         self.adds = torch.tensor(rises)[self.row]
-        self._search()
+        self.share, self.score, self.reached = self._search(torch.arange(len(rows)))
 
-    def _search(self) -> None:
-        """The smallest share of each move that reaches the goal: a grid, then bisection."""
-        goals, start = self.goals[self.row], self.walking.start[self.row]
+    def lead_on(self) -> None:
+        """Follow the model where no way of an image reaches its goal."""
+        found = torch.zeros(len(self.goals), dtype=torch.bool)
+        found[self.row[self.reached]] = True
+        ways = (~(found | self.walking.satisfied(self.goals)))[self.row].nonzero()[:, 0]
+        if not len(ways):
+            return
+        row = self.row[ways]
+        at = ways.to(self.full.device)
+        self.full[at] = self.steering(row, self.full[at], self.goals[row], self.adds[ways])
+        self.share[ways], self.score[ways], self.reached[ways] = self._search(ways)
+
+    def _search(self, ways: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The smallest share of each move that reaches the goal: a grid, then bisection. The share, the
+        score there, and whether the goal is reached."""
+        row, full = self.row[ways], self.full[ways.to(self.full.device)]
+        goals, start = self.goals[row], self.walking.start[row]
         sign = torch.where(goals >= start, 1.0, -1.0)
 
         def at(share: Tensor) -> Tensor:
-            moves = share[:, None].to(self.full) * self.full
-            return self.walking.walker.scores(self.row.to(moves.device), moves).cpu()
+            moves = share[:, None].to(full) * full
+            return self.walking.walker.scores(row.to(moves.device), moves).cpu()
 
         grid = torch.linspace(0, 1, GRID + 1)
         scores = torch.stack([at(s.expand(len(goals))) for s in grid[1:]], dim=1)
         hit = (scores - goals[:, None]) * sign[:, None] >= 0
-        self.reached = hit.any(dim=1)
+        reached = hit.any(dim=1)
         first = hit.int().argmax(dim=1)
-        low, high = grid[first], torch.where(self.reached, grid[first + 1], 1.0)
+        low, high = grid[first], torch.where(reached, grid[first + 1], 1.0)
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             enough = (at(middle) - goals) * sign >= 0
             low = torch.where(enough, low, middle)
-            high = torch.where(enough & self.reached, middle, high)
-        self.share, self.score = high, at(high)
+            high = torch.where(enough & reached, middle, high)
+        return high, at(high), reached
 
     def best(self) -> Tensor:
         """(N,) the way for each image: the smallest change that reaches the goal, else the one that gets

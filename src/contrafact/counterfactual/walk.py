@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -119,11 +119,27 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
         statistics=bundle.statistics,
         refinement=refinement,
         score=bundle.scorer(predictor, target) if slopes else None,
+        features=_features(question, bundle) if slopes and refinement.feature else None,
         excess=bundle.excess(predictor, target) if slopes else None,
     )
     if bundle.found is not None:
         bundle.found[asked] = latents.cpu()
     return canvas, latents
+
+
+def _features(question: Question, bundle: Bundle) -> Measure:
+    """Images in [-1, 1] to what the model's last spatial layer gives."""
+    predictor: Any = question.predictor
+    if not getattr(predictor, "watchable", False):
+        raise InputError("refinement.feature needs a model whose layers can be watched; set it to 0")
+
+    def features(images: Tensor) -> Tensor:
+        with predictor.watch() as seen:
+            predictor(bundle.to_units(images))
+        found: Tensor = seen[-1]
+        return found
+
+    return features
 
 
 def differentiable(question: Question) -> bool:

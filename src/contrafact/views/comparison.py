@@ -142,7 +142,7 @@ class Comparison:
         shared = {key: (asked[0][key], asked[1][key]) for key in asked[0] if key in asked[1]}
         alone = [
             f"{label} for {target}: {self._model(case)} only"
-            for case, mine, other in ((first, *asked), (second, *asked[::-1]))
+            for case, mine, other in ((first, asked[0], asked[1]), (second, asked[1], asked[0]))
             for label, target in mine
             if (label, target) not in other
         ]
@@ -252,8 +252,8 @@ def pair_page(comparison: Comparison, pair: Pair) -> dict[str, Any]:
                 "target_name": by_row[numbers[0]]["target_name"],
                 "kind": cohort.row(numbers[0])["kind"],
                 "parts": [by_row[number] for number in numbers],
-                "alike": alike(*maps),
-                "overlap": overlap(*maps),
+                "alike": alike(maps[0], maps[1]),
+                "overlap": overlap(maps[0], maps[1]),
                 "scores": scores.get((label, target), []),
             }
         )

@@ -18,9 +18,9 @@ from PIL import Image as Picture
 from contrafact.core import Grid, Heatmap, Image, InputError, Record, Strip
 from contrafact.views.card_words import trust_words
 from contrafact.views.case_view import aspect_of, finite, plane_of, strip_about
-from contrafact.views.figures import PLANES, plane_names, telling_slice, upright, views_of
+from contrafact.views.figures import PLANES, flat_frames, plane_names, telling_slice, upright, views_of
 from contrafact.views.pictures import grey, png_text, signed_scale
-from contrafact.views.report import environment, flat_frames
+from contrafact.views.report import environment
 
 SIDE, SMALL = 320, 120  # pixels of the longer side
 FRAMES = 9  # of a strip, evenly

@@ -1,0 +1,175 @@
+"""Where a generator changes an image, judged as a heatmap: insertion and deletion on real held-out images.
+
+    python benchmarks/finding_maps.py DATA --page docs/results/medxgan_real.md
+
+Held-out slices and radiographs that the bundle's model finds positive. The size of the change along a strip
+(medxgan, the walk) and latent integrated gradients, beside Grad-CAM, integrated gradients and RISE, and a
+map of noise. Insertion: the voxels a map says most of are shown first, and the area under the score's curve
+should be great; deletion: they are hidden first, and it should be small.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import contrafact as cf
+from contrafact.core import METRICS, Image, InputError, Question
+from contrafact.metrics.panel import Panel
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
+from cohorts import load
+
+Map = np.ndarray[Any, Any]
+FOLDERS = {"brain": "brain_tumor_mri_4class_224", "chest": "chestxray_pneumonia_224"}
+STRIPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "brain": ("medxgan", {"frames": 2, "several": 2}),
+    "chest": ("latent-walk", {"frames": 2}),
+}
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "latent integrated gradients": ("latent-integrated-gradients", {"gap": 0.05}),
+    "Grad-CAM": ("gradcam", {}),
+    "integrated gradients": ("integrated-gradients", {}),
+    "RISE, 500 masks": ("rise", {"masks": 500}),
+}
+NOISE = "noise"
+FILLS = ("mean", "blur")
+
+
+@dataclass(frozen=True)
+class Cases:
+    """A bundle and held-out images that its model finds positive."""
+
+    name: str
+    bundle: Any
+    images: list[Image]
+
+
+def cases_of(name: str, data: Path, count: int) -> Cases:
+    bundle, (_, held) = cf.load_bundle(name), load(name, data / FOLDERS[name])
+    predictor = bundle.predictor
+    with predictor.frozen(), torch.no_grad():
+        target = predictor.target("class:1")
+        scores = torch.cat([target(predictor(part.float())) for part in held.images.split(64)])
+    rows = np.random.default_rng(0).permutation((scores > 0).nonzero()[:, 0].numpy())[:count]
+    return Cases(name, bundle, [Image(held.images[i].float().numpy(), window=(0.0, 255.0)) for i in rows])
+
+
+def maps_of(cases: Cases) -> tuple[dict[str, list[Map]], dict[str, float]]:
+    """Maps by method, one for each image, and seconds an image."""
+    method = STRIPS[cases.name][0]
+    asked = {f"{method}, size of the change": STRIPS[cases.name], **OTHERS}
+    maps: dict[str, list[Map]] = {}
+    seconds: dict[str, float] = {}
+    for title, (method, settings) in asked.items():
+        began = time.perf_counter()
+        found = cf.explain(
+            method, cases.bundle.predictor, cases.images, target="class:1", bundle=cases.bundle, **settings
+        )
+        seconds[title] = (time.perf_counter() - began) / len(cases.images)
+        maps[title] = [
+            np.abs(one.change).sum(axis=0) if isinstance(one, cf.Strip) else np.asarray(one.values)
+            for one in found
+        ]
+        print(f"{cases.name}: {title}: {seconds[title]:.2f} s an image", flush=True)
+    rng = np.random.default_rng(1)
+    maps[NOISE] = [rng.random(image.grid.shape) for image in cases.images]
+    return maps, seconds
+
+
+def judged(cases: Cases, maps: dict[str, list[Map]]) -> tuple[dict[str, Map], int]:
+    """By "metric, fill": values (methods, images), of the images that every fill has an answer for."""
+    predictor, rows, left = cases.bundle.predictor, [], 0
+    metrics = [(m, fill, METRICS.get(m)(fill=fill)) for m in ("insertion", "deletion") for fill in FILLS]
+    with predictor.frozen():
+        for number, image in enumerate(cases.images):
+            question = Question(
+                predictor=predictor,
+                images=image.values[None],
+                target=predictor.target("class:1"),
+                grid=image.grid,
+            )
+            panel = Panel(question, np.stack([one[number] for one in maps.values()]))
+            try:
+                rows.append([metric(panel) for *_, metric in metrics])
+            except InputError:  # the empty image scores as the image does
+                left += 1
+    table = np.array(rows)
+    return {f"{m}, {fill}": table[:, k].T for k, (m, fill, _) in enumerate(metrics)}, left
+
+
+def interval(values: Map, form: str = ".2f") -> str:
+    """Mean with its 95 % bootstrap interval over images."""
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(0, len(values), (1000, len(values)))].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return f"{values.mean():{form}} ({low:{form}} to {high:{form}})"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
+
+
+def chapter(cases: Cases) -> list[str]:
+    maps, seconds = maps_of(cases)
+    scores, left = judged(cases, maps)
+    count = len(next(iter(scores.values()))[0])
+    lines = [
+        f"## {cases.name}",
+        "",
+        f"{count} images; {left} left out, whose empty image scores as they do.",
+        "",
+    ]
+    lines += table(
+        ["map", *scores, "s an image"],
+        [
+            [title, *(interval(v[k]) for v in scores.values()), f"{seconds.get(title, 0):.2f}"]
+            for k, title in enumerate(maps)
+        ],
+    )
+    first, *others = maps
+    lines += [f"{first}, less another on the same images:", ""]
+    lines += table(
+        ["less", *scores],
+        [
+            [title, *(interval(v[0] - v[k], "+.2f") for v in scores.values())]
+            for k, title in enumerate(others, start=1)
+        ],
+    )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder that holds " + " and ".join(FOLDERS.values()))
+    parser.add_argument("--page", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=24)
+    options = parser.parse_args()
+    command = f"python benchmarks/finding_maps.py DATA --page {options.page} --images {options.images}"
+    lines = ["# Maps of the change on real images", "", *INTRODUCTION, "```", command, "```", ""]
+    for name in FOLDERS:
+        lines += chapter(cases_of(name, options.data, options.images))
+    options.page.write_text("\n".join(lines).rstrip() + "\n")
+
+
+INTRODUCTION = [
+    "Held-out images of 64 pixels that the bundle's model finds positive. A map is judged by the order it",
+    "puts the pixels in: shown first in an empty image (insertion, great is good) or hidden first (deletion,",
+    "small is good), area under the score's curve as a share of f(image) - f(empty). The empty image is the",
+    "mean grey, or the image blurred. A strip gives the size of its change, without a sign; the other maps",
+    "keep theirs. Means with 95 % bootstrap intervals over images.",
+    "",
+]
+
+
+if __name__ == "__main__":
+    main()
