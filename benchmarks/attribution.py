@@ -101,16 +101,12 @@ class Nothing(nn.Module):
 
 def occlusion(rounds: int, device: str) -> list[str]:
     """With a small network, with one that costs nothing, and with a ResNet."""
-    from monai.networks.nets import resnet10
+    from monai.networks.nets import ResNet
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        narrow = resnet10(
-            spatial_dims=3,
-            n_input_channels=1,
-            num_classes=2,
-            block_inplanes=[16, 32, 64, 128],
-            feed_forward=True,
+        narrow = ResNet(
+            "basic", [1, 1, 1, 1], [16, 32, 64, 128], spatial_dims=3, n_input_channels=1, num_classes=2
         )
     return [
         *occlusion_of(Small3D(), "a small network", rounds, device),
@@ -318,14 +314,13 @@ def main() -> None:
     lines = [
         "# Speed of heatmaps", "",
         f"`python benchmarks/attribution.py --device {asked.device} --page …` on {what}: medians of",
-        f"{asked.rounds} rounds in turns, after a warm-up. Wall time; forward passes are those in the record.", "",
+        f"{asked.rounds} rounds in turns, after a warm-up.", "",
         *kept, "",
         f"This was with memory kept by the allocator (`{settings}`):",
         "some machines take freed memory back at once, and then both sides mostly wait for pages. Without:", "",
         *given, "",
-        "Occlusion shows a convolutional network only what a box changes (docs/decisions/0015); each box counts",
-        "as one pass here, and two more belong to it: the image whose maps are kept, and a box the plain way",
-        "to compare with.", "",
+        "Occlusion computes only what a box changes (docs/decisions/0015). Each box counts as a pass here, and",
+        "so do the image whose maps are kept and the box that is compared with a whole pass.", "",
     ]  # fmt: skip
     asked.page.write_text("\n".join(lines))
 
