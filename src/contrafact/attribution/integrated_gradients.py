@@ -81,7 +81,7 @@ class IntegratedGradients:
             room = self.most - len(line.scores)
             if max(left, each / 10) <= self.gap or room <= 0:
                 return line.integral(), left, len(line.scores)
-            worst = sorted(errors, key=lambda one: -abs(one[0]))[: min(room, 8)]
+            worst = sorted(errors, key=lambda one: -abs(one[0]))[: min(room, 4)]
             line.visit([middle for _, middle in worst])
 
 

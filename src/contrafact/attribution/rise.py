@@ -66,14 +66,15 @@ class RISE:
         size = tuple(image.shape[1:])
         shown, hidden, seen, unseen = (torch.zeros(size, device=image.device) for _ in range(4))
         stock: list[Tensor] = []  # masks not yet used: the same whether a portion is tried again or not
-        block = [0]
+        memory: list[Tensor] = []  # for one portion's masks, used again for the next
 
         def work(part: slice) -> None:
             count = part.stop - part.start
-            block[0] = block[0] or count
+            memory[:] = memory or [torch.empty(count, *size)]
             while sum(map(len, stock)) < count:
-                stock.append(self._masks(block[0], size, draws).to(image.device))
-            stock[:] = [torch.cat(stock)] if len(stock) > 1 else stock
+                rest = [some.clone() for some in stock if len(some)]
+                made = self._masks(len(memory[0]), size, draws, memory[0]).to(image.device)
+                stock[:] = [torch.cat([*rest, made]) if rest else made]
             masks = stock[0][:count]
             scores = question.target(question.predictor(empty + masks[:, None] * (image - empty)))
             both = torch.stack([scores, torch.ones_like(scores)])
@@ -85,8 +86,9 @@ class RISE:
         portions(self.masks, self.batch, image.numel(), work)
         return as_map(shown / seen.clamp_min(1e-6) - hidden / unseen.clamp_min(1e-6))
 
-    def _masks(self, count: int, size: tuple[int, ...], rng: torch.Generator) -> Tensor:
-        """Soft masks (count, *size) in 0..1: coarse cells, linearly enlarged, shifted by part of a cell."""
+    def _masks(self, count: int, size: tuple[int, ...], rng: torch.Generator, memory: Tensor) -> Tensor:
+        """Soft masks (count, *size) in 0..1, in `memory`: coarse cells, linearly enlarged, shifted by part of
+        a cell."""
         half = (count + 1) // 2
         shape = (half, *(self.cells + 1,) * len(size))
         cells = (torch.rand(shape, generator=rng) < self.share).float()
@@ -96,11 +98,11 @@ class RISE:
             more = (torch.rand(shape, generator=rng) < self.share).float()
             cells = torch.cat([cells, more])[:count]
         shift = torch.rand(len(size), generator=rng)
-        for axis, side in enumerate(size, start=1):
+        for axis, side in enumerate(size[:-1], start=1):
             cells = torch.movedim(
                 torch.movedim(cells, axis, -1) @ self._rise(side, shift[axis - 1]).t(), -1, axis
             )
-        return cells
+        return torch.matmul(cells, self._rise(size[-1], shift[-1]).t(), out=memory)
 
     def _rise(self, side: int, shift: Tensor) -> Tensor:
         """Linear enlargement (side, cells + 1) as a matrix: axis by axis is far cheaper than all at once."""
