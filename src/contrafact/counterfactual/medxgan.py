@@ -56,7 +56,7 @@ class FindingPath:
     Source: Dravid et al. 2022 (medXGAN, arXiv 2204.05376). Differs: the image itself is changed, not its
     reconstruction; both directions; the smallest strength that reaches the goal is searched; where the
     finding's code alone does not get there, the model's gradient on the frame shown turns the code, and
-    moves the anatomy at a price (docs/decisions/0015); the generator stays as it is, and no mask of the
+    moves the anatomy at a price (docs/decisions/0016); the generator stays as it is, and no mask of the
     lesion takes part.
 
     goal      as in `latent-walk`; frames, blend, tolerance, refinement too

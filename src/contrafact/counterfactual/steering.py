@@ -1,6 +1,6 @@
 """Where no drawn finding reaches the goal: codes that change the model's answer on the frame shown.
 
-Source: own work, as the walk that follows the model (docs/decisions/0009, 0015).
+Source: own work, as the walk that follows the model (docs/decisions/0009, 0016).
 """
 
 from __future__ import annotations
