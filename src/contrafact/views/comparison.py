@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from contrafact.views.cohort import Case, Cohort, name_order
 
 SORT = ("answers", "maps", "name", "order")
 ANSWER = re.compile(r"(?P<name>.*?):? (?P<number>-?[\d.]+(?:e[+-]?\d+)?)(?P<unit> %| voxels)?")
+UNREADABLE = (InputError, OSError, LookupError, TypeError, ValueError, BadZipFile)
 STRONG = 0.05  # of the voxels, for the overlap of what is strongest
 
 
@@ -130,12 +132,17 @@ class Comparison:
                     self._alike[numbers] = self._compared(numbers)
         return left
 
-    def _compared(self, numbers: tuple[int, int]) -> float | None:
+    def both(self, numbers: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """What two results say of every voxel; None where one cannot be read."""
         try:
             first, second = (evidence(self.cohort.run, self.cohort.row(number)) for number in numbers)
-        except (InputError, OSError, KeyError, TypeError, ValueError):
-            return None  # the case says what cannot be read
-        return alike(first, second)
+        except UNREADABLE:
+            return None
+        return first, second
+
+    def _compared(self, numbers: tuple[int, int]) -> float | None:
+        found = self.both(numbers)
+        return found and alike(*found)
 
     def _pair(self, id_: str, first: Case, second: Case) -> Pair:
         asked = [self._by_question(case) for case in (first, second)]
@@ -153,16 +160,16 @@ class Comparison:
         for number in _rows(case):
             row = self.cohort.row(number)
             label = str(row.get("label") or row["record"]["method"])
-            found[label, str(row["record"]["target"])] = number
+            found[label, str(row["record"].get("target"))] = number
         return found
 
     def _id(self, case: Case) -> str:
         """The same for every model that was asked about the same pixels under the same name."""
-        image = str(self.cohort.row(_rows(case)[0])["record"]["image"])
+        image = str(self.cohort.row(_rows(case)[0])["record"].get("image"))
         return hashlib.sha256(f"{case.name}\0{image}".encode("utf-8", "replace")).hexdigest()[:16]
 
     def _model(self, case: Case) -> str:
-        return case.model or str(self.cohort.row(_rows(case)[0])["record"]["model"])[:8]
+        return case.model or str(self.cohort.row(_rows(case)[0])["record"].get("model"))[:8]
 
 
 def sorted_pairs(pairs: Iterable[Pair], sort: str, apart: Mapping[str, float | None]) -> list[Pair]:
@@ -244,7 +251,7 @@ def pair_page(comparison: Comparison, pair: Pair) -> dict[str, Any]:
     for (label, target), numbers in pair.shared.items():
         if not all(number in by_row for number in numbers):
             continue  # a row that cannot be shown: its page says why
-        maps = [evidence(cohort.run, cohort.row(number)) for number in numbers]
+        maps = comparison.both(numbers)
         items.append(
             {
                 "label": label,
@@ -252,8 +259,8 @@ def pair_page(comparison: Comparison, pair: Pair) -> dict[str, Any]:
                 "target_name": by_row[numbers[0]]["target_name"],
                 "kind": cohort.row(numbers[0])["kind"],
                 "parts": [by_row[number] for number in numbers],
-                "alike": alike(*maps),
-                "overlap": overlap(*maps),
+                "alike": maps and alike(*maps),
+                "overlap": maps and overlap(*maps),
                 "scores": scores.get((label, target), []),
             }
         )

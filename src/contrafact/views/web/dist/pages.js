@@ -1304,8 +1304,9 @@
       const view = { window: { low, high }, aspect: about.image.aspect, redraw: [] };
       const maps = about.items.filter((item) => item.kind === "heatmap"), strips = about.items.filter((item) => item.kind === "strip");
       if (about.image.slices) view.slice = maps[0]?.parts[0]?.slice ?? Math.floor(about.image.slices / 2);
-      if (maps.length) main.append(mapsSection(about, about.image, maps, view));
-      for (const strip of strips) main.append(stripsSection(about, strip, view));
+      const slices = sliceSlider(about.image, view);
+      if (maps.length) main.append(mapsSection(about, about.image, maps, view, slices));
+      strips.forEach((strip, k) => main.append(stripsSection(about, strip, view, maps.length || k ? null : slices)));
     }
     main.append(...rest(about));
     byId("waiting").remove();
@@ -1337,7 +1338,18 @@
       " apart."
     ));
   }
-  function mapsSection(about, image, items, view) {
+  function sliceSlider(image, view) {
+    return view.slice === void 0 ? null : slider(
+      "Slice",
+      { min: 0, max: image.slices - 1, step: 1, value: view.slice },
+      (at) => `${at + 1} of ${image.slices}`,
+      (at) => {
+        view.slice = at;
+        view.redraw.forEach((again) => again());
+      }
+    );
+  }
+  function mapsSection(about, image, items, view, slices) {
     const state = { item: items[0], opacity: 0.85, level: 0, own: false, hidden: false };
     const names = [...about.models, `${about.models[0]} less ${about.models[1]}`];
     const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
@@ -1350,19 +1362,9 @@
     };
     const picked = (index) => {
       state.item = items[Number(index)];
-      if (view.slice !== void 0) slices?.set(view.slice);
       tellItem();
       paint();
     };
-    const slices = view.slice === void 0 ? null : slider(
-      "Slice",
-      { min: 0, max: image.slices - 1, step: 1, value: view.slice },
-      (at) => `${at + 1} of ${image.slices}`,
-      (at) => {
-        view.slice = at;
-        view.redraw.forEach((again) => again());
-      }
-    );
     const hide = el("input", { type: "checkbox" });
     hide.addEventListener("change", () => {
       state.hidden = hide.checked;
@@ -1463,7 +1465,7 @@
       el("tbody", {}, ...item.scores.map((score) => el("tr", {}, el("th", { scope: "row" }, score.metric), ...cells(score.values, score.better))))
     );
   }
-  function stripsSection(about, item, view) {
+  function stripsSection(about, item, view, slices) {
     const parts = item.parts, id = `how-${parts[0].row}`, state = { at: 1, change: false };
     const canvases = parts.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
     const charts = parts.map((part) => chart(part)), reads = parts.map(() => el("p", { class: "small" })), legend = el("div", { class: "legend" });
@@ -1495,6 +1497,7 @@
       el(
         "div",
         { class: "controls across" },
+        slices?.box,
         slider("Way", { min: 0, max: 1, step: 0.01, value: 1 }, (v) => `${Math.round(100 * v)} % of the strip`, (v) => {
           state.at = v;
           paint();
