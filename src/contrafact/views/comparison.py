@@ -142,7 +142,7 @@ class Comparison:
 
     def _compared(self, numbers: tuple[int, int]) -> float | None:
         found = self.both(numbers)
-        return found and alike(*found)
+        return None if found is None else alike(*found)
 
     def _pair(self, id_: str, first: Case, second: Case) -> Pair:
         asked = [self._by_question(case) for case in (first, second)]
@@ -259,8 +259,8 @@ def pair_page(comparison: Comparison, pair: Pair) -> dict[str, Any]:
                 "target_name": by_row[numbers[0]]["target_name"],
                 "kind": cohort.row(numbers[0])["kind"],
                 "parts": [by_row[number] for number in numbers],
-                "alike": maps and alike(*maps),
-                "overlap": maps and overlap(*maps),
+                "alike": None if maps is None else alike(*maps),
+                "overlap": None if maps is None else overlap(*maps),
                 "scores": scores.get((label, target), []),
             }
         )
