@@ -159,6 +159,7 @@ def browser() -> Iterator[Any]:
 def enter(visit: Visit) -> None:
     visit.go("/", "#lines tr a")
     visit.page.click("#lines tr a")
+    visit.page.locator(".solid").scroll_into_view_if_needed()
     visit.page.wait_for_selector(".solid[data-ready]", timeout=120_000)
 
 

@@ -149,7 +149,7 @@ class Comparison:
         shared = {key: (asked[0][key], asked[1][key]) for key in asked[0] if key in asked[1]}
         alone = [
             f"{label} for {target}: {self._model(case)} only"
-            for case, mine, other in ((first, *asked), (second, *asked[::-1]))
+            for case, mine, other in ((first, asked[0], asked[1]), (second, asked[1], asked[0]))
             for label, target in mine
             if (label, target) not in other
         ]

@@ -489,10 +489,14 @@
     const legend = el("div", { class: "legend" });
     const page = new Page(image, state, view, { canvas, stage, readout, legend });
     const controls = page.controls(choices2);
-    page.start().catch((error) => {
-      readout.textContent = "The volume could not be drawn. The slices above show the same values.";
-      tell(error);
-    });
+    new IntersectionObserver((seen, watch) => {
+      if (!seen.some((one) => one.isIntersecting)) return;
+      watch.disconnect();
+      page.start().catch((error) => {
+        readout.textContent = "The volume could not be drawn. The slices above show the same values.";
+        tell(error);
+      });
+    }, { rootMargin: "100px" }).observe(stage);
     return card(
       el("div", { class: "volumes" }, el("div", {}, stage, legend, readout), controls),
       el(
