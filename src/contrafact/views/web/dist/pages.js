@@ -496,7 +496,7 @@
         readout.textContent = "The volume could not be drawn. The slices above show the same values.";
         tell(error);
       });
-    }, { rootMargin: "100px" }).observe(stage);
+    }, { threshold: 0.2 }).observe(stage);
     return card(
       el("div", { class: "volumes" }, el("div", {}, stage, legend, readout), controls),
       el(

@@ -38,7 +38,7 @@ export function volumeSection(image: ImageAbout, maps: MapAbout[], strips: Strip
       readout.textContent = "The volume could not be drawn. The slices above show the same values.";
       tell(error);
     });
-  }, { rootMargin: "100px" }).observe(stage);
+  }, { threshold: 0.2 }).observe(stage);
   return card(el("div", { class: "volumes" }, el("div", {}, stage, legend, readout), controls),
     el("p", { class: "dim small" }, "The patient's right and front are on the left, as on the slices above. Drawn by ",
       el("a", { href: "/web/licences.txt" }, "NiiVue"), ", from this machine."));
