@@ -6,7 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from zipfile import BadZipFile
 
@@ -54,29 +54,36 @@ class Apart:
     other: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The cases of every image by model, and the pairs of every two models, as the run was."""
+
+    cases: dict[str, Case]
+    images: dict[str, dict[str, Case]] = field(default_factory=dict)
+    pairs: dict[tuple[str, str], dict[str, Pair]] = field(default_factory=dict)
+
+
 class Comparison:
     """The pairs of a run; how alike maps are is measured once and kept."""
 
     def __init__(self, cohort: Cohort) -> None:
         self.cohort = cohort
         self._alike: dict[tuple[int, int], float | None] = {}
-        self._seen: dict[str, Case] = {}
-        self._images: dict[str, dict[str, Case]] = {}
-        self._pairs: dict[tuple[str, str], dict[str, Pair]] = {}
+        self._index = _Index({})
 
-    def images(self) -> dict[str, dict[str, Case]]:
-        """The cases of every image, by model; made again when the run has grown."""
-        cases = self.cohort.cases()
-        if self._seen is not cases:
-            found: dict[str, dict[str, Case]] = {}
+    def index(self) -> _Index:
+        """Made again when the run has grown; in one piece, for several threads."""
+        cases, index = self.cohort.cases(), self._index
+        if index.cases is not cases:
+            index = _Index(cases)
             for case in filter(_rows, cases.values()):
-                found.setdefault(self._id(case), {})[self._model(case)] = case
-            self._seen, self._images, self._pairs = cases, found, {}
-        return self._images
+                index.images.setdefault(self._id(case), {})[self._model(case)] = case
+            self._index = index
+        return index
 
     def models(self) -> list[str]:
         """Names of the run's models; a model without a name goes by its hash."""
-        return list(dict.fromkeys(model for by_model in self.images().values() for model in by_model))
+        return list(dict.fromkeys(model for by_model in self.index().images.values() for model in by_model))
 
     def chosen(self, first: str | None, second: str | None) -> tuple[str, str]:
         """Two models of the run, by default its first two."""
@@ -94,19 +101,20 @@ class Comparison:
 
     def pairs(self, first: str, second: str) -> dict[str, Pair]:
         """By id, in the order of the run; an image that only one model was asked about is left out."""
-        images = self.images()
-        if (first, second) not in self._pairs:
-            both = {id_: by for id_, by in images.items() if first in by and second in by}
-            made = {id_: self._pair(id_, by[first], by[second]) for id_, by in both.items()}
-            self._pairs[first, second] = made
-        return self._pairs[first, second]
+        index = self.index()
+        found = index.pairs.get((first, second))
+        if found is None:
+            both = {id_: by for id_, by in index.images.items() if first in by and second in by}
+            found = {id_: self._pair(id_, by[first], by[second]) for id_, by in both.items()}
+            index.pairs[first, second] = found
+        return found
 
     def beside(self, case: Case) -> tuple[str, str, str] | None:
         """The pair that shows a case beside another model: id and both models; None without another."""
         if not _rows(case):
             return None
         id_, own = self._id(case), self._model(case)
-        return next(((id_, own, model) for model in self.images().get(id_, {}) if model != own), None)
+        return next(((id_, own, model) for model in self.index().images.get(id_, {}) if model != own), None)
 
     def methods(self, pairs: Iterable[Pair]) -> list[str]:
         """Methods that both models have for the same target, of any pair."""
