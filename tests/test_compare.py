@@ -175,6 +175,22 @@ def test_time_bounds_an_answer_and_a_grown_run_is_read_again(tmp_path: Path) -> 
     assert comparison.pairs("cheat", "honest").keys() == comparison.pairs("honest", "cheat").keys()
 
 
+def test_a_map_that_is_lost_is_said_and_nothing_fails(tmp_path: Path) -> None:
+    run = two_models(tmp_path / "run")
+    (run.folder / "arrays" / run.rows()[0]["array"]).unlink()
+    (run.folder / "arrays" / run.rows()[4]["array"]).write_bytes(b"PK torn")
+    rows = [{**row, "record": {"method": "cam"}} for row in run.rows()[:1]]
+    with (run.folder / "results.jsonl").open("a") as file:
+        file.writelines(json.dumps({**row, "key": "bare", "case": "Bare"}) + "\n" for row in rows)
+    with serving(make_app(run)) as site:
+        lines = listed(site, "sort=maps&method=cam")
+        assert lines["Same"]["maps"] is None and lines["Elsewhere"]["maps"] == pytest.approx(1)
+        about = site.ask(f"/api/compare/{lines['Same']['id']}").json()
+        assert [item["label"] for item in about["items"]] == ["walk"]
+        assert "cannot be shown" in about["failures"][0][0]["error"]
+        assert site.ask("/").status == 200
+
+
 def test_models_asked_about_other_targets_share_nothing(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", about={})
     for model, target in (("a", "class:0"), ("b", "class:1")):
@@ -283,6 +299,27 @@ def test_both_strips_move_together(browser: Any, site: Site) -> None:
         assert "brighter by 40" in visit.page.text_content("main") and "opposite" in visit.page.text_content(
             "main"
         )
+
+
+def test_volumes_of_both_models_move_through_their_slices(browser: Any, tmp_path: Path) -> None:
+    run, values = Run.create(tmp_path / "run", about={}), np.zeros((5, SIDE, SIDE), dtype=np.float32)
+    values[2, 4:8, 4:8] = 1  # in one slice only
+    grid = Grid(values.shape)
+    image = Image(np.full((1, *values.shape), 100, dtype=np.float32), grid=grid, window=(0.0, 200.0))
+    for model, sign in (("a", 1), ("b", -1)):
+        made = dataclasses.replace(record("gradcam", "v"), model=model)
+        heat = Heatmap(values=sign * values, grid=grid, record=made)
+        run.add(model, image, heat, case="V", model_name=model, answers=[])
+    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+        [line] = listed(site).values()
+        assert line["maps"] == pytest.approx(2)
+        visit.go(f"/compare/{line['id']}", "#where")
+        visit.page.wait_for_load_state("networkidle")
+        first, second = (visit.pixels(k)[..., 0] - visit.pixels(k)[..., 2] for k in (0, 1))
+        assert first.max() > 60 > first.min() > -5 and second.min() < -60  # orange and blue
+        visit.slide("Slice", 0)
+        visit.page.wait_for_load_state("networkidle")
+        assert all(np.ptp(visit.pixels(k), axis=-1).max() <= 2 for k in range(3))
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -249,9 +249,11 @@ def test_every_answer_keeps_the_browser_at_home(site: Site) -> None:
 def test_pages_name_no_other_host() -> None:
     web = Path(make_app.__code__.co_filename).parent
     for path in [*(web / "web" / "dist").iterdir(), *(web / "templates").glob("*.html")]:
+        if path.name == "volumes.js":
+            continue  # names hosts in comments of its shaders: tests/test_volumes.py
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         assert "http:" not in text and "https:" not in text, path.name
-    for name in ("page.html", "case.html", "cohort.html"):
+    for name in ("page.html", "case.html", "cohort.html", "compare.html", "pair.html"):
         text = (web / "templates" / name).read_text()
         assert "style=" not in text and "onclick" not in text  # the policy would refuse them
 

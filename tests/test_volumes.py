@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +159,7 @@ def browser() -> Iterator[Any]:
 def enter(visit: Visit) -> None:
     visit.go("/", "#lines tr a")
     visit.page.click("#lines tr a")
+    visit.page.locator(".solid").scroll_into_view_if_needed()
     visit.page.wait_for_selector(".solid[data-ready]", timeout=120_000)
 
 
@@ -314,6 +316,15 @@ def test_flat_cases_load_no_volumes(browser: Any, tmp_path: Path) -> None:
         assert not visit.page.query_selector("#solid")
         assert not any("volumes.js" in url for url in visit.asked)
         assert near(visit.pixels(), (0, 0, 0), 255).all()
+
+
+def test_the_volumes_file_names_hosts_only_in_comments() -> None:
+    """Of its shaders, and in what NiiVue's package says of itself; one that names others shows here."""
+    built = (WEB / "dist/volumes.js").read_text()
+    places = [found.start() for found in re.finditer("https?://", built)]
+    lines = [built[built.rfind("\n", 0, at) + 1 : at + 60] for at in places]
+    said = [x for x in lines if not x.lstrip().startswith("//") and "github.com/niivue" not in x[-90:]]
+    assert not said, [x[-90:] for x in said]
 
 
 def test_the_built_volumes_are_those_of_the_source_and_name_every_licence(tmp_path: Path) -> None:

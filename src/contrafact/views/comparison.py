@@ -6,8 +6,9 @@ import hashlib
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from contrafact.views.cohort import Case, Cohort, name_order
 
 SORT = ("answers", "maps", "name", "order")
 ANSWER = re.compile(r"(?P<name>.*?):? (?P<number>-?[\d.]+(?:e[+-]?\d+)?)(?P<unit> %| voxels)?")
+UNREADABLE = (InputError, OSError, LookupError, TypeError, ValueError, BadZipFile)
 STRONG = 0.05  # of the voxels, for the overlap of what is strongest
 
 
@@ -52,29 +54,36 @@ class Apart:
     other: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The cases of every image by model, and the pairs of every two models, as the run was."""
+
+    cases: dict[str, Case]
+    images: dict[str, dict[str, Case]] = field(default_factory=dict)
+    pairs: dict[tuple[str, str], dict[str, Pair]] = field(default_factory=dict)
+
+
 class Comparison:
     """The pairs of a run; how alike maps are is measured once and kept."""
 
     def __init__(self, cohort: Cohort) -> None:
         self.cohort = cohort
         self._alike: dict[tuple[int, int], float | None] = {}
-        self._seen: dict[str, Case] = {}
-        self._images: dict[str, dict[str, Case]] = {}
-        self._pairs: dict[tuple[str, str], dict[str, Pair]] = {}
+        self._index = _Index({})
 
-    def images(self) -> dict[str, dict[str, Case]]:
-        """The cases of every image, by model; made again when the run has grown."""
-        cases = self.cohort.cases()
-        if self._seen is not cases:
-            found: dict[str, dict[str, Case]] = {}
+    def index(self) -> _Index:
+        """Made again when the run has grown; in one piece, for several threads."""
+        cases, index = self.cohort.cases(), self._index
+        if index.cases is not cases:
+            index = _Index(cases)
             for case in filter(_rows, cases.values()):
-                found.setdefault(self._id(case), {})[self._model(case)] = case
-            self._seen, self._images, self._pairs = cases, found, {}
-        return self._images
+                index.images.setdefault(self._id(case), {})[self._model(case)] = case
+            self._index = index
+        return index
 
     def models(self) -> list[str]:
         """Names of the run's models; a model without a name goes by its hash."""
-        return list(dict.fromkeys(model for by_model in self.images().values() for model in by_model))
+        return list(dict.fromkeys(model for by_model in self.index().images.values() for model in by_model))
 
     def chosen(self, first: str | None, second: str | None) -> tuple[str, str]:
         """Two models of the run, by default its first two."""
@@ -92,19 +101,20 @@ class Comparison:
 
     def pairs(self, first: str, second: str) -> dict[str, Pair]:
         """By id, in the order of the run; an image that only one model was asked about is left out."""
-        images = self.images()
-        if (first, second) not in self._pairs:
-            both = {id_: by for id_, by in images.items() if first in by and second in by}
-            made = {id_: self._pair(id_, by[first], by[second]) for id_, by in both.items()}
-            self._pairs[first, second] = made
-        return self._pairs[first, second]
+        index = self.index()
+        found = index.pairs.get((first, second))
+        if found is None:
+            both = {id_: by for id_, by in index.images.items() if first in by and second in by}
+            found = {id_: self._pair(id_, by[first], by[second]) for id_, by in both.items()}
+            index.pairs[first, second] = found
+        return found
 
     def beside(self, case: Case) -> tuple[str, str, str] | None:
         """The pair that shows a case beside another model: id and both models; None without another."""
         if not _rows(case):
             return None
         id_, own = self._id(case), self._model(case)
-        return next(((id_, own, model) for model in self.images().get(id_, {}) if model != own), None)
+        return next(((id_, own, model) for model in self.index().images.get(id_, {}) if model != own), None)
 
     def methods(self, pairs: Iterable[Pair]) -> list[str]:
         """Methods that both models have for the same target, of any pair."""
@@ -130,12 +140,17 @@ class Comparison:
                     self._alike[numbers] = self._compared(numbers)
         return left
 
-    def _compared(self, numbers: tuple[int, int]) -> float | None:
+    def both(self, numbers: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """What two results say of every voxel; None where one cannot be read."""
         try:
             first, second = (evidence(self.cohort.run, self.cohort.row(number)) for number in numbers)
-        except (InputError, OSError, KeyError, TypeError, ValueError):
-            return None  # the case says what cannot be read
-        return alike(first, second)
+        except UNREADABLE:
+            return None
+        return first, second
+
+    def _compared(self, numbers: tuple[int, int]) -> float | None:
+        found = self.both(numbers)
+        return None if found is None else alike(*found)
 
     def _pair(self, id_: str, first: Case, second: Case) -> Pair:
         asked = [self._by_question(case) for case in (first, second)]
@@ -153,16 +168,16 @@ class Comparison:
         for number in _rows(case):
             row = self.cohort.row(number)
             label = str(row.get("label") or row["record"]["method"])
-            found[label, str(row["record"]["target"])] = number
+            found[label, str(row["record"].get("target"))] = number
         return found
 
     def _id(self, case: Case) -> str:
         """The same for every model that was asked about the same pixels under the same name."""
-        image = str(self.cohort.row(_rows(case)[0])["record"]["image"])
+        image = str(self.cohort.row(_rows(case)[0])["record"].get("image"))
         return hashlib.sha256(f"{case.name}\0{image}".encode("utf-8", "replace")).hexdigest()[:16]
 
     def _model(self, case: Case) -> str:
-        return case.model or str(self.cohort.row(_rows(case)[0])["record"]["model"])[:8]
+        return case.model or str(self.cohort.row(_rows(case)[0])["record"].get("model"))[:8]
 
 
 def sorted_pairs(pairs: Iterable[Pair], sort: str, apart: Mapping[str, float | None]) -> list[Pair]:
@@ -244,7 +259,7 @@ def pair_page(comparison: Comparison, pair: Pair) -> dict[str, Any]:
     for (label, target), numbers in pair.shared.items():
         if not all(number in by_row for number in numbers):
             continue  # a row that cannot be shown: its page says why
-        maps = [evidence(cohort.run, cohort.row(number)) for number in numbers]
+        maps = comparison.both(numbers)
         items.append(
             {
                 "label": label,
@@ -252,8 +267,8 @@ def pair_page(comparison: Comparison, pair: Pair) -> dict[str, Any]:
                 "target_name": by_row[numbers[0]]["target_name"],
                 "kind": cohort.row(numbers[0])["kind"],
                 "parts": [by_row[number] for number in numbers],
-                "alike": alike(maps[0], maps[1]),
-                "overlap": overlap(maps[0], maps[1]),
+                "alike": None if maps is None else alike(*maps),
+                "overlap": None if maps is None else overlap(*maps),
                 "scores": scores.get((label, target), []),
             }
         )

@@ -27,8 +27,9 @@ export async function pairPage(): Promise<void> {
     const view: View = { window: { low, high }, aspect: about.image.aspect, redraw: [] };
     const maps = about.items.filter(item => item.kind === "heatmap"), strips = about.items.filter(item => item.kind === "strip");
     if (about.image.slices) view.slice = (maps[0]?.parts[0] as MapAbout | undefined)?.slice ?? Math.floor(about.image.slices / 2);
-    if (maps.length) main.append(mapsSection(about, about.image, maps, view));
-    for (const strip of strips) main.append(stripsSection(about, strip, view));
+    const slices = sliceSlider(about.image, view);
+    if (maps.length) main.append(mapsSection(about, about.image, maps, view, slices));
+    strips.forEach((strip, k) => main.append(stripsSection(about, strip, view, maps.length || k ? null : slices)));
   }
   main.append(...rest(about));
   byId("waiting").remove();
@@ -48,9 +49,16 @@ function header(about: PairAbout, table: string): void {
     about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ", apartWords(about.apart), " apart."));
 }
 
+type Slider = ReturnType<typeof slider>;
+
+function sliceSlider(image: ImageAbout, view: View): Slider | null {
+  return view.slice === undefined ? null : slider("Slice", { min: 0, max: image.slices - 1, step: 1, value: view.slice },
+    at => `${at + 1} of ${image.slices}`, at => { view.slice = at; view.redraw.forEach(again => again()); });
+}
+
 interface State { item: Item; opacity: number; level: number; own: boolean; hidden: boolean }
 
-function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: View): HTMLElement {
+function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: View, slices: Slider | null): HTMLElement {
   const state: State = { item: items[0], opacity: 0.85, level: 0, own: false, hidden: false };
   const names = [...about.models, `${about.models[0]} less ${about.models[1]}`];
   const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
@@ -63,12 +71,9 @@ function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: V
   };
   const picked = (index: string): void => {
     state.item = items[Number(index)];
-    if (view.slice !== undefined) slices?.set(view.slice);
     tellItem();
     paint();
   };
-  const slices = view.slice === undefined ? null : slider("Slice", { min: 0, max: image.slices - 1, step: 1, value: view.slice },
-    at => `${at + 1} of ${image.slices}`, at => { view.slice = at; view.redraw.forEach(again => again()); });
   const hide = el("input", { type: "checkbox" });
   hide.addEventListener("change", () => { state.hidden = hide.checked; paint(); });
   const row = el("div", { class: "stages", tabindex: 0, role: "group", "aria-label": "both maps and their difference. H hides the maps, drag changes the window" },
@@ -139,7 +144,7 @@ function scoreTable(item: Item, models: [string, string]): HTMLElement {
     el("tbody", {}, ...item.scores.map(score => el("tr", {}, el("th", { scope: "row" }, score.metric), ...cells(score.values, score.better)))));
 }
 
-function stripsSection(about: PairAbout, item: Item, view: View): HTMLElement {
+function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider | null): HTMLElement {
   const parts = item.parts as [StripAbout, StripAbout], id = `how-${parts[0].row}`, state = { at: 1, change: false };
   const canvases = parts.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
   const charts = parts.map(part => chart(part)), reads = parts.map(() => el("p", { class: "small" })), legend = el("div", { class: "legend" });
@@ -165,7 +170,7 @@ function stripsSection(about: PairAbout, item: Item, view: View): HTMLElement {
   paint();
   return el("section", { class: "card", "aria-labelledby": id },
     el("h2", { id }, `How the image would have to change for each model (${item.label}, ${item.target_name})`),
-    el("div", { class: "controls across" },
+    el("div", { class: "controls across" }, slices?.box,
       slider("Way", { min: 0, max: 1, step: 0.01, value: 1 }, v => `${Math.round(100 * v)} % of the strip`, v => { state.at = v; paint(); }).box,
       choice("Show", [["frame", "frame"], ["change", "change"]], "frame", v => { state.change = v === "change"; paint(); })),
     el("div", { class: "stages two" }, ...parts.map((part, k) => el("figure", {}, el("figcaption", {}, about.models[k]),

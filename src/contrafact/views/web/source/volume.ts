@@ -31,10 +31,14 @@ export function volumeSection(image: ImageAbout, maps: MapAbout[], strips: Strip
   const legend = el("div", { class: "legend" });
   const page = new Page(image, state, view, { canvas, stage, readout, legend });
   const controls = page.controls(choices);
-  page.start().catch(error => {
-    readout.textContent = "The volume could not be drawn. The slices above show the same values.";
-    tell(error);
-  });
+  new IntersectionObserver((seen, watch) => { // only when one gets there: drawing without a GPU takes seconds
+    if (!seen.some(one => one.isIntersecting)) return;
+    watch.disconnect();
+    page.start().catch(error => {
+      readout.textContent = "The volume could not be drawn. The slices above show the same values.";
+      tell(error);
+    });
+  }, { threshold: 0.2 }).observe(stage);
   return card(el("div", { class: "volumes" }, el("div", {}, stage, legend, readout), controls),
     el("p", { class: "dim small" }, "The patient's right and front are on the left, as on the slices above. Drawn by ",
       el("a", { href: "/web/licences.txt" }, "NiiVue"), ", from this machine."));
