@@ -36,7 +36,13 @@ def answer(task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
         values = task.image.values[None] + np.float32(task.amount)
         arrays = {"frames": values, "strip_affine": grid.affine, "affine": grid.affine}
         held = [{"name": name, "from": 0.0, "to": 0.5} for name in task.hold]
-        return {"arrays": arrays, "score": task.amount - 2, "length": 1.0, "held": held}, LATENT
+        return {
+            "arrays": arrays,
+            "score": task.amount - 2,
+            "length": 1.0,
+            "spent": task.amount > 7,
+            "held": held,
+        }, LATENT
     say("asking", 1, None)
     if task.amount == SLOW:
         time.sleep(600)

@@ -79,7 +79,7 @@ def test_the_slider_moves_the_image_and_the_model_answers(browser: Any, site: Si
         until(visit, f"{STATUS}.startsWith('Answered in')")
         assert grey(visit) == pytest.approx(84, abs=3)
         read = visit.page.text_content(".live .read")
-        assert "+8.00" in read and "+6.00" in read and "100 %" in read and "1.00 SD" in read
+        assert "+8.00" in read and "+6.00" in read and "100 %" in read and "1.00 SD, the most allowed" in read
         for value in (-8, -6, -4, -8):  # the last one counts
             slide(visit, "Change asked", value)
         until(visit, "document.querySelector('.live .read').textContent.includes('−10.00')")

@@ -175,18 +175,15 @@ class Asking:
     def move(self, task: Task, say: Any) -> dict[str, Any]:
         """One frame on the straight line, measured."""
         walking = self._walking(task, say)
-        with torch.no_grad():
-            move = task.amount * walking.line
-            frame = walking.walker.frame(torch.tensor([0]), move)
-            score = float(walking.walker.measure(frame)[0])
-            length = float(walking.bundle.statistics.length(move)[0])
-            values = walking.bundle.to_units(frame)
+        frames, scores, lengths = walking.at_once(task.amount)
+        values = walking.bundle.to_units(frames)
         grid = task.image.grid.resized(values.shape[2:])
         start = walking.bundle.to_units(walking.walker.images)
         return {
             "arrays": {"frames": values.numpy(), "strip_affine": grid.affine, "affine": task.image.grid.affine},
-            "score": score,
-            "length": length,
+            "score": float(scores[0]),
+            "length": float(lengths[0]),
+            "spent": bool(lengths[0] > 0.98 * walking.walk.budget),
             "held": self._held(task, torch.cat([start, values])),
         }
 

@@ -89,7 +89,7 @@ class Desk:
         found = self.quick.put(Job(task)).answer(60)[0]
         at = said.get("slice")
         values = shown(found["arrays"], "frames", at=at if isinstance(at, int) else None)
-        plain = {name: found[name] for name in ("score", "length", "held")}
+        plain = {name: found[name] for name in ("score", "length", "spent", "held")}
         return finite(plain) | {"shape": list(values.shape[1:]), "frame": values[0].tobytes()}
 
     def ask(self, said: dict[str, Any]) -> str:

@@ -205,7 +205,7 @@
 
   // source/strip.ts
   function stripSection(strip, view) {
-    const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin;
+    const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin === last ? 0 : strip.origin;
     const state = { at: first, mode: "morph", wipe: 0.5 };
     const canvas = el("canvas", { role: "img", width: 512, height: 512 });
     const tag = el("div", { class: "tag" }, "synthetic, not for diagnosis");
@@ -522,7 +522,7 @@
             "div",
             { class: "beside" },
             this.read,
-            el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight along the model's direction, each frame measured. Ask follows the model step by step and checks the result. Nothing is written to the run unless you keep it.`),
+            el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight on in the model's direction, each frame measured. Ask follows the model step by step, so its images differ, and checks the result. Nothing is written to the run unless you keep it.`),
             offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`)
           )
         ),
@@ -669,7 +669,7 @@
         ["change asked", signed(asked)],
         ["measured", signed(moved.score)],
         ...target.odds ? [[`probability of ${target.name}`, chance(moved.score)]] : [],
-        ["length of the change", `${moved.length.toFixed(2)} SD`],
+        ["length of the change", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`],
         ...heldPairs(moved.held)
       ]));
     }

@@ -9,7 +9,7 @@ interface Target { text: string; name: string; odds: boolean; unit: string; star
 interface Offer { bundle: string; model: string; targets: Target[]; maps: string[]; why_not: string }
 interface Told extends Partial<Offer> { state: "loading" | "ready" | "none"; reason?: string; session: string }
 interface Held { name: string; from: number; to: number }
-interface Moved { score: number; length: number; held: Held[]; shape: number[]; frame: string }
+interface Moved { score: number; length: number; spent: boolean; held: Held[]; shape: number[]; frame: string }
 interface Progress {
   state: "waiting" | "running" | "done" | "failed" | "cancelled"; words?: string; count?: number; of?: number | null;
   error: string; seconds: number; kind?: "latent" | "strip" | "map"; about?: unknown; held?: Held[];
@@ -94,8 +94,8 @@ class Panel {
           el("label", { class: "field" }, "Target", target), el("label", { class: "field" }, "Method", this.method), this.goal,
           el("div", { class: "row-of" }, this.ask, this.cancel), this.bar),
         el("div", { class: "beside" }, this.read,
-          el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight along the `
-            + "model's direction, each frame measured. Ask follows the model step by step and checks the result. "
+          el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight on in the `
+            + "model's direction, each frame measured. Ask follows the model step by step, so its images differ, and checks the result. "
             + "Nothing is written to the run unless you keep it."),
           offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`))),
       this.answer);
@@ -188,7 +188,7 @@ class Panel {
     this.read.replaceChildren(...pairs([
       ["change asked", signed(asked)], ["measured", signed(moved.score)],
       ...(target.odds ? [[`probability of ${target.name}`, chance(moved.score)] as [string, string]] : []),
-      ["length of the change", `${moved.length.toFixed(2)} SD`], ...heldPairs(moved.held)]));
+      ["length of the change", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`], ...heldPairs(moved.held)]));
   }
 
   private put(values: Values): void {
