@@ -173,8 +173,9 @@ def test_a_score_of_another_direction_is_held_when_asked() -> None:
         assert strip.record.parameters["hold"] == ["other/class:1"]
 
 
+@pytest.mark.parametrize("bends", [False, True])
 @pytest.mark.parametrize("asked", [1.0, -2.0, 100.0])
-def test_a_move_at_once_is_the_closed_form_within_the_budget(asked: float) -> None:
+def test_a_move_at_once_is_the_closed_form_within_the_budget(asked: float, bends: bool) -> None:
     model = predictor()
     made = bundle(model)
     shown = image((0.5, 0.25, 0, 0))
@@ -185,7 +186,7 @@ def test_a_move_at_once_is_the_closed_form_within_the_budget(asked: float) -> No
     canvas = made.to_canvas(torch.as_tensor(question.images))
     for follow in (0.5, 0.0):
         walking = Walking(LatentWalk(follow=follow), question, made, made.directions[0], canvas, latents)
-        _, scores, lengths = walking.at_once(asked)
+        _, scores, lengths = walking.at_once(asked, bends=bends)
         if asked == 100:
             assert float(lengths) == pytest.approx(5.0, abs=1e-3)
         else:

@@ -131,7 +131,9 @@ def test_a_move_is_answered_once_the_image_is_found(desk: Desk, page: Page) -> N
         values = np.frombuffer(base64.b64decode(moved["frame"]), "<f4").reshape(moved["shape"])
         image = np.frombuffer(page.site.ask("/array/0/image").body, "<f4").reshape(moved["shape"])
         np.testing.assert_allclose(values, image + amount, rtol=1e-6)
-        assert moved["score"] == amount - 2 and moved["held"][0]["name"] == "b/c"
+        followed = page.post("move", page.words(amount=amount, follow=True)).json()
+        assert (moved["score"], followed["score"]) == (amount - 2, amount - 1)
+        assert moved["held"][0]["name"] == "b/c"
 
 
 def test_a_counterfactual_comes_with_its_arrays(page: Page) -> None:

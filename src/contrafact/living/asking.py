@@ -90,7 +90,8 @@ class Asking:
             kept = dataclasses.replace(bundle, found=self.found)
             for name, predictor in {"model": bundle.predictor, **bundle.predictors}.items():
                 self.models[predictor.digest] = (kept, name, Watched(predictor))
-        self._kinds = {"about": self.about, "find": self.find, "move": self.move, "explain": self.explain}
+        self._kinds = {"about": self.about, "find": self.find, "move": self.move, "reach": self.move}
+        self._kinds["explain"] = self.explain
 
     def __call__(self, task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
         """The answer, and the image's latents."""
@@ -173,9 +174,9 @@ class Asking:
         return {"drift": float(walking.drift[0]), "start": float(walking.start[0])}
 
     def move(self, task: Task, say: Any) -> dict[str, Any]:
-        """One frame on the straight line, measured."""
+        """One frame, straight ahead or (reach) following the model, measured."""
         walking = self._walking(task, say)
-        frames, scores, lengths = walking.at_once(task.amount)
+        frames, scores, lengths = walking.at_once(task.amount, bends=task.kind == "reach")
         values = walking.bundle.to_units(frames)
         grid = task.image.grid.resized(values.shape[2:])
         start = walking.bundle.to_units(walking.walker.images)

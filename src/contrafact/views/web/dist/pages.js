@@ -522,7 +522,7 @@
             "div",
             { class: "beside" },
             this.read,
-            el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight on in the model's direction, each frame measured. Ask follows the model step by step, so its images differ, and checks the result. Nothing is written to the run unless you keep it.`),
+            el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight on in the model's direction; let go, and it follows the model. Each image is measured. Ask gives the whole way, and checks it. Nothing is written to the run unless you keep it.`),
             offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`)
           )
         ),
@@ -543,6 +543,8 @@
     // targets for which the image was found
     job = "";
     moving = false;
+    follows = false;
+    // the slider was let go: the way follows the model
     again = false;
     now = null;
     method = el("select", { id: "live-method" });
@@ -600,6 +602,7 @@
           const box = el("input", { type: "checkbox", value: name, checked: this.held.has(name) });
           box.addEventListener("change", () => {
             box.checked ? this.held.add(name) : this.held.delete(name);
+            this.follows = true;
             this.move();
           });
           return el("label", {}, box, el("span", {}, name));
@@ -615,15 +618,21 @@
       const start = reached ? target.odds ? 1 / (1 + Math.exp(-target.start)) : target.start : 0;
       this.amount = Math.max(least, Math.min(most, this.amount || start));
       const said = (value) => !reached ? `${signed(value, 1)} ${target.unit}` : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
-      return slider(
+      const made = slider(
         reached ? "Goal" : "Change asked",
         { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
         said,
         (value) => {
           this.amount = value;
+          this.follows = false;
           this.move();
         }
-      ).box;
+      );
+      made.input.addEventListener("change", () => {
+        this.follows = true;
+        this.move();
+      });
+      return made.box;
     }
     /** The change asked of the model, in units of the target. */
     get asked() {
@@ -649,11 +658,11 @@
         if (!this.found.has(this.target.text) && !await this.find()) return;
         do {
           this.again = false;
-          const asked = this.asked, began = performance.now();
-          const moved = await postJson("/live/move", { ...this.words(), amount: asked, slice: this.view.slice });
+          const asked = this.asked, follow = this.follows, began = performance.now();
+          const moved = await postJson("/live/move", { ...this.words(), amount: asked, follow, slice: this.view.slice });
           this.now = { shape: moved.shape, data: floats(moved.frame) };
           this.reading(asked, moved);
-          this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s.`);
+          this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
           this.paint();
         } while (this.again);
       } catch (error) {

@@ -55,6 +55,7 @@ class Panel {
   private found = new Set<string>(); // targets for which the image was found
   private job = "";
   private moving = false;
+  private follows = false; // the slider was let go: the way follows the model
   private again = false;
   private now: Values | null = null;
   private readonly method = el("select", { id: "live-method" });
@@ -95,7 +96,7 @@ class Panel {
           el("div", { class: "row-of" }, this.ask, this.cancel), this.bar),
         el("div", { class: "beside" }, this.read,
           el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight on in the `
-            + "model's direction, each frame measured. Ask follows the model step by step, so its images differ, and checks the result. "
+            + "model's direction; let go, and it follows the model. Each image is measured. Ask gives the whole way, and checks it. "
             + "Nothing is written to the run unless you keep it."),
           offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`))),
       this.answer);
@@ -128,7 +129,7 @@ class Panel {
     const holds = this.slides && target.holds.length > 0 && el("fieldset", { class: "choice" }, el("legend", {}, "Hold still"),
       ...target.holds.map(name => {
         const box = el("input", { type: "checkbox", value: name, checked: this.held.has(name) });
-        box.addEventListener("change", () => { box.checked ? this.held.add(name) : this.held.delete(name); this.move(); });
+        box.addEventListener("change", () => { box.checked ? this.held.add(name) : this.held.delete(name); this.follows = true; this.move(); });
         return el("label", {}, box, el("span", {}, name));
       }));
     this.goal.replaceChildren(by, this.slide(), ...(holds ? [holds] : []));
@@ -143,8 +144,10 @@ class Panel {
     this.amount = Math.max(least, Math.min(most, this.amount || start));
     const said = (value: number): string => !reached ? `${signed(value, 1)} ${target.unit}`
       : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
-    return slider(reached ? "Goal" : "Change asked", { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
-      said, value => { this.amount = value; this.move(); }).box;
+    const made = slider(reached ? "Goal" : "Change asked", { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
+      said, value => { this.amount = value; this.follows = false; this.move(); });
+    made.input.addEventListener("change", () => { this.follows = true; this.move(); });
+    return made.box;
   }
 
   /** The change asked of the model, in units of the target. */
@@ -168,11 +171,11 @@ class Panel {
       if (!this.found.has(this.target.text) && !await this.find()) return;
       do {
         this.again = false;
-        const asked = this.asked, began = performance.now();
-        const moved = await postJson<Moved>("/live/move", { ...this.words(), amount: asked, slice: this.view.slice });
+        const asked = this.asked, follow = this.follows, began = performance.now();
+        const moved = await postJson<Moved>("/live/move", { ...this.words(), amount: asked, follow, slice: this.view.slice });
         this.now = { shape: moved.shape, data: floats(moved.frame) };
         this.reading(asked, moved);
-        this.say(`Answered in ${((performance.now() - began) / 1000).toFixed(2)} s.`);
+        this.say(`Answered in ${((performance.now() - began) / 1000).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
         this.paint();
       } while (this.again);
     } catch (error) {
