@@ -8,6 +8,7 @@ import json
 import math
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ pytest.importorskip("starlette", reason="the viewer needs contrafact[view]")
 
 import contrafact as cf
 from browsing import Answer, Site, planted_run, serving
+from contrafact.cli import main
 from contrafact.core import InputError
 from contrafact.io import Run
 from contrafact.living import Desk, make_live
@@ -392,6 +394,31 @@ def test_a_live_answer_is_the_librarys(tmp_path: Path, record_property: Any) -> 
 
 def _plain(parameters: Any) -> Any:
     return json.loads(json.dumps(parameters))
+
+
+def test_control_c_ends_the_workers_too(tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", 1)
+    words = [sys.executable, "-m", "contrafact.cli", "view", str(run.folder), "--live", "phantom"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    link = process.stdout.readline().strip().strip("/")
+    site = Site(int(link.rsplit(":", 1)[1]))
+    token = site.ask("/").text.split('data-token="')[1].split('"')[0]
+    page = Page(site, token, site.ask("/api/cases").json()["cases"][0]["id"])
+    assert page.post("about", {"case": page.case}).json()["state"] == "loading"
+    time.sleep(1)
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    children = [int(pid) for pid in listed.read_text().split()] if listed.exists() else []
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=120)[1] == "" and process.returncode == 0
+    for pid in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("words", [["--live", "kneee"], ["--live", "phantom", "--no-live"]])
+def test_a_bundle_that_is_not_there_is_the_users_mistake(run: Run, words: list[str]) -> None:
+    assert main(["view", str(run.folder), *words]) == 2
 
 
 def test_the_viewer_with_live_questions_starts_without_torch(tmp_path: Path) -> None:

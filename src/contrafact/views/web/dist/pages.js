@@ -648,21 +648,23 @@
     }
     /** One frame at once. The first needs the image's latent, which takes longer and can be cancelled. */
     async move() {
-      if (!this.slides || this.job) return;
+      if (!this.slides) return;
       if (this.moving) {
         this.again = true;
         return;
       }
       this.moving = true;
       try {
-        if (!this.found.has(this.target.text) && !await this.find()) return;
         do {
           this.again = false;
+          const target = this.target;
+          if (!this.found.has(target.text) && (this.job || !await this.find())) return;
           const asked = this.asked, follow = this.follows, began = performance.now();
           const moved = await postJson("/live/move", { ...this.words(), amount: asked, follow, slice: this.view.slice });
+          if (target !== this.target || !this.slides) return;
           this.now = { shape: moved.shape, data: floats(moved.frame) };
           this.reading(asked, moved);
-          this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
+          if (!this.job) this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
           this.paint();
         } while (this.again);
       } catch (error) {
@@ -698,7 +700,7 @@
       return target === this.target.text;
     }
     async explain() {
-      if (this.job || this.moving) return;
+      if (this.job) return;
       const method = this.method.value, target = this.target.text;
       const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
       if (done?.state !== "done") return;
