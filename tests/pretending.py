@@ -31,12 +31,14 @@ def answer(task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
             say("finding", step, 3)
             time.sleep(0.02)
         return {"drift": 0.1}, LATENT
-    if task.kind == "move":
+    if task.kind in ("move", "reach"):
         grid = task.image.grid
         values = task.image.values[None] + np.float32(task.amount)
         arrays = {"frames": values, "strip_affine": grid.affine, "affine": grid.affine}
         held = [{"name": name, "from": 0.0, "to": 0.5} for name in task.hold]
-        return {"arrays": arrays, "score": task.amount - 2, "length": 1.0, "held": held}, LATENT
+        score = task.amount - (2 if task.kind == "move" else 1)
+        found = {"score": score, "length": 1.0, "spent": task.amount > 7, "held": held}
+        return {"arrays": arrays, **found}, LATENT
     say("asking", 1, None)
     if task.amount == SLOW:
         time.sleep(600)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from contrafact import explain
-from contrafact.core import Image, InputError
+from contrafact.core import Image, InputError, Question
 from contrafact.counterfactual import (
     Anchors,
     Bundle,
@@ -27,6 +27,7 @@ from contrafact.counterfactual import (
     published_walk,
 )
 from contrafact.counterfactual.inversion import carry_over
+from contrafact.counterfactual.walk import Walking
 from contrafact.model import BlackBox, TorchPredictor
 
 MIX = torch.tensor([[1.0, 0.3, 0.0, 0.0], [0.3, 1.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.25]])
@@ -170,6 +171,27 @@ def test_a_score_of_another_direction_is_held_when_asked() -> None:
         assert abs(moved[0]) < 0.03 < 0.2 < abs(moved[1])
         assert np.diff(strip.scores)[0] == pytest.approx(2, abs=0.15)
         assert strip.record.parameters["hold"] == ["other/class:1"]
+
+
+@pytest.mark.parametrize("bends", [False, True])
+@pytest.mark.parametrize("asked", [1.0, -2.0, 100.0])
+def test_a_move_at_once_is_the_closed_form_within_the_budget(asked: float, bends: bool) -> None:
+    model = predictor()
+    made = bundle(model)
+    shown = image((0.5, 0.25, 0, 0))
+    question = Question(
+        predictor=model, images=shown.values[None], target=model.target("class:1"), grid=shown.grid, bundle=made
+    )
+    latents = made.encoder(made.to_canvas(torch.as_tensor(question.images)))
+    canvas = made.to_canvas(torch.as_tensor(question.images))
+    for follow in (0.5, 0.0):
+        walking = Walking(LatentWalk(follow=follow), question, made, made.directions[0], canvas, latents)
+        _, scores, lengths = walking.at_once(asked, bends=bends)
+        if asked == 100:
+            assert float(lengths) == pytest.approx(5.0, abs=1e-3)
+        else:
+            assert float(scores) == pytest.approx(1.5 + asked, abs=0.1)
+            assert float(lengths) == pytest.approx(abs(asked) / made.directions[0].deviation, rel=0.05)
 
 
 def test_latents_that_are_kept_are_not_searched_again() -> None:

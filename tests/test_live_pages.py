@@ -79,7 +79,12 @@ def test_the_slider_moves_the_image_and_the_model_answers(browser: Any, site: Si
         until(visit, f"{STATUS}.startsWith('Answered in')")
         assert grey(visit) == pytest.approx(84, abs=3)
         read = visit.page.text_content(".live .read")
-        assert "+8.00" in read and "+6.00" in read and "100 %" in read and "1.00 SD" in read
+        assert "+8.00" in read and "+6.00" in read and "100 %" in read and "1.00 SD, the most allowed" in read
+        visit.page.locator(".live label.slider input").first.evaluate(
+            "e => e.dispatchEvent(new Event('change', {bubbles: true}))"
+        )
+        until(visit, f"{STATUS}.endsWith('following the model.')")
+        assert "+7.00" in visit.page.text_content(".live .read")
         for value in (-8, -6, -4, -8):  # the last one counts
             slide(visit, "Change asked", value)
         until(visit, "document.querySelector('.live .read').textContent.includes('−10.00')")

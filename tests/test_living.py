@@ -8,6 +8,7 @@ import json
 import math
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ pytest.importorskip("starlette", reason="the viewer needs contrafact[view]")
 
 import contrafact as cf
 from browsing import Answer, Site, planted_run, serving
+from contrafact.cli import main
 from contrafact.core import InputError
 from contrafact.io import Run
 from contrafact.living import Desk, make_live
@@ -48,7 +50,7 @@ class Page:
         return self.site.ask(f"/live/{path}", method="POST", body=body, **sent)
 
     def enter(self) -> dict[str, Any]:
-        ends = time.monotonic() + 120
+        ends = time.monotonic() + 600
         while True:
             told: dict[str, Any] = self.post("about", {"case": self.case}).json()
             if told["state"] != "loading":
@@ -71,7 +73,7 @@ class Page:
         return told
 
     def until(self, job: str, *states: str) -> dict[str, Any]:
-        ends = time.monotonic() + 120
+        ends = time.monotonic() + 600
         while (told := self.state(job))["state"] not in states:
             assert time.monotonic() < ends, told
             time.sleep(0.02)
@@ -131,7 +133,9 @@ def test_a_move_is_answered_once_the_image_is_found(desk: Desk, page: Page) -> N
         values = np.frombuffer(base64.b64decode(moved["frame"]), "<f4").reshape(moved["shape"])
         image = np.frombuffer(page.site.ask("/array/0/image").body, "<f4").reshape(moved["shape"])
         np.testing.assert_allclose(values, image + amount, rtol=1e-6)
-        assert moved["score"] == amount - 2 and moved["held"][0]["name"] == "b/c"
+        followed = page.post("move", page.words(amount=amount, follow=True)).json()
+        assert (moved["score"], followed["score"]) == (amount - 2, amount - 1)
+        assert moved["held"][0]["name"] == "b/c"
 
 
 def test_a_counterfactual_comes_with_its_arrays(page: Page) -> None:
@@ -390,6 +394,32 @@ def test_a_live_answer_is_the_librarys(tmp_path: Path, record_property: Any) -> 
 
 def _plain(parameters: Any) -> Any:
     return json.loads(json.dumps(parameters))
+
+
+def test_control_c_ends_the_workers_too(tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", 1)
+    words = [sys.executable, "-m", "contrafact.cli", "view", str(run.folder), "--live", "phantom"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    link = process.stdout.readline().strip().strip("/")
+    site = Site(int(link.rsplit(":", 1)[1]))
+    token = site.ask("/").text.split('data-token="')[1].split('"')[0]
+    page = Page(site, token, site.ask("/api/cases").json()["cases"][0]["id"])
+    assert page.post("about", {"case": page.case}).json()["state"] == "loading"
+    time.sleep(1)
+    listed = Path(f"/proc/{process.pid}/task").glob("*/children")  # none where there is no /proc
+    children = [int(pid) for file in listed for pid in file.read_text().split()]
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=120)[1] == "" and process.returncode == 0
+    ends = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in children):
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("words", [["--live", "kneee"], ["--live", "phantom", "--no-live"]])
+def test_a_bundle_that_is_not_there_is_the_users_mistake(run: Run, words: list[str]) -> None:
+    assert main(["view", str(run.folder), *words]) == 2
 
 
 def test_the_viewer_with_live_questions_starts_without_torch(tmp_path: Path) -> None:

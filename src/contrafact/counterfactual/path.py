@@ -67,6 +67,13 @@ class Walker:
         rows = torch.arange(len(self.latents))
         return self._unit(self._slopes(rows, torch.zeros_like(self.latents))[1])
 
+    def ahead(self, *, share: float) -> Tensor:
+        """Moves (N, d) that ask for one unit, straight on the way that `follow` sets out on."""
+        rows = torch.arange(len(self.latents))
+        slopes = self._slopes(rows, torch.zeros_like(self.latents))[1]
+        unit = self._towards(slopes, share)
+        return unit / (unit * slopes).sum(dim=1).clamp_min(0.2)[:, None]
+
     def follow(self, asked: Tensor, *, share: float, budget: float) -> Tensor:
         """Moves (N, K, d) after which the scores have changed by `asked` (N, K), where they can.
 
@@ -135,14 +142,22 @@ class Walker:
 
     def _moved(self, here: Tensor, slopes: Tensor, wanted: Tensor, *, share: float, budget: float) -> Tensor:
         """One step of least length that should change the scores by `wanted`, within the budget."""
+        unit = self._towards(slopes, share)
+        move = unit * (wanted / (unit * slopes).sum(dim=1).clamp_min(0.2))[:, None]
+        there = here + move * (LONGEST / self.statistics.length(move).clamp_min(LONGEST))[:, None]
+        return self.within(there, budget)
+
+    def within(self, moves: Tensor, budget: float) -> Tensor:
+        """Moves (N, d), those that are too long cut to the budget."""
+        return moves * (budget / self.statistics.length(moves).clamp_min(budget))[:, None]
+
+    def _towards(self, slopes: Tensor, share: float) -> Tensor:
+        """Where to go (N, d) from where the scores have these slopes."""
         unit = self._unit(self._mixed(slopes, share))
         # The mixture chooses the direction; how far to go is the model's own slope along it. Where the
         # cohort points the wrong way for this image, its own gradient decides.
         rise = (unit * slopes).sum(dim=1)
-        unit = torch.where((rise < 0.2)[:, None], self._unit(slopes), unit)
-        move = unit * (wanted / (unit * slopes).sum(dim=1).clamp_min(0.2))[:, None]
-        there = here + move * (LONGEST / self.statistics.length(move).clamp_min(LONGEST))[:, None]
-        return there * (budget / self.statistics.length(there).clamp_min(budget))[:, None]
+        return torch.where((rise < 0.2)[:, None], self._unit(slopes), unit)
 
     def _mixed(self, slopes: Tensor, share: float) -> Tensor:
         """The images' own slopes (N, d) with the cohort's, both for a step of one unit."""

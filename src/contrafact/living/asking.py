@@ -90,7 +90,8 @@ class Asking:
             kept = dataclasses.replace(bundle, found=self.found)
             for name, predictor in {"model": bundle.predictor, **bundle.predictors}.items():
                 self.models[predictor.digest] = (kept, name, Watched(predictor))
-        self._kinds = {"about": self.about, "find": self.find, "move": self.move, "explain": self.explain}
+        self._kinds: dict[str, Callable[[Task, Any], Any]] = {"about": self.about, "find": self.find, "move": self.move, "reach": self.move}
+        self._kinds["explain"] = self.explain
 
     def __call__(self, task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
         """The answer, and the image's latents."""
@@ -173,20 +174,17 @@ class Asking:
         return {"drift": float(walking.drift[0]), "start": float(walking.start[0])}
 
     def move(self, task: Task, say: Any) -> dict[str, Any]:
-        """One frame on the straight line, measured."""
+        """One frame, straight ahead or (reach) following the model, measured."""
         walking = self._walking(task, say)
-        with torch.no_grad():
-            move = task.amount * walking.line
-            frame = walking.walker.frame(torch.tensor([0]), move)
-            score = float(walking.walker.measure(frame)[0])
-            length = float(walking.bundle.statistics.length(move)[0])
-            values = walking.bundle.to_units(frame)
+        frames, scores, lengths = walking.at_once(task.amount, bends=task.kind == "reach")
+        values = walking.bundle.to_units(frames)
         grid = task.image.grid.resized(values.shape[2:])
         start = walking.bundle.to_units(walking.walker.images)
         return {
             "arrays": {"frames": values.numpy(), "strip_affine": grid.affine, "affine": task.image.grid.affine},
-            "score": score,
-            "length": length,
+            "score": float(scores[0]),
+            "length": float(lengths[0]),
+            "spent": bool(lengths[0] > 0.98 * walking.walk.budget),
             "held": self._held(task, torch.cat([start, values])),
         }
 

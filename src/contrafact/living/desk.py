@@ -81,15 +81,15 @@ class Desk:
             return {"state": "none", "reason": " ".join(str(error).split())}
 
     def move(self, said: dict[str, Any]) -> dict[str, Any]:
-        """One frame at once: on the straight line, drawn and measured."""
+        """One frame at once, drawn and measured; with `follow` the way follows the model."""
         self._entered(said)
-        task = self._task("move", said)
+        task = self._task("reach" if said.get("follow") is True else "move", said)
         if not task.latents:
             raise BusyError("find the image among those the generator draws first")
         found = self.quick.put(Job(task)).answer(60)[0]
         at = said.get("slice")
         values = shown(found["arrays"], "frames", at=at if isinstance(at, int) else None)
-        plain = {name: found[name] for name in ("score", "length", "held")}
+        plain = {name: found[name] for name in ("score", "length", "spent", "held")}
         return finite(plain) | {"shape": list(values.shape[1:]), "frame": values[0].tobytes()}
 
     def ask(self, said: dict[str, Any]) -> str:
@@ -231,7 +231,7 @@ class Desk:
             raise InputError(f"{method} holds nothing; use latent-walk")
         by = said.get("by", "asked")
         _one_of("by", by, {"asked": None, "reached": None})
-        strip = kind == "move" or (kind == "explain" and method in STRIPS)
+        strip = kind in ("move", "reach") or (kind == "explain" and method in STRIPS)
         amount = _amount(said.get("amount"), by, target) if strip else 0.0
         task = Task(
             kind=kind,

@@ -139,7 +139,14 @@ class Line:
 
     def _do(self, worker: Worker, job: Job) -> None:
         job.began, job.state = time.monotonic(), "running"
-        worker.give(0, [job.task])
+        try:
+            worker.give(0, [job.task])
+            self._follow(worker, job)
+        except Exception as error:  # what cannot be sent or read; the jobs of others go on
+            self._again(worker)
+            job.end("failed", error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+    def _follow(self, worker: Worker, job: Job) -> None:
         while not job.ended.is_set():
             if job.stop or self._closed:
                 self._again(worker)

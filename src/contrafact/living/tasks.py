@@ -26,7 +26,8 @@ class Setting:
 class Task:
     """One thing to do for one image.
 
-    kind    about (what can be asked), find (the image's latent), move (one frame, straight on), explain
+    kind    about (what can be asked), find (the image's latent), move (one frame, straight on),
+            reach (one frame, following the model), explain
     model   digest of the model that the case was asked of
     by      asked: `amount` is a change in units of the target; reached: the probability or value itself
     hold    scores to leave as they are, PREDICTOR/TARGET

@@ -9,7 +9,7 @@ interface Target { text: string; name: string; odds: boolean; unit: string; star
 interface Offer { bundle: string; model: string; targets: Target[]; maps: string[]; why_not: string }
 interface Told extends Partial<Offer> { state: "loading" | "ready" | "none"; reason?: string; session: string }
 interface Held { name: string; from: number; to: number }
-interface Moved { score: number; length: number; held: Held[]; shape: number[]; frame: string }
+interface Moved { score: number; length: number; spent: boolean; held: Held[]; shape: number[]; frame: string }
 interface Progress {
   state: "waiting" | "running" | "done" | "failed" | "cancelled"; words?: string; count?: number; of?: number | null;
   error: string; seconds: number; kind?: "latent" | "strip" | "map"; about?: unknown; held?: Held[];
@@ -55,6 +55,7 @@ class Panel {
   private found = new Set<string>(); // targets for which the image was found
   private job = "";
   private moving = false;
+  private follows = false; // the slider was let go: the way follows the model
   private again = false;
   private now: Values | null = null;
   private readonly method = el("select", { id: "live-method" });
@@ -94,8 +95,8 @@ class Panel {
           el("label", { class: "field" }, "Target", target), el("label", { class: "field" }, "Method", this.method), this.goal,
           el("div", { class: "row-of" }, this.ask, this.cancel), this.bar),
         el("div", { class: "beside" }, this.read,
-          el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight along the `
-            + "model's direction, each frame measured. Ask follows the model step by step and checks the result. "
+          el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight on in the `
+            + "model's direction; let go, and it follows the model. Each image is measured. Ask gives the whole way, and checks it. "
             + "Nothing is written to the run unless you keep it."),
           offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`))),
       this.answer);
@@ -128,7 +129,7 @@ class Panel {
     const holds = this.slides && target.holds.length > 0 && el("fieldset", { class: "choice" }, el("legend", {}, "Hold still"),
       ...target.holds.map(name => {
         const box = el("input", { type: "checkbox", value: name, checked: this.held.has(name) });
-        box.addEventListener("change", () => { box.checked ? this.held.add(name) : this.held.delete(name); this.move(); });
+        box.addEventListener("change", () => { box.checked ? this.held.add(name) : this.held.delete(name); this.follows = true; this.move(); });
         return el("label", {}, box, el("span", {}, name));
       }));
     this.goal.replaceChildren(by, this.slide(), ...(holds ? [holds] : []));
@@ -143,8 +144,10 @@ class Panel {
     this.amount = Math.max(least, Math.min(most, this.amount || start));
     const said = (value: number): string => !reached ? `${signed(value, 1)} ${target.unit}`
       : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
-    return slider(reached ? "Goal" : "Change asked", { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
-      said, value => { this.amount = value; this.move(); }).box;
+    const made = slider(reached ? "Goal" : "Change asked", { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
+      said, value => { this.amount = value; this.follows = false; this.move(); });
+    made.input.addEventListener("change", () => { this.follows = true; this.move(); });
+    return made.box;
   }
 
   /** The change asked of the model, in units of the target. */
@@ -161,18 +164,20 @@ class Panel {
 
   /** One frame at once. The first needs the image's latent, which takes longer and can be cancelled. */
   private async move(): Promise<void> {
-    if (!this.slides || this.job) return;
+    if (!this.slides) return;
     if (this.moving) { this.again = true; return; }
     this.moving = true;
     try {
-      if (!this.found.has(this.target.text) && !await this.find()) return;
       do {
         this.again = false;
-        const asked = this.asked, began = performance.now();
-        const moved = await postJson<Moved>("/live/move", { ...this.words(), amount: asked, slice: this.view.slice });
+        const target = this.target;
+        if (!this.found.has(target.text) && (this.job || !await this.find())) return;
+        const asked = this.asked, follow = this.follows, began = performance.now();
+        const moved = await postJson<Moved>("/live/move", { ...this.words(), amount: asked, follow, slice: this.view.slice });
+        if (target !== this.target || !this.slides) return;
         this.now = { shape: moved.shape, data: floats(moved.frame) };
         this.reading(asked, moved);
-        this.say(`Answered in ${((performance.now() - began) / 1000).toFixed(2)} s.`);
+        if (!this.job) this.say(`Answered in ${((performance.now() - began) / 1000).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
         this.paint();
       } while (this.again);
     } catch (error) {
@@ -188,7 +193,7 @@ class Panel {
     this.read.replaceChildren(...pairs([
       ["change asked", signed(asked)], ["measured", signed(moved.score)],
       ...(target.odds ? [[`probability of ${target.name}`, chance(moved.score)] as [string, string]] : []),
-      ["length of the change", `${moved.length.toFixed(2)} SD`], ...heldPairs(moved.held)]));
+      ["length of the change", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`], ...heldPairs(moved.held)]));
   }
 
   private put(values: Values): void {
@@ -210,7 +215,7 @@ class Panel {
   }
 
   private async explain(): Promise<void> {
-    if (this.job || this.moving) return;
+    if (this.job) return;
     const method = this.method.value, target = this.target.text;
     const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
     if (done?.state !== "done") return;

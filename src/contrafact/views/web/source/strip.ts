@@ -8,7 +8,7 @@ import { difference, draw, fit, frameOf, getValues, greyPixels, mixed, percentil
 type Mode = "morph" | "wipe" | "difference";
 
 export function stripSection(strip: StripAbout, view: View): HTMLElement {
-  const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin;
+  const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin === last ? 0 : strip.origin;
   const state = { at: first, mode: "morph" as Mode, wipe: 0.5 };
   const canvas = el("canvas", { role: "img", width: 512, height: 512 });
   const tag = el("div", { class: "tag" }, "synthetic, not for diagnosis");

@@ -1,0 +1,97 @@
+"""What a live worker offers and answers, in this process, for toys whose answers are closed forms."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contrafact.core import Image, InputError, Strip
+from contrafact.living.asking import Asking
+from contrafact.living.tasks import Task
+from contrafact.model import BlackBox
+from test_counterfactual import image, two_scores
+from test_medxgan import four, two_findings
+
+WORDS: list[tuple[str, int, int | None]] = []
+
+
+def say(words: str, count: int, of: int | None) -> None:
+    WORDS.append((words, count, of))
+
+
+def task(kind: str, model: Any, shown: Image, **more: Any) -> Task:
+    return Task(kind=kind, case="a", image=shown, model=model.digest, **{"target": "class:1", **more})
+
+
+def test_it_offers_what_the_bundle_has() -> None:
+    bundle, model = two_scores()
+    asking = Asking([bundle])
+    about = asking(task("about", model, image((-1.0, 0.5, 0, 0))), say)[0]
+    assert (about["bundle"], about["model"], about["why_not"]) == ("toy", "main", "")
+    assert [t["text"] for t in about["targets"]] == ["class:0", "class:1"]
+    for target, start in zip(about["targets"], (3.0, -3.0), strict=True):
+        assert target["strips"] == ["latent-walk"] and target["holds"] == ["other/class:1"]
+        assert target["start"] == pytest.approx(start, abs=1e-4) and target["odds"]
+        assert target["span"] == pytest.approx(7.0, abs=0.11)
+    bright = Image(np.full((1, 2, 2), 900, dtype=np.float32), window=(0, 255))
+    about = asking(task("about", model, bright), say)[0]
+    assert "takes values from 0 to 255" in about["why_not"]
+    assert all(target["strips"] == [] for target in about["targets"]) and about["maps"]
+    box = BlackBox(lambda x: np.zeros((len(x), 2)), classes=["no", "yes"], digest="box")
+    other = dataclasses.replace(bundle, predictor=box, predictors={"box": box})
+    about = Asking([other])(task("about", box, image((0.0, 0, 0, 0))), say)[0]
+    assert about["maps"] == ["occlusion"] and about["targets"][0]["strips"] == []
+    with pytest.raises(InputError, match="another model than those of bundle toy"):
+        asking(task("about", box, image((0.0, 0, 0, 0))), say)
+
+
+def test_moves_are_measured_and_what_is_held_is_told() -> None:
+    bundle, model = two_scores()
+    asking = Asking([bundle])
+    shown = image((-1.0, 0.5, 0, 0))
+    WORDS.clear()
+    found, latents = asking(task("find", model, shown), say)
+    assert found["start"] == pytest.approx(-3, abs=1e-4) and len(latents) == 1
+    assert WORDS[0][1:] == (0, 60)
+    for kind in ("move", "reach"):
+        moved = asking(task(kind, model, shown, amount=2.0, hold=("other/class:1",)), say)[0]
+        assert moved["score"] == pytest.approx(-1, abs=0.15)
+        [held] = moved["held"]
+        assert held["from"] == pytest.approx(0.5, abs=1e-4) and abs(held["to"] - held["from"]) < 0.03
+    assert len(asking.found) == 1  # found once
+    again = Asking([bundle])  # a worker begun anew is given what was found
+    WORDS.clear()
+    again(task("move", model, shown, amount=1.0, latents=latents), say)
+    assert max((count for _, count, _ in WORDS), default=0) < 10
+
+
+def test_an_explanation_comes_with_its_words() -> None:
+    bundle, model = two_scores()
+    asking = Asking([bundle])
+    shown = image((-1.0, 0.5, 0, 0))
+    walk = {"method": "latent-walk", "hold": ("other/class:1",)}
+    found = asking(task("explain", model, shown, amount=2.0, **walk), say)[0]
+    assert isinstance(found.result, Strip) and found.result.stopped == "steps"
+    assert found.result.scores[-1] == pytest.approx(-1, abs=0.15)
+    assert found.extra["case"] == "a" and found.extra["trust"] and found.extra["answers"]
+    assert found.extra["held"] == found.held and found.held[0]["name"] == "other/class:1"
+    found = asking(task("explain", model, shown, amount=0.9, by="reached", **walk), say)[0]
+    assert found.result.stopped == "reached"
+    with pytest.raises(InputError, match="other than 0"):
+        asking(task("explain", model, shown, **walk), say)
+
+
+@pytest.mark.parametrize(("by", "amount"), [("reached", 0.9), ("asked", 3.0)])
+def test_findings_of_a_medxgan_are_asked_in_both_ways(by: str, amount: float) -> None:
+    bundle = two_findings()
+    asking, shown = Asking([bundle]), four(-0.5, -1.0, 0.2, 0.0)
+    about = asking(task("about", bundle.predictor, shown), say)[0]
+    assert [t["strips"] for t in about["targets"]] == [["medxgan"]] * 2
+    assert about["targets"][0]["holds"] == []
+    asked = task("explain", bundle.predictor, shown, method="medxgan", target="class:0", by=by, amount=amount)
+    strip = asking(asked, say)[0].result
+    goal = np.log(9) if by == "reached" else -1.5 + 3
+    assert strip.goal == pytest.approx(goal, abs=1e-3) and strip.stopped == "reached"
