@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import signal
+import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -17,6 +21,7 @@ from hypothesis import strategies as st
 pytest.importorskip("starlette", reason="the form needs contrafact[view]")
 
 from browsing import HOSTILE, Site, serving
+from contrafact.cli import main
 from contrafact.core import EXPLAINERS, METRICS, InputError, to_toml
 from contrafact.core.describing import settings_of, text_of, value_of
 from contrafact.desk import Desk
@@ -451,3 +456,27 @@ def test_closing_the_desk_ends_what_runs(folder: Path) -> None:
     until(desk, lambda s: s.get("done") == 3)
     desk.close()
     assert desk.state()["state"] == "cancelled"
+
+
+def test_the_verb_prints_a_link_with_its_token_and_stops_on_control_c(folder: Path) -> None:
+    words = [sys.executable, "-m", "contrafact.cli", "study", "--form", "new.toml"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+    assert process.stdout is not None
+    link = process.stdout.readline().strip()
+    found = re.fullmatch(r"form: http://127.0.0.1:(\d+)/\?token=(\S+)", link)
+    assert found, link
+    site = Site(int(found[1]))
+    assert site.ask("/").status == 401
+    opened = site.ask("/api/draft", x_contrafact_token=found[2]).json()
+    assert (opened["path"], opened["exists"]) == ("new.toml", False)
+    known = site.ask("/api/choices", x_contrafact_token=found[2]).json()
+    assert "class:K" in {one["name"] for one in known["targets"]} and "knee" in known["bundles"]
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == "" and process.returncode == 0
+
+
+def test_the_verb_needs_a_file_or_the_form(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study"]) == 2
+    assert "expected a study file" in capsys.readouterr().err
+    assert main(["study", "--form", str(folder / "study.toml"), "--root", str(folder / "elsewhere")]) == 2
+    assert "lies outside" in capsys.readouterr().err

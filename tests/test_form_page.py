@@ -87,6 +87,8 @@ def test_a_study_is_written_mended_saved_and_run_to_its_end(browser: Any, folder
         wait_for(visit, "methods.1.masks", "methods.rise.masks must be int; got 'many'")
         assert visit.page.get_attribute("[id='methods.1.masks']", "aria-invalid") == "true"
         assert visit.page.is_disabled("#save")
+        visit.page.click("#wrong a")  # leads to the field
+        assert visit.page.evaluate("document.activeElement.id") == "methods.1.masks"
         fill(visit, "methods.1.masks", "20")
         fill(visit, "methods.1.cells", "4")
         verdict(visit, "A study. Nothing is missing.")

@@ -104,7 +104,7 @@ def test_a_strip_with_what_was_measured() -> None:
     page = shown(strip("knee"))
     assert len(page.pictures) == 5
     assert page.names[0] == "the image" and page.names[-1] == "+4.00 asked"
-    assert "+1.60 measured, 83 %" in page.words  # 1 / (1 + exp(-1.6))
+    assert "+1.60 measured 83 %" in page.words  # 1 / (1 + exp(-1.6))
     assert (
         "The goal was reached with this change. Drift of the reconstruction: 0.10 logits, within" in page.words
     )
@@ -128,7 +128,7 @@ def test_a_record_and_a_trust_card_in_words() -> None:
     page = shown(card)
     said = "Doubt: Noise moves it. Passed: random weights. seeds: Not checked: slow."
     assert " ".join(page.words.split()).endswith(said)
-    assert card == tuple(card) and shown(TrustCard()).words.endswith("Not checked.")
+    assert card[1] == Check(**PASSED) and "Not checked." in shown(TrustCard()).words
 
 
 def test_hostile_words_stay_words() -> None:
@@ -139,7 +139,7 @@ def test_hostile_words_stay_words() -> None:
         TrustCard([Check(HOSTILE, None, None, False, HOSTILE)]),
     ):
         page = shown(thing)
-        assert "alert(2)" in page.words
+        assert "script>" in page.words
     assert "<img src=x" not in heatmap("x", method=HOSTILE)._repr_html_()  # type: ignore[operator]
 
 

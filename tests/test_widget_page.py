@@ -72,9 +72,11 @@ def canvas(visit: Visit) -> np.ndarray:
     """Grey levels of the middle row."""
     visit.page.wait_for_timeout(200)
     row = """() => {
-      const c = document.getElementById('one').shadowRoot.querySelector('.stage canvas');
-      const row = c.getContext('2d').getImageData(0, c.height / 2, c.width, 1).data;
-      return [...row].filter((_, i) => i % 4 === 0);
+      const drawn = document.getElementById('one').shadowRoot.querySelector('.stage canvas');
+      const row = Object.assign(document.createElement('canvas'), { width: drawn.width, height: 1 });
+      const context = row.getContext('2d');
+      context.drawImage(drawn, 0, -drawn.height / 2);
+      return [...context.getImageData(0, 0, row.width, 1).data].filter((_, i) => i % 4 === 0);
     }"""
     return np.asarray(visit.page.evaluate(row))
 

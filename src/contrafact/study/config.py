@@ -30,8 +30,9 @@ class ModelChoice:
 class StudyConfig:
     """A whole study; paths are relative to the study file.
 
-    images   files, folders of them, or patterns (`cases/*.nii.gz`); or
-    cohort   a CSV with `path`, and where known `patient`, `label`, `mask`, `split` and other columns
+    images   files, folders of them, or patterns (`cases/*.nii.gz`)
+    cohort   instead of images: a CSV with `path`, and where known `patient`, `label`, `mask`, `split` and
+             other columns
     split    only the cases of this split
     subgroups  columns of the cohort: figures for each of their values
     out      run folder

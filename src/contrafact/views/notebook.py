@@ -175,5 +175,6 @@ def _told(record: Record | None) -> dict[str, Any] | None:
     if record is None:
         return None
     whole = json.dumps(finite(dataclasses.asdict(record)), indent=1, ensure_ascii=False)
-    cost = f"{record.seconds:.2f} s, {record.forward_passes:.0f} passes through the model"
+    passes = "pass" if round(record.forward_passes) == 1 else "passes"
+    cost = f"{record.seconds:.2f} s, {record.forward_passes:.0f} {passes} through the model"
     return {"method": record.method, "target": record.target, "cost": cost, "seed": record.seed, "whole": whole}

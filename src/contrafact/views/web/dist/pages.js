@@ -1782,12 +1782,25 @@
       const input = document.getElementById(name);
       if (input) input.setAttribute("aria-invalid", String(wrong.length + absent.length > 0));
     }
-    for (const one of [...answer.problems, ...answer.missing])
-      if (!document.querySelector(`[data-for="${CSS.escape(one.place)}"]`)) elsewhere.push(one.text);
-    byId("wrong").replaceChildren(...elsewhere.map((text) => el("li", {}, text)));
+    for (const one of [...answer.problems, ...answer.missing]) {
+      const there = document.getElementById(one.place) ?? document.querySelector(`[data-for="${CSS.escape(one.place)}"]`);
+      elsewhere.push(there ? toField(one.place, there) : document.createTextNode(one.text));
+    }
+    byId("wrong").replaceChildren(...elsewhere.map((node) => el("li", {}, node)));
     for (const [place, words3] of Object.entries(answer.known)) suggest(place, words3);
     const count = answer.problems.length;
     byId("verdict").textContent = count ? `${plural(count, "thing")} to mend before this can be saved.` : answer.missing.length ? `A study, but ${plural(answer.missing.length, "thing")} of it cannot be found.` : answer.saved ? "Saved. Nothing is missing." : "A study. Nothing is missing.";
+  }
+  function toField(place, there) {
+    const [part, number, ...rest] = place.split("."), parts = draft[part];
+    const label = parts?.[Number(number)] && (parts[Number(number)].label || part.replace("_", " ").replace(/s$/, ""));
+    const link = el("a", { href: `#${place}` }, label ? [label, words2(rest.join("."))].filter(Boolean).join(": ") : words2(number));
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      there.scrollIntoView({ block: "center" });
+      there.focus();
+    });
+    return link;
   }
   function suggest(place, words3) {
     const input = document.getElementById(place);

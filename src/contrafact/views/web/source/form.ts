@@ -75,7 +75,7 @@ async function examine(path: string, after: () => void): Promise<void> {
 function show(answer: Answer): void {
   byId("toml").textContent = answer.text;
   byId<HTMLButtonElement>("save").disabled = answer.problems.length > 0 || answer.saved;
-  const elsewhere: string[] = [];
+  const elsewhere: Node[] = [];
   for (const place of document.querySelectorAll<HTMLElement>("[data-for]")) {
     const name = place.dataset.for!;
     const wrong = answer.problems.filter(one => one.place === name), absent = answer.missing.filter(one => one.place === name);
@@ -85,14 +85,29 @@ function show(answer: Answer): void {
     const input = document.getElementById(name);
     if (input) input.setAttribute("aria-invalid", String(wrong.length + absent.length > 0));
   }
-  for (const one of [...answer.problems, ...answer.missing])
-    if (!document.querySelector(`[data-for="${CSS.escape(one.place)}"]`)) elsewhere.push(one.text);
-  byId("wrong").replaceChildren(...elsewhere.map(text => el("li", {}, text)));
+  for (const one of [...answer.problems, ...answer.missing]) {
+    const there = document.getElementById(one.place) ?? document.querySelector<HTMLElement>(`[data-for="${CSS.escape(one.place)}"]`);
+    elsewhere.push(there ? toField(one.place, there) : document.createTextNode(one.text));
+  }
+  byId("wrong").replaceChildren(...elsewhere.map(node => el("li", {}, node)));
   for (const [place, words] of Object.entries(answer.known)) suggest(place, words);
   const count = answer.problems.length;
   byId("verdict").textContent = count ? `${plural(count, "thing")} to mend before this can be saved.`
     : answer.missing.length ? `A study, but ${plural(answer.missing.length, "thing")} of it cannot be found.`
     : answer.saved ? "Saved. Nothing is missing." : "A study. Nothing is missing.";
+}
+
+/** A field that has a message, by name; leads there. */
+function toField(place: string, there: HTMLElement): HTMLElement {
+  const [part, number, ...rest] = place.split("."), parts = draft[part as PartName];
+  const label = parts?.[Number(number)] && (parts[Number(number)].label || part.replace("_", " ").replace(/s$/, ""));
+  const link = el("a", { href: `#${place}` }, label ? [label, words(rest.join("."))].filter(Boolean).join(": ") : words(number));
+  link.addEventListener("click", event => {
+    event.preventDefault();
+    there.scrollIntoView({ block: "center" });
+    there.focus();
+  });
+  return link;
 }
 
 /** Words that fit, offered under a field of one line. */
