@@ -37,6 +37,7 @@ from contrafact.io import Run, read_image
 
 SHAPE, SPACING, STEP = (20, 96, 80), (1.2, 1.0), 2.5
 PLUGINS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc", "/usr/local/share/orthanc/plugins")
+PATIENCE = 240_000  # milliseconds
 MAP = "1.2.840.10008.5.1.4.1.1.30"
 
 
@@ -279,6 +280,7 @@ def look(folder: Path, ohif: Path, picture: Path) -> dict[str, Any]:
                 asked: list[str] = []
                 page.on("request", lambda request: asked.append(request.url))
                 here = f"http://127.0.0.1:{server.server_address[1]}"
+                page.set_default_timeout(PATIENCE)
                 page.goto(f"{here}/viewer?StudyInstanceUIDs={study}")
                 found = _laid_over(page, picture)
                 chromium.close()
@@ -291,8 +293,9 @@ def look(folder: Path, ohif: Path, picture: Path) -> dict[str, Any]:
 
 
 def _laid_over(page: Any, picture: Path) -> dict[str, Any]:
-    page.wait_for_selector("canvas", timeout=120_000)
-    page.wait_for_selector("text=PMAP", timeout=120_000)
+    page.wait_for_selector("canvas")
+    page.wait_for_selector("text=PMAP")
+    page.add_style_tag(content="[class*=shepherd]{display:none!important}")  # its tour lies over everything
     page.wait_for_timeout(8000)
     before = _shown(page)
     page.locator("text=PMAP").first.dblclick()
