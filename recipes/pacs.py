@@ -340,7 +340,8 @@ def _shown(page: Any, ready: Callable[[Any], bool]) -> Any:
         if ready(found):
             return found
         if time.monotonic() > until:
-            raise AssertionError("OHIF did not show what was expected")
+            page.screenshot(path="ohif_failed.png")
+            raise AssertionError("OHIF did not show what was expected: ohif_failed.png")
         page.wait_for_timeout(1000)
 
 
