@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import io
 import json
 import shutil
 import socket
@@ -20,7 +21,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,10 @@ from typing import Any
 import numpy as np
 import pydicom
 from dicomweb_client.api import DICOMwebClient
+from PIL import Image as Picture
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from scipy import ndimage
 
 from contrafact.cli import main
 from contrafact.core import Grid, Heatmap, Image, Record, Strip
@@ -37,6 +40,7 @@ from contrafact.io import Run, read_image
 
 SHAPE, SPACING, STEP = (20, 96, 80), (1.2, 1.0), 2.5
 PLUGINS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc", "/usr/local/share/orthanc/plugins")
+PATIENCE = 240_000  # milliseconds
 MAP = "1.2.840.10008.5.1.4.1.1.30"
 
 
@@ -279,6 +283,7 @@ def look(folder: Path, ohif: Path, picture: Path) -> dict[str, Any]:
                 asked: list[str] = []
                 page.on("request", lambda request: asked.append(request.url))
                 here = f"http://127.0.0.1:{server.server_address[1]}"
+                page.set_default_timeout(PATIENCE)
                 page.goto(f"{here}/viewer?StudyInstanceUIDs={study}")
                 found = _laid_over(page, picture)
                 chromium.close()
@@ -291,30 +296,53 @@ def look(folder: Path, ohif: Path, picture: Path) -> dict[str, Any]:
 
 
 def _laid_over(page: Any, picture: Path) -> dict[str, Any]:
-    page.wait_for_selector("canvas", timeout=120_000)
-    page.wait_for_selector("text=PMAP", timeout=120_000)
-    page.wait_for_timeout(8000)
-    before = _shown(page)
+    page.wait_for_selector("canvas")
+    page.wait_for_selector("text=PMAP")
+    page.add_style_tag(content="[class*=shepherd]{display:none!important}")  # its tour lies over everything
+    before = _shown(page, lambda shown: bool(_largest(_lesion(shown)).sum() > 200))
     page.locator("text=PMAP").first.dblclick()
-    page.wait_for_timeout(12000)
-    after = _shown(page)
+    after = _shown(page, lambda shown: bool(_largest(_coloured(shown, before)).sum() > 200))
+    page.wait_for_timeout(2000)
     page.screenshot(path=str(picture))
-    colour = after.max(axis=-1) - after.min(axis=-1) > 60
-    bright = (before.min(axis=-1) > 200) & (before.max(axis=-1) - before.min(axis=-1) < 20)
-    middles = [
-        np.argwhere(mask).mean(axis=0) if mask.any() else np.full(2, np.nan) for mask in (colour, bright)
-    ]
-    return {"apart": float(np.linalg.norm(middles[0] - middles[1])), "coloured": int(colour.sum()),
-            "radius": float(np.sqrt(bright.sum() / np.pi))}  # fmt: skip
+    masks = [_largest(_coloured(after, before)), _largest(_lesion(before))]
+    colour, bright = (np.argwhere(mask).mean(axis=0) for mask in masks)
+    radius = float(np.sqrt(masks[1].sum() / np.pi))
+    return {"apart": float(np.linalg.norm(colour - bright)), "radius": radius, "coloured": int(masks[0].sum())}
 
 
-def _shown(page: Any) -> Any:
-    import io
+def _lesion(shown: Any) -> Any:
+    """What is brighter than the egg's own grey, which most of the picture has."""
+    grey = shown.max(axis=-1)
+    egg = grey[(grey > 50) & (grey < 150)]
+    return (grey > np.median(egg) + 15) & (_colour(shown) < 20) if len(egg) else np.zeros(grey.shape, bool)
 
-    from PIL import Image as Picture
 
-    content = page.locator("canvas").first.screenshot()
-    return np.asarray(Picture.open(io.BytesIO(content)).convert("RGB")).astype(int)
+def _coloured(shown: Any, before: Any) -> Any:
+    return (_colour(shown) > 30) & (_colour(before) < 20) & (before.max(axis=-1) > 50)
+
+
+def _colour(shown: Any) -> Any:
+    return shown.max(axis=-1) - shown.min(axis=-1)
+
+
+def _largest(mask: Any) -> Any:
+    """The largest connected part."""
+    parts, count = ndimage.label(mask)
+    return parts == 1 + np.bincount(parts.ravel())[1:].argmax() if count else mask
+
+
+def _shown(page: Any, ready: Callable[[Any], bool]) -> Any:
+    """The viewport's picture, once it is ready."""
+    until = time.monotonic() + PATIENCE / 1000
+    while True:
+        content = page.locator(".viewport-element canvas, .cornerstone-canvas").first.screenshot()
+        found = np.asarray(Picture.open(io.BytesIO(content)).convert("RGB")).astype(int)
+        if ready(found):
+            return found
+        if time.monotonic() > until:
+            page.screenshot(path="ohif_failed.png")
+            raise AssertionError("OHIF did not show what was expected: ohif_failed.png")
+        page.wait_for_timeout(1000)
 
 
 def run_all() -> None:

@@ -112,7 +112,8 @@ def add_strip(run: Run, image: Image, key: str = "strip", grid: Grid | None = No
     steps = np.array([-1.0, 0.0, 1.0])
     strip = Strip(
         frames=frames, steps=steps, scores=2 * steps, lengths=abs(steps), origin=1, drift=0.1, drifted=False,
-        stopped="reached", goal=2.0, reconstruction=frames[1], grid=grid, record=record(image, "latent-walk"),
+        stopped="reached", goal=2.0, reconstruction=frames[1], grid=grid,
+        record=dataclasses.replace(record(image, "latent-walk"), bundle="b" * 16, generator="a" * 16),
     )  # fmt: skip
     run.add(key, image, strip, target_name="yes")
     return frames
@@ -240,6 +241,8 @@ def test_figures_checks_and_probabilities_are_in_the_report(tmp_path: Path) -> N
     for words in ("Check: other seeds", "not checked", "passed"):
         assert words in shown
     assert "small noise: Hardly changes." in said
+    drawn = [words for words in said if words.startswith("Drawn by")]
+    assert drawn == [f"Drawn by toy, generator hash {'a' * 16}, bundle hash {'b' * 16}"]  # not of the map
     evidence = report.CurrentRequestedProcedureEvidenceSequence[0].to_json() + json.dumps(
         [e.to_json() for e in report.get("PertinentOtherEvidenceSequence", ())]
     )
@@ -278,6 +281,8 @@ def test_drawn_frames_are_a_derived_series_with_every_flag(
         assert data.SeriesInstanceUID != source.SeriesInstanceUID
     assert "class:1 (yes)" in drawn[-1].DerivationDescription
     assert "50 % before, 88 % here" in drawn[-1].DerivationDescription
+    hashes = f"generator toy, generator hash {'a' * 16}, bundle hash {'b' * 16}"
+    assert drawn[-1].DerivationDescription.endswith(hashes)
     folders = sorted(p for p in (tmp_path / "dicom" / "image-000").iterdir() if p.is_dir())
     for folder, frame in zip(folders, frames, strict=True):
         again = read_image(folder)

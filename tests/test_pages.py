@@ -297,7 +297,7 @@ def test_the_built_file_is_that_of_the_source(tmp_path: Path) -> None:
     about = json.loads((WEB / "package.json").read_text())["scripts"]["build"]
     words = about.split("&&")[1].replace("--outdir=dist", f"--outdir={tmp_path}").split()
     subprocess.run([str(build), *words[1:]], cwd=WEB, check=True, capture_output=True)
-    for name in ("pages.js", "pages.css"):
+    for name in ("pages.js", "report.js", "pages.css"):
         assert (tmp_path / name).read_bytes() == (WEB / "dist" / name).read_bytes()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import http.client
 import io
 import math
 import signal
@@ -292,6 +294,41 @@ def test_three_readers_killed_in_the_middle_lose_nothing(run: Run) -> None:
         assert (row["low"], row["high"]) == pytest.approx((ends.low, ends.high), abs=1e-12)
         assert f"{100 * row['low']:.1f} to {100 * row['high']:.1f} %" in page
     assert as_csv(Answers(run.folder / "reading.sqlite").lines()) == exported
+
+
+def test_a_kill_while_three_readers_answer_loses_nothing_that_was_taken(run: Run) -> None:
+    """SIGKILL amid answers: what the server took is there, what is there was sent, nobody is skipped."""
+    process, site, _ = begin(run)
+    taken: dict[tuple[str, int], str] = {}
+    sent: dict[tuple[str, int], str] = {}
+
+    def reads(name: str) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):  # the server dies in between
+            site.ask("/api/reader", method="POST", body={"name": name})
+            while True:
+                trial = site.ask(f"/api/trial?reader={name}").json()
+                body = {"reader": name, "position": trial["done"], "answer": trial["choices"][0], "seconds": 1}
+                sent[name, trial["done"]] = body["answer"]
+                if site.ask("/api/answer", method="POST", body=body).status == 200:
+                    taken[name, trial["done"]] = body["answer"]
+                if len(taken) == 12:
+                    process.send_signal(signal.SIGKILL)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(reads, ("Ada", "Bo", "Ci")))
+    assert process.wait(20) == -signal.SIGKILL and len(taken) >= 12
+    process.communicate()
+    kept = {(row["reader"], row["position"]): row for row in Answers(run.folder / "reading.sqlite").lines()}
+    answers = {key: row["answer"] for key, row in kept.items() if row["answer"]}
+    assert taken.items() <= answers.items() <= sent.items()
+    process, site, _ = begin(run)
+    try:
+        for name in ("Ada", "Bo", "Ci"):  # goes on after the last one that was taken
+            place = site.ask("/api/reader", method="POST", body={"name": name}).json()["done"]
+            assert place == sum(reader == name for reader, _ in answers)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_answers_are_written_as_csv_without_a_server(run: Run, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,14 @@ from torch import nn
 
 from browsing import HOSTILE, heatmap, planted_run, ramp, strip
 from contrafact import face
-from contrafact.core import EXPLAINERS, Grid, Heatmap, Image
+from contrafact.core import EXPLAINERS, ContrafactError, Grid, Heatmap, Image, UnsupportedError
 from contrafact.core.cards import card, cards_of
 from contrafact.core.explaining import explain
 from contrafact.counterfactual import Bundle, LatentStatistics
 from contrafact.io import Run
-from contrafact.views import write_report
+from contrafact.views import export_run, write_report
 from contrafact.views.carried import LEVELS, carried
+from contrafact.views.printing import BROWSERS
 
 
 def unpacked(found: dict[str, Any]) -> np.ndarray:
@@ -195,6 +197,27 @@ def test_volumes_show_the_slice_that_says_most(tmp_path: Path) -> None:
     shown = unpacked(moves["arrays"]["/array/0/values"])
     assert shown.max() == pytest.approx(2.0) and moves["about"]["image"]["slices"] == 0
     assert set(unpacked(moves["arrays"]["/array/0/image"]).round().ravel()) == set(range(144, 192))
+
+
+def test_a_pdf_needs_a_browser_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = planted_run(tmp_path / "run", 1)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UnsupportedError, match="a PDF needs Chromium or Chrome"):
+        list(export_run(run, "pdf", tmp_path))
+    fake = tmp_path / "chromium"
+    fake.write_text('#!/bin/sh\necho "no display" >&2\nexit 1\n')
+    fake.chmod(0o755)
+    with pytest.raises(ContrafactError, match="did not print the report: no display"):
+        list(export_run(run, "pdf", tmp_path))
+    assert not (tmp_path / "report.pdf").exists()
+
+
+def test_the_pdf_has_a_page_for_each_case(tmp_path: Path) -> None:
+    if not any(map(shutil.which, BROWSERS)):
+        pytest.skip("no Chromium on this machine")
+    [path] = export_run(planted_run(tmp_path / "run"), "pdf", tmp_path / "out")
+    paper = path.read_bytes()
+    assert paper.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", paper)) >= 5
 
 
 def test_hostile_words_and_a_hostile_title_stay_words(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def export(
     Parameters
     ----------
     run: Run folder.
-    to: nifti (on the source's grid, with its header), npz, png, animation (GIF), html or dicom.
+    to: nifti (on the source's grid), npz, png, animation (GIF), html, pdf (by Chromium) or dicom.
     out: Folder for the files; default: `exports` in the run folder, of DICOM `exports/dicom`.
     kind: Of the PNG overlays: signed, heat, blended, masked or alpha.
     keep_patient: Of DICOM: copy name, number, birth date and study from the source; else "anonymous".

@@ -121,7 +121,7 @@ def _case(run: Run, case: _Case, image: NDArray[Any]) -> Iterator[Path]:
         arrays = run.arrays(row)
         yield from _heatmap(case, row, arrays) if row["kind"] == "heatmap" else _strip(case, row, arrays)
     for number, members in enumerate(models.values()):
-        groups = [_answers(members[0]), *(_figures(row) for row in members)]
+        groups = [_answers(members[0]), *(_figures(row, case.manifest) for row in members)]
         series = case.series("Figures of explanations")
         report = numbers_report(case.source, groups, case.evidence, series, version=_version(members[0]))
         yield _write(case.folder / f"figures-{number}.dcm", report)
@@ -243,7 +243,14 @@ def _derivation(row: Row, k: int, manifest: Mapping[str, Any]) -> str:
         f"Counterfactual frame {k + 1} of {len(scores)}, drawn by a generative network: the image changed by "
         f"{row['steps'][k]:+.3g} towards {_target(row)}; the model's {answer}; ended: {row['stopped']}; "
         f"method {_method(row)}; model {record.get('model', '')}; generator {_generator(manifest)}"
+        f"{_hashes(row)}"
     )
+
+
+def _hashes(row: Row) -> str:
+    """What drew, by its weights; nothing where the record is older than these."""
+    record = row["record"] or {}
+    return "".join(f", {name} hash {record[name]}" for name in ("generator", "bundle") if record.get(name))
 
 
 def _percent(logit: float) -> float:
@@ -263,7 +270,7 @@ def _answers(row: Row) -> Figures:
     return Figures(title="What the model says of the image", figures=figures, comments=comments)
 
 
-def _figures(row: Row) -> Figures:
+def _figures(row: Row, manifest: Row) -> Figures:
     """The record of a result, its own measurements and its trust card."""
     record = row["record"]
     figures = {
@@ -278,6 +285,7 @@ def _figures(row: Row) -> Figures:
         shown |= {"Length of the change in standard deviations": row["lengths"][-1]}
         figures |= {name: (value, "1") for name, value in shown.items() if value is not None}
     checks, comments = {}, [f"Parameters: {json.dumps(record['parameters'], ensure_ascii=False)}"]
+    comments += [f"Drawn by {_generator(manifest)}{_hashes(row)}"] if _hashes(row) else []
     for check in row.get("trust", ()):
         checks[f"Check: {check['name']}"] = {True: "passed", False: "failed"}.get(
             check["passed"], "not checked"

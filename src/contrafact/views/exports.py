@@ -25,9 +25,10 @@ from contrafact.views.figures import (
     views_of,
 )
 from contrafact.views.pictures import grey, scales_by_method, signed_scale
+from contrafact.views.printing import write_pdf
 from contrafact.views.report import write_report
 
-FORMS = ("nifti", "npz", "png", "animation", "html", "dicom")
+FORMS = ("nifti", "npz", "png", "animation", "html", "pdf", "dicom")
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -40,6 +41,7 @@ def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> It
                      maps of several targets side by side on one scale
           animation  GIF: volumes through their slices, strips from frame to frame
           html       the report
+          pdf        the report as Chromium or Chrome prints it: `write_pdf`
           dicom      parametric maps, segmentations, pictures, synthetic series and figures: `export_dicom`
     raises  InputError for an unknown form or an empty run
     """
@@ -50,6 +52,9 @@ def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> It
         raise InputError(f"expected results in '{run.folder}'; the run is empty")
     if form == "html":
         yield write_report(run, folder / "report.html")
+        return
+    if form == "pdf":
+        yield write_pdf(run, folder / "report.pdf")
         return
     if form == "dicom":
         yield from export_dicom(run, folder)

@@ -90,9 +90,17 @@ def _for_the_page(cases: Sequence[Shown]) -> list[dict[str, Any]]:
     room, found = CARRIED, []
     for case in cases:
         room -= case.size
-        moves = {"about": case.about, "arrays": case.arrays} if room >= 0 else None
+        moves = {"about": _moving(case.about), "arrays": case.arrays} if room >= 0 else None
         found.append({"about": case.about, "stills": case.stills, "moves": moves})
     return found
+
+
+def _moving(about: Mapping[str, Any]) -> dict[str, Any]:
+    """For the controls, which name the slice of a map; nothing else of the case."""
+    maps = [
+        {**one, "label": ", ".join(filter(None, (one["label"], one.get("where"))))} for one in about["maps"]
+    ]
+    return {"image": about["image"], "maps": maps, "strips": about["strips"]}
 
 
 def _gallery(cases: Sequence[Shown]) -> list[dict[str, Any]]:

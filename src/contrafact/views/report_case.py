@@ -76,7 +76,6 @@ def _map_planes(cohort: Cohort, one: dict[str, Any]) -> Arrays:
     at = one["slice"] if values.ndim == 3 else None
     if at is not None:
         one["where"] = f"slice {at + 1} of {len(values)}, where it says most"
-        one["label"] += f", slice {at + 1} of {len(values)}"
     return {name: _plane(cohort, one["row"], name, at) for name in ("image", "values")}
 
 

@@ -209,7 +209,7 @@
 
   // source/strip.ts
   function stripSection(strip, view) {
-    const last2 = strip.steps.length - 1, first = strip.origin === 0 ? last2 : strip.origin;
+    const last2 = strip.steps.length - 1, first = strip.origin === 0 ? last2 : strip.origin === last2 ? 0 : strip.origin;
     const state = { at: first, mode: "morph", wipe: 0.5 };
     const canvas = el("canvas", { role: "img", width: 512, height: 512 });
     const tag = el("div", { class: "tag" }, "synthetic, not for diagnosis");
@@ -527,7 +527,7 @@
             "div",
             { class: "beside" },
             this.read,
-            el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight along the model's direction, each frame measured. Ask follows the model step by step and checks the result. Nothing is written to the run unless you keep it.`),
+            el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight on in the model's direction; let go, and it follows the model. Each image is measured. Ask gives the whole way, and checks it. Nothing is written to the run unless you keep it.`),
             offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`)
           )
         ),
@@ -548,6 +548,8 @@
     // targets for which the image was found
     job = "";
     moving = false;
+    follows = false;
+    // the slider was let go: the way follows the model
     again = false;
     now = null;
     method = el("select", { id: "live-method" });
@@ -605,6 +607,7 @@
           const box = el("input", { type: "checkbox", value: name, checked: this.held.has(name) });
           box.addEventListener("change", () => {
             box.checked ? this.held.add(name) : this.held.delete(name);
+            this.follows = true;
             this.move();
           });
           return el("label", {}, box, el("span", {}, name));
@@ -620,15 +623,21 @@
       const start = reached ? target.odds ? 1 / (1 + Math.exp(-target.start)) : target.start : 0;
       this.amount = Math.max(least, Math.min(most, this.amount || start));
       const said = (value) => !reached ? `${signed(value, 1)} ${target.unit}` : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
-      return slider(
+      const made = slider(
         reached ? "Goal" : "Change asked",
         { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
         said,
         (value) => {
           this.amount = value;
+          this.follows = false;
           this.move();
         }
-      ).box;
+      );
+      made.input.addEventListener("change", () => {
+        this.follows = true;
+        this.move();
+      });
+      return made.box;
     }
     /** The change asked of the model, in units of the target. */
     get asked() {
@@ -644,21 +653,23 @@
     }
     /** One frame at once. The first needs the image's latent, which takes longer and can be cancelled. */
     async move() {
-      if (!this.slides || this.job) return;
+      if (!this.slides) return;
       if (this.moving) {
         this.again = true;
         return;
       }
       this.moving = true;
       try {
-        if (!this.found.has(this.target.text) && !await this.find()) return;
         do {
           this.again = false;
-          const asked = this.asked, began = performance.now();
-          const moved = await postJson("/live/move", { ...this.words(), amount: asked, slice: this.view.slice });
+          const target = this.target;
+          if (!this.found.has(target.text) && (this.job || !await this.find())) return;
+          const asked = this.asked, follow = this.follows, began = performance.now();
+          const moved = await postJson("/live/move", { ...this.words(), amount: asked, follow, slice: this.view.slice });
+          if (target !== this.target || !this.slides) return;
           this.now = { shape: moved.shape, data: floats(moved.frame) };
           this.reading(asked, moved);
-          this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s.`);
+          if (!this.job) this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
           this.paint();
         } while (this.again);
       } catch (error) {
@@ -674,7 +685,7 @@
         ["change asked", signed(asked)],
         ["measured", signed(moved.score)],
         ...target.odds ? [[`probability of ${target.name}`, chance(moved.score)]] : [],
-        ["length of the change", `${moved.length.toFixed(2)} SD`],
+        ["length of the change", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`],
         ...heldPairs(moved.held)
       ]));
     }
@@ -694,7 +705,7 @@
       return target === this.target.text;
     }
     async explain() {
-      if (this.job || this.moving) return;
+      if (this.job) return;
       const method = this.method.value, target = this.target.text;
       const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
       if (done?.state !== "done") return;
@@ -851,10 +862,14 @@
     const legend = el("div", { class: "legend" });
     const page = new Page(image, state, view, { canvas, stage, readout, legend });
     const controls = page.controls(choices3);
-    page.start().catch((error) => {
-      readout.textContent = "The volume could not be drawn. The slices above show the same values.";
-      tell(error);
-    });
+    new IntersectionObserver((seen, watch) => {
+      if (!seen.some((one) => one.isIntersecting)) return;
+      watch.disconnect();
+      page.start().catch((error) => {
+        readout.textContent = "The volume could not be drawn. The slices above show the same values.";
+        tell(error);
+      });
+    }, { threshold: 0.2 }).observe(stage);
     return card2(
       el("div", { class: "volumes" }, el("div", {}, stage, legend, readout), controls),
       el(
@@ -1792,9 +1807,9 @@
     byId("verdict").textContent = count ? `${plural(count, "thing")} to mend before this can be saved.` : answer.missing.length ? `A study, but ${plural(answer.missing.length, "thing")} of it cannot be found.` : answer.saved ? "Saved. Nothing is missing." : "A study. Nothing is missing.";
   }
   function toField(place, there) {
-    const [part, number, ...rest] = place.split("."), parts = draft[part];
+    const [part, number, ...rest2] = place.split("."), parts = draft[part];
     const label = parts?.[Number(number)] && (parts[Number(number)].label || part.replace("_", " ").replace(/s$/, ""));
-    const link = el("a", { href: `#${place}` }, label ? [label, words2(rest.join("."))].filter(Boolean).join(": ") : words2(number));
+    const link = el("a", { href: `#${place}` }, label ? [label, words2(rest2.join("."))].filter(Boolean).join(": ") : words2(number));
     link.addEventListener("click", (event) => {
       event.preventDefault();
       there.scrollIntoView({ block: "center" });
@@ -2033,8 +2048,9 @@
       const view = { window: { low, high }, aspect: about.image.aspect, redraw: [] };
       const maps = about.items.filter((item) => item.kind === "heatmap"), strips = about.items.filter((item) => item.kind === "strip");
       if (about.image.slices) view.slice = maps[0]?.parts[0]?.slice ?? Math.floor(about.image.slices / 2);
-      if (maps.length) main.append(mapsSection(about, about.image, maps, view));
-      for (const strip of strips) main.append(stripsSection(about, strip, view));
+      const slices = sliceSlider(about.image, view);
+      if (maps.length) main.append(mapsSection(about, about.image, maps, view, slices));
+      strips.forEach((strip, k) => main.append(stripsSection(about, strip, view, maps.length || k ? null : slices)));
     }
     main.append(...rest(about));
     byId("waiting").remove();
@@ -2066,7 +2082,18 @@
       " apart."
     ));
   }
-  function mapsSection(about, image, items, view) {
+  function sliceSlider(image, view) {
+    return view.slice === void 0 ? null : slider(
+      "Slice",
+      { min: 0, max: image.slices - 1, step: 1, value: view.slice },
+      (at) => `${at + 1} of ${image.slices}`,
+      (at) => {
+        view.slice = at;
+        view.redraw.forEach((again) => again());
+      }
+    );
+  }
+  function mapsSection(about, image, items, view, slices) {
     const state = { item: items[0], opacity: 0.85, level: 0, own: false, hidden: false };
     const names = [...about.models, `${about.models[0]} less ${about.models[1]}`];
     const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
@@ -2079,19 +2106,9 @@
     };
     const picked = (index) => {
       state.item = items[Number(index)];
-      if (view.slice !== void 0) slices?.set(view.slice);
       tellItem();
       paint();
     };
-    const slices = view.slice === void 0 ? null : slider(
-      "Slice",
-      { min: 0, max: image.slices - 1, step: 1, value: view.slice },
-      (at) => `${at + 1} of ${image.slices}`,
-      (at) => {
-        view.slice = at;
-        view.redraw.forEach((again) => again());
-      }
-    );
     const hide = el("input", { type: "checkbox" });
     hide.addEventListener("change", () => {
       state.hidden = hide.checked;
@@ -2192,7 +2209,7 @@
       el("tbody", {}, ...item.scores.map((score) => el("tr", {}, el("th", { scope: "row" }, score.metric), ...cells(score.values, score.better))))
     );
   }
-  function stripsSection(about, item, view) {
+  function stripsSection(about, item, view, slices) {
     const parts = item.parts, id = `how-${parts[0].row}`, state = { at: 1, change: false };
     const canvases = parts.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
     const charts = parts.map((part) => chart(part)), reads = parts.map(() => el("p", { class: "small" })), legend = el("div", { class: "legend" });
@@ -2224,6 +2241,7 @@
       el(
         "div",
         { class: "controls across" },
+        slices?.box,
         slider("Way", { min: 0, max: 1, step: 0.01, value: 1 }, (v) => `${Math.round(100 * v)} % of the strip`, (v) => {
           state.at = v;
           paint();

@@ -217,7 +217,7 @@
 
   // source/strip.ts
   function stripSection(strip, view) {
-    const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin;
+    const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin === last ? 0 : strip.origin;
     const state = { at: first, mode: "morph", wipe: 0.5 };
     const canvas = el("canvas", { role: "img", width: 512, height: 512 });
     const tag = el("div", { class: "tag" }, "synthetic, not for diagnosis");

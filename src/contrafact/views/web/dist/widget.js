@@ -159,7 +159,7 @@ function chart(strip) {
 
 // source/strip.ts
 function stripSection(strip, view) {
-  const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin;
+  const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin === last ? 0 : strip.origin;
   const state = { at: first, mode: "morph", wipe: 0.5 };
   const canvas = el("canvas", { role: "img", width: 512, height: 512 });
   const tag = el("div", { class: "tag" }, "synthetic, not for diagnosis");
@@ -635,6 +635,7 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
 .method h3{color:var(--text)}
 .figures{width:auto}.figures td,.figures th{padding:4px 18px 4px 0}.figures th{color:var(--dim)}
 @media(max-width:700px){
+  .gallery figure{width:calc(50% - 8px)}
   .report .figures{display:table}.report .figures tbody{display:table-row-group}
   .report .figures thead{display:table-header-group;position:static}.report .figures tr{display:table-row}
 }
@@ -652,7 +653,7 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
   figure,svg,tr,.verdict,.method,li{break-inside:avoid}
   h2,h3{break-after:avoid}
   thead th{position:static}
-  .gallery{gap:8px}.gallery figure{width:calc(25% - 8px)}.gallery figcaption{font-size:8pt}
+  .gallery{gap:8px}.gallery .ends{font-size:7.5pt}.gallery figure{width:calc(25% - 8px)}.gallery figcaption{font-size:8pt}
   .film{flex-wrap:wrap;overflow:visible;gap:4px}
   .film{padding:6px 0}.frame{width:calc(9.09% - 4px);padding:0}.still .frame figcaption{font-size:6.5pt;line-height:1.25}
   .frame.later{width:40mm}
@@ -661,7 +662,9 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
   .scale{background:linear-gradient(90deg,var(--against),#fff,var(--for))}
   .doubt,.verdict{background:none}
   .wide{overflow:visible}table{font-size:8.5pt}.figures td,.figures th{padding:2px 10px 2px 0}
-  .figures td,code{overflow-wrap:anywhere}
+  .figures td,.figures th{white-space:normal}.figures td{overflow-wrap:break-word}.figures code{white-space:nowrap}
+  .gallery>div{width:calc(50% - 8px)}.method{display:inline-block;width:calc(50% - 12px);vertical-align:top;margin-right:8px}
+  .lines{font-size:8pt;grid-template-columns:15mm 1fr;gap:0 6px;margin:2px 0 8px}
   details::details-content{content-visibility:visible;block-size:auto}
   summary{list-style:none}
   footer{display:none}
@@ -672,6 +675,7 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
 .form .file{position:sticky;top:12px;max-height:calc(100vh - 24px);overflow:auto}
 .form textarea{background:#232b33;color:var(--text);border:1px solid #6b7884;border-radius:5px;padding:6px 12px;font:inherit;font-size:14px;width:100%;resize:vertical}
 .form input[type=text],.form .field select{width:100%;min-width:0}
+.form ::placeholder{color:var(--dim);opacity:1}
 .form [aria-invalid=true]{border-color:var(--warn)}
 .form label{font-size:14px}
 .fields{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:10px 18px;align-items:start}
