@@ -45,8 +45,9 @@ CARDS: dict[str, dict[str, str]] = {
         "and, to the eye, in the plane of section. The model tells them apart by that too, and the strips show "
         "it: they change brightness, rim, ventricles and outline, and seldom a lesion; a second classifier "
         "confirms 4 of 10 tumours that are added (docs/results/brain.md). The generator saw {kimg} "
-        "thousand images of 800 slices, in two parts: the first 26.6 thousand with recipes/brain_start.toml, the "
-        "rest, from that state on, with recipes/brain.toml. It draws blurred slices; what it cannot draw is carried over from the image.",
+        "thousand images of 800 slices, in two parts: the first 26.6 thousand with recipes/brain_start.toml, "
+        "the rest, from that state on, with recipes/brain.toml. It draws blurred slices; what it cannot draw "
+        "is carried over from the image.",
     },
     "phantom": {
         "about": "drawn knees whose cause is planted: an honest model, and one that cheats on the marker",
