@@ -42,11 +42,12 @@ CARDS: dict[str, dict[str, str]] = {
         "Br35H name none. Weights: CC BY 4.0, with that attribution.",
         "limits": "64 pixels a side. No patients are named and slices have near duplicates, so held-out slices "
         "are no other patients. The classes come from different sources and differ in contrast, in brightness "
-        "and in the plane of section. The model tells them apart by that too, and the strips show it: they "
-        "change contrast, ventricles and outline, and seldom a lesion (docs/results/brain.md). The generator "
-        "saw {kimg} thousand images of 800 slices, in two parts: the first 26.6 thousand with "
-        "recipes/brain_start.toml, the rest, from that state on, with recipes/brain.toml. It draws blurred "
-        "slices; what it cannot draw is carried over from the image.",
+        "and, to the eye, in the plane of section. The model tells them apart by that too, and the strips show "
+        "it: they change brightness, rim, ventricles and outline, and seldom a lesion; a second classifier "
+        "confirms 4 of 10 tumours that are added (docs/results/brain.md). The generator saw {kimg} "
+        "thousand images of 800 slices, in two parts: the first 26.6 thousand with recipes/brain_start.toml, "
+        "the rest, from that state on, with recipes/brain.toml. It draws blurred slices; what it cannot draw "
+        "is carried over from the image.",
     },
     "phantom": {
         "about": "drawn knees whose cause is planted: an honest model, and one that cheats on the marker",
@@ -109,7 +110,7 @@ def model_card(name: str, about: dict[str, Any], size: int) -> str:
             *(
                 [
                     "",
-                    "## Measured on held-out patients",
+                    f"## Measured on held-out {'slices' if name == 'brain' else 'patients'}",
                     "",
                     "| measured | figure | 95 % interval | wanted |",
                     "| --- | --- | --- | --- |",

@@ -380,3 +380,16 @@ def test_a_map_is_told_in_words_where_places_are_named(
     assert row["words"] in (tmp_path / "run/report.html").read_text()
     assert main([*ask, "--names", "lesion"]) == 2
     assert "expected --names NUMBER=NAME" in capsys.readouterr().err
+
+
+def test_the_demo_shows_a_slice_on_each_side_from_the_bundle_of_findings() -> None:
+    from contrafact.cli.patients import demo_cases
+
+    planned, cards = demo_cases([], 4, 0)
+    slices = [(image, plan) for name, image, plan in planned if name.startswith("Synthetic brain slice")]
+    assert len(slices) == 2
+    assert [card["name"] for card in cards] == ["knee", "phantom", "brain"]
+    answers = [float(plan.bundle.predict([image])[0, 1]) for image, plan in slices]
+    assert answers[0] < 0.5 < answers[1]
+    assert all("medxgan" in plan.methods for _, plan in slices)
+    assert all(image.about["synthetic"] for image, _ in slices), "no patient's image ships"

@@ -684,7 +684,7 @@ def test_a_restart_is_kept_where_it_ends_better_image_by_image() -> None:
 
     one, several = error(0), error(8)
     assert float(one[0]) < 1e-4
-    assert float(one.max()) > 0.01, "from the encoder's latent alone one of them is not found"
+    assert float(one.max()) > 2e-3, "from the encoder's latent alone one of them is not found"
     assert float(several.max()) < 1e-3
     torch.testing.assert_close(error(8, slice(1, 2)), several[1:2], atol=1e-6, rtol=1e-4)
     for wrong in ({"restarts": -1}, {"feature": -0.1}):
