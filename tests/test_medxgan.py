@@ -18,6 +18,7 @@ from contrafact.core import ContrafactError, Grid, Image, InputError, Question, 
 from contrafact.counterfactual import (
     Bundle,
     FindingPath,
+    LatentIntegratedGradients,
     LatentStatistics,
     Refinement,
     decision_boundary,
@@ -31,6 +32,7 @@ from contrafact.generation import (
     LegacyConfig,
     LegacyDiscriminator,
     LegacyMedXGAN,
+    LegacyTrainerConfig,
     LegacyTraining,
     MedXGAN,
     MedXGANConfig,
@@ -66,7 +68,7 @@ class BrightSpot(nn.Module):
     """Logit 12 (brightest spot - limit), of images in [-1, 1]: the spot is a soft maximum of means of 3
     pixels a side, the limit half way between phantoms with and without a lesion."""
 
-    limits = {(2, 16): 0.30, (2, 8): 0.18, (3, 8): 0.22}  # noqa: RUF012
+    limits = {(2, 64): 0.55, (2, 16): 0.30, (2, 8): 0.18, (3, 8): 0.22}  # noqa: RUF012
 
     def __init__(self) -> None:
         super().__init__()
@@ -405,47 +407,64 @@ def test_the_published_networks_have_their_sizes() -> None:
         LegacyConfig(resolution=32)
 
 
-def test_the_published_training_resumes_and_refuses() -> None:
-    config = LegacyConfig(channels=1, anatomy=5, pathology=3, batch=2)
-    images, labels = phantoms(4, side=64), torch.arange(4) % 2
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_published_training_resumes_and_refuses(precision: str) -> None:
+    size, config = (
+        LegacyConfig(channels=1, anatomy=5, pathology=3),
+        LegacyTrainerConfig(batch=2, precision=precision),
+    )
+    images = phantoms(4, side=64)
     state = torch.get_rng_state()
-    a = LegacyTraining(config, images, labels, guide=guide)
+    a = LegacyTraining(size, config, images, guide=guide)
     a.step()
     kept = a.state()
+    a.average.decode(a.average.sample(1, rng()))  # looking at it moves nothing
     a.step()
-    b = LegacyTraining(config, images, labels, guide=guide)
+    b = LegacyTraining(size, config, images, guide=guide)
     b.restore(kept)
     b.step()
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(v, b.state()[k]) for k, v in a.state().items())
-    with pytest.raises(InputError, match="one class only"):
-        LegacyTraining(config, images, labels * 0, guide=guide)
+    if precision == "bf16":
+        return
+    with pytest.raises(InputError, match="every one of 2 lacks it"):
+        LegacyTraining(size, config, images[::2], guide=guide)
     with pytest.raises(InputError, match="images must be"):
-        LegacyTraining(config, images[:, :, :32], labels, guide=guide)
-    broken = LegacyTraining(config, images, labels, guide=lambda x: guide(x) * torch.nan)
+        LegacyTraining(size, config, images[:, :, :32], guide=guide)
+    with pytest.raises(InputError, match="as probabilities do"):
+        LegacyTraining(size, config, images, guide=lambda x: torch.sigmoid(guide(x)))
+    broken = LegacyTraining(size, config, images, guide=guide)
+    broken.guide.guide = lambda x: guide(x) * torch.nan
     with pytest.raises(ContrafactError, match="loss_g is not a finite number"):
         broken.step()
+    with pytest.raises(InputError, match="kimg must be above 0"):
+        LegacyTrainerConfig(kimg=0)
+
+
+def fit_file(folder: Path, generator: str, *, side: int = 16) -> Path:
+    """A fit of a few steps, on files, against a scripted model."""
+    from PIL import Image as Picture
+
+    (folder / "images").mkdir()
+    for number, image in enumerate(phantoms(16, side=side)):
+        Picture.fromarray(image[0].numpy()).save(folder / "images" / f"{number}.png")
+    torch.jit.script(Spot(BrightSpot.limits[2, side])).save(folder / "spot.pt")
+    (folder / "spot.json").write_text(
+        '{"model": "spot.pt", "classes": ["healthy", "lesion"], "preprocessing": {"window": [0, 255]}}'
+    )
+    (folder / "fit.toml").write_text(
+        'name = "toy"\nout = "out"\n[data]\npath = "images"\n'
+        '[models.spot]\npath = "spot.json"\ntargets = ["class:1"]\n'
+        f"[generator]\n{generator}\n[training]\nkimg = 0.016\nbatch = 8\n"
+        "[encoder]\nsteps = 2\nbatch = 4\nwidth = 4\n"
+    )
+    return folder / "fit.toml"
 
 
 def test_fit_makes_a_bundle_of_this_family(tmp_path: Path) -> None:
-    from PIL import Image as Picture
-
-    (tmp_path / "images").mkdir()
-    for number, image in enumerate(phantoms(16)):
-        Picture.fromarray(image[0].numpy()).save(tmp_path / "images" / f"{number}.png")
-    torch.jit.script(Spot()).save(tmp_path / "spot.pt")
-    (tmp_path / "spot.json").write_text(
-        '{"model": "spot.pt", "classes": ["healthy", "lesion"], "preprocessing": {"window": [0, 255]}}'
-    )
-    text = (
-        'name = "toy"\nout = "out"\n[data]\npath = "images"\n'
-        '[models.spot]\npath = "spot.json"\ntargets = ["class:1"]\n'
-        '[generator]\nfamily = "medxgan"\nresolution = 16\nanatomy = 6\npathology = 3\n'
-        "channel_base = 64\nchannel_max = 8\n[training]\nkimg = 0.016\nbatch = 8\n"
-        "[encoder]\nsteps = 2\nbatch = 4\nwidth = 4\n"
-    )
-    (tmp_path / "fit.toml").write_text(text)
-    made = fit(tmp_path / "fit.toml")
+    size = "resolution = 16\nanatomy = 6\npathology = 3\nchannel_base = 64\nchannel_max = 8"
+    path = fit_file(tmp_path, f'family = "medxgan"\n{size}')
+    made = fit(path)
     assert made is not None
     assert isinstance(made.generator, MedXGAN)
     assert made.directions == ()
@@ -461,20 +480,49 @@ def test_fit_makes_a_bundle_of_this_family(tmp_path: Path) -> None:
         bundle=made,
     )[0]
     assert strip.stopped in ("reached", "budget", "search", "no_change", "already")
-    (tmp_path / "fit.toml").write_text(text.replace('"medxgan"', '"medxgn"'))
+    text = path.read_text()
+    path.write_text(text.replace('"medxgan"', '"medxgn"'))
     with pytest.raises(InputError, match="did you mean 'medxgan'"):
-        fit(tmp_path / "fit.toml")
-    (tmp_path / "fit.toml").write_text(text.replace("[generator]", "[generator]\nclasses = 2"))
+        fit(path)
+    path.write_text(text.replace("[generator]", "[generator]\nclasses = 2"))
     with pytest.raises(InputError, match="2 classes for 1 targets"):
-        fit(tmp_path / "fit.toml")
+        fit(path)
+
+
+def test_fit_makes_a_bundle_of_the_published_networks(tmp_path: Path) -> None:
+    size = "channels = 1\nanatomy = 6\npathology = 3"
+    path = fit_file(tmp_path, f'family = "medxgan-legacy"\n{size}', side=64)
+    made = fit(path)
+    assert made is not None
+    assert isinstance(made.generator, LegacyMedXGAN)
+    assert made.generator.image_shape == (1, 64, 64)
+    assert made.findings == ((made.predictor.digest, "class:1"),)
+    assert not made.generator.training, "batch normalisation stands still"
+    asked = {"target": made.predictor.target("class:1"), "bundle": made}
+    image = [Image(phantoms(2, side=64)[1].float().numpy())]
+    strip = explain(FindingPath(several=1, refinement=Refinement(steps=2)), made.predictor, image, **asked)[0]
+    assert strip.frames.shape[1:] == (1, 64, 64)
+    heat = explain(LatentIntegratedGradients(refinement=Refinement(steps=2)), made.predictor, image, **asked)[0]
+    assert np.isfinite(heat.values).all()
+    text = path.read_text()
+    path.write_text(text.replace('["class:1"]', '["class:0", "class:1"]'))
+    with pytest.raises(InputError, match="1 classes for 2 targets"):
+        fit(path)
+    path.write_text(text.replace("channels = 1", "resolution = 32"))
+    with pytest.raises(InputError, match="64 or 128"):
+        fit(path)
 
 
 class Spot(nn.Module):
-    """`BrightSpot` at 16 pixels, as TorchScript takes it."""
+    """`BrightSpot`, as TorchScript takes it."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
 
     def forward(self, x: Tensor) -> Tensor:
         spots = F.avg_pool2d(x * 2 - 1, 3, 1).flatten(1)
-        logit = 12.0 * (0.05 * torch.logsumexp(spots / 0.05, dim=1) - 0.3)
+        logit = 12.0 * (0.05 * torch.logsumexp(spots / 0.05, dim=1) - self.limit)
         return torch.stack([-logit, logit], dim=1) / 2
 
 
