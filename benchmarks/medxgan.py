@@ -9,6 +9,7 @@ call only measures. Masks judge, and take part in nothing else.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -239,14 +240,36 @@ def made(task: Task, bundle: Bundle, seconds: float) -> list[str]:
     ]
 
 
-def page(chapters: Sequence[str], trained: Sequence[Sequence[str]], columns: dict[str, Any]) -> str:
+def page(found: dict[str, Any]) -> str:
+    columns = {name: one["column"] for name, one in found.items()}
     ours = {name: column for name, column in columns.items() if name != "published"}
-    lines = [HEAD, "## What was trained", "", *table(MADE, trained), COUNTED]
+    lines = [HEAD, "## What was trained", "", *table(MADE, [one["trained"] for one in found.values()]), COUNTED]
     lines += table(["", *ours], compared(ours))
     if {"lesions", "published"} <= set(columns):
         both = {"default": columns["lesions"], "as published": columns["published"]}
         lines += [LEGACY, *table(["", *both], compared(both))]
-    return "\n".join([*lines, *chapters]).rstrip() + "\n"
+    return "\n".join([*lines, *(line for one in found.values() for line in one["chapter"])]).rstrip() + "\n"
+
+
+def known(task: Task, bundle: Bundle, folder: Path, *, again: bool) -> dict[str, Any]:
+    """What was measured of a task; kept beside what was trained."""
+    path = folder / f"{task.name}.measured.json"
+    if again or not path.exists():
+        say(f"{task.name}: counterfactuals")
+        parts = column(task, bundle)
+        lines: list[str] = []
+        if task.name in TITLES:
+            cases = cases_of(task, bundle, COUNTS[task.name])
+            lines = chapter(task, cases, measured(cases))
+        found = {
+            "trained": made(task, bundle, seconds_of(task, folder)),
+            "column": {part: {k: v.tolist() for k, v in row.items()} for part, row in parts.items()},
+            "chapter": lines,
+        }
+        path.write_text(json.dumps(found, indent=1))
+    found = json.loads(path.read_text())
+    found["column"] = {p: {k: np.array(v) for k, v in row.items()} for p, row in found["column"].items()}
+    return found
 
 
 def main() -> None:
@@ -255,25 +278,17 @@ def main() -> None:
     words.add_argument("--picture", type=Path)
     words.add_argument("--runs", type=Path, default=Path("runs/medxgan"))
     words.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
+    words.add_argument("--again", action="store_true", help="measure anew what was measured already")
     asked = words.parse_args()
     asked.runs.mkdir(parents=True, exist_ok=True)
-    chapters: list[str] = []
-    trained: list[list[str]] = []
-    columns: dict[str, Any] = {}
-    shown: list[Shown] = []
-    for task in (TASKS[name] for name in asked.tasks):
-        bundle = bundle_for(task, asked.runs)
-        say(f"{task.name}: counterfactuals")
-        trained.append(made(task, bundle, seconds_of(task, asked.runs)))
-        columns[task.name] = column(task, bundle)
-        if task.name in TITLES:
-            cases = cases_of(task, bundle, COUNTS[task.name])
-            chapters += chapter(task, cases, measured(cases))
-            shown.append(Shown(TITLES[task.name], cases, {n: cases.methods[n] for n in PICTURED}))
+    tasks = [TASKS[name] for name in asked.tasks]
+    bundles = {task.name: bundle_for(task, asked.runs) for task in tasks}
+    found = {task.name: known(task, bundles[task.name], asked.runs, again=asked.again) for task in tasks}
     if asked.page:
-        asked.page.write_text(page(chapters, trained, columns))
+        asked.page.write_text(page(found))
     if asked.picture:
-        draw(asked.picture, shown)
+        shown = [(TITLES[t.name], cases_of(t, bundles[t.name], 2)) for t in tasks if t.name in TITLES]
+        draw(asked.picture, [Shown(title, c, {n: c.methods[n] for n in PICTURED}) for title, c in shown])
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from contrafact.counterfactual import (
     invert,
     spread,
 )
-from contrafact.fitting import fit
+from contrafact.families import guided
+from contrafact.fitting import fit, fit_stages
 from contrafact.generation import (
     LEGACY,
     EncoderConfig,
@@ -43,6 +44,8 @@ from contrafact.generation import (
     train_generator,
 )
 from contrafact.generation.losses import total_variation
+from contrafact.io import read_tensors
+from contrafact.metrics import trust_card_of_strip
 from contrafact.model import TorchPredictor
 from contrafact.phantoms import lesion_phantom
 
@@ -349,9 +352,9 @@ def test_samples_lie_on_the_decision_boundary(bundle: Bundle) -> None:
 
 def test_volumes_are_trained_inverted_and_explained() -> None:
     size = MedXGANConfig(resolution=8, axes=3, anatomy=8, pathology=3, channel_base=64, channel_max=8)
-    run = training(size, phantoms(32, axes=3, side=8), batch=4)
-    for _ in range(5):
-        run.step()
+    run = training(size, phantoms(32, axes=3, side=8), batch=4, precision="bf16", kimg=0.02)
+    *_, last = train_generator(run, quality_images=8)
+    assert "kid" in last.quality
     generator = run.average
     made = bundle_of(
         generator, encoded(generator, 10), TorchPredictor(InUnits(), classes=["healthy", "lesion"])
@@ -369,6 +372,23 @@ def test_volumes_are_trained_inverted_and_explained() -> None:
         refinement=Refinement(steps=2),
     )
     assert found.shape == (2, generator.latent_size)
+    large = images.float().repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
+    torch.testing.assert_close(made.to_canvas(large), images.float() / 127.5 - 1)
+    heat, wide = (
+        explain(
+            LatentIntegratedGradients(refinement=Refinement(steps=2)), made.predictor, [Image(x.numpy())], **ask
+        )[0]
+        for x in (images[1].float(), large[1])
+    )
+    assert heat.values.shape == (8, 8, 8)
+    assert wide.values.shape == (16, 16, 16)
+    strip = explain(
+        path, made.predictor, [Image(large[0].numpy(), Grid((16,) * 3, spacing_mm=(1, 1, 2)))], **ask
+    )[0]
+    assert strip.grid.shape == (8, 8, 8)
+    np.testing.assert_allclose(strip.grid.spacing_mm, (2, 2, 4))
+    with pytest.raises(InputError, match="draws 8 x 8 x 8 pixels; got the smaller 4 x 8 x 8"):
+        made.to_canvas(torch.zeros(1, 1, 4, 8, 8))
     with pytest.raises(InputError, match="draws 1-channel 3D images"):
         made.to_canvas(torch.zeros(1, 1, 8, 8))
 
@@ -513,6 +533,74 @@ def test_fit_makes_a_bundle_of_the_published_networks(tmp_path: Path) -> None:
         fit(path)
 
 
+class Shares(nn.Module):
+    """A network that ends in a softmax."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x).softmax(dim=1)
+
+
+def test_a_model_that_ends_in_a_softmax_is_refused_or_where_it_says_so_converted() -> None:
+    images = phantoms(32).float()
+    logits = TorchPredictor(InUnits(), classes=["healthy", "lesion"])
+    said = TorchPredictor(Shares(InUnits()), classes=["healthy", "lesion"], output="probabilities")
+    silent = TorchPredictor(Shares(InUnits()), classes=["healthy", "lesion"])
+    found = []
+    for predictor in (logits, said):
+        with guided(predictor, [predictor.target("class:1")], (0.0, 255.0)) as asked:
+            found.append(MedXGANTraining(SIZE, MedXGANTrainerConfig(batch=8), images / 127.5 - 1, guide=asked))
+    assert torch.isfinite(found[1].generator.levels).all()
+    torch.testing.assert_close(found[1].generator.levels, found[0].generator.levels, atol=1e-2, rtol=1e-2)
+    with (
+        guided(silent, [silent.target("class:1")], (0.0, 255.0)) as asked,
+        pytest.raises(InputError, match='write "output": "probabilities" there'),
+    ):
+        MedXGANTraining(SIZE, MedXGANTrainerConfig(batch=8), images / 127.5 - 1, guide=asked)
+
+
+def test_a_fit_that_was_stopped_goes_on_at_the_very_same_step(tmp_path: Path) -> None:
+    size = "resolution = 16\nanatomy = 6\npathology = 3\nchannel_base = 64\nchannel_max = 8"
+    ends = []
+    for name, stops in (("whole", [False] * 9), ("stopped", [True, *[False] * 9])):
+        (tmp_path / name).mkdir()
+        path = fit_file(tmp_path / name, f'family = "medxgan"\n{size}')
+        left = iter(stops)
+        while True:
+            *_, (_, progress) = fit_stages(path, stage="generator", stop=lambda left=left: next(left))
+            if progress.done == progress.total:
+                break
+        ends.append(read_tensors(tmp_path / name / "out" / "checkpoint.safetensors"))
+    assert next(left) is False, "it was stopped once"
+    assert ends[0].keys() == ends[1].keys()
+    assert [k for k in ends[0] if not torch.equal(ends[0][k], ends[1][k])] == []
+
+
+def test_two_findings_are_trained_each_in_its_own_code() -> None:
+    def two(x: Tensor) -> Tensor:
+        return torch.cat([guide(x[..., :8, :8]), guide(x[..., :8, 8:])], dim=1)
+
+    some = phantoms(32, side=8)
+    images = torch.cat([some, some[torch.arange(32) // 2]], dim=3).repeat(1, 1, 2, 1)  # none, either, both
+    size = MedXGANConfig(**{**TINY, "resolution": 16}, classes=2)
+    run = MedXGANTraining(size, MedXGANTrainerConfig(batch=8, precision="fp32"), images, guide=two)
+    for _ in range(3):
+        run.step()
+    assert all(torch.isfinite(v).all() for v in run.state().values() if v.is_floating_point())
+    assert run.generator.levels.shape == (2, 2)
+    assert (run.generator.levels.diff(dim=1) > 0).all()
+    with pytest.raises(InputError, match="every one of .* lacks it"):
+        MedXGANTraining(
+            size,
+            MedXGANTrainerConfig(batch=8),
+            images,
+            guide=lambda x: torch.cat([two(x)[:, :1], two(x)[:, :1] * 0 - 5], dim=1),
+        )
+
+
 class Spot(nn.Module):
     """`BrightSpot`, as TorchScript takes it."""
 
@@ -614,6 +702,26 @@ def test_the_smallest_strength_is_its_closed_form_and_touches_one_finding_only(f
         assert changed.tolist() == [k == finding for k in range(4)]
         np.testing.assert_allclose(np.diff(strip.scores, 2), 0, atol=1e-3)  # equal strengths, equal steps
         np.testing.assert_allclose(strip.steps, np.linspace(0, strip.goal - strip.scores[0], 9), atol=1e-5)
+
+
+class Narrow(TwoFindings):
+    """It has learned pixels up to 1 / 4."""
+
+    def decode(self, w: Tensor) -> Tensor:
+        return super().decode(w).clamp(-0.25, 0.25)
+
+
+def test_an_image_far_from_the_training_data_is_flagged_and_one_out_of_range_refused() -> None:
+    made = dataclasses.replace(two_findings(), generator=Narrow())
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    path = FindingPath(refinement=Refinement(steps=0))
+    near, far = explain(path, made.predictor, [four(0.9, 0.3, 0.3, -0.2), four(6.0, 0.3, 0.3, -0.2)], **ask)
+    assert not near.drifted
+    assert far.drifted
+    assert far.drift == pytest.approx(3 * (6 - 2), abs=1e-2)  # logits 3 w, of which it draws w = 2 at most
+    assert "do not rely on this strip" in trust_card_of_strip(far)[0].sentence
+    with pytest.raises(InputError, match="takes values from 0 to 255"):
+        explain(path, made.predictor, [four(90.0, 0.3, 0.3, -0.2)], **ask)
 
 
 @pytest.mark.parametrize(
