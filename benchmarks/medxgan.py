@@ -46,7 +46,7 @@ OURS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 QUIET = ("latent IG, difference x mean gradient", "latent IG, as published", "rise")
 WALKS = ("latent-shift, size of the change", "latent-walk (StyleGAN2), size of the change")
-COUNTS = {"lesions": 12, "volumes": 8, "published": 12, "knees": 8}
+COUNTS = {"lesions": 12, "volumes": 8, "few": 12, "published": 12, "knees": 8}
 TITLES = {
     "lesions": "Lesions in 2D",
     "volumes": "Lesions in 3D",
@@ -242,11 +242,11 @@ def made(task: Task, bundle: Bundle, seconds: float) -> list[str]:
 
 def page(found: dict[str, Any]) -> str:
     columns = {name: one["column"] for name, one in found.items()}
-    ours = {name: column for name, column in columns.items() if name != "published"}
+    ours = {name: column for name, column in columns.items() if name in TITLES}
     lines = [HEAD, "## What was trained", "", *table(MADE, [one["trained"] for one in found.values()]), COUNTED]
     lines += table(["", *ours], compared(ours))
-    if {"lesions", "published"} <= set(columns):
-        both = {"default": columns["lesions"], "as published": columns["published"]}
+    if {"few", "published"} <= set(columns):
+        both = {"default": columns["few"], "as published": columns["published"]}
         lines += [LEGACY, *table(["", *both], compared(both))]
     return "\n".join([*lines, *(line for one in found.values() for line in one["chapter"])]).rstrip() + "\n"
 

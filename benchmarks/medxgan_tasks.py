@@ -40,13 +40,15 @@ from known_truth import LesionNet
 
 WINDOW = (0.0, 255.0)
 CLASSES = ["healthy", "lesion"]
+ALIKE = 4.0  # thousand images for the published form, and for the default beside it
 
 
 @dataclass(frozen=True)
 class Task:
     """draw      chance and whether it is wanted sick, to a phantom
     mask      name of the mask that says where the finding is
-    network   of the classifier; None: that of another task, or one that ships, is explained
+    network   of the classifier; None: one that ships is explained
+    sees      another task, whose classifier is explained
     teach     steps and images a step of the classifier's training
     """
 
@@ -59,6 +61,7 @@ class Task:
     images: int
     network: Callable[[], nn.Module] | None = None
     teach: tuple[int, int] = (300, 24)
+    sees: str = ""
 
 
 def lesion(axes: int, side: int, radius: tuple[float, float]) -> Callable[..., Phantom]:
@@ -101,20 +104,31 @@ TASKS = {
         draw=lesion(3, 32, (3.5, 6.0)),
         mask="lesion",
         size=MedXGANConfig(resolution=32, axes=3, anatomy=32, pathology=8, channel_base=128, channel_max=32),
-        training=MedXGANTrainerConfig(kimg=4, batch=8),
+        training=MedXGANTrainerConfig(kimg=3, batch=8, gamma=3.3),
         encoder=EncoderConfig(steps=150, batch=8, width=8),
         images=600,
         network=LesionNet,
         teach=(150, 12),
+    ),
+    "few": Task(
+        name="few",
+        draw=lesion(2, 32, (2.5, 4.5)),
+        mask="lesion",
+        size=MedXGANConfig(resolution=32, anatomy=64, pathology=8, channel_base=512, channel_max=64),
+        training=MedXGANTrainerConfig(kimg=ALIKE, batch=16),
+        encoder=EncoderConfig(steps=200, batch=16, width=12),
+        images=3000,
+        sees="lesions",
     ),
     "published": Task(
         name="published",
         draw=doubled,
         mask="lesion",
         size=LegacyConfig(channels=1),
-        training=LegacyTrainerConfig(kimg=16),
-        encoder=EncoderConfig(steps=400, batch=16, width=12),
+        training=LegacyTrainerConfig(kimg=ALIKE, precision="bf16"),
+        encoder=EncoderConfig(steps=200, batch=16, width=12),
         images=3000,
+        sees="lesions",
     ),
     "knees": Task(
         name="knees",
@@ -155,17 +169,24 @@ def classifier(task: Task, folder: Path) -> TorchPredictor:
     """Healthy or not, with labels a little softened."""
     if task.name == "knees":
         return cf.load_bundle("phantom").predictors["honest"]  # type: ignore[no-any-return]
-    how = Preprocessing(channels=1, window=WINDOW)
-    if task.network is None:  # the same network, which sees the same phantom
-        network: nn.Module = nn.Sequential(nn.AvgPool2d(2), classifier(TASKS["lesions"], folder).module)
-        return TorchPredictor(network.eval(), classes=CLASSES, preprocessing=how)
+    if task.sees:
+        found = classifier(TASKS[task.sees], folder)
+        times = task.size.resolution // TASKS[task.sees].size.resolution
+        network: nn.Module = found.module  # sees the same phantom when every pixel was doubled
+        return predictor_of(nn.Sequential(nn.AvgPool2d(times), network) if times > 1 else network)
     path = folder / f"{task.name}.classifier.safetensors"
+    assert task.network is not None
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = task.network()
         if not path.exists():
             write_tensors(path, taught(task, network).state_dict())
     network.load_state_dict(read_tensors(path))
+    return predictor_of(network)
+
+
+def predictor_of(network: nn.Module) -> TorchPredictor:
+    how = Preprocessing(channels=1, window=WINDOW)
     return TorchPredictor(network.eval(), classes=CLASSES, preprocessing=how)
 
 

@@ -125,7 +125,7 @@ class MedXGANTraining:
         self.adam_d = lazy_adam(judges, rate=config.rate, interval=config.r1_every)
         self.steps, self.seen = 0, 0
         self.augment_p, self._signs = 0.0, [0.0, 0.0]
-        self.gamma = config.gamma or 0.0008 * size.resolution**2 / config.batch
+        self.gamma = config.gamma or 0.0008 * size.resolution**size.axes / config.batch
         self.figures: dict[str, float] = {}
 
     def step(self) -> None:
