@@ -40,7 +40,7 @@ def draw(path: Path, shown: list[Shown]) -> None:
     figure, axes = pyplot.subplots(
         len(rows), len(names), figsize=(1.7 * len(names), 1.75 * len(rows)), squeeze=False
     )
-    for line, (title, row) in zip(axes, rows, strict=True):
+    for number, (line, (title, row)) in enumerate(zip(axes, rows, strict=True)):
         for place, (name, values) in zip(line, row, strict=True):
             signed = name not in ("image", "redrawn", "finding removed")
             size = float(np.abs(values).max()) if signed else 0.0
@@ -52,7 +52,7 @@ def draw(path: Path, shown: list[Shown]) -> None:
             place.imshow(values, **limits)
             place.set_xticks([])
             place.set_yticks([])
-            if line is axes[0]:
+            if number == 0:
                 place.set_title(name, fontsize=8)
         line[0].set_ylabel(title, fontsize=8)
     figure.tight_layout(pad=0.4)

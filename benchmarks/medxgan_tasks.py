@@ -104,7 +104,7 @@ TASKS = {
         draw=lesion(3, 32, (3.5, 6.0)),
         mask="lesion",
         size=MedXGANConfig(resolution=32, axes=3, anatomy=32, pathology=8, channel_base=128, channel_max=32),
-        training=MedXGANTrainerConfig(kimg=3, batch=8, gamma=3.3),
+        training=MedXGANTrainerConfig(kimg=7, batch=8, gamma=3.3, guide=5.0),
         encoder=EncoderConfig(steps=150, batch=8, width=8),
         images=600,
         network=LesionNet,
