@@ -59,22 +59,17 @@ QUIET = (
 )
 
 
+@dataclass(frozen=True)
 class Cases:
-    """Phantoms that a model of the bundle finds positive, with the mask of what it learned."""
+    """Images with the mask of what makes the model find them positive, and the methods that explain them."""
 
-    def __init__(self, model: str, count: int) -> None:
-        self.bundle = cf.load_bundle("phantom")
-        self.predictor = self.bundle.predictors[model]
-        self.images: list[Image] = []
-        self.masks: list[Map] = []
-        rng = np.random.default_rng(77)
-        while len(self.images) < count:
-            phantom = knee_phantom(draw_factors(rng), rng)
-            with torch.no_grad():
-                outputs = self.predictor(phantom.image.values[None])
-            if float(self.predictor.target("class:1")(outputs)[0]) > 0:
-                self.images.append(phantom.image)
-                self.masks.append(phantom.masks[TRUTHS[model]])
+    name: str
+    bundle: Any
+    predictor: Any
+    images: list[Image]
+    masks: list[Map]
+    methods: dict[str, tuple[str, dict[str, Any]]]
+    quiet: Sequence[str] = ()
 
     def noisy(self, noise: float) -> list[Image]:
         rng = np.random.default_rng(78)
@@ -90,7 +85,7 @@ class Cases:
 
     def maps(self, name: str, images: Sequence[Image]) -> tuple[list[Map], list[Any], float]:
         """The maps of a method, their notes, and seconds for each image."""
-        method, settings = METHODS[name]
+        method, settings = self.methods[name]
         asked: Any = self.predictor
         if name.endswith("without gradients"):
             asked = cf.load_predictor(
@@ -98,7 +93,7 @@ class Cases:
             )
             asked.digest = self.predictor.digest
         began = time.perf_counter()
-        found = cf.explain(method, asked, list(images), target="class:1", bundle=self.bundle, **settings)
+        found = cf.explain(method, asked, list(images), target="class:1", **{"bundle": self.bundle, **settings})
         seconds = (time.perf_counter() - began) / len(images)
         maps = [
             np.abs(one.change).sum(axis=0) if isinstance(one, cf.Strip) else np.asarray(one.values)
@@ -119,6 +114,21 @@ class Cases:
             panel = Panel(question, values[None], mask=mask)
             rows.append([float(METRICS.make(name)(panel)[0]) for name in JUDGES])
         return np.array(rows).T
+
+
+def knees(model: str, count: int) -> Cases:
+    """Phantoms that a model of the shipped bundle finds positive, with the mask of what it learned."""
+    bundle = cf.load_bundle("phantom")
+    predictor, rng = bundle.predictors[model], np.random.default_rng(77)
+    found: list[Any] = []
+    while len(found) < count:
+        phantom = knee_phantom(draw_factors(rng), rng)
+        with torch.no_grad():
+            outputs = predictor(phantom.image.values[None])
+        if float(predictor.target("class:1")(outputs)[0]) > 0:
+            found.append(phantom)
+    images, masks = [p.image for p in found], [p.masks[TRUTHS[model]] for p in found]
+    return Cases(model, bundle, predictor, images, masks, METHODS, QUIET)
 
 
 def interval(values: Map, form: str = ".2f") -> str:
@@ -146,11 +156,11 @@ class Found:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def measured(model: str, cases: Cases) -> Found:
+def measured(cases: Cases) -> Found:
     found = Found()
     noises = [cases.noisy(noise) for noise in NOISES]
-    for name in METHODS:
-        images = [*cases.images, *(i for some in noises for i in some if name not in QUIET)]
+    for name in cases.methods:
+        images = [*cases.images, *(i for some in noises for i in some if name not in cases.quiet)]
         every, notes, found.seconds[name] = cases.maps(name, images)
         maps, *noisy = (every[k : k + len(cases.images)] for k in range(0, len(every), len(cases.images)))
         found.scores[name], found.sizes[name] = cases.judged(maps), cases.judged([np.abs(m) for m in maps])
@@ -159,28 +169,29 @@ def measured(model: str, cases: Cases) -> Found:
             kinds = ("completeness", "change", "points")
             found.gaps[name] = [np.array([n[k] for n in notes[: len(maps)]]) for k in kinds]
         iou = interval(found.scores[name][1])
-        print(f"{model}: {name}: IoU {iou}, {found.seconds[name]:.2f} s", flush=True)
+        print(f"{cases.name}: {name}: IoU {iou}, {found.seconds[name]:.2f} s", flush=True)
     return found
 
 
 def localisation(found: Found) -> list[str]:
-    """Where the maps point, and how much better ours does than those of others."""
-    ours = f"latent IG, {OURS}"
-    lines = table(
+    """Where the maps point."""
+    return table(
         ["method", "pointing game", "IoU", "AUPRC", "IoU of the absolute map", "s an image"],
         [
             [
                 name,
-                *(interval(row) for row in found.scores[name]),
+                *(interval(row) for row in scores),
                 interval(found.sizes[name][1]),
                 f"{found.seconds[name]:.2f}",
             ]
-            for name in METHODS
+            for name, scores in found.scores.items()
         ],
     )
-    lines += [f"IoU of {OURS}, less that of another on the same images:", ""]
-    others = [name for name in METHODS if not name.startswith("latent IG")]
-    lines += table(
+
+
+def better(found: Found, ours: str, others: Sequence[str]) -> list[str]:
+    """How much more IoU ours has than others, image by image."""
+    return table(
         ["less", "positive side", "absolute maps"],
         [
             [
@@ -193,33 +204,22 @@ def localisation(found: Found) -> list[str]:
             for name in others
         ],
     )
-    return lines
 
 
-def chapter(model: str, count: int) -> list[str]:
-    cases = Cases(model, count)
-    found = measured(model, cases)
-    share = float(np.mean([mask.mean() for mask in cases.masks]))
-    lines = [
-        f"## The model that {'learned the joint space' if model == 'honest' else 'cheats on the marker'}",
-        "",
-    ]
-    lines += [
-        f"{count} phantoms that it finds positive; the mask of the {TRUTHS[model].replace('_', ' ')} covers",
-        f"{share:.0%} of the image, which is the AUPRC of a random map.",
-        "",
-    ]
-    lines += localisation(found)
-    lines += ["What is missing in the sum of the map, as a share of the change of the score:", ""]
-    lines += table(
+def sums(found: Found) -> list[str]:
+    """What is missing in the sum of the maps."""
+    return table(
         ["method", "mean", "greatest", "change of the score", "points"],
         [
             [name, f"{gap.mean():.2%}", f"{gap.max():.2%}", f"{change.mean():.2f}", f"{points.mean():.0f}"]
             for name, (gap, change, points) in found.gaps.items()
         ],
     )
-    lines += ["IoU on the image with Gaussian noise less that on the image without:", ""]
-    lines += table(
+
+
+def under_noise(found: Found) -> list[str]:
+    """What noise takes from the IoU."""
+    return table(
         ["method", *(f"noise {noise:g} of the range" for noise in NOISES)],
         [
             [name, *(interval(after - found.scores[name][1], "+.2f") for after in noisy)]
@@ -227,7 +227,30 @@ def chapter(model: str, count: int) -> list[str]:
             if noisy
         ],
     )
-    return lines
+
+
+def chapter(model: str, count: int) -> list[str]:
+    cases = knees(model, count)
+    found = measured(cases)
+    share = float(np.mean([mask.mean() for mask in cases.masks]))
+    others = [name for name in METHODS if not name.startswith("latent IG")]
+    return [
+        f"## The model that {'learned the joint space' if model == 'honest' else 'cheats on the marker'}",
+        "",
+        f"{count} phantoms that it finds positive; the mask of the {TRUTHS[model].replace('_', ' ')} covers",
+        f"{share:.0%} of the image, which is the AUPRC of a random map.",
+        "",
+        *localisation(found),
+        f"IoU of {OURS}, less that of another on the same images:",
+        "",
+        *better(found, f"latent IG, {OURS}", others),
+        "What is missing in the sum of the map, as a share of the change of the score:",
+        "",
+        *sums(found),
+        "IoU on the image with Gaussian noise less that on the image without:",
+        "",
+        *under_noise(found),
+    ]
 
 
 HEAD = """# Latent integrated gradients

@@ -18,19 +18,22 @@ from contrafact.core import ContrafactError, Grid, Image, InputError, Question, 
 from contrafact.counterfactual import (
     Bundle,
     FindingPath,
+    LatentIntegratedGradients,
     LatentStatistics,
     Refinement,
     decision_boundary,
     invert,
     spread,
 )
-from contrafact.fitting import fit
+from contrafact.families import guided
+from contrafact.fitting import fit, fit_stages
 from contrafact.generation import (
     LEGACY,
     EncoderConfig,
     LegacyConfig,
     LegacyDiscriminator,
     LegacyMedXGAN,
+    LegacyTrainerConfig,
     LegacyTraining,
     MedXGAN,
     MedXGANConfig,
@@ -41,6 +44,8 @@ from contrafact.generation import (
     train_generator,
 )
 from contrafact.generation.losses import total_variation
+from contrafact.io import read_tensors
+from contrafact.metrics import trust_card_of_strip
 from contrafact.model import BlackBox, TorchPredictor
 from contrafact.phantoms import lesion_phantom
 
@@ -66,7 +71,7 @@ class BrightSpot(nn.Module):
     """Logit 12 (brightest spot - limit), of images in [-1, 1]: the spot is a soft maximum of means of 3
     pixels a side, the limit half way between phantoms with and without a lesion."""
 
-    limits = {(2, 16): 0.30, (2, 8): 0.18, (3, 8): 0.22}  # noqa: RUF012
+    limits = {(2, 64): 0.55, (2, 16): 0.30, (2, 8): 0.18, (3, 8): 0.22}  # noqa: RUF012
 
     def __init__(self) -> None:
         super().__init__()
@@ -347,9 +352,9 @@ def test_samples_lie_on_the_decision_boundary(bundle: Bundle) -> None:
 
 def test_volumes_are_trained_inverted_and_explained() -> None:
     size = MedXGANConfig(resolution=8, axes=3, anatomy=8, pathology=3, channel_base=64, channel_max=8)
-    run = training(size, phantoms(32, axes=3, side=8), batch=4)
-    for _ in range(5):
-        run.step()
+    run = training(size, phantoms(32, axes=3, side=8), batch=4, precision="bf16", kimg=0.02)
+    *_, last = train_generator(run, quality_images=8)
+    assert "kid" in last.quality
     generator = run.average
     made = bundle_of(
         generator, encoded(generator, 10), TorchPredictor(InUnits(), classes=["healthy", "lesion"])
@@ -367,6 +372,23 @@ def test_volumes_are_trained_inverted_and_explained() -> None:
         refinement=Refinement(steps=2),
     )
     assert found.shape == (2, generator.latent_size)
+    large = images.float().repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
+    torch.testing.assert_close(made.to_canvas(large), images.float() / 127.5 - 1)
+    heat, wide = (
+        explain(
+            LatentIntegratedGradients(refinement=Refinement(steps=2)), made.predictor, [Image(x.numpy())], **ask
+        )[0]
+        for x in (images[1].float(), large[1])
+    )
+    assert heat.values.shape == (8, 8, 8)
+    assert wide.values.shape == (16, 16, 16)
+    strip = explain(
+        path, made.predictor, [Image(large[0].numpy(), Grid((16,) * 3, spacing_mm=(1, 1, 2)))], **ask
+    )[0]
+    assert strip.grid.shape == (8, 8, 8)
+    np.testing.assert_allclose(strip.grid.spacing_mm, (2, 2, 4))
+    with pytest.raises(InputError, match="draws 8 x 8 x 8 pixels; got the smaller 4 x 8 x 8"):
+        made.to_canvas(torch.zeros(1, 1, 4, 8, 8))
     with pytest.raises(InputError, match="draws 1-channel 3D images"):
         made.to_canvas(torch.zeros(1, 1, 8, 8))
 
@@ -405,47 +427,64 @@ def test_the_published_networks_have_their_sizes() -> None:
         LegacyConfig(resolution=32)
 
 
-def test_the_published_training_resumes_and_refuses() -> None:
-    config = LegacyConfig(channels=1, anatomy=5, pathology=3, batch=2)
-    images, labels = phantoms(4, side=64), torch.arange(4) % 2
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_published_training_resumes_and_refuses(precision: str) -> None:
+    size, config = (
+        LegacyConfig(channels=1, anatomy=5, pathology=3),
+        LegacyTrainerConfig(batch=2, precision=precision),
+    )
+    images = phantoms(4, side=64)
     state = torch.get_rng_state()
-    a = LegacyTraining(config, images, labels, guide=guide)
+    a = LegacyTraining(size, config, images, guide=guide)
     a.step()
     kept = a.state()
+    a.average.decode(a.average.sample(1, rng()))  # looking at it moves nothing
     a.step()
-    b = LegacyTraining(config, images, labels, guide=guide)
+    b = LegacyTraining(size, config, images, guide=guide)
     b.restore(kept)
     b.step()
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(v, b.state()[k]) for k, v in a.state().items())
-    with pytest.raises(InputError, match="one class only"):
-        LegacyTraining(config, images, labels * 0, guide=guide)
+    if precision == "bf16":
+        return
+    with pytest.raises(InputError, match="every one of 2 lacks it"):
+        LegacyTraining(size, config, images[::2], guide=guide)
     with pytest.raises(InputError, match="images must be"):
-        LegacyTraining(config, images[:, :, :32], labels, guide=guide)
-    broken = LegacyTraining(config, images, labels, guide=lambda x: guide(x) * torch.nan)
+        LegacyTraining(size, config, images[:, :, :32], guide=guide)
+    with pytest.raises(InputError, match="as probabilities do"):
+        LegacyTraining(size, config, images, guide=lambda x: torch.sigmoid(guide(x)))
+    broken = LegacyTraining(size, config, images, guide=guide)
+    broken.guide.guide = lambda x: guide(x) * torch.nan
     with pytest.raises(ContrafactError, match="loss_g is not a finite number"):
         broken.step()
+    with pytest.raises(InputError, match="kimg must be above 0"):
+        LegacyTrainerConfig(kimg=0)
+
+
+def fit_file(folder: Path, generator: str, *, side: int = 16) -> Path:
+    """A fit of a few steps, on files, against a scripted model."""
+    from PIL import Image as Picture
+
+    (folder / "images").mkdir()
+    for number, image in enumerate(phantoms(16, side=side)):
+        Picture.fromarray(image[0].numpy()).save(folder / "images" / f"{number}.png")
+    torch.jit.script(Spot(BrightSpot.limits[2, side])).save(folder / "spot.pt")
+    (folder / "spot.json").write_text(
+        '{"model": "spot.pt", "classes": ["healthy", "lesion"], "preprocessing": {"window": [0, 255]}}'
+    )
+    (folder / "fit.toml").write_text(
+        'name = "toy"\nout = "out"\n[data]\npath = "images"\n'
+        '[models.spot]\npath = "spot.json"\ntargets = ["class:1"]\n'
+        f"[generator]\n{generator}\n[training]\nkimg = 0.016\nbatch = 8\n"
+        "[encoder]\nsteps = 2\nbatch = 4\nwidth = 4\n"
+    )
+    return folder / "fit.toml"
 
 
 def test_fit_makes_a_bundle_of_this_family(tmp_path: Path) -> None:
-    from PIL import Image as Picture
-
-    (tmp_path / "images").mkdir()
-    for number, image in enumerate(phantoms(16)):
-        Picture.fromarray(image[0].numpy()).save(tmp_path / "images" / f"{number}.png")
-    torch.jit.script(Spot()).save(tmp_path / "spot.pt")
-    (tmp_path / "spot.json").write_text(
-        '{"model": "spot.pt", "classes": ["healthy", "lesion"], "preprocessing": {"window": [0, 255]}}'
-    )
-    text = (
-        'name = "toy"\nout = "out"\n[data]\npath = "images"\n'
-        '[models.spot]\npath = "spot.json"\ntargets = ["class:1"]\n'
-        '[generator]\nfamily = "medxgan"\nresolution = 16\nanatomy = 6\npathology = 3\n'
-        "channel_base = 64\nchannel_max = 8\n[training]\nkimg = 0.016\nbatch = 8\n"
-        "[encoder]\nsteps = 2\nbatch = 4\nwidth = 4\n"
-    )
-    (tmp_path / "fit.toml").write_text(text)
-    made = fit(tmp_path / "fit.toml")
+    size = "resolution = 16\nanatomy = 6\npathology = 3\nchannel_base = 64\nchannel_max = 8"
+    path = fit_file(tmp_path, f'family = "medxgan"\n{size}')
+    made = fit(path)
     assert made is not None
     assert isinstance(made.generator, MedXGAN)
     assert made.directions == ()
@@ -461,20 +500,117 @@ def test_fit_makes_a_bundle_of_this_family(tmp_path: Path) -> None:
         bundle=made,
     )[0]
     assert strip.stopped in ("reached", "budget", "search", "no_change", "already")
-    (tmp_path / "fit.toml").write_text(text.replace('"medxgan"', '"medxgn"'))
+    text = path.read_text()
+    path.write_text(text.replace('"medxgan"', '"medxgn"'))
     with pytest.raises(InputError, match="did you mean 'medxgan'"):
-        fit(tmp_path / "fit.toml")
-    (tmp_path / "fit.toml").write_text(text.replace("[generator]", "[generator]\nclasses = 2"))
+        fit(path)
+    path.write_text(text.replace("[generator]", "[generator]\nclasses = 2"))
     with pytest.raises(InputError, match="2 classes for 1 targets"):
-        fit(tmp_path / "fit.toml")
+        fit(path)
+
+
+def test_fit_makes_a_bundle_of_the_published_networks(tmp_path: Path) -> None:
+    size = "channels = 1\nanatomy = 6\npathology = 3"
+    path = fit_file(tmp_path, f'family = "medxgan-legacy"\n{size}', side=64)
+    made = fit(path)
+    assert made is not None
+    assert isinstance(made.generator, LegacyMedXGAN)
+    assert made.generator.image_shape == (1, 64, 64)
+    assert made.findings == ((made.predictor.digest, "class:1"),)
+    assert not made.generator.training, "batch normalisation stands still"
+    asked = {"target": made.predictor.target("class:1"), "bundle": made}
+    image = [Image(phantoms(2, side=64)[1].float().numpy())]
+    strip = explain(FindingPath(several=1, refinement=Refinement(steps=2)), made.predictor, image, **asked)[0]
+    assert strip.frames.shape[1:] == (1, 64, 64)
+    heat = explain(LatentIntegratedGradients(refinement=Refinement(steps=2)), made.predictor, image, **asked)[0]
+    assert np.isfinite(heat.values).all()
+    text = path.read_text()
+    path.write_text(text.replace('["class:1"]', '["class:0", "class:1"]'))
+    with pytest.raises(InputError, match="1 classes for 2 targets"):
+        fit(path)
+    path.write_text(text.replace("channels = 1", "resolution = 32"))
+    with pytest.raises(InputError, match="64 or 128"):
+        fit(path)
+
+
+class Shares(nn.Module):
+    """A network that ends in a softmax."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x).softmax(dim=1)
+
+
+def test_a_model_that_ends_in_a_softmax_is_refused_or_where_it_says_so_converted() -> None:
+    images = phantoms(32).float()
+    logits = TorchPredictor(InUnits(), classes=["healthy", "lesion"])
+    said = TorchPredictor(Shares(InUnits()), classes=["healthy", "lesion"], output="probabilities")
+    silent = TorchPredictor(Shares(InUnits()), classes=["healthy", "lesion"])
+    found = []
+    for predictor in (logits, said):
+        with guided(predictor, [predictor.target("class:1")], (0.0, 255.0)) as asked:
+            found.append(MedXGANTraining(SIZE, MedXGANTrainerConfig(batch=8), images / 127.5 - 1, guide=asked))
+    assert torch.isfinite(found[1].generator.levels).all()
+    torch.testing.assert_close(found[1].generator.levels, found[0].generator.levels, atol=1e-2, rtol=1e-2)
+    with (
+        guided(silent, [silent.target("class:1")], (0.0, 255.0)) as asked,
+        pytest.raises(InputError, match='write "output": "probabilities" there'),
+    ):
+        MedXGANTraining(SIZE, MedXGANTrainerConfig(batch=8), images / 127.5 - 1, guide=asked)
+
+
+def test_a_fit_that_was_stopped_goes_on_at_the_very_same_step(tmp_path: Path) -> None:
+    size = "resolution = 16\nanatomy = 6\npathology = 3\nchannel_base = 64\nchannel_max = 8"
+    ends = []
+    for name, stops in (("whole", [False] * 9), ("stopped", [True, *[False] * 9])):
+        (tmp_path / name).mkdir()
+        path = fit_file(tmp_path / name, f'family = "medxgan"\n{size}')
+        left = iter(stops)
+        while True:
+            *_, (_, progress) = fit_stages(path, stage="generator", stop=lambda left=left: next(left))
+            if progress.done == progress.total:
+                break
+        ends.append(read_tensors(tmp_path / name / "out" / "checkpoint.safetensors"))
+    assert next(left) is False, "it was stopped once"
+    assert ends[0].keys() == ends[1].keys()
+    assert [k for k in ends[0] if not torch.equal(ends[0][k], ends[1][k])] == []
+
+
+def test_two_findings_are_trained_each_in_its_own_code() -> None:
+    def two(x: Tensor) -> Tensor:
+        return torch.cat([guide(x[..., :8, :8]), guide(x[..., :8, 8:])], dim=1)
+
+    some = phantoms(32, side=8)
+    images = torch.cat([some, some[torch.arange(32) // 2]], dim=3).repeat(1, 1, 2, 1)  # none, either, both
+    size = MedXGANConfig(**{**TINY, "resolution": 16}, classes=2)
+    run = MedXGANTraining(size, MedXGANTrainerConfig(batch=8, precision="fp32"), images, guide=two)
+    for _ in range(3):
+        run.step()
+    assert all(torch.isfinite(v).all() for v in run.state().values() if v.is_floating_point())
+    assert run.generator.levels.shape == (2, 2)
+    assert (run.generator.levels.diff(dim=1) > 0).all()
+    with pytest.raises(InputError, match="every one of .* lacks it"):
+        MedXGANTraining(
+            size,
+            MedXGANTrainerConfig(batch=8),
+            images,
+            guide=lambda x: torch.cat([two(x)[:, :1], two(x)[:, :1] * 0 - 5], dim=1),
+        )
 
 
 class Spot(nn.Module):
-    """`BrightSpot` at 16 pixels, as TorchScript takes it."""
+    """`BrightSpot`, as TorchScript takes it."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
 
     def forward(self, x: Tensor) -> Tensor:
         spots = F.avg_pool2d(x * 2 - 1, 3, 1).flatten(1)
-        logit = 12.0 * (0.05 * torch.logsumexp(spots / 0.05, dim=1) - 0.3)
+        logit = 12.0 * (0.05 * torch.logsumexp(spots / 0.05, dim=1) - self.limit)
         return torch.stack([-logit, logit], dim=1) / 2
 
 
@@ -566,6 +702,26 @@ def test_the_smallest_strength_is_its_closed_form_and_touches_one_finding_only(f
         assert changed.tolist() == [k == finding for k in range(4)]
         np.testing.assert_allclose(np.diff(strip.scores, 2), 0, atol=1e-3)  # equal strengths, equal steps
         np.testing.assert_allclose(strip.steps, np.linspace(0, strip.goal - strip.scores[0], 9), atol=1e-5)
+
+
+class Narrow(TwoFindings):
+    """It has learned pixels up to 1 / 4."""
+
+    def decode(self, w: Tensor) -> Tensor:
+        return super().decode(w).clamp(-0.25, 0.25)
+
+
+def test_an_image_far_from_the_training_data_is_flagged_and_one_out_of_range_refused() -> None:
+    made = dataclasses.replace(two_findings(), generator=Narrow())
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    path = FindingPath(refinement=Refinement(steps=0))
+    near, far = explain(path, made.predictor, [four(0.9, 0.3, 0.3, -0.2), four(6.0, 0.3, 0.3, -0.2)], **ask)
+    assert not near.drifted
+    assert far.drifted
+    assert far.drift == pytest.approx(3 * (6 - 2), abs=1e-2)  # logits 3 w, of which it draws w = 2 at most
+    assert "do not rely on this strip" in trust_card_of_strip(far)[0].sentence
+    with pytest.raises(InputError, match="takes values from 0 to 255"):
+        explain(path, made.predictor, [four(90.0, 0.3, 0.3, -0.2)], **ask)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,10 @@ from contrafact.core import InputError, UnsupportedError, configure, nearest, re
 from contrafact.counterfactual import DirectionConfig
 from contrafact.generation import (
     EncoderConfig,
+    LegacyConfig,
+    LegacyMedXGAN,
+    LegacyTrainerConfig,
+    LegacyTraining,
     MedXGAN,
     MedXGANConfig,
     MedXGANTrainerConfig,
@@ -25,9 +29,9 @@ from contrafact.generation import (
     TrainerConfig,
 )
 
-AnyConfig = StyleGAN2Config | MedXGANConfig
-AnyGenerator = StyleGAN2 | MedXGAN
-AnyTraining = StyleGAN2Training | MedXGANTraining
+AnyConfig = StyleGAN2Config | MedXGANConfig | LegacyConfig
+AnyGenerator = StyleGAN2 | MedXGAN | LegacyMedXGAN
+AnyTraining = StyleGAN2Training | MedXGANTraining | LegacyTraining
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,8 @@ class FitConfig:
     """A whole `fit`. `models` by name; the first is the one the bundle explains by default.
 
     [generator] family   "stylegan2", or "medxgan": trained against the first model, with one code for each
-                         of its targets; it needs no directions
+                         of its targets; it needs no directions. "medxgan-legacy": the same as it was
+                         published, for one target at 64 or 128 pixels
     """
 
     name: str
@@ -66,7 +71,7 @@ class FitConfig:
     data: DataConfig
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     generator: AnyConfig = field(default_factory=StyleGAN2Config)
-    training: TrainerConfig | MedXGANTrainerConfig = field(default_factory=TrainerConfig)
+    training: TrainerConfig | MedXGANTrainerConfig | LegacyTrainerConfig = field(default_factory=TrainerConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     direction: DirectionConfig = field(default_factory=DirectionConfig)
 
@@ -83,7 +88,17 @@ class _MedXGANFit(FitConfig):
     training: MedXGANTrainerConfig = field(default_factory=MedXGANTrainerConfig)
 
 
-CONFIGS: dict[str, type[FitConfig]] = {"stylegan2": _StyleGAN2Fit, "medxgan": _MedXGANFit}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LegacyFit(FitConfig):
+    generator: LegacyConfig = field(default_factory=LegacyConfig)
+    training: LegacyTrainerConfig = field(default_factory=LegacyTrainerConfig)
+
+
+CONFIGS: dict[str, type[FitConfig]] = {
+    "stylegan2": _StyleGAN2Fit,
+    "medxgan": _MedXGANFit,
+    "medxgan-legacy": _LegacyFit,
+}
 
 
 def read_config(path: str | Path) -> tuple[FitConfig, Path]:
@@ -92,14 +107,14 @@ def read_config(path: str | Path) -> tuple[FitConfig, Path]:
     table = read_toml(path)
     family, table["generator"] = family_of(table.get("generator", {}))
     config = configure(CONFIGS[family], table, where=path.name)
-    if isinstance(config.generator, MedXGANConfig):
+    if codes := codes_of(config.generator):
         targets = next(iter(config.models.values())).targets if config.models else ()
-        if len(targets) != config.generator.classes:
+        if len(targets) != codes:
             raise InputError(
-                f"a medxgan has one code per target of its first model; got {config.generator.classes} "
-                f"classes for {len(targets)} targets"
+                f"a medxgan has one code per target of its first model; got {codes} classes for "
+                f"{len(targets)} targets"
             )
-        if config.generator.axes != 2:
+        if getattr(config.generator, "axes", 2) != 2:
             raise InputError("fit reads 2D images; train volumes with MedXGANTraining")
     return config, (path.parent / config.out).resolve()
 
@@ -115,13 +130,21 @@ def family_of(table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return family, rest
 
 
-def name_of(config: AnyConfig | AnyGenerator) -> str:
-    """`stylegan2` or `medxgan`."""
-    return "medxgan" if isinstance(config, (MedXGANConfig, MedXGAN)) else "stylegan2"
+def name_of(config: AnyConfig) -> str:
+    """The family of a generator of that size."""
+    names = {StyleGAN2Config: "stylegan2", MedXGANConfig: "medxgan", LegacyConfig: "medxgan-legacy"}
+    return names[type(config)]
+
+
+def codes_of(config: AnyConfig) -> int:
+    """How many codes of findings a generator of that size has; 0: it goes along directions."""
+    return 1 if isinstance(config, LegacyConfig) else getattr(config, "classes", 0)
 
 
 def make_generator(config: AnyConfig) -> AnyGenerator:
     """An untrained generator of that size."""
+    if isinstance(config, LegacyConfig):
+        return LegacyMedXGAN(config)
     return MedXGAN(config) if isinstance(config, MedXGANConfig) else StyleGAN2(config)
 
 
@@ -138,6 +161,8 @@ def make_training(
         )
     if team is not None:
         raise UnsupportedError("a medxgan is trained on one device; got several")
+    if isinstance(size, LegacyConfig):
+        return LegacyTraining(size, config, images, guide=guide, device=device)
     return MedXGANTraining(size, config, images, guide=guide, device=device)
 
 
@@ -151,7 +176,19 @@ def guided(predictor: Any, targets: list[Any], window: tuple[float, float]) -> I
 
     def guide(images: Tensor) -> Tensor:
         outputs = predictor((images.float() + 1) / 2 * (high - low) + low)
+        _check_logits(outputs, getattr(predictor, "output", ""))
         return torch.stack([target(outputs) for target in targets], dim=1)
 
     with predictor.frozen():
         yield guide
+
+
+def _check_logits(outputs: Tensor, kind: str) -> None:
+    """Refuse what a softmax was taken of already: its log-odds would never leave -1 to 1."""
+    if kind != "logits" or outputs.ndim != 2 or len(outputs) < 2 or float(outputs.detach().min()) < 0:
+        return
+    if bool((outputs.detach().sum(dim=1) - 1).abs().max() < 1e-3):
+        raise InputError(
+            "expected logits, as the model's description says; got probabilities (every row is positive and "
+            'adds up to 1): write "output": "probabilities" there, and their log-odds are taken'
+        )

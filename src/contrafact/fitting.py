@@ -29,6 +29,7 @@ from contrafact.counterfactual import (
 from contrafact.families import (
     AnyGenerator,
     FitConfig,
+    codes_of,
     guided,
     make_generator,
     make_training,
@@ -36,7 +37,6 @@ from contrafact.families import (
     read_config,
 )
 from contrafact.generation import (
-    MedXGANConfig,
     Progress,
     ResNetEncoder,
     train_encoder,
@@ -85,7 +85,7 @@ def fit_stages(
     images = training_images(cohort, config)
     team = _team(devices, device)
     if stage in (None, "generator"):
-        with _guide(config, root, device, wanted=isinstance(config.generator, MedXGANConfig)) as guide:
+        with _guide(config, root, device, wanted=codes_of(config.generator) > 0) as guide:
             yield from _fit_generator(config, out, images, _together(stop, team), device, team, guide)
     if team is not None and team.global_rank:
         return  # the other stages are one process's work
@@ -201,7 +201,7 @@ def _fit_directions(
         directions=(),
     )
     pairs = [(n, text) for n, m in config.models.items() for text in m.targets]
-    wanted = [] if isinstance(config.generator, MedXGANConfig) else pairs
+    wanted = [] if codes_of(config.generator) else pairs
     some, latents = _anchors(encoder, images, config, device) if wanted else (images[:0], images[:0])
     directions: list[Direction] = []
     for number, (name, text) in enumerate(wanted):
@@ -232,8 +232,7 @@ def _fit_directions(
 
 def _save(config: FitConfig, out: Path, root: Path, bundle: Bundle, pairs: list[tuple[str, str]]) -> None:
     predictors = bundle.predictors
-    size = config.generator
-    codes = size.classes if isinstance(size, MedXGANConfig) else 0
+    codes = codes_of(config.generator)
     bundle = dataclasses.replace(
         bundle,
         findings=tuple((predictors[n].digest, t) for n, t in pairs[:codes]),

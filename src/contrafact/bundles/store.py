@@ -13,7 +13,15 @@ from torch import Tensor
 
 from contrafact.core import InputError, nearest
 from contrafact.counterfactual import Bundle, Direction, LatentStatistics
-from contrafact.generation import MedXGAN, MedXGANConfig, ResNetEncoder, StyleGAN2, StyleGAN2Config
+from contrafact.generation import (
+    LegacyConfig,
+    LegacyMedXGAN,
+    MedXGAN,
+    MedXGANConfig,
+    ResNetEncoder,
+    StyleGAN2,
+    StyleGAN2Config,
+)
 from contrafact.io import read_json, read_tensors, write_json, write_tensors
 from contrafact.model import load_predictor
 
@@ -22,6 +30,7 @@ SCHEMA = 1
 FAMILIES: dict[str, tuple[Any, Any]] = {
     "stylegan2": (StyleGAN2, StyleGAN2Config),
     "medxgan": (MedXGAN, MedXGANConfig),
+    "medxgan-legacy": (LegacyMedXGAN, LegacyConfig),
 }
 
 

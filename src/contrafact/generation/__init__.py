@@ -9,6 +9,7 @@ from contrafact.generation.medxgan_legacy import (
     LegacyConfig,
     LegacyDiscriminator,
     LegacyMedXGAN,
+    LegacyTrainerConfig,
     LegacyTraining,
 )
 from contrafact.generation.medxgan_training import MedXGANTrainerConfig, MedXGANTraining
@@ -35,6 +36,7 @@ __all__ = [
     "LegacyConfig",
     "LegacyDiscriminator",
     "LegacyMedXGAN",
+    "LegacyTrainerConfig",
     "LegacyTraining",
     "MedXGAN",
     "MedXGANConfig",

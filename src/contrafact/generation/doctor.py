@@ -7,10 +7,11 @@ import math
 import torch
 
 from contrafact.generation.augmentation import signed
+from contrafact.generation.medxgan_legacy import LegacyTraining
 from contrafact.generation.medxgan_training import MedXGANTraining
 from contrafact.generation.training import StyleGAN2Training
 
-AnyTraining = StyleGAN2Training | MedXGANTraining
+AnyTraining = StyleGAN2Training | MedXGANTraining | LegacyTraining
 
 
 class Doctor:

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from contrafact.core import InputError, nearest
 from contrafact.generation.augmentation import Augmentation, augment, mirror_half, signed
 from contrafact.generation.medxgan import MedXGAN
+from contrafact.generation.medxgan_legacy import LegacyMedXGAN
 from contrafact.generation.stylegan2 import StyleGAN2
 from contrafact.generation.trainer import Progress
 
 KINDS = ("compact", "resnet50")
 Guide = Callable[[Tensor], Tensor]
+AnyGenerator = StyleGAN2 | MedXGAN | LegacyMedXGAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ class ResNetEncoder(nn.Module):
 
 
 def train_encoder(
-    generator: StyleGAN2 | MedXGAN,
+    generator: AnyGenerator,
     images: Tensor,
     config: EncoderConfig,
     *,
@@ -108,7 +110,7 @@ def train_encoder(
     cost    about 1.5 generator passes with gradients per step; twice as fast when `published`
     """
     rng = torch.Generator().manual_seed(config.seed)
-    device, axes = generator.mapping.w_avg.device, len(generator.image_shape) - 1
+    device, axes = next(generator.parameters()).device, len(generator.image_shape) - 1
     with torch.no_grad():
         w = generator.sample(4096, rng)
     with torch.random.fork_rng(devices=[]):
@@ -155,7 +157,7 @@ def _reals(
 
 def _loss(
     encoder: ResNetEncoder,
-    generator: StyleGAN2 | MedXGAN,
+    generator: AnyGenerator,
     reals: Tensor | None,
     guide: Guide | None,
     config: EncoderConfig,

@@ -7,7 +7,8 @@ as the validation set, and one script trained on its validation data: here a ste
 images are those that are given; only RGB of one size was possible, here any channels at 64 or 128
 pixels; images are found again with the generator in evaluation mode and unchanged, where batch
 normalisation over one image moved and all weights were fitted to each image, with a negative painted
-by hand over the lesion; minority images were copied, here both classes are drawn equally.
+by hand over the lesion; minority images were copied, here both classes are drawn equally; which
+images have the finding is what the classifier says of them.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from contrafact.core.errors import ContrafactError, InputError
+from contrafact.core.errors import ContrafactError, InputError, nearest
 from contrafact.generation.augmentation import signed
 from contrafact.generation.checkpoint import pack, unpack
+from contrafact.generation.medxgan_training import Checked, by_class
+from contrafact.generation.training import PRECISIONS
 
 # (channels out, kernel) of the transposed convolutions of stride 2; the last gives the image.
 LAYERS = {64: ((384, 5), (256, 5), (192, 5), (0, 8)), 128: ((384, 5), (256, 5), (192, 5), (64, 5), (0, 8))}
@@ -34,30 +38,45 @@ class LegacyConfig:
     """Sizes of the published networks: at 64 px those of the brain, at 128 px of the chest.
 
     anatomy, pathology   length of z1 and z2
-    guide                weight of the classifier's loss
     """
 
     resolution: int = 64
     channels: int = 3
     anatomy: int = 1000
     pathology: int = 100
-    guide: float = 2.0
-    rate: float = 2e-4
-    batch: int = 32
-    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.resolution not in LAYERS:
             raise InputError(f"the published networks draw 64 or 128 pixels; got {self.resolution}")
-        for name in ("channels", "anatomy", "pathology", "batch"):
+        for name in ("channels", "anatomy", "pathology"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1; got {getattr(self, name)}")
 
 
-LEGACY = {
-    "brain": LegacyConfig(),
-    "chest": LegacyConfig(resolution=128, anatomy=100, pathology=10, guide=1.0),
-}
+LEGACY = {"brain": LegacyConfig(), "chest": LegacyConfig(resolution=128, anatomy=100, pathology=10)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegacyTrainerConfig:
+    """How they were trained: 2 (brain) or 1 (chest) as the weight `guide` of the classifier's loss, no
+    changes of the images, no average of the weights."""
+
+    mirror: ClassVar[bool] = False
+    augment: ClassVar[str] = "none"
+    kimg: float = 100.0
+    batch: int = 32
+    rate: float = 2e-4
+    guide: float = 2.0
+    precision: str = "fp32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            known, hint = ", ".join(PRECISIONS), nearest(self.precision, PRECISIONS)
+            raise InputError(f"precision must be one of {known}; got '{self.precision}'{hint}")
+        for name in ("kimg", "batch", "rate"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0; got {getattr(self, name)}")
 
 
 class LegacyMedXGAN(nn.Module):
@@ -84,9 +103,11 @@ class LegacyMedXGAN(nn.Module):
     def latent_size(self) -> int:
         return self.config.anatomy + self.config.pathology
 
-    def decode(self, latents: Tensor) -> Tensor:
-        images: Tensor = self.layers(self.first(latents)[:, :, None, None])
-        return images
+    def decode(self, latents: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        """`dtype` is the type of the convolutions; the image is float32."""
+        with torch.autocast(latents.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            images: Tensor = self.layers(self.first(latents)[:, :, None, None])
+        return images.float()
 
     def negative(self, latents: Tensor) -> Tensor:
         """The same anatomy without the finding: z2 = 0."""
@@ -165,27 +186,34 @@ def legacy_generator_loss(
 class LegacyTraining:
     """The published training. `step()` shows one batch to both networks.
 
-    images  (N, C, R, R): uint8 (0 to 255) or float32 in [-1, 1]; labels (N,): 1 with the finding
-    guide   images in [-1, 1] to log-odds of the finding (N,), differentiable; frozen by the caller
-    raises  InputError for images of another size, or one class only; ContrafactError for a loss that is
-            no number, before any weight is changed by it
+    images  (N, C, R, R): uint8 (0 to 255) or float32 in [-1, 1]
+    guide   images in [-1, 1] to log-odds of the finding (N,) or (N, 1), differentiable; frozen by the
+            caller. Its answers to the images say which of them have the finding
+    raises  as `MedXGANTraining`
     """
 
+    augment_p, gamma = 0.0, 0.0  # what the runner asks every training for
+
     def __init__(
-        self, config: LegacyConfig, images: Tensor, labels: Tensor, *, guide: Callable[[Tensor], Tensor]
+        self,
+        size: LegacyConfig,
+        config: LegacyTrainerConfig,
+        images: Tensor,
+        *,
+        guide: Callable[[Tensor], Tensor],
+        device: torch.device | str = "cpu",
     ) -> None:
-        expected = (config.channels, config.resolution, config.resolution)
-        if tuple(images.shape[1:]) != expected or len(images) != len(labels):
-            raise InputError(
-                f"images must be (N, {expected}) with N labels; got {tuple(images.shape)} and {len(labels)}"
-            )
-        self.rows = [(labels == k).nonzero()[:, 0] for k in (0, 1)]
-        if not all(map(len, self.rows)):
-            raise InputError("expected images of both classes; got one class only")
-        self.config, self.images, self.guide = config, images, guide
+        expected = (size.channels, size.resolution, size.resolution)
+        if tuple(images.shape[1:]) != expected or len(images) == 0:
+            raise InputError(f"images must be (N, {', '.join(map(str, expected))}); got {tuple(images.shape)}")
+        self.size, self.config, self.images = size, config, images
+        self.device = torch.device(device)
+        self.guide = Checked(guide, 1, probabilities=False)
+        self.rows, _ = by_class(self.guide.look(images, self.device))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.generator, self.discriminator = LegacyMedXGAN(config), LegacyDiscriminator(config)
+            self.generator = LegacyMedXGAN(size).to(self.device)
+            self.discriminator = LegacyDiscriminator(size).to(self.device)
         self.rng = torch.Generator().manual_seed(config.seed + 1)
         self.adam_g, self.adam_d = (
             torch.optim.Adam(network.parameters(), lr=config.rate, betas=(0.5, 0.999))
@@ -194,26 +222,43 @@ class LegacyTraining:
         self.seen = 0
         self.figures: dict[str, float] = {}
 
+    @property
+    def average(self) -> LegacyMedXGAN:
+        """The generator itself, in evaluation mode until the next step: no average was taken."""
+        return self.generator.eval()
+
     def step(self) -> None:
         """One step of D and one of G."""
+        dtype = PRECISIONS[self.config.precision]
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+        self.generator.train()
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global numbers
             torch.manual_seed(int(torch.randint(2**31, (), generator=self.rng)))
-            present = (torch.rand(self.config.batch, generator=self.rng) < 0.5).float()
-            asked = (torch.rand(self.config.batch, generator=self.rng) < 0.5).float()
+            present, asked = (self._asked() for _ in range(2))
             with torch.no_grad():
-                fakes = self.generator.decode(self.generator.drawn(asked, self.rng))
-            judge = self.discriminator
-            loss = legacy_discriminator_loss(judge(self._reals(present)), judge(fakes))
-            self._apply(self.adam_d, loss, "loss_d")
-            fakes = self.generator.decode(self.generator.drawn(present, self.rng))
-            odds = self.guide(fakes).flatten()
-            loss = legacy_generator_loss(judge(fakes), odds, present, guide=self.config.guide)
+                fakes = self.generator.decode(self.generator.drawn(asked, self.rng), dtype=dtype)
+            with half:
+                real, fake = self.discriminator(self._reals(present)), self.discriminator(fakes)
+            self._apply(self.adam_d, legacy_discriminator_loss(real.float(), fake.float()), "loss_d")
+            fakes = self.generator.decode(self.generator.drawn(present, self.rng), dtype=dtype)
+            with half:
+                judged, odds = self.discriminator(fakes).float(), self.guide(fakes).float().flatten()
+            loss = legacy_generator_loss(judged, odds, present, guide=self.config.guide)
             self._apply(self.adam_g, loss, "loss_g")
         self.seen += self.config.batch
 
+    def _asked(self) -> Tensor:
+        """(batch,) 1 with the finding, 0 without."""
+        return (torch.rand(self.config.batch, generator=self.rng) < 0.5).float().to(self.device)
+
+    def go_another_way(self, gamma: float, turn: int) -> None:
+        """After a return to an earlier state: other random numbers; there is no penalty to raise."""
+        self.figures.clear()
+        self.rng.manual_seed(self.config.seed + 1 + turn * 104_729)
+
     def _reals(self, present: Tensor) -> Tensor:
-        picks = [rows[torch.randint(len(rows), (len(present),), generator=self.rng)] for rows in self.rows]
-        return signed(self.images[torch.where(present > 0, picks[1], picks[0])])
+        sick, well = (r[torch.randint(len(r), (len(present),), generator=self.rng)] for r in self.rows)
+        return signed(self.images[torch.where(present.cpu() > 0, sick, well)].to(self.device))
 
     def _apply(self, adam: torch.optim.Adam, loss: Tensor, name: str) -> None:
         self.figures[name] = float(loss.detach())

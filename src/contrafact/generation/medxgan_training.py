@@ -115,8 +115,8 @@ class MedXGANTraining:
             self.discriminator = kind(size.style).to(self.device)
             wide, codes = size.style.width(4), size.anatomy + size.classes * size.pathology
             self.reader = EqualLinear(wide, codes).to(self.device)
-        self.guide = _Checked(guide, size.classes, probabilities=config.probabilities)
-        self.rows, levels = _classes(self.guide.look(images, self.device))
+        self.guide = Checked(guide, size.classes, probabilities=config.probabilities)
+        self.rows, levels = by_class(self.guide.look(images, self.device))
         self.generator.levels.copy_(levels)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.rng = torch.Generator().manual_seed(config.seed * 1000 + 1)
@@ -125,7 +125,7 @@ class MedXGANTraining:
         self.adam_d = lazy_adam(judges, rate=config.rate, interval=config.r1_every)
         self.steps, self.seen = 0, 0
         self.augment_p, self._signs = 0.0, [0.0, 0.0]
-        self.gamma = config.gamma or 0.0008 * size.resolution**2 / config.batch
+        self.gamma = config.gamma or 0.0008 * size.resolution**size.axes / config.batch
         self.figures: dict[str, float] = {}
 
     def step(self) -> None:
@@ -288,7 +288,7 @@ class MedXGANTraining:
         }
 
 
-class _Checked:
+class Checked:
     """A guide whose answers are logits (N, classes)."""
 
     def __init__(self, guide: Guide, classes: int, *, probabilities: bool) -> None:
@@ -318,7 +318,7 @@ class _Checked:
         return logits
 
 
-def _classes(logits: Tensor) -> tuple[list[Tensor], Tensor]:
+def by_class(logits: Tensor) -> tuple[list[Tensor], Tensor]:
     """Rows of the images with a finding and without any, and the median logits (classes, 2) of the
     images without and with each finding."""
     levels = []

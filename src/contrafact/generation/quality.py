@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,25 +21,30 @@ Extractor = Callable[[Tensor], Tensor]
 class RandomFeatures(nn.Module):
     """An untrained network with fixed weights: an extractor that needs no download.
 
-    images (N, C, H, W) in [-1, 1] to (N, 256). It ranks generators of one data set; it is not
-    comparable with published numbers.
+    images (N, C, *S) in [-1, 1], of 2 or 3 `axes`, to (N, 256). It ranks generators of one data set; it
+    is not comparable with published numbers.
     """
 
-    def __init__(self, channels: int, *, seed: int = 0) -> None:
+    def __init__(self, channels: int, *, axes: int = 2, seed: int = 0) -> None:
         super().__init__()
+        self.convolve: Any = F.conv2d if axes == 2 else F.conv3d
+        self.halve: Any = F.avg_pool2d if axes == 2 else F.avg_pool3d
         rng = torch.Generator().manual_seed(seed)
         widths = [channels, 32, 64, 128, 256]
         self.weights = nn.ParameterList(
-            nn.Parameter(torch.randn(b, a, 3, 3, generator=rng) * (2 / (9 * a)) ** 0.5, requires_grad=False)
+            nn.Parameter(
+                torch.randn(b, a, *(3,) * axes, generator=rng) * (2 / (3**axes * a)) ** 0.5,
+                requires_grad=False,
+            )
             for a, b in itertools.pairwise(widths)
         )
 
     def forward(self, images: Tensor) -> Tensor:
         x = images
         for weight in self.weights:
-            x = F.leaky_relu(F.conv2d(x, weight, padding=1), 0.2)
-            x = F.avg_pool2d(x, 2) if min(x.shape[2:]) > 1 else x
-        return x.mean(dim=(2, 3))
+            x = F.leaky_relu(self.convolve(x, weight, padding=1), 0.2)
+            x = self.halve(x, 2) if min(x.shape[2:]) > 1 else x
+        return x.flatten(2).mean(dim=2)
 
 
 def kernel_distance(real: Tensor, fake: Tensor) -> float:

@@ -54,7 +54,8 @@ def train_generator(
     raises  ContrafactError after the third return to the best state
     """
     total = training.config.kimg * 1000
-    extractor = extractor or RandomFeatures(training.size.channels).to(training.device)
+    channels, *sides = training.average.image_shape
+    extractor = extractor or RandomFeatures(channels, axes=len(sides)).to(training.device)
     doctor = Doctor()
     # A cohort lists one class after the other: the reference must hold all of them.
     rows = torch.randperm(len(training.images), generator=torch.Generator().manual_seed(0))
