@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,8 +90,13 @@ class Asking:
             kept = dataclasses.replace(bundle, found=self.found)
             for name, predictor in {"model": bundle.predictor, **bundle.predictors}.items():
                 self.models[predictor.digest] = (kept, name, Watched(predictor))
-        self._kinds = {"about": self.about, "find": self.find, "move": self.move, "reach": self.move}
-        self._kinds["explain"] = self.explain
+        self._kinds: dict[str, Callable[[Task, Any], Any]] = {
+            "about": self.about,
+            "find": self.find,
+            "move": self.move,
+            "reach": self.move,
+            "explain": self.explain,
+        }
 
     def __call__(self, task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
         """The answer, and the image's latents."""
