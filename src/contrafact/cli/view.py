@@ -46,10 +46,10 @@ def view(
         raise InputError("expected --live BUNDLE or --no-live; got both")
     opened = open_run(run)
     server, pages = serving.parts()
-    place = server.bind(host, port)
-    token = None if place.loopback else server.new_token()
     app_and_desk = None if no_live else living.make_live(opened, live)
     answers, desk = app_and_desk or (None, None)
+    place = server.bind(host, port)
+    token = None if place.loopback else server.new_token()
     app = pages.make_app(opened, answers, token=token, hosts=place.names, addresses=not place.loopback)
     link = place.link(token=token)
 
