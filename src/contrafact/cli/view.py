@@ -29,13 +29,19 @@ def view(
 
     Parameters
     ----------
-    run: Run folder.
-    live: Bundle that answers live questions, by name or folder; default: those that the run names, where
+    run
+        Run folder.
+    live
+        Bundle that answers live questions, by name or folder; default: those that the run names, where
         they ship.
-    no_live: Show what the run holds, and no more.
-    host: Address to serve on.
-    port: Default: any that is free.
-    open_: Open the browser too.
+    no_live
+        Show what the run holds, and no more.
+    host
+        Address to serve on.
+    port
+        Default: any that is free.
+    open_
+        Open the browser too.
     """
     from contrafact import living
     from contrafact.core import InputError
