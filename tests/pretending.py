@@ -39,7 +39,7 @@ def answer(task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
         score = task.amount - (2 if task.kind == "move" else 1)
         found = {"score": score, "length": 1.0, "spent": task.amount > 7, "held": held}
         return {"arrays": arrays, **found}, LATENT
-    say("asking", 1, None)
+    say("asking", os.getpid(), None)
     if task.amount == SLOW:
         time.sleep(600)
     if task.amount == BAD:

@@ -138,6 +138,7 @@ def test_a_question_is_answered_shown_and_kept(browser: Any, site: Site, run: Ru
 
 
 def check(visit: Visit) -> None:
+    until(visit, "[...document.querySelectorAll('canvas[role=img]')].every(c => c.ariaLabel)")  # painted
     assert visit.page.evaluate(UNNAMED) == []
     assert visit.page.evaluate(PALE) == []
     if AXE.exists():

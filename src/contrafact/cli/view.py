@@ -29,13 +29,19 @@ def view(
 
     Parameters
     ----------
-    run: Run folder.
-    live: Bundle that answers live questions, by name or folder; default: those that the run names, where
+    run
+        Run folder.
+    live
+        Bundle that answers live questions, by name or folder; default: those that the run names, where
         they ship.
-    no_live: Show what the run holds, and no more.
-    host: Address to serve on.
-    port: Default: any that is free.
-    open_: Open the browser too.
+    no_live
+        Show what the run holds, and no more.
+    host
+        Address to serve on.
+    port
+        Default: any that is free.
+    open_
+        Open the browser too.
     """
     from contrafact import living
     from contrafact.core import InputError
@@ -46,10 +52,10 @@ def view(
         raise InputError("expected --live BUNDLE or --no-live; got both")
     opened = open_run(run)
     server, pages = serving.parts()
-    place = server.bind(host, port)
-    token = None if place.loopback else server.new_token()
     app_and_desk = None if no_live else living.make_live(opened, live)
     answers, desk = app_and_desk or (None, None)
+    place = server.bind(host, port)
+    token = None if place.loopback else server.new_token()
     app = pages.make_app(opened, answers, token=token, hosts=place.names, addresses=not place.loopback)
     link = place.link(token=token)
 
