@@ -22,8 +22,8 @@ pytest.importorskip("starlette", reason="the form needs contrafact[view]")
 
 from browsing import HOSTILE, Site, serving
 from contrafact.cli import main
-from contrafact.core import EXPLAINERS, METRICS, InputError, to_toml
-from contrafact.core.describing import settings_of, text_of, value_of
+from contrafact.core import EXPLAINERS, METRICS, InputError, check_types, to_toml
+from contrafact.core.describing import hint_of, settings_of, text_of, value_of
 from contrafact.desk import Desk
 from contrafact.drafting import draft_of, problems_of, table_of
 from contrafact.study import StudyConfig, convert_torchesegeta, read_study
@@ -173,6 +173,19 @@ def test_help_comes_from_the_docstring() -> None:
     smooth = {one.name: one for one in settings_of(EXPLAINERS.get("smooth"))}
     assert smooth["noise"].help == "standard deviation as a share of the image's range"
     assert (smooth["samples"].kind, smooth["samples"].default) == ("whole number", "16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Foreign:
+    """Of a package whose types are there for a type checker only."""
+
+    size: NotHere = 3  # type: ignore[name-defined]  # noqa: F821
+
+
+def test_a_method_whose_types_cannot_be_found_has_fields_all_the_same() -> None:
+    [one] = settings_of(Foreign)
+    assert (one.name, one.default, value_of(hint_of(Foreign, "size"), "4")) == ("size", "3", 4)
+    check_types(Foreign, {"size": "any"}, where="methods.foreign")
 
 
 def test_what_the_reader_refuses_stands_beside_its_field() -> None:

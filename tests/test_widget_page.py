@@ -88,6 +88,7 @@ def test_the_control_draws_the_frames_and_tells_its_position(browser: Any, site:
         last = canvas(visit)
         assert abs(last[2] - 40) <= 1 and abs(last[-3] - 190) <= 1  # the frame that is 40 brighter
         stage = visit.page.locator("#one .stage")
+        assert visit.page.get_attribute("#one", "data-lm-suppress-shortcuts") == "true"
         stage.focus()
         visit.page.keyboard.press("ArrowLeft")
         assert abs(canvas(visit)[2] - 30) <= 1

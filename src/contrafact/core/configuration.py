@@ -55,10 +55,18 @@ def check_types(cls: type, given: Mapping[str, Any], *, where: str) -> None:
 
     raises  InputError for a value of another type
     """
-    hints = typing.get_type_hints(cls)
+    hints = hints_of(cls)
     for key, value in given.items():
         if key in hints and _plain(hints[key]):
             _convert(hints[key], list(value) if isinstance(value, tuple) else value, f"{where}.{key}")
+
+
+def hints_of(cls: type) -> dict[str, Any]:
+    """Types by field; of a class whose annotations cannot be found outside a type checker, none."""
+    try:
+        return typing.get_type_hints(cls)
+    except NameError:
+        return {}
 
 
 def _plain(hint: Any) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contrafact.core.configuration import toml_value
+from contrafact.core.configuration import hints_of, toml_value
 from contrafact.core.errors import InputError
 
 WORDS = {int: "whole number", float: "number", str: "text", bool: "yes or no"}
@@ -36,10 +36,10 @@ class Setting:
 
 def settings_of(cls: type) -> list[Setting]:
     """Every setting of a dataclass, those of its parts too."""
-    hints, said = typing.get_type_hints(cls), _said(cls)
+    hints, said = hints_of(cls), _said(cls)
     found = []
     for field in dataclasses.fields(cls):
-        hint, part = hints[field.name], field.default_factory
+        hint, part = hints.get(field.name, Any), field.default_factory
         if not field.init:
             continue
         if isinstance(part, type) and dataclasses.is_dataclass(part):
@@ -60,7 +60,7 @@ def hint_of(cls: type, name: str) -> Any:
             part = field.default_factory
             if rest and isinstance(part, type) and dataclasses.is_dataclass(part):
                 return hint_of(part, rest)
-            return Any if rest else typing.get_type_hints(cls)[head]
+            return Any if rest else hints_of(cls).get(head, Any)
     return Any
 
 

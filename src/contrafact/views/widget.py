@@ -27,10 +27,10 @@ class StripWidget(anywidget.AnyWidget):
 
     _esm = SCRIPT.read_text(encoding="utf-8")
     about = traitlets.Dict().tag(sync=True)
-    shape = traitlets.List().tag(sync=True)
+    shape: Any = traitlets.List().tag(sync=True)
     frames = traitlets.Bytes().tag(sync=True)
     reconstruction = traitlets.Bytes().tag(sync=True)
-    window = traitlets.List().tag(sync=True)
+    window: Any = traitlets.List().tag(sync=True)
     aspect = traitlets.Float(1.0).tag(sync=True)
     position = traitlets.Float(0.0).tag(sync=True)
     slice = traitlets.Int(-1).tag(sync=True)

@@ -708,6 +708,7 @@ function floats(bytes) {
 }
 function render({ model, el: place }) {
   const root = place.attachShadow({ mode: "open" }), row = ++rows;
+  place.dataset.lmSuppressShortcuts = "true";
   const shape = model.get("shape");
   provided.set(row, async (name) => name === "frames" ? { shape: model.get("shape"), data: floats(model.get("frames")) } : { shape: shape.slice(1), data: floats(model.get("reconstruction")) });
   const [low, high] = model.get("window");

@@ -26,6 +26,7 @@ function floats(bytes: DataView): Float32Array {
 
 function render({ model, el: place }: { model: Model; el: HTMLElement }): () => void {
   const root = place.attachShadow({ mode: "open" }), row = ++rows;
+  place.dataset.lmSuppressShortcuts = "true"; // M compares, and does not make the cell Markdown
   const shape: number[] = model.get("shape");
   provided.set(row, async (name: string): Promise<Values> => name === "frames"
     ? { shape: model.get("shape"), data: floats(model.get("frames")) }
