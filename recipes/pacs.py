@@ -41,6 +41,7 @@ from contrafact.io import Run, read_image
 SHAPE, SPACING, STEP = (20, 96, 80), (1.2, 1.0), 2.5
 PLUGINS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc", "/usr/local/share/orthanc/plugins")
 PATIENCE = 240_000  # milliseconds
+VIEWPORT = (320, 135, 890, 595)  # of OHIF's page at 1280 by 800, within its words
 MAP = "1.2.840.10008.5.1.4.1.1.30"
 
 
@@ -299,7 +300,7 @@ def _laid_over(page: Any, picture: Path) -> dict[str, Any]:
     page.wait_for_selector("canvas")
     page.wait_for_selector("text=PMAP")
     page.add_style_tag(content="[class*=shepherd]{display:none!important}")  # its tour lies over everything
-    before = _shown(page, lambda shown: bool(_largest(_lesion(shown)).sum() > 200))
+    before = _shown(page, lambda shown: bool(_largest(_lesion(shown)).sum() > 500), press="ArrowDown")
     page.locator("text=PMAP").first.dblclick()
     after = _shown(page, lambda shown: bool(_largest(_coloured(shown, before)).sum() > 200))
     page.wait_for_timeout(2000)
@@ -331,17 +332,19 @@ def _largest(mask: Any) -> Any:
     return parts == 1 + np.bincount(parts.ravel())[1:].argmax() if count else mask
 
 
-def _shown(page: Any, ready: Callable[[Any], bool]) -> Any:
-    """The viewport's picture, once it is ready."""
+def _shown(page: Any, ready: Callable[[Any], bool], *, press: str = "") -> Any:
+    """The viewport's picture, once it is ready; a key goes on to the next slice until then."""
     until = time.monotonic() + PATIENCE / 1000
     while True:
-        content = page.locator(".viewport-element canvas, .cornerstone-canvas").first.screenshot()
+        content = page.screenshot(clip=dict(zip(("x", "y", "width", "height"), VIEWPORT, strict=True)))
         found = np.asarray(Picture.open(io.BytesIO(content)).convert("RGB")).astype(int)
         if ready(found):
             return found
         if time.monotonic() > until:
             page.screenshot(path="ohif_failed.png")
             raise AssertionError("OHIF did not show what was expected: ohif_failed.png")
+        if press:
+            page.keyboard.press(press)
         page.wait_for_timeout(1000)
 
 
