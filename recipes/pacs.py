@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import http.client
 import io
+import itertools
 import json
 import shutil
 import socket
@@ -41,6 +42,7 @@ from contrafact.io import Run, read_image
 SHAPE, SPACING, STEP = (20, 96, 80), (1.2, 1.0), 2.5
 PLUGINS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc", "/usr/local/share/orthanc/plugins")
 PATIENCE = 240_000  # milliseconds
+VIEWPORT = (320, 135, 890, 595)  # of OHIF's page at 1280 by 800, within its words
 MAP = "1.2.840.10008.5.1.4.1.1.30"
 
 
@@ -48,7 +50,7 @@ def draw_series(folder: Path) -> Path:
     """A CT series of an egg with a bright lesion off its middle, tilted, files in a shuffled order."""
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
     values = np.where(z**2 + y**2 + x**2 < 0.8, 40.0, -1000.0)
-    values += 260 * np.exp(-((z - 0.2) ** 2 + (y + 0.3) ** 2 + (x - 0.35) ** 2) / 0.03)
+    values += 260 * np.exp(-(z**2 + (y + 0.3) ** 2 + (x - 0.35) ** 2) / 0.03)
     rows, columns = np.array([np.cos(0.2), np.sin(0.2), 0]), np.array([0, 0, -1.0])
     folder.mkdir(parents=True)
     study, series, frame = generate_uid(), generate_uid(), generate_uid()
@@ -299,10 +301,11 @@ def _laid_over(page: Any, picture: Path) -> dict[str, Any]:
     page.wait_for_selector("canvas")
     page.wait_for_selector("text=PMAP")
     page.add_style_tag(content="[class*=shepherd]{display:none!important}")  # its tour lies over everything
-    before = _shown(page, lambda shown: bool(_largest(_lesion(shown)).sum() > 200))
+    before = _shown(page, lambda shown: bool(_largest(_lesion(shown)).sum() > 500), keys=("ArrowDown",))
     page.locator("text=PMAP").first.dblclick()
-    after = _shown(page, lambda shown: bool(_largest(_coloured(shown, before)).sum() > 200))
-    page.wait_for_timeout(2000)
+    after = _shown(
+        page, lambda shown: bool(_largest(_coloured(shown, before)).sum() > 200), keys=("ArrowDown", "ArrowUp")
+    )
     page.screenshot(path=str(picture))
     masks = [_largest(_coloured(after, before)), _largest(_lesion(before))]
     colour, bright = (np.argwhere(mask).mean(axis=0) for mask in masks)
@@ -318,7 +321,7 @@ def _lesion(shown: Any) -> Any:
 
 
 def _coloured(shown: Any, before: Any) -> Any:
-    return (_colour(shown) > 30) & (_colour(before) < 20) & (before.max(axis=-1) > 50)
+    return (_colour(shown) > 10) & (_colour(before) < 5) & (before.max(axis=-1) > 50)
 
 
 def _colour(shown: Any) -> Any:
@@ -331,17 +334,18 @@ def _largest(mask: Any) -> Any:
     return parts == 1 + np.bincount(parts.ravel())[1:].argmax() if count else mask
 
 
-def _shown(page: Any, ready: Callable[[Any], bool]) -> Any:
-    """The viewport's picture, once it is ready."""
-    until = time.monotonic() + PATIENCE / 1000
+def _shown(page: Any, ready: Callable[[Any], bool], *, keys: tuple[str, ...]) -> Any:
+    """The viewport's picture, once it is ready; keys go to other slices until then, which also draws anew."""
+    until, turn = time.monotonic() + PATIENCE / 1000, itertools.cycle(keys)
     while True:
-        content = page.locator(".viewport-element canvas, .cornerstone-canvas").first.screenshot()
+        content = page.screenshot(clip=dict(zip(("x", "y", "width", "height"), VIEWPORT, strict=True)))
         found = np.asarray(Picture.open(io.BytesIO(content)).convert("RGB")).astype(int)
         if ready(found):
             return found
         if time.monotonic() > until:
             page.screenshot(path="ohif_failed.png")
             raise AssertionError("OHIF did not show what was expected: ohif_failed.png")
+        page.keyboard.press(next(turn))
         page.wait_for_timeout(1000)
 
 

@@ -75,7 +75,7 @@ def test_every_result_has_a_trust_card_unless_it_is_not_wanted(
     assert rise["trust"][2]["value"] < 1 == gradcam["trust"][2]["value"]
     failed = [c["sentence"] for row in (gradcam, rise) for c in row["trust"] if c["passed"] is False]
     page = (tmp_path / "with" / "report.html").read_text()
-    assert page.count('class="doubt"') == len(failed)
+    assert page.count('<span class="doubt">') == 2 * len(failed)  # in the gallery of doubts and at the result
     assert run(capsys, *words, "--out", tmp_path / "without", "--no-trust")[0] == 0
     assert all("trust" not in row for row in open_run(tmp_path / "without").rows())
 
@@ -92,7 +92,7 @@ def test_another_image_model_or_parameter_is_another_result(
     rows = open_run(tmp_path / "run").rows()
     assert len(rows) == 3
     assert len({r["record"]["image"] for r in rows}) == 2
-    assert (tmp_path / "run" / "report.html").read_text().count('<section class="case" aria-label') == 2
+    assert (tmp_path / "run" / "report.html").read_text().count('<section class="card case"') == 2
 
 
 def test_aliases_take_their_settings_along(
