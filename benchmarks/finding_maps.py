@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=24)
     options = parser.parse_args()
     command = f"python benchmarks/finding_maps.py DATA --page {options.page} --images {options.images}"
-    lines = ["# Maps of the change on real images", "", *INTRODUCTION, "```", command, "```", ""]
+    lines = ["# Maps of the change on real images", "", *INTRODUCTION, "```", command, "```", "", *READING]
     for name in FOLDERS:
         lines += chapter(cases_of(name, options.data, options.images))
     options.page.write_text("\n".join(lines).rstrip() + "\n")
@@ -167,6 +167,16 @@ INTRODUCTION = [
     "do: half-empty slices often score above both ends, and the share then says nothing. A strip gives the",
     "size of its change, without a sign; the other maps keep theirs. Means with 95 % bootstrap intervals over",
     "images.",
+    "",
+]
+READING = [
+    "How to read it. Noise has a difference of 0, as it must. By these measures the change along a",
+    "strip is no better than noise, on either bundle, nor are latent integrated gradients; RISE and",
+    "integrated gradients, which ask this very question of the model, are far better, and Grad-CAM lies",
+    "between. A strip says how an image would have to look for another answer; where it changes the",
+    "image follows from what the generator can draw, on the brain slices contrast and outlines over",
+    "half of the image, and is no ranking of pixels by what the model used. The paper's claim that its",
+    "latent maps are the better heatmaps is not confirmed on these data.",
     "",
 ]
 
