@@ -17,7 +17,7 @@ from PIL import Image as Picture
 from safetensors.torch import save_file
 
 from conftest import small_network
-from contrafact.cli import main
+from contrafact.cli import app, main
 from contrafact.io import open_run, read_tensors
 
 
@@ -141,6 +141,14 @@ def test_check_says_what_works_and_why_not(capsys: pytest.CaptureFixture[str], m
     assert rows["rise"]["status"] == "approximate"
     assert rows["attention-rollout"]["status"] == "unsupported"
     assert "needs a bundle" in rows["latent-walk"]["why"]
+
+
+def test_every_parameter_of_every_verb_is_described() -> None:
+    verbs = [app[name] for name in app if not name.startswith("-")]
+    assert len(verbs) > 8
+    for verb in verbs:
+        for argument in verb.assemble_argument_collection(parse_docstring=True):
+            assert argument.parameter.help, f"{verb.name} {argument.name}"
 
 
 @pytest.mark.parametrize("verb", ["demo", "explain", "fit", "list", "check"])

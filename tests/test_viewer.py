@@ -253,7 +253,7 @@ def test_pages_name_no_other_host() -> None:
             continue  # names hosts in comments of its shaders: tests/test_volumes.py
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         assert "http:" not in text and "https:" not in text, path.name
-    for path in set((web / "templates").glob("*.html")) - {web / "templates" / "notebook.html"}:  # no policy there
+    for path in set((web / "templates").glob("*.html")) - {web / "templates" / "notebook.html"}:  # not served
         text = path.read_text()
         assert "style=" not in text and "onclick" not in text, path.name  # the policies would refuse them
 

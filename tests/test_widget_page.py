@@ -97,7 +97,7 @@ def test_the_control_draws_the_frames_and_tells_its_position(browser: Any, site:
         assert abs(canvas(visit)[2] - 0) <= 1
         assert visit.page.evaluate("model.saved.length") == 1
         visit.page.locator("#one .film button").nth(2).click()
-        assert visit.page.evaluate("model.get('position')") == 2
+        visit.page.wait_for_function("model.get('position') === 2")
         assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         style = (
             "getComputedStyle(document.getElementById('one').shadowRoot.querySelector('.card')).backgroundColor"

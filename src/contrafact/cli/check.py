@@ -18,12 +18,11 @@ def check(model: str, *, image: Path | None = None, bundle: str | None = None, j
     exact: the method as it is defined. approximate: an estimate, or with a part that is left out, and which.
     unsupported: refused, and why. Example: `contrafact check net.onnx --image knee.png`
 
-    Parameters
-    ----------
-    model: A model file, or a shipped bundle by name (its predictor is checked).
-    image: What to try it on; default: noise of the size the model takes.
-    bundle: To try counterfactuals with.
-    json: For machines.
+    Args:
+        model: A model file, or a shipped bundle by name (its predictor is checked).
+        image: What to try it on; default: noise of the size the model takes.
+        bundle: To try counterfactuals with.
+        json: For machines.
     """
     from contrafact.bundles import list_bundles
     from contrafact.checking import check_methods, findings_of, noise_for

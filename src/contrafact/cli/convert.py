@@ -19,12 +19,11 @@ def convert(
 
     Example: `contrafact convert torchesegeta config.json`
 
-    Parameters
-    ----------
-    source: torchesegeta.
-    config: Its configuration (JSON).
-    out: The study file; default: beside it, ending in .toml. One that exists is not written over.
-    json: Print the result as JSON.
+    Args:
+        source: torchesegeta.
+        config: Its configuration (JSON).
+        out: The study file; default: beside it, ending in .toml. One that exists is not written over.
+        json: Print the result as JSON.
     """
     from contrafact.core import InputError
     from contrafact.io import write_atomic

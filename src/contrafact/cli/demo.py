@@ -28,14 +28,13 @@ def demo(
     Draws synthetic patients from the `knee` and `brain` bundles, and phantoms whose cause is planted: no
     patient's image ships. Example: `contrafact demo --images my_knee.png`
 
-    Parameters
-    ----------
-    out: Run folder; an old demo there is replaced.
-    images: Your own knee radiographs instead of synthetic patients.
-    cases: Synthetic patients per bundle.
-    seed: Of the synthetic patients.
-    trust: Check how far each result can be trusted.
-    json: Print the result as JSON.
+    Args:
+        out: Run folder; an old demo there is replaced.
+        images: Your own knee radiographs instead of synthetic patients.
+        cases: Synthetic patients per bundle.
+        seed: Of the synthetic patients.
+        trust: Check how far each result can be trusted.
+        json: Print the result as JSON.
     """
     from contrafact.cases import explain_case
     from contrafact.cli.patients import clear_demo, demo_cases

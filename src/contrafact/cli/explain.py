@@ -38,29 +38,28 @@ def explain(
 
     Example: `contrafact explain knee.png --bundle knee --target class:1 --goal 0.9`
 
-    Parameters
-    ----------
-    images: Files (PNG, JPEG, TIFF, NPY, NIfTI, DICOM) or DICOM series folders.
-    model: A model file (.json, .onnx, .ts, .pt2), or a predictor of the bundle by name.
-    bundle: A shipped bundle by name (`contrafact list bundles`), or its folder.
-    target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: what the
-        model prefers.
-    methods: Names with commas between, or standard (the default: gradcam, integrated-gradients, occlusion
-        and, with a bundle, latent-walk or medxgan), cams, gradients, without-gradients, pictures or all.
-    goal: Probability the counterfactual should reach; default: the other side of the decision.
-    out: Run folder; one that exists is continued.
-    reference: A mask on the image's grid, for targets that compare with one (missed:1).
-    region: A mask on the image's grid: only its voxels are asked about.
-    background: A folder of other images of the same kind (expected-gradients, feature-permutation).
-    followup: Later images of the same patient, shown beside the counterfactual.
-    set_: A hyper-parameter, METHOD.NAME=VALUE; may be repeated.
-    rescale: Stretch each image's display window to the range the bundle takes.
-    seed: Of the methods' random draws.
-    labels: Map of places (organs, lesion) on the image's grid: heatmaps are told in words as well.
-    names: What a label means, NUMBER=NAME (1=lesion); may be repeated.
-    trust: Check how far each result can be trusted; costs some explanations more.
-    second_model: A model file, or a predictor of the bundle, that is asked whether it follows a counterfactual.
-    json: Print the results as JSON.
+    Args:
+        images: Files (PNG, JPEG, TIFF, NPY, NIfTI, DICOM) or DICOM series folders.
+        model: A model file (.json, .onnx, .ts, .pt2), or a predictor of the bundle by name.
+        bundle: A shipped bundle by name (`contrafact list bundles`), or its folder.
+        target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: what the
+            model prefers.
+        methods: Names with commas between, or standard (the default: gradcam, integrated-gradients, occlusion
+            and, with a bundle, latent-walk or medxgan), cams, gradients, without-gradients, pictures or all.
+        goal: Probability the counterfactual should reach; default: the other side of the decision.
+        out: Run folder; one that exists is continued.
+        reference: A mask on the image's grid, for targets that compare with one (missed:1).
+        region: A mask on the image's grid: only its voxels are asked about.
+        background: A folder of other images of the same kind (expected-gradients, feature-permutation).
+        followup: Later images of the same patient, shown beside the counterfactual.
+        set_: A hyper-parameter, METHOD.NAME=VALUE; may be repeated.
+        rescale: Stretch each image's display window to the range the bundle takes.
+        seed: Of the methods' random draws.
+        labels: Map of places (organs, lesion) on the image's grid: heatmaps are told in words as well.
+        names: What a label means, NUMBER=NAME (1=lesion); may be repeated.
+        trust: Check how far each result can be trusted; costs some explanations more.
+        second_model: A model file, or a predictor of the bundle: does it follow the counterfactual as well?
+        json: Print the results as JSON.
     """
     from contrafact.cases import explain_case
     from contrafact.cli.asking import plan_of, read_images, with_masks, with_places, with_trust

@@ -28,16 +28,15 @@ def export(
 
     Example: `contrafact export runs/explain --to nifti`
 
-    Parameters
-    ----------
-    run: Run folder.
-    to: nifti (on the source's grid), npz, png, animation (GIF), html, pdf (by Chromium) or dicom.
-    out: Folder for the files; default: `exports` in the run folder, of DICOM `exports/dicom`.
-    kind: Of the PNG overlays: signed, heat, blended, masked or alpha.
-    keep_patient: Of DICOM: copy name, number, birth date and study from the source; else "anonymous".
-    banner: Of DICOM: burn SYNTHETIC - NOT FOR DIAGNOSIS into images that a network drew.
-    share: Of DICOM: how much of a map's evidence the segmented region holds.
-    json: Print the paths as JSON.
+    Args:
+        run: Run folder.
+        to: nifti (on the source's grid), npz, png, animation (GIF), html, pdf (by Chromium) or dicom.
+        out: Folder for the files; default: `exports` in the run folder, of DICOM `exports/dicom`.
+        kind: Of the PNG overlays: signed, heat, blended, masked or alpha.
+        keep_patient: Of DICOM: copy name, number, birth date and study from the source; else "anonymous".
+        banner: Of DICOM: burn SYNTHETIC - NOT FOR DIAGNOSIS into images that a network drew.
+        share: Of DICOM: how much of a map's evidence the segmented region holds.
+        json: Print the paths as JSON.
     """
     from contrafact.io import open_run
     from contrafact.views import export_dicom, export_run

@@ -26,14 +26,13 @@ def fit(
     Ctrl-C stops after the current step; `--resume` goes on from there, to the very same next step.
     Example: `contrafact fit recipes/knee.toml --resume`
 
-    Parameters
-    ----------
-    config: TOML file; recipes/knee.toml is one.
-    stage: generator, encoder or direction; default: all.
-    resume: Continue what is in the output folder.
-    device: cpu or cuda; default: cuda where there is one.
-    devices: Processes, one per GPU (or per share of the CPU), by Lightning Fabric.
-    json: Print the last figures as JSON.
+    Args:
+        config: TOML file; recipes/knee.toml is one.
+        stage: generator, encoder or direction; default: all.
+        resume: Continue what is in the output folder.
+        device: cpu or cuda; default: cuda where there is one.
+        devices: Processes, one per GPU (or per share of the CPU), by Lightning Fabric.
+        json: Print the last figures as JSON.
     """
     from contrafact.fitting import fit_stages, read_config
 

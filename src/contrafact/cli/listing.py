@@ -16,10 +16,9 @@ def list_(what: Literal["explainers", "metrics", "targets", "bundles"], *, json:
 
     Example: `contrafact list explainers --json`
 
-    Parameters
-    ----------
-    what: explainers, metrics, targets or bundles.
-    json: For machines: names with their aliases and first line.
+    Args:
+        what: explainers, metrics, targets or bundles.
+        json: For machines: names with their aliases and first line.
     """
     rows = {"explainers": _explainers, "metrics": _metrics, "targets": targets, "bundles": _bundles}[what]()
     lines = [

@@ -23,17 +23,16 @@ def read(
     Prints a link for readers and one for the results. A reader who comes back goes on where they stopped.
     Example: `contrafact read runs/demo --task worse`
 
-    Parameters
-    ----------
-    run: Run folder with counterfactuals.
-    task: real (images of patients against drawn ones), worse (of two drawn images), or both.
-    judgements: Of one reader, for each task; default: every image of the run once.
-    question: Asked of pairs, in place of "Which of the two images is worse?"
-    seed: Of the random order.
-    host: Address to serve on.
-    port: Default: any that is free.
-    out: File of the answers; default: reading.sqlite in the run folder.
-    csv: Write the answers there and serve nothing.
+    Args:
+        run: Run folder with counterfactuals.
+        task: real (images of patients against drawn ones), worse (of two drawn images), or both.
+        judgements: Of one reader, for each task; default: every image of the run once.
+        question: Asked of pairs, in place of "Which of the two images is worse?"
+        seed: Of the random order.
+        host: Address to serve on.
+        port: Default: any that is free.
+        out: File of the answers; default: reading.sqlite in the run folder.
+        csv: Write the answers there and serve nothing.
     """
     from contrafact.core import InputError
     from contrafact.io import open_run

@@ -17,12 +17,11 @@ def send(folder: Path, *, to: str, yes_send_to: str = "", json: Flag = False) ->
 
     Example: `contrafact send runs/explain/exports/dicom --to 127.0.0.1:4242:ORTHANC`
 
-    Parameters
-    ----------
-    folder: What `contrafact export RUN --to dicom` wrote.
-    to: https://host:port/path of a DICOMweb service (STOW-RS), or host:port:AET of a DICOM node (C-STORE).
-    yes_send_to: The host, once more, when it is not this machine.
-    json: Print the result as JSON.
+    Args:
+        folder: What `contrafact export RUN --to dicom` wrote.
+        to: https://host:port/path of a DICOMweb service (STOW-RS), or host:port:AET of a DICOM node (C-STORE).
+        yes_send_to: The host, once more, when it is not this machine.
+        json: Print the result as JSON.
     """
     from contrafact.io.dicom_sending import read_archive, send
 

@@ -30,16 +30,15 @@ def study(
     A method that fails, or takes longer than its limit, is a row with its error; the others go on.
     Example: `contrafact study study.toml`, or `contrafact study --form` to write the file in the browser
 
-    Parameters
-    ----------
-    config: TOML file; docs/study.md shows one. With --form it need not exist.
-    engine: processes (a time limit can stop a method) or local (in this process, for debugging).
-    retry: Try again what failed.
-    json: Print what became of every cell as JSON.
-    form: Write the file in a page on this machine, and run it from there.
-    root: With --form: the folder whose files the page may use.
-    port: With --form: default: any that is free.
-    open_: With --form: open the browser too.
+    Args:
+        config: TOML file; docs/study.md shows one. With --form it need not exist.
+        engine: processes (a time limit can stop a method) or local (in this process, for debugging).
+        retry: Try again what failed.
+        json: Print what became of every cell as JSON.
+        form: Write the file in a page on this machine, and run it from there.
+        root: With --form: the folder whose files the page may use.
+        port: With --form: default: any that is free.
+        open_: With --form: open the browser too.
     """
     if form:
         serve_form(config, root=root, port=port, open_=open_)

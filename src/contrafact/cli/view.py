@@ -27,21 +27,14 @@ def view(
     sees the pages unless --host says otherwise; then the link holds a token.
     Example: `contrafact view runs/demo`
 
-    Parameters
-    ----------
-    run
-        Run folder.
-    live
-        Bundle that answers live questions, by name or folder; default: those that the run names, where
-        they ship.
-    no_live
-        Show what the run holds, and no more.
-    host
-        Address to serve on.
-    port
-        Default: any that is free.
-    open_
-        Open the browser too.
+    Args:
+        run: Run folder.
+        live: Bundle that answers live questions, by name or folder; default: those that the run names,
+            where they ship.
+        no_live: Show what the run holds, and no more.
+        host: Address to serve on.
+        port: Default: any that is free.
+        open_: Open the browser too.
     """
     from contrafact import living
     from contrafact.core import InputError
