@@ -117,10 +117,10 @@ def orthanc(folder: Path) -> Iterator[tuple[int, int]]:
     try:
         for _ in range(600):
             with contextlib.suppress(OSError):
-                line = http.client.HTTPConnection("127.0.0.1", web, timeout=5)
-                line.request("GET", "/dicom-web/studies")
-                if line.getresponse().status == 200:
-                    break
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", web, timeout=5)) as line:
+                    line.request("GET", "/dicom-web/studies")
+                    if line.getresponse().status == 200:
+                        break
             if process.poll() is not None:
                 raise RuntimeError((folder / "orthanc.log").read_text()[-2000:])
             time.sleep(0.1)
