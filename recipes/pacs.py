@@ -116,11 +116,11 @@ def orthanc(folder: Path) -> Iterator[tuple[int, int]]:
         process = subprocess.Popen(words, stdout=log, stderr=log)
     try:
         for _ in range(600):
-            with contextlib.suppress(OSError):
-                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", web, timeout=5)) as line:
-                    line.request("GET", "/dicom-web/studies")
-                    if line.getresponse().status == 200:
-                        break
+            asked = contextlib.closing(http.client.HTTPConnection("127.0.0.1", web, timeout=5))
+            with contextlib.suppress(OSError), asked as line:
+                line.request("GET", "/dicom-web/studies")
+                if line.getresponse().status == 200:
+                    break
             if process.poll() is not None:
                 raise RuntimeError((folder / "orthanc.log").read_text()[-2000:])
             time.sleep(0.1)
