@@ -116,8 +116,8 @@ def orthanc(folder: Path) -> Iterator[tuple[int, int]]:
         process = subprocess.Popen(words, stdout=log, stderr=log)
     try:
         for _ in range(600):
-            with contextlib.suppress(OSError):
-                line = http.client.HTTPConnection("127.0.0.1", web, timeout=5)
+            asked = contextlib.closing(http.client.HTTPConnection("127.0.0.1", web, timeout=5))
+            with contextlib.suppress(OSError), asked as line:
                 line.request("GET", "/dicom-web/studies")
                 if line.getresponse().status == 200:
                     break
@@ -303,9 +303,7 @@ def _laid_over(page: Any, picture: Path) -> dict[str, Any]:
     page.add_style_tag(content="[class*=shepherd]{display:none!important}")  # its tour lies over everything
     before = _shown(page, lambda shown: bool(_largest(_lesion(shown)).sum() > 500), keys=("ArrowDown",))
     page.locator("text=PMAP").first.dblclick()
-    after = _shown(
-        page, lambda shown: bool(_largest(_coloured(shown, before)).sum() > 200), keys=("ArrowDown", "ArrowUp")
-    )
+    after = _shown(page, lambda shown: _laid(shown, before), keys=("ArrowDown", "ArrowUp"))
     page.screenshot(path=str(picture))
     masks = [_largest(_coloured(after, before)), _largest(_lesion(before))]
     colour, bright = (np.argwhere(mask).mean(axis=0) for mask in masks)
@@ -322,6 +320,13 @@ def _lesion(shown: Any) -> Any:
 
 def _coloured(shown: Any, before: Any) -> Any:
     return (_colour(shown) > 10) & (_colour(before) < 5) & (before.max(axis=-1) > 50)
+
+
+def _laid(shown: Any, before: Any) -> bool:
+    """Colour on a part, while the rest of the series is there still: not what OHIF shows as it loads."""
+    egg = before.max(axis=-1) > 50
+    there = (shown.max(axis=-1) > 50)[egg].mean() > 0.97
+    return bool(there and 200 < _largest(_coloured(shown, before)).sum() < egg.sum() / 4)
 
 
 def _colour(shown: Any) -> Any:

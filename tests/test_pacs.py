@@ -29,6 +29,7 @@ def pacs() -> Any:
     return module
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets of the web client
 def test_what_is_sent_comes_back_voxel_by_voxel(pacs: Any, tmp_path: Path) -> None:
     counts, _ = pacs.round_trip(tmp_path / "all")
     assert counts == {"CT": 60, "OT": 2, "SEG": 1, "SR": 1}
