@@ -339,10 +339,11 @@ def write_findings(options: argparse.Namespace, tables: tuple[Table, ...], held:
         "What tells the classes apart",
         "Where the strips change the image",
     )
+    up = int((found.start < 0).sum())
     lines = [
-        f"Measured on {len(held.images)} held-out slices; strips of {len(found.strips)} of them, half on each "
-        f"side of the model's decision, {options.several} drawn findings each, {found.seconds:.1f} seconds a "
-        "strip. Intervals: 95 %, bootstrap over slices.",
+        f"Measured on {len(held.images)} held-out slices; strips of {len(found.strips)} of them, {up} that the "
+        f"model finds negative and {len(found.strips) - up} positive, {options.several} drawn findings each, "
+        f"{found.seconds:.1f} seconds a strip. Intervals: 95 %, bootstrap over slices.",
     ]
     for title, table in zip(titles, tables, strict=True):
         lines += [
