@@ -285,7 +285,7 @@ def made(task: Task, bundle: Bundle, seconds: float) -> list[str]:
         f"{weights / 1e6:.2f} million",
         f"{1000 * task.training.kimg:.0f}",
         f"{seconds / 60:.0f}",
-        f"{1000 * distance:.1f}",
+        f"{1000 * distance:.2g}",
     ]
 
 
