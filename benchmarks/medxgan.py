@@ -79,15 +79,15 @@ Maps are made and judged as in [latent_ig.md](latent_ig.md). Seconds and minutes
 What to read from it. Of lesions in 2D, the change of medXGAN points far better than Grad-CAM and better
 than integrated gradients; in 3D, where the generator saw fewer and smaller volumes, as well as those from
 the darkest value. Of knees, where the finding is a shape, both the change and latent IG point far better
-than all the others. RISE, which asks the model hundreds of times, points best at a bright lesion. At
-lesions latent IG points about as well as integrated gradients from the darkest value and worse than those
-from the mean: it follows the grain of the gradient as they do. What it has for that is a sum that is good
-to 1 %, where the published formula misses almost all. Noise of 0.05 takes little or nothing from the change
-and a good part from integrated gradients; of 0.1, most from integrated gradients from the darkest value, in
-2D from both, in 3D from latent IG as much as from those from the mean. SSIM of 0.95 outside the lesion is
-reached in 2D on the scale of 8 bits, not on the image's own, and not in 3D: the change is small there but
-not nothing. The volumes are 16 voxels a side; of 32, 5,500 were not enough to draw a lesion with the widths
-that a processor can train.
+than Grad-CAM, integrated gradients and RISE. RISE, which asks the model hundreds of times, points best at a
+bright lesion. At lesions latent IG points about as well as integrated gradients from the darkest value and
+worse than those from the mean: it follows the grain of the gradient as they do. What it has for that is a
+sum that is good to 1 %, where the published formula misses almost all. At lesions, noise of 0.05 takes
+little or nothing from the change and a good part from integrated gradients; of 0.1, most from integrated
+gradients from the darkest value, in 2D from both, in 3D from latent IG as much as from those from the mean.
+SSIM of 0.95 outside the lesion is reached for lesions in 2D on the scale of 8 bits, not on the image's own,
+not in 3D and not on knees, where the bones move. The volumes are 16 voxels a side; of 32, 5,500 were not
+enough to draw a lesion with the widths that a processor can train.
 
 ![Phantoms as they are, redrawn, without the finding, and maps](../pictures/medxgan.png)
 """
