@@ -47,7 +47,7 @@ OURS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 QUIET = ("latent IG, difference x mean gradient", "latent IG, as published", "rise")
 WALKS = ("latent-shift, size of the change", "latent-walk (StyleGAN2), size of the change")
-COUNTS = {"lesions": 12, "volumes": 5, "few": 12, "published": 12, "knees": 8}
+COUNTS = {"lesions": 12, "volumes": 6, "few": 12, "published": 12, "knees": 8}
 TITLES = {
     "lesions": "Lesions in 2D",
     "volumes": "Lesions in 3D",
@@ -76,6 +76,19 @@ values in a column of their own): the pointing game, IoU of as many top voxels a
 precision over recall. Of medXGAN and of the walks the map is the size of the change, last frame less image.
 Maps are made and judged as in [latent_ig.md](latent_ig.md). Seconds and minutes are of a busy machine.
 
+What to read from it. Of lesions in 2D, the change of medXGAN points far better than Grad-CAM and better
+than integrated gradients; in 3D, where the generator saw fewer and smaller volumes, as well as those from
+the darkest value. Of knees, where the finding is a shape, both the change and latent IG point far better
+than Grad-CAM, integrated gradients and RISE. RISE, which asks the model hundreds of times, points best at a
+bright lesion. At lesions latent IG points about as well as integrated gradients from the darkest value and
+worse than those from the mean: it follows the grain of the gradient as they do. What it has for that is a
+sum that is good to 1 %, where the published formula misses almost all. At lesions, noise of 0.05 takes
+little or nothing from the change and a good part from integrated gradients; of 0.1, most from integrated
+gradients from the darkest value, in 2D from both, in 3D from latent IG as much as from those from the mean.
+SSIM of 0.95 outside the lesion is reached for lesions in 2D on the scale of 8 bits, not on the image's own,
+not in 3D and not on knees, where the bones move. The volumes are 16 voxels a side; of 32, 5,500 were not
+enough to draw a lesion with the widths that a processor can train.
+
 ![Phantoms as they are, redrawn, without the finding, and maps](../pictures/medxgan.png)
 """
 COUNTED = """## The counterfactuals
@@ -92,7 +105,9 @@ LEGACY = """## The default against the published form
 
 `family = "medxgan-legacy"`: the published networks and losses, 64 pixels a side. The phantoms are the same
 with every pixel four times, the classifier is the same and sees their means of 2 x 2, and both forms are
-shown the same number of images; images are found again in the same way.
+shown the same few images, with encoders of as many steps; images are found again in the same way. The
+published networks hold sixty times as many weights, of which 125 steps have made chequerboards: this says how
+fast the two forms learn, and nothing of what the published one becomes after its 5,000 epochs.
 """
 
 
@@ -275,7 +290,7 @@ def made(task: Task, bundle: Bundle, seconds: float) -> list[str]:
         f"{weights / 1e6:.2f} million",
         f"{1000 * task.training.kimg:.0f}",
         f"{seconds / 60:.0f}",
-        f"{1000 * distance:.1f}",
+        f"{1000 * distance:.2g}",
     ]
 
 
