@@ -221,6 +221,34 @@ class Aliased(nn.Module):
         return out
 
 
+class Named(nn.Module):
+    """Calls whose arguments have names, or none where there could be."""
+
+    def __init__(self, call: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.a, self.call = nn.Conv2d(1, 2, 3), call
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.call(self.a(x)).flatten(1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: torch.cat(tensors=[x, x], dim=1),
+        lambda x: x + x.mean(dim=None),
+        lambda x: F.avg_pool2d(input=x, kernel_size=2),
+    ],
+)
+def test_calls_in_an_unknown_form_go_the_plain_way(call: Callable[[Tensor], Tensor]) -> None:
+    image, other = pictures(2, (16, 16), 1)
+    corners, box = every_corner((16, 16), (4, 4), 5), (4, 4)
+    predictor = TorchPredictor(made(lambda: Named(call)))
+    found = predictor.replacing(image, other, box, corners[3])
+    assert found is not None
+    assert found.share == 1
+
+
 def test_what_cannot_be_followed_goes_the_plain_way() -> None:
     image, other = pictures(2, (16, 16), 1)
     corner, box = np.array([4, 4]), (4, 4)

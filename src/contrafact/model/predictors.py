@@ -190,7 +190,7 @@ class TorchPredictor(_Described):
                 return self._checked(network(corners), len(corners)).float()
 
             found = answers(corner[None])
-        except RuntimeError:  # also where it does not fit the memory: then in portions, the plain way
+        except Exception:  # of calls it does not know, or of memory that is too short: the plain way, in portions
             return BoxAnswers(self, 1.0, 1.0)
         # Between rounding and a difference that a box makes: 3e-5 in float32, 1e-2 in float16.
         near = torch.finfo(self.dtype).eps ** 0.65 * float(wanted.abs().max())
