@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import contrafact as cf
 from contrafact.core import BoxAnswers, Image
 from contrafact.model import BlackBox, Preprocessing, TorchPredictor
+from contrafact.model.incremental import traced
 from contrafact.model.networks import ResidualNetwork
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -193,6 +194,45 @@ def test_preprocessing_and_half_precision_are_as_in_whole_passes() -> None:
     assert found is not None
     truth = whole_passes(half, image, other, (4, 4), corners)
     torch.testing.assert_close(found.answers(corners), truth, rtol=0, atol=0.05 * float(truth.abs().max()))
+
+
+class Noting(nn.Module):
+    """Keeps what it saw, counts, and makes a constant on the way."""
+
+    steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.calls, self.last = nn.Conv2d(1, 2, 3), 0, torch.zeros(1)
+        self.seen: list[Any] = []
+        self.register_buffer("steps", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls, self.last, self.found = self.calls + 1, x, x
+        self.seen.append(x)
+        self.steps += 1
+        y: Tensor = (self.a(x) * torch.tensor(2.0) + torch.tensor([[[1.0]], [[3.0]]])).mean((2, 3))
+        return y
+
+
+def test_following_a_network_leaves_it_as_it_was() -> None:
+    network = made(lambda: nn.Sequential(Noting(), nn.Identity()))
+    before = [dict(vars(part)) for part in network.modules()]
+    operations = traced(network)
+    assert operations is not None
+    assert len(operations[1]) == 2
+    after = [vars(part) for part in network.modules()]
+    assert all(
+        a.keys() == b.keys() and all(a[k] is b[k] for k in a) for a, b in zip(before, after, strict=True)
+    )
+    assert (network[0].seen, network[0].calls, float(network[0].steps)) == ([], 0, 0)
+    predictor, (image, other) = TorchPredictor(network), pictures(2, (16, 16), 1)
+    corners = every_corner((16, 16), (4, 4), 5)
+    found = predictor.replacing(image, other, (4, 4), corners[3])
+    assert found is not None
+    assert found.share < 1
+    truth = whole_passes(predictor, image, other, (4, 4), corners)
+    torch.testing.assert_close(found.answers(corners), truth, rtol=1e-5, atol=1e-5 * float(truth.abs().max()))
 
 
 class Branching(nn.Module):
