@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,8 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.core import BoxAnswers, Image
-from contrafact.model import BlackBox, Preprocessing, TorchPredictor
-from contrafact.model.incremental import traced
+from contrafact.model import BlackBox, Preprocessing, TorchPredictor, incremental
+from contrafact.model.incremental import Incremental, traced
 from contrafact.model.networks import ResidualNetwork
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -194,6 +195,43 @@ def test_preprocessing_and_half_precision_are_as_in_whole_passes() -> None:
     assert found is not None
     truth = whole_passes(half, image, other, (4, 4), corners)
     torch.testing.assert_close(found.answers(corners), truth, rtol=0, atol=0.05 * float(truth.abs().max()))
+
+
+def test_maps_beyond_the_limit_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, box = made(lambda: ResidualNetwork(channels=2, width=4, stages=2)), (4, 4)
+    image, other = pictures(2, (32, 32))
+    shares = []
+    for limit in (2**31, 3 * 4 * 4 * 32 * 32):  # of all, and of three of the first maps
+        monkeypatch.setattr(incremental, "KEPT", limit)
+        found = TorchPredictor(network).replacing(image, other, box, np.array([9, 9]))
+        assert found is not None
+        shares.append(found.share)
+    assert shares[0] < shares[1] == 1
+
+
+def test_where_nothing_is_saved_no_maps_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    norm = made(
+        lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2), nn.Conv2d(2, 2, 3), nn.Flatten())
+    )
+    held: list[weakref.ref[Any]] = []
+    begin, run = Incremental.__init__, TorchPredictor.__call__
+
+    def beginning(self: Incremental, *args: Any) -> None:
+        begin(self, *args)
+        held.append(weakref.ref(self))
+
+    monkeypatch.setattr(Incremental, "__init__", beginning)
+    alive: list[int] = []
+
+    def passing(self: TorchPredictor, images: Any) -> Tensor:
+        alive.append(sum(ref() is not None for ref in held))
+        return run(self, images)
+
+    monkeypatch.setattr(TorchPredictor, "__call__", passing)
+    image = Image(pictures(2, (16, 16), 1)[0].numpy())
+    cf.explain("occlusion", TorchPredictor(norm), image, target="value:1", box=4, stride=4)
+    assert len(held) == 1
+    assert alive[-1] == 0
 
 
 class Noting(nn.Module):

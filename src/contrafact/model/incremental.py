@@ -60,6 +60,7 @@ JOINTS: set[Any] = {
     operator.add, operator.iadd, operator.sub, operator.mul, operator.imul, operator.truediv, operator.neg,
     torch.add, torch.sub, torch.mul, torch.cat, torch.concat, "add", "add_", "mul", "mul_", "sub",
 }  # fmt: skip
+KEPT = 2**31  # bytes of one image's maps; beyond them the plain way needs far less memory
 SHAPES = ("shape", "ndim", "dtype", "device")
 
 
@@ -200,11 +201,12 @@ class Incremental:
 
 
 class _Keeping(fx.Interpreter):
-    """Runs one image and keeps every map. What works in place gets a copy."""
+    """Runs one image and keeps every map, up to `KEPT` bytes. What works in place gets a copy."""
 
     def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
         super().__init__(module, garbage_collect_values=False, graph=graph)
         self.kept: dict[fx.Node, Any] = {}
+        self.bytes = 0
 
     def run_node(self, n: fx.Node) -> Any:
         args, kwargs = self.fetch_args_kwargs_from_env(n)
@@ -213,6 +215,9 @@ class _Keeping(fx.Interpreter):
         found = getattr(self, n.op)(n.target, args, kwargs)
         if isinstance(found, Tensor) and found.ndim in (3, 4, 5):
             found = found.movedim(1, -1).contiguous().movedim(-1, 1)
+            self.bytes += found.nbytes
+            if self.bytes > KEPT:
+                raise MemoryError(f"expected maps of at most {KEPT} bytes; got more; go the plain way")
         self.kept[n] = found
         return found
 
