@@ -210,9 +210,9 @@ def test_maps_beyond_the_limit_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_where_nothing_is_saved_no_maps_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    norm = made(
-        lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2), nn.Conv2d(2, 2, 3), nn.Flatten())
-    )
+    parts = [nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2), nn.Conv2d(2, 8, 3), nn.Flatten()]
+    norm = nn.Sequential(*parts).eval()
+
     held: list[weakref.ref[Any]] = []
     begin, run = Incremental.__init__, TorchPredictor.__call__
 
