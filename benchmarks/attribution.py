@@ -168,12 +168,16 @@ def plain_masks(
 
 def rise(rounds: int, device: str) -> list[str]:
     """Masks alone at 224 x 224, and a whole run, against the plain form."""
-    draws, rng, memory = torch.Generator().manual_seed(0), np.random.default_rng(0), torch.empty(20, 224, 224)
+    draws, rng, memory = (
+        torch.Generator().manual_seed(0),
+        np.random.default_rng(0),
+        torch.empty(10, 2, 224, 224),
+    )
     made = RISE()
     rows = [
         pair(
             "RISE, making 1,000 masks of 224², against one by one",
-            lambda: [made._masks(20, (224, 224), draws, memory) for _ in range(50)],  # as a run does
+            lambda: [made._masks(draws, memory) for _ in range(50)],  # as a run does
             lambda: plain_masks(1000, (224, 224), 7, rng),
             rounds=rounds, device=device, wanted=20,
         )
