@@ -704,6 +704,24 @@ def test_the_smallest_strength_is_its_closed_form_and_touches_one_finding_only(f
         np.testing.assert_allclose(strip.steps, np.linspace(0, strip.goal - strip.scores[0], 9), atol=1e-5)
 
 
+class Emptied(TwoFindings):
+    """Its codes can be taken away."""
+
+    def negative(self, latents: Tensor) -> Tensor:
+        return F.pad(latents[:, :4], (0, 4))
+
+
+def test_no_code_answers_to_some_targets() -> None:
+    made = dataclasses.replace(two_findings(), generator=Emptied())
+    made = dataclasses.replace(made, findings=made.findings[:1])
+    one, two = (made.predictor.target(f"class:{k}") for k in range(2))
+    above = made.excess(made.predictor, one)
+    assert above is not None
+    # An anatomy of 1 alone: a log-odds of 3, which is 5.2 above -2.2, of a gap of 4.4.
+    assert above(F.one_hot(torch.tensor([0]), 8).float()).tolist() == pytest.approx([5.2 / 4.4], abs=1e-5)
+    assert made.excess(made.predictor, two) is None
+
+
 class Narrow(TwoFindings):
     """It has learned pixels up to 1 / 4."""
 
