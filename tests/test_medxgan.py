@@ -722,6 +722,19 @@ def test_no_code_answers_to_some_targets() -> None:
     assert made.excess(made.predictor, two) is None
 
 
+def test_kept_latents_are_those_of_their_own_bundle() -> None:
+    found: dict[str, Tensor] = {}
+    one = dataclasses.replace(two_findings(), found=found)
+    other = dataclasses.replace(one, generator=OneWay())
+    image, path = [four(0.9, 0, 0, 0)], FindingPath(refinement=Refinement(steps=0), follow=False)
+    kept = [
+        explain(path, b.predictor, image, target=b.predictor.target("class:0"), bundle=b)[0].record.notes
+        for b in (one, other, one)
+    ]
+    assert ["latents_kept" in notes for notes in kept] == [False, False, True]
+    assert len(found) == 2
+
+
 class Narrow(TwoFindings):
     """It has learned pixels up to 1 / 4."""
 
