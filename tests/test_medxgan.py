@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -859,6 +860,14 @@ class Wrong(nn.Module):
         return torch.zeros(len(images), 1)
 
 
+class Double(LatentStatistics):
+    """Its factor is of another kind than latents are, as on another device."""
+
+    @cached_property
+    def factor(self) -> Tensor:
+        return torch.linalg.cholesky(self.covariance.double())
+
+
 def test_a_restart_is_kept_where_it_ends_better_image_by_image() -> None:
     hills, statistics = Hills(), LatentStatistics(torch.zeros(1), 9 * torch.eye(1))
     wanted = torch.tensor([[0.3], [2.2], [-2.2]])
@@ -874,6 +883,10 @@ def test_a_restart_is_kept_where_it_ends_better_image_by_image() -> None:
     assert float(one.max()) > 2e-3, "from the encoder's latent alone one of them is not found"
     assert float(several.max()) < 1e-3
     torch.testing.assert_close(error(8, slice(1, 2)), several[1:2], atol=1e-6, rtol=1e-4)
+    double = Double(statistics.mean, statistics.covariance)
+    how = Refinement(prior=0.0, restarts=1, steps=1)
+    ours, same = (invert(hills, Wrong(), images, statistics=s, refinement=how) for s in (double, statistics))
+    torch.testing.assert_close(ours.float(), same)
     for wrong in ({"restarts": -1}, {"feature": -0.1}):
         with pytest.raises(InputError, match=next(iter(wrong))):
             Refinement(**wrong)
