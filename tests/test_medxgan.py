@@ -807,6 +807,32 @@ def test_the_code_is_turned_by_the_model_until_the_goal_is_reached() -> None:
     np.testing.assert_allclose(alone.scores, led[1].scores, atol=1e-3)
 
 
+class Long(OneWay):
+    """Codes ten times as long, as the published networks have them."""
+
+    def decode(self, w: Tensor) -> Tensor:
+        return super().decode(torch.cat([w[:, :4], w[:, 4:] / 10], dim=1))
+
+    def draw_code(self, n: int, rng: torch.Generator) -> Tensor:
+        return 10 * super().draw_code(n, rng)
+
+    def strength(self, latents: Tensor) -> Tensor:
+        return super().strength(latents) / 10
+
+
+def test_the_budget_is_a_strength_whatever_the_length_of_a_code() -> None:
+    found = []
+    for generator in (OneWay(), Long()):
+        made = dataclasses.replace(two_findings(), generator=generator)
+        path = FindingPath(refinement=Refinement(steps=0), several=2, anatomy=None)
+        ask = {"target": made.predictor.target("class:0"), "bundle": made}
+        found.append(explain(path, made.predictor, [four(-1, -1, 0.3, -0.2)], **ask)[0])
+    short, long = found
+    assert short.stopped == long.stopped == "budget"  # a strength of 1.73 is asked
+    assert long.lengths[-1] == pytest.approx(12.5, abs=1e-3)  # the whole of 1.25, in standard deviations
+    np.testing.assert_allclose(long.scores, short.scores, atol=1e-2)
+
+
 def test_the_anatomy_moves_only_where_the_code_is_not_enough_and_its_price_holds_it() -> None:
     made = two_findings()
     ask = {"target": made.predictor.target("class:0"), "bundle": made}

@@ -137,7 +137,12 @@ class FindingPath:
         drawn = bundle.generator.draw_code(self.several, draw).to(latents)
         rises = (walking.goals() > walking.start) == (sign > 0)
         steering = Steering.of(
-            walking.walker, bundle.generator, finding=finding, budget=self.budget, price=self.anatomy
+            walking.walker,
+            bundle.generator,
+            finding=finding,
+            length=float(drawn.norm(dim=1).mean()),
+            budget=self.budget,
+            price=self.anatomy,
         )
         ways = _Ways(walking, steering, rises.tolist(), drawn * self.budget)
         if self.follow and differentiable(question):
