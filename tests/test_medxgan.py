@@ -775,6 +775,7 @@ def test_it_says_why_it_stopped(
     assert strip.stopped == why
     assert not strip.drifted
     assert len(strip.frames) == (1 if why == "already" else 9)
+    assert strip.record.notes["counterfactuals"] == 0
 
 
 class OneWay(TwoFindings):
