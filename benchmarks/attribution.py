@@ -118,7 +118,7 @@ def occlusion(rounds: int, device: str) -> list[str]:
 def occlusion_of(
     module: nn.Module, what: str, rounds: int, device: str, *, side: int = 48, box: int = 8
 ) -> list[str]:
-    """3D, boxes side by side, zero fill: captum and MONAI with their own batch sizes."""
+    """3D, boxes side by side, zero fill: captum and MONAI with their own batch sizes, captum with ours too."""
     from captum.attr import Occlusion
     from monai.visualize import OcclusionSensitivity
 
@@ -132,17 +132,20 @@ def occlusion_of(
     def ours() -> Any:
         return cf.explain("occlusion", predictor, image, target="value:1", box=box, stride=box, fill=0.0)
 
-    def by_captum() -> Any:
+    def by_captum(together: int = 1) -> Any:
+        more = {"target": 1, "baselines": 0.0, "perturbations_per_eval": together}
         with torch.no_grad():
-            return Occlusion(network).attribute(
-                x, sliding_window_shapes=window, strides=window, target=1, baselines=0.0
-            )
+            return Occlusion(network).attribute(x, sliding_window_shapes=window, strides=window, **more)
 
     def by_monai() -> Any:
         return OcclusionSensitivity(network, mask_size=box, overlap=0.0, mode=0.0, verbose=False)(x)
 
+    def by_captum_64() -> Any:
+        return by_captum(64)
+
     rows = []
-    for name, theirs in (("captum", by_captum), ("MONAI", by_monai)):
+    libraries = (("captum", by_captum), ("captum, 64 at once as ours", by_captum_64), ("MONAI", by_monai))
+    for name, theirs in libraries:
         mine, network.passes = ours().record.forward_passes, 0
         theirs()
         label = f"occlusion {side}³, box {box}, {what}, against {name} ({mine:.0f} and {network.passes} passes)"
@@ -168,12 +171,16 @@ def plain_masks(
 
 def rise(rounds: int, device: str) -> list[str]:
     """Masks alone at 224 x 224, and a whole run, against the plain form."""
-    draws, rng, memory = torch.Generator().manual_seed(0), np.random.default_rng(0), torch.empty(20, 224, 224)
+    draws, rng, memory = (
+        torch.Generator().manual_seed(0),
+        np.random.default_rng(0),
+        torch.empty(10, 2, 224, 224),
+    )
     made = RISE()
     rows = [
         pair(
             "RISE, making 1,000 masks of 224², against one by one",
-            lambda: [made._masks(20, (224, 224), draws, memory) for _ in range(50)],  # as a run does
+            lambda: [made._masks(draws, memory) for _ in range(50)],  # as a run does
             lambda: plain_masks(1000, (224, 224), 7, rng),
             rounds=rounds, device=device, wanted=20,
         )

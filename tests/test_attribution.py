@@ -10,7 +10,8 @@ from torch import nn
 
 from conftest import noise_image, small_network
 from contrafact import explain
-from contrafact.core import Image, InputError, UnsupportedError
+from contrafact.attribution import RISE
+from contrafact.core import Image, InputError, Question, UnsupportedError
 from contrafact.model import TorchPredictor
 from contrafact.perturbation.fill import fill_values
 
@@ -140,3 +141,28 @@ def test_without_a_target_the_preferred_class_is_explained() -> None:
     module[1].bias.data = torch.tensor([0.0, 0.0, 5.0])
     heat = explain("occlusion", module, image)
     assert heat.record.target == "class:2"
+
+
+@pytest.mark.parametrize("size", [(20, 17), (9, 8, 7)])
+def test_the_masks_of_rise_go_in_pairs_and_are_the_same_for_any_batch(size: tuple[int, ...]) -> None:
+    image, found, maps = Image(np.ones((1, *size), dtype=np.float32)), [], []
+    for batch in (1, 3, 64):
+        shown: list[torch.Tensor] = []
+
+        def seen(x: torch.Tensor, kept: list[torch.Tensor] = shown) -> torch.Tensor:
+            kept.append(x[:, 0].clone())
+            return x.flatten(1)[:, :2]
+
+        predictor = TorchPredictor(small_network())
+        predictor.module.forward = seen  # type: ignore[method-assign]
+        question = Question(
+            predictor=predictor, images=image.values[None], target=lambda y: y[:, 0], grid=image.grid
+        )
+        rise = RISE(masks=70, cells=4, fill=0.0, batch=batch)
+        maps.append(rise(question, np.random.default_rng(3)))
+        found.append(torch.cat(shown))
+    torch.testing.assert_close(found[0][::2] + found[0][1::2], torch.ones(35, *size))
+    assert float((found[0][0] - found[0][2]).abs().max()) > 0.1
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    np.testing.assert_allclose(maps[0], maps[2], atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.core import BoxAnswers, Image
-from contrafact.model import BlackBox, Preprocessing, TorchPredictor
+from contrafact.model import BlackBox, Preprocessing, TorchPredictor, incremental
+from contrafact.model.incremental import Incremental, traced
 from contrafact.model.networks import ResidualNetwork
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -195,6 +197,82 @@ def test_preprocessing_and_half_precision_are_as_in_whole_passes() -> None:
     torch.testing.assert_close(found.answers(corners), truth, rtol=0, atol=0.05 * float(truth.abs().max()))
 
 
+def test_maps_beyond_the_limit_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, box = made(lambda: ResidualNetwork(channels=2, width=4, stages=2)), (4, 4)
+    image, other = pictures(2, (32, 32))
+    shares = []
+    for limit in (2**31, 3 * 4 * 4 * 32 * 32):  # of all, and of three of the first maps
+        monkeypatch.setattr(incremental, "KEPT", limit)
+        found = TorchPredictor(network).replacing(image, other, box, np.array([9, 9]))
+        assert found is not None
+        shares.append(found.share)
+    assert shares[0] < shares[1] == 1
+
+
+def test_where_nothing_is_saved_no_maps_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2), nn.Conv2d(2, 8, 3), nn.Flatten()]
+    norm = nn.Sequential(*parts).eval()
+
+    held: list[weakref.ref[Any]] = []
+    begin, run = Incremental.__init__, TorchPredictor.__call__
+
+    def beginning(self: Incremental, *args: Any) -> None:
+        begin(self, *args)
+        held.append(weakref.ref(self))
+
+    monkeypatch.setattr(Incremental, "__init__", beginning)
+    alive: list[int] = []
+
+    def passing(self: TorchPredictor, images: Any) -> Tensor:
+        alive.append(sum(ref() is not None for ref in held))
+        return run(self, images)
+
+    monkeypatch.setattr(TorchPredictor, "__call__", passing)
+    image = Image(pictures(2, (16, 16), 1)[0].numpy())
+    cf.explain("occlusion", TorchPredictor(norm), image, target="value:1", box=4, stride=4)
+    assert len(held) == 1
+    assert alive[-1] == 0
+
+
+class Noting(nn.Module):
+    """Keeps what it saw, counts, and makes a constant on the way."""
+
+    steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.calls, self.last = nn.Conv2d(1, 2, 3), 0, torch.zeros(1)
+        self.seen: list[Any] = []
+        self.register_buffer("steps", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls, self.last, self.found = self.calls + 1, x, x
+        self.seen.append(x)
+        self.steps += 1
+        y: Tensor = (self.a(x) * torch.tensor(2.0) + torch.tensor([[[1.0]], [[3.0]]])).mean((2, 3))
+        return y
+
+
+def test_following_a_network_leaves_it_as_it_was() -> None:
+    network = made(lambda: nn.Sequential(Noting(), nn.Identity()))
+    before = [dict(vars(part)) for part in network.modules()]
+    operations = traced(network)
+    assert operations is not None
+    assert len(operations[1]) == 2
+    after = [vars(part) for part in network.modules()]
+    assert all(
+        a.keys() == b.keys() and all(a[k] is b[k] for k in a) for a, b in zip(before, after, strict=True)
+    )
+    assert (network[0].seen, network[0].calls, float(network[0].steps)) == ([], 0, 0)
+    predictor, (image, other) = TorchPredictor(network), pictures(2, (16, 16), 1)
+    corners = every_corner((16, 16), (4, 4), 5)
+    found = predictor.replacing(image, other, (4, 4), corners[3])
+    assert found is not None
+    assert found.share < 1
+    truth = whole_passes(predictor, image, other, (4, 4), corners)
+    torch.testing.assert_close(found.answers(corners), truth, rtol=1e-5, atol=1e-5 * float(truth.abs().max()))
+
+
 class Branching(nn.Module):
     """Goes another way for bright images: torch.fx cannot follow."""
 
@@ -219,6 +297,34 @@ class Aliased(nn.Module):
         z = F.relu(y, inplace=True)
         out: Tensor = (y + z).mean((2, 3))
         return out
+
+
+class Named(nn.Module):
+    """Calls whose arguments have names, or none where there could be."""
+
+    def __init__(self, call: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.a, self.call = nn.Conv2d(1, 2, 3), call
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.call(self.a(x)).flatten(1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: torch.cat(tensors=[x, x], dim=1),
+        lambda x: x + x.mean(dim=None),
+        lambda x: F.avg_pool2d(input=x, kernel_size=2),
+    ],
+)
+def test_calls_in_an_unknown_form_go_the_plain_way(call: Callable[[Tensor], Tensor]) -> None:
+    image, other = pictures(2, (16, 16), 1)
+    corners, box = every_corner((16, 16), (4, 4), 5), (4, 4)
+    predictor = TorchPredictor(made(lambda: Named(call)))
+    found = predictor.replacing(image, other, box, corners[3])
+    assert found is not None
+    assert found.share == 1
 
 
 def test_what_cannot_be_followed_goes_the_plain_way() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from contrafact.generation import (
     train_generator,
 )
 from contrafact.generation.losses import total_variation
+from contrafact.generation.training import seeded
 from contrafact.io import read_tensors
 from contrafact.metrics import trust_card_of_strip
 from contrafact.model import BlackBox, TorchPredictor
@@ -499,7 +501,9 @@ def test_fit_makes_a_bundle_of_this_family(tmp_path: Path) -> None:
         target=made.predictor.target("class:1"),
         bundle=made,
     )[0]
-    assert strip.stopped in ("reached", "budget", "search", "no_change", "already")
+    way = np.sign(strip.goal - strip.scores[0])
+    assert way * (strip.scores[-1] - strip.scores[0]) >= 0, "it never goes the wrong way"
+    assert strip.stopped == "already" or np.abs(strip.change).max() > 0
     text = path.read_text()
     path.write_text(text.replace('"medxgan"', '"medxgn"'))
     with pytest.raises(InputError, match="did you mean 'medxgan'"):
@@ -577,6 +581,23 @@ def test_a_fit_that_was_stopped_goes_on_at_the_very_same_step(tmp_path: Path) ->
     assert next(left) is False, "it was stopped once"
     assert ends[0].keys() == ends[1].keys()
     assert [k for k in ends[0] if not torch.equal(ends[0][k], ends[1][k])] == []
+
+
+def test_seeding_restores_the_random_numbers_of_the_device_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    forked: list[list[torch.device]] = []
+    fork = torch.random.fork_rng
+
+    def noted(devices: list[torch.device]) -> Any:
+        forked.append(devices)
+        return fork(devices=[])
+
+    monkeypatch.setattr(torch.random, "fork_rng", noted)
+    state = torch.get_rng_state()
+    for name in ("cuda:0", "cpu"):
+        with seeded(3, torch.device(name)):
+            torch.rand(2)
+    assert forked == [[torch.device("cuda:0")], []]
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_two_findings_are_trained_each_in_its_own_code() -> None:
@@ -704,6 +725,37 @@ def test_the_smallest_strength_is_its_closed_form_and_touches_one_finding_only(f
         np.testing.assert_allclose(strip.steps, np.linspace(0, strip.goal - strip.scores[0], 9), atol=1e-5)
 
 
+class Emptied(TwoFindings):
+    """Its codes can be taken away."""
+
+    def negative(self, latents: Tensor) -> Tensor:
+        return F.pad(latents[:, :4], (0, 4))
+
+
+def test_no_code_answers_to_some_targets() -> None:
+    made = dataclasses.replace(two_findings(), generator=Emptied())
+    made = dataclasses.replace(made, findings=made.findings[:1])
+    one, two = (made.predictor.target(f"class:{k}") for k in range(2))
+    above = made.excess(made.predictor, one)
+    assert above is not None
+    # An anatomy of 1 alone: a log-odds of 3, which is 5.2 above -2.2, of a gap of 4.4.
+    assert above(F.one_hot(torch.tensor([0]), 8).float()).tolist() == pytest.approx([5.2 / 4.4], abs=1e-5)
+    assert made.excess(made.predictor, two) is None
+
+
+def test_kept_latents_are_those_of_their_own_bundle() -> None:
+    found: dict[str, Tensor] = {}
+    one = dataclasses.replace(two_findings(), found=found)
+    other = dataclasses.replace(one, generator=OneWay())
+    image, path = [four(0.9, 0, 0, 0)], FindingPath(refinement=Refinement(steps=0), follow=False)
+    kept = [
+        explain(path, b.predictor, image, target=b.predictor.target("class:0"), bundle=b)[0].record.notes
+        for b in (one, other, one)
+    ]
+    assert ["latents_kept" in notes for notes in kept] == [False, False, True]
+    assert len(found) == 2
+
+
 class Narrow(TwoFindings):
     """It has learned pixels up to 1 / 4."""
 
@@ -743,6 +795,7 @@ def test_it_says_why_it_stopped(
     assert strip.stopped == why
     assert not strip.drifted
     assert len(strip.frames) == (1 if why == "already" else 9)
+    assert strip.record.notes["counterfactuals"] == 0
 
 
 class OneWay(TwoFindings):
@@ -773,6 +826,32 @@ def test_the_code_is_turned_by_the_model_until_the_goal_is_reached() -> None:
             np.testing.assert_array_equal(strip.frames, straight.frames)
     alone = explain(FindingPath(**settings), made.predictor, images[1:], **ask)[0]
     np.testing.assert_allclose(alone.scores, led[1].scores, atol=1e-3)
+
+
+class Long(OneWay):
+    """Codes ten times as long, as the published networks have them."""
+
+    def decode(self, w: Tensor) -> Tensor:
+        return super().decode(torch.cat([w[:, :4], w[:, 4:] / 10], dim=1))
+
+    def draw_code(self, n: int, rng: torch.Generator) -> Tensor:
+        return 10 * super().draw_code(n, rng)
+
+    def strength(self, latents: Tensor) -> Tensor:
+        return super().strength(latents) / 10
+
+
+def test_the_budget_is_a_strength_whatever_the_length_of_a_code() -> None:
+    found = []
+    for generator in (OneWay(), Long()):
+        made = dataclasses.replace(two_findings(), generator=generator)
+        path = FindingPath(refinement=Refinement(steps=0), several=2, anatomy=None)
+        ask = {"target": made.predictor.target("class:0"), "bundle": made}
+        found.append(explain(path, made.predictor, [four(-1, -1, 0.3, -0.2)], **ask)[0])
+    short, long = found
+    assert short.stopped == long.stopped == "budget"  # a strength of 1.73 is asked
+    assert long.lengths[-1] == pytest.approx(12.5, abs=1e-3)  # the whole of 1.25, in standard deviations
+    np.testing.assert_allclose(long.scores, short.scores, atol=1e-2)
 
 
 def test_the_anatomy_moves_only_where_the_code_is_not_enough_and_its_price_holds_it() -> None:
@@ -828,6 +907,14 @@ class Wrong(nn.Module):
         return torch.zeros(len(images), 1)
 
 
+class Double(LatentStatistics):
+    """Its factor is of another kind than latents are, as on another device."""
+
+    @cached_property
+    def factor(self) -> Tensor:
+        return torch.linalg.cholesky(self.covariance.double())
+
+
 def test_a_restart_is_kept_where_it_ends_better_image_by_image() -> None:
     hills, statistics = Hills(), LatentStatistics(torch.zeros(1), 9 * torch.eye(1))
     wanted = torch.tensor([[0.3], [2.2], [-2.2]])
@@ -843,6 +930,10 @@ def test_a_restart_is_kept_where_it_ends_better_image_by_image() -> None:
     assert float(one.max()) > 2e-3, "from the encoder's latent alone one of them is not found"
     assert float(several.max()) < 1e-3
     torch.testing.assert_close(error(8, slice(1, 2)), several[1:2], atol=1e-6, rtol=1e-4)
+    double = Double(statistics.mean, statistics.covariance)
+    how = Refinement(prior=0.0, restarts=1, steps=1)
+    ours, same = (invert(hills, Wrong(), images, statistics=s, refinement=how) for s in (double, statistics))
+    torch.testing.assert_close(ours.float(), same)
     for wrong in ({"restarts": -1}, {"feature": -0.1}):
         with pytest.raises(InputError, match=next(iter(wrong))):
             Refinement(**wrong)

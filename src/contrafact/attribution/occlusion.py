@@ -78,13 +78,15 @@ class Occlusion:
         quick = getattr(question.predictor, "replacing", lambda *_: None)
         local: BoxAnswers | None = quick(image, hidden, box, corners[len(corners) // 2])
         if local is not None and local.share < 0.7:  # else what it saves is lost in bookkeeping
+            answers = local.answers
 
             def partly(part: slice) -> None:
-                values[part] = question.target(local.answers(corners[part])).tolist()
+                values[part] = question.target(answers(corners[part])).tolist()
 
             fit = max(local.memory, 1e-4)
             portions(len(corners), round(self.batch / fit), round(image.numel() * fit), partly)
             return values
+        del local  # and with it the maps of the whole image
         buffer: list[Tensor] = []  # copies of the image, made once; boxes are cut in and mended
         boxes, empty = _boxes(image[None], box), _boxes(hidden[None], box)
         places = torch.from_numpy(corners).to(image.device).unbind(1)

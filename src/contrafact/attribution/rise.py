@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,8 @@ from contrafact.core import EXPLAINERS, InputError, Question
 from contrafact.perturbation.fill import fill_values
 from contrafact.perturbation.memory import portions
 
+TOGETHER, VOXELS = 64, 2**20  # masks made at once at most, and their voxels: whatever the memory or the device
+
 
 @EXPLAINERS.register("rise")
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +26,11 @@ class RISE:
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units: how much higher the target is when the voxel is shown than
             when it is not (mean over the masks, centred); signed
-    cost    `masks` forward passes per image, in batches; no gradients; masks are made as they are needed
+    cost    `masks` forward passes per image, in batches; no gradients; masks are made as they are needed,
+            the same for any batch and device
     raises  InputError for a share outside (0, 1), fewer than 2 masks or cells larger than the image
     Source: Petsiuk et al. 2018 (arXiv 1806.07421), eq. 6. Differs: any number of axes; a mask and its
-    complement go together, which halves the noise; centred, so that the map is signed.
+    complement (at a share of one half) go together, which halves the noise; centred, so that the map is signed.
 
     cells   cells of the coarse mask along each axis
     share   of cells shown
@@ -66,14 +70,14 @@ class RISE:
         size = tuple(image.shape[1:])
         shown, hidden, seen, unseen = (torch.zeros(size, device=image.device) for _ in range(4))
         stock: list[Tensor] = []  # masks not yet used: the same whether a portion is tried again or not
-        memory: list[Tensor] = []  # for one portion's masks, used again for the next
+        pairs = max(1, min(TOGETHER, VOXELS // math.prod(size)) // 2)
+        memory = torch.empty(pairs, 2, *size)  # used again for the next masks
 
         def work(part: slice) -> None:
             count = part.stop - part.start
-            memory[:] = memory or [torch.empty(count, *size)]
             while sum(map(len, stock)) < count:
                 rest = [some.clone() for some in stock if len(some)]
-                made = self._masks(len(memory[0]), size, draws, memory[0]).to(image.device)
+                made = self._masks(draws, memory).to(image.device)
                 stock[:] = [torch.cat([*rest, made]) if rest else made]
             masks = stock[0][:count]
             scores = question.target(question.predictor(empty + masks[:, None] * (image - empty)))
@@ -86,28 +90,29 @@ class RISE:
         portions(self.masks, self.batch, image.numel(), work)
         return as_map(shown / seen.clamp_min(1e-6) - hidden / unseen.clamp_min(1e-6))
 
-    def _masks(self, count: int, size: tuple[int, ...], rng: torch.Generator, memory: Tensor) -> Tensor:
-        """Soft masks (count, *size) in 0..1, in `memory`: coarse cells, linearly enlarged, shifted by part of
-        a cell."""
-        half = (count + 1) // 2
-        shape = (half, *(self.cells + 1,) * len(size))
-        cells = (torch.rand(shape, generator=rng) < self.share).float()
-        if self.share == 0.5:
-            cells = torch.stack([cells, 1 - cells], dim=1).flatten(0, 1)[:count]
-        else:
-            more = (torch.rand(shape, generator=rng) < self.share).float()
-            cells = torch.cat([cells, more])[:count]
-        shift = torch.rand(len(size), generator=rng)
-        for axis, side in enumerate(size[:-1], start=1):
-            cells = torch.movedim(
-                torch.movedim(cells, axis, -1) @ self._rise(side, shift[axis - 1]).t(), -1, axis
-            )
-        return torch.matmul(cells, self._rise(size[-1], shift[-1]).t(), out=memory)
+    def _masks(self, rng: torch.Generator, memory: Tensor) -> Tensor:
+        """Soft masks (2 P, *S) in 0..1, in `memory` (P, 2, *S): coarse cells, linearly enlarged, each pair
+        shifted by part of a cell."""
+        pairs, _, *size = memory.shape
+        shape = (self.cells + 1,) * len(size)
+        alone = 1 if self.share == 0.5 else 2
+        drawn = torch.rand(pairs, alone * math.prod(shape) + len(size), generator=rng)
+        cells = (drawn[:, : -len(size)] < self.share).float().unflatten(1, (alone, *shape))
+        if alone == 1:
+            cells = torch.cat([cells, 1 - cells], dim=1)
+        for axis, side in enumerate(size):
+            moved = cells.movedim(axis + 2, -1)
+            rise = self._rise(side, drawn[:, axis - len(size)]).transpose(1, 2)
+            last = memory.view(pairs, -1, side) if axis == len(size) - 1 else None
+            cells = torch.bmm(moved.flatten(1, -2), rise, out=last)
+            cells = cells.unflatten(1, moved.shape[1:-1]).movedim(-1, axis + 2)
+        return memory.flatten(0, 1)
 
     def _rise(self, side: int, shift: Tensor) -> Tensor:
-        """Linear enlargement (side, cells + 1) as a matrix: axis by axis is far cheaper than all at once."""
-        at = (torch.arange(side) + 0.5) * self.cells / side + shift - 0.5
+        """Linear enlargement (P, side, cells + 1) as matrices, by shifts (P,): axis by axis is far cheaper than
+        all at once."""
+        at = (torch.arange(side) + 0.5) * self.cells / side + shift[:, None] - 0.5
         at = at.clamp(0, self.cells)
         low = at.floor().long().clamp_max(self.cells - 1)
-        weights = F.one_hot(low, self.cells + 1) * (1 - (at - low))[:, None]
-        return weights + F.one_hot(low + 1, self.cells + 1) * (at - low)[:, None]
+        weights = F.one_hot(low, self.cells + 1) * (1 - (at - low))[..., None]
+        return weights + F.one_hot(low + 1, self.cells + 1) * (at - low)[..., None]

@@ -132,9 +132,12 @@ class Bundle:
         """Latents to how far the score (N,) of their anatomy alone is above that of a negative image, in
         units of the gap between the classes; None where no code answers to the target."""
         negative = getattr(self.generator, "negative", None)
-        if negative is None or not any(m == getattr(predictor, "digest", "") for m, _ in self.findings):
+        if negative is None:
             return None
-        number, sign = self.finding(predictor, target)
+        try:
+            number, sign = self.finding(predictor, target)
+        except InputError:
+            return None
         low, high = getattr(self.generator, "levels", torch.tensor([LEVELS]))[number].tolist()
         score = self.scorer(predictor, target)
 

@@ -76,7 +76,7 @@ def invert(
     best, least = _refined(w, loss, statistics, refinement)
     for number in range(refinement.restarts):  # one displacement for all images: none depends on others
         noise = torch.randn(w.shape[1], generator=torch.Generator().manual_seed(number))
-        away = AWAY * (statistics.factor @ noise).to(w)
+        away = AWAY * statistics.factor.to(w) @ noise.to(w)
         other, found = _refined(w + away, loss, statistics, refinement)
         better = found < least
         best, least = torch.where(better[:, None], other, best), torch.where(better, found, least)

@@ -48,9 +48,9 @@ class FindingPath:
             deviation between the counterfactuals that reached the goal, in image units;
             `notes["counterfactuals"]`: how many did; `notes["anatomy"]`: by how much the anatomy itself was
             moved, in standard deviations of each coordinate, 0 where the finding's code was enough
-    cost    one encoder pass, `refinement.steps` passes with gradients, 13 passes per way that is tried
+    cost    one encoder pass, `refinement.steps` passes with gradients, 14 passes per way that is tried
             (one to remove, `several` + 1 to add), and `frames` for the strip; where no way reaches the
-            goal, 31 passes with gradients and 13 more for each
+            goal, 31 passes with gradients and 14 more for each
     raises  InputError without a bundle of the family medxgan, for a target it has no finding for, and as
             `latent-walk`
     Source: Dravid et al. 2022 (medXGAN, arXiv 2204.05376). Differs: the image itself is changed, not its
@@ -120,7 +120,8 @@ class FindingPath:
 
     def counterfactuals(self, question: Question, rng: np.random.Generator) -> list[NDArray[np.float32]]:
         """For each image every counterfactual found (M, C, *S) that reaches the goal, in image units; the
-        smallest change first. `spread` of it is where they differ."""
+        smallest change first; none where the image is beyond the goal already. `spread` of it is where they
+        differ."""
         return self._ways(question, rng).pictures()
 
     def _ways(self, question: Question, rng: np.random.Generator) -> _Ways:
@@ -137,7 +138,12 @@ class FindingPath:
         drawn = bundle.generator.draw_code(self.several, draw).to(latents)
         rises = (walking.goals() > walking.start) == (sign > 0)
         steering = Steering.of(
-            walking.walker, bundle.generator, finding=finding, budget=self.budget, price=self.anatomy
+            walking.walker,
+            bundle.generator,
+            finding=finding,
+            length=float(drawn.norm(dim=1).mean()),
+            budget=self.budget,
+            price=self.anatomy,
         )
         ways = _Ways(walking, steering, rises.tolist(), drawn * self.budget)
         if self.follow and differentiable(question):
@@ -230,10 +236,11 @@ class _Ways:
             return self.walking.walker.frame(self.row[ways], moves)
 
     def pictures(self) -> list[NDArray[np.float32]]:
-        """For each image the frames (M, C, *S) that reach the goal, in image units."""
-        found = []
+        """For each image the frames (M, C, *S) that reach the goal, in image units; none where it is reached
+        already, since its ways lead back."""
+        found, met = [], self.walking.satisfied(self.goals)
         for number in range(len(self.goals)):
-            ways = [w for w in self._order(number) if self.reached[w]]
+            ways = [w for w in self._order(number) if self.reached[w] and not met[number]]
             found.append(self.walking.bundle.to_units(self._frames(ways)).cpu().numpy())
         return found
 

@@ -25,7 +25,8 @@ class Steering:
 
     code     where the code of the finding stands in a latent
     anatomy  (d,) which coordinates are anatomy
-    budget   greatest length of the code
+    length   of the code of a finding of strength 1
+    budget   greatest strength of the code
     price    of the anatomy: what one standard deviation in every coordinate costs, where the whole way to
              the goal costs 2; None: it stays as it is
     """
@@ -33,22 +34,25 @@ class Steering:
     walker: Walker
     code: slice
     anatomy: Tensor
+    length: float
     budget: float
     price: float | None
 
     @staticmethod
-    def of(walker: Walker, generator: Any, *, finding: int, budget: float, price: float | None) -> Steering:
+    def of(
+        walker: Walker, generator: Any, *, finding: int, length: float, budget: float, price: float | None
+    ) -> Steering:
         anatomy = torch.ones(walker.latents.shape[1], dtype=torch.bool, device=walker.latents.device)
         for number in range(generator.strength(walker.latents[:1]).shape[1]):
             anatomy[generator.code(number)] = False
         code = generator.code(finding)
-        return Steering(walker=walker, code=code, anatomy=anatomy, budget=budget, price=price)
+        return Steering(walker=walker, code=code, anatomy=anatomy, length=length, budget=budget, price=price)
 
     @property
     def unit(self) -> Tensor:
-        """(d,) what a step of one is: a standard deviation of the anatomy, a length of one of a code."""
+        """(d,) what a step of one is: a standard deviation of the anatomy, a strength of one of a code."""
         spread = self.walker.statistics.covariance.diagonal().to(self.walker.latents)
-        return torch.where(self.anatomy, spread.clamp_min(1e-8).sqrt(), 1.0)
+        return torch.where(self.anatomy, spread.clamp_min(1e-8).sqrt(), self.length)
 
     def moved(self, moves: Tensor) -> Tensor:
         """(N,) root mean square of the anatomy's part of moves (N, d), in standard deviations."""
@@ -93,10 +97,11 @@ class Steering:
         return best
 
     def _bounded(self, rows: Tensor, moves: Tensor) -> Tensor:
-        """The same moves with codes no longer than the budget."""
+        """The same moves with codes no stronger than the budget."""
         own, moves = self.walker.latents[rows][:, self.code], moves.clone()
         code = own + moves[:, self.code]
         length = code.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        limit = torch.maximum(own.norm(dim=1, keepdim=True), torch.full_like(length, self.budget))
+        most = torch.full_like(length, self.length * self.budget)
+        limit = torch.maximum(own.norm(dim=1, keepdim=True), most)
         moves[:, self.code] = torch.where(length > limit, code * limit / length - own, moves[:, self.code])
         return moves

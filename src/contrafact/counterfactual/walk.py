@@ -109,9 +109,11 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
     canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.statistics.mean.device))
     predictor, target, slopes = question.predictor, question.target, differentiable(question)
     asked = f"{digest(question.images)} {getattr(predictor, 'digest', '')} {target} {refinement}"
-    if bundle.found is not None and asked in bundle.found:
-        question.notes["latents_kept"] = [1.0] * len(canvas)
-        return canvas, bundle.found[asked].to(canvas.device)
+    if bundle.found is not None:
+        asked += f" {bundle.digest}"  # several bundles may keep theirs in one place
+        if asked in bundle.found:
+            question.notes["latents_kept"] = [1.0] * len(canvas)
+            return canvas, bundle.found[asked].to(canvas.device)
     latents = invert(
         bundle.generator,
         bundle.encoder,

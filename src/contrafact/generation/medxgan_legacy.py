@@ -27,7 +27,7 @@ from contrafact.core.errors import ContrafactError, InputError, nearest
 from contrafact.generation.augmentation import signed
 from contrafact.generation.checkpoint import pack, unpack
 from contrafact.generation.medxgan_training import Checked, by_class
-from contrafact.generation.training import PRECISIONS
+from contrafact.generation.training import PRECISIONS, seeded
 
 # (channels out, kernel) of the transposed convolutions of stride 2; the last gives the image.
 LAYERS = {64: ((384, 5), (256, 5), (192, 5), (0, 8)), 128: ((384, 5), (256, 5), (192, 5), (64, 5), (0, 8))}
@@ -210,8 +210,7 @@ class LegacyTraining:
         self.device = torch.device(device)
         self.guide = Checked(guide, 1, probabilities=False)
         self.rows, _ = by_class(self.guide.look(images, self.device))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with seeded(config.seed, self.device):
             self.generator = LegacyMedXGAN(size).to(self.device)
             self.discriminator = LegacyDiscriminator(size).to(self.device)
         self.rng = torch.Generator().manual_seed(config.seed + 1)
@@ -232,8 +231,8 @@ class LegacyTraining:
         dtype = PRECISIONS[self.config.precision]
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
         self.generator.train()
-        with torch.random.fork_rng(devices=[]):  # dropout draws from the global numbers
-            torch.manual_seed(int(torch.randint(2**31, (), generator=self.rng)))
+        seed = int(torch.randint(2**31, (), generator=self.rng))
+        with seeded(seed, self.device):  # dropout draws from the global numbers
             present, asked = (self._asked() for _ in range(2))
             with torch.no_grad():
                 fakes = self.generator.decode(self.generator.drawn(asked, self.rng), dtype=dtype)
@@ -264,7 +263,8 @@ class LegacyTraining:
         self.figures[name] = float(loss.detach())
         if not math.isfinite(self.figures[name]):
             raise ContrafactError(
-                f"{name} is not a finite number after {self.seen} images; the state before is kept"
+                f"{name} is not a finite number after {self.seen} images; its gradient was not used: check "
+                "the guide and the images, or lower rate"
             )
         adam.zero_grad(set_to_none=True)
         loss.backward()

@@ -34,7 +34,7 @@ from contrafact.generation.losses import (
     total_variation,
 )
 from contrafact.generation.medxgan import MedXGAN, MedXGANConfig
-from contrafact.generation.training import PRECISIONS, move_average
+from contrafact.generation.training import PRECISIONS, move_average, seeded
 from contrafact.generation.volumes import VolumeDiscriminator
 
 Guide = Callable[[Tensor], Tensor]
@@ -108,8 +108,7 @@ class MedXGANTraining:
         _check_images(images, size, config)
         self.size, self.config, self.images = size, config, images
         self.device = torch.device(device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)  # layers draw their weights here; restored on leaving
+        with seeded(config.seed, self.device):  # layers draw their weights here; restored on leaving
             self.generator = MedXGAN(size).to(self.device)
             kind = Discriminator if size.axes == 2 else VolumeDiscriminator
             self.discriminator = kind(size.style).to(self.device)
@@ -232,8 +231,8 @@ class MedXGANTraining:
             self.discriminator.requires_grad_(True)
             self.reader.requires_grad_(True)
             raise ContrafactError(
-                f"{', '.join(broken)} is not a finite number at {self.seen / 1000:.1f} kimg; the state before "
-                "this step is kept: check the guide and the images, or lower rate"
+                f"{', '.join(broken)} is not a finite number at {self.seen / 1000:.1f} kimg; its gradient "
+                "was not used: check the guide and the images, or lower rate"
             )
 
     def _apply(self, adam: torch.optim.Adam, *networks: nn.Module) -> None:

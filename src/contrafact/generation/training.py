@@ -7,7 +7,9 @@ dictionary of tensors, so a run resumes to the very same next step.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -114,8 +116,7 @@ class StyleGAN2Training:
         if config.batch % ranks:
             raise InputError(f"batch must be a multiple of {ranks} processes; got {config.batch}")
         self.local_batch = config.batch // ranks
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)  # layers draw their weights here; restored on leaving
+        with seeded(config.seed, self.device):  # layers draw their weights here; restored on leaving
             self.generator = StyleGAN2(size).to(self.device)
             self.discriminator = Discriminator(size).to(self.device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
@@ -290,6 +291,15 @@ class StyleGAN2Training:
             "discriminator": self.discriminator,
             "average": self.average,
         }
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Inside, the global random numbers start from a seed; those of the processor and of the device are
+    restored on leaving."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _check_images(images: Tensor, labels: Tensor | None, size: StyleGAN2Config) -> None:

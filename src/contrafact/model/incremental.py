@@ -13,10 +13,11 @@ never cut down; any network that torch.fx can trace, 2D and 3D (docs/decisions/0
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,7 @@ JOINTS: set[Any] = {
     operator.add, operator.iadd, operator.sub, operator.mul, operator.imul, operator.truediv, operator.neg,
     torch.add, torch.sub, torch.mul, torch.cat, torch.concat, "add", "add_", "mul", "mul_", "sub",
 }  # fmt: skip
+KEPT = 2**31  # bytes of one image's maps; beyond them the plain way needs far less memory
 SHAPES = ("shape", "ndim", "dtype", "device")
 
 
@@ -128,18 +130,42 @@ def _flat(places: list[Tensor], full: tuple[int, ...]) -> Tensor:
     return _every([part * n for part, n in zip(places, sizes, strict=True)], operator.add)
 
 
-def traced(module: nn.Module) -> fx.Graph | None:
-    """The operations of a network one after another; None where they depend on values, and for a network
-    without convolutions, where little can be saved."""
+Operations = tuple[fx.Graph, dict[fx.Node, Any]]
+
+
+def traced(module: nn.Module) -> Operations | None:
+    """The operations of a network one after another, and the constants among them; None where they depend on
+    values, and for a network without convolutions, where little can be saved. The network stays as it is."""
     if not any(isinstance(part, tuple(CONVOLUTIONS)) for part in module.modules()):
         return None
     more = list(inspect.signature(module.forward).parameters.values())[1:]
     if any(given.default is given.empty for given in more):
         return None
     try:
-        return fx.Tracer().trace(module, {given.name: given.default for given in more} or None)
+        with _untouched(module) as before:
+            graph = fx.Tracer().trace(module, {given.name: given.default for given in more} or None)
+            made = {name: value for name, value in vars(module).items() if name not in before}
     except Exception:  # it runs the network's own code on stand-ins, which may raise anything
         return None
+    return graph, {n: made[str(n.target)] for n in graph.nodes if n.op == "get_attr" and n.target in made}
+
+
+@contextlib.contextmanager
+def _untouched(module: nn.Module) -> Iterator[set[str]]:
+    """The network's own code runs inside, on stand-ins; what it sets is undone. Gives the names of the
+    module's attributes."""
+    parts = [(vars(part), dict(vars(part))) for part in module.modules()]
+    inner = [(v, v.copy()) for _, held in parts for v in held.values() if isinstance(v, (dict, list, set))]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    try:
+        yield set(vars(module))
+    finally:
+        for now, before in [*inner, *parts]:
+            now.clear()
+            now.extend(before) if isinstance(now, list) else now.update(before)
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
 
 
 class Incremental:
@@ -150,10 +176,11 @@ class Incremental:
     """
 
     def __init__(
-        self, module: nn.Module, graph: fx.Graph, image: Tensor, other: Tensor, size: tuple[int, ...]
+        self, module: nn.Module, operations: Operations, image: Tensor, other: Tensor, size: tuple[int, ...]
     ) -> None:
+        graph, self.constants = operations
         keeping = _Keeping(module, graph)
-        keeping.run(image)
+        keeping.run(image, initial_env=dict(self.constants))
         self.kept, self.size, self.other = keeping.kept, size, other
         self.image = next(iter(self.kept.values()))
         maps = [(n, value.numel()) for n, value in self.kept.items() if isinstance(value, Tensor)]
@@ -163,7 +190,7 @@ class Incremental:
 
     def __call__(self, corners: Corners) -> Any:
         boxes = Patch(self.other, corners, self.other).before(corners, self.size)
-        return self.replacing.run(Patch(boxes, corners, self.image))
+        return self.replacing.run(Patch(boxes, corners, self.image), initial_env=dict(self.constants))
 
     def costs(self, count: int) -> tuple[float, float]:
         """Of the last call, which had `count` boxes: its share of the multiplications of whole passes, and of
@@ -174,11 +201,12 @@ class Incremental:
 
 
 class _Keeping(fx.Interpreter):
-    """Runs one image and keeps every map. What works in place gets a copy."""
+    """Runs one image and keeps every map, up to `KEPT` bytes. What works in place gets a copy."""
 
     def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
         super().__init__(module, garbage_collect_values=False, graph=graph)
         self.kept: dict[fx.Node, Any] = {}
+        self.bytes = 0
 
     def run_node(self, n: fx.Node) -> Any:
         args, kwargs = self.fetch_args_kwargs_from_env(n)
@@ -187,6 +215,9 @@ class _Keeping(fx.Interpreter):
         found = getattr(self, n.op)(n.target, args, kwargs)
         if isinstance(found, Tensor) and found.ndim in (3, 4, 5):
             found = found.movedim(1, -1).contiguous().movedim(-1, 1)
+            self.bytes += found.nbytes
+            if self.bytes > KEPT:
+                raise MemoryError(f"expected maps of at most {KEPT} bytes; got more; go the plain way")
         self.kept[n] = found
         return found
 

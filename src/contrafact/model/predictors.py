@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from contrafact.core import BoxAnswers, InputError, UnsupportedError, nearest
-from contrafact.model.incremental import Incremental, traced
+from contrafact.model.incremental import Incremental, Operations, traced
 from contrafact.model.parsing import parse_target
 from contrafact.model.preprocessing import Preprocessing
 from contrafact.model.regions import RegionTarget
@@ -123,7 +123,7 @@ class TorchPredictor(_Described):
         self.dtype = first.dtype if first is not None else torch.float32
         self.module = module.to(self.device)
         self._channels_last = self.device.type == "cpu"
-        self._traced: tuple[list[nn.Module], fx.Graph | None] = ([], None)
+        self._traced: tuple[list[nn.Module], Operations | None] = ([], None)
 
     def __call__(self, images: Any) -> Tensor:
         x = self._prepared(images)
@@ -176,29 +176,30 @@ class TorchPredictor(_Described):
         cannot be traced, is in training mode or has hooks, or where images are resized for it."""
         image, other = (torch.as_tensor(v).to(self.device, torch.float32)[None] for v in (image, other))
         alone = type(self.preprocessing) is Preprocessing and self.preprocessing.pointwise(image.shape[2:])
-        graph = self._graph() if alone else None
-        if graph is None:
+        operations = self._operations() if alone else None
+        if operations is None:
             return None
         place = (slice(None), slice(None), *map(slice, corner, corner + box))
         copy = image.clone()
         copy[place] = other[place]
         wanted = self(copy)
         try:
-            network = Incremental(self.module, graph, self._prepared(image), self._prepared(other), box)
+            network = Incremental(self.module, operations, self._prepared(image), self._prepared(other), box)
 
             def answers(corners: NDArray[np.int64]) -> Tensor:
                 return self._checked(network(corners), len(corners)).float()
 
             found = answers(corner[None])
-        except RuntimeError:  # also where it does not fit the memory: then in portions, the plain way
+        except (
+            Exception
+        ):  # of calls it does not know, or of memory that is too short: the plain way, in portions
             return BoxAnswers(self, 1.0, 1.0)
         # Between rounding and a difference that a box makes: 3e-5 in float32, 1e-2 in float16.
         near = torch.finfo(self.dtype).eps ** 0.65 * float(wanted.abs().max())
         same = found.shape == wanted.shape and float((found - wanted).abs().max()) <= near
-        share, memory = network.costs(1)
-        return BoxAnswers(answers, share if same else 1.0, memory)
+        return BoxAnswers(answers, *network.costs(1)) if same else BoxAnswers(self, 1.0, 1.0)
 
-    def _graph(self) -> fx.Graph | None:
+    def _operations(self) -> Operations | None:
         """The network's operations, while they can be known and nobody listens in."""
         modules = list(self.module.modules())
         listens = nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks
