@@ -47,7 +47,10 @@ def two_models(folder: Path, names: tuple[str, str] = ("honest", "cheat")) -> Ru
                 walk = strip(name, frames=frames, record=dataclasses.replace(record("walk", name), model=model))
                 run.add(f"{model}/{name}/walk", image, walk, **{**about, "label": "walk"})
             scores = [{"metric": "deletion", "method": "cam", "value": 0.2 if model == names[0] else 0.5}]
-            run.add_scores(f"{model}/{name}", model=model, image=f"{name}.png", target="class:1", scores=scores)
+            asked: dict[str, Any] = {"model": model, "image": f"{name}.png", "target": "class:1"}
+            run.add_scores(f"{model}/{name}", **asked, source=f"/data/{name}.png", scores=scores)
+            other = [{**scores[0], "value": 9.0}]  # of another folder's file of the same name
+            run.add_scores(f"other/{model}/{name}", **asked, source=f"/other/{name}.png", scores=other)
     write_json(folder / "summary.json", {"better": {"deletion": "lower"}})
     lone = Image(ramp(level=99), source="/data/lone.png")
     run.add("lone", lone, heatmap("lone"), case="Lone", model_name=names[0], answers=[])
