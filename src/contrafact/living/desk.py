@@ -17,7 +17,7 @@ from contrafact.core import ContrafactError, Grid, Heatmap, Image, InputError, n
 from contrafact.io import Run, stored_form
 from contrafact.living.line import ENDED, Job, Line, start
 from contrafact.living.tasks import Found, Latents, Setting, Task
-from contrafact.views.case_view import finite, map_about, shown, strip_about
+from contrafact.views.case_view import aspect_of, finite, grid_of, map_about, shown, strip_about
 from contrafact.views.cohort import Case, Cohort
 from contrafact.views.pictures import signed_scale
 
@@ -88,9 +88,11 @@ class Desk:
             raise BusyError("find the image among those the generator draws first")
         found = self.quick.put(Job(task)).answer(60)[0]
         at = said.get("slice")
-        values = shown(found["arrays"], "frames", at=at if isinstance(at, int) else None)
+        arrays, of = found["arrays"], task.image.values.shape[1]
+        values = shown(arrays, "frames", at=at if isinstance(at, int) else None, of=of)
+        aspect = aspect_of(grid_of(arrays, "frames"))
         plain = {name: found[name] for name in ("score", "length", "spent", "held")}
-        return finite(plain) | {"shape": list(values.shape[1:]), "frame": values[0].tobytes()}
+        return finite(plain) | {"shape": list(values.shape[1:]), "aspect": aspect, "frame": values[0].tobytes()}
 
     def ask(self, said: dict[str, Any]) -> str:
         """Begin what takes long; the id of the job."""
@@ -155,13 +157,14 @@ class Desk:
         if not isinstance(job.result[0], Found):
             return {"kind": "latent", **finite(job.result[0])}
         found = self._found(job)
-        row, _ = stored_form(task.image, found.result, **found.extra)
+        row, arrays = stored_form(task.image, found.result, **found.extra)
         if isinstance(found.result, Heatmap):
             values = found.result.values
             scales = self._cohort.scale(task.method)
             one = map_about(row, values, scales if scales[2] else (max(signed_scale([values]), 1e-12), 0, 0))
             return {"kind": "map", "about": finite(one) | {"row": name}}
-        return {"kind": "strip", "about": finite(strip_about(row)) | {"row": name}, "held": finite(found.held)}
+        about = strip_about(row, grid_of(arrays, "frames"))
+        return {"kind": "strip", "about": finite(about) | {"row": name}, "held": finite(found.held)}
 
     def _asked(self, name: str) -> Asked:
         with self._lock:

@@ -225,7 +225,7 @@
       const frames = await getValues(strip.row, "frames", view.slice);
       const k = Math.min(Math.floor(state.at), last2), share = state.at - k;
       const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last2)), share);
-      const [, height, width] = origin.shape, context = fit(canvas, height, width, view.aspect);
+      const [, height, width] = origin.shape, context = fit(canvas, height, width, strip.aspect);
       legend.replaceChildren();
       if (state.mode === "difference") paintDifference(context, frames, origin, now, view, legend);
       else draw(context, greyPixels(now, view.window));
@@ -402,8 +402,8 @@
     const paint = painter(async () => {
       const frames = await getValues(strip.row, "frames", view.slice);
       const again = await getValues(strip.row, "reconstruction", view.slice);
-      canvases.forEach((canvas, k) => small(canvas, frameOf(frames, k), view));
-      small(drawn, again, view);
+      canvases.forEach((canvas, k) => small(canvas, frameOf(frames, k), view, strip.aspect));
+      small(drawn, again, view, strip.aspect);
     });
     view.redraw.push(paint);
     paint();
@@ -426,9 +426,9 @@
       el("figure", { class: "frame" }, drawn, el("figcaption", {}, "as the generator draws it"))
     );
   }
-  function small(canvas, values, view) {
+  function small(canvas, values, view, aspect) {
     const [, height, width] = values.shape;
-    canvas.height = Math.max(1, Math.round(canvas.width * height * view.aspect / width));
+    canvas.height = Math.max(1, Math.round(canvas.width * height * aspect / width));
     draw(canvas.getContext("2d"), greyPixels(values, view.window));
   }
 
@@ -437,7 +437,7 @@
     const canvases = strip.followup.map((later) => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `later image ${later.name}` }));
     const paint = painter(async () => {
       for (const [k, canvas] of canvases.entries())
-        small(canvas, await getValues(strip.row, `followup_${String(k).padStart(3, "0")}`, view.slice), view);
+        small(canvas, await getValues(strip.row, `followup_${String(k).padStart(3, "0")}`, view.slice), view, view.aspect);
     });
     view.redraw.push(paint);
     paint();
@@ -667,7 +667,7 @@
           const asked = this.asked, follow = this.follows, began = performance.now();
           const moved = await postJson("/live/move", { ...this.words(), amount: asked, follow, slice: this.view.slice });
           if (target !== this.target || !this.slides) return;
-          this.now = { shape: moved.shape, data: floats(moved.frame) };
+          this.now = { shape: moved.shape, aspect: moved.aspect, data: floats(moved.frame) };
           this.reading(asked, moved);
           if (!this.job) this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
           this.paint();
@@ -691,7 +691,7 @@
     }
     put(values) {
       const [, height, width] = values.shape;
-      draw(fit(this.stage, height, width, this.view.aspect), greyPixels(values, this.view.window));
+      draw(fit(this.stage, height, width, values.aspect ?? this.view.aspect), greyPixels(values, this.view.window));
       this.stage.setAttribute("aria-label", this.now ? `the image, ${signed(this.asked, 1)} ${this.target.unit} asked` : "the image");
     }
     words() {
@@ -2219,7 +2219,7 @@
       for (const [k, part] of parts.entries()) {
         const { frames } = changes[k], { index, share } = placeOf(part, state.at), origin = frameOf(frames, part.origin);
         const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.steps.length - 1)), share);
-        const [, height, width] = origin.shape, context = fit(canvases[k], height, width, view.aspect);
+        const [, height, width] = origin.shape, context = fit(canvases[k], height, width, part.aspect);
         draw(context, greyPixels(state.change ? origin : now, view.window, state.change ? 0.5 : 1));
         if (state.change) draw(context, signedPixels(less(now, origin), width, height, scale, 0.95));
         charts[k].at(index, share);

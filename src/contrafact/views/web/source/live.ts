@@ -9,7 +9,7 @@ interface Target { text: string; name: string; odds: boolean; unit: string; star
 interface Offer { bundle: string; model: string; targets: Target[]; maps: string[]; why_not: string }
 interface Told extends Partial<Offer> { state: "loading" | "ready" | "none"; reason?: string; session: string }
 interface Held { name: string; from: number; to: number }
-interface Moved { score: number; length: number; spent: boolean; held: Held[]; shape: number[]; frame: string }
+interface Moved { score: number; length: number; spent: boolean; aspect: number; held: Held[]; shape: number[]; frame: string }
 interface Progress {
   state: "waiting" | "running" | "done" | "failed" | "cancelled"; words?: string; count?: number; of?: number | null;
   error: string; seconds: number; kind?: "latent" | "strip" | "map"; about?: unknown; held?: Held[];
@@ -57,7 +57,7 @@ class Panel {
   private moving = false;
   private follows = false; // the slider was let go: the way follows the model
   private again = false;
-  private now: Values | null = null;
+  private now: (Values & { aspect?: number }) | null = null;
   private readonly method = el("select", { id: "live-method" });
   private readonly goal = el("div", { class: "controls" });
   private readonly stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the image, moved" });
@@ -175,7 +175,7 @@ class Panel {
         const asked = this.asked, follow = this.follows, began = performance.now();
         const moved = await postJson<Moved>("/live/move", { ...this.words(), amount: asked, follow, slice: this.view.slice });
         if (target !== this.target || !this.slides) return;
-        this.now = { shape: moved.shape, data: floats(moved.frame) };
+        this.now = { shape: moved.shape, aspect: moved.aspect, data: floats(moved.frame) };
         this.reading(asked, moved);
         if (!this.job) this.say(`Answered in ${((performance.now() - began) / 1000).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
         this.paint();
@@ -196,9 +196,9 @@ class Panel {
       ["length of the change", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`], ...heldPairs(moved.held)]));
   }
 
-  private put(values: Values): void {
+  private put(values: Values & { aspect?: number }): void {
     const [, height, width] = values.shape;
-    draw(fit(this.stage, height, width, this.view.aspect), greyPixels(values, this.view.window));
+    draw(fit(this.stage, height, width, values.aspect ?? this.view.aspect), greyPixels(values, this.view.window));
     this.stage.setAttribute("aria-label", this.now ? `the image, ${signed(this.asked, 1)} ${this.target.unit} asked` : "the image");
   }
 

@@ -154,7 +154,7 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
     for (const [k, part] of parts.entries()) {
       const { frames } = changes[k], { index, share } = placeOf(part, state.at), origin = frameOf(frames, part.origin);
       const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.steps.length - 1)), share);
-      const [, height, width] = origin.shape, context = fit(canvases[k], height, width, view.aspect);
+      const [, height, width] = origin.shape, context = fit(canvases[k], height, width, part.aspect);
       draw(context, greyPixels(state.change ? origin : now, view.window, state.change ? 0.5 : 1));
       if (state.change) draw(context, signedPixels(less(now, origin), width, height, scale, 0.95));
       charts[k].at(index, share);
