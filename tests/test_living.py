@@ -25,11 +25,12 @@ pytest.importorskip("starlette", reason="the viewer needs contrafact[view]")
 import contrafact as cf
 from browsing import Answer, Site, planted_run, serving
 from contrafact.cli import main
-from contrafact.core import InputError
+from contrafact.core import ContrafactError, Image, InputError
 from contrafact.io import Run
 from contrafact.living import Desk, make_live
 from contrafact.living.app import live_app
-from contrafact.living.tasks import Setting
+from contrafact.living.line import Job, Line
+from contrafact.living.tasks import Setting, Task
 from contrafact.views import make_app
 from contrafact.views.serving.guard import BODY
 from pretending import BAD, DEAD, HOSTILE, SLOW, start
@@ -288,6 +289,34 @@ def test_a_job_beyond_its_limit_is_ended(run: Run, site: Page) -> None:
             assert "limit of 0.3 s" in page.until(page.ask(amount=SLOW), "failed")["error"]
     finally:
         desk.close()
+
+
+def waiting_job() -> Job:
+    return Job(Task(kind="find", case="c", image=Image(np.zeros((1, 4, 4), dtype=np.float32)), model="m"))
+
+
+def test_a_job_that_nobody_waits_for_leaves_the_worker_alone() -> None:
+    job, untouched = waiting_job(), object()
+    with pytest.raises(ContrafactError, match="the machine is busy"):
+        job.answer(0)
+    Line(start, Setting(bundles=("toy",)))._do(untouched, job)  # type: ignore[arg-type]
+    assert job.state == "cancelled"
+
+
+def test_jobs_that_wait_end_with_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    line, job = Line(start, Setting(bundles=("toy",))), waiting_job()
+    line.put(job)
+    line.close()
+    assert job.ended.wait(10) and (job.state, job.error) == ("failed", "the viewer is being closed")
+
+    def none(*given: Any, **more: Any) -> None:
+        raise OSError("no memory")
+
+    monkeypatch.setattr("contrafact.living.line.Worker", none)
+    line, job = Line(start, Setting(bundles=("toy",))), waiting_job()
+    line.put(job)
+    assert job.ended.wait(10) and "does not begin: OSError: no memory" in job.error
+    assert line.put(waiting_job()).state == "failed"
 
 
 def test_a_result_is_kept_only_when_asked(tmp_path: Path) -> None:
