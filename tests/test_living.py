@@ -32,6 +32,7 @@ from contrafact.living.app import live_app
 from contrafact.living.line import Job, Line
 from contrafact.living.tasks import Setting, Task
 from contrafact.views import make_app
+from contrafact.views.cohort import Cohort
 from contrafact.views.serving.guard import BODY
 from pretending import BAD, DEAD, HOSTILE, SLOW, start
 
@@ -340,11 +341,33 @@ def test_a_result_is_kept_only_when_asked(tmp_path: Path) -> None:
             [row] = [row for row in run.rows() if row["key"] == key]
             assert row["record"]["method"] == "latent-walk" and row["steps"][-1] == 4
             assert row["record"]["model"] and row["case"] == "Case 1"
+            assert run.methods() == {"latent-walk": {"about": "Pretends."}}
             frames = np.frombuffer(site.ask(f"/live/array/{job}/frames").body, "<f4")
             np.testing.assert_array_equal(run.arrays(row)["frames"].ravel(), frames)
             assert key in {r["key"] for r in Run(run.folder).rows()}
     finally:
         desk.close()
+
+
+def test_a_result_kept_in_a_run_of_several_models_has_its_models_name(tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", 1)
+    rows = [{**row, "model_name": "old"} for row in run.rows()]
+    (run.folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    desk = Desk(run, Setting(bundles=("toy",)), begin=start)
+    app = make_app(run, live_app(desk))
+    [token] = app.tokens
+    try:
+        with serving(app) as site:
+            page = Page(site, token, site.ask("/api/cases").json()["cases"][0]["id"])
+            page.enter()
+            page.post("keep", {"job": page.done(method="gradcam")[0]})
+    finally:
+        desk.close()
+    assert [row["model_name"] for row in run.rows()] == ["old"] * 3
+    without = {name: value for name, value in run.rows()[-1].items() if name != "model_name"}
+    with (run.folder / "results.jsonl").open("a") as file:  # as an older version kept it
+        file.write(json.dumps({**without, "key": "older"}) + "\n")
+    assert [case.model for case in Cohort(run).cases().values()] == ["old", "old"]
 
 
 def test_a_model_that_does_not_load_is_said(run: Run, site: Page) -> None:

@@ -32,9 +32,10 @@ class BusyError(ContrafactError):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A job, and the page that asked for it."""
+    """A job, the page that asked for it, and the case it was asked of."""
 
     session: str
+    case: str
     job: Job
     kept: list[str]
 
@@ -103,7 +104,7 @@ class Desk:
             if any(a.session == session and a.job.state not in ENDED for a in self._jobs.values()):
                 raise BusyError("one question at a time: cancel the one under way first")
             job, name = Job(task), secrets.token_urlsafe(16)
-            self._jobs[name] = Asked(session, job, [])
+            self._jobs[name] = Asked(session, said["case"], job, [])
             over = [n for n, a in self._jobs.items() if a.job.state in ENDED][: max(0, len(self._jobs) - JOBS)]
             for old in over:
                 del self._jobs[old]
@@ -143,7 +144,10 @@ class Desk:
             made = [record and record.parameters, task.image.digest, task.model]
             mark = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:8]
             key = f"{task.case}/live/{task.method}/{task.target}/{mark}"
-            self.run.add(key, task.image, found.result, **found.extra, label=f"{task.method} (asked live)")
+            name_of_model = self._first(self._case(asked.case)).get("model_name", "")
+            about = {**found.extra, "model_name": name_of_model, "label": f"{task.method} (asked live)"}
+            self.run.add_methods(found.cards)
+            self.run.add(key, task.image, found.result, **about)
             asked.kept.append(key)
         return key
 
@@ -192,9 +196,7 @@ class Desk:
 
     def _image_task(self, kind: str, case_id: Any, **more: Any) -> Task:
         """The case's image and model, as its first result has them."""
-        case = self._cohort.cases().get(case_id) if isinstance(case_id, str) else None
-        if case is None:
-            raise InputError("expected a case of this run")
+        case = self._case(case_id)
         row = self._first(case)
         arrays = self.run.arrays(row)
         values = arrays["image"]
@@ -206,6 +208,12 @@ class Desk:
             about=dict(row.get("about") or {}),
         )
         return Task(kind=kind, case=case.name, image=image, model=str(row["record"]["model"]), **more)
+
+    def _case(self, case_id: Any) -> Case:
+        case = self._cohort.cases().get(case_id) if isinstance(case_id, str) else None
+        if case is None:
+            raise InputError("expected a case of this run")
+        return case
 
     def _first(self, case: Case) -> dict[str, Any]:
         rows = sorted([*case.maps, *case.strips])

@@ -122,7 +122,7 @@ def _grouped(rows: list[dict[str, Any]], failures: list[dict[str, Any]]) -> dict
         model = _text(row.get("model_name"))
         source = _text(row.get("source"))
         case = _case(cases, (name, _text(record.get("image")), _text(record.get("model"))), name)
-        case.source, case.model = Path(source).name, model
+        case.source, case.model = Path(source).name, model or case.model
         by_source.setdefault((source, model), case)
         try:
             _add(case, number, row)
