@@ -125,6 +125,14 @@ def test_one_scale_for_a_method_over_the_whole_run(run: Run, site: Site) -> None
     assert scales == [(pytest.approx(expected), 3, 3)] * 3
 
 
+def test_a_scale_follows_the_run_as_it_grows(run: Run) -> None:
+    cohort = Cohort(run)
+    before = cohort.scale("gradcam")
+    run.add("late", Image(ramp()), heatmap("late", strength=50), case="late")
+    after = cohort.scale("gradcam")
+    assert after[2] == before[2] + 1 and after[0] > before[0]
+
+
 def test_slices_of_a_volume_stand_upright(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     affine = np.array([[0, 0, -2.0, 0], [0, 3.0, 0, 0], [4.0, 0, 0, 0], [0, 0, 0, 1]])  # slices along S
