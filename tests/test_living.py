@@ -29,6 +29,7 @@ from contrafact.core import ContrafactError, Image, InputError
 from contrafact.io import Run
 from contrafact.living import Desk, make_live
 from contrafact.living.app import live_app
+from contrafact.living.desk import _amount
 from contrafact.living.line import Job, Line
 from contrafact.living.tasks import Setting, Task
 from contrafact.views import make_app
@@ -192,6 +193,15 @@ def test_what_cannot_be_asked_is_refused_in_one_line(page: Page, words: dict[str
     answer = page.post("ask", page.words(**words))
     assert answer.status == 400 and said in answer.text and "\n" not in answer.text
     assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_amounts_reach_as_far_as_the_slider() -> None:
+    volume = {"start": 5000.0, "span": 1200.0, "odds": False}
+    assert _amount(6200.0, "reached", volume) == 6200
+    for amount in (6200.1, math.nan):
+        with pytest.raises(InputError, match="from -6200 to 6200"):
+            _amount(amount, "reached", volume)
+    assert _amount(1000.0, "asked", {"start": 0.0, "span": 2.0, "odds": False}) == 1000
 
 
 def test_bodies_that_are_no_question_are_refused(page: Page) -> None:

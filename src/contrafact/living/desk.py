@@ -22,7 +22,7 @@ from contrafact.views.cohort import Case, Cohort
 from contrafact.views.pictures import signed_scale
 
 SESSIONS, JOBS, LATENTS = 128, 24, 256  # how many are remembered; the oldest go first
-MOST = 1000.0  # of an amount asked
+MOST = 1000.0  # of an amount asked, where the target itself has no more
 STRIPS = ("latent-walk", "medxgan")
 
 
@@ -274,8 +274,9 @@ def _one_of(what: str, value: Any, known: dict[str, Any]) -> Any:
 
 def _amount(value: Any, by: str, target: dict[str, Any]) -> float:
     plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not plain or not abs(value) <= MOST:  # nor is it NaN
-        raise InputError(f"expected a finite number from {-MOST:g} to {MOST:g} as amount; got {value!r:.40}")
+    most = max(MOST, abs(target["start"]) + target["span"])  # what the page's slider offers
+    if not plain or not abs(value) <= most:  # nor is it NaN
+        raise InputError(f"expected a finite number from {-most:g} to {most:g} as amount; got {value!r:.40}")
     if by == "reached" and target["odds"] and not 0 < value < 1:
         raise InputError(f"goal must be a probability above 0 and below 1; got {value:g}")
     return float(np.float64(value))
