@@ -433,10 +433,18 @@ BAD: list[Any] = [
 @pytest.mark.parametrize("body", BAD)
 def test_bodies_that_make_no_sense_are_answered_in_one_line(site: Site, folder: Path, body: Any) -> None:
     for path in ("/api/examine", "/api/save"):
-        answer = site.ask(path, method="POST", body=body)
+        answer = site.ask(path, method="POST", body=body, content_type="application/json")
         assert answer.status == 400 or (path == "/api/examine" and answer.json()["problems"]), answer.text
         assert "Traceback" not in answer.text
     assert not list(folder.glob("*.toml"))
+
+
+def test_what_is_not_sent_as_json_is_refused(site: Site, folder: Path) -> None:
+    body = json.dumps({"path": "study.toml", "draft": draft()}).encode()
+    for path in ("/api/examine", "/api/save", "/api/run"):
+        answer = site.ask(path, method="POST", body=body, content_type="text/plain")
+        assert (answer.status, answer.text) == (400, "expected JSON")
+    assert not (folder / "study.toml").exists()
 
 
 def test_hostile_names_stay_words(desk: Desk, folder: Path) -> None:

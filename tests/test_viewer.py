@@ -171,7 +171,7 @@ def test_a_strip_on_a_grid_of_its_own_shows_the_same_place_in_its_own_proportion
         assert site.ask("/array/0/frames?slice=6").status == 400
         [case] = site.ask("/api/cases").json()["cases"]
         about = site.ask(f"/api/case/{case['id']}").json()
-    assert (about["image"]["aspect"], about["strips"][0]["aspect"]) == (1, 2)  # pixels of 2 mm by 1 mm, turned upright
+    assert (about["image"]["aspect"], about["strips"][0]["aspect"]) == (1, 2)  # 2 mm by 1 mm
     report = shown_case(Cohort(run), Cohort(run).cases()[about["id"]])
     assert report.about["strips"][0]["where"] == "slice 2 of 2, where most changes"
     still = base64.b64decode(report.stills[0]["frames"][1].partition(",")[2])
