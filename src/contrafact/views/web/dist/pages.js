@@ -488,6 +488,7 @@
     return error instanceof Error ? error.message : String(error);
   }
   var Panel = class {
+    // painters of the page itself; those of an answer come after them
     constructor(section, status, page, offer, view) {
       this.status = status;
       this.page = page;
@@ -496,6 +497,7 @@
       this.target = offer.targets[0];
       this.paint = painter(async () => this.put(this.now ?? await getValues(page.image.row, "image", view.slice)));
       view.redraw.push(() => this.slides && this.paint());
+      this.mark = view.redraw.length;
       const target = el("select", { id: "live-target" }, ...offer.targets.map((t) => el("option", { value: t.text }, t.name)));
       target.addEventListener("change", () => {
         this.target = offer.targets.find((t) => t.text === target.value);
@@ -567,6 +569,7 @@
     cancel = el("button", { type: "button", hidden: true }, "Cancel");
     answer = el("div", {});
     paint;
+    mark;
     say(words3) {
       this.status.textContent = words3;
     }
@@ -751,6 +754,7 @@
       else if (document.activeElement === document.body) this.ask.focus();
     }
     show(done) {
+      this.view.redraw.length = this.mark;
       const job = this.last, kept2 = el("p", { class: "dim", role: "status" });
       const keep = el("button", { type: "button" }, "Keep in the run");
       keep.addEventListener("click", async () => {

@@ -69,6 +69,7 @@ class Panel {
   private readonly cancel = el("button", { type: "button", hidden: true }, "Cancel");
   private readonly answer = el("div", {});
   private readonly paint: () => void;
+  private readonly mark: number; // painters of the page itself; those of an answer come after them
 
   constructor(
     section: HTMLElement, private readonly status: HTMLElement, private readonly page: Page,
@@ -77,6 +78,7 @@ class Panel {
     this.target = offer.targets[0];
     this.paint = painter(async () => this.put(this.now ?? await getValues(page.image.row, "image", view.slice)));
     view.redraw.push(() => this.slides && this.paint());
+    this.mark = view.redraw.length;
     const target = el("select", { id: "live-target" }, ...offer.targets.map(t => el("option", { value: t.text }, t.name)));
     target.addEventListener("change", () => {
       this.target = offer.targets.find(t => t.text === target.value)!;
@@ -262,6 +264,7 @@ class Panel {
   }
 
   private show(done: Progress): void {
+    this.view.redraw.length = this.mark;
     const job = this.last, kept = el("p", { class: "dim", role: "status" });
     const keep = el("button", { type: "button" }, "Keep in the run");
     keep.addEventListener("click", async () => {
