@@ -549,6 +549,8 @@
     found = /* @__PURE__ */ new Set();
     // targets for which the image was found
     job = "";
+    asking = false;
+    // from the question to its answer; its job is known a little later
     moving = false;
     follows = false;
     // the slider was let go: the way follows the model
@@ -666,13 +668,13 @@
         do {
           this.again = false;
           const target = this.target;
-          if (!this.found.has(target.text) && (this.job || !await this.find())) return;
+          if (!this.found.has(target.text) && (this.asking || !await this.find())) return;
           const asked = this.asked, follow = this.follows, began = performance.now();
           const moved = await postJson("/live/move", { ...this.words(), amount: asked, follow, slice: this.view.slice });
           if (target !== this.target || !this.slides) return;
           this.now = { shape: moved.shape, aspect: moved.aspect, data: floats(moved.frame) };
           this.reading(asked, moved);
-          if (!this.job) this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
+          if (!this.asking) this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
           this.paint();
         } while (this.again);
       } catch (error) {
@@ -708,7 +710,7 @@
       return target === this.target.text;
     }
     async explain() {
-      if (this.job) return;
+      if (this.asking) return;
       const method = this.method.value, target = this.target.text;
       const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
       if (done?.state !== "done") return;
@@ -718,11 +720,13 @@
     }
     /** A job from its beginning to its end, told on the way; null where it could not begin. */
     async run(words3) {
+      this.asking = true;
       this.busy(true);
       try {
-        this.job = (await postJson("/live/ask", words3)).job;
+        const { job } = await postJson("/live/ask", words3);
+        this.job = this.last = job;
         for (; ; ) {
-          const told = await getJson(`/live/job/${this.job}`);
+          const told = await getJson(`/live/job/${job}`);
           if (told.state === "failed") this.say(told.error);
           if (told.state === "cancelled") this.say("Cancelled.");
           if (told.state !== "waiting" && told.state !== "running") return told;
@@ -733,8 +737,8 @@
         this.say(lineOf(error));
         return null;
       } finally {
-        this.last = this.job;
         this.job = "";
+        this.asking = false;
         this.busy(false);
       }
     }

@@ -54,6 +54,7 @@ class Panel {
   private held = new Set<string>();
   private found = new Set<string>(); // targets for which the image was found
   private job = "";
+  private asking = false; // from the question to its answer; its job is known a little later
   private moving = false;
   private follows = false; // the slider was let go: the way follows the model
   private again = false;
@@ -173,13 +174,13 @@ class Panel {
       do {
         this.again = false;
         const target = this.target;
-        if (!this.found.has(target.text) && (this.job || !await this.find())) return;
+        if (!this.found.has(target.text) && (this.asking || !await this.find())) return;
         const asked = this.asked, follow = this.follows, began = performance.now();
         const moved = await postJson<Moved>("/live/move", { ...this.words(), amount: asked, follow, slice: this.view.slice });
         if (target !== this.target || !this.slides) return;
         this.now = { shape: moved.shape, aspect: moved.aspect, data: floats(moved.frame) };
         this.reading(asked, moved);
-        if (!this.job) this.say(`Answered in ${((performance.now() - began) / 1000).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
+        if (!this.asking) this.say(`Answered in ${((performance.now() - began) / 1000).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
         this.paint();
       } while (this.again);
     } catch (error) {
@@ -217,7 +218,7 @@ class Panel {
   }
 
   private async explain(): Promise<void> {
-    if (this.job) return;
+    if (this.asking) return;
     const method = this.method.value, target = this.target.text;
     const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
     if (done?.state !== "done") return;
@@ -228,11 +229,13 @@ class Panel {
 
   /** A job from its beginning to its end, told on the way; null where it could not begin. */
   private async run(words: Record<string, unknown>): Promise<Progress | null> {
+    this.asking = true;
     this.busy(true);
     try {
-      this.job = (await postJson<{ job: string }>("/live/ask", words)).job;
+      const { job } = await postJson<{ job: string }>("/live/ask", words);
+      this.job = this.last = job;
       for (;;) {
-        const told = await getJson<Progress>(`/live/job/${this.job}`);
+        const told = await getJson<Progress>(`/live/job/${job}`);
         if (told.state === "failed") this.say(told.error);
         if (told.state === "cancelled") this.say("Cancelled.");
         if (told.state !== "waiting" && told.state !== "running") return told;
@@ -243,8 +246,8 @@ class Panel {
       this.say(lineOf(error));
       return null;
     } finally {
-      this.last = this.job;
       this.job = "";
+      this.asking = false;
       this.busy(false);
     }
   }
