@@ -257,6 +257,22 @@ def test_the_list_leads_to_a_pair_by_keyboard(browser: Any, site: Site) -> None:
         visit.page.wait_for_load_state("networkidle")
 
 
+def test_other_models_have_other_methods(browser: Any, tmp_path: Path) -> None:
+    run = two_models(tmp_path / "run")
+    for model in ("honest", "third"):
+        for label in ("rise", "lime"):
+            made = dataclasses.replace(record("gradcam", "Same"), model=model)
+            heat = Heatmap(values=SPOT, grid=Grid((SIDE, SIDE)), record=made)
+            image = Image(ramp(), source="/data/Same.png")
+            run.add(f"{model}/{label}", image, heat, case="Same", model_name=model, label=label, answers=[])
+    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+        visit.go("/compare?method=walk", "#lines tr")
+        visit.page.select_option("#b", "third")
+        visit.until("document.getElementById('says-b').textContent === 'third says'")
+        assert visit.page.locator("#method option").all_text_contents() == ["rise", "lime"]
+        assert visit.page.input_value("#method") == "rise" and visit.page.locator("#lines tr").count() == 1
+
+
 def test_both_maps_lie_on_one_scale_and_their_difference_beside_them(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         visit.go(f"/compare/{listed(site)['Same']['id']}", "#where")

@@ -1586,8 +1586,8 @@
       if (words3.value.trim()) chosen.set("q", words3.value.trim());
       return chosen;
     };
-    const load = async (fresh) => {
-      const mine = ++turn2, from = fresh ? 0 : shown;
+    const load = async (from) => {
+      const mine = ++turn2;
       try {
         const wanted = query(), table = wanted.toString();
         wanted.set("from", String(from));
@@ -1596,14 +1596,13 @@
         if (mine !== turn2) return;
         fill(pick, answer);
         const lines = answer.lines.map((line) => row2(line, table, answer.chosen));
-        if (fresh) body.replaceChildren(...lines);
-        else body.append(...lines);
+        body.replaceChildren(...[...body.rows].slice(0, from), ...lines);
         shown = from + lines.length;
-        more.hidden = shown >= answer.found;
+        more.hidden = shown >= answer.found || answer.left > 0;
         more.textContent = `Show more (${answer.found - shown} left)`;
         status.textContent = (answer.found === answer.all ? plural(answer.all, "case") : `${answer.found} of ${plural(answer.all, "case")}`) + ` of both models${answer.left ? ` · comparing maps, ${answer.left} left` : ""}`;
-        if (fresh) history.replaceState(null, "", `?${table}`);
-        if (answer.left) await load(true);
+        if (from === 0) history.replaceState(null, "", `?${table}`);
+        if (answer.left) await load(from);
       } catch (error) {
         tell(error);
       }
@@ -1611,16 +1610,20 @@
     let wait = 0;
     words3.addEventListener("input", () => {
       clearTimeout(wait);
-      wait = window.setTimeout(() => load(true), 150);
+      wait = window.setTimeout(() => load(0), 150);
     });
     for (const name of NAMES2) pick[name].addEventListener("change", () => {
       if (name === "a" && pick.a.value === pick.b.value) pick.b.value = other(pick.b, pick.a.value);
       if (name === "b" && pick.a.value === pick.b.value) pick.a.value = other(pick.a, pick.b.value);
-      load(true);
+      if (name === "a" || name === "b") {
+        asked.delete("method");
+        pick.method.replaceChildren();
+      }
+      load(0);
     });
     more.addEventListener("click", async () => {
       const before = body.rows.length;
-      await load(false);
+      await load(shown);
       body.rows[before]?.querySelector("a")?.focus();
     });
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
@@ -1630,14 +1633,15 @@
         words3.focus();
       }
     });
-    load(true);
+    load(0);
   }
   var other = (select, taken) => [...select.options].find((o) => o.value !== taken).value;
   function fill(pick, answer) {
     const lists = { a: answer.models, b: answer.models, method: answer.methods };
     const chosen = { a: answer.chosen[0], b: answer.chosen[1], method: answer.method };
     for (const name of ["a", "b", "method"]) {
-      if (pick[name].options.length !== lists[name].length)
+      const there = [...pick[name].options].map((option) => option.value);
+      if (there.length !== lists[name].length || there.some((text, k) => text !== lists[name][k]))
         pick[name].replaceChildren(...lists[name].map((text) => el("option", { value: text }, text)));
       pick[name].value = chosen[name];
     }
