@@ -46,12 +46,13 @@ class Pair:
 @dataclass(frozen=True, slots=True)
 class Apart:
     """How far two answers are from each other: the class that differs most, by how much, in what unit
-    ("points" of 100, "share" of the larger region, or "units"), and whether the models prefer other classes."""
+    ("points" of 100, "share" of the larger region, or "units"), and whether the models prefer other classes
+    (None: there is nothing to prefer)."""
 
     name: str
     value: float
     unit: str
-    other: bool
+    other: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ def answers_apart(first: Sequence[str], second: Sequence[str]) -> Apart | None:
         gaps[name] = abs(a - b) / max(abs(a), abs(b), 1.0) if unit == "share" else abs(a - b)
     most = max(gaps, key=lambda name: gaps[name])
     tops = {max(answers, key=lambda name: answers[name][0]) for answers in by_name}
-    return Apart(most, gaps[most], unit, unit == "points" and len(tops) > 1)
+    return Apart(most, gaps[most], unit, len(tops) > 1 if unit == "points" and len(gaps) > 1 else None)
 
 
 def evidence(run: Run, row: Mapping[str, Any]) -> NDArray[Any]:

@@ -2089,7 +2089,7 @@
     if (about.apart) byId("facts").append(el(
       "p",
       { class: about.apart.other ? "verdict warn" : "verdict" },
-      about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ",
+      about.apart.other === null ? "The answers are " : about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ",
       apartWords(about.apart),
       " apart."
     ));

@@ -2,7 +2,7 @@
 
 import { byId, el, getJson, plural, tell } from "./page";
 
-export interface Apart { name: string; value: number; unit: "points" | "share" | "units"; other: boolean }
+export interface Apart { name: string; value: number; unit: "points" | "share" | "units"; other: boolean | null }
 interface Line {
   id: string; name: string; source: string; thumbnail: number; answers: string[][]; apart: Apart | null;
   maps: number | null; doubts: number[]; failures: number[];

@@ -46,7 +46,8 @@ function header(about: PairAbout, table: string): void {
   byId("facts").append(...about.models.map((model, k) => el("p", {}, el("a", { href: `/case/${about.cases[k]}` }, model), " says: ",
     el("b", {}, about.answers[k].join(", ") || "nothing"), ".")));
   if (about.apart) byId("facts").append(el("p", { class: about.apart.other ? "verdict warn" : "verdict" },
-    about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ", apartWords(about.apart), " apart."));
+    about.apart.other === null ? "The answers are " : about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ",
+    apartWords(about.apart), " apart."));
 }
 
 type Slider = ReturnType<typeof slider>;
