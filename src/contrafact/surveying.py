@@ -85,9 +85,7 @@ def _refuse(found: Survey, place: str, paths: Sequence[Path], root: Path) -> boo
     return away is not None
 
 
-def _files_beside(
-    table: Mapping[str, Any], folder: Path, cases: Sequence[Case]
-) -> Iterator[tuple[str, Path]]:
+def _files_beside(table: Mapping[str, Any], folder: Path, cases: Sequence[Case]) -> Iterator[tuple[str, Path]]:
     """Where other files of each case would lie, and the images of the background."""
     for case in cases:
         for key in ("region", "reference", "masks"):

@@ -67,9 +67,7 @@ def _as_text(planes: Planes) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _plane(
-    cohort: Cohort, row: int, name: str, at: int | None, of: int | None = None
-) -> NDArray[np.float32]:
+def _plane(cohort: Cohort, row: int, name: str, at: int | None, of: int | None = None) -> NDArray[np.float32]:
     values = pixels(cohort.run, cohort.row(row), name, at=at, of=of)
     return np.asarray(shrunk(values, SIDE), dtype=np.float32)
 
