@@ -47,7 +47,10 @@ def two_models(folder: Path, names: tuple[str, str] = ("honest", "cheat")) -> Ru
                 walk = strip(name, frames=frames, record=dataclasses.replace(record("walk", name), model=model))
                 run.add(f"{model}/{name}/walk", image, walk, **{**about, "label": "walk"})
             scores = [{"metric": "deletion", "method": "cam", "value": 0.2 if model == names[0] else 0.5}]
-            run.add_scores(f"{model}/{name}", model=model, image=f"{name}.png", target="class:1", scores=scores)
+            asked: dict[str, Any] = {"model": model, "image": f"{name}.png", "target": "class:1"}
+            run.add_scores(f"{model}/{name}", **asked, source=f"/data/{name}.png", scores=scores)
+            other = [{**scores[0], "value": 9.0}]  # of another folder's file of the same name
+            run.add_scores(f"other/{model}/{name}", **asked, source=f"/other/{name}.png", scores=other)
     write_json(folder / "summary.json", {"better": {"deletion": "lower"}})
     lone = Image(ramp(level=99), source="/data/lone.png")
     run.add("lone", lone, heatmap("lone"), case="Lone", model_name=names[0], answers=[])
@@ -86,9 +89,10 @@ def test_maps_that_are_alike_by_closed_form() -> None:
     [
         (["a 60 %", "b 40 %"], ["a 45 %", "b 55 %"], Apart("a", 15.0, "points", True)),
         (["a 60 %", "b 40 %"], ["a 52 %", "b 48 %"], Apart("a", 8.0, "points", False)),
-        (["x: 100 voxels", "y: 40 voxels"], ["x: 90 voxels", "y: 10 voxels"], Apart("y", 0.75, "share", False)),
-        (["grade: 1.5"], ["grade: -0.5"], Apart("grade", 2.0, "units", False)),
-        (["x: 1e-05"], ["x: 3e-05"], Apart("x", pytest.approx(2e-5), "units", False)),
+        (["x: 100 voxels", "y: 40 voxels"], ["x: 90 voxels", "y: 10 voxels"], Apart("y", 0.75, "share", None)),
+        (["grade: 1.5"], ["grade: -0.5"], Apart("grade", 2.0, "units", None)),
+        (["x: 1e-05"], ["x: 3e-05"], Apart("x", pytest.approx(2e-5), "units", None)),
+        (["a 60 %"], ["a 30 %"], Apart("a", 30.0, "points", None)),
         (["a 60 %"], ["b 60 %"], None),
         (["nothing to read"], ["nothing to read"], None),
         ([], [], None),
@@ -252,6 +256,22 @@ def test_the_list_leads_to_a_pair_by_keyboard(browser: Any, site: Site) -> None:
         visit.page.click("#back")
         visit.until(f"document.querySelector('{first}')?.textContent === 'Half'")
         visit.page.wait_for_load_state("networkidle")
+
+
+def test_other_models_have_other_methods(browser: Any, tmp_path: Path) -> None:
+    run = two_models(tmp_path / "run")
+    for model in ("honest", "third"):
+        for label in ("rise", "lime"):
+            made = dataclasses.replace(record("gradcam", "Same"), model=model)
+            heat = Heatmap(values=SPOT, grid=Grid((SIDE, SIDE)), record=made)
+            image = Image(ramp(), source="/data/Same.png")
+            run.add(f"{model}/{label}", image, heat, case="Same", model_name=model, label=label, answers=[])
+    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+        visit.go("/compare?method=walk", "#lines tr")
+        visit.page.select_option("#b", "third")
+        visit.until("document.getElementById('says-b').textContent === 'third says'")
+        assert visit.page.locator("#method option").all_text_contents() == ["rise", "lime"]
+        assert visit.page.input_value("#method") == "rise" and visit.page.locator("#lines tr").count() == 1
 
 
 def test_both_maps_lie_on_one_scale_and_their_difference_beside_them(browser: Any, site: Site) -> None:

@@ -27,6 +27,7 @@ from contrafact.core.describing import hint_of, settings_of, text_of, value_of
 from contrafact.desk import Desk
 from contrafact.drafting import draft_of, problems_of, table_of
 from contrafact.study import StudyConfig, convert_torchesegeta, read_study
+from contrafact.surveying import survey
 from contrafact.views.serving.form_app import make_form_app
 from forming import TOML, study_folder
 from jobs import dying_job, failing_job, no_job, slow_job
@@ -345,6 +346,30 @@ def test_links_that_a_pattern_finds_do_not_lead_out(desk: Desk, folder: Path) ->
     assert "'z.npy' leads out" in desk.examine("study.toml", draft())["problems"][0]["text"]
 
 
+@pytest.mark.parametrize("row", ["../away.npy,", "{away},", "a.npy,../away.npy", "a.npy,{away}", "link.npy,"])
+def test_rows_of_a_cohort_do_not_lead_out(folder: Path, row: str) -> None:
+    away = folder.parent / "away.npy"
+    away.write_bytes((folder / "a.npy").read_bytes())
+    (folder / "link.npy").symlink_to(away)
+    (folder / "rows.csv").write_text(f"path,mask\na.npy,\n{row.format(away=away)}\n")
+    seen = survey({"cohort": "rows.csv"}, folder, folder)
+    assert [one.place for one in seen.outside] == ["study.cohort"] and "leads out" in seen.outside[0].text
+
+
+@pytest.mark.parametrize("key", ["masks", "region", "reference"])
+def test_links_that_a_stem_finds_do_not_lead_out(folder: Path, key: str) -> None:
+    (folder.parent / "away.npy").write_bytes((folder / "a.npy").read_bytes())
+    (folder / "mask_a.npy").symlink_to(folder.parent / "away.npy")
+    seen = survey({"images": ["a.npy"], key: "mask_{stem}.npy"}, folder, folder)
+    assert [one.place for one in seen.outside] == [f"study.{key}"] and not seen.facts.get(f"study.{key}")
+
+
+def test_a_row_shorter_than_its_header_is_said(folder: Path) -> None:
+    (folder / "rows.csv").write_text("label,path,split\nyes,a.npy\nno\n")
+    [missing] = survey({"cohort": "rows.csv"}, folder, folder).missing
+    assert missing.text == "line 3 of 'rows.csv': expected a path; got none"
+
+
 def test_a_saved_study_that_names_other_places_does_not_run(desk: Desk, folder: Path) -> None:
     (folder / "study.toml").write_text(TOML.replace('"run"', '"../run"'))
     with pytest.raises(InputError, match="lies outside"):
@@ -408,10 +433,18 @@ BAD: list[Any] = [
 @pytest.mark.parametrize("body", BAD)
 def test_bodies_that_make_no_sense_are_answered_in_one_line(site: Site, folder: Path, body: Any) -> None:
     for path in ("/api/examine", "/api/save"):
-        answer = site.ask(path, method="POST", body=body)
+        answer = site.ask(path, method="POST", body=body, content_type="application/json")
         assert answer.status == 400 or (path == "/api/examine" and answer.json()["problems"]), answer.text
         assert "Traceback" not in answer.text
     assert not list(folder.glob("*.toml"))
+
+
+def test_what_is_not_sent_as_json_is_refused(site: Site, folder: Path) -> None:
+    body = json.dumps({"path": "study.toml", "draft": draft()}).encode()
+    for path in ("/api/examine", "/api/save", "/api/run"):
+        answer = site.ask(path, method="POST", body=body, content_type="text/plain")
+        assert (answer.status, answer.text) == (400, "expected JSON")
+    assert not (folder / "study.toml").exists()
 
 
 def test_hostile_names_stay_words(desk: Desk, folder: Path) -> None:

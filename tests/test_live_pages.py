@@ -99,6 +99,20 @@ def test_the_slider_moves_the_image_and_the_model_answers(browser: Any, site: Si
         visit.page.wait_for_load_state("networkidle")
 
 
+def test_a_slider_moved_just_after_asking_loses_no_question(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        open_panel(visit)
+        visit.page.evaluate(
+            """() => {
+              const slider = document.querySelector(".live label.slider input");
+              slider.value = 4;
+              [...document.querySelectorAll(".live button")].find(b => b.textContent === "Ask").click();
+              slider.dispatchEvent(new Event("input", { bubbles: true }));
+            }"""
+        )
+        until(visit, "document.querySelector('.live .film') !== null", seconds=10)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_question_is_answered_shown_and_kept(browser: Any, site: Site, run: Run, width: int) -> None:
     rows = len(run.rows())

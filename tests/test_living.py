@@ -25,12 +25,15 @@ pytest.importorskip("starlette", reason="the viewer needs contrafact[view]")
 import contrafact as cf
 from browsing import Answer, Site, planted_run, serving
 from contrafact.cli import main
-from contrafact.core import InputError
+from contrafact.core import ContrafactError, Image, InputError
 from contrafact.io import Run
 from contrafact.living import Desk, make_live
 from contrafact.living.app import live_app
-from contrafact.living.tasks import Setting
+from contrafact.living.desk import _amount
+from contrafact.living.line import Job, Line
+from contrafact.living.tasks import Setting, Task
 from contrafact.views import make_app
+from contrafact.views.cohort import Cohort
 from contrafact.views.serving.guard import BODY
 from pretending import BAD, DEAD, HOSTILE, SLOW, start
 
@@ -192,8 +195,17 @@ def test_what_cannot_be_asked_is_refused_in_one_line(page: Page, words: dict[str
     assert answer.headers["content-type"].startswith("text/plain")
 
 
+def test_amounts_reach_as_far_as_the_slider() -> None:
+    volume = {"start": 5000.0, "span": 1200.0, "odds": False}
+    assert _amount(6200.0, "reached", volume) == 6200
+    for amount in (6200.1, math.nan):
+        with pytest.raises(InputError, match="from -6200 to 6200"):
+            _amount(amount, "reached", volume)
+    assert _amount(1000.0, "asked", {"start": 0.0, "span": 2.0, "odds": False}) == 1000
+
+
 def test_bodies_that_are_no_question_are_refused(page: Page) -> None:
-    for body in (b"", b"{", b"[]", b"7", b"\xff", b"[" * 50000):
+    for body in (b"", b"{", b"[]", b"7", b"\xff", b"[" * 50000, b'{"session": "\\ud800", "job": "\\ud800"}'):
         for path in ("about", "move", "ask", "cancel", "keep"):
             answer = page.post(path, body, content_type="application/json")
             assert answer.status == 400, (path, body[:9], answer.status)
@@ -290,6 +302,34 @@ def test_a_job_beyond_its_limit_is_ended(run: Run, site: Page) -> None:
         desk.close()
 
 
+def waiting_job() -> Job:
+    return Job(Task(kind="find", case="c", image=Image(np.zeros((1, 4, 4), dtype=np.float32)), model="m"))
+
+
+def test_a_job_that_nobody_waits_for_leaves_the_worker_alone() -> None:
+    job, untouched = waiting_job(), object()
+    with pytest.raises(ContrafactError, match="the machine is busy"):
+        job.answer(0)
+    Line(start, Setting(bundles=("toy",)))._do(untouched, job)  # type: ignore[arg-type]
+    assert job.state == "cancelled"
+
+
+def test_jobs_that_wait_end_with_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    line, job = Line(start, Setting(bundles=("toy",))), waiting_job()
+    line.put(job)
+    line.close()
+    assert job.ended.wait(10) and (job.state, job.error) == ("failed", "the viewer is being closed")
+
+    def none(*given: Any, **more: Any) -> None:
+        raise OSError("no memory")
+
+    monkeypatch.setattr("contrafact.living.line.Worker", none)
+    line, job = Line(start, Setting(bundles=("toy",))), waiting_job()
+    line.put(job)
+    assert job.ended.wait(10) and "does not begin: OSError: no memory" in job.error
+    assert line.put(waiting_job()).state == "failed"
+
+
 def test_a_result_is_kept_only_when_asked(tmp_path: Path) -> None:
     run = planted_run(tmp_path / "run", 1)
     before = (run.folder / "results.jsonl").read_bytes()
@@ -311,11 +351,33 @@ def test_a_result_is_kept_only_when_asked(tmp_path: Path) -> None:
             [row] = [row for row in run.rows() if row["key"] == key]
             assert row["record"]["method"] == "latent-walk" and row["steps"][-1] == 4
             assert row["record"]["model"] and row["case"] == "Case 1"
+            assert run.methods() == {"latent-walk": {"about": "Pretends."}}
             frames = np.frombuffer(site.ask(f"/live/array/{job}/frames").body, "<f4")
             np.testing.assert_array_equal(run.arrays(row)["frames"].ravel(), frames)
             assert key in {r["key"] for r in Run(run.folder).rows()}
     finally:
         desk.close()
+
+
+def test_a_result_kept_in_a_run_of_several_models_has_its_models_name(tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", 1)
+    rows = [{**row, "model_name": "old"} for row in run.rows()]
+    (run.folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    desk = Desk(run, Setting(bundles=("toy",)), begin=start)
+    app = make_app(run, live_app(desk))
+    [token] = app.tokens
+    try:
+        with serving(app) as site:
+            page = Page(site, token, site.ask("/api/cases").json()["cases"][0]["id"])
+            page.enter()
+            page.post("keep", {"job": page.done(method="gradcam")[0]})
+    finally:
+        desk.close()
+    assert [row["model_name"] for row in run.rows()] == ["old"] * 3
+    without = {name: value for name, value in run.rows()[-1].items() if name != "model_name"}
+    with (run.folder / "results.jsonl").open("a") as file:  # as an older version kept it
+        file.write(json.dumps({**without, "key": "older"}) + "\n")
+    assert [case.model for case in Cohort(run).cases().values()] == ["old", "old"]
 
 
 def test_a_model_that_does_not_load_is_said(run: Run, site: Page) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import signal
 import subprocess
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as Picture
 
 pytest.importorskip("starlette", reason="the viewer needs contrafact[view]")
 
@@ -21,13 +24,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from browsing import HOSTILE, SIDE, Site, heatmap, many, planted_run, ramp, record, serving
+from browsing import HOSTILE, SIDE, Site, heatmap, many, planted_run, ramp, record, serving, strip
 from contrafact.core import Grid, Heatmap, Image, InputError
 from contrafact.io import Run, open_run
 from contrafact.views import make_app
 from contrafact.views.cohort import Cohort
 from contrafact.views.figures import upright
 from contrafact.views.pictures import signed_scale
+from contrafact.views.report_case import shown_case
 from contrafact.views.serving.guard import BODY
 from contrafact.views.serving.server import bind
 
@@ -121,6 +125,14 @@ def test_one_scale_for_a_method_over_the_whole_run(run: Run, site: Site) -> None
     assert scales == [(pytest.approx(expected), 3, 3)] * 3
 
 
+def test_a_scale_follows_the_run_as_it_grows(run: Run) -> None:
+    cohort = Cohort(run)
+    before = cohort.scale("gradcam")
+    run.add("late", Image(ramp()), heatmap("late", strength=50), case="late")
+    after = cohort.scale("gradcam")
+    assert after[2] == before[2] + 1 and after[0] > before[0]
+
+
 def test_slices_of_a_volume_stand_upright(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     affine = np.array([[0, 0, -2.0, 0], [0, 3.0, 0, 0], [4.0, 0, 0, 0], [0, 0, 0, 1]])  # slices along S
@@ -140,6 +152,31 @@ def test_slices_of_a_volume_stand_upright(tmp_path: Path) -> None:
         about = site.ask(f"/api/case/{case['id']}").json()["image"]
         assert (about["aspect"], about["slices"]) == (pytest.approx(1.5), 3)
         assert site.ask("/array/0/values?slice=3").status == 400
+
+
+def test_a_strip_on_a_grid_of_its_own_shows_the_same_place_in_its_own_proportions(tmp_path: Path) -> None:
+    grid, coarse = Grid((6, 8, 16)), Grid((6, 8, 16)).resized((2, 8, 8))
+    image = Image(np.zeros((1, 6, 8, 16), dtype=np.float32), grid=grid, window=(0, 1))
+    frames = np.zeros((5, 1, 2, 8, 8), dtype=np.float32)
+    frames[1:, :, 1] = 1
+    run = Run.create(tmp_path / "run", about={})
+    run.add("v", image, strip("v", frames=frames, reconstruction=frames[1], grid=coarse), case="v")
+    with serving(make_app(run)) as site:
+        most = [
+            np.frombuffer(site.ask(f"/array/0/{name}?slice={at}").body, "<f4").max()
+            for name in ("frames", "reconstruction")
+            for at in range(6)
+        ]
+        assert most == [0, 0, 0, 1, 1, 1] * 2
+        assert site.ask("/array/0/frames?slice=6").status == 400
+        [case] = site.ask("/api/cases").json()["cases"]
+        about = site.ask(f"/api/case/{case['id']}").json()
+    assert (about["image"]["aspect"], about["strips"][0]["aspect"]) == (1, 2)  # 2 mm by 1 mm
+    report = shown_case(Cohort(run), Cohort(run).cases()[about["id"]])
+    assert report.about["strips"][0]["where"] == "slice 2 of 2, where most changes"
+    still = base64.b64decode(report.stills[0]["frames"][1].partition(",")[2])
+    size = Picture.open(io.BytesIO(still)).size
+    assert max(size) == 2 * min(size) and report.stills[0]["frames"][1] != report.stills[0]["frames"][0]
 
 
 def test_large_images_are_shrunk_for_the_screen(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from contrafact.bundles import find_bundle, list_bundles
 from contrafact.core import ContrafactError, InputError, configure, nearest
 from contrafact.drafting import BARE, Problem
-from contrafact.io import Case, read_json
+from contrafact.io import Case, images_in, read_json
 from contrafact.sources import cases_of, mask_of, own, stem_of, there
 from contrafact.study import StudyConfig
 
@@ -45,12 +45,10 @@ def survey(table: Mapping[str, Any], folder: Path, root: Path) -> Survey:
         except InputError as error:
             found.outside.append(Problem(place, str(error)))
     if not found.outside:
-        cases = _cases(table, folder, found)
-        away = [case.path for case in cases if "images" in table and not _lies_in(root, case.path)]
-        if away:  # a link among what a pattern found
-            text = f"'{away[0].name}' leads out of '{root}'"
-            found.outside.append(Problem("study.images", text))
-            return found
+        cases = _cases(table, folder, root, found)
+        for place, path in _files_beside(table, folder, cases):
+            _refuse(found, place, [path], root)
+    if not found.outside:
         _beside(table, folder, cases, found)
         for place, choice in _models(table):
             _try(found, place, _model, choice, folder, place, found)
@@ -77,6 +75,27 @@ def _lies_in(root: Path, path: Path) -> bool:
     except InputError:
         return False
     return True
+
+
+def _refuse(found: Survey, place: str, paths: Sequence[Path], root: Path) -> bool:
+    """Whether one leads out: a link among what a pattern found, a row of a cohort."""
+    away = next((path for path in paths if not _lies_in(root, path)), None)
+    if away is not None and place not in {one.place for one in found.outside}:
+        found.outside.append(Problem(place, f"'{away.name}' leads out of '{root}'"))
+    return away is not None
+
+
+def _files_beside(table: Mapping[str, Any], folder: Path, cases: Sequence[Case]) -> Iterator[tuple[str, Path]]:
+    """Where other files of each case would lie, and the images of the background."""
+    for case in cases:
+        for key in ("region", "reference", "masks"):
+            if key in table:
+                yield f"study.{key}", folder / str(table[key]).replace("{stem}", stem_of(case.path))
+        if "cohort" in table and case.extra.get("mask"):
+            yield "study.cohort", (folder / table["cohort"]).parent / case.extra["mask"]
+    background = folder / str(table.get("background", ""))
+    if "background" in table and background.is_dir():
+        yield from (("study.background", path) for path in images_in(background))
 
 
 def _paths(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -113,7 +132,7 @@ def _bare(table: Mapping[str, Any], *keys: str) -> StudyConfig:
     return configure(StudyConfig, {**{k: v for k, v in BARE.items() if k != "images"}, **images})
 
 
-def _cases(table: Mapping[str, Any], folder: Path, found: Survey) -> list[Case]:
+def _cases(table: Mapping[str, Any], folder: Path, root: Path, found: Survey) -> list[Case]:
     """The cases, by the study's own way, one thing more at a time: so it is known what is wrong."""
     given = [key for key in ("images", "cohort") if key in table]
     if len(given) != 1:
@@ -124,7 +143,7 @@ def _cases(table: Mapping[str, Any], folder: Path, found: Survey) -> list[Case]:
         return cases_of(_bare({**table, **more}, *more), folder)
 
     whole: list[Case] | None = _try(found, place, look)
-    if whole is None:
+    if whole is None or _refuse(found, place, [case.path for case in whole], root):
         return []
     columns = list(dict.fromkeys(name for case in whole for name in case.extra))
     if "cohort" in given:

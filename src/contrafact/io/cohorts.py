@@ -119,10 +119,12 @@ def _from_csv(path: Path, keep_missing: bool) -> Cohort:
         raise InputError(f"expected a column 'path' in '{path.name}'; got {columns}{nearest('path', columns)}")
     cases = []
     for number, row in enumerate(rows, start=2):
+        if not row["path"]:
+            raise InputError(f"line {number} of '{path.name}': expected a path; got none")
         file_path = path.parent / row["path"]
         if not file_path.exists() and not keep_missing:
             raise InputError(f"line {number} of '{path.name}': '{row['path']}' does not exist")
-        extra = {k: v for k, v in row.items() if k not in ("path", "patient", "label") and k}
+        extra = {k: v or "" for k, v in row.items() if k not in ("path", "patient", "label") and k}
         who = row.get("patient") or file_path.stem
         cases.append(Case(path=file_path, patient=who, label=row.get("label") or "", extra=extra))
     return Cohort(tuple(cases))

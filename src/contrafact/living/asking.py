@@ -19,6 +19,7 @@ from contrafact import core, face
 from contrafact.bundles import list_bundles, load_bundle
 from contrafact.cases import Plan, answers, target_name, trust_of
 from contrafact.core import EXPLAINERS, InputError, Question, Strip, digest
+from contrafact.core.cards import cards_of
 from contrafact.counterfactual import Bundle, FindingPath, LatentWalk
 from contrafact.counterfactual.medxgan import Coded
 from contrafact.counterfactual.walk import Walking, inverted
@@ -213,7 +214,8 @@ class Asking:
             "trust": trust_of(result, task.image, explainer, plan, target),
         }
         held = self._held(task, _ends(result)) if isinstance(result, Strip) else []
-        return Found(result=result, extra=extra | ({"held": held} if held else {}), held=held)
+        cards = cards_of(explainer)
+        return Found(result=result, extra=extra | ({"held": held} if held else {}), held=held, cards=cards)
 
     def _question(self, task: Task) -> Question:
         bundle, _, predictor = self.models[task.model]

@@ -17,12 +17,12 @@ from contrafact.core import ContrafactError, Grid, Heatmap, Image, InputError, n
 from contrafact.io import Run, stored_form
 from contrafact.living.line import ENDED, Job, Line, start
 from contrafact.living.tasks import Found, Latents, Setting, Task
-from contrafact.views.case_view import finite, map_about, shown, strip_about
+from contrafact.views.case_view import aspect_of, finite, grid_of, map_about, shown, strip_about
 from contrafact.views.cohort import Case, Cohort
 from contrafact.views.pictures import signed_scale
 
 SESSIONS, JOBS, LATENTS = 128, 24, 256  # how many are remembered; the oldest go first
-MOST = 1000.0  # of an amount asked
+MOST = 1000.0  # of an amount asked, where the target itself has no more
 STRIPS = ("latent-walk", "medxgan")
 
 
@@ -32,9 +32,10 @@ class BusyError(ContrafactError):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A job, and the page that asked for it."""
+    """A job, the page that asked for it, and the case it was asked of."""
 
     session: str
+    case: str
     job: Job
     kept: list[str]
 
@@ -88,9 +89,11 @@ class Desk:
             raise BusyError("find the image among those the generator draws first")
         found = self.quick.put(Job(task)).answer(60)[0]
         at = said.get("slice")
-        values = shown(found["arrays"], "frames", at=at if isinstance(at, int) else None)
+        arrays, of = found["arrays"], task.image.values.shape[1]
+        values = shown(arrays, "frames", at=at if isinstance(at, int) else None, of=of)
+        aspect = aspect_of(grid_of(arrays, "frames"))
         plain = {name: found[name] for name in ("score", "length", "spent", "held")}
-        return finite(plain) | {"shape": list(values.shape[1:]), "frame": values[0].tobytes()}
+        return finite(plain) | {"shape": list(values.shape[1:]), "aspect": aspect, "frame": values[0].tobytes()}
 
     def ask(self, said: dict[str, Any]) -> str:
         """Begin what takes long; the id of the job."""
@@ -101,7 +104,7 @@ class Desk:
             if any(a.session == session and a.job.state not in ENDED for a in self._jobs.values()):
                 raise BusyError("one question at a time: cancel the one under way first")
             job, name = Job(task), secrets.token_urlsafe(16)
-            self._jobs[name] = Asked(session, job, [])
+            self._jobs[name] = Asked(session, said["case"], job, [])
             over = [n for n, a in self._jobs.items() if a.job.state in ENDED][: max(0, len(self._jobs) - JOBS)]
             for old in over:
                 del self._jobs[old]
@@ -141,7 +144,10 @@ class Desk:
             made = [record and record.parameters, task.image.digest, task.model]
             mark = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:8]
             key = f"{task.case}/live/{task.method}/{task.target}/{mark}"
-            self.run.add(key, task.image, found.result, **found.extra, label=f"{task.method} (asked live)")
+            name_of_model = self._first(self._case(asked.case)).get("model_name", "")
+            about = {**found.extra, "model_name": name_of_model, "label": f"{task.method} (asked live)"}
+            self.run.add_methods(found.cards)
+            self.run.add(key, task.image, found.result, **about)
             asked.kept.append(key)
         return key
 
@@ -155,13 +161,14 @@ class Desk:
         if not isinstance(job.result[0], Found):
             return {"kind": "latent", **finite(job.result[0])}
         found = self._found(job)
-        row, _ = stored_form(task.image, found.result, **found.extra)
+        row, arrays = stored_form(task.image, found.result, **found.extra)
         if isinstance(found.result, Heatmap):
             values = found.result.values
             scales = self._cohort.scale(task.method)
             one = map_about(row, values, scales if scales[2] else (max(signed_scale([values]), 1e-12), 0, 0))
             return {"kind": "map", "about": finite(one) | {"row": name}}
-        return {"kind": "strip", "about": finite(strip_about(row)) | {"row": name}, "held": finite(found.held)}
+        about = strip_about(row, grid_of(arrays, "frames"))
+        return {"kind": "strip", "about": finite(about) | {"row": name}, "held": finite(found.held)}
 
     def _asked(self, name: str) -> Asked:
         with self._lock:
@@ -189,9 +196,7 @@ class Desk:
 
     def _image_task(self, kind: str, case_id: Any, **more: Any) -> Task:
         """The case's image and model, as its first result has them."""
-        case = self._cohort.cases().get(case_id) if isinstance(case_id, str) else None
-        if case is None:
-            raise InputError("expected a case of this run")
+        case = self._case(case_id)
         row = self._first(case)
         arrays = self.run.arrays(row)
         values = arrays["image"]
@@ -203,6 +208,12 @@ class Desk:
             about=dict(row.get("about") or {}),
         )
         return Task(kind=kind, case=case.name, image=image, model=str(row["record"]["model"]), **more)
+
+    def _case(self, case_id: Any) -> Case:
+        case = self._cohort.cases().get(case_id) if isinstance(case_id, str) else None
+        if case is None:
+            raise InputError("expected a case of this run")
+        return case
 
     def _first(self, case: Case) -> dict[str, Any]:
         rows = sorted([*case.maps, *case.strips])
@@ -263,8 +274,9 @@ def _one_of(what: str, value: Any, known: dict[str, Any]) -> Any:
 
 def _amount(value: Any, by: str, target: dict[str, Any]) -> float:
     plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not plain or not abs(value) <= MOST:  # nor is it NaN
-        raise InputError(f"expected a finite number from {-MOST:g} to {MOST:g} as amount; got {value!r:.40}")
+    most = max(MOST, abs(target["start"]) + target["span"])  # what the page's slider offers
+    if not plain or not abs(value) <= most:  # nor is it NaN
+        raise InputError(f"expected a finite number from {-most:g} to {most:g} as amount; got {value!r:.40}")
     if by == "reached" and target["odds"] and not 0 < value < 1:
         raise InputError(f"goal must be a probability above 0 and below 1; got {value:g}")
     return float(np.float64(value))

@@ -107,15 +107,23 @@ class Line:
             self._thread.join(5)
 
     def _work(self) -> None:
-        worker = Worker(*self._about, "cpu", life=live)
+        worker, why = None, "the viewer is being closed"
         try:
+            worker = Worker(*self._about, "cpu", life=live)
             while not self._closed and not self.failure:
                 if not worker.ready:
                     self._greet(worker)
                 elif (job := self._next()) is not None:
                     self._do(worker, job)
+        except Exception as error:  # a process that does not begin
+            why = f"the process that computes does not begin: {_words(error)}"
         finally:
-            worker.stop()
+            with self._turn:
+                self.failure = self.failure or why
+                while self._jobs:  # nobody is left to do them
+                    self._jobs.popleft().end("failed", error=self.failure)
+            if worker is not None:
+                worker.stop()
 
     def _greet(self, worker: Worker) -> None:
         if not worker.door.poll(BEAT):
@@ -126,10 +134,7 @@ class Line:
         except (EOFError, OSError):
             failure = f"the process that loads the model ended (exit code {worker.end()})"
         self.ready = not failure
-        with self._turn:
-            self.failure = failure
-            for job in self._jobs if failure else ():
-                job.end("failed", error=failure)
+        self.failure = failure
 
     def _next(self) -> Job | None:
         with self._turn:
@@ -138,13 +143,16 @@ class Line:
             return self._jobs.popleft() if self._jobs else None
 
     def _do(self, worker: Worker, job: Job) -> None:
+        if job.stop:  # nobody waits for it any more
+            job.end("cancelled")
+            return
         job.began, job.state = time.monotonic(), "running"
         try:
             worker.give(0, [job.task])
             self._follow(worker, job)
         except Exception as error:  # what cannot be sent or read; the jobs of others go on
+            job.end("failed", error=_words(error))
             self._again(worker)
-            job.end("failed", error=f"{type(error).__name__}: {' '.join(str(error).split())}")
 
     def _follow(self, worker: Worker, job: Job) -> None:
         while not job.ended.is_set():
@@ -178,6 +186,10 @@ class Line:
         code = worker.end()
         worker.begin()
         return code
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def live(door: Connection, start: Callable[..., Any], setting: Any, device: str) -> None:

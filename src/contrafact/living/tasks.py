@@ -48,8 +48,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """An explanation, what its line in a run says beside it, and what became of the scores held."""
+    """An explanation, what its line in a run says beside it, what became of the scores held, and the cards of
+    its method."""
 
     result: Heatmap | Strip
     extra: dict[str, Any]
     held: list[dict[str, Any]]
+    cards: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -41,7 +41,7 @@ def case_page(cohort: Cohort, case: Case) -> dict[str, Any]:
         row = cohort.row(number)
         try:
             about = _image(cohort.run, row) | {"row": number}
-            one = _map(cohort, row) if row["kind"] == "heatmap" else strip_about(row)
+            one = _map(cohort, row) if row["kind"] == "heatmap" else _strip(cohort.run, row)
         except (InputError, OSError, KeyError, TypeError, ValueError) as error:
             method = str((row.get("record") or {}).get("method"))
             page["failures"].append({"method": method, "error": f"cannot be shown: {error}", "seconds": None})
@@ -103,8 +103,12 @@ def map_about(row: Mapping[str, Any], values: NDArray[Any], scales: tuple[float,
     }
 
 
-def strip_about(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a page says of a counterfactual."""
+def _strip(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
+    return strip_about(row, grid_of(_arrays(run.folder, str(row["array"])), "frames"))
+
+
+def strip_about(row: Mapping[str, Any], grid: Grid) -> dict[str, Any]:
+    """What a page says of a counterfactual. grid: of its frames"""
     steps, scores, origin = row["steps"], row["scores"], int(row["origin"])
     if not np.isfinite([*steps, *scores, *row["lengths"], row["goal"] or 0, row["drift"]]).all():
         raise InputError("expected finite steps, scores, lengths, goal and drift")
@@ -115,6 +119,7 @@ def strip_about(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **_made(row),
         **{name: row[name] for name in plain},
+        "aspect": aspect_of(grid),
         "picture": bool(row.get("picture")),
         "unit": "logits" if odds else "units of the target",
         "shares": [1 / (1 + math.exp(-max(-60.0, min(60.0, s)))) for s in scores] if odds else None,
@@ -139,23 +144,35 @@ def _made(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def pixels(run: Run, row: Mapping[str, Any], name: str, *, at: int | None = None) -> NDArray[np.float32]:
+def pixels(
+    run: Run, row: Mapping[str, Any], name: str, *, at: int | None = None, of: int | None = None
+) -> NDArray[np.float32]:
     """An array of a result for the screen, float32: (K, C, H, W) of frames, (C, H, W) of images, (1, H, W)
-    of maps. Of a volume slice `at` of its first axis, upright; shrunk to `SIDE`."""
-    return shown(_arrays(run.folder, str(row["array"])), name, at=at)
+    of maps. Of a volume slice `at` of its first axis, upright; shrunk to `SIDE`. Slices are counted as those
+    of the image, or of a volume of `of` slices: a strip with fewer shows the one at the same place."""
+    return shown(_arrays(run.folder, str(row["array"])), name, at=at, of=of)
 
 
-def shown(arrays: Mapping[str, NDArray[Any]], name: str, *, at: int | None = None) -> NDArray[np.float32]:
+def shown(
+    arrays: Mapping[str, NDArray[Any]], name: str, *, at: int | None = None, of: int | None = None
+) -> NDArray[np.float32]:
     """As `pixels`, of arrays at hand."""
     if name not in arrays or name.endswith("affine"):
         known = ", ".join(sorted(n for n in arrays if not n.endswith("affine")))
         raise InputError(f"expected one of {known}; got '{name}'")
-    values = arrays[name]
-    lead = 0 if name == "values" else 2 if name == "frames" else 1
-    own = "affine" if name in ("values", "image") else "strip_affine"
-    grid = Grid(values.shape[lead:], affine=arrays.get(own, arrays["affine"]))
+    values, grid = arrays[name], grid_of(arrays, name)
+    if at is not None:
+        of = of or arrays["image"].shape[1]
+        at = (2 * at + 1) * grid.shape[0] // (2 * of)  # by the middles of slices
     values = plane_of(values, grid, at)
     return np.ascontiguousarray(shrunk(values[None] if name == "values" else values), dtype="<f4")
+
+
+def grid_of(arrays: Mapping[str, NDArray[Any]], name: str) -> Grid:
+    """Of an array of a result."""
+    lead = 0 if name == "values" else 2 if name == "frames" else 1
+    own = "affine" if name in ("values", "image") else "strip_affine"
+    return Grid(arrays[name].shape[lead:], affine=arrays.get(own, arrays["affine"]))
 
 
 def plane_of(values: NDArray[Any], grid: Grid, at: int | None = None) -> NDArray[Any]:

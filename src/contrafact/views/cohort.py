@@ -78,7 +78,7 @@ class Cohort:
             if stamp != self._stamp:
                 self._rows = self.run.rows()
                 self._cases = _grouped(self._rows, self.run.failures())
-                self._stamp = stamp
+                self._stamp, self._scales = stamp, {}
             return self._cases
 
     def row(self, number: int) -> dict[str, Any]:
@@ -99,11 +99,12 @@ class Cohort:
 
     def scale(self, method: str) -> tuple[float, int, int]:
         """One scale for a method over the run: (scale, maps that decided it, maps there are)."""
+        self.cases()
         with self._lock:
             if method in self._scales:
                 return self._scales[method]
-        self.cases()
-        rows = [r for r in self._rows if r.get("kind") == "heatmap" and _record(r).get("method") == method]
+            stamp, every = self._stamp, self._rows
+        rows = [r for r in every if r.get("kind") == "heatmap" and _record(r).get("method") == method]
         picked = [rows[i] for i in np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).round().astype(int)]
         maps = []
         for row in picked:
@@ -111,7 +112,7 @@ class Cohort:
             maps.append(values[:: -(-values.size // VALUES)])
         found = (max(signed_scale(maps), 1e-12) if maps else 1.0, len(picked), len(rows))
         with self._lock:
-            return self._scales.setdefault(method, found)
+            return self._scales.setdefault(method, found) if stamp == self._stamp else found
 
 
 def _grouped(rows: list[dict[str, Any]], failures: list[dict[str, Any]]) -> dict[str, Case]:
@@ -122,7 +123,7 @@ def _grouped(rows: list[dict[str, Any]], failures: list[dict[str, Any]]) -> dict
         model = _text(row.get("model_name"))
         source = _text(row.get("source"))
         case = _case(cases, (name, _text(record.get("image")), _text(record.get("model"))), name)
-        case.source, case.model = Path(source).name, model
+        case.source, case.model = Path(source).name, model or case.model
         by_source.setdefault((source, model), case)
         try:
             _add(case, number, row)

@@ -46,12 +46,13 @@ class Pair:
 @dataclass(frozen=True, slots=True)
 class Apart:
     """How far two answers are from each other: the class that differs most, by how much, in what unit
-    ("points" of 100, "share" of the larger region, or "units"), and whether the models prefer other classes."""
+    ("points" of 100, "share" of the larger region, or "units"), and whether the models prefer other classes
+    (None: there is nothing to prefer)."""
 
     name: str
     value: float
     unit: str
-    other: bool
+    other: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ def answers_apart(first: Sequence[str], second: Sequence[str]) -> Apart | None:
         gaps[name] = abs(a - b) / max(abs(a), abs(b), 1.0) if unit == "share" else abs(a - b)
     most = max(gaps, key=lambda name: gaps[name])
     tops = {max(answers, key=lambda name: answers[name][0]) for answers in by_name}
-    return Apart(most, gaps[most], unit, unit == "points" and len(tops) > 1)
+    return Apart(most, gaps[most], unit, len(tops) > 1 if unit == "points" and len(gaps) > 1 else None)
 
 
 def evidence(run: Run, row: Mapping[str, Any]) -> NDArray[Any]:
@@ -255,7 +256,7 @@ def pair_page(comparison: Comparison, pair: Pair) -> dict[str, Any]:
     cohort = comparison.cohort
     pages = [case_page(cohort, case) for case in pair.cases]
     by_row = {part["row"]: part for page in pages for part in (*page["maps"], *page["strips"])}
-    items, scores = [], scores_of(cohort.run, pair)
+    items, scores = [], scores_of(cohort, pair)
     for (label, target), numbers in pair.shared.items():
         if not all(number in by_row for number in numbers):
             continue  # a row that cannot be shown: its page says why
@@ -289,15 +290,16 @@ def pair_page(comparison: Comparison, pair: Pair) -> dict[str, Any]:
     )
 
 
-def scores_of(run: Run, pair: Pair) -> dict[tuple[str, str], list[dict[str, Any]]]:
+def scores_of(cohort: Cohort, pair: Pair) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """What the study's metrics said, by method and target: the metric, which way is better, a value for each
     model."""
-    path = run.folder / "summary.json"
+    path = cohort.run.folder / "summary.json"
+    sources = [str(cohort.row(_rows(case)[0]).get("source")) for case in pair.cases]  # names may be shared
     better = read_json(path).get("better", {}) if path.exists() else {}
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for line in run.scores().values():
+    for line in cohort.run.scores().values():
         for place, case in enumerate(pair.cases):
-            if line.get("model") != case.model or line.get("image") != case.source:
+            if line.get("model") != case.model or line.get("source") != sources[place]:
                 continue
             for score in line.get("scores") or ():
                 name = str(score.get("metric"))

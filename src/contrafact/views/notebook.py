@@ -84,7 +84,7 @@ def _map(heat: Heatmap, under: NDArray[Any], window: tuple[float, float], kind: 
 
 def strip(strip: Strip) -> str:
     """Its frames with what was asked and what was measured, why it ended, and its drift."""
-    about = strip_about(row_of(strip))
+    about = strip_about(row_of(strip), strip.grid)
     frames = flat_frames(strip.frames, strip.origin)
     window = float(strip.image.min()), float(strip.image.max())
     picked = sorted({strip.origin, *np.linspace(0, len(frames) - 1, FRAMES).round().astype(int).tolist()})
@@ -129,7 +129,7 @@ def strip_traits(strip: Strip, window: tuple[float, float] | None, at: int | Non
     drawn = np.ascontiguousarray(plane_of(strip.reconstruction, strip.grid, at), dtype="<f4")
     low, high = window or (float(strip.image.min()), float(strip.image.max()))
     return {
-        "about": finite(strip_about(row_of(strip))),
+        "about": finite(strip_about(row_of(strip), strip.grid)),
         "shape": list(frames.shape),
         "frames": frames.tobytes(),
         "reconstruction": drawn.tobytes(),

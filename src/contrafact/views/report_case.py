@@ -67,8 +67,9 @@ def _as_text(planes: Planes) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _plane(cohort: Cohort, row: int, name: str, at: int | None) -> NDArray[np.float32]:
-    return np.asarray(shrunk(pixels(cohort.run, cohort.row(row), name, at=at), SIDE), dtype=np.float32)
+def _plane(cohort: Cohort, row: int, name: str, at: int | None, of: int | None = None) -> NDArray[np.float32]:
+    values = pixels(cohort.run, cohort.row(row), name, at=at, of=of)
+    return np.asarray(shrunk(values, SIDE), dtype=np.float32)
 
 
 def _map_planes(cohort: Cohort, one: dict[str, Any]) -> Arrays:
@@ -85,11 +86,9 @@ def _strip_planes(cohort: Cohort, one: dict[str, Any]) -> Arrays:
     if frames.ndim == 5:
         at = moving_slice(frames, one["origin"])
         one["where"] = f"slice {at + 1} of {frames.shape[2]}, where most changes"
-    found = {name: _plane(cohort, one["row"], name, at) for name in ("frames", "reconstruction")}
-    for name in sorted(name for name in arrays if name.startswith("followup")):
-        last = arrays[name].shape[1] - 1
-        found[name] = _plane(cohort, one["row"], name, None if at is None else min(at, last))
-    return found
+    later = sorted(name for name in arrays if name.startswith("followup"))
+    names = ("frames", "reconstruction", *later)
+    return {name: _plane(cohort, one["row"], name, at, frames.shape[2]) for name in names}
 
 
 def _map_still(
@@ -112,17 +111,17 @@ def _strip_still(
     base = (grey(frames[origin], window) * 0.35).astype(np.uint8)
     later = [values for name, values in planes.items() if "followup" in name]
     return {
-        "frames": [_picture(grey(frame, window), image) for frame in frames],
-        "change": _picture(signed_overlay(base, change, scale, strength=0.95), image),
+        "frames": [_picture(grey(frame, window), one) for frame in frames],
+        "change": _picture(signed_overlay(base, change, scale, strength=0.95), one),
         "scale": f"{scale:.3g}",
-        "reconstruction": _picture(grey(small["reconstruction"], window), image),
+        "reconstruction": _picture(grey(small["reconstruction"], window), one),
         "followup": [_picture(grey(values, window), image) for values in later],
     }
 
 
-def _picture(picture: NDArray[np.uint8], image: Mapping[str, Any]) -> str:
-    """In true proportions, as text."""
-    aspect = float(image["aspect"])
+def _picture(picture: NDArray[np.uint8], shown: Mapping[str, Any]) -> str:
+    """In true proportions, as text. shown: an image or a strip"""
+    aspect = float(shown["aspect"])
     if abs(aspect - 1) > 0.01:
         height, width = picture.shape[:2]
         size = (width, round(height * aspect)) if aspect > 1 else (round(width / aspect), height)

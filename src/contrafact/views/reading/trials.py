@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image as Picture
 
-from contrafact.core import Grid, InputError, nearest
+from contrafact.core import InputError, nearest
 from contrafact.io import Run
-from contrafact.views.case_view import aspect_of, pixels
+from contrafact.views.case_view import aspect_of, grid_of, pixels
 from contrafact.views.figures import png, telling_slice
 from contrafact.views.pictures import grey
 
@@ -106,13 +106,13 @@ def _trial(item: Item, turned: bool) -> Trial:
 
 def picture(run: Run, row: Mapping[str, Any], frame: int) -> bytes:
     """A picture as PNG; the same way for real and drawn images, so that the file tells nothing."""
-    arrays, at = run.arrays(row), None
+    arrays, at, name = run.arrays(row), None, "image" if frame < 0 else "frames"
     if arrays["image"].ndim == 4:
         moved = np.abs(arrays["frames"] - arrays["frames"][row["origin"]]).sum(axis=(0, 1))
         at = telling_slice(moved, 0)
-    values = pixels(run, row, "image", at=at) if frame < 0 else pixels(run, row, "frames", at=at)[frame]
-    drawn = grey(values, tuple(row["window"]))
-    aspect = aspect_of(Grid(arrays["image"].shape[1:], affine=arrays["affine"]))
+    values = pixels(run, row, name, at=at, of=arrays["frames"].shape[2])
+    drawn = grey(values if frame < 0 else values[frame], tuple(row["window"]))
+    aspect = aspect_of(grid_of(arrays, name))
     if abs(aspect - 1) > 0.01:  # pixels that are not square
         high, wide = drawn.shape[:2]
         size = (max(1, round(wide / min(1, aspect))), max(1, round(high * max(1, aspect))))

@@ -22,6 +22,7 @@ from contrafact.views.cohort import Case, Cohort
 from contrafact.views.report import environment
 from contrafact.views.serving.compare import ComparePages
 from contrafact.views.serving.guard import LOOPBACK, Guard
+from contrafact.views.serving.saying import whole
 from contrafact.views.volumes import volume
 
 WEB = Path(__file__).parent.parent / "web" / "dist"
@@ -113,7 +114,7 @@ class _Pages:
     def lines(self, request: Request) -> Response:
         """A page of the table: /api/cases?q=&show=&sort=&from=&count="""
         asked = request.query_params
-        first, count = _number(asked.get("from", "0")), min(PAGE, _number(asked.get("count", "50")))
+        first, count = whole(asked.get("from", "0")), min(PAGE, whole(asked.get("count", "50")))
         found = self.table.chosen(
             words=asked.get("q", ""), show=asked.get("show", "all"), sort=asked.get("sort", "problems")
         )
@@ -147,7 +148,7 @@ class _Pages:
     def array(self, request: Request) -> Response:
         row, at = self.table.row(request.path_params["row"]), request.query_params.get("slice")
         name = request.path_params["name"]
-        values: np.ndarray[Any, Any] = pixels(self.run, row, name, at=None if at is None else _number(at))
+        values: np.ndarray[Any, Any] = pixels(self.run, row, name, at=None if at is None else whole(at))
         shape = ",".join(map(str, values.shape))
         return Response(values.tobytes(), media_type="application/octet-stream", headers={"x-shape": shape})
 
@@ -157,7 +158,7 @@ class _Pages:
     def volume(self, request: Request) -> Response:
         """/volume/ROW/NAME.nii.gz?frame=&channel="""
         row, asked = self.table.row(request.path_params["row"]), request.query_params
-        which = {name: _number(asked.get(name, "0")) for name in ("frame", "channel")}
+        which = {name: whole(asked.get(name, "0")) for name in ("frame", "channel")}
         content = volume(self.run, row, request.path_params["name"], **which)
         return Response(content, media_type="application/gzip")
 
@@ -169,9 +170,3 @@ class _Pages:
 
     def _token(self) -> str:
         return self.token if self.live else ""
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise InputError(f"expected a whole number; got '{text[:20]}'")
-    return int(text)

@@ -15,6 +15,7 @@ from contrafact.core import InputError
 from contrafact.views.case_view import finite
 from contrafact.views.cohort import Case, Cohort
 from contrafact.views.comparison import Apart, Comparison, Pair, answers_apart, pair_page, sorted_pairs
+from contrafact.views.serving.saying import whole
 
 SECONDS = 2.0  # of comparing maps in one answer; the page asks again for what is left
 PAGE = 100
@@ -54,7 +55,7 @@ class ComparePages:
         """A page of the list: /api/compare?a=&b=&method=&sort=&q=&from=&count="""
         asked, (first, second) = request.query_params, self._models(request)
         found, method, left = self._found(request)
-        start, count = (_number(asked.get(name, text)) for name, text in (("from", "0"), ("count", "50")))
+        start, count = (whole(asked.get(name, text)) for name, text in (("from", "0"), ("count", "50")))
         shown = found[start : start + min(PAGE, count)]
         left = left or self.comparison.measure(shown, method, seconds=SECONDS)
         pairs = self.comparison.pairs(first, second)
@@ -125,9 +126,3 @@ class ComparePages:
         if pair is None:
             raise HTTPException(404)
         return pair
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise InputError(f"expected a whole number; got '{text[:20]}'")
-    return int(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
@@ -14,6 +13,7 @@ from starlette.routing import Route
 from contrafact.core import ContrafactError, InputError
 from contrafact.views.serving.app import page, web_file, wrong
 from contrafact.views.serving.guard import LOOPBACK, Guard
+from contrafact.views.serving.saying import said
 
 
 class Desk(Protocol):
@@ -68,32 +68,21 @@ class _Pages:
         return JSONResponse(self.desk.state())
 
     async def examine(self, request: Request) -> Response:
-        asked = await _asked(request)
+        asked = await said(request)
         return JSONResponse(await run_in_threadpool(self.desk.examine, _path(asked), _draft(asked)))
 
     async def save(self, request: Request) -> Response:
-        asked = await _asked(request)
+        asked = await said(request)
         replace = asked.get("replace") is True
         return JSONResponse(
             await run_in_threadpool(self.desk.save, _path(asked), _draft(asked), replace=replace)
         )
 
     async def begin(self, request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(self.desk.begin, _path(await _asked(request))))
+        return JSONResponse(await run_in_threadpool(self.desk.begin, _path(await said(request))))
 
     async def cancel(self, request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(self.desk.cancel))
-
-
-async def _asked(request: Request) -> dict[str, Any]:
-    try:
-        asked = json.loads(await request.body())
-        json.dumps(asked, ensure_ascii=False).encode()  # half a character could not be answered
-    except (ValueError, RecursionError) as error:
-        raise InputError("expected JSON") from error
-    if not isinstance(asked, dict):
-        raise InputError("expected a JSON object")
-    return asked
 
 
 def _path(asked: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from contrafact.views.reading.results import as_csv, plan_words, table
 from contrafact.views.reading.trials import CHOICES, items_of, picture
 from contrafact.views.serving.app import HANDLERS, page, web_file
 from contrafact.views.serving.guard import LOOPBACK, Guard
-from contrafact.views.serving.saying import said, text
+from contrafact.views.serving.saying import said, text, whole
 
 QUESTIONS = {
     "real": "Is this image real or synthetic?",
@@ -122,8 +122,8 @@ class _Pages:
     def picture(self, request: Request) -> Response:
         """Picture `k` of the trial whose turn it is."""
         asked = request.query_params
-        trial = self.store.trial(asked.get("reader", ""), _whole(asked.get("position")))
-        k = _whole(asked.get("k"))
+        trial = self.store.trial(asked.get("reader", ""), whole(asked.get("position")))
+        k = whole(asked.get("k"))
         if k >= len(trial.shows):
             raise HTTPException(404)
         row, frame = trial.shows[k]
@@ -162,9 +162,3 @@ def _seconds(said: dict[str, Any]) -> float | None:
     value = said.get("seconds")
     plain = isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value < 1e6
     return float(value) if plain and value is not None else None
-
-
-def _whole(text: str | None) -> int:
-    if not text or not (text.isascii() and text.isdecimal() and len(text) < 9):
-        raise InputError("expected a whole number")
-    return int(text)

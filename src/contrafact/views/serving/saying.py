@@ -1,4 +1,4 @@
-"""What a page may send: small JSON objects, checked word by word."""
+"""What a page may send: small JSON objects and whole numbers, checked word by word."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ async def said(request: Request) -> dict[str, Any]:
         raise InputError("expected JSON")
     try:
         found = json.loads(await request.body())
+        json.dumps(found, ensure_ascii=False).encode()  # half a character could not be answered
     except (ValueError, RecursionError) as error:
         raise InputError("expected JSON") from error
     if not isinstance(found, dict):
@@ -29,3 +30,10 @@ def text(found: dict[str, Any], name: str) -> str:
     if not isinstance(value, str) or len(value) > 200:
         raise InputError(f"expected a short text as '{name}'")
     return value
+
+
+def whole(text: str | None) -> int:
+    """A whole number of an address."""
+    if not text or not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise InputError(f"expected a whole number; got '{(text or '')[:20]}'")
+    return int(text)

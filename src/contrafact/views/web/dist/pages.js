@@ -225,7 +225,7 @@
       const frames = await getValues(strip.row, "frames", view.slice);
       const k = Math.min(Math.floor(state.at), last2), share = state.at - k;
       const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last2)), share);
-      const [, height, width] = origin.shape, context = fit(canvas, height, width, view.aspect);
+      const [, height, width] = origin.shape, context = fit(canvas, height, width, strip.aspect);
       legend.replaceChildren();
       if (state.mode === "difference") paintDifference(context, frames, origin, now, view, legend);
       else draw(context, greyPixels(now, view.window));
@@ -402,8 +402,8 @@
     const paint = painter(async () => {
       const frames = await getValues(strip.row, "frames", view.slice);
       const again = await getValues(strip.row, "reconstruction", view.slice);
-      canvases.forEach((canvas, k) => small(canvas, frameOf(frames, k), view));
-      small(drawn, again, view);
+      canvases.forEach((canvas, k) => small(canvas, frameOf(frames, k), view, strip.aspect));
+      small(drawn, again, view, strip.aspect);
     });
     view.redraw.push(paint);
     paint();
@@ -426,9 +426,9 @@
       el("figure", { class: "frame" }, drawn, el("figcaption", {}, "as the generator draws it"))
     );
   }
-  function small(canvas, values, view) {
+  function small(canvas, values, view, aspect) {
     const [, height, width] = values.shape;
-    canvas.height = Math.max(1, Math.round(canvas.width * height * view.aspect / width));
+    canvas.height = Math.max(1, Math.round(canvas.width * height * aspect / width));
     draw(canvas.getContext("2d"), greyPixels(values, view.window));
   }
 
@@ -437,7 +437,7 @@
     const canvases = strip.followup.map((later) => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `later image ${later.name}` }));
     const paint = painter(async () => {
       for (const [k, canvas] of canvases.entries())
-        small(canvas, await getValues(strip.row, `followup_${String(k).padStart(3, "0")}`, view.slice), view);
+        small(canvas, await getValues(strip.row, `followup_${String(k).padStart(3, "0")}`, view.slice), view, view.aspect);
     });
     view.redraw.push(paint);
     paint();
@@ -488,6 +488,7 @@
     return error instanceof Error ? error.message : String(error);
   }
   var Panel = class {
+    // painters of the page itself; those of an answer come after them
     constructor(section, status, page, offer, view) {
       this.status = status;
       this.page = page;
@@ -496,6 +497,7 @@
       this.target = offer.targets[0];
       this.paint = painter(async () => this.put(this.now ?? await getValues(page.image.row, "image", view.slice)));
       view.redraw.push(() => this.slides && this.paint());
+      this.mark = view.redraw.length;
       const target = el("select", { id: "live-target" }, ...offer.targets.map((t) => el("option", { value: t.text }, t.name)));
       target.addEventListener("change", () => {
         this.target = offer.targets.find((t) => t.text === target.value);
@@ -547,6 +549,8 @@
     found = /* @__PURE__ */ new Set();
     // targets for which the image was found
     job = "";
+    asking = false;
+    // from the question to its answer; its job is known a little later
     moving = false;
     follows = false;
     // the slider was let go: the way follows the model
@@ -567,6 +571,7 @@
     cancel = el("button", { type: "button", hidden: true }, "Cancel");
     answer = el("div", {});
     paint;
+    mark;
     say(words3) {
       this.status.textContent = words3;
     }
@@ -663,13 +668,13 @@
         do {
           this.again = false;
           const target = this.target;
-          if (!this.found.has(target.text) && (this.job || !await this.find())) return;
+          if (!this.found.has(target.text) && (this.asking || !await this.find())) return;
           const asked = this.asked, follow = this.follows, began = performance.now();
           const moved = await postJson("/live/move", { ...this.words(), amount: asked, follow, slice: this.view.slice });
           if (target !== this.target || !this.slides) return;
-          this.now = { shape: moved.shape, data: floats(moved.frame) };
+          this.now = { shape: moved.shape, aspect: moved.aspect, data: floats(moved.frame) };
           this.reading(asked, moved);
-          if (!this.job) this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
+          if (!this.asking) this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
           this.paint();
         } while (this.again);
       } catch (error) {
@@ -691,7 +696,7 @@
     }
     put(values) {
       const [, height, width] = values.shape;
-      draw(fit(this.stage, height, width, this.view.aspect), greyPixels(values, this.view.window));
+      draw(fit(this.stage, height, width, values.aspect ?? this.view.aspect), greyPixels(values, this.view.window));
       this.stage.setAttribute("aria-label", this.now ? `the image, ${signed(this.asked, 1)} ${this.target.unit} asked` : "the image");
     }
     words() {
@@ -705,7 +710,7 @@
       return target === this.target.text;
     }
     async explain() {
-      if (this.job) return;
+      if (this.asking) return;
       const method = this.method.value, target = this.target.text;
       const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
       if (done?.state !== "done") return;
@@ -715,11 +720,13 @@
     }
     /** A job from its beginning to its end, told on the way; null where it could not begin. */
     async run(words3) {
+      this.asking = true;
       this.busy(true);
       try {
-        this.job = (await postJson("/live/ask", words3)).job;
+        const { job } = await postJson("/live/ask", words3);
+        this.job = this.last = job;
         for (; ; ) {
-          const told = await getJson(`/live/job/${this.job}`);
+          const told = await getJson(`/live/job/${job}`);
           if (told.state === "failed") this.say(told.error);
           if (told.state === "cancelled") this.say("Cancelled.");
           if (told.state !== "waiting" && told.state !== "running") return told;
@@ -730,8 +737,8 @@
         this.say(lineOf(error));
         return null;
       } finally {
-        this.last = this.job;
         this.job = "";
+        this.asking = false;
         this.busy(false);
       }
     }
@@ -751,6 +758,7 @@
       else if (document.activeElement === document.body) this.ask.focus();
     }
     show(done) {
+      this.view.redraw.length = this.mark;
       const job = this.last, kept2 = el("p", { class: "dim", role: "status" });
       const keep = el("button", { type: "button" }, "Keep in the run");
       keep.addEventListener("click", async () => {
@@ -1578,8 +1586,8 @@
       if (words3.value.trim()) chosen.set("q", words3.value.trim());
       return chosen;
     };
-    const load = async (fresh) => {
-      const mine = ++turn2, from = fresh ? 0 : shown;
+    const load = async (from) => {
+      const mine = ++turn2;
       try {
         const wanted = query(), table = wanted.toString();
         wanted.set("from", String(from));
@@ -1588,14 +1596,13 @@
         if (mine !== turn2) return;
         fill(pick, answer);
         const lines = answer.lines.map((line) => row2(line, table, answer.chosen));
-        if (fresh) body.replaceChildren(...lines);
-        else body.append(...lines);
+        body.replaceChildren(...[...body.rows].slice(0, from), ...lines);
         shown = from + lines.length;
-        more.hidden = shown >= answer.found;
+        more.hidden = shown >= answer.found || answer.left > 0;
         more.textContent = `Show more (${answer.found - shown} left)`;
         status.textContent = (answer.found === answer.all ? plural(answer.all, "case") : `${answer.found} of ${plural(answer.all, "case")}`) + ` of both models${answer.left ? ` · comparing maps, ${answer.left} left` : ""}`;
-        if (fresh) history.replaceState(null, "", `?${table}`);
-        if (answer.left) await load(true);
+        if (from === 0) history.replaceState(null, "", `?${table}`);
+        if (answer.left) await load(from);
       } catch (error) {
         tell(error);
       }
@@ -1603,16 +1610,20 @@
     let wait = 0;
     words3.addEventListener("input", () => {
       clearTimeout(wait);
-      wait = window.setTimeout(() => load(true), 150);
+      wait = window.setTimeout(() => load(0), 150);
     });
     for (const name of NAMES2) pick[name].addEventListener("change", () => {
       if (name === "a" && pick.a.value === pick.b.value) pick.b.value = other(pick.b, pick.a.value);
       if (name === "b" && pick.a.value === pick.b.value) pick.a.value = other(pick.a, pick.b.value);
-      load(true);
+      if (name === "a" || name === "b") {
+        asked.delete("method");
+        pick.method.replaceChildren();
+      }
+      load(0);
     });
     more.addEventListener("click", async () => {
       const before = body.rows.length;
-      await load(false);
+      await load(shown);
       body.rows[before]?.querySelector("a")?.focus();
     });
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
@@ -1622,14 +1633,15 @@
         words3.focus();
       }
     });
-    load(true);
+    load(0);
   }
   var other = (select, taken) => [...select.options].find((o) => o.value !== taken).value;
   function fill(pick, answer) {
     const lists = { a: answer.models, b: answer.models, method: answer.methods };
     const chosen = { a: answer.chosen[0], b: answer.chosen[1], method: answer.method };
     for (const name of ["a", "b", "method"]) {
-      if (pick[name].options.length !== lists[name].length)
+      const there = [...pick[name].options].map((option) => option.value);
+      if (there.length !== lists[name].length || there.some((text, k) => text !== lists[name][k]))
         pick[name].replaceChildren(...lists[name].map((text) => el("option", { value: text }, text)));
       pick[name].value = chosen[name];
     }
@@ -2077,7 +2089,7 @@
     if (about.apart) byId("facts").append(el(
       "p",
       { class: about.apart.other ? "verdict warn" : "verdict" },
-      about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ",
+      about.apart.other === null ? "The answers are " : about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ",
       apartWords(about.apart),
       " apart."
     ));
@@ -2219,7 +2231,7 @@
       for (const [k, part] of parts.entries()) {
         const { frames } = changes[k], { index, share } = placeOf(part, state.at), origin = frameOf(frames, part.origin);
         const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.steps.length - 1)), share);
-        const [, height, width] = origin.shape, context = fit(canvases[k], height, width, view.aspect);
+        const [, height, width] = origin.shape, context = fit(canvases[k], height, width, part.aspect);
         draw(context, greyPixels(state.change ? origin : now, view.window, state.change ? 0.5 : 1));
         if (state.change) draw(context, signedPixels(less(now, origin), width, height, scale, 0.95));
         charts[k].at(index, share);

@@ -233,7 +233,7 @@
       const frames = await getValues(strip.row, "frames", view.slice);
       const k = Math.min(Math.floor(state.at), last), share = state.at - k;
       const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last)), share);
-      const [, height, width] = origin.shape, context = fit(canvas, height, width, view.aspect);
+      const [, height, width] = origin.shape, context = fit(canvas, height, width, strip.aspect);
       legend.replaceChildren();
       if (state.mode === "difference") paintDifference(context, frames, origin, now, view, legend);
       else draw(context, greyPixels(now, view.window));
@@ -410,8 +410,8 @@
     const paint = painter(async () => {
       const frames = await getValues(strip.row, "frames", view.slice);
       const again = await getValues(strip.row, "reconstruction", view.slice);
-      canvases.forEach((canvas, k) => small(canvas, frameOf(frames, k), view));
-      small(drawn, again, view);
+      canvases.forEach((canvas, k) => small(canvas, frameOf(frames, k), view, strip.aspect));
+      small(drawn, again, view, strip.aspect);
     });
     view.redraw.push(paint);
     paint();
@@ -434,9 +434,9 @@
       el("figure", { class: "frame" }, drawn, el("figcaption", {}, "as the generator draws it"))
     );
   }
-  function small(canvas, values, view) {
+  function small(canvas, values, view, aspect) {
     const [, height, width] = values.shape;
-    canvas.height = Math.max(1, Math.round(canvas.width * height * view.aspect / width));
+    canvas.height = Math.max(1, Math.round(canvas.width * height * aspect / width));
     draw(canvas.getContext("2d"), greyPixels(values, view.window));
   }
 
@@ -698,7 +698,7 @@
     const canvases = strip.followup.map((later) => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `later image ${later.name}` }));
     const paint = painter(async () => {
       for (const [k, canvas] of canvases.entries())
-        small(canvas, await getValues(strip.row, `followup_${String(k).padStart(3, "0")}`, view.slice), view);
+        small(canvas, await getValues(strip.row, `followup_${String(k).padStart(3, "0")}`, view.slice), view, view.aspect);
     });
     view.redraw.push(paint);
     paint();

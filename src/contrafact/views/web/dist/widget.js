@@ -175,7 +175,7 @@ function stripSection(strip, view) {
     const frames = await getValues(strip.row, "frames", view.slice);
     const k = Math.min(Math.floor(state.at), last), share = state.at - k;
     const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last)), share);
-    const [, height, width] = origin.shape, context = fit(canvas, height, width, view.aspect);
+    const [, height, width] = origin.shape, context = fit(canvas, height, width, strip.aspect);
     legend.replaceChildren();
     if (state.mode === "difference") paintDifference(context, frames, origin, now, view, legend);
     else draw(context, greyPixels(now, view.window));
@@ -352,8 +352,8 @@ function film(strip, view, picked) {
   const paint = painter(async () => {
     const frames = await getValues(strip.row, "frames", view.slice);
     const again = await getValues(strip.row, "reconstruction", view.slice);
-    canvases.forEach((canvas, k) => small(canvas, frameOf(frames, k), view));
-    small(drawn, again, view);
+    canvases.forEach((canvas, k) => small(canvas, frameOf(frames, k), view, strip.aspect));
+    small(drawn, again, view, strip.aspect);
   });
   view.redraw.push(paint);
   paint();
@@ -376,9 +376,9 @@ function film(strip, view, picked) {
     el("figure", { class: "frame" }, drawn, el("figcaption", {}, "as the generator draws it"))
   );
 }
-function small(canvas, values, view) {
+function small(canvas, values, view, aspect) {
   const [, height, width] = values.shape;
-  canvas.height = Math.max(1, Math.round(canvas.width * height * view.aspect / width));
+  canvas.height = Math.max(1, Math.round(canvas.width * height * aspect / width));
   draw(canvas.getContext("2d"), greyPixels(values, view.window));
 }
 

@@ -21,7 +21,7 @@ export interface Curve {
 export interface StripAbout extends Made {
   steps: number[]; scores: number[]; shares: number[] | null; lengths: number[]; origin: number; drift: number;
   drifted: boolean; stopped: string; goal: number | null; picture: boolean; unit: string; reason: string;
-  doubtful: boolean; curve: Curve; followup: { name: string; answer: string }[];
+  doubtful: boolean; aspect: number; curve: Curve; followup: { name: string; answer: string }[];
 }
 export interface ImageAbout {
   row: number; channels: number; size: number[]; slices: number; shrunk: number; aspect: number;

@@ -2,7 +2,7 @@
 
 import { byId, el, getJson, plural, tell } from "./page";
 
-export interface Apart { name: string; value: number; unit: "points" | "share" | "units"; other: boolean }
+export interface Apart { name: string; value: number; unit: "points" | "share" | "units"; other: boolean | null }
 interface Line {
   id: string; name: string; source: string; thumbnail: number; answers: string[][]; apart: Apart | null;
   maps: number | null; doubts: number[]; failures: number[];
@@ -32,8 +32,9 @@ export function comparePage(): void {
     return chosen;
   };
 
-  const load = async (fresh: boolean): Promise<void> => {
-    const mine = ++turn, from = fresh ? 0 : shown;
+  /** The rows from a place on; what stands there goes. */
+  const load = async (from: number): Promise<void> => {
+    const mine = ++turn;
     try {
       const wanted = query(), table = wanted.toString();
       wanted.set("from", String(from));
@@ -42,36 +43,40 @@ export function comparePage(): void {
       if (mine !== turn) return; // a newer question was asked meanwhile
       fill(pick, answer);
       const lines = answer.lines.map(line => row(line, table, answer.chosen));
-      if (fresh) body.replaceChildren(...lines); else body.append(...lines);
+      body.replaceChildren(...[...body.rows].slice(0, from), ...lines);
       shown = from + lines.length;
-      more.hidden = shown >= answer.found;
+      more.hidden = shown >= answer.found || answer.left > 0; // until then the order may change
       more.textContent = `Show more (${answer.found - shown} left)`;
       status.textContent = (answer.found === answer.all ? plural(answer.all, "case") : `${answer.found} of ${plural(answer.all, "case")}`)
         + ` of both models${answer.left ? ` · comparing maps, ${answer.left} left` : ""}`;
-      if (fresh) history.replaceState(null, "", `?${table}`);
-      if (answer.left) await load(true); // the server compares maps a few seconds at a time
+      if (from === 0) history.replaceState(null, "", `?${table}`);
+      if (answer.left) await load(from); // the server compares maps a few seconds at a time
     } catch (error) {
       tell(error);
     }
   };
 
   let wait = 0;
-  words.addEventListener("input", () => { clearTimeout(wait); wait = window.setTimeout(() => load(true), 150); });
+  words.addEventListener("input", () => { clearTimeout(wait); wait = window.setTimeout(() => load(0), 150); });
   for (const name of NAMES) pick[name].addEventListener("change", () => {
     if (name === "a" && pick.a.value === pick.b.value) pick.b.value = other(pick.b, pick.a.value);
     if (name === "b" && pick.a.value === pick.b.value) pick.a.value = other(pick.a, pick.b.value);
-    load(true);
+    if (name === "a" || name === "b") { // these two may share other methods
+      asked.delete("method");
+      pick.method.replaceChildren();
+    }
+    load(0);
   });
   more.addEventListener("click", async () => {
     const before = body.rows.length;
-    await load(false);
+    await load(shown);
     body.rows[before]?.querySelector("a")?.focus();
   });
   byId("filters").addEventListener("submit", event => event.preventDefault());
   document.addEventListener("keydown", event => {
     if (event.key === "/" && document.activeElement === document.body) { event.preventDefault(); words.focus(); }
   });
-  load(true);
+  load(0);
 }
 
 const other = (select: HTMLSelectElement, taken: string): string => [...select.options].find(o => o.value !== taken)!.value;
@@ -80,7 +85,8 @@ function fill(pick: Record<"a" | "b" | "method", HTMLSelectElement>, answer: Ans
   const lists = { a: answer.models, b: answer.models, method: answer.methods };
   const chosen = { a: answer.chosen[0], b: answer.chosen[1], method: answer.method };
   for (const name of ["a", "b", "method"] as const) {
-    if (pick[name].options.length !== lists[name].length)
+    const there = [...pick[name].options].map(option => option.value);
+    if (there.length !== lists[name].length || there.some((text, k) => text !== lists[name][k]))
       pick[name].replaceChildren(...lists[name].map(text => el("option", { value: text }, text)));
     pick[name].value = chosen[name];
   }

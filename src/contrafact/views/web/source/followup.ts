@@ -9,7 +9,7 @@ export function followupRow(strip: StripAbout, view: View): HTMLElement {
   const canvases = strip.followup.map(later => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `later image ${later.name}` }));
   const paint = painter(async () => {
     for (const [k, canvas] of canvases.entries())
-      small(canvas, await getValues(strip.row, `followup_${String(k).padStart(3, "0")}`, view.slice), view);
+      small(canvas, await getValues(strip.row, `followup_${String(k).padStart(3, "0")}`, view.slice), view, view.aspect);
   });
   view.redraw.push(paint);
   paint();

@@ -9,7 +9,7 @@ interface Target { text: string; name: string; odds: boolean; unit: string; star
 interface Offer { bundle: string; model: string; targets: Target[]; maps: string[]; why_not: string }
 interface Told extends Partial<Offer> { state: "loading" | "ready" | "none"; reason?: string; session: string }
 interface Held { name: string; from: number; to: number }
-interface Moved { score: number; length: number; spent: boolean; held: Held[]; shape: number[]; frame: string }
+interface Moved { score: number; length: number; spent: boolean; aspect: number; held: Held[]; shape: number[]; frame: string }
 interface Progress {
   state: "waiting" | "running" | "done" | "failed" | "cancelled"; words?: string; count?: number; of?: number | null;
   error: string; seconds: number; kind?: "latent" | "strip" | "map"; about?: unknown; held?: Held[];
@@ -54,10 +54,11 @@ class Panel {
   private held = new Set<string>();
   private found = new Set<string>(); // targets for which the image was found
   private job = "";
+  private asking = false; // from the question to its answer; its job is known a little later
   private moving = false;
   private follows = false; // the slider was let go: the way follows the model
   private again = false;
-  private now: Values | null = null;
+  private now: (Values & { aspect?: number }) | null = null;
   private readonly method = el("select", { id: "live-method" });
   private readonly goal = el("div", { class: "controls" });
   private readonly stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the image, moved" });
@@ -69,6 +70,7 @@ class Panel {
   private readonly cancel = el("button", { type: "button", hidden: true }, "Cancel");
   private readonly answer = el("div", {});
   private readonly paint: () => void;
+  private readonly mark: number; // painters of the page itself; those of an answer come after them
 
   constructor(
     section: HTMLElement, private readonly status: HTMLElement, private readonly page: Page,
@@ -77,6 +79,7 @@ class Panel {
     this.target = offer.targets[0];
     this.paint = painter(async () => this.put(this.now ?? await getValues(page.image.row, "image", view.slice)));
     view.redraw.push(() => this.slides && this.paint());
+    this.mark = view.redraw.length;
     const target = el("select", { id: "live-target" }, ...offer.targets.map(t => el("option", { value: t.text }, t.name)));
     target.addEventListener("change", () => {
       this.target = offer.targets.find(t => t.text === target.value)!;
@@ -171,13 +174,13 @@ class Panel {
       do {
         this.again = false;
         const target = this.target;
-        if (!this.found.has(target.text) && (this.job || !await this.find())) return;
+        if (!this.found.has(target.text) && (this.asking || !await this.find())) return;
         const asked = this.asked, follow = this.follows, began = performance.now();
         const moved = await postJson<Moved>("/live/move", { ...this.words(), amount: asked, follow, slice: this.view.slice });
         if (target !== this.target || !this.slides) return;
-        this.now = { shape: moved.shape, data: floats(moved.frame) };
+        this.now = { shape: moved.shape, aspect: moved.aspect, data: floats(moved.frame) };
         this.reading(asked, moved);
-        if (!this.job) this.say(`Answered in ${((performance.now() - began) / 1000).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
+        if (!this.asking) this.say(`Answered in ${((performance.now() - began) / 1000).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
         this.paint();
       } while (this.again);
     } catch (error) {
@@ -196,9 +199,9 @@ class Panel {
       ["length of the change", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`], ...heldPairs(moved.held)]));
   }
 
-  private put(values: Values): void {
+  private put(values: Values & { aspect?: number }): void {
     const [, height, width] = values.shape;
-    draw(fit(this.stage, height, width, this.view.aspect), greyPixels(values, this.view.window));
+    draw(fit(this.stage, height, width, values.aspect ?? this.view.aspect), greyPixels(values, this.view.window));
     this.stage.setAttribute("aria-label", this.now ? `the image, ${signed(this.asked, 1)} ${this.target.unit} asked` : "the image");
   }
 
@@ -215,7 +218,7 @@ class Panel {
   }
 
   private async explain(): Promise<void> {
-    if (this.job) return;
+    if (this.asking) return;
     const method = this.method.value, target = this.target.text;
     const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
     if (done?.state !== "done") return;
@@ -226,11 +229,13 @@ class Panel {
 
   /** A job from its beginning to its end, told on the way; null where it could not begin. */
   private async run(words: Record<string, unknown>): Promise<Progress | null> {
+    this.asking = true;
     this.busy(true);
     try {
-      this.job = (await postJson<{ job: string }>("/live/ask", words)).job;
+      const { job } = await postJson<{ job: string }>("/live/ask", words);
+      this.job = this.last = job;
       for (;;) {
-        const told = await getJson<Progress>(`/live/job/${this.job}`);
+        const told = await getJson<Progress>(`/live/job/${job}`);
         if (told.state === "failed") this.say(told.error);
         if (told.state === "cancelled") this.say("Cancelled.");
         if (told.state !== "waiting" && told.state !== "running") return told;
@@ -241,8 +246,8 @@ class Panel {
       this.say(lineOf(error));
       return null;
     } finally {
-      this.last = this.job;
       this.job = "";
+      this.asking = false;
       this.busy(false);
     }
   }
@@ -262,6 +267,7 @@ class Panel {
   }
 
   private show(done: Progress): void {
+    this.view.redraw.length = this.mark;
     const job = this.last, kept = el("p", { class: "dim", role: "status" });
     const keep = el("button", { type: "button" }, "Keep in the run");
     keep.addEventListener("click", async () => {

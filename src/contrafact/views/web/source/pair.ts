@@ -46,7 +46,8 @@ function header(about: PairAbout, table: string): void {
   byId("facts").append(...about.models.map((model, k) => el("p", {}, el("a", { href: `/case/${about.cases[k]}` }, model), " says: ",
     el("b", {}, about.answers[k].join(", ") || "nothing"), ".")));
   if (about.apart) byId("facts").append(el("p", { class: about.apart.other ? "verdict warn" : "verdict" },
-    about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ", apartWords(about.apart), " apart."));
+    about.apart.other === null ? "The answers are " : about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ",
+    apartWords(about.apart), " apart."));
 }
 
 type Slider = ReturnType<typeof slider>;
@@ -154,7 +155,7 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
     for (const [k, part] of parts.entries()) {
       const { frames } = changes[k], { index, share } = placeOf(part, state.at), origin = frameOf(frames, part.origin);
       const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.steps.length - 1)), share);
-      const [, height, width] = origin.shape, context = fit(canvases[k], height, width, view.aspect);
+      const [, height, width] = origin.shape, context = fit(canvases[k], height, width, part.aspect);
       draw(context, greyPixels(state.change ? origin : now, view.window, state.change ? 0.5 : 1));
       if (state.change) draw(context, signedPixels(less(now, origin), width, height, scale, 0.95));
       charts[k].at(index, share);
