@@ -684,10 +684,10 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
 .about{color:var(--dim);font-size:12.5px;margin:2px 0}
 .said span{display:block;font-size:13px;overflow-wrap:anywhere}
 .refused{color:#ff9d8a}.absent{color:var(--warn)}.fact{color:var(--ok)}
-.part{border:1px solid var(--line);border-radius:8px;padding:10px 14px 14px;margin:0 0 14px;min-width:0}
-.part legend{font-weight:600;padding:0 6px;overflow-wrap:anywhere}
-.part>button{margin-top:12px}
-.part details{margin:4px 0 10px}
+fieldset.part{border:1px solid var(--line);border-radius:8px;padding:10px 14px 14px;margin:0 0 14px;min-width:0}
+fieldset.part legend{font-weight:600;padding:0 6px;overflow-wrap:anywhere}
+fieldset.part>button{margin-top:12px}
+fieldset.part details{margin:4px 0 10px}
 .with{display:flex;flex-wrap:wrap;gap:8px 10px;align-items:center;margin:6px 0}
 .with input{flex:1 1 120px}.with select{flex:1 1 200px;max-width:100%;min-width:0}
 .wrong{margin:4px 0;padding-left:18px;font-size:13.5px;color:#ff9d8a;overflow-wrap:anywhere}
