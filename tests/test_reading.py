@@ -175,6 +175,14 @@ def test_readers_at_once_lose_nothing(run: Run, site: Site) -> None:
     assert {row["number"] for row in Answers(run.folder / "reading.sqlite").lines()} == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize(("task", "asked"), [("real", "drawn by a computer"), ("worse", "which of two images")])
+def test_a_study_of_one_task_opens_and_asks_for_that_alone(run: Run, task: str, asked: str) -> None:
+    with serving(make_reading_app(Reading(run, tasks=(task,)), reader="r", owner="o")) as site:
+        page, results = site.ask("/", x_contrafact_token="r"), site.ask("/results", x_contrafact_token="o")
+    assert page.status == results.status == 200
+    assert asked in page.text and page.text.count(" times: ") == 1
+
+
 def test_readers_stay_blind(site: Site) -> None:
     send(site, "/api/reader", {"name": "Ada"})
     trial = site.ask("/api/trial?reader=Ada", x_contrafact_token="r")
