@@ -916,27 +916,31 @@
     level = 0;
     frames = el("div");
     load = painter(async () => {
-      await this.reload();
+      if (this.scene) await this.reload(this.scene);
     });
     lay = painter(async () => {
       this.layer();
     });
     async start() {
       const address = "/web/volumes.js", { Volumes } = await import(address);
-      this.scene = await Volumes.on(this.parts.canvas, (place) => this.moved(place));
-      await this.reload();
+      const scene = await Volumes.on(this.parts.canvas, (place) => this.moved(place));
+      const { shown, frame, channel } = this.state;
+      await this.reload(scene);
+      this.scene = scene;
+      scene.window(this.view.window.low, this.view.window.high);
+      this.layer();
+      if (shown !== this.state.shown || frame !== this.state.frame || channel !== this.state.channel) this.load();
       this.scene.sight(this.state.sight);
       this.scene.turn(this.state.azimuth, this.state.elevation, this.state.cut);
       this.parts.stage.dataset.ready = "yes";
     }
-    async reload() {
+    async reload(scene) {
       const { shown, frame, channel } = this.state;
-      if (!this.scene) return;
       const row3 = shown?.row ?? this.image.row, base = shown && isStrip(shown) ? `frames.nii.gz?frame=${frame}` : "image.nii.gz?frame=0";
       const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${frame}` : "values.nii.gz";
       const [image, map] = await Promise.all([`${base}&channel=${channel}`, over].map((name) => name ? content(`/volume/${row3}/${name}`) : null));
-      await this.scene.show(image, map, this.view.window);
-      this.scene.size.forEach((count, axis) => {
+      await scene.show(image, map, this.view.window);
+      scene.size.forEach((count, axis) => {
         this.sliders[axis].input.max = String(count - 1);
       });
       this.layer();

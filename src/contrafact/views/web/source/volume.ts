@@ -55,7 +55,7 @@ class Page {
   private plays = 0;
   private level = 0;
   private frames: HTMLElement = el("div");
-  private readonly load = painter(async () => { await this.reload(); });
+  private readonly load = painter(async () => { if (this.scene) await this.reload(this.scene); });
   private readonly lay = painter(async () => { this.layer(); });
 
   constructor(
@@ -69,21 +69,25 @@ class Page {
 
   async start(): Promise<void> {
     const address = "/web/volumes.js", { Volumes } = await import(address) as typeof import("./volumes");
-    this.scene = await Volumes.on(this.parts.canvas, place => this.moved(place));
-    await this.reload();
+    const scene = await Volumes.on(this.parts.canvas, place => this.moved(place));
+    const { shown, frame, channel } = this.state;
+    await this.reload(scene);
+    this.scene = scene; // the controls move it from here on: it holds its volume now
+    scene.window(this.view.window.low, this.view.window.high); // what was moved while it loaded
+    this.layer();
+    if (shown !== this.state.shown || frame !== this.state.frame || channel !== this.state.channel) this.load();
     this.scene.sight(this.state.sight);
     this.scene.turn(this.state.azimuth, this.state.elevation, this.state.cut);
     this.parts.stage.dataset.ready = "yes";
   }
 
-  private async reload(): Promise<void> {
+  private async reload(scene: Volumes): Promise<void> {
     const { shown, frame, channel } = this.state;
-    if (!this.scene) return;
     const row = shown?.row ?? this.image.row, base = shown && isStrip(shown) ? `frames.nii.gz?frame=${frame}` : "image.nii.gz?frame=0";
     const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${frame}` : "values.nii.gz";
     const [image, map] = await Promise.all([`${base}&channel=${channel}`, over].map(name => name ? content(`/volume/${row}/${name}`) : null));
-    await this.scene.show(image!, map, this.view.window);
-    this.scene.size.forEach((count, axis) => { this.sliders[axis].input.max = String(count - 1); });
+    await scene.show(image!, map, this.view.window);
+    scene.size.forEach((count, axis) => { this.sliders[axis].input.max = String(count - 1); });
     this.layer();
     if (this.place) this.moved(this.place); // the sliders know their ends now
   }

@@ -45,11 +45,13 @@ export class Volumes {
   get size(): number[] { return this.base!.dimsRAS!.slice(1, 4); }
 
   async show(image: ArrayBuffer, map: ArrayBuffer | null, window: { low: number; high: number }): Promise<void> {
-    const place = this.base && [...this.scene.scene.crosshairPos];
+    const base = await read(image, "image", { colormap: "gray", cal_min: window.low, cal_max: window.high });
+    const over = map && await read(map, "map", { colormap: "for", colormapNegative: "against", opacity: 0 });
+    const place = this.base && [...this.scene.scene.crosshairPos]; // no waiting from here: never a scene without its volume
     for (const volume of [this.over, this.base]) if (volume) this.scene.removeVolume(volume);
-    this.base = await read(image, "image", { colormap: "gray", cal_min: window.low, cal_max: window.high });
+    this.base = base;
     this.scene.addVolume(this.base);
-    this.over = map && await read(map, "map", { colormap: "for", colormapNegative: "against", opacity: 0 });
+    this.over = over;
     this.raw = new Float32Array();
     if (this.over) {
       this.raw = Float32Array.from(this.over.img as Float32Array);
