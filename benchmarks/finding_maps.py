@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ import contrafact as cf
 from contrafact.core import Image, Question
 from contrafact.metrics.deletion import area
 from contrafact.metrics.panel import Panel
+from latent_ig import interval, table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 from cohorts import load
@@ -108,19 +108,6 @@ def judged(cases: Cases, maps: dict[str, list[Map]]) -> dict[str, Map]:
                 for what, values in zip(ORDERS, (shown, hidden, shown - hidden), strict=True):
                     found[f"{what}, {fill}"].append(values)
     return {name: np.array(values).T for name, values in found.items()}
-
-
-def interval(values: Map, form: str = ".2f") -> str:
-    """Mean with its 95 % bootstrap interval over images."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(0, len(values), (1000, len(values)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return f"{values.mean():{form}} ({low:{form}} to {high:{form}})"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
 
 
 def chapter(cases: Cases) -> list[str]:

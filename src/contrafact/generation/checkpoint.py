@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+
+from contrafact.core.errors import InputError
 
 
 def pack(
@@ -36,6 +39,18 @@ def unpack(
             index, slot = key.split(".")
             slots.setdefault(int(index), {})[slot] = value.clone()
         adam.load_state_dict({**adam.state_dict(), "state": slots})
+
+
+@contextlib.contextmanager
+def same_run(run: str) -> Iterator[None]:
+    """Inside, a state that does not fit says so: InputError with what was expected (`run`)."""
+    try:
+        yield
+    except (KeyError, RuntimeError) as error:
+        raise InputError(
+            f"expected the saved state of a {run} run with this configuration; got another one "
+            f"({str(error).splitlines()[0]})"
+        ) from error
 
 
 def part(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from contrafact.core.errors import ContrafactError, InputError, nearest
 from contrafact.generation.augmentation import signed
-from contrafact.generation.checkpoint import pack, unpack
+from contrafact.generation.checkpoint import pack, same_run, unpack
 from contrafact.generation.medxgan_training import Checked, by_class
 from contrafact.generation.training import PRECISIONS, seeded
 
@@ -277,10 +277,8 @@ class LegacyTraining:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go back to a `state()`."""
-        try:
+        with same_run("legacy medxgan"):
             unpack(state, self._modules(), self._adams())
-        except (KeyError, RuntimeError) as error:
-            raise InputError("expected the saved state of a legacy run of this configuration") from error
         self.rng.set_state(state["rng"])
         self.seen = int(state["counts"][0])
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from contrafact.core.errors import InputError, nearest
 from contrafact.generation.augmentation import augment, mirror_half, next_probability, preset, signed
-from contrafact.generation.checkpoint import pack, unpack
+from contrafact.generation.checkpoint import pack, same_run, unpack
 from contrafact.generation.discriminator import Discriminator
 from contrafact.generation.losses import (
     clean_gradients,
@@ -257,7 +257,7 @@ class StyleGAN2Training:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go back to a `state()`; a state of another network is refused."""
-        try:
+        with same_run(f"{self.size.resolution} px"):
             unpack(state, self._modules(), self._adams())
             self.rng.set_state(state["rng"])
             if self.team and self.team.global_rank:  # the state is that of the first process
@@ -265,11 +265,6 @@ class StyleGAN2Training:
                 self.rng.manual_seed(self.config.seed * 1000 + self.team.global_rank + 1 + steps * 7919)
             self.path_mean = state["path_mean"].to(self.device, copy=True)
             counts = state["counts"].tolist()
-        except (KeyError, RuntimeError) as error:
-            raise InputError(
-                f"expected the saved state of a {self.size.resolution} px run with this "
-                f"configuration; got another one ({str(error).splitlines()[0]})"
-            ) from error
         self.steps, self.seen = int(counts[0]), int(counts[1])
         self.augment_p, self._signs = counts[2], counts[3:5]
         self.gamma = self.config.gamma or counts[5]
