@@ -183,6 +183,33 @@ def test_the_logit_rises_with_the_strength_and_the_negative_is_negative(trained:
     assert logits[0] < 0 < logits[2], logits
 
 
+@pytest.mark.parametrize("axes", [2, 3])
+def test_the_discriminator_may_judge_at_a_smaller_side(axes: int) -> None:
+    config = MedXGANTrainerConfig(kimg=0.1, batch=4, precision="fp32", judged=8)
+    size = dataclasses.replace(SIZE, axes=axes)
+    images = phantoms(16, axes=axes)
+
+    def bright(x: Tensor) -> Tensor:
+        return x.flatten(1).amax(dim=1) - 0.2
+
+    run = MedXGANTraining(size, config, images, guide=bright)
+    run.step()
+    whole = MedXGANTraining(size, dataclasses.replace(config, judged=None), images, guide=bright)
+    counts = [len(list(r.discriminator.blocks)) for r in (run, whole)]
+    assert counts == [1, 2]
+    x = torch.rand(2, 1, *(16,) * axes)
+    grain = torch.tensor([1.0, -1.0]).repeat(8)  # finer than what is judged
+    np.testing.assert_allclose(
+        run.discriminator(run._augment(x + grain)).detach(),
+        run.discriminator(run._augment(x)).detach(),
+        atol=1e-5,
+    )
+    with pytest.raises(InputError, match="judged must be at most the resolution, 16; got 32"):
+        MedXGANTraining(size, dataclasses.replace(config, judged=32), images, guide=bright)
+    with pytest.raises(InputError, match="resolution must be a power of two"):
+        MedXGANTraining(size, dataclasses.replace(config, judged=12), images, guide=bright)
+
+
 def test_the_runner_of_generators_runs_it() -> None:
     run = training(MedXGANConfig(**TINY), kimg=0.05)
     reports = list(train_generator(run, report_kimg=0.03, quality_images=16))
@@ -958,3 +985,91 @@ def test_features_of_the_model_are_part_of_the_refinement() -> None:
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     with pytest.raises(UnsupportedError, match="convolutions"):
         explain(FindingPath(refinement=how), made.predictor, [four(0, 0, 0, 0)], **ask)
+
+
+class Blocks(TwoFindings):
+    """Finding 0 brightens four blocks of 4 x 4: by its strength the first, by a fifth of it the others."""
+
+    image_shape = (1, 32, 32)
+
+    def decode(self, w: Tensor) -> Tensor:
+        p = w[:, 4:6].norm(dim=1)[:, None, None, None]
+        image = torch.zeros(len(w), 1, 32, 32)
+        for number, (row, column) in enumerate([(6, 6), (6, 24), (24, 6), (24, 24)]):
+            image[:, :, row : row + 4, column : column + 4] = p / 8 / (5 if number else 1)
+        return image - 0.1
+
+
+class FirstBlock(nn.Module):
+    """Logits of the first block's mean: -3 without the finding, 3 at strength 2; it sees the second block
+    `second` times as well."""
+
+    def __init__(self, second: float = 0.0) -> None:
+        super().__init__()
+        self.second = nn.Parameter(torch.tensor(second))
+
+    def forward(self, images: Tensor) -> Tensor:
+        w = ((images / 127.5 - 1) + 0.1) * 8
+        first, other = w[:, :, 6:10, 6:10].mean(dim=(1, 2, 3)), w[:, :, 6:10, 24:28].mean(dim=(1, 2, 3))
+        score = 3 * (first + self.second * other) - 3
+        return torch.stack([score, -score], dim=1)
+
+
+class Healthy(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.new_zeros(len(images), 8)
+
+
+def blocks(second: float = 0.0) -> Bundle:
+    predictor = TorchPredictor(FirstBlock(second), classes=["one", "two"], output="sigmoid")
+    made = two_findings()
+    return dataclasses.replace(
+        made,
+        generator=Blocks(),
+        encoder=Healthy(),
+        findings=((predictor.digest, "class:0"),),
+        predictor=predictor,
+    )
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_only_the_part_that_changes_the_answer_is_changed(follow: bool) -> None:
+    made, image = blocks(), Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    settings = {"refinement": Refinement(steps=0), "budget": 2.5, "several": 1, "follow": follow}
+    whole = explain(FindingPath(**settings, keep=None), made.predictor, [image], **ask)[0]
+    part = explain(FindingPath(**settings), made.predictor, [image], **ask)[0]
+    for strip, area in ((whole, 1.0), (part, 0.08)):
+        assert strip.stopped == "reached"
+        assert strip.scores[-1] == pytest.approx(np.log(9), abs=0.1)
+        assert strip.record.notes["area"] == pytest.approx(area, abs=0.03)
+        np.testing.assert_allclose(np.diff(strip.scores, 2), 0, atol=1e-3)
+    size = np.abs(part.change[0])
+    assert size[6:10, 6:10].min() > 0.8 * np.abs(whole.change[0])[6:10, 6:10].min()
+    size[4:12, 4:12] = 0  # with a soft edge
+    assert not size.any()
+    assert np.abs(whole.change[0])[24:28, 24:28].min() > 5
+
+
+def test_a_part_that_the_answer_needs_stays_and_a_change_that_all_counts_stays_whole() -> None:
+    made, image = blocks(second=2.0), Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    settings = {"refinement": Refinement(steps=0), "budget": 2.5, "several": 1}
+    part = explain(FindingPath(**settings), made.predictor, [image], **ask)[0]
+    size = np.abs(part.change[0])
+    assert size[7:9, 25:27].min() > 3, "it counts, though it changes least"
+    two = two_findings()
+    ask = {"target": two.predictor.target("class:0"), "bundle": two}
+    settings = {"refinement": Refinement(steps=0), "budget": 2.0, "several": 1}
+    ends = [
+        explain(FindingPath(**settings, keep=keep), two.predictor, [four(-1, -1, 0.3, -0.2)], **ask)[0]
+        for keep in (None, 0.9)
+    ]
+    np.testing.assert_array_equal(ends[0].frames, ends[1].frames)  # of one pixel nothing can be left out
+    assert ends[1].record.notes["area"] == 1.0
+
+
+def test_the_share_to_keep_is_checked() -> None:
+    for wrong in (0.0, -0.5, 1.5):
+        with pytest.raises(InputError, match="keep must be above 0 and at most 1, or None"):
+            FindingPath(keep=wrong)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from contrafact.core import EXPLAINERS, InputError, Question, Strip
 from contrafact.counterfactual.inversion import Refinement
+from contrafact.counterfactual.narrowing import narrowed
 from contrafact.counterfactual.steering import Steering
 from contrafact.counterfactual.walk import (
     LatentWalk,
@@ -47,17 +48,19 @@ class FindingPath:
             G(a, p') - G(a, p), measured by the model frame by frame. `notes["spread"]`: mean standard
             deviation between the counterfactuals that reached the goal, in image units;
             `notes["counterfactuals"]`: how many did; `notes["anatomy"]`: by how much the anatomy itself was
-            moved, in standard deviations of each coordinate, 0 where the finding's code was enough
+            moved, in standard deviations of each coordinate, 0 where the finding's code was enough;
+            `notes["area"]`: the share of the image in which a change was allowed in the end
     cost    one encoder pass, `refinement.steps` passes with gradients, 14 passes per way that is tried
-            (one to remove, `several` + 1 to add), and `frames` for the strip; where no way reaches the
-            goal, 31 passes with gradients and 14 more for each
+            (one to remove, `several` + 1 to add), 15 and as many again for each that reaches the goal, and
+            `frames` for the strip; where none does, or none within the part that is kept, 31 passes with
+            gradients and 14 more for each
     raises  InputError without a bundle of the family medxgan, for a target it has no finding for, and as
             `latent-walk`
     Source: Dravid et al. 2022 (medXGAN, arXiv 2204.05376). Differs: the image itself is changed, not its
     reconstruction; both directions; the smallest strength that reaches the goal is searched; where the
     finding's code alone does not get there, the model's gradient on the frame shown turns the code, and
-    moves the anatomy at a price (docs/decisions/0016); the generator stays as it is, and no mask of the
-    lesion takes part.
+    moves the anatomy at a price (docs/decisions/0016); what does little for the answer is left as it was
+    (docs/decisions/0018); the generator stays as it is, and no mask of the lesion takes part.
 
     goal      as in `latent-walk`; frames, blend, tolerance, refinement too
     budget    greatest strength of an added finding; 1 is the strongest the generator was trained on
@@ -67,6 +70,8 @@ class FindingPath:
               False: the drawn ways alone
     anatomy   price of moving the anatomy with it (one standard deviation in every coordinate, where the
               way to the goal costs 2); None: it stays as it is
+    keep      share of the model's change of mind for which only the part of the image is changed that does
+              that much; None: whatever the generator draws differently
     """
 
     strip: ClassVar[bool] = True
@@ -78,6 +83,7 @@ class FindingPath:
     several: int = 4
     follow: bool = True
     anatomy: float | None = 0.3
+    keep: float | None = 0.9
     blend: bool = True
     tolerance: float = 1.0
     refinement: Refinement = field(default_factory=Refinement)
@@ -88,6 +94,8 @@ class FindingPath:
             raise InputError(f"several must be at least 1; got {self.several}")
         if self.anatomy is not None and not self.anatomy >= 0:
             raise InputError(f"anatomy must be 0 or more, or None; got {self.anatomy}")
+        if self.keep is not None and not 0 < self.keep <= 1:
+            raise InputError(f"keep must be above 0 and at most 1, or None; got {self.keep}")
 
     def _settings(self) -> LatentWalk:
         """What a walk has in common with this."""
@@ -107,6 +115,7 @@ class FindingPath:
         move = (ways.share[:, None].to(ways.full) * ways.full)[chosen]
         met = walking.satisfied(goals)
         move[met.to(move.device)] = 0
+        walking.walker = replace(walking.walker, where=ways.where[chosen])
         shares = torch.linspace(0, 1, self.frames)
         asked = torch.where(met, 0.0, goals - walking.start)[:, None] * shares
         moved = (ways.score[chosen] - walking.start) / (goals - walking.start)
@@ -115,6 +124,7 @@ class FindingPath:
         question.notes["spread"] = [float(spread(p).mean()) for p in several]
         question.notes["counterfactuals"] = [float(len(p)) for p in several]
         question.notes["anatomy"] = ways.steering.moved(move).tolist()
+        question.notes["area"] = ways.where[chosen].flatten(1).mean(dim=1).tolist()
         moves = move[:, None] * shares[None, :, None].to(move)
         return walking.strips(asked, moves, stopped, goals.tolist())
 
@@ -146,8 +156,11 @@ class FindingPath:
             price=self.anatomy,
         )
         ways = _Ways(walking, steering, rises.tolist(), drawn * self.budget)
-        if self.follow and differentiable(question):
+        follow = self.follow and differentiable(question)
+        if follow:
             ways.lead_on()
+        if self.keep and self.blend:
+            ways.narrow(self.keep, follow=follow)
         return ways
 
 
@@ -157,6 +170,7 @@ class _Ways:
     row, adds       (M,) of which image, and whether a finding is added
     full            (M, d) the whole move; `share` (M,) of it is made
     reached, score  (M,) whether the goal is, and what the model says there
+    where           (M, 1, *S) the share of the change that is made at each pixel
     """
 
     def __init__(self, walking: Walking, steering: Steering, rises: list[bool], drawn: Tensor) -> None:
@@ -176,30 +190,53 @@ class _Ways:
             rows += [number] * len(ends)
         self.row, self.full = torch.tensor(rows), torch.cat(full)
         self.adds = torch.tensor(rises)[self.row]
+        self.where = torch.ones_like(walking.walker.images[self.row, :1])
         self.share, self.score, self.reached = self._search(torch.arange(len(rows)))
 
     def lead_on(self) -> None:
         """Follow the model where no way of an image reaches its goal."""
         found = torch.zeros(len(self.goals), dtype=torch.bool)
         found[self.row[self.reached]] = True
-        ways = (~(found | self.walking.satisfied(self.goals)))[self.row].nonzero()[:, 0]
+        self._lead((~(found | self.walking.satisfied(self.goals)))[self.row].nonzero()[:, 0])
+
+    def _lead(self, ways: Tensor) -> None:
         if not len(ways):
             return
         row = self.row[ways]
         at = ways.to(self.full.device)
-        self.full[at] = self.steering(row, self.full[at], self.goals[row], self.adds[ways])
+        self.full[at] = self.steering(row, self.full[at], self.goals[row], self.adds[ways], self.where[at])
         self.share[ways], self.score[ways], self.reached[ways] = self._search(ways)
+
+    def narrow(self, keep: float, *, follow: bool) -> None:
+        """Leave out of every way that reaches its goal what does little for it (see `narrowed`), where less
+        of the image changes then; the model is followed within the part that is left, where that is needed."""
+        ways = self.reached.nonzero()[:, 0]
+        if not len(ways):
+            return
+        names, size = ("full", "share", "score", "where"), self._sizes(ways)
+        before = {name: getattr(self, name)[ways] for name in names}
+        goals = None if follow else self.goals[self.row[ways]]
+        self.where[ways] = narrowed(
+            self.walking.walker, self.row[ways], self.full[ways], goals=goals, keep=keep
+        )
+        self.share[ways], self.score[ways], self.reached[ways] = self._search(ways)
+        if follow:
+            self._lead(ways[~self.reached[ways]])
+        worse = ~self.reached[ways] | (self._sizes(ways) >= size)
+        for name, values in before.items():
+            getattr(self, name)[ways[worse]] = values[worse]
+        self.reached[ways] = True
 
     def _search(self, ways: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The smallest share of each move that reaches the goal: a grid, then bisection. The share, the
         score there, and whether the goal is reached."""
-        row, full = self.row[ways], self.full[ways.to(self.full.device)]
+        row, full, where = (x[ways.to(x.device)] for x in (self.row, self.full, self.where))
         goals, start = self.goals[row], self.walking.start[row]
         sign = torch.where(goals >= start, 1.0, -1.0)
 
         def at(share: Tensor) -> Tensor:
             moves = share[:, None].to(full) * full
-            return self.walking.walker.scores(row.to(moves.device), moves).cpu()
+            return self.walking.walker.scores(row.to(moves.device), moves, where).cpu()
 
         grid = torch.linspace(0, 1, GRID + 1)
         scores = torch.stack([at(s.expand(len(goals))) for s in grid[1:]], dim=1)
@@ -221,19 +258,20 @@ class _Ways:
 
     def _order(self, number: int) -> list[int]:
         mine = (self.row == number).nonzero()[:, 0].tolist()
-        size = self._changes(mine).abs().flatten(1).mean(dim=1).tolist()
+        size = self._sizes(torch.tensor(mine)).tolist()
         far = (self.score - self.goals[self.row]).abs().tolist()
         keys = {w: (0, s) if self.reached[w] else (1, far[w]) for w, s in zip(mine, size, strict=True)}
         return sorted(mine, key=keys.__getitem__)
 
-    def _changes(self, ways: list[int]) -> Tensor:
-        rows = self.row[ways]
-        return self._frames(ways) - self.walking.walker.images[rows]
+    def _sizes(self, ways: Tensor) -> Tensor:
+        """(M,) mean change of a pixel."""
+        change = self._frames(ways) - self.walking.walker.images[self.row[ways]]
+        return change.abs().flatten(1).mean(dim=1).cpu()
 
-    def _frames(self, ways: list[int]) -> Tensor:
+    def _frames(self, ways: Tensor) -> Tensor:
         with torch.no_grad():
             moves = self.share[ways, None].to(self.full) * self.full[ways]
-            return self.walking.walker.frame(self.row[ways], moves)
+            return self.walking.walker.frame(self.row[ways], moves, self.where[ways])
 
     def pictures(self) -> list[NDArray[np.float32]]:
         """For each image the frames (M, C, *S) that reach the goal, in image units; none where it is reached
@@ -241,7 +279,8 @@ class _Ways:
         found, met = [], self.walking.satisfied(self.goals)
         for number in range(len(self.goals)):
             ways = [w for w in self._order(number) if self.reached[w] and not met[number]]
-            found.append(self.walking.bundle.to_units(self._frames(ways)).cpu().numpy())
+            frames = self._frames(torch.tensor(ways, dtype=torch.long))
+            found.append(self.walking.bundle.to_units(frames).cpu().numpy())
         return found
 
 

@@ -32,6 +32,7 @@ class Walker:
     measure        images in [-1, 1] to scores (N,)
     direction      of the cohort; None: every image goes by its own gradient alone
     blend          what the generator cannot draw is kept; False: a frame is what it draws, and no more
+    where          (N, 1, *S) the share of a change that is made at each pixel; None: all of it
     """
 
     generator: Generator
@@ -43,21 +44,26 @@ class Walker:
     drawn: Tensor
     start: Tensor
     blend: bool = True
+    where: Tensor | None = None
 
-    def frame(self, rows: Tensor, moves: Tensor) -> Tensor:
-        """Images `rows` with their latents moved by `moves` (M, d)."""
+    def frame(self, rows: Tensor, moves: Tensor, where: Tensor | None = None) -> Tensor:
+        """Images `rows` with their latents moved by `moves` (M, d); `where` (M, 1, *S) for these moves."""
         moved = self.generator.decode(self.latents[rows] + moves)
         if not self.blend:
             return moved.clamp(-1, 1)
-        return carry_over(self.images[rows], moved - self.drawn[rows])
+        if where is None and self.where is not None:
+            where = self.where[rows]
+        change = moved - self.drawn[rows]
+        return carry_over(self.images[rows], change if where is None else where * change)
 
-    def scores(self, rows: Tensor, moves: Tensor) -> Tensor:
+    def scores(self, rows: Tensor, moves: Tensor, where: Tensor | None = None) -> Tensor:
         """The model's answer (M,) to those frames."""
+        found = []
         with torch.no_grad():
-            parts = [
-                self.measure(self.frame(r, m)) for r, m in zip(rows.split(64), moves.split(64), strict=True)
-            ]
-        return torch.cat(parts)
+            for part in torch.arange(len(rows)).split(64):
+                here = None if where is None else where[part]
+                found.append(self.measure(self.frame(rows[part], moves[part], here)))
+        return torch.cat(found)
 
     def line(self) -> Tensor:
         """Moves (N, d) that ask for one unit, straight on: the cohort's, or each image's own gradient where

@@ -58,17 +58,19 @@ class Steering:
         """(N,) root mean square of the anatomy's part of moves (N, d), in standard deviations."""
         return (moves / self.unit.to(moves))[:, self.anatomy].square().mean(dim=1).sqrt()
 
-    def __call__(self, rows: Tensor, moves: Tensor, goals: Tensor, adds: Tensor) -> Tensor:
-        """Moves (M, d) of the images `rows`, led on by the model's gradient to the goals (M,).
+    def __call__(self, rows: Tensor, moves: Tensor, goals: Tensor, adds: Tensor, where: Tensor) -> Tensor:
+        """Moves (M, d) of the images `rows`, led on by the model's gradient to the goals (M,), with changes
+        made where `where` (M, 1, *S) says.
 
         Where a finding is added (M,), its code turns and grows within the budget; where one is taken away,
         its code keeps the end it has, and the anatomy alone goes on.
         cost  31 passes with gradients per move
         """
-        parts = [part.split(32) for part in (rows, moves, goals.to(moves), adds.to(moves.device))]
+        asked = (rows, moves, goals.to(moves), adds.to(moves.device), where)
+        parts = [part.split(32) for part in asked]
         return torch.cat([self._led(*part) for part in zip(*parts, strict=True)])
 
-    def _led(self, rows: Tensor, moves: Tensor, goals: Tensor, adds: Tensor) -> Tensor:
+    def _led(self, rows: Tensor, moves: Tensor, goals: Tensor, adds: Tensor, where: Tensor) -> Tensor:
         """The reached one of the smallest change, else the nearest one."""
         unit, images = self.unit, self.walker.images[rows]
         free = self.anatomy * (self.price is not None) + torch.zeros_like(moves)
@@ -81,7 +83,7 @@ class Steering:
         for step in range(STEPS + 1):
             adam.param_groups[0]["lr"] = RATE * min(1.0, 2 * (1 - step / (STEPS + 1)))
             with torch.enable_grad():
-                frames = self.walker.frame(rows, here * unit)
+                frames = self.walker.frame(rows, here * unit, where)
                 missing = (goals - self.walker.measure(frames)) / way
                 change = (frames - images).abs().flatten(1).mean(dim=1)
                 cost = MISSING * (missing + SLACK).clamp_min(0) + CHANGE * change

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +51,9 @@ class MedXGANTrainerConfig:
     identity   weight of the codes' reader
     noise      standard deviation of the noise on what the guide sees (the range is 2): an answer that
                noise takes away is no finding
+    judged     side at which the discriminator sees images, a power of two from 8; None: their own. Finer
+               texture is not asked for then: in volumes a small generator cannot draw it, and would lose
+               by it every time
     probabilities   the guide gives probabilities, whose logits are taken
     """
 
@@ -68,6 +71,7 @@ class MedXGANTrainerConfig:
     change: float = 1.0
     identity: float = 0.2
     noise: float = 0.05
+    judged: int | None = None
     probabilities: bool = False
     seed: int = 0
 
@@ -110,8 +114,9 @@ class MedXGANTraining:
         self.device = torch.device(device)
         with seeded(config.seed, self.device):  # layers draw their weights here; restored on leaving
             self.generator = MedXGAN(size).to(self.device)
+            self.judged = replace(size.style, resolution=config.judged or size.resolution)
             kind = Discriminator if size.axes == 2 else VolumeDiscriminator
-            self.discriminator = kind(size.style).to(self.device)
+            self.discriminator = kind(self.judged).to(self.device)
             wide, codes = size.style.width(4), size.anatomy + size.classes * size.pathology
             self.reader = EqualLinear(wide, codes).to(self.device)
         self.guide = Checked(guide, size.classes, probabilities=config.probabilities)
@@ -221,7 +226,9 @@ class MedXGANTraining:
         return mirror_half(reals, self.rng) if self.config.mirror else reals
 
     def _augment(self, images: Tensor) -> Tensor:
-        return augment(images, preset(self.config.augment), self.augment_p, self.rng)
+        """As the discriminator sees them."""
+        seen = augment(images, preset(self.config.augment), self.augment_p, self.rng)
+        return smaller(seen, self.judged.resolution)
 
     def _note(self, **losses: Tensor) -> None:
         """Keep the losses for the report; one that is no number ends the run before it does harm."""
@@ -331,7 +338,16 @@ def by_class(logits: Tensor) -> tuple[list[Tensor], Tensor]:
     return [some.nonzero()[:, 0], (~some).nonzero()[:, 0]], torch.stack(levels)
 
 
+def smaller(images: Tensor, side: int) -> Tensor:
+    """Images (N, C, *S) as means, `side` pixels a side."""
+    times = images.shape[-1] // side
+    pool = F.avg_pool2d if images.ndim == 4 else F.avg_pool3d
+    return pool(images, times) if times > 1 else images
+
+
 def _check_images(images: Tensor, size: MedXGANConfig, config: MedXGANTrainerConfig) -> None:
+    if config.judged is not None and config.judged > size.resolution:
+        raise InputError(f"judged must be at most the resolution, {size.resolution}; got {config.judged}")
     expected = (size.channels, *(size.resolution,) * size.axes)
     if tuple(images.shape[1:]) != expected or len(images) == 0:
         raise InputError(f"images must be (N, {', '.join(map(str, expected))}); got {tuple(images.shape)}")
