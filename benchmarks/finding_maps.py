@@ -162,7 +162,7 @@ READING = [
     "integrated gradients, which ask this very question of the model, are far better, and Grad-CAM lies",
     "between. A strip says how an image would have to look for another answer; where it changes the",
     "image follows from what the generator can draw, on the brain slices contrast and outlines over",
-    "half of the image, and is no ranking of pixels by what the model used. The paper's claim that its",
+    "a third of the image, and is no ranking of pixels by what the model used. The paper's claim that its",
     "latent maps are the better heatmaps is not confirmed on these data.",
     "",
 ]

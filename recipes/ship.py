@@ -44,7 +44,7 @@ CARDS: dict[str, dict[str, str]] = {
         "are no other patients. The classes come from different sources and differ in contrast, in brightness "
         "and, to the eye, in the plane of section. The model tells them apart by that too, and the strips show "
         "it: they change brightness, rim, ventricles and outline, and seldom a lesion; a second classifier "
-        "confirms one in three tumours that are added (docs/results/brain.md). The generator saw {kimg} "
+        "confirms two in five tumours that are added (docs/results/brain.md). The generator saw {kimg} "
         "thousand images of 800 slices, in two parts: the first 26.6 thousand with recipes/brain_start.toml, "
         "the rest, from that state on, with recipes/brain.toml. It draws blurred slices; what it cannot draw "
         "is carried over from the image.",

@@ -44,6 +44,7 @@ from contrafact.generation import (
     train_encoder,
     train_generator,
 )
+from contrafact.generation.augmentation import signed
 from contrafact.generation.losses import total_variation
 from contrafact.generation.training import seeded
 from contrafact.io import read_tensors
@@ -208,6 +209,29 @@ def test_the_discriminator_may_judge_at_a_smaller_side(axes: int) -> None:
         MedXGANTraining(size, dataclasses.replace(config, judged=32), images, guide=bright)
     with pytest.raises(InputError, match="resolution must be a power of two"):
         MedXGANTraining(size, dataclasses.replace(config, judged=12), images, guide=bright)
+
+
+def test_noise_that_the_guide_answers_to_is_taken_back() -> None:
+    images = phantoms(16)
+
+    def bright(x: Tensor) -> Tensor:
+        return 12 * (F.avg_pool2d(x, 3, 1).flatten(1).amax(dim=1) - 0.3)
+
+    clean = signed(images).flatten(1)
+
+    def grained(x: Tensor, how: float) -> Tensor:
+        """The higher, the farther from every training image: by the noise's variance."""
+        return bright(x) + how * torch.cdist(x.flatten(1), clean).amin(dim=1).square() / clean.shape[1]
+
+    config = MedXGANTrainerConfig(kimg=0.1, batch=4, precision="fp32")
+    low, high = MedXGANTraining(SIZE, config, images, guide=bright).generator.levels[0].tolist()
+    some = 0.1 * (high - low) / 0.035**2  # a tenth of the gap by noise of 0.035: 0.05 is too much, 0.025 is not
+    guides = (bright, lambda x: grained(x, some), lambda x: grained(x, 1e9))
+    found = [MedXGANTraining(SIZE, config, images, guide=guide).noise for guide in guides]
+    assert found == [0.05, 0.025, 0.0]
+    run = MedXGANTraining(SIZE, config, images, guide=bright)
+    run.step()
+    assert run.figures["noise"] == 0.05
 
 
 def test_the_runner_of_generators_runs_it() -> None:

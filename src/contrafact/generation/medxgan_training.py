@@ -50,7 +50,8 @@ class MedXGANTrainerConfig:
                variation
     identity   weight of the codes' reader
     noise      standard deviation of the noise on what the guide sees (the range is 2): an answer that
-               noise takes away is no finding
+               noise takes away is no finding. Halved until the guide, which may answer to noise itself,
+               says the same of the training images with it, to a tenth of the gap
     judged     side at which the discriminator sees images, a power of two from 8; None: their own. Finer
                texture is not asked for then: in volumes a small generator cannot draw it, and would lose
                by it every time
@@ -120,7 +121,9 @@ class MedXGANTraining:
             wide, codes = size.style.width(4), size.anatomy + size.classes * size.pathology
             self.reader = EqualLinear(wide, codes).to(self.device)
         self.guide = Checked(guide, size.classes, probabilities=config.probabilities)
-        self.rows, levels = by_class(self.guide.look(images, self.device))
+        answers = self.guide.look(images, self.device)
+        self.rows, levels = by_class(answers)
+        self.noise = self._bearable(answers, levels)
         self.generator.levels.copy_(levels)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.rng = torch.Generator().manual_seed(config.seed * 1000 + 1)
@@ -131,6 +134,18 @@ class MedXGANTraining:
         self.augment_p, self._signs = 0.0, [0.0, 0.0]
         self.gamma = config.gamma or 0.0008 * size.resolution**size.axes / config.batch
         self.figures: dict[str, float] = {}
+
+    def _bearable(self, answers: Tensor, levels: Tensor) -> float:
+        """The noise that the guide bears: its answers (N, classes) move by less than a tenth of the gap."""
+        every, rng = max(1, len(self.images) // 128), torch.Generator().manual_seed(self.config.seed)
+        images, gap = signed(self.images[::every]), levels[:, 1] - levels[:, 0]
+        grain, deviation = torch.randn(images.shape, generator=rng), self.config.noise
+        for _ in range(5 if deviation else 0):
+            noisy = self.guide.look(images + deviation * grain, self.device)
+            if bool(((noisy - answers[::every]).abs().median(dim=0).values <= 0.1 * gap).all()):
+                return deviation
+            deviation /= 2
+        return 0.0
 
     def step(self) -> None:
         """One step of D (and the reader), with R1 where it is due, and one of G."""
@@ -182,6 +197,7 @@ class MedXGANTraining:
         guided, unread = self._guided(fakes, codes), self._unread(features, codes)
         loss = adversary + config.guide * guided + config.change * small + config.identity * unread
         self._note(loss_g=adversary, guide=guided, change=small, identity=unread)
+        self.figures["noise"] = self.noise
         loss.backward()
         self.discriminator.requires_grad_(True)
         self.reader.requires_grad_(True)
@@ -192,7 +208,7 @@ class MedXGANTraining:
         above without it (a healthy image may be as healthy as it likes)."""
         if not self.config.guide:
             return fakes.new_zeros(())
-        noise = torch.randn(fakes.shape, generator=self.rng).to(fakes) * self.config.noise
+        noise = torch.randn(fakes.shape, generator=self.rng).to(fakes) * self.noise
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
         with half:
             logits = self.guide(fakes + noise).float()
