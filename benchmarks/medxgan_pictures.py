@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,5 +80,5 @@ def rows_of(one: Shown) -> list[tuple[str, list[tuple[str, Map]]]]:
             ("what was taken", strip.frames[0, 0] - strip.frames[-1, 0]),
             *((name.replace(", ", ",\n"), values[n]) for name, values in maps.items()),
         ]
-        rows.append((one.title.replace(", ", ",\n"), [(name, plane(values, at)) for name, values in row]))
+        rows.append((textwrap.fill(one.title, 24), [(name, plane(values, at)) for name, values in row]))
     return rows

@@ -564,6 +564,51 @@ def test_fit_makes_a_bundle_of_this_family(tmp_path: Path) -> None:
         fit(path)
 
 
+class Brightest(nn.Module):
+    """Logits of the brightest mean of 27 voxels, of volumes in 0..1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        spot = F.avg_pool3d(x * 2 - 1, 3, 1).flatten(1).max(1)[0]
+        return torch.stack([-6.0 * (spot - 0.05), 6.0 * (spot - 0.05)], dim=1)
+
+
+def test_fit_reads_volumes(tmp_path: Path) -> None:
+    import nibabel
+
+    (tmp_path / "images").mkdir()
+    volumes = phantoms(16, axes=3, side=16)
+    for number, volume in enumerate(volumes):
+        scan = nibabel.Nifti1Image(volume[0].numpy(), np.diag([2.0, 2.0, 2.0, 1.0]))
+        nibabel.save(scan, tmp_path / "images" / f"{number}.nii.gz")
+    torch.jit.script(Brightest()).save(tmp_path / "bright.pt")
+    (tmp_path / "bright.json").write_text(
+        '{"model": "bright.pt", "classes": ["healthy", "lesion"], "preprocessing": {"window": [0, 255]}}'
+    )
+    path = tmp_path / "fit.toml"
+    path.write_text(
+        'name = "toy"\nout = "out"\n[data]\npath = "images"\n'
+        '[models.bright]\npath = "bright.json"\ntargets = ["class:1"]\n'
+        '[generator]\nfamily = "medxgan"\naxes = 3\nresolution = 8\nanatomy = 6\npathology = 3\n'
+        "channel_base = 64\nchannel_max = 8\n[training]\nkimg = 0.016\nbatch = 8\n"
+        "[encoder]\nsteps = 2\nbatch = 4\nwidth = 4\n"
+    )
+    made = fit(path)
+    assert made is not None
+    assert made.generator.image_shape == (1, 8, 8, 8)
+    assert (tmp_path / "out" / "samples.png").exists()
+    strip = explain(
+        FindingPath(several=1, refinement=Refinement(steps=1)),
+        made.predictor,
+        [Image(volumes[1].float().numpy(), window=(0.0, 255.0))],
+        target=made.predictor.target("class:1"),
+        bundle=made,
+    )[0]
+    assert strip.frames.shape[1:] == (1, 8, 8, 8)
+    path.write_text(path.read_text().replace("axes = 3", "axes = 2").replace('out = "out"', 'out = "flat"'))
+    with pytest.raises(InputError, match="expected 2D images of 1 channel"):
+        fit(path)
+
+
 def test_fit_makes_a_bundle_of_the_published_networks(tmp_path: Path) -> None:
     size = "channels = 1\nanatomy = 6\npathology = 3"
     path = fit_file(tmp_path, f'family = "medxgan-legacy"\n{size}', side=64)

@@ -114,8 +114,6 @@ def read_config(path: str | Path) -> tuple[FitConfig, Path]:
                 f"a medxgan has one code per target of its first model; got {codes} classes for "
                 f"{len(targets)} targets"
             )
-        if getattr(config.generator, "axes", 2) != 2:
-            raise InputError("fit reads 2D images; train volumes with MedXGANTraining")
     return config, (path.parent / config.out).resolve()
 
 

@@ -96,14 +96,16 @@ def fit_stages(
 
 
 def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
-    """Every image of the cohort at the generator's size: uint8 for 8-bit files, else float32."""
+    """Every image (or volume) of the cohort at the generator's size: uint8 for 8-bit files, else float32."""
     size, (low, high) = config.generator, config.data.window
+    axes = getattr(size, "axes", 2)
+    sides = (size.resolution,) * axes
     parts, whole = [], True
     for case in cohort:
         image = case.read()
-        if len(image.grid.shape) != 2 or image.channels not in (1, size.channels):
+        if len(image.grid.shape) != axes or image.channels not in (1, size.channels):
             raise InputError(
-                f"expected 2D images of {size.channels} channel(s); got {image.values.shape} in "
+                f"expected {axes}D images of {size.channels} channel(s); got {image.values.shape} in "
                 f"'{case.path.name}'"
             )
         if min(image.grid.shape) < size.resolution:
@@ -112,8 +114,8 @@ def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
                 f"{image.grid.shape} in '{case.path.name}'"
             )
         whole &= image.about.get("dtype") == "uint8" and (low, high) == (0.0, 255.0)
-        values = torch.from_numpy(image.values)[None].expand(-1, size.channels, -1, -1)
-        values = (resize(values, (size.resolution,) * 2) - low) / (high - low)
+        values = torch.from_numpy(image.values)[None].expand(-1, size.channels, *(-1,) * axes)
+        values = (resize(values, sides) - low) / (high - low)
         parts.append(values.clamp(0, 1))
         if whole:
             parts[-1] = (parts[-1] * 255).round().byte()
@@ -255,7 +257,7 @@ def _anchors(encoder: ResNetEncoder, images: Tensor, config: FitConfig, device: 
     rng = torch.Generator().manual_seed(config.direction.seed)
     some = signed(images[torch.randperm(len(images), generator=rng)])
     if config.training.mirror:
-        some = torch.stack([some, some.flip(3)], dim=1).flatten(0, 1)
+        some = torch.stack([some, some.flip(-1)], dim=1).flatten(0, 1)
     some = some[: config.direction.anchors].to(device)
     with torch.no_grad():
         latents = torch.cat([encoder(part) for part in some.split(128)])
@@ -298,8 +300,8 @@ def _generator(config: FitConfig, out: Path, device: str) -> AnyGenerator:
 def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
     size = config.encoder
     generator = make_generator(config.generator)
-    sizes = (generator.image_shape[0], generator.latent_size)
-    encoder = ResNetEncoder(*sizes, kind=size.kind, width=size.width)
+    channels, *sides = generator.image_shape
+    encoder = ResNetEncoder(channels, generator.latent_size, kind=size.kind, width=size.width, axes=len(sides))
     path = out / "encoder.safetensors"
     if not path.exists():
         raise InputError(f"expected a trained encoder in '{out}'; run --stage encoder first")
@@ -308,12 +310,14 @@ def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
 
 
 def _write_samples(path: Path, generator: AnyGenerator) -> None:
-    """A grid of 4 x 8 images from fixed latents: the eye's own check."""
+    """A grid of 4 x 8 images from fixed latents, of volumes the middle slices: the eye's own check."""
     from PIL import Image as Picture
 
     with torch.no_grad():
         w = generator.sample(32, torch.Generator().manual_seed(0))
         grid = (generator.decode(w).clamp(-1, 1).cpu() + 1) * 127.5
+    if grid.ndim == 5:
+        grid = grid[:, :, grid.shape[2] // 2]
     _n, c, h, wide = grid.shape
     rows = grid[:, : 3 if c >= 3 else 1].reshape(4, 8, -1, h, wide).permute(0, 3, 1, 4, 2)
     array = rows.reshape(4 * h, 8 * wide, -1).round().byte().numpy()
