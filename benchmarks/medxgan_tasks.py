@@ -40,7 +40,7 @@ from known_truth import LesionNet
 
 WINDOW = (0.0, 255.0)
 CLASSES = ["healthy", "lesion"]
-ALIKE = 4.0  # thousand images for the published form, and for the default beside it
+ALIKE = 24.0  # thousand images for the published form, and for the default beside it
 
 
 @dataclass(frozen=True)
