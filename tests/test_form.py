@@ -156,6 +156,7 @@ def test_every_setting_of_every_method_and_metric_is_a_field_whose_default_is_ac
             cls = registry.get(name)
             shown = {one.name.split(".")[0]: one for one in settings_of(cls)}
             assert list(shown) == [f.name for f in dataclasses.fields(cls) if f.init], name
+            assert [one.name for one in settings_of(cls) if not one.help] == [], name
             part = {
                 "label": name,
                 "kind": "",

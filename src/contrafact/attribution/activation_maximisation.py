@@ -40,6 +40,8 @@ class ActivationMaximisation:
                 both 0 is generation without regularisation. In units of the objective's own slope, so
                 that they weigh the same for a filter and a class
     rate        of a step, as a share of the grey levels
+    iterations  steps of gradient ascent
+    smooth      weight of the differences between neighbours
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -26,6 +26,7 @@ class BlurIntegratedGradients:
     fine detail gets as many as coarse; any number of axes.
 
     width   standard deviation of the widest blur, as a share of the shortest side
+    steps   points on the path
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -30,6 +30,7 @@ class DeepDream:
     layer, channel  what is made stronger; no layer: the target
     octaves         levels from coarse to fine; each halves the smoothing
     rate            of a step, as a share of the grey levels
+    iterations      steps of gradient ascent on each octave
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -25,6 +25,8 @@ class ExpectedGradients:
             sample
     Source: Erion et al. 2019 (arXiv 1906.10670), eq. 2. Differs: the points on the way are stratified,
     and every background image is used as often as any other.
+
+    samples  pairs of a baseline and a point on the way to it
     """
 
     needs_gradients: ClassVar[bool] = True

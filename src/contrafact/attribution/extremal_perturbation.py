@@ -31,6 +31,8 @@ class ExtremalPerturbation:
     areas       shares of the image that the masks may show
     cells       of the coarse mask along each axis
     fill        what stands where nothing is shown
+    iterations  steps for each share
+    rate        of a step
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -22,9 +22,10 @@ class FeatureAblation:
     Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 4.2; computed by captum. Differs: features are
     boxes or supervoxels, never single voxels by default.
 
-    features  "grid" or "slic" (supervoxels that keep to edges); count: of them along an axis
+    features  "grid" or "slic" (supervoxels that keep to edges)
     fill      "mean", "min", "blur" or a number in image units
     batch     changed images per forward pass
+    count     of features along each axis
     """
 
     features: str = "grid"

@@ -25,8 +25,10 @@ class FeatureInversion:
     Source: Mahendran & Vedaldi 2015 (arXiv 1412.0035), eq. 1 and 2. Differs: drawn by its waves, any
     number of axes; the norm of the image is replaced by the model's window.
 
-    layer   name of the layer; None: the last convolution
-    smooth  weight of neighbours' differences
+    layer       name of the layer; None: the last convolution
+    smooth      weight of neighbours' differences
+    iterations  steps of gradient descent
+    rate        of a step
     """
 
     needs_gradients: ClassVar[bool] = True

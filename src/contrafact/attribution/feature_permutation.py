@@ -28,8 +28,10 @@ class FeaturePermutation:
     Source: Breiman 2001 (doi 10.1023/A:1010933404324), sec. 10, for one image instead of a test set: the
     feature takes its values in other images, so that it stays within what the model knows.
 
-    features  "grid" or "slic" (supervoxels that keep to edges); count: of them along an axis
+    features  "grid" or "slic" (supervoxels that keep to edges)
     batch     changed images per forward pass at most
+    count     of features along each axis
+    samples   other images whose pixels are taken
     """
 
     needs_background: ClassVar[bool] = True

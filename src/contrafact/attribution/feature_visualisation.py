@@ -28,6 +28,8 @@ class FeatureVisualisation:
     layer, channel  the filter; None: the target
     shake           how far the picture is turned, scaled and shifted at most, 0 to 1 (1: 5 degrees, a
                     tenth, a tenth of the side)
+    iterations      steps of gradient ascent
+    rate            of a step
     """
 
     needs_gradients: ClassVar[bool] = True

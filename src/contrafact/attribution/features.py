@@ -79,7 +79,7 @@ def by_features(
 def seeded(seed: int) -> Iterator[None]:
     """captum draws from torch's and NumPy's global generators: seed them here, and put them back."""
     state = np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         try:

@@ -28,6 +28,7 @@ class GradientSHAP:
 
     baselines  fills to draw from: "mean", "min", "blur" or numbers in image units
     noise      standard deviation added to the image, as a share of its range
+    samples    random points
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -23,10 +23,11 @@ class KernelSHAP:
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), sec. 4.1; computed by captum. Differs: boxes or
     supervoxels, seeded.
 
-    features  "grid" or "slic" (supervoxels that keep to edges); count: of them along an axis
+    features  "grid" or "slic" (supervoxels that keep to edges)
     fill      "mean", "min", "blur" or a number in image units
     batch     changed images per forward pass
     samples   random subsets
+    count     of features along each axis
     """
 
     sampled: ClassVar[bool] = True

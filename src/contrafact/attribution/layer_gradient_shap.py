@@ -30,6 +30,7 @@ class LayerGradientSHAP:
 
     layer      name of the layer; None: the last convolution
     baselines  fills to draw from: "mean", "min", "blur" or numbers in image units
+    samples    random points
     """
 
     needs_gradients: ClassVar[bool] = True

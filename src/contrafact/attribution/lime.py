@@ -23,11 +23,12 @@ class LIME:
     Source: Ribeiro et al. 2016 (arXiv 1602.04938); computed by captum. Differs: boxes or supervoxels,
     seeded, a volume is one image and not a stack of slices.
 
-    features  "grid" or "slic" (supervoxels that keep to edges); count: of them along an axis
+    features  "grid" or "slic" (supervoxels that keep to edges)
     fill      "mean", "min", "blur" or a number in image units
     batch     changed images per forward pass
     samples   random images
     sparsity  weight of the absolute values (lasso), in target units
+    count     of features along each axis
     """
 
     sampled: ClassVar[bool] = True

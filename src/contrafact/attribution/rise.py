@@ -36,6 +36,7 @@ class RISE:
     share   of cells shown
     fill    what stands where nothing is shown: "mean", "min", "blur" or a number in image units
     batch   masked images per forward pass
+    masks   how many random masks
     """
 
     sampled: ClassVar[bool] = True

@@ -25,10 +25,11 @@ class ShapleySampling:
     Source: Castro et al. 2009 (Computers & OR 36); Strumbelj & Kononenko 2010 (JMLR 11); computed by
     captum. Differs: boxes or supervoxels, seeded.
 
-    features  "grid" or "slic" (supervoxels that keep to edges); count: of them along an axis
+    features  "grid" or "slic" (supervoxels that keep to edges)
     fill      "mean", "min", "blur" or a number in image units
     batch     changed images per forward pass
     samples   random orders
+    count     of features along each axis
     """
 
     sampled: ClassVar[bool] = True

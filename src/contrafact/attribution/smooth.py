@@ -26,9 +26,10 @@ class Smooth:
     Adebayo et al. 2018 (arXiv 1810.03307) variance. Differs: any inner method, in any dimension; the
     noise is a share of the image's own range, cut where an inner method draws by a bundle's window.
 
-    inner  the method, by name, as a table of its hyper-parameters with its `name`, or as an object
-    noise  standard deviation as a share of the image's range
-    kind   mean (SmoothGrad), square (SmoothGrad squared) or variance (VarGrad)
+    inner    the method, by name, as a table of its hyper-parameters with its `name`, or as an object
+    noise    standard deviation as a share of the image's range
+    kind     mean (SmoothGrad), square (SmoothGrad squared) or variance (VarGrad)
+    samples  noisy copies
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -21,6 +21,7 @@ class Refinement:
     """A short optimisation of the latent, from where the encoder put it.
 
     steps   of Adam; 0: trust the encoder
+    rate    of a step
     prior   weight of the squared Mahalanobis distance from the mean, divided by its length d
     guide   weight of the squared difference of the model's scores (0 for a black box)
     feature weight of the squared difference of what the model's last spatial layer gives, as a share of its

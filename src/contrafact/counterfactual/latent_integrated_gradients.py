@@ -54,6 +54,8 @@ class LatentIntegratedGradients:
               one. Each is divided by its sum of |values|; by "mean": their mean; by "product": this map's
               sign times the square root of the product of |values|. Then scaled to this map's sum of
               |values|; the sum is f's change no longer, and the note is `path_completeness`
+    spread    of the other negatives, in standard deviations of sampled latents
+    by        "mean" or "product", see `combine`
     goal, budget, follow, refinement   of the way to the negative, as in `latent-walk`; a generator that has
               `negative(latents)` says itself where that is, and `follow` = 1 needs no fitted direction
     """

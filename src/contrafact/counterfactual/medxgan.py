@@ -62,7 +62,7 @@ class FindingPath:
     moves the anatomy at a price (docs/decisions/0016); what does little for the answer is left as it was
     (docs/decisions/0018); the generator stays as it is, and no mask of the lesion takes part.
 
-    goal      as in `latent-walk`; frames, blend, tolerance, refinement too
+    goal, frames, blend, tolerance, refinement   as in `latent-walk`
     budget    greatest strength of an added finding; 1 is the strongest the generator was trained on
     several   how many findings to draw and try when one is added; the strip shows the one with the
               smallest change

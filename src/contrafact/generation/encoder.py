@@ -113,8 +113,8 @@ def train_encoder(
     device, axes = next(generator.parameters()).device, len(generator.image_shape) - 1
     with torch.no_grad():
         w = generator.sample(4096, rng)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
+        torch.default_generator.manual_seed(config.seed)
         sizes = (generator.image_shape[0], generator.latent_size)
         encoder = ResNetEncoder(*sizes, kind=config.kind, width=config.width, axes=axes).to(device)
     encoder.w_avg.copy_(w.mean(dim=0))

@@ -20,6 +20,8 @@ class COUT:
     raises  InputError for a target without probabilities, and for a strip that goes nowhere
     Source: Khorram & Fuxin 2022 (arXiv 2203.15064). Differs: the source is "not the goal", so
     p(source) = 1 - p(goal); the goal is the class where the strip rises, its opposite where it falls.
+
+    steps  parts that are pasted one after the other
     """
 
     of: ClassVar[str] = "strip"

@@ -19,6 +19,9 @@ class Deletion:
     cost    maps x (steps - 1) + 2 forward passes, shared with pixel-flipping and monotonicity
     Source: Petsiuk et al. 2018 (arXiv 1806.07421), sec. 4.3. Differs: any target, so the curve runs
     between f of the image (1) and f of the empty image (0) instead of between probabilities.
+
+    steps  parts that are hidden one after the other
+    fill   what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"

@@ -19,6 +19,8 @@ class EffectiveMass:
     raises  InputError for a share outside (0, 1]
     Source: Nguyen & Rodríguez Martínez 2020 (arXiv 2007.07584), sec. 2.3 (effective complexity). Differs: the
     part is found from the mass of the map and not from the model, so that it costs nothing.
+
+    share  of the sum of |map| that the part must hold
     """
 
     of: ClassVar[str] = "heatmap"

@@ -19,6 +19,11 @@ class FaithfulnessCorrelation:
     raises  InputError for fewer than 2 samples or a share outside (0, 1)
     Source: Bhatt et al. 2020 (arXiv 2005.00631), sec. 3.2. Differs: subsets are of boxes, `features` along
     every axis, and not of voxels, whose loss a network hardly notices.
+
+    samples   random subsets
+    share     of the boxes that a subset hides
+    features  boxes along each axis
+    fill      what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"

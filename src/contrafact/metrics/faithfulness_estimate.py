@@ -18,6 +18,10 @@ class FaithfulnessEstimate:
     raises  InputError for a `kind` of features that is not "grid" or "slic"
     Source: Alvarez-Melis & Jaakkola 2018 (arXiv 1806.07538), sec. 4.1. Differs: a feature is a box or a
     supervoxel.
+
+    features  along each axis
+    kind      "grid" (boxes) or "slic" (supervoxels)
+    fill      what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"

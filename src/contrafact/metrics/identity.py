@@ -18,6 +18,8 @@ class Identity:
     raises  InputError without a mask, or where it leaves nothing
     Source: Wang et al. 2004 (doi 10.1109/TIP.2003.819861), by scikit-image. Differs: outside the mask, grown
     by `margin` voxels, since the edge of a finding moves with it.
+
+    margin  voxels by which the mask is grown
     """
 
     of: ClassVar[str] = "strip"

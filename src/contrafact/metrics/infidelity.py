@@ -21,6 +21,13 @@ class Infidelity:
     share of a voxel that is hidden, so that it has the units of our maps; the best scale of the map is
     found first unless `scaled` is off, since CAMs and RISE have none of their own; the perturbation runs
     the model, the map only weighs it, so all maps share the passes.
+
+    samples   random subsets
+    share     of the boxes that a subset hides
+    features  boxes along each axis
+    fill      what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
+    scaled    find the best scale of the map first
+    relative  as a share of the mean squared fall
     """
 
     of: ClassVar[str] = "heatmap"

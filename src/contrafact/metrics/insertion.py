@@ -18,6 +18,9 @@ class Insertion:
     cost    maps x (steps - 1) + 2 forward passes, shared with sufficiency
     Source: Petsiuk et al. 2018 (arXiv 1806.07421), sec. 4.3. Differs: any target, as for deletion; the empty
     image is `fill`, and not always a blurred one.
+
+    steps  parts that are shown one after the other
+    fill   the empty image: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"

@@ -20,6 +20,10 @@ class IROF:
     in `steps` parts; f runs between the image and the empty image instead of being divided by f(image),
     which has no meaning for a target of either sign; the area is of a way of length 1, so that images of
     more supervoxels do not score higher.
+
+    features  supervoxels along each axis
+    steps     parts that are hidden one after the other
+    fill      what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"

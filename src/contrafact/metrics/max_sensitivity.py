@@ -19,6 +19,9 @@ class MaxSensitivity:
     raises  InputError without explainers
     Source: Yeh et al. 2019 (arXiv 1901.09392), eq. 2, divided by the norm of the map as in their
     experiments. Differs: the noise is uniform within `radius`, a share of the image's own range.
+
+    samples  noisy copies
+    radius   greatest noise, as a share of the image's range
     """
 
     of: ClassVar[str] = "heatmap"

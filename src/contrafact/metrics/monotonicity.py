@@ -18,6 +18,9 @@ class Monotonicity:
     cost    the curve of deletion, which is this one read backwards; nothing where that was asked for
     Source: Arya et al. 2019 (arXiv 1909.03012), sec. 5 and their AIX360. Differs: a share instead of yes or
     no; `steps` equal parts of the voxels instead of one at a time.
+
+    steps  parts that are shown one after the other
+    fill   the empty image: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"

@@ -21,6 +21,9 @@ class MonotonicityCorrelation:
     raises  InputError for less than one draw
     Source: Nguyen & Rodríguez Martínez 2020 (arXiv 2007.07584), sec. 2.2. Differs: a feature is a box,
     `features` along every axis, drawn voxel by voxel uniformly in the image's own range.
+
+    features  boxes along each axis
+    draws     new values for each box
     """
 
     of: ClassVar[str] = "heatmap"

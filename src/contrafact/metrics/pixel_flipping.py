@@ -17,6 +17,9 @@ class PixelFlipping:
     cost    the curve of deletion; nothing where that was asked for with the same `steps` and `fill`
     Source: Bach et al. 2015 (doi 10.1371/journal.pone.0130140); the mean is the AOPC of Samek et al. 2017
     (arXiv 1509.06321), eq. 12. Differs: `steps` equal parts of the voxels instead of one at a time.
+
+    steps  parts that are hidden one after the other
+    fill   what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"

@@ -20,6 +20,8 @@ class RandomDirection:
     raises  InputError without `control`, or for a strip that changes nothing
     Source: sanity checks, Adebayo et al. 2018 (arXiv 1810.03292), the idea. Differs: of directions in latent
     space, not of weights.
+
+    samples  random directions
     """
 
     of: ClassVar[str] = "strip"

@@ -23,6 +23,8 @@ class RandomLogit:
     raises  InputError for a model with one output; UnsupportedError for a target that names no output
     Source: Sixt et al. 2020 (arXiv 1912.09818), sec. 4.2. Differs: signed; of a segmenter the place stays and
     the class is another.
+
+    others  classes that are asked for instead, at most
     """
 
     of: ClassVar[str] = "heatmap"

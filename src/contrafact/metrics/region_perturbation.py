@@ -18,6 +18,10 @@ class RegionPerturbation:
     Source: Samek et al. 2017 (arXiv 1509.06321), sec. III, eq. 12. Differs: boxes are `features` along every
     axis, at any size; the noise is uniform in the image's own range, one draw for all maps; all boxes are
     replaced in the end, in `steps` parts.
+
+    features  boxes along each axis
+    steps     parts that are replaced one after the other
+    fill      what boxes are replaced by: "noise", "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"

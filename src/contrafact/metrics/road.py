@@ -19,13 +19,15 @@ from contrafact.metrics.panel import Panel, Values
 class ROAD:
     """Replace the voxels that the map says most of by what their neighbours suggest: how far does f fall?
 
-    noise   added to what is filled in, as a share of the image's spread (one standard deviation)
     gives   (M,) mean of f(image) - f(filled in) over `shares` of the voxels, in units of the target
     cost    maps x shares forward passes and as many sparse linear systems
     raises  InputError for no share, or one outside (0, 1)
     Source: Rong et al. 2022 (arXiv 2202.00449), sec. 4 (most relevant first). Differs: in 2D and 3D, with
     neighbours weighed by one over the axes in which they differ (in 2D the paper's 1/6 and 1/12); the fall of
     the target instead of accuracy over many images; noise in the image's own units, one draw for all maps.
+
+    shares  of the voxels that are replaced
+    noise   added to what is filled in, as a share of the image's spread (one standard deviation)
     """
 
     of: ClassVar[str] = "heatmap"

@@ -17,6 +17,10 @@ class Selectivity:
     cost    maps x (steps - 1) + 2 forward passes; shared with region-perturbation of the same `fill`
     Source: Montavon et al. 2018 (arXiv 1706.07979), sec. 6.2. Differs: boxes are `features` along every axis,
     hidden in `steps` parts.
+
+    features  boxes along each axis
+    steps     parts that are hidden one after the other
+    fill      what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"

@@ -21,6 +21,11 @@ class SensitivityN:
     raises  InputError for no share, one outside (0, 1), or fewer than 2 samples
     Source: Ancona et al. 2018 (arXiv 1711.06104), sec. 4. Differs: subsets are of boxes, `features` along
     every axis, and not of voxels; sizes are shares of them.
+
+    samples   random subsets of each size
+    shares    sizes: the share of the boxes that a subset hides
+    features  boxes along each axis
+    fill      what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"

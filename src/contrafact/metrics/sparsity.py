@@ -15,6 +15,8 @@ class Sparsity:
     gives   share of voxels that differ from the image by more than `share` of the range
     Source: Mothilal et al. 2020 (arXiv 1905.07697), sec. 4. Differs: the share changed, not the share kept;
     a change too small to see is none.
+
+    share  of the image's range, from which on a voxel counts as changed
     """
 
     of: ClassVar[str] = "strip"

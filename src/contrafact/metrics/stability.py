@@ -20,6 +20,8 @@ class Stability:
     raises  InputError without explainers
     Source: Visani et al. 2020 (arXiv 2001.11757) for LIME; the measure is Spearman's. Differs: any method;
     whether it draws stands in its own `sampled`.
+
+    seeds  other seeds
     """
 
     of: ClassVar[str] = "heatmap"

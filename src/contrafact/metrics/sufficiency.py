@@ -23,6 +23,10 @@ class Sufficiency:
     Source: DeYoung et al. 2020 (arXiv 1911.03429), sec. 4.2. Differs: voxels instead of words, any target,
     on a scale where the empty image is 0. The sufficiency of Dasgupta et al. 2022 is another one, of many
     images: whether those with like maps get one class.
+
+    share  of the voxels that are shown
+    steps  parts of the curve of insertion
+    fill   the empty image: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"
