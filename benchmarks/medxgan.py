@@ -354,7 +354,7 @@ def main() -> None:
             chapters[task.name] = kept(place, lambda: maps_of(task, bundle), again=asked.again)  # noqa: B023
     if asked.page:
         asked.page.write_text(page(strips, chapters))
-    if asked.picture:
+    if asked.picture and chapters:
         shown = [(TITLES[t.name], cases_of(t, bundles[t.name], 2)) for t in tasks if t.name in TITLES]
         draw(asked.picture, [Shown(title, c, {n: c.methods[n] for n in PICTURED}) for title, c in shown])
 

@@ -207,8 +207,9 @@ def test_the_discriminator_may_judge_at_a_smaller_side(axes: int) -> None:
     )
     with pytest.raises(InputError, match="judged must be at most the resolution, 16; got 32"):
         MedXGANTraining(size, dataclasses.replace(config, judged=32), images, guide=bright)
-    with pytest.raises(InputError, match="resolution must be a power of two"):
-        MedXGANTraining(size, dataclasses.replace(config, judged=12), images, guide=bright)
+    for wrong in (0, 4, 12):
+        with pytest.raises(InputError, match="judged must be a power of two from 8, or None; got"):
+            dataclasses.replace(config, judged=wrong)
 
 
 def test_noise_that_the_guide_answers_to_is_taken_back() -> None:
@@ -229,6 +230,15 @@ def test_noise_that_the_guide_answers_to_is_taken_back() -> None:
     guides = (bright, lambda x: grained(x, some), lambda x: grained(x, 1e9))
     found = [MedXGANTraining(SIZE, config, images, guide=guide).noise for guide in guides]
     assert found == [0.05, 0.025, 0.0]
+    rare = images[[*range(0, 16, 2), 1, 3]]  # two of ten have it: their answers count as well
+
+    def shy(x: Tensor) -> Tensor:
+        y = bright(x)
+        return torch.where(y > 0, grained(x, -some), y)
+
+    assert MedXGANTraining(SIZE, config, rare, guide=shy).noise == 0.025
+    half = images.repeat(16, 1, 1, 1)  # 256 in turn, and answers that noise alone would not call logits
+    assert MedXGANTraining(SIZE, config, half, guide=lambda x: bright(x).sign() / 2).noise == 0.05
     run = MedXGANTraining(SIZE, config, images, guide=bright)
     run.step()
     assert run.figures["noise"] == 0.05
@@ -1118,6 +1128,48 @@ def test_only_the_part_that_changes_the_answer_is_changed(follow: bool) -> None:
     size[4:12, 4:12] = 0  # with a soft edge
     assert not size.any()
     assert np.abs(whole.change[0])[24:28, 24:28].min() > 5
+
+
+def test_each_image_of_a_batch_has_its_own_part() -> None:
+    made = blocks(second=0.4)
+    levels = (0.9, 0.7)  # darker everywhere: more is needed, and lies elsewhere
+    images = [Image(np.full((1, 32, 32), v * 127.5, np.float32), window=(0, 255)) for v in levels]
+    images[1].values[:, 6:10, 24:28] += 20  # the second block is there in part
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    path = FindingPath(refinement=Refinement(steps=0), budget=9.0, several=2)
+    together = explain(path, made.predictor, images, **ask)
+    for image, strip in zip(images, together, strict=True):
+        alone = explain(path, made.predictor, [image], **ask)[0]
+        np.testing.assert_allclose(alone.frames, strip.frames, atol=1e-3)
+        assert alone.record.notes["area"] == pytest.approx(strip.record.notes["area"])
+        assert strip.stopped == "reached"
+    assert np.abs(together[0].change - together[1].change).max() > 5
+
+
+def test_the_model_is_followed_within_the_part_where_it_alone_is_not_enough() -> None:
+    made, image = blocks(second=0.5), Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    # 0.9 of the whole is not enough for a goal that the whole just reaches: the first block by itself is
+    # 0.91 of it, so a stronger code within the budget is looked for, or a larger part.
+    settings = {"refinement": Refinement(steps=0), "several": 1, "goal": 0.5}
+    starts = {}
+    for budget in (0.92, 1.25):
+        strip = explain(FindingPath(**settings, budget=budget), made.predictor, [image], **ask)[0]
+        starts[budget] = strip
+        assert strip.stopped == "reached"
+        assert strip.scores[-1] == pytest.approx(0, abs=0.1)
+    size = np.abs(starts[1.25].change[0])
+    size[4:12, 4:12] = 0
+    assert not size.any(), "there is room for the code to grow within the first block"
+    assert starts[0.92].record.notes["area"] < 0.3, "no room: the larger part that reaches the goal by itself"
+
+
+def test_what_is_beyond_the_goal_already_has_no_part() -> None:
+    made, image = blocks(), Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    path = FindingPath(refinement=Refinement(steps=0), goal=0.06)
+    strip = explain(path, made.predictor, [image], **ask)[0]  # 0.047 as it is
+    assert (strip.stopped, strip.record.notes["area"]) == ("already", 0.0)
 
 
 def test_a_part_that_the_answer_needs_stays_and_a_change_that_all_counts_stays_whole() -> None:

@@ -161,6 +161,8 @@ def enter(visit: Visit) -> None:
     visit.page.click("#lines tr a")
     visit.page.locator(".solid").scroll_into_view_if_needed()
     visit.page.wait_for_selector(".solid[data-ready]", timeout=120_000)
+    said = visit.page.locator(".volumes input[type=range]").first.get_attribute("aria-valuetext")
+    assert said is not None and " of 1," not in said, said
 
 
 def drawn(visit: Visit) -> np.ndarray:

@@ -43,6 +43,7 @@ from contrafact.generation import (
     train_generator,
 )
 from contrafact.generation.augmentation import preset, signed
+from contrafact.generation.quality import decoded
 from contrafact.io import Cohort, read_cohort, read_json, read_tensors, write_json, write_tensors
 from contrafact.model import load_predictor, resize
 
@@ -113,7 +114,9 @@ def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
                 f"images must be at least {size.resolution} pixels a side; got "
                 f"{image.grid.shape} in '{case.path.name}'"
             )
+        # 8-bit scans with a scale hold other values than 0 to 255.
         whole &= image.about.get("dtype") == "uint8" and (low, high) == (0.0, 255.0)
+        whole = whole and bool((image.values == image.values.round()).all())
         values = torch.from_numpy(image.values)[None].expand(-1, size.channels, *(-1,) * axes)
         values = (resize(values, sides) - low) / (high - low)
         parts.append(values.clamp(0, 1))
@@ -313,9 +316,8 @@ def _write_samples(path: Path, generator: AnyGenerator) -> None:
     """A grid of 4 x 8 images from fixed latents, of volumes the middle slices: the eye's own check."""
     from PIL import Image as Picture
 
-    with torch.no_grad():
-        w = generator.sample(32, torch.Generator().manual_seed(0))
-        grid = (generator.decode(w).clamp(-1, 1).cpu() + 1) * 127.5
+    grid = decoded(generator, generator.sample(32, torch.Generator().manual_seed(0)))
+    grid = (grid.clamp(-1, 1) + 1) * 127.5
     if grid.ndim == 5:
         grid = grid[:, :, grid.shape[2] // 2]
     _n, c, h, wide = grid.shape

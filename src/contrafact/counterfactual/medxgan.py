@@ -49,11 +49,12 @@ class FindingPath:
             deviation between the counterfactuals that reached the goal, in image units;
             `notes["counterfactuals"]`: how many did; `notes["anatomy"]`: by how much the anatomy itself was
             moved, in standard deviations of each coordinate, 0 where the finding's code was enough;
-            `notes["area"]`: the share of the image in which a change was allowed in the end
+            `notes["area"]`: the share of the image in which a change was allowed in the end, 0 where none
+            was needed
     cost    one encoder pass, `refinement.steps` passes with gradients, 14 passes per way that is tried
-            (one to remove, `several` + 1 to add), 15 and as many again for each that reaches the goal, and
-            `frames` for the strip; where none does, or none within the part that is kept, 31 passes with
-            gradients and 14 more for each
+            (one to remove, `several` + 1 to add), 29 and, following, as many again for each that reaches
+            the goal, and `frames` for the strip; where the model is followed, 31 passes with gradients and
+            14 more for each
     raises  InputError without a bundle of the family medxgan, for a target it has no finding for, and as
             `latent-walk`
     Source: Dravid et al. 2022 (medXGAN, arXiv 2204.05376). Differs: the image itself is changed, not its
@@ -124,7 +125,8 @@ class FindingPath:
         question.notes["spread"] = [float(spread(p).mean()) for p in several]
         question.notes["counterfactuals"] = [float(len(p)) for p in several]
         question.notes["anatomy"] = ways.steering.moved(move).tolist()
-        question.notes["area"] = ways.where[chosen].flatten(1).mean(dim=1).tolist()
+        area = ways.where[chosen].flatten(1).mean(dim=1).cpu()
+        question.notes["area"] = torch.where(met, 0.0, area).tolist()
         moves = move[:, None] * shares[None, :, None].to(move)
         return walking.strips(asked, moves, stopped, goals.tolist())
 
@@ -160,7 +162,8 @@ class FindingPath:
         if follow:
             ways.lead_on()
         if self.keep and self.blend:
-            ways.narrow(self.keep, follow=follow)
+            for led in (False, True) if follow else (False,):
+                ways.narrow(self.keep, follow=led)
         return ways
 
 
@@ -200,6 +203,8 @@ class _Ways:
         self._lead((~(found | self.walking.satisfied(self.goals)))[self.row].nonzero()[:, 0])
 
     def _lead(self, ways: Tensor) -> None:
+        if self.steering.price is None:
+            ways = ways[self.adds[ways]]  # of a finding that is taken away nothing else may move
         if not len(ways):
             return
         row = self.row[ways]
@@ -209,8 +214,10 @@ class _Ways:
 
     def narrow(self, keep: float, *, follow: bool) -> None:
         """Leave out of every way that reaches its goal what does little for it (see `narrowed`), where less
-        of the image changes then; the model is followed within the part that is left, where that is needed."""
-        ways = self.reached.nonzero()[:, 0]
+        of the image changes then: a part that reaches the goal by itself, or (`follow`) one within which the
+        model is followed where that is needed."""
+        needed = ~self.walking.satisfied(self.goals)
+        ways = (self.reached & needed[self.row]).nonzero()[:, 0]
         if not len(ways):
             return
         names, size = ("full", "share", "score", "where"), self._sizes(ways)

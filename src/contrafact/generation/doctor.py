@@ -9,6 +9,7 @@ import torch
 from contrafact.generation.augmentation import signed
 from contrafact.generation.medxgan_legacy import LegacyTraining
 from contrafact.generation.medxgan_training import MedXGANTraining
+from contrafact.generation.quality import decoded
 from contrafact.generation.training import StyleGAN2Training
 
 AnyTraining = StyleGAN2Training | MedXGANTraining | LegacyTraining
@@ -49,7 +50,6 @@ class Doctor:
     def diversity(training: AnyTraining) -> float:
         """Mean deviation over images per pixel, synthetic over real."""
         rng = torch.Generator().manual_seed(7)
-        with torch.no_grad():
-            fake = training.average.decode(training.average.sample(64, rng))
+        fake = decoded(training.average, training.average.sample(64, rng))
         real = signed(training.images[:: max(1, len(training.images) // 256)])
-        return float(fake.std(dim=0).mean().cpu() / real.std(dim=0).mean().clamp_min(1e-6).cpu())
+        return float(fake.std(dim=0).mean() / real.std(dim=0).mean().clamp_min(1e-6).cpu())

@@ -51,7 +51,7 @@ class MedXGANTrainerConfig:
     identity   weight of the codes' reader
     noise      standard deviation of the noise on what the guide sees (the range is 2): an answer that
                noise takes away is no finding. Halved until the guide, which may answer to noise itself,
-               says the same of the training images with it, to a tenth of the gap
+               says the same of the training images with it, to a tenth of the gap; 0 where it never does
     judged     side at which the discriminator sees images, a power of two from 8; None: their own. Finer
                texture is not asked for then: in volumes a small generator cannot draw it, and would lose
                by it every time
@@ -85,6 +85,8 @@ class MedXGANTrainerConfig:
             raise InputError(f"batch must be a multiple of 4; got {self.batch}")
         if not self.kimg > 0:
             raise InputError(f"kimg must be above 0; got {self.kimg}")
+        if self.judged is not None and (self.judged < 8 or self.judged & (self.judged - 1)):
+            raise InputError(f"judged must be a power of two from 8, or None; got {self.judged}")
         for name in ("guide", "change", "identity", "noise"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must be 0 or more; got {getattr(self, name)}")
@@ -123,7 +125,7 @@ class MedXGANTraining:
         self.guide = Checked(guide, size.classes, probabilities=config.probabilities)
         answers = self.guide.look(images, self.device)
         self.rows, levels = by_class(answers)
-        self.noise = self._bearable(answers, levels)
+        self.noise = self._bearable(answers > 0, levels)
         self.generator.levels.copy_(levels)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.rng = torch.Generator().manual_seed(config.seed * 1000 + 1)
@@ -135,14 +137,25 @@ class MedXGANTraining:
         self.gamma = config.gamma or 0.0008 * size.resolution**size.axes / config.batch
         self.figures: dict[str, float] = {}
 
-    def _bearable(self, answers: Tensor, levels: Tensor) -> float:
-        """The noise that the guide bears: its answers (N, classes) move by less than a tenth of the gap."""
-        every, rng = max(1, len(self.images) // 128), torch.Generator().manual_seed(self.config.seed)
-        images, gap = signed(self.images[::every]), levels[:, 1] - levels[:, 0]
-        grain, deviation = torch.randn(images.shape, generator=rng), self.config.noise
+    def _bearable(self, there: Tensor, levels: Tensor) -> float:
+        """The noise that the guide bears: its answers to images with and to images without each finding
+        (N, classes) move by a tenth of the gap at most. Five times half of it, then none."""
+        rng, deviation = torch.Generator().manual_seed(self.config.seed), self.config.noise
+        some = []  # finding, images, noise, answers
+        for number, column in enumerate(there.t()):
+            for side in (column, ~column):
+                rows = side.nonzero()[:, 0]
+                images = signed(self.images[rows[torch.randperm(len(rows), generator=rng)[:32]]])
+                plain = self.guide.answers(images, self.device)[:, number]
+                some.append((number, images, torch.randn(images.shape, generator=rng), plain))
+        gap = 0.1 * (levels[:, 1] - levels[:, 0])
+
+        def moved(number: int, images: Tensor, grain: Tensor, plain: Tensor) -> Tensor:
+            noisy = self.guide.answers(images + deviation * grain, self.device)[:, number]
+            return (noisy - plain).abs().median()
+
         for _ in range(5 if deviation else 0):
-            noisy = self.guide.look(images + deviation * grain, self.device)
-            if bool(((noisy - answers[::every]).abs().median(dim=0).values <= 0.1 * gap).all()):
+            if all(bool(moved(*one) <= gap[one[0]]) for one in some):
                 return deviation
             deviation /= 2
         return 0.0
@@ -320,10 +333,14 @@ class Checked:
             )
         return torch.logit(logits.float(), eps=1e-6) if self.probabilities else logits
 
+    def answers(self, images: Tensor, device: torch.device) -> Tensor:
+        """Logits (N, classes), on the CPU."""
+        with torch.no_grad():
+            return torch.cat([self(signed(part.to(device))).float().cpu() for part in images.split(64)])
+
     def look(self, images: Tensor, device: torch.device) -> Tensor:
         """Logits (N, classes) of the training images; probabilities are refused."""
-        with torch.no_grad():
-            logits = torch.cat([self(signed(part.to(device))).float().cpu() for part in images.split(64)])
+        logits = self.answers(images, device)
         if not bool(torch.isfinite(logits).all()):
             raise InputError("guide gave NaN or infinite logits for the training images")
         if not self.probabilities and len(logits) > 1 and 0 <= float(logits.min()) <= float(logits.max()) <= 1:
@@ -371,3 +388,5 @@ def _check_images(images: Tensor, size: MedXGANConfig, config: MedXGANTrainerCon
         raise InputError(f"images must be uint8 or float in [-1, 1]; got {images.dtype}")
     if size.axes == 3 and config.augment != "none":
         raise InputError(f"augment must be 'none' for volumes; got '{config.augment}'")
+    if size.axes == 3 and config.mirror:
+        raise InputError("mirror must be false for volumes, whose last axis may be any; got true")

@@ -4,7 +4,8 @@ features of any network."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,3 +96,15 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     if min(len(real), len(fake)) < 2:
         raise InputError(f"FID needs at least 2 images a side; got {len(real)} and {len(fake)}")
     return float(get_fid_score(fake.double(), real.double()))
+
+
+def decoded(generator: Any, latents: Tensor) -> Tensor:
+    """Images (N, C, *S) of many latents, on the CPU; drawn a few at a time, so that volumes fit."""
+    with torch.no_grad():
+        parts = latents.split(at_once(generator.image_shape[1:]))
+        return torch.cat([generator.decode(part).cpu() for part in parts])
+
+
+def at_once(sides: Sequence[int]) -> int:
+    """How many images of that size: 100 of 64 x 64 pixels."""
+    return max(1, 100 * 64 * 64 // math.prod(sides))

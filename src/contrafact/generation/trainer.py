@@ -12,7 +12,14 @@ from torch import Tensor
 from contrafact.core import ContrafactError
 from contrafact.generation.augmentation import signed
 from contrafact.generation.doctor import AnyTraining, Doctor
-from contrafact.generation.quality import Extractor, RandomFeatures, frechet_distance, kernel_distance
+from contrafact.generation.quality import (
+    Extractor,
+    RandomFeatures,
+    at_once,
+    decoded,
+    frechet_distance,
+    kernel_distance,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +117,15 @@ def measure(training: AnyTraining, extractor: Extractor, real: Tensor, images: i
     rng = torch.Generator().manual_seed(12345)  # the same latents every time: comparable
     parts = []
     for start in range(0, images, 100):
-        with torch.no_grad():
-            w = training.average.sample(min(100, images - start), rng)
-            parts.append(extractor(training.average.decode(w)).cpu())
+        drawn = decoded(training.average, training.average.sample(min(100, images - start), rng))
+        parts.append(_features(extractor, drawn, training.device))
     fake = torch.cat(parts)
     return {"kid": kernel_distance(real, fake), "frechet": frechet_distance(real, fake)}
 
 
 def _features(extractor: Extractor, images: Tensor, device: torch.device) -> Tensor:
     parts = []
-    for part in images.split(100):
+    for part in images.split(at_once(images.shape[2:])):
         with torch.no_grad():
             parts.append(extractor(signed(part.to(device))).cpu())
     return torch.cat(parts)

@@ -928,6 +928,10 @@
       await this.reload(scene);
       this.scene = scene;
       scene.window(this.view.window.low, this.view.window.high);
+      this.sliders.forEach((one) => {
+        one.input.disabled = false;
+      });
+      if (this.place) this.moved(this.place);
       this.layer();
       if (shown !== this.state.shown || frame !== this.state.frame || channel !== this.state.channel) this.load();
       this.scene.sight(this.state.sight);
@@ -1040,6 +1044,9 @@
       const angle = (label, min, max, key, say) => slider(label, { min, max, step: key === "cut" ? 0.01 : 1, value: state[key] }, say, (v) => {
         state[key] = v;
         this.turn();
+      });
+      spatial.forEach((one) => {
+        one.input.disabled = true;
       });
       this.sliders = [
         ...spatial,

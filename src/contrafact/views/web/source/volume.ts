@@ -74,6 +74,8 @@ class Page {
     await this.reload(scene);
     this.scene = scene; // the controls move it from here on: it holds its volume now
     scene.window(this.view.window.low, this.view.window.high); // what was moved while it loaded
+    this.sliders.forEach(one => { one.input.disabled = false; });
+    if (this.place) this.moved(this.place);
     this.layer();
     if (shown !== this.state.shown || frame !== this.state.frame || channel !== this.state.channel) this.load();
     this.scene.sight(this.state.sight);
@@ -170,6 +172,7 @@ class Page {
     const turns = el("div", { class: "controls" });
     const angle = (label: string, min: number, max: number, key: "azimuth" | "elevation" | "cut", say: (v: number) => string) =>
       slider(label, { min, max, step: key === "cut" ? 0.01 : 1, value: state[key] }, say, v => { state[key] = v; this.turn(); });
+    spatial.forEach(one => { one.input.disabled = true; }); // until there is a volume to move in
     this.sliders = [...spatial, angle("Turn", 0, 359, "azimuth", v => `${v}°`), angle("Tilt", -90, 90, "elevation", v => `${v}°`),
       angle("Cut", 0, 1, "cut", v => v ? `${Math.round(100 * v)} % of the way` : "off")];
     turns.append(...this.sliders.slice(3).map(one => one.box));
