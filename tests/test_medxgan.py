@@ -27,7 +27,7 @@ from contrafact.counterfactual import (
     spread,
 )
 from contrafact.families import guided
-from contrafact.fitting import fit, fit_stages
+from contrafact.fitting import fit, fit_stages, read_config, training_images
 from contrafact.generation import (
     LEGACY,
     EncoderConfig,
@@ -47,7 +47,7 @@ from contrafact.generation import (
 from contrafact.generation.augmentation import signed
 from contrafact.generation.losses import total_variation
 from contrafact.generation.training import seeded
-from contrafact.io import read_tensors
+from contrafact.io import read_cohort, read_tensors
 from contrafact.metrics import trust_card_of_strip
 from contrafact.model import BlackBox, TorchPredictor
 from contrafact.phantoms import lesion_phantom
@@ -614,7 +614,18 @@ def test_fit_reads_volumes(tmp_path: Path) -> None:
         bundle=made,
     )[0]
     assert strip.frames.shape[1:] == (1, 8, 8, 8)
-    path.write_text(path.read_text().replace("axes = 3", "axes = 2").replace('out = "out"', 'out = "flat"'))
+    text = path.read_text()
+    for file in (tmp_path / "images").iterdir():  # 8 bits a voxel, and a scale
+        scan = nibabel.Nifti1Image(np.asarray(nibabel.load(file).dataobj) / 10.0, np.eye(4))
+        scan.set_data_dtype(np.uint8)
+        nibabel.save(scan, file)
+    found = training_images(read_cohort(tmp_path / "images"), read_config(path)[0])
+    assert found.dtype == torch.float32
+    assert len(found.unique()) > 100
+    path.write_text(text.replace("[training]", "[training]\nmirror = true").replace('"out"', '"mirrored"'))
+    with pytest.raises(InputError, match="mirror must be false for volumes"):
+        fit(path)
+    path.write_text(text.replace("axes = 3", "axes = 2").replace('out = "out"', 'out = "flat"'))
     with pytest.raises(InputError, match="expected 2D images of 1 channel"):
         fit(path)
 
@@ -1130,20 +1141,89 @@ def test_only_the_part_that_changes_the_answer_is_changed(follow: bool) -> None:
     assert np.abs(whole.change[0])[24:28, 24:28].min() > 5
 
 
+class Sided(Blocks):
+    """Its finding lies in the first block, or in the last one where the anatomy says so."""
+
+    def decode(self, w: Tensor) -> Tensor:
+        image = super().decode(w)
+        return torch.where((w[:, 0] > 0)[:, None, None, None], image.flip(2, 3).roll((2, 2), (2, 3)), image)
+
+
+class Side(nn.Module):
+    """Bright images have it in the last block."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.pad(images.mean(dim=(1, 2, 3))[:, None] + 0.2, (0, 7))
+
+
+class BothBlocks(nn.Module):
+    """The first block or the last, whichever is brighter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        level = images.flatten(1).median(dim=1).values[:, None, None, None]
+        w = ((images - level) / 127.5 * 8).relu()
+        first, last = (w[:, :, k : k + 4, k : k + 4].mean(dim=(1, 2, 3)) for k in (6, 24))
+        score = self.gain * torch.maximum(first, last) - 3
+        return torch.stack([score, -score], dim=1)
+
+
 def test_each_image_of_a_batch_has_its_own_part() -> None:
-    made = blocks(second=0.4)
-    levels = (0.9, 0.7)  # darker everywhere: more is needed, and lies elsewhere
-    images = [Image(np.full((1, 32, 32), v * 127.5, np.float32), window=(0, 255)) for v in levels]
-    images[1].values[:, 6:10, 24:28] += 20  # the second block is there in part
-    ask = {"target": made.predictor.target("class:0"), "bundle": made}
-    path = FindingPath(refinement=Refinement(steps=0), budget=9.0, several=2)
-    together = explain(path, made.predictor, images, **ask)
-    for image, strip in zip(images, together, strict=True):
-        alone = explain(path, made.predictor, [image], **ask)[0]
-        np.testing.assert_allclose(alone.frames, strip.frames, atol=1e-3)
-        assert alone.record.notes["area"] == pytest.approx(strip.record.notes["area"])
+    predictor = TorchPredictor(BothBlocks(), classes=["one", "two"], output="sigmoid")
+    made = dataclasses.replace(
+        blocks(),
+        generator=Sided(),
+        encoder=Side(),
+        findings=((predictor.digest, "class:0"),),
+        predictor=predictor,
+    )
+    images = [Image(np.full((1, 32, 32), v * 127.5, np.float32), window=(0, 255)) for v in (0.7, 0.9)]
+    ask = {"target": predictor.target("class:0"), "bundle": made}
+    path = FindingPath(refinement=Refinement(steps=0), budget=2.5, several=2)
+    together = explain(path, predictor, images, **ask)
+    for image, strip, place in zip(images, together, (slice(4, 12), slice(22, 30)), strict=True):
         assert strip.stopped == "reached"
-    assert np.abs(together[0].change - together[1].change).max() > 5
+        size = np.abs(strip.change[0])
+        assert size[place, place].max() > 5
+        size[place, place] = 0
+        assert not size.any()
+        np.testing.assert_allclose(explain(path, predictor, [image], **ask)[0].frames, strip.frames, atol=1e-3)
+
+
+class Turned(Blocks):
+    """Only the first number of the code is seen: a drawn one must be turned."""
+
+    def decode(self, w: Tensor) -> Tensor:
+        return super().decode(F.pad(w[:, 4:5], (4, 3)))
+
+
+def test_code_is_led_on_within_the_part() -> None:
+    made = dataclasses.replace(blocks(second=0.5), generator=Turned())
+    image = Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    settings = {"refinement": Refinement(steps=0), "several": 1, "goal": 0.9, "budget": 2.2, "anatomy": None}
+    drawn = explain(FindingPath(**settings, follow=False), made.predictor, [image], **ask)[0]
+    assert drawn.stopped != "reached", "else there is nothing to lead on"
+    strip = explain(FindingPath(**settings), made.predictor, [image], **ask)[0]
+    assert strip.stopped == "reached"
+    size = np.abs(strip.change[0])
+    size[4:12, 4:12] = 0
+    assert not size.any()
+
+
+def test_a_part_that_changes_as_much_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, image = blocks(), Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
+    ask = {"target": made.predictor.target("class:0"), "bundle": made}
+    settings = {"refinement": Refinement(steps=0), "several": 1, "budget": 2.0}
+    whole = explain(FindingPath(**settings, keep=None), made.predictor, [image], **ask)[0]
+    twice = lambda walker, rows, *_, **__: 2 * torch.ones_like(walker.images[rows])  # noqa: E731
+    monkeypatch.setattr("contrafact.counterfactual.medxgan.narrowed", twice)
+    same = explain(FindingPath(**settings), made.predictor, [image], **ask)[0]
+    np.testing.assert_array_equal(same.frames, whole.frames)
+    assert same.record.notes["area"] == 1.0
 
 
 def test_the_model_is_followed_within_the_part_where_it_alone_is_not_enough() -> None:
@@ -1164,7 +1244,8 @@ def test_the_model_is_followed_within_the_part_where_it_alone_is_not_enough() ->
     assert starts[0.92].record.notes["area"] < 0.3, "no room: the larger part that reaches the goal by itself"
 
 
-def test_what_is_beyond_the_goal_already_has_no_part() -> None:
+def test_what_is_beyond_the_goal_already_has_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("contrafact.counterfactual.medxgan.narrowed", lambda *_, **__: pytest.fail("asked"))
     made, image = blocks(), Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     path = FindingPath(refinement=Refinement(steps=0), goal=0.06)
