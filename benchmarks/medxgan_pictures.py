@@ -64,7 +64,8 @@ def rows_of(one: Shown) -> list[tuple[str, list[tuple[str, Map]]]]:
     cases = one.cases
     images, masks = cases.images[:CASES], cases.masks[:CASES]
     ask = {"target": "class:1", "bundle": cases.bundle}
-    strips = cf.explain("medxgan", cases.predictor, images, frames=3, **ask)
+    ours = next(settings for method, settings in one.methods.values() if method == "medxgan")
+    strips = cf.explain("medxgan", cases.predictor, images, **{**ours, **ask, "frames": 3})
     maps = {
         name: [np.asarray(h.values) for h in cf.explain(method, cases.predictor, images, **{**ask, **settings})]
         for name, (method, settings) in one.methods.items()

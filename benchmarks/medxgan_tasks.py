@@ -48,6 +48,7 @@ class Task:
     """draw      chance and whether it is wanted sick, to a phantom
     mask      name of the mask that says where the finding is
     network   of the classifier; None: one that ships is explained
+    refined   steps by which a latent that the encoder found is made better
     sees      another task, whose classifier is explained
     teach     steps and images a step of the classifier's training
     noise     greatest standard deviation of the noise in it, of the range, drawn for each image; None: always a
@@ -65,6 +66,7 @@ class Task:
     teach: tuple[int, int] = (300, 24)
     noise: float | None = None
     sees: str = ""
+    refined: int = 60
 
 
 def lesion(axes: int, side: int, radius: tuple[float, float]) -> Callable[..., Phantom]:
@@ -112,6 +114,7 @@ TASKS = {
         images=1000,
         network=LesionNet,
         teach=(500, 12),
+        refined=180,  # its encoder saw 1,600 volumes
         noise=0.05,  # a network of three convolutions that was never shown noise answers to nothing else
     ),
     "few": Task(
