@@ -47,7 +47,7 @@ OURS: dict[str, tuple[str, dict[str, Any]]] = {
     "latent IG, difference x mean gradient": ("lig", {"form": "fixed", "anchored": False}),
     "latent IG, as published": ("lig", {"form": "published", "anchored": False}),
 }
-QUIET = (WHOLE, "latent IG, difference x mean gradient", "latent IG, as published", "rise")
+QUIET = ("latent IG, difference x mean gradient", "latent IG, as published", "rise")
 WALKS = ("latent-shift, size of the change", "latent-walk (StyleGAN2), size of the change")
 COUNTS = {"lesions": 12, "volumes": 8, "few": 12, "published": 12, "knees": 8}
 TITLES = {
@@ -149,7 +149,7 @@ def cases_of(task: Task, bundle: Bundle, count: int) -> Cases:
         [p.image for p in some],
         [p.masks[task.mask] for p in some],
         {**OTHERS, **rise, **walks, **ours},
-        (*QUIET, *(WALKS if volume else ())),  # hours, in 3D
+        (*QUIET, *((*WALKS, WHOLE) if volume else ())),  # hours, in 3D
     )
 
 
