@@ -114,6 +114,8 @@ def read_config(path: str | Path) -> tuple[FitConfig, Path]:
                 f"a medxgan has one code per target of its first model; got {codes} classes for "
                 f"{len(targets)} targets"
             )
+        if getattr(config.generator, "axes", 2) == 3 and config.training.mirror:
+            raise InputError("mirror must be false for volumes, whose last axis may be any; got true")
     return config, (path.parent / config.out).resolve()
 
 

@@ -388,5 +388,3 @@ def _check_images(images: Tensor, size: MedXGANConfig, config: MedXGANTrainerCon
         raise InputError(f"images must be uint8 or float in [-1, 1]; got {images.dtype}")
     if size.axes == 3 and config.augment != "none":
         raise InputError(f"augment must be 'none' for volumes; got '{config.augment}'")
-    if size.axes == 3 and config.mirror:
-        raise InputError("mirror must be false for volumes, whose last axis may be any; got true")
