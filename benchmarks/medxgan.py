@@ -78,20 +78,24 @@ values in a column of their own): the pointing game, IoU of as many top voxels a
 precision over recall. Of medXGAN and of the walks the map is the size of the change, last frame less image.
 Maps are made and judged as in [latent_ig.md](latent_ig.md). Seconds and minutes are of a busy machine.
 
-What to read from it. Of lesions in 2D, the change of medXGAN points far better than Grad-CAM and better
-than integrated gradients; in 3D, where the generator saw fewer and smaller volumes, as well as those from
-the darkest value. Of knees, where the finding is a shape, both the change and latent IG point far better
-than Grad-CAM, integrated gradients and RISE. RISE, which asks the model hundreds of times, points best at a
-bright lesion. At lesions latent IG points about as well as integrated gradients from the darkest value and
-worse than those from the mean: it follows the grain of the gradient as they do. What it has for that is a
-sum that is good to 1 %, where the published formula misses almost all. At lesions, noise of 0.05 takes
-little or nothing from the change and a good part from integrated gradients; of 0.1, most from integrated
-gradients from the darkest value, in 2D from both, in 3D from latent IG as much as from those from the mean.
+What to read from it. Of lesions in 2D, the change of medXGAN points far better than Grad-CAM and better than
+integrated gradients; of lesions in 3D far better than Grad-CAM and as well as integrated gradients. Of knees,
+where the finding is a shape, both the change and latent IG point far better than Grad-CAM, integrated
+gradients and RISE. RISE, which asks the model hundreds of times, points best at a bright lesion. At lesions
+latent IG points about as well as integrated gradients, in 2D worse than those from the mean, in 3D a little
+better than those from the darkest value: it follows the
+grain of the gradient as they do. What it has for that is a sum that is good to 1 %, where the published
+formula misses almost all. At lesions in 2D, noise of 0.05 takes from the change about as much as from
+integrated gradients from the mean, and less than from those from the darkest value; noise of 0.1 takes half
+as much from the change as from either. In 3D noise of 0.1 takes least from latent IG and from the change, and
+most from integrated gradients, as the paper says. On knees noise takes little from any of them.
 RISE, which points best without noise, is not in the tables of noise, since it asks the model hundreds of times
-for each map; nor are the fixed and the published form of latent IG and, in 3D, latent-shift.
-SSIM of 0.95 outside the lesion is reached for lesions in 2D on the scale of 8 bits, not on the image's own,
-not in 3D and not on knees, where the bones move. The volumes are 16 voxels a side; of 32, 5,500 were not
-enough to draw a lesion with the widths that a processor can train.
+for each map; nor are the fixed and the published form of latent IG and, in 3D, latent-shift and all that is
+drawn differently.
+Outside the finding the image stays: SSIM is above 0.95 everywhere, on the image's own range too, since only
+the part is changed that counts for the model; all that the generator draws differently would leave 0.80 to
+0.95. In 3D the discriminator judges at half the side, and the classifier was taught with noise: one that was
+not answers to noise alone, and no lesion is learned from it.
 
 ![Phantoms as they are, redrawn, without the finding, and maps](../pictures/medxgan.png)
 """
