@@ -254,9 +254,7 @@ def seconds_of(task: Task, folder: Path) -> float:
 
 
 def encoded(task: Task, path: Path, generator: Any, guide: Any) -> ResNetEncoder:
-    encoder = ResNetEncoder(
-        1, generator.latent_size, width=task.encoder.width, axes=len(generator.image_shape) - 1
-    )
+    encoder = ResNetEncoder.of(generator, width=task.encoder.width)
     if path.exists():
         encoder.load_state_dict(read_tensors(path))
     else:

@@ -528,10 +528,16 @@ def fit_file(folder: Path, generator: str, *, side: int = 16) -> Path:
     """A fit of a few steps, on files, against a scripted model."""
     from PIL import Image as Picture
 
-    (folder / "images").mkdir()
+    path = fit_of(folder, Spot(BrightSpot.limits[2, side]), generator)
     for number, image in enumerate(phantoms(16, side=side)):
         Picture.fromarray(image[0].numpy()).save(folder / "images" / f"{number}.png")
-    torch.jit.script(Spot(BrightSpot.limits[2, side])).save(folder / "spot.pt")
+    return path
+
+
+def fit_of(folder: Path, model: nn.Module, generator: str) -> Path:
+    """The same, for files that are still to come."""
+    (folder / "images").mkdir()
+    torch.jit.script(model).save(folder / "spot.pt")
     (folder / "spot.json").write_text(
         '{"model": "spot.pt", "classes": ["healthy", "lesion"], "preprocessing": {"window": [0, 255]}}'
     )
@@ -585,23 +591,12 @@ class Brightest(nn.Module):
 def test_fit_reads_volumes(tmp_path: Path) -> None:
     import nibabel
 
-    (tmp_path / "images").mkdir()
+    size = "axes = 3\nresolution = 8\nanatomy = 6\npathology = 3\nchannel_base = 64\nchannel_max = 8"
+    path = fit_of(tmp_path, Brightest(), f'family = "medxgan"\n{size}')
     volumes = phantoms(16, axes=3, side=16)
     for number, volume in enumerate(volumes):
         scan = nibabel.Nifti1Image(volume[0].numpy(), np.diag([2.0, 2.0, 2.0, 1.0]))
         nibabel.save(scan, tmp_path / "images" / f"{number}.nii.gz")
-    torch.jit.script(Brightest()).save(tmp_path / "bright.pt")
-    (tmp_path / "bright.json").write_text(
-        '{"model": "bright.pt", "classes": ["healthy", "lesion"], "preprocessing": {"window": [0, 255]}}'
-    )
-    path = tmp_path / "fit.toml"
-    path.write_text(
-        'name = "toy"\nout = "out"\n[data]\npath = "images"\n'
-        '[models.bright]\npath = "bright.json"\ntargets = ["class:1"]\n'
-        '[generator]\nfamily = "medxgan"\naxes = 3\nresolution = 8\nanatomy = 6\npathology = 3\n'
-        "channel_base = 64\nchannel_max = 8\n[training]\nkimg = 0.016\nbatch = 8\n"
-        "[encoder]\nsteps = 2\nbatch = 4\nwidth = 4\n"
-    )
     made = fit(path)
     assert made is not None
     assert made.generator.image_shape == (1, 8, 8, 8)

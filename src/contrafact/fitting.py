@@ -302,9 +302,7 @@ def _generator(config: FitConfig, out: Path, device: str) -> AnyGenerator:
 
 def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
     size = config.encoder
-    generator = make_generator(config.generator)
-    channels, *sides = generator.image_shape
-    encoder = ResNetEncoder(channels, generator.latent_size, kind=size.kind, width=size.width, axes=len(sides))
+    encoder = ResNetEncoder.of(make_generator(config.generator), kind=size.kind, width=size.width)
     path = out / "encoder.safetensors"
     if not path.exists():
         raise InputError(f"expected a trained encoder in '{out}'; run --stage encoder first")

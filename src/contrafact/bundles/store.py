@@ -66,8 +66,7 @@ def load_bundle(name: str | Path, *, device: str = "cpu") -> Bundle:
     if about.get("schema") != SCHEMA:
         raise InputError(f"expected a bundle of schema {SCHEMA}; got {about.get('schema')}")
     generator = _generator(about)
-    channels, *sides = generator.image_shape
-    encoder = ResNetEncoder(channels, generator.latent_size, **about.get("encoder", {}), axes=len(sides))
+    encoder = ResNetEncoder.of(generator, **about.get("encoder", {}))
     _fill(generator, folder / "generator.safetensors")
     _fill(encoder, folder / "encoder.safetensors")
     stored = {k: v.to(device).float() for k, v in read_tensors(folder / "statistics.safetensors").items()}

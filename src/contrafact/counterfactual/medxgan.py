@@ -52,9 +52,9 @@ class FindingPath:
             `notes["area"]`: the share of the image in which a change was allowed in the end, 0 where none
             was needed
     cost    one encoder pass, `refinement.steps` passes with gradients, 14 passes per way that is tried
-            (one to remove, `several` + 1 to add), 29 and, following, as many again for each that reaches
-            the goal, and `frames` for the strip; where the model is followed, 31 passes with gradients and
-            14 more for each
+            (one to remove, `several` + 1 to add), up to 29 and, following, as many again for each that
+            reaches the goal, and `frames` for the strip; where the model is followed, 31 passes with
+            gradients and 14 more for each
     raises  InputError without a bundle of the family medxgan, for a target it has no finding for, and as
             `latent-walk`
     Source: Dravid et al. 2022 (medXGAN, arXiv 2204.05376). Differs: the image itself is changed, not its
@@ -220,12 +220,15 @@ class _Ways:
         ways = (self.reached & needed[self.row]).nonzero()[:, 0]
         if not len(ways):
             return
+        row, goals = self.row[ways], None if follow else self.goals[self.row[ways]]
+        part = narrowed(self.walking.walker, row, self.full[ways], goals=goals, keep=keep)
+        other = (part != self.where[ways]).flatten(1).any(dim=1).cpu()  # what is the same was searched already
+        ways, part = ways[other], part[other]
+        if not len(ways):
+            return
         names, size = ("full", "share", "score", "where"), self._sizes(ways)
         before = {name: getattr(self, name)[ways] for name in names}
-        goals = None if follow else self.goals[self.row[ways]]
-        self.where[ways] = narrowed(
-            self.walking.walker, self.row[ways], self.full[ways], goals=goals, keep=keep
-        )
+        self.where[ways] = part
         self.share[ways], self.score[ways], self.reached[ways] = self._search(ways)
         if follow:
             self._lead(ways[~self.reached[ways]])

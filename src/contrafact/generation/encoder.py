@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from contrafact.core import InputError, nearest
+from contrafact.core import Generator, InputError, nearest
 from contrafact.generation.augmentation import Augmentation, augment, mirror_half, signed
 from contrafact.generation.medxgan import MedXGAN
 from contrafact.generation.medxgan_legacy import LegacyMedXGAN
@@ -89,6 +90,12 @@ class ResNetEncoder(nn.Module):
         self.register_buffer("w_avg", torch.zeros(w_dim))
         self.register_buffer("w_std", torch.ones(w_dim))
 
+    @staticmethod
+    def of(generator: Generator, **size: Any) -> ResNetEncoder:
+        """An untrained one for a generator's images and latents; `kind` and `width` as above."""
+        channels, *sides = generator.image_shape
+        return ResNetEncoder(channels, generator.latent_size, axes=len(sides), **size)
+
     def forward(self, images: Tensor) -> Tensor:
         return self.w_avg + self.w_std * self.network(images)
 
@@ -110,13 +117,12 @@ def train_encoder(
     cost    about 1.5 generator passes with gradients per step; twice as fast when `published`
     """
     rng = torch.Generator().manual_seed(config.seed)
-    device, axes = next(generator.parameters()).device, len(generator.image_shape) - 1
+    device = next(generator.parameters()).device
     with torch.no_grad():
         w = generator.sample(4096, rng)
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
         torch.default_generator.manual_seed(config.seed)
-        sizes = (generator.image_shape[0], generator.latent_size)
-        encoder = ResNetEncoder(*sizes, kind=config.kind, width=config.width, axes=axes).to(device)
+        encoder = ResNetEncoder.of(generator, kind=config.kind, width=config.width).to(device)
     encoder.w_avg.copy_(w.mean(dim=0))
     encoder.w_std.copy_(w.std(dim=0).clamp_min(1e-3))
     adam = torch.optim.Adam(encoder.parameters(), lr=config.rate)
