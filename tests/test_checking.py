@@ -60,7 +60,7 @@ def test_each_method_is_exact_approximate_or_unsupported_and_why(odd: TorchPredi
     rows = {row["name"]: row for row in check_methods(odd, image)}
     assert {row["status"] for row in rows.values()} == {"exact", "approximate", "unsupported"}
     assert rows["guided-backprop"]["status"] == "approximate"
-    assert "2 ReLU(s) changed, 1 GELU" in rows["guided-backprop"]["why"]
+    assert "2 rectifier(s) changed, 1 GELU" in rows["guided-backprop"]["why"]
     assert rows["deeplift"]["status"] == "unsupported"
     assert "integrated-gradients" in rows["deeplift"]["why"]
     assert rows["integrated-gradients"]["status"] == "exact"

@@ -348,7 +348,7 @@ def test_conductance_of_a_layer_that_all_passes_sums_to_the_change() -> None:
         predictor=model, images=image.values[None], target=model.target("class:1"), grid=image.grid
     )
     with model.frozen():
-        points = along(question, -1.0, np.linspace(0, 1, 200).tolist(), "3", "layer-conductance")
+        _, points = along(question, -1.0, np.linspace(0, 1, 200).tolist(), "3", "layer-conductance")
     total = sum(float(((a[1] + b[1]) / 2 * (b[0] - a[0])).sum()) for a, b in itertools.pairwise(points))
     assert total == pytest.approx(change(model, image, -1.0), rel=0.02)
 

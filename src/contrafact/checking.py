@@ -30,6 +30,9 @@ def check_methods(predictor: Any, image: Image, bundle: Any = None) -> Iterator[
             yield {"name": name, "works": False, "status": "unsupported", "why": why}
             continue
         status, why = _verdict(name, result.record, predictor, image)
+        if "layer" in result.record.details:
+            cells = " x ".join(map(str, result.record.details["cells"]))
+            why = f"{why}; " * bool(why) + f"layer {result.record.details['layer']}, {cells} cells"
         cost = f"{result.record.forward_passes:.0f} passes, {result.record.seconds:.2f} s an image in small"
         yield {"name": name, "works": True, "status": status, "why": f"{why}; {cost}" if why else cost}
 
@@ -66,8 +69,11 @@ def _verdict(name: str, record: Record, predictor: Any, image: Image) -> tuple[s
             found = inspect_network(predictor, image.values[None])
         if found.unchanged:
             names = ", ".join(f"{count} {what}" for what, count in found.unchanged.items())
-            return "approximate", f"{found.relus} ReLU(s) changed, {names} left as they are"
-        return "exact", f"all {found.relus} ReLU(s) changed"
+            return (
+                "approximate",
+                f"{record.details['rectifiers']} rectifier(s) changed, {names} left as they are",
+            )
+        return "exact", f"all {record.details['rectifiers']} rectifier(s) changed"
     return "exact", ""
 
 

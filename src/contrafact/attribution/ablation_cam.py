@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.differentiable import as_map, spatial, upsample, watchable
-from contrafact.core import EXPLAINERS, Question
+from contrafact.attribution.differentiable import as_map, feature_layer, watchable
+from contrafact.core import EXPLAINERS, FeatureLayer, Question
 
 
 @EXPLAINERS.register("ablation-cam", aliases=("ablationcam",))
@@ -25,7 +25,7 @@ class AblationCAM:
     Source: Desai & Ramaswamy 2020 (WACV), eq. 4. Differs: the fall is divided by the filter's mean
     activation, so that the map conserves the score of a linear end; no ReLU, any number of axes.
 
-    layer   name of the layer; None: the last convolution
+    layer   name of the layer; None: the last features that everything after depends on
     batch   filters switched off per forward pass
     """
 
@@ -37,30 +37,30 @@ class AblationCAM:
         predictor = watchable(question, "ablation-cam")
         images = torch.as_tensor(question.images).to(predictor.device)
         with torch.no_grad():
-            with predictor.watch(self.layer) as seen:
+            layer = feature_layer(question, self.layer, "ablation-cam")
+            with predictor.watch(layer.name) as seen:
                 whole = question.target(predictor(images))
             maps = [
-                self._one(question, predictor, image, value, filters.float())
-                for image, value, filters in zip(
-                    images, whole, spatial(seen, self.layer, "ablation-cam"), strict=True
-                )
+                self._one(question, layer, image, value, filters.float())
+                for image, value, filters in zip(images, whole, layer.read(seen[-1]), strict=True)
             ]
         return np.stack(maps)
 
     def _one(
-        self, question: Question, predictor: Any, image: Tensor, whole: Tensor, filters: Tensor
+        self, question: Question, layer: FeatureLayer, image: Tensor, whole: Tensor, filters: Tensor
     ) -> NDArray[np.float32]:
+        predictor: Any = question.predictor
         falls = []
         for rows in torch.arange(len(filters), device=image.device).split(self.batch):
 
             def switch_off(output: Tensor, rows: Tensor = rows) -> Tensor:
                 changed = output.clone()
-                changed[torch.arange(len(rows), device=rows.device), rows] = 0
+                changed.movedim(layer.channel, 1)[torch.arange(len(rows), device=rows.device), rows] = 0
                 return changed
 
-            with predictor.change(self.layer, switch_off):
+            with predictor.change(layer.name, switch_off):
                 falls.append(whole - question.target(predictor(image.expand(len(rows), *image.shape))))
         total = filters.flatten(1).sum(dim=1)
         weights = torch.cat(falls) / total.where(total.abs() > 1e-12, total.new_ones(()))
         maps = (weights.reshape(-1, *(1,) * (filters.ndim - 1)) * filters).sum(dim=0)
-        return as_map(upsample(maps[None], tuple(image.shape[1:]))[0])
+        return as_map(layer.on_image(maps[None])[0])

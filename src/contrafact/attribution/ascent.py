@@ -54,7 +54,7 @@ def objective_of(question: Question, layer: str | None, channel: int | None, met
     predictor = watchable(question, method)
 
     def ask(images: Tensor) -> Tensor:
-        found = layer_map(predictor, images, layer, method)
+        found = layer_map(predictor, images, predictor.feature_layer(images, layer))
         return found.square().mean() if channel is None else chosen_filter(found, channel).mean()
 
     return ask

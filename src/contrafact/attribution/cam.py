@@ -13,31 +13,55 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.differentiable import as_map, layer_at, needs_gradients, upsample
-from contrafact.core import Question
+from contrafact.attribution.differentiable import as_map, feature_layer, layer_at, needs_gradients
+from contrafact.core import FeatureLayer, Question, UnsupportedError
 
 Member = Callable[[Tensor, Tensor], Tensor]
+NEGLIGIBLE = 1e-3  # share of a gradient that must be left in its mean for weights to mean anything
 
 
-def layer_pass(question: Question, layer: str | None, method: str) -> tuple[Tensor, Tensor]:
-    """Activations (N, K, *S') of a layer and the target's gradient there."""
+def layer_pass(question: Question, layer: str | None, method: str) -> tuple[FeatureLayer, Tensor, Tensor]:
+    """A layer, its activations (N, K, *cells) and the target's gradient there."""
     needs_gradients(question, method)
-    return layer_at(question, question.images, layer, method)
+    found = feature_layer(question, layer, method)
+    return found, *layer_at(question, question.images, found)
 
 
 def cam_map(question: Question, layer: str | None, method: str, member: Member) -> NDArray[np.float32]:
-    """One member's maps (N, *S), linearly interpolated from the layer to the image."""
-    activations, slopes = layer_pass(question, layer, method)
-    return as_map(upsample(member(activations, slopes).float(), question.images.shape[2:]))
+    """One member's maps (N, *S), linearly interpolated between the centres of the layer's cells.
+
+    raises  UnsupportedError for a member whose channel weights cancel at this layer
+    """
+    found, activations, slopes = layer_pass(question, layer, method)
+    _check_weights(member, found, activations, slopes, method)
+    return as_map(found.on_image(member(activations, slopes).float()))
 
 
 def cam_panel(
     question: Question, members: Mapping[str, Member], *, layer: str | None = None
 ) -> dict[str, NDArray[np.float32]]:
     """Several members' maps (N, *S) by name, from a single pass."""
-    activations, slopes = layer_pass(question, layer, "cam_panel")
-    size = question.images.shape[2:]
-    return {name: as_map(upsample(m(activations, slopes).float(), size)) for name, m in members.items()}
+    found, activations, slopes = layer_pass(question, layer, "cam_panel")
+    for name, member in members.items():
+        _check_weights(member, found, activations, slopes, name)
+    return {name: as_map(found.on_image(m(activations, slopes).float())) for name, m in members.items()}
+
+
+def _check_weights(
+    member: Member, layer: FeatureLayer, activations: Tensor, slopes: Tensor, method: str
+) -> None:
+    """Refuse maps of weights that are rounding errors: the gradient before a normalisation has no mean, and
+    none along the activations either, so `grad_cam` and `x_grad_cam` there weigh by noise."""
+    if member not in (grad_cam, x_grad_cam) or not bool(slopes.any()):
+        return
+    terms = slopes if member is grad_cam else slopes * activations
+    left = terms.flatten(2).mean(dim=2).abs().sum() / terms.flatten(2).abs().mean(dim=2).sum().clamp_min(1e-30)
+    if float(left) < NEGLIGIBLE:
+        raise UnsupportedError(
+            f"{method} weighs channels by their mean gradient, which cancels at layer '{layer.name}' (a "
+            f"normalisation follows: {float(left):.1e} of the gradient is left); name a layer after the "
+            "normalisation and its activation, leave the layer out, or use hirescam"
+        )
 
 
 def places(maps: Tensor) -> tuple[int, ...]:

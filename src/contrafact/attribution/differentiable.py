@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.core import ContrafactError, InputError, Question, UnsupportedError
+from contrafact.core import ContrafactError, FeatureLayer, InputError, Question, UnsupportedError
 from contrafact.perturbation.memory import out_of_memory, portions, remade
 
 
@@ -81,38 +81,41 @@ def scored_slopes(question: Question, images: Any, *, batch: int = 16) -> tuple[
     return values, slopes
 
 
-def spatial(seen: list[Tensor], layer: str | None, method: str) -> Tensor:
-    """The last activations that were seen, which must be a map (N, K, *S')."""
-    if not seen or seen[-1].ndim < 3:
-        gave = tuple(seen[-1].shape) if seen else "nothing"
-        raise UnsupportedError(f"{method} needs a layer with a spatial map; '{layer}' gave {gave}")
-    return seen[-1]
+def feature_layer(question: Question, layer: str | None, method: str) -> FeatureLayer:
+    """The layer a method looks into, noted in the record of its results; None: the predictor's own choice.
+
+    raises  UnsupportedError for a model whose layers are hidden, or a layer without a feature map
+    """
+    found: FeatureLayer = watchable(question, method).feature_layer(question.images, layer)
+    question.details.update(layer=found.name, cells=list(found.cells))
+    return found
 
 
-def layer_map(predictor: Any, images: Any, layer: str | None, method: str) -> Tensor:
-    """Activations (N, K, *S') of a layer, in the graph where one is made."""
-    with predictor.watch(layer) as seen:
+def layer_map(predictor: Any, images: Any, layer: FeatureLayer) -> Tensor:
+    """Activations (N, K, *cells) of a layer, in the graph where one is made."""
+    with predictor.watch(layer.name) as seen:
         predictor(images)
-    return spatial(seen, layer, method)
+    return layer.read(seen[-1])
 
 
-def activations_at(predictor: Any, images: Any, layer: str | None, method: str) -> Tensor:
-    """Activations (N, K, *S') of a layer; no gradients."""
+def activations_at(predictor: Any, images: Any, layer: FeatureLayer) -> Tensor:
+    """Activations (N, K, *cells) of a layer; no gradients."""
     with torch.no_grad():
-        return layer_map(predictor, images, layer, method)
+        return layer_map(predictor, images, layer)
 
 
-def layer_at(question: Question, images: Any, layer: str | None, method: str) -> tuple[Tensor, Tensor]:
-    """Activations (N, K, *S') of a layer at `images`, and the target's gradient there; the backward
+def layer_at(question: Question, images: Any, layer: FeatureLayer) -> tuple[Tensor, Tensor]:
+    """Activations (N, K, *cells) of a layer at `images`, and the target's gradient there; the backward
     pass stops at the layer."""
     predictor: Any = question.predictor
     # Parameters are frozen, so the graph must start at the image.
     images = torch.as_tensor(images).to(predictor.device).detach().requires_grad_()
-    with torch.enable_grad(), predictor.watch(layer) as seen:
+    with torch.enable_grad(), predictor.watch(layer.name) as seen:
         values = score(question, predictor(images))
-        found = spatial(seen, layer, method)
-        (slopes,) = torch.autograd.grad(values.sum(), found)
-    return found.detach(), slopes
+        (slopes,) = torch.autograd.grad(values.sum(), seen[-1], allow_unused=True)
+    if slopes is None:
+        raise UnsupportedError(f"the target {question.target} does not depend on layer '{layer.name}'")
+    return layer.read(seen[-1].detach()), layer.read(slopes)
 
 
 def chosen_filter(maps: Tensor, channel: int | None) -> Tensor:

@@ -24,7 +24,7 @@ class EigenCAM:
     Source: Muhammad & Yeasin 2020 (arXiv 2008.00299). Differs: gradient times activation, so that the map
     depends on the target; any number of spatial axes.
 
-    layer   name of the layer; None: the last convolution
+    layer   name of the layer; None: the last features that everything after depends on
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -8,7 +8,13 @@ import numpy as np
 from torch import Tensor
 
 from contrafact.attribution.ascent import Reach, Spectrum, as_strip, as_strips, climb, roughness
-from contrafact.attribution.differentiable import activations_at, layer_map, needs_gradients, watchable
+from contrafact.attribution.differentiable import (
+    activations_at,
+    feature_layer,
+    layer_map,
+    needs_gradients,
+    watchable,
+)
 from contrafact.core import EXPLAINERS, InputError, Question, Strip
 
 
@@ -25,7 +31,7 @@ class FeatureInversion:
     Source: Mahendran & Vedaldi 2015 (arXiv 1412.0035), eq. 1 and 2. Differs: drawn by its waves, any
     number of axes; the norm of the image is replaced by the model's window.
 
-    layer       name of the layer; None: the last convolution
+    layer       name of the layer; None: the last features that everything after depends on
     smooth      weight of neighbours' differences
     iterations  steps of gradient descent
     rate        of a step
@@ -46,13 +52,14 @@ class FeatureInversion:
     def __call__(self, question: Question, rng: np.random.Generator) -> Sequence[Strip]:
         needs_gradients(question, "feature-inversion")
         predictor = watchable(question, "feature-inversion")
+        layer = feature_layer(question, self.layer, "feature-inversion")
 
         def one(image: Tensor, draws: np.random.Generator) -> Strip:
-            wanted = activations_at(predictor, image[None], self.layer, "feature-inversion")
+            wanted = activations_at(predictor, image[None], layer)
             spread = (wanted - wanted.mean()).square().mean().clamp_min(1e-12)
 
             def likeness(picture: Tensor) -> Tensor:
-                found = layer_map(predictor, picture, self.layer, "feature-inversion")
+                found = layer_map(predictor, picture, layer)
                 return 1 - (found - wanted).square().mean() / spread
 
             reach = Reach.of(question, image)

@@ -7,8 +7,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.differentiable import as_map, chosen_filter, layer_map, needs_gradients, watchable
-from contrafact.attribution.rectified import rectified_by
+from contrafact.attribution.differentiable import (
+    as_map,
+    chosen_filter,
+    feature_layer,
+    layer_map,
+    needs_gradients,
+    watchable,
+)
+from contrafact.attribution.rectified import Comparing, rectified_by
 from contrafact.core import EXPLAINERS, Question
 
 
@@ -25,7 +32,7 @@ class FilterGuidedBackprop:
     Source: Springenberg et al. 2014 (arXiv 1412.6806), sec. 3.4, fig. 3. Differs: every ReLU is found, also
     functional and reused ones; two and three axes.
 
-    layer    name of the layer; None: the last convolution
+    layer    name of the layer; None: the last features that everything after depends on
     channel  number of the filter; None: all of them together
     """
 
@@ -37,9 +44,17 @@ class FilterGuidedBackprop:
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         needs_gradients(question, "filter-guided-backprop")
         predictor = watchable(question, "filter-guided-backprop")
+        layer = feature_layer(question, self.layer, "filter-guided-backprop")
         images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
-        with torch.enable_grad():
-            maps = layer_map(predictor, images, self.layer, "filter-guided-backprop")
+        with torch.enable_grad(), Comparing() as comparing:
+            maps = layer_map(predictor, images, layer)
             answer = chosen_filter(maps, self.channel).sum()
-        slopes = rectified_by(answer, images, "filter-guided-backprop", lambda inner, _: inner.clamp_min(0))
+        slopes = rectified_by(
+            answer,
+            images,
+            question,
+            comparing,
+            method="filter-guided-backprop",
+            rule=lambda inner, _: inner.clamp_min(0),
+        )
         return as_map(slopes.sum(dim=1))

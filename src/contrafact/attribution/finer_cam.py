@@ -39,7 +39,7 @@ class FinerCAM:
             is not one class of a classifier; InputError for a share below 0 or no rival
     Source: Zhang et al. 2025 (arXiv 2501.11309), eq. 4. Differs: signed, any number of axes.
 
-    layer   name of the layer; None: the last convolution
+    layer   name of the layer; None: the last features that everything after depends on
     rivals  how many of the other classes, those with the highest output for the image
     share   of their mean output that is taken away
     """

@@ -24,7 +24,7 @@ class GradCAM:
     Source: Selvaraju et al. 2017 (arXiv 1610.02391), eq. 1 and 2. Differs: no ReLU, no rescaling, any
     number of spatial axes, the whole batch in one pass.
 
-    layer   name of the layer; None: the last convolution
+    layer   name of the layer; None: the last features that everything after depends on
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -24,7 +24,7 @@ class GradCAMPlusPlus:
     Source: Chattopadhyay et al. 2018 (arXiv 1710.11063), eq. 19. Differs: no ReLU of the map, no rescaling,
     any number of spatial axes.
 
-    layer   name of the layer; None: the last convolution
+    layer   name of the layer; None: the last features that everything after depends on
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -24,7 +24,7 @@ class GuidedGradCAM:
     raises  UnsupportedError without gradients, without a ReLU, or without a layer with a spatial map
     Source: Selvaraju et al. 2017 (arXiv 1610.02391), sec. 3.2. Differs: any number of spatial axes.
 
-    layer   name of the layer for Grad-CAM; None: the last convolution
+    layer   name of the layer for Grad-CAM; None: as for gradcam
     """
 
     needs_gradients: ClassVar[bool] = True

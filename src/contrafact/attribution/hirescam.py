@@ -23,7 +23,7 @@ class HiResCAM:
             InputError for an unknown layer, with the nearest name
     Source: Draelos & Carin 2020 (arXiv 2011.08891), eq. 5. Differs: no ReLU, any number of spatial axes.
 
-    layer   name of the layer; None: the last convolution
+    layer   name of the layer; None: the last features that everything after depends on
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -26,7 +26,7 @@ class InternalInfluence:
     Source: Leino et al. 2018 (arXiv 1802.03788), definition 1, with the path of integrated gradients as
     the distribution of interest. Differs: on the image's grid whatever the layer's size.
 
-    layer     name of the layer; None: the last convolution
+    layer     name of the layer; None: the last features that everything after depends on
     steps     points of the path, at the middle of equal parts
     baseline  "mean" (of the image), "min", "blur" or a number in image units
     """
@@ -43,6 +43,6 @@ class InternalInfluence:
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         shares = ((np.arange(self.steps) + 0.5) / self.steps).tolist()
-        points = along(question, self.baseline, shares, self.layer, "internal-influence")
+        layer, points = along(question, self.baseline, shares, self.layer, "internal-influence")
         mean = torch.stack([slopes for _, slopes in points]).mean(dim=0)
-        return as_map(to_image(question, mean))
+        return as_map(to_image(layer, mean))

@@ -6,7 +6,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.attribution.differentiable import activations_at, as_map, chosen_filter, upsample, watchable
+from contrafact.attribution.differentiable import (
+    activations_at,
+    as_map,
+    chosen_filter,
+    feature_layer,
+    watchable,
+)
 from contrafact.core import EXPLAINERS, Question
 
 
@@ -23,7 +29,7 @@ class LayerActivation:
             InputError for an unknown layer or filter
     Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 4.1 shows them. Differs: on the image's grid.
 
-    layer   name of the layer; None: the last convolution
+    layer   name of the layer; None: the last features that everything after depends on
     channel number of the filter; None: their mean
     """
 
@@ -33,6 +39,7 @@ class LayerActivation:
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         predictor = watchable(question, "layer-activation")
-        maps = activations_at(predictor, question.images, self.layer, "layer-activation")
+        layer = feature_layer(question, self.layer, "layer-activation")
+        maps = activations_at(predictor, question.images, layer)
         chosen = chosen_filter(maps, self.channel).mean(dim=1)
-        return as_map(upsample(chosen.float(), question.images.shape[2:]))
+        return as_map(layer.on_image(chosen.float()))

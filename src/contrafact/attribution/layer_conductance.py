@@ -28,7 +28,7 @@ class LayerConductance:
     Source: Dhamdhere et al. 2018 (arXiv 1805.12233), eq. 2, in the form of Shrikumar et al. 2018 (arXiv
     1807.09946): gradient at the layer times the layer's own change, summed along the path.
 
-    layer     name of the layer; None: the last convolution
+    layer     name of the layer; None: the last features that everything after depends on
     steps     intervals of the path
     baseline  "mean" (of the image), "min", "blur" or a number in image units
     """
@@ -45,9 +45,9 @@ class LayerConductance:
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         shares = np.linspace(0, 1, self.steps + 1).tolist()
-        points = along(question, self.baseline, shares, self.layer, "layer-conductance")
+        layer, points = along(question, self.baseline, shares, self.layer, "layer-conductance")
         # The trapezoid rule: the mean slope of both ends of each interval.
         total = sum(
             (before[1] + after[1]) / 2 * (after[0] - before[0]) for before, after in itertools.pairwise(points)
         )
-        return as_map(to_image(question, torch.as_tensor(total)))
+        return as_map(to_image(layer, torch.as_tensor(total)))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.differentiable import as_map, needs_gradients
+from contrafact.attribution.differentiable import as_map, feature_layer, needs_gradients
 from contrafact.attribution.layer_path import to_image
 from contrafact.attribution.rescale import layer_deeplift
 from contrafact.core import EXPLAINERS, Question
@@ -27,7 +27,7 @@ class LayerDeepLIFT:
     Source: Shrikumar et al. 2017 (arXiv 1704.02685), rescale rule; computed by captum. Differs: as DeepLIFT;
     on the image's grid.
 
-    layer     name of the layer; None: the last convolution
+    layer     name of the layer; None: the last features that everything after depends on
     baseline  "mean" (of the image), "min", "blur" or a number in image units
     """
 
@@ -40,4 +40,5 @@ class LayerDeepLIFT:
         predictor = needs_gradients(question, "layer-deeplift")
         images = torch.as_tensor(question.images).to(predictor.device)
         start = fill_values(images, self.baseline)
-        return as_map(to_image(question, layer_deeplift(question, images, start, self.layer, "layer-deeplift")))
+        layer = feature_layer(question, self.layer, "layer-deeplift")
+        return as_map(to_image(layer, layer_deeplift(question, images, start, layer, "layer-deeplift")))

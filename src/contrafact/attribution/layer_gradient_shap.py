@@ -7,7 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.differentiable import activations_at, as_map, layer_at, needs_gradients
+from contrafact.attribution.differentiable import (
+    activations_at,
+    as_map,
+    feature_layer,
+    layer_at,
+    needs_gradients,
+)
 from contrafact.attribution.layer_path import to_image
 from contrafact.core import EXPLAINERS, InputError, Question
 from contrafact.perturbation.fill import fill_values
@@ -28,7 +34,7 @@ class LayerGradientSHAP:
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), as gradient SHAP. Differs: several baselines, never
     the image itself; on the image's grid.
 
-    layer      name of the layer; None: the last convolution
+    layer      name of the layer; None: the last features that everything after depends on
     baselines  fills to draw from: "mean", "min", "blur" or numbers in image units
     samples    random points
     """
@@ -50,12 +56,13 @@ class LayerGradientSHAP:
         name = "layer-gradient-shap"
         predictor = needs_gradients(question, name)
         images = torch.as_tensor(question.images).to(predictor.device)
+        layer = feature_layer(question, self.layer, name)
         fills = [fill_values(images, fill) for fill in self.baselines]
-        end = activations_at(predictor, images, self.layer, name)
-        starts = [activations_at(predictor, fill, self.layer, name) for fill in fills]
+        end = activations_at(predictor, images, layer)
+        starts = [activations_at(predictor, fill, layer) for fill in fills]
         shares = (np.arange(self.samples) + rng.random(self.samples)) / self.samples
         total = torch.zeros_like(end)
         for share, pick in zip(shares, rng.permutation(self.samples) % len(fills), strict=True):
             between = fills[pick] + float(share) * (images - fills[pick])
-            total += layer_at(question, between, self.layer, name)[1] * (end - starts[pick])
-        return as_map(to_image(question, total / self.samples))
+            total += layer_at(question, between, layer)[1] * (end - starts[pick])
+        return as_map(to_image(layer, total / self.samples))

@@ -24,7 +24,7 @@ class LayerCAM:
     Source: Jiang et al. 2021 (IEEE TIP 30), eq. 5 and 6. Differs: no ReLU of the map, no rescaling, any
     number of spatial axes.
 
-    layer   name of the layer; None: the last convolution
+    layer   name of the layer; None: the last features that everything after depends on
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from contrafact.attribution.differentiable import watchable
-from contrafact.core import Question, UnsupportedError
+from contrafact.core import FeatureLayer, Question, UnsupportedError
 
 GAP = 0.02  # of the change of the score, and never less than a thousandth of a unit
 
@@ -41,19 +41,17 @@ def deeplift(question: Question, images: Tensor, baseline: Tensor, method: str) 
 
 
 def layer_deeplift(
-    question: Question, images: Tensor, baseline: Tensor, layer: str | None, method: str
+    question: Question, images: Tensor, baseline: Tensor, layer: FeatureLayer, method: str
 ) -> Tensor:
-    """The same at a layer's output: contributions (N, K, *S'). What goes round the layer (a skip
+    """The same at a layer's output: contributions (N, K, *cells). What goes round the layer (a skip
     connection) is not in them, so exactness is judged at the image."""
     from captum.attr import LayerDeepLift  # slow to import
 
     deeplift(question, images, baseline, method)
     predictor = watchable(question, method)
     scored = _Scored(predictor, question)
-    maps, _ = _attribute(LayerDeepLift(scored, predictor.layer(layer)), scored, images, baseline, method)
-    if maps.ndim < 3:
-        raise UnsupportedError(f"{method} needs a layer with a spatial map; got '{layer}'")
-    return maps
+    maps, _ = _attribute(LayerDeepLift(scored, predictor.layer(layer.name)), scored, images, baseline, method)
+    return torch.as_tensor(layer.read(maps))
 
 
 def _attribute(

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.differentiable import activations_at, as_map, upsample, watchable
-from contrafact.core import EXPLAINERS, Question
+from contrafact.attribution.differentiable import activations_at, as_map, feature_layer, watchable
+from contrafact.core import EXPLAINERS, FeatureLayer, Question
 from contrafact.perturbation.fill import fill_values
 
 
@@ -26,7 +26,7 @@ class ScoreCAM:
     Source: Wang et al. 2020 (arXiv 1910.01279), eq. 3 to 6. Differs: the weight is the increase of the
     target itself, no softmax over filters (which a score of thousands of voxels saturates), no ReLU.
 
-    layer   name of the layer; None: the last convolution
+    layer   name of the layer; None: the last features that everything after depends on
     fill    what stands where nothing is shown: "mean", "min", "blur" or a number in image units
     batch   masked images per forward pass
     """
@@ -40,12 +40,15 @@ class ScoreCAM:
         predictor = watchable(question, "score-cam")
         images = torch.as_tensor(question.images).to(predictor.device)
         with torch.no_grad():
-            filters = activations_at(predictor, images, self.layer, "score-cam").float()
+            layer = feature_layer(question, self.layer, "score-cam")
+            filters = activations_at(predictor, images, layer).float()
             empty = fill_values(images, self.fill)
-            maps = [self._one(question, *one) for one in zip(images, empty, filters, strict=True)]
+            maps = [self._one(question, layer, *one) for one in zip(images, empty, filters, strict=True)]
         return np.stack(maps)
 
-    def _one(self, question: Question, image: Tensor, empty: Tensor, filters: Tensor) -> NDArray[np.float32]:
+    def _one(
+        self, question: Question, layer: FeatureLayer, image: Tensor, empty: Tensor, filters: Tensor
+    ) -> NDArray[np.float32]:
         nothing = question.target(question.predictor(empty[None]))
         low, high = filters.flatten(1).amin(dim=1), filters.flatten(1).amax(dim=1)
         shape = (-1, *(1,) * (filters.ndim - 1))
@@ -54,7 +57,7 @@ class ScoreCAM:
             shares = (filters[rows] - low[rows].reshape(shape)) / (high - low)[rows].clamp_min(1e-12).reshape(
                 shape
             )
-            masks = upsample(shares, tuple(image.shape[1:]))[:, None]
+            masks = layer.on_image(shares)[:, None]
             gains = question.target(question.predictor(empty + masks * (image - empty))) - nothing
-            total += (gains.reshape(shape) * upsample(filters[rows], tuple(image.shape[1:]))).sum(dim=0)
+            total += (gains.reshape(shape) * layer.on_image(filters[rows])).sum(dim=0)
         return as_map(total)

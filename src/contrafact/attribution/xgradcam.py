@@ -24,7 +24,7 @@ class XGradCAM:
     Source: Fu et al. 2020 (arXiv 2008.02312), eq. 7. Differs: no ReLU, no rescaling, any number of spatial
     axes.
 
-    layer   name of the layer; None: the last convolution
+    layer   name of the layer; None: the last features that everything after depends on
     """
 
     needs_gradients: ClassVar[bool] = True

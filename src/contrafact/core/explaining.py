@@ -99,7 +99,7 @@ def explain(
         for place, (row, image, value) in enumerate(zip(rows, group, found, strict=True)):
             notes = {name: float(values[place]) for name, values in question.notes.items()}
             record = _record(explainer, predictor, image, target=target, seed=seed, cost=cost, notes=notes)
-            record = dataclasses.replace(record, **_drew(explainer, bundle))
+            record = dataclasses.replace(record, details=dict(question.details), **_drew(explainer, bundle))
             if isinstance(value, Strip):
                 results[row] = value.stamped(record)
             else:

@@ -21,6 +21,7 @@ class Record:
 
     seconds, forward_passes   cost of the whole batch divided by its images
     notes    what the method measured of its own work (conservation, completeness)
+    details  what the method chose: `layer`, the layer it looked into, and `cells`, the size of that layer's map
     bundle, generator   hashes of what drew, of methods that need a bundle; else empty
     """
 
@@ -36,6 +37,7 @@ class Record:
     forward_passes: float = 0.0
     peak_memory_mb: float = 0.0
     notes: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
     bundle: str = ""
     generator: str = ""
 

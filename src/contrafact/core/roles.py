@@ -35,7 +35,33 @@ class Differentiable(Protocol):
         """Evaluation mode and no parameter gradients inside; everything restored on leaving."""
 
     def watch(self, layer: str | None) -> AbstractContextManager[list[Any]]:
-        """Collect the activations of a layer (None: the last with a spatial map) while inside."""
+        """Collect what a layer gives (None: the default layer) while inside."""
+
+    def feature_layer(self, images: Any, layer: str | None = None) -> FeatureLayer:
+        """A layer as explanations read it, for images (N, C, *S) of this size; None: the last feature map that
+        everything after depends on."""
+
+
+class FeatureLayer(Protocol):
+    """One layer of a network as explanations read it, for images of one size."""
+
+    @property
+    def name(self) -> str:
+        """As the network names it."""
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """Cells of its map along each spatial axis."""
+
+    @property
+    def channel(self) -> int:
+        """The dimension of the channels in the layer's own output."""
+
+    def read(self, output: Any) -> Any:
+        """The layer's own output as a feature map (N, K, *cells)."""
+
+    def on_image(self, maps: Any) -> Any:
+        """Maps (N, *cells) on the image's grid (N, *S), every cell at the centre of its receptive field."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +129,7 @@ class Question:
     background  other images (M, C, *S) of the same kind, for the methods that compare with them
     region  bool (*S): only these voxels are asked about, the map is 0 elsewhere; None: all
     notes   what a method measured of its own work, N numbers by name; they end in the `Record`
+    details what a method chose for the whole batch (the layer it looked into); they end in the `Record`
     """
 
     predictor: Predictor
@@ -113,6 +140,7 @@ class Question:
     background: NDArray[np.float32] | None = None
     region: NDArray[np.bool_] | None = None
     notes: dict[str, list[float]] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -135,8 +135,10 @@ def _features(question: Question, bundle: Bundle) -> Measure:
     if not getattr(predictor, "watchable", False):
         raise InputError("refinement.feature needs a model whose layers can be watched; set it to 0")
 
+    layer = predictor.feature_layer(question.images)
+
     def features(images: Tensor) -> Tensor:
-        with predictor.watch() as seen:
+        with predictor.watch(layer.name) as seen:
             predictor(bundle.to_units(images))
         found: Tensor = seen[-1]
         return found

@@ -14,13 +14,13 @@ from torch.overrides import TorchFunctionMode
 
 from contrafact.model.predictors import TorchPredictor
 
-RELUS = (F.relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_)
+RELUS = (F.relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_, F.relu6)
 OTHERS: dict[Callable[..., Any], str] = {
     F.leaky_relu: "LeakyReLU", F.prelu: "PReLU", F.gelu: "GELU", F.silu: "SiLU", F.elu: "ELU", F.selu: "SELU",
     F.hardtanh: "Hardtanh", torch.sigmoid: "Sigmoid", torch.tanh: "Tanh", F.softplus: "Softplus",
     F.mish: "Mish", F.hardswish: "Hardswish",
 }  # fmt: skip
-ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.ELU, nn.Sigmoid, nn.Tanh)
+ACTIVATIONS = (nn.ReLU, nn.Hardtanh, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.ELU, nn.Sigmoid, nn.Tanh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,17 @@ class _Watch(TorchFunctionMode):
         self.others: Counter[str] = Counter()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in RELUS:
+        if func in RELUS or (func is F.hardtanh and _low_end(args, kwargs or {}) == 0):
             self.relus += 1
             self.functional += not self.inside
         elif func in OTHERS:
             self.others[OTHERS[func]] += 1
         return func(*args, **(kwargs or {}))
+
+
+def _low_end(args: Any, kwargs: Any) -> Any:
+    """The lower limit of `hardtanh`; a ReLU6 has 0."""
+    return args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)
 
 
 def inspect_network(predictor: TorchPredictor, images: Any) -> Findings:

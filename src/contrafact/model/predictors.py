@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from contrafact.core import BoxAnswers, InputError, UnsupportedError, nearest
+from contrafact.model.default_layer import Chooser
 from contrafact.model.incremental import Incremental, Operations, traced
+from contrafact.model.layers import (
+    FeatureLayer,
+    Survey,
+    check_tokens,
+    first_tensor,
+    survey,
+    with_first,
+)
 from contrafact.model.parsing import parse_target
 from contrafact.model.preprocessing import Preprocessing
 from contrafact.model.regions import RegionTarget
@@ -103,6 +112,8 @@ class TorchPredictor(_Described):
     watch     activations of a layer
     replacing outputs for copies of one image with a box replaced in each, computing only what the box changes
     head      which of several outputs counts (number, or key of a dict); None: the first
+    tokens    of a transformer whose layers give rows of tokens: how many have no place (class and register
+              tokens, which stand first), then the grid of the others, such as (1, 14, 14); none: detected
     """
 
     def __init__(
@@ -114,16 +125,19 @@ class TorchPredictor(_Described):
         preprocessing: Preprocessing | None = None,
         device: torch.device | str | None = None,
         head: int | str | None = None,
+        tokens: Sequence[int] = (),
     ) -> None:
         super().__init__(
             classes=classes, output=output, preprocessing=preprocessing, digest=_hash(module), head=head
         )
+        self.tokens = check_tokens(tokens)
         first = next(module.parameters(), None)
         self.device = torch.device(device or (first.device if first is not None else "cpu"))
         self.dtype = first.dtype if first is not None else torch.float32
         self.module = module.to(self.device)
         self._channels_last = self.device.type == "cpu"
         self._traced: tuple[list[nn.Module], Operations | None] = ([], None)
+        self._layers: dict[Any, FeatureLayer] = {}
 
     def __call__(self, images: Any) -> Tensor:
         x = self._prepared(images)
@@ -216,13 +230,49 @@ class TorchPredictor(_Described):
         """Whether layers can be watched: a TorchScript model hides them."""
         return not isinstance(self.module, torch.jit.ScriptModule)
 
+    def feature_layer(self, images: Any, layer: str | None = None) -> FeatureLayer:
+        """A layer as explanations read it, for images (N, C, *S) of this size: its cells, and where they lie.
+
+        layer   name; None: the last feature map that everything after depends on, behind normalisation,
+                activation and residual sum
+        cost    a forward pass, for the default some more; once for every layer and size of image
+        raises  InputError for an unknown name, UnsupportedError for a layer that gives no feature map, a
+                network without any, or TorchScript
+        """
+        size = tuple(images.shape[1:])
+        if (layer, size) in self._layers:
+            return self._layers[layer, size]
+        if layer is not None:
+            self.layer(layer)
+        elif not self.watchable:
+            raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
+        first = self._prepared(torch.as_tensor(images[:1]).detach())
+        with self.frozen():
+            found = survey(self.module, self._run, first, self.tokens)
+            if layer is None:
+                seen = Chooser(self.module, self._outputs, first, found).choose()
+            elif layer in found.maps:
+                seen = found.maps[layer]
+            else:
+                raise UnsupportedError(_no_map(layer, found))
+        self._layers[layer, size] = FeatureLayer.of(seen, size[1:], tuple(first.shape[2:]))
+        return self._layers[layer, size]
+
+    def _outputs(self, images: Tensor) -> Tensor:
+        return torch.as_tensor(pick(self._run(images), self.head))
+
     @contextlib.contextmanager
     def watch(self, layer: str | None = None) -> Iterator[list[Tensor]]:
-        """Activations of `layer` for every call inside, still in the graph."""
+        """Activations of `layer` for every call inside, still in the graph and as the layer gave them: what
+        comes next works on a copy, which it may overwrite."""
         seen: list[Tensor] = []
 
-        def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            seen.append(output[0] if isinstance(output, (tuple, list)) else output)
+        def note(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            value = first_tensor(output)
+            if value is None:
+                return output
+            seen.append(value)
+            return with_first(output, value.clone())
 
         handle = self.layer(layer).register_forward_hook(note)
         try:
@@ -235,9 +285,8 @@ class TorchPredictor(_Described):
         """`function` of the activations of `layer` takes their place in every call inside."""
 
         def put(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-            if isinstance(output, (tuple, list)):
-                return type(output)([function(output[0]), *output[1:]])
-            return function(output)
+            value = first_tensor(output)
+            return output if value is None else with_first(output, function(value))
 
         handle = self.layer(layer).register_forward_hook(put)
         try:
@@ -246,8 +295,10 @@ class TorchPredictor(_Described):
             handle.remove()
 
     def layer(self, layer: str | None) -> nn.Module:
-        """The module of that name; None: the last convolution."""
-        name = layer or last_spatial_layer(self.module)
+        """The module of that name; None: the default layer that was chosen last, or else the last
+        convolution."""
+        chosen = [found.name for (asked, _), found in self._layers.items() if asked is None]
+        name = layer or (chosen[-1] if chosen else last_spatial_layer(self.module))
         modules = dict(self.module.named_modules())
         if name not in modules or name == "":
             known = [n for n in modules if n]
@@ -289,8 +340,16 @@ class BlackBox(_Described):
 AnyPredictor = TorchPredictor | BlackBox
 
 
+def _no_map(layer: str, found: Survey) -> str:
+    known = list(found.maps)
+    return (
+        f"expected a layer with a feature map; '{layer}' gives none"
+        f"{nearest(layer, known)}; the last that do: {', '.join(known[-4:]) or 'none'}"
+    )
+
+
 def last_spatial_layer(module: nn.Module) -> str:
-    """The last convolution of the network: where Grad-CAM looks unless told otherwise."""
+    """The last convolution in the order of names, for a network that was not asked yet."""
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     names = [n for n, m in module.named_modules() if isinstance(m, kinds) and max(m.kernel_size) > 1]
     if not names:

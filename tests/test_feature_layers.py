@@ -1,0 +1,388 @@
+"""Which layer a method looks into unless told, how its output is read, and where its cells lie."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import contrafact as cf
+from contrafact.core import Image, InputError, UnsupportedError
+from contrafact.model import TorchPredictor
+
+
+def seeded(make: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return make().eval()
+
+
+def picture(side: int = 32, channels: int = 1) -> Image:
+    values = np.random.default_rng(0).uniform(-1, 1, (channels, side, side))
+    return Image(values.astype(np.float32))
+
+
+def layer_of(module: nn.Module, image: Image, name: str | None = None, **about: Any) -> Any:
+    return TorchPredictor(module, **about).feature_layer(image.values[None], name)
+
+
+class Block(nn.Module):
+    """Two convolutions with a residual sum and a rectifier after it, both functions."""
+
+    def __init__(self, wide: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(wide, wide, 3, padding=1), nn.Conv2d(wide, wide, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.b(F.relu(self.a(x))))
+
+
+class Dense(nn.Module):
+    """Feature maps are concatenated: no single convolution's output is all that the head sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, stride=2, padding=1)
+        self.grow, self.norm, self.head = nn.Conv2d(4, 2, 3, padding=1), nn.BatchNorm2d(6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        x = self.norm(torch.cat([x, self.grow(x)], dim=1))
+        return torch.as_tensor(self.head(F.relu(x).mean(dim=(2, 3))))
+
+
+class Segmenter(nn.Module):
+    """A small UNet with instance normalisation, and a last convolution that gives scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.InstanceNorm2d(4), nn.ReLU())
+        self.deep = nn.Sequential(nn.Conv2d(4, 8, 3, 2, 1), nn.InstanceNorm2d(8), nn.ReLU())
+        self.up = nn.ConvTranspose2d(8, 4, 2, 2)
+        self.last = nn.Sequential(nn.Conv2d(8, 6, 3, padding=1), nn.InstanceNorm2d(6), nn.ReLU())
+        self.scores = nn.Conv2d(6, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = self.down(x)
+        return torch.as_tensor(self.scores(self.last(torch.cat([fine, self.up(self.deep(fine))], dim=1))))
+
+
+class Tokens(nn.Module):
+    """A transformer with a class token: after its last block nothing reads the patches any more."""
+
+    def __init__(self, registers: int = 0) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(1, 16, 8, 8)
+        self.first = nn.Parameter(torch.randn(1, 1 + registers, 16))
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True) for _ in range(3)
+        )
+        self.norm, self.head = nn.LayerNorm(16), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.first.expand(len(x), -1, -1), x], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        return torch.as_tensor(self.head(self.norm(x)[:, 0]))
+
+
+class ChannelsLast(nn.Module):
+    """A convolution's output with its channels moved last, normalised there, and averaged."""
+
+    def __init__(self, *, last: bool) -> None:
+        super().__init__()
+        self.conv, self.keep, self.head = nn.Conv2d(1, 6, 3, 2, 1), nn.Identity(), nn.Linear(6, 3)
+        self.last = last
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.conv(x))
+        x = self.keep(x.permute(0, 2, 3, 1) if self.last else x)
+        return torch.as_tensor(self.head(x.mean(dim=(1, 2) if self.last else (2, 3))))
+
+
+def residual() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        Block(4),
+        Block(4),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    )
+
+
+def rectified() -> nn.Module:
+    return nn.Sequential(
+        *(nn.Conv2d(1, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout(0.2)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "cells"),
+    [
+        (residual, "2", (32, 32)),  # after the residual sum, not its last convolution 2.b
+        (Dense, "norm", (16, 16)),  # all channels, not the last convolution's two
+        (rectified, "2", (16, 16)),  # after normalisation and activation
+        (Segmenter, "last.2", (32, 32)),  # features, not the scores; not before the normalisation
+        (Tokens, "blocks.1.norm2", (4, 4)),  # the last whose patches are read
+        (lambda: Tokens(registers=4), "blocks.1.norm2", (4, 4)),
+        (lambda: ChannelsLast(last=True), "keep", (16, 16)),
+    ],
+)
+def test_the_default_layer_is_the_last_map_that_everything_depends_on(
+    make: Callable[[], nn.Module], name: str, cells: tuple[int, ...]
+) -> None:
+    found = layer_of(seeded(make), picture())
+    assert (found.name, found.cells) == (name, cells)
+
+
+def test_the_default_layer_stands_in_the_record_and_is_sought_once() -> None:
+    model = TorchPredictor(seeded(residual), classes=["a", "b", "c"])
+    calls: list[int] = []
+    model.module.register_forward_hook(lambda *_: calls.append(1))
+    heat = cf.explain("gradcam", model, picture(), target="class:1")
+    assert heat.record.details == {"layer": "2", "cells": [32, 32]}
+    before = len(calls)
+    cf.explain("gradcam", model, picture(), target="class:1")
+    assert len(calls) - before == 1
+
+
+def test_a_network_that_answers_alike_to_all_images_still_has_a_layer() -> None:
+    module = seeded(residual)
+    nn.init.zeros_(module[5].weight)
+    heat = cf.explain("gradcam", TorchPredictor(module, classes=["a", "b", "c"]), picture(), target="class:1")
+    assert not heat.values.any()
+
+
+@pytest.mark.parametrize("method", ["gradcam", "xgradcam"])
+def test_weights_that_a_normalisation_cancels_are_refused(method: str) -> None:
+    model = TorchPredictor(seeded(Segmenter), classes=["a", "b", "c"])
+    with pytest.raises(UnsupportedError, match=r"cancels at layer 'last\.0' .*after the normalisation"):
+        cf.explain(method, model, picture(), target="volume:1", layer="last.0")
+    heat = cf.explain(method, model, picture(), target="volume:1")
+    assert np.abs(heat.values).max() > 1e-4
+
+
+def test_a_layer_before_an_operation_in_place_is_explained_as_it_was() -> None:
+    def network(inplace: bool) -> nn.Module:
+        return nn.Sequential(
+            *(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(inplace=inplace), nn.MaxPool2d(2)),
+            *(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=inplace)),
+            *(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 3)),
+        )
+
+    for method in ("gradcam", "xgradcam", "hirescam", "layercam", "layer-activation", "layer-conductance"):
+        maps = []
+        for inplace in (False, True):
+            model = TorchPredictor(seeded(lambda inplace=inplace: network(inplace)), classes=["a", "b", "c"])
+            maps.append(cf.explain(method, model, picture(), target="class:1", layer="3").values)
+        assert np.abs(maps[0]).max() > 0
+        np.testing.assert_allclose(maps[1], maps[0], atol=1e-7, err_msg=method)
+
+
+CAMS = ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam", "score-cam", "ablation-cam")
+
+
+@pytest.mark.parametrize("method", CAMS)
+def test_channels_last_are_read_as_channels(method: str) -> None:
+    maps = []
+    for last in (False, True):
+        model = TorchPredictor(seeded(lambda last=last: ChannelsLast(last=last)), classes=["a", "b", "c"])
+        maps.append(cf.explain(method, model, picture(), target="class:1", layer="keep").values)
+    assert np.abs(maps[0]).max() > 0
+    np.testing.assert_allclose(maps[1], maps[0], atol=2e-6)
+
+
+def test_gradcam_of_tokens_is_that_of_their_grid() -> None:
+    module = seeded(lambda: Tokens(registers=2))
+    model, image = TorchPredictor(module, classes=["a", "b", "c"]), picture()
+    heat = cf.explain("gradcam", model, image, target="value:1", layer="blocks.0")
+    kept: list[Tensor] = []
+    handle = module.blocks[0].register_forward_hook(lambda _m, _i, out: kept.append(out))
+    x = torch.from_numpy(image.values[None]).requires_grad_()
+    value = module(x)[0, 1]
+    (slopes,) = torch.autograd.grad(value, kept[-1])
+    handle.remove()
+    cells = (kept[-1][0, 3:] * slopes[0, 3:].mean(dim=0)).sum(dim=1).reshape(1, 1, 4, 4)
+    truth = F.interpolate(cells, (32, 32), mode="bilinear")[0, 0].detach().numpy()
+    np.testing.assert_allclose(heat.values, truth, atol=1e-5)
+
+
+def test_a_declared_layout_of_tokens_is_used_and_an_impossible_one_refused() -> None:
+    module = seeded(lambda: Tokens(registers=1))
+    assert layer_of(module, picture(), "blocks.0", tokens=(2, 2, 8)).cells == (2, 8)
+    assert layer_of(module, picture(), "blocks.0").cells == (4, 4)
+    with pytest.raises(InputError, match=r"tokens must be .*\(1, 14, 14\); got \(1,\)"):
+        layer_of(module, picture(), tokens=(1,))
+
+
+def test_a_layer_without_a_map_is_refused_with_those_that_have_one() -> None:
+    with pytest.raises(UnsupportedError, match="'head' gives none; the last that do: stem, grow, norm"):
+        layer_of(seeded(Dense), picture(), "head")
+    with pytest.raises(InputError, match="expected a layer of the model; got 'nrom'.*norm"):
+        layer_of(seeded(Dense), picture(), "nrom")
+
+
+class Wandering(nn.Module):
+    """Operations that move places: padding apart from the convolution, a crop, a permutation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.end = nn.Conv2d(1, 1, 3, 2), nn.Conv2d(1, 1, 3), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(F.pad(x, (3, 0, 1, 2)))
+        x = self.b(x[:, :, 2:, 1:-1]).permute(0, 2, 3, 1)
+        return self.end(x.permute(0, 3, 1, 2))
+
+
+def conv(*args: Any, **more: Any) -> nn.Module:
+    return nn.Conv2d(1, 1, *args, **more)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Sequential(conv(3), conv(5)),  # nothing padded
+        lambda: nn.Sequential(conv(7, 2, 3), nn.MaxPool2d(3, 2, 1), conv(3, 2, 1)),  # a ResNet's start
+        lambda: nn.Sequential(conv(3, padding=2, dilation=2), nn.AvgPool2d(2)),
+        lambda: nn.Sequential(conv(3, 2, 1), conv(3, 2, 1), nn.ConvTranspose2d(1, 1, 3, 2, 1)),
+        lambda: nn.Sequential(conv((5, 3), padding="same", dilation=(1, 3)), nn.MaxPool2d(2, 2)),
+        lambda: nn.Sequential(conv(3, 2), nn.Upsample(scale_factor=2, mode="nearest")),
+        Wandering,
+    ],
+)
+def test_cells_lie_at_the_centres_of_their_receptive_fields(make: Callable[[], nn.Module]) -> None:
+    module = make().eval()
+    for part in module.modules():
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.ones_(part.weight)
+            nn.init.zeros_(part.bias)
+    names = [name for name, _ in module.named_children()]
+    found = layer_of(nn.Sequential(module, nn.Flatten()), picture(128), f"0.{names[-1]}")
+    for cell in itertools.product((7, 8), (6, 9)):
+        x = torch.ones(1, 1, 128, 128, requires_grad=True)
+        (slopes,) = torch.autograd.grad(smoothed(module, x)[(0, 0, *cell)], x)
+        rows, columns = np.nonzero(slopes[0, 0].numpy())
+        middle = ((rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2)
+        told = [axis.offset + axis.step * i for axis, i in zip(found.axes, cell, strict=True)]
+        if any(isinstance(p, (nn.Upsample, nn.ConvTranspose2d)) for p in module.modules()):
+            assert np.abs(np.subtract(told, middle)).max() <= 1.0  # between cells: neighbours share a field
+        else:
+            assert told == pytest.approx(middle)
+
+
+def smoothed(module: nn.Module, x: Tensor) -> Tensor:
+    """The module with maxima replaced by means, so that every input of a window counts."""
+    if isinstance(module, nn.Sequential):
+        for part in module:
+            if isinstance(part, nn.MaxPool2d):
+                x = F.avg_pool2d(x, part.kernel_size, part.stride, part.padding)
+            else:
+                x = part(x)
+        return x
+    return torch.as_tensor(module(x))
+
+
+def test_maps_are_not_moved_on_average() -> None:
+    # Strides of a ResNet: spread evenly, the maps would lie 7.5 pixels too far down and right.
+    parts = [nn.Conv2d(1, 1, 3, 2, 1) for _ in range(4)]
+    for part in parts:
+        nn.init.constant_(part.weight, 1 / 9)
+        nn.init.zeros_(part.bias)
+    module = nn.Sequential(*parts, nn.Flatten(), nn.Linear(64, 1))
+    nn.init.ones_(module[5].weight)
+    model = TorchPredictor(module, classes=["finding"], output="sigmoid")
+    moved = []
+    for spot in range(48, 80):  # two cells long
+        values = np.zeros((1, 128, 128), np.float32)
+        values[0, spot - 4 : spot + 5, 140 - spot - 4 : 140 - spot + 5] = 1
+        heat = cf.explain("gradcam", model, Image(values), target="class:0", layer="3")
+        for axis, truth in enumerate((spot, 140 - spot)):
+            profile = heat.values.sum(axis=1 - axis)
+            moved.append(float(profile @ np.arange(128) / profile.sum()) - truth)
+    assert abs(float(np.mean(moved))) <= 0.5
+
+
+def test_an_image_reduced_for_the_network_has_its_own_places() -> None:
+    how = cf.model.Preprocessing(size=(32, 32))
+    module = nn.Sequential(nn.Conv2d(1, 2, 4, 4), nn.Flatten(), nn.Linear(128, 2))
+    found = layer_of(seeded(lambda: module), picture(64), "0", preprocessing=how)
+    assert [(axis.offset, axis.step) for axis in found.axes] == [(3.5, 8.0)] * 2
+
+
+class Hidden(nn.Module):
+    """One rectifier, written in several ways."""
+
+    def __init__(self, how: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv, self.head, self.how = nn.Conv2d(1, 4, 3), nn.Linear(4, 2), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.head(self.how(self.conv(x)).mean(dim=(2, 3))))
+
+
+class Own(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, slopes: Tensor) -> Tensor:
+        return slopes * (ctx.saved_tensors[0] > 0)
+
+
+def zero(x: Tensor) -> Tensor:
+    return torch.zeros_like(x)
+
+
+FOLLOWED: dict[str, Callable[[Tensor], Tensor]] = {
+    "clamp": lambda x: x.clamp(min=0),
+    "clamp_min": lambda x: torch.clamp_min(x, 0),
+    "relu6": F.relu6,
+    "maximum": lambda x: torch.maximum(x, zero(x)),
+    "maximum turned round": lambda x: torch.maximum(zero(x), x),
+    "threshold": lambda x: F.threshold(x, 0.0, 0.0),
+}
+REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
+    "where": lambda x: torch.where(x > 0, x, zero(x)),
+    "mask": lambda x: x * (x > 0),
+    "numbers as a mask": lambda x: x * (x > 0).float(),
+    "modulus": lambda x: (x + x.abs()) / 2,
+    "own function": Own.apply,
+}
+
+
+@pytest.mark.parametrize("method", ["guided-backprop", "deconvolution", "guided-gradcam"])
+@pytest.mark.parametrize("how", FOLLOWED)
+def test_a_rectifier_is_followed_however_it_is_written(method: str, how: str) -> None:
+    maps = []
+    for function in (F.relu, FOLLOWED[how]):
+        model = TorchPredictor(seeded(lambda function=function: Hidden(function)), classes=["a", "b"])
+        more = {"layer": "conv"} if method == "guided-gradcam" else {}
+        heat = cf.explain(method, model, picture(), target="class:1", **more)
+        assert heat.record.details["rectifiers"] == 1
+        maps.append(heat.values)
+    np.testing.assert_allclose(maps[1], maps[0], atol=1e-7)
+    plain = cf.explain("gradient", model, picture(), target="class:1").values
+    assert np.abs(maps[0] - plain).max() > 1e-4
+
+
+@pytest.mark.parametrize("how", REFUSED)
+def test_what_may_be_a_rectifier_and_cannot_be_told_is_refused(how: str) -> None:
+    from contrafact.checking import check_methods
+
+    model = TorchPredictor(seeded(lambda: Hidden(REFUSED[how])), classes=["a", "b"])
+    with pytest.raises(UnsupportedError, match="may be one that cannot be told: write it as a ReLU"):
+        cf.explain("guided-backprop", model, picture(), target="class:1")
+    rows = {row["name"]: row["status"] for row in check_methods(model, picture(16))}
+    assert rows["guided-backprop"] == rows["deconvolution"] == rows["guided-gradcam"] == "unsupported"
