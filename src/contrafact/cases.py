@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from contrafact import face
-from contrafact.core import EXPLAINERS, Heatmap, Image, InputError, Strip
+from contrafact.core import EXPLAINERS, Heatmap, Image, InputError, Request, Strip
 from contrafact.core.cards import cards_of
-from contrafact.core.explaining import parameters_of
+from contrafact.core.request import digest_of_image
 from contrafact.io import Run
 from contrafact.judging import panel_of
 from contrafact.metrics import card_as_json, trust_card, trust_card_of_strip
@@ -50,7 +48,8 @@ def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Seq
     done = run.done()
     for method in plan.methods:
         explainer = EXPLAINERS.make(method, **plan.settings.get(method, {}))
-        key = f"{name}/{method}/{target}/{_asked(explainer, plan, image)}"
+        request = request_of(explainer, plan, image, target=target, followup=followup)
+        key = f"{name}/{method}/{target}/{request.key}"
         if key in done:
             continue
         run.add_methods(cards_of(explainer))
@@ -124,15 +123,29 @@ def target_of(plan: Plan, image: Image) -> Any:
     return target if plan.reference is None else face.compared(target, plan.reference, [image])
 
 
-def _asked(explainer: Any, plan: Plan, image: Image) -> str:
-    """What makes two results the same: the image, the model, the bundle, every parameter."""
-    bundle = None if plan.bundle is None else [d.step.sum().item() for d in plan.bundle.directions]
-    masks: list[Any] = [mask and mask.digest for mask in (plan.reference, plan.region)]
-    masks.append([other.digest for other in plan.background])
+def request_of(
+    explainer: Any, plan: Plan, image: Image, *, target: Any, followup: Sequence[Image] = ()
+) -> Request:
+    """The request that a plan makes of one image: its key tells whether a run holds the answer already."""
+    also: dict[str, Any] = {"trust": plan.trust}
+    if plan.trust and plan.second_model is not None:
+        also["second_model"] = plan.second_model.digest
     if plan.labels is not None:
-        masks.append([plan.labels.digest, sorted(plan.names.items())])
-    parts = [plan.predictor.digest, image.digest, parameters_of(explainer), plan.seed, bundle, masks]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
+        also["labels"] = [digest_of_image(plan.labels), sorted(plan.names.items())]
+    if followup and getattr(explainer, "strip", False):
+        also["followup"] = [digest_of_image(later) for later in followup]
+    return Request.of(
+        explainer,
+        plan.predictor,
+        image,
+        target=target,
+        bundle=plan.bundle,
+        reference=plan.reference,
+        region=plan.region,
+        background=plan.background,
+        seed=plan.seed,
+        also=also,
+    )
 
 
 def answers(predictor: Any, image: Image) -> list[str]:

@@ -149,11 +149,18 @@ def make_generator(config: AnyConfig) -> AnyGenerator:
 
 
 def make_training(
-    size: AnyConfig, config: Any, images: Tensor, *, guide: Any, device: str, team: Any
+    size: AnyConfig,
+    config: Any,
+    images: Tensor,
+    *,
+    guide: Any,
+    device: str,
+    team: Any,
+    origin: Mapping[str, Any] | None = None,
 ) -> AnyTraining:
-    """A training run at its first step."""
+    """A training run at its first step; `origin`: what else its saved states must agree with."""
     if isinstance(size, StyleGAN2Config):
-        return StyleGAN2Training(size, config, images, device=device, team=team)
+        return StyleGAN2Training(size, config, images, device=device, team=team, origin=origin)
     if guide is None:
         raise UnsupportedError(
             "a medxgan is trained against a model that gives gradients: expected [models.NAME] with a torch "
@@ -162,8 +169,8 @@ def make_training(
     if team is not None:
         raise UnsupportedError("a medxgan is trained on one device; got several")
     if isinstance(size, LegacyConfig):
-        return LegacyTraining(size, config, images, guide=guide, device=device)
-    return MedXGANTraining(size, config, images, guide=guide, device=device)
+        return LegacyTraining(size, config, images, guide=guide, device=device, origin=origin)
+    return MedXGANTraining(size, config, images, guide=guide, device=device, origin=origin)
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ from contrafact.generation import (
     train_generator,
 )
 from contrafact.generation.augmentation import preset, signed
+from contrafact.generation.checkpoint import check_trained_with, trained_with
 from contrafact.generation.quality import decoded
 from contrafact.io import Cohort, read_cohort, read_json, read_tensors, write_json, write_tensors
 from contrafact.model import load_predictor, resize
@@ -87,9 +88,10 @@ def fit_stages(
     team = _team(devices, device)
     if stage in (None, "generator"):
         with _guide(config, root, device, wanted=codes_of(config.generator) > 0) as guide:
-            yield from _fit_generator(config, out, images, _together(stop, team), device, team, guide)
+            yield from _fit_generator(config, out, images, root, _together(stop, team), device, team, guide)
     if team is not None and team.global_rank:
         return  # the other stages are one process's work
+    _check_generator(config, out, images, root)
     if stage in (None, "encoder") and not stop():
         yield from _fit_encoder(config, out, images, root, stop, device)
     if stage in (None, "direction") and not stop():
@@ -128,9 +130,12 @@ def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
 
 
 def _fit_generator(
-    config: FitConfig, out: Path, images: Tensor, stop: Stop, device: str, team: Any, guide: Any
+    config: FitConfig, out: Path, images: Tensor, root: Path, stop: Stop, device: str, team: Any, guide: Any
 ) -> Iterator[tuple[str, Progress]]:
-    training = make_training(config.generator, config.training, images, guide=guide, device=device, team=team)
+    origin = _origin(config, root)
+    training = make_training(
+        config.generator, config.training, images, guide=guide, device=device, team=team, origin=origin
+    )
     path = out / "checkpoint.safetensors"
     if path.exists():
         training.restore(read_tensors(path))
@@ -171,6 +176,23 @@ def _encoder_steps(
         yield "encoder", progress
         if stop():
             return
+
+
+def _origin(config: FitConfig, root: Path) -> dict[str, Any]:
+    """What a saved generator must agree with besides its images: their window, and the model that guides."""
+    origin: dict[str, Any] = {"window": list(config.data.window)}
+    if codes_of(config.generator) and config.models:
+        model = next(iter(config.models.values()))
+        origin |= {"model": load_predictor(root / model.path).digest, "targets": list(model.targets)}
+    return origin
+
+
+def _check_generator(config: FitConfig, out: Path, images: Tensor, root: Path) -> None:
+    """An encoder and directions belong to a generator of the same images."""
+    path = out / "checkpoint.safetensors"
+    if path.exists():
+        now = trained_with(config.training, images, _origin(config, root))
+        check_trained_with(read_tensors(path), now, only=("images", "window", "model", "targets"))
 
 
 @contextlib.contextmanager

@@ -26,7 +26,11 @@ def evaluate(
     target: Any = None,
     mask: Image | None = None,
     second_model: Any = None,
-    **asked: Any,
+    reference: Image | None = None,
+    background: Sequence[Image] = (),
+    region: Image | None = None,
+    bundle: Any = None,
+    seed: int = 0,
 ) -> list[Score]:
     """Judge explanations of one image, all together: the model's passes are shared between maps and metrics.
 
@@ -36,7 +40,7 @@ def evaluate(
     target     what was asked; None: what the first result's record says
     mask       where the cause lies, for localisation
     second_model   trained without the first: whether it confirms a counterfactual
-    asked      reference, background, region, bundle, seed, as they were given to `explain`
+    reference, background, region, bundle, seed   as they were given to `explain`
     gives      a `Score` per metric and result; one that cannot be had says why
     raises     InputError for maps of another image, an unknown metric
     """
@@ -50,13 +54,22 @@ def evaluate(
     strips = {label: one for label, one in found.items() if isinstance(one, Strip)}
     scores: list[Score] = []
     if maps:
-        with panel_of(maps, predictor, image, target=target, mask=mask, **asked) as panel:
+        with panel_of(
+            maps,
+            predictor,
+            image,
+            target=target,
+            mask=mask,
+            reference=reference,
+            background=background,
+            region=region,
+            bundle=bundle,
+            seed=seed,
+        ) as panel:
             scores += _metrics.evaluate(panel, [m for m in made if m.of == "heatmap"], list(maps))
-    some = {k: v for k, v in asked.items() if k in ("bundle", "seed")}
+    about: Any = {"target": target, "mask": mask, "second_model": second_model, "bundle": bundle, "seed": seed}
     for label, strip in strips.items():
-        with walked_of(
-            strip, predictor, image, target=target, mask=mask, second_model=second_model, **some
-        ) as walked:
+        with walked_of(strip, predictor, image, **about) as walked:
             scores += _metrics.evaluate_strips([walked], [m for m in made if m.of == "strip"], [label])
     return scores
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from contrafact import face
-from contrafact.core import METRICS, Grid, Heatmap, Record, Strip
+from contrafact.core import METRICS, Grid, Heatmap, Record, Strip, fingerprint
 from contrafact.core.explaining import parameters_of
 from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_json
 from contrafact.judging import panel_of, walked_of
 from contrafact.metrics import Score, evaluate, evaluate_strips
-from contrafact.sources import digest_of, loaded, mask_of, maybe, model_of
+from contrafact.sources import digest_of, digests_of_model, loaded, mask_of, maybe, model_of
 from contrafact.study import Failure, StudyConfig
 from contrafact.study.statistics import area_under_curve, compare, groups, ranks, summarise
 
@@ -46,6 +44,7 @@ def scorings_of(
     failures = {row["key"]: str(row["error"]) for row in run.failures()}
     by_path = {str(case.path): case for case in cases}
     asked = {label: parameters_of(config.metric(label)) for label in config.metrics}
+    second = config.second_model and digests_of_model(config.second_model, folder)
     found = []
     for (image, target, model), some in groups(
         [asdict(cell) for cell in cells], ("image", "target", "model")
@@ -54,13 +53,9 @@ def scorings_of(
         mask = mask_of(config, folder, case) if case.path.exists() else None
         maps = tuple((c["label"], rows[c["key"]]) for c in some if c["key"] in rows)
         failed = tuple((c["label"], failures.get(c["key"], "not done")) for c in some if c["key"] not in rows)
-        parts = [
-            sorted(c["key"] for c in some if c["key"] in rows),
-            asked,
-            mask and digest_of(mask),
-            config.seed,
-        ]
-        mark = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+        answered = sorted(c["key"] for c in some if c["key"] in rows)
+        known = [case.patient, case.label, dict(case.extra), mask and digest_of(mask)]
+        mark = fingerprint(answered, failed, asked, second, known, config.seed)
         key = "/".join(filter(None, (model, case.path.name, target or "-", mark)))
         found.append(Scoring(key, image, target, model, case, maps, failed))
     return found
@@ -158,12 +153,10 @@ def _plain(label: str, score: Score) -> dict[str, Any]:
     return about | {"value": value, "passes": score.passes, "seconds": score.seconds}
 
 
-def rows_of(run: Run, config: StudyConfig) -> list[dict[str, Any]]:
+def rows_of(lines: Sequence[Mapping[str, Any]], config: StudyConfig) -> list[dict[str, Any]]:
     """One row per model, image, target, method and metric, sorted; NaN with a reason where it failed."""
-    rows, latest = [], {}
-    for line in run.scores().values():  # a later line of the same image and target supersedes
-        latest[line["model"], line["source"], line["target"]] = line
-    for line in latest.values():
+    rows = []
+    for line in lines:
         shared = {k: line[k] for k in ("model", "image", "patient", "label", "target")}
         shared |= {name: line["columns"].get(name, "") for name in config.subgroups if name != "label"}
         for score in line["scores"]:
@@ -179,9 +172,14 @@ def rows_of(run: Run, config: StudyConfig) -> list[dict[str, Any]]:
     )
 
 
-def write_tables(run: Run, config: StudyConfig) -> None:
-    """scores.csv (and scores.parquet where duckdb is there), summary.csv, comparisons.csv, summary.json."""
-    rows = rows_of(run, config)
+def write_tables(run: Run, config: StudyConfig, keys: Sequence[str]) -> None:
+    """scores.csv (and scores.parquet where duckdb is there), summary.csv, comparisons.csv, summary.json.
+
+    keys  of the scores that the study asks for now: a run folder may hold those of other settings as well
+    """
+    known = run.scores()
+    lines = [known[key] for key in keys if key in known]
+    rows = rows_of(lines, config)
     better = {label: config.metric(label).better for label in config.metrics}
     tables = {
         "summary": summarise(rows),
@@ -193,10 +191,10 @@ def write_tables(run: Run, config: StudyConfig) -> None:
             for name in config.subgroups
             for row in summarise(rows, (name, "model", "method", "metric"))
         ],
-        "performance": performance(run),
+        "performance": performance(run, lines),
     }
     about = {label: METRICS.name_of(config.metric(label)) for label in config.metrics}
-    write_json(run.folder / "summary.json", {"better": better, "metrics": about, **tables})
+    write_json(run.folder / "summary.json", {"better": better, "metrics": about, "keys": list(keys), **tables})
     more = [name for name in config.subgroups if name != "label"]
     columns = ["model", "image", "patient", "label", *more, "target", "method", "metric"]
     _write_csv(run.folder / "scores.csv", rows, [*columns, "value", "reason", "passes"])
@@ -205,9 +203,9 @@ def write_tables(run: Run, config: StudyConfig) -> None:
     _write_parquet(run.folder)
 
 
-def performance(run: Run) -> list[dict[str, Any]]:
+def performance(run: Run, scored: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """How well each model tells the cohort's labels, where it is a classifier and they name its classes."""
-    lines = {(r["model"], r["source"]): r for r in run.scores().values() if r["outputs"] and r["label"]}
+    lines = {(r["model"], r["source"]): r for r in scored if r["outputs"] and r["label"]}
     table, stored_rows = [], run.rows()
     for (model,), some in groups(lines.values(), ("model",)).items():
         scores, labels = np.array([r["outputs"] for r in some]), [r["label"] for r in some]

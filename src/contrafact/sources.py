@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import glob
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from contrafact import face
-from contrafact.core import Image, InputError, nearest
+from contrafact.core import Image, InputError, fingerprint, nearest
 from contrafact.io import Case, images_in, read_cohort, read_image
 from contrafact.model import TiledPredictor, TorchPredictor
 from contrafact.study import ModelChoice, StudyConfig
@@ -73,7 +69,7 @@ def model_of(choice: ModelChoice, folder: Path, device: str) -> tuple[Any, Any]:
             )
         predictor: Any = known[choice.path] if choice.path else bundle.predictor
     else:
-        predictor = face.load_predictor(folder / str(choice.path), device=device)
+        predictor = face.load_predictor(there(folder, str(choice.path)), device=device)
     if choice.patch:
         if not isinstance(predictor, TorchPredictor):
             raise InputError("patch needs a torch model; this one is a black box")
@@ -134,25 +130,16 @@ def devices_of(config: StudyConfig) -> list[str]:
 
 
 def digest_of(path: Path) -> str:
-    """Of a file's bytes, or of all files of a folder; of what is missing, that it is."""
+    """Digest of a file, or of all files of a folder with their names; "missing" if absent."""
     if not path.exists():
         return "missing"
-    whole = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            whole.update(file.read_bytes())
-    return whole.hexdigest()[:16]
+    if path.is_file():
+        return fingerprint(path.read_bytes())
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    return fingerprint([(str(f.relative_to(path)), fingerprint(f.read_bytes())) for f in files])
 
 
-def digest_of_model(choice: ModelChoice, folder: Path) -> list[Any]:
-    parts: list[Any] = [dataclasses.asdict(choice)]
-    if choice.path is not None and choice.bundle is None:
-        path = there(folder, choice.path)
-        parts.append(digest_of(path))
-        if path.suffix == ".json":
-            about: Mapping[str, Any] = json.loads(path.read_text())
-            files: Sequence[str] = [str(about[key]) for key in ("model", "weights") if key in about]
-            parts += [digest_of(path.parent / name) for name in files if (path.parent / name).exists()]
-    elif choice.bundle is not None and (folder / choice.bundle).is_dir():
-        parts.append(digest_of(folder / choice.bundle))
-    return parts
+def digests_of_model(choice: ModelChoice, folder: Path) -> tuple[str, str]:
+    """Digests of a predictor and of its bundle (empty without one), which are loaded for it on the CPU."""
+    predictor, bundle = model_of(choice, folder, "cpu")
+    return predictor.digest, "" if bundle is None else bundle.digest

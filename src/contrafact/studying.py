@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from contrafact.cases import Plan, solve
-from contrafact.core import Heatmap, Image, InputError, Strip, nearest
+from contrafact.core import Heatmap, Image, InputError, Request, Strip, nearest
 from contrafact.core.cards import cards_of
 from contrafact.core.explaining import parameters_of
+from contrafact.core.request import source_of_method
 from contrafact.io import Case, Run, read_image
 from contrafact.scoring import Scoring, begin_scoring, record_of, scorings_of, write_tables
 from contrafact.sources import (
     cases_of,
     devices_of,
     digest_of,
-    digest_of_model,
+    digests_of_model,
     loaded,
     maybe,
     own,
@@ -94,8 +94,9 @@ def study(path: str | Path, *, engine: str = "processes", retry: bool = False) -
             run.add(cell.key, image, result, **extra)
         yield Row(cell, done, total, failed)
     if config.metrics:
-        yield from _scored(run, scorings_of(run, config, path.parent, cases, cells), setting, how, done, total)
-        write_tables(run, config)
+        scorings = scorings_of(run, config, path.parent, cases, cells)
+        yield from _scored(run, scorings, setting, how, done, total)
+        write_tables(run, config, [s.key for s in scorings])
 
 
 def _scored(run: Run, scorings: list[Scoring], setting: Any, how: Any, done: int, total: int) -> Iterator[Row]:
@@ -113,22 +114,32 @@ def _scored(run: Run, scorings: list[Scoring], setting: Any, how: Any, done: int
 
 def cells_of(config: StudyConfig, folder: Path, cases: list[Case]) -> list[Cell]:
     """Every model, image, target and method; the key tells when anything about them changes."""
-    models = {name: digest_of_model(choice, folder) for name, choice in config.choices.items()}
-    others = [digest_of(there(folder, text)) for text in (config.background,) if text]
+    models = {name: digests_of_model(choice, folder) for name, choice in config.choices.items()}
+    others = tuple(digest_of(there(folder, text)) for text in (config.background,) if text)
     cells = []
     for case in cases:
         there_is = case.path.exists()
         masks = [text if there_is else None for text in (config.region, config.reference)]
-        owned = [digest_of(own(folder, text, case.path)) if text else None for text in masks]
+        region, reference = [digest_of(own(folder, text, case.path)) if text else "" for text in masks]
         content = digest_of(case.path)
-        for name, model in models.items():
-            for target in config.targets or ("",):
-                for label in config.methods:
-                    asked = parameters_of(config.explainer(label))
-                    parts = [model, content, others, owned, asked, target, config.seed]
-                    mark = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-                    key = "/".join(filter(None, (name, case.path.name, label, target or "-", mark)))
-                    cells.append(Cell(key, str(case.path), label, target, name))
+        for (name, (model, bundle)), target, label in itertools.product(
+            models.items(), config.targets or ("",), config.methods
+        ):
+            explainer = config.explainer(label)
+            request = Request(
+                image=content,
+                model=model,
+                method=parameters_of(explainer),
+                target=target,
+                bundle=bundle,
+                reference=reference,
+                region=region,
+                background=others,
+                seed=config.seed,
+                source=source_of_method(explainer),
+            )
+            key = "/".join(filter(None, (name, case.path.name, label, target or "-", request.key)))
+            cells.append(Cell(key, str(case.path), label, target, name))
     return list({cell.key: cell for cell in cells}.values())
 
 

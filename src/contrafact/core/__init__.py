@@ -3,9 +3,11 @@
 from contrafact.core.configuration import check_types, configure, read_toml, to_toml, toml_value
 from contrafact.core.errors import ContrafactError, InputError, UnsupportedError, nearest
 from contrafact.core.explaining import explain
+from contrafact.core.fingerprint import fingerprint
 from contrafact.core.grid import Grid
 from contrafact.core.image import Image, digest
 from contrafact.core.registry import EXPLAINERS, METRICS, Registry
+from contrafact.core.request import Request
 from contrafact.core.results import Heatmap, Record, Strip
 from contrafact.core.roles import (
     BoxAnswers,
@@ -39,6 +41,7 @@ __all__ = [
     "Question",
     "Record",
     "Registry",
+    "Request",
     "Strip",
     "Target",
     "UnsupportedError",
@@ -46,6 +49,7 @@ __all__ = [
     "configure",
     "digest",
     "explain",
+    "fingerprint",
     "nearest",
     "read_toml",
     "to_toml",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from contrafact.core import Encoder, Generator, InputError, Predictor, Target, nearest
+from contrafact.core import Encoder, Generator, InputError, Predictor, Target, fingerprint, nearest
+from contrafact.core.source import source_of
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latents import LatentStatistics
 
@@ -47,14 +47,17 @@ class Bundle:
 
     @functools.cached_property
     def generator_digest(self) -> str:
-        """First 16 hex digits of the SHA-256 over the generator's weights; worked out once."""
-        return _hash([_about(self.generator)])
+        """Digest of the generator: weights, layers and source; worked out once."""
+        return fingerprint(_about(self.generator))
 
     @functools.cached_property
     def digest(self) -> str:
-        """The same over all that decides what is drawn: generator, encoder, statistics, directions."""
-        parts = [_about(self.generator), _about(self.encoder), repr(self.window), *self._numbers()]
-        return _hash(parts)
+        """The same of all that a counterfactual depends on: generator, encoder, window, statistics, directions,
+        findings, and the bundle's models."""
+        models = sorted((name, getattr(p, "digest", "")) for name, p in self.predictors.items())
+        own = getattr(self.predictor, "digest", "")
+        parts = [_about(self.generator), _about(self.encoder), self.window, *self._numbers()]
+        return fingerprint(parts, own, models)
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -62,11 +65,11 @@ class Bundle:
         return {"bundle": self.digest, "generator": self.generator_digest}
 
     def _numbers(self) -> Iterator[Any]:
-        yield {"mean": self.statistics.mean, "covariance": self.statistics.covariance}
+        yield [_bytes(self.statistics.mean), _bytes(self.statistics.covariance)]
         for one in self.directions:
-            yield {"alpha": one.alpha, "step": one.step, "held": one.held}
-            yield repr((one.intercept, one.deviation, one.target, one.model))
-        yield repr(self.findings)
+            yield [_bytes(one.alpha), _bytes(one.step), _bytes(one.held)]
+            yield [float(one.intercept), float(one.deviation), one.target, one.model]
+        yield self.findings
 
     def predict(self, images: Any) -> Tensor:
         """Class probabilities (N, K) of `predictor` for images (N, C, H, W), or a list of
@@ -179,21 +182,17 @@ class Bundle:
         return (canvas + 1) / 2 * (high - low) + low
 
 
-def _about(part: Any) -> Any:
-    """The weights of a network; of anything else what it says it is, without its place in memory."""
-    return part.state_dict() if isinstance(part, torch.nn.Module) else type(part).__qualname__
+def _about(part: Any) -> list[Any]:
+    """Weights, layers and source of a network; of anything else its source."""
+    texts = source_of(type(part))[0]
+    if not isinstance(part, torch.nn.Module):
+        return texts
+    return [texts, repr(part), *((name, _bytes(value)) for name, value in sorted(part.state_dict().items()))]
 
 
-def _hash(parts: Iterable[Any]) -> str:
-    total = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, str):
-            total.update(part.encode())
-            continue
-        for name, value in sorted(part.items()):
-            total.update(name.encode())
-            total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()[:16]
+def _bytes(value: Tensor) -> list[Any]:
+    content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return [str(value.dtype), tuple(value.shape), content]
 
 
 def _reduced(images: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from contrafact.core import EXPLAINERS, InputError, Question, Strip, digest
+from contrafact.core import EXPLAINERS, InputError, Question, Strip, digest, fingerprint
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.inversion import Refinement, invert
@@ -108,9 +108,10 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
     """The question's images (N, C, R, R) as the generator has them, in [-1, 1], and their latents (N, d)."""
     canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.statistics.mean.device))
     predictor, target, slopes = question.predictor, question.target, differentiable(question)
-    asked = f"{digest(question.images)} {getattr(predictor, 'digest', '')} {target} {refinement}"
+    # Found by its first three words (`living.asking`); several bundles may keep theirs in one place.
+    asked = f"{digest(question.images)} {getattr(predictor, 'digest', '')} {target} "
     if bundle.found is not None:
-        asked += f" {bundle.digest}"  # several bundles may keep theirs in one place
+        asked += fingerprint(bundle.digest, refinement, repr(target))
         if asked in bundle.found:
             question.notes["latents_kept"] = [1.0] * len(canvas)
             return canvas, bundle.found[asked].to(canvas.device)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from contrafact.core.errors import InputError
+from contrafact.core.fingerprint import fingerprint
+
+MAY_CHANGE = ("kimg", "gamma")  # of a run that is continued
 
 
 def pack(
@@ -51,6 +57,37 @@ def same_run(run: str) -> Iterator[None]:
             f"expected the saved state of a {run} run with this configuration; got another one "
             f"({str(error).splitlines()[0]})"
         ) from error
+
+
+def trained_with(config: Any, images: Tensor, origin: Mapping[str, Any] | None) -> Tensor:
+    """What a saved state must agree with to be continued, as bytes of JSON in a tensor.
+
+    origin  what is known of the images besides: their window, the model that guides
+    """
+    settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in MAY_CHANGE}
+    about = {**settings, "images": fingerprint(images.cpu().numpy()), **(origin or {})}
+    return torch.frombuffer(bytearray(json.dumps(about).encode()), dtype=torch.uint8)
+
+
+def check_trained_with(state: Mapping[str, Tensor], now: Tensor, *, only: tuple[str, ...] = ()) -> None:
+    """Raise InputError where a state was trained with something else; `only`: compare these names alone."""
+    if "about" not in state:  # saved before states said so
+        return
+    before, after = (json.loads(bytes(one.cpu().numpy())) for one in (state["about"], now))
+    differs = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    differs = [name for name in differs if not only or name in only]
+    if not differs:
+        return
+    told = [
+        "other images"
+        if name == "images"
+        else f"{name.replace('_', ' ')} {json.dumps(before.get(name))}, now {json.dumps(after.get(name))}"
+        for name in sorted(differs, key=lambda name: name == "images")
+    ]
+    raise InputError(
+        f"the saved run was trained with {'; '.join(told)}: continue it with what it was begun with, or choose "
+        "another out"
+    )
 
 
 def part(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from contrafact.core.errors import ContrafactError, InputError, nearest
 from contrafact.generation.augmentation import signed
-from contrafact.generation.checkpoint import pack, same_run, unpack
+from contrafact.generation.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
 from contrafact.generation.medxgan_training import Checked, by_class
 from contrafact.generation.training import PRECISIONS, seeded
 
@@ -202,11 +202,13 @@ class LegacyTraining:
         *,
         guide: Callable[[Tensor], Tensor],
         device: torch.device | str = "cpu",
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         expected = (size.channels, size.resolution, size.resolution)
         if tuple(images.shape[1:]) != expected or len(images) == 0:
             raise InputError(f"images must be (N, {', '.join(map(str, expected))}); got {tuple(images.shape)}")
         self.size, self.config, self.images = size, config, images
+        self.about = trained_with(config, images, origin)
         self.device = torch.device(device)
         self.guide = Checked(guide, 1, probabilities=False)
         self.rows, _ = by_class(self.guide.look(images, self.device))
@@ -273,12 +275,13 @@ class LegacyTraining:
     def state(self) -> dict[str, Tensor]:
         """Everything the next step depends on."""
         seen = torch.tensor([self.seen], dtype=torch.float64)
-        return pack(self._modules(), self._adams(), rng=self.rng.get_state(), counts=seen)
+        return pack(self._modules(), self._adams(), rng=self.rng.get_state(), counts=seen, about=self.about)
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go back to a `state()`."""
+        """Go back to a `state()`; one of other images or other settings is refused."""
         with same_run("legacy medxgan"):
             unpack(state, self._modules(), self._adams())
+        check_trained_with(state, self.about)
         self.rng.set_state(state["rng"])
         self.seen = int(state["counts"][0])
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from contrafact.core.errors import ContrafactError, InputError, nearest
 from contrafact.generation.augmentation import augment, mirror_half, next_probability, preset, signed
-from contrafact.generation.checkpoint import pack, same_run, unpack
+from contrafact.generation.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
 from contrafact.generation.discriminator import Discriminator
 from contrafact.generation.layers import EqualLinear
 from contrafact.generation.losses import (
@@ -111,9 +112,11 @@ class MedXGANTraining:
         *,
         guide: Guide,
         device: torch.device | str = "cpu",
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         _check_images(images, size, config)
         self.size, self.config, self.images = size, config, images
+        self.about = trained_with(config, images, origin)
         self.device = torch.device(device)
         with seeded(config.seed, self.device):  # layers draw their weights here; restored on leaving
             self.generator = MedXGAN(size).to(self.device)
@@ -287,15 +290,17 @@ class MedXGANTraining:
             self._modules(),
             self._adams(),
             rng=self.rng.get_state(),
+            about=self.about,
             counts=torch.tensor(counts, dtype=torch.float64),
         )
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go back to a `state()`; a state of another network is refused."""
+        """Go back to a `state()`; one of another network, other images or other settings is refused."""
         with same_run(f"{self.size.resolution} px medxgan"):
             unpack(state, self._modules(), self._adams())
             self.rng.set_state(state["rng"])
             counts = state["counts"].tolist()
+        check_trained_with(state, self.about)
         self.steps, self.seen = int(counts[0]), int(counts[1])
         self.augment_p, self._signs = counts[2], counts[3:5]
         self.gamma = self.config.gamma or counts[5]

@@ -91,7 +91,7 @@ def train_generator(
             if returns == 3:
                 raise ContrafactError(
                     f"training fell apart three times ({findings[0]}); "
-                    "raise gamma or lower rate in the configuration"
+                    "raise gamma, or begin anew in another out with a lower rate"
                 )
             gamma = 2 * training.gamma
             training.restore(best)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from contrafact.core.errors import InputError, nearest
 from contrafact.generation.augmentation import augment, mirror_half, next_probability, preset, signed
-from contrafact.generation.checkpoint import pack, same_run, unpack
+from contrafact.generation.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
 from contrafact.generation.discriminator import Discriminator
 from contrafact.generation.losses import (
     clean_gradients,
@@ -97,6 +97,7 @@ class StyleGAN2Training:
 
     images  (N, C, R, R): uint8 (0 to 255) or float32 in [-1, 1], kept where they are
     labels  (N, labels) one-hot or None
+    origin  what else a saved state must agree with, such as the window of the images
     """
 
     def __init__(
@@ -108,9 +109,11 @@ class StyleGAN2Training:
         labels: Tensor | None = None,
         device: torch.device | str = "cpu",
         team: Team | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         _check_images(images, labels, size)
         self.size, self.config, self.images, self.labels = size, config, images, labels
+        self.about = trained_with(config, images, origin)
         self.device, self.team = torch.device(device), team
         ranks, rank = (team.world_size, team.global_rank) if team else (1, 0)
         if config.batch % ranks:
@@ -251,12 +254,13 @@ class StyleGAN2Training:
             self._modules(),
             self._adams(),
             rng=self.rng.get_state(),
+            about=self.about,
             path_mean=self.path_mean,
             counts=torch.tensor(counts, dtype=torch.float64),
         )
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go back to a `state()`; a state of another network is refused."""
+        """Go back to a `state()`; one of another network, other images or other settings is refused."""
         with same_run(f"{self.size.resolution} px"):
             unpack(state, self._modules(), self._adams())
             self.rng.set_state(state["rng"])
@@ -265,6 +269,7 @@ class StyleGAN2Training:
                 self.rng.manual_seed(self.config.seed * 1000 + self.team.global_rank + 1 + steps * 7919)
             self.path_mean = state["path_mean"].to(self.device, copy=True)
             counts = state["counts"].tolist()
+        check_trained_with(state, self.about)
         self.steps, self.seen = int(counts[0]), int(counts[1])
         self.augment_p, self._signs = counts[2], counts[3:5]
         self.gamma = self.config.gamma or counts[5]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
 import threading
 from collections import OrderedDict
@@ -13,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from contrafact.core import ContrafactError, Grid, Heatmap, Image, InputError, nearest
+from contrafact.core import ContrafactError, Grid, Heatmap, Image, InputError, Request, nearest
+from contrafact.core.request import digest_of_image
 from contrafact.io import Run, stored_form
 from contrafact.living.line import ENDED, Job, Line, start
 from contrafact.living.tasks import Found, Latents, Setting, Task
@@ -141,9 +140,15 @@ class Desk:
                 raise InputError("this result is in the run already")
             found, task = self._found(asked.job), asked.job.task
             record = found.result.record
-            made = [record and record.parameters, task.image.digest, task.model]
-            mark = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:8]
-            key = f"{task.case}/live/{task.method}/{task.target}/{mark}"
+            request = Request(
+                image=digest_of_image(task.image),
+                model=task.model,
+                method=record.parameters if record else {},
+                target=task.target,
+                bundle=record.bundle if record else "",
+                seed=record.seed if record else 0,
+            )
+            key = f"{task.case}/live/{task.method}/{task.target}/{request.key}"
             name_of_model = self._first(self._case(asked.case)).get("model_name", "")
             about = {**found.extra, "model_name": name_of_model, "label": f"{task.method} (asked live)"}
             self.run.add_methods(found.cards)

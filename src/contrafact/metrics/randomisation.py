@@ -100,11 +100,13 @@ def copied(predictor: Any) -> Any:
             "randomisation goes layer by layer and a TorchScript model hides its layers; give the torch module"
         )
     try:
-        return copy.deepcopy(predictor)
+        twin = copy.deepcopy(predictor)
     except (RuntimeError, TypeError, NotImplementedError) as error:
         raise UnsupportedError(
             f"randomisation works on a copy of the network and this one cannot be copied: {error}"
         ) from error
+    twin.digest = predictor.digest  # a bundle knows its directions by it
+    return twin
 
 
 def layers_of(predictor: Any, images: Tensor) -> Layers:

@@ -5,7 +5,6 @@ Nothing is unpickled as code, and a description can only call what declares that
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import io
 import json
@@ -21,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from contrafact.core import InputError, UnsupportedError, nearest
+from contrafact.core import InputError, UnsupportedError, fingerprint, nearest
+from contrafact.model.identity import digest_of_use
 from contrafact.model.predictors import AnyPredictor, BlackBox, TorchPredictor
 from contrafact.model.preprocessing import Preprocessing
 
@@ -141,21 +141,20 @@ def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
             return np.concatenate([session.run(None, {name: images[i : i + fixed]})[0] for i in size])
         return session.run(None, {name: images})[0]
 
-    return BlackBox(run, digest=hashlib.sha256(path.read_bytes()).hexdigest()[:16], **about)
+    content = fingerprint(path.read_bytes())
+    return BlackBox(run, digest=digest_of_use(content, **about), **about)
 
 
 def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
     """scikit-learn: images are flattened; probabilities where it has them, else its values."""
     from joblib import hash as hash_of  # comes with scikit-learn
 
-    about["digest"] = hash_of(model)[:16]
-    if hasattr(model, "predict_proba"):
-        about["output"] = "probabilities"
-        about["classes"] = about["classes"] or [str(c) for c in model.classes_]
-        return BlackBox(lambda x: model.predict_proba(x.reshape(len(x), -1)), **about)
-    about["output"] = "regression"
-    about["classes"] = about["classes"] or ["value"]
-    return BlackBox(lambda x: model.predict(x.reshape(len(x), -1)), **about)
+    judges = hasattr(model, "predict_proba")
+    about["output"] = "probabilities" if judges else "regression"
+    about["classes"] = about["classes"] or ([str(c) for c in model.classes_] if judges else ["value"])
+    ask = model.predict_proba if judges else model.predict
+    digest = digest_of_use(hash_of(model), **about)
+    return BlackBox(lambda x: ask(x.reshape(len(x), -1)), digest=digest, **about)
 
 
 KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head")

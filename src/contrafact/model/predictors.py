@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -18,6 +17,13 @@ from torch import Tensor, nn
 
 from contrafact.core import BoxAnswers, InputError, UnsupportedError, nearest
 from contrafact.model.default_layer import Chooser
+from contrafact.model.identity import (
+    digest_of_function,
+    digest_of_module,
+    digest_of_use,
+    stamp_of,
+    version_of,
+)
 from contrafact.model.incremental import Incremental, Operations, traced
 from contrafact.model.layers import (
     FeatureLayer,
@@ -42,7 +48,6 @@ class _Described:
         classes: Sequence[str],
         output: str,
         preprocessing: Preprocessing | None,
-        digest: str,
         head: int | str | None = None,
     ) -> None:
         if output not in OUTPUTS:
@@ -52,8 +57,13 @@ class _Described:
         self.classes = tuple(classes)
         self.output = output
         self.preprocessing = preprocessing or Preprocessing()
-        self.digest = digest
         self.head = head
+        self._use: dict[str, Any] = {
+            "preprocessing": preprocessing,
+            "head": head,
+            "output": output,
+            "classes": self.classes,
+        }
 
     def target(self, text: str) -> AnyTarget | RegionTarget:
         """The target a text names, checked against this model's classes."""
@@ -127,9 +137,7 @@ class TorchPredictor(_Described):
         head: int | str | None = None,
         tokens: Sequence[int] = (),
     ) -> None:
-        super().__init__(
-            classes=classes, output=output, preprocessing=preprocessing, digest=_hash(module), head=head
-        )
+        super().__init__(classes=classes, output=output, preprocessing=preprocessing, head=head)
         self.tokens = check_tokens(tokens)
         first = next(module.parameters(), None)
         self.device = torch.device(device or (first.device if first is not None else "cpu"))
@@ -138,6 +146,26 @@ class TorchPredictor(_Described):
         self._channels_last = self.device.type == "cpu"
         self._traced: tuple[list[nn.Module], Operations | None] = ([], None)
         self._layers: dict[Any, FeatureLayer] = {}
+        self._pinned, self._known = "", (stamp_of(self.module), self._worked_out())
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits for weights, architecture and source, preprocessing, head, output and classes as they
+        were declared; made anew when a weight was written to since."""
+        if self._pinned:
+            return self._pinned
+        stamp = stamp_of(self.module)
+        if stamp != self._known[0]:
+            self._known = stamp, self._worked_out()
+        return self._known[1]
+
+    @digest.setter
+    def digest(self, digest: str) -> None:
+        """Keep this digest whatever becomes of the weights: for a changed copy that stands for its model."""
+        self._pinned = digest
+
+    def _worked_out(self) -> str:
+        return digest_of_use(digest_of_module(self.module), **self._use)
 
     def __call__(self, images: Any) -> Tensor:
         x = self._prepared(images)
@@ -164,7 +192,7 @@ class TorchPredictor(_Described):
     def frozen(self) -> Iterator[None]:
         modes = [(m, m.training) for m in self.module.modules()]
         grads = [(p, p.requires_grad, p.grad) for p in self.module.parameters()]
-        buffers = [(b, b.detach().clone()) for b in self.module.buffers()]
+        buffers = [(b, version_of(b), b.detach().clone()) for b in self.module.buffers()]
         try:
             with contextlib.suppress(NotImplementedError):  # an exported program has no modes
                 self.module.eval()
@@ -178,8 +206,9 @@ class TorchPredictor(_Described):
                 parameter.requires_grad_(wanted)
                 parameter.grad = grad
             with torch.no_grad():
-                for buffer, before in buffers:
-                    buffer.copy_(before)
+                for buffer, version, before in buffers:
+                    if version < 0 or version_of(buffer) != version:  # one left alone keeps the digest
+                        buffer.copy_(before)
 
     @torch.no_grad()
     def replacing(
@@ -312,6 +341,8 @@ class BlackBox(_Described):
     """Anything callable on arrays: an ONNX session, a scikit-learn estimator, a Python function.
 
     call    images (N, C, *S) -> raw outputs (N, K) as a float32 tensor on the CPU, no gradient
+    digest  what tells it from other models; empty: of the function's source, the networks and arrays it uses,
+            and of all that is declared here
     """
 
     differentiable = False
@@ -327,8 +358,8 @@ class BlackBox(_Described):
         digest: str = "",
         head: int | str | None = None,
     ) -> None:
-        name = digest or getattr(function, "__qualname__", type(function).__name__)
-        super().__init__(classes=classes, output=output, preprocessing=preprocessing, digest=name, head=head)
+        super().__init__(classes=classes, output=output, preprocessing=preprocessing, head=head)
+        self.digest = digest or digest_of_use(digest_of_function(function), **self._use)
         self.function = function
 
     def __call__(self, images: Any) -> Tensor:
@@ -357,12 +388,3 @@ def last_spatial_layer(module: nn.Module) -> str:
             "expected a network with convolutions to choose a layer from; got none; name a layer"
         )
     return names[-1]
-
-
-def _hash(module: nn.Module) -> str:
-    """First 16 hex digits of the SHA-256 over names and values of all weights."""
-    total = hashlib.sha256(type(module).__name__.encode())
-    for name, value in sorted(module.state_dict().items()):
-        total.update(name.encode())
-        total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()[:16]

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contrafact.core import InputError, UnsupportedError
+from contrafact.core import InputError, UnsupportedError, fingerprint
 from contrafact.model.parsing import parse_target
 from contrafact.model.predictors import TorchPredictor
 from contrafact.model.regions import RegionTarget
@@ -59,7 +59,8 @@ class TiledPredictor:
         self.blend, self.batch = blend, batch
         self.classes, self.output = predictor.classes, predictor.output
         self.preprocessing, self.device = predictor.preprocessing, predictor.device
-        self.digest, self.module = predictor.digest, predictor.module
+        self.module = predictor.module
+        self.digest = fingerprint("tiled", predictor.digest, self.patch, overlap, blend)
 
     def target(self, text: str) -> AnyTarget | RegionTarget:
         """The target a text names, checked against this model's classes."""

@@ -1,5 +1,10 @@
 """Many methods on many images: what is asked, and processes that can be stopped."""
 
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
 from contrafact.study.config import ModelChoice, StudyConfig, read_study
 from contrafact.study.engine import ENGINES, Failure, Outcome, Worker, run_cells, solved
 from contrafact.study.torchesegeta import convert_torchesegeta
@@ -18,3 +23,14 @@ __all__ = [
     "run_cells",
     "solved",
 ]
+
+
+class _Callable(ModuleType):
+    """`contrafact.study` is this package and a function: once imported, a package takes the name in its parent,
+    so it answers a call as the function does."""
+
+    def __call__(self, path: Any, *, engine: str = "processes", retry: bool = False) -> Any:
+        return import_module("contrafact.studying").study(path, engine=engine, retry=retry)
+
+
+sys.modules[__name__].__class__ = _Callable

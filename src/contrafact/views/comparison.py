@@ -295,9 +295,12 @@ def scores_of(cohort: Cohort, pair: Pair) -> dict[tuple[str, str], list[dict[str
     model."""
     path = cohort.run.folder / "summary.json"
     sources = [str(cohort.row(_rows(case)[0]).get("source")) for case in pair.cases]  # names may be shared
-    better = read_json(path).get("better", {}) if path.exists() else {}
+    summary = read_json(path) if path.exists() else {}
+    better, current = summary.get("better", {}), summary.get("keys")
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for line in cohort.run.scores().values():
+    for key, line in cohort.run.scores().items():
+        if current is not None and key not in current:
+            continue  # of a study that was changed since
         for place, case in enumerate(pair.cases):
             if line.get("model") != case.model or line.get("source") != sources[place]:
                 continue

@@ -1,0 +1,56 @@
+"""Digests: a short text that changes when anything that it was made of changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def fingerprint(*parts: Any) -> str:
+    """First 16 hex digits of the SHA-256 over values of any plain kind.
+
+    parts   None, bool, numbers, text, bytes, arrays, dataclasses, and lists, tuples, sets and mappings of them.
+            Kind and length count: ("ab", "c") is not ("a", "bc"), 1 is not "1"
+    raises  TypeError for a value whose text would name its place in memory
+    """
+    total = hashlib.sha256()
+    _add(total, parts)
+    return total.hexdigest()[:16]
+
+
+def _add(total: Any, value: Any) -> None:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, complex, str)):
+        _piece(total, type(value).__name__, repr(value).encode("utf-8", "surrogatepass"))
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        _piece(total, "bytes", value)
+    elif isinstance(value, np.ndarray):
+        flat = np.ascontiguousarray(value).reshape(-1)
+        _piece(total, f"array {value.dtype.str} {value.shape}", flat.view(np.uint8).data if flat.size else b"")
+    elif isinstance(value, Mapping):
+        _many(total, "mapping", sorted(((str(k), v) for k, v in value.items()), key=lambda pair: pair[0]))
+    elif isinstance(value, (list, tuple)):
+        _many(total, "list", value)
+    elif isinstance(value, (set, frozenset)):
+        _many(total, "set", sorted(value, key=repr))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        named = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
+        _many(total, type(value).__qualname__, named)
+    else:
+        raise TypeError(f"expected a plain value to make a digest of; got {type(value).__name__}")
+
+
+def _piece(total: Any, kind: str, content: Any) -> None:
+    total.update(f"{kind} {len(content)}:".encode())
+    total.update(content)
+
+
+def _many(total: Any, kind: str, values: Any) -> None:
+    total.update(f"{kind} {len(values)}:".encode())
+    for value in values:
+        _add(total, value)
