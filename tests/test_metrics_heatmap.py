@@ -36,6 +36,7 @@ from contrafact.metrics import (
     Sufficiency,
     evaluate,
 )
+from contrafact.metrics.kinds import finds_truth
 from contrafact.metrics.road import impute, neighbours
 from contrafact.model import TorchPredictor
 from test_metric_contract import Linear, linear_panel
@@ -75,11 +76,64 @@ def test_a_model_that_does_not_answer_has_no_correlation() -> None:
     blind = panel_of(np.zeros((12, 12)), panel.image[0].double().numpy(), panel.maps)
     for metric in (FaithfulnessCorrelation(), FaithfulnessEstimate(), SensitivityN()):
         assert np.isnan(metric(blind)).all()
-    for metric in (Insertion(), IROF()):
-        with pytest.raises(InputError, match="scores the empty image"):
-            metric(blind)
-    scores = list(evaluate(blind, [FaithfulnessCorrelation(), Completeness()], list("abc")))
-    assert all(s.reason == "the metric is not defined for this map" for s in scores)
+    for metric in (Insertion(), IROF(), Deletion(), Sufficiency()):
+        (score, *_) = evaluate(blind, [metric], list("abc"))
+        assert score.value == 0 and score.note.startswith("inverted")
+    scores = list(evaluate(blind, [FaithfulnessCorrelation(), Monotonicity()], list("abc")))
+    assert all(s.reason == "the metric is not defined for this map" and not s.note for s in scores)
+
+
+CURVES = [
+    Deletion(fill=0.0), Insertion(fill=0.0), IROF(fill=0.0, features=4), Sufficiency(fill=0.0),
+    PixelFlipping(fill=0.0), RegionPerturbation(fill=0.0, features=4), Selectivity(fill=0.0, features=4),
+    Monotonicity(fill=0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", CURVES, ids=lambda m: type(m).__name__)
+def test_where_the_empty_image_scores_higher_the_truth_is_still_first_and_the_value_says_so(
+    metric: object,
+) -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        weights = rng.normal(size=(12, 12)) - 0.5 * seed  # the more is shown, the lower f
+        image = rng.uniform(1, 2, (12, 12))
+        truth = weights * image
+        others = [rng.normal(size=(12, 12)), rng.permutation(truth.ravel()).reshape(12, 12), -truth]
+        panel = panel_of(weights, image, np.stack([truth, *others]))
+        scores = list(evaluate(panel, [metric], list("abcd")))
+        sign = 1 if metric.better == "higher" else -1  # type: ignore[attr-defined]
+        assert sign * scores[0].value > max(sign * s.value for s in scores[1:])
+        inverted = panel.whole <= panel.score_empty(0.0)
+        assert all(s.note.startswith("inverted") == inverted for s in scores)
+    assert inverted  # the last ones are
+
+
+@pytest.mark.parametrize("name", [n for n in METRICS.names() if METRICS.get(n).of == "heatmap"])
+def test_a_metric_puts_the_truth_of_a_linear_model_first_or_is_marked(name: str) -> None:
+    """Against random maps, the opposite, and the truth with its voxels shuffled; linear models of all signs."""
+    behind, ahead = 0, np.zeros(2)
+    for seed in range(9):
+        rng = np.random.default_rng(seed)
+        weights = rng.normal(size=(12, 12))
+        weights = [np.abs(weights), -np.abs(weights) + 0.3, weights][seed % 3]
+        image = rng.uniform(0.5, 2, (12, 12))
+        truth = weights * image
+        others = [*rng.normal(size=(6, 12, 12)), rng.permutation(truth.ravel()).reshape(12, 12), -truth]
+        plain = panel_of(weights, image, np.stack([truth, *others]))
+        mask = truth > np.percentile(truth, 80)
+        panel = Panel(plain.question, plain.maps, mask=mask)
+        given = {"fill": 0.0} if "fill" in METRICS.fields_of(name) else {}
+        metric = METRICS.make(name, **given)
+        try:
+            values = metric(panel)
+        except InputError:  # it explains again: nothing about places
+            assert not finds_truth(metric)
+            return
+        values = values if metric.better == "higher" else -values
+        behind += bool((values[1:] > values[0] + 1e-9).any())
+        ahead += values[0] > values[-2:] + 1e-9
+    assert finds_truth(metric) == (behind == 0 and bool((ahead > 4).all()))
 
 
 def left_of(worth: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -89,29 +143,35 @@ def left_of(worth: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def test_removal_and_addition_of_a_linear_model_have_closed_forms() -> None:
     panel = linear_panel()
-    left = left_of(np.sort(panel.maps[0].ravel())[::-1])
+    left, line = left_of(np.sort(panel.maps[0].ravel())[::-1]), 0.5
     flipped = PixelFlipping(fill=0.0, steps=144)(panel)
     assert flipped[0] == pytest.approx(panel.whole * (1 - left).mean(), rel=1e-4)
     added = Insertion(fill=0.0, steps=144)(panel)
-    assert added[0] == pytest.approx(1 - (left[1:] + left[:-1]).mean() / 2, abs=1e-4)
+    assert added[0] == pytest.approx(panel.whole * (line - (left[1:] + left[:-1]).mean() / 2), rel=1e-4)
     # To show the best first is to hide the worst first, read backwards.
-    np.testing.assert_allclose(added[[0, 2]], Deletion(fill=0.0, steps=144)(panel)[[2, 0]], atol=1e-5)
+    np.testing.assert_allclose(added[[0, 2]], Deletion(fill=0.0, steps=144)(panel)[[2, 0]], rtol=1e-4)
 
 
 def test_the_16_voxels_that_count_are_sufficient_and_the_others_are_not() -> None:
     panel = linear_panel()
     truth, _, opposite = Sufficiency(fill=0.0, share=1 / 9, steps=9)(panel)
-    assert truth == pytest.approx(1, abs=1e-5)
-    assert opposite == pytest.approx(0, abs=1e-5)
+    assert truth == pytest.approx(panel.whole, rel=1e-5)
+    assert opposite == pytest.approx(0, abs=1e-4)
     half = Sufficiency(fill=0.0, share=1 / 18, steps=9)(panel)[0]
-    assert half == pytest.approx(0.5, abs=1e-5)  # on the line between the first two points
+    assert half == pytest.approx(panel.whole / 2, rel=1e-5)  # on the line between the first two points
 
 
-def test_monotonicity_counts_the_steps_at_which_f_does_not_fall() -> None:
-    panel = linear_panel()  # nothing is worth less than 0
-    np.testing.assert_array_equal(Monotonicity(fill=0.0, steps=144)(panel), 1)
-    # Filled with more than the image has, each of the 16 voxels that count takes from f when it is shown.
-    np.testing.assert_allclose(Monotonicity(fill=3.0, steps=144)(panel), 128 / 144)
+def test_monotonicity_compares_the_rises_of_all_pairs_of_steps() -> None:
+    panel = linear_panel()  # 16 voxels are worth something, each something else
+    truth, chance, opposite = Monotonicity(fill=0.0, steps=144)(panel)
+    assert (truth, opposite) == (1, -1)
+    rises = panel.maps[0].ravel()[np.argsort(panel.maps[1].ravel())]  # in the order of the random map
+    pairs = [np.sign(rises[b] - rises[a]) for a in range(144) for b in range(a + 1, 144)]
+    assert chance == pytest.approx(np.sum(pairs) / np.count_nonzero(pairs), abs=1e-6)
+    assert abs(chance) < 0.3
+    # Filled with more than the image has, each voxel takes from f when it is shown: its worth is w (x - 3).
+    weights, image = panel.maps[0] / panel.image[0].double().numpy(), panel.image[0].double().numpy()
+    assert Monotonicity(fill=3.0, steps=144)(shown(panel, [weights * (image - 3)]))[0] == 1
 
 
 def test_monotonicity_correlation_finds_the_one_box_that_counts() -> None:
@@ -151,9 +211,14 @@ def test_irof_hides_supervoxels_by_their_mean(axes: int) -> None:
     labels = panel.features("slic", 4).ravel()
     kinds, worth = int(labels.max()) + 1, panel.maps[0].ravel()
     sums, sizes = np.bincount(labels, worth), np.bincount(labels)
-    left = left_of(sums[np.argsort(-sums / sizes, kind="stable")])
+    order = np.argsort(-sums / sizes, kind="stable")
+    left, hidden = left_of(sums[order]), np.concatenate([[0], np.cumsum(sizes[order])]) / labels.size
     found = IROF(features=4, steps=kinds, fill=0.0)(panel)[0]
-    assert found == pytest.approx(1 - (left[1:] + left[:-1]).mean() / 2, abs=1e-4)
+    assert found == pytest.approx(panel.whole * (0.5 - np.trapezoid(left, hidden)), rel=1e-4)
+    asked = {"features": 4, "kind": "slic", "by": "mean"}
+    few, every = (panel.region_shares(steps=n, **asked)[0] for n in (3, kinds))
+    np.testing.assert_allclose(np.sort(np.diff(every)), np.sort(sizes) / labels.size)
+    np.testing.assert_allclose(few, every[np.round(np.arange(4) * kinds / 3).astype(int)])
 
 
 @pytest.mark.parametrize("size", [(12, 10), (7, 8, 6)])
@@ -203,7 +268,7 @@ def test_completeness_of_a_linear_model() -> None:
     panel = linear_panel()
     truth = panel.maps[0]
     found = Completeness(fill=0.0)(shown(panel, [truth, 0.5 * truth, -truth]))
-    np.testing.assert_allclose(found, [0, 0.5, 2], atol=1e-5)
+    np.testing.assert_allclose(found / panel.whole, [0, 0.5, 2], atol=1e-5)
 
 
 def test_localisation_of_maps_that_hit_half_hit_and_miss() -> None:

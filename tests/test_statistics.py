@@ -10,7 +10,10 @@ from scipy import stats
 
 from contrafact.study.statistics import (
     area_under_curve,
+    bootstrap,
     compare,
+    disagreement,
+    family_ranks,
     holm,
     interval,
     ranks,
@@ -34,6 +37,58 @@ def test_a_patient_counts_once_however_many_images() -> None:
     assert row["mean"] == 0.5
     assert row["patients"] == 4
     assert row["low"] < 0.5 < row["high"]
+
+
+def test_the_value_of_a_patient_is_the_mean_of_all_its_images() -> None:
+    some = [
+        {"model": "m", "image": str(i), "patient": "one", "method": "a", "metric": "x", "value": value}
+        for i, value in enumerate([0.0, 1.0, 5.0])
+    ]
+    (row,) = summarise(some)
+    assert (row["mean"], row["median"], row["patients"]) == (2, 2, 1)
+
+
+def test_the_median_stands_beside_the_mean_and_notes_are_counted() -> None:
+    some = rows(a=[0.0, 0.1, 0.2, 0.3, 100.0])
+    some[0]["note"] = "inverted: so"
+    (row,) = summarise(some)
+    assert row["median"] == 0.2 and row["mean"] == pytest.approx(20.12) and row["noted"] == 1
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_share_of_all_or_none_has_wilsons_interval(share: float) -> None:
+    values = np.full(12, share)
+    expected = stats.binomtest(int(values.sum()), 12).proportion_ci(method="wilson")
+    assert interval(values) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    (row,) = summarise(rows(a=list(values)))
+    assert row["high"] - row["low"] == pytest.approx(expected.high - expected.low)
+    assert bootstrap(values) == (share, share)
+    equal = compare(rows(a=list(values), b=list(values)), "method")[0]
+    assert (equal["low"], equal["high"]) == (0, 0)  # a difference is no share
+    assert {(r["low"], r["high"]) for r in ranks(rows(a=list(values)), {})} == {(1, 1)}  # nor is a rank
+
+
+def test_families_count_once_however_many_metrics_they_have() -> None:
+    given = {"r1": (1, 2, 3), "r2": (1, 2, 3), "r3": (1, 3, 2), "p": (3, 2, 1), "s": (3, 1, 2)}
+    table = [
+        {"model": "", "metric": metric, "method": method, "rank": rank}
+        for metric, placed in given.items()
+        for method, rank in zip("abc", placed, strict=True)
+    ]
+    families = {"r1": "removal", "r2": "removal", "r3": "removal", "p": "place", "s": "shape"}
+    found = {r["method"]: r for r in family_ranks(table, families, counted={"shape": False})}
+    assert found["a"]["families"] == {"removal": 1, "place": 3, "shape": 3}
+    assert {m: r["rank"] for m, r in found.items()} == {
+        "a": 2, "b": pytest.approx((7 / 3 + 2) / 2), "c": pytest.approx((8 / 3 + 1) / 2)
+    }  # fmt: skip
+    assert found["a"]["apart"] == 2 and found["b"]["apart"] == pytest.approx(1 / 3)
+    assert family_ranks(table, families)[0]["rank"] == pytest.approx((7 / 3 + 2 + 1) / 3)  # all three count
+    only = family_ranks([r for r in table if r["metric"] == "s"], families, counted={"shape": False})
+    assert [r["rank"] for r in only] == [1, 2, 3]  # nothing else is there
+    pairs = {(r["first"], r["second"]): r["correlation"] for r in disagreement(list(found.values()))}
+    assert pairs == {("removal", "place"): -1, ("removal", "shape"): -0.5, ("place", "shape"): 0.5}
+    two = [r for r in found.values() if r["method"] != "c"]
+    assert all(r["correlation"] is None for r in disagreement(two))
 
 
 def test_the_interval_is_the_textbooks_for_many_patients() -> None:
@@ -92,5 +147,7 @@ def test_models_are_compared_on_the_same_patients() -> None:
 def test_one_class_only_is_said() -> None:
     scores, labels = np.linspace(0, 1, 20), np.arange(20) > 9
     patients = [str(i) for i in range(20)]
-    assert area_under_curve(scores, labels, patients)["auc"] == 1
+    found = area_under_curve(scores, labels, patients)
+    assert found["auc"] == 1 and found["high"] == 1
+    assert found["low"] == pytest.approx(stats.binomtest(10, 10).proportion_ci(method="wilson").low)
     assert "one class only" in area_under_curve(scores, labels | True, patients)["reason"]

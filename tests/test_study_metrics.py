@@ -23,6 +23,7 @@ from contrafact.study import read_study
 from contrafact.studying import study
 
 METHODS = "[methods.gradient]\n[methods.gradcam]\n[methods.rise]\nmasks = 16\ncells = 4\n"
+REFERENCES = {"reference: random", "reference: edge detector", "reference: centre blob"}
 METRICS = "[metrics.deletion]\nsteps = 5\n[metrics.infidelity]\nsamples = 16\n"
 
 
@@ -67,23 +68,77 @@ def test_every_metric_of_every_method_of_every_image_and_the_tables(folder: Path
     rows = run_study(folder)
     assert len(rows) == rows[-1].total == 16 * 3 + 16
     table = scores(folder)
-    assert len(table) == 16 * 3 * 2
+    assert len(table) == 16 * (3 + 3) * 2  # three methods, three reference maps
     assert all(row["value"] for row in table)
+    assert {row["method"] for row in table} == {"gradient", "gradcam", "rise"} | REFERENCES
     assert {row["sex"] for row in table} == {"f", "m"}
     summary = json.loads((folder / "run/summary.json").read_text())
-    assert len(summary["summary"]) == 3 * 2
+    assert len(summary["summary"]) == (3 + 3) * 2
     assert all(row["patients"] == 8 and row["failed"] == 0 for row in summary["summary"])
     one = next(r for r in summary["summary"] if (r["method"], r["metric"]) == ("gradient", "deletion"))
     values = [float(r["value"]) for r in table if (r["method"], r["metric"]) == ("gradient", "deletion")]
     assert one["mean"] == pytest.approx(np.mean(values))
     assert one["low"] < one["mean"] < one["high"]
-    assert len(summary["methods"]) == 2 * 3  # metrics x pairs
+    patients = np.array(values).reshape(8, 2).mean(axis=1) if _in_order(table) else []
+    assert one["median"] == pytest.approx(np.median(patients))
+    assert len(summary["methods"]) == 2 * 3  # metrics x pairs of methods
     assert {(r["subgroup"], r["of"]) for r in summary["subgroups"]} == {
         ("sex", "f"), ("sex", "m"), ("label", "no"), ("label", "yes"),
     }  # fmt: skip
     (auc,) = summary["performance"]
     assert 0 <= auc["auc"] <= 1 and auc["cases"] == 16 and auc["patients"] == 8
     assert not run_study(folder)  # all is done
+
+
+def _in_order(table: list[dict[str, str]]) -> bool:
+    """The two images of a patient stand together: 0.npy, 1.npy, 10.npy, 11.npy, 12.npy, ..."""
+    names = [r["patient"] for r in table if (r["method"], r["metric"]) == ("gradient", "deletion")]
+    return names[::2] == names[1::2]
+
+
+def test_reference_maps_are_judged_unless_they_are_not_wanted_and_are_no_explanations(folder: Path) -> None:
+    from contrafact.core import EXPLAINERS
+
+    (folder / "masks").mkdir()
+    for number in range(16):
+        mask = np.zeros((1, 16, 16), np.float32)
+        mask[:, 4:8, 4:8] = 1
+        np.save(folder / f"masks/{number}.npy", mask)
+    place = "[metrics.relevance-mass]\n[metrics.mprt]\ndraws = 1\n"
+    write(folder, 'masks = "masks/{stem}.npy"\n', rest="[methods.gradient]\n" + place)
+    run_study(folder)
+    found = {(r["method"], r["metric"], r["image"]): r["value"] for r in scores(folder)}
+    assert {method for method, _, _ in found} == {"gradient", "reference: truth"} | REFERENCES
+    assert float(found["reference: truth", "relevance-mass", "3.npy"]) == 1
+    noise = [float(found["reference: random", "relevance-mass", f"{i}.npy"]) for i in range(16)]
+    assert len(set(noise)) == 16 and max(noise) < 0.3  # another noise for every image
+    for method in REFERENCES - {"reference: random"}:  # what looks at no model does not change with it
+        assert float(found[method, "mprt", "0.npy"]) == pytest.approx(1)
+    write(folder, 'references = false\nmasks = "masks/{stem}.npy"\n', rest="[methods.gradient]\n" + place)
+    assert len(run_study(folder)) == 16
+    assert {row["method"] for row in scores(folder)} == {"gradient"}
+    assert not any("reference" in name for name in EXPLAINERS.names())
+
+
+def test_what_holds_by_construction_is_in_the_scores_and_in_no_table(tmp_path: Path) -> None:
+    from contrafact.phantoms import draw_factors, knee_phantom
+    from contrafact.views import write_report
+
+    rng = np.random.default_rng(3)
+    for number in range(2):
+        np.save(tmp_path / f"{number}.npy", knee_phantom(draw_factors(rng), rng).image.values)
+    (tmp_path / "study.toml").write_text(
+        'images = ["*.npy"]\nout = "run"\ntargets = ["class:1"]\n[model]\nbundle = "phantom"\n'
+        "[methods.latent-walk]\nframes = 3\nrefinement = { steps = 5 }\n"
+        "[metrics.calibration-gap]\n[metrics.step-monotonicity]\n[metrics.composition]\n[metrics.proximity]\n"
+    )
+    run_study(tmp_path)
+    built = {"calibration-gap", "step-monotonicity", "composition"}
+    assert {r["metric"] for r in scores(tmp_path) if r["value"]} == built | {"proximity"}
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert set(summary["by_construction"]) == built and list(summary["better"]) == ["proximity"]
+    assert {r["metric"] for r in summary["summary"] + summary["ranks"]} == {"proximity"}
+    assert "holds by construction" in write_report(open_run(tmp_path / "run")).read_text()
 
 
 def test_parquet_holds_what_the_csv_holds(folder: Path) -> None:
@@ -106,7 +161,7 @@ def test_another_metric_judges_the_maps_that_are_there(folder: Path) -> None:
     rows = run_study(folder)
     assert len(rows) == 16
     assert {row["metric"] for row in scores(folder)} == {"deletion", "infidelity", "few"}
-    assert len(scores(folder)) == 16 * 3 * 3
+    assert len(scores(folder)) == 16 * (3 + 3) * 3
 
 
 def test_a_missing_file_and_a_method_that_fails_are_rows_and_the_rest_goes_on(folder: Path) -> None:
@@ -114,9 +169,12 @@ def test_a_missing_file_and_a_method_that_fails_are_rows_and_the_rest_goes_on(fo
     write(folder, rest="[methods.gradient]\n[methods.gradcam]\nlayer = 'nowhere'\n" + METRICS)
     run_study(folder)
     table = scores(folder)
-    assert len(table) == 16 * 2 * 2
+    assert len([row for row in table if row["method"] not in REFERENCES]) == 16 * 2 * 2
     missing = [row for row in table if row["image"] == "3.npy"]
-    assert all(not row["value"] and "3.npy" in row["reason"] for row in missing), missing
+    assert len(missing) == (2 + 3) * 2 and not any(row["value"] for row in missing)
+    assert all(
+        ("3.npy" if row["method"] not in REFERENCES else "no method") in row["reason"] for row in missing
+    )
     broken = [row for row in table if row["method"] == "gradcam" and row["image"] != "3.npy"]
     assert all(not row["value"] and "nowhere" in row["reason"] for row in broken)
     good = [row for row in table if row["method"] == "gradient" and row["image"] != "3.npy"]
@@ -124,7 +182,7 @@ def test_a_missing_file_and_a_method_that_fails_are_rows_and_the_rest_goes_on(fo
     summary = json.loads((folder / "run/summary.json").read_text())
     assert [r["failed"] for r in summary["summary"] if r["method"] == "gradcam"] == [16, 16]
     assert [r["rank"] for r in summary["ranks"] if r["method"] == "gradcam"] == [
-        (7 * 2 + 1.5) / 8  # of the patient whose file is missing both failed: they share the rank
+        (7 * 5 + 3) / 8  # of the patient whose file is missing all failed: they share the rank
     ] * 2
 
 
@@ -228,7 +286,8 @@ def test_the_report_tells_what_was_found(folder: Path) -> None:
     run_study(folder)
     page = write_report(open_run(folder / "run")).read_text()
     for words in ("What the study found", "deletion (lower is better)", "Mean ranks", "Subgroups",
-                  "8 patients", "48 values are missing", "No method has a value"):  # fmt: skip
+                  "8 patients", "96 values are missing", "No method has a value", "reference: edge detector",
+                  "Where families of metrics disagree", "Means and medians of every metric"):  # fmt: skip
         assert words in page, words
 
 

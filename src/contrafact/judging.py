@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def evaluate(
     target: Any = None,
     mask: Image | None = None,
     second_model: Any = None,
+    references: bool = False,
     reference: Image | None = None,
     background: Sequence[Image] = (),
     region: Image | None = None,
@@ -40,6 +42,8 @@ def evaluate(
     target     what was asked; None: what the first result's record says
     mask       where the cause lies, for localisation
     second_model   trained without the first: whether it confirms a counterfactual
+    references  judge maps that look at no model beside the heatmaps: random, edges, a blob in the middle, and
+               the mask where it is given
     reference, background, region, bundle, seed   as they were given to `explain`
     gives      a `Score` per metric and result; one that cannot be had says why
     raises     InputError for maps of another image, an unknown metric
@@ -54,19 +58,21 @@ def evaluate(
     strips = {label: one for label, one in found.items() if isinstance(one, Strip)}
     scores: list[Score] = []
     if maps:
+        more = references_of(image, mask) if references else {}
         with panel_of(
             maps,
             predictor,
             image,
             target=target,
             mask=mask,
+            references=more,
             reference=reference,
             background=background,
             region=region,
             bundle=bundle,
             seed=seed,
         ) as panel:
-            scores += _metrics.evaluate(panel, [m for m in made if m.of == "heatmap"], list(maps))
+            scores += _metrics.evaluate(panel, [m for m in made if m.of == "heatmap"], [*maps, *more])
     about: Any = {"target": target, "mask": mask, "second_model": second_model, "bundle": bundle, "seed": seed}
     for label, strip in strips.items():
         with walked_of(strip, predictor, image, **about) as walked:
@@ -142,11 +148,13 @@ def panel_of(
     region: Image | None = None,
     bundle: Any = None,
     explainers: Sequence[Any] = (),
+    references: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Iterator[Panel]:
     """Maps and the frozen model they explain, as metrics ask for them; restored on leaving.
 
     explainers  what made each map; none: as their records say
+    references  what makes more maps, judged after these (`references_of`)
     """
     wrong = [label for label, heat in results.items() if heat.grid != image.grid]
     if wrong:
@@ -167,13 +175,24 @@ def panel_of(
             background=np.stack([other.values for other in background]) if background else None,
             region=None if region is None else face.on_grid(region, [image]),
         )
+        more = list((references or {}).values())
+        made = explainers or [explainer_of(heat.record.parameters) for heat in results.values()]
+        rng = np.random.default_rng([seed, zlib.crc32(values.tobytes())])
+        drawn = [one(question, rng)[0] for one in more]
+        if question.region is not None:
+            drawn = [np.where(question.region, found, 0) for found in drawn]
         yield Panel(
             question,
-            np.stack([heat.values for heat in results.values()]),
-            explainers=explainers or [explainer_of(heat.record.parameters) for heat in results.values()],
+            np.stack([*(heat.values for heat in results.values()), *drawn]),
+            explainers=[*made, *more],
             mask=None if mask is None else face.on_grid(mask, [image]),
             seed=seed,
         )
+
+
+def references_of(image: Image, mask: Image | None = None) -> dict[str, Any]:
+    """What makes the reference maps of an image, by the name of their row; the mask is the truth."""
+    return _metrics.references(None if mask is None else face.on_grid(mask, [image]))
 
 
 def explainer_of(parameters: Mapping[str, Any]) -> Any:

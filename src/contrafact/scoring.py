@@ -15,11 +15,20 @@ from contrafact import face
 from contrafact.core import METRICS, Grid, Heatmap, Record, Strip, fingerprint
 from contrafact.core.explaining import parameters_of
 from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_json
-from contrafact.judging import panel_of, walked_of
-from contrafact.metrics import Score, evaluate, evaluate_strips
+from contrafact.judging import panel_of, references_of, walked_of
+from contrafact.metrics import Score, evaluate, evaluate_strips, references
+from contrafact.metrics.kinds import WORD, by_construction, family_of, finds_truth
 from contrafact.sources import digest_of, digests_of_model, loaded, mask_of, maybe, model_of
 from contrafact.study import Failure, StudyConfig
-from contrafact.study.statistics import area_under_curve, compare, groups, ranks, summarise
+from contrafact.study.statistics import (
+    area_under_curve,
+    compare,
+    disagreement,
+    family_ranks,
+    groups,
+    ranks,
+    summarise,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ def scorings_of(
         failed = tuple((c["label"], failures.get(c["key"], "not done")) for c in some if c["key"] not in rows)
         answered = sorted(c["key"] for c in some if c["key"] in rows)
         known = [case.patient, case.label, dict(case.extra), mask and digest_of(mask)]
-        mark = fingerprint(answered, failed, asked, second, known, config.seed)
+        mark = fingerprint(answered, failed, asked, second, known, config.seed, config.references)
         key = "/".join(filter(None, (model, case.path.name, target or "-", mark)))
         found.append(Scoring(key, image, target, model, case, maps, failed))
     return found
@@ -84,11 +93,16 @@ def begin_scoring(setting: tuple[StudyConfig, str, str], device: str) -> Any:
         if maps:
             reference = maybe(place, config.reference, scoring.case.path)
             region = maybe(place, config.region, scoring.case.path)
-            with panel_of(
-                maps, predictor, image, reference=reference, region=region, background=background, **shared
-            ) as panel:
+            more = references_of(image, shared["mask"]) if config.references else {}
+            shown: Any = {
+                "reference": reference,
+                "region": region,
+                "background": background,
+                "references": more,
+            }
+            with panel_of(maps, predictor, image, **shown, **shared) as panel:
                 for label, metric in _of("heatmap", metrics):
-                    scores += [(label, score) for score in evaluate(panel, [metric], list(maps))]
+                    scores += [(label, score) for score in evaluate(panel, [metric], [*maps, *more])]
         for name, strip in found.items():
             if isinstance(strip, Strip):
                 with walked_of(strip, predictor, image, second_model=second, **shared) as walked:
@@ -150,7 +164,7 @@ def record_of(scoring: Scoring, result: Any) -> dict[str, Any]:
 def _plain(label: str, score: Score) -> dict[str, Any]:
     about = {"metric": label, "method": score.label, "reason": score.reason}
     value = score.value if np.isfinite(score.value) else None
-    return about | {"value": value, "passes": score.passes, "seconds": score.seconds}
+    return about | {"value": value, "passes": score.passes, "seconds": score.seconds, "note": score.note}
 
 
 def rows_of(lines: Sequence[Mapping[str, Any]], config: StudyConfig) -> list[dict[str, Any]]:
@@ -162,8 +176,8 @@ def rows_of(lines: Sequence[Mapping[str, Any]], config: StudyConfig) -> list[dic
         for score in line["scores"]:
             value = np.nan if score["value"] is None else score["value"]
             rows.append({**shared, **score, "value": value})
-        for failed in line["failed"]:
-            strip = getattr(config.explainer(failed["method"]), "strip", False)
+        for failed in [*line["failed"], *_unjudged(line, config)]:
+            strip = failed["method"] in config.methods and _is_strip(config, failed["method"])
             kind = "strip" if strip else "heatmap"
             for metric in (m for m in config.metrics if config.metric(m).of == kind):
                 rows.append({**shared, **failed, "metric": metric, "value": np.nan, "passes": 0})
@@ -172,20 +186,44 @@ def rows_of(lines: Sequence[Mapping[str, Any]], config: StudyConfig) -> list[dic
     )
 
 
+def _unjudged(line: Mapping[str, Any], config: StudyConfig) -> list[dict[str, str]]:
+    """The reference maps where no method has a map of the image: they failed with them."""
+    asked = config.references and any(not _is_strip(config, label) for label in config.methods)
+    if line["scores"] or not asked:
+        return []
+    return [{"method": name, "reason": "no method has a map of this image"} for name in references()]
+
+
+def _is_strip(config: StudyConfig, label: str) -> bool:
+    return bool(getattr(config.explainer(label), "strip", False))
+
+
 def write_tables(run: Run, config: StudyConfig, keys: Sequence[str]) -> None:
     """scores.csv (and scores.parquet where duckdb is there), summary.csv, comparisons.csv, summary.json.
 
     keys  of the scores that the study asks for now: a run folder may hold those of other settings as well
+
+    A metric that holds by construction has its values in scores.csv, and no place in the tables. The reference
+    maps stand in every table but the comparisons of pairs, which are of methods.
     """
     known = run.scores()
     lines = [known[key] for key in keys if key in known]
-    rows = rows_of(lines, config)
-    better = {label: config.metric(label).better for label in config.metrics}
+    every = rows_of(lines, config)
+    made = {label: config.metric(label) for label in config.metrics}
+    shown = {label: metric for label, metric in made.items() if not by_construction(metric)}
+    rows = [row for row in every if row["metric"] in shown]
+    better = {label: metric.better for label, metric in shown.items()}
+    families = {label: _family(metric) for label, metric in shown.items()}
+    ranked = ranks(rows, better)
+    of_methods = [row for row in rows if row["method"] in config.methods]
+    by_family = family_ranks(ranked, families, counted={f: WORD not in f for f in families.values()})
     tables = {
         "summary": summarise(rows),
-        "ranks": ranks(rows, better),
-        "methods": compare(rows, "method"),
-        "models": compare(rows, "model") if len(config.choices) > 1 else [],
+        "ranks": ranked,
+        "families": by_family,
+        "disagreement": disagreement(by_family),
+        "methods": compare(of_methods, "method"),
+        "models": compare(of_methods, "model") if len(config.choices) > 1 else [],
         "subgroups": [
             {"subgroup": name, "of": row.pop(name), **row}
             for name in config.subgroups
@@ -193,14 +231,25 @@ def write_tables(run: Run, config: StudyConfig, keys: Sequence[str]) -> None:
         ],
         "performance": performance(run, lines),
     }
-    about = {label: METRICS.name_of(config.metric(label)) for label in config.metrics}
-    write_json(run.folder / "summary.json", {"better": better, "metrics": about, "keys": list(keys), **tables})
+    words: dict[str, Any] = {
+        "better": better,
+        "metrics": {label: METRICS.name_of(metric) for label, metric in made.items()},
+        "family": families,
+        "words": {label: "" if finds_truth(metric) else WORD for label, metric in shown.items()},
+        "by_construction": sorted(set(made) - set(shown)),
+    }
+    write_json(run.folder / "summary.json", {**words, "keys": list(keys), **tables})
     more = [name for name in config.subgroups if name != "label"]
     columns = ["model", "image", "patient", "label", *more, "target", "method", "metric"]
-    _write_csv(run.folder / "scores.csv", rows, [*columns, "value", "reason", "passes"])
+    _write_csv(run.folder / "scores.csv", every, [*columns, "value", "reason", "passes", "note"])
     _write_csv(run.folder / "summary.csv", tables["summary"])
     _write_csv(run.folder / "comparisons.csv", tables["methods"] + tables["models"])
     _write_parquet(run.folder)
+
+
+def _family(metric: Any) -> str:
+    """Metrics that do not see the truth are ranked by themselves, and their family's name says so."""
+    return family_of(metric) if finds_truth(metric) else f"{family_of(metric)} ({WORD})"
 
 
 def performance(run: Run, scored: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -45,6 +45,7 @@ from contrafact.metrics.random_logit import RandomLogit
 from contrafact.metrics.randomisation import random_map, randomisation_curve
 from contrafact.metrics.realism import Realism, realism
 from contrafact.metrics.reconstruction import Drift, ReconstructionError, ReconstructionPSNR, ReconstructionSSIM
+from contrafact.metrics.references import CentreReference, EdgeReference, RandomReference, references
 from contrafact.metrics.region_perturbation import RegionPerturbation
 from contrafact.metrics.relevance_mass import RelevanceMass
 from contrafact.metrics.relevance_rank import RelevanceRank
@@ -71,6 +72,7 @@ __all__ = [
     "ROAD",
     "Agreement",
     "CalibrationGap",
+    "CentreReference",
     "ChangeIoU",
     "ChangeShare",
     "Check",
@@ -80,6 +82,7 @@ __all__ = [
     "DataRandomisation",
     "Deletion",
     "Drift",
+    "EdgeReference",
     "EffectiveMass",
     "EfficientMPRT",
     "Factor",
@@ -107,6 +110,7 @@ __all__ = [
     "ProximitySSIM",
     "RandomDirection",
     "RandomLogit",
+    "RandomReference",
     "Realism",
     "ReconstructionError",
     "ReconstructionPSNR",
@@ -138,6 +142,7 @@ __all__ = [
     "random_map",
     "randomisation_curve",
     "realism",
+    "references",
     "trust_card",
     "trust_card_of_strip",
     "verdict",

@@ -26,6 +26,8 @@ class Agreement:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "agreement"
+    finds_truth: ClassVar[bool] = False
     cells: int | None = None
 
     def __post_init__(self) -> None:

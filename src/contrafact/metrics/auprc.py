@@ -23,6 +23,7 @@ class AUPRC:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "place"
 
     def __call__(self, panel: Panel) -> Values:
         inside = panel.truth("auprc").ravel()

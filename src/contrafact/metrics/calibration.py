@@ -21,6 +21,8 @@ class CalibrationGap:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "goal"
+    by_construction: ClassVar[bool] = True
 
     def __call__(self, walked: Walked) -> float:
         return abs(calibration_slope(walked) - 1)

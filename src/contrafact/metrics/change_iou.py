@@ -21,6 +21,7 @@ class ChangeIoU:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "planted cause"
 
     def __call__(self, walked: Walked) -> float:
         mask = needed(walked.mask, "change-iou", "a mask of the cause").ravel()

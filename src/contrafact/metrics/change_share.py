@@ -22,6 +22,7 @@ class ChangeShare:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "planted cause"
 
     def __call__(self, walked: Walked) -> float:
         return share_within(walked, needed(walked.mask, "change-share", "a mask of the cause"), "change-share")
@@ -40,6 +41,7 @@ class ShortcutShare:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "planted cause"
 
     def __call__(self, walked: Walked) -> float:
         mask = needed(walked.shortcut, "shortcut-share", "a mask of the shortcut (`shortcut`)")

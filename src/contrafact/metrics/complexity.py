@@ -21,6 +21,8 @@ class Complexity:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "shape"
+    finds_truth: ClassVar[bool] = False
 
     def __call__(self, panel: Panel) -> Values:
         found: Values = entr(panel.mass()).sum(axis=1)

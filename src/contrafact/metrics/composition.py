@@ -20,6 +20,8 @@ class Composition:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "closeness"
+    by_construction: ClassVar[bool] = True
 
     def __call__(self, walked: Walked) -> float:
         return distance(walked, walked.walk(walked.start, walked.whole, metric="composition"))

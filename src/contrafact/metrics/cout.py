@@ -26,6 +26,7 @@ class COUT:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "goal"
     steps: int = 50
 
     def __call__(self, walked: Walked) -> float:

@@ -23,6 +23,8 @@ class DataRandomisation:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "randomisation"
+    finds_truth: ClassVar[bool] = False
     similarity: str = "spearman"
 
     def __post_init__(self) -> None:

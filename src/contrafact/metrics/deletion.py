@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from contrafact.core import METRICS, InputError
+from contrafact.core import METRICS
 from contrafact.metrics.panel import Panel, Values
 
 
@@ -14,11 +14,12 @@ from contrafact.metrics.panel import Panel, Values
 class Deletion:
     """Hide voxels, those that the map says most of first: how soon does f fall?
 
-    gives   (M,) area under the curve of f, as a share of f(image) - f(empty): 0 at the start would be
-            perfect, 0.5 is a straight line
+    gives   (M,) area between the curve of f and the straight line from f(image) to f(empty), in units of the
+            target: 0 is that line (the order says nothing), below 0 f falls sooner
     cost    maps x (steps - 1) + 2 forward passes, shared with pixel-flipping and monotonicity
-    Source: Petsiuk et al. 2018 (arXiv 1806.07421), sec. 4.3. Differs: any target, so the curve runs
-    between f of the image (1) and f of the empty image (0) instead of between probabilities.
+    Source: Petsiuk et al. 2018 (arXiv 1806.07421), sec. 4.3. Differs: any target; the
+    area is counted from the straight line and never divided, so that the order of maps is the same where hiding
+    everything raises f (`Score.note` then says so).
 
     steps  parts that are hidden one after the other
     fill   what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
@@ -26,26 +27,23 @@ class Deletion:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "removal"
     steps: int = 20
     fill: str | float = "mean"
 
     def __call__(self, panel: Panel) -> Values:
-        return area(relative(panel, panel.curves(steps=self.steps, fill=self.fill), self.fill))
+        return beyond(panel, panel.curves(steps=self.steps, fill=self.fill), self.fill)
 
 
-def relative(panel: Panel, curves: Values, fill: str | float) -> Values:
-    """Curves of f on a scale where the image is 1 and the empty image 0.
+def beyond(panel: Panel, curves: Values, fill: str | float, at: Values | None = None) -> Values:
+    """(M,) area under curves (M, K) of f less the area under the straight line between their ends, in units of
+    the target. Notes where f of the empty image is no lower than f of the image.
 
-    raises  InputError where both are nearly the same, a twentieth of what the curves range over: the share
-            would be noise, and a mean over images nothing but such images
+    at  (M, K) where the points of each curve stand on a way of length 1; None: equally far apart
     """
-    low, high = panel.score_empty(fill), panel.whole
-    if abs(high - low) <= 0.05 * np.ptp(curves):
-        raise InputError(
-            f"the model scores the empty image ({low:.3g}) as it does the image ({high:.3g}): no share can be "
-            "given; choose another fill or target"
-        )
-    found: Values = (curves - low) / (high - low)
+    panel.note_inverted(fill)
+    under = area(curves) if at is None else np.asarray(np.trapezoid(curves, at, axis=1))
+    found: Values = under - (panel.whole + panel.score_empty(fill)) / 2
     return found
 
 

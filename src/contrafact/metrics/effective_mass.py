@@ -25,6 +25,8 @@ class EffectiveMass:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "shape"
+    finds_truth: ClassVar[bool] = False
     share: float = 0.9
 
     def __post_init__(self) -> None:

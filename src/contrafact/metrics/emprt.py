@@ -28,6 +28,8 @@ class EfficientMPRT:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "randomisation"
+    finds_truth: ClassVar[bool] = False
     bins: int = 100
     draws: int = 3
 

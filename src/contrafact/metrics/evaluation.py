@@ -19,6 +19,8 @@ class Score:
     """One metric of one result.
 
     value    NaN where there is none; `reason` then says why
+    note     what to know of a value that there is: "inverted: ..." where hiding the whole image does not lower
+             the answer, so that a curve of removal has no fall to show
     passes   images the model was shown for this metric, of all maps together: what an earlier metric
              has asked is not asked again
     seconds  of all maps together
@@ -30,6 +32,7 @@ class Score:
     reason: str = ""
     passes: int = 0
     seconds: float = 0.0
+    note: str = ""
 
 
 def evaluate(panel: Panel, metrics: Sequence[Any], labels: Sequence[str]) -> Iterator[Score]:
@@ -40,6 +43,7 @@ def evaluate(panel: Panel, metrics: Sequence[Any], labels: Sequence[str]) -> Ite
     for metric in metrics:
         name, before, began = METRICS.name_of(metric), panel.passes, time.perf_counter()
         panel.failed.clear()
+        panel.note = ""
         try:
             values = np.asarray(metric(panel), dtype=np.float64)
             reasons = [flaw or panel.failed.get(which, "") for which, flaw in enumerate(panel.flaws)]
@@ -50,7 +54,15 @@ def evaluate(panel: Panel, metrics: Sequence[Any], labels: Sequence[str]) -> Ite
         for label, value, reason in zip(labels, values, reasons, strict=True):
             why = reason or ("" if np.isfinite(value) else "the metric is not defined for this map")
             score = float("nan") if why else float(value)
-            yield Score(metric=name, label=label, value=score, reason=why, passes=passes, seconds=seconds)
+            yield Score(
+                metric=name,
+                label=label,
+                value=score,
+                reason=why,
+                passes=passes,
+                seconds=seconds,
+                note="" if why else panel.note,
+            )
 
 
 def evaluate_strips(

@@ -22,6 +22,7 @@ class FactorCorrelation:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "planted cause"
 
     def __call__(self, walked: Walked) -> float:
         needed(walked.factors, "factor-correlation", "planted factors and their rulers (`factors`)")

@@ -28,6 +28,7 @@ class FaithfulnessCorrelation:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "amounts"
     samples: int = 128
     share: float = 0.2
     features: int = 8

@@ -26,6 +26,7 @@ class FaithfulnessEstimate:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "amounts"
     features: int = 8
     kind: str = "grid"
     fill: str | float = "mean"

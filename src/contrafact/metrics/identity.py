@@ -24,6 +24,7 @@ class Identity:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "side effects"
     margin: int = 1
 
     def __call__(self, walked: Walked) -> float:

@@ -15,11 +15,12 @@ class Infidelity:
     """Hide random parts of the image: does what the map says of them match how far f falls?
 
     gives   (M,) mean squared difference; 0 is perfect. `relative`: as a share of the mean squared fall, so
-            that 1 is a map of zeros, and images can be compared
+            that 1 is a map of zeros, and images can be compared; NaN where nothing hidden changes f
     cost    `samples` forward passes for all maps together, shared with metrics of the same subsets
     Source: Yeh et al. 2019 (arXiv 1901.09392), eq. 1, with square removal. Differs: a perturbation is the
-    share of a voxel that is hidden, so that it has the units of our maps; the best scale of the map is
-    found first unless `scaled` is off, since CAMs and RISE have none of their own; the perturbation runs
+    share of a voxel that is hidden, so that it has the units of our maps; the best scale of the map, 0 or
+    more, is found first unless `scaled` is off, since CAMs and RISE have none of their own: a map that says the
+    opposite scores 1, as a map of zeros does; the perturbation runs
     the model, the map only weighs it, so all maps share the passes.
 
     samples   random subsets
@@ -32,6 +33,7 @@ class Infidelity:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "amounts"
     samples: int = 128
     share: float = 0.2
     features: int = 8
@@ -47,7 +49,9 @@ class Infidelity:
             count=self.samples, share=self.share, fill=self.fill, features=self.features
         )
         if self.scaled:
-            best = (said * falls).mean(axis=1) / np.maximum((said**2).mean(axis=1), 1e-30)
+            best = (said * falls).mean(axis=1).clip(min=0) / np.maximum((said**2).mean(axis=1), 1e-30)
             said = said * best[:, None]
         found: Values = ((said - falls) ** 2).mean(axis=1)
-        return found / max(float((falls**2).mean()), 1e-30) if self.relative else found
+        if not self.relative:
+            return found
+        return found / np.square(falls).mean() if falls.any() else np.full_like(found, np.nan)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from contrafact.core import METRICS
-from contrafact.metrics.deletion import area, relative
+from contrafact.metrics.deletion import beyond
 from contrafact.metrics.panel import Panel, Values
 
 
@@ -13,8 +13,8 @@ from contrafact.metrics.panel import Panel, Values
 class Insertion:
     """Show voxels in an empty image, those that the map says most of first: how soon does f rise?
 
-    gives   (M,) area under the curve of f, as a share of f(image) - f(empty): 1 at the start would be
-            perfect, 0.5 is a straight line
+    gives   (M,) area between the curve of f and the straight line from f(empty) to f(image), in units of the
+            target: 0 is that line (the order says nothing), above 0 f rises sooner
     cost    maps x (steps - 1) + 2 forward passes, shared with sufficiency
     Source: Petsiuk et al. 2018 (arXiv 1806.07421), sec. 4.3. Differs: any target, as for deletion; the empty
     image is `fill`, and not always a blurred one.
@@ -25,9 +25,10 @@ class Insertion:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "removal"
     steps: int = 20
     fill: str | float = "mean"
 
     def __call__(self, panel: Panel) -> Values:
         curves = panel.curves(steps=self.steps, fill=self.fill, insert=True)
-        return area(relative(panel, curves, self.fill))
+        return beyond(panel, curves, self.fill)

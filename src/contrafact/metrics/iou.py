@@ -21,6 +21,7 @@ class IoU:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "place"
 
     def __call__(self, panel: Panel) -> Values:
         inside = panel.truth("iou").ravel()

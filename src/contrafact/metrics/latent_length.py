@@ -19,6 +19,7 @@ class LatentLength:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "closeness"
 
     def __call__(self, walked: Walked) -> float:
         return float(walked.strip.lengths[walked.end])

@@ -26,6 +26,8 @@ class MaxSensitivity:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "robustness"
+    finds_truth: ClassVar[bool] = False
     samples: int = 8
     radius: float = 0.02
 

@@ -20,7 +20,8 @@ class MonotonicityCorrelation:
     cost    `draws` forward passes per feature, for all maps together
     raises  InputError for less than one draw
     Source: Nguyen & Rodríguez Martínez 2020 (arXiv 2007.07584), sec. 2.2. Differs: a feature is a box,
-    `features` along every axis, drawn voxel by voxel uniformly in the image's own range.
+    `features` along every axis, drawn voxel by voxel uniformly in the image's own range. It does not put the
+    truth of a linear model before its opposite: the sizes of the map are compared, not its signs.
 
     features  boxes along each axis
     draws     new values for each box
@@ -28,6 +29,8 @@ class MonotonicityCorrelation:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "amounts"
+    finds_truth: ClassVar[bool] = False
     features: int = 8
     draws: int = 4
 

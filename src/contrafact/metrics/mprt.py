@@ -31,6 +31,8 @@ class MPRT:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "randomisation"
+    finds_truth: ClassVar[bool] = False
     draws: int = 3
     last: int = 1
     similarity: str = "spearman"

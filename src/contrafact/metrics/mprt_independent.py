@@ -26,6 +26,8 @@ class MPRTIndependent:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "randomisation"
+    finds_truth: ClassVar[bool] = False
     draws: int = 1
     similarity: str = "spearman"
 

@@ -22,6 +22,7 @@ class OffFactor:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "side effects"
 
     def __call__(self, walked: Walked) -> float:
         needed(walked.factors, "off-factor", "planted factors and their rulers (`factors`)")

@@ -23,6 +23,7 @@ class OffTarget:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "side effects"
 
     def __call__(self, walked: Walked) -> float:
         others = needed(walked.others, "off-target", "other classifiers (`others`)")

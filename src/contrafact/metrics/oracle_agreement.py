@@ -23,6 +23,7 @@ class OracleAgreement:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "second model"
     at: float = 0.0
 
     def __call__(self, walked: Walked) -> float:

@@ -21,6 +21,7 @@ class OracleChange:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "second model"
 
     def __call__(self, walked: Walked) -> float:
         oracle = needed(walked.oracle, "oracle-change", "a second classifier (`oracle`)")

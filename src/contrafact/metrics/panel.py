@@ -31,6 +31,7 @@ class Panel(Kept):
     passes      images that went through the model so far
     flaws       why a map cannot be judged, for each; empty where it can
     failed      why the last metric has no value for a map, by number
+    note        what a reader of the last metric's values must know; empty where there is nothing
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Panel(Kept):
         self.image = torch.as_tensor(question.images[0]).to(self.device)
         self.passes = 0
         self.failed: dict[int, str] = {}
+        self.note = ""
         self._known: dict[Any, Any] = {}
 
     @property
@@ -118,6 +120,12 @@ class Panel(Kept):
     def score_empty(self, fill: str | float) -> float:
         return self.once(("score_empty", fill), lambda: float(self.score(self.empty(fill)[None])[0]))
 
+    def note_inverted(self, fill: str | float) -> None:
+        """Note where hiding everything does not lower f: a curve of removal then has no fall to show."""
+        whole, empty = self.whole, self.score_empty(fill)
+        if whole <= empty:
+            self.note = f"inverted: the empty image ({empty:.3g}) scores no lower than the image ({whole:.3g})"
+
     def ranks(self) -> NDArray[np.int64]:
         """(M, voxels): 0 for the voxel that says most; equal ones in random order."""
 
@@ -153,16 +161,29 @@ class Panel(Kept):
         """
 
         def make() -> Values:
-            labels = self.features(kind, min(features, *self.size)).ravel()
-            kinds = int(labels.max()) + 1
-            said = self.sums(labels, kinds)
-            if by == "mean":
-                said = said / np.maximum(np.bincount(labels, minlength=kinds), 1)
-            chance = self.rng("ties", kinds).permutation(kinds)
-            places = np.stack([np.lexsort((chance, -row)).argsort() for row in said])
-            return self._along(places, min(steps, kinds), fill, labels=labels)
+            labels, places = self._places(features, kind, by)
+            return self._along(places, min(steps, places.shape[1]), fill, labels=labels)
 
         return self.once(("region_curves", steps, fill, features, kind, by), make)
+
+    def region_shares(self, *, steps: int, features: int, kind: str = "grid", by: str = "sum") -> Values:
+        """(M, steps + 1): the share of voxels that is hidden at each point of `region_curves`, 0 to 1."""
+        labels, places = self._places(features, kind, by)
+        sizes, count = np.bincount(labels), places.shape[1]
+        steps = min(steps, count)
+        cuts = np.round(np.arange(steps + 1) * count / steps).astype(int)
+        hidden = np.cumsum([sizes[np.argsort(row)] for row in places], axis=1) / labels.size
+        return np.concatenate([np.zeros((len(places), 1)), hidden], axis=1)[:, cuts]
+
+    def _places(self, features: int, kind: str, by: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Labels of features (voxels,), and the place (M, features) of each in the order of each map."""
+        labels = self.features(kind, min(features, *self.size)).ravel()
+        kinds = int(labels.max()) + 1
+        said = self.sums(labels, kinds)
+        if by == "mean":
+            said = said / np.maximum(np.bincount(labels, minlength=kinds), 1)
+        chance = self.rng("ties", kinds).permutation(kinds)
+        return labels, np.stack([np.lexsort((chance, -row)).argsort() for row in said])
 
     def _along(
         self,

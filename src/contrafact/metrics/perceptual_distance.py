@@ -26,6 +26,7 @@ class PerceptualDistance:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "closeness"
 
     def __call__(self, walked: Walked) -> float:
         layers = needed(walked.layers, "perceptual-distance", "a network's features (`layers`)")

@@ -24,9 +24,11 @@ class PixelFlipping:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "removal"
     steps: int = 20
     fill: str | float = "mean"
 
     def __call__(self, panel: Panel) -> Values:
+        panel.note_inverted(self.fill)
         found: Values = panel.whole - panel.curves(steps=self.steps, fill=self.fill).mean(axis=1)
         return found

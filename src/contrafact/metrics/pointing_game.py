@@ -25,6 +25,7 @@ class PointingGame:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "place"
     tolerance: float = 0
 
     def __post_init__(self) -> None:

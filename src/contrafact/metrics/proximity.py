@@ -18,6 +18,7 @@ class Proximity:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "closeness"
 
     def __call__(self, walked: Walked) -> float:
         return distance(walked, walked.goal)

@@ -21,6 +21,7 @@ class ProximitySSIM:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "closeness"
     share: float = 0.05
 
     def __call__(self, walked: Walked) -> float:

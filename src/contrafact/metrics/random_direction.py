@@ -26,6 +26,7 @@ class RandomDirection:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "goal"
     samples: int = 4
 
     def __call__(self, walked: Walked) -> float:

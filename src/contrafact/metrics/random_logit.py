@@ -29,6 +29,8 @@ class RandomLogit:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "randomisation"
+    finds_truth: ClassVar[bool] = False
     others: int = 3
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ class ReconstructionError:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "drawing"
 
     def __call__(self, walked: Walked) -> float:
         return distance(walked, walked.strip.reconstruction)
@@ -39,6 +40,7 @@ class ReconstructionPSNR:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "drawing"
 
     def __call__(self, walked: Walked) -> float:
         gap = walked.strip.reconstruction.astype(np.float64) - walked.start
@@ -59,6 +61,7 @@ class ReconstructionSSIM:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "drawing"
 
     def __call__(self, walked: Walked) -> float:
         return float(walked.similarity(walked.strip.reconstruction).mean())
@@ -77,6 +80,7 @@ class Drift:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "drawing"
 
     def __call__(self, walked: Walked) -> float:
         return abs(float(walked.score(walked.strip.reconstruction[None])[0]) - walked.whole)

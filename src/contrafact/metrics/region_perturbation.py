@@ -26,11 +26,13 @@ class RegionPerturbation:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "removal"
     features: int = 8
     steps: int = 20
     fill: str | float = "noise"
 
     def __call__(self, panel: Panel) -> Values:
         curves = panel.region_curves(steps=self.steps, fill=self.fill, features=self.features)
+        panel.note_inverted(self.fill)
         found: Values = panel.whole - curves.mean(axis=1)
         return found

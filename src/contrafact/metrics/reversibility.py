@@ -20,6 +20,7 @@ class Reversibility:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "side effects"
 
     def __call__(self, walked: Walked) -> float:
         return distance(walked, walked.walk(walked.goal, walked.whole, metric="reversibility"))

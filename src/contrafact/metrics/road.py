@@ -25,6 +25,8 @@ class ROAD:
     Source: Rong et al. 2022 (arXiv 2202.00449), sec. 4 (most relevant first). Differs: in 2D and 3D, with
     neighbours weighed by one over the axes in which they differ (in 2D the paper's 1/6 and 1/12); the fall of
     the target instead of accuracy over many images; noise in the image's own units, one draw for all maps.
+    It does not always put the truth of a linear model first: what neighbours suggest can be worth more than
+    what was there.
 
     shares  of the voxels that are replaced
     noise   added to what is filled in, as a share of the image's spread (one standard deviation)
@@ -32,6 +34,8 @@ class ROAD:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "removal"
+    finds_truth: ClassVar[bool] = False
     shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
     noise: float = 0.01
 

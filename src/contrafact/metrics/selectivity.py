@@ -25,9 +25,11 @@ class Selectivity:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "removal"
     features: int = 8
     steps: int = 20
     fill: str | float = "mean"
 
     def __call__(self, panel: Panel) -> Values:
+        panel.note_inverted(self.fill)
         return area(panel.region_curves(steps=self.steps, fill=self.fill, features=self.features))

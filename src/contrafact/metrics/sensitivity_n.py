@@ -30,6 +30,7 @@ class SensitivityN:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "amounts"
     samples: int = 128
     shares: tuple[float, ...] = (0.05, 0.1, 0.2, 0.5)
     features: int = 8

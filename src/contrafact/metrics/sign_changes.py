@@ -24,6 +24,8 @@ class SignChanges:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "goal"
+    by_construction: ClassVar[bool] = True
     at: float = 0.0
 
     def __call__(self, walked: Walked) -> float:

@@ -21,6 +21,8 @@ class Sparseness:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "shape"
+    finds_truth: ClassVar[bool] = False
 
     def __call__(self, panel: Panel) -> Values:
         mass = panel.mass()

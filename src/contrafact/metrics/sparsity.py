@@ -21,6 +21,7 @@ class Sparsity:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "lower"
+    family: ClassVar[str] = "closeness"
     share: float = 0.05
 
     def __call__(self, walked: Walked) -> float:

@@ -26,6 +26,8 @@ class Stability:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "robustness"
+    finds_truth: ClassVar[bool] = False
     seeds: int = 3
 
     def __post_init__(self) -> None:

@@ -23,6 +23,8 @@ class StepMonotonicity:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "goal"
+    by_construction: ClassVar[bool] = True
 
     def __call__(self, walked: Walked) -> float:
         steps, scores = walked.strip.steps, walked.measured

@@ -6,7 +6,6 @@ from typing import ClassVar
 import numpy as np
 
 from contrafact.core import METRICS, InputError
-from contrafact.metrics.deletion import relative
 from contrafact.metrics.panel import Panel, Values
 
 
@@ -15,14 +14,14 @@ from contrafact.metrics.panel import Panel, Values
 class Sufficiency:
     """Keep only the voxels that the map says most of: how much of f is left?
 
-    gives   (M,) f with the top `share` of voxels shown, as a share of f(image) - f(empty): 1 when nothing is
-            missed; above 1 when what is hidden spoke against the target
+    gives   (M,) f with the top `share` of voxels shown, less f(empty), in units of the target: f(image) -
+            f(empty) when nothing is missed; above that when what is hidden spoke against the target
     cost    the curve of insertion; nothing where that was asked for with the same `steps` and `fill`. A share
             between two steps is taken on the line between them
     raises  InputError for a share outside (0, 1)
-    Source: DeYoung et al. 2020 (arXiv 1911.03429), sec. 4.2. Differs: voxels instead of words, any target,
-    on a scale where the empty image is 0. The sufficiency of Dasgupta et al. 2022 is another one, of many
-    images: whether those with like maps get one class.
+    Source: DeYoung et al. 2020 (arXiv 1911.03429), sec. 4.2. Differs: voxels instead of words; any target,
+    counted from the empty image and never divided. The sufficiency of Dasgupta et al. 2022 is another one, of
+    many images: whether those with like maps get one class.
 
     share  of the voxels that are shown
     steps  parts of the curve of insertion
@@ -31,6 +30,7 @@ class Sufficiency:
 
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "removal"
     share: float = 0.2
     steps: int = 20
     fill: str | float = "mean"
@@ -41,6 +41,6 @@ class Sufficiency:
 
     def __call__(self, panel: Panel) -> Values:
         curves = panel.curves(steps=self.steps, fill=self.fill, insert=True)
-        curves = relative(panel, curves, self.fill)
+        panel.note_inverted(self.fill)
         shown = np.linspace(0, 1, curves.shape[1])
-        return np.array([np.interp(self.share, shown, curve) for curve in curves])
+        return np.array([np.interp(self.share, shown, curve) - curve[0] for curve in curves])

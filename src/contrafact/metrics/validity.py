@@ -24,6 +24,7 @@ class Validity:
 
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "goal"
     at: float | None = None
     slack: float = 1e-3
 

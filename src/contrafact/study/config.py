@@ -42,6 +42,8 @@ class StudyConfig:
     second_model  trained without the others: whether it confirms a counterfactual
     targets  each is asked of every image; none: what the model prefers
     masks    where the cause lies, with {stem}, for metrics of localisation: no method sees it
+    references  judge maps that look at no model beside the methods: random, an edge detector, a blob in the
+             middle, and the truth where there are masks
     background  a file or a folder of images of the same kind
     region, reference   masks, with {stem} for the image's own name
     limit_seconds      of one method on one image; what takes longer is stopped and noted. none: no limit
@@ -61,6 +63,7 @@ class StudyConfig:
     models: Mapping[str, ModelChoice] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     masks: str | None = None
+    references: bool = True
     second_model: ModelChoice | None = None
     targets: tuple[str, ...] = ()
     background: str | None = None

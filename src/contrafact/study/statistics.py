@@ -1,7 +1,8 @@
-"""Rows of scores to tables: means with intervals over patients, paired tests, ranks.
+"""Rows of scores to tables: means and medians with intervals over patients, paired tests, ranks.
 
-A row is a mapping with model, image, patient, target, method, metric and value (NaN: it failed), and a
-column for each subgroup. A value that failed is counted, and ranks last; it is never left out in silence.
+A row is a mapping with model, image, patient, target, method, metric and value (NaN: it failed), a column for
+each subgroup, and `note`, where the value needs one. A value that failed is counted, and ranks last; it is
+never left out in silence.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from contrafact.core.shares import wilson
+
 Rows = Sequence[Mapping[str, Any]]
 Table = list[dict[str, Any]]
 DRAWS = 2000
 
 
 def summarise(rows: Rows, by: Sequence[str] = ("model", "method", "metric")) -> Table:
-    """The mean of every group with a 95 % interval by bootstrap over patients, not images.
+    """The mean and the median of every group, over patients and not images.
 
-    gives  the columns of `by`, mean, low, high (None where nothing can be said), patients, failed (rows
-           without a value)
+    gives  the columns of `by`, mean with its 95 % interval low, high (None where nothing can be said), median,
+           patients, failed (rows without a value), noted (values with a note, such as inverted curves)
     """
     table = []
     for group, some in groups(rows, by).items():
@@ -33,7 +36,9 @@ def summarise(rows: Rows, by: Sequence[str] = ("model", "method", "metric")) -> 
         table.append(
             dict(zip(by, group, strict=True))
             | {"mean": _known(means.mean() if len(means) else np.nan), "low": low, "high": high}
-            | {"patients": len(means), "failed": sum(not np.isfinite(r["value"]) for r in some)}
+            | {"median": _known(np.median(means) if len(means) else np.nan), "patients": len(means)}
+            | {"failed": sum(not np.isfinite(r["value"]) for r in some)}
+            | {"noted": sum(bool(r.get("note")) for r in some)}
         )
     return table
 
@@ -56,13 +61,59 @@ def ranks(rows: Rows, better: Mapping[str, str]) -> Table:
                 values[patients.index(patient), methods.index(method)] = sign * found[0]
         placed = stats.rankdata(-values, axis=1)
         for column, method in enumerate(methods):
-            low, high = interval(placed[:, column], f"{model}{metric}{method}")
+            low, high = bootstrap(placed[:, column], f"{model}{metric}{method}")
             about = {"model": model, "metric": metric, "method": method}
             table.append(
                 about | {"rank": float(placed[:, column].mean()), "low": low, "high": high}
                 | {"patients": len(patients)}
             )  # fmt: skip
     return table
+
+
+def family_ranks(
+    table: Rows, families: Mapping[str, str], *, counted: Mapping[str, bool] | None = None
+) -> Table:
+    """Ranks by families of metrics: every family counts once, however many metrics it has.
+
+    table     of `ranks`
+    families  the family of each metric
+    counted   whether a family counts for the rank over all; None, or none that does: all count
+    gives     model, method, families (the mean rank over the metrics of each), rank (the mean over the families
+              that count), apart (greatest less least of those: how far they disagree about this method)
+    """
+    found: Table = []
+    for (model, method), some in groups(table, ("model", "method")).items():
+        by = {
+            family: float(np.mean([r["rank"] for r in some if families[r["metric"]] == family]))
+            for family in dict.fromkeys(families[r["metric"]] for r in some)
+        }
+        told = [rank for family, rank in by.items() if counted is None or counted.get(family, True)]
+        told = told or list(by.values())
+        found.append(
+            {"model": model, "method": method, "families": by}
+            | {"rank": float(np.mean(told)), "apart": max(told) - min(told)}
+        )
+    return sorted(found, key=lambda row: (row["model"], row["rank"]))
+
+
+def disagreement(table: Rows) -> Table:
+    """Do the families put the methods in the same order? Spearman's correlation for every two of them.
+
+    table  of `family_ranks`
+    gives  model, first, second, correlation (None for fewer than 3 methods, or where one ranks all alike),
+           methods
+    """
+    found: Table = []
+    for (model,), some in groups(table, ("model",)).items():
+        names = list(dict.fromkeys(family for row in some for family in row["families"]))
+        for first, second in itertools.combinations(names, 2):
+            both = [r["families"] for r in some if first in r["families"] and second in r["families"]]
+            ranked = np.array([[r[first], r[second]] for r in both]).reshape(-1, 2)
+            said = len(ranked) > 2 and np.ptp(ranked, axis=0).all()
+            value = float(stats.spearmanr(*ranked.T).statistic) if said else None
+            found.append({"model": model, "first": first, "second": second, "correlation": value})
+            found[-1]["methods"] = len(ranked)
+    return found
 
 
 def compare(rows: Rows, between: str) -> Table:
@@ -81,7 +132,7 @@ def compare(rows: Rows, between: str) -> Table:
         for first, second in itertools.combinations(sorted(values), 2):
             shared = sorted(set(values[first]) & set(values[second]))
             apart = np.array([values[first][p] - values[second][p] for p in shared])
-            low, high = interval(apart, f"{group}{first}{second}")
+            low, high = bootstrap(apart, f"{group}{first}{second}")
             part.append(
                 dict(zip(fixed, group, strict=True))
                 | {
@@ -117,6 +168,14 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 
 
 def interval(values: NDArray[Any], name: str = "") -> tuple[float | None, float | None]:
+    """95 % interval of a mean over patients: `bootstrap`, and Wilson's where every patient has 0, or every one
+    has 1. Such values are a share, and resampling them gives an interval without width."""
+    if len(values) >= 2 and (not np.any(values) or np.all(values == 1)):
+        return wilson(int(values.sum()), len(values))
+    return bootstrap(values, name)
+
+
+def bootstrap(values: NDArray[Any], name: str = "") -> tuple[float | None, float | None]:
     """95 % of the means of resampled patients; None for fewer than 2. The same draws for the same name."""
     if len(values) < 2:
         return None, None
@@ -132,7 +191,8 @@ def area_under_curve(scores: NDArray[Any], labels: NDArray[Any], patients: Seque
     """AUC of a model on the cohort with its interval over patients.
 
     scores  (N,) probability of the class; labels (N,) bool
-    gives   auc, low, high, cases; or `reason` where labels are of one class only
+    gives   auc, low, high, cases; or `reason` where labels are of one class only. Where no case is misplaced
+            the interval is Wilson's, for as many patients as the smaller class has
     """
     from sklearn.metrics import roc_auc_score
 
@@ -146,8 +206,12 @@ def area_under_curve(scores: NDArray[Any], labels: NDArray[Any], patients: Seque
         if 0 < labels[chosen].sum() < len(chosen):
             draws.append(roc_auc_score(labels[chosen], scores[chosen]))
     low, high = np.percentile(draws, [2.5, 97.5]) if len(draws) > 20 else (None, None)
+    auc = float(roc_auc_score(labels, scores))
+    if auc in (0.0, 1.0):
+        fewest = min(len({p for p, x in zip(patients, labels, strict=True) if x == side}) for side in (0, 1))
+        low, high = wilson(int(auc) * fewest, fewest)
     return {
-        "auc": float(roc_auc_score(labels, scores)),
+        "auc": auc,
         "low": _known(low), "high": _known(high), "cases": len(labels), "patients": len(names),
     }  # fmt: skip
 

@@ -21,12 +21,18 @@ def study_section(run: Run) -> dict[str, Any] | None:
         "charts": [
             {
                 "metric": metric,
+                "word": found.get("words", {}).get(metric, ""),
                 "better": better[metric],
                 "chart": chart(found["summary"], metric, better[metric]),
             }
             for metric in better
         ],
-        "ranks": _ranks(found["ranks"], list(better)),
+        "figures": [row for row in found["summary"] if row["mean"] is not None],
+        "ranks": _ranks(found["ranks"], list(better), found.get("families", ())),
+        "families": list(dict.fromkeys(name for row in found.get("families", ()) for name in row["families"])),
+        "disagreement": [row for row in found.get("disagreement", ()) if row["correlation"] is not None],
+        "built": found.get("by_construction", []),
+        "noted": sum(row.get("noted", 0) for row in found["summary"]),
         "pairs": [row for row in found["methods"] if row["differs"]],
         "tested": len(found["methods"]),
         "models": sorted(found["models"], key=lambda row: not row["differs"]),
@@ -43,8 +49,14 @@ def chart(summary: Sequence[Mapping[str, Any]], metric: str, better: str) -> Dot
     return dots([(_name(row), row["mean"], row["low"], row["high"]) for row in rows]) if rows else None
 
 
-def _ranks(rows: Sequence[Mapping[str, Any]], metrics: list[str]) -> list[dict[str, Any]]:
-    """A line per method: its mean rank for each metric, and over all; the best first."""
+def _ranks(
+    rows: Sequence[Mapping[str, Any]], metrics: list[str], families: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """A line per method: its mean rank for each metric and each family, and over all; the best first.
+
+    families  ranks by families of metrics; of a run that is older: none, and the mean is over the metrics
+    """
+    by_family = {_name(row): row for row in families}
     lines: dict[str, dict[str, float]] = {}
     for row in rows:
         lines.setdefault(_name(row), {})[row["metric"]] = row["rank"]
@@ -52,7 +64,9 @@ def _ranks(rows: Sequence[Mapping[str, Any]], metrics: list[str]) -> list[dict[s
         {
             "name": name,
             "ranks": [found.get(metric) for metric in metrics],
-            "mean": sum(found.values()) / len(found),
+            "families": by_family[name]["families"] if name in by_family else {},
+            "apart": by_family[name]["apart"] if name in by_family else None,
+            "mean": by_family[name]["rank"] if name in by_family else sum(found.values()) / len(found),
         }
         for name, found in lines.items()
     ]
