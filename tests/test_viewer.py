@@ -127,9 +127,10 @@ def test_one_scale_for_a_method_over_the_whole_run(run: Run, site: Site) -> None
 
 def test_a_scale_follows_the_run_as_it_grows(run: Run) -> None:
     cohort = Cohort(run)
-    before = cohort.scale("gradcam")
+    key = ("m", "class", "gradcam")
+    before = cohort.scale(key)
     run.add("late", Image(ramp()), heatmap("late", strength=50), case="late")
-    after = cohort.scale("gradcam")
+    after = cohort.scale(key)
     assert after[2] == before[2] + 1 and after[0] > before[0]
 
 

@@ -4,6 +4,7 @@ import { choice, painter, slider, trustCard, type ImageAbout, type MapAbout, typ
 import { el, getJson, postJson, short, signed } from "./page";
 import { draw, fit, getValues, greyPixels, signedPixels, type Values } from "./pixels";
 import { stripSection } from "./strip";
+import { faint, legendOf, turned } from "./where";
 
 interface Target { text: string; name: string; odds: boolean; unit: string; start: number; span: number; strips: string[]; holds: string[] }
 interface Offer { bundle: string; model: string; targets: Target[]; maps: string[]; why_not: string }
@@ -159,9 +160,13 @@ class Panel {
     return (this.target.odds ? Math.log(this.amount / (1 - this.amount)) : this.amount) - this.target.start;
   }
 
+  /** A score as a reader takes it: a probability where there is one. */
+  private level(score: number): string { return this.target.odds ? chance(score) : `${score.toFixed(2)} ${this.target.unit}`; }
+
+  private get levelName(): string { return this.target.odds ? `probability of ${this.target.name}` : this.target.name; }
+
   private original(): void {
-    this.read.replaceChildren(...pairs([["the model says now", `${signed(this.target.start)} ${this.target.unit}`],
-      ...(this.target.odds ? [[`probability of ${this.target.name}`, chance(this.target.start)] as [string, string]] : [])]));
+    this.read.replaceChildren(...pairs([[this.levelName, `${this.level(this.target.start)} (original)`]]));
     this.paint();
   }
 
@@ -194,9 +199,9 @@ class Panel {
   private reading(asked: number, moved: Moved): void {
     const { target } = this;
     this.read.replaceChildren(...pairs([
-      ["change asked", signed(asked)], ["measured", signed(moved.score)],
-      ...(target.odds ? [[`probability of ${target.name}`, chance(moved.score)] as [string, string]] : []),
-      ["length of the change", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`], ...heldPairs(moved.held)]));
+      [this.levelName, `${this.level(target.start)} → ${this.level(moved.score)}`],
+      [`change requested, ${target.unit}`, signed(asked)], [`change achieved, ${target.unit}`, signed(moved.score - target.start)],
+      ["latent distance", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`], ...heldPairs(moved.held)]));
   }
 
   private put(values: Values & { aspect?: number }): void {
@@ -316,17 +321,15 @@ function mapSection(map: MapAbout, view: View): HTMLElement {
     const image = await getValues(map.row, "image", view.slice), found = await getValues(map.row, "values", view.slice);
     const [, height, width] = image.shape, context = fit(canvas, height, width, view.aspect);
     draw(context, greyPixels(image, view.window));
-    draw(context, signedPixels(found.data, found.shape[2], found.shape[1], map.scale, opacity));
+    draw(context, signedPixels(turned(found.data, map.sign), found.shape[2], found.shape[1], map.scale, opacity));
   });
   view.redraw.push(paint);
   paint();
-  const shared = map.scale_from[1] > 0;
   return el("section", { class: "card", "aria-labelledby": `map-${map.row}` },
     el("h2", { id: `map-${map.row}` }, `Where: ${map.label} for ${map.target_name}`),
     el("div", { class: "columns" },
-      el("div", {}, el("div", { class: "stage" }, canvas), el("div", { class: "legend" }, el("div", { class: "scale", "aria-hidden": "true" }),
-        el("div", { class: "ends" }, el("span", {}, `−${short(map.scale)} against`), el("span", {}, `for +${short(map.scale)}`)),
-        el("p", { class: "dim small" }, shared ? "On the scale of this method in the run." : "On a scale of its own: do not compare it with others."))),
+      el("div", {}, el("div", { class: "stage" }, canvas), el("div", { class: "legend" },
+        ...legendOf(map, map.scale, faint(map)))),
       el("div", { class: "controls" }, slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, v => `${v} %`, v => { opacity = v / 100; paint(); }).box),
       el("div", { class: "beside" }, trustCard(map.trust))));
 }
