@@ -24,6 +24,7 @@ from contrafact.cli import main
 from contrafact.core import ContrafactError, Grid, Heatmap, Image, InputError, Record, Strip
 from contrafact.io import Run, read_image
 from contrafact.views import export_dicom, export_run
+from contrafact.views.pictures import signed_scale
 
 pytest.importorskip("highdicom", reason="pip install 'contrafact[dicom]'")
 from contrafact.io.dicom_maps import quantity_of, strongest
@@ -687,3 +688,61 @@ def test_records_stay_as_they_are(tmp_path: Path) -> None:
     image = read_image(folder)
     exported(tmp_path, dataclasses.replace(image), strip=True)
     assert {p: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_the_one_generator_that_was_used_is_named(tmp_path: Path) -> None:
+    image = read_image(series(tmp_path / "source"))
+    cards = [{"name": "knee", "bundle": "a" * 16}, {"name": "brain", "bundle": "b" * 16}]
+    run = Run.create(tmp_path / "run", about={"bundles": cards})
+    add_strip(run, image)  # made with the bundle of hash b
+    named = Run.create(tmp_path / "named", about={"bundles": cards})
+    add_strip(named, image)
+    told = {**named.rows()[0], "generator_name": "brain (MedXGAN)"}
+    (named.folder / "results.jsonl").write_text(json.dumps(told) + "\n")
+    for one, name in ((run, "brain"), (named, "brain (MedXGAN)")):
+        drawn = [
+            d
+            for d in written(export_dicom(one, tmp_path / f"dicom-{one.folder.name}"))[CT]
+            if "SyntheticData" in d
+        ]
+        for data in drawn:
+            assert data.ContributingEquipmentSequence[0].ManufacturerModelName == name
+            assert f"generator {name}, generator hash" in data.DerivationDescription
+            assert "knee" not in str(data)
+
+
+def test_colours_of_the_other_class_are_turned_and_values_are_not(tmp_path: Path) -> None:
+    image = read_image(series(tmp_path / "source", slices=1))
+    colours, values = {}, np.zeros(image.grid.shape, np.float32)
+    values[..., 40:60, 40:60] = 1.0
+    for target in ("class:1", "class:0"):
+        run = Run.create(tmp_path / target.replace(":", ""), about={})
+        heat = Heatmap(values=values, grid=image.grid, record=record(image, target=target))
+        run.add("a", image, heat, exclusive_classes=["no", "yes"], target_name=target)
+        found = written(export_dicom(run, tmp_path / f"dicom-{target[-1]}"))
+        (shown,) = found[CAPTURE]
+        assert shown.ImageComments.startswith("Orange: evidence for yes; blue: for no.")
+        pixel = shown.pixel_array[50, 50].astype(int)
+        region = found[REGION][0].SegmentSequence[0]
+        colours[target] = (pixel[0] > pixel[2], int(region.RecommendedDisplayCIELabValue[2]) > 32896)
+        np.testing.assert_array_equal(found[MAP][0].pixel_array.squeeze(), values.squeeze())
+    assert colours == {
+        "class:1": (True, True),
+        "class:0": (False, False),
+    }  # by b* of CIELab
+
+
+def test_a_faint_map_says_its_factor(tmp_path: Path) -> None:
+    image = read_image(series(tmp_path / "source", slices=1))
+    run = Run.create(tmp_path / "run", about={})
+    add_map(run, image, "strong", values=48 * values_for(image))
+    add_map(run, image, "faint", values=values_for(image))
+    found = written(export_dicom(run, tmp_path / "dicom"))
+    said = sorted(str(data.SeriesDescription) for data in (*found[MAP], *found[CAPTURE]))
+    faint = values_for(image)
+    factor = signed_scale([faint, 48 * faint]) / signed_scale([faint])
+    assert [text.split()[1] for text in said] == ["gradcam", f"x{factor:.0f}"] * 2
+    windows = [
+        float(data.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence[0].WindowWidth) for data in found[MAP]
+    ]
+    assert windows[0] / windows[1] == pytest.approx(factor, rel=1e-3)

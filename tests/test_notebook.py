@@ -71,7 +71,8 @@ def test_a_heatmap_in_the_colours_of_its_signs() -> None:
     assert tuple(pixels[5, 5]) == (255, 150, 40)
     assert tuple(pixels[11, 11]) == (35, 80, 128)  # half as strong, against
     assert pixels[0, 0].sum() == 0
-    assert "gradcam for class:1" in page.words and "against class:1: 2" in page.words and "Orange: evidence for class:1" in page.words
+    assert "gradcam for class:1" in page.words and "against class:1: 2" in page.words
+    assert "Orange: evidence for class:1; blue: against class:1." in page.words
 
 
 def test_a_map_that_is_empty_says_so() -> None:

@@ -1,4 +1,4 @@
-"""Counterfactuals in words: headings from the outcome, levels before and after, original and synthetic frames."""
+"""Counterfactuals in words: headings from the outcome, levels before and after, kinds of frames."""
 
 from __future__ import annotations
 

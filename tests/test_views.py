@@ -174,7 +174,8 @@ def test_checks_that_fail_are_sentences_and_those_that_pass_a_line(tmp_path: Pat
     assert "2 that did not pass a check" in page  # in the gallery of doubts, before the cases
     assert page.index("2 that did not pass") < page.index('id="cases"')
     assert re.search(
-        r"<td>small noise</td><td[^>]*>does the map [^<]*</td><td>heatmaps</td><td>1 of 1</td><td>100 %</td><td>21 to 100 %",
+        r"<td>small noise</td><td[^>]*>does the map [^<]*</td><td>heatmaps</td><td>1 of 1</td><td>100 %</td>"
+        r"<td>21 to 100 %",
         page,
     )
     Balanced().feed(page)

@@ -127,10 +127,10 @@ def asked_of(explainer: Any, plan: Plan, image: Image) -> tuple[Any, Any]:
     other = face.other_class(plan.predictor, image)
     if other is not None:
         return explainer, other
-    if plan.predictor.output == "sigmoid" and len(plan.predictor.classes) == 1:
-        outputs = face.ask(plan.predictor, image)
-        if outputs.ndim == 2 and float(plan.predictor.probabilities(outputs)[0, 0]) >= 0.5:
-            explainer = dataclasses.replace(explainer, goal=1 - goal)
+    outputs = face.ask(plan.predictor, image)
+    single = plan.predictor.output == "sigmoid" and outputs.shape[1:] == (1,)
+    if single and float(plan.predictor.probabilities(outputs)[0, 0]) >= 0.5:
+        explainer = dataclasses.replace(explainer, goal=1 - goal)
     return explainer, target_of(plan, image)
 
 

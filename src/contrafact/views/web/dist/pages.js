@@ -674,7 +674,7 @@
   // source/live.ts
   var NAMES = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN" };
   var pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-  var chance = (score) => `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
+  var chance = (score) => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
   function liveSection(id, image, view) {
     const status = el("p", { class: "dim", role: "status", id: "live-status" }, "loading the model …");
     const section = el(
@@ -775,12 +775,8 @@
     method = el("select", { id: "live-method" });
     goal = el("div", { class: "controls" });
     stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the image, moved" });
-    view_ = el("div", {}, el(
-      "div",
-      { class: "stage" },
-      this.stage,
-      el("div", { class: "tag" }, "synthetic, not for diagnosis")
-    ));
+    tag = el("div", { class: "tag" });
+    view_ = el("div", {}, el("div", { class: "stage" }, this.stage, this.tag));
     read = el("dl", { class: "read" });
     bar = el("progress", { "aria-label": "progress", hidden: true });
     ask = el("button", { type: "button" }, "Ask");
@@ -814,7 +810,7 @@
         this.goal.replaceChildren();
         return;
       }
-      const ways = [["asked", `change asked, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
+      const ways = [["asked", `change requested, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
       const by = choice("Goal by", ways, this.by, (value) => {
         this.by = value;
         this.amount = 0;
@@ -845,7 +841,7 @@
       this.amount = Math.max(least, Math.min(most, this.amount || start));
       const said = (value) => !reached ? `${signed(value, 1)} ${target.unit}` : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
       const made = slider(
-        reached ? "Goal" : "Change asked",
+        reached ? "Goal" : "Change requested",
         { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
         said,
         (value) => {
@@ -917,7 +913,9 @@
     put(values) {
       const [, height, width] = values.shape;
       draw(fit(this.stage, height, width, values.aspect ?? this.view.aspect), greyPixels(values, this.view.window));
-      this.stage.setAttribute("aria-label", this.now ? `the image, ${signed(this.asked, 1)} ${this.target.unit} asked` : "the image");
+      this.tag.textContent = this.now ? "synthetic, not for diagnosis" : "original";
+      this.tag.classList.toggle("original", !this.now);
+      this.stage.setAttribute("aria-label", this.now ? `synthetic image, ${signed(this.asked, 1)} ${this.target.unit} requested` : "the original image");
     }
     words() {
       return { session: this.page.session, case: this.page.id, target: this.target.text, hold: this.slides ? [...this.held] : [] };

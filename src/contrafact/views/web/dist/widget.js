@@ -560,6 +560,7 @@ td .doubt{border:0;padding:0;background:none;display:inline}
 .passed b{color:var(--ok)}
 .verdict{border-left:3px solid var(--ok);padding:4px 12px;margin:0 0 14px;background:#ffffff08}
 .verdict.warn{border-color:var(--warn)}.verdict.plain{border-color:#6b7884}
+.details .figures{font-size:12px}.details .figures th,.details .figures td{padding:3px 8px 3px 0;white-space:nowrap}
 .tag.original{color:var(--text)}.mark-line{color:var(--warn)}
 .beside{display:flex;flex-direction:column;gap:12px;min-width:0}
 .read{display:grid;grid-template-columns:1fr auto;gap:2px 14px;font-variant-numeric:tabular-nums;font-size:14px;margin:0}

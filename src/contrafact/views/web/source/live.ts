@@ -20,7 +20,7 @@ interface Page { id: string; image: ImageAbout; session: string }
 
 const NAMES: Record<string, string> = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN" };
 const pause = (milliseconds: number) => new Promise(done => setTimeout(done, milliseconds));
-const chance = (score: number): string => `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
+const chance = (score: number): string => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
 
 /** The panel of a case page; it says so where nothing can be asked. */
 export function liveSection(id: string, image: ImageAbout, view: View): HTMLElement {
@@ -63,8 +63,8 @@ class Panel {
   private readonly method = el("select", { id: "live-method" });
   private readonly goal = el("div", { class: "controls" });
   private readonly stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the image, moved" });
-  private readonly view_ = el("div", {}, el("div", { class: "stage" }, this.stage,
-    el("div", { class: "tag" }, "synthetic, not for diagnosis")));
+  private readonly tag = el("div", { class: "tag" });
+  private readonly view_ = el("div", {}, el("div", { class: "stage" }, this.stage, this.tag));
   private readonly read = el("dl", { class: "read" });
   private readonly bar = el("progress", { "aria-label": "progress", hidden: true });
   private readonly ask = el("button", { type: "button" }, "Ask");
@@ -128,7 +128,7 @@ class Panel {
     this.view_.hidden = !this.slides;
     this.read.replaceChildren();
     if (!this.walks) { this.goal.replaceChildren(); return; }
-    const ways: [string, string][] = [["asked", `change asked, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
+    const ways: [string, string][] = [["asked", `change requested, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
     const by = choice("Goal by", ways, this.by, value => { this.by = value as "asked" | "reached"; this.amount = 0; this.goals(); });
     const holds = this.slides && target.holds.length > 0 && el("fieldset", { class: "choice" }, el("legend", {}, "Hold still"),
       ...target.holds.map(name => {
@@ -148,7 +148,7 @@ class Panel {
     this.amount = Math.max(least, Math.min(most, this.amount || start));
     const said = (value: number): string => !reached ? `${signed(value, 1)} ${target.unit}`
       : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
-    const made = slider(reached ? "Goal" : "Change asked", { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
+    const made = slider(reached ? "Goal" : "Change requested", { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
       said, value => { this.amount = value; this.follows = false; this.move(); });
     made.input.addEventListener("change", () => { this.follows = true; this.move(); });
     return made.box;
@@ -207,7 +207,9 @@ class Panel {
   private put(values: Values & { aspect?: number }): void {
     const [, height, width] = values.shape;
     draw(fit(this.stage, height, width, values.aspect ?? this.view.aspect), greyPixels(values, this.view.window));
-    this.stage.setAttribute("aria-label", this.now ? `the image, ${signed(this.asked, 1)} ${this.target.unit} asked` : "the image");
+    this.tag.textContent = this.now ? "synthetic, not for diagnosis" : "original";
+    this.tag.classList.toggle("original", !this.now);
+    this.stage.setAttribute("aria-label", this.now ? `synthetic image, ${signed(this.asked, 1)} ${this.target.unit} requested` : "the original image");
   }
 
   private words(): Record<string, unknown> {
