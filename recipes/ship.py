@@ -54,6 +54,7 @@ CARDS: dict[str, dict[str, str]] = {
         "data": "4,000 phantoms drawn by contrafact.phantoms at 32 x 32 pixels; no patient.",
         "licence": "Apache-2.0.",
         "limits": "For tests and demonstrations of known truth.",
+        "images": "phantoms",
     },
 }
 

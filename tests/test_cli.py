@@ -17,8 +17,15 @@ from PIL import Image as Picture
 from safetensors.torch import save_file
 
 from conftest import small_network
+from contrafact import face
+from contrafact.attribution import GradCAM
+from contrafact.bundles import load_bundle
+from contrafact.cases import Plan, asked_of
 from contrafact.cli import app, main
+from contrafact.core import Image
+from contrafact.counterfactual import LatentWalk
 from contrafact.io import open_run, read_tensors
+from contrafact.phantoms import draw_factors, knee_phantom
 
 
 @pytest.fixture
@@ -401,3 +408,49 @@ def test_the_demo_shows_a_slice_on_each_side_from_the_bundle_of_findings() -> No
     assert answers[0] < 0.5 < answers[1]
     assert all("medxgan" in plan.methods for _, plan in slices)
     assert all(image.about["synthetic"] for image, _ in slices), "no patient's image ships"
+
+
+def test_a_goal_without_a_target_asks_for_the_other_answer(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Of wide and narrow phantoms: the map stays on the predicted class, the counterfactual is a change."""
+    bundle, rng = load_bundle("phantom"), np.random.default_rng(3)
+    predicted = set()
+    for number in range(8):
+        image = knee_phantom(draw_factors(rng), rng).image
+        best = int(bundle.predict([image])[0].argmax())
+        if best in predicted:
+            continue
+        predicted.add(best)
+        np.save(tmp_path / f"{number}.npy", image.values[0])
+        words = ["explain", tmp_path / f"{number}.npy", "--bundle", "phantom", "--goal", "0.9", "--json"]
+        words += ["--methods", "gradcam,latent-walk", "--out", tmp_path / f"run{number}", "--no-trust"]
+        code, out, _ = run(capsys, *words)
+        heat, walk = json.loads(out)["results"]
+        assert code == 0 and heat["record"]["target"] == f"class:{best}"
+        assert walk["record"]["target"] == f"class:{1 - best}" and walk["stopped"] == "reached"
+        assert walk["scores"][walk["origin"]] < 0 and walk["scores"][-1] == pytest.approx(np.log(9), abs=0.2)
+        assert walk["target_name"] == walk["exclusive_classes"][1 - best]
+        named = [*words[:-3], "--out", tmp_path / f"named{number}", "--no-trust", "--target", f"class:{best}"]
+        _, walk = json.loads(run(capsys, *named)[1])["results"]
+        assert walk["record"]["target"] == f"class:{best}"  # what is named is what is asked
+    assert predicted == {0, 1}
+
+
+def test_the_other_answer_is_the_runner_up_of_more_and_absence_of_one() -> None:
+    def three(images: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[0.2, 3.0, 1.0]]).expand(len(images), 3)
+
+    def one(images: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(images), 1), 2.0)
+
+    image = Image(np.ones((1, 8, 8), np.float32))
+    walk = LatentWalk(goal=0.9)
+    several = face.load_predictor(three, output="logits")
+    assert str(asked_of(walk, Plan(predictor=several, methods=()), image)[1]) == "class:2"
+    single = face.load_predictor(one, output="sigmoid")
+    explainer, target = asked_of(walk, Plan(predictor=single, methods=()), image)
+    assert str(target) == "class:0" and explainer.goal == pytest.approx(0.1)
+    plain = Plan(predictor=several, methods=())
+    assert str(asked_of(LatentWalk(), plain, image)[1]) == "class:1"  # no goal: away from what is predicted
+    assert str(asked_of(GradCAM(), plain, image)[1]) == "class:1"

@@ -125,7 +125,7 @@ def test_a_pair_says_what_both_models_say(run: Run, site: Site) -> None:
     about = site.ask(f"/api/compare/{line['id']}").json()
     cam, walk = about["items"]
     assert [part["row"] for part in cam["parts"]] == [0, 2]
-    assert cam["parts"][0]["scale"] == cam["parts"][1]["scale"]  # one for both models
+    assert [part["shared"] for part in cam["parts"]] == [1.0, 3.0]  # one for each model
     assert cam["alike"] == pytest.approx(1) and walk["alike"] == pytest.approx(-1)
     assert cam["scores"] == [{"metric": "deletion", "better": "lower", "values": [0.2, 0.5]}]
     assert about["answers"] == [["narrow 40 %", "wide 60 %"], ["narrow 45 %", "wide 55 %"]]
@@ -316,7 +316,7 @@ def test_both_strips_move_together(browser: Any, site: Site) -> None:
         visit.choose("change")
         brighter, darker = visit.pixels(3), visit.pixels(4)
         assert (brighter[..., 0] > brighter[..., 2]).all() and (darker[..., 2] > darker[..., 0]).all()
-        assert "brighter by 40" in visit.page.text_content("main") and "opposite" in visit.page.text_content(
+        assert "brighter by 50" in visit.page.text_content("main") and "opposite" in visit.page.text_content(
             "main"
         )
 

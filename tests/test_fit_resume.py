@@ -47,7 +47,11 @@ def seen(path: Path, stage: str = "generator") -> int:
     [
         ("batch = 8", "batch = 4", "trained with batch 8, now 4: continue"),
         ("rate = 0.0025", "rate = 0.01", "trained with rate 0.0025, now 0.01: continue"),
-        ("window = [0, 255]", "window = [0, 9]", "trained with window [0.0, 255.0], now [0.0, 9.0]; other images"),
+        (
+            "window = [0, 255]",
+            "window = [0, 9]",
+            "trained with window [0.0, 255.0], now [0.0, 9.0]; other images",
+        ),
     ],
 )  # fmt: skip
 def test_a_fit_is_not_continued_with_other_settings(path: Path, before: str, after: str, told: str) -> None:

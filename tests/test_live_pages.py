@@ -72,27 +72,30 @@ def test_the_slider_moves_the_image_and_the_model_answers(browser: Any, site: Si
     with Visit(browser, site) as visit:
         open_panel(visit)
         assert visit.page.locator("#live-target option").all_text_contents() == [HOSTILE, "no"]
-        assert "−2.00 logits" in visit.page.text_content(".live .read")
+        assert "12 % (original)" in visit.page.text_content(".live .read")  # 1 / (1 + exp(2))
+        assert visit.page.text_content(".live .tag") == "original"
         assert grey(visit) == pytest.approx(76, abs=3)
         visit.page.locator(".live label.slider input").first.focus()
-        slide(visit, "Change asked", 8)
+        slide(visit, "Change requested", 8)
         until(visit, f"{STATUS}.startsWith('Answered in')")
         assert grey(visit) == pytest.approx(84, abs=3)
         read = visit.page.text_content(".live .read")
-        assert "+8.00" in read and "+6.00" in read and "100 %" in read and "1.00 SD, the most allowed" in read
+        assert "12 % → >99 %" in read and read.count("+8.00") == 2  # requested, and achieved
+        assert "1.00 SD, the most allowed" in read
+        assert visit.page.text_content(".live .tag") == "synthetic, not for diagnosis"
         visit.page.locator(".live label.slider input").first.evaluate(
             "e => e.dispatchEvent(new Event('change', {bubbles: true}))"
         )
         until(visit, f"{STATUS}.endsWith('following the model.')")
-        assert "+7.00" in visit.page.text_content(".live .read")
+        assert "+9.00" in visit.page.text_content(".live .read")  # achieved, of 8 requested
         for value in (-8, -6, -4, -8):  # the last one counts
-            slide(visit, "Change asked", value)
-        until(visit, "document.querySelector('.live .read').textContent.includes('−10.00')")
+            slide(visit, "Change requested", value)
+        until(visit, "document.querySelector('.live .read').textContent.includes('−8.00')")
         assert grey(visit) == pytest.approx(68, abs=3)
         visit.choose("probability to reach")
         slide(visit, "Goal", 0.5)  # two logits up
         until(visit, "document.querySelector('.live .read').textContent.includes('+2.00')")
-        visit.choose("change asked, logits")
+        visit.choose("change requested, logits")
         visit.page.locator(".live").get_by_label("b/c").check()
         until(visit, "document.querySelector('.live .read').textContent.includes('held: b/c')")
         assert visit.page.locator(".live img").count() == 0  # words of the bundle stay words
@@ -120,14 +123,15 @@ def test_a_question_is_answered_shown_and_kept(browser: Any, site: Site, run: Ru
     with Visit(browser, site, width) as visit:
         open_panel(visit, name)
         assert visit.fits()
-        slide(visit, "Change asked", 4)
+        slide(visit, "Change requested", 4)
         until(visit, f"{STATUS}.startsWith('Answered in')")
         visit.page.focus("#live-method")
         visit.page.keyboard.press("Tab")
         ask = visit.page.get_by_role("button", name="Ask", exact=True)
         ask.press("Enter")
         visit.page.wait_for_selector(".live .film")
-        assert "+4.0 asked" in visit.page.text_content(".live .film")
+        film = visit.page.text_content(".live .film")
+        assert film.startswith("original12 %") and "synthetic88 %" in film
         assert len(run.rows()) == rows and visit.fits()
         check(visit)
         visit.page.get_by_role("button", name="Keep in the run").click()
@@ -144,7 +148,7 @@ def test_a_question_is_answered_shown_and_kept(browser: Any, site: Site, run: Ru
         assert methods == ["map: gradcam", "map: occlusion"]
         ask.click()
         until(visit, "document.querySelector('.live .card h2')?.textContent === 'Where: gradcam for class:0'")
-        assert "On the scale of this method in the run." in visit.page.text_content(".live")
+        assert "One scale for 2 maps of this model by gradcam" in visit.page.text_content(".live")
         slide(visit, "Opacity", 10)
         assert visit.fits()
         check(visit)
@@ -164,14 +168,14 @@ def check(visit: Visit) -> None:
 def test_long_work_can_be_cancelled_and_errors_are_told(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         open_panel(visit)
-        slide(visit, "Change asked", SLOW)
+        slide(visit, "Change requested", SLOW)
         until(visit, f"{STATUS}.startsWith('Answered in')")
         visit.page.get_by_role("button", name="Ask", exact=True).click()
         until(visit, f"{STATUS}.startsWith('asking')")
         check(visit)
         visit.page.get_by_role("button", name="Cancel").click()
         until(visit, f"{STATUS} === 'Cancelled.'")
-        slide(visit, "Change asked", BAD)
+        slide(visit, "Change requested", BAD)
         visit.page.get_by_role("button", name="Ask", exact=True).click()
         until(visit, f"{STATUS} === 'expected another goal; got this'", 120)
         visit.page.wait_for_load_state("networkidle")
@@ -180,7 +184,7 @@ def test_long_work_can_be_cancelled_and_errors_are_told(browser: Any, site: Site
 def test_leaving_the_page_ends_its_work(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         open_panel(visit)
-        slide(visit, "Change asked", SLOW)
+        slide(visit, "Change requested", SLOW)
         until(visit, f"{STATUS}.startsWith('Answered in')")
         visit.page.get_by_role("button", name="Ask", exact=True).click()
         until(visit, f"{STATUS}.startsWith('asking')")

@@ -59,7 +59,9 @@ def test_an_image_through_its_window() -> None:
     page = shown(Image(ramp(), window=(0, 150), source="/data/knee.png"))
     [pixels] = page.pictures
     np.testing.assert_array_equal(pixels[0, :, 0], np.round(ramp()[0, 0] / 150 * 255))
-    assert "16 × 16 px of 1 × 1 mm · window 0 to 150 · knee.png" in page.words
+    assert "16 × 16 px, pixel size unknown · window 0 to 150 · knee.png" in page.words
+    sized = shown(Image(ramp(), Grid((SIDE, SIDE), spacing_mm=(0.2, 0.3)), window=(0, 150)))
+    assert "16 × 16 px, pixels of 0.2 × 0.3 mm" in sized.words
     assert "/data" not in page.words
 
 
@@ -69,12 +71,13 @@ def test_a_heatmap_in_the_colours_of_its_signs() -> None:
     assert tuple(pixels[5, 5]) == (255, 150, 40)
     assert tuple(pixels[11, 11]) == (35, 80, 128)  # half as strong, against
     assert pixels[0, 0].sum() == 0
-    assert "gradcam for class:1" in page.words and "−2 against for +2" in page.words
+    assert "gradcam for class:1" in page.words and "against class:1: 2" in page.words
+    assert "Orange: evidence for class:1; blue: against class:1." in page.words
 
 
 def test_a_map_that_is_empty_says_so() -> None:
     page = shown(heatmap("knee", strength=0.0))
-    assert "The map is zero everywhere." in page.words and "against" not in page.words
+    assert "The map is zero everywhere" in page.words and "against" not in page.words
 
 
 def test_a_map_over_its_image_needs_the_same_grid() -> None:
@@ -102,15 +105,16 @@ def test_a_volume_in_three_planes_in_true_proportions() -> None:
 
 def test_a_strip_with_what_was_measured() -> None:
     page = shown(strip("knee"))
-    assert len(page.pictures) == 5
-    assert page.names[0] == "the image" and page.names[-1] == "+4.00 asked"
-    assert "+1.60 measured 83 %" in page.words  # 1 / (1 + exp(-1.6))
-    assert (
-        "The goal was reached with this change. Drift of the reconstruction: 0.10 logits, within" in page.words
-    )
+    assert page.names == ["original", *["synthetic"] * 4, "difference of the last frame from the original"]
+    assert "class:1: 12 % → 83 %" in page.words  # 1 / (1 + exp(2)), 1 / (1 + exp(-1.6))
+    assert "original 12 %" in page.words and "synthetic 83 %" in page.words
+    assert "The goal was reached with this change. Reconstruction error: 0.10 logits, within" in page.words
+    assert "full colour: ±37.5, 25 % of the display window" in page.words  # of 0 to 150
+    assert "+4.00" in page.words and "+3.60" in page.words and "measured" not in page.words
     assert "NOT FOR DIAGNOSIS" in page.words
     bad = shown(strip("knee", drifted=True, stopped="budget", goal=None))
-    assert "Do not rely on this strip" in bad.words and "No counterfactual within" in bad.words
+    assert "Do not rely on this counterfactual" in bad.words
+    assert "No counterfactual was found within" in bad.words
 
 
 def test_a_long_strip_shows_some_of_its_frames_and_says_so() -> None:
@@ -118,7 +122,8 @@ def test_a_long_strip_shows_some_of_its_frames_and_says_so() -> None:
     frames = np.stack([ramp(level=float(k)) for k in range(count)])
     line = np.arange(float(count))
     page = shown(strip("knee", frames=frames, steps=line, scores=line, lengths=line, origin=7, record=None))
-    assert len(page.pictures) == 10 and "10 of 40 frames" in page.words and "the image" in page.names
+    assert len(page.pictures) == 11 and "10 of 40 frames" in page.words  # and their difference
+    assert page.names.count("original") == 1 and page.names.count("synthetic") == 9
 
 
 def test_a_record_and_a_trust_card_in_words() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -229,8 +230,14 @@ def test_the_slider_morphs_wipes_and_subtracts(browser: Any, site: Site) -> None
             visit.slide("Frame", k)
             assert visit.pixels(1)[20, 250:262].mean() == pytest.approx(grey, abs=4), k
             read = visit.page.text_content(".read")
-            assert f"{0.9 * k - 2:.2f}".replace("-", "−").lstrip("+") in read
-            assert ("≈" in read) == (k == 2.5)
+            shares = [100 / (1 + math.exp(2 - 0.9 * n)) for n in range(5)]
+            share = shares[k] if k != 2.5 else (shares[2] + shares[3]) / 2
+            assert f"12 % → {'≈ ' if k == 2.5 else ''}{share:.0f} %" in read
+            tag = visit.page.text_content(".stage .tag")
+            assert tag == ("original" if k == 0 else "synthetic, not for diagnosis")
+        assert not visit.page.locator(".point").last.is_visible()  # logits are folded away
+        visit.page.locator("details.details summary").click()
+        assert "change achieved" in visit.page.text_content("details.details")
         assert visit.page.get_attribute(".now", "cx") == visit.page.locator(".point").last.get_attribute("cx")
         visit.page.locator("label.slider input").nth(4).focus()
         visit.page.keyboard.press("ArrowLeft")
@@ -245,17 +252,18 @@ def test_the_slider_morphs_wipes_and_subtracts(browser: Any, site: Site) -> None
         visit.page.keyboard.press("m")
         changed = visit.pixels(1)
         assert (changed[..., 0] > changed[..., 2]).all()  # brighter everywhere: orange
-        assert "brighter by 40" in visit.page.text_content(".legend:not(:empty) >> nth=1")
+        legend = visit.page.text_content(".legend:not(:empty) >> nth=1")
+        assert "brighter by 50" in legend and "±50, 25 % of the display window" in legend  # of 0 to 200
+        assert "Largest change: 40." in legend
         visit.slide("Frame", 0)
         assert near(visit.pixels(1), visit.pixels(1).mean(axis=-1, keepdims=True), 1).all()  # no change
         visit.page.locator(".film button").nth(2).click()
-        assert "+2.0 asked" in visit.page.locator("label.slider input").nth(4).get_attribute("aria-valuetext")
+        said = visit.page.locator("label.slider input").nth(4).get_attribute("aria-valuetext")
+        assert said == "2 of 4: synthetic, 45 %"
         visit.page.get_by_role("button", name="Play").click()
         visit.page.wait_for_timeout(400)
         visit.page.get_by_role("button", name="Stop").click()
-        assert "2.0 asked" not in visit.page.locator("label.slider input").nth(4).get_attribute(
-            "aria-valuetext"
-        )
+        assert said != visit.page.locator("label.slider input").nth(4).get_attribute("aria-valuetext")
 
 
 def test_failures_and_later_images_are_on_the_page(browser: Any, site: Site) -> None:

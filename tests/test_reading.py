@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import http.client
 import io
 import math
@@ -25,13 +26,16 @@ from PIL import Image as Picture
 from scipy.stats import binom, binomtest
 
 from browsing import HOSTILE, Site, planted_run, ramp, serving, strip
+from contrafact.bundles import load_bundle
+from contrafact.cases import display_facts
 from contrafact.cli import main
 from contrafact.core import Image, InputError
 from contrafact.io import Run
+from contrafact.phantoms import draw_factors, knee_phantom, lesion_phantom, vessel_phantom
 from contrafact.views.reading.answers import Answers, OutOfTurnError
 from contrafact.views.reading.power import judgements_needed, power, wilson
 from contrafact.views.reading.results import as_csv, plan_words, table
-from contrafact.views.reading.trials import items_of, picture, trials_for
+from contrafact.views.reading.trials import items_of, picture, question_of, trials_for
 from contrafact.views.serving.reader_app import Reading, make_reading_app
 
 READERS = ("Ada", "Béla", "Ci")
@@ -349,3 +353,77 @@ def test_answers_are_written_as_csv_without_a_server(run: Run, tmp_path: Path) -
     assert (row["reader"], row["answer"], row["seconds"]) == ("Ada", "left", "1.5")
     assert main([*words, "--judgements", "3"]) == 2  # another study than was begun
     assert main(["read", str(run.folder), "--judgements", "0"]) == 2
+
+
+def walked_run(folder: Path, **marks: Any) -> Run:
+    """One counterfactual of an image with these marks."""
+    run = Run.create(folder, about={})
+    about, source = marks.pop("about", {}), marks.pop("source", "knee.png")
+    run.add("a", Image(ramp(), about=about, source=source), strip("a"), case="a", **marks)
+    return run
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"about": {"phantom": True}},
+        {"about": {"factors": {"joint_space": 2.0}}},  # as phantoms of older runs
+        {"source": "phantom"},
+        {"phantoms": True},  # explained by a bundle whose images are phantoms
+    ],
+)
+def test_phantoms_are_never_shown_as_real(tmp_path: Path, marks: dict[str, Any]) -> None:
+    run = walked_run(tmp_path / "run", **marks)
+    with pytest.raises(InputError, match="1 images are phantoms or generated, which are never shown as real"):
+        items_of(run, "real")
+    run.add("b", Image(ramp(), source="real.png"), strip("b"), case="b")
+    assert [item.case for item in items_of(run, "real")] == ["b"]
+    plan = plan_words({"real": 1}, Reading(run).left_out())
+    assert plan[-1] == "task 'real': 1 images are left out, being phantoms or generated ones"
+
+
+def test_phantoms_made_by_the_package_say_so() -> None:
+    rng = np.random.default_rng(0)
+    for made in (knee_phantom(draw_factors(rng), rng), lesion_phantom(rng), vessel_phantom(rng)):
+        assert made.image.about["phantom"] and made.image.about["synthetic"]
+    bundle = load_bundle("phantom")
+    facts = display_facts(bundle.predictor, bundle)
+    assert facts["phantoms"] and facts["generator_name"] == "phantom (StyleGAN2)"
+    assert "phantoms" not in display_facts(bundle.predictor, load_bundle("knee"))
+
+
+def test_a_frame_that_was_not_changed_is_not_called_synthetic(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    same = np.zeros(5)
+    still = strip("a", frames=np.stack([ramp()] * 5), steps=same, scores=same + 2, stopped="already")
+    run.add("a", Image(ramp(), source="real.png"), still, case="a")
+    with pytest.raises(InputError, match="counterfactuals of real images"):
+        items_of(run, "real")
+
+
+@pytest.mark.parametrize(
+    ("target", "classes", "name", "asked"),
+    [
+        ("class:1", ["wide", "narrow"], "narrow", "more severe narrow"),
+        ("class:0", ["wide", "narrow"], "wide", "more severe narrow"),
+        ("class:2", ["a", "b", "c"], "c", "more severe c"),
+        ("grade", None, "grade", "the higher grade"),
+        ("value:0", None, "age", "the higher age"),
+    ],
+)
+def test_the_question_names_the_finding(
+    tmp_path: Path, target: str, classes: list[str] | None, name: str, asked: str
+) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    made = dataclasses.replace(strip("a").record, target=target)
+    extra: dict[str, Any] = {"exclusive_classes": classes} if classes else {}
+    run.add("a", Image(ramp(), source="k.png"), strip("a", record=made), case="a", target_name=name, **extra)
+    assert question_of(run.rows()[0]) == f"Which of the two images shows {asked}?"
+    [item] = items_of(run, "worse")
+    severe = (1, 4) if target != "class:0" else (4, 1)  # frame 4 is surest of the target, which is no finding
+    assert (item.first, item.second) == severe
+    reading = Reading(run, tasks=("worse",))
+    with serving(make_reading_app(reading, reader="r", owner="o")) as site:
+        assert send(site, "/api/reader", {"name": "Ada"}).status == 200
+        trial = site.ask("/api/trial?reader=Ada", x_contrafact_token="r")
+        assert trial.json()["question"] == f"Which of the two images shows {asked}?"

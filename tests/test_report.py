@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 import shutil
@@ -164,8 +165,9 @@ def test_the_report_has_every_part(tmp_path: Path) -> None:
     ):
         assert words in text, words
     least = 100 * binomtest(3, 3).proportion_ci(method="wilson").low
-    assert f"random weights heatmaps 3 of 3 100 % {least:.0f} to 100 %" in text
-    assert "small noise heatmaps 0 of 1 0 % 0 to 79 %" in text
+    asks = "does the map change when the network's weights are random"
+    assert f"random weights {asks} heatmaps 3 of 3 100 % {least:.0f} to 100 %" in html.unescape(text)
+    assert "too weak to see heatmaps 0 of 1 0 % 0 to 79 %" in text
     names = re.findall(r'<h2 id="name-[^"]+">([^<]+)', page)
     assert names == ["Case 3", "Case 2", "Case 1"]  # failures, then doubts
 

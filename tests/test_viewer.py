@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import signal
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image as Picture
@@ -28,12 +30,14 @@ from browsing import HOSTILE, SIDE, Site, heatmap, many, planted_run, ramp, reco
 from contrafact.core import Grid, Heatmap, Image, InputError
 from contrafact.io import Run, open_run
 from contrafact.views import make_app
+from contrafact.views.case_view import case_page
 from contrafact.views.cohort import Cohort
 from contrafact.views.figures import upright
 from contrafact.views.pictures import signed_scale
 from contrafact.views.report_case import shown_case
 from contrafact.views.serving.guard import BODY
 from contrafact.views.serving.server import bind
+from contrafact.views.volumes import volume
 
 
 @pytest.fixture
@@ -127,9 +131,10 @@ def test_one_scale_for_a_method_over_the_whole_run(run: Run, site: Site) -> None
 
 def test_a_scale_follows_the_run_as_it_grows(run: Run) -> None:
     cohort = Cohort(run)
-    before = cohort.scale("gradcam")
+    key = ("m", "class", "gradcam")
+    before = cohort.scale(key)
     run.add("late", Image(ramp()), heatmap("late", strength=50), case="late")
-    after = cohort.scale("gradcam")
+    after = cohort.scale(key)
     assert after[2] == before[2] + 1 and after[0] > before[0]
 
 
@@ -388,3 +393,21 @@ def test_the_command_prints_a_link_and_stops_on_control_c(run: Run) -> None:
     assert len(names(Site(int(link.strip().strip("/").rsplit(":", 1)[1])))) == 3
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=20)[1] == "" and process.returncode == 0
+
+
+def test_volumes_whose_voxel_size_nobody_knows_say_so_in_the_viewer(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    values = np.zeros((4, SIDE, SIDE), np.float32)
+    values[2, 3, 3] = 1.0
+    for name, grid in (
+        ("unknown", Grid(values.shape)),
+        ("known", Grid(values.shape, spacing_mm=(3, 0.5, 0.5))),
+    ):
+        heat = Heatmap(values=values, grid=grid, record=record("gradcam", name))
+        run.add(name, Image(values[None], grid, source=f"{name}.npy"), heat, case=name)
+    cohort = Cohort(run)
+    said = {case.name: case_page(cohort, case)["image"]["spacing"] for case in cohort.cases().values()}
+    assert said == {"unknown": "voxel size unknown", "known": "voxels of 3 × 0.5 × 0.5 mm"}
+    for number, unit in ((0, 0), (1, 2)):  # NIfTI: unknown, and mm
+        content = gzip.decompress(volume(run, run.rows()[number], "values"))
+        assert nibabel.Nifti1Image.from_bytes(content).header["xyzt_units"] & 7 == unit

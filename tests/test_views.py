@@ -105,7 +105,7 @@ def test_it_says_what_a_reader_must_know(tmp_path: Path) -> None:
     for words in (
         "not for diagnosis",
         "sick 80 %",
-        "Drift of the reconstruction: 0.20 logits",
+        "Reconstruction error: 0.20 logits",
         "within the tolerance",
         "The goal was reached",
         "f: AUC",
@@ -113,15 +113,15 @@ def test_it_says_what_a_reader_must_know(tmp_path: Path) -> None:
         "gradcam",
         "The same patient later",
         "sick 95 %",
-        "0.8 standard deviations",
+        "Largest latent distance: 0.8 standard deviations",
     ):
         assert words in page, words
 
 
 def test_a_strip_not_to_be_trusted_says_so(tmp_path: Path) -> None:
     page = report(tmp_path, strip(drift=4.0, drifted=True, stopped="budget"))
-    assert "Do not rely on this strip" in page
-    assert "No counterfactual within the plausibility budget" in page
+    assert "Do not rely on this counterfactual" in page
+    assert "No counterfactual was found within the plausibility budget" in page
     assert 'class="verdict warn"' in page
 
 
@@ -170,17 +170,21 @@ def test_checks_that_fail_are_sentences_and_those_that_pass_a_line(tmp_path: Pat
     assert "not checked: other methods: Not checked: why.</span>" in page
     assert '<span class="doubt">It may fool the first model.</span>' in page
     assert 'class="verdict warn"' in page
-    assert "Said in the verdict" not in page and "Do not rely on this strip" in page
+    assert "Said in the verdict" not in page and "Do not rely on this counterfactual" in page
     assert "2 that did not pass a check" in page  # in the gallery of doubts, before the cases
     assert page.index("2 that did not pass") < page.index('id="cases"')
-    assert re.search(r"<td>small noise</td><td>heatmaps</td><td>1 of 1</td><td>100 %</td><td>21 to 100 %", page)
+    assert re.search(
+        r"<td>small noise</td><td[^>]*>does the map [^<]*</td><td>heatmaps</td><td>1 of 1</td><td>100 %</td>"
+        r"<td>21 to 100 %",
+        page,
+    )
     Balanced().feed(page)
 
 
 def test_a_strip_of_a_grade_has_no_probability(tmp_path: Path) -> None:
     page = report(tmp_path, strip(record=record("latent-walk", "grade")))
     assert '"shares": null' in page and "80 %</b>" in page  # of the whole image, and nowhere else
-    assert "units of the target" in page
+    assert "-1.00 → 1.20 grades" in page and "score, grades" in page
 
 
 def test_names_are_text_and_never_markup(tmp_path: Path) -> None:

@@ -44,10 +44,9 @@ class Plan:
 
 def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Sequence[Image] = ()) -> None:
     """Every method on one image; a result that the run holds already is not computed again."""
-    target = target_of(plan, image)
     done = run.done()
     for method in plan.methods:
-        explainer = EXPLAINERS.make(method, **plan.settings.get(method, {}))
+        explainer, target = asked_of(EXPLAINERS.make(method, **plan.settings.get(method, {})), plan, image)
         request = request_of(explainer, plan, image, target=target, followup=followup)
         key = f"{name}/{method}/{target}/{request.key}"
         if key in done:
@@ -78,6 +77,7 @@ def solve(
         "case": name,
         "answers": answers(plan.predictor, image),
         "target_name": target_name(plan.predictor, str(target)),
+        **display_facts(plan.predictor, plan.bundle if isinstance(result, Strip) else None),
     }
     if getattr(explainer, "picture", False):
         return result, extra | {"picture": True}
@@ -115,6 +115,22 @@ def trust_of(
         seed=plan.seed,
     ) as panel:
         return card_as_json(trust_card(panel, 0, record=result.record))
+
+
+def asked_of(explainer: Any, plan: Plan, image: Image) -> tuple[Any, Any]:
+    """A method and its target for one image. A goal without a named target is meant for the answer that the
+    model does not give: the other of two classes, the runner-up of more, and of a single class its absence."""
+    goal = getattr(explainer, "goal", None)
+    if plan.target is not None or goal is None:
+        return explainer, target_of(plan, image)
+    other = face.other_class(plan.predictor, image)
+    if other is not None:
+        return explainer, other
+    outputs = face.ask(plan.predictor, image)
+    single = plan.predictor.output == "sigmoid" and outputs.shape[1:] == (1,)
+    if single and float(plan.predictor.probabilities(outputs)[0, 0]) >= 0.5:
+        explainer = dataclasses.replace(explainer, goal=1 - goal)
+    return explainer, target_of(plan, image)
 
 
 def target_of(plan: Plan, image: Image) -> Any:
@@ -158,6 +174,18 @@ def answers(predictor: Any, image: Image) -> list[str]:
         return [f"{name}: {size} voxels" for name, size in zip(predictor.classes, sizes, strict=True)]
     shares = predictor.probabilities(outputs)[0]
     return [f"{name} {100 * float(p):.0f} %" for name, p in zip(predictor.classes, shares, strict=True)]
+
+
+def display_facts(predictor: Any, bundle: Any = None) -> dict[str, Any]:
+    """What pages and exports must know beside a result: classes of which exactly one is true, so that colours
+    mean the same in every case, and the one generator that was used."""
+    exclusive = predictor.output in ("logits", "probabilities", "ordinal") and len(predictor.classes) > 1
+    facts: dict[str, Any] = {"exclusive_classes": list(map(str, predictor.classes))} if exclusive else {}
+    if bundle is not None:
+        facts["generator_name"] = f"{bundle.name} ({type(bundle.generator).__name__})"
+    if bundle is not None and bundle.card.get("images") == "phantoms":
+        facts["phantoms"] = True
+    return facts
 
 
 def target_name(predictor: Any, text: str) -> str:

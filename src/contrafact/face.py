@@ -118,6 +118,20 @@ def parse(predictor: AnyPredictor, text: str | None, image: Image) -> Any:
     return predictor.target(f"region:{sizes.index(max(sizes))}")
 
 
+def other_class(predictor: AnyPredictor, image: Image) -> Any | None:
+    """The class that comes next: the other of two, the runner-up of more. None where the model has no second
+    class, or is no classifier."""
+    outputs = ask(predictor, image)
+    if predictor.output == "regression" or outputs.ndim != 2:
+        return None
+    shares = predictor.probabilities(outputs)[0].tolist()
+    if len(shares) < 2:
+        return None
+    best = shares.index(max(shares))
+    runner_up = max((k for k in range(len(shares)) if k != best), key=shares.__getitem__)
+    return parse(predictor, f"class:{runner_up}", image)
+
+
 def compared(target: Any, reference: Image, images: Sequence[Image]) -> Any:
     """The target with its reference mask, which must lie on the images' grid."""
     if not isinstance(target, RegionTarget):

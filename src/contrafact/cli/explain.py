@@ -43,10 +43,11 @@ def explain(
         model: A model file (.json, .onnx, .ts, .pt2), or a predictor of the bundle by name.
         bundle: A shipped bundle by name (`contrafact list bundles`), or its folder.
         target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: what the
-            model prefers.
+            model prefers; of a counterfactual with --goal, the answer that it does not give.
         methods: Names with commas between, or standard (the default: gradcam, integrated-gradients, occlusion
             and, with a bundle, latent-walk or medxgan), cams, gradients, without-gradients, pictures or all.
-        goal: Probability the counterfactual should reach; default: the other side of the decision.
+        goal: Probability the counterfactual should reach: of the target, or, without --target, of the other
+            class than the predicted one (of several, the runner-up). Default: the other side of the decision.
         out: Run folder; one that exists is continued.
         reference: A mask on the image's grid, for targets that compare with one (missed:1).
         region: A mask on the image's grid: only its voxels are asked about.

@@ -34,7 +34,7 @@ def demo_cases(images: Sequence[Path], cases: int, seed: int) -> tuple[list[Any]
         drawn = synthetic_patients(knee, cases, seed)
         planned += [(f"Synthetic knee {n}", i, plan) for n, i in enumerate(drawn, 1)]
     rng = np.random.default_rng(seed)
-    for model, words in (("honest", "reads the joint space"), ("cheat", "trained to read the marker")):
+    for model, words in (("honest", "reads the joint space"), ("cheat", "was trained to read the marker")):
         plan = Plan(predictor=phantom.predictors[model], methods=methods, target="class:1", bundle=phantom)
         for number in range(1, max(1, cases // 2) + 1):
             image = knee_phantom(draw_factors(rng), rng).image

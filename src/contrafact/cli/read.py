@@ -18,16 +18,17 @@ def read(
     out: Path | None = None,
     csv: Path | None = None,
 ) -> None:
-    """Ask readers: is an image real or synthetic, and which of two is worse.
+    """Ask readers: is an image real or synthetic, and which of two shows more severe findings.
 
     Prints a link for readers and one for the results. A reader who comes back goes on where they stopped.
     Example: `contrafact read runs/demo --task worse`
 
     Args:
         run: Run folder with counterfactuals.
-        task: real (images of patients against drawn ones), worse (of two drawn images), or both.
+        task: real (images of patients, never phantoms, against synthetic ones), worse (which of two
+            synthetic images shows more of the finding), or both.
         judgements: Of one reader, for each task; default: every image of the run once.
-        question: Asked of pairs, in place of "Which of the two images is worse?"
+        question: Asked of pairs, in place of "Which of the two images shows more severe FINDING?"
         seed: Of the random order.
         host: Address to serve on.
         port: Default: any that is free.

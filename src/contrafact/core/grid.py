@@ -16,13 +16,14 @@ class Grid:
     shape      (H, W) or (D, H, W)
     affine     4 x 4, RAS+ in mm, as in NIfTI: column a is one step along array axis a, the last
                column is the centre of voxel 0. A 2D grid uses columns 0 and 1; column 2 is normal.
-    spacing_mm used when there is no affine; default 1 mm
+    spacing_mm used when there is no affine; without both, voxels count as 1 mm apart and
+               `spacing_known` is False: no length may be stated in mm
 
     Two grids are equal when shapes are equal and affines agree to a thousandth of a millimetre:
     then, and only then, two arrays may be laid on each other.
     """
 
-    __slots__ = ("_affine", "_shape")
+    __slots__ = ("_affine", "_known", "_shape")
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class Grid:
         spacing_mm: Sequence[float] | None = None,
     ) -> None:
         sizes = tuple(int(n) for n in shape)
+        known = affine is not None or spacing_mm is not None
         if len(sizes) not in (2, 3) or min(sizes, default=0) < 1:
             raise InputError(f"grid shape must be (H, W) or (D, H, W), all at least 1; got {shape}")
         if affine is None:
@@ -45,7 +47,7 @@ class Grid:
         if abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
             raise InputError("affine must be invertible; got a singular matrix")
         matrix.setflags(write=False)
-        self._shape, self._affine = sizes, matrix
+        self._shape, self._affine, self._known = sizes, matrix, known
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,6 +63,17 @@ class Grid:
         columns = self._affine[:3, : len(self._shape)]
         return tuple(float(v) for v in np.linalg.norm(columns, axis=0))
 
+    @property
+    def spacing_known(self) -> bool:
+        """Whether anybody said how far apart voxels are; if not, `spacing_mm` is 1 for want of a figure."""
+        return self._known
+
+    def of_unknown_spacing(self) -> Grid:
+        """The same grid, of which nobody knows the spacing."""
+        grid = Grid(self._shape, affine=self._affine)
+        grid._known = False
+        return grid
+
     def resized(self, shape: Sequence[int]) -> Grid:
         """The same field of view with another number of voxels."""
         if len(shape) != len(self._shape):
@@ -71,7 +84,8 @@ class Grid:
         matrix[:3, :3] = self._affine[:3, :3] * factor
         # Voxel 0 of both grids starts at the same outer edge.
         matrix[:3, 3] += self._affine[:3, :3] @ ((factor - 1) / 2)
-        return Grid(shape, affine=matrix)
+        grid = Grid(shape, affine=matrix)
+        return grid if self._known else grid.of_unknown_spacing()
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -83,5 +97,5 @@ class Grid:
     __hash__ = None  # type: ignore[assignment]  # equality has a tolerance
 
     def __repr__(self) -> str:
-        spacing = ", ".join(f"{v:.4g}" for v in self.spacing_mm)
+        spacing = ", ".join(f"{v:.4g}" for v in self.spacing_mm) if self._known else "unknown"
         return f"Grid({self._shape}, spacing_mm=({spacing}))"

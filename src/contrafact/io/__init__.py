@@ -3,7 +3,7 @@
 from contrafact.io.cohorts import Case, Cohort, read_cohort
 from contrafact.io.exports import nifti_bytes, write_nifti, write_npz
 from contrafact.io.images import SUFFIXES, images_in, read_image
-from contrafact.io.runs import SCHEMA, Run, open_run, stored_form
+from contrafact.io.runs import SCHEMA, Run, open_run, stored_form, stored_grid
 from contrafact.io.weights import read_json, read_tensors, write_atomic, write_json, write_tensors
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "read_json",
     "read_tensors",
     "stored_form",
+    "stored_grid",
     "write_atomic",
     "write_json",
     "write_nifti",

@@ -188,16 +188,19 @@ def grid_of_file(data: Any) -> Grid:
     frames = int(data.get("NumberOfFrames", 1) or 1)
     size = (int(data.Rows), int(data.Columns))
     shape = size if frames == 1 else (frames, *size)
-    spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing") or (1.0, 1.0)
-    thickness = float(data.get("SpacingBetweenSlices") or data.get("SliceThickness") or 1.0)
+    spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing")
+    gap = data.get("SpacingBetweenSlices") or data.get("SliceThickness")
+    known, thickness = bool(spacing and (gap or frames == 1)), float(gap or 1.0)
     if "ImagePositionPatient" in data and "ImageOrientationPatient" in data:
         across, down, normal = _directions(data)
         start = np.array(data.ImagePositionPatient, dtype=float)
         inside = _steps(data, down, across)
         steps = [*inside, normal] if frames == 1 else [normal * thickness, *inside]
-        return Grid(shape, affine=_affine(start, steps))
-    inside_mm = tuple(float(v) for v in spacing)
-    return Grid(shape, spacing_mm=inside_mm if frames == 1 else (thickness, *inside_mm))
+        grid = Grid(shape, affine=_affine(start, steps))
+    else:
+        inside_mm = tuple(float(v) for v in spacing or (1.0, 1.0))
+        grid = Grid(shape, spacing_mm=inside_mm if frames == 1 else (thickness, *inside_mm))
+    return grid if known else grid.of_unknown_spacing()
 
 
 def _about(data: Any) -> dict[str, Any]:

@@ -79,8 +79,12 @@ def segmentation(
     words: str,
     version: str,
     share: float = 0.5,
+    turned: bool = False,
 ) -> Any | None:
-    """The strongest places as binary segments on the slices of the source; None for an empty map."""
+    """The strongest places as binary segments on the slices of the source; None for an empty map.
+
+    turned  evidence for the target is blue, not orange: as its picture has it
+    """
     highdicom = highdicom_or_refuse()
     from pydicom.sr.codedict import codes
 
@@ -103,7 +107,7 @@ def segmentation(
             tracking_id=text(name + words),
             display_color=highdicom.color.CIELabColor.from_rgb(*colour),
         )
-        for number, ((name, _), colour) in enumerate(zip(found, _colours(found, names), strict=True), 1)
+        for number, ((name, _), colour) in enumerate(zip(found, _colours(found, names, turned), strict=True), 1)
     ]
     with names_as_they_are():
         data = highdicom.seg.Segmentation(
@@ -119,8 +123,11 @@ def segmentation(
     return _finished(data, source)
 
 
-def _colours(found: Sequence[tuple[str, Any]], names: Sequence[str]) -> list[tuple[int, int, int]]:
-    colours = dict(zip(names, ((255, 150, 40), (70, 160, 255)), strict=True))
+def _colours(
+    found: Sequence[tuple[str, Any]], names: Sequence[str], turned: bool
+) -> list[tuple[int, int, int]]:
+    orange, blue = (255, 150, 40), (70, 160, 255)
+    colours = dict(zip(names, (blue, orange) if turned else (orange, blue), strict=True))
     return [colours[name] for name, _ in found]
 
 

@@ -57,17 +57,20 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """Who drew synthetic pixels, from what, and how: the flags that they must carry.
+    """Where the pixels of a frame come from, and the flags that they must carry.
 
-    model       the name of the generator (a bundle)
+    model       the name of the one generator (a bundle)
     derivation  what was changed, in words
     references  headers of the source images
+    synthetic   False for the original among the frames: its pixels are the source's own, so it carries no flag
+                of synthetic data, no banner and no generator
     """
 
     model: str
     version: str
     derivation: str
     references: Sequence[Any]
+    synthetic: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ def picture(
     side_known(data)
     if drawn is not None:
         _mark(data, header, drawn)
-        if banner:
+        if banner and drawn.synthetic:
             low, high = window or (float(pixels.min()), float(pixels.max()))
             pixels = burnt(pixels, low=0 if pixels.ndim == 3 else low, high=255 if pixels.ndim == 3 else high)
     _put(data, pixels, levels, window)
@@ -287,21 +290,24 @@ def _required_of_class(data: Any, sop_class: str) -> None:
 
 
 def _mark(data: Any, header: Any, drawn: Drawn) -> None:
-    """DICOM's rules for synthetic images (PS3.3 C.12.1)."""
+    """DICOM's rules for synthetic images (PS3.3 C.12.1); of an original, only where it comes from."""
     from pydicom.dataset import Dataset
 
-    data.SyntheticData = "YES"
     if burned_in(header):  # of text that names the patient; a banner does not
         data.BurnedInAnnotation = burned_in(header)
     if recognizable(header):
         data.RecognizableVisualFeatures = recognizable(header)
     data.DerivationDescription = text(drawn.derivation, 1024)
-    data.DerivationCodeSequence = [code("COUNTERFACTUAL", SCHEME, "Counterfactual image drawn by a network")]
-    data.CodingSchemeIdentificationSequence = [own_scheme()]
-    words = "Drew the pixels of this image; they are not a measurement of the patient"
-    data.ContributingEquipmentSequence = [
-        equipment(("109100", "Synthesizing Equipment"), drawn.model, drawn.version, words)
-    ]
+    if drawn.synthetic:
+        data.SyntheticData = "YES"
+        data.DerivationCodeSequence = [
+            code("COUNTERFACTUAL", SCHEME, "Counterfactual image drawn by a network")
+        ]
+        data.CodingSchemeIdentificationSequence = [own_scheme()]
+        words = "Drew the pixels of this image; they are not a measurement of the patient"
+        data.ContributingEquipmentSequence = [
+            equipment(("109100", "Synthesizing Equipment"), drawn.model, drawn.version, words)
+        ]
     if drawn.references:
         data.SourceImageSequence = []
     for source in drawn.references:

@@ -92,7 +92,8 @@ NAMES = (
 class DicomSource:
     """Headers without pixels, one for every slice of the grid in its order.
 
-    placed   position, orientation and frame of reference in the patient are known (or made, for a volume)
+    placed   position, orientation and frame of reference in the patient are known (or made, for a volume whose
+             spacing is known)
     made     there is no DICOM source: the headers are new, and the image must be written under them
     asked    the grid that was asked for; `grid` is the same, but of a made volume whose place in the patient
              is known, turned upright (`flips` of rows and columns), and where it is not known, a plain one
@@ -287,7 +288,12 @@ def _made(grid: Grid, digest: str, about: Mapping[str, Any], missing: tuple[str,
     from pydicom.dataset import Dataset
     from pydicom.uid import generate_uid
 
-    asked, volume, flips = grid, len(grid.shape) == 3, (False, False)
+    asked, flips = grid, (False, False)
+    known = _spacing_known(grid, about)
+    volume = len(grid.shape) == 3 and known
+    if not known:
+        pixel = "pixel is not known" if len(grid.shape) == 2 else "voxel is not known: no parametric map"
+        missing = (*missing, f"the size of a {pixel}")
     if volume and about.get("format") == "nifti":
         flips = upright_flips(grid)
         grid = flipped(grid, flips)
@@ -307,12 +313,10 @@ def _made(grid: Grid, digest: str, about: Mapping[str, Any], missing: tuple[str,
         head.SyntheticData = "YES"
     if volume:
         head.FrameOfReferenceUID, head.PositionReferenceIndicator = frame, ""
-    elif set(grid.spacing_mm) != {1.0}:
+    elif known:
         head.PixelSpacing = decimals(grid.spacing_mm)
-    else:
-        missing = (*missing, "the size of a pixel is not known")
     headers = []
-    for place in places(grid) if volume else [{}]:
+    for place in places(grid) if volume else [{}] * _depth(grid):
         header = copy.deepcopy(head)
         header.SOPInstanceUID = str(generate_uid(prefix=None))
         for name, value in place.items():
@@ -327,6 +331,12 @@ def _made(grid: Grid, digest: str, about: Mapping[str, Any], missing: tuple[str,
         flips=flips,
         missing=missing,
     )
+
+
+def _spacing_known(grid: Grid, about: Mapping[str, Any]) -> bool:
+    """Whether the file said how large a voxel is. Older runs do not tell: there 1 mm stood for unknown, but
+    in formats that have a spacing."""
+    return grid.spacing_known and (set(grid.spacing_mm) != {1.0} or about.get("format") in ("nifti", "dicom"))
 
 
 def _axial(grid: Grid) -> Grid:

@@ -47,7 +47,7 @@ def nifti_bytes(values: NDArray[Any], grid: Grid, *, source: str = "", about: st
     image.header["cal_min"] = image.header["cal_max"] = 0.0  # of the source, not of what is written
     image.header["descrip"] = about.encode("ascii", "replace")[:79]
     if header is None:
-        image.header.set_xyzt_units("mm")
+        image.header.set_xyzt_units("mm" if grid.spacing_known else "unknown")
     return bytes(image.to_bytes())
 
 

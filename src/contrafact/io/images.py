@@ -33,7 +33,7 @@ def read_image(path: str | Path, *, spacing_mm: Sequence[float] | None = None) -
 
     path        PNG, JPEG, TIFF, BMP (8 or 16 bit, float TIFF), NPY, NPZ, NIfTI, DICOM file, or a
                 folder that holds one DICOM series
-    spacing_mm  for files that carry none (pictures and arrays); default 1 mm
+    spacing_mm  for files that carry none (pictures and arrays); None: the spacing is unknown
     gives       values (C, H, W) or (C, D, H, W); colour is C = 3; transparency is dropped
     raises      InputError: missing, empty, unreadable, truncated, or not what its name says
     """

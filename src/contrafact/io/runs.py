@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core import ContrafactError, Heatmap, Image, InputError, Strip
+from contrafact.core import ContrafactError, Grid, Heatmap, Image, InputError, Strip
 from contrafact.io.weights import read_json, write_atomic, write_json
 
 SCHEMA = 1
@@ -154,7 +154,8 @@ def stored_form(
     """The line of a result, without its key, and its arrays: what `Run.add` writes."""
     arrays: dict[str, NDArray[Any]] = {"image": image.values, "affine": image.grid.affine}
     row: dict[str, Any] = {"window": list(image.window), "source": image.source}
-    row |= {"about": _json(dict(image.about)), **extra}
+    spacing = {} if image.grid.spacing_known else {"spacing": "unknown"}
+    row |= {"about": _json({**image.about, **spacing}), **extra}
     if isinstance(result, Heatmap):
         arrays["values"] = result.values
         return row | {"kind": "heatmap", "record": dataclasses.asdict(result.record)}, arrays
@@ -166,6 +167,12 @@ def stored_form(
     arrays |= {f"followup_{i:03d}": later.values for i, (later, _) in enumerate(followup)}
     row["followup"] = [{"name": Path(later.source).name, "answer": answer} for later, answer in followup]
     return row | {"record": dataclasses.asdict(result.record) if result.record else None}, arrays
+
+
+def stored_grid(row: Mapping[str, Any], shape: Sequence[int], affine: NDArray[np.float64]) -> Grid:
+    """The grid of an array of a row; its spacing is as unknown as that of the image was."""
+    grid = Grid(shape, affine=affine)
+    return grid.of_unknown_spacing() if (row.get("about") or {}).get("spacing") == "unknown" else grid
 
 
 def open_run(folder: str | Path) -> Run:

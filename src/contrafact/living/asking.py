@@ -17,7 +17,7 @@ from torch import Tensor
 
 from contrafact import core, face
 from contrafact.bundles import list_bundles, load_bundle
-from contrafact.cases import Plan, answers, target_name, trust_of
+from contrafact.cases import Plan, answers, display_facts, target_name, trust_of
 from contrafact.core import EXPLAINERS, InputError, Question, Strip, digest
 from contrafact.core.cards import cards_of
 from contrafact.counterfactual import Bundle, FindingPath, LatentWalk
@@ -211,6 +211,7 @@ class Asking:
             "case": task.case,
             "answers": answers(predictor.inner, task.image),
             "target_name": target_name(predictor, task.target),
+            **display_facts(predictor.inner, bundle if isinstance(result, Strip) else None),
             "trust": trust_of(result, task.image, explainer, plan, target),
         }
         held = self._held(task, _ends(result)) if isinstance(result, Strip) else []

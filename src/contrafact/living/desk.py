@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from contrafact.core import ContrafactError, Grid, Heatmap, Image, InputError, Request, nearest
+from contrafact.core import ContrafactError, Heatmap, Image, InputError, Request, nearest
 from contrafact.core.request import digest_of_image
-from contrafact.io import Run, stored_form
+from contrafact.io import Run, stored_form, stored_grid
 from contrafact.living.line import ENDED, Job, Line, start
 from contrafact.living.tasks import Found, Latents, Setting, Task
 from contrafact.views.case_view import aspect_of, finite, grid_of, map_about, shown, strip_about
 from contrafact.views.cohort import Case, Cohort
-from contrafact.views.pictures import signed_scale
 
 SESSIONS, JOBS, LATENTS = 128, 24, 256  # how many are remembered; the oldest go first
 MOST = 1000.0  # of an amount asked, where the target itself has no more
@@ -169,10 +168,9 @@ class Desk:
         row, arrays = stored_form(task.image, found.result, **found.extra)
         if isinstance(found.result, Heatmap):
             values = found.result.values
-            scales = self._cohort.scale(task.method)
-            one = map_about(row, values, scales if scales[2] else (max(signed_scale([values]), 1e-12), 0, 0))
+            one = map_about(row, values, self._cohort.map_scale(row, values))
             return {"kind": "map", "about": finite(one) | {"row": name}}
-        about = strip_about(row, grid_of(arrays, "frames"))
+        about = strip_about(row, grid_of(arrays, "frames"), arrays["frames"])
         return {"kind": "strip", "about": finite(about) | {"row": name}, "held": finite(found.held)}
 
     def _asked(self, name: str) -> Asked:
@@ -207,7 +205,7 @@ class Desk:
         values = arrays["image"]
         image = Image(
             values,
-            grid=Grid(values.shape[1:], affine=arrays["affine"]),
+            grid=stored_grid(row, values.shape[1:], arrays["affine"]),
             window=tuple(float(v) for v in row["window"]),  # type: ignore[arg-type]
             source=str(row.get("source", "")),
             about=dict(row.get("about") or {}),

@@ -49,14 +49,14 @@ def _drift(strip: Strip, limits: Thresholds) -> Check:
 
 def _goal(strip: Strip) -> Check:
     said = {
-        "reached": "The model changed its mind, as measured on the last frame.",
-        "already": "The image met the goal already: nothing was changed.",
+        "reached": "The prediction reached the goal, as measured on the last frame.",
+        "already": "The prediction already met the goal: nothing was changed.",
         "steps": "No goal was asked for: these are fixed steps.",
         "budget": "The model did not reach the goal within what is plausible: this is no counterfactual.",
         "search": "The goal was not reached on the way that was tried: this is no counterfactual.",
         "no_change": "The model does not answer to this change: this is no counterfactual.",
     }
-    passed = None if strip.stopped == "steps" else strip.stopped in ("reached", "already")
+    passed = None if strip.stopped in ("steps", "already") else strip.stopped == "reached"
     return Check("goal", float(strip.scores[-1]), strip.goal, passed, said[strip.stopped])
 
 
@@ -79,6 +79,8 @@ def _slope(strip: Strip, limits: Thresholds) -> Check:
 
 def _length(strip: Strip, limits: Thresholds) -> Check:
     value = float(strip.lengths.max())
+    if strip.stopped == "already":
+        return Check("length", value, limits.length, None, "Not checked: nothing was changed.")
     good = value <= limits.length
     sentence = (
         "The changed image is as common as other images of its kind."

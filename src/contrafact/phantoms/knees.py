@@ -82,7 +82,7 @@ def knee_phantom(factors: KneeFactors, rng: np.random.Generator, *, side: int = 
         (255 * np.clip(values, 0, 1))[None].astype(np.float32),
         window=(0.0, 255.0),
         source="phantom",
-        about={"factors": asdict(factors)},
+        about={"factors": asdict(factors), "synthetic": True, "phantom": True},
     )
     return Phantom(image, asdict(factors), masks)
 

@@ -32,7 +32,7 @@ def lesion_phantom(
         np.clip(values + contrast * soft, 0, 255)[None].astype(np.float32),
         window=(0.0, 255.0),
         source="phantom",
-        about={"factors": factors},
+        about={"factors": factors, "synthetic": True, "phantom": True},
     )
     return Phantom(image, factors, {"lesion": mask})
 
@@ -66,6 +66,6 @@ def vessel_phantom(
         values[None].astype(np.float32),
         Grid((side,) * 3, spacing_mm=(spacing_mm,) * 3),
         source="phantom",
-        about={"factors": radii},
+        about={"factors": radii, "synthetic": True, "phantom": True},
     )
     return Phantom(image, radii, masks)

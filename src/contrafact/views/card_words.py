@@ -1,4 +1,4 @@
-"""A result in words: its trust card, and why a search stopped."""
+"""A result in words: its reliability checks, and why a search stopped."""
 
 from __future__ import annotations
 
@@ -7,13 +7,38 @@ from typing import Any
 
 REASONS = {
     "reached": "the goal was reached with this change",
-    "already": "the image met the goal already; nothing was changed",
-    "budget": "no counterfactual within the plausibility budget: what is shown is the largest change allowed",
-    "search": "the goal was not found on the way tried, with plausibility budget left",
-    "no_change": "the model does not answer to this direction for this image",
-    "steps": "a fixed row of steps",
+    "already": "the prediction already met the goal: nothing was changed",
+    "budget": "no counterfactual was found within the plausibility budget: what is shown is the largest change "
+    "allowed",
+    "search": "no counterfactual was found on the latent path tried, with plausibility budget left",
+    "no_change": "no counterfactual was found: the prediction does not respond to this change",
+    "steps": "a fixed row of steps, without a goal",
 }
-GOOD_ENDS = ("reached", "steps", "already")
+GOOD_ENDS = ("reached", "steps", "already")  # no reason for a warning
+# What each check asks, for the table of checks; a check that is not here stands by its name alone.
+QUESTIONS = {
+    "random weights": "does the map change when the network's weights are random",
+    "small noise": "does the map stay when the noise is too weak to see",
+    "other seeds": "does the map stay with other random numbers",
+    "adds up": "do the values add up to the change of the prediction",
+    "drift": "what generating the image without a change does to the prediction",
+    "goal": "did the prediction reach the goal that was requested",
+    "asked against measured": "does the prediction change by about what was requested",
+    "length": "how rare is the changed image",
+    "second model": "does a second model follow the change",
+}
+
+
+def checks_of(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The checks of a result. Where nothing was changed, nothing that a change must show was passed."""
+    checks = row.get("trust") or ()
+    if row.get("kind") != "strip" or row.get("stopped") != "already":
+        return list(checks)
+    open_ = {"passed": None, "sentence": "Not checked: nothing was changed."}
+    return [{**c, **open_} if c["passed"] and c["name"] in OF_A_CHANGE else c for c in checks]
+
+
+OF_A_CHANGE = ("goal", "asked against measured", "length", "second model")
 
 
 def trust_words(row: Mapping[str, Any], *, said: Sequence[str] = ()) -> dict[str, list[str]]:
@@ -21,14 +46,9 @@ def trust_words(row: Mapping[str, Any], *, said: Sequence[str] = ()) -> dict[str
 
     said  names of checks that stand elsewhere on the page already
     """
-    card = [check for check in row.get("trust") or () if check["name"] not in said]
+    card = [check for check in checks_of(row) if check["name"] not in said]
     return {
         "failed": [check["sentence"] for check in card if check["passed"] is False],
         "passed": [check["name"] for check in card if check["passed"]],
         "open": [f"{c['name']}: {c['sentence']}" for c in card if c["passed"] is None],
     }
-
-
-def in_odds(target: str) -> bool:
-    """Whether scores of this target are logits, so that they have a probability."""
-    return target.split(":")[0] in ("class", "margin")

@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Grid, InputError
-from contrafact.io import Run
-from contrafact.views.card_words import GOOD_ENDS, REASONS, in_odds, trust_words
-from contrafact.views.charts import curve
+from contrafact.io import Run, stored_grid
+from contrafact.views import outcome
+from contrafact.views.card_words import GOOD_ENDS, REASONS, trust_words
+from contrafact.views.charts import Curve, curve
 from contrafact.views.cohort import Case, Cohort
+from contrafact.views.difference import difference_scale, difference_words
 from contrafact.views.figures import png, telling_slice, turned
-from contrafact.views.pictures import grey, middle_slice
+from contrafact.views.map_display import MapScale, colour_names, display_sign, map_flaw
+from contrafact.views.pictures import grey, middle_slice, signed_scale
 
 SIDE = 1024  # pixels at most; larger images are shown at a half, a third, ...
 
@@ -65,7 +68,16 @@ def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
         "window": [low, high],
         "range": [float(image.min()), float(image.max())],
         "factors": (row.get("about") or {}).get("factors") or {},
+        "spacing": spacing_words(stored_grid(row, shape, arrays["affine"])),
     }
+
+
+def spacing_words(grid: Grid) -> str:
+    """The size of a pixel or voxel in mm, or that nobody knows it."""
+    name = "pixel" if len(grid.shape) == 2 else "voxel"
+    if not grid.spacing_known:
+        return f"{name} size unknown"
+    return f"{name}s of {' × '.join(f'{v:.3g}' for v in grid.spacing_mm)} mm"
 
 
 def holds_volumes(cohort: Cohort, case: Case) -> bool:
@@ -88,31 +100,40 @@ def aspect_of(grid: Grid) -> float:
 
 def _map(cohort: Cohort, row: Mapping[str, Any]) -> dict[str, Any]:
     values = _arrays(cohort.run.folder, str(row["array"]))["values"]
-    return map_about(row, values, cohort.scale(row["record"]["method"]))
+    return map_about(row, values, cohort.map_scale(row, values))
 
 
-def map_about(row: Mapping[str, Any], values: NDArray[Any], scales: tuple[float, int, int]) -> dict[str, Any]:
-    """What a page says of a map. scales: as `Cohort.scale`"""
-    scale, seen, there = scales
+def map_about(row: Mapping[str, Any], values: NDArray[Any], scale: MapScale) -> dict[str, Any]:
+    """What a page says of a map. scale: as `Cohort.map_scale`"""
+    orange, blue = colour_names(row)
     return {
         **_made(row),
-        "scale": scale,
-        "scale_from": [seen, there],
+        "scale": scale.drawn,
+        "shared": scale.shared,
+        "own": max(signed_scale([values]), 1e-12),
+        "scale_from": [scale.seen, scale.there],
+        "scale_words": scale.words,
+        "sign": display_sign(row),
+        "orange": orange,
+        "blue": blue,
+        "flaw": map_flaw(values, scale.drawn),
         "slice": telling_slice(values, 0) if values.ndim == 3 else 0,
         "trust": trust_words(row),
     }
 
 
 def _strip(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
-    return strip_about(row, grid_of(_arrays(run.folder, str(row["array"])), "frames"))
+    arrays = _arrays(run.folder, str(row["array"]))
+    return strip_about(row, grid_of(arrays, "frames"), arrays["frames"])
 
 
-def strip_about(row: Mapping[str, Any], grid: Grid) -> dict[str, Any]:
-    """What a page says of a counterfactual. grid: of its frames"""
-    steps, scores, origin = row["steps"], row["scores"], int(row["origin"])
+def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dict[str, Any]:
+    """What a page says of a counterfactual. grid: of its frames (K, C, *S)"""
+    steps, scores = row["steps"], row["scores"]
     if not np.isfinite([*steps, *scores, *row["lengths"], row["goal"] or 0, row["drift"]]).all():
         raise InputError("expected finite steps, scores, lengths, goal and drift")
-    odds = in_odds(row["record"]["target"])
+    target = str(row["record"]["target"])
+    shares = [outcome.probability_of(target, score) for score in scores]
     plain = ("steps", "scores", "lengths", "origin", "drift", "drifted", "stopped", "goal")
     trust = trust_words(row, said=("drift", "goal"))
     bad = row["drifted"] or trust["failed"] or row["stopped"] not in GOOD_ENDS
@@ -121,14 +142,36 @@ def strip_about(row: Mapping[str, Any], grid: Grid) -> dict[str, Any]:
         **{name: row[name] for name in plain},
         "aspect": aspect_of(grid),
         "picture": bool(row.get("picture")),
-        "unit": "logits" if odds else "units of the target",
-        "shares": [1 / (1 + math.exp(-max(-60.0, min(60.0, s)))) for s in scores] if odds else None,
+        "unit": outcome.unit_of(target),
+        "shares": None if None in shares else shares,
+        "heading": outcome.heading(row),
+        "tone": outcome.tone(row, doubtful=bool(bad)),
+        "before_after": outcome.before_after(row),
+        "kinds": outcome.frame_titles(row),
+        "levels": outcome.levels(row),
+        "table": outcome.frame_table(row),
         "reason": REASONS.get(row["stopped"], str(row["stopped"])),
         "doubtful": bool(bad),
         "trust": trust,
-        "curve": dataclasses.asdict(curve(steps, scores, scores[origin], row["goal"])),
+        "curve": dataclasses.asdict(_curve(row)),
+        "difference": difference_about(row, frames),
         "followup": row.get("followup") or [],
     }
+
+
+def difference_about(row: Mapping[str, Any], frames: NDArray[Any]) -> dict[str, Any]:
+    """The scale of the difference pictures, in words, and what the last frame shows on it."""
+    scale = difference_scale(row["window"])
+    change = (frames[outcome.last_frame(row)] - frames[int(row["origin"])]).mean(axis=0)
+    return {"scale": scale.value, "words": scale.words, "last": difference_words(change, scale)}
+
+
+def _curve(row: Mapping[str, Any]) -> Curve:
+    """Changes requested against changes achieved, both from the original, in units of the target."""
+    origin, scores = int(row["origin"]), np.asarray(row["scores"], dtype=float)
+    steps = np.asarray(row["steps"], dtype=float)
+    goal = None if row["goal"] is None else float(row["goal"]) - scores[origin]
+    return curve((steps - steps[origin]).tolist(), (scores - scores[origin]).tolist(), 0.0, goal)
 
 
 def _made(row: Mapping[str, Any]) -> dict[str, Any]:

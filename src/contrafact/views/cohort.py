@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contrafact.core import InputError, nearest
 from contrafact.io import Run
 from contrafact.views.card_words import GOOD_ENDS
+from contrafact.views.map_display import MapScale, ScaleKey, scale_for, scale_key
 from contrafact.views.pictures import signed_scale
 
 SHOW = ("all", "failures", "doubts", "clean")
 SORT = ("problems", "order", "name", "answer")
-SAMPLED = 64  # maps that decide a method's scale
+SAMPLED = 64  # maps that decide a shared scale
 VALUES = 1 << 16  # of each
 
 
@@ -69,7 +71,7 @@ class Cohort:
         self._stamp: tuple[Any, ...] = ()
         self._rows: list[dict[str, Any]] = []
         self._cases: dict[str, Case] = {}
-        self._scales: dict[str, tuple[float, int, int]] = {}
+        self._scales: dict[ScaleKey, tuple[float, int, int]] = {}
 
     def cases(self) -> dict[str, Case]:
         """By id, in the order of the run."""
@@ -97,14 +99,20 @@ class Cohort:
         found = [c for c in self.cases().values() if _shown(c, show) and all(w in c.words() for w in wanted)]
         return sorted(found, key=_KEYS[sort])
 
-    def scale(self, method: str) -> tuple[float, int, int]:
-        """One scale for a method over the run: (scale, maps that decided it, maps there are)."""
+    def map_scale(self, row: Mapping[str, Any], values: NDArray[Any]) -> MapScale:
+        """The scale that a map is drawn on, everywhere: that of its model, kind of target and method over the
+        run, or its own where it is faint, or where the run holds no such map."""
+        shared, seen, there = self.scale(scale_key(row))
+        return scale_for(values, shared if there else max(signed_scale([values]), 1e-12), seen, there)
+
+    def scale(self, key: ScaleKey) -> tuple[float, int, int]:
+        """One scale for maps of a key over the run: (scale, maps that decided it, maps there are)."""
         self.cases()
         with self._lock:
-            if method in self._scales:
-                return self._scales[method]
+            if key in self._scales:
+                return self._scales[key]
             stamp, every = self._stamp, self._rows
-        rows = [r for r in every if r.get("kind") == "heatmap" and _record(r).get("method") == method]
+        rows = [r for r in every if r.get("kind") == "heatmap" and _readable(r) and scale_key(r) == key]
         picked = [rows[i] for i in np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).round().astype(int)]
         maps = []
         for row in picked:
@@ -112,7 +120,11 @@ class Cohort:
             maps.append(values[:: -(-values.size // VALUES)])
         found = (max(signed_scale(maps), 1e-12) if maps else 1.0, len(picked), len(rows))
         with self._lock:
-            return self._scales.setdefault(method, found) if stamp == self._stamp else found
+            return self._scales.setdefault(key, found) if stamp == self._stamp else found
+
+
+def _readable(row: Mapping[str, Any]) -> bool:
+    return {"model", "target", "method"} <= _record(row).keys()
 
 
 def _grouped(rows: list[dict[str, Any]], failures: list[dict[str, Any]]) -> dict[str, Case]:

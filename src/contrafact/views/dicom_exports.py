@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +12,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from contrafact.core import Grid, InputError
-from contrafact.io import Run, write_atomic, write_json
+from contrafact.io import Run, stored_grid, write_atomic, write_json
 from contrafact.io.dicom_maps import highdicom_or_refuse, parametric_map, planes, segmentation
 from contrafact.io.dicom_numbers import Figures, numbers_report
-from contrafact.io.dicom_pictures import Drawn, Series, as_bytes, levels_for, picture
+from contrafact.io.dicom_pictures import Drawn, Series, as_bytes, levels_for, picture, text
 from contrafact.io.dicom_source import DicomSource, dicom_source, on_grid
+from contrafact.views.card_words import checks_of
+from contrafact.views.cohort import Cohort
 from contrafact.views.figures import overlay, telling_slice
-from contrafact.views.pictures import grey, scales_by_method
+from contrafact.views.map_display import colour_names, display_sign
+from contrafact.views.outcome import ORIGINAL, frame_kinds, last_frame, level, probability_of, unit_of
+from contrafact.views.pictures import grey
 
 Row = Mapping[str, Any]
 Arrays = Mapping[str, NDArray[Any]]
@@ -36,7 +39,7 @@ class _Case:
     source: DicomSource
     folder: Path
     manifest: Mapping[str, Any]
-    scales: Mapping[str, float]
+    cohort: Cohort
     banner: bool
     share: float
     rows: list[Row]
@@ -67,20 +70,20 @@ def export_dicom(
         raise InputError(f"share of the evidence must be above 0 and at most 1; got {share}")
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"'{folder}' holds files already, and every export has new UIDs; give an empty folder")
-    scales, files, missing = _scales(run, rows), [], {}
+    cohort, files, missing = Cohort(run), [], {}
     for number, members in enumerate(_by_image(rows).values()):
         first = run.arrays(members[0])
         case = _Case(
             source=dicom_source(
                 str(members[0].get("source") or ""),
-                Grid(first["image"].shape[1:], affine=first["affine"]),
+                stored_grid(members[0], first["image"].shape[1:], first["affine"]),
                 about=members[0]["about"],
                 digest=str(members[0]["record"]["image"]),
                 keep_patient=keep_patient,
             ),
             folder=folder / f"image-{number:03d}",
             manifest=run.manifest(),
-            scales=scales,
+            cohort=cohort,
             banner=banner,
             share=share,
             rows=members,
@@ -105,11 +108,6 @@ def _by_image(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
     for row in rows:
         groups.setdefault((str(row.get("source")), str(row["record"]["image"])), []).append(row)
     return groups
-
-
-def _scales(run: Run, rows: Sequence[Row]) -> dict[str, float]:
-    found = scales_by_method((row, run.arrays(row)) for row in rows if row["kind"] == "heatmap")
-    return {method: max(scale, 1e-6) for method, scale in found.items()}
 
 
 def _case(run: Run, case: _Case, image: NDArray[Any]) -> Iterator[Path]:
@@ -155,33 +153,49 @@ def _source_pictures(case: _Case, image: NDArray[Any]) -> Iterator[Path]:
 
 
 def _heatmap(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
-    values, record = case.source.turned(arrays["values"]), row["record"]
+    values, scale = case.source.turned(arrays["values"]), case.cohort.map_scale(row, arrays["values"])
     words, stem = f"{_method(row)} for {_target(row)}", _stem(row)
     if values.shape != case.source.grid.shape:
         raise InputError(f"expected a map on the image's grid; got {values.shape}")
+    factor = f"x{scale.factor:.0f} " if scale.words else ""  # before the words, which are cut to fit
     common = {"method": _method(row), "words": words, "version": _version(row)}
     if case.source.placed:
-        series = case.series(f"Heatmap {words}")
-        data = parametric_map(case.source, values, series, scale=case.scales[record["method"]], **common)
+        series = case.series(f"Heatmap {factor}{words}")
+        data = parametric_map(case.source, values, series, scale=max(scale.drawn, 1e-6), **common)
         case.evidence.append(data)
         yield _write(case.folder / f"{stem}_map.dcm", data)
-    region = segmentation(case.source, values, case.series(f"Evidence {words}"), share=case.share, **common)
-    if region is None:
-        case.missing.append(f"{words}: the map is empty, so there is no region")
-    else:
-        case.evidence.append(region)
-        yield _write(case.folder / f"{stem}_region.dcm", region)
+    yield from _region(case, row, values, words, common)
+    sign, (orange, blue) = display_sign(row), colour_names(row)
     at = telling_slice(values, 0) if values.ndim == 3 else 0
     image = case.source.turned(arrays["image"])
     image = image[:, at] if image.ndim == 4 else image
-    scale = case.scales[record["method"]]
-    drawn = overlay(image, planes(values)[at], window=tuple(row["window"]), scale=scale, kind="signed")
-    data = picture(case.source.headers[at], drawn, case.series(f"Picture {words}"), 1)
+    plane = sign * planes(values)[at]
+    drawn = overlay(image, plane, window=tuple(row["window"]), scale=scale.drawn, kind="signed")
+    data = picture(case.source.headers[at], drawn, case.series(f"Picture {factor}{words}"), 1)
+    said = [f"Orange: evidence {orange}; blue: {blue}", f"Full colour: {scale.drawn:.3g}", scale.words]
+    data.ImageComments = text(". ".join(filter(None, said)).replace("×", "x"), 1024)
     yield _write(case.folder / f"{stem}_picture.dcm", data)
 
 
+def _region(
+    case: _Case, row: Row, values: NDArray[Any], words: str, common: Mapping[str, Any]
+) -> Iterator[Path]:
+    """The strongest places; of a volume only where its slices have a place in the patient."""
+    if not case.source.placed and len(case.source.headers) > 1:
+        case.missing.append(f"{words}: slices without a place in the patient: no region")
+        return
+    turned, series = display_sign(row) < 0, case.series(f"Evidence {words}")
+    region = segmentation(case.source, values, series, share=case.share, turned=turned, **common)
+    if region is None:
+        case.missing.append(f"{words}: the map is empty, so there is no region")
+        return
+    case.evidence.append(region)
+    yield _write(case.folder / f"{_stem(row)}_region.dcm", region)
+
+
 def _strip(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
-    """Of volumes a series for every frame, of single images one series of all frames."""
+    """Of volumes a series for every frame; of single images one of all synthetic frames. The original has a
+    series of its own, so that no series mixes both."""
     frames, window = _in_source_units(row, case.source.turned(arrays["frames"]))
     grid = Grid(frames.shape[2:], affine=arrays["strip_affine"])
     headers = on_grid(case.source, grid)
@@ -192,26 +206,28 @@ def _strip(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
         if colour
         else levels_for(frames[:, 0], case.source.headers[0], steps=200 if case.source.made else 20)
     )
-    volume, series = frames.ndim == 5, None
+    volume, kinds, series = frames.ndim == 5, frame_kinds(row), dict[str, Series]()
     for k, frame in enumerate(frames):
         stack = frame if volume else frame[:, None]
-        words = f"SYNTHETIC {_target(row)}"
-        if series is None or volume:
-            step = f", step {row['steps'][k]:+.3g}" if volume else ""
-            series = case.series(f"{words}{step}")
+        key = str(k) if volume else kinds[k]
+        if key not in series:
+            mark = "Original" if kinds[k] == ORIGINAL else "SYNTHETIC"
+            step = f", change requested {row['steps'][k]:+.3g}" if volume and kinds[k] != ORIGINAL else ""
+            series[key] = case.series(f"{mark} {_target(row)}{step}")
         for at, header in enumerate(headers):
             drawn = Drawn(
-                model=_generator(case.manifest),
+                model=_generator(row, case.manifest),
                 version=_version(row),
                 derivation=_derivation(row, k, case.manifest),
                 references=[case.source.headers[at]] if same else case.source.headers,
+                synthetic=kinds[k] != ORIGINAL or case.source.synthetic,
             )
             yield _write(
                 case.folder / f"{_stem(row)}_frame-{k:03d}" / f"slice-{at:04d}.dcm",
                 picture(
                     header,
                     grey(stack[:, at], window) if colour else stack[0, at],
-                    series,
+                    series[key],
                     at + 1 if volume else k + 1,
                     levels=levels,
                     window=window,
@@ -232,18 +248,20 @@ def _in_source_units(row: Row, frames: NDArray[Any]) -> tuple[NDArray[Any], tupl
 
 
 def _derivation(row: Row, k: int, manifest: Mapping[str, Any]) -> str:
-    record, scores = row["record"] or {}, row["scores"]
-    answer = f"score {scores[row['origin']]:.3g} before, {scores[k]:.3g} here"
-    if str(record.get("target", "")).split(":")[0] in ("class", "margin"):
-        before, here = (
-            100 / (1 + math.exp(-max(-60.0, min(60.0, s)))) for s in (scores[row["origin"]], scores[k])
+    record, scores, origin = row["record"] or {}, row["scores"], int(row["origin"])
+    target, count = str(record.get("target", "")), len(scores)
+    if frame_kinds(row)[k] == ORIGINAL:
+        return (
+            f"Original image, frame {k} of {count} of a counterfactual: no pixel was changed by a network; "
+            f"prediction for {_target(row)} {level(target, scores[k])}; model {record.get('model', '')}"
         )
-        answer += f" ({before:.0f} % before, {here:.0f} % here)"
+    requested, achieved = row["steps"][k] - row["steps"][origin], scores[k] - scores[origin]
     return (
-        f"Counterfactual frame {k + 1} of {len(scores)}, drawn by a generative network: the image changed by "
-        f"{row['steps'][k]:+.3g} towards {_target(row)}; the model's {answer}; ended: {row['stopped']}; "
-        f"method {_method(row)}; model {record.get('model', '')}; generator {_generator(manifest)}"
-        f"{_hashes(row)}"
+        f"Counterfactual, frame {k} of {count}, SYNTHETIC: generated by a network; prediction for "
+        f"{_target(row)} {level(target, scores[origin])} before, {level(target, scores[k])} here; "
+        f"change requested {requested:+.3g}, achieved {achieved:+.3g} {unit_of(target)}; "
+        f"ended: {row['stopped']}; method {_method(row)}; model {record.get('model', '')}; "
+        f"generator {_generator(row, manifest)}{_hashes(row)}"
     )
 
 
@@ -251,10 +269,6 @@ def _hashes(row: Row) -> str:
     """What drew, by its weights; nothing where the record is older than these."""
     record = row["record"] or {}
     return "".join(f", {name} hash {record[name]}" for name in ("generator", "bundle") if record.get(name))
-
-
-def _percent(logit: float) -> float:
-    return 100 / (1 + math.exp(-max(-60.0, min(60.0, logit))))
 
 
 def _answers(row: Row) -> Figures:
@@ -280,13 +294,10 @@ def _figures(row: Row, manifest: Row) -> Figures:
         **{str(name): (value, "1") for name, value in record["notes"].items()},
     }
     if row["kind"] == "strip":
-        shown = {"Score before": row["scores"][row["origin"]], "Score after": row["scores"][-1]}
-        shown |= {"Change asked": row["steps"][-1], "Drift": row["drift"], "Goal": row["goal"]}
-        shown |= {"Length of the change in standard deviations": row["lengths"][-1]}
-        figures |= {name: (value, "1") for name, value in shown.items() if value is not None}
+        figures |= _changes(row)
     checks, comments = {}, [f"Parameters: {json.dumps(record['parameters'], ensure_ascii=False)}"]
-    comments += [f"Drawn by {_generator(manifest)}{_hashes(row)}"] if _hashes(row) else []
-    for check in row.get("trust", ()):
+    comments += [f"Generated by {_generator(row, manifest)}{_hashes(row)}"] if _hashes(row) else []
+    for check in checks_of(row):
         checks[f"Check: {check['name']}"] = {True: "passed", False: "failed"}.get(
             check["passed"], "not checked"
         )
@@ -295,6 +306,22 @@ def _figures(row: Row, manifest: Row) -> Figures:
             figures[f"Check: {check['name']}, measured"] = (check["value"], "1")
     title = f"{_method(row)} for {_target(row)}"
     return Figures(title=title, method=_method(row), figures=figures, checks=checks, comments=comments)
+
+
+def _changes(row: Row) -> dict[str, tuple[float, str]]:
+    """A counterfactual in figures: levels before and after, and the changes requested and achieved."""
+    target, scores, steps = str(row["record"]["target"]), row["scores"], row["steps"]
+    first, last = int(row["origin"]), last_frame(row)
+    shown = {"Score before": scores[first], "Score after": scores[last]}
+    shown |= {"Change requested": steps[last] - steps[first], "Change achieved": scores[last] - scores[first]}
+    shown |= {"Reconstruction error": row["drift"], "Goal": row["goal"]}
+    shown |= {"Latent distance in standard deviations": row["lengths"][last]}
+    figures = {name: (value, "1") for name, value in shown.items() if value is not None}
+    for name, k in (("before", first), ("after", last)):
+        share = probability_of(target, scores[k])
+        if share is not None:
+            figures[f"Probability {name}"] = (100 * share, "%")
+    return figures
 
 
 def _method(row: Row) -> str:
@@ -310,9 +337,14 @@ def _version(row: Row) -> str:
     return str(row["record"]["versions"].get("contrafact", "unknown"))
 
 
-def _generator(manifest: Mapping[str, Any]) -> str:
-    names = [str(card.get("name", "")) for card in manifest.get("bundles", ())]
-    return ", ".join(filter(None, names)) or Path(str(manifest.get("model") or "unknown generator")).name
+def _generator(row: Row, manifest: Mapping[str, Any]) -> str:
+    """The one generator of this result: as its row names it, or the bundle of its hash, or the only one."""
+    if row.get("generator_name"):
+        return str(row["generator_name"])
+    cards, own = list(manifest.get("bundles", ())), (row["record"] or {}).get("bundle")
+    mine = [c for c in cards if own and c.get("bundle") == own] or (cards if len(cards) == 1 else [])
+    name = str(mine[0].get("name", "")) if mine else ""
+    return name or Path(str(manifest.get("model") or "unknown generator")).name
 
 
 def _stem(row: Row) -> str:

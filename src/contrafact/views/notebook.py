@@ -17,9 +17,11 @@ from PIL import Image as Picture
 
 from contrafact.core import Grid, Heatmap, Image, InputError, Record, Strip
 from contrafact.views.card_words import trust_words
-from contrafact.views.case_view import aspect_of, finite, plane_of, strip_about
+from contrafact.views.case_view import aspect_of, finite, plane_of, spacing_words, strip_about
 from contrafact.views.figures import PLANES, flat_frames, plane_names, telling_slice, upright, views_of
-from contrafact.views.pictures import grey, png_text, signed_scale
+from contrafact.views.map_display import colour_names, map_flaw
+from contrafact.views.outcome import last_frame
+from contrafact.views.pictures import grey, png_text, signed_overlay, signed_scale
 from contrafact.views.report import environment
 
 SIDE, SMALL = 320, 120  # pixels of the longer side
@@ -66,6 +68,7 @@ def _map(heat: Heatmap, under: NDArray[Any], window: tuple[float, float], kind: 
     scale = max(signed_scale([heat.values]), 1e-12)
     found = views_of(under, heat.values, heat.grid, window=window, scale=scale, kind=kind)
     flat = len(heat.grid.shape) == 2
+    orange, blue = colour_names({"record": {"target": heat.record.target}})
     pictures = [
         ("" if flat else name.removeprefix(f"{kind}_"), picture)
         for name, picture in found.items()
@@ -77,29 +80,42 @@ def _map(heat: Heatmap, under: NDArray[Any], window: tuple[float, float], kind: 
         pictures=_sized(pictures, heat.grid),
         scale=f"{scale:.3g}",
         empty=not heat.values.any(),
+        flaw=map_flaw(heat.values, scale),
+        orange=orange,
+        blue=blue,
         said=[_size(heat.grid), at],
         record=_told(heat.record),
     )
 
 
 def strip(strip: Strip) -> str:
-    """Its frames with what was asked and what was measured, why it ended, and its drift."""
-    about = strip_about(row_of(strip), strip.grid)
+    """Its frames, original or synthetic, with the prediction for each; what came of it, and what changed."""
+    row = row_of(strip)
+    about = strip_about(row, strip.grid, strip.frames)
     frames = flat_frames(strip.frames, strip.origin)
-    window = float(strip.image.min()), float(strip.image.max())
+    window = tuple(row["window"])
     picked = sorted({strip.origin, *np.linspace(0, len(frames) - 1, FRAMES).round().astype(int).tolist()})
     shown = [
         {
             "picture": _sized([("", grey(frames[k], window))], strip.grid, SMALL)[0],
             "origin": k == strip.origin,
-            "asked": f"{about['steps'][k]:+.2f}",
-            "measured": f"{about['scores'][k]:+.2f}",
-            "share": f"{100 * about['shares'][k]:.0f} %" if about["shares"] else "",
+            "kind": about["kinds"][k],
+            "level": about["levels"][k],
         }
         for k in picked
     ]
-    length = f"{max(about['lengths']):.1f}"
-    return _page("strip", frames=shown, about=about, length=length, all=len(frames), record=_told(strip.record))
+    change = (frames[last_frame(row)] - frames[strip.origin]).mean(axis=0)
+    base = (grey(frames[strip.origin], window) * 0.35).astype(np.uint8)
+    drawn = signed_overlay(base, change, about["difference"]["scale"], strength=0.95)
+    return _page(
+        "strip",
+        frames=shown,
+        difference=_sized([("", drawn)], strip.grid, SMALL)[0],
+        about=about,
+        length=f"{max(about['lengths']):.1f}",
+        all=len(frames),
+        record=_told(strip.record),
+    )
 
 
 def record(record: Record) -> str:
@@ -117,7 +133,8 @@ def row_of(strip: Strip) -> dict[str, Any]:
     about = known or {"method": "strip", "parameters": {}, "target": "", "seconds": 0.0, "forward_passes": 0.0}
     plain = {name: getattr(strip, name) for name in ("origin", "drift", "drifted", "stopped", "goal")}
     lists = {name: getattr(strip, name).tolist() for name in ("steps", "scores", "lengths")}
-    return {"kind": "strip", "record": about, **plain, **lists}
+    window = [float(strip.image.min()), float(strip.image.max())]
+    return {"kind": "strip", "record": about, "window": window, **plain, **lists}
 
 
 def strip_traits(strip: Strip, window: tuple[float, float] | None, at: int | None = None) -> dict[str, Any]:
@@ -129,7 +146,7 @@ def strip_traits(strip: Strip, window: tuple[float, float] | None, at: int | Non
     drawn = np.ascontiguousarray(plane_of(strip.reconstruction, strip.grid, at), dtype="<f4")
     low, high = window or (float(strip.image.min()), float(strip.image.max()))
     return {
-        "about": finite(strip_about(row_of(strip), strip.grid)),
+        "about": finite(strip_about(row_of(strip) | {"window": [low, high]}, strip.grid, strip.frames)),
         "shape": list(frames.shape),
         "frames": frames.tobytes(),
         "reconstruction": drawn.tobytes(),
@@ -166,8 +183,7 @@ def _sized(
 
 
 def _size(grid: Grid) -> str:
-    spacing = " × ".join(f"{v:.3g}" for v in grid.spacing_mm)
-    return f"{' × '.join(map(str, grid.shape))} px of {spacing} mm"
+    return f"{' × '.join(map(str, grid.shape))} px, {spacing_words(grid)}"
 
 
 def _told(record: Record | None) -> dict[str, Any] | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-# Orange speaks for the target, blue against it: told apart also without red-green vision.
+# Orange is evidence for, blue against (`map_display.colour_names`): told apart without red-green vision too.
 FOR, AGAINST = np.array([255.0, 150.0, 40.0]), np.array([70.0, 160.0, 255.0])
 
 
@@ -33,8 +32,10 @@ def signed_overlay(
 
 
 def signed_scale(maps: list[NDArray[np.floating[Any]]]) -> float:
-    """One symmetric scale for maps that are compared: the 99.5th percentile of their size."""
-    return float(np.percentile(np.abs(np.concatenate([m.ravel() for m in maps])), 99.5))
+    """One symmetric scale for maps that are compared: the 99.5th percentile of their size, or the largest
+    value where so few voxels are not zero that the percentile is."""
+    sizes = np.abs(np.concatenate([m.ravel() for m in maps]))
+    return float(np.percentile(sizes, 99.5)) or float(sizes.max(initial=0.0))
 
 
 def middle_slice(values: NDArray[Any]) -> NDArray[Any]:
@@ -47,11 +48,3 @@ def png_text(picture: NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
     Picture.fromarray(picture).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def scales_by_method(maps: Iterable[tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]]]) -> dict[str, float]:
-    """One scale for all maps of a method, of rows of a run with their arrays: so cases can be compared."""
-    found: dict[str, list[NDArray[Any]]] = {}
-    for row, arrays in maps:
-        found.setdefault(row["record"]["method"], []).append(arrays["values"])
-    return {method: signed_scale(values) for method, values in found.items()}

@@ -111,7 +111,8 @@ def _gallery(cases: Sequence[Shown]) -> list[dict[str, Any]]:
             still, strip = case.stills[one["row"]], "steps" in one
             said = list(one["trust"]["failed"])
             if strip and not one["picture"]:
-                drift = f"drawing this image alone moves the model by {one['drift']:.2f} {one['unit']}"
+                size = f"{one['drift']:.2f} {one['unit']}"
+                drift = f"generating this image without a change moves the prediction by {size}"
                 said += [drift] if one["drifted"] else []
                 said += [] if one["stopped"] in GOOD_ENDS else [one["reason"]]
             if said:

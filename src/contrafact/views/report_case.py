@@ -14,7 +14,8 @@ from contrafact.views.carried import carried
 from contrafact.views.case_view import case_page, pixels, shrink_by, shrunk
 from contrafact.views.cohort import Case, Cohort
 from contrafact.views.figures import moving_slice
-from contrafact.views.pictures import grey, png_text, signed_overlay, signed_scale
+from contrafact.views.outcome import last_frame
+from contrafact.views.pictures import grey, png_text, signed_overlay
 
 SIDE = 512  # pixels of an image in the page
 FRAME = 256  # of a frame on paper
@@ -95,25 +96,23 @@ def _map_still(
     row: Mapping[str, Any], planes: Arrays, one: Mapping[str, Any], image: Mapping[str, Any]
 ) -> dict[str, Any]:
     base = (grey(planes["image"], tuple(row["window"])) * 0.75).astype(np.uint8)
-    picture = _picture(signed_overlay(base, planes["values"][0], one["scale"]), image)
+    picture = _picture(signed_overlay(base, one["sign"] * planes["values"][0], one["scale"]), image)
     return {"picture": picture, "words": str(row.get("words") or ""), "scale": f"{one['scale']:.3g}"}
 
 
 def _strip_still(
     row: Mapping[str, Any], planes: Arrays, one: Mapping[str, Any], image: Mapping[str, Any]
 ) -> dict[str, Any]:
-    window, origin, last = tuple(row["window"]), one["origin"], len(one["steps"]) - 1
+    window, origin = tuple(row["window"]), one["origin"]
     by = shrink_by(planes["frames"].shape[-2:], FRAME)
     small = {name: shrunk(values, by=by) for name, values in planes.items() if "followup" not in name}
     frames = small["frames"]
-    change = (frames[last if origin != last else 0] - frames[origin]).mean(axis=0)
-    scale = max(signed_scale([change]), 1e-6)
+    change = (frames[last_frame(row)] - frames[origin]).mean(axis=0)
     base = (grey(frames[origin], window) * 0.35).astype(np.uint8)
     later = [values for name, values in planes.items() if "followup" in name]
     return {
         "frames": [_picture(grey(frame, window), one) for frame in frames],
-        "change": _picture(signed_overlay(base, change, scale, strength=0.95), one),
-        "scale": f"{scale:.3g}",
+        "change": _picture(signed_overlay(base, change, one["difference"]["scale"], strength=0.95), one),
         "reconstruction": _picture(grey(small["reconstruction"], window), one),
         "followup": [_picture(grey(values, window), image) for values in later],
     }

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Grid, InputError
-from contrafact.io import Run, nifti_bytes
+from contrafact.io import Run, nifti_bytes, stored_grid
 from contrafact.views.exports import grid_of
 
 SIDE = 320  # voxels along an axis at most; more come as means of neighbours
@@ -32,7 +32,7 @@ def volume(run: Run, row: Mapping[str, Any], name: str, *, frame: int = 0, chann
     if stored not in arrays:
         raise InputError(f"expected a result with {stored}; this is a {row['kind']}")
     own = name != "image"
-    grid = grid_of(row, arrays) if own else Grid(arrays["image"].shape[1:], affine=arrays["affine"])
+    grid = grid_of(row, arrays) if own else stored_grid(row, arrays["image"].shape[1:], arrays["affine"])
     if len(grid.shape) != 3:
         raise InputError(f"expected a volume; got an image of {grid.shape[0]} by {grid.shape[1]}")
     values = arrays[stored]

@@ -1,1 +1,1 @@
-"""The reader study: can people tell real images from drawn ones, and see which of two is worse."""
+"""The reader study: can people tell real images from synthetic ones, and see which shows more of a finding."""

@@ -14,10 +14,11 @@ COLUMNS = ("reader", "position", "task", "item", "truth", "answer", "correct", "
 SHARE = 0.58  # what three radiologists reached in the paper
 
 
-def plan_words(counts: Mapping[str, int]) -> list[str]:
+def plan_words(counts: Mapping[str, int], left_out: int = 0) -> list[str]:
     """What the study can show, said before it begins.
 
-    counts  judgements of one reader, by task
+    counts    judgements of one reader, by task
+    left_out  images that are not of a patient, so that none of them is shown as a real one
     """
     needed = judgements_needed(SHARE)
     lines = []
@@ -29,6 +30,8 @@ def plan_words(counts: Mapping[str, int]) -> list[str]:
             f"Three readers here give a power of {_percent(power(3 * count, SHARE))}. With 150 judgements "
             f"the chance to find it is {_percent(power(150, SHARE))}."
         )
+    if left_out:
+        lines.append(f"task 'real': {left_out} images are left out, being phantoms or generated ones")
     return lines
 
 

@@ -13,6 +13,7 @@ from contrafact.core import InputError, nearest
 from contrafact.io import Run
 from contrafact.views.case_view import aspect_of, grid_of, pixels
 from contrafact.views.figures import png, telling_slice
+from contrafact.views.map_display import display_sign, finding_of
 from contrafact.views.pictures import grey
 
 TASKS = ("real", "worse")
@@ -31,7 +32,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a trial is made of: `first` is the real image, or of a pair the better one."""
+    """What a trial is made of: `first` is the real image, or of a pair the one with less of the finding."""
 
     task: str
     case: str
@@ -43,9 +44,10 @@ class Item:
 def items_of(run: Run, task: str) -> list[Item]:
     """Every image that can be asked about, once.
 
-    real   the image itself, or the last frame of its counterfactual; images that a generator drew are left out
-    worse  the frames of a counterfactual next to its image and farthest from it, both of them drawn; the
-           worse one is that with the higher score
+    real   the image itself, or the last frame of its counterfactual; of images that are not of a patient
+           (generated ones, phantoms) none is asked about: `left_out` counts them
+    worse  the frames of a counterfactual next to its image and farthest from it, both of them synthetic; the
+           one that shows the finding more severely is that with the higher score for it
     raises InputError for a run that has none
     """
     if task not in TASKS:
@@ -54,22 +56,52 @@ def items_of(run: Run, task: str) -> list[Item]:
     for number, row in enumerate(run.rows()):
         if row.get("kind") != "strip" or row.get("picture") or len(row["steps"]) < 2:
             continue
-        drawn = bool((row.get("about") or {}).get("synthetic"))
         item = _real(number, row) if task == "real" else _worse(number, row)
-        if item is not None and not (task == "real" and drawn):
+        if item is not None:
             found.setdefault(row["record"]["image"], item)
     if not found:
         why = "counterfactuals of real images" if task == "real" else "counterfactuals with several frames"
-        raise InputError(f"expected {why} in '{run.folder}' for the task '{task}'; the run has none")
+        out = left_out(run, task)
+        also = f" ({out} images are phantoms or generated, which are never shown as real)" if out else ""
+        raise InputError(f"expected {why} in '{run.folder}' for the task '{task}'; the run has none{also}")
     return list(found.values())
 
 
-def _real(number: int, row: Mapping[str, Any]) -> Item:
-    return Item("real", str(row.get("case") or row["key"]), number, -1, _farthest(row))
+def left_out(run: Run, task: str) -> int:
+    """How many images of a run cannot be asked about as real ones: they are phantoms or were generated."""
+    if task != "real":
+        return 0
+    rows = (row for row in run.rows() if row.get("kind") == "strip" and not row.get("picture"))
+    return len({row["record"]["image"] for row in rows if not of_a_patient(row)})
+
+
+def of_a_patient(row: Mapping[str, Any]) -> bool:
+    """Whether nothing says that the image was made up: its own marks, its source, or the bundle that explained
+    it, if its images are phantoms."""
+    about = row.get("about") or {}
+    marks = any(about.get(name) for name in ("synthetic", "phantom", "factors")) or row.get("phantoms")
+    return not marks and str(row.get("source")) not in ("synthetic", "phantom")
+
+
+def question_of(row: Mapping[str, Any]) -> str:
+    """What a reader is asked of two frames, with the finding by its name."""
+    kind, finding = str(row["record"]["target"]).split(":")[0], finding_of(row)
+    if kind == "grade":
+        return "Which of the two images shows the higher grade?"
+    more = f"the higher {finding}" if kind == "value" else f"more severe {finding}"
+    return f"Which of the two images shows {more}?"
+
+
+def _real(number: int, row: Mapping[str, Any]) -> Item | None:
+    far = _farthest(row)
+    if far == row["origin"] or not of_a_patient(row):  # a frame that was not changed is the image
+        return None
+    return Item("real", str(row.get("case") or row["key"]), number, -1, far)
 
 
 def _worse(number: int, row: Mapping[str, Any]) -> Item | None:
-    far, origin, scores = _farthest(row), int(row["origin"]), row["scores"]
+    far, origin = _farthest(row), int(row["origin"])
+    scores = [display_sign(row) * score for score in row["scores"]]
     near = origin + (1 if far > origin else -1)
     near = origin if near == far else near
     if scores[near] == scores[far]:

@@ -39,7 +39,7 @@ def form_parts() -> tuple[Any, Any]:
 
 def plan_of(reading: Any) -> list[str]:
     """What a reader study can show, said before it begins."""
-    return plan_words(reading.counts())
+    return plan_words(reading.counts(), reading.left_out())
 
 
 def write_csv(reading: Any, path: Path) -> None:

@@ -18,15 +18,12 @@ from contrafact.core import InputError
 from contrafact.io import Run
 from contrafact.views.reading.answers import Answers, OutOfTurnError
 from contrafact.views.reading.results import as_csv, plan_words, table
-from contrafact.views.reading.trials import CHOICES, items_of, picture
+from contrafact.views.reading.trials import CHOICES, items_of, left_out, picture, question_of
 from contrafact.views.serving.app import HANDLERS, page, web_file
 from contrafact.views.serving.guard import LOOPBACK, Guard
 from contrafact.views.serving.saying import said, text, whole
 
-QUESTIONS = {
-    "real": "Is this image real or synthetic?",
-    "worse": "Which of the two images is worse?",
-}
+REAL = "Is this image real or synthetic?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +39,10 @@ class Reading:
 
     def items(self) -> dict[str, Any]:
         return {task: items_of(self.run, task) for task in self.tasks}
+
+    def left_out(self) -> int:
+        """Images that are not of a patient, and so not asked about as real ones."""
+        return sum(left_out(self.run, task) for task in self.tasks)
 
     def counts(self) -> dict[str, int]:
         """Judgements of one reader, by task."""
@@ -106,14 +107,14 @@ class _Pages:
         if done >= there:
             return JSONResponse({"done": done, "of": there, "finished": True})
         trial = self.store.trial(name, done)
-        own = self.reading.question if trial.task == "worse" else None
+        asked = self.reading.question or question_of(self.rows[trial.shows[0][0]])
         return JSONResponse(
             {
                 "done": done,
                 "of": there,
                 "finished": False,
                 "task": trial.task,
-                "question": own or QUESTIONS[trial.task],
+                "question": asked if trial.task == "worse" else REAL,
                 "choices": CHOICES[trial.task],
                 "pictures": len(trial.shows),
             }
@@ -141,7 +142,7 @@ class _Pages:
     def results(self, request: Request) -> Response:
         _owner(request)
         rows = table(self.store.lines())
-        plan = plan_words(self.reading.counts())
+        plan = plan_words(self.reading.counts(), self.reading.left_out())
         return page(
             "results.html", title="Reader study: results", token="", run=self.title, rows=rows, plan=plan
         )

@@ -178,7 +178,8 @@
     const line = (list2) => list2.map((point) => point.join(",")).join(" ");
     const now = svg("circle", { class: "now", r: 6 });
     const last2 = strip.scores.length - 1;
-    const words3 = `Change asked against measured score, in ${strip.unit}: from ${strip.scores[0].toFixed(2)} at ${strip.steps[0].toFixed(2)} asked to ${strip.scores[last2].toFixed(2)} at ${strip.steps[last2].toFixed(2)} asked.`;
+    const [from, to] = [strip.table[0], strip.table[last2]];
+    const words3 = `Change requested against change achieved, in ${strip.unit}: from ${from.requested} requested and ${from.achieved} achieved to ${to.requested} requested and ${to.achieved} achieved.`;
     const picture = svg(
       "svg",
       { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words3, class: "chart" },
@@ -190,8 +191,8 @@
         svg("line", { x1: 44, x2: width - 14, y1: y, y2: y, class: "grid" }),
         svg("text", { x: 38, y: y + 4, "text-anchor": "end" }, text)
       ]),
-      svg("text", { x: (width + 30) / 2, y: height - 6, "text-anchor": "middle" }, `change asked, ${strip.unit}`),
-      svg("text", { transform: `translate(11 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, `measured, ${strip.unit}`),
+      svg("text", { x: (width + 30) / 2, y: height - 6, "text-anchor": "middle" }, `change requested, ${strip.unit}`),
+      svg("text", { transform: `translate(11 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, `change achieved, ${strip.unit}`),
       svg("polyline", { points: line(ideal), class: "ideal" }),
       goal_y !== null && svg("line", { x1: 44, x2: width - 14, y1: goal_y, y2: goal_y, class: "goal" }),
       goal_y !== null && svg("text", { x: 48, y: goal_y - 4, class: "goal-text" }, "goal"),
@@ -212,7 +213,7 @@
     const last2 = strip.steps.length - 1, first = strip.origin === 0 ? last2 : strip.origin === last2 ? 0 : strip.origin;
     const state = { at: first, mode: "morph", wipe: 0.5 };
     const canvas = el("canvas", { role: "img", width: 512, height: 512 });
-    const tag = el("div", { class: "tag" }, "synthetic, not for diagnosis");
+    const tag = el("div", { class: "tag" });
     const stage = el("div", {
       class: "stage",
       tabindex: 0,
@@ -227,10 +228,11 @@
       const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last2)), share);
       const [, height, width] = origin.shape, context = fit(canvas, height, width, strip.aspect);
       legend.replaceChildren();
-      if (state.mode === "difference") paintDifference(context, frames, origin, now, view, legend);
+      if (state.mode === "difference") paintDifference(context, origin, now, strip, view, legend);
       else draw(context, greyPixels(now, view.window));
       if (state.mode === "wipe") paintWipe(context, origin, view, state.wipe);
       mark(k, share);
+      tagFor(tag, strip, state.mode, state.at);
       view.moved?.(state.at);
       read.replaceChildren(...readings(strip, k, share));
       canvas.setAttribute("aria-label", `${state.mode}: ${words(strip, state.at)}`);
@@ -253,7 +255,7 @@
       }
     };
     move.input.addEventListener("keydown", arrows);
-    const wipe = slider("Wipe", { min: 0, max: 100, step: 1, value: 50 }, (v) => `${v} % is the image`, (v) => {
+    const wipe = slider("Wipe", { min: 0, max: 100, step: 1, value: 50 }, (v) => `${v} % is the original`, (v) => {
       state.wipe = v / 100;
       paint();
     });
@@ -282,14 +284,14 @@
     return el(
       "section",
       { class: "card", "aria-labelledby": id },
-      el("h2", { id }, strip.picture ? `What the network asks for (${strip.target_name})` : `How: the same image until the model answers differently (${strip.target_name})`),
+      el("h2", { id }, strip.heading),
       strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : verdict(strip),
       el(
         "div",
         { class: "columns" },
         el("div", {}, stage, legend),
         el("div", { class: "controls" }, move.box, playButton(state, last2, move.set, paint), modes, wipe.box, read),
-        el("div", { class: "beside" }, picture, trustCard(strip.trust), madeBy(strip))
+        el("div", { class: "beside" }, strip.picture ? "" : detailsOf(strip, picture), trustCard(strip.trust), madeBy(strip))
       ),
       film(strip, view, (k) => {
         state.at = k;
@@ -299,45 +301,80 @@
     );
   }
   function verdict(strip) {
-    const drift = strip.drifted ? "above the tolerance: drawing this image alone moves the model. Do not rely on this strip" : "within the tolerance";
+    const error = strip.drifted ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual" : "within the tolerance";
     const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
     return el(
       "p",
-      { class: strip.doubtful ? "verdict warn" : "verdict" },
+      { class: `verdict ${strip.tone}` },
       reason,
       ". ",
-      `Drift of the reconstruction: ${strip.drift.toFixed(2)} ${strip.unit}, ${drift}. `,
-      `Largest change: ${Math.max(...strip.lengths).toFixed(1)} standard deviations of synthetic images.`
+      `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
+      strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} standard deviations of synthetic images.`
+    );
+  }
+  var isOrigin = (strip, at) => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
+  function kindAt(strip, at) {
+    return isOrigin(strip, at) ? strip.kinds[strip.origin] : "synthetic, not for diagnosis";
+  }
+  function tagFor(tag, strip, mode, at) {
+    const original = isOrigin(strip, at);
+    tag.textContent = mode === "difference" ? `difference of frame ${at.toFixed(Number.isInteger(at) ? 0 : 1)} (${original ? "original" : "synthetic"}) from the original` : mode === "wipe" && !original ? "left: original; right: synthetic, not for diagnosis" : kindAt(strip, at);
+    tag.classList.toggle("original", tag.textContent === "original");
+  }
+  function detailsOf(strip, picture) {
+    const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "distance, SD"];
+    return el(
+      "details",
+      { class: "details" },
+      el("summary", {}, `Details: ${strip.unit}, changes requested and achieved`),
+      picture,
+      el(
+        "div",
+        { class: "wide", role: "region", tabindex: 0, "aria-label": "figures of every frame" },
+        el(
+          "table",
+          { class: "figures" },
+          el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
+          el("tbody", {}, ...strip.table.map((f, k) => el("tr", {}, ...[`${k}, ${f.kind}`, f.level, f.score, f.requested, f.achieved, f.distance].map((text) => el("td", {}, text)))))
+        )
+      )
     );
   }
   function between(list2, k, share) {
     return list2[k] * (1 - share) + list2[Math.min(k + 1, list2.length - 1)] * share;
   }
+  function levelAt(strip, k, share) {
+    const at = share < 0.011 ? k : share > 0.989 ? Math.min(k + 1, strip.levels.length - 1) : -1;
+    if (at >= 0) return strip.levels[at];
+    return "≈ " + (strip.shares ? `${(100 * between(strip.shares, k, share)).toFixed(0)} %` : `${between(strip.scores, k, share).toFixed(2)} ${strip.unit}`);
+  }
   function readings(strip, k, share) {
-    const about = share > 0.011 && share < 0.989 ? "≈ " : "";
-    const pairs2 = [
-      ["change asked", signed(between(strip.steps, k, share))],
-      ["measured", about + signed(between(strip.scores, k, share))],
-      ["length of the change", between(strip.lengths, k, share).toFixed(2) + " SD"]
+    const name = strip.shares ? `probability of ${strip.target_name}` : strip.target_name;
+    const pairs2 = strip.picture ? [[name, levelAt(strip, k, share)]] : [
+      [name, `${strip.levels[strip.origin].replace(` ${strip.unit}`, "")} → ${levelAt(strip, k, share)}`],
+      ["latent distance", between(strip.lengths, k, share).toFixed(2) + " SD"]
     ];
-    if (strip.shares) pairs2.splice(2, 0, [`probability of ${strip.target_name}`, `${about}${(100 * between(strip.shares, k, share)).toFixed(0)} %`]);
-    return pairs2.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+    return pairs2.flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]);
   }
   function words(strip, at) {
     const k = Math.min(Math.floor(at), strip.steps.length - 1), share = at - k;
-    const said = strip.shares ? `${(100 * between(strip.shares, k, share)).toFixed(0)} %` : signed(between(strip.scores, k, share));
-    return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.steps.length - 1}: ${signed(between(strip.steps, k, share), 1)} asked, ${said}`;
+    return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.steps.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}, ${levelAt(strip, k, share)}`;
   }
-  function paintDifference(context, frames, origin, now, view, legend) {
-    const [, height, width] = origin.shape, every = [];
-    for (let k = 0; k < frames.shape[0]; k++) every.push(percentile(difference(frameOf(frames, k), origin).map(Math.abs), 0.995));
-    const scale = Math.max(...every, 1e-6);
+  function paintDifference(context, origin, now, strip, view, legend) {
+    const [, height, width] = origin.shape, change = difference(now, origin);
     draw(context, greyPixels(origin, view.window, 0.35));
-    draw(context, signedPixels(difference(now, origin), width, height, scale, 0.95));
-    legend.append(
+    draw(context, signedPixels(change, width, height, strip.difference.scale, 0.95));
+    legend.append(...differenceLegend(strip.difference, change));
+  }
+  function differenceLegend(scale, change) {
+    const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
+    const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
+    const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change stays far below: at most ${short(most)}, so hardly any colour shows.` : `Largest change: ${short(most)}.`;
+    return [
       el("div", { class: "scale", "aria-hidden": "true" }),
-      el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale)}`), el("span", {}, `brighter by ${short(scale)}`))
-    );
+      el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale.scale)}`), el("span", {}, `brighter by ${short(scale.scale)}`)),
+      el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)
+    ];
   }
   function paintWipe(context, origin, view, share) {
     const { width, height } = context.canvas, x = Math.round(share * width);
@@ -350,7 +387,7 @@
     context.fillStyle = "#fff";
     context.fillRect(x - 1, 0, 2, height);
     context.font = `${Math.round(width / 32)}px system-ui, sans-serif`;
-    for (const [text, side, place] of [["image", "right", x - 8], ["changed", "left", x + 8]]) {
+    for (const [text, side, place] of [["original", "right", x - 8], ["synthetic", "left", x + 8]]) {
       context.textAlign = side;
       context.lineWidth = 4;
       context.strokeStyle = "#000";
@@ -398,7 +435,7 @@
   }
   function film(strip, view, picked) {
     const canvases = strip.steps.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
-    const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "the image as the generator draws it" });
+    const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "reconstruction of the image by the generator" });
     const paint = painter(async () => {
       const frames = await getValues(strip.row, "frames", view.slice);
       const again = await getValues(strip.row, "reconstruction", view.slice);
@@ -408,13 +445,12 @@
     view.redraw.push(paint);
     paint();
     const buttons = canvases.map((canvas, k) => {
-      const said = strip.shares ? `${(100 * strip.shares[k]).toFixed(0)} %` : strip.scores[k].toFixed(2);
       const button = el(
         "button",
         { type: "button", class: k === strip.origin ? "frame origin" : "frame" },
         canvas,
-        el("span", {}, k === strip.origin ? "the image" : `${signed(strip.steps[k], 1)} asked`),
-        el("span", {}, `${said} measured`)
+        el("span", {}, strip.kinds[k]),
+        el("b", {}, strip.levels[k])
       );
       button.addEventListener("click", () => picked(k));
       return button;
@@ -423,7 +459,7 @@
       "div",
       { class: "film", role: "group", "aria-label": "all frames" },
       ...buttons,
-      el("figure", { class: "frame" }, drawn, el("figcaption", {}, "as the generator draws it"))
+      el("figure", { class: "frame" }, drawn, el("figcaption", {}, "synthetic: reconstruction"))
     );
   }
   function small(canvas, values, view, aspect) {
@@ -455,10 +491,190 @@
     );
   }
 
+  // source/where.ts
+  function whereSection(image, maps, view) {
+    const state = { map: maps[0], opacity: 0.85, level: 0, own: faint(maps[0]), hidden: false };
+    const canvas = el("canvas", { role: "img", width: 512, height: 512 });
+    const stage = el("div", {
+      class: "stage",
+      tabindex: 0,
+      role: "group",
+      "aria-label": "image with map. H hides the map, drag changes the window"
+    }, canvas);
+    const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
+    const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
+    const paint = painter(async () => {
+      const row3 = state.map?.row ?? image.row, map = state.map;
+      const values = await getValues(row3, "image", view.slice);
+      const [, height, width] = values.shape, context = fit(canvas, height, width, view.aspect);
+      draw(context, greyPixels(values, view.window));
+      if (map) {
+        const found = await getValues(map.row, "values", view.slice);
+        const scale = state.own ? map.own : map.shared;
+        if (!state.hidden) {
+          draw(context, signedPixels(turned(found.data, map.sign), found.shape[2], found.shape[1], scale, state.opacity));
+          if (state.level > 0) {
+            const level = percentile(found.data.map(Math.abs), state.level / 100);
+            drawContour(context, contour(found.data, found.shape[2], found.shape[1], level), found.shape[2], found.shape[1]);
+          }
+        }
+        legend.replaceChildren(...legendOf(map, scale, state.own));
+      }
+      canvas.setAttribute("aria-label", map && !state.hidden ? `the image with the map ${map.label} for ${map.target_name} over it` : "the image alone");
+    });
+    view.redraw.push(paint);
+    const picked = (row3) => {
+      state.map = maps.find((map) => String(map.row) === row3);
+      state.own = faint(state.map);
+      if (scales) scales.querySelector(`input[value=${state.own ? "own" : "fixed"}]`).checked = true;
+      if (state.map && view.slice !== void 0) slices?.set(view.slice);
+      beside.replaceChildren(...besideOf(state.map));
+      paint();
+    };
+    const slices = view.slice === void 0 ? null : slider(
+      "Slice",
+      { min: 0, max: image.slices - 1, step: 1, value: view.slice },
+      (at) => `${at + 1} of ${image.slices}`,
+      (at) => {
+        view.slice = at;
+        view.redraw.forEach((again) => again());
+      }
+    );
+    const scales = maps.length > 0 && choice(
+      "Scale",
+      [["fixed", "shared"], ["own", "this map's"]],
+      state.own ? "own" : "fixed",
+      (v) => {
+        state.own = v === "own";
+        paint();
+      }
+    );
+    const hide = el("input", { type: "checkbox" });
+    hide.addEventListener("change", () => {
+      state.hidden = hide.checked;
+      paint();
+    });
+    stage.addEventListener("keydown", (event) => {
+      if (event.key.toLowerCase() === "h") {
+        hide.checked = !hide.checked;
+        state.hidden = hide.checked;
+        paint();
+      }
+    });
+    const windows = windowControls(image, view, stage);
+    readValues(canvas, image, view, () => state.map, readout);
+    beside.replaceChildren(...besideOf(state.map));
+    paint();
+    const controls = el(
+      "div",
+      { class: "controls" },
+      maps.length > 0 && choice("Map", maps.map((m) => [String(m.row), nameOf(m, maps)]), String(maps[0].row), picked),
+      slices?.box,
+      maps.length > 0 && slider(
+        "Opacity",
+        { min: 0, max: 100, step: 1, value: 85 },
+        (v) => `${v} %`,
+        (v) => {
+          state.opacity = v / 100;
+          paint();
+        }
+      ).box,
+      maps.length > 0 && slider(
+        "Contour",
+        { min: 0, max: 99, step: 1, value: 0 },
+        (v) => v ? `the strongest ${100 - v} %` : "off",
+        (v) => {
+          state.level = v;
+          paint();
+        }
+      ).box,
+      scales,
+      ...windows,
+      maps.length > 0 && el("label", { class: "check" }, hide, " Hide the map (H)")
+    );
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": "where" },
+      el("h2", { id: "where" }, "Where the model looks"),
+      !maps.length && el("p", { class: "dim" }, "This case has no maps."),
+      el("div", { class: "columns" }, el("div", {}, stage, maps.length > 0 && legend, readout), controls, beside)
+    );
+  }
+  function nameOf(map, maps) {
+    return new Set(maps.map((m) => m.target)).size > 1 ? `${map.label}, ${map.target_name}` : map.label;
+  }
+  function besideOf(map) {
+    return map ? [trustCard(map.trust), madeBy(map)] : [];
+  }
+  var faint = (map) => map !== void 0 && map.scale < map.shared;
+  var turned = (data, sign) => sign < 0 ? data.map((value) => -value) : data;
+  function ownScaleWords(map) {
+    const factor = map.shared / map.own;
+    return `×${factor.toFixed(factor >= 9.95 ? 0 : 1)}: the scale of this map alone, do not compare it with others; the shared scale is ±${short(map.shared)}`;
+  }
+  function legendOf(map, scale, own) {
+    const [seen, there] = map.scale_from;
+    const from = !there ? "The scale of this map alone: do not compare it with others" : own ? ownScaleWords(map) : `One scale for ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (from ${seen} of them)` : "");
+    return [
+      el("div", { class: "scale", "aria-hidden": "true" }),
+      el("div", { class: "ends" }, el("span", {}, `${map.blue}: ${short(scale)}`), el("span", {}, `${map.orange}: ${short(scale)}`)),
+      el("p", { class: "dim small" }, `Target: ${map.target_name}. Orange: evidence ${map.orange}; blue: ${map.blue}. ${from}.`),
+      ...map.flaw ? [el("p", { class: "doubt" }, map.flaw)] : []
+    ];
+  }
+  function evidence(map, value) {
+    return value === 0 ? "0" : `${short(Math.abs(value))} ${value * map.sign > 0 ? map.orange : map.blue}`;
+  }
+  function windowControls(image, view, stage) {
+    const [low, high] = image.window, span = Math.max(image.range[1] - image.range[0], high - low, 1e-6);
+    const least = Math.min(image.range[0], low), most = Math.max(image.range[1], high);
+    const centre = () => (view.window.low + view.window.high) / 2, width = () => view.window.high - view.window.low;
+    const set = (middle, wide) => {
+      const kept2 = Math.max(span / 256, Math.min(2 * span, wide)), at = Math.max(least, Math.min(most, middle));
+      view.window.low = at - kept2 / 2;
+      view.window.high = at + kept2 / 2;
+      level.set(at);
+      wider.set(kept2);
+      view.redraw.forEach((again) => again());
+    };
+    const level = slider("Level", { min: least, max: most, step: "any", value: centre() }, short, (v) => set(v, width()));
+    const wider = slider("Window", { min: span / 256, max: 2 * span, step: "any", value: width() }, short, (v) => set(centre(), v));
+    const reset = el("button", { type: "button" }, "Reset window");
+    reset.addEventListener("click", () => set((low + high) / 2, high - low));
+    let from = null;
+    stage.addEventListener("pointerdown", (event) => {
+      if (event.pointerType === "touch") return;
+      from = { x: event.clientX, y: event.clientY, middle: centre(), wide: width() };
+      stage.setPointerCapture(event.pointerId);
+    });
+    stage.addEventListener("pointermove", (event) => {
+      if (from) set(from.middle + (event.clientY - from.y) / 300 * span, from.wide + (event.clientX - from.x) / 300 * span);
+    });
+    for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
+      from = null;
+    });
+    return [level.box, wider.box, reset];
+  }
+  function readValues(canvas, image, view, map, readout) {
+    canvas.addEventListener("pointermove", async (event) => {
+      const box = canvas.getBoundingClientRect(), chosen = map();
+      const values = await getValues(chosen?.row ?? image.row, "image", view.slice).catch(() => null);
+      const found = chosen && await getValues(chosen.row, "values", view.slice).catch(() => null);
+      if (!values) return;
+      const [channels, height, width] = values.shape;
+      const x = Math.floor((event.clientX - box.left) / box.width * width);
+      const y = Math.floor((event.clientY - box.top) / box.height * height);
+      if (x < 0 || y < 0 || x >= width || y >= height) return;
+      const grey = Array.from({ length: channels }, (_, c) => short(values.data[(c * height + y) * width + x]));
+      const said = found && chosen ? `, map ${evidence(chosen, found.data[y * width + x])}` : "";
+      readout.textContent = `column ${x}, row ${y}: image ${grey.join(" ")}${said}`;
+    });
+  }
+
   // source/live.ts
   var NAMES = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN" };
   var pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-  var chance = (score) => `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
+  var chance = (score) => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
   function liveSection(id, image, view) {
     const status = el("p", { class: "dim", role: "status", id: "live-status" }, "loading the model …");
     const section = el(
@@ -559,12 +775,8 @@
     method = el("select", { id: "live-method" });
     goal = el("div", { class: "controls" });
     stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the image, moved" });
-    view_ = el("div", {}, el(
-      "div",
-      { class: "stage" },
-      this.stage,
-      el("div", { class: "tag" }, "synthetic, not for diagnosis")
-    ));
+    tag = el("div", { class: "tag" });
+    view_ = el("div", {}, el("div", { class: "stage" }, this.stage, this.tag));
     read = el("dl", { class: "read" });
     bar = el("progress", { "aria-label": "progress", hidden: true });
     ask = el("button", { type: "button" }, "Ask");
@@ -598,7 +810,7 @@
         this.goal.replaceChildren();
         return;
       }
-      const ways = [["asked", `change asked, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
+      const ways = [["asked", `change requested, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
       const by = choice("Goal by", ways, this.by, (value) => {
         this.by = value;
         this.amount = 0;
@@ -629,7 +841,7 @@
       this.amount = Math.max(least, Math.min(most, this.amount || start));
       const said = (value) => !reached ? `${signed(value, 1)} ${target.unit}` : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
       const made = slider(
-        reached ? "Goal" : "Change asked",
+        reached ? "Goal" : "Change requested",
         { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
         said,
         (value) => {
@@ -649,11 +861,15 @@
       if (this.by === "asked") return this.amount;
       return (this.target.odds ? Math.log(this.amount / (1 - this.amount)) : this.amount) - this.target.start;
     }
+    /** A score as a reader takes it: a probability where there is one. */
+    level(score) {
+      return this.target.odds ? chance(score) : `${score.toFixed(2)} ${this.target.unit}`;
+    }
+    get levelName() {
+      return this.target.odds ? `probability of ${this.target.name}` : this.target.name;
+    }
     original() {
-      this.read.replaceChildren(...pairs([
-        ["the model says now", `${signed(this.target.start)} ${this.target.unit}`],
-        ...this.target.odds ? [[`probability of ${this.target.name}`, chance(this.target.start)]] : []
-      ]));
+      this.read.replaceChildren(...pairs([[this.levelName, `${this.level(this.target.start)} (original)`]]));
       this.paint();
     }
     /** One frame at once. The first needs the image's latent, which takes longer and can be cancelled. */
@@ -687,17 +903,19 @@
     reading(asked, moved) {
       const { target } = this;
       this.read.replaceChildren(...pairs([
-        ["change asked", signed(asked)],
-        ["measured", signed(moved.score)],
-        ...target.odds ? [[`probability of ${target.name}`, chance(moved.score)]] : [],
-        ["length of the change", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`],
+        [this.levelName, `${this.level(target.start)} → ${this.level(moved.score)}`],
+        [`change requested, ${target.unit}`, signed(asked)],
+        [`change achieved, ${target.unit}`, signed(moved.score - target.start)],
+        ["latent distance", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`],
         ...heldPairs(moved.held)
       ]));
     }
     put(values) {
       const [, height, width] = values.shape;
       draw(fit(this.stage, height, width, values.aspect ?? this.view.aspect), greyPixels(values, this.view.window));
-      this.stage.setAttribute("aria-label", this.now ? `the image, ${signed(this.asked, 1)} ${this.target.unit} asked` : "the image");
+      this.tag.textContent = this.now ? "synthetic, not for diagnosis" : "original";
+      this.tag.classList.toggle("original", !this.now);
+      this.stage.setAttribute("aria-label", this.now ? `synthetic image, ${signed(this.asked, 1)} ${this.target.unit} requested` : "the original image");
     }
     words() {
       return { session: this.page.session, case: this.page.id, target: this.target.text, hold: this.slides ? [...this.held] : [] };
@@ -803,11 +1021,10 @@
       const image = await getValues(map.row, "image", view.slice), found = await getValues(map.row, "values", view.slice);
       const [, height, width] = image.shape, context = fit(canvas, height, width, view.aspect);
       draw(context, greyPixels(image, view.window));
-      draw(context, signedPixels(found.data, found.shape[2], found.shape[1], map.scale, opacity));
+      draw(context, signedPixels(turned(found.data, map.sign), found.shape[2], found.shape[1], map.scale, opacity));
     });
     view.redraw.push(paint);
     paint();
-    const shared = map.scale_from[1] > 0;
     return el(
       "section",
       { class: "card", "aria-labelledby": `map-${map.row}` },
@@ -818,9 +1035,7 @@
         el("div", {}, el("div", { class: "stage" }, canvas), el(
           "div",
           { class: "legend" },
-          el("div", { class: "scale", "aria-hidden": "true" }),
-          el("div", { class: "ends" }, el("span", {}, `−${short(map.scale)} against`), el("span", {}, `for +${short(map.scale)}`)),
-          el("p", { class: "dim small" }, shared ? "On the scale of this method in the run." : "On a scale of its own: do not compare it with others.")
+          ...legendOf(map, map.scale, faint(map))
         )),
         el("div", { class: "controls" }, slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, (v) => `${v} %`, (v) => {
           opacity = v / 100;
@@ -856,7 +1071,7 @@
       frame: lastOf(choices3[0]),
       share: 10,
       opacity: 85,
-      own: false,
+      own: faint(maps[0]),
       hidden: false,
       sight: "planes",
       azimuth: 110,
@@ -943,7 +1158,7 @@
       const row3 = shown?.row ?? this.image.row, base = shown && isStrip(shown) ? `frames.nii.gz?frame=${frame}` : "image.nii.gz?frame=0";
       const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${frame}` : "values.nii.gz";
       const [image, map] = await Promise.all([`${base}&channel=${channel}`, over].map((name) => name ? content(`/volume/${row3}/${name}`) : null));
-      await scene.show(image, map, this.view.window);
+      await scene.show(image, map, this.view.window, Boolean(shown && !isStrip(shown) && shown.sign < 0));
       scene.size.forEach((count, axis) => {
         this.sliders[axis].input.max = String(count - 1);
       });
@@ -953,27 +1168,31 @@
     layer() {
       const { shown, opacity, share, own, hidden } = this.state;
       if (!this.scene || !shown) return;
-      const alone = own || isStrip(shown), scale = alone ? this.scene.ownScale : shown.scale;
+      const scale = isStrip(shown) ? shown.difference.scale : own ? shown.own : shown.shared;
       this.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
-      const [low, high] = isStrip(shown) ? ["darker", "brighter"] : ["against", "for"];
+      const ends = isStrip(shown) ? [`darker by ${short(scale)}`, `brighter by ${short(scale)}`] : [`${shown.blue}: ${short(scale)}`, `${shown.orange}: ${short(scale)}`];
+      const words3 = isStrip(shown) ? ` Difference from the original; ${shown.difference.words}.` : own ? ` ${ownScaleWords(shown)}.` : " One scale for maps of this model by this method.";
       this.parts.legend.replaceChildren(
         el("div", { class: "scale", "aria-hidden": "true" }),
-        el("div", { class: "ends" }, el("span", {}, `−${short(scale)} ${low}`), el("span", {}, `${high} +${short(scale)}`)),
+        el("div", { class: "ends" }, ...ends.map((end) => el("span", {}, end))),
         el(
           "p",
           { class: "dim small" },
           share < 100 ? `Shown: the strongest ${share} %, ${short(this.level)} and more.` : "Shown: every voxel.",
-          alone ? " The scale of this one alone: do not compare it with others." : " One scale for this method in this run."
+          words3,
+          !isStrip(shown) && shown.flaw ? ` ${shown.flaw}` : ""
         )
       );
-      this.parts.canvas.setAttribute("aria-label", hidden ? "the volume alone" : `the volume with ${nameOf(shown)} over it`);
+      this.parts.canvas.setAttribute("aria-label", hidden ? "the volume alone" : `the volume with ${nameOf2(shown)} over it`);
     }
     moved(place) {
       this.place = place;
       place.ras.forEach((at, axis) => this.sliders[axis].set(Math.round(at)));
-      const said = [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less2, more], axis) => `${Math.abs(place.mm[axis]).toFixed(1)} mm ${place.mm[axis] < 0 ? less2 : more}`);
-      const [value, what] = [place.map, this.state.shown && isStrip(this.state.shown) ? "change" : "map"];
-      this.parts.readout.textContent = `Voxel ${place.voxel.map(Math.round).join(", ")} (${said.join(", ")}): image ${short(place.image)}` + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
+      const known = !this.image.spacing.includes("unknown");
+      const said = known ? [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less2, more], axis) => `${Math.abs(place.mm[axis]).toFixed(1)} mm ${place.mm[axis] < 0 ? less2 : more}`).join(", ") : this.image.spacing;
+      const { shown } = this.state, value = place.map;
+      const what = shown && isStrip(shown) ? "change" : "map";
+      this.parts.readout.textContent = `Voxel ${place.voxel.map(Math.round).join(", ")} (${said}): image ${short(place.image)}` + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
     }
     step(axis, by) {
       if (!this.scene || !this.place) return;
@@ -1070,12 +1289,17 @@
       });
       this.frames.replaceChildren(...this.frameSlider());
       const some = choices3.length > 0;
+      let scales = false;
       return el(
         "div",
         { class: "controls" },
-        choices3.length > 1 && choice("Over the volume", choices3.map((one) => [String(one.row), nameOf(one, choices3)]), String(choices3[0].row), (row3) => {
+        choices3.length > 1 && choice("Over the volume", choices3.map((one) => [String(one.row), nameOf2(one, choices3)]), String(choices3[0].row), (row3) => {
           state.shown = choices3.find((one) => String(one.row) === row3) ?? null;
           state.frame = lastOf(state.shown ?? void 0);
+          state.own = Boolean(state.shown && !isStrip(state.shown) && faint(state.shown));
+          if (scales) scales.querySelectorAll("input").forEach((input) => {
+            input.checked = input.value === "own" === state.own;
+          });
           this.frames.replaceChildren(...this.frameSlider());
           this.load();
         }),
@@ -1106,10 +1330,10 @@
           state.opacity = v;
           this.lay();
         }).box,
-        choices3.some((one) => !isStrip(one)) && choice(
+        scales = choices3.some((one) => !isStrip(one)) && choice(
           "Scale",
-          [["fixed", "the run's"], ["own", "this map's"]],
-          "fixed",
+          [["fixed", "shared"], ["own", "this map's"]],
+          state.own ? "own" : "fixed",
           (v) => {
             state.own = v === "own";
             this.lay();
@@ -1125,18 +1349,18 @@
         slider(
           "Frame",
           { min: 0, max: shown.steps.length - 1, step: 1, value: this.state.frame },
-          (k) => `${k} of ${shown.steps.length - 1}: ${signed(shown.steps[k], 1)} asked, ${signed(shown.scores[k])} measured`,
+          (k) => `${k} of ${shown.steps.length - 1}: ${shown.kinds[k]}, ${shown.levels[k]}`,
           (k) => {
             this.state.frame = k;
             this.load();
           }
         ).box,
-        el("p", { class: "tag-line small" }, "Frames are synthetic, not for diagnosis. Colours: what changed.")
+        el("p", { class: "tag-line small" }, `Frame ${shown.origin} is the original; the others are synthetic, not for diagnosis. Colours: what changed.`)
       ];
     }
   };
   var digits = (value) => value ? Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))) : 2;
-  function nameOf(shown, among = []) {
+  function nameOf2(shown, among = []) {
     const one = new Set(among.map((other2) => other2.target)).size === 1;
     return (isStrip(shown) ? "change by " : "") + (one ? shown.label : `${shown.label}, ${shown.target_name}`);
   }
@@ -1144,173 +1368,6 @@
     const answer = await fetch(address);
     if (!answer.ok) throw new Error(await answer.text());
     return answer.arrayBuffer();
-  }
-
-  // source/where.ts
-  function whereSection(image, maps, view) {
-    const state = { map: maps[0], opacity: 0.85, level: 0, own: false, hidden: false };
-    const canvas = el("canvas", { role: "img", width: 512, height: 512 });
-    const stage = el("div", {
-      class: "stage",
-      tabindex: 0,
-      role: "group",
-      "aria-label": "image with map. H hides the map, drag changes the window"
-    }, canvas);
-    const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
-    const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
-    const paint = painter(async () => {
-      const row3 = state.map?.row ?? image.row, map = state.map;
-      const values = await getValues(row3, "image", view.slice);
-      const [, height, width] = values.shape, context = fit(canvas, height, width, view.aspect);
-      draw(context, greyPixels(values, view.window));
-      if (map) {
-        const found = await getValues(map.row, "values", view.slice);
-        const scale = state.own ? Math.max(percentile(found.data.map(Math.abs), 0.995), 1e-12) : map.scale;
-        if (!state.hidden) {
-          draw(context, signedPixels(found.data, found.shape[2], found.shape[1], scale, state.opacity));
-          if (state.level > 0) {
-            const level = percentile(found.data.map(Math.abs), state.level / 100);
-            drawContour(context, contour(found.data, found.shape[2], found.shape[1], level), found.shape[2], found.shape[1]);
-          }
-        }
-        legend.replaceChildren(...legendOf(map, scale, state.own));
-      }
-      canvas.setAttribute("aria-label", map && !state.hidden ? `the image with the map ${map.label} for ${map.target_name} over it` : "the image alone");
-    });
-    view.redraw.push(paint);
-    const picked = (row3) => {
-      state.map = maps.find((map) => String(map.row) === row3);
-      if (state.map && view.slice !== void 0) slices?.set(view.slice);
-      beside.replaceChildren(...besideOf(state.map));
-      paint();
-    };
-    const slices = view.slice === void 0 ? null : slider(
-      "Slice",
-      { min: 0, max: image.slices - 1, step: 1, value: view.slice },
-      (at) => `${at + 1} of ${image.slices}`,
-      (at) => {
-        view.slice = at;
-        view.redraw.forEach((again) => again());
-      }
-    );
-    const hide = el("input", { type: "checkbox" });
-    hide.addEventListener("change", () => {
-      state.hidden = hide.checked;
-      paint();
-    });
-    stage.addEventListener("keydown", (event) => {
-      if (event.key.toLowerCase() === "h") {
-        hide.checked = !hide.checked;
-        state.hidden = hide.checked;
-        paint();
-      }
-    });
-    const windows = windowControls(image, view, stage);
-    readValues(canvas, image, view, () => state.map, readout);
-    beside.replaceChildren(...besideOf(state.map));
-    paint();
-    const controls = el(
-      "div",
-      { class: "controls" },
-      maps.length > 0 && choice("Map", maps.map((m) => [String(m.row), nameOf2(m, maps)]), String(maps[0].row), picked),
-      slices?.box,
-      maps.length > 0 && slider(
-        "Opacity",
-        { min: 0, max: 100, step: 1, value: 85 },
-        (v) => `${v} %`,
-        (v) => {
-          state.opacity = v / 100;
-          paint();
-        }
-      ).box,
-      maps.length > 0 && slider(
-        "Contour",
-        { min: 0, max: 99, step: 1, value: 0 },
-        (v) => v ? `the strongest ${100 - v} %` : "off",
-        (v) => {
-          state.level = v;
-          paint();
-        }
-      ).box,
-      maps.length > 0 && choice(
-        "Scale",
-        [["fixed", "the run's"], ["own", "this map's"]],
-        "fixed",
-        (v) => {
-          state.own = v === "own";
-          paint();
-        }
-      ),
-      ...windows,
-      maps.length > 0 && el("label", { class: "check" }, hide, " Hide the map (H)")
-    );
-    return el(
-      "section",
-      { class: "card", "aria-labelledby": "where" },
-      el("h2", { id: "where" }, "Where the model looks"),
-      !maps.length && el("p", { class: "dim" }, "This case has no maps."),
-      el("div", { class: "columns" }, el("div", {}, stage, maps.length > 0 && legend, readout), controls, beside)
-    );
-  }
-  function nameOf2(map, maps) {
-    return new Set(maps.map((m) => m.target)).size > 1 ? `${map.label}, ${map.target_name}` : map.label;
-  }
-  function besideOf(map) {
-    return map ? [trustCard(map.trust), madeBy(map)] : [];
-  }
-  function legendOf(map, scale, own) {
-    const [seen, there] = map.scale_from;
-    const from = own ? "the scale of this map alone: do not compare it with others" : `one scale for ${plural(there, "map")} by ${map.method} in this run` + (seen < there ? ` (from ${seen} of them)` : "");
-    return [
-      el("div", { class: "scale", "aria-hidden": "true" }),
-      el("div", { class: "ends" }, el("span", {}, `−${short(scale)} against`), el("span", {}, `for +${short(scale)}`)),
-      el("p", { class: "dim small" }, `Target: ${map.target_name}. Orange speaks for it, blue against; ${from}.`)
-    ];
-  }
-  function windowControls(image, view, stage) {
-    const [low, high] = image.window, span = Math.max(image.range[1] - image.range[0], high - low, 1e-6);
-    const least = Math.min(image.range[0], low), most = Math.max(image.range[1], high);
-    const centre = () => (view.window.low + view.window.high) / 2, width = () => view.window.high - view.window.low;
-    const set = (middle, wide) => {
-      const kept2 = Math.max(span / 256, Math.min(2 * span, wide)), at = Math.max(least, Math.min(most, middle));
-      view.window.low = at - kept2 / 2;
-      view.window.high = at + kept2 / 2;
-      level.set(at);
-      wider.set(kept2);
-      view.redraw.forEach((again) => again());
-    };
-    const level = slider("Level", { min: least, max: most, step: "any", value: centre() }, short, (v) => set(v, width()));
-    const wider = slider("Window", { min: span / 256, max: 2 * span, step: "any", value: width() }, short, (v) => set(centre(), v));
-    const reset = el("button", { type: "button" }, "Reset window");
-    reset.addEventListener("click", () => set((low + high) / 2, high - low));
-    let from = null;
-    stage.addEventListener("pointerdown", (event) => {
-      if (event.pointerType === "touch") return;
-      from = { x: event.clientX, y: event.clientY, middle: centre(), wide: width() };
-      stage.setPointerCapture(event.pointerId);
-    });
-    stage.addEventListener("pointermove", (event) => {
-      if (from) set(from.middle + (event.clientY - from.y) / 300 * span, from.wide + (event.clientX - from.x) / 300 * span);
-    });
-    for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
-      from = null;
-    });
-    return [level.box, wider.box, reset];
-  }
-  function readValues(canvas, image, view, map, readout) {
-    canvas.addEventListener("pointermove", async (event) => {
-      const box = canvas.getBoundingClientRect(), chosen = map();
-      const values = await getValues(chosen?.row ?? image.row, "image", view.slice).catch(() => null);
-      const found = chosen && await getValues(chosen.row, "values", view.slice).catch(() => null);
-      if (!values) return;
-      const [channels, height, width] = values.shape;
-      const x = Math.floor((event.clientX - box.left) / box.width * width);
-      const y = Math.floor((event.clientY - box.top) / box.height * height);
-      if (x < 0 || y < 0 || x >= width || y >= height) return;
-      const grey = Array.from({ length: channels }, (_, c) => short(values.data[(c * height + y) * width + x]));
-      const said = found ? `, map ${short(found.data[y * width + x])}` : "";
-      readout.textContent = `column ${x}, row ${y}: image ${grey.join(" ")}${said}`;
-    });
   }
 
   // source/case.ts
@@ -1348,13 +1405,13 @@
     const image = about.image, facts = [
       about.source,
       about.model && `model ${about.model}`,
-      image && image.size.join(" × ") + " px" + (image.shrunk > 1 ? `, shown at 1/${image.shrunk}` : ""),
+      image && image.size.join(" × ") + " px" + (image.shrunk > 1 ? `, shown at 1/${image.shrunk}` : "") + `, ${image.spacing}`,
       about.synthetic && "synthetic image"
     ].filter(Boolean).join(" · ");
     const planted = Object.entries(image?.factors ?? {});
     byId("facts").append(
       el("p", { class: "dim" }, facts),
-      about.answers.length > 0 ? el("p", {}, "The model says: ", el("b", {}, about.answers.join(", ")), ".") : "",
+      about.answers.length > 0 ? el("p", {}, "Prediction: ", el("b", {}, about.answers.join(", ")), ".") : "",
       planted.length > 0 ? el("p", { class: "dim small" }, "Planted: " + planted.map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "number" ? value.toFixed(2) : value}`).join(", ")) : ""
     );
   }
@@ -2117,7 +2174,7 @@
     );
   }
   function mapsSection(about, image, items, view, slices) {
-    const state = { item: items[0], opacity: 0.85, level: 0, own: false, hidden: false };
+    const state = { item: items[0], opacity: 0.85, level: 0, own: uneven(items[0]), hidden: false };
     const names = [...about.models, `${about.models[0]} less ${about.models[1]}`];
     const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
     const legend = el("div", { class: "legend" }), said = el("div"), trust = el("div", { class: "twins" });
@@ -2129,9 +2186,22 @@
     };
     const picked = (index) => {
       state.item = items[Number(index)];
+      state.own = uneven(state.item);
+      scales.querySelectorAll("input").forEach((input) => {
+        input.checked = input.value === "own" === state.own;
+      });
       tellItem();
       paint();
     };
+    const scales = choice(
+      "Scale",
+      [["fixed", "one for both"], ["own", "each its own"]],
+      state.own ? "own" : "fixed",
+      (v) => {
+        state.own = v === "own";
+        paint();
+      }
+    );
     const hide = el("input", { type: "checkbox" });
     hide.addEventListener("change", () => {
       state.hidden = hide.checked;
@@ -2173,22 +2243,23 @@
           }
         ).box,
         ...windowControls(image, view, row3),
-        choice("Scale", [["fixed", "one for both"], ["own", "each its own"]], "fixed", (v) => {
-          state.own = v === "own";
-          paint();
-        }),
+        scales,
         el("label", { class: "check" }, hide, " Hide the maps (H)")
       ), said, trust)
     );
+  }
+  function uneven(item) {
+    const parts = item.parts, most = Math.max(...parts.map((part) => part.shared));
+    return parts.some((part) => part.own > 1e-9 && part.own < 0.15 * most);
   }
   async function paintMaps(canvases, names, image, state, view, legend) {
     const parts = state.item.parts;
     const base = await getValues(image.row, "image", view.slice);
     const maps = await Promise.all(parts.map((part) => getValues(part.row, "values", view.slice)));
-    const scales = maps.map((map, k) => state.own ? Math.max(percentile(map.data.map(Math.abs), 0.995), 1e-12) : parts[k].scale);
-    const unit = Math.max(...scales);
+    const scales = parts.map((part) => state.own ? part.own : Math.max(...parts.map((other2) => other2.shared)));
+    const unit = Math.max(...scales), colours = (data) => turned(data, parts[0].sign);
     const apart = state.own ? maps[0].data.map((v, i) => v / scales[0] - maps[1].data[i] / scales[1]) : maps[0].data.map((v, i) => v - maps[1].data[i]);
-    const drawn = [[maps[0].data, scales[0]], [maps[1].data, scales[1]], [apart, state.own ? 1 : unit]];
+    const drawn = [[colours(maps[0].data), scales[0]], [colours(maps[1].data), scales[1]], [colours(apart), state.own ? 1 : unit]];
     const [, height, width] = base.shape;
     drawn.forEach(([data, scale], k) => {
       const context = fit(canvases[k], height, width, view.aspect);
@@ -2201,8 +2272,9 @@
     });
     legend.replaceChildren(
       el("div", { class: "scale", "aria-hidden": "true" }),
-      el("div", { class: "ends" }, el("span", {}, state.own ? "against" : `−${short(unit)} against`), el("span", {}, state.own ? "for" : `for +${short(unit)}`)),
-      el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange speaks for it, blue against. Right: orange where ${names[0]} gives more, blue where ${names[1]} does. ` + (state.own ? `Each map on its own scale (${scales.map(short).join(" and ")}): shapes can be compared, sizes cannot.` : `One scale for both models and all maps by ${parts[0].method} in this run.`))
+      el("div", { class: "ends" }, el("span", {}, state.own ? parts[0].blue : `${parts[0].blue}: ${short(unit)}`), el("span", {}, state.own ? parts[0].orange : `${parts[0].orange}: ${short(unit)}`)),
+      el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange is evidence ${parts[0].orange}, blue ${parts[0].blue}. Right: orange where ${names[0]} gives more of it, blue where ${names[1]} does. ` + (state.own ? `Each map on its own scale (${scales.map(short).join(" and ")}): shapes can be compared, sizes cannot.` : `One scale for both, that of the model with the stronger maps by ${parts[0].method}: on it the other's may hardly show.`)),
+      ...parts.map((part, k) => part.flaw && el("p", { class: "doubt" }, `${names[k]}: ${part.flaw}`)).filter(Boolean)
     );
   }
   function likeness(item, models2) {
@@ -2235,10 +2307,10 @@
   function stripsSection(about, item, view, slices) {
     const parts = item.parts, id = `how-${parts[0].row}`, state = { at: 1, change: false };
     const canvases = parts.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
-    const charts = parts.map((part) => chart(part)), reads = parts.map(() => el("p", { class: "small" })), legend = el("div", { class: "legend" });
+    const charts = parts.map((part) => chart(part)), reads = parts.map(() => el("p", { class: "small" })), tags = parts.map(() => el("div", { class: "tag" })), legend = el("div", { class: "legend" });
     const paint = painter(async () => {
       const changes = await Promise.all(parts.map((part) => changeOf(part, view)));
-      const scale = Math.max(...changes.map((change) => percentile(change.most.map(Math.abs), 0.995)), 1e-9);
+      const scale = parts[0].difference.scale;
       for (const [k, part] of parts.entries()) {
         const { frames } = changes[k], { index, share } = placeOf(part, state.at), origin = frameOf(frames, part.origin);
         const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.steps.length - 1)), share);
@@ -2246,14 +2318,12 @@
         draw(context, greyPixels(state.change ? origin : now, view.window, state.change ? 0.5 : 1));
         if (state.change) draw(context, signedPixels(less(now, origin), width, height, scale, 0.95));
         charts[k].at(index, share);
-        const about_ = share > 0.011 && share < 0.989 ? "≈ " : "", score = part.scores[index] * (1 - share) + (part.scores[index + 1] ?? 0) * share;
-        reads[k].textContent = `Measured ${about_}${signed(score)} ${part.unit}. ${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; drift ${part.drift.toFixed(2)}${part.drifted ? ", above the tolerance" : ""}.`;
+        tags[k].textContent = state.change ? "difference from the original" : kindAt(part, index + share);
+        reads[k].textContent = `${part.target_name}: ${part.levels[part.origin]} → ${levelAt(part, index, share)}. ${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; reconstruction error ${part.drift.toFixed(2)} ${part.unit}${part.drifted ? ", above the tolerance" : ""}.`;
         canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the way`);
       }
-      legend.replaceChildren(...state.change ? [
-        el("div", { class: "scale", "aria-hidden": "true" }),
-        el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale)}`), el("span", {}, `brighter by ${short(scale)}`))
-      ] : []);
+      const all = Float32Array.from(changes.flatMap((change) => [...change.most]));
+      legend.replaceChildren(...state.change ? differenceLegend(parts[0].difference, all) : []);
     });
     view.redraw.push(paint);
     paint();
@@ -2278,9 +2348,9 @@
         "figure",
         {},
         el("figcaption", {}, about.models[k]),
-        el("div", { class: "stage" }, canvases[k], el("div", { class: "tag" }, "synthetic, not for diagnosis")),
+        el("div", { class: "stage" }, canvases[k], tags[k]),
         reads[k],
-        charts[k].picture,
+        detailsOf(part, charts[k].picture),
         trustCard(part.trust)
       ))),
       legend,

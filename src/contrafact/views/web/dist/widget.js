@@ -30,10 +30,6 @@ function tell(error) {
 function plural(count, one, many = one + "s") {
   return `${count} ${count === 1 ? one : many}`;
 }
-function signed(value, digits = 2) {
-  const text = value.toFixed(digits);
-  return value > 0 && Number(text) !== 0 ? `+${text}` : text.replace(/^-(0\.?0*)$/, "$1").replace("-", "−");
-}
 function short(value) {
   return String(Number(value.toPrecision(3))).replace("-", "−");
 }
@@ -97,10 +93,6 @@ function difference(a, b) {
     for (let i = 0; i < size; i++) found[i] += (a.data[c * size + i] - b.data[c * size + i]) / channels;
   return found;
 }
-function percentile(data, share) {
-  const sorted = Float32Array.from(data).sort();
-  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(share * (sorted.length - 1))))];
-}
 function draw(context, pixels) {
   const layer = document.createElement("canvas");
   layer.width = pixels.width;
@@ -128,7 +120,8 @@ function chart(strip) {
   const line = (list) => list.map((point) => point.join(",")).join(" ");
   const now = svg("circle", { class: "now", r: 6 });
   const last = strip.scores.length - 1;
-  const words2 = `Change asked against measured score, in ${strip.unit}: from ${strip.scores[0].toFixed(2)} at ${strip.steps[0].toFixed(2)} asked to ${strip.scores[last].toFixed(2)} at ${strip.steps[last].toFixed(2)} asked.`;
+  const [from, to] = [strip.table[0], strip.table[last]];
+  const words2 = `Change requested against change achieved, in ${strip.unit}: from ${from.requested} requested and ${from.achieved} achieved to ${to.requested} requested and ${to.achieved} achieved.`;
   const picture = svg(
     "svg",
     { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words2, class: "chart" },
@@ -140,8 +133,8 @@ function chart(strip) {
       svg("line", { x1: 44, x2: width - 14, y1: y, y2: y, class: "grid" }),
       svg("text", { x: 38, y: y + 4, "text-anchor": "end" }, text)
     ]),
-    svg("text", { x: (width + 30) / 2, y: height - 6, "text-anchor": "middle" }, `change asked, ${strip.unit}`),
-    svg("text", { transform: `translate(11 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, `measured, ${strip.unit}`),
+    svg("text", { x: (width + 30) / 2, y: height - 6, "text-anchor": "middle" }, `change requested, ${strip.unit}`),
+    svg("text", { transform: `translate(11 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, `change achieved, ${strip.unit}`),
     svg("polyline", { points: line(ideal), class: "ideal" }),
     goal_y !== null && svg("line", { x1: 44, x2: width - 14, y1: goal_y, y2: goal_y, class: "goal" }),
     goal_y !== null && svg("text", { x: 48, y: goal_y - 4, class: "goal-text" }, "goal"),
@@ -162,7 +155,7 @@ function stripSection(strip, view) {
   const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin === last ? 0 : strip.origin;
   const state = { at: first, mode: "morph", wipe: 0.5 };
   const canvas = el("canvas", { role: "img", width: 512, height: 512 });
-  const tag = el("div", { class: "tag" }, "synthetic, not for diagnosis");
+  const tag = el("div", { class: "tag" });
   const stage = el("div", {
     class: "stage",
     tabindex: 0,
@@ -177,10 +170,11 @@ function stripSection(strip, view) {
     const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last)), share);
     const [, height, width] = origin.shape, context = fit(canvas, height, width, strip.aspect);
     legend.replaceChildren();
-    if (state.mode === "difference") paintDifference(context, frames, origin, now, view, legend);
+    if (state.mode === "difference") paintDifference(context, origin, now, strip, view, legend);
     else draw(context, greyPixels(now, view.window));
     if (state.mode === "wipe") paintWipe(context, origin, view, state.wipe);
     mark(k, share);
+    tagFor(tag, strip, state.mode, state.at);
     view.moved?.(state.at);
     read.replaceChildren(...readings(strip, k, share));
     canvas.setAttribute("aria-label", `${state.mode}: ${words(strip, state.at)}`);
@@ -203,7 +197,7 @@ function stripSection(strip, view) {
     }
   };
   move.input.addEventListener("keydown", arrows);
-  const wipe = slider("Wipe", { min: 0, max: 100, step: 1, value: 50 }, (v) => `${v} % is the image`, (v) => {
+  const wipe = slider("Wipe", { min: 0, max: 100, step: 1, value: 50 }, (v) => `${v} % is the original`, (v) => {
     state.wipe = v / 100;
     paint();
   });
@@ -232,14 +226,14 @@ function stripSection(strip, view) {
   return el(
     "section",
     { class: "card", "aria-labelledby": id },
-    el("h2", { id }, strip.picture ? `What the network asks for (${strip.target_name})` : `How: the same image until the model answers differently (${strip.target_name})`),
+    el("h2", { id }, strip.heading),
     strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : verdict(strip),
     el(
       "div",
       { class: "columns" },
       el("div", {}, stage, legend),
       el("div", { class: "controls" }, move.box, playButton(state, last, move.set, paint), modes, wipe.box, read),
-      el("div", { class: "beside" }, picture, trustCard(strip.trust), madeBy(strip))
+      el("div", { class: "beside" }, strip.picture ? "" : detailsOf(strip, picture), trustCard(strip.trust), madeBy(strip))
     ),
     film(strip, view, (k) => {
       state.at = k;
@@ -249,45 +243,80 @@ function stripSection(strip, view) {
   );
 }
 function verdict(strip) {
-  const drift = strip.drifted ? "above the tolerance: drawing this image alone moves the model. Do not rely on this strip" : "within the tolerance";
+  const error = strip.drifted ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual" : "within the tolerance";
   const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
   return el(
     "p",
-    { class: strip.doubtful ? "verdict warn" : "verdict" },
+    { class: `verdict ${strip.tone}` },
     reason,
     ". ",
-    `Drift of the reconstruction: ${strip.drift.toFixed(2)} ${strip.unit}, ${drift}. `,
-    `Largest change: ${Math.max(...strip.lengths).toFixed(1)} standard deviations of synthetic images.`
+    `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
+    strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} standard deviations of synthetic images.`
+  );
+}
+var isOrigin = (strip, at) => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
+function kindAt(strip, at) {
+  return isOrigin(strip, at) ? strip.kinds[strip.origin] : "synthetic, not for diagnosis";
+}
+function tagFor(tag, strip, mode, at) {
+  const original = isOrigin(strip, at);
+  tag.textContent = mode === "difference" ? `difference of frame ${at.toFixed(Number.isInteger(at) ? 0 : 1)} (${original ? "original" : "synthetic"}) from the original` : mode === "wipe" && !original ? "left: original; right: synthetic, not for diagnosis" : kindAt(strip, at);
+  tag.classList.toggle("original", tag.textContent === "original");
+}
+function detailsOf(strip, picture) {
+  const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "distance, SD"];
+  return el(
+    "details",
+    { class: "details" },
+    el("summary", {}, `Details: ${strip.unit}, changes requested and achieved`),
+    picture,
+    el(
+      "div",
+      { class: "wide", role: "region", tabindex: 0, "aria-label": "figures of every frame" },
+      el(
+        "table",
+        { class: "figures" },
+        el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
+        el("tbody", {}, ...strip.table.map((f, k) => el("tr", {}, ...[`${k}, ${f.kind}`, f.level, f.score, f.requested, f.achieved, f.distance].map((text) => el("td", {}, text)))))
+      )
+    )
   );
 }
 function between(list, k, share) {
   return list[k] * (1 - share) + list[Math.min(k + 1, list.length - 1)] * share;
 }
+function levelAt(strip, k, share) {
+  const at = share < 0.011 ? k : share > 0.989 ? Math.min(k + 1, strip.levels.length - 1) : -1;
+  if (at >= 0) return strip.levels[at];
+  return "≈ " + (strip.shares ? `${(100 * between(strip.shares, k, share)).toFixed(0)} %` : `${between(strip.scores, k, share).toFixed(2)} ${strip.unit}`);
+}
 function readings(strip, k, share) {
-  const about = share > 0.011 && share < 0.989 ? "≈ " : "";
-  const pairs = [
-    ["change asked", signed(between(strip.steps, k, share))],
-    ["measured", about + signed(between(strip.scores, k, share))],
-    ["length of the change", between(strip.lengths, k, share).toFixed(2) + " SD"]
+  const name = strip.shares ? `probability of ${strip.target_name}` : strip.target_name;
+  const pairs = strip.picture ? [[name, levelAt(strip, k, share)]] : [
+    [name, `${strip.levels[strip.origin].replace(` ${strip.unit}`, "")} → ${levelAt(strip, k, share)}`],
+    ["latent distance", between(strip.lengths, k, share).toFixed(2) + " SD"]
   ];
-  if (strip.shares) pairs.splice(2, 0, [`probability of ${strip.target_name}`, `${about}${(100 * between(strip.shares, k, share)).toFixed(0)} %`]);
-  return pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+  return pairs.flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]);
 }
 function words(strip, at) {
   const k = Math.min(Math.floor(at), strip.steps.length - 1), share = at - k;
-  const said = strip.shares ? `${(100 * between(strip.shares, k, share)).toFixed(0)} %` : signed(between(strip.scores, k, share));
-  return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.steps.length - 1}: ${signed(between(strip.steps, k, share), 1)} asked, ${said}`;
+  return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.steps.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}, ${levelAt(strip, k, share)}`;
 }
-function paintDifference(context, frames, origin, now, view, legend) {
-  const [, height, width] = origin.shape, every = [];
-  for (let k = 0; k < frames.shape[0]; k++) every.push(percentile(difference(frameOf(frames, k), origin).map(Math.abs), 0.995));
-  const scale = Math.max(...every, 1e-6);
+function paintDifference(context, origin, now, strip, view, legend) {
+  const [, height, width] = origin.shape, change = difference(now, origin);
   draw(context, greyPixels(origin, view.window, 0.35));
-  draw(context, signedPixels(difference(now, origin), width, height, scale, 0.95));
-  legend.append(
+  draw(context, signedPixels(change, width, height, strip.difference.scale, 0.95));
+  legend.append(...differenceLegend(strip.difference, change));
+}
+function differenceLegend(scale, change) {
+  const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
+  const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
+  const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change stays far below: at most ${short(most)}, so hardly any colour shows.` : `Largest change: ${short(most)}.`;
+  return [
     el("div", { class: "scale", "aria-hidden": "true" }),
-    el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale)}`), el("span", {}, `brighter by ${short(scale)}`))
-  );
+    el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale.scale)}`), el("span", {}, `brighter by ${short(scale.scale)}`)),
+    el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)
+  ];
 }
 function paintWipe(context, origin, view, share) {
   const { width, height } = context.canvas, x = Math.round(share * width);
@@ -300,7 +329,7 @@ function paintWipe(context, origin, view, share) {
   context.fillStyle = "#fff";
   context.fillRect(x - 1, 0, 2, height);
   context.font = `${Math.round(width / 32)}px system-ui, sans-serif`;
-  for (const [text, side, place] of [["image", "right", x - 8], ["changed", "left", x + 8]]) {
+  for (const [text, side, place] of [["original", "right", x - 8], ["synthetic", "left", x + 8]]) {
     context.textAlign = side;
     context.lineWidth = 4;
     context.strokeStyle = "#000";
@@ -348,7 +377,7 @@ function playButton(state, last, set, paint) {
 }
 function film(strip, view, picked) {
   const canvases = strip.steps.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
-  const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "the image as the generator draws it" });
+  const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "reconstruction of the image by the generator" });
   const paint = painter(async () => {
     const frames = await getValues(strip.row, "frames", view.slice);
     const again = await getValues(strip.row, "reconstruction", view.slice);
@@ -358,13 +387,12 @@ function film(strip, view, picked) {
   view.redraw.push(paint);
   paint();
   const buttons = canvases.map((canvas, k) => {
-    const said = strip.shares ? `${(100 * strip.shares[k]).toFixed(0)} %` : strip.scores[k].toFixed(2);
     const button = el(
       "button",
       { type: "button", class: k === strip.origin ? "frame origin" : "frame" },
       canvas,
-      el("span", {}, k === strip.origin ? "the image" : `${signed(strip.steps[k], 1)} asked`),
-      el("span", {}, `${said} measured`)
+      el("span", {}, strip.kinds[k]),
+      el("b", {}, strip.levels[k])
     );
     button.addEventListener("click", () => picked(k));
     return button;
@@ -373,7 +401,7 @@ function film(strip, view, picked) {
     "div",
     { class: "film", role: "group", "aria-label": "all frames" },
     ...buttons,
-    el("figure", { class: "frame" }, drawn, el("figcaption", {}, "as the generator draws it"))
+    el("figure", { class: "frame" }, drawn, el("figcaption", {}, "synthetic: reconstruction"))
   );
 }
 function small(canvas, values, view, aspect) {
@@ -531,7 +559,9 @@ td .doubt{border:0;padding:0;background:none;display:inline}
 .doubt{border-left:3px solid var(--warn);padding:3px 10px;background:#ffffff08}
 .passed b{color:var(--ok)}
 .verdict{border-left:3px solid var(--ok);padding:4px 12px;margin:0 0 14px;background:#ffffff08}
-.verdict.warn{border-color:var(--warn)}
+.verdict.warn{border-color:var(--warn)}.verdict.plain{border-color:#6b7884}
+.details .figures{font-size:12px}.details .figures th,.details .figures td{padding:3px 8px 3px 0;white-space:nowrap}
+.tag.original{color:var(--text)}.mark-line{color:var(--warn)}
 .beside{display:flex;flex-direction:column;gap:12px;min-width:0}
 .read{display:grid;grid-template-columns:1fr auto;gap:2px 14px;font-variant-numeric:tabular-nums;font-size:14px;margin:0}
 .read dt{color:var(--dim)}.read dd{margin:0;text-align:right}
@@ -723,7 +753,7 @@ function render({ model, el: place }) {
   const view = { window: { low, high }, aspect: model.get("aspect"), redraw: [], moved: (at) => tell2(at) };
   const section = stripSection(strip, view), parts = [section];
   const frame = section.querySelector(".slider input");
-  const turned = () => view.redraw.forEach((again) => again());
+  const turned2 = () => view.redraw.forEach((again) => again());
   const moved = () => {
     const at = model.get("position");
     if (Math.abs(at - told) < 1e-6) return;
@@ -744,14 +774,14 @@ function render({ model, el: place }) {
     parts.unshift(el("div", { class: "card" }, at.box));
     view.slice = 0;
   }
-  model.on("change:frames", turned);
+  model.on("change:frames", turned2);
   model.on("change:position", moved);
   told = Number(frame.value);
   moved();
   root.append(el("style", {}, STYLE), el("div", { class: "page" }, ...parts));
   return () => {
     provided.delete(row);
-    model.off("change:frames", turned);
+    model.off("change:frames", turned2);
     model.off("change:position", moved);
   };
 }

@@ -13,7 +13,11 @@ interface Made {
   row: number | string; method: string; label: string; target: string; target_name: string;
   seconds: number | null; passes: number | null; parameters: unknown; trust: Trust;
 }
-export interface MapAbout extends Made { scale: number; scale_from: [number, number]; slice: number }
+/** scale: drawn with at first; shared, own: of maps like it in the run, and of it alone. sign: -1 turns the colours round. */
+export interface MapAbout extends Made {
+  scale: number; shared: number; own: number; scale_from: [number, number]; scale_words: string; slice: number;
+  sign: 1 | -1; orange: string; blue: string; flaw: string;
+}
 export interface Curve {
   width: number; height: number; points: [number, number][]; ideal: [number, number][];
   x_ticks: [number, string][]; y_ticks: [number, string][]; goal_y: number | null;
@@ -22,10 +26,13 @@ export interface StripAbout extends Made {
   steps: number[]; scores: number[]; shares: number[] | null; lengths: number[]; origin: number; drift: number;
   drifted: boolean; stopped: string; goal: number | null; picture: boolean; unit: string; reason: string;
   doubtful: boolean; aspect: number; curve: Curve; followup: { name: string; answer: string }[];
+  heading: string; tone: "good" | "plain" | "warn"; before_after: string; kinds: string[]; levels: string[];
+  table: { kind: string; level: string; score: string; requested: string; achieved: string; distance: string }[];
+  difference: { scale: number; words: string; last: string };
 }
 export interface ImageAbout {
   row: number; channels: number; size: number[]; slices: number; shrunk: number; aspect: number;
-  window: [number, number]; range: [number, number]; factors: Record<string, number>;
+  window: [number, number]; range: [number, number]; factors: Record<string, number>; spacing: string;
 }
 interface CaseAbout {
   id: string; name: string; source: string; model: string; answers: string[]; synthetic: boolean;
@@ -72,13 +79,13 @@ function header(about: CaseAbout, table: string): void {
   const image = about.image, facts = [
     about.source,
     about.model && `model ${about.model}`,
-    image && image.size.join(" × ") + " px" + (image.shrunk > 1 ? `, shown at 1/${image.shrunk}` : ""),
+    image && image.size.join(" × ") + " px" + (image.shrunk > 1 ? `, shown at 1/${image.shrunk}` : "") + `, ${image.spacing}`,
     about.synthetic && "synthetic image",
   ].filter(Boolean).join(" · ");
   const planted = Object.entries(image?.factors ?? {});
   byId("facts").append(
     el("p", { class: "dim" }, facts),
-    about.answers.length > 0 ? el("p", {}, "The model says: ", el("b", {}, about.answers.join(", ")), ".") : "",
+    about.answers.length > 0 ? el("p", {}, "Prediction: ", el("b", {}, about.answers.join(", ")), ".") : "",
     planted.length > 0 ? el("p", { class: "dim small" }, "Planted: " + planted.map(([name, value]) =>
       `${name.replaceAll("_", " ")} ${typeof value === "number" ? value.toFixed(2) : value}`).join(", ")) : "");
 }

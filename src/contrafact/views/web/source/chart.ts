@@ -1,4 +1,4 @@
-// Asked against measured, with the current frame on it.
+// The change requested against the change achieved, with the current frame on it.
 
 import { type StripAbout } from "./case";
 import { svg } from "./page";
@@ -8,8 +8,9 @@ export function chart(strip: StripAbout): { picture: SVGElement; at: (k: number,
   const line = (list: [number, number][]) => list.map(point => point.join(",")).join(" ");
   const now = svg("circle", { class: "now", r: 6 });
   const last = strip.scores.length - 1;
-  const words = `Change asked against measured score, in ${strip.unit}: from ${strip.scores[0].toFixed(2)} `
-    + `at ${strip.steps[0].toFixed(2)} asked to ${strip.scores[last].toFixed(2)} at ${strip.steps[last].toFixed(2)} asked.`;
+  const [from, to] = [strip.table[0], strip.table[last]];
+  const words = `Change requested against change achieved, in ${strip.unit}: from ${from.requested} requested and ${from.achieved} achieved `
+    + `to ${to.requested} requested and ${to.achieved} achieved.`;
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words, class: "chart" },
     ...x_ticks.flatMap(([x, text]) => [
       svg("line", { x1: x, x2: x, y1: 14, y2: height - 40, class: "grid" }),
@@ -17,8 +18,8 @@ export function chart(strip: StripAbout): { picture: SVGElement; at: (k: number,
     ...y_ticks.flatMap(([y, text]) => [
       svg("line", { x1: 44, x2: width - 14, y1: y, y2: y, class: "grid" }),
       svg("text", { x: 38, y: y + 4, "text-anchor": "end" }, text)]),
-    svg("text", { x: (width + 30) / 2, y: height - 6, "text-anchor": "middle" }, `change asked, ${strip.unit}`),
-    svg("text", { transform: `translate(11 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, `measured, ${strip.unit}`),
+    svg("text", { x: (width + 30) / 2, y: height - 6, "text-anchor": "middle" }, `change requested, ${strip.unit}`),
+    svg("text", { transform: `translate(11 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, `change achieved, ${strip.unit}`),
     svg("polyline", { points: line(ideal), class: "ideal" }),
     goal_y !== null && svg("line", { x1: 44, x2: width - 14, y1: goal_y, y2: goal_y, class: "goal" }),
     goal_y !== null && svg("text", { x: 48, y: goal_y - 4, class: "goal-text" }, "goal"),

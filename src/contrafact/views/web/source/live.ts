@@ -4,6 +4,7 @@ import { choice, painter, slider, trustCard, type ImageAbout, type MapAbout, typ
 import { el, getJson, postJson, short, signed } from "./page";
 import { draw, fit, getValues, greyPixels, signedPixels, type Values } from "./pixels";
 import { stripSection } from "./strip";
+import { faint, legendOf, turned } from "./where";
 
 interface Target { text: string; name: string; odds: boolean; unit: string; start: number; span: number; strips: string[]; holds: string[] }
 interface Offer { bundle: string; model: string; targets: Target[]; maps: string[]; why_not: string }
@@ -19,7 +20,7 @@ interface Page { id: string; image: ImageAbout; session: string }
 
 const NAMES: Record<string, string> = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN" };
 const pause = (milliseconds: number) => new Promise(done => setTimeout(done, milliseconds));
-const chance = (score: number): string => `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
+const chance = (score: number): string => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
 
 /** The panel of a case page; it says so where nothing can be asked. */
 export function liveSection(id: string, image: ImageAbout, view: View): HTMLElement {
@@ -62,8 +63,8 @@ class Panel {
   private readonly method = el("select", { id: "live-method" });
   private readonly goal = el("div", { class: "controls" });
   private readonly stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the image, moved" });
-  private readonly view_ = el("div", {}, el("div", { class: "stage" }, this.stage,
-    el("div", { class: "tag" }, "synthetic, not for diagnosis")));
+  private readonly tag = el("div", { class: "tag" });
+  private readonly view_ = el("div", {}, el("div", { class: "stage" }, this.stage, this.tag));
   private readonly read = el("dl", { class: "read" });
   private readonly bar = el("progress", { "aria-label": "progress", hidden: true });
   private readonly ask = el("button", { type: "button" }, "Ask");
@@ -127,7 +128,7 @@ class Panel {
     this.view_.hidden = !this.slides;
     this.read.replaceChildren();
     if (!this.walks) { this.goal.replaceChildren(); return; }
-    const ways: [string, string][] = [["asked", `change asked, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
+    const ways: [string, string][] = [["asked", `change requested, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
     const by = choice("Goal by", ways, this.by, value => { this.by = value as "asked" | "reached"; this.amount = 0; this.goals(); });
     const holds = this.slides && target.holds.length > 0 && el("fieldset", { class: "choice" }, el("legend", {}, "Hold still"),
       ...target.holds.map(name => {
@@ -147,7 +148,7 @@ class Panel {
     this.amount = Math.max(least, Math.min(most, this.amount || start));
     const said = (value: number): string => !reached ? `${signed(value, 1)} ${target.unit}`
       : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
-    const made = slider(reached ? "Goal" : "Change asked", { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
+    const made = slider(reached ? "Goal" : "Change requested", { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
       said, value => { this.amount = value; this.follows = false; this.move(); });
     made.input.addEventListener("change", () => { this.follows = true; this.move(); });
     return made.box;
@@ -159,9 +160,13 @@ class Panel {
     return (this.target.odds ? Math.log(this.amount / (1 - this.amount)) : this.amount) - this.target.start;
   }
 
+  /** A score as a reader takes it: a probability where there is one. */
+  private level(score: number): string { return this.target.odds ? chance(score) : `${score.toFixed(2)} ${this.target.unit}`; }
+
+  private get levelName(): string { return this.target.odds ? `probability of ${this.target.name}` : this.target.name; }
+
   private original(): void {
-    this.read.replaceChildren(...pairs([["the model says now", `${signed(this.target.start)} ${this.target.unit}`],
-      ...(this.target.odds ? [[`probability of ${this.target.name}`, chance(this.target.start)] as [string, string]] : [])]));
+    this.read.replaceChildren(...pairs([[this.levelName, `${this.level(this.target.start)} (original)`]]));
     this.paint();
   }
 
@@ -194,15 +199,17 @@ class Panel {
   private reading(asked: number, moved: Moved): void {
     const { target } = this;
     this.read.replaceChildren(...pairs([
-      ["change asked", signed(asked)], ["measured", signed(moved.score)],
-      ...(target.odds ? [[`probability of ${target.name}`, chance(moved.score)] as [string, string]] : []),
-      ["length of the change", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`], ...heldPairs(moved.held)]));
+      [this.levelName, `${this.level(target.start)} → ${this.level(moved.score)}`],
+      [`change requested, ${target.unit}`, signed(asked)], [`change achieved, ${target.unit}`, signed(moved.score - target.start)],
+      ["latent distance", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`], ...heldPairs(moved.held)]));
   }
 
   private put(values: Values & { aspect?: number }): void {
     const [, height, width] = values.shape;
     draw(fit(this.stage, height, width, values.aspect ?? this.view.aspect), greyPixels(values, this.view.window));
-    this.stage.setAttribute("aria-label", this.now ? `the image, ${signed(this.asked, 1)} ${this.target.unit} asked` : "the image");
+    this.tag.textContent = this.now ? "synthetic, not for diagnosis" : "original";
+    this.tag.classList.toggle("original", !this.now);
+    this.stage.setAttribute("aria-label", this.now ? `synthetic image, ${signed(this.asked, 1)} ${this.target.unit} requested` : "the original image");
   }
 
   private words(): Record<string, unknown> {
@@ -316,17 +323,15 @@ function mapSection(map: MapAbout, view: View): HTMLElement {
     const image = await getValues(map.row, "image", view.slice), found = await getValues(map.row, "values", view.slice);
     const [, height, width] = image.shape, context = fit(canvas, height, width, view.aspect);
     draw(context, greyPixels(image, view.window));
-    draw(context, signedPixels(found.data, found.shape[2], found.shape[1], map.scale, opacity));
+    draw(context, signedPixels(turned(found.data, map.sign), found.shape[2], found.shape[1], map.scale, opacity));
   });
   view.redraw.push(paint);
   paint();
-  const shared = map.scale_from[1] > 0;
   return el("section", { class: "card", "aria-labelledby": `map-${map.row}` },
     el("h2", { id: `map-${map.row}` }, `Where: ${map.label} for ${map.target_name}`),
     el("div", { class: "columns" },
-      el("div", {}, el("div", { class: "stage" }, canvas), el("div", { class: "legend" }, el("div", { class: "scale", "aria-hidden": "true" }),
-        el("div", { class: "ends" }, el("span", {}, `−${short(map.scale)} against`), el("span", {}, `for +${short(map.scale)}`)),
-        el("p", { class: "dim small" }, shared ? "On the scale of this method in the run." : "On a scale of its own: do not compare it with others."))),
+      el("div", {}, el("div", { class: "stage" }, canvas), el("div", { class: "legend" },
+        ...legendOf(map, map.scale, faint(map)))),
       el("div", { class: "controls" }, slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, v => `${v} %`, v => { opacity = v / 100; paint(); }).box),
       el("div", { class: "beside" }, trustCard(map.trust))));
 }

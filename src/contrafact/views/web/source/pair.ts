@@ -5,7 +5,8 @@ import { chart } from "./chart";
 import { apartWords, type Apart } from "./compare";
 import { byId, el, getJson, plural, short, signed } from "./page";
 import { contour, draw, drawContour, fit, frameOf, getValues, greyPixels, mixed, percentile, signedPixels, type Values } from "./pixels";
-import { windowControls } from "./where";
+import { detailsOf, differenceLegend, kindAt, levelAt } from "./strip";
+import { turned, windowControls } from "./where";
 
 interface Item {
   label: string; target: string; target_name: string; kind: "heatmap" | "strip"; parts: [MapAbout, MapAbout] | [StripAbout, StripAbout];
@@ -60,7 +61,7 @@ function sliceSlider(image: ImageAbout, view: View): Slider | null {
 interface State { item: Item; opacity: number; level: number; own: boolean; hidden: boolean }
 
 function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: View, slices: Slider | null): HTMLElement {
-  const state: State = { item: items[0], opacity: 0.85, level: 0, own: false, hidden: false };
+  const state: State = { item: items[0], opacity: 0.85, level: 0, own: uneven(items[0]), hidden: false };
   const names = [...about.models, `${about.models[0]} less ${about.models[1]}`];
   const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
   const legend = el("div", { class: "legend" }), said = el("div"), trust = el("div", { class: "twins" });
@@ -72,9 +73,13 @@ function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: V
   };
   const picked = (index: string): void => {
     state.item = items[Number(index)];
+    state.own = uneven(state.item);
+    scales.querySelectorAll("input").forEach(input => { input.checked = (input.value === "own") === state.own; });
     tellItem();
     paint();
   };
+  const scales = choice("Scale", [["fixed", "one for both"], ["own", "each its own"]], state.own ? "own" : "fixed",
+    v => { state.own = v === "own"; paint(); });
   const hide = el("input", { type: "checkbox" });
   hide.addEventListener("change", () => { state.hidden = hide.checked; paint(); });
   const row = el("div", { class: "stages", tabindex: 0, role: "group", "aria-label": "both maps and their difference. H hides the maps, drag changes the window" },
@@ -91,8 +96,14 @@ function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: V
       slider("Contour", { min: 0, max: 99, step: 1, value: 0 }, v => v ? `the strongest ${100 - v} %` : "off",
         v => { state.level = v; paint(); }).box,
       ...windowControls(image, view, row),
-      choice("Scale", [["fixed", "one for both"], ["own", "each its own"]], "fixed", v => { state.own = v === "own"; paint(); }),
+      scales,
       el("label", { class: "check" }, hide, " Hide the maps (H)")), said, trust));
+}
+
+/** Whether one map would hardly show on a scale for both: below 15 % of it. */
+function uneven(item: Item): boolean {
+  const parts = item.parts as [MapAbout, MapAbout], most = Math.max(...parts.map(part => part.shared));
+  return parts.some(part => part.own > 1e-9 && part.own < 0.15 * most);
 }
 
 async function paintMaps(
@@ -101,11 +112,11 @@ async function paintMaps(
   const parts = state.item.parts as [MapAbout, MapAbout];
   const base = await getValues(image.row, "image", view.slice);
   const maps = await Promise.all(parts.map(part => getValues(part.row, "values", view.slice)));
-  const scales = maps.map((map, k) => state.own ? Math.max(percentile(map.data.map(Math.abs), 0.995), 1e-12) : parts[k].scale);
-  const unit = Math.max(...scales);
+  const scales = parts.map(part => state.own ? part.own : Math.max(...parts.map(other => other.shared)));
+  const unit = Math.max(...scales), colours = (data: Float32Array): Float32Array => turned(data, parts[0].sign);
   // The third is a difference of what the eye sees: of maps on their own scales, shares of those.
   const apart = state.own ? maps[0].data.map((v, i) => v / scales[0] - maps[1].data[i] / scales[1]) : maps[0].data.map((v, i) => v - maps[1].data[i]);
-  const drawn: [Float32Array, number][] = [[maps[0].data, scales[0]], [maps[1].data, scales[1]], [apart, state.own ? 1 : unit]];
+  const drawn: [Float32Array, number][] = [[colours(maps[0].data), scales[0]], [colours(maps[1].data), scales[1]], [colours(apart), state.own ? 1 : unit]];
   const [, height, width] = base.shape;
   drawn.forEach(([data, scale], k) => {
     const context = fit(canvases[k], height, width, view.aspect);
@@ -117,11 +128,12 @@ async function paintMaps(
     canvases[k].setAttribute("aria-label", state.hidden ? "the image alone" : `${state.item.label} for ${state.item.target_name}: ${names[k]}`);
   });
   legend.replaceChildren(el("div", { class: "scale", "aria-hidden": "true" }),
-    el("div", { class: "ends" }, el("span", {}, state.own ? "against" : `−${short(unit)} against`), el("span", {}, state.own ? "for" : `for +${short(unit)}`)),
-    el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange speaks for it, blue against. Right: orange where `
-      + `${names[0]} gives more, blue where ${names[1]} does. ` + (state.own
+    el("div", { class: "ends" }, el("span", {}, state.own ? parts[0].blue : `${parts[0].blue}: ${short(unit)}`), el("span", {}, state.own ? parts[0].orange : `${parts[0].orange}: ${short(unit)}`)),
+    el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange is evidence ${parts[0].orange}, blue ${parts[0].blue}. Right: orange where `
+      + `${names[0]} gives more of it, blue where ${names[1]} does. ` + (state.own
       ? `Each map on its own scale (${scales.map(short).join(" and ")}): shapes can be compared, sizes cannot.`
-      : `One scale for both models and all maps by ${parts[0].method} in this run.`)));
+      : `One scale for both, that of the model with the stronger maps by ${parts[0].method}: on it the other's may hardly show.`)),
+    ...parts.map((part, k) => part.flaw && el("p", { class: "doubt" }, `${names[k]}: ${part.flaw}`)).filter(Boolean) as HTMLElement[]);
 }
 
 function likeness(item: Item, models: [string, string]): HTMLElement[] {
@@ -148,10 +160,10 @@ function scoreTable(item: Item, models: [string, string]): HTMLElement {
 function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider | null): HTMLElement {
   const parts = item.parts as [StripAbout, StripAbout], id = `how-${parts[0].row}`, state = { at: 1, change: false };
   const canvases = parts.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
-  const charts = parts.map(part => chart(part)), reads = parts.map(() => el("p", { class: "small" })), legend = el("div", { class: "legend" });
+  const charts = parts.map(part => chart(part)), reads = parts.map(() => el("p", { class: "small" })), tags = parts.map(() => el("div", { class: "tag" })), legend = el("div", { class: "legend" });
   const paint = painter(async () => {
     const changes = await Promise.all(parts.map(part => changeOf(part, view)));
-    const scale = Math.max(...changes.map(change => percentile(change.most.map(Math.abs), 0.995)), 1e-9); // one for both
+    const scale = parts[0].difference.scale; // the same image: the same for both
     for (const [k, part] of parts.entries()) {
       const { frames } = changes[k], { index, share } = placeOf(part, state.at), origin = frameOf(frames, part.origin);
       const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.steps.length - 1)), share);
@@ -159,13 +171,14 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
       draw(context, greyPixels(state.change ? origin : now, view.window, state.change ? 0.5 : 1));
       if (state.change) draw(context, signedPixels(less(now, origin), width, height, scale, 0.95));
       charts[k].at(index, share);
-      const about_ = share > 0.011 && share < 0.989 ? "≈ " : "", score = part.scores[index] * (1 - share) + (part.scores[index + 1] ?? 0) * share;
-      reads[k].textContent = `Measured ${about_}${signed(score)} ${part.unit}. ${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; `
-        + `drift ${part.drift.toFixed(2)}${part.drifted ? ", above the tolerance" : ""}.`;
+      tags[k].textContent = state.change ? "difference from the original" : kindAt(part, index + share);
+      reads[k].textContent = `${part.target_name}: ${part.levels[part.origin]} → ${levelAt(part, index, share)}. `
+        + `${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; `
+        + `reconstruction error ${part.drift.toFixed(2)} ${part.unit}${part.drifted ? ", above the tolerance" : ""}.`;
       canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the way`);
     }
-    legend.replaceChildren(...(state.change ? [el("div", { class: "scale", "aria-hidden": "true" }),
-      el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale)}`), el("span", {}, `brighter by ${short(scale)}`))] : []));
+    const all = Float32Array.from(changes.flatMap(change => [...change.most]));
+    legend.replaceChildren(...(state.change ? differenceLegend(parts[0].difference, all) : []));
   });
   view.redraw.push(paint);
   paint();
@@ -175,7 +188,7 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
       slider("Way", { min: 0, max: 1, step: 0.01, value: 1 }, v => `${Math.round(100 * v)} % of the strip`, v => { state.at = v; paint(); }).box,
       choice("Show", [["frame", "frame"], ["change", "change"]], "frame", v => { state.change = v === "change"; paint(); })),
     el("div", { class: "stages two" }, ...parts.map((part, k) => el("figure", {}, el("figcaption", {}, about.models[k]),
-      el("div", { class: "stage" }, canvases[k], el("div", { class: "tag" }, "synthetic, not for diagnosis")), reads[k], charts[k].picture,
+      el("div", { class: "stage" }, canvases[k], tags[k]), reads[k], detailsOf(part, charts[k].picture),
       trustCard(part.trust)))),
     legend, ...likeness(item, about.models), scoreTable(item, about.models));
 }

@@ -2,8 +2,8 @@
 
 import { choice, madeBy, painter, slider, trustCard, type StripAbout, type View } from "./case";
 import { chart } from "./chart";
-import { el, short, signed } from "./page";
-import { difference, draw, fit, frameOf, getValues, greyPixels, mixed, percentile, signedPixels, type Values } from "./pixels";
+import { el, short } from "./page";
+import { difference, draw, fit, frameOf, getValues, greyPixels, mixed, signedPixels, type Values } from "./pixels";
 
 type Mode = "morph" | "wipe" | "difference";
 
@@ -11,7 +11,7 @@ export function stripSection(strip: StripAbout, view: View): HTMLElement {
   const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin === last ? 0 : strip.origin;
   const state = { at: first, mode: "morph" as Mode, wipe: 0.5 };
   const canvas = el("canvas", { role: "img", width: 512, height: 512 });
-  const tag = el("div", { class: "tag" }, "synthetic, not for diagnosis");
+  const tag = el("div", { class: "tag" });
   const stage = el("div", { class: "stage", tabindex: 0, role: "group",
     "aria-label": "counterfactual. Left and right arrows change the frame, M the way of comparing" }, canvas, tag);
   const { picture, at: mark } = chart(strip);
@@ -23,10 +23,11 @@ export function stripSection(strip: StripAbout, view: View): HTMLElement {
     const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last)), share);
     const [, height, width] = origin.shape, context = fit(canvas, height, width, strip.aspect);
     legend.replaceChildren();
-    if (state.mode === "difference") paintDifference(context, frames, origin, now, view, legend);
+    if (state.mode === "difference") paintDifference(context, origin, now, strip, view, legend);
     else draw(context, greyPixels(now, view.window));
     if (state.mode === "wipe") paintWipe(context, origin, view, state.wipe);
     mark(k, share);
+    tagFor(tag, strip, state.mode, state.at);
     view.moved?.(state.at);
     read.replaceChildren(...readings(strip, k, share));
     canvas.setAttribute("aria-label", `${state.mode}: ${words(strip, state.at)}`);
@@ -44,7 +45,7 @@ export function stripSection(strip: StripAbout, view: View): HTMLElement {
     if (step) { event.preventDefault(); whole(step); }
   };
   move.input.addEventListener("keydown", arrows);
-  const wipe = slider("Wipe", { min: 0, max: 100, step: 1, value: 50 }, v => `${v} % is the image`, v => { state.wipe = v / 100; paint(); });
+  const wipe = slider("Wipe", { min: 0, max: 100, step: 1, value: 50 }, v => `${v} % is the original`, v => { state.wipe = v / 100; paint(); });
   wipe.box.hidden = true;
   const modes = choice("Compare by", [["morph", "morph"], ["wipe", "wipe"], ["difference", "difference"]], "morph", v => {
     state.mode = v as Mode;
@@ -63,56 +64,92 @@ export function stripSection(strip: StripAbout, view: View): HTMLElement {
 
   const id = `how-${strip.row}`;
   return el("section", { class: "card", "aria-labelledby": id },
-    el("h2", { id }, strip.picture ? `What the network asks for (${strip.target_name})`
-      : `How: the same image until the model answers differently (${strip.target_name})`),
+    el("h2", { id }, strip.heading),
     strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : verdict(strip),
     el("div", { class: "columns" },
       el("div", {}, stage, legend),
       el("div", { class: "controls" }, move.box, playButton(state, last, move.set, paint), modes, wipe.box, read),
-      el("div", { class: "beside" }, picture, trustCard(strip.trust), madeBy(strip))),
+      el("div", { class: "beside" }, strip.picture ? "" : detailsOf(strip, picture), trustCard(strip.trust), madeBy(strip))),
     film(strip, view, k => { state.at = k; move.set(k); paint(); }));
 }
 
 function verdict(strip: StripAbout): HTMLElement {
-  const drift = strip.drifted
-    ? "above the tolerance: drawing this image alone moves the model. Do not rely on this strip"
+  const error = strip.drifted
+    ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual"
     : "within the tolerance";
   const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
-  return el("p", { class: strip.doubtful ? "verdict warn" : "verdict" }, reason, ". ",
-    `Drift of the reconstruction: ${strip.drift.toFixed(2)} ${strip.unit}, ${drift}. `,
-    `Largest change: ${Math.max(...strip.lengths).toFixed(1)} standard deviations of synthetic images.`);
+  return el("p", { class: `verdict ${strip.tone}` }, reason, ". ",
+    `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
+    strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} standard deviations of synthetic images.`);
+}
+
+const isOrigin = (strip: StripAbout, at: number): boolean => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
+
+/** What a place of a strip shows: the original, or something synthetic. */
+export function kindAt(strip: StripAbout, at: number): string {
+  return isOrigin(strip, at) ? strip.kinds[strip.origin] : "synthetic, not for diagnosis";
+}
+
+function tagFor(tag: HTMLElement, strip: StripAbout, mode: Mode, at: number): void {
+  const original = isOrigin(strip, at);
+  tag.textContent = mode === "difference" ? `difference of frame ${at.toFixed(Number.isInteger(at) ? 0 : 1)} (${original ? "original" : "synthetic"}) from the original`
+    : mode === "wipe" && !original ? "left: original; right: synthetic, not for diagnosis" : kindAt(strip, at);
+  tag.classList.toggle("original", tag.textContent === "original");
+}
+
+/** Figures behind the levels: requested and achieved changes, folded away. */
+export function detailsOf(strip: StripAbout, picture: SVGElement): HTMLElement {
+  const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "distance, SD"];
+  return el("details", { class: "details" }, el("summary", {}, `Details: ${strip.unit}, changes requested and achieved`), picture,
+    el("div", { class: "wide", role: "region", tabindex: 0, "aria-label": "figures of every frame" },
+      el("table", { class: "figures" }, el("thead", {}, el("tr", {}, ...heads.map(head => el("th", { scope: "col" }, head)))),
+        el("tbody", {}, ...strip.table.map((f, k) => el("tr", {}, ...[`${k}, ${f.kind}`, f.level, f.score, f.requested, f.achieved, f.distance]
+          .map(text => el("td", {}, text))))))));
 }
 
 function between(list: number[], k: number, share: number): number {
   return list[k] * (1 - share) + list[Math.min(k + 1, list.length - 1)] * share;
 }
 
+/** The level at a place of the strip: `83 %`, or a score in its unit; between frames, where nothing was measured, marked ≈. */
+export function levelAt(strip: StripAbout, k: number, share: number): string {
+  const at = share < 0.011 ? k : share > 0.989 ? Math.min(k + 1, strip.levels.length - 1) : -1;
+  if (at >= 0) return strip.levels[at];
+  return "≈ " + (strip.shares ? `${(100 * between(strip.shares, k, share)).toFixed(0)} %`
+    : `${between(strip.scores, k, share).toFixed(2)} ${strip.unit}`);
+}
+
 function readings(strip: StripAbout, k: number, share: number): HTMLElement[] {
-  const about = share > 0.011 && share < 0.989 ? "≈ " : ""; // between frames nothing was measured
-  const pairs: [string, string][] = [
-    ["change asked", signed(between(strip.steps, k, share))],
-    ["measured", about + signed(between(strip.scores, k, share))],
-    ["length of the change", between(strip.lengths, k, share).toFixed(2) + " SD"]];
-  if (strip.shares) pairs.splice(2, 0, [`probability of ${strip.target_name}`, `${about}${(100 * between(strip.shares, k, share)).toFixed(0)} %`]);
-  return pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+  const name = strip.shares ? `probability of ${strip.target_name}` : strip.target_name;
+  const pairs: [string, string][] = strip.picture ? [[name, levelAt(strip, k, share)]] : [
+    [name, `${strip.levels[strip.origin].replace(` ${strip.unit}`, "")} → ${levelAt(strip, k, share)}`],
+    ["latent distance", between(strip.lengths, k, share).toFixed(2) + " SD"]];
+  return pairs.flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]);
 }
 
 function words(strip: StripAbout, at: number): string {
   const k = Math.min(Math.floor(at), strip.steps.length - 1), share = at - k;
-  const said = strip.shares ? `${(100 * between(strip.shares, k, share)).toFixed(0)} %` : signed(between(strip.scores, k, share));
-  return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.steps.length - 1}: ${signed(between(strip.steps, k, share), 1)} asked, ${said}`;
+  return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.steps.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}, ${levelAt(strip, k, share)}`;
 }
 
 function paintDifference(
-  context: CanvasRenderingContext2D, frames: Values, origin: Values, now: Values, view: View, legend: HTMLElement,
+  context: CanvasRenderingContext2D, origin: Values, now: Values, strip: StripAbout, view: View, legend: HTMLElement,
 ): void {
-  const [, height, width] = origin.shape, every: number[] = [];
-  for (let k = 0; k < frames.shape[0]; k++) every.push(percentile(difference(frameOf(frames, k), origin).map(Math.abs), 0.995));
-  const scale = Math.max(...every, 1e-6);
+  const [, height, width] = origin.shape, change = difference(now, origin);
   draw(context, greyPixels(origin, view.window, 0.35));
-  draw(context, signedPixels(difference(now, origin), width, height, scale, 0.95));
-  legend.append(el("div", { class: "scale", "aria-hidden": "true" }),
-    el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale)}`), el("span", {}, `brighter by ${short(scale)}`)));
+  draw(context, signedPixels(change, width, height, strip.difference.scale, 0.95));
+  legend.append(...differenceLegend(strip.difference, change));
+}
+
+/** The one scale of all difference pictures, and what of a change it does not show well. */
+export function differenceLegend(scale: StripAbout["difference"], change: Float32Array): HTMLElement[] {
+  const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
+  const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
+  const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.`
+    : most < 0.1 * scale.scale ? `The change stays far below: at most ${short(most)}, so hardly any colour shows.` : `Largest change: ${short(most)}.`;
+  return [el("div", { class: "scale", "aria-hidden": "true" }),
+    el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale.scale)}`), el("span", {}, `brighter by ${short(scale.scale)}`)),
+    el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)];
 }
 
 function paintWipe(context: CanvasRenderingContext2D, origin: Values, view: View, share: number): void {
@@ -126,7 +163,7 @@ function paintWipe(context: CanvasRenderingContext2D, origin: Values, view: View
   context.fillStyle = "#fff";
   context.fillRect(x - 1, 0, 2, height);
   context.font = `${Math.round(width / 32)}px system-ui, sans-serif`;
-  for (const [text, side, place] of [["image", "right", x - 8], ["changed", "left", x + 8]] as const) {
+  for (const [text, side, place] of [["original", "right", x - 8], ["synthetic", "left", x + 8]] as const) {
     context.textAlign = side;
     context.lineWidth = 4;
     context.strokeStyle = "#000";
@@ -165,7 +202,7 @@ function playButton(state: { at: number }, last: number, set: (value: number) =>
 /** All frames in a row; a click goes to one. */
 function film(strip: StripAbout, view: View, picked: (k: number) => void): HTMLElement {
   const canvases = strip.steps.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
-  const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "the image as the generator draws it" });
+  const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "reconstruction of the image by the generator" });
   const paint = painter(async () => {
     const frames = await getValues(strip.row, "frames", view.slice);
     const again = await getValues(strip.row, "reconstruction", view.slice);
@@ -175,14 +212,13 @@ function film(strip: StripAbout, view: View, picked: (k: number) => void): HTMLE
   view.redraw.push(paint);
   paint();
   const buttons = canvases.map((canvas, k) => {
-    const said = strip.shares ? `${(100 * strip.shares[k]).toFixed(0)} %` : strip.scores[k].toFixed(2);
     const button = el("button", { type: "button", class: k === strip.origin ? "frame origin" : "frame" }, canvas,
-      el("span", {}, k === strip.origin ? "the image" : `${signed(strip.steps[k], 1)} asked`), el("span", {}, `${said} measured`));
+      el("span", {}, strip.kinds[k]), el("b", {}, strip.levels[k]));
     button.addEventListener("click", () => picked(k));
     return button;
   });
   return el("div", { class: "film", role: "group", "aria-label": "all frames" }, ...buttons,
-    el("figure", { class: "frame" }, drawn, el("figcaption", {}, "as the generator draws it")));
+    el("figure", { class: "frame" }, drawn, el("figcaption", {}, "synthetic: reconstruction")));
 }
 
 export function small(canvas: HTMLCanvasElement, values: Values, view: View, aspect: number): void {

@@ -3,6 +3,7 @@
 import { choice, painter, slider, type ImageAbout, type MapAbout, type StripAbout, type View } from "./case";
 import { el, short, signed, tell } from "./page";
 import type { Place, Sight, Volumes } from "./volumes";
+import { faint, ownScaleWords } from "./where";
 
 const SIGHTS: [Sight, string][] = [
   ["planes", "planes and rendering"], ["axial", "axial"], ["coronal", "coronal"], ["sagittal", "sagittal"], ["render", "rendering"]];
@@ -21,7 +22,7 @@ export function volumeSection(image: ImageAbout, maps: MapAbout[], strips: Strip
   if (!document.createElement("canvas").getContext("webgl2")) return card(el("p", { class: "dim" }, NO_WEBGL));
   const choices: (MapAbout | StripAbout)[] = [...maps, ...strips.filter(strip => !strip.picture)];
   const state: State = {
-    shown: choices[0] ?? null, frame: lastOf(choices[0]), share: 10, opacity: 85, own: false, hidden: false,
+    shown: choices[0] ?? null, frame: lastOf(choices[0]), share: 10, opacity: 85, own: faint(maps[0]), hidden: false,
     sight: "planes", azimuth: 110, elevation: 15, cut: 0.3, channel: 0,
   };
   const canvas = el("canvas", { role: "img", "aria-label": "the volume is loading" });
@@ -88,7 +89,7 @@ class Page {
     const row = shown?.row ?? this.image.row, base = shown && isStrip(shown) ? `frames.nii.gz?frame=${frame}` : "image.nii.gz?frame=0";
     const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${frame}` : "values.nii.gz";
     const [image, map] = await Promise.all([`${base}&channel=${channel}`, over].map(name => name ? content(`/volume/${row}/${name}`) : null));
-    await scene.show(image!, map, this.view.window);
+    await scene.show(image!, map, this.view.window, Boolean(shown && !isStrip(shown) && shown.sign < 0));
     scene.size.forEach((count, axis) => { this.sliders[axis].input.max = String(count - 1); });
     this.layer();
     if (this.place) this.moved(this.place); // the sliders know their ends now
@@ -97,23 +98,28 @@ class Page {
   private layer(): void {
     const { shown, opacity, share, own, hidden } = this.state;
     if (!this.scene || !shown) return;
-    const alone = own || isStrip(shown), scale = alone ? this.scene.ownScale : shown.scale;
+    const scale = isStrip(shown) ? shown.difference.scale : own ? shown.own : shown.shared;
     this.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
-    const [low, high] = isStrip(shown) ? ["darker", "brighter"] : ["against", "for"];
+    const ends = isStrip(shown) ? [`darker by ${short(scale)}`, `brighter by ${short(scale)}`]
+      : [`${shown.blue}: ${short(scale)}`, `${shown.orange}: ${short(scale)}`];
+    const words = isStrip(shown) ? ` Difference from the original; ${shown.difference.words}.`
+      : own ? ` ${ownScaleWords(shown)}.` : " One scale for maps of this model by this method.";
     this.parts.legend.replaceChildren(el("div", { class: "scale", "aria-hidden": "true" }),
-      el("div", { class: "ends" }, el("span", {}, `−${short(scale)} ${low}`), el("span", {}, `${high} +${short(scale)}`)),
+      el("div", { class: "ends" }, ...ends.map(end => el("span", {}, end))),
       el("p", { class: "dim small" }, share < 100 ? `Shown: the strongest ${share} %, ${short(this.level)} and more.` : "Shown: every voxel.",
-        alone ? " The scale of this one alone: do not compare it with others." : " One scale for this method in this run."));
+        words, !isStrip(shown) && shown.flaw ? ` ${shown.flaw}` : ""));
     this.parts.canvas.setAttribute("aria-label", hidden ? "the volume alone" : `the volume with ${nameOf(shown)} over it`);
   }
 
   private moved(place: Place): void {
     this.place = place;
     place.ras.forEach((at, axis) => this.sliders[axis].set(Math.round(at)));
-    const said = [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less, more], axis) =>
-      `${Math.abs(place.mm[axis]).toFixed(1)} mm ${place.mm[axis] < 0 ? less : more}`);
-    const [value, what] = [place.map, this.state.shown && isStrip(this.state.shown) ? "change" : "map"];
-    this.parts.readout.textContent = `Voxel ${place.voxel.map(Math.round).join(", ")} (${said.join(", ")}): image ${short(place.image)}`
+    const known = !this.image.spacing.includes("unknown");
+    const said = known ? [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less, more], axis) =>
+      `${Math.abs(place.mm[axis]).toFixed(1)} mm ${place.mm[axis] < 0 ? less : more}`).join(", ") : this.image.spacing;
+    const { shown } = this.state, value = place.map;
+    const what = shown && isStrip(shown) ? "change" : "map";
+    this.parts.readout.textContent = `Voxel ${place.voxel.map(Math.round).join(", ")} (${said}): image ${short(place.image)}`
       + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
   }
 
@@ -188,10 +194,13 @@ class Page {
     });
     this.frames.replaceChildren(...this.frameSlider());
     const some = choices.length > 0;
+    let scales: HTMLElement | false = false;
     return el("div", { class: "controls" },
       choices.length > 1 && choice("Over the volume", choices.map(one => [String(one.row), nameOf(one, choices)]), String(choices[0].row), row => {
         state.shown = choices.find(one => String(one.row) === row) ?? null;
         state.frame = lastOf(state.shown ?? undefined);
+        state.own = Boolean(state.shown && !isStrip(state.shown) && faint(state.shown));
+        if (scales) scales.querySelectorAll("input").forEach(input => { input.checked = (input.value === "own") === state.own; });
         this.frames.replaceChildren(...this.frameSlider());
         this.load();
       }),
@@ -201,7 +210,7 @@ class Page {
       some && slider("Threshold", { min: 1, max: 100, step: 1, value: state.share },
         v => v < 100 ? `the strongest ${v} %` : "off", v => { state.share = v; this.lay(); }).box,
       some && slider("Opacity", { min: 0, max: 100, step: 1, value: state.opacity }, percent, v => { state.opacity = v; this.lay(); }).box,
-      choices.some(one => !isStrip(one)) && choice("Scale", [["fixed", "the run's"], ["own", "this map's"]], "fixed",
+      scales = choices.some(one => !isStrip(one)) && choice("Scale", [["fixed", "shared"], ["own", "this map's"]], state.own ? "own" : "fixed",
         v => { state.own = v === "own"; this.lay(); }),
       some && el("label", { class: "check" }, hide, " Hide the map (H)"));
   }
@@ -210,9 +219,9 @@ class Page {
     const { shown } = this.state;
     if (!shown || !isStrip(shown)) return [];
     return [slider("Frame", { min: 0, max: shown.steps.length - 1, step: 1, value: this.state.frame },
-      k => `${k} of ${shown.steps.length - 1}: ${signed(shown.steps[k], 1)} asked, ${signed(shown.scores[k])} measured`,
+      k => `${k} of ${shown.steps.length - 1}: ${shown.kinds[k]}, ${shown.levels[k]}`,
       k => { this.state.frame = k; this.load(); }).box,
-    el("p", { class: "tag-line small" }, "Frames are synthetic, not for diagnosis. Colours: what changed.")];
+    el("p", { class: "tag-line small" }, `Frame ${shown.origin} is the original; the others are synthetic, not for diagnosis. Colours: what changed.`)];
   }
 }
 

@@ -44,9 +44,9 @@ export class Volumes {
   /** Voxels along right, front and head. */
   get size(): number[] { return this.base!.dimsRAS!.slice(1, 4); }
 
-  async show(image: ArrayBuffer, map: ArrayBuffer | null, window: { low: number; high: number }): Promise<void> {
+  async show(image: ArrayBuffer, map: ArrayBuffer | null, window: { low: number; high: number }, turned = false): Promise<void> {
     const base = await read(image, "image", { colormap: "gray", cal_min: window.low, cal_max: window.high });
-    const over = map && await read(map, "map", { colormap: "for", colormapNegative: "against", opacity: 0 });
+    const over = map && await read(map, "map", { colormap: turned ? "against" : "for", colormapNegative: turned ? "for" : "against", opacity: 0 });
     const place = this.base && [...this.scene.scene.crosshairPos]; // no waiting from here: never a scene without its volume
     for (const volume of [this.over, this.base]) if (volume) this.scene.removeVolume(volume);
     this.base = base;
@@ -78,9 +78,6 @@ export class Volumes {
     this.scene.updateGLVolume();
     return level;
   }
-
-  /** What this map alone would be shown on: the 99.5th percentile of its size. */
-  get ownScale(): number { return Math.max(this.sorted[Math.round(0.995 * (this.sorted.length - 1))] ?? 0, 1e-12); }
 
   window(low: number, high: number): void {
     if (!this.base) return;

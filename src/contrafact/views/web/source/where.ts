@@ -5,7 +5,7 @@ import { el, plural, short } from "./page";
 import { contour, draw, drawContour, fit, getValues, greyPixels, percentile, signedPixels } from "./pixels";
 
 export function whereSection(image: ImageAbout, maps: MapAbout[], view: View): HTMLElement {
-  const state = { map: maps[0] as MapAbout | undefined, opacity: 0.85, level: 0, own: false, hidden: false };
+  const state = { map: maps[0] as MapAbout | undefined, opacity: 0.85, level: 0, own: faint(maps[0]), hidden: false };
   const canvas = el("canvas", { role: "img", width: 512, height: 512 });
   const stage = el("div", { class: "stage", tabindex: 0, role: "group",
     "aria-label": "image with map. H hides the map, drag changes the window" }, canvas);
@@ -19,9 +19,9 @@ export function whereSection(image: ImageAbout, maps: MapAbout[], view: View): H
     draw(context, greyPixels(values, view.window));
     if (map) {
       const found = await getValues(map.row, "values", view.slice);
-      const scale = state.own ? Math.max(percentile(found.data.map(Math.abs), 0.995), 1e-12) : map.scale;
+      const scale = state.own ? map.own : map.shared;
       if (!state.hidden) {
-        draw(context, signedPixels(found.data, found.shape[2], found.shape[1], scale, state.opacity));
+        draw(context, signedPixels(turned(found.data, map.sign), found.shape[2], found.shape[1], scale, state.opacity));
         if (state.level > 0) {
           const level = percentile(found.data.map(Math.abs), state.level / 100);
           drawContour(context, contour(found.data, found.shape[2], found.shape[1], level), found.shape[2], found.shape[1]);
@@ -36,12 +36,16 @@ export function whereSection(image: ImageAbout, maps: MapAbout[], view: View): H
 
   const picked = (row: string): void => {
     state.map = maps.find(map => String(map.row) === row);
+    state.own = faint(state.map);
+    if (scales) scales.querySelector<HTMLInputElement>(`input[value=${state.own ? "own" : "fixed"}]`)!.checked = true;
     if (state.map && view.slice !== undefined) slices?.set(view.slice);
     beside.replaceChildren(...besideOf(state.map));
     paint();
   };
   const slices = view.slice === undefined ? null : slider("Slice", { min: 0, max: image.slices - 1, step: 1, value: view.slice },
     at => `${at + 1} of ${image.slices}`, at => { view.slice = at; view.redraw.forEach(again => again()); });
+  const scales = maps.length > 0 && choice("Scale", [["fixed", "shared"], ["own", "this map's"]], state.own ? "own" : "fixed",
+    v => { state.own = v === "own"; paint(); });
   const hide = el("input", { type: "checkbox" });
   hide.addEventListener("change", () => { state.hidden = hide.checked; paint(); });
   stage.addEventListener("keydown", event => {
@@ -59,8 +63,7 @@ export function whereSection(image: ImageAbout, maps: MapAbout[], view: View): H
       v => { state.opacity = v / 100; paint(); }).box,
     maps.length > 0 && slider("Contour", { min: 0, max: 99, step: 1, value: 0 },
       v => v ? `the strongest ${100 - v} %` : "off", v => { state.level = v; paint(); }).box,
-    maps.length > 0 && choice("Scale", [["fixed", "the run's"], ["own", "this map's"]], "fixed",
-      v => { state.own = v === "own"; paint(); }),
+    scales,
     ...windows,
     maps.length > 0 && el("label", { class: "check" }, hide, " Hide the map (H)"));
   return el("section", { class: "card", "aria-labelledby": "where" }, el("h2", { id: "where" }, "Where the model looks"),
@@ -76,14 +79,33 @@ function besideOf(map: MapAbout | undefined): HTMLElement[] {
   return map ? [trustCard(map.trust), madeBy(map)] : [];
 }
 
-function legendOf(map: MapAbout, scale: number, own: boolean): HTMLElement[] {
+/** Whether a map is so weak that it is shown on its own scale at first. */
+export const faint = (map: MapAbout | undefined): boolean => map !== undefined && map.scale < map.shared;
+
+/** Values as they are coloured: orange is positive. */
+export const turned = (data: Float32Array, sign: number): Float32Array => sign < 0 ? data.map(value => -value) : data;
+
+/** `×48: this map's own scale`: by how much the colours are stronger than on the shared one. */
+export function ownScaleWords(map: MapAbout): string {
+  const factor = map.shared / map.own;
+  return `×${factor.toFixed(factor >= 9.95 ? 0 : 1)}: the scale of this map alone, do not compare it with others; the shared scale is ±${short(map.shared)}`;
+}
+
+/** The colours of a map on a scale, and what orange, blue and the scale mean. */
+export function legendOf(map: MapAbout, scale: number, own: boolean): HTMLElement[] {
   const [seen, there] = map.scale_from;
-  const from = own ? "the scale of this map alone: do not compare it with others"
-    : `one scale for ${plural(there, "map")} by ${map.method} in this run` + (seen < there ? ` (from ${seen} of them)` : "");
+  const from = !there ? "The scale of this map alone: do not compare it with others" : own ? ownScaleWords(map)
+    : `One scale for ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (from ${seen} of them)` : "");
   return [
     el("div", { class: "scale", "aria-hidden": "true" }),
-    el("div", { class: "ends" }, el("span", {}, `−${short(scale)} against`), el("span", {}, `for +${short(scale)}`)),
-    el("p", { class: "dim small" }, `Target: ${map.target_name}. Orange speaks for it, blue against; ${from}.`)];
+    el("div", { class: "ends" }, el("span", {}, `${map.blue}: ${short(scale)}`), el("span", {}, `${map.orange}: ${short(scale)}`)),
+    el("p", { class: "dim small" }, `Target: ${map.target_name}. Orange: evidence ${map.orange}; blue: ${map.blue}. ${from}.`),
+    ...(map.flaw ? [el("p", { class: "doubt" }, map.flaw)] : [])];
+}
+
+/** A value in words: how much, and for what. */
+function evidence(map: MapAbout, value: number): string {
+  return value === 0 ? "0" : `${short(Math.abs(value))} ${value * map.sign > 0 ? map.orange : map.blue}`;
 }
 
 export function windowControls(image: ImageAbout, view: View, stage: HTMLElement): HTMLElement[] {
@@ -128,7 +150,7 @@ function readValues(
     const y = Math.floor((event.clientY - box.top) / box.height * height);
     if (x < 0 || y < 0 || x >= width || y >= height) return;
     const grey = Array.from({ length: channels }, (_, c) => short(values.data[(c * height + y) * width + x]));
-    const said = found ? `, map ${short(found.data[y * width + x])}` : "";
+    const said = found && chosen ? `, map ${evidence(chosen, found.data[y * width + x])}` : "";
     readout.textContent = `column ${x}, row ${y}: image ${grey.join(" ")}${said}`;
   });
 }

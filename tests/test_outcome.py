@@ -1,0 +1,179 @@
+"""Counterfactuals in words: headings from the outcome, levels before and after, kinds of frames."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from PIL import ImageSequence
+
+from browsing import PASSED, SIDE, planted_run, ramp, strip
+from contrafact.core import Image, Record
+from contrafact.io import Run
+from contrafact.metrics import trust_card_of_strip
+from contrafact.views import export_run, write_report
+from contrafact.views.card_words import trust_words
+from contrafact.views.difference import difference_scale, difference_words
+from contrafact.views.outcome import before_after, flips, frame_titles, heading, level, tone
+
+LOGIT = float(np.log(9))  # 90 %
+
+
+def row(stopped: str, scores: list[float], target: str = "class:1", **more: Any) -> dict[str, Any]:
+    count = len(scores)
+    plain: dict[str, Any] = {"stopped": stopped, "scores": scores, "steps": [float(k) for k in range(count)]}
+    plain |= {"origin": 0, "record": {"target": target, "method": "latent-walk"}, "target_name": "narrow"}
+    return plain | {"lengths": [0.0] * count} | more
+
+
+@pytest.mark.parametrize(
+    ("stopped", "scores", "start"),
+    [
+        ("reached", [-LOGIT, LOGIT], "The prediction flips (narrow: 10 % → 90 %)"),
+        ("reached", [0.5, LOGIT], "The goal was reached; the prediction does not flip"),
+        ("already", [LOGIT, LOGIT], "The prediction already met the goal: nothing was changed (narrow: 90 %)"),
+        ("budget", [-LOGIT, -1.0], "No counterfactual was found: the goal lies beyond"),
+        ("search", [-LOGIT, -1.0], "No counterfactual was found on the latent path"),
+        ("no_change", [-LOGIT, -LOGIT], "No counterfactual was found: the prediction does not respond"),
+        ("steps", [-LOGIT, LOGIT], "Fixed steps, and the prediction flips"),
+        ("steps", [-LOGIT, -1.0], "Fixed steps ("),
+    ],
+)
+def test_headings_say_what_came_of_it(stopped: str, scores: list[float], start: str) -> None:
+    assert heading(row(stopped, scores)).startswith(start)
+
+
+def test_targets_without_a_probability_have_levels_in_their_unit() -> None:
+    assert before_after(row("reached", [1.2, 2.85], "grade")) == "1.20 → 2.85 grades"
+    assert before_after(row("reached", [120.0, 3456.0], "volume:1")) == "120.00 → 3456 voxels"
+    assert before_after(row("reached", [0.1, 0.9], "probability:1")) == "10 % → 90 %"
+    assert before_after(row("reached", [-LOGIT, LOGIT], "margin:1,0")) == "10 % → 90 %"
+    assert flips(row("reached", [1.2, 2.85], "grade")) is None
+    assert level("class:1", 20.0) == ">99 %" and level("class:1", -20.0) == "<1 %"
+    assert "does not flip" not in heading(row("reached", [1.2, 2.85], "grade"))
+
+
+def test_nothing_that_was_not_changed_is_green(tmp_path: Path) -> None:
+    assert tone(row("already", [3.0]), doubtful=False) == "plain"
+    assert tone(row("reached", [3.0]), doubtful=False) == "good"
+    assert tone(row("reached", [3.0]), doubtful=True) == "warn"
+    names = ("goal", "length", "asked against measured", "second model")
+    card = [{**PASSED, "name": name} for name in names]
+    same = np.full(5, 2.5)
+    still = strip(
+        "a", frames=np.stack([ramp()] * 5), steps=same * 0, scores=same, stopped="already", lengths=same * 0
+    )
+    run = Run.create(tmp_path / "run", about={})
+    run.add("a", Image(ramp(), window=(0, 200)), still, case="a", trust=card)
+    assert trust_words(run.rows()[0])["passed"] == []
+    page = write_report(run).read_text()
+    assert "The prediction already met the goal: nothing was changed (class:1: 92 %)" in page
+    assert 'class="verdict plain"' in page and 'class="verdict good"' not in page and "✓" not in page
+    assert "1 of 1 searches changed nothing: the prediction already met the goal." in page
+    assert "<td>1 of 1</td>" not in page  # no check counts as passed
+    made = {check.name: check.passed for check in trust_card_of_strip(still)}
+    assert made["goal"] is None and made["length"] is None
+
+
+def test_a_probability_is_shown_and_logits_are_folded_away(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    walk = strip("a", scores=np.linspace(-LOGIT, LOGIT, 5), steps=np.linspace(0, 4.0, 5))
+    run.add("a", Image(ramp(), window=(0, 200)), walk, case="a", target_name="narrow")
+    page = write_report(run).read_text()
+    before, _, after = page.partition('<details class="details">')
+    assert (
+        "narrow: 10 % → 90 %" in before
+        and "measured</figcaption>" not in page
+        and " asked" not in before[before.index("<body") :]
+    )
+    folded, _, _ = after.partition("</details>")
+    for words in ("change requested", "change achieved", "+4.00", f"{2 * LOGIT:+.2f}", f"{-LOGIT:.2f}"):
+        assert words in folded, words
+
+
+def test_every_frame_says_whether_it_is_original_or_synthetic(tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", cases=1)
+    strips = [line for line in run.rows() if line["kind"] == "strip"]
+    assert frame_titles(strips[0]) == ["original", *["synthetic"] * 4]
+    generated = {**strips[0], "about": {"synthetic": True}}
+    assert frame_titles(generated)[0] == "original (itself a synthetic image)"
+    page = write_report(run).read_text()
+    assert page.count("<figcaption>original<br>") == 1 and page.count("<figcaption>synthetic<br>") == 4
+    names = [p.stem.split("_")[-1] for p in export_run(run, "png", tmp_path / "png") if "frame-" in p.name]
+    assert names == ["original", *["synthetic"] * 4]
+    first, second = sorted(p for p in (tmp_path / "png").iterdir() if "frame-0" in p.name)[:2]
+    for path, words in (
+        (first, "original; narrow 12 %"),
+        (second, "synthetic, not for diagnosis; narrow 25 %"),
+    ):
+        with Picture.open(path) as picture:
+            assert picture.text["Description"] == words  # type: ignore[attr-defined]
+    paths = [p for p in export_run(run, "nifti", tmp_path / "nifti") if "latent-walk" in p.name]
+    said = bytes(nibabel.load(paths[0]).header["descrip"]).decode()
+    assert said.startswith("frame 0 original, others SYNTHETIC (of 5); contrafact latent-walk class:1")
+    for path in export_run(run, "npz", tmp_path / "npz"):
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            assert ("frame_kinds" in about) == (about["kind"] == "strip")
+            if about["kind"] == "strip":
+                assert file["frame_kinds"].tolist() == about["frame_kinds"] == ["original", *["synthetic"] * 4]
+
+
+def test_an_animation_names_every_frame_under_it(tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", cases=1)
+    (path,) = export_run(run, "animation", tmp_path / "gif")
+    with Picture.open(path) as moving:
+        frames = [np.asarray(frame.convert("L")).astype(int) for frame in ImageSequence.Iterator(moving)]
+    assert len(frames) == 8 and frames[0].shape == (96 + 14, 96)
+    lines = [frame[96:] for frame in frames]
+    assert all((line > 200).any() for line in lines)
+    assert np.abs(lines[1] - lines[2]).mean() < 2 < np.abs(lines[0] - lines[1]).mean()  # other words
+
+
+def test_a_picture_by_ascent_has_no_original_frame() -> None:
+    assert frame_titles(row("steps", [0.0, 1.0], picture=True)) == ["synthetic", "synthetic"]
+
+
+def test_differences_lie_on_a_quarter_of_the_window_by_closed_form(tmp_path: Path) -> None:
+    scale = difference_scale((0.0, 200.0))
+    assert scale.value == 50 and scale.words == "full colour: ±50, 25 % of the display window"
+    change = np.zeros(1000)
+    assert difference_words(change, scale) == "nothing changed"
+    change[:30] = 60.0
+    assert difference_words(change, scale) == "3 % of the pixels change by more, up to 60"
+    assert (
+        difference_words(change / 20, scale)
+        == "the change stays far below: at most 3, so hardly any colour shows"
+    )
+    assert difference_words(change / 2, scale) == ""
+    run = Run.create(tmp_path / "run", about={})
+    for key, size in (("a", 4.0), ("b", 40.0)):
+        frames = np.stack([ramp(), ramp(level=size)])
+        line = np.array([-1.0, 1.0])
+        walk = strip(key, frames=frames, steps=line + 1, scores=line, lengths=line + 1)
+        run.add(key, Image(ramp(), window=(0, 200)), walk, case=key)
+    page = write_report(run).read_text()
+    assert page.count("full colour: ±50, 25 % of the display window") == 2
+    assert "the change stays far below: at most 4" in page
+
+
+def test_the_run_says_how_large_a_pixel_is_only_where_the_file_does(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    image = Image(ramp(), window=(0, 200), source="a.png")
+    assert not image.grid.spacing_known and "unknown" in repr(image.grid)
+    assert not image.grid.resized((4, 4)).spacing_known
+    run.add("a", image, strip("a"), case="a")
+    assert run.rows()[0]["about"]["spacing"] == "unknown"
+    assert f"{SIDE} × {SIDE} px, pixel size unknown" in write_report(run).read_text()
+    (path,) = export_run(run, "nifti", tmp_path / "nifti")
+    assert nibabel.load(path).header.get_xyzt_units()[0] == "unknown"
+
+
+def test_a_record_is_not_needed_to_say_what_came_of_it() -> None:
+    walk = strip("a", record=Record(method="m", parameters={}, target="value:0", model="x", image="i"))
+    assert "units of the model" in walk._repr_html_()  # type: ignore[operator]
