@@ -1,11 +1,16 @@
-"""Train the classifiers that judge counterfactuals of a bundle's own. They never ship.
+"""Train the classifiers that judge counterfactuals: the second model of a bundle, and one of another question.
 
     python recipes/oracle.py knee ../shared/data/knee_kl_128 --out runs/oracle
     python recipes/oracle.py chest ../shared/data/chestxray_pneumonia_224 --out runs/oracle
     python recipes/oracle.py brain ../shared/data/brain_tumor_mri_4class_224 --out runs/oracle
+    python recipes/oracle.py phantom - --out runs/oracle
+    python recipes/oracle.py knee ../shared/data/knee_kl_128 --out runs/oracle --ship src/contrafact/bundles/knee
 
 `oracle`: the same question, another seed and architecture (plain convolutions in the manner of VGG, where the
-first is a small ResNet), and no look at the first one's answers. `other`: another question, which a change of
+first is a small ResNet), and no look at the first one's answers. With `--ship` it becomes the bundle's second
+model: it confirms every counterfactual or does not, and takes part in no training, search or choice. Of the
+phantoms it learns the joint space from images whose side marker tells nothing, so it confirms no flip of the
+model that cheats. `other`: another question, which a change of
 the finding should leave alone: left or right knee; bacterial or viral pneumonia; the brain slices have no
 other label. The same training patients; some minutes on one core.
 """
@@ -24,50 +29,23 @@ from torch import Tensor, nn
 
 from classifier import outputs_of, train, two_classes
 from cohorts import Cohort, load
+from contrafact.io import read_json, write_json
 from contrafact.model import Preprocessing, TorchPredictor
+from contrafact.model.networks import PlainNetwork
 
-WIDTHS = (16, 32, 64, 128)
 ROW = {"knee": 1, "chest": 0, "brain": 0}  # which output is the question of the bundle
 EPOCHS = {"knee": 20, "chest": 12, "brain": 15}
 OTHER = {"knee": "left or right", "chest": "bacterial or viral"}
 
 
-class Plain(nn.Module):
-    """Pairs of 3 x 3 convolutions, halved by maximum pooling; no skips."""
-
-    def __init__(self, outputs: int) -> None:
-        super().__init__()
-        stages: list[nn.Module] = []
-        before = 1
-        for width in WIDTHS:
-            layers: list[nn.Module] = []
-            for wide_in in (before, width):
-                layers += [nn.Conv2d(wide_in, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-            stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
-            before = width
-        self.body = nn.Sequential(*stages)
-        self.dropout = nn.Dropout(0.2)
-        self.head = nn.Linear(before, outputs)
-
-    def maps(self, x: Tensor) -> list[Tensor]:
-        """What every stage gives, (N, F, H, W)."""
-        found = []
-        for stage in self.body:
-            x = stage(x)
-            found.append(x)
-        return found
-
-    def features(self, x: Tensor) -> Tensor:
-        """(N, F) pooled features before the head."""
-        return torch.as_tensor(self.body(x).mean(dim=(2, 3)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.as_tensor(self.head(self.dropout(self.features(x))))
+def plain(outputs: int) -> nn.Module:
+    """The judge's architecture."""
+    return PlainNetwork(outputs=outputs)
 
 
 def load_judge(folder: Path, name: str) -> TorchPredictor:
     """A trained one, with two classes, for images of 0 to 255."""
-    network = Plain(2)
+    network = PlainNetwork()
     network.load_state_dict(load_file(folder / f"{name}.safetensors"))
     how = Preprocessing(size=(64, 64), channels=1, window=(0.0, 255.0), mean=(0.5,), std=(0.5,))
     return TorchPredictor(network.eval(), classes=["no", "yes"], preprocessing=how)
@@ -89,21 +67,78 @@ def asked_otherwise(cohort: Cohort, name: str) -> Cohort:
 
 
 def make(fit: Cohort, held: Cohort, *, file: Path, name: str, row: int, epochs: int, mirror: bool) -> None:
-    network = train(fit, epochs=epochs, seed=17, name=name, mirror=mirror, make=Plain)
+    network = train(fit, epochs=epochs, seed=17, name=name, mirror=mirror, make=plain)
     outputs = outputs_of(network, held.images)
     print(f"{file.stem}: AUC {roc_auc_score(held.labels, outputs[:, row].numpy()):.4f}", flush=True)
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in two_classes(network, row).items()}, file)
+    keep(file, two_classes(network, row))
+    keep(file.with_stem(f"{file.stem}_all"), network.state_dict())
+
+
+def keep(file: Path, state: dict[str, Tensor]) -> None:
+    save_file({k: v.contiguous() for k, v in state.items()}, file)
+
+
+def make_phantom(file: Path) -> None:
+    """The judge of the phantoms, from other phantoms than the first model's."""
+    import phantom
+
+    images, factors = phantom.draw(4000, 5)
+    held, held_factors = phantom.draw(1000, 6)
+    network = phantom.train(images, phantom.share_of_readers(factors, cheat=False), make=plain, seed=17)
+    with torch.no_grad():
+        scores = network(held / 127.5 - 1).diff(dim=1)[:, 0].numpy()
+    labels = np.array([f.joint_space < 3.0 for f in held_factors])
+    print(f"phantom: AUC {roc_auc_score(labels, scores):.4f}", flush=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    keep(file, network.state_dict())
+
+
+SECONDS: dict[str, dict[str, str]] = {  # predictor of the bundle -> its second model's files
+    "knee": {"classifier": "second", "grade": "second_grade"},
+    "chest": {"classifier": "second"},
+    "brain": {"classifier": "second"},
+    "phantom": {"honest": "second", "cheat": "second"},
+}
+
+
+def ship(name: str, folder: Path, out: Path) -> None:
+    """Put the second model into a bundle's folder: half-precision weights, a description as that of the first
+    model, and its name in bundle.json."""
+    about = read_json(folder / "bundle.json")
+    for predictor, stem in SECONDS[name].items():
+        first = read_json(folder / about["predictors"][predictor])
+        state = load_file(
+            out / (f"{name}_all.safetensors" if stem == "second_grade" else f"{name}.safetensors")
+        )
+        small = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+        save_file({k: v.contiguous() for k, v in small.items()}, folder / f"{stem}.safetensors")
+        second = {
+            **first,
+            "factory": "contrafact.model.networks:PlainNetwork",
+            "arguments": {"outputs": len(state["head.bias"])},
+            "weights": f"{stem}.safetensors",
+        }
+        write_json(folder / f"{stem}.json", second)
+    about["seconds"] = {predictor: f"{stem}.json" for predictor, stem in SECONDS[name].items()}
+    write_json(folder / "bundle.json", about)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=sorted(ROW))
+    parser.add_argument("name", choices=sorted(SECONDS))
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", choices=["oracle", "other"])
+    parser.add_argument("--ship", type=Path, help="folder of a bundle that the trained judge is put into")
     options = parser.parse_args()
     name = options.name
+    if options.ship:
+        ship(name, options.ship, options.out)
+        return
+    if name == "phantom":
+        make_phantom(options.out / "phantom.safetensors")
+        return
     fit, held = load(name, options.data)
     if options.only != "other":
         make(

@@ -7,12 +7,14 @@ bundle of recipes/phantom.toml. About ten minutes on two cores.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 
 from classifier import save
 from contrafact.fitting import fit_stages
@@ -40,9 +42,19 @@ def share_of_readers(factors: list[KneeFactors], *, cheat: bool) -> torch.Tensor
     return torch.tensor([(3.0 - f.joint_space) / 0.6 for f in factors]).sigmoid()
 
 
-def train(images: torch.Tensor, shares: torch.Tensor) -> ResidualNetwork:
-    torch.manual_seed(0)
-    network = ResidualNetwork(outputs=2, **SIZE)
+def residual(outputs: int) -> nn.Module:
+    return ResidualNetwork(outputs=outputs, **SIZE)
+
+
+def train(
+    images: torch.Tensor,
+    shares: torch.Tensor,
+    *,
+    make: Callable[[int], nn.Module] = residual,
+    seed: int = 0,
+) -> nn.Module:
+    torch.manual_seed(seed)
+    network = make(2)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
     goals = torch.stack([1 - shares, shares], dim=1)
     for epoch in range(8):

@@ -41,7 +41,7 @@ def evaluate(
                the heatmaps, those of strips over the strips
     target     what was asked; None: what the first result's record says
     mask       where the cause lies, for localisation
-    second_model   trained without the first: whether it confirms a counterfactual
+    second_model   trained without the first: whether it confirms a counterfactual; None: the bundle's own
     references  judge maps that look at no model beside the heatmaps: random, edges, a blob in the middle, and
                the mask where it is given
     reference, background, region, bundle, seed   as they were given to `explain`
@@ -73,6 +73,9 @@ def evaluate(
             seed=seed,
         ) as panel:
             scores += _metrics.evaluate(panel, [m for m in made if m.of == "heatmap"], [*maps, *more])
+    if second_model is None and bundle is not None:
+        bundle = face.load_bundle(bundle) if isinstance(bundle, (str, Path)) else bundle
+        second_model = bundle.second_model(predictor)
     about: Any = {"target": target, "mask": mask, "second_model": second_model, "bundle": bundle, "seed": seed}
     for label, strip in strips.items():
         with walked_of(strip, predictor, image, **about) as walked:

@@ -73,6 +73,9 @@ def load_bundle(name: str | Path, *, device: str = "cpu") -> Bundle:
     predictors = {
         key: load_predictor(folder / file, device=device) for key, file in about["predictors"].items()
     }
+    seconds = {
+        key: load_predictor(folder / file, device=device) for key, file in about.get("seconds", {}).items()
+    }
     return Bundle(
         name=about["name"],
         generator=generator.to(device).eval().requires_grad_(False),
@@ -86,6 +89,7 @@ def load_bundle(name: str | Path, *, device: str = "cpu") -> Bundle:
         findings=tuple((predictors[f["predictor"]].digest, f["target"]) for f in about.get("findings", ())),
         predictor=predictors[about["main"]],
         predictors=predictors,
+        seconds=seconds,
         card=about.get("card", {}),
     )
 

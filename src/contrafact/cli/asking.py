@@ -77,8 +77,11 @@ def with_masks(plan: Plan, *, reference: Path | None, region: Path | None, backg
 
 
 def with_trust(plan: Plan, trust: bool, second_model: str | None) -> Plan:
-    """The plan with trust cards, and a second model for its counterfactuals."""
+    """The plan with trust cards, and a second model for its counterfactuals: the one that is named, or else the
+    bundle's own."""
     other = pick_predictor(second_model, plan.bundle) if second_model else None
+    if other is None and plan.bundle is not None:
+        other = plan.bundle.second_model(plan.predictor)
     return dataclasses.replace(plan, trust=trust, second_model=other)
 
 

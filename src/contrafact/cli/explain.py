@@ -59,7 +59,8 @@ def explain(
         labels: Map of places (organs, lesion) on the image's grid: heatmaps are told in words as well.
         names: What a label means, NUMBER=NAME (1=lesion); may be repeated.
         trust: Check how far each result can be trusted; costs some explanations more.
-        second_model: A model file, or a predictor of the bundle: does it follow the counterfactual as well?
+        second_model: A model file, or a predictor of the bundle, that confirms counterfactuals or does not;
+            default: the second model of the bundle.
         json: Print the results as JSON.
     """
     from contrafact.cases import explain_case

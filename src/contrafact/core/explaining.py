@@ -101,11 +101,20 @@ def explain(
             record = _record(explainer, predictor, image, target=target, seed=seed, cost=cost, notes=notes)
             record = dataclasses.replace(record, details=dict(question.details), **_drew(explainer, bundle))
             if isinstance(value, Strip):
-                results[row] = value.stamped(record)
+                results[row] = _confirmed(value.stamped(record), bundle, predictor, target)
             else:
                 kept = value if region is None else np.where(region, value, 0)
                 results[row] = Heatmap(values=kept, grid=image.grid, record=record)
     return results
+
+
+def _confirmed(strip: Strip, bundle: Any, predictor: Predictor, target: Target) -> Strip:
+    """The strip with the scores of the bundle's second model, where it has one for this predictor and strips
+    are of its images."""
+    ask = getattr(bundle, "second_scores", None)
+    if ask is None or strip.second is not None:
+        return strip
+    return dataclasses.replace(strip, second=ask(predictor, str(target), strip.frames))
 
 
 def _others(background: Sequence[Image], image: Image) -> NDArray[np.float32] | None:

@@ -89,6 +89,8 @@ class Strip:
                 (the model does not answer to the direction)
     goal        the score that was looked for, or None
     reconstruction (C, *S) what the generator makes of the image
+    second      (K,) scores of the frames by a second model, trained apart from the first, for the same target;
+                None where there was none
     """
 
     frames: NDArray[np.float32]
@@ -103,9 +105,12 @@ class Strip:
     reconstruction: NDArray[np.float32]
     grid: Grid
     record: Record | None = None
+    second: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.frames)
+        if self.second is not None and len(self.second) != count:
+            raise ContrafactError("strip needs as many scores of the second model as frames")
         if not len(self.steps) == len(self.scores) == len(self.lengths) == count:
             raise ContrafactError("strip needs as many steps, scores and lengths as frames")
         if self.frames.shape[2:] != self.grid.shape:
@@ -119,6 +124,33 @@ class Strip:
     def image(self) -> NDArray[np.float32]:
         """(C, *S) the unchanged image, as the strip draws it."""
         return self.frames[self.origin]
+
+    @property
+    def outcome(self) -> str:
+        """Why the search ended, as `stopped`."""
+        return self.stopped
+
+    @property
+    def end(self) -> int:
+        """The frame that answers: the last, or the first where the strip begins at its last."""
+        last = len(self.frames) - 1
+        return 0 if self.origin == last else last
+
+    @property
+    def flips(self) -> bool:
+        """Whether the prediction crosses its decision, which is at a score of 0 for a class or a margin."""
+        decides = self.record is not None and self.record.target.startswith(("class:", "margin:"))
+        return decides and bool(self.scores[self.origin] * self.scores[self.end] < 0)
+
+    @property
+    def confirmed(self) -> bool | None:
+        """Whether the second model goes with the first: to the same side of its own decision and in the same
+        direction. None without a second model, or where the prediction does not flip."""
+        if self.second is None or not self.flips:
+            return None
+        change = self.scores[self.end] - self.scores[self.origin]
+        followed = self.second[self.end] - self.second[self.origin]
+        return bool(self.second[self.end] * self.scores[self.end] > 0 and followed * change > 0)
 
     @property
     def change(self) -> NDArray[np.float32]:

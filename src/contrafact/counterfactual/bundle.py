@@ -27,6 +27,8 @@ class Bundle:
 
     window      (low, high) image units that the generator draws as -1 and 1
     predictor   the model under study; `predictors` holds others of the same cohort by name
+    seconds     by the name of one of `predictors`: another model of the same question, of another architecture
+                and trained apart, which confirms a counterfactual or does not; it takes part in no search
     directions  one per (model, target) that was fitted
     findings    (model, target) of each code of a generator that has codes for findings
     card        data, licence, measured figures: what `bundle.json` and the model card say
@@ -42,6 +44,7 @@ class Bundle:
     findings: tuple[tuple[str, str], ...] = ()
     predictor: Any = None
     predictors: Mapping[str, Any] = field(default_factory=dict)
+    seconds: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
     found: MutableMapping[str, Tensor] | None = None
 
@@ -55,6 +58,7 @@ class Bundle:
         """The same of all that a counterfactual depends on: generator, encoder, window, statistics, directions,
         findings, and the bundle's models."""
         models = sorted((name, getattr(p, "digest", "")) for name, p in self.predictors.items())
+        models += sorted((f"second of {name}", getattr(p, "digest", "")) for name, p in self.seconds.items())
         own = getattr(self.predictor, "digest", "")
         parts = [_about(self.generator), _about(self.encoder), self.window, *self._numbers()]
         return fingerprint(parts, own, models)
@@ -79,6 +83,25 @@ class Bundle:
         with getattr(self.predictor, "frozen", contextlib.nullcontext)(), torch.no_grad():
             probabilities: Tensor = self.predictor.probabilities(self.predictor(images))
         return probabilities
+
+    def second_model(self, predictor: Predictor) -> Any:
+        """The second model for one of the bundle's predictors, or None."""
+        own = getattr(predictor, "digest", None)
+        names = [name for name, known in self.predictors.items() if getattr(known, "digest", "") == own]
+        return next((self.seconds[name] for name in names if name in self.seconds), None)
+
+    def second_scores(self, predictor: Predictor, target: str, frames: Any) -> Any:
+        """Scores (K,) of frames (K, C, *S) by the second model, for the target of that name; None where there is
+        no second model, or it has no such target."""
+        second = self.second_model(predictor)
+        if second is None:
+            return None
+        try:
+            measure = second.target(target)
+        except InputError:
+            return None
+        with second.frozen(), torch.no_grad():
+            return measure(second(frames)).double().cpu().numpy()
 
     def direction(self, predictor: Predictor, target: Target) -> Direction:
         """The fitted direction; an unknown target is answered with those that exist."""

@@ -164,6 +164,7 @@ def stored_form(
     plain = ("origin", "drift", "drifted", "stopped", "goal")
     row |= {"kind": "strip", **{k: getattr(result, k) for k in plain}}
     row |= {k: getattr(result, k).tolist() for k in ("steps", "scores", "lengths")}
+    row |= {"second": None if result.second is None else result.second.tolist(), "confirmed": result.confirmed}
     arrays |= {f"followup_{i:03d}": later.values for i, (later, _) in enumerate(followup)}
     row["followup"] = [{"name": Path(later.source).name, "answer": answer} for later, answer in followup]
     return row | {"record": dataclasses.asdict(result.record) if result.record else None}, arrays

@@ -72,3 +72,49 @@ class ResidualNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.head(self.dropout(self.features(x)))
         return scores
+
+
+class PlainNetwork(nn.Module):
+    """Pairs of 3 x 3 convolutions with batch normalisation, halved by maximum pooling, without skips, in the
+    manner of VGG: images (N, channels, H, W) to (N, outputs). The second models of the bundles are such.
+
+    0.3 million parameters at the default widths.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 1,
+        outputs: int = 2,
+        widths: tuple[int, ...] = (16, 32, 64, 128),
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        before = channels
+        for width in widths:
+            layers: list[nn.Module] = []
+            for wide_in in (before, width):
+                layers += [nn.Conv2d(wide_in, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
+            before = width
+        self.body = nn.Sequential(*stages)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(before, outputs)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What every stage gives, (N, F, H, W)."""
+        found = []
+        for stage in self.body:
+            x = stage(x)
+            found.append(x)
+        return found
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, F) pooled features before the head."""
+        pooled: Tensor = self.body(x).mean(dim=(2, 3))
+        return pooled
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.dropout(self.features(x)))
+        return scores
