@@ -4,7 +4,7 @@
     python recipes/oracle.py chest ../shared/data/chestxray_pneumonia_224 --out runs/oracle
     python recipes/oracle.py brain ../shared/data/brain_tumor_mri_4class_224 --out runs/oracle
     python recipes/oracle.py phantom - --out runs/oracle
-    python recipes/oracle.py knee ../shared/data/knee_kl_128 --out runs/oracle --ship src/contrafact/bundles/knee
+    python recipes/oracle.py knee - --out runs/oracle --ship src/contrafact/bundles/knee
 
 `oracle`: the same question, another seed and architecture (plain convolutions in the manner of VGG, where the
 first is a small ResNet), and no look at the first one's answers. With `--ship` it becomes the bundle's second

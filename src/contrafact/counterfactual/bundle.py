@@ -91,8 +91,8 @@ class Bundle:
         return next((self.seconds[name] for name in names if name in self.seconds), None)
 
     def second_scores(self, predictor: Predictor, target: str, frames: Any) -> Any:
-        """Scores (K,) of frames (K, C, *S) by the second model, for the target of that name; None where there is
-        no second model, or it has no such target."""
+        """Scores (K,) of frames (K, C, *S) by the second model, for the target of that name; None where there
+        is no second model, or it has no such target."""
         second = self.second_model(predictor)
         if second is None:
             return None
