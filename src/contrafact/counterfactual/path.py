@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +24,20 @@ LONGEST = 1.0  # of one correction, in standard deviations: beyond it a gradient
 SLACK = 0.04  # a level is reached when at most this share of a level too far
 
 
+class Slopes(NamedTuple):
+    """Scores (M,) of frames, and gradients (M, d) by the latent: of the plain score, of the score that decides
+    where to go, and how far both agree (M,), 0 to 1."""
+
+    scores: Tensor
+    plain: Tensor
+    own: Tensor
+    agreement: Tensor
+
+    def of(self, rows: Tensor) -> Slopes:
+        """Some of them."""
+        return Slopes(*(column[rows] for column in self))
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Walker:
     """A batch of images on its way.
@@ -33,6 +48,8 @@ class Walker:
     direction      of the cohort; None: every image goes by its own gradient alone
     blend          what the generator cannot draw is kept; False: a frame is what it draws, and no more
     where          (N, 1, *S) the share of a change that is made at each pixel; None: all of it
+    steady         images in [-1, 1] to scores (N,) under small changes; the images' own gradient is then that of
+                   these scores, and it counts as far as both gradients agree. None: the plain one, in full
     """
 
     generator: Generator
@@ -45,6 +62,7 @@ class Walker:
     start: Tensor
     blend: bool = True
     where: Tensor | None = None
+    steady: Callable[[Tensor], Tensor] | None = None
 
     def frame(self, rows: Tensor, moves: Tensor, where: Tensor | None = None) -> Tensor:
         """Images `rows` with their latents moved by `moves` (M, d); `where` (M, 1, *S) for these moves."""
@@ -71,14 +89,14 @@ class Walker:
         if self.direction is not None:
             return self.direction.step.to(self.latents).expand_as(self.latents)
         rows = torch.arange(len(self.latents))
-        return self._unit(self._slopes(rows, torch.zeros_like(self.latents))[1])
+        return self._unit(self._slopes(rows, torch.zeros_like(self.latents)).plain)
 
     def ahead(self, *, share: float) -> Tensor:
         """Moves (N, d) that ask for one unit, straight on the way that `follow` sets out on."""
         rows = torch.arange(len(self.latents))
-        slopes = self._slopes(rows, torch.zeros_like(self.latents))[1]
+        slopes = self._slopes(rows, torch.zeros_like(self.latents))
         unit = self._towards(slopes, share)
-        return unit / (unit * slopes).sum(dim=1).clamp_min(0.2)[:, None]
+        return unit / (unit * slopes.plain).sum(dim=1).clamp_min(0.2)[:, None]
 
     def follow(self, asked: Tensor, *, share: float, budget: float) -> Tensor:
         """Moves (N, K, d) after which the scores have changed by `asked` (N, K), where they can.
@@ -123,33 +141,44 @@ class Walker:
         for number in range(tries + 1):
             if not len(rows):
                 break
-            scores, slopes = self._slopes(rows, here[rows])
-            beyond = sign * (scores - self.start[rows]) - level[rows]
+            slopes = self._slopes(rows, here[rows])
+            beyond = sign * (slopes.scores - self.start[rows]) - level[rows]
             away = torch.maximum(-beyond, beyond - slack[rows]).clamp_min(0)
             nearer = away < gap[rows]
             best[rows[nearer]], gap[rows[nearer]] = here[rows[nearer]], away[nearer]
             missing = away > 0
-            rows, slopes, beyond = rows[missing], slopes[missing], beyond[missing]
+            rows, slopes, beyond = rows[missing], slopes.of(missing), beyond[missing]
             if number < tries and len(rows):
                 wanted = sign * (slack[rows] / 2 - beyond)
                 here[rows] = self._moved(here[rows], slopes, wanted, share=share, budget=budget)
         return best
 
-    def _slopes(self, rows: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
+    def _slopes(self, rows: Tensor, moves: Tensor) -> Slopes:
         """Scores (M,) and their gradients (M, d) by the latent."""
         found = []
         for part, at in zip(rows.split(32), moves.split(32), strict=True):
             at = at.detach().requires_grad_(True)
             with torch.enable_grad():
-                scores = self.measure(self.frame(part, at))
-                (slopes,) = torch.autograd.grad(scores.sum(), at)
-            found.append((scores.detach(), slopes))
-        return torch.cat([s for s, _ in found]), torch.cat([g for _, g in found])
+                frames = self.frame(part, at)
+                scores = self.measure(frames)
+                (plain,) = torch.autograd.grad(scores.sum(), at, retain_graph=self.steady is not None)
+                own = plain if self.steady is None else torch.autograd.grad(self.steady(frames).sum(), at)[0]
+            found.append((scores.detach(), plain, own))
+        scores, plain, own = (torch.cat(column) for column in zip(*found, strict=True))
+        return Slopes(scores, plain, own, self._agreement(plain, own))
 
-    def _moved(self, here: Tensor, slopes: Tensor, wanted: Tensor, *, share: float, budget: float) -> Tensor:
+    def _agreement(self, a: Tensor, b: Tensor) -> Tensor:
+        """Cosines (M,) of gradients (M, d), measured where latents lie; below 0 counts as 0."""
+        if a is b:
+            return a.new_ones(len(a))
+        spread = b @ self.statistics.covariance.to(b)
+        sizes = ((a @ self.statistics.covariance.to(a)) * a).sum(dim=1) * (spread * b).sum(dim=1)
+        return ((a * spread).sum(dim=1) / sizes.sqrt().clamp_min(1e-12)).clamp_min(0.0)
+
+    def _moved(self, here: Tensor, slopes: Slopes, wanted: Tensor, *, share: float, budget: float) -> Tensor:
         """One step of least length that should change the scores by `wanted`, within the budget."""
         unit = self._towards(slopes, share)
-        move = unit * (wanted / (unit * slopes).sum(dim=1).clamp_min(0.2))[:, None]
+        move = unit * (wanted / (unit * slopes.plain).sum(dim=1).clamp_min(0.2))[:, None]
         there = here + move * (LONGEST / self.statistics.length(move).clamp_min(LONGEST))[:, None]
         return self.within(there, budget)
 
@@ -157,21 +186,23 @@ class Walker:
         """Moves (N, d), those that are too long cut to the budget."""
         return moves * (budget / self.statistics.length(moves).clamp_min(budget))[:, None]
 
-    def _towards(self, slopes: Tensor, share: float) -> Tensor:
+    def _towards(self, slopes: Slopes, share: float) -> Tensor:
         """Where to go (N, d) from where the scores have these slopes."""
         unit = self._unit(self._mixed(slopes, share))
         # The mixture chooses the direction; how far to go is the model's own slope along it. Where the
         # cohort points the wrong way for this image, its own gradient decides.
-        rise = (unit * slopes).sum(dim=1)
-        return torch.where((rise < 0.2)[:, None], self._unit(slopes), unit)
+        rise = (unit * slopes.plain).sum(dim=1)
+        return torch.where((rise < 0.2)[:, None], self._unit(slopes.own), unit)
 
-    def _mixed(self, slopes: Tensor, share: float) -> Tensor:
-        """The images' own slopes (N, d) with the cohort's, both for a step of one unit."""
+    def _mixed(self, slopes: Slopes, share: float) -> Tensor:
+        """The images' own slopes (N, d) with the cohort's, both for a step of one unit; the own ones as far as
+        they are steady."""
         if self.direction is None:
-            return slopes
-        step = self.direction.step.to(slopes)
-        common = self.statistics.precision.to(slopes) @ step
-        return share * slopes + (1 - share) * common / (common @ step)
+            return slopes.own
+        step = self.direction.step.to(slopes.own)
+        common = self.statistics.precision.to(slopes.own) @ step
+        shares = (share * slopes.agreement)[:, None]
+        return shares * slopes.own + (1 - shares) * common / (common @ step)
 
     def _unit(self, slopes: Tensor) -> Tensor:
         """The shortest moves (N, d) that change a score of these slopes by one, and nothing that is held."""

@@ -15,6 +15,7 @@ from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.inversion import Refinement, invert
 from contrafact.counterfactual.path import Walker
+from contrafact.counterfactual.steadiness import steady
 
 Measure = Callable[[Tensor], Tensor]
 
@@ -47,6 +48,8 @@ class LatentWalk:
     budget    greatest length of a step, in standard deviations of synthetic images
     follow    share of the image's own gradient in the direction, from 0 to 1; 0, or a model without
               gradients: one straight line for all images
+    steady    follow the gradient of the score under small shifts, blur and noise, and only as far as the plain
+              gradient agrees with it: changes that fool one model are not steady
     blend     keep what the generator cannot draw; False: the frames are its drawings alone, the first one too
     tolerance drift above which the strip is flagged, in target units
     """
@@ -61,6 +64,7 @@ class LatentWalk:
     frames: int = 9
     budget: float = 5.0
     follow: float = 0.5
+    steady: bool = True
     blend: bool = True
     tolerance: float = 1.0
     refinement: Refinement = field(default_factory=Refinement)
@@ -189,6 +193,7 @@ class Walking:
             drawn=drawn,
             start=start.to(canvas),
             blend=walk.blend,
+            steady=steady(measure) if walk.steady and self.follows else None,
         )
 
     @cached_property
