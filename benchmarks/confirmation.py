@@ -1,7 +1,7 @@
 """Whether a second model follows the counterfactuals of the knee bundle, and whether the joint moves.
 
     python benchmarks/confirmation.py ../shared/data/knee_kl_128 --part choice --images 40
-    python benchmarks/confirmation.py ../shared/data/knee_kl_128 --images 120 --page docs/results/confirmation.md
+    python benchmarks/confirmation.py DATA --images 120 --page docs/results/confirmation.md
 
 For every setting of the latent walk, on the same knees: how many predictions flip, how many of the flips the
 bundle's second model confirms, its logits for one of the first model's, and how wide the joint space becomes.
@@ -54,7 +54,7 @@ def chosen(cohort: Cohort, part: str, count: int) -> list[int]:
 
 def joint_width(image: np.ndarray[Any, Any]) -> float:
     """The joint space of the narrower compartment in pixels of 64, of an image (1, 64, 64): in every column the
-    darkness between the bone edges above and below, as a share of the image's contrast; the median over columns.
+    darkness between the bone edges above and below, as a share of the contrast; the median over columns.
 
     Of the held-out knees 2.2 at grade 0, 2.1 at grade 2, 1.6 at grade 3, 0.8 at grade 4.
     """
@@ -123,7 +123,8 @@ PAGE = """# Confirmation of counterfactuals by a second model
 {images} held-out knees of as many patients, half of each class, by the shipped knee bundle at 64 pixels, to the
 other side of the decision (90 % or 10 %). The second model is the bundle's: plain convolutions, trained apart,
 no part in any search. In brackets: 95 % intervals. Joint space: of the narrower compartment, the darkness
-between the bone edges as a share of the contrast (of real knees 2.2 px at grade 0, 1.6 at grade 3, 0.8 at grade 4). The setting was chosen on patients cut from the training part
+between the bone edges as a share of the contrast (of real knees 2.2 px at grade 0, 1.6 at grade 3, 0.8 at
+grade 4). The setting was chosen on patients cut from the training part
 (`--part choice`), whom the bundle's networks had seen.
 
 """
