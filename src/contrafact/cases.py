@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from contrafact import face
-from contrafact.core import EXPLAINERS, Heatmap, Image, InputError, Request, Strip
+from contrafact.core import EXPLAINERS, Heatmap, Image, InputError, Request, Strip, labels_in
 from contrafact.core.cards import cards_of
 from contrafact.core.request import digest_of_image
 from contrafact.io import Run
@@ -92,7 +92,7 @@ def told(heat: Heatmap, image: Image, plan: Plan, name: str) -> dict[str, Any]:
     if plan.labels.grid != image.grid:
         raise InputError("the labels lie on another grid than the image; resample them first")
     values = plan.labels.values[0]
-    names = plan.names or {int(v): f"place {int(v)}" for v in np.unique(np.round(values)) if v}
+    names = plan.names or {int(v): f"place {int(v)}" for v in np.unique(labels_in(values)) if v}
     found = evidence(heat.values, places_of(values, names, image.grid, image.values))
     return {"evidence": [dataclasses.asdict(place) for place in found], "words": in_words(found, name)}
 
@@ -120,7 +120,7 @@ def trust_of(
 def target_of(plan: Plan, image: Image) -> Any:
     """What is asked of one image, with its reference mask if there is one."""
     target = face.parse(plan.predictor, plan.target, image)
-    return target if plan.reference is None else face.compared(target, plan.reference, [image])
+    return target if plan.reference is None else face.compared(target, plan.reference, [image], plan.predictor)
 
 
 def request_of(

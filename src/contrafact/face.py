@@ -16,7 +16,7 @@ from torch import Tensor
 import contrafact.attribution as _attribution  # registers the heatmaps
 from contrafact import core
 from contrafact.bundles import load_bundle
-from contrafact.core import EXPLAINERS, ContrafactError, Heatmap, Image, InputError, Strip
+from contrafact.core import EXPLAINERS, ContrafactError, Heatmap, Image, InputError, Strip, mask_of
 from contrafact.fitting import fit
 from contrafact.model import (
     AnyPredictor,
@@ -54,7 +54,8 @@ def explain(
     target      text (`class:1`, `class:pneumonia`, `margin:3,1`, `value:0`, `grade`; for a segmenter
                 `region:2`, `lesion:2#1`, see `contrafact list targets`) or an object; None: the class
                 the model prefers for the first image (`value:0` for a regression)
-    reference   mask on the image's grid, for targets that compare with one
+    reference   mask on the image's grid, for targets that compare with one. Masks hold 0 and 1 (or 255); of a
+                label map the class counts that the target names
     bundle      for counterfactuals: a bundle, or its name
     background  other images of the same kind, for expected-gradients and feature-permutation
     region      mask on the image's grid: only its voxels are asked about, which saves passes
@@ -76,7 +77,7 @@ def explain(
     if target is None or isinstance(target, str):
         target = parse(predictor, target, batch[0])
     if reference is not None:
-        target = compared(target, reference, batch)
+        target = compared(target, reference, batch, predictor)
     try:
         results: list[Heatmap] | list[Strip] = core.explain(
             explainer,
@@ -85,7 +86,7 @@ def explain(
             target=target,
             bundle=bundle,
             background=background,
-            region=None if region is None else on_grid(region, batch),
+            region=None if region is None else on_grid(region, batch, target, predictor),
             seed=seed,
         )
     except RuntimeError as error:
@@ -118,18 +119,28 @@ def parse(predictor: AnyPredictor, text: str | None, image: Image) -> Any:
     return predictor.target(f"region:{sizes.index(max(sizes))}")
 
 
-def compared(target: Any, reference: Image, images: Sequence[Image]) -> Any:
+def compared(target: Any, reference: Image, images: Sequence[Image], predictor: AnyPredictor) -> Any:
     """The target with its reference mask, which must lie on the images' grid."""
     if not isinstance(target, RegionTarget):
         raise InputError(f"target {target} compares with nothing; a reference belongs to mask, missed, …")
-    return dataclasses.replace(target, reference=on_grid(reference, images))
+    mask = on_grid(reference, images, target, predictor)
+    if not mask.any() and target.place != "false-positive":
+        raise InputError(
+            f"expected voxels of class {target.index} in the reference for target {target}; got none"
+        )
+    return dataclasses.replace(target, reference=mask)
 
 
-def on_grid(mask: Image, images: Sequence[Image]) -> NDArray[np.bool_]:
-    """A mask (*S) that lies on the grid of the images, or an error."""
+def on_grid(mask: Image, images: Sequence[Image], target: Any, predictor: AnyPredictor) -> NDArray[np.bool_]:
+    """A mask (*S) that lies on the grid of the images; of a label map, the class that the target names.
+
+    raises  InputError for another grid, several channels, or values that are neither a mask nor labels
+    """
     if any(image.grid != mask.grid for image in images):
         raise InputError("the mask lies on another grid than the image; resample it first")
-    return np.asarray(mask.values[0] > 0.5)
+    if mask.channels != 1:
+        raise InputError(f"expected a mask of one channel; got {mask.channels}")
+    return mask_of(mask.values[0], label=getattr(target, "index", None), classes=len(predictor.classes))
 
 
 def ask(predictor: AnyPredictor, image: Image) -> Tensor:

@@ -40,12 +40,15 @@ class DataConfig:
 
     path     folder of images or CSV, relative to the configuration; see `io.read_cohort`
     patient  regular expression for the patient in a file name
-    window   (low, high) image units that become -1 and 1
+    window   (low, high) image units that become -1 and 1; refused where most pixels lie outside
+    crop     images with sides of different lengths: "squeeze" (scaled to a square, which changes shapes) or
+             "center" (the middle square is cut out)
     """
 
     path: str
     patient: str | None = None
     window: tuple[float, float] = (0.0, 255.0)
+    crop: str = "squeeze"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

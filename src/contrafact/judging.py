@@ -38,7 +38,7 @@ def evaluate(
     metrics    names (`contrafact list metrics`) or objects (`Deletion(steps=50)`); those of heatmaps go over
                the heatmaps, those of strips over the strips
     target     what was asked; None: what the first result's record says
-    mask       where the cause lies, for localisation
+    mask       where the cause lies, for localisation: 0 and 1 (or 255), or labels, of which the target's counts
     second_model   trained without the first: whether it confirms a counterfactual
     reference, background, region, bundle, seed   as they were given to `explain`
     gives      a `Score` per metric and result; one that cannot be had says why
@@ -114,7 +114,7 @@ def walked_of(
             window=image.window,
             oracle=None if second_model is None else (second_model, second_model.target(str(target))),
             others=_others(bundle, predictor),
-            mask=face.on_grid(mask, [image]) if mask is not None and same else None,
+            mask=face.on_grid(mask, [image], target, predictor) if mask is not None and same else None,
             again=again,
             seed=seed,
         )
@@ -154,7 +154,7 @@ def panel_of(
     if isinstance(target, str):
         target = face.parse(predictor, target, image)
     if reference is not None:
-        target = face.compared(target, reference, [image])
+        target = face.compared(target, reference, [image], predictor)
     values = image.values[None]
     freeze = getattr(target, "freeze", None)
     with getattr(predictor, "frozen", contextlib.nullcontext)():
@@ -165,13 +165,13 @@ def panel_of(
             grid=image.grid,
             bundle=bundle,
             background=np.stack([other.values for other in background]) if background else None,
-            region=None if region is None else face.on_grid(region, [image]),
+            region=None if region is None else face.on_grid(region, [image], target, predictor),
         )
         yield Panel(
             question,
             np.stack([heat.values for heat in results.values()]),
             explainers=explainers or [explainer_of(heat.record.parameters) for heat in results.values()],
-            mask=None if mask is None else face.on_grid(mask, [image]),
+            mask=None if mask is None else face.on_grid(mask, [image], target, predictor),
             seed=seed,
         )
 

@@ -6,6 +6,7 @@ from contrafact.core.explaining import explain
 from contrafact.core.fingerprint import fingerprint
 from contrafact.core.grid import Grid
 from contrafact.core.image import Image, digest
+from contrafact.core.masks import labels_in, mask_of
 from contrafact.core.registry import EXPLAINERS, METRICS, Registry
 from contrafact.core.request import Request
 from contrafact.core.results import Heatmap, Record, Strip
@@ -48,6 +49,8 @@ __all__ = [
     "digest",
     "explain",
     "fingerprint",
+    "labels_in",
+    "mask_of",
     "nearest",
     "read_toml",
     "to_toml",
