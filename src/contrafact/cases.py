@@ -16,9 +16,9 @@ from contrafact.core.cards import cards_of
 from contrafact.core.request import digest_of_image
 from contrafact.io import Run
 from contrafact.judging import panel_of
-from contrafact.metrics import card_as_json, trust_card, trust_card_of_strip
+from contrafact.metrics import Check, card_as_json, trust_card, trust_card_of_strip
 from contrafact.metrics.evidence import evidence, in_words, places_of
-from contrafact.model import class_sizes
+from contrafact.model import class_sizes, steadiness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,16 @@ def told(heat: Heatmap, image: Image, plan: Plan, name: str) -> dict[str, Any]:
 def trust_of(
     result: Heatmap | Strip, image: Image, explainer: Any, plan: Plan, target: Any
 ) -> list[dict[str, Any]]:
-    """The trust card of a result, as rows."""
+    """The trust card of a result, as rows; with one more where the model is no function of one image."""
+    found = steadiness(plan.predictor, image.values[None])
+    most = max(found.again, found.company)
+    unsteady = [Check("one answer", most, found.allowed, False, line) for line in found.lines()]
+    return card_as_json(unsteady) + _trust_of(result, image, explainer, plan, target)
+
+
+def _trust_of(
+    result: Heatmap | Strip, image: Image, explainer: Any, plan: Plan, target: Any
+) -> list[dict[str, Any]]:
     if isinstance(result, Strip):
         return card_as_json(trust_card_of_strip(result, second_model=plan.second_model))
     with panel_of(

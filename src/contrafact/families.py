@@ -53,9 +53,10 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """One model under study. `path` as in `load_predictor`; `targets` get a direction each."""
+    """One model under study. `path` and `output` as in `load_predictor`; `targets` get a direction each."""
 
     path: str
+    output: str | None = None
     targets: tuple[str, ...] = ("class:1",)
     hold: tuple[str, ...] = ()
 
@@ -186,19 +187,7 @@ def guided(predictor: Any, targets: list[Any], window: tuple[float, float]) -> I
 
     def guide(images: Tensor) -> Tensor:
         outputs = predictor((images.float() + 1) / 2 * (high - low) + low)
-        _check_logits(outputs, getattr(predictor, "output", ""))
         return torch.stack([target(outputs) for target in targets], dim=1)
 
     with predictor.frozen():
         yield guide
-
-
-def _check_logits(outputs: Tensor, kind: str) -> None:
-    """Refuse what a softmax was taken of already: its log-odds would never leave -1 to 1."""
-    if kind != "logits" or outputs.ndim != 2 or len(outputs) < 2 or float(outputs.detach().min()) < 0:
-        return
-    if bool((outputs.detach().sum(dim=1) - 1).abs().max() < 1e-3):
-        raise InputError(
-            "expected logits, as the model's description says; got probabilities (every row is positive and "
-            'adds up to 1): write "output": "probabilities" there, and their log-odds are taken'
-        )

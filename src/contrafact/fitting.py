@@ -162,7 +162,10 @@ def _origin(config: FitConfig, root: Path) -> dict[str, Any]:
     origin: dict[str, Any] = {"window": list(config.data.window), "crop": config.data.crop}
     if codes_of(config.generator) and config.models:
         model = next(iter(config.models.values()))
-        origin |= {"model": load_predictor(root / model.path).digest, "targets": list(model.targets)}
+        origin |= {
+            "model": load_predictor(root / model.path, output=model.output).digest,
+            "targets": list(model.targets),
+        }
     return origin
 
 
@@ -182,7 +185,7 @@ def _guide(config: FitConfig, root: Path, device: str, *, wanted: bool) -> Itera
         yield None
         return
     model = next(iter(config.models.values()))
-    predictor = load_predictor(root / model.path, device=device)
+    predictor = load_predictor(root / model.path, device=device, output=model.output)
     targets = [predictor.target(text) for text in model.targets]
     with guided(predictor, targets, config.data.window) as guide:
         yield guide
@@ -197,7 +200,9 @@ def _fit_directions(
     window = config.data.window
     rng = torch.Generator().manual_seed(config.direction.seed + 1)
     statistics = LatentStatistics.of(generator, rng)
-    predictors = {n: load_predictor(root / m.path, device=device) for n, m in config.models.items()}
+    predictors = {
+        n: load_predictor(root / m.path, device=device, output=m.output) for n, m in config.models.items()
+    }
     blank = Bundle(
         name=config.name,
         generator=generator,
@@ -283,8 +288,12 @@ def _copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:
         files[name] = f"{name}{source.suffix}"
         if source.suffix != ".json":
             shutil.copy(source, folder / files[name])
+            if model.output:  # which only a description can say
+                write_json(folder / f"{name}.json", {"model": files[name], "output": model.output})
+                files[name] = f"{name}.json"
             continue
         about = read_json(source)
+        about |= {"output": model.output} if model.output else {}
         key = "model" if "model" in about else "weights"
         beside = source.parent / about[key]
         about[key] = f"{name}{beside.suffix}"

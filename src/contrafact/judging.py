@@ -12,6 +12,7 @@ import numpy as np
 from contrafact import face
 from contrafact import metrics as _metrics
 from contrafact.core import EXPLAINERS, METRICS, Heatmap, Image, InputError, Question, Strip
+from contrafact.io.arrays import as_image, as_images
 from contrafact.metrics import Panel, Score, Walked
 
 Result = Heatmap | Strip
@@ -20,15 +21,15 @@ Result = Heatmap | Strip
 def evaluate(
     results: Result | Sequence[Result] | Mapping[str, Result],
     predictor: Any,
-    image: Image,
+    image: Any,
     metrics: Sequence[Any],
     *,
     target: Any = None,
-    mask: Image | None = None,
+    mask: Any = None,
     second_model: Any = None,
-    reference: Image | None = None,
-    background: Sequence[Image] = (),
-    region: Image | None = None,
+    reference: Any = None,
+    background: Any = (),
+    region: Any = None,
     bundle: Any = None,
     seed: int = 0,
 ) -> list[Score]:
@@ -44,7 +45,11 @@ def evaluate(
     gives      a `Score` per metric and result; one that cannot be had says why
     raises     InputError for maps of another image, an unknown metric
     """
-    found = _labelled(results)
+    found, image = _labelled(results), as_image(image)
+    mask, reference, region = (
+        m if m is None else as_image(m, grid=image.grid) for m in (mask, reference, region)
+    )
+    background = as_images(background)
     if not hasattr(predictor, "output"):
         predictor = face.load_predictor(predictor)
     record = next(iter(found.values())).record
@@ -89,7 +94,7 @@ def walked_of(
     """A strip with the frozen model it is about, and what may check it; restored on leaving."""
     if isinstance(bundle, (str, Path)):
         bundle = face.load_bundle(bundle)
-    target = face.parse(predictor, target, image) if isinstance(target, str) else target
+    target = face.parse(predictor, target, image)
     same = strip.frames.shape[1:] == image.values.shape
 
     def again(values: Any, score: float) -> Strip:
@@ -151,8 +156,7 @@ def panel_of(
     wrong = [label for label, heat in results.items() if heat.grid != image.grid]
     if wrong:
         raise InputError(f"{wrong[0]} lies on another grid than the image; give the image that was explained")
-    if isinstance(target, str):
-        target = face.parse(predictor, target, image)
+    target = face.parse(predictor, target, image)
     if reference is not None:
         target = face.compared(target, reference, [image], predictor)
     values = image.values[None]

@@ -77,7 +77,8 @@ def _checked(case: Case, size: Any) -> Image:
     image, axes = case.read(), getattr(size, "axes", 2)
     if len(image.grid.shape) != axes or image.channels not in (1, size.channels):
         raise InputError(
-            f"expected {axes}D images of {size.channels} channel(s); got {image.values.shape} in '{case.path.name}'"
+            f"expected {axes}D images of {size.channels} channel(s); got {image.values.shape} in "
+            f"'{case.path.name}'"
         )
     if min(image.grid.shape) < size.resolution:
         raise InputError(
@@ -108,6 +109,7 @@ def _check_window(seen: _Seen, window: tuple[float, float]) -> None:
     if share <= (0.01 if tuple(window) == EIGHT_BIT else 0.9):
         return
     raise InputError(
-        f"{share:.0%} of the pixels lie outside the window {window[0]:g} to {window[1]:g} and would be clipped; the "
-        f"images hold {seen.low:g} to {seen.high:g}: write window = [{seen.low:g}, {seen.high:g}] under [data]"
+        f"{share:.0%} of the pixels lie outside the window {window[0]:g} to {window[1]:g} and would be "
+        f"clipped; the images hold {seen.low:g} to {seen.high:g}: write window = [{seen.low:g}, "
+        f"{seen.high:g}] under [data]"
     )

@@ -1,7 +1,15 @@
 """The nouns, the roles, the registry and the one door. NumPy and the standard library only."""
 
 from contrafact.core.configuration import check_types, configure, read_toml, to_toml, toml_value
-from contrafact.core.errors import ContrafactError, InputError, UnsupportedError, nearest
+from contrafact.core.errors import (
+    ContrafactError,
+    ContrafactWarning,
+    EmptyMapWarning,
+    InputError,
+    InputRangeWarning,
+    UnsupportedError,
+    nearest,
+)
 from contrafact.core.explaining import explain
 from contrafact.core.fingerprint import fingerprint
 from contrafact.core.grid import Grid
@@ -21,13 +29,16 @@ from contrafact.core.roles import (
     Question,
     Target,
 )
+from contrafact.core.stored import read_result
 
 __all__ = [
     "EXPLAINERS",
     "METRICS",
     "BoxAnswers",
     "ContrafactError",
+    "ContrafactWarning",
     "Differentiable",
+    "EmptyMapWarning",
     "Encoder",
     "Explainer",
     "Generator",
@@ -36,6 +47,7 @@ __all__ = [
     "Image",
     "Incremental",
     "InputError",
+    "InputRangeWarning",
     "Predictor",
     "Question",
     "Record",
@@ -52,6 +64,7 @@ __all__ = [
     "labels_in",
     "mask_of",
     "nearest",
+    "read_result",
     "read_toml",
     "to_toml",
     "toml_value",

@@ -22,8 +22,8 @@ def labels_in(values: NDArray[Any]) -> NDArray[np.int64]:
     if numbers.size and (float(np.abs(numbers - whole).max()) > 1e-3 or whole.min() < 0):
         raise InputError(
             "expected a mask of 0 and 1, or whole labels; got values from "
-            f"{numbers.min():g} to {numbers.max():g} with fractions or below 0: resample masks with the nearest "
-            "neighbour"
+            f"{numbers.min():g} to {numbers.max():g} with fractions or below 0: resample masks with the "
+            "nearest neighbour"
         )
     return whole.astype(np.int64)
 
