@@ -98,6 +98,7 @@ def small(name: str) -> Any:
     return EXPLAINERS.make(name, **{k: v for k, v in SMALL.items() if k in EXPLAINERS.fields_of(name)})
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 @pytest.mark.parametrize("name", METHODS)
 def test_an_exception_in_the_middle_leaves_the_model_bit_for_bit(name: str) -> None:
     for after in (0, 1):
@@ -111,6 +112,7 @@ def test_an_exception_in_the_middle_leaves_the_model_bit_for_bit(name: str) -> N
         assert same(before, state(network)), name
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 @pytest.mark.parametrize("name", METHODS)
 def test_a_model_that_changes_its_own_buffers_finds_them_as_they_were(name: str) -> None:
     network = Broken("no", 10**9).train()

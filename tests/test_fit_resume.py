@@ -11,10 +11,17 @@ import torch
 from PIL import Image as Picture
 
 from contrafact.core import InputError
-from contrafact.fitting import fit_stages
-from contrafact.generation import LegacyTrainerConfig, MedXGANTrainerConfig, TrainerConfig
+from contrafact.counterfactual import Bundle, LatentStatistics
+from contrafact.fitting import fit_stages, read_config, training_images
+from contrafact.generation import (
+    LegacyTrainerConfig,
+    MedXGANTrainerConfig,
+    StyleGAN2,
+    StyleGAN2Config,
+    TrainerConfig,
+)
 from contrafact.generation.checkpoint import check_trained_with, trained_with
-from contrafact.io import read_tensors
+from contrafact.io import read_cohort, read_tensors
 
 FIT = (
     'name = "toy"\nout = "out"\n[data]\npath = "images"\nwindow = [0, 255]\n'
@@ -47,11 +54,7 @@ def seen(path: Path, stage: str = "generator") -> int:
     [
         ("batch = 8", "batch = 4", "trained with batch 8, now 4: continue"),
         ("rate = 0.0025", "rate = 0.01", "trained with rate 0.0025, now 0.01: continue"),
-        (
-            "window = [0, 255]",
-            "window = [0, 9]",
-            "trained with window [0.0, 255.0], now [0.0, 9.0]; other images",
-        ),
+        ("window = [0, 255]", "window = [0, 99]", "window [0.0, 255.0], now [0.0, 99.0]; other images"),
     ],
 )  # fmt: skip
 def test_a_fit_is_not_continued_with_other_settings(path: Path, before: str, after: str, told: str) -> None:
@@ -91,3 +94,71 @@ def test_every_setting_but_the_length_and_gamma_is_compared(config: type) -> Non
     with pytest.raises(InputError, match='model "a", now "b"'):
         before, after = (trained_with(config(), images, {"model": m}) for m in "ab")
         check_trained_with({"about": before}, after)
+
+
+def save16(path: Path, low: int, high: int, shape: tuple[int, int] = (8, 8)) -> None:
+    for number in range(8):
+        draw = np.random.default_rng(number).integers(low, high, shape).astype(np.uint16)
+        Picture.fromarray(draw).save(path.parent / "images" / f"{number}.png")
+
+
+def test_a_window_that_the_images_leave_is_refused_with_the_line_to_write(path: Path) -> None:
+    save16(path, 300, 4001)
+    with pytest.raises(InputError, match=r"100% of the pixels lie outside the window 0 to 255") as caught:
+        seen(path)
+    line = re.search(r"write (window = \[\d+, \d+\]) under \[data\]", str(caught.value))
+    assert line is not None
+    config = read_config(path)[0]
+    path.write_text(FIT.replace("window = [0, 255]", line[1]).replace('out = "out"', 'out = "new"'))
+    low, high = read_config(path)[0].data.window
+    images = training_images(read_cohort(path.parent / "images"), read_config(path)[0])
+    assert (low, high) != config.data.window
+    assert (float(images.min()), float(images.max())) == pytest.approx((-1, 1))
+
+
+def test_a_window_that_clips_on_purpose_is_taken(path: Path) -> None:
+    save16(path, 0, 1000)
+    path.write_text(FIT.replace("window = [0, 255]", "window = [0, 200]"))  # four of five pixels become white
+    images = training_images(read_cohort(path.parent / "images"), read_config(path)[0])
+    assert 0.6 < float((images == 1).float().mean()) < 0.9
+
+
+@pytest.mark.parametrize("crop", ["squeeze", "center"])
+def test_images_that_are_not_square_are_squeezed_or_cut_and_it_is_said(path: Path, crop: str) -> None:
+    wide = np.zeros((8, 16), np.uint8)
+    wide[:, 4:12] = 200  # exactly the middle
+    for number in range(8):
+        Picture.fromarray(wide).save(path.parent / "images" / f"{number}.png")
+    path.write_text(FIT.replace("window = [0, 255]", f'crop = "{crop}"').replace('out = "out"', 'out = "new"'))
+    images = training_images(read_cohort(path.parent / "images"), read_config(path)[0])
+    middle = images[0, 0, 4]
+    assert bool((middle == 200).all()) == (crop == "center")
+    name, progress = next(iter(fit_stages(path, stage="generator", device="cpu")))
+    assert name == "images"
+    assert progress.findings[0].startswith("8 of 8 images have sides of different lengths: ")
+    assert ("squeezed" if crop == "squeeze" else "cut to the middle") in progress.findings[0]
+
+
+def test_an_unknown_crop_is_refused(path: Path) -> None:
+    path.write_text(FIT.replace("window = [0, 255]", 'crop = "centre"'))
+    with pytest.raises(
+        InputError, match="crop must be one of squeeze, center; got 'centre'; did you mean 'center'"
+    ):
+        seen(path)
+
+
+def test_a_bundle_of_cut_images_refuses_other_proportions() -> None:
+    statistics = LatentStatistics(mean=torch.zeros(4), covariance=torch.eye(4))
+    generator = StyleGAN2(StyleGAN2Config(resolution=8, channel_base=64, channel_max=8, z_dim=4, w_dim=4))
+    bundle = Bundle(
+        name="cut",
+        generator=generator,
+        encoder=torch.nn.Identity(),
+        statistics=statistics,
+        window=(0.0, 1.0),
+        directions=(),
+        crop="center",
+    )
+    assert bundle.to_canvas(torch.zeros(1, 1, 16, 16)).shape == (1, 1, 8, 8)
+    with pytest.raises(InputError, match="got sides of 8 x 16: cut the image"):
+        bundle.to_canvas(torch.zeros(1, 1, 8, 16))

@@ -25,6 +25,9 @@ MEAN = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 POINT = {2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
 
+# Toys are shown noise of any size.
+pytestmark = pytest.mark.filterwarnings("ignore:the network is shown values")
+
 
 class Mixed(nn.Module):
     """All kinds of local operations at once, and sums and concatenations of windows that differ."""

@@ -34,7 +34,7 @@ ALLOWED = {
     "checking": {"core", "model", "face"},
     # Join what a study needs: files with models, maps with metrics (docs/map.md).
     "sources": {"core", "io", "model", "face", "study"},
-    "judging": {"core", "face", "metrics"},
+    "judging": {"core", "io", "face", "metrics"},
     "scoring": {"core", "io", "face", "judging", "metrics", "sources", "study"},
     "studying": {"core", "io", "cases", "scoring", "sources", "study"},
     # What the form shows and does: the study's own reader and paths, put together (docs/map.md).

@@ -8,17 +8,30 @@ Importing this package does not import torch: names load when they are used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from contrafact.core.showing import draw_with
+from contrafact.core.showing import draw_with, plot_with
 
 if TYPE_CHECKING:
     from contrafact.attribution import GradCAM
-    from contrafact.core import Grid, Heatmap, Image, Strip
+    from contrafact.core import (
+        EmptyMapWarning,
+        Grid,
+        Heatmap,
+        Image,
+        InputRangeWarning,
+        Strip,
+        read_result,
+    )
     from contrafact.face import explain, fit, load_bundle, load_predictor
     from contrafact.io import read_image
     from contrafact.judging import evaluate
+    from contrafact.model import Preprocessing
     from contrafact.studying import study
 
 _HOMES = {
+    "EmptyMapWarning": "contrafact.core",
+    "InputRangeWarning": "contrafact.core",
+    "Preprocessing": "contrafact.model",
+    "read_result": "contrafact.core",
     "Grid": "contrafact.core",
     "Heatmap": "contrafact.core",
     "Image": "contrafact.core",
@@ -33,10 +46,13 @@ _HOMES = {
     "study": "contrafact.studying",
 }
 __all__ = [
+    "EmptyMapWarning",
     "GradCAM",
     "Grid",
     "Heatmap",
     "Image",
+    "InputRangeWarning",
+    "Preprocessing",
     "Strip",
     "evaluate",
     "explain",
@@ -44,10 +60,12 @@ __all__ = [
     "load_bundle",
     "load_predictor",
     "read_image",
+    "read_result",
     "study",
 ]
 
 draw_with("contrafact.views.notebook")
+plot_with("contrafact.views.plotting")
 
 
 def __getattr__(name: str) -> Any:

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from contrafact import face
-from contrafact.core import EXPLAINERS, Heatmap, Image, InputError, Request, Strip
+from contrafact.core import EXPLAINERS, Heatmap, Image, InputError, Request, Strip, labels_in
 from contrafact.core.cards import cards_of
 from contrafact.core.request import digest_of_image
 from contrafact.io import Run
 from contrafact.judging import panel_of
-from contrafact.metrics import card_as_json, trust_card, trust_card_of_strip
+from contrafact.metrics import Check, card_as_json, trust_card, trust_card_of_strip
 from contrafact.metrics.evidence import evidence, in_words, places_of
-from contrafact.model import class_sizes
+from contrafact.model import class_sizes, steadiness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ def told(heat: Heatmap, image: Image, plan: Plan, name: str) -> dict[str, Any]:
     if plan.labels.grid != image.grid:
         raise InputError("the labels lie on another grid than the image; resample them first")
     values = plan.labels.values[0]
-    names = plan.names or {int(v): f"place {int(v)}" for v in np.unique(np.round(values)) if v}
+    names = plan.names or {int(v): f"place {int(v)}" for v in np.unique(labels_in(values)) if v}
     found = evidence(heat.values, places_of(values, names, image.grid, image.values))
     return {"evidence": [dataclasses.asdict(place) for place in found], "words": in_words(found, name)}
 
@@ -100,7 +100,16 @@ def told(heat: Heatmap, image: Image, plan: Plan, name: str) -> dict[str, Any]:
 def trust_of(
     result: Heatmap | Strip, image: Image, explainer: Any, plan: Plan, target: Any
 ) -> list[dict[str, Any]]:
-    """The trust card of a result, as rows."""
+    """The trust card of a result, as rows; with one more where the model is no function of one image."""
+    found = steadiness(plan.predictor, image.values[None])
+    most = max(found.again, found.company)
+    unsteady = [Check("one answer", most, found.allowed, False, line) for line in found.lines()]
+    return card_as_json(unsteady) + _trust_of(result, image, explainer, plan, target)
+
+
+def _trust_of(
+    result: Heatmap | Strip, image: Image, explainer: Any, plan: Plan, target: Any
+) -> list[dict[str, Any]]:
     if isinstance(result, Strip):
         return card_as_json(trust_card_of_strip(result, second_model=plan.second_model))
     with panel_of(
@@ -136,7 +145,7 @@ def asked_of(explainer: Any, plan: Plan, image: Image) -> tuple[Any, Any]:
 def target_of(plan: Plan, image: Image) -> Any:
     """What is asked of one image, with its reference mask if there is one."""
     target = face.parse(plan.predictor, plan.target, image)
-    return target if plan.reference is None else face.compared(target, plan.reference, [image])
+    return target if plan.reference is None else face.compared(target, plan.reference, [image], plan.predictor)
 
 
 def request_of(

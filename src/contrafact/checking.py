@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from contrafact import face
-from contrafact.core import EXPLAINERS, ContrafactError, Image, Record
-from contrafact.model import TorchPredictor, inspect_network
+from contrafact.core import EXPLAINERS, ContrafactError, ContrafactWarning, Image, InputRangeWarning, Record
+from contrafact.model import TorchPredictor, inspect_network, steadiness
 
 # What makes a method quick: whether it works does not hang on it.
 SMALL = {"samples": 4, "masks": 64, "steps": 8, "count": 2, "iterations": 4, "octaves": 1}
@@ -21,9 +22,11 @@ def check_methods(predictor: Any, image: Image, bundle: Any = None) -> Iterator[
     target = face.parse(predictor, None, image)
     for name in EXPLAINERS.names():
         try:
-            result = face.explain(
-                _small(name), predictor, image, target=target, bundle=bundle, background=[image, image]
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ContrafactWarning)  # said once, by `findings_of` and the row
+                result = face.explain(
+                    _small(name), predictor, image, target=target, bundle=bundle, background=[image, image]
+                )
         except Exception as error:  # whatever a library raises: the other methods still get their row
             kind = "" if isinstance(error, ContrafactError) else f"{type(error).__name__}: "
             why = kind + " ".join(str(error).split())
@@ -38,7 +41,14 @@ def check_methods(predictor: Any, image: Image, bundle: Any = None) -> Iterator[
 
 
 def findings_of(predictor: Any, image: Image) -> list[str]:
-    """What the network does that methods might miss, in lines."""
+    """What the network does that methods might miss, in lines; first what makes every answer doubtful."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", ContrafactWarning)
+        found = steadiness(predictor, image.values[None]).lines() + _layers(predictor, image)
+    return [str(one.message) for one in heard if issubclass(one.category, InputRangeWarning)] + found
+
+
+def _layers(predictor: Any, image: Image) -> list[str]:
     if not isinstance(predictor, TorchPredictor):
         return ["a black box, or a model that takes patches: its layers are not looked into"]
     if not predictor.watchable:

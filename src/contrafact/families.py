@@ -40,19 +40,23 @@ class DataConfig:
 
     path     folder of images or CSV, relative to the configuration; see `io.read_cohort`
     patient  regular expression for the patient in a file name
-    window   (low, high) image units that become -1 and 1
+    window   (low, high) image units that become -1 and 1; refused where most pixels lie outside
+    crop     images with sides of different lengths: "squeeze" (scaled to a square, which changes shapes) or
+             "center" (the middle square is cut out)
     """
 
     path: str
     patient: str | None = None
     window: tuple[float, float] = (0.0, 255.0)
+    crop: str = "squeeze"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """One model under study. `path` as in `load_predictor`; `targets` get a direction each."""
+    """One model under study. `path` and `output` as in `load_predictor`; `targets` get a direction each."""
 
     path: str
+    output: str | None = None
     targets: tuple[str, ...] = ("class:1",)
     hold: tuple[str, ...] = ()
 
@@ -183,19 +187,7 @@ def guided(predictor: Any, targets: list[Any], window: tuple[float, float]) -> I
 
     def guide(images: Tensor) -> Tensor:
         outputs = predictor((images.float() + 1) / 2 * (high - low) + low)
-        _check_logits(outputs, getattr(predictor, "output", ""))
         return torch.stack([target(outputs) for target in targets], dim=1)
 
     with predictor.frozen():
         yield guide
-
-
-def _check_logits(outputs: Tensor, kind: str) -> None:
-    """Refuse what a softmax was taken of already: its log-odds would never leave -1 to 1."""
-    if kind != "logits" or outputs.ndim != 2 or len(outputs) < 2 or float(outputs.detach().min()) < 0:
-        return
-    if bool((outputs.detach().sum(dim=1) - 1).abs().max() < 1e-3):
-        raise InputError(
-            "expected logits, as the model's description says; got probabilities (every row is positive and "
-            'adds up to 1): write "output": "probabilities" there, and their log-odds are taken'
-        )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from contrafact.bundles import load_bundle, save_bundle
+from contrafact.bundles.training_images import read_training_images
 from contrafact.core import InputError, UnsupportedError, nearest
 from contrafact.counterfactual import (
     Anchors,
@@ -46,7 +47,7 @@ from contrafact.generation.augmentation import preset, signed
 from contrafact.generation.checkpoint import check_trained_with, trained_with
 from contrafact.generation.quality import decoded
 from contrafact.io import Cohort, read_cohort, read_json, read_tensors, write_json, write_tensors
-from contrafact.model import load_predictor, resize
+from contrafact.model import load_predictor
 
 __all__ = ["FitConfig", "fit", "fit_stages", "read_config"]
 STAGES = ("generator", "encoder", "direction")
@@ -84,7 +85,11 @@ def fit_stages(
     if (out / "checkpoint.safetensors").exists() and not resume and stage in (None, "generator"):
         raise InputError(f"'{out}' holds a run already; continue it with --resume, or choose another out")
     cohort = read_cohort(root / config.data.path, patient=config.data.patient)
-    images = training_images(cohort, config)
+    images, said = read_training_images(
+        cohort, config.generator, window=config.data.window, crop=config.data.crop
+    )
+    if said:
+        yield "images", Progress(done=len(images), total=len(images), seconds_left=0.0, findings=tuple(said))
     team = _team(devices, device)
     if stage in (None, "generator"):
         with _guide(config, root, device, wanted=codes_of(config.generator) > 0) as guide:
@@ -100,33 +105,7 @@ def fit_stages(
 
 def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
     """Every image (or volume) of the cohort at the generator's size: uint8 for 8-bit files, else float32."""
-    size, (low, high) = config.generator, config.data.window
-    axes = getattr(size, "axes", 2)
-    sides = (size.resolution,) * axes
-    parts, whole = [], True
-    for case in cohort:
-        image = case.read()
-        if len(image.grid.shape) != axes or image.channels not in (1, size.channels):
-            raise InputError(
-                f"expected {axes}D images of {size.channels} channel(s); got {image.values.shape} in "
-                f"'{case.path.name}'"
-            )
-        if min(image.grid.shape) < size.resolution:
-            raise InputError(
-                f"images must be at least {size.resolution} pixels a side; got "
-                f"{image.grid.shape} in '{case.path.name}'"
-            )
-        # 8-bit scans with a scale hold other values than 0 to 255.
-        whole &= image.about.get("dtype") == "uint8" and (low, high) == (0.0, 255.0)
-        whole = whole and bool((image.values == image.values.round()).all())
-        values = torch.from_numpy(image.values)[None].expand(-1, size.channels, *(-1,) * axes)
-        values = (resize(values, sides) - low) / (high - low)
-        parts.append(values.clamp(0, 1))
-        if whole:
-            parts[-1] = (parts[-1] * 255).round().byte()
-    if whole:
-        return torch.cat(parts)
-    return torch.cat([p.float() / 255 if p.dtype == torch.uint8 else p for p in parts]) * 2 - 1
+    return read_training_images(cohort, config.generator, window=config.data.window, crop=config.data.crop)[0]
 
 
 def _fit_generator(
@@ -180,10 +159,13 @@ def _encoder_steps(
 
 def _origin(config: FitConfig, root: Path) -> dict[str, Any]:
     """What a saved generator must agree with besides its images: their window, and the model that guides."""
-    origin: dict[str, Any] = {"window": list(config.data.window)}
+    origin: dict[str, Any] = {"window": list(config.data.window), "crop": config.data.crop}
     if codes_of(config.generator) and config.models:
         model = next(iter(config.models.values()))
-        origin |= {"model": load_predictor(root / model.path).digest, "targets": list(model.targets)}
+        origin |= {
+            "model": load_predictor(root / model.path, output=model.output).digest,
+            "targets": list(model.targets),
+        }
     return origin
 
 
@@ -192,7 +174,7 @@ def _check_generator(config: FitConfig, out: Path, images: Tensor, root: Path) -
     path = out / "checkpoint.safetensors"
     if path.exists():
         now = trained_with(config.training, images, _origin(config, root))
-        check_trained_with(read_tensors(path), now, only=("images", "window", "model", "targets"))
+        check_trained_with(read_tensors(path), now, only=("images", "window", "crop", "model", "targets"))
 
 
 @contextlib.contextmanager
@@ -203,7 +185,7 @@ def _guide(config: FitConfig, root: Path, device: str, *, wanted: bool) -> Itera
         yield None
         return
     model = next(iter(config.models.values()))
-    predictor = load_predictor(root / model.path, device=device)
+    predictor = load_predictor(root / model.path, device=device, output=model.output)
     targets = [predictor.target(text) for text in model.targets]
     with guided(predictor, targets, config.data.window) as guide:
         yield guide
@@ -218,13 +200,16 @@ def _fit_directions(
     window = config.data.window
     rng = torch.Generator().manual_seed(config.direction.seed + 1)
     statistics = LatentStatistics.of(generator, rng)
-    predictors = {n: load_predictor(root / m.path, device=device) for n, m in config.models.items()}
+    predictors = {
+        n: load_predictor(root / m.path, device=device, output=m.output) for n, m in config.models.items()
+    }
     blank = Bundle(
         name=config.name,
         generator=generator,
         encoder=encoder,
         statistics=statistics,
         window=window,
+        crop=config.data.crop,
         directions=(),
     )
     pairs = [(n, text) for n, m in config.models.items() for text in m.targets]
@@ -303,8 +288,12 @@ def _copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:
         files[name] = f"{name}{source.suffix}"
         if source.suffix != ".json":
             shutil.copy(source, folder / files[name])
+            if model.output:  # which only a description can say
+                write_json(folder / f"{name}.json", {"model": files[name], "output": model.output})
+                files[name] = f"{name}.json"
             continue
         about = read_json(source)
+        about |= {"output": model.output} if model.output else {}
         key = "model" if "model" in about else "weights"
         beside = source.parent / about[key]
         about[key] = f"{name}{beside.suffix}"

@@ -13,6 +13,7 @@ import numpy as np
 from contrafact import face
 from contrafact import metrics as _metrics
 from contrafact.core import EXPLAINERS, METRICS, Heatmap, Image, InputError, Question, Strip
+from contrafact.io.arrays import as_image, as_images
 from contrafact.metrics import Panel, Score, Walked
 
 Result = Heatmap | Strip
@@ -21,16 +22,16 @@ Result = Heatmap | Strip
 def evaluate(
     results: Result | Sequence[Result] | Mapping[str, Result],
     predictor: Any,
-    image: Image,
+    image: Any,
     metrics: Sequence[Any],
     *,
     target: Any = None,
-    mask: Image | None = None,
+    mask: Any = None,
     second_model: Any = None,
     references: bool = False,
-    reference: Image | None = None,
-    background: Sequence[Image] = (),
-    region: Image | None = None,
+    reference: Any = None,
+    background: Any = (),
+    region: Any = None,
     bundle: Any = None,
     seed: int = 0,
 ) -> list[Score]:
@@ -40,7 +41,7 @@ def evaluate(
     metrics    names (`contrafact list metrics`) or objects (`Deletion(steps=50)`); those of heatmaps go over
                the heatmaps, those of strips over the strips
     target     what was asked; None: what the first result's record says
-    mask       where the cause lies, for localisation
+    mask       where the cause lies, for localisation: 0 and 1 (or 255), or labels, of which the target's counts
     second_model   trained without the first: whether it confirms a counterfactual; None: the bundle's own
     references  judge maps that look at no model beside the heatmaps: random, edges, a blob in the middle, and
                the mask where it is given
@@ -48,7 +49,11 @@ def evaluate(
     gives      a `Score` per metric and result; one that cannot be had says why
     raises     InputError for maps of another image, an unknown metric
     """
-    found = _labelled(results)
+    found, image = _labelled(results), as_image(image)
+    mask, reference, region = (
+        m if m is None else as_image(m, grid=image.grid) for m in (mask, reference, region)
+    )
+    background = as_images(background)
     if not hasattr(predictor, "output"):
         predictor = face.load_predictor(predictor)
     record = next(iter(found.values())).record
@@ -58,7 +63,7 @@ def evaluate(
     strips = {label: one for label, one in found.items() if isinstance(one, Strip)}
     scores: list[Score] = []
     if maps:
-        more = references_of(image, mask) if references else {}
+        more = references_of(image, mask, target, predictor) if references else {}
         with panel_of(
             maps,
             predictor,
@@ -98,7 +103,7 @@ def walked_of(
     """A strip with the frozen model it is about, and what may check it; restored on leaving."""
     if isinstance(bundle, (str, Path)):
         bundle = face.load_bundle(bundle)
-    target = face.parse(predictor, target, image) if isinstance(target, str) else target
+    target = face.parse(predictor, target, image)
     same = strip.frames.shape[1:] == image.values.shape
 
     def again(values: Any, score: float) -> Strip:
@@ -123,7 +128,7 @@ def walked_of(
             window=image.window,
             oracle=None if second_model is None else (second_model, second_model.target(str(target))),
             others=_others(bundle, predictor),
-            mask=face.on_grid(mask, [image]) if mask is not None and same else None,
+            mask=face.on_grid(mask, [image], target, predictor) if mask is not None and same else None,
             again=again,
             seed=seed,
         )
@@ -162,10 +167,9 @@ def panel_of(
     wrong = [label for label, heat in results.items() if heat.grid != image.grid]
     if wrong:
         raise InputError(f"{wrong[0]} lies on another grid than the image; give the image that was explained")
-    if isinstance(target, str):
-        target = face.parse(predictor, target, image)
+    target = face.parse(predictor, target, image)
     if reference is not None:
-        target = face.compared(target, reference, [image])
+        target = face.compared(target, reference, [image], predictor)
     values = image.values[None]
     freeze = getattr(target, "freeze", None)
     with getattr(predictor, "frozen", contextlib.nullcontext)():
@@ -176,7 +180,7 @@ def panel_of(
             grid=image.grid,
             bundle=bundle,
             background=np.stack([other.values for other in background]) if background else None,
-            region=None if region is None else face.on_grid(region, [image]),
+            region=None if region is None else face.on_grid(region, [image], target, predictor),
         )
         more = list((references or {}).values())
         made = explainers or [explainer_of(heat.record.parameters) for heat in results.values()]
@@ -188,14 +192,17 @@ def panel_of(
             question,
             np.stack([*(heat.values for heat in results.values()), *drawn]),
             explainers=[*made, *more],
-            mask=None if mask is None else face.on_grid(mask, [image]),
+            mask=None if mask is None else face.on_grid(mask, [image], target, predictor),
             seed=seed,
         )
 
 
-def references_of(image: Image, mask: Image | None = None) -> dict[str, Any]:
+def references_of(image: Image, mask: Image | None, target: Any, predictor: Any) -> dict[str, Any]:
     """What makes the reference maps of an image, by the name of their row; the mask is the truth."""
-    return _metrics.references(None if mask is None else face.on_grid(mask, [image]))
+    if mask is None:
+        return _metrics.references(None)
+    target = face.parse(predictor, target, image) if isinstance(target, str) else target
+    return _metrics.references(face.on_grid(mask, [image], target, predictor))
 
 
 def explainer_of(parameters: Mapping[str, Any]) -> Any:

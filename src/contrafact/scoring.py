@@ -93,7 +93,7 @@ def begin_scoring(setting: tuple[StudyConfig, str, str], device: str) -> Any:
         if maps:
             reference = maybe(place, config.reference, scoring.case.path)
             region = maybe(place, config.region, scoring.case.path)
-            more = references_of(image, shared["mask"]) if config.references else {}
+            more = references_of(image, shared["mask"], target, predictor) if config.references else {}
             shown: Any = {
                 "reference": reference,
                 "region": region,

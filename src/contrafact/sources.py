@@ -69,7 +69,7 @@ def model_of(choice: ModelChoice, folder: Path, device: str) -> tuple[Any, Any]:
             )
         predictor: Any = known[choice.path] if choice.path else bundle.predictor
     else:
-        predictor = face.load_predictor(there(folder, str(choice.path)), device=device)
+        predictor = face.load_predictor(there(folder, str(choice.path)), device=device, output=choice.output)
     if choice.patch:
         if not isinstance(predictor, TorchPredictor):
             raise InputError("patch needs a torch model; this one is a black box")

@@ -82,6 +82,7 @@ def load_bundle(name: str | Path, *, device: str = "cpu") -> Bundle:
         encoder=encoder.to(device).eval().requires_grad_(False),
         statistics=LatentStatistics(stored["mean"], stored["covariance"]),
         window=(float(about["window"][0]), float(about["window"][1])),
+        crop=str(about.get("crop", "squeeze")),
         directions=tuple(
             _direction(number, row, stored, predictors[row["predictor"]].digest)
             for number, row in enumerate(about["directions"])
@@ -148,6 +149,7 @@ def save_bundle(
         "schema": SCHEMA,
         "name": bundle.name,
         "window": list(bundle.window),
+        "crop": bundle.crop,
         "family": family,
         "generator": dataclasses.asdict(generator.config),
         "encoder": dict(encoder_size),

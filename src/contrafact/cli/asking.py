@@ -32,12 +32,13 @@ def plan_of(
     goal: float | None,
     set_: Sequence[str],
     seed: int,
+    output: str | None = None,
 ) -> tuple[Plan, dict[str, Any]]:
     """The plan, and what the manifest of the run says of it."""
     if model is None and bundle is None:
         raise InputError("expected --model or --bundle; got neither; `contrafact list bundles` names some")
     loaded = face.load_bundle(bundle) if bundle else None
-    predictor = pick_predictor(model, loaded)
+    predictor = pick_predictor(model, loaded, output)
     names = [name.strip() for name in methods.split(",") if name.strip()] or ["standard"]
     possible = possible_methods(predictor, loaded)
     if names == ["pictures"]:
@@ -117,16 +118,18 @@ def possible_methods(predictor: Any, bundle: Any) -> list[str]:
     return names
 
 
-def pick_predictor(model: str | None, bundle: Any) -> Any:
-    """The model of the bundle unless another is named."""
+def pick_predictor(model: str | None, bundle: Any, output: str | None = None) -> Any:
+    """The model of the bundle unless another is named; `output` as in `load_predictor`, for a model file."""
+    if output and (model is None or (bundle and model in bundle.predictors)):
+        raise InputError("--output says what a model file gives; the models of a bundle say it themselves")
     if bundle is None:
-        return face.load_predictor(model)
+        return face.load_predictor(model, output=output)
     if model is None:
         return bundle.predictor
     if model in bundle.predictors:
         return bundle.predictors[model]
     if Path(model).exists():
-        return face.load_predictor(model)
+        return face.load_predictor(model, output=output)
     known = ", ".join(bundle.predictors)
     raise InputError(
         f"expected a model file or a predictor of the bundle ({known}); "

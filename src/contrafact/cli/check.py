@@ -12,7 +12,14 @@ from contrafact.cli.screen import bar, say
 Flag = Annotated[bool, Parameter(negative="")]
 
 
-def check(model: str, *, image: Path | None = None, bundle: str | None = None, json: Flag = False) -> None:
+def check(
+    model: str,
+    *,
+    image: Path | None = None,
+    bundle: str | None = None,
+    output: str | None = None,
+    json: Flag = False,
+) -> None:
     """Say what can and cannot be computed for a model, and why: every method is tried once.
 
     exact: the method as it is defined. approximate: an estimate, or with a part that is left out, and which.
@@ -22,6 +29,8 @@ def check(model: str, *, image: Path | None = None, bundle: str | None = None, j
         model: A model file, or a shipped bundle by name (its predictor is checked).
         image: What to try it on; default: noise of the size the model takes.
         bundle: To try counterfactuals with.
+        output: What the model gives: logits, sigmoid, probabilities, regression or ordinal; default: what its
+            description says, else logits.
         json: For machines.
     """
     from contrafact.bundles import list_bundles
@@ -33,14 +42,14 @@ def check(model: str, *, image: Path | None = None, bundle: str | None = None, j
 
     bundle = bundle or (model if model in list_bundles() else None)
     loaded = load_bundle(bundle) if bundle else None
-    predictor = pick_predictor(None if model == bundle else model, loaded)
+    predictor = pick_predictor(None if model == bundle else model, loaded, output)
     tried = read_image(image) if image else noise_for(predictor)
+    found = findings_of(predictor, tried)
     rows: list[dict[str, Any]] = []
     with bar("trying every method", len(EXPLAINERS.names()), quiet=json) as move:
         for row in check_methods(predictor, tried, loaded):
             rows.append(row)
             move(len(rows), text=row["name"])
-    found = findings_of(predictor, tried)
     about = {
         "classes": list(predictor.classes),
         "output": predictor.output,

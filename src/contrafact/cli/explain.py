@@ -16,6 +16,7 @@ def explain(
     images: list[Path],
     *,
     model: str | None = None,
+    output: str | None = None,
     bundle: str | None = None,
     target: str | None = None,
     methods: str = "",
@@ -41,6 +42,8 @@ def explain(
     Args:
         images: Files (PNG, JPEG, TIFF, NPY, NIfTI, DICOM) or DICOM series folders.
         model: A model file (.json, .onnx, .ts, .pt2), or a predictor of the bundle by name.
+        output: What the model gives: logits, sigmoid, probabilities, regression or ordinal; default: what its
+            description says, else logits.
         bundle: A shipped bundle by name (`contrafact list bundles`), or its folder.
         target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: what the
             model prefers; of a counterfactual with --goal, the answer that it does not give.
@@ -74,6 +77,7 @@ def explain(
         target=target,
         methods=methods,
         goal=goal,
+        output=output,
         set_=set_ or [],
         seed=seed,
     )

@@ -1,11 +1,20 @@
 """The nouns, the roles, the registry and the one door. NumPy and the standard library only."""
 
 from contrafact.core.configuration import check_types, configure, read_toml, to_toml, toml_value
-from contrafact.core.errors import ContrafactError, InputError, UnsupportedError, nearest
+from contrafact.core.errors import (
+    ContrafactError,
+    ContrafactWarning,
+    EmptyMapWarning,
+    InputError,
+    InputRangeWarning,
+    UnsupportedError,
+    nearest,
+)
 from contrafact.core.explaining import explain
 from contrafact.core.fingerprint import fingerprint
 from contrafact.core.grid import Grid
 from contrafact.core.image import Image, digest
+from contrafact.core.masks import labels_in, mask_of
 from contrafact.core.registry import EXPLAINERS, METRICS, Registry
 from contrafact.core.request import Request
 from contrafact.core.results import Heatmap, Record, Strip
@@ -21,13 +30,16 @@ from contrafact.core.roles import (
     Question,
     Target,
 )
+from contrafact.core.stored import read_result
 
 __all__ = [
     "EXPLAINERS",
     "METRICS",
     "BoxAnswers",
     "ContrafactError",
+    "ContrafactWarning",
     "Differentiable",
+    "EmptyMapWarning",
     "Encoder",
     "Explainer",
     "FeatureLayer",
@@ -37,6 +49,7 @@ __all__ = [
     "Image",
     "Incremental",
     "InputError",
+    "InputRangeWarning",
     "Predictor",
     "Question",
     "Record",
@@ -50,7 +63,10 @@ __all__ = [
     "digest",
     "explain",
     "fingerprint",
+    "labels_in",
+    "mask_of",
     "nearest",
+    "read_result",
     "read_toml",
     "to_toml",
     "toml_value",

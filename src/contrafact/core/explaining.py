@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contrafact.core.empty import emptiness
 from contrafact.core.errors import InputError
 from contrafact.core.image import Image
 from contrafact.core.registry import EXPLAINERS
@@ -104,6 +105,8 @@ def explain(
                 results[row] = _confirmed(value.stamped(record), bundle, predictor, target)
             else:
                 kept = value if region is None else np.where(region, value, 0)
+                if why := emptiness(np.asarray(value if region is None else value[region])):
+                    record = dataclasses.replace(record, notes={**notes, f"empty_{why}": 1.0})
                 results[row] = Heatmap(values=kept, grid=image.grid, record=record)
     return results
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from contrafact.core.errors import ContrafactError, InputError
 from contrafact.core.grid import Grid
-from contrafact.core.showing import drawn
+from contrafact.core.showing import drawn, plotted
+from contrafact.core.stored import save_result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,18 @@ class Heatmap:
 
     def _repr_html_(self) -> str | None:
         return drawn("heatmap", self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.values, dtype=dtype) if copy or dtype is not None else self.values
+
+    def save(self, path: str | Path) -> Path:
+        """Write the map with its grid and record to an .npz; `contrafact.read_result` gives it back."""
+        return save_result(self, path, "heatmap")
+
+    def plot(self, *, image: Any = None, ax: Any = None, at: int | None = None) -> Any:
+        """Matplotlib axes with the map in signed colours, over `image` where it is given; `at`: slice of a
+        volume, by default the one with most of the map."""
+        return plotted("heatmap", self, image=image, ax=ax, at=at)
 
 
 STOPPED = ("steps", "reached", "already", "budget", "search", "no_change")
@@ -161,6 +175,18 @@ class Strip:
 
     def _repr_html_(self) -> str | None:
         return drawn("strip", self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.frames, dtype=dtype) if copy or dtype is not None else self.frames
+
+    def save(self, path: str | Path) -> Path:
+        """Write the frames with their scores, grid and record to an .npz; `contrafact.read_result` gives them
+        back."""
+        return save_result(self, path, "strip")
+
+    def plot(self, *, at: int | None = None) -> Any:
+        """A matplotlib figure with the frames, each under the model's score; `at`: slice of a volume."""
+        return plotted("strip", self, at=at)
 
     def stamped(self, record: Record) -> Strip:
         return dataclasses.replace(self, record=record)

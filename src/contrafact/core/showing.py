@@ -8,13 +8,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_module = ""
+_module = _plotter = ""
 
 
 def draw_with(module: str) -> None:
     """Name the module whose functions `image`, `heatmap`, `strip`, `record` and `card` give HTML."""
     global _module
     _module = module
+
+
+def plot_with(module: str) -> None:
+    """Name the module whose functions `heatmap` and `strip` give matplotlib axes or figures."""
+    global _plotter
+    _plotter = module
+
+
+def plotted(kind: str, thing: Any, **options: Any) -> Any:
+    """A result as matplotlib draws it; the module is loaded when it is asked for."""
+    return getattr(import_module(_plotter), kind)(thing, **options)
 
 
 def drawn(kind: str, thing: Any) -> str | None:

@@ -26,6 +26,8 @@ class Bundle:
     """A trained generator of one kind of image, with what explains one or more models by it.
 
     window      (low, high) image units that the generator draws as -1 and 1
+    crop        how images of other proportions were treated in training: "squeeze" (so they are here), or
+                "center" (cut, and refused here)
     predictor   the model under study; `predictors` holds others of the same cohort by name
     seconds     by the name of one of `predictors`: another model of the same question, of another architecture
                 and trained apart, which confirms a counterfactual or does not; it takes part in no search
@@ -42,6 +44,7 @@ class Bundle:
     window: tuple[float, float]
     directions: tuple[Direction, ...]
     findings: tuple[tuple[str, str], ...] = ()
+    crop: str = "squeeze"
     predictor: Any = None
     predictors: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, Any] = field(default_factory=dict)
@@ -60,7 +63,7 @@ class Bundle:
         models = sorted((name, getattr(p, "digest", "")) for name, p in self.predictors.items())
         models += sorted((f"second of {name}", getattr(p, "digest", "")) for name, p in self.seconds.items())
         own = getattr(self.predictor, "digest", "")
-        parts = [_about(self.generator), _about(self.encoder), self.window, *self._numbers()]
+        parts = [_about(self.generator), _about(self.encoder), self.window, self.crop, *self._numbers()]
         return fingerprint(parts, own, models)
 
     @property
@@ -189,6 +192,12 @@ class Bundle:
         if any(have < need for have, need in zip(images.shape[2:], size, strict=True)):
             have, need = (" x ".join(map(str, sides)) for sides in (images.shape[2:], size))
             raise InputError(f"bundle '{self.name}' draws {need} pixels; got the smaller {have}")
+        ratios = [have / need for have, need in zip(images.shape[2:], size, strict=True)]
+        if self.crop == "center" and max(ratios) - min(ratios) > 0.02 * max(ratios):
+            raise InputError(
+                f"bundle '{self.name}' was fitted on the middle of images, cut out; got sides of "
+                f"{' x '.join(map(str, images.shape[2:]))}: cut the image to the same proportions first"
+            )
         least, greatest = float(images.min()), float(images.max())
         if least < low - slack or greatest > high + slack:
             raise InputError(

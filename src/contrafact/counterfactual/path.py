@@ -48,7 +48,7 @@ class Walker:
     direction      of the cohort; None: every image goes by its own gradient alone
     blend          what the generator cannot draw is kept; False: a frame is what it draws, and no more
     where          (N, 1, *S) the share of a change that is made at each pixel; None: all of it
-    steady         images in [-1, 1] to scores (N,) under small changes; the images' own gradient is then that of
+    steady         images in [-1, 1] to scores (N,) under small changes; the own gradient is then that of
                    these scores, and it counts as far as both gradients agree. None: the plain one, in full
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from contrafact.core import Grid, InputError
+from contrafact.core import Grid, InputError, labels_in
 
 Mask = NDArray[np.bool_]
 OUTSIDE = "outside the body"
@@ -54,15 +54,16 @@ def places_of(
 
     names   of the labels; 0 is nothing
     image   (C, *S), to tell the body from the air around it; None: not asked
-    raises  InputError where no label is there
+    raises  InputError where no label is there, or for values that are no labels
     """
+    labels = labels_in(labels)
     found: dict[str, Mask] = {}
     for number, name in names.items():
-        mask = np.asarray(np.round(labels) == number)
+        mask = np.asarray(labels == number)
         if mask.any():
             found[name] = mask
     if not found:
-        there = sorted({int(v) for v in np.unique(np.round(labels))} - {0})
+        there = sorted({int(v) for v in np.unique(labels)} - {0})
         raise InputError(f"the labels hold {there or 'nothing'}; got names for {sorted(names)}")
     whole = np.any(list(found.values()), axis=0)
     axis = across(grid)

@@ -6,6 +6,7 @@ from contrafact.model.parsing import FORMS, parse_target
 from contrafact.model.predictors import AnyPredictor, BlackBox, TorchPredictor, last_spatial_layer
 from contrafact.model.preprocessing import Preprocessing, resize
 from contrafact.model.regions import FrozenRegion, RegionTarget, class_sizes
+from contrafact.model.steadiness import Steadiness, steadiness
 from contrafact.model.targets import OUTPUTS, log_odds, probabilities
 from contrafact.model.tiling import TiledPredictor
 
@@ -18,6 +19,7 @@ __all__ = [
     "FrozenRegion",
     "Preprocessing",
     "RegionTarget",
+    "Steadiness",
     "TiledPredictor",
     "TorchPredictor",
     "class_sizes",
@@ -30,4 +32,5 @@ __all__ = [
     "probabilities",
     "read_weights",
     "resize",
+    "steadiness",
 ]

@@ -32,7 +32,7 @@ def load_predictor(
     model: Any,
     *,
     classes: Sequence[str] = (),
-    output: str = "logits",
+    output: str | None = None,
     preprocessing: Preprocessing | None = None,
     device: str | None = None,
     head: int | str | None = None,
@@ -43,11 +43,14 @@ def load_predictor(
             `.json` (a description: `model`, a file beside it, or `factory`, `arguments` and
             `weights` of a torch module; with `classes`, `output`, `preprocessing`),
             `.onnx`, `.ts`/`.pt` (TorchScript), `.pt2` (torch.export program)
-    classes names of the outputs; output: logits, sigmoid, probabilities, regression or ordinal
-    head    which of several outputs counts; None: the first
+    classes names of the outputs; output: logits (also None), sigmoid, probabilities, regression or ordinal
+            What is given here, classes, output, preprocessing or head, goes before what a description says
+    head    which of several outputs counts, by number, or by name for a dict and for ONNX; None: the first
     raises  InputError for a missing or foreign file, a pickle, or weights that do not fit
     """
     about: dict[str, Any] = {"classes": classes, "output": output, "preprocessing": preprocessing, "head": head}
+    given = {k: v for k, v in about.items() if v is not None and (k != "classes" or len(v))}
+    about["output"] = output or "logits"
     if isinstance(model, nn.Module):
         return TorchPredictor(model, device=device, **about)
     if hasattr(model, "predict_proba") or hasattr(model, "predict"):
@@ -58,7 +61,7 @@ def load_predictor(
     if not path.exists():
         raise InputError(f"expected a model file; got '{path}', which does not exist")
     if path.suffix == ".json":
-        return _from_description(path, device)
+        return _from_description(path, device, given)
     if path.suffix == ".onnx":
         return _from_onnx(path, about)
     if path.suffix == ".pt2":
@@ -134,12 +137,15 @@ def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
         raise InputError(f"'{path.name}' is not a readable ONNX model: {line}") from error
     name = session.get_inputs()[0].name
     fixed = session.get_inputs()[0].shape[0]
+    names = [output.name for output in session.get_outputs()]
 
     def run(images: np.ndarray[Any, Any]) -> Any:
-        if isinstance(fixed, int) and fixed != len(images):
-            size = range(0, len(images), fixed)
-            return np.concatenate([session.run(None, {name: images[i : i + fixed]})[0] for i in size])
-        return session.run(None, {name: images})[0]
+        size = fixed if isinstance(fixed, int) else max(1, len(images))
+        parts = [session.run(None, {name: images[i : i + size]}) for i in range(0, len(images), size)]
+        outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        if isinstance(about["head"], str):
+            return dict(zip(names, outputs, strict=True))
+        return outputs[0] if len(outputs) == 1 else outputs
 
     content = fingerprint(path.read_bytes())
     return BlackBox(run, digest=digest_of_use(content, **about), **about)
@@ -160,7 +166,7 @@ def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
 KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head")
 
 
-def _from_description(path: Path, device: str | None) -> AnyPredictor:
+def _from_description(path: Path, device: str | None, given: Mapping[str, Any]) -> AnyPredictor:
     try:
         about = json.loads(path.read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -176,6 +182,7 @@ def _from_description(path: Path, device: str | None) -> AnyPredictor:
         "preprocessing": preprocessing_from(about.get("preprocessing", {})),
         "device": device,
         "head": about.get("head"),
+        **given,
     }
     if "model" in about:
         if str(about["model"]).endswith(".json"):

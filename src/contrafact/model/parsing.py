@@ -39,7 +39,8 @@ def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget |
     if word in PLACES:
         return _region(text, word, rest, kind, classes)
     if word not in makers:
-        raise InputError(f"target must be {', '.join(FORMS)}; got '{text}'{nearest(word, [*makers, *PLACES])}")
+        near = nearest(word, [*makers, *PLACES, *classes])
+        raise InputError(f"target must be {', '.join(FORMS)}, or the name of a class; got '{text}'{near}")
     if word == "grade" and kind != "ordinal":
         raise InputError(f"target 'grade' needs an ordinal model; this one gives {kind}")
     if word in ("class", "margin", "probability") and kind == "regression":

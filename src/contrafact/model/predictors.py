@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from contrafact.core import BoxAnswers, InputError, UnsupportedError, nearest
+from contrafact.model.declared import check_kind, check_last_step, warn_of_range, within_unit
 from contrafact.model.default_layer import Chooser
 from contrafact.model.identity import (
     digest_of_function,
@@ -95,6 +97,7 @@ class _Described:
             )
         if not bool(torch.isfinite(outputs.detach()).all()):
             raise InputError("the model gave NaN or infinite outputs for this image")
+        check_kind(outputs, self.output)
         return outputs
 
 
@@ -110,14 +113,20 @@ def pick(outputs: Any, head: int | str | None) -> Any:
         if not isinstance(number, int) or not 0 <= number < len(outputs):
             raise InputError(f"this model has outputs 0 to {len(outputs) - 1}; got head {head!r}")
         return outputs[number]
+    if head not in (None, 0) or isinstance(head, bool):
+        raise InputError(f"this model gives one output; got head {head!r}: leave head out")
     return outputs
 
 
 class TorchPredictor(_Described):
     """A torch module, TorchScript or exported program.
 
+    module    left as it is: on another device a copy is used, and every call is made in evaluation mode, moves
+              no statistics and leaves no gradients
     call      images (N, C, *S) in their own units (array or tensor) -> raw outputs (N, K, ...),
               differentiable
+    warns     InputRangeWarning, once, for values far from those networks are trained on while no window, mean
+              and std are declared
     frozen    evaluation mode, no parameter gradients; restored bit for bit on leaving
     watch     activations of a layer
     replacing outputs for copies of one image with a box replaced in each, computing only what the box changes
@@ -142,7 +151,8 @@ class TorchPredictor(_Described):
         first = next(module.parameters(), None)
         self.device = torch.device(device or (first.device if first is not None else "cpu"))
         self.dtype = first.dtype if first is not None else torch.float32
-        self.module = module.to(self.device)
+        self.module = on_device(module, self.device)
+        self._depth, self._warned, self._looked = 0, False, False
         self._channels_last = self.device.type == "cpu"
         self._traced: tuple[list[nn.Module], Operations | None] = ([], None)
         self._layers: dict[Any, FeatureLayer] = {}
@@ -168,11 +178,32 @@ class TorchPredictor(_Described):
         return digest_of_use(digest_of_module(self.module), **self._use)
 
     def __call__(self, images: Any) -> Tensor:
+        if not self._depth:
+            with self.frozen():
+                return self(images)
         x = self._prepared(images)
-        return self._checked(self._run(x), len(x)).float()
+        outputs = self._run(x)
+        found = self._checked(outputs, len(x))
+        if self.output in ("logits", "sigmoid", "ordinal") and within_unit(found):
+            self._check_last_step(found, x)
+        return found.float()
+
+    def _check_last_step(self, outputs: Tensor, x: Tensor) -> None:
+        """Refuse the outputs of a sigmoid where raw ones are declared. Without gradients one pass more shows
+        the steps: once, and while nobody listens in."""
+        if outputs.grad_fn is None:
+            if self._looked or _listens(self.module):
+                return
+            with torch.enable_grad():
+                outputs = torch.as_tensor(pick(self._run(x[:1].detach().requires_grad_()), self.head))
+        self._looked = True
+        check_last_step(outputs, self.output)
 
     def _prepared(self, images: Any) -> Tensor:
-        return self.preprocessing(torch.as_tensor(images).to(self.device, torch.float32)).to(self.dtype)
+        x = self.preprocessing(torch.as_tensor(images).to(self.device, torch.float32))
+        if not self._warned and self.dtype.is_floating_point and x.numel():
+            self._warned = warn_of_range(x.detach(), self.preprocessing)
+        return x.to(self.dtype)
 
     def _run(self, x: Tensor) -> Any:
         """The module on a copy, since a model may work in place. On the CPU a 2D network is up to 1.5 times
@@ -193,6 +224,7 @@ class TorchPredictor(_Described):
         modes = [(m, m.training) for m in self.module.modules()]
         grads = [(p, p.requires_grad, p.grad) for p in self.module.parameters()]
         buffers = [(b, version_of(b), b.detach().clone()) for b in self.module.buffers()]
+        self._depth += 1
         try:
             with contextlib.suppress(NotImplementedError):  # an exported program has no modes
                 self.module.eval()
@@ -200,6 +232,7 @@ class TorchPredictor(_Described):
                 parameter.requires_grad_(False)
             yield
         finally:
+            self._depth -= 1
             for module, mode in modes:
                 module.training = mode
             for parameter, wanted, grad in grads:
@@ -245,9 +278,8 @@ class TorchPredictor(_Described):
     def _operations(self) -> Operations | None:
         """The network's operations, while they can be known and nobody listens in."""
         modules = list(self.module.modules())
-        listens = nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks
-        if not self.watchable or listens or any(
-            m.training or m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in modules
+        if not self.watchable or _listens(self.module) or any(
+            m.training or "forward" in m.__dict__ for m in modules
         ):  # fmt: skip
             return None
         if len(modules) != len(self._traced[0]) or any(map(operator.is_not, modules, self._traced[0])):
@@ -377,6 +409,20 @@ def _no_map(layer: str, found: Survey) -> str:
         f"expected a layer with a feature map; '{layer}' gives none"
         f"{nearest(layer, known)}; the last that do: {', '.join(known[-4:]) or 'none'}"
     )
+
+
+def _listens(module: nn.Module) -> bool:
+    """Whether any hook is called in a pass."""
+    everywhere = nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks
+    hooks = ("_forward_hooks", "_forward_pre_hooks")
+    return bool(everywhere) or any(getattr(m, name, None) for m in module.modules() for name in hooks)
+
+
+def on_device(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module if all of it is on that device already, else a copy there."""
+    tensors = [*module.parameters(), *module.buffers()]
+    here = all(t.device.type == device.type and device.index in (None, t.device.index) for t in tensors)
+    return module if here else copy.deepcopy(module).to(device)
 
 
 def last_spatial_layer(module: nn.Module) -> str:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.core import InputError, Predictor
+from contrafact.core import InputError, Predictor, mask_of
 from contrafact.model.targets import log_odds_of, probabilities
 
 PLACES = ("region", "lesion", "boundary", "mask", "false-positive", "missed", "volume", "dice")
@@ -40,7 +40,7 @@ class RegionTarget:
                that is likeliest, or above one half for classes that do not exclude each other
     width      half the width of the boundary band, in voxels
     total      sum over the place, not mean
-    reference  bool (*S) on the image's grid
+    reference  bool (*S) on the image's grid; of a label map the voxels of class `index` count
     """
 
     index: int
@@ -81,7 +81,8 @@ class RegionTarget:
             return None
         if self.reference.shape != size:
             raise InputError(f"the reference mask must be {size}; got {self.reference.shape}")
-        mask = torch.as_tensor(self.reference, device=outputs.device)
+        found = mask_of(np.asarray(self.reference), label=self.index, classes=outputs.shape[1])
+        mask = torch.as_tensor(found, device=outputs.device)
         if mask.shape != outputs.shape[2:]:
             small = torch.nn.functional.interpolate(mask[None, None].float(), outputs.shape[2:], mode="nearest")
             mask = small[0, 0] > 0.5

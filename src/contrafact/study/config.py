@@ -16,12 +16,14 @@ class ModelChoice:
 
     path     a model file as in `load_predictor`, relative to the study file; or none with a bundle
     bundle   a bundle by name or folder; path then names one of its predictors
+    output   what the model gives, as in `load_predictor`; none: as its description says, else logits
     patch    a segmenter that takes patches: their size in voxels; none: the whole image at once
     overlap  share of a patch that it has in common with its neighbour
     """
 
     path: str | None = None
     bundle: str | None = None
+    output: str | None = None
     patch: tuple[int, ...] = ()
     overlap: float = 0.5
 
