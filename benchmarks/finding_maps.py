@@ -22,6 +22,7 @@ import torch
 
 import contrafact as cf
 from contrafact.core import Image, Question
+from contrafact.metrics import CentreReference, EdgeReference
 from contrafact.metrics.deletion import area
 from contrafact.metrics.panel import Panel
 from latent_ig import interval, table
@@ -85,7 +86,19 @@ def maps_of(cases: Cases) -> tuple[dict[str, list[Map]], dict[str, float]]:
         print(f"{cases.name}: {title}: {seconds[title]:.2f} s an image", flush=True)
     rng = np.random.default_rng(1)
     maps[NOISE] = [rng.random(image.grid.shape) for image in cases.images]
+    for name, reference in {"edge detector": EdgeReference(), "centre blob": CentreReference()}.items():
+        maps[name] = [reference(_asked(cases, image), rng)[0] for image in cases.images]
     return maps, seconds
+
+
+def _asked(cases: Cases, image: Image) -> Question:
+    predictor = cases.bundle.predictor
+    return Question(
+        predictor=predictor,
+        images=image.values[None],
+        target=predictor.target("class:1"),
+        grid=image.grid,
+    )
 
 
 def judged(cases: Cases, maps: dict[str, list[Map]]) -> dict[str, Map]:
@@ -94,13 +107,7 @@ def judged(cases: Cases, maps: dict[str, list[Map]]) -> dict[str, Map]:
     found: dict[str, list[Map]] = {f"{what}, {fill}": [] for fill in FILLS for what in ORDERS}
     with predictor.frozen():
         for number, image in enumerate(cases.images):
-            question = Question(
-                predictor=predictor,
-                images=image.values[None],
-                target=predictor.target("class:1"),
-                grid=image.grid,
-            )
-            panel = Panel(question, np.stack([one[number] for one in maps.values()]))
+            panel = Panel(_asked(cases, image), np.stack([one[number] for one in maps.values()]))
             for fill in FILLS:
                 shown, hidden = (
                     area(panel.curves(steps=STEPS, fill=fill, insert=way)) for way in (True, False)

@@ -6,7 +6,8 @@ and one of several vessels that a 3D segmenter was asked about.
 The networks are trained here, on phantoms, in about a minute each. A map is judged by where it says most:
 pointing game (its greatest value lies in the truth or next to it), relevance mass (share of its positive
 weight in the truth) and IoU of as many voxels as the truth has. Beside the methods: a random map, an edge
-detector, and TorchEsegeta's own semantics, written from their description (docs/results says which).
+detector, a blob in the centre, the truth itself, and TorchEsegeta's own semantics, written from their
+description (docs/results says which).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.core import EXPLAINERS, ContrafactError, Image
+from contrafact.core.shares import wilson
 from contrafact.model import Preprocessing, TorchPredictor
 from contrafact.model.networks import ResidualNetwork
 from contrafact.perturbation.fill import fill_values
@@ -206,6 +208,11 @@ def edges(image: Image) -> Map:
     return np.asarray(ndimage.gaussian_gradient_magnitude(image.values[0], 1.0))
 
 
+def centre(size: tuple[int, ...]) -> Map:
+    away = [(np.arange(n) - (n - 1) / 2) / (0.2 * n) for n in size]
+    return np.asarray(np.exp(-sum(part**2 for part in np.meshgrid(*away, indexing="ij")) / 2))
+
+
 def count_score(predictor: TorchPredictor, image: Image) -> Map:
     """The gradient of sum((out / out) * mask), the score TorchEsegeta differentiates for segmenters."""
     x = torch.from_numpy(image.values[None]).requires_grad_()
@@ -235,6 +242,7 @@ def makers(task: Task) -> dict[str, Callable[[Image], Map]]:
     found: dict[str, Callable[[Image], Map]] = {
         "a random map": lambda image: rng.normal(size=image.grid.shape),
         "an edge detector": edges,
+        "a blob in the centre": lambda image: centre(image.grid.shape),
         "TorchEsegeta: guided backprop, unhooked": lambda image: (
             cf.explain("gradient", task.predictor, image, target=task.target).values
         ),
@@ -273,12 +281,16 @@ def interval(values: list[float]) -> str:
     array, rng = np.array(values), np.random.default_rng(0)
     means = array[rng.integers(0, len(array), (1000, len(array)))].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
+    if low == high and low in (0.0, 1.0):  # a share that is all or nothing: resampling gives it no width
+        low, high = wilson(int(low) * len(array), len(array))
     return f"{array.mean():.2f} ({low:.2f} to {high:.2f})"
 
 
 def table(task: Task) -> list[str]:
     rows: dict[str, tuple[float, str]] = {}
-    for name, make in makers(task).items():
+    truths = {id(image): truth.astype(float) for image, truth in task.cases}
+    every = makers(task) | {"the truth": lambda image: truths[id(image)]}
+    for name, make in every.items():
         began = time.perf_counter()
         try:
             scores = [judged(np.nan_to_num(make(image)), truth) for image, truth in task.cases]

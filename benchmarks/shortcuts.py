@@ -22,6 +22,7 @@ from scipy.optimize import least_squares
 import contrafact as cf
 from contrafact.bundles import load_bundle
 from contrafact.core import Question, Strip
+from contrafact.core.shares import wilson
 from contrafact.counterfactual import Bundle, LatentWalk, as_published, published_walk
 from contrafact.metrics import (
     ChangeIoU,
@@ -112,6 +113,8 @@ def interval(values: Sequence[float], digits: int = 2) -> str:
     rng = np.random.default_rng(0)
     means = array[rng.integers(len(array), size=(1000, len(array)))].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
+    if low == high and low in (0.0, 1.0):  # a share that is all or nothing: resampling gives it no width
+        low, high = wilson(int(low) * len(array), len(array))
     return f"{array.mean():.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 

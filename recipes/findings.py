@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from PIL import Image as Picture
 from scipy import ndimage
-from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -71,14 +70,14 @@ def strip_rows(add: Add, found: Strips) -> None:
     alone = np.array([s.record.notes["anatomy"] == 0 for s in strips])
     for name, sign in SIDES:
         rows = np.sign(start) == sign
-        add(f"finding {name}: flip within budget", _mean(flipped, rows), wanted="≥ 0.90")
-        add(f"finding {name}: the goal (0.9 or 0.1) reached", _mean(reached, rows & asked))
-        add(f"finding {name}: a second classifier confirms the flip", _mean(confirmed, rows & flipped))
-        add(f"finding {name}: the code alone, anatomy untouched", _mean(alone, rows & asked))
+        add(f"finding {name}: flip within budget", _mean(flipped, rows), wanted="≥ 0.90", among=rows)
+        add(f"finding {name}: the goal (0.9 or 0.1) reached", _mean(reached, rows & asked), among=rows & asked)
+        of = rows & flipped
+        add(f"finding {name}: a second classifier confirms the flip", _mean(confirmed, of), among=of)
+        of = rows & asked
+        add(f"finding {name}: the code alone, anatomy untouched", _mean(alone, of), among=of)
         for title, values in _smallness(strips).items():
             add(f"finding {name}: {title}", _median(values, rows & asked))
-    rho = np.array([spearmanr(s.steps, s.scores).statistic if len(s.steps) > 2 else np.nan for s in strips])
-    add("median Spearman of step and measured logit", lambda i: float(np.nanmedian(rho[i])), wanted="≥ 0.95")
     drift = np.array([s.drift for s in strips])
     add("reconstruction after refinement: median drift, logits", lambda i: float(np.median(drift[i])))
     add("reconstruction after refinement: drift above 1 logit, share", lambda i: float((drift[i] > 1).mean()))

@@ -129,23 +129,32 @@ def write(name: str, out: Path, command: str) -> None:
     found = read_json(out / "run/summary.json")
     metrics, better = list(found["better"]), found["better"]
     rows = {(r["model"], r["method"], r["metric"]): r for r in found["summary"]}
-    places = {(r["model"], r["method"], r["metric"]): r["rank"] for r in found["ranks"]}
-    keys = sorted({key[:2] for key in rows}, key=lambda k: (k[0], np.mean([places[(*k, m)] for m in metrics])))
+    places = {(r["model"], r["method"]): r for r in found["families"]}
+    families = list(dict.fromkeys(f for r in found["families"] for f in r["families"]))
+    keys = sorted({key[:2] for key in rows}, key=lambda k: (k[0], places[k]["rank"]))
     patients = max(r["patients"] for r in found["summary"])
     failed = sum(r["failed"] for r in found["summary"])
-    heads = [m + (" ↑" if better[m] == "higher" else " ↓") for m in metrics]
+    noted = sum(r["noted"] for r in found["summary"])
+    words = {m: f" ({word})" if word else "" for m, word in found["words"].items()}
+    heads = [m + (" ↑" if better[m] == "higher" else " ↓") + words[m] for m in metrics]
     lines = [
         f"# Heatmaps judged: {name}", "", f"{patients} patients: {ABOUT[name]}.", "",
         "```", command, "```", "",
-        "Mean (95 % interval, bootstrap over patients). Methods in order of their mean rank over all metrics; "
-        f"{failed} values are missing (they rank last). Ranks, pairs, subgroups: the run's report.", "",
-        "| method | rank | " + " | ".join(heads) + " |",
-        "| --- " * (len(metrics) + 2) + "|",
+        "Mean (95 % interval, bootstrap over patients), and the median after a semicolon. Methods in order of "
+        "their mean rank over families of metrics that see the truth, each family once; apart: how far those "
+        f"families disagree. {failed} values are missing (they rank last); {noted} are of inverted curves "
+        "(hiding the whole image does not lower the answer). Rows named *reference* look at no model, or are "
+        "the mask. Pairs, subgroups: the run's report.", "",
+        "| method | rank | apart | " + " | ".join([*families, *heads]) + " |",
+        "| --- " * (len(families) + len(metrics) + 3) + "|",
     ]  # fmt: skip
     for model, method in keys:
-        rank = np.mean([places[model, method, m] for m in metrics])
-        cells = [_cell(rows.get((model, method, m))) for m in metrics]
-        lines.append(f"| {model + ': ' if model else ''}{method} | {rank:.1f} | " + " | ".join(cells) + " |")
+        place = places[model, method]
+        cells = [f"{model + ': ' if model else ''}{method}", f"{place['rank']:.1f}", f"{place['apart']:.1f}"]
+        cells += [f"{place['families'][f]:.1f}" if f in place["families"] else "–" for f in families]
+        cells += [_cell(rows.get((model, method, m))) for m in metrics]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", _agreement(found["disagreement"])]
     for row in found["performance"]:
         if row["auc"] is not None:
             lines += ["", f"AUC of {row['model'] or 'the model'} for class {row['class']}: {row['auc']:.3f} "
@@ -161,11 +170,22 @@ def write(name: str, out: Path, command: str) -> None:
     Path(f"docs/results/judged_{name}.md").write_text("\n".join(lines) + "\n")
 
 
+def _agreement(rows: list[Any]) -> str:
+    """How far families of metrics put the methods in the same order."""
+    pairs = [
+        f"{r['model'] + ': ' if r['model'] else ''}{r['first']} and {r['second']} {r['correlation']:+.2f}"
+        for r in rows
+        if r["correlation"] is not None
+    ]
+    asked = "Do families of metrics put the methods in the same order? Spearman's correlation: "
+    return f"{asked}{'; '.join(pairs) or 'too few to say'}."
+
+
 def _cell(row: Any) -> str:
     if row is None or row["mean"] is None:
         return "–"
     gap = "" if row["low"] is None else f" ({row['low']:.2g} to {row['high']:.2g})"
-    return f"{row['mean']:.2g}{gap}"
+    return f"{row['mean']:.2g}{gap}; {row['median']:.2g}"
 
 
 def main() -> None:

@@ -77,7 +77,7 @@ def test_every_result_has_a_trust_card_unless_it_is_not_wanted(
     words = ["explain", picture, "--model", model, "--methods", "gradcam,rise", "--set", "rise.masks=64"]
     assert run(capsys, *words, "--out", tmp_path / "with")[0] == 0
     gradcam, rise = open_run(tmp_path / "with").rows()
-    names = ["random weights", "small noise", "other seeds", "other methods"]
+    names = ["random weights", "small noise", "other seeds", "removal test"]
     assert [check["name"] for check in gradcam["trust"]] == names
     assert rise["trust"][2]["value"] < 1 == gradcam["trust"][2]["value"]
     failed = [c["sentence"] for row in (gradcam, rise) for c in row["trust"] if c["passed"] is False]

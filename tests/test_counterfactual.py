@@ -674,3 +674,58 @@ def test_as_published_a_frame_is_a_drawing_and_else_the_image_that_changed() -> 
     np.testing.assert_allclose(drawn.frames[-1].ravel(), drawn.image.ravel() + step.numpy(), atol=1e-2)
     np.testing.assert_allclose(kept.image, start.values, atol=1e-3)
     assert kept.frames[-1].ravel()[3] == pytest.approx(start.values.ravel()[3], abs=1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_share_of_the_way_is_the_images_own_and_the_cohort_has_the_rest(share: float) -> None:
+    from contrafact.counterfactual.path import Walker
+
+    made = bundle(predictor())
+    w = torch.zeros(1, 4)
+    drawn = made.generator.decode(w)
+    walker = Walker(
+        generator=made.generator,
+        statistics=made.statistics,
+        direction=made.directions[0],
+        measure=lambda images: images.flatten(1).sum(dim=1),
+        images=drawn,
+        latents=w,
+        drawn=drawn,
+        start=torch.zeros(1),
+    )
+    own, step = torch.tensor([[0.0, 0.0, 5.0, 1.0]]), made.directions[0].step
+    common = torch.linalg.solve(made.statistics.covariance, step)  # what the score does, by its shortest step
+    expected = share * own + (1 - share) * common / (common @ step)
+    torch.testing.assert_close(walker._mixed(own, share), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_real_images_have_three_quarters_of_the_say_in_the_surrogate() -> None:
+    """Of synthetic images the score reads w_1, of real ones w_0: least squares with weights, from many more."""
+    config = DirectionConfig(samples=2000, bootstrap=5, draws=64)
+    made = fit_direction(
+        FourPixels(),
+        Two(),
+        target=predictor().target("class:1"),
+        anchors=real_ones(gradients=True),
+        config=config,
+    )
+    drawn = FourPixels().sample(40_000, torch.Generator().manual_seed(5))
+    real = FourPixels().sample(40_000, torch.Generator().manual_seed(6)) + torch.tensor([0, 0, 0, 4.0])
+    rows = torch.cat([real, drawn]).double().numpy()
+    values = Two()(torch.cat([FourPixels().decode(real), FourPixels().decode(drawn)])).double().numpy()
+    weights = np.sqrt(np.repeat([0.75, 0.25], 40_000))
+    design = np.c_[rows, np.ones(len(rows))]
+    expected = np.linalg.lstsq(design * weights[:, None], values * weights, rcond=None)[0]
+    np.testing.assert_allclose(made.alpha.numpy(), expected[:4], atol=0.25)
+    assert made.alpha[0] > 2 * made.alpha[1]  # with equal weights it is the other way round
+
+
+def test_an_inversion_weighs_what_is_coarse_beside_what_is_fine() -> None:
+    from contrafact.counterfactual.inversion import _distance
+
+    blank = torch.zeros(1, 1, 16, 16)
+    board = (torch.arange(16)[:, None] + torch.arange(16)) % 2 * 2.0 - 1
+    assert float(_distance(blank + 0.1, blank)) == pytest.approx(4 * (0.01 + 0.01), rel=1e-5)
+    assert float(_distance(blank + 0.1 * board, blank)) == pytest.approx(4 * 0.01, rel=1e-5)  # its means are 0
+    volume = torch.zeros(2, 1, 8, 8, 8)
+    assert _distance(volume + 0.1, volume).tolist() == pytest.approx([0.08, 0.08], rel=1e-5)

@@ -19,6 +19,7 @@ from test_metric_contract import Linear
 
 STRIP = [n for n in METRICS.names() if METRICS.get(n).of == "strip"]
 NEEDS = {
+    "adversarial-null": "second classifier",
     "change-iou": "mask",
     "change-share": "mask",
     "composition": "again",

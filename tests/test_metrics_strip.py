@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from scipy.special import expit
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from contrafact.core import InputError, Question
+from contrafact.core import Grid, InputError, Question, UnsupportedError
 from contrafact.generation import frechet_distance, kernel_distance
 from contrafact.metrics import (
     COUT,
+    AdversarialNull,
     CalibrationGap,
     ChangeIoU,
     ChangeShare,
@@ -40,6 +42,7 @@ from contrafact.metrics import (
     Sparsity,
     StepMonotonicity,
     Validity,
+    adversarial_null,
     alignment,
     calibration_slope,
     diversity,
@@ -47,6 +50,8 @@ from contrafact.metrics import (
     realism,
     verdict,
 )
+from contrafact.model import BlackBox, TorchPredictor
+from test_metric_contract import Linear
 from test_metric_contract_strip import Shifted, toy
 
 
@@ -293,3 +298,51 @@ def test_no_counterfactual_is_compared_with_its_own_patient() -> None:
         realism(frames, real[:4], features=lambda x: x, distances={}, patients=(patients[0], patients[0]))
     with pytest.raises(InputError, match="a patient for each"):
         realism(frames, real, features=lambda x: x, distances={}, patients=(["a"], ["b"]))
+
+
+def test_the_null_of_a_strip_is_a_blurred_adversarial_change_of_the_same_score() -> None:
+    made = toy(side=16)
+    walked = made.walked(window=(-100.0, 100.0))  # nothing is cut
+    null = adversarial_null(walked, blur=1.5)
+    ends = walked.score(np.stack([null, walked.goal]))
+    assert ends[0] == pytest.approx(ends[1], abs=1e-3)
+    # The gradient of a linear model is the same everywhere, so the change is the blurred weights.
+    slopes = gaussian_filter(made.weights.numpy()[0].astype(float), 1.5, mode="nearest", truncate=2.7)
+    change = (null - walked.start)[0]
+    assert np.corrcoef(change.ravel(), slopes.ravel())[0, 1] > 0.999
+    assert change.min() >= 0  # the strip goes up
+    down = made.walked(made.strip([0.0, -1.0, -2.0]))
+    assert (adversarial_null(down, blur=1.5) - down.start).max() <= 0
+
+
+def test_a_second_model_that_is_the_first_is_moved_by_the_null_as_by_the_strip() -> None:
+    made = toy(side=16)
+    same = (made.predictor, made.question().target)
+    assert AdversarialNull()(made.walked(oracle=same)) == pytest.approx(0, abs=2e-3)
+    corner = torch.zeros_like(made.weights)
+    corner[:, -1, -1] = 1.0  # the strip changes it by a hundredth, the null not at all
+    other = TorchPredictor(Linear(corner), classes=["a", "b"])
+    found = made.walked(oracle=(other, other.target("class:1")))
+    expected = 2 * float((found.goal - found.start)[0, -1, -1])
+    assert AdversarialNull()(found) == pytest.approx(expected, rel=1e-2) and expected > 0
+    falls = made.walked(made.strip([0.0, -1.0, -2.0]), oracle=(other, other.target("class:1")))
+    assert AdversarialNull()(falls) == pytest.approx(expected / 2, rel=1e-2)  # towards the goal, down as up
+
+
+def test_a_null_that_cannot_be_had_says_so() -> None:
+    made = toy()
+    with pytest.raises(InputError, match="no blurred change reaches the score of 2 in 1 rounds"):
+        AdversarialNull(rounds=1)(made.walked())
+    with pytest.raises(InputError, match="changes the score"):
+        AdversarialNull()(made.walked(made.strip([0.0], stopped="already")))
+    black = BlackBox(lambda x: np.stack([-x.sum((1, 2, 3)), x.sum((1, 2, 3))], axis=1), classes=["a", "b"])
+    question = Question(
+        predictor=black,
+        images=made.image[None],
+        target=black.target("value:1"),
+        grid=Grid(made.image.shape[1:]),
+    )
+    with pytest.raises(UnsupportedError, match="gives none"):
+        AdversarialNull()(made.walked(question=question))
+    with pytest.raises(InputError, match="expected blur"):
+        AdversarialNull(rate=0.0)

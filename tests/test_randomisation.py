@@ -326,3 +326,23 @@ def test_likeness_is_of_the_voxels_that_were_asked_about() -> None:
         alike(np.eye(2), np.eye(2), "ssim")
     with pytest.raises(InputError, match="spearman or ssim"):
         MPRT(similarity="pearson")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Itself:
+    """The image is its own map, so that the map changes by exactly the noise."""
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
+        return question.images[:, 0]
+
+
+def test_the_noise_is_as_large_as_it_says_a_share_of_the_images_range() -> None:
+    panel = linear_panel()
+    panel.explainers = (Itself(),) * 3
+    panel.maps[:] = panel.question.images[0, 0]
+    reach = 0.02 * float(np.ptp(panel.question.images))
+    noise = np.abs(panel.noisy(64, 0.02) - panel.question.images)
+    assert 0.98 * reach < noise.max() < 1.001 * reach
+    # Uniform noise has a root mean square of reach / sqrt(3) in every voxel.
+    expected = reach / np.sqrt(3) * np.sqrt(144) / np.linalg.norm(panel.question.images)
+    np.testing.assert_allclose(MaxSensitivity(samples=16, radius=0.02)(panel), expected, rtol=0.15)

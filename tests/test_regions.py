@@ -186,3 +186,17 @@ def test_a_classifier_has_no_regions() -> None:
     model = TorchPredictor(nn.Sequential(nn.Flatten(), nn.Linear(144, 2)), classes=["a", "b"])
     with pytest.raises(InputError, match="needs a segmenter"):
         cf.explain("occlusion", model, two_spots(), target="region:1")
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_a_boundary_band_is_as_wide_inside_as_outside(width: int) -> None:
+    from contrafact.model.regions import band
+
+    mask = torch.zeros(19, 19, dtype=torch.bool)
+    mask[5:14, 5:14] = True
+    found = band(mask, width)
+    core = torch.zeros_like(mask)
+    core[5 + width : 14 - width, 5 + width : 14 - width] = True
+    assert torch.equal(found & mask, mask & ~core)  # `width` voxels deep on every side
+    outside = torch.nonzero((found & ~mask)[9])[:, 0].tolist()
+    assert outside == [*range(5 - width, 5), *range(14, 14 + width)]

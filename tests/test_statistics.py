@@ -63,6 +63,8 @@ def test_a_share_of_all_or_none_has_wilsons_interval(share: float) -> None:
     (row,) = summarise(rows(a=list(values)))
     assert row["high"] - row["low"] == pytest.approx(expected.high - expected.low)
     assert bootstrap(values) == (share, share)
+    (amount,) = summarise(rows(a=list(values)), shares={"another"})  # a number that happens to be 0 or 1
+    assert (amount["low"], amount["high"]) == (share, share)
     equal = compare(rows(a=list(values), b=list(values)), "method")[0]
     assert (equal["low"], equal["high"]) == (0, 0)  # a difference is no share
     assert {(r["low"], r["high"]) for r in ranks(rows(a=list(values)), {})} == {(1, 1)}  # nor is a rank

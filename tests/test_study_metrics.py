@@ -117,6 +117,16 @@ def test_reference_maps_are_judged_unless_they_are_not_wanted_and_are_no_explana
     write(folder, 'references = false\nmasks = "masks/{stem}.npy"\n', rest="[methods.gradient]\n" + place)
     assert len(run_study(folder)) == 16
     assert {row["method"] for row in scores(folder)} == {"gradient"}
+    write(
+        folder,
+        'masks = "masks/{stem}.npy"\n',
+        rest="[methods.gradient]\n[metrics.pointing-game]\n[metrics.iou]\n",
+    )
+    run_study(folder)
+    table = json.loads((folder / "run/summary.json").read_text())["summary"]
+    truth = {r["metric"]: r for r in table if r["method"] == "reference: truth"}
+    assert truth["pointing-game"]["mean"] == truth["iou"]["mean"] == 1
+    assert truth["iou"]["low"] == 1 and truth["pointing-game"]["low"] < 0.7  # Wilson's, of 8 patients
     assert not any("reference" in name for name in EXPLAINERS.names())
 
 

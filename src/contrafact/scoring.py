@@ -17,7 +17,7 @@ from contrafact.core.explaining import parameters_of
 from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_json
 from contrafact.judging import panel_of, references_of, walked_of
 from contrafact.metrics import Score, evaluate, evaluate_strips, references
-from contrafact.metrics.kinds import WORD, by_construction, family_of, finds_truth
+from contrafact.metrics.kinds import WORD, by_construction, family_of, finds_truth, is_yes_or_no
 from contrafact.sources import digest_of, digests_of_model, loaded, mask_of, maybe, model_of
 from contrafact.study import Failure, StudyConfig
 from contrafact.study.statistics import (
@@ -214,11 +214,12 @@ def write_tables(run: Run, config: StudyConfig, keys: Sequence[str]) -> None:
     rows = [row for row in every if row["metric"] in shown]
     better = {label: metric.better for label, metric in shown.items()}
     families = {label: _family(metric) for label, metric in shown.items()}
+    shares = {label for label, metric in shown.items() if is_yes_or_no(metric)}
     ranked = ranks(rows, better)
     of_methods = [row for row in rows if row["method"] in config.methods]
     by_family = family_ranks(ranked, families, counted={f: WORD not in f for f in families.values()})
     tables = {
-        "summary": summarise(rows),
+        "summary": summarise(rows, shares=shares),
         "ranks": ranked,
         "families": by_family,
         "disagreement": disagreement(by_family),
@@ -227,7 +228,7 @@ def write_tables(run: Run, config: StudyConfig, keys: Sequence[str]) -> None:
         "subgroups": [
             {"subgroup": name, "of": row.pop(name), **row}
             for name in config.subgroups
-            for row in summarise(rows, (name, "model", "method", "metric"))
+            for row in summarise(rows, (name, "model", "method", "metric"), shares=shares)
         ],
         "performance": performance(run, lines),
     }

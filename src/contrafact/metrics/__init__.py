@@ -1,6 +1,7 @@
 """How far an explanation can be trusted: one metric, one file; a panel of maps, and a strip put to the test,
 that share the passes."""
 
+from contrafact.metrics.adversarial_null import AdversarialNull, adversarial_null
 from contrafact.metrics.agreement import Agreement
 from contrafact.metrics.auprc import AUPRC
 from contrafact.metrics.calibration import CalibrationGap, calibration_slope
@@ -70,6 +71,7 @@ __all__ = [
     "IROF",
     "MPRT",
     "ROAD",
+    "AdversarialNull",
     "Agreement",
     "CalibrationGap",
     "CentreReference",
@@ -133,6 +135,7 @@ __all__ = [
     "TrustCard",
     "Validity",
     "Walked",
+    "adversarial_null",
     "alignment",
     "calibration_slope",
     "card_as_json",

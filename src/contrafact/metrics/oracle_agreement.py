@@ -24,6 +24,7 @@ class OracleAgreement:
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
     family: ClassVar[str] = "second model"
+    yes_or_no: ClassVar[bool] = True
     at: float = 0.0
 
     def __call__(self, walked: Walked) -> float:

@@ -26,6 +26,7 @@ class PointingGame:
     of: ClassVar[str] = "heatmap"
     better: ClassVar[str] = "higher"
     family: ClassVar[str] = "place"
+    yes_or_no: ClassVar[bool] = True
     tolerance: float = 0
 
     def __post_init__(self) -> None:

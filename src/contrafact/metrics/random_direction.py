@@ -12,7 +12,8 @@ from contrafact.metrics.walked import Walked, needed
 @METRICS.register("random-direction")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomDirection:
-    """Would any change of that length have done? The control of every strip.
+    """Would any change of that length have done? A weak control: hardly any random direction moves a model, so
+    a change that only fools it passes as well. The null is `adversarial-null`.
 
     gives   mean |change of score| of random directions as long as the strip's, as a share of the strip's own
             change; 1: the direction says nothing
@@ -32,7 +33,7 @@ class RandomDirection:
     def __call__(self, walked: Walked) -> float:
         control = needed(walked.control, "random-direction", "a random direction to walk (`control`)")
         own = abs(float(walked.measured[walked.end] - walked.measured[walked.strip.origin]))
-        if own < 1e-6:
+        if own < 1e-3:
             raise InputError("random-direction needs a strip that changes the score; this one does not")
         rng, length = walked.rng("control"), float(walked.strip.lengths[walked.end])
         rows = [control(length, rng) for _ in range(self.samples)]

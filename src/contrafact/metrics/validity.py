@@ -25,6 +25,7 @@ class Validity:
     of: ClassVar[str] = "strip"
     better: ClassVar[str] = "higher"
     family: ClassVar[str] = "goal"
+    yes_or_no: ClassVar[bool] = True
     at: float | None = None
     slack: float = 1e-3
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,16 +23,23 @@ Table = list[dict[str, Any]]
 DRAWS = 2000
 
 
-def summarise(rows: Rows, by: Sequence[str] = ("model", "method", "metric")) -> Table:
+def summarise(
+    rows: Rows,
+    by: Sequence[str] = ("model", "method", "metric"),
+    *,
+    shares: Collection[str] | None = None,
+) -> Table:
     """The mean and the median of every group, over patients and not images.
 
+    shares  metrics that are 0 or 1 for each image, whose intervals are those of a share; None: all that may be
     gives  the columns of `by`, mean with its 95 % interval low, high (None where nothing can be said), median,
            patients, failed (rows without a value), noted (values with a note, such as inverted curves)
     """
     table = []
     for group, some in groups(rows, by).items():
         means = per_patient(some)
-        low, high = interval(means, str(group))
+        share = shares is None or some[0].get("metric") in shares
+        low, high = (interval if share else bootstrap)(means, str(group))
         table.append(
             dict(zip(by, group, strict=True))
             | {"mean": _known(means.mean() if len(means) else np.nan), "low": low, "high": high}

@@ -21,10 +21,13 @@ QUESTIONS = {
     "small noise": "does the map stay when the noise is too weak to see",
     "other seeds": "does the map stay with other random numbers",
     "adds up": "do the values add up to the change of the prediction",
-    "drift": "what generating the image without a change does to the prediction",
+    "removal test": "does hiding the place it points to lower the prediction more than hiding other places of the "
+    "same image: the only check that sees where",
+    "image error": "how well the generator draws the image",
+    "drift": "what generating the image without a change does to the prediction of the explained model",
+    "drift by a second model": "the same for a model that no search has seen",
     "goal": "did the prediction reach the goal that was requested",
-    "asked against measured": "does the prediction change by about what was requested",
-    "length": "how rare is the changed image",
+    "length": "how long is the change in the generator's latents",
     "second model": "does a second model follow the change",
 }
 
@@ -38,7 +41,7 @@ def checks_of(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [{**c, **open_} if c["passed"] and c["name"] in OF_A_CHANGE else c for c in checks]
 
 
-OF_A_CHANGE = ("goal", "asked against measured", "length", "second model")
+OF_A_CHANGE = ("goal", "length", "second model")
 
 
 def trust_words(row: Mapping[str, Any], *, said: Sequence[str] = ()) -> dict[str, list[str]]:
