@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import math
@@ -420,3 +421,36 @@ PALE = """() => {
       return ratio < 4.5 ? `${ratio.toFixed(2)} ${e.outerHTML.slice(0, 80)}` : null;
     }).filter(Boolean);
 }"""
+
+
+def test_colours_follow_the_finding_and_a_faint_map_its_own_scale(browser: Any, tmp_path: Path) -> None:
+    """Orange is for narrow, whichever class was explained; a map 48 times weaker shows, and says so."""
+    run = Run.create(tmp_path / "run", about={"title": "Knees"})
+    facts = {"exclusive_classes": ["wide", "narrow"]}
+    cases = (("Strong", 48.0, "class:1"), ("Faint", 1.0, "class:1"), ("Other", 48.0, "class:0"))
+    for name, strength, target in cases:
+        made = heatmap(name, strength)
+        made = dataclasses.replace(made, record=dataclasses.replace(made.record, target=target))
+        image = Image(ramp(), window=(0.0, 200.0), source=f"{name}.png")
+        run.add(name, image, made, case=name, target_name=target, **facts)
+    spots = {}
+    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+        for name in ("Strong", "Faint", "Other"):
+            visit.go(f"/?q={name}", "#lines tr")
+            visit.page.click("#lines tr a")
+            visit.page.wait_for_selector(".legend .ends")
+            visit.slide("Opacity", 100)
+            drawn = visit.pixels()
+            spots[name] = drawn[round(6 * drawn.shape[0] / 16), round(6 * drawn.shape[1] / 16)]
+            legend = visit.page.text_content(".legend")
+            assert "Orange: evidence for narrow; blue: for wide." in legend
+            assert ("×48" in legend) == (name == "Faint")
+            assert visit.page.locator("input[value=own]").is_checked() == (name == "Faint")
+            box = visit.page.locator(".stage canvas").first.bounding_box()
+            visit.page.mouse.move(box["x"] + box["width"] * 6 / 16, box["y"] + box["height"] * 6 / 16)
+            size = 1 if name == "Faint" else 48
+            said = f"map {size} for {'wide' if name == 'Other' else 'narrow'}"
+            visit.until(f"document.querySelector('.under').textContent.endsWith('{said}')")
+    np.testing.assert_allclose(spots["Strong"], ORANGE, atol=12)
+    np.testing.assert_allclose(spots["Faint"], ORANGE, atol=12)
+    np.testing.assert_allclose(spots["Other"], BLUE, atol=12)

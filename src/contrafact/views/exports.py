@@ -20,7 +20,6 @@ from contrafact.views.figures import (
     flat_frames,
     overlay,
     panel,
-    png,
     slices_animation,
     telling_slice,
     upright,
@@ -192,9 +191,16 @@ def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path
             grid = grid_of(members[0], arrays[0])
             drawn = [upright(d, grid, 0, grid.spacing_mm[1:]) for d in drawn]
             base = upright(base, grid, 0, grid.spacing_mm[1:])
-        names = [f"orange {colour_names(row)[0]}" for row in members]
+        names = [_panel_name(row) for row in members]
         pixels = panel([("image", base), *zip(names, drawn, strict=True)], scale=scale)
         source = Path(str(members[0].get("source") or "image")).name.split(".")[0]
         path = folder / re.sub(r"[^A-Za-z0-9.#+_-]+", "-", f"panel_{source}_{label}_{image_hash[:8]}.png")
-        write_atomic(path, png(pixels))
+        told = [f"{_panel_name(row)}: orange is evidence {colour_names(row)[0]}" for row in members]
+        write_atomic(path, described_png(pixels, f"one scale for all; {'; '.join(told)}"))
         yield path
+
+
+def _panel_name(row: Mapping[str, Any]) -> str:
+    """The target, and what orange stands for where that is another class."""
+    name = str(row.get("target_name") or row["record"]["target"])
+    return name if display_sign(row) > 0 else f"{name} (orange {colour_names(row)[0]})"
