@@ -21,8 +21,8 @@ QUESTIONS = {
     "small noise": "does the map stay when the noise is too weak to see",
     "other seeds": "does the map stay with other random numbers",
     "adds up": "do the values add up to the change of the prediction",
-    "removal test": "does hiding the place it points to lower the prediction more than hiding other places of the "
-    "same image: the only check that sees where",
+    "removal test": "does hiding the place it points to lower the prediction more than hiding other places of "
+    "the same image: the only check that sees where",
     "image error": "how well the generator draws the image",
     "drift": "what generating the image without a change does to the prediction of the explained model",
     "drift by a second model": "the same for a model that no search has seen",
