@@ -155,6 +155,7 @@ def test_the_default_layer_stands_in_the_record_and_is_sought_once() -> None:
     assert len(calls) - before == 1
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 def test_a_network_that_answers_alike_to_all_images_still_has_a_layer() -> None:
     module = seeded(residual)
     nn.init.zeros_(module[5].weight)
@@ -169,6 +170,18 @@ def test_weights_that_a_normalisation_cancels_are_refused(method: str) -> None:
         cf.explain(method, model, picture(), target="volume:1", layer="last.0")
     heat = cf.explain(method, model, picture(), target="volume:1")
     assert np.abs(heat.values).max() > 1e-4
+
+
+def test_gradcam_plus_plus_refuses_activations_that_turn_its_weights_round() -> None:
+    module = seeded(lambda: ChannelsLast(last=False))
+    with torch.no_grad():
+        module.conv.bias.sub_(3.0)  # gelu of it is slightly negative nearly everywhere
+        module.head.weight.mul_(1e5)
+    model = TorchPredictor(module, classes=["a", "b", "c"])
+    with pytest.raises(UnsupportedError, match=r"must not be negative, and at layer 'keep' [\d.]+% of its"):
+        cf.explain("gradcam++", model, picture(), target="value:1", layer="keep")
+    module.conv.bias.data.add_(6.0)
+    assert cf.explain("gradcam++", model, picture(), target="value:1", layer="keep").values.any()
 
 
 def test_a_layer_before_an_operation_in_place_is_explained_as_it_was() -> None:
@@ -362,6 +375,7 @@ REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 @pytest.mark.parametrize("method", ["guided-backprop", "deconvolution", "guided-gradcam"])
 @pytest.mark.parametrize("how", FOLLOWED)
 def test_a_rectifier_is_followed_however_it_is_written(method: str, how: str) -> None:

@@ -50,8 +50,11 @@ def cam_panel(
 def _check_weights(
     member: Member, layer: FeatureLayer, activations: Tensor, slopes: Tensor, method: str
 ) -> None:
-    """Refuse maps of weights that are rounding errors: the gradient before a normalisation has no mean, and
-    none along the activations either, so `grad_cam` and `x_grad_cam` there weigh by noise."""
+    """Refuse maps of weights that mean nothing. Of `grad_cam` and `x_grad_cam` those that are rounding errors:
+    the gradient before a normalisation has no mean, and none along the activations either. Of
+    `grad_cam_plus_plus` those whose denominator crosses zero, which it does where activations are negative."""
+    if member is grad_cam_plus_plus:
+        return _check_shares(layer, activations, slopes, method)
     if member not in (grad_cam, x_grad_cam) or not bool(slopes.any()):
         return
     terms = slopes if member is grad_cam else slopes * activations
@@ -62,6 +65,21 @@ def _check_weights(
             f"normalisation follows: {float(left):.1e} of the gradient is left); name a layer after the "
             "normalisation and its activation, leave the layer out, or use hirescam"
         )
+
+
+def _check_shares(layer: FeatureLayer, activations: Tensor, slopes: Tensor, method: str) -> None:
+    below = _below(activations, slopes)
+    wrong = float((below[slopes > 0] < 0).float().mean()) if bool((slopes > 0).any()) else 0.0
+    if wrong > NEGLIGIBLE:
+        raise UnsupportedError(
+            f"{method} divides by sums of activations that must not be negative, and at layer '{layer.name}' "
+            f"{wrong:.1%} of its divisors are; use gradcam or layercam, or name a layer after a rectifier"
+        )
+
+
+def _below(activations: Tensor, slopes: Tensor) -> Tensor:
+    """The divisor of Chattopadhyay et al. 2018, eq. 19."""
+    return 2 * slopes.square() + activations.sum(dim=places(slopes), keepdim=True) * slopes**3
 
 
 def places(maps: Tensor) -> tuple[int, ...]:
@@ -77,11 +95,9 @@ def grad_cam(activations: Tensor, slopes: Tensor) -> Tensor:
 def grad_cam_plus_plus(activations: Tensor, slopes: Tensor) -> Tensor:
     """Chattopadhyay et al. 2018, eq. 19, for the exponential of the score."""
     axes = places(slopes)
-    square, cube = slopes.square(), slopes**3
-    below = 2 * square + activations.sum(dim=axes, keepdim=True) * cube
-    shares = torch.where(
-        below.abs() > 1e-12, square / below.where(below.abs() > 1e-12, below.new_ones(())), 0.0
-    )
+    below = _below(activations, slopes)
+    known = below.abs() > 1e-12
+    shares = torch.where(known, slopes.square() / below.where(known, below.new_ones(())), 0.0)
     weights = (shares * slopes.clamp_min(0)).sum(dim=axes, keepdim=True)
     return (weights * activations).sum(dim=1)
 
