@@ -704,6 +704,24 @@ def test_a_page_cannot_give_trust_and_the_command_line_can(tmp_path: Path) -> No
     assert list(job(str(path), trust=Trust(scripts=True)))[-1]["report"]
 
 
+@pytest.mark.parametrize("key", ["weights", "model"])
+def test_the_form_refuses_a_description_that_leads_out_of_its_folder(tmp_path: Path, key: str) -> None:
+    from contrafact.cli.form import job
+    from contrafact.desk import Desk
+
+    root = tmp_path / "root"
+    root.mkdir()
+    path = study_with(root, description(root, "torch.nn:Linear"))
+    desk = Desk(root, path, job)
+    assert not desk.examine("study.toml", desk.opened()["draft"])["problems"]
+    description(root, "torch.nn:Linear", **{key: "../w.safetensors"})
+    shutil.copy(root / "w.safetensors", tmp_path)
+    problems = desk.examine("study.toml", desk.opened()["draft"])["problems"]
+    assert [one["place"] for one in problems] == ["models.0.path"] and "leads out of" in problems[0]["text"]
+    with pytest.raises(InputError, match="leads out of"):
+        desk.begin("study.toml")
+
+
 def onnx_with(location: str, *, nested: bool) -> bytes:
     """An ONNX file whose one tensor lies elsewhere, in the graph or in a branch of a node."""
 
