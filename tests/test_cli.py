@@ -57,7 +57,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
 def test_explain_writes_a_run_and_goes_on(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, picture: Path
 ) -> None:
-    words = ["explain", picture, "--model", model, "--out", tmp_path / "run", "--json"]
+    words = ["explain", picture, "--model", model, "--trust-code", "--out", tmp_path / "run", "--json"]
     code, out, _ = run(capsys, *words, "--methods", "occlusion,ig", "--set", "occlusion.box=8")
     assert code == 0
     shown = json.loads(out)
@@ -74,7 +74,17 @@ def test_explain_writes_a_run_and_goes_on(
 def test_every_result_has_a_trust_card_unless_it_is_not_wanted(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, picture: Path
 ) -> None:
-    words = ["explain", picture, "--model", model, "--methods", "gradcam,rise", "--set", "rise.masks=64"]
+    words = [
+        "explain",
+        picture,
+        "--model",
+        model,
+        "--trust-code",
+        "--methods",
+        "gradcam,rise",
+        "--set",
+        "rise.masks=64",
+    ]
     assert run(capsys, *words, "--out", tmp_path / "with")[0] == 0
     gradcam, rise = open_run(tmp_path / "with").rows()
     names = ["random weights", "small noise", "other seeds", "removal test"]
@@ -90,7 +100,7 @@ def test_every_result_has_a_trust_card_unless_it_is_not_wanted(
 def test_another_image_model_or_parameter_is_another_result(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, picture: Path
 ) -> None:
-    words = ["--model", model, "--out", tmp_path / "run", "--methods", "occlusion"]
+    words = ["--model", model, "--trust-code", "--out", tmp_path / "run", "--methods", "occlusion"]
     assert run(capsys, "explain", picture, *words)[0] == 0
     assert run(capsys, "explain", picture, *words, "--set", "occlusion.box=3")[0] == 0
     (tmp_path / "b").mkdir()
@@ -121,7 +131,7 @@ def test_a_model_without_gradients_or_layers_gets_the_methods_that_it_allows(
     x = torch.rand(1, 1, 32, 32)
     torch.jit.save(torch.jit.trace(small_network().eval(), x), tmp_path / "m.ts")
     code, out, err = run(
-        capsys, "explain", picture, "--model", tmp_path / "m.ts", "--out", tmp_path / "r", "--json"
+        capsys, "explain", picture, "--model", tmp_path / "m.ts", "--trust", "--out", tmp_path / "r", "--json"
     )
     assert code == 0, err
     methods = {r["record"]["method"] for r in json.loads(out)["results"]}
@@ -139,7 +149,7 @@ def test_list_names_aliases_for_machines(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_check_says_what_works_and_why_not(capsys: pytest.CaptureFixture[str], model: Path) -> None:
-    code, out, _ = run(capsys, "check", model, "--json")
+    code, out, _ = run(capsys, "check", model, "--trust-code", "--json")
     assert code == 0
     rows = {row["name"]: row for row in json.loads(out)["methods"]}
     assert rows["gradcam"]["works"]
@@ -179,7 +189,7 @@ def bad(tmp_path: Path) -> dict[str, tuple[list[object], str]]:
     (tmp_path / "key.toml").write_text(toml.format("empty") + "[training]\nkmig = 3\n")
     (tmp_path / "broken.toml").write_text("= nothing")
     m, x, out = tmp_path / "m.json", tmp_path / "x.png", tmp_path / "run"
-    ask: list[object] = ["--model", m, "--out", out]
+    ask: list[object] = ["--model", m, "--trust-code", "--out", out]
     return {
         "missing file": (["explain", tmp_path / "none.png", *ask], "does not exist"),
         "text named png": (["explain", tmp_path / "text.png", *ask], "not a readable picture"),
@@ -241,7 +251,15 @@ def test_a_truncated_dicom_is_one_clear_line(
 ) -> None:
     from pydicom.data import get_testdata_file
 
-    words = ["explain", get_testdata_file("MR_truncated.dcm"), "--model", model, "--out", tmp_path / "r"]
+    words = [
+        "explain",
+        get_testdata_file("MR_truncated.dcm"),
+        "--model",
+        model,
+        "--trust-code",
+        "--out",
+        tmp_path / "r",
+    ]
     code, _, err = run(capsys, *words)
     assert code == 2
     assert "Traceback" not in err
@@ -260,7 +278,7 @@ def test_a_full_disk_is_a_failure_that_keeps_what_was_finished(
     picture: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = ["explain", picture, "--model", model, "--out", tmp_path / "run"]
+    words = ["explain", picture, "--model", model, "--trust-code", "--out", tmp_path / "run"]
     assert run(capsys, *words, "--methods", "occlusion")[0] == 0
 
     def full(_: int) -> None:
@@ -298,12 +316,13 @@ def test_fit_makes_a_bundle_that_explains(
 ) -> None:
     config = fit_folder(tmp_path, model, 0.2)
     for stage in ("generator", "encoder", "direction"):
-        code, _, err = run(capsys, "fit", config, "--stage", stage, "--json")
+        code, _, err = run(capsys, "fit", config, "--stage", stage, "--trust-code", "--json")
         assert code == 0, err
     assert (tmp_path / "out" / "samples.png").exists()
     assert json.loads((tmp_path / "out" / "fit.json").read_text())["training"]["batch"] == 8
-    words = ["explain", picture, "--bundle", tmp_path / "out" / "bundle", "--out", tmp_path / "run", "--json"]
-    code, out, err = run(capsys, *words, "--target", "class:1", "--goal", "0.6")
+    words = ["explain", picture, "--bundle", tmp_path / "out" / "bundle", "--out", tmp_path / "run"]
+    more = ["--target", "class:1", "--goal", "0.6", "--trust-code", "--json"]
+    code, out, err = run(capsys, *words, *more)
     assert code == 0, err
     assert [r["kind"] for r in json.loads(out)["results"]].count("strip") == 1
     code, _, err = run(capsys, "fit", config, "--stage", "generator")
@@ -340,7 +359,7 @@ def test_one_class_only_is_refused(capsys: pytest.CaptureFixture[str], tmp_path:
     state["7.weight"].zero_()
     save_file(state, tmp_path / "w.safetensors")
     config = fit_folder(tmp_path, model, 0.05)
-    code, _, err = run(capsys, "fit", config)
+    code, _, err = run(capsys, "fit", config, "--trust-code")
     assert code == 2
     assert "same score for class:1" in err
 

@@ -276,7 +276,7 @@ def test_a_study_asks_again_when_the_source_of_its_model_changes(tmp_path: Path,
 
     def asked() -> list[str]:
         sys.modules.pop("own_factory", None)
-        return [row.cell.label for row in study(path, engine="local")]
+        return [row.cell.label for row in study(path, engine="local", trust_code=True)]
 
     assert (asked(), asked()) == (["gradient", "metrics"], [])
     study_folder(tmp_path, scale="(1.0 + 1.0)")
@@ -291,7 +291,7 @@ def test_a_study_asks_again_when_the_source_of_its_model_changes(tmp_path: Path,
 def test_cf_study_can_be_called_twice_in_a_process(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     path = study_folder(tmp_path)
-    assert [len(list(cf.study(path, engine="local"))) for _ in range(2)] == [2, 0]
+    assert [len(list(cf.study(path, engine="local", trust_code=True))) for _ in range(2)] == [2, 0]
     with pytest.raises(InputError, match="engine must be one of"):
         list(cf.study(path, engine="proceses"))
     assert len(open_run(tmp_path / "run").rows()) == 1

@@ -553,7 +553,7 @@ def fit_of(folder: Path, model: nn.Module, generator: str) -> Path:
 def test_fit_makes_a_bundle_of_this_family(tmp_path: Path) -> None:
     size = "resolution = 16\nanatomy = 6\npathology = 3\nchannel_base = 64\nchannel_max = 8"
     path = fit_file(tmp_path, f'family = "medxgan"\n{size}')
-    made = fit(path)
+    made = fit(path, trust=True)
     assert made is not None
     assert isinstance(made.generator, MedXGAN)
     assert made.directions == ()
@@ -574,10 +574,10 @@ def test_fit_makes_a_bundle_of_this_family(tmp_path: Path) -> None:
     text = path.read_text()
     path.write_text(text.replace('"medxgan"', '"medxgn"'))
     with pytest.raises(InputError, match="did you mean 'medxgan'"):
-        fit(path)
+        fit(path, trust=True)
     path.write_text(text.replace("[generator]", "[generator]\nclasses = 2"))
     with pytest.raises(InputError, match="2 classes for 1 targets"):
-        fit(path)
+        fit(path, trust=True)
 
 
 class Brightest(nn.Module):
@@ -597,7 +597,7 @@ def test_fit_reads_volumes(tmp_path: Path) -> None:
     for number, volume in enumerate(volumes):
         scan = nibabel.Nifti1Image(volume[0].numpy(), np.diag([2.0, 2.0, 2.0, 1.0]))
         nibabel.save(scan, tmp_path / "images" / f"{number}.nii.gz")
-    made = fit(path)
+    made = fit(path, trust=True)
     assert made is not None
     assert made.generator.image_shape == (1, 8, 8, 8)
     assert (tmp_path / "out" / "samples.png").exists()
@@ -619,16 +619,16 @@ def test_fit_reads_volumes(tmp_path: Path) -> None:
     assert len(found.unique()) > 100
     path.write_text(text.replace("[training]", "[training]\nmirror = true").replace('"out"', '"mirrored"'))
     with pytest.raises(InputError, match="mirror must be false for volumes"):
-        fit(path)
+        fit(path, trust=True)
     path.write_text(text.replace("axes = 3", "axes = 2").replace('out = "out"', 'out = "flat"'))
     with pytest.raises(InputError, match="expected 2D images of 1 channel"):
-        fit(path)
+        fit(path, trust=True)
 
 
 def test_fit_makes_a_bundle_of_the_published_networks(tmp_path: Path) -> None:
     size = "channels = 1\nanatomy = 6\npathology = 3"
     path = fit_file(tmp_path, f'family = "medxgan-legacy"\n{size}', side=64)
-    made = fit(path)
+    made = fit(path, trust=True)
     assert made is not None
     assert isinstance(made.generator, LegacyMedXGAN)
     assert made.generator.image_shape == (1, 64, 64)
@@ -643,10 +643,10 @@ def test_fit_makes_a_bundle_of_the_published_networks(tmp_path: Path) -> None:
     text = path.read_text()
     path.write_text(text.replace('["class:1"]', '["class:0", "class:1"]'))
     with pytest.raises(InputError, match="1 classes for 2 targets"):
-        fit(path)
+        fit(path, trust=True)
     path.write_text(text.replace("channels = 1", "resolution = 32"))
     with pytest.raises(InputError, match="64 or 128"):
-        fit(path)
+        fit(path, trust=True)
 
 
 class Shares(nn.Module):
@@ -686,7 +686,9 @@ def test_a_fit_that_was_stopped_goes_on_at_the_very_same_step(tmp_path: Path) ->
         path = fit_file(tmp_path / name, f'family = "medxgan"\n{size}')
         left = iter(stops)
         while True:
-            *_, (_, progress) = fit_stages(path, stage="generator", stop=lambda left=left: next(left))
+            *_, (_, progress) = fit_stages(
+                path, trust=True, stage="generator", stop=lambda left=left: next(left)
+            )
             if progress.done == progress.total:
                 break
         ends.append(read_tensors(tmp_path / name / "out" / "checkpoint.safetensors"))

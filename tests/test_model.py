@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 from pathlib import Path
@@ -25,6 +26,7 @@ from contrafact.model import (
     resize,
 )
 
+trusting = functools.partial(load_predictor, trust=True, trust_code=True)
 X = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
@@ -53,9 +55,9 @@ def test_a_description_a_state_dict_torchscript_export_and_onnx_say_the_same(tmp
     shape = ({0: torch.export.Dim("n", min=1, max=64)},)
     torch.export.save(torch.export.export(module, (X,), dynamic_shapes=shape), tmp_path / "m.pt2")
     made = {
-        "json": load_predictor(described(tmp_path)),
-        "state": load_predictor(described(tmp_path, weights="w.pt")),
-        "script": load_predictor(tmp_path / "m.ts", classes=["a", "b"]),
+        "json": trusting(described(tmp_path)),
+        "state": trusting(described(tmp_path, weights="w.pt")),
+        "script": trusting(tmp_path / "m.ts", classes=["a", "b"]),
         "export": load_predictor(tmp_path / "m.pt2", classes=["a", "b"]),
         "module": load_predictor(module, classes=["a", "b"]),
         "function": load_predictor(lambda x: module(torch.from_numpy(x)).detach().numpy(), classes=["a", "b"]),
@@ -108,10 +110,10 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, name: str) ->
         load_predictor(tmp_path / name)
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(InputError):
-        load_predictor(described(tmp_path, weights="raw.pt"))
+        trusting(described(tmp_path, weights="raw.pt"))
     torch.save(Evil(), tmp_path / "w.pt")
     with pytest.raises(InputError, match="pickled code"):
-        load_predictor(described(tmp_path, weights="w.pt"))
+        trusting(described(tmp_path, weights="w.pt"))
     assert not marker.exists()
 
 
@@ -131,7 +133,7 @@ def test_a_bad_description_is_refused_in_one_line(
     tmp_path: Path, changes: dict[str, object], words: str
 ) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        load_predictor(described(tmp_path, **changes))
+        trusting(described(tmp_path, **changes))
     assert "\n" not in str(caught.value)
 
 
@@ -148,7 +150,7 @@ def test_missing_foreign_and_broken_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
     path.write_text(json.dumps({"factory": "conftest:small_network", "weights": "w.safetensors"}))
     with pytest.raises(InputError, match="not a readable safetensors"):
-        load_predictor(path)
+        trusting(path)
 
 
 def test_log_odds_are_those_of_the_probabilities() -> None:
@@ -260,7 +262,7 @@ def test_a_model_of_other_outputs_or_nan_is_refused() -> None:
 
 def test_torchscript_cannot_be_watched_and_says_so(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.trace(small_network().eval(), X), tmp_path / "m.ts")
-    predictor = load_predictor(tmp_path / "m.ts", classes=["a", "b"])
+    predictor = trusting(tmp_path / "m.ts", classes=["a", "b"])
     with pytest.raises(UnsupportedError, match="cannot be watched"), predictor.watch("0"):
         pass
 

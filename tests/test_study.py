@@ -15,7 +15,7 @@ from torch import nn
 
 from conftest import small_network
 from contrafact.cli import main
-from contrafact.core import ContrafactError, InputError
+from contrafact.core import ContrafactError, InputError, Trust
 from contrafact.io import Run, open_run
 from contrafact.sources import cases_of, images_of
 from contrafact.study import Failure, read_study, run_cells
@@ -92,7 +92,7 @@ def write(folder: Path, text: str = "", methods: str = "[methods.gradient]\n[met
 
 
 def rows(path: Path, **more: Any) -> list[tuple[str, str, str]]:
-    found = study(path, engine="local", **more)
+    found = study(path, engine="local", trust_code=True, **more)
     return [(Path(r.cell.image).name, r.cell.label, r.failure.kind if r.failure else "") for r in found]
 
 
@@ -139,7 +139,7 @@ def test_in_processes_by_the_command_line(
         "limit_seconds = 3.0\nworkers_per_device = 2\n",
         "[methods.gradient]\n[methods.rise]\nmasks = 100000000\ncells = 4\n",
     )
-    assert main(["study", str(path), "--json"]) == 0
+    assert main(["study", str(path), "--trust-code", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert sorted(r["method"] for r in said["now"]) == ["gradient"] * 2 + ["rise"] * 2
     assert {f["kind"] for f in said["failed"]} == {"limit"}
@@ -207,7 +207,9 @@ def test_the_same_cell_twice_is_one_and_region_and_reference_are_told_apart(fold
         np.save(folder / "masks" / f"{name}.npy", np.ones((1, 16, 16), np.float32))
     config = read_study(write(folder, 'region = "masks/{stem}.npy"\n', "[methods.gradient]\n"))
     other = read_study(write(folder, 'reference = "masks/{stem}.npy"\n', "[methods.gradient]\n"))
-    keys = [{cell.key for cell in cells_of(c, folder, cases_of(c, folder))} for c in (config, other)]
+    trust = Trust(factories=True)
+    pairs = [cells_of(c, folder, cases_of(c, folder), trust) for c in (config, other)]
+    keys = [{cell.key for cell in cells} for cells in pairs]
     assert not keys[0] & keys[1]
 
 

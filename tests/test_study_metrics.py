@@ -56,7 +56,7 @@ def write(folder: Path, text: str = "", rest: str = METHODS + METRICS, model: st
 
 
 def run_study(folder: Path, **more: Any) -> list[Any]:
-    return list(study(folder / "study.toml", engine="local", **more))
+    return list(study(folder / "study.toml", engine="local", trust_code=True, **more))
 
 
 def scores(folder: Path) -> list[dict[str, str]]:
@@ -263,7 +263,8 @@ def test_killed_in_the_middle_it_resumes_to_the_same_table(tmp_path: Path) -> No
     whole, killed = made(_new(tmp_path / "whole")), made(_new(tmp_path / "killed"))
     run_study(whole)
     code = (
-        "import sys; from contrafact.studying import study; [None for _ in study(sys.argv[1], engine='local')]"
+        "import sys; from contrafact.studying import study; "
+        "[None for _ in study(sys.argv[1], engine='local', trust_code=True)]"
     )
     tests = str(Path(__file__).parent)
     for wanted in ("results.jsonl", "scores.jsonl"):  # once among the maps, once among the metrics

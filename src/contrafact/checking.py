@@ -52,7 +52,7 @@ def _layers(predictor: Any, image: Image) -> list[str]:
     if not isinstance(predictor, TorchPredictor):
         return ["a black box, or a model that takes patches: its layers are not looked into"]
     if not predictor.watchable:
-        return ["a TorchScript model hides its layers"]
+        return ["a TorchScript model hides its layers; it is code, and was opened because it is trusted"]
     with predictor.frozen():
         return inspect_network(predictor, image.values[None]).lines()
 

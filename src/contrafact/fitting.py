@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from contrafact.bundles import load_bundle, save_bundle
 from contrafact.bundles.training_images import read_training_images
-from contrafact.core import InputError, UnsupportedError, nearest
+from contrafact.core import InputError, Trust, UnsupportedError, nearest
 from contrafact.counterfactual import (
     Anchors,
     Bundle,
@@ -30,6 +31,7 @@ from contrafact.counterfactual import (
 from contrafact.families import (
     AnyGenerator,
     FitConfig,
+    ModelConfig,
     codes_of,
     guided,
     make_generator,
@@ -54,18 +56,45 @@ STAGES = ("generator", "encoder", "direction")
 Stop = Callable[[], bool]
 
 
-def fit(config: str | Path, *, stage: str | None = None, resume: bool = True) -> Bundle | None:
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Reads the models that a configuration names, beside it, as far as they are trusted."""
+
+    root: Path
+    device: str
+    trust: Trust
+
+    def __call__(self, model: ModelConfig) -> Any:
+        return load_predictor(
+            self.root / model.path,
+            device=self.device,
+            output=model.output,
+            trust=self.trust.scripts,
+            trust_code=self.trust.factories,
+        )
+
+
+def fit(
+    config: str | Path,
+    *,
+    stage: str | None = None,
+    resume: bool = True,
+    trust: bool = False,
+    trust_code: bool = False,
+) -> Bundle | None:
     """Fit a bundle; blocks until it is done. The verb `contrafact fit` shows progress.
 
     config  TOML file of a `FitConfig`
     stage   generator, encoder or direction; None: all three
+    trust, trust_code  of its models, as in `load_predictor`
     gives   the bundle, or None when only an earlier stage was asked for
     raises  InputError for a configuration or data that cannot be used
     """
-    for _ in fit_stages(config, stage=stage, resume=resume):
+    allowed: Any = {"trust": trust, "trust_code": trust_code}
+    for _ in fit_stages(config, stage=stage, resume=resume, **allowed):
         pass
     wanted = stage is None or stage == "direction"
-    return load_bundle(read_config(config)[1] / "bundle") if wanted else None
+    return load_bundle(read_config(config)[1] / "bundle", **allowed) if wanted else None
 
 
 def fit_stages(
@@ -76,6 +105,8 @@ def fit_stages(
     stop: Stop = lambda: False,
     device: str | None = None,
     devices: int = 1,
+    trust: bool = False,
+    trust_code: bool = False,
 ) -> Iterator[tuple[str, Progress]]:
     """The stages as a stream of (stage, progress). `stop` is asked between steps."""
     if stage is not None and stage not in STAGES:
@@ -85,6 +116,9 @@ def fit_stages(
     if (out / "checkpoint.safetensors").exists() and not resume and stage in (None, "generator"):
         raise InputError(f"'{out}' holds a run already; continue it with --resume, or choose another out")
     cohort = read_cohort(root / config.data.path, patient=config.data.patient)
+    load = Loader(root, device, Trust(trust, trust_code))
+    for model in config.models.values() if stage is None else ():
+        load(model)  # a file that is refused, before the training and not after it
     images, said = read_training_images(
         cohort, config.generator, window=config.data.window, crop=config.data.crop
     )
@@ -92,15 +126,15 @@ def fit_stages(
         yield "images", Progress(done=len(images), total=len(images), seconds_left=0.0, findings=tuple(said))
     team = _team(devices, device)
     if stage in (None, "generator"):
-        with _guide(config, root, device, wanted=codes_of(config.generator) > 0) as guide:
-            yield from _fit_generator(config, out, images, root, _together(stop, team), device, team, guide)
+        with _guide(config, load, wanted=codes_of(config.generator) > 0) as guide:
+            yield from _fit_generator(config, out, images, load, _together(stop, team), device, team, guide)
     if team is not None and team.global_rank:
         return  # the other stages are one process's work
-    _check_generator(config, out, images, root)
+    _check_generator(config, out, images, load)
     if stage in (None, "encoder") and not stop():
-        yield from _fit_encoder(config, out, images, root, stop, device)
+        yield from _fit_encoder(config, out, images, load, stop, device)
     if stage in (None, "direction") and not stop():
-        yield from _fit_directions(config, out, images, root, device)
+        yield from _fit_directions(config, out, images, load)
 
 
 def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
@@ -109,9 +143,9 @@ def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
 
 
 def _fit_generator(
-    config: FitConfig, out: Path, images: Tensor, root: Path, stop: Stop, device: str, team: Any, guide: Any
+    config: FitConfig, out: Path, images: Tensor, load: Loader, stop: Stop, device: str, team: Any, guide: Any
 ) -> Iterator[tuple[str, Progress]]:
-    origin = _origin(config, root)
+    origin = _origin(config, load)
     training = make_training(
         config.generator, config.training, images, guide=guide, device=device, team=team, origin=origin
     )
@@ -132,10 +166,10 @@ def _fit_generator(
 
 
 def _fit_encoder(
-    config: FitConfig, out: Path, images: Tensor, root: Path, stop: Stop, device: str
+    config: FitConfig, out: Path, images: Tensor, load: Loader, stop: Stop, device: str
 ) -> Iterator[tuple[str, Progress]]:
     generator = _generator(config, out, device)
-    with _guide(config, root, device, wanted=not config.encoder.published) as guide:
+    with _guide(config, load, wanted=not config.encoder.published) as guide:
         yield from _encoder_steps(config, out, images, generator, guide, stop)
 
 
@@ -157,52 +191,48 @@ def _encoder_steps(
             return
 
 
-def _origin(config: FitConfig, root: Path) -> dict[str, Any]:
+def _origin(config: FitConfig, load: Loader) -> dict[str, Any]:
     """What a saved generator must agree with besides its images: their window, and the model that guides."""
     origin: dict[str, Any] = {"window": list(config.data.window), "crop": config.data.crop}
     if codes_of(config.generator) and config.models:
         model = next(iter(config.models.values()))
-        origin |= {
-            "model": load_predictor(root / model.path, output=model.output).digest,
-            "targets": list(model.targets),
-        }
+        origin |= {"model": load(model).digest, "targets": list(model.targets)}
     return origin
 
 
-def _check_generator(config: FitConfig, out: Path, images: Tensor, root: Path) -> None:
+def _check_generator(config: FitConfig, out: Path, images: Tensor, load: Loader) -> None:
     """An encoder and directions belong to a generator of the same images."""
     path = out / "checkpoint.safetensors"
     if path.exists():
-        now = trained_with(config.training, images, _origin(config, root))
+        now = trained_with(config.training, images, _origin(config, load))
         check_trained_with(read_tensors(path), now, only=("images", "window", "crop", "model", "targets"))
 
 
 @contextlib.contextmanager
-def _guide(config: FitConfig, root: Path, device: str, *, wanted: bool) -> Iterator[Any]:
+def _guide(config: FitConfig, load: Loader, *, wanted: bool) -> Iterator[Any]:
     """Scores (N, targets) of the first model, the one the bundle explains, frozen; None where they are
     not wanted, or of a black box."""
     if not config.models or not wanted:
         yield None
         return
     model = next(iter(config.models.values()))
-    predictor = load_predictor(root / model.path, device=device, output=model.output)
+    predictor = load(model)
     targets = [predictor.target(text) for text in model.targets]
     with guided(predictor, targets, config.data.window) as guide:
         yield guide
 
 
 def _fit_directions(
-    config: FitConfig, out: Path, images: Tensor, root: Path, device: str
+    config: FitConfig, out: Path, images: Tensor, load: Loader
 ) -> Iterator[tuple[str, Progress]]:
+    root, device = load.root, load.device
     if not config.models:
         raise InputError("expected at least one [models.NAME] to fit a direction to; got none")
     generator, encoder = _generator(config, out, device), _encoder(config, out, device)
     window = config.data.window
     rng = torch.Generator().manual_seed(config.direction.seed + 1)
     statistics = LatentStatistics.of(generator, rng)
-    predictors = {
-        n: load_predictor(root / m.path, device=device, output=m.output) for n, m in config.models.items()
-    }
+    predictors = {n: load(m) for n, m in config.models.items()}
     blank = Bundle(
         name=config.name,
         generator=generator,
@@ -283,7 +313,7 @@ def _copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:
     files = {}
     for name, model in config.models.items():
         source = root / model.path
-        if name in ("bundle", "generator", "encoder", "statistics"):
+        if name in ("bundle", "generator", "encoder", "statistics") or Path(name).name != name:
             raise InputError(f"a model of a bundle cannot be called '{name}'; choose another name")
         files[name] = f"{name}{source.suffix}"
         if source.suffix != ".json":

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from contrafact import face
-from contrafact.core import METRICS, Grid, Heatmap, Record, Strip, fingerprint
+from contrafact.core import METRICS, UNTRUSTED, Grid, Heatmap, Record, Strip, Trust, fingerprint
 from contrafact.core.explaining import parameters_of
 from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_json
 from contrafact.judging import panel_of, references_of, walked_of
@@ -46,14 +46,19 @@ class Scoring:
 
 
 def scorings_of(
-    run: Run, config: StudyConfig, folder: Path, cases: Sequence[Case], cells: Sequence[Any]
+    run: Run,
+    config: StudyConfig,
+    folder: Path,
+    cases: Sequence[Case],
+    cells: Sequence[Any],
+    trust: Trust = UNTRUSTED,
 ) -> list[Scoring]:
     """What is to be judged, from what the run holds."""
     rows = {row["key"]: row for row in run.rows()}
     failures = {row["key"]: str(row["error"]) for row in run.failures()}
     by_path = {str(case.path): case for case in cases}
     asked = {label: parameters_of(config.metric(label)) for label in config.metrics}
-    second = config.second_model and digests_of_model(config.second_model, folder)
+    second = config.second_model and digests_of_model(config.second_model, folder, trust)
     found = []
     for (image, target, model), some in groups(
         [asdict(cell) for cell in cells], ("image", "target", "model")
@@ -70,13 +75,14 @@ def scorings_of(
     return found
 
 
-def begin_scoring(setting: tuple[StudyConfig, str, str], device: str) -> Any:
+def begin_scoring(setting: tuple[StudyConfig, str, Trust, str], device: str) -> Any:
     """The models, each once for a process; gives what judges the maps of an image."""
-    config, folder, run_folder = setting
+    config, folder, trust, run_folder = setting
     place, run = Path(folder), open_run(run_folder)
-    models, background = loaded(config, place, device)
+    models, background = loaded(config, place, device, trust)
     metrics = {label: config.metric(label) for label in config.metrics}
-    second = None if config.second_model is None else model_of(config.second_model, place, device)[0]
+    choice = config.second_model
+    second = None if choice is None else model_of(choice, place, device, trust)[0]
 
     def one(scoring: Scoring) -> dict[str, Any]:
         rows = {label: row for label, row in scoring.maps if not row.get("picture")}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from contrafact import face
-from contrafact.core import Image, InputError, fingerprint, nearest
+from contrafact.core import UNTRUSTED, Image, InputError, Trust, fingerprint, nearest
 from contrafact.io import Case, images_in, read_cohort, read_image
 from contrafact.model import TiledPredictor, TorchPredictor
 from contrafact.study import ModelChoice, StudyConfig
@@ -55,12 +55,13 @@ def images_of(config: StudyConfig, folder: Path) -> list[Path]:
     return list(found)
 
 
-def model_of(choice: ModelChoice, folder: Path, device: str) -> tuple[Any, Any]:
+def model_of(choice: ModelChoice, folder: Path, device: str, trust: Trust = UNTRUSTED) -> tuple[Any, Any]:
     """The predictor and the bundle, if any."""
+    allowed: Any = {"trust": trust.scripts, "trust_code": trust.factories}
     bundle = None
     if choice.bundle is not None:
         local = folder / choice.bundle
-        bundle = face.load_bundle(local if local.is_dir() else choice.bundle, device=device)
+        bundle = face.load_bundle(local if local.is_dir() else choice.bundle, device=device, **allowed)
         known = bundle.predictors
         if choice.path is not None and choice.path not in known:
             raise InputError(
@@ -69,7 +70,8 @@ def model_of(choice: ModelChoice, folder: Path, device: str) -> tuple[Any, Any]:
             )
         predictor: Any = known[choice.path] if choice.path else bundle.predictor
     else:
-        predictor = face.load_predictor(there(folder, str(choice.path)), device=device, output=choice.output)
+        path = there(folder, str(choice.path))
+        predictor = face.load_predictor(path, device=device, output=choice.output, **allowed)
     if choice.patch:
         if not isinstance(predictor, TorchPredictor):
             raise InputError("patch needs a torch model; this one is a black box")
@@ -114,12 +116,14 @@ def read_all(folder: Path, text: str) -> list[Image]:
     return [read_image(file) for file in (images_in(place) if place.is_dir() else [place])]
 
 
-def loaded(config: StudyConfig, folder: Path, device: str) -> tuple[dict[str, tuple[Any, Any]], list[Image]]:
+def loaded(
+    config: StudyConfig, folder: Path, device: str, trust: Trust
+) -> tuple[dict[str, tuple[Any, Any]], list[Image]]:
     """What a worker needs before its first cell: the models, predictor and bundle each, by name, and the
     background. The workers of a CPU share its threads."""
     if device == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // len(devices_of(config))))
-    models = {name: model_of(choice, folder, device) for name, choice in config.choices.items()}
+    models = {name: model_of(choice, folder, device, trust) for name, choice in config.choices.items()}
     return models, read_all(folder, config.background) if config.background else []
 
 
@@ -139,7 +143,7 @@ def digest_of(path: Path) -> str:
     return fingerprint([(str(f.relative_to(path)), fingerprint(f.read_bytes())) for f in files])
 
 
-def digests_of_model(choice: ModelChoice, folder: Path) -> tuple[str, str]:
+def digests_of_model(choice: ModelChoice, folder: Path, trust: Trust = UNTRUSTED) -> tuple[str, str]:
     """Digests of a predictor and of its bundle (empty without one), which are loaded for it on the CPU."""
-    predictor, bundle = model_of(choice, folder, "cpu")
+    predictor, bundle = model_of(choice, folder, "cpu", trust)
     return predictor.digest, "" if bundle is None else bundle.digest

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contrafact.cases import Plan, solve
-from contrafact.core import Heatmap, Image, InputError, Request, Strip, nearest
+from contrafact.core import UNTRUSTED, Heatmap, Image, InputError, Request, Strip, Trust, nearest
 from contrafact.core.cards import cards_of
 from contrafact.core.explaining import parameters_of
 from contrafact.core.request import source_of_method
@@ -50,11 +50,19 @@ class Row:
     failure: Failure | None
 
 
-def study(path: str | Path, *, engine: str = "processes", retry: bool = False) -> Iterator[Row]:
+def study(
+    path: str | Path,
+    *,
+    engine: str = "processes",
+    retry: bool = False,
+    trust: bool = False,
+    trust_code: bool = False,
+) -> Iterator[Row]:
     """Do what a study file asks, cell by cell; what its run folder holds already is passed over.
 
     engine  processes (a time limit can stop a method), or local: in this process, no limit
     retry   try again what failed
+    trust, trust_code  of its models, as in `load_predictor`; a study file cannot give them
     gives   a `Row` per cell, after its result or its failure is safe in the run folder: first every method
             on every image, then the metrics, image by image; at the end the tables are written
     raises  InputError for a study that cannot begin
@@ -66,7 +74,8 @@ def study(path: str | Path, *, engine: str = "processes", retry: bool = False) -
             f"engine must be one of {', '.join(ENGINES)}; got '{engine}'{nearest(engine, ENGINES)}"
         )
     cases = cases_of(config, path.parent)
-    cells = cells_of(config, path.parent, cases)
+    trusted = Trust(trust, trust_code)
+    cells = cells_of(config, path.parent, cases, trusted)
     run = Run.create(
         path.parent / config.out, about={"title": config.title, "study": dataclasses.asdict(config)}
     )
@@ -77,7 +86,7 @@ def study(path: str | Path, *, engine: str = "processes", retry: bool = False) -
     open_cells = [cell for cell in cells if cell.key not in known]
     done = len(cells) - len(open_cells)
     how: Any = {"devices": devices_of(config), "limit_seconds": config.limit_seconds, "engine": engine}
-    setting = (config, str(path.parent))
+    setting = (config, str(path.parent), trusted)
     for outcome in run_cells(open_cells, begin, setting, **how):
         cell, done = open_cells[outcome.number], done + 1
         failed = outcome.result if isinstance(outcome.result, Failure) else None
@@ -94,7 +103,7 @@ def study(path: str | Path, *, engine: str = "processes", retry: bool = False) -
             run.add(cell.key, image, result, **extra)
         yield Row(cell, done, total, failed)
     if config.metrics:
-        scorings = scorings_of(run, config, path.parent, cases, cells)
+        scorings = scorings_of(run, config, path.parent, cases, cells, trusted)
         yield from _scored(run, scorings, setting, how, done, total)
         write_tables(run, config, [s.key for s in scorings])
 
@@ -112,9 +121,9 @@ def _scored(run: Run, scorings: list[Scoring], setting: Any, how: Any, done: int
         yield Row(scoring, done, total, failed)
 
 
-def cells_of(config: StudyConfig, folder: Path, cases: list[Case]) -> list[Cell]:
+def cells_of(config: StudyConfig, folder: Path, cases: list[Case], trust: Trust = UNTRUSTED) -> list[Cell]:
     """Every model, image, target and method; the key tells when anything about them changes."""
-    models = {name: digests_of_model(choice, folder) for name, choice in config.choices.items()}
+    models = {name: digests_of_model(choice, folder, trust) for name, choice in config.choices.items()}
     others = tuple(digest_of(there(folder, text)) for text in (config.background,) if text)
     cells = []
     for case in cases:
@@ -143,11 +152,11 @@ def cells_of(config: StudyConfig, folder: Path, cases: list[Case]) -> list[Cell]
     return list({cell.key: cell for cell in cells}.values())
 
 
-def begin(setting: tuple[StudyConfig, str], device: str) -> Any:
+def begin(setting: tuple[StudyConfig, str, Trust], device: str) -> Any:
     """The models, each once for a process; gives what solves a cell."""
-    config, folder = setting
+    config, folder, trust = setting
     place = Path(folder)
-    models, background = loaded(config, place, device)
+    models, background = loaded(config, place, device, trust)
 
     def one(cell: Cell) -> tuple[Image, Heatmap | Strip, dict[str, Any]]:
         image = read_image(cell.image)

@@ -11,6 +11,7 @@ from typing import Any
 
 from contrafact.bundles import find_bundle, list_bundles
 from contrafact.core import ContrafactError, InputError, configure, nearest
+from contrafact.core import inside as lies_inside
 from contrafact.drafting import BARE, Problem
 from contrafact.io import Case, images_in, read_json
 from contrafact.sources import cases_of, mask_of, own, stem_of, there
@@ -48,6 +49,8 @@ def survey(table: Mapping[str, Any], folder: Path, root: Path) -> Survey:
         cases = _cases(table, folder, root, found)
         for place, path in _files_beside(table, folder, cases):
             _refuse(found, place, [path], root)
+        for place, choice in _models(table):
+            _refuse(found, f"{place}.path", _named(choice, folder), root)
     if not found.outside:
         _beside(table, folder, cases, found)
         for place, choice in _models(table):
@@ -196,6 +199,18 @@ def _has(config: StudyConfig, key: str, folder: Path, case: Case) -> bool:
         return False
 
 
+def _named(choice: Mapping[str, Any], folder: Path) -> list[Path]:
+    """The files that a model's description names; those of a bundle must lie in the bundle anyway."""
+    path = folder / str(choice.get("path", ""))
+    if "bundle" in choice or path.suffix != ".json" or not path.is_file():
+        return []
+    try:
+        about = _described(path)
+    except InputError:  # said where its files are looked for
+        return []
+    return [path.parent / about[key] for key in ("model", "weights") if isinstance(about.get(key), str)]
+
+
 def _model(choice: Mapping[str, Any], folder: Path, place: str, found: Survey) -> None:
     """Whether its files are there, and what its description says; no weights are read."""
     if "bundle" in choice:
@@ -208,7 +223,7 @@ def _model(choice: Mapping[str, Any], folder: Path, place: str, found: Survey) -
         if wanted not in predictors:
             known, near = ", ".join(predictors), nearest(wanted, predictors)
             raise InputError(f"this bundle's predictors are {known}; got '{wanted}'{near}")
-        path = place_of / str(predictors[wanted])
+        path = lies_inside(place_of, predictors[wanted], what="a file of a bundle")
     else:
         path = there(folder, str(choice["path"]))
     if path.suffix == ".json":

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contrafact.core import InputError, nearest
+from contrafact.core import InputError, inside, nearest
 from contrafact.counterfactual import Bundle, Direction, LatentStatistics
 from contrafact.generation import (
     LegacyConfig,
@@ -55,27 +55,36 @@ def find_bundle(name: str | Path) -> Path:
     return folder
 
 
-def load_bundle(name: str | Path, *, device: str = "cpu") -> Bundle:
+def load_bundle(
+    name: str | Path, *, device: str = "cpu", trust: bool = False, trust_code: bool = False
+) -> Bundle:
     """A shipped bundle by name, or any bundle by its folder.
 
-    raises  InputError for an unknown name (with the nearest), a missing or foreign file
+    trust, trust_code  of its predictors, as in `load_predictor`
+    raises  InputError for an unknown name (with the nearest), a missing or foreign file, a path or a link
+            that leads out of the bundle, code that is not trusted
     cost    under a second; a few MB of weights, computed in float32
     """
     folder = find_bundle(name)
-    about = read_json(folder / "bundle.json")
+    about = read_json(inside(folder, "bundle.json", what="'bundle.json'"))
+    if not isinstance(about, dict):
+        raise InputError(f"expected a table in '{folder / 'bundle.json'}'; got {type(about).__name__}")
     if about.get("schema") != SCHEMA:
         raise InputError(f"expected a bundle of schema {SCHEMA}; got {about.get('schema')}")
     generator = _generator(about)
     encoder = ResNetEncoder.of(generator, **about.get("encoder", {}))
-    _fill(generator, folder / "generator.safetensors")
-    _fill(encoder, folder / "encoder.safetensors")
-    stored = {k: v.to(device).float() for k, v in read_tensors(folder / "statistics.safetensors").items()}
-    predictors = {
-        key: load_predictor(folder / file, device=device) for key, file in about["predictors"].items()
-    }
-    seconds = {
-        key: load_predictor(folder / file, device=device) for key, file in about.get("seconds", {}).items()
-    }
+    _fill(generator, _part(folder, "generator.safetensors"))
+    _fill(encoder, _part(folder, "encoder.safetensors"))
+    statistics = read_tensors(_part(folder, "statistics.safetensors"))
+    stored = {k: v.to(device).float() for k, v in statistics.items()}
+
+    def load(file: object) -> Any:
+        return load_predictor(
+            _part(folder, file), device=device, trust=trust, trust_code=trust_code, within=folder
+        )
+
+    predictors = {key: load(file) for key, file in about["predictors"].items()}
+    seconds = {key: load(file) for key, file in about.get("seconds", {}).items()}
     return Bundle(
         name=about["name"],
         generator=generator.to(device).eval().requires_grad_(False),
@@ -93,6 +102,10 @@ def load_bundle(name: str | Path, *, device: str = "cpu") -> Bundle:
         seconds=seconds,
         card=about.get("card", {}),
     )
+
+
+def _part(folder: Path, name: object) -> Path:
+    return inside(folder, name, what="a file of a bundle")
 
 
 def _generator(about: Mapping[str, Any]) -> Any:

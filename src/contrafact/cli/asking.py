@@ -10,7 +10,7 @@ from typing import Any
 
 from contrafact import face
 from contrafact.cases import Plan
-from contrafact.core import EXPLAINERS, Image, InputError, nearest
+from contrafact.core import EXPLAINERS, UNTRUSTED, Image, InputError, Trust, nearest
 from contrafact.io import images_in, read_image
 
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -33,12 +33,13 @@ def plan_of(
     set_: Sequence[str],
     seed: int,
     output: str | None = None,
+    trust: Trust = UNTRUSTED,
 ) -> tuple[Plan, dict[str, Any]]:
     """The plan, and what the manifest of the run says of it."""
     if model is None and bundle is None:
         raise InputError("expected --model or --bundle; got neither; `contrafact list bundles` names some")
-    loaded = face.load_bundle(bundle) if bundle else None
-    predictor = pick_predictor(model, loaded, output)
+    loaded = pick_bundle(bundle, trust)
+    predictor = pick_predictor(model, loaded, trust, output)
     names = [name.strip() for name in methods.split(",") if name.strip()] or ["standard"]
     possible = possible_methods(predictor, loaded)
     if names == ["pictures"]:
@@ -77,13 +78,13 @@ def with_masks(plan: Plan, *, reference: Path | None, region: Path | None, backg
     )
 
 
-def with_trust(plan: Plan, trust: bool, second_model: str | None) -> Plan:
-    """The plan with trust cards, and a second model for its counterfactuals: the one that is named, or else the
-    bundle's own."""
-    other = pick_predictor(second_model, plan.bundle) if second_model else None
+def with_checks(plan: Plan, checks: bool, second_model: str | None, trust: Trust) -> Plan:
+    """The plan with reliability checks, and a second model for its counterfactuals: the one that is named, or
+    else the bundle's own."""
+    other = pick_predictor(second_model, plan.bundle, trust) if second_model else None
     if other is None and plan.bundle is not None:
         other = plan.bundle.second_model(plan.predictor)
-    return dataclasses.replace(plan, trust=trust, second_model=other)
+    return dataclasses.replace(plan, trust=checks, second_model=other)
 
 
 def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Plan:
@@ -118,18 +119,24 @@ def possible_methods(predictor: Any, bundle: Any) -> list[str]:
     return names
 
 
-def pick_predictor(model: str | None, bundle: Any, output: str | None = None) -> Any:
+def pick_bundle(name: str | None, trust: Trust) -> Any:
+    """The bundle of that name or folder, if one is named."""
+    return face.load_bundle(name, trust=trust.scripts, trust_code=trust.factories) if name else None
+
+
+def pick_predictor(model: str | None, bundle: Any, trust: Trust, output: str | None = None) -> Any:
     """The model of the bundle unless another is named; `output` as in `load_predictor`, for a model file."""
     if output and (model is None or (bundle and model in bundle.predictors)):
         raise InputError("--output says what a model file gives; the models of a bundle say it themselves")
+    allowed: Any = {"trust": trust.scripts, "trust_code": trust.factories}
     if bundle is None:
-        return face.load_predictor(model, output=output)
+        return face.load_predictor(model, output=output, **allowed)
     if model is None:
         return bundle.predictor
     if model in bundle.predictors:
         return bundle.predictors[model]
     if Path(model).exists():
-        return face.load_predictor(model, output=output)
+        return face.load_predictor(model, output=output, **allowed)
     known = ", ".join(bundle.predictors)
     raise InputError(
         f"expected a model file or a predictor of the bundle ({known}); "

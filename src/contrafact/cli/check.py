@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from contrafact.cli.screen import bar, say
+from contrafact.cli.trusting import TrustCode, TrustFile
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -18,12 +19,15 @@ def check(
     image: Path | None = None,
     bundle: str | None = None,
     output: str | None = None,
+    trust: TrustFile = False,
+    trust_code: TrustCode = False,
     json: Flag = False,
 ) -> None:
     """Say what can and cannot be computed for a model, and why: every method is tried once.
 
     exact: the method as it is defined. approximate: an estimate, or with a part that is left out, and which.
-    unsupported: refused, and why. Example: `contrafact check net.onnx --image knee.png`
+    unsupported: refused, and why. A TorchScript file is code: it is opened with --trust only.
+    Example: `contrafact check net.onnx --image knee.png`
 
     Args:
         model: A model file, or a shipped bundle by name (its predictor is checked).
@@ -31,18 +35,20 @@ def check(
         bundle: To try counterfactuals with.
         output: What the model gives: logits, sigmoid, probabilities, regression or ordinal; default: what its
             description says, else logits.
+        trust: Open TorchScript files, which are code that runs on this machine (docs/security.md).
+        trust_code: Import and call the factory of a model description, whatever package it is in.
         json: For machines.
     """
     from contrafact.bundles import list_bundles
     from contrafact.checking import check_methods, findings_of, noise_for
-    from contrafact.cli.asking import pick_predictor
-    from contrafact.core import EXPLAINERS
-    from contrafact.face import load_bundle
+    from contrafact.cli.asking import pick_bundle, pick_predictor
+    from contrafact.core import EXPLAINERS, Trust
     from contrafact.io import read_image
 
     bundle = bundle or (model if model in list_bundles() else None)
-    loaded = load_bundle(bundle) if bundle else None
-    predictor = pick_predictor(None if model == bundle else model, loaded, output)
+    trusted = Trust(trust, trust_code)
+    loaded = pick_bundle(bundle, trusted)
+    predictor = pick_predictor(None if model == bundle else model, loaded, trusted, output)
     tried = read_image(image) if image else noise_for(predictor)
     found = findings_of(predictor, tried)
     rows: list[dict[str, Any]] = []

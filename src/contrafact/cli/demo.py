@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from contrafact.cli.screen import bar, say
+from contrafact.cli.trusting import CHECKS
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -20,7 +21,7 @@ def demo(
     images: list[Path] | None = None,
     cases: int = 4,
     seed: int = 0,
-    trust: bool = True,
+    checks: Annotated[bool, CHECKS] = True,
     json: Flag = False,
 ) -> None:
     """Explain bundled real-model cases end to end and write a report.
@@ -33,7 +34,7 @@ def demo(
         images: Your own knee radiographs instead of synthetic patients.
         cases: Synthetic patients per bundle.
         seed: Of the synthetic patients.
-        trust: Check how far each result can be trusted.
+        checks: Check how far each result can be trusted.
         json: Print the result as JSON.
     """
     from contrafact.cases import explain_case
@@ -47,7 +48,7 @@ def demo(
     run = Run.create(out, about={"title": "How the models decide", "demo": True, "bundles": cards})
     with bar("explaining", len(planned), quiet=json) as move:
         for number, (name, image, plan) in enumerate(planned):
-            explain_case(run, name, image, dataclasses.replace(plan, trust=trust))
+            explain_case(run, name, image, dataclasses.replace(plan, trust=checks))
             move(number + 1)
     report = write_report(run)
     seconds = round(time.perf_counter() - began, 1)

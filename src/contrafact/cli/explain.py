@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from contrafact.cli.screen import bar, say
+from contrafact.cli.trusting import CHECKS, TrustCode, TrustFile
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -31,8 +32,10 @@ def explain(
     seed: int = 0,
     labels: Path | None = None,
     names: list[str] | None = None,
-    trust: bool = True,
+    checks: Annotated[bool, CHECKS] = True,
     second_model: str | None = None,
+    trust: TrustFile = False,
+    trust_code: TrustCode = False,
     json: Flag = False,
 ) -> None:
     """Explain images by a model and write a run folder with a report.
@@ -61,16 +64,20 @@ def explain(
         seed: Of the methods' random draws.
         labels: Map of places (organs, lesion) on the image's grid: heatmaps are told in words as well.
         names: What a label means, NUMBER=NAME (1=lesion); may be repeated.
-        trust: Check how far each result can be trusted; costs some explanations more.
+        checks: Check how far each result can be trusted; costs some explanations more.
         second_model: A model file, or a predictor of the bundle, that confirms counterfactuals or does not;
             default: the second model of the bundle.
+        trust: Open TorchScript files, which are code that runs on this machine (docs/security.md).
+        trust_code: Import and call the factory of a model description, whatever package it is in.
         json: Print the results as JSON.
     """
     from contrafact.cases import explain_case
-    from contrafact.cli.asking import plan_of, read_images, with_masks, with_places, with_trust
+    from contrafact.cli.asking import plan_of, read_images, with_checks, with_masks, with_places
+    from contrafact.core import Trust
     from contrafact.io import Run
     from contrafact.views import write_report
 
+    trusted = Trust(trust, trust_code)
     plan, about = plan_of(
         model,
         bundle,
@@ -80,9 +87,10 @@ def explain(
         output=output,
         set_=set_ or [],
         seed=seed,
+        trust=trusted,
     )
     plan = with_masks(plan, reference=reference, region=region, background=background)
-    plan = with_trust(with_places(plan, labels, names), trust, second_model)
+    plan = with_checks(with_places(plan, labels, names), checks, second_model, trusted)
     cases = read_images(images, plan.bundle if rescale else None)
     later = read_images(followup or [], plan.bundle if rescale else None)
     run = Run.create(out, about={"title": "Explanation", **about})

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from contrafact.cli.screen import bar, gentle_stop, say
+from contrafact.cli.trusting import TrustCode, TrustFile
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -19,6 +20,8 @@ def fit(
     resume: Flag = False,
     device: str | None = None,
     devices: int = 1,
+    trust: TrustFile = False,
+    trust_code: TrustCode = False,
     json: Flag = False,
 ) -> None:
     """Train a bundle on a folder of images: generator, encoder, directions.
@@ -32,6 +35,8 @@ def fit(
         resume: Continue what is in the output folder.
         device: cpu or cuda; default: cuda where there is one.
         devices: Processes, one per GPU (or per share of the CPU), by Lightning Fabric.
+        trust: Open TorchScript files, which are code that runs on this machine (docs/security.md).
+        trust_code: Import and call the factory of a model description, whatever package it is in.
         json: Print the last figures as JSON.
     """
     from contrafact.fitting import fit_stages, read_config
@@ -40,7 +45,14 @@ def fit(
     last, stopped = {}, False
     with gentle_stop() as stop, bar("reading images", 1, quiet=json) as move:
         for name, progress in fit_stages(
-            config, stage=stage, resume=resume, stop=stop, device=device, devices=devices
+            config,
+            stage=stage,
+            resume=resume,
+            stop=stop,
+            device=device,
+            devices=devices,
+            trust=trust,
+            trust_code=trust_code,
         ):
             text = " ".join(f"{k} {v:.3g}" for k, v in (progress.quality or progress.figures).items())
             move(progress.done, text=f"{name}: {text}"[:100], total=progress.total)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from contrafact.core import UNTRUSTED, Trust
 
-def serve_form(config: Path | None, *, root: Path, port: int, open_: bool) -> None:
-    """Serve the form on this machine until Ctrl-C, which ends a study that runs as well."""
+
+def serve_form(
+    config: Path | None,
+    *,
+    root: Path,
+    port: int,
+    open_: bool,
+    trust: Trust = UNTRUSTED,
+) -> None:
+    """Serve the form on this machine until Ctrl-C, which ends a study that runs as well.
+
+    trust  of all studies that the page runs; the page itself cannot give it
+    """
     from contrafact.bundles import list_bundles
     from contrafact.cli.listing import targets
     from contrafact.desk import Desk
@@ -18,7 +31,7 @@ def serve_form(config: Path | None, *, root: Path, port: int, open_: bool) -> No
     server, pages = serving.form_parts()
     path = root / "study.toml" if config is None else config.resolve()
     more = {"targets": targets(), "bundles": list(list_bundles())}
-    desk = Desk(root, path, job, more=more)
+    desk = Desk(root, path, functools.partial(job, trust=trust), more=more)
     place, token = server.bind("127.0.0.1", port), server.new_token()
     link = place.link(token=token)
 
@@ -33,7 +46,7 @@ def serve_form(config: Path | None, *, root: Path, port: int, open_: bool) -> No
         desk.close()
 
 
-def job(path: str) -> Iterator[dict[str, Any]]:
+def job(path: str, *, trust: Trust = UNTRUSTED) -> Iterator[dict[str, Any]]:
     """A study as the verb does it, said row by row; at the end its report."""
     from contrafact.core import ContrafactError
     from contrafact.io import open_run
@@ -41,7 +54,7 @@ def job(path: str) -> Iterator[dict[str, Any]]:
     from contrafact.studying import study
     from contrafact.views import write_report
 
-    for row in study(path):
+    for row in study(path, trust=trust.scripts, trust_code=trust.factories):
         name = f"{Path(row.cell.image).name} {row.cell.label}"
         error = row.failure.error if row.failure else ""
         yield {"done": row.done, "total": row.total, "text": name, "error": error}

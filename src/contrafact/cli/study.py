@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from contrafact.cli.form import serve_form
 from contrafact.cli.screen import bar, say
+from contrafact.cli.trusting import TrustCode, TrustFile
 
 Flag = Annotated[bool, Parameter(negative="")]
 Open = Annotated[bool, Parameter(name="--open", negative="")]
@@ -24,6 +25,8 @@ def study(
     root: Path = Path("."),
     port: int = 0,
     open_: Open = False,
+    trust: TrustFile = False,
+    trust_code: TrustCode = False,
 ) -> None:
     """Many methods on many images, from one file; what the run folder holds already is passed over.
 
@@ -39,11 +42,14 @@ def study(
         root: With --form: the folder whose files the page may use.
         port: With --form: default: any that is free.
         open_: With --form: open the browser too.
+        trust: Open TorchScript files, which are code that runs on this machine (docs/security.md).
+        trust_code: Import and call the factory of a model description, whatever package it is in.
     """
+    from contrafact.core import ContrafactError, InputError, Trust
+
     if form:
-        serve_form(config, root=root, port=port, open_=open_)
+        serve_form(config, root=root, port=port, open_=open_, trust=Trust(trust, trust_code))
         return
-    from contrafact.core import ContrafactError, InputError
     from contrafact.io import open_run
     from contrafact.study import read_study
     from contrafact.studying import study as work
@@ -53,7 +59,7 @@ def study(
         raise InputError("expected a study file; got none: name one, or write one with --form")
     rows: list[dict[str, Any]] = []
     with bar("study", 1, quiet=json) as move:
-        for row in work(config, engine=engine, retry=retry):
+        for row in work(config, engine=engine, retry=retry, trust=trust, trust_code=trust_code):
             error = row.failure.error if row.failure else ""
             name = f"{Path(row.cell.image).name} {row.cell.label}"
             move(row.done, text=f"{name}: {error}"[:100] if error else name, total=row.total)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from contrafact.cli.trusting import TrustCode, TrustFile
+
 Flag = Annotated[bool, Parameter(negative="")]
 Open = Annotated[bool, Parameter(name="--open", negative="")]
 
@@ -20,6 +22,8 @@ def view(
     host: str = "127.0.0.1",
     port: int = 0,
     open_: Open = False,
+    trust: TrustFile = False,
+    trust_code: TrustCode = False,
 ) -> None:
     """Look at a run in the browser: its cases, and every case with its maps and counterfactuals.
 
@@ -35,6 +39,8 @@ def view(
         host: Address to serve on.
         port: Default: any that is free.
         open_: Open the browser too.
+        trust: Of the bundle of --live: open TorchScript files, which are code (docs/security.md).
+        trust_code: Of the bundle of --live: import and call any factory of its descriptions.
     """
     from contrafact import living
     from contrafact.core import InputError
@@ -45,7 +51,7 @@ def view(
         raise InputError("expected --live BUNDLE or --no-live; got both")
     opened = open_run(run)
     server, pages = serving.parts()
-    app_and_desk = None if no_live else living.make_live(opened, live)
+    app_and_desk = None if no_live else living.make_live(opened, live, trust=trust, trust_code=trust_code)
     answers, desk = app_and_desk or (None, None)
     place = server.bind(host, port)
     token = None if place.loopback else server.new_token()

@@ -31,10 +31,12 @@ from contrafact.core.roles import (
     Target,
 )
 from contrafact.core.stored import read_result
+from contrafact.core.trust import UNTRUSTED, Trust, inside
 
 __all__ = [
     "EXPLAINERS",
     "METRICS",
+    "UNTRUSTED",
     "BoxAnswers",
     "ContrafactError",
     "ContrafactWarning",
@@ -57,12 +59,14 @@ __all__ = [
     "Request",
     "Strip",
     "Target",
+    "Trust",
     "UnsupportedError",
     "check_types",
     "configure",
     "digest",
     "explain",
     "fingerprint",
+    "inside",
     "labels_in",
     "mask_of",
     "nearest",

@@ -89,7 +89,7 @@ def _read_array(path: Path, spacing_mm: Sequence[float] | None) -> Image:
         about: dict[str, Any] = {"format": path.suffix.lstrip(".")}
         loaded = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
-            names = [n for n in loaded.files if loaded[n].ndim >= 2]
+            names = [n for n in loaded.files if getattr(loaded[n], "ndim", 0) >= 2]  # other members are bytes
             if len(names) != 1 and "image" not in names:
                 raise InputError(
                     f"expected one array (or one named 'image') in '{path.name}'; got {loaded.files}"

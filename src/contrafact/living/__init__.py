@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from contrafact.core import InputError
+from contrafact.core import InputError, Trust
 from contrafact.io import Run
 from contrafact.living.desk import Desk
 from contrafact.living.tasks import Setting
@@ -15,10 +15,13 @@ from contrafact.living.tasks import Setting
 __all__ = ["Desk", "make_live"]
 
 
-def make_live(run: Run, bundle: str | None = None) -> tuple[Any, Desk] | None:
+def make_live(
+    run: Run, bundle: str | None = None, *, trust: bool = False, trust_code: bool = False
+) -> tuple[Any, Desk] | None:
     """An application for `views.make_app(run, live=…)`, and the desk behind it, to be closed at the end.
 
     bundle  a name or a folder; None: those that the run names, where they ship with the package
+    trust, trust_code  of its predictors, as in `load_predictor`; no page can give them
     gives   None where no bundle is named
     raises  InputError for a bundle that is not there
     """
@@ -32,7 +35,7 @@ def make_live(run: Run, bundle: str | None = None) -> tuple[Any, Desk] | None:
         _check(bundle)
     from contrafact.living.app import live_app
 
-    desk = Desk(run, Setting(bundles=names, shipped=bundle is None))
+    desk = Desk(run, Setting(bundles=names, shipped=bundle is None, trust=Trust(trust, trust_code)))
     return live_app(desk), desk
 
 

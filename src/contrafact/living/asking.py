@@ -50,7 +50,8 @@ def load(setting: Setting, device: str) -> Asking:
             f"expected the bundle of this run; '{missing}' does not ship with the package: give its folder "
             "with --live FOLDER"
         )
-    return Asking([load_bundle(name, device=device) for name in names])
+    allowed: Any = {"trust": setting.trust.scripts, "trust_code": setting.trust.factories}
+    return Asking([load_bundle(name, device=device, **allowed) for name in names])
 
 
 class Watched:

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from contrafact.core import Heatmap, Image, Strip
+from contrafact.core import UNTRUSTED, Heatmap, Image, Strip, Trust
 
 Latents = Mapping[str, NDArray[Any]]
 Say = Callable[[str, int, int | None], None]  # what is being done, how much of it, of how much
@@ -16,10 +16,12 @@ Say = Callable[[str, int, int | None], None]  # what is being done, how much of 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a worker loads. shipped: only bundles that come with the package, since a run named them."""
+    """What a worker loads. shipped: only bundles that come with the package, since a run named them.
+    trust: given when the viewer is started, never by a page or a run."""
 
     bundles: tuple[str, ...]
     shipped: bool = False
+    trust: Trust = UNTRUSTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,13 @@
 """From a file, a module or a function to a predictor.
 
-Nothing is unpickled as code, and a description can only call what declares that it makes a network.
+No file runs code unless the user trusts it (docs/security.md): nothing is unpickled as code, programs are
+checked before torch opens them, and a description calls factories of an allow-list only.
 """
 
 from __future__ import annotations
 
-import importlib
-import io
 import json
 import pickle
-import typing
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -20,8 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from contrafact.core import InputError, UnsupportedError, fingerprint, nearest
+from contrafact.core import InputError, UnsupportedError, fingerprint, inside, nearest
+from contrafact.model.archives import checked_script
+from contrafact.model.exported import checked_program
+from contrafact.model.factories import build
 from contrafact.model.identity import digest_of_use
+from contrafact.model.onnx_files import check_onnx
 from contrafact.model.predictors import AnyPredictor, BlackBox, TorchPredictor
 from contrafact.model.preprocessing import Preprocessing
 
@@ -36,6 +38,9 @@ def load_predictor(
     preprocessing: Preprocessing | None = None,
     device: str | None = None,
     head: int | str | None = None,
+    trust: bool = False,
+    trust_code: bool = False,
+    within: Path | None = None,
 ) -> AnyPredictor:
     """A predictor from whatever the user has.
 
@@ -46,7 +51,13 @@ def load_predictor(
     classes names of the outputs; output: logits (also None), sigmoid, probabilities, regression or ordinal
             What is given here, classes, output, preprocessing or head, goes before what a description says
     head    which of several outputs counts, by number, or by name for a dict and for ONNX; None: the first
-    raises  InputError for a missing or foreign file, a pickle, or weights that do not fit
+    trust   open TorchScript, which is code; without it a script is refused. Operators that touch files, and
+            pickles of any kind, are refused all the same
+    trust_code  call a factory outside the allow-list (classes of contrafact.model.networks, torch.nn,
+            monai.networks.nets, entry points of the group contrafact.networks): its package is imported
+    within  folder that the file, and what its description names, must not lead out of (a bundle's)
+    raises  InputError for a missing or foreign file, a pickle, code that is not trusted, or weights that do
+            not fit
     """
     about: dict[str, Any] = {"classes": classes, "output": output, "preprocessing": preprocessing, "head": head}
     given = {k: v for k, v in about.items() if v is not None and (k != "classes" or len(v))}
@@ -61,14 +72,13 @@ def load_predictor(
     if not path.exists():
         raise InputError(f"expected a model file; got '{path}', which does not exist")
     if path.suffix == ".json":
-        return _from_description(path, device, given)
+        return _from_description(path, device, given, trust=trust, trust_code=trust_code, within=within)
     if path.suffix == ".onnx":
         return _from_onnx(path, about)
     if path.suffix == ".pt2":
-        program = _guarded(path, lambda: _exported(path))
-        return TorchPredictor(program.module(), device=device, **about)
+        return TorchPredictor(_guarded(path, lambda: _exported(path)), device=device, **about)
     if path.suffix in (".ts", ".pt"):
-        return TorchPredictor(_guarded(path, lambda: _torchscript(path)), device=device, **about)
+        return TorchPredictor(_guarded(path, lambda: _torchscript(path, trust)), device=device, **about)
     raise InputError(f"a model file ends in {', '.join(SUFFIXES)}; got '{path.name}'")
 
 
@@ -106,23 +116,29 @@ def _guarded(path: Path, read: Any) -> Any:
         raise InputError(f"'{path.name}' is not a model that torch can read: {line}") from error
 
 
-def _torchscript(path: Path) -> nn.Module:
+def _torchscript(path: Path, trust: bool) -> nn.Module:
+    """A script that is trusted, after a scan: what touches files is refused all the same."""
     if not zipfile.is_zipfile(path) or not any(
         n.endswith("constants.pkl") for n in zipfile.ZipFile(path).namelist()
     ):
         raise pickle.UnpicklingError("not TorchScript")
-    return torch.jit.load(str(path), map_location="cpu")
+    if not trust:
+        raise InputError(
+            f"'{path.name}' is TorchScript, which is code that runs as soon as it is opened: give --trust "
+            "(trust=True in Python) if you trust where it comes from, or save its state_dict as safetensors "
+            "with a description"
+        )
+    return torch.jit.load(checked_script(path), map_location="cpu")
 
 
 def _exported(path: Path) -> Any:
-    """A torch.export archive, after every pickled member was shown to hold tensors only:
-    `torch.export.load` itself falls back to unpickling."""
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            head = archive.read(name)[:2] if not name.endswith("/") else b""
-            if name.endswith((".pt", ".pkl")) or head in (b"PK", b"\x80\x02", b"\x80\x04"):
-                torch.load(io.BytesIO(archive.read(name)), map_location="cpu", weights_only=True)
-    return torch.export.load(path)
+    """A torch.export program, read from a clean archive of what was checked."""
+    clean = checked_program(path)
+    try:
+        return torch.export.load(clean).module()
+    except Exception as error:  # the loader raises AssertionError, SpecViolationError and many more
+        line = " ".join(str(error).split())[:200]
+        raise InputError(f"'{path.name}' is not a program that torch can read: {line}") from error
 
 
 def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
@@ -131,7 +147,10 @@ def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
     except ImportError as error:
         raise UnsupportedError("reading ONNX needs: pip install 'contrafact[onnx]'") from error
     try:
+        check_onnx(path, path.read_bytes())
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except InputError:
+        raise
     except Exception as error:  # onnxruntime raises its own kinds, all derived from Exception
         line = str(error).strip().splitlines()[0]
         raise InputError(f"'{path.name}' is not a readable ONNX model: {line}") from error
@@ -166,7 +185,15 @@ def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
 KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head")
 
 
-def _from_description(path: Path, device: str | None, given: Mapping[str, Any]) -> AnyPredictor:
+def _from_description(
+    path: Path,
+    device: str | None,
+    given: Mapping[str, Any],
+    *,
+    trust: bool,
+    trust_code: bool,
+    within: Path | None,
+) -> AnyPredictor:
     try:
         about = json.loads(path.read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -187,18 +214,30 @@ def _from_description(path: Path, device: str | None, given: Mapping[str, Any]) 
     if "model" in about:
         if str(about["model"]).endswith(".json"):
             raise InputError(f"'model' in '{path.name}' must be a model file; got another description")
-        return load_predictor(path.parent / about["model"], **says)
+        beside = _beside(path, about, "model", within)
+        return load_predictor(beside, trust=trust, trust_code=trust_code, **says)
     for key in ("factory", "weights"):
         if key not in about:
             raise InputError(f"expected 'model', or '{key}', in '{path.name}'; got {', '.join(about)}")
-    module = _build(about["factory"], about.get("arguments", {}))
-    state = read_weights(path.parent / about["weights"])
+    weights = _beside(path, about, "weights", within)
+    module = build(about["factory"], about.get("arguments", {}), trust_code=trust_code)
+    state = read_weights(weights)
     try:
         module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except RuntimeError as error:
         line = " ".join(str(error).split())[:200]
         raise InputError(f"the weights do not fit {about['factory']}: {line}") from error
     return TorchPredictor(module.eval(), **says)
+
+
+def _beside(path: Path, about: Mapping[str, Any], key: str, within: Path | None) -> Path:
+    """The file that a description names; of a bundle's description, one that lies in the bundle."""
+    if not isinstance(about[key], str):
+        raise InputError(f"'{key}' in '{path.name}' must be the name of a file; got {about[key]!r:.60}")
+    beside = path.parent / about[key]
+    return (
+        beside if within is None else inside(within, str(beside.absolute()), what=f"'{key}' in '{path.name}'")
+    )
 
 
 def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
@@ -209,32 +248,3 @@ def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
             raise InputError(f"unknown preprocessing '{key}'{nearest(key, known)}")
     given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Preprocessing(**given)
-
-
-def _build(factory: str, arguments: Mapping[str, Any]) -> nn.Module:
-    module_name, _, name = factory.partition(":")
-    try:
-        maker = getattr(importlib.import_module(module_name), name)
-        if not _makes_networks(maker):
-            raise TypeError("it is neither a torch module nor a function annotated to return one")
-        made = maker(**arguments)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"factory must be 'package.module:name' of a torch module, or of a function annotated "
-            f"'-> nn.Module', that takes these arguments; got '{factory}': {error}"
-        ) from error
-    if not isinstance(made, nn.Module):
-        raise InputError(f"{factory} must give a torch module; got {type(made).__name__}")
-    return made
-
-
-def _makes_networks(maker: Any) -> bool:
-    """A class of torch modules, or a function whose annotation says that it returns one: so a
-    description cannot call anything else that happens to be importable."""
-    if isinstance(maker, type):
-        return issubclass(maker, nn.Module)
-    try:
-        made = typing.get_type_hints(maker).get("return")
-    except (TypeError, NameError):
-        return False
-    return isinstance(made, type) and issubclass(made, nn.Module)

@@ -29,8 +29,17 @@ class _Callable(ModuleType):
     """`contrafact.study` is this package and a function: once imported, a package takes the name in its parent,
     so it answers a call as the function does."""
 
-    def __call__(self, path: Any, *, engine: str = "processes", retry: bool = False) -> Any:
-        return import_module("contrafact.studying").study(path, engine=engine, retry=retry)
+    def __call__(
+        self,
+        path: Any,
+        *,
+        engine: str = "processes",
+        retry: bool = False,
+        trust: bool = False,
+        trust_code: bool = False,
+    ) -> Any:
+        study = import_module("contrafact.studying").study
+        return study(path, engine=engine, retry=retry, trust=trust, trust_code=trust_code)
 
 
 sys.modules[__name__].__class__ = _Callable

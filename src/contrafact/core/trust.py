@@ -1,0 +1,37 @@
+"""Trust that a user gives to model files, and paths that stay in their folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from contrafact.core.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Code that may run because the user trusts its origin. A file never sets these; a user does.
+
+    scripts    open TorchScript files, which are programs (`--trust`, `trust=True`)
+    factories  import and call factories outside the allow-list (`--trust-code`, `trust_code=True`)
+    """
+
+    scripts: bool = False
+    factories: bool = False
+
+
+UNTRUSTED = Trust()
+
+
+def inside(folder: Path, name: object, *, what: str) -> Path:
+    """Return the path that `name` means in a folder; links are followed.
+
+    what    the thing that is named, for the error ("'weights' of a bundle")
+    raises  InputError for a name that is no text, or a path that leaves the folder
+    """
+    if not isinstance(name, str) or "\0" in name:
+        raise InputError(f"{what} must be the name of a file; got {name!r:.60}")
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{what} must lie in '{folder}'; got '{name}', which leads out of it")
+    return path
