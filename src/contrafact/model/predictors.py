@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from contrafact.core import BoxAnswers, InputError, UnsupportedError, nearest
-from contrafact.model.declared import check_kind, check_last_step, warn_of_range, within_unit
+from contrafact.model.declared import RAW, check_kind, check_last_step, warn_of_range, within_unit
 from contrafact.model.default_layer import Chooser
 from contrafact.model.identity import (
     digest_of_function,
@@ -182,22 +182,24 @@ class TorchPredictor(_Described):
             with self.frozen():
                 return self(images)
         x = self._prepared(images)
-        outputs = self._run(x)
-        found = self._checked(outputs, len(x))
-        if self.output in ("logits", "sigmoid", "ordinal") and within_unit(found):
-            self._check_last_step(found, x)
+        found = self._checked(self._run(x), len(x))
+        if found.grad_fn is not None and self.output in RAW and within_unit(found):
+            check_last_step(found, self.output)
         return found.float()
 
-    def _check_last_step(self, outputs: Tensor, x: Tensor) -> None:
-        """Refuse the outputs of a sigmoid where raw ones are declared. Without gradients one pass more shows
-        the steps: once, and while nobody listens in."""
-        if outputs.grad_fn is None:
-            if self._looked or _listens(self.module):
-                return
-            with torch.enable_grad():
-                outputs = torch.as_tensor(pick(self._run(x[:1].detach().requires_grad_()), self.head))
+    def look(self, images: Any) -> None:
+        """Refuse a model that ends in a sigmoid while raw outputs are declared. One pass, and where all values
+        lie from 0 to 1 one more with gradients; once, and not while hooks listen."""
+        if self._looked or self.output not in RAW or _listens(self.module):
+            return
         self._looked = True
-        check_last_step(outputs, self.output)
+        with self.frozen():
+            with torch.no_grad():
+                doubtful = within_unit(self(images))
+            if doubtful:
+                with torch.enable_grad():
+                    outputs = self._run(self._prepared(images).detach().requires_grad_())
+                check_last_step(torch.as_tensor(pick(outputs, self.head)), self.output)
 
     def _prepared(self, images: Any) -> Tensor:
         x = self.preprocessing(torch.as_tensor(images).to(self.device, torch.float32))
