@@ -131,9 +131,10 @@ def test_a_list_gives_a_list_and_a_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(InputError, match="class index must be 0 to 1; got 7"):
         explain("gradcam", small_network(), images, target="class:7")
     with pytest.raises(InputError, match="expected an Image"):
-        explain("gradcam", small_network(), [np.zeros((1, 4, 4))], target="class:1")  # type: ignore[list-item]
+        explain("gradcam", small_network(), [{"no": "image"}], target="class:1")
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")  # its weights are zero
 def test_without_a_target_the_preferred_class_is_explained() -> None:
     image = Image(np.full((1, 6, 6), 2.0))
     module = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))

@@ -62,8 +62,9 @@ class Scores(nn.Module):
 @pytest.mark.parametrize("output", ["sigmoid", "logits", "ordinal"])
 def test_a_sigmoid_at_the_end_is_refused_where_raw_outputs_are_declared(output: str) -> None:
     twice = nn.Sequential(Scores(), nn.Sigmoid(), nn.Flatten())
-    with pytest.raises(InputError, match=f"declared as {output}; got those of a sigmoid"):
-        TorchPredictor(twice, output=output)(X)
+    for method in ("gradient", "occlusion"):  # with gradients, and without
+        with pytest.raises(InputError, match=f"declared as {output}; got those of a sigmoid"):
+            cf.explain(method, TorchPredictor(twice, output=output), X[0], target="value:0")
     assert TorchPredictor(Scores(), output=output)(X).shape == (3, 2)
     assert TorchPredictor(twice, output="regression")(X).shape == (3, 2)
 

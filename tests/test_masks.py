@@ -16,6 +16,8 @@ from contrafact.cases import Plan, told
 from contrafact.core import Image, InputError, labels_in, mask_of
 from contrafact.model import RegionTarget, TorchPredictor
 
+# Toys that hardly look at their image give maps that tell nothing.
+pytestmark = pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 LABELS = np.zeros((16, 16), np.float32)
 LABELS[2:5, 2:5], LABELS[6:10, 6:10], LABELS[11:16, 11:16] = 1, 2, 3
 

@@ -237,6 +237,7 @@ def test_a_single_hole_gets_the_mean_of_its_neighbours_by_the_weights_of_the_pap
     assert impute(values, gone, neighbours((3, 3)))[0, 4] == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.InputRangeWarning")
 def test_road_of_a_ramp_sees_no_fall_and_noise_in_units_of_the_image() -> None:
     panel = linear_panel()
     weights = panel.question.predictor.module.weights[0].detach().double().numpy()  # type: ignore[attr-defined]

@@ -153,6 +153,7 @@ def test_a_rectifier_is_found_wherever_it_stands(method: str) -> None:
         ask(method, plain, image, **more)
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 def test_guided_backprop_and_deconvolution_are_those_of_captum() -> None:
     from captum.attr import Deconvolution, GuidedBackprop
 
@@ -253,6 +254,7 @@ def test_a_volume_of_one_slice_is_a_picture(method: str, more: dict[str, Any]) -
     np.testing.assert_allclose(ask(method, deep, volume, **more)[0], flat, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 def test_smoothing_is_the_mean_of_its_inner_method() -> None:
     model, weights = linear()
     image = picture()
@@ -642,6 +644,7 @@ class Hungry(nn.Module):
         return torch.as_tensor(self.network(x))
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 @pytest.mark.parametrize("method", ["occlusion", "rise", "integrated-gradients", "feature-permutation"])
 def test_out_of_memory_halves_the_batch_and_changes_nothing(method: str) -> None:
     plain, image = built(), picture()

@@ -85,6 +85,8 @@ def explain(
     others = as_images(background)
     results: list[Any] = [None] * len(batch)
     try:
+        if isinstance(predictor, TorchPredictor):
+            predictor.look(batch[0].values[None])
         for wanted, rows in _by_target(predictor, target, batch):
             some = [batch[row] for row in rows]
             if reference is not None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from contrafact.core import InputError, InputRangeWarning
 from contrafact.model.preprocessing import Preprocessing
 
+RAW = ("logits", "sigmoid", "ordinal")  # kinds of output that are no probabilities yet
 FAR = 16.0  # networks are trained on values of a few units; 0 to 255, or Hounsfield units, lie beyond
 SHAPED = (
     "View", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy", "Select", "Slice", "Index", "Stack",

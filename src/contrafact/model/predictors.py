@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from contrafact.core import BoxAnswers, InputError, UnsupportedError, nearest
-from contrafact.model.declared import check_kind, check_last_step, warn_of_range, within_unit
+from contrafact.model.declared import RAW, check_last_step, warn_of_range, within_unit
 from contrafact.model.default_layer import Chooser
+from contrafact.model.described import Described, pick
 from contrafact.model.identity import (
     digest_of_function,
     digest_of_module,
@@ -35,90 +36,10 @@ from contrafact.model.layers import (
     survey,
     with_first,
 )
-from contrafact.model.parsing import parse_target
 from contrafact.model.preprocessing import Preprocessing
-from contrafact.model.regions import RegionTarget
-from contrafact.model.targets import OUTPUTS, AnyTarget, probabilities
 
 
-class _Described:
-    """What every predictor says of itself: class names, kind of output, targets by text."""
-
-    def __init__(
-        self,
-        *,
-        classes: Sequence[str],
-        output: str,
-        preprocessing: Preprocessing | None,
-        head: int | str | None = None,
-    ) -> None:
-        if output not in OUTPUTS:
-            raise InputError(
-                f"output must be one of {', '.join(OUTPUTS)}; got '{output}'{nearest(output, OUTPUTS)}"
-            )
-        self.classes = tuple(classes)
-        self.output = output
-        self.preprocessing = preprocessing or Preprocessing()
-        self.head = head
-        self._use: dict[str, Any] = {
-            "preprocessing": preprocessing,
-            "head": head,
-            "output": output,
-            "classes": self.classes,
-        }
-
-    def target(self, text: str) -> AnyTarget | RegionTarget:
-        """The target a text names, checked against this model's classes."""
-        return parse_target(text, kind=self.output, classes=self.classes)
-
-    def probabilities(self, outputs: Tensor) -> Tensor:
-        """Raw outputs (N, K) to class probabilities (N, classes)."""
-        return probabilities(outputs, self.output)
-
-    def _checked(self, outputs: Any, count: int) -> Tensor:
-        outputs = torch.as_tensor(pick(outputs, self.head))
-        if outputs.ndim == 1 and len(outputs) == count:
-            outputs = outputs[:, None]
-        if outputs.ndim not in (2, 4, 5) or len(outputs) != count:
-            raise InputError(
-                f"expected one row of outputs per image, ({count}, K), or maps, ({count}, K, *S); got "
-                f"{tuple(outputs.shape)}"
-            )
-        if self.output in ("logits", "probabilities") and outputs.shape[1] == 1:
-            raise InputError(
-                f"{self.output} of exclusive classes need 2 outputs or more; got 1: declare "
-                "output='sigmoid' or output='regression'"
-            )
-        expected = len(self.classes) - (1 if self.output == "ordinal" else 0)
-        if self.classes and outputs.shape[1] != expected:
-            raise InputError(
-                f"expected {expected} output(s) for {len(self.classes)} {self.output} classes; "
-                f"got {outputs.shape[1]}"
-            )
-        if not bool(torch.isfinite(outputs.detach()).all()):
-            raise InputError("the model gave NaN or infinite outputs for this image")
-        check_kind(outputs, self.output)
-        return outputs
-
-
-def pick(outputs: Any, head: int | str | None) -> Any:
-    """One of several outputs (a tuple, list or dict, as deep supervision gives); None: the first."""
-    if isinstance(outputs, dict):
-        known = list(outputs)
-        if head is not None and head not in outputs:
-            raise InputError(f"this model's outputs are {', '.join(map(str, known))}; got head '{head}'")
-        return outputs[known[0] if head is None else head]
-    if isinstance(outputs, (tuple, list)):
-        number = 0 if head is None else head
-        if not isinstance(number, int) or not 0 <= number < len(outputs):
-            raise InputError(f"this model has outputs 0 to {len(outputs) - 1}; got head {head!r}")
-        return outputs[number]
-    if head not in (None, 0) or isinstance(head, bool):
-        raise InputError(f"this model gives one output; got head {head!r}: leave head out")
-    return outputs
-
-
-class TorchPredictor(_Described):
+class TorchPredictor(Described):
     """A torch module, TorchScript or exported program.
 
     module    left as it is: on another device a copy is used, and every call is made in evaluation mode, moves
@@ -182,22 +103,24 @@ class TorchPredictor(_Described):
             with self.frozen():
                 return self(images)
         x = self._prepared(images)
-        outputs = self._run(x)
-        found = self._checked(outputs, len(x))
-        if self.output in ("logits", "sigmoid", "ordinal") and within_unit(found):
-            self._check_last_step(found, x)
+        found = self._checked(self._run(x), len(x))
+        if found.grad_fn is not None and self.output in RAW and within_unit(found):
+            check_last_step(found, self.output)
         return found.float()
 
-    def _check_last_step(self, outputs: Tensor, x: Tensor) -> None:
-        """Refuse the outputs of a sigmoid where raw ones are declared. Without gradients one pass more shows
-        the steps: once, and while nobody listens in."""
-        if outputs.grad_fn is None:
-            if self._looked or _listens(self.module):
-                return
-            with torch.enable_grad():
-                outputs = torch.as_tensor(pick(self._run(x[:1].detach().requires_grad_()), self.head))
+    def look(self, images: Any) -> None:
+        """Refuse a model that ends in a sigmoid while raw outputs are declared. One pass, and where all values
+        lie from 0 to 1 one more with gradients; once, and not while hooks listen."""
+        if self._looked or self.output not in RAW or _listens(self.module):
+            return
         self._looked = True
-        check_last_step(outputs, self.output)
+        with self.frozen():
+            with torch.no_grad():
+                doubtful = within_unit(self(images))
+            if doubtful:
+                with torch.enable_grad():
+                    outputs = self._run(self._prepared(images).detach().requires_grad_())
+                check_last_step(torch.as_tensor(pick(outputs, self.head)), self.output)
 
     def _prepared(self, images: Any) -> Tensor:
         x = self.preprocessing(torch.as_tensor(images).to(self.device, torch.float32))
@@ -369,7 +292,7 @@ class TorchPredictor(_Described):
         return modules[name]
 
 
-class BlackBox(_Described):
+class BlackBox(Described):
     """Anything callable on arrays: an ONNX session, a scikit-learn estimator, a Python function.
 
     call    images (N, C, *S) -> raw outputs (N, K) as a float32 tensor on the CPU, no gradient
