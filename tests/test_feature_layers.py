@@ -400,3 +400,17 @@ def test_what_may_be_a_rectifier_and_cannot_be_told_is_refused(how: str) -> None
         cf.explain("guided-backprop", model, picture(), target="class:1")
     rows = {row["name"]: row["status"] for row in check_methods(model, picture(16))}
     assert rows["guided-backprop"] == rows["deconvolution"] == rows["guided-gradcam"] == "unsupported"
+
+
+def test_report_and_notebook_name_the_layer_and_its_cells(tmp_path: Any) -> None:
+    from contrafact.io import Run
+    from contrafact.views import write_report
+
+    model = TorchPredictor(seeded(rectified), classes=["a", "b", "c"])
+    image = picture()
+    heat = cf.explain("gradcam", model, image, target="class:1")
+    run = Run.create(tmp_path / "run", about={"title": "Test"})
+    run.add("one", image, heat, case="one")
+    words = "layer 2, 16 × 16 cells"
+    assert words in write_report(run).read_text()
+    assert words in str(heat._repr_html_())

@@ -55,3 +55,11 @@ def trust_words(row: Mapping[str, Any], *, said: Sequence[str] = ()) -> dict[str
         "passed": [check["name"] for check in card if check["passed"]],
         "open": [f"{c['name']}: {c['sentence']}" for c in card if c["passed"] is None],
     }
+
+
+def layer_words(details: Mapping[str, Any]) -> str:
+    """Which layer a method looked into, and how coarse its map is: "layer body.7, 4 × 4 cells"; empty where it
+    looked into none."""
+    if not details.get("layer"):
+        return ""
+    return f"layer {details['layer']}, {' × '.join(map(str, details.get('cells', ())))} cells"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from contrafact.core import Grid, InputError
 from contrafact.io import Run, stored_grid
 from contrafact.views import outcome
-from contrafact.views.card_words import GOOD_ENDS, REASONS, trust_words
+from contrafact.views.card_words import GOOD_ENDS, REASONS, layer_words, trust_words
 from contrafact.views.charts import Curve, curve
 from contrafact.views.cohort import Case, Cohort
 from contrafact.views.difference import difference_scale, difference_words
@@ -184,6 +184,7 @@ def _made(row: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": record["seconds"],
         "passes": record["forward_passes"],
         "parameters": record["parameters"],
+        "layer": layer_words(record.get("details") or {}),
     }
 
 

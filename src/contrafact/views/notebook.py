@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from contrafact.core import Grid, Heatmap, Image, InputError, Record, Strip
-from contrafact.views.card_words import trust_words
+from contrafact.views.card_words import layer_words, trust_words
 from contrafact.views.case_view import aspect_of, finite, plane_of, spacing_words, strip_about
 from contrafact.views.figures import PLANES, flat_frames, plane_names, telling_slice, upright, views_of
 from contrafact.views.map_display import colour_names, map_flaw
@@ -83,7 +83,7 @@ def _map(heat: Heatmap, under: NDArray[Any], window: tuple[float, float], kind: 
         flaw=map_flaw(heat.values, scale),
         orange=orange,
         blue=blue,
-        said=[_size(heat.grid), at],
+        said=[_size(heat.grid), layer_words(heat.record.details), at],
         record=_told(heat.record),
     )
 

@@ -675,7 +675,8 @@
       made.seconds !== null && `${made.seconds.toFixed(2)} s`,
       made.passes !== null && plural(Math.round(made.passes), "pass", "passes") + " through the model"
     ].filter(Boolean).join(", ");
-    return el("details", {}, el("summary", {}, `Made in ${cost}`), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
+    const how = made.layer ? `Made in ${cost}, from ${made.layer}` : `Made in ${cost}`;
+    return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
   }
   function slider(label, range, say, moved) {
     const input = el("input", { type: "range", ...range });

@@ -11,7 +11,7 @@ import { whereSection } from "./where";
 export interface Trust { failed: string[]; passed: string[]; open: string[] }
 interface Made {
   row: number | string; method: string; label: string; target: string; target_name: string;
-  seconds: number | null; passes: number | null; parameters: unknown; trust: Trust;
+  seconds: number | null; passes: number | null; parameters: unknown; layer: string; trust: Trust;
 }
 /** scale: drawn with at first; shared, own: of maps like it in the run, and of it alone. sign: -1 turns the colours round. */
 export interface MapAbout extends Made {
@@ -109,12 +109,13 @@ export function trustCard(trust: Trust): HTMLElement {
       ...trust.open.map(text => el("p", { class: "dim small" }, text))));
 }
 
-export function madeBy(made: { seconds: number | null; passes: number | null; parameters: unknown }): HTMLElement {
+export function madeBy(made: { seconds: number | null; passes: number | null; parameters: unknown; layer?: string }): HTMLElement {
   const cost = [
     made.seconds !== null && `${made.seconds.toFixed(2)} s`,
     made.passes !== null && plural(Math.round(made.passes), "pass", "passes") + " through the model",
   ].filter(Boolean).join(", ");
-  return el("details", {}, el("summary", {}, `Made in ${cost}`), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
+  const how = made.layer ? `Made in ${cost}, from ${made.layer}` : `Made in ${cost}`;
+  return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
 }
 
 /** A labelled slider; `say` gives its value in words, for the eye and for the screen reader. */
