@@ -38,7 +38,7 @@ from contrafact.metrics import (
 )
 from contrafact.metrics.kinds import finds_truth
 from contrafact.metrics.road import impute, neighbours
-from contrafact.model import TorchPredictor
+from contrafact.model import Preprocessing, TorchPredictor
 from test_metric_contract import Linear, linear_panel
 
 LOCALISATION = ["pointing-game", "relevance-mass", "relevance-rank", "iou", "auprc"]
@@ -46,7 +46,11 @@ LOCALISATION = ["pointing-game", "relevance-mass", "relevance-rank", "iou", "aup
 
 def panel_of(weights: NDArray[np.float64], image: NDArray[np.float64], maps: NDArray[np.float64]) -> Panel:
     """f = sum of weights x image, of one channel (*S)."""
-    predictor = TorchPredictor(Linear(torch.tensor(weights[None], dtype=torch.float32)), classes=["a", "b"])
+    predictor = TorchPredictor(
+        Linear(torch.tensor(weights[None], dtype=torch.float32)),
+        classes=["a", "b"],
+        preprocessing=Preprocessing(window=(0, 1)),  # the values as they are
+    )
     question = Question(
         predictor=predictor,
         images=image[None, None].astype(np.float32),

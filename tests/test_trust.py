@@ -257,7 +257,7 @@ def bright_strip(**changes: object) -> Strip:
 def test_a_good_strip_passes_and_each_fault_is_said() -> None:
     model = TorchPredictor(Spot(), classes=["no", "yes"])
     good = named(trust_card_of_strip(bright_strip(), second_model=model))
-    assert list(good) == ["image error", "drift", "goal", "length", "drift by a second model", "second model"]
+    assert list(good) == ["second model", "drift by a second model", "image error", "drift", "goal", "length"]
     assert good["second model"].value == pytest.approx(1, abs=1e-5)
     # What the model says that steered the search is told, and is no check that was passed.
     own = {name for name, check in good.items() if check.passed is None}
