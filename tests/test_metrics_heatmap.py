@@ -161,6 +161,8 @@ def test_the_16_voxels_that_count_are_sufficient_and_the_others_are_not() -> Non
     truth, _, opposite = Sufficiency(fill=0.0, share=1 / 9, steps=9)(panel)
     assert truth == pytest.approx(panel.whole, rel=1e-5)
     assert opposite == pytest.approx(0, abs=1e-4)
+    counted = Sufficiency(fill=0.5, share=1 / 9, steps=9)(panel)[0]  # from the empty image, whatever it scores
+    assert counted == pytest.approx(panel.whole - panel.score_empty(0.5), rel=1e-5)
     half = Sufficiency(fill=0.0, share=1 / 18, steps=9)(panel)[0]
     assert half == pytest.approx(panel.whole / 2, rel=1e-5)  # on the line between the first two points
 

@@ -361,3 +361,18 @@ def test_up_to_four_random_networks_are_asked_and_the_least_likeness_counts(
     monkeypatch.setattr(trust, "spearman", lambda *maps: likenesses[int(maps[1].flat[0])])
     check = trust._random_weights(linear_panel(), 0, Thresholds())
     assert (check.value, check.passed, draws) == (value, passed, list(range(asked)))
+
+
+def test_the_way_of_hiding_that_speaks_most_for_a_map_counts_and_ties_count_half(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from contrafact.metrics import trust
+    from contrafact.metrics.removal_test import removal_test
+
+    deaf = linear_panel()
+    with torch.no_grad():
+        deaf.question.predictor.module.weights.zero_()  # type: ignore[attr-defined]
+    assert removal_test(deaf, 0) == {"blur": 0.5, "mean": 0.5, "min": 0.5}
+    monkeypatch.setattr(trust, "removal_test", lambda *_: {"blur": 0.2, "mean": 1.0, "min": 0.5})
+    check = trust._removal(linear_panel(), 0, Thresholds())
+    assert (check.value, check.passed) == (1.0, True)
