@@ -14,7 +14,7 @@ from torch import Tensor
 from contrafact.core import METRICS, Grid, InputError, Question, Strip
 from contrafact.core.explaining import parameters_of
 from contrafact.metrics import Factor, Walked, evaluate_strips
-from contrafact.model import TorchPredictor
+from contrafact.model import Preprocessing, TorchPredictor
 from test_metric_contract import Linear
 
 STRIP = [n for n in METRICS.names() if METRICS.get(n).of == "strip"]
@@ -142,7 +142,14 @@ def toy(*, axes: int = 2, channels: int = 1, side: int = 12) -> Toy:
     weights = torch.tensor(rng.uniform(0.5, 1.5, (channels, *size)) * mask / 100, dtype=torch.float32)
     image = rng.uniform(4, 6, (channels, *size)).astype(np.float32)
     direction = np.broadcast_to(np.where(mask, 1.0, 0.01), image.shape).copy()
-    return Toy(weights, direction, image, TorchPredictor(Linear(weights), classes=["a", "b"]), mask)
+    plain = Preprocessing(window=(0, 1))  # the values as they are
+    return Toy(
+        weights,
+        direction,
+        image,
+        TorchPredictor(Linear(weights), classes=["a", "b"], preprocessing=plain),
+        mask,
+    )
 
 
 @pytest.mark.parametrize("name", STRIP)

@@ -38,7 +38,7 @@ from contrafact.metrics import (
 )
 from contrafact.metrics.kinds import finds_truth
 from contrafact.metrics.road import impute, neighbours
-from contrafact.model import TorchPredictor
+from contrafact.model import Preprocessing, TorchPredictor
 from test_metric_contract import Linear, linear_panel
 
 LOCALISATION = ["pointing-game", "relevance-mass", "relevance-rank", "iou", "auprc"]
@@ -46,7 +46,11 @@ LOCALISATION = ["pointing-game", "relevance-mass", "relevance-rank", "iou", "aup
 
 def panel_of(weights: NDArray[np.float64], image: NDArray[np.float64], maps: NDArray[np.float64]) -> Panel:
     """f = sum of weights x image, of one channel (*S)."""
-    predictor = TorchPredictor(Linear(torch.tensor(weights[None], dtype=torch.float32)), classes=["a", "b"])
+    predictor = TorchPredictor(
+        Linear(torch.tensor(weights[None], dtype=torch.float32)),
+        classes=["a", "b"],
+        preprocessing=Preprocessing(window=(0, 1)),  # the values as they are
+    )
     question = Question(
         predictor=predictor,
         images=image[None, None].astype(np.float32),
@@ -157,6 +161,8 @@ def test_the_16_voxels_that_count_are_sufficient_and_the_others_are_not() -> Non
     truth, _, opposite = Sufficiency(fill=0.0, share=1 / 9, steps=9)(panel)
     assert truth == pytest.approx(panel.whole, rel=1e-5)
     assert opposite == pytest.approx(0, abs=1e-4)
+    counted = Sufficiency(fill=0.5, share=1 / 9, steps=9)(panel)[0]  # from the empty image, whatever it scores
+    assert counted == pytest.approx(panel.whole - panel.score_empty(0.5), rel=1e-5)
     half = Sufficiency(fill=0.0, share=1 / 18, steps=9)(panel)[0]
     assert half == pytest.approx(panel.whole / 2, rel=1e-5)  # on the line between the first two points
 

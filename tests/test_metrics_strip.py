@@ -50,7 +50,7 @@ from contrafact.metrics import (
     realism,
     verdict,
 )
-from contrafact.model import BlackBox, TorchPredictor
+from contrafact.model import BlackBox, Preprocessing, TorchPredictor
 from test_metric_contract import Linear
 from test_metric_contract_strip import Shifted, toy
 
@@ -321,7 +321,8 @@ def test_a_second_model_that_is_the_first_is_moved_by_the_null_as_by_the_strip()
     assert AdversarialNull()(made.walked(oracle=same)) == pytest.approx(0, abs=2e-3)
     corner = torch.zeros_like(made.weights)
     corner[:, -1, -1] = 1.0  # the strip changes it by a hundredth, the null not at all
-    other = TorchPredictor(Linear(corner), classes=["a", "b"])
+    plain = Preprocessing(window=(0, 1))  # the values as they are
+    other = TorchPredictor(Linear(corner), classes=["a", "b"], preprocessing=plain)
     found = made.walked(oracle=(other, other.target("class:1")))
     expected = 2 * float((found.goal - found.start)[0, -1, -1])
     assert AdversarialNull()(found) == pytest.approx(expected, rel=1e-2) and expected > 0

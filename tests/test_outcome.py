@@ -62,7 +62,7 @@ def test_nothing_that_was_not_changed_is_green(tmp_path: Path) -> None:
     assert tone(row("already", [3.0]), doubtful=False) == "plain"
     assert tone(row("reached", [3.0]), doubtful=False) == "good"
     assert tone(row("reached", [3.0]), doubtful=True) == "warn"
-    names = ("goal", "length", "asked against measured", "second model")
+    names = ("goal", "length", "second model")
     card = [{**PASSED, "name": name} for name in names]
     same = np.full(5, 2.5)
     still = strip(

@@ -257,7 +257,7 @@ def bright_strip(**changes: object) -> Strip:
 def test_a_good_strip_passes_and_each_fault_is_said() -> None:
     model = TorchPredictor(Spot(), classes=["no", "yes"])
     good = named(trust_card_of_strip(bright_strip(), second_model=model))
-    assert list(good) == ["image error", "drift", "goal", "length", "drift by a second model", "second model"]
+    assert list(good) == ["second model", "drift by a second model", "image error", "drift", "goal", "length"]
     assert good["second model"].value == pytest.approx(1, abs=1e-5)
     # What the model says that steered the search is told, and is no check that was passed.
     own = {name for name, check in good.items() if check.passed is None}
@@ -361,3 +361,18 @@ def test_up_to_four_random_networks_are_asked_and_the_least_likeness_counts(
     monkeypatch.setattr(trust, "spearman", lambda *maps: likenesses[int(maps[1].flat[0])])
     check = trust._random_weights(linear_panel(), 0, Thresholds())
     assert (check.value, check.passed, draws) == (value, passed, list(range(asked)))
+
+
+def test_the_way_of_hiding_that_speaks_most_for_a_map_counts_and_ties_count_half(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from contrafact.metrics import trust
+    from contrafact.metrics.removal_test import removal_test
+
+    deaf = linear_panel()
+    with torch.no_grad():
+        deaf.question.predictor.module.weights.zero_()  # type: ignore[attr-defined]
+    assert removal_test(deaf, 0) == {"blur": 0.5, "mean": 0.5, "min": 0.5}
+    monkeypatch.setattr(trust, "removal_test", lambda *_: {"blur": 0.2, "mean": 1.0, "min": 0.5})
+    check = trust._removal(linear_panel(), 0, Thresholds())
+    assert (check.value, check.passed) == (1.0, True)

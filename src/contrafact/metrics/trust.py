@@ -33,7 +33,7 @@ class Thresholds:
     seeds         rank correlation with maps of other seeds: 0.7, half of the ranks' spread explained
     noise         change of the map under noise of `radius`, as a share of the map: 0.7; two unrelated maps
                   differ by 1.4, Grad-CAM on trained networks by 0.01 to 0.15, plain gradients by 0.2 to 0.5,
-                  right maps of the phantoms it was chosen on by up to 0.57 (docs/results/reliability_checks.md)
+                  right maps of the phantoms it was chosen on by up to 0.71 (docs/results/reliability_checks.md)
     radius        of that noise, as a share of the image's range: 0.01, less than the eye sees
     removal       share of about 30 other places of the image, equally large, whose removal lowers the answer
                   less, by the best of three ways of hiding: 0.94. Chosen on phantoms (right maps have more),
