@@ -27,6 +27,7 @@ from contrafact.counterfactual import (
     published_walk,
 )
 from contrafact.counterfactual.inversion import carry_over
+from contrafact.counterfactual.path import Slopes
 from contrafact.counterfactual.walk import Walking
 from contrafact.model import BlackBox, TorchPredictor
 
@@ -696,7 +697,9 @@ def test_a_share_of_the_way_is_the_images_own_and_the_cohort_has_the_rest(share:
     own, step = torch.tensor([[0.0, 0.0, 5.0, 1.0]]), made.directions[0].step
     common = torch.linalg.solve(made.statistics.covariance, step)  # what the score does, by its shortest step
     expected = share * own + (1 - share) * common / (common @ step)
-    torch.testing.assert_close(walker._mixed(own, share), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        walker._mixed(Slopes(own[:, 0], own, own, torch.ones(len(own))), share), expected, rtol=1e-3, atol=1e-3
+    )
 
 
 def test_real_images_have_three_quarters_of_the_say_in_the_surrogate() -> None:

@@ -15,19 +15,21 @@ from torch import Tensor
 SHIFT = 0.03  # of the side: two pixels of 64
 NOISE = 0.1  # standard deviation; images have a range of 2
 VIEWS = 4
+BLURRED = 16  # voxels a side from which a blur by one voxel is slight
 
 
 def views_of(images: Tensor) -> list[Tensor]:
     """The same images (N, C, *S) in [-1, 1], each moved another way, blurred or noisy; differentiable.
 
-    The changes are the same at every call, so that steps of a search can be compared.
+    The changes are the same at every call, so that steps of a search can be compared. Images of fewer than 16
+    voxels a side are neither moved nor blurred: there it would be no small change.
     """
     found = []
     for number in range(VIEWS):
-        steps = [max(1, round(SHIFT * side)) for side in images.shape[2:]]
+        steps = [round(SHIFT * side) for side in images.shape[2:]]
         signs = [1 if (number >> axis) % 2 else -1 for axis in range(len(steps))]
         view = moved(images, [sign * step for sign, step in zip(signs, steps, strict=True)])
-        if number % 2:
+        if number % 2 and min(images.shape[2:]) >= BLURRED:
             view = blurred(view)
         rng = torch.Generator().manual_seed(number)
         noise = torch.randn(view.shape[1:], generator=rng).to(view)

@@ -1,0 +1,203 @@
+"""A second model confirms a counterfactual or does not, and a search follows what such a model would too."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import contrafact as cf
+from contrafact.bundles import load_bundle
+from contrafact.core import Grid, Record, Strip
+from contrafact.counterfactual.direction import Direction
+from contrafact.counterfactual.latents import LatentStatistics
+from contrafact.counterfactual.path import Walker
+from contrafact.counterfactual.steadiness import VIEWS, steady, views_of
+from contrafact.io import Run
+from contrafact.metrics import trust_card_of_strip
+from test_counterfactual import bundle, image, predictor
+
+
+def strip_of(scores: list[float], second: list[float] | None, target: str = "class:1") -> Strip:
+    count = len(scores)
+    record = Record(method="latent-walk", parameters={}, target=target, model="m", image="i")
+    return Strip(
+        frames=np.zeros((count, 1, 4, 4), np.float32),
+        steps=np.arange(count, dtype=float),
+        scores=np.array(scores),
+        lengths=np.zeros(count),
+        origin=0,
+        drift=0.0,
+        drifted=False,
+        stopped="reached",
+        goal=None,
+        reconstruction=np.zeros((1, 4, 4), np.float32),
+        grid=Grid((4, 4)),
+        record=record,
+        second=None if second is None else np.array(second),
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "second", "confirmed"),
+    [
+        ([-2, 2], [-1, 1], True),
+        ([-2, 2], [-1, -0.5], False),  # moved, and not to the other side
+        ([-2, 2], [1.5, 1.0], False),  # on that side already, and moved the other way
+        ([2, -2], [1, -1], True),
+        ([-2, -1], [-1, 1], None),  # the first model's prediction does not flip
+        ([-2, 2], None, None),
+    ],
+)
+def test_a_flip_is_confirmed_by_a_second_model_that_goes_with_it(
+    scores: list[float], second: list[float] | None, confirmed: bool | None
+) -> None:
+    assert strip_of(scores, second).confirmed is confirmed
+
+
+def test_only_a_decision_can_flip() -> None:
+    assert not strip_of([-2, 2], [-1, 1], target="value:0").flips
+    assert strip_of([-2, 2], [-1, 1], target="margin:1,0").flips
+
+
+def test_a_bundles_second_model_scores_every_frame_and_stands_in_the_run(tmp_path: Path) -> None:
+    first, second = predictor(), predictor((1.0, 0.0, 0.0, 0.0))
+    made = dataclasses.replace(bundle(first), seconds={"main": second})
+    start = image((-0.8, 0, 0, 0))
+    strip = cf.explain("latent-walk", first, start, target="class:1", bundle=made, goal=0.9, frames=3)
+    with torch.no_grad():
+        truth = second.target("class:1")(second(strip.frames)).numpy()
+    np.testing.assert_allclose(strip.second, truth, atol=1e-5)
+    assert strip.confirmed is True
+    run = Run.create(tmp_path / "run", about={"title": "Test"})
+    run.add("one", start, strip, case="one")
+    [row] = run.rows()
+    assert row["confirmed"] is True and row["second"] == pytest.approx(truth.tolist(), abs=1e-5)
+
+
+def test_a_second_model_that_sees_something_else_does_not_confirm() -> None:
+    first, blind = predictor(), predictor((0.0, 0.0, 0.0, 3.0))
+    made = dataclasses.replace(bundle(first), seconds={"main": blind})
+    strip = cf.explain("latent-walk", first, image((-0.8, 0, 0, -0.5)), target="class:1", bundle=made, goal=0.9)
+    assert strip.flips and strip.confirmed is False
+
+
+def test_the_second_model_leads_the_card_and_belongs_to_the_digest() -> None:
+    first, second = predictor(), predictor((1.0, 0.0, 0.0, 0.0))
+    plain = bundle(first)
+    made = dataclasses.replace(plain, seconds={"main": second})
+    assert made.digest != plain.digest
+    strip = cf.explain("latent-walk", first, image((-0.8, 0, 0, 0)), target="class:1", bundle=made, goal=0.9)
+    names = [check.name for check in trust_card_of_strip(strip, second_model=made.second_model(first))]
+    assert names[:2] == ["second model", "drift by a second model"]
+    assert made.second_model(predictor((2.0, 0.0, 0.0, 0.0))) is None
+
+
+@pytest.mark.parametrize("name", ["knee", "chest", "brain", "phantom"])
+def test_every_shipped_bundle_has_a_second_model_of_another_architecture(name: str) -> None:
+    made = load_bundle(name)
+    second = made.second_model(made.predictor)
+    assert second is not None and type(second.module) is not type(made.predictor.module)
+    assert second.digest not in {p.digest for p in made.predictors.values()}
+    assert second.classes == made.predictor.classes and second.output == made.predictor.output
+
+
+def test_explain_on_the_command_line_asks_the_bundles_second_model(tmp_path: Path) -> None:
+    from contrafact.cli.asking import plan_of, with_trust
+
+    plan, _ = plan_of(None, "phantom", target="class:1", methods="latent-walk", goal=0.9, set_=[], seed=0)
+    assert with_trust(plan, True, None).second_model is plan.bundle.second_model(plan.bundle.predictor)
+    assert json.loads(json.dumps(plan.bundle.card)) is not None
+
+
+class Brittle(nn.Module):
+    """Reads a broad disc, and much more strongly a chequerboard that no reader could see."""
+
+    def __init__(self, brittle: float) -> None:
+        super().__init__()
+        rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+        self.register_buffer("disc", (((rows - 15.5) ** 2 + (columns - 15.5) ** 2) < 100).float() / 300)
+        self.register_buffer("board", brittle * (1.0 - 2.0 * ((rows + columns) % 2)) / 300)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.as_tensor((images[:, 0] * (self.disc + self.board)).sum(dim=(1, 2)))
+
+
+class TwoPatterns:
+    """Draws the disc by its first latent and the chequerboard by its second."""
+
+    image_shape, latent_size = (1, 32, 32), 2
+
+    def decode(self, w: Tensor) -> Tensor:
+        parts = Brittle(1.0)
+        shapes = torch.stack([parts.disc, parts.board]) * 30
+        return torch.einsum("nk,khw->nhw", w, shapes)[:, None]
+
+
+def walker_of(brittle: float, *, steadily: bool) -> Walker:
+    measure = Brittle(brittle)
+    start = torch.zeros(1, 1, 32, 32)
+    direction = Direction(
+        alpha=torch.tensor([1.0, 0.0]), intercept=0.0, step=torch.tensor([1.0, 0.0]), deviation=1.0,
+        target="class:1", model="m", fit={},
+    )  # fmt: skip
+    return Walker(
+        generator=TwoPatterns(),
+        statistics=LatentStatistics(torch.zeros(2), torch.eye(2)),
+        direction=direction,
+        measure=measure,
+        images=start,
+        latents=torch.zeros(1, 2),
+        drawn=start,
+        start=torch.zeros(1),
+        steady=steady(measure) if steadily else None,
+    )
+
+
+def way(walker: Walker, share: float = 0.5) -> tuple[float, float]:
+    slopes = walker._slopes(torch.zeros(1, dtype=torch.long), torch.zeros(1, 2))
+    there = walker._towards(slopes, share)[0]
+    return float(there[1].abs() / there[0].abs()), float(slopes.agreement)
+
+
+def test_a_gradient_that_is_not_steady_is_not_followed() -> None:
+    plain, whole = way(walker_of(20.0, steadily=False))
+    steadily, agreement = way(walker_of(20.0, steadily=True))
+    assert whole == 1.0 and plain > 5  # nearly all of the way is the chequerboard
+    assert agreement < 0.3 and steadily < 0.1
+
+
+def test_a_steady_gradient_is_followed_as_before() -> None:
+    plain, _ = way(walker_of(0.0, steadily=False))
+    steadily, agreement = way(walker_of(0.0, steadily=True))
+    assert agreement == pytest.approx(1.0, abs=1e-3)
+    assert steadily == pytest.approx(plain, abs=0.05)
+
+
+def test_views_are_the_same_at_every_call_and_images_stay() -> None:
+    images = torch.rand(2, 1, 32, 32)
+    before = images.clone()
+    first, again = views_of(images), views_of(images)
+    assert len(first) == VIEWS and all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert torch.equal(images, before)
+    assert len({tuple(v[0, 0, 0, :4].tolist()) for v in first}) == VIEWS
+    tiny = torch.rand(1, 1, 2, 2)
+    assert all((view - tiny).abs().max() < 0.6 for view in views_of(tiny))  # noise alone
+
+
+def ask_walk(steadily: bool) -> Any:
+    first = predictor()
+    return cf.explain(
+        "latent-walk", first, image((-0.8, 0.1, 0, 0)), target="class:1", bundle=bundle(first), goal=0.9,
+        steady=steadily,
+    )  # fmt: skip
+
+
+def test_of_a_linear_model_the_walk_is_the_same_either_way() -> None:
+    np.testing.assert_allclose(ask_walk(True).scores, ask_walk(False).scores, atol=0.05)
