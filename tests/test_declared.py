@@ -356,14 +356,30 @@ def test_the_output_of_a_model_file_is_said_on_the_command_line(tmp_path: Path, 
     (tmp_path / "soft.json").write_text('{"model": "soft.pt", "classes": ["no", "yes"]}')
     np.save(tmp_path / "a.npy", X[0])
     words = ["explain", str(tmp_path / "a.npy"), "--methods", "occlusion", "--out", str(tmp_path / "run")]
-    words += ["--target", "class:1", "--set", "occlusion.box=8", "--set", "occlusion.stride=8", "--json"]
+    words += [
+        "--target",
+        "class:1",
+        "--set",
+        "occlusion.box=8",
+        "--set",
+        "occlusion.stride=8",
+        "--json",
+        "--trust",
+    ]
     for name in ("soft.pt", "soft.json"):
         assert main([*words, "--model", str(tmp_path / name)]) == 2
         assert "--output probabilities" in capsys.readouterr().err
         assert main([*words, "--model", str(tmp_path / name), "--output", "probabilities"]) == 0
-    assert load_predictor(tmp_path / "soft.json", output="probabilities").output == "probabilities"
-    assert load_predictor(tmp_path / "soft.json", classes=["a", "b"]).classes == ("a", "b")
-    assert load_predictor(tmp_path / "soft.json").classes == ("no", "yes")
+    described, trusted = tmp_path / "soft.json", {"trust": True}
+    assert load_predictor(described, output="probabilities", **trusted).output == "probabilities"
+    assert load_predictor(described, classes=["a", "b"], **trusted).classes == ("a", "b")
+    assert load_predictor(described, **trusted).classes == ("no", "yes")
+    np.save(tmp_path / "a.npy", 0 * X[0])
+    assert main([*words, "--model", str(described), "--output", "probabilities"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert (
+        "contrafact: occlusion, class:1: the map is 0 everywhere: nothing in the image moved the target" in said
+    )
     assert main([*words, "--bundle", "knee", "--output", "logits"]) == 2
     assert "the models of a bundle say it themselves" in capsys.readouterr().err
 

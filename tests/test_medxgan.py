@@ -49,7 +49,7 @@ from contrafact.generation.losses import total_variation
 from contrafact.generation.training import seeded
 from contrafact.io import read_cohort, read_tensors
 from contrafact.metrics import trust_card_of_strip
-from contrafact.model import BlackBox, TorchPredictor
+from contrafact.model import BlackBox, Preprocessing, TorchPredictor
 from contrafact.phantoms import lesion_phantom
 
 SIZE = MedXGANConfig(resolution=16, anatomy=16, pathology=4, channel_base=128, channel_max=16)
@@ -332,9 +332,12 @@ class InUnits(nn.Module):
         return found
 
 
+AS_THEY_ARE = Preprocessing(window=(0, 1))  # images as they come: this network scales them itself
+
+
 @pytest.fixture(scope="module")
 def bundle(trained: MedXGANTraining) -> Bundle:
-    predictor = TorchPredictor(InUnits(), classes=["healthy", "lesion"])
+    predictor = TorchPredictor(InUnits(), preprocessing=AS_THEY_ARE, classes=["healthy", "lesion"])
     return bundle_of(trained.average, encoded(trained.average), predictor)
 
 
@@ -372,7 +375,7 @@ def test_the_other_class_is_the_same_finding_the_other_way(bundle: Bundle) -> No
     np.testing.assert_allclose(one.scores, -other.scores, atol=1e-2)
     with pytest.raises(InputError, match="has findings for class:1; got target 'value:0'"):
         explain(path, bundle.predictor, image, target=bundle.predictor.target("value:0"), **ask)
-    stranger = TorchPredictor(nn.Sequential(InUnits()), classes=["a", "b"])
+    stranger = TorchPredictor(nn.Sequential(InUnits()), preprocessing=AS_THEY_ARE, classes=["a", "b"])
     with pytest.raises(InputError, match="was fitted to other models"):
         explain(path, stranger, image, target=stranger.target("class:1"), **ask)
     with pytest.raises(InputError, match="medxgan needs a bundle"):
@@ -420,7 +423,9 @@ def test_volumes_are_trained_inverted_and_explained() -> None:
     assert "kid" in last.quality
     generator = run.average
     made = bundle_of(
-        generator, encoded(generator, 10), TorchPredictor(InUnits(), classes=["healthy", "lesion"])
+        generator,
+        encoded(generator, 10),
+        TorchPredictor(InUnits(), preprocessing=AS_THEY_ARE, classes=["healthy", "lesion"]),
     )
     images = phantoms(2, axes=3, side=8)
     path = FindingPath(several=1, refinement=Refinement(steps=3), frames=3)
@@ -662,9 +667,11 @@ class Shares(nn.Module):
 
 def test_a_model_that_ends_in_a_softmax_is_refused_or_where_it_says_so_converted() -> None:
     images = phantoms(32).float()
-    logits = TorchPredictor(InUnits(), classes=["healthy", "lesion"])
-    said = TorchPredictor(Shares(InUnits()), classes=["healthy", "lesion"], output="probabilities")
-    silent = TorchPredictor(Shares(InUnits()), classes=["healthy", "lesion"])
+    logits = TorchPredictor(InUnits(), preprocessing=AS_THEY_ARE, classes=["healthy", "lesion"])
+    said = TorchPredictor(
+        Shares(InUnits()), preprocessing=AS_THEY_ARE, classes=["healthy", "lesion"], output="probabilities"
+    )
+    silent = TorchPredictor(Shares(InUnits()), preprocessing=AS_THEY_ARE, classes=["healthy", "lesion"])
     found = []
     for predictor in (logits, said):
         with guided(predictor, [predictor.target("class:1")], (0.0, 255.0)) as asked:

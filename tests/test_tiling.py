@@ -58,6 +58,7 @@ def test_the_gradient_of_any_target_is_exact(blend: str, axes: int) -> None:
     torch.testing.assert_close(ours, truth, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 def test_a_model_that_looks_at_single_voxels_does_not_notice_the_window() -> None:
     model, x = tiled(3, kernel=1), images(3)
     torch.testing.assert_close(model(x), model.predictor(x).detach(), atol=1e-6, rtol=1e-5)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
+import warnings
+from collections.abc import Iterator
+from typing import Any
 
 from cyclopts import App, CycloptsError
 
-from contrafact.core import ContrafactError, InputError
+from contrafact.core import ContrafactError, ContrafactWarning, InputError
 
 app = App(
     name="contrafact",
@@ -39,7 +43,8 @@ def main(words: list[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        with _warnings_in_one_line():
+            app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, InputError) as error:
         return _say(error, 2, debug)
     except KeyboardInterrupt:
@@ -50,6 +55,23 @@ def main(words: list[str] | None = None) -> int:
     except Exception as error:
         return _say(error, 1, debug, hint=f"{type(error).__name__}: ", tail=" (--debug shows where)")
     return 0
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Inside, a warning of Contrafact's own is one line on the error stream, said once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", ContrafactWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *about: Any, **more: Any) -> None:
+            if issubclass(category, ContrafactWarning):
+                print(f"contrafact: {message}", file=sys.stderr)
+            else:
+                others(message, category, *about, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _say(error: BaseException, code: int, debug: bool, hint: str = "", tail: str = "") -> int:
