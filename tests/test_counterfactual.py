@@ -29,8 +29,9 @@ from contrafact.counterfactual import (
 from contrafact.counterfactual.inversion import carry_over
 from contrafact.counterfactual.path import Slopes
 from contrafact.counterfactual.walk import Walking
-from contrafact.model import BlackBox, TorchPredictor
+from contrafact.model import BlackBox, Preprocessing, TorchPredictor
 
+OWN = Preprocessing(window=(0, 1))  # the toys scale their images themselves
 MIX = torch.tensor([[1.0, 0.3, 0.0, 0.0], [0.3, 1.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.25]])
 
 
@@ -65,7 +66,7 @@ class FirstPixel(nn.Module):
 
 
 def predictor(weights: tuple[float, ...] = (3.0, 0.0, 0.0, 0.0)) -> TorchPredictor:
-    return TorchPredictor(FirstPixel(weights), classes=["no", "yes"])
+    return TorchPredictor(FirstPixel(weights), classes=["no", "yes"], preprocessing=OWN)
 
 
 def bundle(model: Any, *, published: bool = False, hold: tuple[tuple[float, ...], ...] = ()) -> Bundle:
@@ -408,7 +409,7 @@ def test_drift_counts_what_reducing_the_image_does_to_the_model() -> None:
             return torch.stack([-z / 2, z / 2], dim=1)
 
     model = predictor()
-    fine = TorchPredictor(Fine(), classes=["no", "yes"])
+    fine = TorchPredictor(Fine(), classes=["no", "yes"], preprocessing=OWN)
     fine.digest = model.digest
     values = np.full((1, 8, 8), 127.5)
     values[0, ::2, ::2] = 227.5
@@ -447,7 +448,7 @@ def poor_direction(model: TorchPredictor, *, held: Tensor | None = None) -> Bund
 
 
 def test_the_walk_follows_the_model_where_a_straight_line_goes_wrong() -> None:
-    model = TorchPredictor(Bowl(), classes=["no", "yes"])
+    model = TorchPredictor(Bowl(), classes=["no", "yes"], preprocessing=OWN)
     made, start = poor_direction(model), image((0.5, 0.0, 0.1, 0.0))
     ask = {"target": "class:1", "bundle": made}
     strip = explain("latent-walk", model, start, **ask, goal=0.1)
@@ -462,7 +463,7 @@ def test_the_walk_follows_the_model_where_a_straight_line_goes_wrong() -> None:
 
 
 def test_following_keeps_still_what_is_held() -> None:
-    model = TorchPredictor(Bowl(), classes=["no", "yes"])
+    model = TorchPredictor(Bowl(), classes=["no", "yes"], preprocessing=OWN)
     ask = {"target": "class:1", "goal": 0.1}
     start = image((0.5, 0.0, 0.1, 0.0))
     other = {}
@@ -489,7 +490,7 @@ def test_a_model_without_gradients_goes_straight() -> None:
 
 @pytest.mark.parametrize("follow", [0.0, 0.5, 1.0])
 def test_no_move_is_longer_than_the_budget(follow: float) -> None:
-    model = TorchPredictor(Bowl(), classes=["no", "yes"])
+    model = TorchPredictor(Bowl(), classes=["no", "yes"], preprocessing=OWN)
     strip = explain(
         "latent-walk",
         model,

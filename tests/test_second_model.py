@@ -145,7 +145,7 @@ def walker_of(brittle: float, *, steadily: bool) -> Walker:
     start = torch.zeros(1, 1, 32, 32)
     direction = Direction(
         alpha=torch.tensor([1.0, 0.0]), intercept=0.0, step=torch.tensor([1.0, 0.0]), deviation=1.0,
-        target="class:1", model="m", fit={},
+        target="class:1", model="m", fit={}, held=torch.zeros(0, 2),
     )  # fmt: skip
     return Walker(
         generator=TwoPatterns(),
