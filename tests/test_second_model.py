@@ -109,10 +109,13 @@ def test_every_shipped_bundle_has_a_second_model_of_another_architecture(name: s
 
 
 def test_explain_on_the_command_line_asks_the_bundles_second_model(tmp_path: Path) -> None:
-    from contrafact.cli.asking import plan_of, with_trust
+    from contrafact.cli.asking import plan_of, with_checks
+    from contrafact.core import UNTRUSTED
 
     plan, _ = plan_of(None, "phantom", target="class:1", methods="latent-walk", goal=0.9, set_=[], seed=0)
-    assert with_trust(plan, True, None).second_model is plan.bundle.second_model(plan.bundle.predictor)
+    assert with_checks(plan, True, None, UNTRUSTED).second_model is plan.bundle.second_model(
+        plan.bundle.predictor
+    )
     assert json.loads(json.dumps(plan.bundle.card)) is not None
 
 
@@ -136,7 +139,7 @@ class TwoPatterns:
 
     def decode(self, w: Tensor) -> Tensor:
         parts = Brittle(1.0)
-        shapes = torch.stack([parts.disc, parts.board]) * 30
+        shapes = torch.stack([parts.disc, parts.board]) * 286  # one logit for one unit of the disc
         return torch.einsum("nk,khw->nhw", w, shapes)[:, None]
 
 

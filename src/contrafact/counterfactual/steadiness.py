@@ -15,6 +15,14 @@ from torch import Tensor
 SHIFT = 0.03  # of the side: two pixels of 64
 NOISE = 0.1  # standard deviation; images have a range of 2
 VIEWS = 4
+# By the greatest shift along each axis, one axis of a pair after the other: half of the views move a pattern of
+# single voxels onto its own negative, half do not, so that it leaves no mean.
+MOVES: tuple[tuple[Callable[[int], int], Callable[[int], int]], ...] = (
+    (lambda far: far, lambda far: max(far - 1, 0)),
+    (lambda far: -far, lambda far: -far),
+    (lambda far: max(far - 1, 0), lambda far: -far),
+    (lambda far: -far, lambda far: far),
+)
 BLURRED = 16  # voxels a side from which a blur by one voxel is slight
 
 
@@ -26,10 +34,9 @@ def views_of(images: Tensor) -> list[Tensor]:
     """
     found = []
     for number in range(VIEWS):
-        steps = [round(SHIFT * side) for side in images.shape[2:]]
-        signs = [1 if (number >> axis) % 2 else -1 for axis in range(len(steps))]
-        view = moved(images, [sign * step for sign, step in zip(signs, steps, strict=True)])
-        if number % 2 and min(images.shape[2:]) >= BLURRED:
+        far = [round(SHIFT * side) for side in images.shape[2:]]
+        view = moved(images, [MOVES[number][axis % 2](step) for axis, step in enumerate(far)])
+        if number in (1, 2) and min(images.shape[2:]) >= BLURRED:
             view = blurred(view)
         rng = torch.Generator().manual_seed(number)
         noise = torch.randn(view.shape[1:], generator=rng).to(view)

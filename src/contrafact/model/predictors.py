@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from contrafact.core import BoxAnswers, InputError, UnsupportedError, nearest
+from contrafact.core import BoxAnswers, ContrafactError, InputError, UnsupportedError, nearest
 from contrafact.model.declared import RAW, check_last_step, warn_of_range, within_unit
 from contrafact.model.default_layer import Chooser
 from contrafact.model.described import Described, pick
@@ -115,8 +115,11 @@ class TorchPredictor(Described):
             return
         self._looked = True
         with self.frozen():
-            with torch.no_grad():
-                doubtful = within_unit(self(images))
+            try:
+                with torch.no_grad():
+                    doubtful = within_unit(self(images))
+            except (RuntimeError, ContrafactError):
+                return  # what is asked next says in its own words why there is no answer
             if doubtful:
                 with torch.enable_grad():
                     outputs = self._run(self._prepared(images).detach().requires_grad_())
