@@ -86,7 +86,10 @@ def feature_layer(question: Question, layer: str | None, method: str) -> Feature
 
     raises  UnsupportedError for a model whose layers are hidden, or a layer without a feature map
     """
-    found: FeatureLayer = watchable(question, method).feature_layer(question.images, layer)
+    find = getattr(question.predictor, "feature_layer", None)
+    if find is None:
+        raise UnsupportedError(f"{method} looks into layers and this model hides them; use occlusion or rise")
+    found: FeatureLayer = find(question.images, layer)
     question.details.update(layer=found.name, cells=list(found.cells))
     return found
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -83,11 +83,15 @@ class TiledPredictor:
     @contextlib.contextmanager
     def watch(self, layer: str | None = None) -> Iterator[list[Tensor]]:
         """Refused: a layer has one map per patch, and none of the whole volume."""
+        self.feature_layer(None, layer)
+        yield []
+
+    def feature_layer(self, images: Any, layer: str | None = None) -> NoReturn:
+        """Refused, as `watch`."""
         raise UnsupportedError(
             "a model that takes patches has no layer map of the whole volume; use integrated-gradients, "
             "occlusion, or crop the image to one patch"
         )
-        yield []
 
     def windows(self, size: Sequence[int]) -> list[Window]:
         """Patches that cover an image of `size`."""
