@@ -204,3 +204,12 @@ def ask_walk(steadily: bool) -> Any:
 
 def test_of_a_linear_model_the_walk_is_the_same_either_way() -> None:
     np.testing.assert_allclose(ask_walk(True).scores, ask_walk(False).scores, atol=0.05)
+
+
+@pytest.mark.parametrize(("start", "target"), [((-0.8, 0, 0, 0), "class:1"), ((0.8, 0, 0, 0), "class:0")])
+def test_a_goal_without_a_target_is_meant_for_the_class_that_is_not_predicted(
+    start: tuple[float, ...], target: str
+) -> None:
+    first = predictor()
+    strip = cf.explain("latent-walk", first, image(start), bundle=bundle(first), goal=0.9)
+    assert strip.record.target == target and strip.outcome == "reached" and strip.flips

@@ -61,7 +61,7 @@ def explain(
     target      text (`class:1`, `class:pneumonia`, `margin:3,1`, `value:0`, `grade`; for a segmenter
                 `region:2`, `lesion:2#1`, see `contrafact list targets`), the name or number of a class, or an
                 object; a list has one for each image. None: each image's own predicted class (`value:0` for a
-                regression)
+                regression), and of a counterfactual with a goal the class that comes next
     reference   mask on the image's grid, for targets that compare with one. Masks hold 0 and 1 (or 255); of a
                 label map the class counts that the target names
     bundle      for counterfactuals: a bundle, or its name
@@ -87,7 +87,8 @@ def explain(
     try:
         if isinstance(predictor, TorchPredictor):
             predictor.look(batch[0].values[None])
-        for wanted, rows in _by_target(predictor, target, batch):
+        changes = getattr(explainer, "goal", None) is not None
+        for wanted, rows in _by_target(predictor, target, batch, changes=changes):
             some = [batch[row] for row in rows]
             if reference is not None:
                 wanted = compared(wanted, as_image(reference, grid=some[0].grid), some, predictor)
@@ -116,14 +117,18 @@ def explain(
     return results[0] if single else results
 
 
-def _by_target(predictor: AnyPredictor, target: Any, images: Sequence[Image]) -> list[tuple[Any, list[int]]]:
-    """Targets, each with the places of its images; one target for all is resolved once."""
+def _by_target(
+    predictor: AnyPredictor, target: Any, images: Sequence[Image], *, changes: bool = False
+) -> list[tuple[Any, list[int]]]:
+    """Targets, each with the places of its images; one target for all is resolved once. With `changes`, an
+    unnamed one is the class that is not predicted: a goal is a change."""
     if isinstance(target, (list, tuple)):
         if len(target) != len(images):
             raise InputError(f"expected one target, or one for each of {len(images)} images; got {len(target)}")
         each = [parse(predictor, one, image) for one, image in zip(target, images, strict=True)]
     elif target is None:
-        each = [parse(predictor, None, image) for image in images]
+        other = [other_class(predictor, image) if changes else None for image in images]
+        each = [parse(predictor, one, image) for one, image in zip(other, images, strict=True)]
     else:
         each = [parse(predictor, target, images[0])] * len(images)
     groups: dict[Any, tuple[Any, list[int]]] = {}
