@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -235,6 +236,28 @@ def test_a_declared_layout_of_tokens_is_used_and_an_impossible_one_refused() -> 
     assert layer_of(module, picture(), "blocks.0").cells == (4, 4)
     with pytest.raises(InputError, match=r"tokens must be .*\(1, 14, 14\); got \(1,\)"):
         layer_of(module, picture(), tokens=(1,))
+
+
+def test_a_description_may_declare_the_layout_of_tokens(tmp_path: Any) -> None:
+    from safetensors.torch import save_file
+
+    settings = {"in_channels": 1, "img_size": [32, 32], "patch_size": [8, 8], "hidden_size": 24, "mlp_dim": 48}
+    more = {"num_layers": 2, "num_heads": 2, "classification": True, "num_classes": 3, "spatial_dims": 2}
+    from monai.networks.nets import ViT
+
+    save_file(seeded(lambda: ViT(**settings, **more)).state_dict(), tmp_path / "vit.safetensors")
+    about: dict[str, Any] = {
+        "factory": "monai.networks.nets:ViT",
+        "arguments": {**settings, **more},
+        "weights": "vit.safetensors",
+        "tokens": [1, 2, 8],
+    }
+    (tmp_path / "vit.json").write_text(json.dumps(about))
+    model = cf.load_predictor(tmp_path / "vit.json", head=0)
+    assert model.feature_layer(picture().values[None], "blocks.0").cells == (2, 8)
+    again = cf.load_predictor(tmp_path / "vit.json", head=0, tokens=(1, 8, 2))
+    assert again.feature_layer(picture().values[None], "blocks.0").cells == (8, 2)
+    assert again.digest != model.digest
 
 
 def test_a_layer_without_a_map_is_refused_with_those_that_have_one() -> None:

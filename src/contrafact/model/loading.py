@@ -38,6 +38,7 @@ def load_predictor(
     preprocessing: Preprocessing | None = None,
     device: str | None = None,
     head: int | str | None = None,
+    tokens: Sequence[int] = (),
     trust: bool = False,
     trust_code: bool = False,
     within: Path | None = None,
@@ -51,6 +52,8 @@ def load_predictor(
     classes names of the outputs; output: logits (also None), sigmoid, probabilities, regression or ordinal
             What is given here, classes, output, preprocessing or head, goes before what a description says
     head    which of several outputs counts, by number, or by name for a dict and for ONNX; None: the first
+    tokens  of a transformer whose layers give rows of tokens: how many have no place, which stand first, then
+            the grid of the others, such as (1, 14, 14); none: detected
     trust   open TorchScript, which is code; without it a script is refused. Operators that touch files, and
             pickles of any kind, are refused all the same
     trust_code  call a factory outside the allow-list (classes of contrafact.model.networks, torch.nn,
@@ -61,9 +64,10 @@ def load_predictor(
     """
     about: dict[str, Any] = {"classes": classes, "output": output, "preprocessing": preprocessing, "head": head}
     given = {k: v for k, v in about.items() if v is not None and (k != "classes" or len(v))}
+    given |= {"tokens": tuple(tokens)} if tokens else {}
     about["output"] = output or "logits"
     if isinstance(model, nn.Module):
-        return TorchPredictor(model, device=device, **about)
+        return TorchPredictor(model, device=device, tokens=tokens, **about)
     if hasattr(model, "predict_proba") or hasattr(model, "predict"):
         return _from_estimator(model, about)
     if callable(model):
@@ -182,7 +186,7 @@ def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
     return BlackBox(lambda x: ask(x.reshape(len(x), -1)), digest=digest, **about)
 
 
-KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head")
+KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head", "tokens")
 
 
 def _from_description(
@@ -209,6 +213,7 @@ def _from_description(
         "preprocessing": preprocessing_from(about.get("preprocessing", {})),
         "device": device,
         "head": about.get("head"),
+        "tokens": tuple(about.get("tokens", ())),
         **given,
     }
     if "model" in about:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from contrafact.core import BoxAnswers, ContrafactError, InputError, UnsupportedError, nearest
+from contrafact.core import BoxAnswers, ContrafactError, InputError, UnsupportedError, fingerprint, nearest
 from contrafact.model.declared import RAW, check_last_step, warn_of_range, within_unit
 from contrafact.model.default_layer import Chooser
 from contrafact.model.described import Described, pick
@@ -96,7 +96,10 @@ class TorchPredictor(Described):
         self._pinned = digest
 
     def _worked_out(self) -> str:
-        return digest_of_use(digest_of_module(self.module), **self._use)
+        content = digest_of_module(self.module)
+        if self.tokens:
+            content = fingerprint(content, list(self.tokens))
+        return digest_of_use(content, **self._use)
 
     def __call__(self, images: Any) -> Tensor:
         if not self._depth:
