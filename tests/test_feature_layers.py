@@ -130,7 +130,7 @@ def rectified() -> nn.Module:
     ("make", "name", "cells"),
     [
         (residual, "2", (32, 32)),  # after the residual sum, not its last convolution 2.b
-        (Dense, "norm", (16, 16)),  # all channels, not the last convolution's two
+        (Dense, "relu#2", (16, 16)),  # all channels, rectified by a function; not the last convolution's two
         (rectified, "2", (16, 16)),  # after normalisation and activation
         (Segmenter, "last.2", (32, 32)),  # features, not the scores; not before the normalisation
         (Tokens, "blocks.1.norm2", (4, 4)),  # the last whose patches are read
@@ -143,6 +143,71 @@ def test_the_default_layer_is_the_last_map_that_everything_depends_on(
 ) -> None:
     found = layer_of(seeded(make), picture())
     assert (found.name, found.cells) == (name, cells)
+
+
+class Shared(nn.Module):
+    """The same network with its rectifiers as modules, as one module used twice, or as functions."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(1, 6, 3, 2, 1), nn.Conv2d(6, 6, 3, padding=1)
+        self.head = nn.Linear(6, 3)
+        self.one, self.two = (nn.ReLU(), nn.ReLU()) if how == "modules" else (nn.Identity(), nn.Identity())
+        self.r = nn.ReLU() if how == "shared" else nn.Identity()
+        self.how = how
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = F.relu if self.how == "functions" else self.two
+        first = F.relu if self.how == "functions" else self.one
+        shared = self.r if self.how == "shared" else (lambda x: x)
+        x = shared(first(self.a(x)))
+        return torch.as_tensor(self.head(shared(last(self.b(x))).mean(dim=(2, 3))))
+
+
+@pytest.mark.parametrize("method", ["gradcam", "hirescam", "ablation-cam", "score-cam", "layer-activation"])
+def test_functions_and_shared_modules_are_looked_into_as_modules_are(method: str) -> None:
+    maps, names = [], []
+    for how in ("modules", "shared", "functions"):
+        model = TorchPredictor(seeded(lambda how=how: Shared(how)), classes=["a", "b", "c"])
+        heat = cf.explain(method, model, picture(), target="class:1")
+        maps.append(heat.values)
+        names.append(heat.record.details["layer"])
+    assert names == ["two", "r", "relu#2"]
+    assert np.abs(maps[0]).max() > 0
+    np.testing.assert_allclose(maps[1], maps[0], atol=1e-7)
+    np.testing.assert_allclose(maps[2], maps[0], atol=1e-7)
+    named = TorchPredictor(seeded(lambda: Shared("functions")), classes=["a", "b", "c"])
+    again = cf.explain(method, named, picture(), target="class:1", layer="relu#2")
+    np.testing.assert_array_equal(again.values, maps[2])
+
+
+def test_residual_sums_by_functions_are_followed() -> None:
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.a, self.b = (nn.Conv2d(k, 4, 3, padding=1) for k in (1, 4, 4))
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.relu(self.stem(x))
+            x = F.relu(x + self.a(x))
+            x = F.relu(x + self.b(x))
+            return torch.as_tensor(self.head(x.mean(dim=(2, 3))))
+
+    assert layer_of(seeded(Sums), picture()).name == "relu#3"
+
+
+def test_a_network_that_draws_at_random_is_told_so() -> None:
+    class Drops(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.as_tensor(self.head(F.dropout(self.conv(x), 0.5, training=True).mean(dim=(2, 3))))
+
+    with pytest.raises(UnsupportedError, match="gives another each time"):
+        layer_of(seeded(Drops), picture())
 
 
 def test_the_default_layer_stands_in_the_record_and_is_sought_once() -> None:
@@ -261,10 +326,94 @@ def test_a_description_may_declare_the_layout_of_tokens(tmp_path: Any) -> None:
 
 
 def test_a_layer_without_a_map_is_refused_with_those_that_have_one() -> None:
-    with pytest.raises(UnsupportedError, match="'head' gives none; the last that do: stem, grow, norm"):
+    with pytest.raises(UnsupportedError, match="'head' gives none; the last that do: .*norm, relu#2"):
         layer_of(seeded(Dense), picture(), "head")
     with pytest.raises(InputError, match="expected a layer of the model; got 'nrom'.*norm"):
         layer_of(seeded(Dense), picture(), "nrom")
+
+
+def cell_centres(module: nn.Module, name: str, cell: tuple[int, ...]) -> tuple[Any, Any]:
+    """Where a cell of a layer is said to lie, and the middle of what it depends on, (row, column)."""
+    found = layer_of(nn.Sequential(module, nn.Flatten()), picture(48), f"0.{name}")
+    kept: list[Tensor] = []
+    handle = dict(module.named_modules())[name].register_forward_hook(lambda _m, _i, out: kept.append(out))
+    x = torch.ones(1, 1, 48, 48, requires_grad=True)
+    module(x)
+    handle.remove()
+    (slopes,) = torch.autograd.grad(found.read(kept[-1])[(0, slice(None), *cell)].sum(), x)
+    rows, columns = np.nonzero(slopes[0, 0].numpy())
+    told = [axis.offset + axis.step * i for axis, i in zip(found.axes, cell, strict=True)]
+    return told, [(rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2]
+
+
+MOVES: dict[str, Callable[[Tensor], Tensor]] = {
+    "movedim": lambda x: x.movedim(1, -1),
+    "moveaxis": lambda x: torch.moveaxis(x, 1, 3),
+    "swapdims": lambda x: x.swapdims(1, 2).swapdims(2, 3),
+    "chunk": lambda x: x.chunk(3, dim=3)[2],
+    "split": lambda x: x.split([4, 8], dim=2)[1],
+    "narrow": lambda x: x.narrow(3, 4, 8),
+    "index and new axis": lambda x: x[:, 0][:, None][..., 4:],
+    "flip": lambda x: x.flip(-1),
+}
+
+
+class Moved(nn.Module):
+    def __init__(self, how: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv, self.how, self.end = nn.Conv2d(1, 5, 4, 4), how, nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.end(self.how(self.conv(x))))
+
+
+@pytest.mark.parametrize("how", MOVES)
+def test_cells_that_were_moved_or_cut_keep_their_places(how: str) -> None:
+    for cell in ((1, 1), (2, 3)):
+        told, truth = cell_centres(seeded(lambda: Moved(MOVES[how])), "end", cell)
+        assert told == pytest.approx(truth)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_class_token_may_stand_at_either_end(last: bool) -> None:
+    class Ends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch, self.keep, self.head = nn.Conv2d(1, 8, 8, 8), nn.Identity(), nn.Linear(8, 3)
+            self.token = nn.Parameter(torch.randn(1, 1, 8))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.patch(x).flatten(2).transpose(1, 2)
+            token = self.token.expand(len(x), -1, -1)
+            x = self.keep(torch.cat([x, token] if last else [token, x], dim=1))
+            return torch.as_tensor(self.head(x.mean(dim=1)))
+
+    module = seeded(Ends)
+    found = layer_of(module, picture(), "keep")
+    kept: list[Tensor] = []
+    module.keep.register_forward_hook(lambda _m, _i, out: kept.append(out))
+    x = torch.from_numpy(picture().values[None])
+    module(x)
+    torch.testing.assert_close(found.read(kept[0]), module.patch(x))
+
+
+def test_hirescam_refuses_terms_that_a_normalisation_of_tokens_cancels() -> None:
+    class PreNorm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch, self.keep, self.norm = nn.Conv2d(1, 16, 8, 8), nn.Identity(), nn.LayerNorm(16)
+            self.head = nn.Linear(16, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.keep(self.patch(x).flatten(2).transpose(1, 2))
+            return torch.as_tensor(self.head(F.gelu(self.norm(x)).mean(dim=1)))
+
+    model = TorchPredictor(seeded(PreNorm), classes=["a", "b", "c"])
+    model.module.norm.eps = 1e-9
+    with pytest.raises(UnsupportedError, match=r"cancels at layer 'keep' \(a normalisation of tokens follows"):
+        cf.explain("hirescam", model, picture(), target="class:1", layer="keep")
+    assert cf.explain("gradcam", model, picture(), target="class:1", layer="keep").values.any()
+    assert cf.explain("hirescam", model, picture(), target="class:1", layer="norm").values.any()
 
 
 class Wandering(nn.Module):

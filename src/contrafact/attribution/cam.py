@@ -51,18 +51,21 @@ def _check_weights(
     member: Member, layer: FeatureLayer, activations: Tensor, slopes: Tensor, method: str
 ) -> None:
     """Refuse maps of weights that mean nothing. Of `grad_cam` and `x_grad_cam` those that are rounding errors:
-    the gradient before a normalisation has no mean, and none along the activations either. Of
-    `grad_cam_plus_plus` those whose denominator crosses zero, which it does where activations are negative."""
+    the gradient before a normalisation has no mean, and none along the activations. Of
+    `grad_cam_plus_plus` those whose denominator crosses zero, as it does where activations are negative. Of
+    `hires_cam` terms that cancel over channels: before a normalisation over channels."""
     if member is grad_cam_plus_plus:
         return _check_shares(layer, activations, slopes, method)
+    if member is hires_cam:
+        return _check_terms(layer, slopes * activations, method)
     if member not in (grad_cam, x_grad_cam) or not bool(slopes.any()):
         return
     terms = slopes if member is grad_cam else slopes * activations
     left = terms.flatten(2).mean(dim=2).abs().sum() / terms.flatten(2).abs().mean(dim=2).sum().clamp_min(1e-30)
     if float(left) < NEGLIGIBLE:
         raise UnsupportedError(
-            f"{method} weighs channels by their mean gradient, which cancels at layer '{layer.name}' (a "
-            f"normalisation follows: {float(left):.1e} of the gradient is left); name a layer after the "
+            f"{method} weighs channels by their mean gradient, which cancels at layer '{layer.name}' "
+            f"(a normalisation follows: {float(left):.1e} of the gradient is left); name a layer after the "
             "normalisation and its activation, leave the layer out, or use hirescam"
         )
 
@@ -74,6 +77,17 @@ def _check_shares(layer: FeatureLayer, activations: Tensor, slopes: Tensor, meth
         raise UnsupportedError(
             f"{method} divides by sums of activations that must not be negative, and at layer '{layer.name}' "
             f"{wrong:.1%} of its divisors are; use gradcam or layercam, or name a layer after a rectifier"
+        )
+
+
+def _check_terms(layer: FeatureLayer, terms: Tensor, method: str) -> None:
+    whole = terms.abs().sum()
+    left = float(terms.sum(dim=1).abs().sum() / whole.clamp_min(1e-30))
+    if bool(whole > 0) and left < NEGLIGIBLE:
+        raise UnsupportedError(
+            f"{method} adds gradient times activation over channels, which cancels at layer '{layer.name}' (a "
+            f"normalisation of tokens follows: {left:.1e} of it is left); name the layer of that "
+            "normalisation, such as blocks.11.norm1, or use gradcam"
         )
 
 

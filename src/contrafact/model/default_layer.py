@@ -8,15 +8,16 @@ is zero at its cells (patch tokens that nothing reads any more) is passed over.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from contrafact.core import UnsupportedError
-from contrafact.model.layers import Seen, Survey, first_tensor, with_first
+from contrafact.model.calls import Use, tapped
+from contrafact.model.layers import Seen, Survey
 
 NEGLIGIBLE = 1e-3  # share of a layer's gradient that must be left in its mean over the cells
 UNREAD = 1e-6  # share of a layer's gradient that must fall on cells, and not on tokens without a place
@@ -34,11 +35,17 @@ class Chooser:
     def __init__(
         self, module: nn.Module, run: Callable[[Tensor], Tensor], image: Tensor, found: Survey
     ) -> None:
-        self.modules = dict(module.named_modules())
+        self.module, self.modules = module, dict(module.named_modules())
         self.run, self.image, self.found = run, image, found
         self.other = other_image(image)
         with torch.no_grad():
             self.outputs, self.wanted = run(image.clone()), run(self.other.clone())
+            again = run(self.other.clone())
+        if _distance(again, self.wanted) > 1e-3 * _distance(self.outputs, self.wanted):
+            raise UnsupportedError(
+                "expected a network that gives one answer to one image; this one gives another each time "
+                "(dropout or a draw at random left on?): name a layer, or use a method without layers"
+            )
 
     def choose(self) -> Seen:
         """The last feature map that everything after depends on and whose gradient has a mean.
@@ -46,14 +53,15 @@ class Chooser:
         raises  UnsupportedError where no module gives one
         """
         maps = self.found.maps.items()
-        names = [name for name, seen in maps if seen.calls == 1 and math.prod(seen.layout.cells) > 1][::-1]
+        names = [name for name, seen in maps if math.prod(seen.layout.cells) > 1][::-1]
         tellable = _distance(self.outputs, self.wanted) > 0
         fallback = None
         for start in range(0, len(names), TRIED):
             kept = self._values(names[start : start + TRIED], self.other)
             equal = self._equal_runs(names[start : start + TRIED], kept)
             for run in equal:
-                name = next((n for n in run if self._readable(n, kept[n])), None)
+                readable = [n for n in run if self._readable(n, kept[n])]
+                name = next((n for n in readable if n in self.modules), next(iter(readable), None))
                 if name is None or (tellable and self._is_output(name, kept[name])):
                     continue
                 if tellable and not self._decides(name, kept[name]):
@@ -68,25 +76,22 @@ class Chooser:
             )
         return self.found.maps[fallback]
 
+    def _tapped(self, uses: Mapping[str, Use]) -> contextlib.AbstractContextManager[None]:
+        return tapped(self.module, uses, {name: seen.calls for name, seen in self.found.maps.items()})
+
     def _values(self, names: Sequence[str], image: Tensor) -> dict[str, Tensor]:
         """What layers give for an image, copied."""
         kept: dict[str, Tensor] = {}
 
-        def keeping(name: str) -> Callable[..., None]:
-            def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-                value = first_tensor(output)
-                if value is not None:
-                    kept[name] = value.detach().clone()
+        def keeping(name: str) -> Use:
+            def keep(value: Tensor) -> Tensor:
+                kept[name] = value.detach().clone()
+                return value
 
             return keep
 
-        handles = [self.modules[name].register_forward_hook(keeping(name)) for name in names]
-        try:
-            with torch.no_grad():
-                self.run(image.clone())
-        finally:
-            for handle in handles:
-                handle.remove()
+        with self._tapped({name: keeping(name) for name in names}), torch.no_grad():
+            self.run(image.clone())
         return kept
 
     def _equal_runs(self, names: Sequence[str], kept: dict[str, Tensor]) -> Iterator[list[str]]:
@@ -117,15 +122,8 @@ class Chooser:
     def _decides(self, name: str, value: Tensor) -> bool:
         """Whether the network says of this image what it says of the other, given the other's values here."""
 
-        def put(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-            return with_first(output, value.clone())
-
-        handle = self.modules[name].register_forward_hook(put)
-        try:
-            with torch.no_grad():
-                given = self.run(self.image.clone())
-        finally:
-            handle.remove()
+        with self._tapped({name: lambda _: value.clone()}), torch.no_grad():
+            given = self.run(self.image.clone())
         return _distance(given, self.wanted) <= 1e-3 * _distance(self.outputs, self.wanted)
 
     def _has_mean_gradient(self, name: str) -> bool:
@@ -134,19 +132,15 @@ class Chooser:
         layout = self.found.maps[name].layout
         seen: list[Tensor] = []
 
-        def keep(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-            value = first_tensor(output)
-            if value is None:
-                return output
+        def keep(value: Tensor) -> Tensor:
             seen.append(value)
-            return with_first(output, value.clone())
+            return value.clone()
 
-        handle = self.modules[name].register_forward_hook(keep)
         try:
-            with torch.enable_grad():
+            with self._tapped({name: keep}), torch.enable_grad():
                 value = _mixed(self.run(self.image.clone().requires_grad_()))
-        finally:
-            handle.remove()
+        except RuntimeError:  # a network whose own backward pass fails; methods that need it say so
+            return True
         if not seen or not seen[-1].requires_grad or not value.requires_grad:
             return True  # no gradient to judge by: methods that need one say so themselves
         (slopes,) = torch.autograd.grad(value, seen[-1], allow_unused=True)

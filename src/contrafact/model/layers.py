@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from contrafact.core import InputError
-from contrafact.model.placement import Axis, Placing, axes_of, inherit, input_axes, mark, spread
+from contrafact.model.calls import first_tensor, functions_of
+from contrafact.model.placement import Axes, Axis, Placing, Rows, axes_of, inherit, input_axes, mark, spread
 
 PREFIX = 16  # tokens without a place (class and register tokens) that may stand before those with one
 
@@ -41,20 +42,23 @@ class Layout:
         found = output.movedim(-1, 1) if self.last else output
         if self.prefix is None:
             return found
-        return found[:, :, self.prefix :].reshape(*found.shape[:2], *self.cells)
+        row = found[:, :, self.prefix : self.prefix + math.prod(self.cells)]
+        return row.reshape(*found.shape[:2], *self.cells)
 
     def fits(self, output: Tensor) -> bool:
         """Whether an output has the shape that this layout reads."""
         places = output.shape[1:-1] if self.last else output.shape[2:]
-        wanted = self.cells if self.prefix is None else (self.prefix + math.prod(self.cells),)
-        return tuple(places) == wanted
+        if self.prefix is None:
+            return tuple(places) == self.cells
+        return len(places) == 1 and places[0] >= self.prefix + math.prod(self.cells)
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureLayer:
     """One layer of a network for images of one size.
 
-    name    as in `named_modules`
+    name    as in `named_modules`, or of a function and its number in a pass (`relu#2`)
+    calls   how often a pass calls it; the last call counts
     layout  how its output is read
     axes    where the centres of its cells lie, in voxels of the image
     size    of the image, (*S)
@@ -64,6 +68,7 @@ class FeatureLayer:
     layout: Layout
     axes: tuple[Axis, ...]
     size: tuple[int, ...]
+    calls: int = 1
 
     @classmethod
     def of(cls, seen: Seen, size: tuple[int, ...], taken: tuple[int, ...]) -> FeatureLayer:
@@ -73,7 +78,7 @@ class FeatureLayer:
             Axis(a.image_axis, r * a.offset + (r - 1) / 2, r * a.step, r * a.coarsest)
             for a, r in zip(seen.axes, ratios, strict=True)
         )
-        return cls(seen.name, seen.layout, axes, size)
+        return cls(seen.name, seen.layout, axes, size, seen.calls)
 
     @property
     def cells(self) -> tuple[int, ...]:
@@ -115,6 +120,11 @@ class Survey:
     maps: dict[str, Seen] = field(default_factory=dict)
     grids: list[tuple[int, ...]] = field(default_factory=list)
 
+    def note_function(self, name: str, output: Any) -> Any:
+        """Note the output of a function, which stays as it is."""
+        self.note(name, (), output)
+        return output
+
     def note(self, name: str, inputs: Sequence[Any], output: Any) -> None:
         """Note the output of a module, where it is a feature map."""
         value = first_tensor(output)
@@ -122,7 +132,12 @@ class Survey:
             return
         inherit(value, [v for v in inputs if isinstance(v, Tensor)])
         axes = axes_of(value)
-        if axes is not None and axes[0] is None and axes[1] is None and all(axes[2:]):
+        if (
+            axes is not None
+            and axes[0] is None
+            and axes[1] is None
+            and all(isinstance(a, Axis) for a in axes[2:])
+        ):
             self.grids.append(tuple(value.shape[2:]))
         layout = read_layout(value, self.size, self.grids, self.tokens)
         if layout is None:
@@ -131,46 +146,26 @@ class Survey:
         self.maps[name] = Seen(name, layout, places(layout, axes, self.size), calls)
 
 
-def first_tensor(output: Any) -> Tensor | None:
-    """The tensor a layer gives: itself, or the first of a tuple, list or dictionary."""
-    if isinstance(output, dict):
-        output = next(iter(output.values()), None)
-    if isinstance(output, (tuple, list)):
-        output = output[0] if output else None
-    return output if isinstance(output, Tensor) else None
-
-
-def with_first(output: Any, value: Tensor) -> Any:
-    """A layer's output with its first tensor replaced, where its type allows; else as it is."""
-    if isinstance(output, Tensor):
-        return value
-    if type(output) in (tuple, list):
-        return type(output)([value, *output[1:]])
-    if hasattr(output, "_replace"):  # a named tuple
-        return output._replace(**{output._fields[0]: value})
-    if isinstance(output, dict):
-        key = next(iter(output))
-        copied = dict(output)
-        copied[key] = value
-        return type(output)(**copied) if type(output) is not dict else copied
-    return output
-
-
-def places(layout: Layout, axes: Any, size: Sequence[int]) -> tuple[Axis, ...]:
+def places(layout: Layout, axes: Axes | None, size: Sequence[int]) -> tuple[Axis, ...]:
     """Where the cells of a layout lie: as they were followed, or else evenly over the image."""
-    count = len(layout.cells)
-    spatial = (axes[1:-1] if layout.last else axes[2:]) if axes is not None and layout.prefix is None else ()
-    by_axis = {axis.image_axis: axis for axis in spatial if axis is not None}
-    even = [Axis(k, 0.0, 1.0).resized(size[k], layout.cells[k]) for k in range(count)]
-    return tuple(by_axis.get(k, even[k]) for k in range(count))
+    even = tuple(Axis(k, 0.0, 1.0).resized(size[k], cells) for k, cells in enumerate(layout.cells))
+    rows = next((axis for axis in axes or () if isinstance(axis, Rows)), None)
+    if rows is not None and layout.prefix is not None and rows.cells == layout.cells:
+        return rows.axes
+    known = (
+        {axis.image_axis: axis for axis in axes or () if isinstance(axis, Axis)}
+        if layout.prefix is None
+        else {}
+    )
+    return tuple(known.get(k, axis) for k, axis in enumerate(even))
 
 
 def read_layout(
     value: Tensor, size: Sequence[int], grids: Sequence[tuple[int, ...]], tokens: Sequence[int] = ()
 ) -> Layout | None:
-    """How an output (1, ...) of a network for images of `size` is a feature map; None where it is none.
+    """How an output (1, ...) of a network for images of `size` is a feature map; None if it is none.
 
-    grids   of cells that convolutions gave before, which rows of tokens are laid on
+    grids   of cells that convolutions gave before, for rows of tokens that were not followed
     tokens  declared: how many tokens have no place, and the grid of the others
     """
     count = len(size)
@@ -180,6 +175,11 @@ def read_layout(
         return None
     if tokens and value.shape[1] == tokens[0] + math.prod(tokens[1:]):
         return Layout(tuple(tokens[1:]), last=True, prefix=tokens[0])
+    for dim, rows in enumerate(axes_of(value) or ()):
+        if isinstance(rows, Rows) and dim > 0:
+            return (
+                Layout(rows.cells, last=dim == 1, prefix=rows.start) if _whole(rows, value.shape[dim]) else None
+            )
     for length, last in ((value.shape[1], True), (value.shape[2], False)):
         found = token_grid(length, size, grids)
         if found is not None and (last or found[0] == 0):
@@ -187,16 +187,22 @@ def read_layout(
     return None
 
 
+def _whole(rows: Rows, length: int) -> bool:
+    """Whether all cells are still there, in the order of the image's axes."""
+    order = [axis.image_axis for axis in rows.axes]
+    return rows.start >= 0 and rows.start + math.prod(rows.cells) <= length and order == sorted(order)
+
+
 def _channels(value: Tensor, size: Sequence[int]) -> Layout | None:
     """Channels first or last, by the axes that were followed, or by which reading keeps the image's shape."""
-    axes = axes_of(value)
-    if axes is not None:
-        followed = [axis.image_axis for axis in axes if axis is not None]
-        if followed == list(range(len(size))):
-            if axes[0] is None and axes[1] is None:
-                return Layout(tuple(value.shape[2:]))
-            if axes[0] is None and axes[-1] is None:
-                return Layout(tuple(value.shape[1:-1]), last=True)
+    axes = axes_of(value) or ()
+    followed = {k: axis.image_axis for k, axis in enumerate(axes) if isinstance(axis, Axis)}
+    if sorted(followed.values()) == list(range(len(size))):
+        if list(followed.items()) == [(k + 2, k) for k in range(len(size))]:
+            return Layout(tuple(value.shape[2:]))
+        if list(followed.items()) == [(k + 1, k) for k in range(len(size))]:
+            return Layout(tuple(value.shape[1:-1]), last=True)
+        return None  # the image's axes in another order
     first, last = _likeness(value.shape[2:], size), _likeness(value.shape[1:-1], size)
     if max(first, last) < 0.5:
         return None
@@ -246,7 +252,7 @@ def survey(
         if name:
             handles.append(part.register_forward_hook(noting(name)))
     try:
-        with torch.no_grad(), Placing():
+        with torch.no_grad(), Placing(), functions_of(module, found.note_function):
             copy = image.clone()
             mark(copy, input_axes(copy))
             run(copy)

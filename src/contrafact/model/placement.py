@@ -8,6 +8,7 @@ functions), so no class of networks needs to be known.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -31,14 +32,23 @@ class Axis(NamedTuple):
     def moved(self, shift: float, factor: float = 1.0) -> Axis:
         """The axis after an operation whose output cell `i` lies at input cell `shift + factor * i`."""
         step = self.step * factor
-        return Axis(self.image_axis, self.offset + self.step * shift, step, max(self.coarsest, step))
+        return Axis(self.image_axis, self.offset + self.step * shift, step, max(self.coarsest, abs(step)))
 
     def resized(self, before: int, after: int) -> Axis:
         """The axis after `before` cells were spread evenly over `after` cells."""
         return self.moved((before / after - 1) / 2, before / after)
 
 
-Axes = tuple[Axis | None, ...]
+class Rows(NamedTuple):
+    """A dimension that holds all cells of a map in a row (tokens), from `start` on; `axes` and `cells` are of
+    the map."""
+
+    axes: tuple[Axis, ...]
+    cells: tuple[int, ...]
+    start: int = 0
+
+
+Axes = tuple[Axis | Rows | None, ...]
 
 
 def axes_of(value: Any) -> Axes | None:
@@ -62,15 +72,47 @@ class Placing(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        sources = [v for v in _tensors(args, kwargs) if axes_of(v) is not None]
-        before = [(v, axes_of(v) or (), tuple(v.shape)) for v in sources]
+        sources = [(axes_of(v) or (), tuple(v.shape)) for v in _tensors(args, kwargs)]
         out = func(*args, **kwargs)
-        if before and isinstance(out, Tensor):
-            rule = RULES.get(_name_of(func))
-            call = Call(args, kwargs)
-            known = rule(before[0][1], before[0][2], tuple(out.shape), call) if rule else None
-            mark(out, known or _same_places(before, tuple(out.shape)))
+        name = str(getattr(func, "__name__", ""))
+        if name in SPLITS and isinstance(out, (tuple, list)) and any(sources[0][0]):
+            _mark_parts(out, sources[0], Call(args, kwargs).dimension(2, len(sources[0][1])))
+        first = out[0] if isinstance(out, (tuple, list)) and name.startswith("max_pool") else out
+        if isinstance(first, Tensor) and any(any(axes) for axes, _ in sources):
+            mark(first, _axes_after(name, sources, tuple(first.shape), Call(args, kwargs)))
         return out
+
+
+def _axes_after(name: str, sources: Sources, after: tuple[int, ...], call: Call) -> Axes | None:
+    """What is known of the axes of an operation's output."""
+    if name in LOST:
+        return None
+    if name in JOINED:
+        return _joined(sources, after, call)
+    rule = RULES.get(name)
+    marked = next((axes, shape) for axes, shape in sources if any(axes))
+    return rule(*marked, after, call) if rule else _same_places(sources, after)
+
+
+def _mark_parts(parts: Any, source: tuple[Axes, tuple[int, ...]], dim: int) -> None:
+    """Mark what a tensor was split into along one dimension."""
+    axes, _ = source
+    start = 0
+    for part in parts:
+        if isinstance(part, Tensor) and part.ndim == len(axes):
+            mark(part, _with(axes, dim, _cut(axes[dim], start)))
+            start += part.shape[dim]
+
+
+def _cut(axis: Axis | Rows | None, start: int, stride: int = 1) -> Axis | Rows | None:
+    """An axis from its cell `start` on."""
+    if isinstance(axis, Axis):
+        return axis.moved(start, stride)
+    return axis._replace(start=axis.start - start) if isinstance(axis, Rows) and stride == 1 else None
+
+
+def _with(axes: Axes, dim: int, axis: Axis | Rows | None) -> Axes:
+    return (*axes[:dim], axis, *axes[dim + 1 :])
 
 
 def inherit(output: Any, inputs: Sequence[Any]) -> None:
@@ -92,6 +134,10 @@ class Call:
         value = self.args[position] if len(self.args) > position else self.kwargs.get(name)
         return default if value is None else value
 
+    def dimension(self, position: int, count: int, name: str = "dim", default: int = 0) -> int:
+        """A dimension of a tensor of `count`, counted from the front."""
+        return int(self.get(position, name, default)) % count
+
     def per_axis(self, position: int, name: str, default: Any, count: int) -> list[Any]:
         """An argument that is one number, or one number an axis."""
         value = self.get(position, name, default)
@@ -99,14 +145,19 @@ class Call:
         return values * count if len(values) == 1 else values
 
 
+Sources = list[tuple[Axes, tuple[int, ...]]]  # axes (none: not followed) and shape of each tensor that is given
 Rule = Callable[[Axes, tuple[int, ...], tuple[int, ...], Call], Axes | None]
+
+
+def _moves(axis: Axis | Rows | None, shift: float, factor: float = 1.0) -> Axis | None:
+    return axis.moved(shift, factor) if isinstance(axis, Axis) else None
 
 
 def _windows(axes: Axes, kernels: Sequence[int], strides: Any, paddings: Any, dilations: Any) -> Axes:
     """After a window slid over the last axes of a tensor."""
     lead = len(axes) - len(kernels)
     moved = [
-        axis and axis.moved(d * (k - 1) / 2 - (d * (k - 1) // 2 if p == "same" else p), s)
+        _moves(axis, d * (k - 1) / 2 - (d * (k - 1) // 2 if p == "same" else p), s)
         for axis, k, s, p, d in zip(axes[lead:], kernels, strides, paddings, dilations, strict=True)
     ]
     return (*axes[:lead], *moved)
@@ -130,7 +181,7 @@ def _transposed(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
     strides, paddings = call.per_axis(3, "stride", 1, count), call.per_axis(4, "padding", 0, count)
     dilations = call.per_axis(7, "dilation", 1, count)
     moved = [
-        axis and axis.moved((p - d * (k - 1) / 2) / s, 1 / s)
+        _moves(axis, (p - d * (k - 1) / 2) / s, 1 / s)
         for axis, k, s, p, d in zip(axes[2:], kernels, strides, paddings, dilations, strict=True)
     ]
     return (None, None, *moved)
@@ -151,31 +202,40 @@ def _resizing(axes: Axes, before: tuple[int, ...], after: tuple[int, ...], call:
         return None
     if call.get(4, "align_corners", False):
         return tuple(
-            axis and axis.moved(0.0, (n - 1) / max(m - 1, 1))
-            for axis, n, m in zip(axes, before, after, strict=True)
+            _moves(axis, 0.0, (n - 1) / max(m - 1, 1)) for axis, n, m in zip(axes, before, after, strict=True)
         )
-    return tuple(axis and axis.resized(n, m) for axis, n, m in zip(axes, before, after, strict=True))
+    return tuple(
+        axis.resized(n, m) if isinstance(axis, Axis) else None
+        for axis, n, m in zip(axes, before, after, strict=True)
+    )
 
 
 def _padding(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
     amounts = list(call.get(1, "pad", ()))
     left = {len(axes) - 1 - k: amounts[2 * k] for k in range(len(amounts) // 2)}
-    return tuple(axis and axis.moved(-left.get(k, 0)) for k, axis in enumerate(axes))
+    return tuple(_moves(axis, -left.get(k, 0)) for k, axis in enumerate(axes))
 
 
-def _slicing(axes: Axes, _before: Any, after: tuple[int, ...], call: Call) -> Axes | None:
-    index = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
-    if not all(isinstance(part, slice) or part is Ellipsis for part in index) or len(after) != len(axes):
-        return None
-    if Ellipsis in index:
-        gap = index.index(Ellipsis)
-        index = (*index[:gap], *[slice(None)] * (len(axes) - len(index) + 1), *index[gap + 1 :])
-    moved = list(axes)
-    for k, part in enumerate(index):
-        start, _, stride = part.indices(_before[k])
-        axis = moved[k]
-        moved[k] = axis and axis.moved(start, stride)
-    return tuple(moved)
+def _slicing(axes: Axes, before: tuple[int, ...], after: tuple[int, ...], call: Call) -> Axes | None:
+    index = list(call.args[1]) if isinstance(call.args[1], tuple) else [call.args[1]]
+    if any(not (part is None or part is Ellipsis or isinstance(part, (int, slice))) for part in index):
+        return None  # by a tensor: in any order
+    taken = sum(part is not None and part is not Ellipsis for part in index)
+    if Ellipsis not in index:
+        index.append(Ellipsis)
+    gap = index.index(Ellipsis)
+    index[gap : gap + 1] = [slice(None)] * (len(axes) - taken)
+    found: list[Axis | Rows | None] = []
+    k = 0
+    for part in index:
+        if part is None:
+            found.append(None)
+            continue
+        if isinstance(part, slice):
+            start, _, stride = part.indices(before[k])
+            found.append(_cut(axes[k], start, stride))
+        k += 1
+    return tuple(found) if len(found) == len(after) else None
 
 
 def _permuting(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
@@ -184,13 +244,74 @@ def _permuting(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
 
 
 def _swapping(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
-    swapped, (a, b) = list(axes), (call.get(1, "dim0"), call.get(2, "dim1"))
+    count = len(axes)
+    a = call.dimension(1, count, "dim0" if "dim0" in call.kwargs else "axis0")
+    b = call.dimension(2, count, "dim1" if "dim1" in call.kwargs else "axis1")
+    swapped = list(axes)
     swapped[a], swapped[b] = swapped[b], swapped[a]
     return tuple(swapped)
 
 
-def _name_of(func: Any) -> str:
-    return str(getattr(func, "__name__", ""))
+def _turning(axes: Axes, _before: Any, _after: Any, _call: Call) -> Axes:
+    return (*axes[:-2], axes[-1], axes[-2])
+
+
+def _moving(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
+    count = len(axes)
+    sources, targets = (
+        [d % count for d in call.per_axis(k, name, 0, 1)] for k, name in ((1, "source"), (2, "destination"))
+    )
+    rest = iter(k for k in range(count) if k not in sources)
+    return tuple(axes[sources[targets.index(k)] if k in targets else next(rest)] for k in range(count))
+
+
+def _narrowing(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
+    dim = call.dimension(1, len(axes))
+    return _with(axes, dim, _cut(axes[dim], int(call.get(2, "start", 0))))
+
+
+def _selecting(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
+    dim = call.dimension(1, len(axes))
+    return (*axes[:dim], *axes[dim + 1 :])
+
+
+def _unsqueezing(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
+    dim = call.dimension(1, len(axes) + 1)
+    return (*axes[:dim], None, *axes[dim:])
+
+
+def _mirroring(axes: Axes, before: tuple[int, ...], _after: Any, call: Call) -> Axes:
+    given = call.args[1:] if len(call.args) > 2 else call.per_axis(1, "dims", 0, 1)
+    for dim in (int(d) % len(axes) for d in given):
+        axes = _with(axes, dim, _moves(axes[dim], before[dim] - 1, -1))
+    return axes
+
+
+def _reshaping(axes: Axes, before: tuple[int, ...], after: tuple[int, ...], _call: Call) -> Axes | None:
+    """Maps to rows of cells and back; anything else is not followed."""
+    if before == after:
+        return axes
+    spatial = [k for k, axis in enumerate(axes) if isinstance(axis, Axis)]
+    if spatial and spatial == list(range(spatial[0], spatial[-1] + 1)):
+        low, high = spatial[0], spatial[-1] + 1
+        cells = before[low:high]
+        if after == (*before[:low], math.prod(cells), *before[high:]):
+            rows = Rows(tuple(a for a in axes[low:high] if isinstance(a, Axis)), cells)
+            return (*axes[:low], rows, *axes[high:])
+    for k, row in enumerate(axes):
+        if isinstance(row, Rows) and row.start == 0 and after == (*before[:k], *row.cells, *before[k + 1 :]):
+            return (*axes[:k], *row.axes, *axes[k + 1 :])
+    return None
+
+
+def _joined(sources: Sources, after: tuple[int, ...], call: Call) -> Axes | None:
+    """Of tensors that were put one behind the other."""
+    dim, start = call.dimension(1, len(after)), 0
+    for axes, shape in sources:
+        if axes and isinstance(axes[dim], (Axis, Rows)):
+            return _with(axes, dim, _cut(axes[dim], -start))
+        start += shape[dim] if len(shape) == len(after) else 0
+    return _same_places([(axes, shape) for axes, shape in sources if any(axes)], after)
 
 
 RULES: dict[str, Rule] = {
@@ -204,27 +325,43 @@ RULES: dict[str, Rule] = {
     "pad": _padding,
     "__getitem__": _slicing,
     "permute": _permuting,
-    "transpose": _swapping,
-    "swapaxes": _swapping,
+    **dict.fromkeys(("transpose", "swapaxes", "swapdims"), _swapping),
+    **dict.fromkeys(("movedim", "moveaxis"), _moving),
+    "narrow": _narrowing,
+    "select": _selecting,
+    "unsqueeze": _unsqueezing,
+    "flip": _mirroring,
+    **dict.fromkeys(("reshape", "view", "flatten", "unflatten"), _reshaping),
 }
+SPLITS = {"chunk", "split", "split_with_sizes", "tensor_split"}
+JOINED = {"cat", "concat", "concatenate"}
+# Cells come out in another order, or none: their places are not followed.
+LOST = {
+    "einsum", "roll", "rot90", "index_select", "gather", "take_along_dim", "grid_sample", "unfold", "fold",
+    "sort", "view_as", "reshape_as", "as_strided", "__get__", "repeat", "tile", "pixel_unshuffle",
+    "channel_shuffle",
+}  # fmt: skip
 
 
-def _same_places(before: list[tuple[Tensor, Any, tuple[int, ...]]], after: tuple[int, ...]) -> Axes | None:
+def _same_places(sources: Sources, after: tuple[int, ...]) -> Axes | None:
     """Of an operation without a rule: dimensions that keep their length keep their places; in one that changes
     the length of spatial axes cells are taken to be spread evenly. Where several inputs are merged (a skip
     connection), the one that kept the finest places tells them."""
-    alike = [(axes, shape) for _, axes, shape in before if len(shape) == len(after)]
+    alike = [(axes, shape) for axes, shape in sources if len(shape) == len(after) and any(axes)]
     if not alike:
         return None
-    found: list[Axis | None] = []
-    for k, length in enumerate(after):
-        same = [axes[k] for axes, shape in alike if axes[k] is not None and shape[k] == length]
-        other = [
-            axes[k].resized(shape[k], length) for axes, shape in alike if axes[k] is not None and length > 1
-        ]
-        here = same or other
-        found.append(_finest(here) if here else None)
-    return tuple(found)
+    return tuple(_place(k, length, alike) for k, length in enumerate(after))
+
+
+def _place(k: int, length: int, alike: Sources) -> Axis | Rows | None:
+    same = [axes[k] for axes, shape in alike if axes[k] is not None and shape[k] == length]
+    rows = [axis for axis in same if isinstance(axis, Rows)]
+    if rows:
+        return rows[0]
+    here = [axis for axis in same if isinstance(axis, Axis)]
+    other = [(axes[k], shape[k]) for axes, shape in alike if length > 1]
+    here = here or [axis.resized(n, length) for axis, n in other if isinstance(axis, Axis)]
+    return _finest(here) if here else None
 
 
 def _finest(axes: Sequence[Axis]) -> Axis:

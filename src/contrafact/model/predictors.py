@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from contrafact.core import BoxAnswers, ContrafactError, InputError, UnsupportedError, fingerprint, nearest
+from contrafact.model.calls import FUNCTIONS, tapped
 from contrafact.model.declared import RAW, check_last_step, warn_of_range, within_unit
 from contrafact.model.default_layer import Chooser
 from contrafact.model.described import Described, pick
@@ -32,9 +33,7 @@ from contrafact.model.layers import (
     FeatureLayer,
     Survey,
     check_tokens,
-    first_tensor,
     survey,
-    with_first,
 )
 from contrafact.model.preprocessing import Preprocessing
 
@@ -233,7 +232,7 @@ class TorchPredictor(Described):
         if (layer, size) in self._layers:
             return self._layers[layer, size]
         if layer is not None:
-            self.layer(layer)
+            self._name_of(layer)
         elif not self.watchable:
             raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
         first = self._prepared(torch.as_tensor(images[:1]).detach())
@@ -257,38 +256,41 @@ class TorchPredictor(Described):
         comes next works on a copy, which it may overwrite."""
         seen: list[Tensor] = []
 
-        def note(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-            value = first_tensor(output)
-            if value is None:
-                return output
+        def note(value: Tensor) -> Tensor:
             seen.append(value)
-            return with_first(output, value.clone())
+            return value.clone()
 
-        handle = self.layer(layer).register_forward_hook(note)
-        try:
+        with self.change(layer, note):
             yield seen
-        finally:
-            handle.remove()
 
     @contextlib.contextmanager
     def change(self, layer: str | None, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
-        """`function` of the activations of `layer` takes their place in every call inside."""
-
-        def put(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-            value = first_tensor(output)
-            return output if value is None else with_first(output, function(value))
-
-        handle = self.layer(layer).register_forward_hook(put)
-        try:
+        """`function` of the activations of `layer` takes their place in every call inside; of a layer that a
+        pass calls several times, the last time."""
+        name = self._name_of(layer)
+        calls = {found.name: found.calls for found in self._layers.values()}
+        with tapped(self.module, {name: function}, calls):
             yield
-        finally:
-            handle.remove()
 
-    def layer(self, layer: str | None) -> nn.Module:
-        """The module of that name; None: the default layer that was chosen last, or else the last
-        convolution."""
+    def _name_of(self, layer: str | None) -> str:
+        """The name of a layer that can be watched; None: the default layer that was chosen last, or else the
+        last convolution."""
         chosen = [found.name for (asked, _), found in self._layers.items() if asked is None]
         name = layer or (chosen[-1] if chosen else last_spatial_layer(self.module))
+        if not self.watchable:
+            raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
+        if name.partition("#")[0] not in FUNCTIONS:
+            self.layer(name)
+        return name
+
+    def layer(self, layer: str | None) -> nn.Module:
+        """The module of that name; None: as in `watch`.
+
+        raises  UnsupportedError for a function, which is no module
+        """
+        name = layer if layer is not None else self._name_of(None)
+        if name.partition("#")[0] in FUNCTIONS:
+            raise UnsupportedError(f"expected a module; got '{name}', which is a function of the network")
         modules = dict(self.module.named_modules())
         if name not in modules or name == "":
             known = [n for n in modules if n]

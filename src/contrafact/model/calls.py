@@ -1,0 +1,122 @@
+"""What a network computes by its modules and by functions, where it can be watched and replaced.
+
+A module has its name; a call of a function is named by function and number, `relu#2` for the second `relu` of a
+pass. So the features of a network that rectifies or adds by functions can be looked into as well. Of a module
+that is used several times in a pass the last call counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+Use = Callable[[Tensor], Tensor]
+# Functions that make new values of features; those that only move them are left to what is around them.
+FUNCTIONS = {
+    "relu", "relu6", "leaky_relu", "gelu", "silu", "elu", "selu", "celu", "prelu", "hardtanh", "hardswish",
+    "mish", "softplus", "sigmoid", "tanh", "clamp", "clamp_min", "clip", "maximum", "where", "masked_fill",
+    "add", "sub", "mul", "cat", "concat", "batch_norm", "instance_norm", "group_norm", "layer_norm",
+    "normalize", "abs", "pow", "sqrt",
+}  # fmt: skip
+
+
+def function_name(func: Any) -> str:
+    """`add` for `add`, `add_`, `__iadd__` and `__radd__`; empty for what is no function of values."""
+    name = str(getattr(func, "__name__", ""))
+    if name.startswith("__"):
+        name = (
+            name.strip("_").removeprefix("i") if name[2:] in ("iadd__", "imul__", "isub__") else name.strip("_")
+        )
+        name = name.removeprefix("r") if name in ("radd", "rmul", "rsub") else name
+    name = name.removesuffix("_")
+    return name if name in FUNCTIONS else ""
+
+
+class Functions(TorchFunctionMode):
+    """Inside, `seen(name, output)` is told of every call of a function; its result takes the output's place."""
+
+    def __init__(self, seen: Callable[[str, Any], Any]) -> None:
+        super().__init__()
+        self.seen = seen
+        self.counts: Counter[str] = Counter()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = function_name(func)
+        if not name or not isinstance(out, Tensor):
+            return out
+        self.counts[name] += 1
+        return self.seen(f"{name}#{self.counts[name]}", out)
+
+
+@contextlib.contextmanager
+def functions_of(module: nn.Module, seen: Callable[[str, Any], Any]) -> Iterator[None]:
+    """Inside, `seen` is told of the functions that `module` calls, counted anew in every pass."""
+    mode = Functions(seen)
+    handle = module.register_forward_pre_hook(lambda *_: mode.counts.clear())
+    try:
+        with mode:
+            yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def tapped(module: nn.Module, uses: Mapping[str, Use], calls: Mapping[str, int]) -> Iterator[None]:
+    """Inside, what layers give goes through `uses`, by name; of a module that is called several times in a pass
+    (`calls`) the last time, and where that is not known every time."""
+    counts: Counter[str] = Counter()
+    modules = dict(module.named_modules())
+    handles = [module.register_forward_pre_hook(lambda *_: counts.clear())]
+
+    def hook(name: str, use: Use) -> Callable[..., Any]:
+        def put(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            counts[name] += 1
+            value = first_tensor(output)
+            if value is None or counts[name] < calls.get(name, 0):
+                return output
+            return with_first(output, use(value))
+
+        return put
+
+    handles += [
+        modules[name].register_forward_hook(hook(name, use)) for name, use in uses.items() if name in modules
+    ]
+    named = {name: use for name, use in uses.items() if name not in modules}
+    try:
+        if not named:
+            yield
+        else:
+            with functions_of(module, lambda name, out: named[name](out) if name in named else out):
+                yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """The tensor a layer gives: itself, or the first of a tuple, list or dictionary."""
+    if isinstance(output, dict):
+        output = next(iter(output.values()), None)
+    if isinstance(output, (tuple, list)):
+        output = output[0] if output else None
+    return output if isinstance(output, Tensor) else None
+
+
+def with_first(output: Any, value: Tensor) -> Any:
+    """A layer's output with its first tensor replaced, where its type allows; else as it is."""
+    if isinstance(output, Tensor):
+        return value
+    if type(output) in (tuple, list):
+        return type(output)([value, *output[1:]])
+    if hasattr(output, "_replace"):  # a named tuple
+        return output._replace(**{output._fields[0]: value})
+    if isinstance(output, dict):
+        copied = {**output, next(iter(output)): value}
+        return copied if type(output) is dict else type(output)(**copied)
+    return output
