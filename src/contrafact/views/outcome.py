@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from contrafact.core.results import answering
+
 Row = Mapping[str, Any]
 ORIGINAL, SYNTHETIC = "original", "synthetic"
 NOTHING_FOUND = {
@@ -65,9 +67,8 @@ def before_after(row: Row) -> str:
 
 
 def last_frame(row: Row) -> int:
-    """The frame that is changed most: the last, or the first where the last is the original."""
-    count = len(row["scores"])
-    return count - 1 if int(row["origin"]) != count - 1 else 0
+    """The frame that answers, as `Strip.end`."""
+    return answering(row["scores"], int(row["origin"]), str(row["record"]["target"]))
 
 
 def flips(row: Row) -> bool | None:
