@@ -15,6 +15,10 @@ NOTHING_FOUND = {
     "search": "No counterfactual was found on the latent path that was tried",
     "no_change": "No counterfactual was found: the prediction does not respond to this change",
 }
+NOT_ASKED = "No second model was asked."
+CONFIRMED = "Confirmed by a second model."
+NOT_CONFIRMED = "Not confirmed by a second model."
+NO_FLIP = "A second model was asked; there is no flip that it could confirm."
 UNITS = {
     "class": "logits",
     "margin": "logits",
@@ -96,6 +100,21 @@ def heading(row: Row) -> str:
         return f"The prediction flips ({words})"
     why = "" if flips(row) is None else "; the prediction does not flip"
     return f"The goal was reached{why} ({words})"
+
+
+def second_words(row: Row) -> str:
+    """Whether a second model confirms a counterfactual, which a page says first: the model of the bundle, or
+    one that the reliability checks asked. Empty for a picture, which is none."""
+    if row.get("picture"):
+        return ""
+    if row.get("second") is not None:
+        said = row.get("confirmed")
+    else:
+        asked = [check["passed"] for check in row.get("trust") or () if check["name"] == "second model"]
+        if not asked:
+            return NOT_ASKED
+        said = asked[0] if flips(row) else None
+    return {True: CONFIRMED, False: NOT_CONFIRMED}.get(said, NO_FLIP)
 
 
 def tone(row: Row, *, doubtful: bool) -> str:
