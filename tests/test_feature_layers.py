@@ -573,6 +573,7 @@ REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
     "mask of halves": lambda x: x * ((x.detach() > 0).float() / 2),
     "division by a mask": lambda x: x / (1 / (x.detach() > 0).float()),
     "einsum with a mask": lambda x: torch.einsum("bcij,bcij->bcij", x, (x.detach() > 0).float()),
+    "matrix of a mask": lambda x: (x.view(1, -1) @ torch.diag((x.detach().view(-1) > 0).float())).view(x.shape),
     "heaviside": lambda x: x * torch.heaviside(x, zero(x)),
     "modulus": lambda x: (x + x.abs()) / 2,
     "root of a square": lambda x: (x + torch.sqrt(x * x)) / 2,

@@ -24,7 +24,7 @@ LINEAR = _names("""
     Convolution ConvolutionOverrideable CudnnConvolution CudnnConvolutionTranspose MiopenConvolution
     MiopenConvolutionTranspose MiopenDepthwiseConvolution MkldnnConvolution MpsConvolution SlowConv2D
     SlowConv3D SlowConvDilated2D SlowConvDilated3D SlowConvTranspose2D SlowConvTranspose3D ConvDepthwise2D
-    ConvDepthwise3D ConvTbc NnpackSpatialConvolution Addmm Mm Addmv Mv Matmul Linear MkldnnLinear Dot
+    ConvDepthwise3D ConvTbc NnpackSpatialConvolution Addmv Mv Matmul Linear MkldnnLinear Dot
     Trilinear Embedding Add Sub Rsub Neg Sum Mean Cumsum FftR2C FftC2R FftC2C
 """)
 ARITHMETIC = _names("""
@@ -203,6 +203,8 @@ def _number(node: Node, name: str) -> float | None:
 SURE: dict[str, Callable[[Node, set[int]], bool]] = {
     "Mul": lambda node, own: _fixed(node, own, "self", "other"),
     "Div": lambda node, own: _fixed(node, own, "self", "other"),
+    "Mm": lambda node, own: _fixed(node, own, "self", "mat2"),
+    "Addmm": lambda node, own: _fixed(node, own, "mat1", "mat2"),
     "Bmm": lambda node, own: _fixed(node, own, "self", "mat2"),
     "Baddbmm": lambda node, own: _fixed(node, own, "batch1", "batch2"),
     "Sqrt": _of_a_sum,
