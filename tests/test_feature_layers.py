@@ -530,6 +530,26 @@ def zero(x: Tensor) -> Tensor:
     return torch.zeros_like(x)
 
 
+def written(x: Tensor, mask: Tensor) -> Tensor:
+    x = x.clone()
+    x[mask] = 0
+    return x
+
+
+def in_place(x: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, :2].relu_()
+    return x
+
+
+def through_numpy(x: Tensor) -> Tensor:
+    return torch.from_numpy((x.detach().numpy() > 0).astype(np.float32))
+
+
+def scripted(x: Tensor) -> Tensor:
+    return x * (x > 0)
+
+
 FOLLOWED: dict[str, Callable[[Tensor], Tensor]] = {
     "clamp": lambda x: x.clamp(min=0),
     "clamp_min": lambda x: torch.clamp_min(x, 0),
@@ -537,13 +557,78 @@ FOLLOWED: dict[str, Callable[[Tensor], Tensor]] = {
     "maximum": lambda x: torch.maximum(x, zero(x)),
     "maximum turned round": lambda x: torch.maximum(zero(x), x),
     "threshold": lambda x: F.threshold(x, 0.0, 0.0),
+    "leaky without a slope": lambda x: F.leaky_relu(x, 0.0),
+    "prelu without a slope": lambda x: F.prelu(x, torch.zeros(1)),
+    "rrelu without a slope": lambda x: F.rrelu(x, 0.0, 0.0),
+    "elu without a tail": lambda x: F.elu(x, alpha=0.0),
 }
 REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
     "where": lambda x: torch.where(x > 0, x, zero(x)),
+    "where of itself": lambda x: torch.where(x > 0, x, x * 0),
     "mask": lambda x: x * (x > 0),
     "numbers as a mask": lambda x: x * (x > 0).float(),
+    "mask of detached": lambda x: x * (x.detach() > 0),
+    "mask all of ones": lambda x: (x + 100) * ((x + 100).detach() > 0).float(),
+    "mask through numpy": lambda x: x * through_numpy(x),
+    "mask of halves": lambda x: x * ((x.detach() > 0).float() / 2),
+    "division by a mask": lambda x: x / (1 / (x.detach() > 0).float()),
+    "einsum with a mask": lambda x: torch.einsum("bcij,bcij->bcij", x, (x.detach() > 0).float()),
+    "matrix of a mask": lambda x: (x.view(1, -1) @ torch.diag((x.detach().view(-1) > 0).float())).view(x.shape),
+    "heaviside": lambda x: x * torch.heaviside(x, zero(x)),
     "modulus": lambda x: (x + x.abs()) / 2,
+    "root of a square": lambda x: (x + torch.sqrt(x * x)) / 2,
+    "half power of a square": lambda x: (x + (x**2 + 1e-12) ** 0.5) / 2,
+    "hypot": lambda x: (x + torch.hypot(x, zero(x))) / 2,
+    "length of one": lambda x: (x + torch.linalg.vector_norm(x[..., None], dim=-1)) / 2,
+    "copysign": lambda x: (x + torch.copysign(x, torch.ones_like(x))) / 2,
     "own function": Own.apply,
+    "masked_fill": lambda x: x.masked_fill(x < 0, 0),
+    "written over": lambda x: written(x, x < 0),
+    "masked_scatter": lambda x: x.masked_scatter(x < 0, zero(x)),
+    "minimum turned round": lambda x: -torch.minimum(-x, zero(x)),
+    "clamp turned round": lambda x: -(-x).clamp(max=0),
+    "clamp at a tensor": lambda x: x.clamp(min=zero(x)),
+    "maximum of a stack": lambda x: torch.stack([x, zero(x)]).max(dim=0).values,
+    "amax of a stack": lambda x: torch.stack([x, zero(x)]).amax(dim=0),
+    "sort": lambda x: torch.stack([x, zero(x)]).sort(dim=0).values[1],
+    "gather": lambda x: torch.stack([x, zero(x)]).gather(0, (x <= 0).long()[None])[0],
+    "pool of a stack": lambda x: F.max_pool3d(torch.stack([x, zero(x)], dim=2), (2, 1, 1))[:, :, 0],
+    "pool of a row": lambda x: F.max_pool3d(torch.cat([x[:, :, None], zero(x)[:, :, None]], 2), (2, 1, 1))[
+        :, :, 0
+    ],
+    "pool of a pad": lambda x: F.max_pool3d(F.pad(x[:, :, None], (0, 0, 0, 0, 0, 1)), (2, 1, 1))[:, :, 0],
+    "lerp": lambda x: torch.lerp(zero(x), x, (x > 0).float()),
+    "addcmul": lambda x: torch.addcmul(zero(x), x, (x > 0).float()),
+    "rounded sigmoid": lambda x: x * torch.round(torch.sigmoid(x)),
+    "sign": lambda x: x * torch.sgn(x).clamp(min=0),
+    "hardshrink": F.hardshrink,
+    "softshrink": F.softshrink,
+    "glu": lambda x: F.glu(torch.cat([x, x], 1), 1),
+    "threshold above zero": lambda x: F.threshold(x, 0.1, 0.0),
+    "window": lambda x: F.hardtanh(x, 0.0, 1.0),
+    "clip": lambda x: x.clip(0, 1),
+    "prelu with some slopes": lambda x: F.prelu(x, torch.tensor([0.0, 0.2, 0.2, 0.2])),
+    "part in place": in_place,
+    "in place after an instance normalisation": lambda x: F.relu_(F.instance_norm(x)),
+    "script": torch.jit.script(scripted),
+}
+PASSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "leaky": (F.leaky_relu, "LeakyReLU"),
+    "prelu": (lambda x: F.prelu(x, torch.full((4,), 0.2)), "PReLU"),
+    "elu": (F.elu, "ELU"),
+    "celu": (F.celu, "CELU"),
+    "gelu": (F.gelu, "GELU"),
+    "silu by hand": (lambda x: x * torch.sigmoid(x), "Sigmoid"),
+    "hardswish": (F.hardswish, "Hardswish"),
+    "softplus": (F.softplus, "Softplus"),
+    "hardtanh": (F.hardtanh, "Hardtanh"),
+    "nothing": (lambda x: x * 2 + 1, ""),
+    "scales": (lambda x: x * torch.linspace(0.5, 2, 4)[:, None, None], ""),
+    "normalised": (lambda x: F.normalize(x, dim=1), ""),
+    "by hand": (lambda x: (x - x.mean((2, 3), True)) / (x.var((2, 3), keepdim=True) + 1e-5).sqrt(), ""),
+    "root mean square": (lambda x: x * torch.rsqrt((x**2).mean(1, keepdim=True) + 1e-6), ""),
+    "pools": (lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 2), ""),
+    "attention": (lambda x: F.scaled_dot_product_attention(x, x, x), ""),
 }
 
 
@@ -563,15 +648,67 @@ def test_a_rectifier_is_followed_however_it_is_written(method: str, how: str) ->
     assert np.abs(maps[0] - plain).max() > 1e-4
 
 
+class Beside(Hidden):
+    """A plain ReLU as well, so that there is one to change."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.how(F.conv2d(F.relu(self.conv(x)), self.conv.weight.transpose(0, 1)).repeat(1, 4, 1, 1) - 0.01)
+        return torch.as_tensor(self.head(y.mean(dim=(2, 3))))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("how", REFUSED)
 def test_what_may_be_a_rectifier_and_cannot_be_told_is_refused(how: str) -> None:
+    model = TorchPredictor(seeded(lambda: Beside(REFUSED[how])), classes=["a", "b"])
+    for method in ("guided-backprop", "deconvolution"):
+        with pytest.raises(UnsupportedError, match="may be one that cannot be told: write it as a ReLU"):
+            cf.explain(method, model, picture(), target="class:1")
+
+
+@pytest.mark.parametrize("how", ["where", "masked_fill", "heaviside"])
+def test_check_says_that_such_a_network_is_not_followed(how: str) -> None:
     from contrafact.checking import check_methods
 
-    model = TorchPredictor(seeded(lambda: Hidden(REFUSED[how])), classes=["a", "b"])
-    with pytest.raises(UnsupportedError, match="may be one that cannot be told: write it as a ReLU"):
-        cf.explain("guided-backprop", model, picture(), target="class:1")
-    rows = {row["name"]: row["status"] for row in check_methods(model, picture(16))}
-    assert rows["guided-backprop"] == rows["deconvolution"] == rows["guided-gradcam"] == "unsupported"
+    model = TorchPredictor(seeded(lambda: Beside(REFUSED[how])), classes=["a", "b"])
+    rows = {row["name"]: row for row in check_methods(model, picture(16))}
+    for name in ("guided-backprop", "deconvolution", "guided-gradcam", "filter-guided-backprop"):
+        assert rows[name]["status"] == "unsupported", rows[name]
+
+
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
+@pytest.mark.parametrize("how", PASSED)
+def test_what_is_no_rectifier_is_left_as_it_is_and_named(how: str) -> None:
+    from contrafact.checking import _verdict
+
+    function, name = PASSED[how]
+    model = TorchPredictor(seeded(lambda: Beside(function)), classes=["a", "b"])
+    record = cf.explain("guided-backprop", model, picture(), target="class:1").record
+    assert record.details["rectifiers"] == 1 and record.details["unchanged"] == ({name: 1} if name else {})
+    assert _verdict("guided-backprop", record)[0] == ("approximate" if name else "exact")
+
+
+def test_a_fixed_mask_that_the_network_holds_is_no_rectifier() -> None:
+    model = seeded(lambda: Beside(lambda x: x * model.fixed))
+    model.register_buffer("fixed", torch.eye(28))
+    held = TorchPredictor(model, classes=["a", "b"])
+    assert cf.explain("guided-backprop", held, picture(), target="class:1").record.details["rectifiers"] == 1
+
+
+def test_common_networks_are_followed() -> None:
+    from monai.networks.nets import DenseNet, SegResNet, UNet, resnet10
+
+    several: dict[str, tuple[Callable[[], nn.Module], str]] = {
+        "resnet": (lambda: resnet10(spatial_dims=2, n_input_channels=1, num_classes=2), "class:1"),
+        "densenet": (lambda: DenseNet(2, 1, 2, init_features=8, growth_rate=4, block_config=(2, 2)), "class:1"),
+        "segresnet": (lambda: SegResNet(2, 8, 1, 2), "region:1"),
+        "u-net": (lambda: UNet(2, 1, 2, (4, 8, 8), (2, 2), act="RELU", norm="INSTANCE"), "region:1"),
+    }
+    for name, (make, target) in several.items():
+        model = TorchPredictor(seeded(make), classes=["a", "b"])
+        modules = sum(isinstance(module, nn.ReLU) for module in model.module.modules())
+        record = cf.explain("guided-backprop", model, picture(), target=target).record
+        assert record.details["rectifiers"] >= modules > 3, name
+        assert not record.details["unchanged"], name
 
 
 def test_report_and_notebook_name_the_layer_and_its_cells(tmp_path: Any) -> None:

@@ -19,7 +19,7 @@ from contrafact.metrics import trust_card_of_strip
 from contrafact.views import export_run, write_report
 from contrafact.views.card_words import trust_words
 from contrafact.views.difference import difference_scale, difference_words
-from contrafact.views.outcome import before_after, flips, frame_titles, heading, level, tone
+from contrafact.views.outcome import before_after, flips, frame_titles, heading, level, second_words, tone
 
 LOGIT = float(np.log(9))  # 90 %
 
@@ -46,6 +46,53 @@ def row(stopped: str, scores: list[float], target: str = "class:1", **more: Any)
 )
 def test_headings_say_what_came_of_it(stopped: str, scores: list[float], start: str) -> None:
     assert heading(row(stopped, scores)).startswith(start)
+
+
+CHECK = {**PASSED, "name": "second model"}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "No second model was asked."),
+        ({"second": None, "confirmed": None}, "No second model was asked."),
+        ({"second": [-1.0, 1.0], "confirmed": True}, "Confirmed by a second model."),
+        ({"second": [-1.0, -1.0], "confirmed": False}, "Not confirmed by a second model."),
+        ({"second": [-1.0, 1.0], "confirmed": None}, "A second model was asked; there is no flip"),
+        ({"trust": [CHECK]}, "Confirmed by a second model."),
+        ({"trust": [{**CHECK, "passed": False}]}, "Not confirmed by a second model."),
+        ({"trust": [{**CHECK, "passed": None}]}, "A second model was asked; there is no flip"),
+        ({"picture": True}, ""),
+    ],
+)
+def test_whether_a_second_model_confirms_is_said_also_where_none_was_asked(
+    more: dict[str, Any], said: str
+) -> None:
+    found = second_words(row("reached", [-LOGIT, LOGIT], **more))
+    assert found.startswith(said) if said else found == ""
+    if "trust" in more:
+        assert "no flip" in second_words(row("reached", [0.5, LOGIT], **more))
+
+
+@pytest.mark.parametrize(
+    ("second", "said", "tone"),
+    [
+        (None, "No second model was asked.", "good"),
+        ([-1.0, 0, 0, 0, 1.0], "Confirmed by a second model.", "good"),
+        ([1.0, 1, 1, 1, 2.0], "Not confirmed by a second model.", "warn"),
+    ],
+)
+def test_pages_say_first_whether_a_second_model_confirms(
+    second: list[float] | None, said: str, tone: str, tmp_path: Path
+) -> None:
+    made = strip("a", second=None if second is None else np.array(second))
+    run = Run.create(tmp_path / "run", about={})
+    run.add("a", Image(ramp(), window=(0, 200)), made, case="a")
+    page = write_report(run).read_text()
+    assert f'<p class="verdict {tone}"><b>{said}</b> The goal was reached' in " ".join(page.split())
+    assert f"<b>{said}</b> The goal was reached" in str(made._repr_html_())
+    assert ("For 1 of 1 counterfactuals no second model was asked." in page) is (second is None)
+    assert ("1 of 1 counterfactuals are not confirmed by a second model." in page) is (tone == "warn")
 
 
 def test_targets_without_a_probability_have_levels_in_their_unit() -> None:
@@ -89,7 +136,7 @@ def test_a_probability_is_shown_and_logits_are_folded_away(tmp_path: Path) -> No
     assert (
         "narrow: 10 % → 90 %" in before
         and "measured</figcaption>" not in page
-        and " asked" not in before[before.index("<body") :]
+        and " asked" not in before[before.index("<body") :].replace("No second model was asked.", "")
     )
     folded, _, _ = after.partition("</details>")
     for words in ("change requested", "change achieved", "+4.00", f"{2 * LOGIT:+.2f}", f"{-LOGIT:.2f}"):

@@ -226,6 +226,7 @@ def test_window_and_level_move_the_greys(browser: Any, site: Site) -> None:
 def test_the_slider_morphs_wipes_and_subtracts(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         open_case(visit, "Case 1")
+        assert visit.page.text_content("p.verdict").startswith("No second model was asked. The goal was")
         level = {k: (75 + 10 * k) / 200 * 255 for k in (0, 1, 2.5, 4)}
         for k, grey in level.items():
             visit.slide("Frame", k)

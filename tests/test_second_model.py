@@ -51,6 +51,9 @@ def strip_of(scores: list[float], second: list[float] | None, target: str = "cla
         ([-2, 2], [-1, -0.5], False),  # moved, and not to the other side
         ([-2, 2], [1.5, 1.0], False),  # on that side already, and moved the other way
         ([2, -2], [1, -1], True),
+        ([-2, 0.5, 3], [2, 2.05, 2.1], False),  # on that side already: it never flipped
+        ([2, -2], [-1, -2], False),
+        ([-2, 2], [1, -1], False),  # flips the other way
         ([-2, -1], [-1, 1], None),  # the first model's prediction does not flip
         ([-2, 2], None, None),
     ],
@@ -59,6 +62,74 @@ def test_a_flip_is_confirmed_by_a_second_model_that_goes_with_it(
     scores: list[float], second: list[float] | None, confirmed: bool | None
 ) -> None:
     assert strip_of(scores, second).confirmed is confirmed
+
+
+@pytest.mark.parametrize("second", [[-1.0, 1.0], [-1.0, -0.5], None])
+def test_a_saved_strip_and_one_of_a_run_keep_their_second_model(
+    second: list[float] | None, tmp_path: Path
+) -> None:
+    from contrafact.scoring import stored
+
+    made = strip_of([-2, 2], second)
+    run = Run.create(tmp_path / "run", about={"title": "Test"})
+    run.add("one", image((0, 0, 0, 0)), made, case="one")
+    again = stored(run, run.rows()[0])
+    for kept in (cf.read_result(made.save(tmp_path / "strip.npz")), again):
+        assert kept.confirmed is made.confirmed
+        np.testing.assert_array_equal(kept.second, made.second)
+
+
+@pytest.mark.parametrize(
+    ("scores", "second", "end", "confirmed"),
+    [
+        ([3, 1, -2], [2, 1, -1], 2, True),
+        ([-2, 1, 3], [-1, 1, 2], 0, True),  # the first frame is that of the other side
+        ([-2, 1, 3], [1, 1, 2], 0, False),
+        ([2, 1, 3], [-1, 1, 2], 2, None),  # neither end flips
+        ([-2, 1, -3], [-1, 1, 2], 2, False),
+    ],
+)
+def test_of_a_strip_that_goes_both_ways_the_end_that_flips_answers(
+    scores: list[float], second: list[float], end: int, confirmed: bool | None
+) -> None:
+    made = dataclasses.replace(strip_of(scores, second), origin=1)
+    assert made.end == end and made.flips is (confirmed is not None) and made.confirmed is confirmed
+
+
+class ByFrame:
+    """A second model whose scores of the frames are known: each frame holds its own."""
+
+    def __call__(self, images: Any) -> Tensor:
+        return torch.as_tensor(images)[:, 0, 0, 0]
+
+    def target(self, _name: str) -> Any:
+        return Known()
+
+
+class Known:
+    def __call__(self, outputs: Tensor) -> Tensor:
+        return outputs
+
+    def score_of(self, goal: float) -> float:
+        return goal
+
+
+@pytest.mark.parametrize("origin", [0, 1, 2])
+@pytest.mark.parametrize(
+    "second", [[2, 2.05, 2.1], [-1, 0.5, 1], [-0.01, -0.01, 0.01], [-1, -0.9, 1], [3, 2, -1]]
+)
+@pytest.mark.parametrize("scores", [[-2, 0.5, 3], [3, 2, -1], [-3, -1, 2]])
+def test_the_card_says_of_a_flip_what_the_strip_says(
+    scores: list[float], second: list[float], origin: int
+) -> None:
+    frames = np.broadcast_to(np.array(second, np.float32)[:, None, None, None], (3, 1, 4, 4)).copy()
+    made = dataclasses.replace(strip_of(scores, second), origin=origin, frames=frames)
+    check = next(c for c in trust_card_of_strip(made, second_model=ByFrame()) if c.name == "second model")
+    if made.flips:
+        assert check.passed is made.confirmed
+        already = bool(made.second[made.origin] * made.scores[made.end] > 0)
+        assert ("was on that side already" in check.sentence) is already
+        assert ("changes its mind on" in check.sentence) is made.confirmed
 
 
 def test_only_a_decision_can_flip() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from contrafact.attribution import GradCAM, Gradient, InputXGradient, IntegratedGradients, Occlusion
 from contrafact.cases import Plan, solve
 from contrafact.core import Grid, Heatmap, Image, Question, Record, Strip, explain
-from contrafact.metrics import Check, Panel, Thresholds, card_as_json, trust_card, trust_card_of_strip
+from contrafact.metrics import Check, Panel, Thresholds, card_as_json, trust, trust_card, trust_card_of_strip
 from contrafact.model import BlackBox, TorchPredictor
 from test_metric_contract import linear_panel
 from test_randomisation import Dice, Edges, panel_of, plain_network, predictor_of, shapes
@@ -145,6 +145,45 @@ def test_a_wrong_place_passes_every_check_but_the_removal_test(how: str, axes: i
     checks = named(trust_card(spot_panel(Elsewhere(how=how), axes), 0))
     assert checks["random weights"].passed and checks["small noise"].passed
     assert checks["removal test"].passed is False
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.84, "84 %"),
+        (0.9396, "93.96 %"),
+        (0.938, "93.8 %"),
+        (0.94, "94 %"),
+        (0.9412, "94.1 %"),
+        (1.0, "100 %"),
+    ],
+)
+def test_the_removal_test_says_its_number_as_it_is(
+    value: float, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "removal_test", lambda _panel, _which: {"mean": value, "blur": 0.0})
+    check = trust._removal(spot_panel(InputXGradient(baseline=0.0)), 0, trust.Thresholds())
+    assert check.passed is (value >= 0.94) and check.value == value
+    assert f"lowers the prediction more than hiding {said} of other equally large places" in check.sentence
+    assert "right maps reach 94 %" in check.sentence
+    assert ("may point to the wrong place" in check.sentence) is not check.passed
+    assert "not lower" not in check.sentence
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "form", "said"),
+    [
+        (1.004, 1.0, ".2f", "1.004"),
+        (0.996, 1.0, ".2f", "0.996"),
+        (4.02, 4.0, ".1f", "4.02"),
+        (4.0, 4.0, ".1f", "4.0"),
+        (0.2, 1.0, ".2f", "0.20"),
+        (0.703, 0.7, ".0%", "70.3 %"),
+        (0.85, 0.7, ".0%", "85 %"),
+    ],
+)
+def test_a_number_can_be_told_from_its_limit(value: float, limit: float, form: str, said: str) -> None:
+    assert trust.told(value, limit, form) == said
 
 
 def test_the_removal_test_compares_with_other_places_of_the_same_size_inside_the_region() -> None:

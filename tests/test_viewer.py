@@ -100,6 +100,7 @@ def test_a_case_says_what_the_run_says(site: Site) -> None:
     [one], [how] = about["maps"], about["strips"]
     assert one["trust"] == {"failed": [], "passed": ["random weights"], "open": []}
     assert how["scores"][-1] == pytest.approx(1.6)
+    assert how["second"] == "No second model was asked."
     assert how["followup"] == [{"name": "later.png", "answer": "narrow 80 %"}]
     assert (about["previous"], about["number"], about["of"]) == (None, 1, 3)
     assert site.ask(f"/api/case/{about['next']}").json()["name"] == "Case 2"

@@ -32,7 +32,7 @@ def check_methods(predictor: Any, image: Image, bundle: Any = None) -> Iterator[
             why = kind + " ".join(str(error).split())
             yield {"name": name, "works": False, "status": "unsupported", "why": why}
             continue
-        status, why = _verdict(name, result.record, predictor, image)
+        status, why = _verdict(name, result.record)
         if "layer" in result.record.details:
             cells = " x ".join(map(str, result.record.details["cells"]))
             why = f"{why}; " * bool(why) + f"layer {result.record.details['layer']}, {cells} cells"
@@ -57,7 +57,7 @@ def _layers(predictor: Any, image: Image) -> list[str]:
         return inspect_network(predictor, image.values[None]).lines()
 
 
-def _verdict(name: str, record: Record, predictor: Any, image: Image) -> tuple[str, str]:
+def _verdict(name: str, record: Record) -> tuple[str, str]:
     if getattr(_small(name), "sampled", False):
         return "approximate", "an estimate from samples or a search"
     if "conservation" in record.notes:
@@ -74,17 +74,17 @@ def _verdict(name: str, record: Record, predictor: Any, image: Image) -> tuple[s
     if "completeness" in record.notes:
         gap = record.notes["completeness"]
         return ("exact" if gap <= 0.02 else "approximate"), f"the map sums to the change within {gap:.2%}"
-    if name in RECTIFIED and isinstance(predictor, TorchPredictor):
-        with predictor.frozen():
-            found = inspect_network(predictor, image.values[None])
-        if found.unchanged:
-            names = ", ".join(f"{count} {what}" for what, count in found.unchanged.items())
-            return (
-                "approximate",
-                f"{record.details['rectifiers']} rectifier(s) changed, {names} left as they are",
-            )
-        return "exact", f"all {record.details['rectifiers']} rectifier(s) changed"
+    if name in RECTIFIED:
+        return _of_rectifiers(record)
     return "exact", ""
+
+
+def _of_rectifiers(record: Record) -> tuple[str, str]:
+    changed, left = record.details["rectifiers"], record.details["unchanged"]
+    if not left:
+        return "exact", f"all {changed} rectifier(s) changed"
+    names = ", ".join(f"{count} {what}" for what, count in left.items())
+    return "approximate", f"{changed} rectifier(s) changed, {names} left as they are"
 
 
 def _small(name: str) -> Any:

@@ -132,11 +132,13 @@ def stored(run: Run, row: Mapping[str, Any]) -> Heatmap | Strip:
         return Heatmap(values=arrays["values"], grid=grid, record=record)
     numbers: dict[str, Any] = {k: np.asarray(row[k]) for k in ("steps", "scores", "lengths")}
     numbers |= {k: row[k] for k in ("origin", "drift", "drifted", "stopped", "goal")}
+    second = row.get("second")  # rows of older runs have none
     return Strip(
         frames=arrays["frames"],
         reconstruction=arrays["reconstruction"],
         grid=Grid(arrays["frames"].shape[2:], affine=arrays["strip_affine"]),
         record=record,
+        second=None if second is None else np.asarray(second, dtype=float),
         **numbers,
     )
 

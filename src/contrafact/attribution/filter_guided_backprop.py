@@ -15,7 +15,7 @@ from contrafact.attribution.differentiable import (
     needs_gradients,
     watchable,
 )
-from contrafact.attribution.rectified import Comparing, rectified_by
+from contrafact.attribution.rectified import rectified_by
 from contrafact.core import EXPLAINERS, Question
 
 
@@ -46,14 +46,14 @@ class FilterGuidedBackprop:
         predictor = watchable(question, "filter-guided-backprop")
         layer = feature_layer(question, self.layer, "filter-guided-backprop")
         images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
-        with torch.enable_grad(), Comparing() as comparing:
+        with torch.enable_grad():
             maps = layer_map(predictor, images, layer)
             answer = chosen_filter(maps, self.channel).sum()
         slopes = rectified_by(
             answer,
+            maps,
             images,
             question,
-            comparing,
             method="filter-guided-backprop",
             rule=lambda inner, _: inner.clamp_min(0),
         )

@@ -83,6 +83,26 @@ class Heatmap:
         return plotted("heatmap", self, image=image, ax=ax, at=at)
 
 
+def answering(scores: Any, origin: int, target: str) -> int:
+    """The frame that answers: the last, or the first where a strip begins at its last. Of a strip that goes
+    both ways, the end on the other side of the decision, or the last where none or each is."""
+    last = len(scores) - 1
+    if origin == last:
+        return 0
+    crossing = [k for k in (last, 0) if decides(target) and scores[origin] * scores[k] < 0]
+    return crossing[0] if crossing else last
+
+
+def decides(target: str) -> bool:
+    """Whether scores of a target have a decision, which is at 0: those of a class or a margin."""
+    return target.startswith(("class:", "margin:"))
+
+
+def confirms(before: float, after: float, score: float) -> bool:
+    """Whether a second model's scores cross its own decision as well, to the side of the first's `score`."""
+    return before * after < 0 < after * score
+
+
 STOPPED = ("steps", "reached", "already", "budget", "search", "no_change")
 
 
@@ -146,25 +166,25 @@ class Strip:
 
     @property
     def end(self) -> int:
-        """The frame that answers: the last, or the first where the strip begins at its last."""
-        last = len(self.frames) - 1
-        return 0 if self.origin == last else last
+        """The frame that answers: the last, or the first where the strip begins at its last. Of a strip that
+        goes both ways, the end on the other side of the decision."""
+        return answering(self.scores, self.origin, self.record.target if self.record else "")
 
     @property
     def flips(self) -> bool:
         """Whether the prediction crosses its decision, which is at a score of 0 for a class or a margin."""
-        decides = self.record is not None and self.record.target.startswith(("class:", "margin:"))
-        return decides and bool(self.scores[self.origin] * self.scores[self.end] < 0)
+        decided = self.record is not None and decides(self.record.target)
+        return decided and bool(self.scores[self.origin] * self.scores[self.end] < 0)
 
     @property
     def confirmed(self) -> bool | None:
-        """Whether the second model goes with the first: to the same side of its own decision and in the same
-        direction. None without a second model, or where the prediction does not flip."""
+        """Whether the second model flips with the first: across its own decision, to the same side. False as
+        well where it was on that side before the change. None without a second model, or where the prediction
+        does not flip."""
         if self.second is None or not self.flips:
             return None
-        change = self.scores[self.end] - self.scores[self.origin]
-        followed = self.second[self.end] - self.second[self.origin]
-        return bool(self.second[self.end] * self.scores[self.end] > 0 and followed * change > 0)
+        before, after = (float(score) for score in self.second[[self.origin, self.end]])
+        return confirms(before, after, float(self.scores[self.end]))
 
     @property
     def change(self) -> NDArray[np.float32]:

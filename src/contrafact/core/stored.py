@@ -14,6 +14,7 @@ from contrafact.core.errors import InputError
 from contrafact.core.grid import Grid
 
 KINDS = {"heatmap": ("values",), "strip": ("frames", "steps", "scores", "lengths", "reconstruction")}
+OPTIONAL = ("second",)  # of strips: an array where there is one
 PLAIN = ("origin", "drift", "drifted", "stopped", "goal")
 
 
@@ -33,6 +34,7 @@ def save_result(result: Any, path: str | Path, kind: str) -> Path:
     if kind == "strip":
         about |= {name: getattr(result, name) for name in PLAIN}
     arrays: Any = {name: np.asarray(getattr(result, name)) for name in KINDS[kind]}
+    arrays |= {name: found for name in OPTIONAL if (found := getattr(result, name, None)) is not None}
     with path.open("wb") as file:
         np.savez_compressed(file, about=np.array(json.dumps(about)), affine=result.grid.affine, **arrays)
     return path
@@ -52,6 +54,7 @@ def read_result(path: str | Path) -> Any:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             arrays = {name: file[name] for name in KINDS[about["kind"]]}
+            arrays |= {name: file[name] for name in OPTIONAL if name in file}
             affine = file["affine"]
     except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"'{path.name}' is not a result that `save` wrote ({type(error).__name__})") from error

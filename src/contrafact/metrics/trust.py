@@ -82,6 +82,16 @@ class TrustCard(tuple[Check, ...]):
         return drawn("card", card_as_json(self))
 
 
+def told(value: float, limit: float, form: str = ".0%") -> str:
+    """A number in words, with as many digits as it takes to tell it from the limit beside it."""
+    kind, digits = form[-1], int(form[1:-1])
+    for places in range(digits, digits + 6):
+        said = format(value, f".{places}{kind}")
+        if said != format(limit, f".{places}{kind}"):
+            return said.replace("%", " %")
+    return format(value, form).replace("%", " %")
+
+
 def card_as_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
     """As rows of a run; numbers that are none become None."""
     rows = [dataclasses.asdict(check) for check in checks]
@@ -156,10 +166,10 @@ def _other_seeds(panel: Panel, which: int, limits: Thresholds) -> Check:
     value = _measured(Stability(seeds=2), panel, which)
     good = value >= limits.seeds
     sentence = (
-        "The method gives the same map again with other random numbers."
+        "The method gives much the same map again with other random numbers."
         if good
-        else f"With other random numbers the method gives another map (rank correlation {value:.2f}): use more "
-        "samples before reading details."
+        else f"With other random numbers the method gives another map (rank correlation "
+        f"{told(value, limits.seeds, '.2f')}): use more samples before reading details."
     )
     return Check("other seeds", value, limits.seeds, good, sentence)
 
@@ -170,7 +180,7 @@ def _small_noise(panel: Panel, which: int, limits: Thresholds, draws: int) -> Ch
     sentence = (
         "Noise too weak to see hardly changes the map."
         if good
-        else f"Noise too weak to see changes the map by {value:.0%}: do not read its details."
+        else f"Noise too weak to see changes the map by {told(value, limits.noise)}: do not read its details."
     )
     return Check("small noise", value, limits.noise, good, sentence)
 
@@ -195,7 +205,8 @@ def _random_weights(panel: Panel, which: int, limits: Thresholds) -> Check:
     else:
         sentence = (
             "The map stays similar when the network's weights are replaced by random ones (rank correlation "
-            f"{value:.2f} or more, every time): much of it does not show what this network learned."
+            f"{math.floor(100 * value) / 100:.2f} or more, every time): much of it does not show what this "
+            "network learned."
         )
     return Check("random weights", value, limits.likeness, good, sentence)
 
@@ -206,11 +217,9 @@ def _removal(panel: Panel, which: int, limits: Thresholds) -> Check:
     value = max(removal_test(panel, which).values())
     good = value >= limits.removal
     sentence = (
-        "Hiding the place this map points to lowers the model's answer more than hiding other places of this "
-        "image does."
-        if good
-        else "Hiding the place this map points to does not lower the model's answer more than hiding other "
-        f"places of this image does (more than {value:.0%} of them): the map may point to the wrong place."
+        "Hiding the place this map points to lowers the prediction more than hiding "
+        f"{told(value, limits.removal)} of other equally large places of this image (ties count half); right "
+        f"maps reach {100 * limits.removal:g} %{'.' if good else ': this map may point to the wrong place.'}"
     )
     return Check("removal test", value, limits.removal, good, sentence)
 

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from contrafact.core import ContrafactError, InputError, Strip
-from contrafact.metrics.trust import Check, Thresholds, TrustCard
+from contrafact.core.results import confirms
+from contrafact.metrics.trust import Check, Thresholds, TrustCard, told
 
 
 def trust_card_of_strip(
@@ -92,11 +93,12 @@ def _tolerance(strip: Strip, limits: Thresholds) -> float:
 def _drift(strip: Strip, limits: Thresholds) -> Check:
     """By the explained model: where the reconstruction was fitted to its answer this is low by construction."""
     limit = _tolerance(strip, limits)
+    value = told(strip.drift, limit, ".2f")
     sentence = (
-        f"Drawing this image without any change moves the model by {strip.drift:.2f}, and at most {limit:g} is "
+        f"Drawing this image without any change moves the model by {value}, and at most {limit:g} is "
         "tolerable: do not rely on this strip."
         if strip.drifted
-        else f"Drawing the image without any change moves the explained model by {strip.drift:.2f}. The "
+        else f"Drawing the image without any change moves the explained model by {value}. The "
         "drawing may have been fitted to this very model, so the figure is no evidence."
     )
     return Check("drift", strip.drift, limit, False if strip.drifted else None, sentence)
@@ -107,10 +109,11 @@ def _drift_by(strip: Strip, predictor: Any, target: Any, limits: Thresholds) -> 
     target, limit = _asked(strip, predictor, target), _tolerance(strip, limits)
     image, drawn = _answers(predictor, target, np.stack([strip.image, strip.reconstruction]))
     value = abs(drawn - image)
+    said = told(value, limit, ".2f")
     sentence = (
-        f"Drawing the image without any change moves a second model by {value:.2f}, within {limit:g}."
+        f"Drawing the image without any change moves a second model by {said}, within {limit:g}."
         if value <= limit
-        else f"Drawing this image without any change moves a second model by {value:.2f}, and at most "
+        else f"Drawing this image without any change moves a second model by {said}, and at most "
         f"{limit:g} is tolerable: do not rely on this strip."
     )
     return Check("drift by a second model", value, limit, value <= limit, sentence)
@@ -127,7 +130,7 @@ def _goal(strip: Strip) -> Check:
         "no_change": "The model does not answer to this change: this is no counterfactual.",
     }
     passed = None if strip.stopped in ("reached", "already", "steps") else False
-    return Check("goal", float(strip.scores[-1]), strip.goal, passed, said[strip.stopped])
+    return Check("goal", float(strip.scores[strip.end]), strip.goal, passed, said[strip.stopped])
 
 
 def _length(strip: Strip, limits: Thresholds) -> Check:
@@ -135,12 +138,12 @@ def _length(strip: Strip, limits: Thresholds) -> Check:
     value = float(strip.lengths.max())
     if strip.stopped == "already":
         return Check("length", value, limits.length, None, "Not checked: nothing was changed.")
-    good = value <= limits.length
+    good, said = value <= limits.length, told(value, limits.length, ".1f")
     sentence = (
-        f"The change is {value:.1f} standard deviations of the generator's latents long, within "
+        f"The change is {said} standard deviations of the generator's latents long, within "
         f"{limits.length:g}. This is its length, not whether such an image exists."
         if good
-        else f"The change is {value:.1f} standard deviations of the generator's latents long, beyond "
+        else f"The change is {said} standard deviations of the generator's latents long, beyond "
         f"{limits.length:g}: among the images that it draws such a one is rare."
     )
     return Check("length", value, limits.length, good, sentence)
@@ -159,22 +162,34 @@ def _answers(predictor: Any, target: Any, images: NDArray[np.float32]) -> list[f
 
 def _followed(strip: Strip, predictor: Any, target: Any, limits: Thresholds) -> Check:
     target = _asked(strip, predictor, target)
-    first, last = _answers(predictor, target, strip.frames[[0, -1]])
-    own = float(strip.scores[-1] - strip.scores[0])
+    ends = [strip.origin, strip.end]
+    first, last = _answers(predictor, target, strip.frames[ends])
+    before, after = (float(score) for score in strip.scores[ends])
+    own = after - before
     name = "second model"
     if abs(own) < 1e-3:
         return Check(name, None, limits.second_model, None, "Not checked: nothing was changed.")
     value = (last - first) / own
-    flips = hasattr(target, "score_of") and strip.scores[0] * strip.scores[-1] < 0
-    good = value >= limits.second_model and (not flips or (first * last < 0 < last * own))
+    flips = hasattr(target, "score_of") and before * after < 0
+    good = confirms(first, last, after) if flips else value >= limits.second_model
+    moved, already = value >= limits.second_model, flips and first * after > 0
+    return Check(name, value, limits.second_model, good, _followed_words(good, flips, moved, already))
+
+
+def _followed_words(good: bool, flips: bool, moved: bool, already: bool) -> str:
+    """What a second model does: whether it confirms, for a flip; whether it is moved; and whether it was on
+    that side before the change."""
+    if good and flips:
+        return "A second model changes its mind on the same frames."
     if good:
-        sentence = "A second model changes its mind on the same frames."
-    elif value >= limits.second_model:
-        sentence = (
-            "A second model is moved by the change but does not change its mind: take the strip as a hint."
+        return "A second model is moved the same way on the same frames."
+    there = "was on that side already, before the change, and " if already else ""
+    if moved:
+        return (
+            f"A second model {there}is moved by the change but does not change its mind: take the strip as a "
+            "hint."
         )
-    else:
-        sentence = (
-            "A second model is not moved by the change: it may fool the first model without showing a finding."
-        )
-    return Check(name, value, limits.second_model, good, sentence)
+    return (
+        f"A second model {there}is not moved by the change: it may fool the first model without showing a "
+        "finding."
+    )

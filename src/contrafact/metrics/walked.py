@@ -166,9 +166,8 @@ class Walked(Kept):
 
 
 def end_of(strip: Strip) -> int:
-    """The frame that answers the question: the last, or the first where the walk begins at the last."""
-    last = len(strip.frames) - 1
-    return 0 if strip.origin == last else last
+    """The frame that answers the question, as the strip says it."""
+    return strip.end
 
 
 def needed(given: _T | None, metric: str, what: str) -> _T:

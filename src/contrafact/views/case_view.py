@@ -136,7 +136,10 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
     shares = [outcome.probability_of(target, score) for score in scores]
     plain = ("steps", "scores", "lengths", "origin", "drift", "drifted", "stopped", "goal")
     trust = trust_words(row, said=("drift", "goal"))
-    bad = row["drifted"] or trust["failed"] or row["stopped"] not in GOOD_ENDS
+    second = outcome.second_words(row)
+    bad = (
+        row["drifted"] or second == outcome.NOT_CONFIRMED or trust["failed"] or row["stopped"] not in GOOD_ENDS
+    )
     return {
         **_made(row),
         **{name: row[name] for name in plain},
@@ -145,6 +148,7 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
         "unit": outcome.unit_of(target),
         "shares": None if None in shares else shares,
         "heading": outcome.heading(row),
+        "second": second,
         "tone": outcome.tone(row, doubtful=bool(bad)),
         "before_after": outcome.before_after(row),
         "kinds": outcome.frame_titles(row),

@@ -134,7 +134,9 @@ def row_of(strip: Strip) -> dict[str, Any]:
     plain = {name: getattr(strip, name) for name in ("origin", "drift", "drifted", "stopped", "goal")}
     lists = {name: getattr(strip, name).tolist() for name in ("steps", "scores", "lengths")}
     window = [float(strip.image.min()), float(strip.image.max())]
-    return {"kind": "strip", "record": about, "window": window, **plain, **lists}
+    second = None if strip.second is None else strip.second.tolist()
+    said = {"second": second, "confirmed": strip.confirmed}
+    return {"kind": "strip", "record": about, "window": window, **plain, **lists, **said}
 
 
 def strip_traits(strip: Strip, window: tuple[float, float] | None, at: int | None = None) -> dict[str, Any]:

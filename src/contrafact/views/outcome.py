@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from contrafact.core.results import answering
+
 Row = Mapping[str, Any]
 ORIGINAL, SYNTHETIC = "original", "synthetic"
 NOTHING_FOUND = {
@@ -13,6 +15,10 @@ NOTHING_FOUND = {
     "search": "No counterfactual was found on the latent path that was tried",
     "no_change": "No counterfactual was found: the prediction does not respond to this change",
 }
+NOT_ASKED = "No second model was asked."
+CONFIRMED = "Confirmed by a second model."
+NOT_CONFIRMED = "Not confirmed by a second model."
+NO_FLIP = "A second model was asked; there is no flip that it could confirm."
 UNITS = {
     "class": "logits",
     "margin": "logits",
@@ -65,9 +71,8 @@ def before_after(row: Row) -> str:
 
 
 def last_frame(row: Row) -> int:
-    """The frame that is changed most: the last, or the first where the last is the original."""
-    count = len(row["scores"])
-    return count - 1 if int(row["origin"]) != count - 1 else 0
+    """The frame that answers, as `Strip.end`."""
+    return answering(row["scores"], int(row["origin"]), str(row["record"]["target"]))
 
 
 def flips(row: Row) -> bool | None:
@@ -95,6 +100,21 @@ def heading(row: Row) -> str:
         return f"The prediction flips ({words})"
     why = "" if flips(row) is None else "; the prediction does not flip"
     return f"The goal was reached{why} ({words})"
+
+
+def second_words(row: Row) -> str:
+    """Whether a second model confirms a counterfactual, which a page says first: the model of the bundle, or
+    one that the reliability checks asked. Empty for a picture, which is none."""
+    if row.get("picture"):
+        return ""
+    if row.get("second") is not None:
+        said = row.get("confirmed")
+    else:
+        asked = [check["passed"] for check in row.get("trust") or () if check["name"] == "second model"]
+        if not asked:
+            return NOT_ASKED
+        said = asked[0] if flips(row) else None
+    return {True: CONFIRMED, False: NOT_CONFIRMED}.get(said, NO_FLIP)
 
 
 def tone(row: Row, *, doubtful: bool) -> str:

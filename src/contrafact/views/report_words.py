@@ -7,6 +7,7 @@ from typing import Any
 
 from contrafact.io import Run
 from contrafact.views.card_words import GOOD_ENDS, QUESTIONS, checks_of
+from contrafact.views.outcome import NOT_ASKED, NOT_CONFIRMED, second_words
 from contrafact.views.reading.power import wilson
 
 Row = Mapping[str, Any]
@@ -43,6 +44,7 @@ def limits(manifest: Row, rows: Sequence[Row], failures: Sequence[Row], *, cases
     maps = [row for row in rows if row.get("kind") == "heatmap"]
     drawn = sum(bool(case["synthetic"]) for case in cases)
     unchecked = sum(not row.get("trust") for row in (*maps, *strips))
+    alone, denied = (sum(second_words(row) == words for row in strips) for words in (NOT_ASKED, NOT_CONFIRMED))
     drifted = sum(bool(row["drifted"]) for row in strips)
     ended = sum(row["stopped"] not in GOOD_ENDS for row in strips)
     already = sum(row["stopped"] == "already" for row in strips)
@@ -56,6 +58,8 @@ def limits(manifest: Row, rows: Sequence[Row], failures: Sequence[Row], *, cases
         "patient would look with or without a disease. Figures between two frames are not measured.",
         drawn and f"{drawn} of the {len(cases)} cases shown are synthetic images, not patients.",
         unchecked and f"{unchecked} of {len(maps) + len(strips)} results have no reliability checks.",
+        alone and f"For {alone} of {len(strips)} counterfactuals no second model was asked.",
+        denied and f"{denied} of {len(strips)} counterfactuals are not confirmed by a second model.",
         drifted
         and f"{drifted} of {len(strips)} counterfactuals have a large reconstruction error: generating the "
         "image without a change moves the prediction.",

@@ -310,6 +310,8 @@
     return el(
       "p",
       { class: `verdict ${strip.tone}` },
+      el("b", {}, strip.second),
+      " ",
       reason,
       ". ",
       `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,

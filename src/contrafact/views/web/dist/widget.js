@@ -248,6 +248,8 @@ function verdict(strip) {
   return el(
     "p",
     { class: `verdict ${strip.tone}` },
+    el("b", {}, strip.second),
+    " ",
     reason,
     ". ",
     `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,

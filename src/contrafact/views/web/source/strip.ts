@@ -78,7 +78,7 @@ function verdict(strip: StripAbout): HTMLElement {
     ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual"
     : "within the tolerance";
   const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
-  return el("p", { class: `verdict ${strip.tone}` }, reason, ". ",
+  return el("p", { class: `verdict ${strip.tone}` }, el("b", {}, strip.second), " ", reason, ". ",
     `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
     strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} standard deviations of synthetic images.`);
 }
