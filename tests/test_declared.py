@@ -20,6 +20,7 @@ from contrafact.checking import findings_of
 from contrafact.cli import main
 from contrafact.core import EXPLAINERS, ContrafactWarning, InputError
 from contrafact.model import BlackBox, Preprocessing, TorchPredictor, load_predictor
+from contrafact.model.described import pick
 from contrafact.model.predictors import on_device
 
 X = np.random.default_rng(0).uniform(0, 1, (3, 1, 16, 16)).astype(np.float32)
@@ -412,3 +413,30 @@ def test_a_counterfactual_can_be_saved_read_and_plotted(tmp_path: Path) -> None:
     assert [ax.get_title() for ax in axes] == ["image, -1.00", "0.00", "1.00", "2.00"]
     np.testing.assert_array_equal(axes[2].images[0].get_array(), frames[2, 0])
     matplotlib.pyplot.close("all")
+
+
+@pytest.mark.parametrize("outputs", [(1, 2), [1, 2], {0: 1, 1: 2}])
+def test_a_truth_value_is_no_head(outputs: Any) -> None:
+    for head in (True, False):
+        with pytest.raises(InputError, match="head must be the number or the name of an output; got"):
+            pick(outputs, head)
+
+
+class SecondOfThree(nn.Module):
+    """The middle one of three outputs is the greatest."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * x).mean((1, 2, 3))[:, None] * torch.tensor([0.1, 3.0, 1.0])
+
+
+@pytest.mark.parametrize("names", [["1", "2", "3"], ["2", "0", "1"], ["class:1", "class:2", "class:0"]])
+def test_class_names_of_digits_are_names_when_bare_and_numbers_are_numbers(names: list[str]) -> None:
+    predictor = cf.load_predictor(SecondOfThree(), classes=names)
+    image = noise_image(2, 1)
+
+    def asked(target: Any) -> str:
+        return cf.explain("gradient", predictor, image, target=target).record.target  # type: ignore[no-any-return]
+
+    assert [asked(t) for t in (None, 1, np.int64(2), "class:2")] == ["class:1", "class:1", "class:2", "class:2"]
+    if names[0].isdigit():
+        assert [asked(name) for name in names] == ["class:0", "class:1", "class:2"]

@@ -357,3 +357,17 @@ def test_memory_order_changes_no_answer_and_not_the_images() -> None:
     before = images.clone()
     torch.testing.assert_close(TorchPredictor(network, classes=["a", "b"])(images), network(images))
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("form", ["class:{}", "probability:{}", "value:{}", "region:{}", "margin:{},0"])
+@pytest.mark.parametrize("names", [["1", "2", "3"], ["2", "0", "1"], ["no", "1", "yes"], ["00", "01", "10"]])
+def test_the_text_of_a_target_reads_back_as_the_same_target(form: str, names: list[str]) -> None:
+    for index in range(3):
+        text = form.format(index)
+        found = parse_target(text, kind="logits", classes=names)
+        assert (str(found), getattr(found, "index", None)) == (text, index)
+
+
+def test_digits_are_a_name_where_no_class_has_that_number() -> None:
+    assert str(parse_target("class:10", kind="logits", classes=["00", "01", "10"])) == "class:2"
+    assert str(parse_target("class:01", kind="logits", classes=["01", "00"])) == "class:0"

@@ -29,6 +29,7 @@ from contrafact.model import (
     class_sizes,
     load_predictor,
 )
+from contrafact.model.parsing import is_form
 from contrafact.model.targets import ClassTarget, GradeTarget, MarginTarget, ProbabilityTarget, ValueTarget
 from contrafact.perturbation.memory import out_of_memory
 
@@ -147,7 +148,7 @@ def parse(predictor: AnyPredictor, text: Any, image: Image) -> Any:
     if not predictor.classes:  # their names may be unknown, their number never is
         count = ask(predictor, image).shape[1] + (predictor.output == "ordinal")
         predictor.classes = tuple(str(k) for k in range(count))
-    if text in predictor.classes and text != "grade":
+    if isinstance(text, str) and text in predictor.classes and not is_form(text):
         text = predictor.classes.index(text)
     if isinstance(text, str):
         return predictor.target(text)

@@ -22,7 +22,6 @@ from contrafact.core import InputError, UnsupportedError, fingerprint, inside, n
 from contrafact.model.archives import checked_script
 from contrafact.model.exported import checked_program
 from contrafact.model.factories import build
-from contrafact.model.identity import digest_of_use
 from contrafact.model.onnx_files import check_onnx
 from contrafact.model.predictors import AnyPredictor, BlackBox, TorchPredictor
 from contrafact.model.preprocessing import Preprocessing
@@ -171,19 +170,16 @@ def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
         return outputs[0] if len(outputs) == 1 else outputs
 
     content = fingerprint(path.read_bytes())
-    return BlackBox(run, digest=digest_of_use(content, **about), **about)
+    return BlackBox(run, content=content, **about)
 
 
 def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
     """scikit-learn: images are flattened; probabilities where it has them, else its values."""
-    from joblib import hash as hash_of  # comes with scikit-learn
-
     judges = hasattr(model, "predict_proba")
     about["output"] = "probabilities" if judges else "regression"
     about["classes"] = about["classes"] or ([str(c) for c in model.classes_] if judges else ["value"])
     ask = model.predict_proba if judges else model.predict
-    digest = digest_of_use(hash_of(model), **about)
-    return BlackBox(lambda x: ask(x.reshape(len(x), -1)), digest=digest, **about)
+    return BlackBox(lambda x: ask(x.reshape(len(x), -1)), **about)
 
 
 KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head", "tokens")
