@@ -83,8 +83,9 @@ def tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def stamp_of(module: nn.Module) -> Stamp:
-    """Changes whenever a weight or a buffer is written to or replaced. Beside what torch counts it looks at up
-    to 4096 values of each, in even steps, since writes through `.data` and numpy are not counted."""
+    """Changes whenever a weight or a buffer is written to or replaced. Beside what torch counts it looks at all
+    values of a tensor of up to 4096, and at about 1024 in even steps of a larger one, since writes through
+    `.data` and numpy are not counted."""
     return stamp_of_tensors(tensor for _, tensor in tensors_of(module))
 
 
@@ -107,8 +108,8 @@ def stamp_of_tensors(tensors: Iterable[Any]) -> Stamp:
 
 
 def _look(tensor: Tensor) -> Tensor:
-    """Bytes of up to 4096 values of a tensor, in even steps."""
-    step = 1 + tensor.numel() // LOOK
+    """Bytes of the values of a tensor that a stamp looks at."""
+    step = 1 if tensor.numel() <= LOOK else 1 + tensor.numel() // 1024
     if tensor.is_contiguous():
         flat = tensor.view(-1)
     elif tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last):

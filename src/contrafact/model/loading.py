@@ -6,7 +6,6 @@ checked before torch opens them, and a description calls factories of an allow-l
 
 from __future__ import annotations
 
-import json
 import pickle
 import warnings
 import zipfile
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from contrafact.core import InputError, UnsupportedError, fingerprint, inside, nearest
 from contrafact.model.archives import checked_script
+from contrafact.model.descriptions import read_description
 from contrafact.model.exported import checked_program
 from contrafact.model.factories import build
 from contrafact.model.onnx_files import check_onnx
@@ -182,9 +182,6 @@ def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
     return BlackBox(lambda x: ask(x.reshape(len(x), -1)), **about)
 
 
-KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head", "tokens")
-
-
 def _from_description(
     path: Path,
     device: str | None,
@@ -194,15 +191,7 @@ def _from_description(
     trust_code: bool,
     within: Path | None,
 ) -> AnyPredictor:
-    try:
-        about = json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"'{path.name}' is not JSON: {error}") from error
-    if not isinstance(about, dict):
-        raise InputError(f"expected a model description in '{path.name}'; got {type(about).__name__}")
-    for key in about:
-        if key not in KEYS:
-            raise InputError(f"'{path.name}' has an unknown key '{key}'{nearest(key, KEYS)}")
+    about = read_description(path)
     says: dict[str, Any] = {
         "classes": about.get("classes", ()),
         "output": about.get("output", "logits"),
@@ -244,6 +233,8 @@ def _beside(path: Path, about: Mapping[str, Any], key: str, within: Path | None)
 def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
     """From JSON or TOML; an unknown key is answered with the nearest one."""
     known = list(Preprocessing.__dataclass_fields__)
+    if not isinstance(values, Mapping):
+        raise InputError(f"preprocessing must be a table of {', '.join(known)}; got {values!r:.60}")
     for key in values:
         if key not in known:
             raise InputError(f"unknown preprocessing '{key}'{nearest(key, known)}")
