@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import shutil
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,8 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 import contrafact as cf
-from contrafact.bundles import list_bundles
+from contrafact.bundles import list_bundles, save_bundle
+from contrafact.bundles.training_images import read_training_images
 from contrafact.core import Image, InputError
 from contrafact.io import read_image
 
@@ -177,3 +181,83 @@ def test_a_tumour_is_added_to_real_slices_and_taken_away(shared: Path) -> None:
     assert flips[labels == 0].mean() >= 0.6
     assert flips[labels == 1].mean() >= 0.6
     assert np.median([s.drift for s in strips]) < 0.5
+
+
+def broken(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    """A copy of the smallest bundle, its description changed."""
+    shutil.copytree(list_bundles()["phantom"], folder)
+    about = json.loads((folder / "bundle.json").read_text())
+    changed = change(about)
+    text = changed if isinstance(changed, str) and changed[0] == "[" else json.dumps(about)
+    (folder / "bundle.json").write_text(text)
+    return folder
+
+
+BROKEN: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    *(
+        (lambda about, key=key: about.pop(key), f"expected '{key}'")
+        for key in ("name", "main", "generator", "window", "predictors", "directions")
+    ),
+    (lambda about: about.update(predictors=["honest.json"]), "'predictors' in bundle.json must be a table"),
+    (lambda about: about.update(generator="stylegan2"), "'generator' in bundle.json must be a table"),
+    (lambda about: about["generator"].update(size=3), "'generator' in 'bundle.json' does not fit"),
+    (lambda about: about["generator"].update(resolution="64"), "'generator' in 'bundle.json' does not fit"),
+    (lambda about: about["encoder"].update(depth=3), "'encoder' in 'bundle.json' does not fit"),
+    (lambda about: about.update(window="ab"), "'window' in bundle.json must be a list"),
+    (lambda about: about.update(window=["a", "b"]), "'window' in 'bundle.json' must be"),
+    (lambda about: about.update(window=[0]), "'window' in 'bundle.json' must be"),
+    (lambda about: about.update(main="honesty"), "did you mean 'honest'"),
+    (lambda about: about["directions"][0].update(predictor="other"), "expected one of the predictors"),
+    (lambda about: about["directions"][0].pop("fit"), "expected 'fit'"),
+    (lambda about: about["directions"].append(dict(about["directions"][0])), "alpha"),
+    (lambda about: about["directions"].append(1), "expected a table as directions"),
+    (lambda about: about.update(seconds={"other": "honest.json"}), "expected one of the predictors"),
+    (lambda about: about.update(findings=[{"predictor": "honest"}]), "expected 'target'"),
+    (lambda about: about.update(predictors={"honest": 5}), "file of a bundle|expected one of"),
+    (lambda about: about.update(family=[]), "'family' in bundle.json must be text"),
+    (lambda about: about.update(crop=1), "'crop' in bundle.json must be text"),
+    (lambda about: "[" * 100_000 + "]" * 100_000, "too many brackets|expected a table"),  # noqa: ARG005
+]
+
+
+@pytest.mark.parametrize(("change", "line"), BROKEN)
+def test_a_malformed_bundle_is_refused_in_one_line(
+    change: Callable[[dict[str, Any]], Any], line: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=line) as caught:
+        cf.load_bundle(broken(tmp_path / "bundle", change))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bundle_that_is_saved_again_keeps_its_second_models(tmp_path: Path) -> None:
+    folder = broken(tmp_path / "first", lambda about: about.update(seconds={"honest": "cheat.json"}))
+    bundle = cf.load_bundle(folder)
+    again = tmp_path / "again"
+    shutil.copytree(folder, again)
+    about = json.loads((folder / "bundle.json").read_text())
+    words: dict[str, Any] = {
+        "descriptions": about["predictors"],
+        "main": about["main"],
+        "encoder_size": about["encoder"],
+    }
+    with pytest.raises(InputError, match="expected the description of the second model of honest"):
+        save_bundle(again, bundle, **words)
+    save_bundle(again, bundle, **words, seconds=about["seconds"])
+    found = cf.load_bundle(again)
+    assert {k: p.digest for k, p in found.seconds.items()} == {k: p.digest for k, p in bundle.seconds.items()}
+    assert found.seconds
+
+
+@pytest.mark.parametrize("high", [1.0, 12.0, 255.0])
+def test_images_that_fill_hardly_any_of_the_window_are_refused(high: float) -> None:
+    values = np.linspace(0, high, 64 * 64, dtype=np.float32).reshape(1, 64, 64)
+    case = types.SimpleNamespace(read=lambda: Image(values), path=Path("a.npy"))
+    size: Any = types.SimpleNamespace(channels=1, resolution=32)
+    cohort: Any = [case]
+    if high > 13:
+        assert float(read_training_images(cohort, size, window=(0, 255))[0].max()) > 0.9
+    else:
+        with pytest.raises(InputError, match=rf"write window = \[0, {high:g}\] under"):
+            read_training_images(cohort, size, window=(0, 255))
+    images, _ = read_training_images(cohort, size, window=(0, high))
+    assert float(images.max()) > 0.9

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Picture
 from torch import nn
 
 import contrafact as cf
@@ -19,7 +20,8 @@ from contrafact.cases import Plan, solve
 from contrafact.checking import findings_of
 from contrafact.cli import main
 from contrafact.core import EXPLAINERS, ContrafactWarning, InputError
-from contrafact.model import BlackBox, Preprocessing, TorchPredictor, load_predictor
+from contrafact.model import BlackBox, Preprocessing, RegionTarget, TorchPredictor, load_predictor
+from contrafact.model.described import pick
 from contrafact.model.predictors import on_device
 
 X = np.random.default_rng(0).uniform(0, 1, (3, 1, 16, 16)).astype(np.float32)
@@ -412,3 +414,75 @@ def test_a_counterfactual_can_be_saved_read_and_plotted(tmp_path: Path) -> None:
     assert [ax.get_title() for ax in axes] == ["image, -1.00", "0.00", "1.00", "2.00"]
     np.testing.assert_array_equal(axes[2].images[0].get_array(), frames[2, 0])
     matplotlib.pyplot.close("all")
+
+
+@pytest.mark.parametrize("outputs", [(1, 2), [1, 2], {0: 1, 1: 2}])
+def test_a_truth_value_is_no_head(outputs: Any) -> None:
+    for head in (True, False):
+        with pytest.raises(InputError, match="head must be the number or the name of an output; got"):
+            pick(outputs, head)
+
+
+class SecondOfThree(nn.Module):
+    """The middle one of three outputs is the greatest."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * x).mean((1, 2, 3))[:, None] * torch.tensor([0.1, 3.0, 1.0])
+
+
+@pytest.mark.parametrize("names", [["1", "2", "3"], ["2", "0", "1"], ["class:1", "class:2", "class:0"]])
+def test_class_names_of_digits_are_names_when_bare_and_numbers_are_numbers(names: list[str]) -> None:
+    predictor = cf.load_predictor(SecondOfThree(), classes=names)
+    image = noise_image(2, 1)
+
+    def asked(target: Any) -> str:
+        return cf.explain("gradient", predictor, image, target=target).record.target  # type: ignore[no-any-return]
+
+    assert [asked(t) for t in (None, 1, np.int64(2), "class:2")] == ["class:1", "class:1", "class:2", "class:2"]
+    if names[0].isdigit():
+        assert [asked(name) for name in names] == ["class:0", "class:1", "class:2"]
+
+
+class ThreeChannels(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.conv = nn.Conv2d(3, 3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x / 255).square().mean((2, 3))  # type: ignore[no-any-return]
+
+
+def test_a_grey_picture_in_colour_keeps_the_channels_that_were_given() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (12, 12), dtype=np.uint8)
+    colour = np.stack([grey] * 3, axis=-1)
+    declared = Preprocessing(window=(0, 1))
+    predictor = TorchPredictor(ThreeChannels(), preprocessing=declared)
+    heat = cf.explain("gradient", predictor, Picture.fromarray(colour), target=0)
+    there = cf.explain("gradient", predictor, np.moveaxis(colour, -1, 0), target=0)
+    np.testing.assert_array_equal(heat.values, there.values)
+
+
+@pytest.mark.parametrize("many", [np.array([0, 2]), torch.tensor([0, 2])])
+def test_targets_in_an_array_are_a_list_of_them_and_one_number_is_one(many: Any) -> None:
+    predictor = TorchPredictor(SecondOfThree())
+    images = [noise_image(2, 1), noise_image(2, 2)]
+    found = [heat.record.target for heat in cf.explain("gradient", predictor, images, target=many)]
+    assert found == ["class:0", "class:2"]
+    for one in (many[1], [many[1]]):
+        heats = cf.explain("gradient", predictor, images[:1], target=one)
+        assert heats[0].record.target == "class:2"
+    with pytest.raises(InputError, match="expected a target"):
+        cf.explain("gradient", predictor, images[:1], target=many[1] * 0.5)
+
+
+def test_two_targets_of_one_text_are_asked_apart() -> None:
+    predictor = TorchPredictor(nn.Conv2d(1, 2, 1))
+    images = [noise_image(2, 1), noise_image(2, 1)]
+    masks = np.zeros((2, *images[0].grid.shape), bool)
+    masks[0, :4], masks[1, -4:] = True, True
+    targets = [RegionTarget(index=1, place="mask", reference=mask) for mask in masks]
+    first, second = cf.explain("gradient", predictor, images, target=targets)
+    assert first.values[:4].any() and not first.values[4:].any()
+    assert second.values[-4:].any() and not second.values[:-4].any()

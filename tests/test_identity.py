@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import dataclasses
+import functools
 import json
+import os
 import subprocess
 import sys
 import textwrap
+import types
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,10 +27,18 @@ from conftest import noise_image, planted_predictor, small_network
 from contrafact.attribution import Occlusion
 from contrafact.cases import Plan, explain_case, request_of
 from contrafact.core import EXPLAINERS, Image, InputError, Request, fingerprint
-from contrafact.core.source import source_of
+from contrafact.core.request import source_of_method
 from contrafact.counterfactual import Bundle, LatentStatistics
 from contrafact.io import Run, open_run
-from contrafact.model import BlackBox, Preprocessing, TiledPredictor, TorchPredictor, load_predictor
+from contrafact.model import (
+    BlackBox,
+    Preprocessing,
+    RegionTarget,
+    TiledPredictor,
+    TorchPredictor,
+    load_predictor,
+)
+from contrafact.model.targets import ClassTarget
 from contrafact.studying import study
 
 WEIGHTS = small_network().eval().state_dict()
@@ -308,7 +320,234 @@ def test_evaluate_refuses_a_keyword_it_does_not_know() -> None:
 
 
 def test_methods_of_someone_else_are_known_by_their_source() -> None:
-    texts, _ = source_of(TwoHeads)
-    assert any("z.flip(1)" in text for text in texts)
-    assert not any("self.conv" in text for text in source_of(type(Occlusion()))[0])
+    def method(scale: Any) -> type:
+        return type("Method", (), {"scales": scale, "__call__": lambda _self, question: question})
+
+    assert source_of_method(method([1, 2])()) == source_of_method(method([1, 2])()) != ""
+    assert source_of_method(method([1, 2])()) != source_of_method(method([1, 3])())
+    assert source_of_method(Occlusion()) == source_of_method("occlusion") == ""
     assert "occlusion" in EXPLAINERS.names()
+
+
+class Free(nn.Module):
+    """A network whose answer hangs on whatever it is given."""
+
+    table: Any = (1.0, 2.0)
+
+    def __init__(self, held: Any = None) -> None:
+        super().__init__()
+        self.line = nn.Linear(4, 2)
+        with torch.no_grad():
+            self.line.weight.fill_(0.5)
+            self.line.bias.zero_()
+        self._held = held
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.line(x.flatten(1)[:, :4])  # type: ignore[no-any-return]
+
+
+@dataclasses.dataclass
+class Setting:
+    scale: Any = 1.0
+
+
+class Helper:
+    def __init__(self, scale: Any) -> None:
+        self.inner = {"scale": [scale]}
+
+    def act(self, x: Any) -> Any:
+        return x * self.inner["scale"][0]
+
+
+HELD: dict[str, Any] = {
+    "number": float,
+    "scalar": np.float32,
+    "set": lambda v: {v, "other"},
+    "dataclass": Setting,
+    "namespace": lambda v: types.SimpleNamespace(scale=v),
+    "helper": Helper,
+    "deep helper": lambda v: Setting(Helper(np.full(2, v))),
+    "bound method": lambda v: Helper(v).act,
+    "partial": lambda v: functools.partial(torch.mul, torch.full((2,), float(v))),
+    "lambda": lambda v: (lambda tensor: lambda x: x * tensor)(torch.full((2,), float(v))),
+    "dtype": lambda v: {1: torch.float32, 2: torch.float64}[v],
+    "objects": lambda v: np.array([v, "a", None], dtype=object),
+    "slots": lambda v: cf.Preprocessing(window=(0, v)),
+    "cached function": lambda v: functools.lru_cache(functools.partial(pow, v)),
+    "generator": lambda v: np.random.default_rng(v),
+    "deque": lambda v: collections.deque([v]),
+    "subclass": lambda v: collections.OrderedDict(scale=v),
+}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_the_digest_follows_whatever_a_model_holds(kind: str) -> None:
+    def digests(value: int) -> set[str]:
+        held = HELD[kind](value)
+        return {TorchPredictor(Free(held)).digest, BlackBox(lambda x: (x, held)).digest}
+
+    assert digests(1) == digests(1)
+    assert not digests(1) & digests(2)
+
+
+@pytest.mark.parametrize("value", [[1.0, 3.0], (1.0, 3.0), torch.ones(2), np.ones(2), {"a": 1}])
+def test_the_digest_follows_attributes_of_the_class_and_outer_names(value: Any, monkeypatch: Any) -> None:
+    before = TorchPredictor(Free()).digest, BlackBox(outer).digest
+    monkeypatch.setattr(Free, "table", value)
+    monkeypatch.setitem(globals(), "OUTER", value)
+    after = TorchPredictor(Free()).digest, BlackBox(outer).digest
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+    assert after == (TorchPredictor(Free()).digest, BlackBox(outer).digest)
+
+
+OUTER: Any = {"scale": {1, 2}}
+
+
+def outer(x: Any) -> Any:
+    return x, OUTER
+
+
+def test_hooks_of_the_owner_count_and_those_that_watch_do_not() -> None:
+    predictor = TorchPredictor(Free())
+    plain = predictor.digest
+    with predictor.watch("line"):
+        assert predictor.digest == plain
+    handle = predictor.module.line.register_forward_hook(lambda _module, _given, found: found * 2)
+    assert predictor.digest != plain
+    handle.remove()
+    assert predictor.digest == plain
+    predictor.module.register_forward_pre_hook(lambda _module, given: (given[0] + 1,))
+    assert predictor.digest != plain
+
+
+def test_writes_that_torch_does_not_count_change_the_digest() -> None:
+    network = small_network().eval()
+    box = BlackBox(lambda x: network(torch.as_tensor(x)).detach().numpy())
+    predictor = TorchPredictor(network)
+    tiled = TiledPredictor(predictor, (8, 8))
+    seen = [(predictor.digest, tiled.digest, box.digest)]
+    network[0].weight.data *= 2
+    seen.append((predictor.digest, tiled.digest, box.digest))
+    network[0].weight.detach().numpy()[0] = 0
+    seen.append((predictor.digest, tiled.digest, box.digest))
+    network[0].stride = (2, 2)
+    seen.append((predictor.digest, tiled.digest, box.digest))
+    assert all(len(set(column)) == 4 for column in list(zip(*seen, strict=True))[:2])
+    assert len({box for *_, box in seen}) >= 3
+
+
+def test_what_is_declared_later_counts_from_then_on() -> None:
+    for predictor in (TorchPredictor(Free()), BlackBox(lambda x: x.reshape(len(x), -1))):
+        seen = [predictor.digest]
+        for name, value in [
+            ("preprocessing", Preprocessing(window=(0, 9))),
+            ("output", "sigmoid"),
+            ("head", 0),
+        ]:
+            setattr(predictor, name, value)
+            seen.append(predictor.digest)
+        assert len(set(seen)) == 4
+
+
+class Counting(nn.Module):
+    """Counts its passes, and keeps the last activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.last = 0, None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        self.last = x.mean((1, 2, 3))[:, None].repeat(1, 2)
+        return self.last
+
+
+def test_what_passes_leave_behind_is_no_other_model() -> None:
+    counting = Counting()
+    predictor, box = TorchPredictor(Counting()), BlackBox(lambda x: counting(torch.as_tensor(x)))
+    for asked in (predictor, box):
+        before = asked.digest
+        asked(np.zeros((2, 1, 8, 8), np.float32))
+        assert asked.digest == before
+    predictor.module.calls = 100
+    assert predictor.digest != before
+
+
+def test_what_cannot_be_read_never_matches() -> None:
+    def digest_holding(thing: Any) -> str:
+        return TorchPredictor(Free(thing)).digest
+
+    assert digest_holding(iter_of()) != digest_holding(iter_of())
+    predictor = TorchPredictor(Free(iter_of()))
+    assert predictor.digest == predictor.digest
+
+
+def iter_of() -> Any:
+    yield 1
+
+
+def test_an_estimator_in_a_closure_is_known_by_what_it_learnt() -> None:
+    linear = pytest.importorskip("sklearn.linear_model")
+
+    def box(slope: float) -> BlackBox:
+        xs = np.arange(8.0)[:, None]
+        model = linear.LinearRegression().fit(xs, slope * xs[:, 0])
+        return BlackBox(lambda x: model.predict(x.reshape(len(x), -1)[:, :1]), output="regression")
+
+    assert box(1.0).digest == box(1.0).digest != box(2.0).digest
+
+
+def test_digests_do_not_hang_on_the_order_of_hashes() -> None:
+    words = (
+        "from test_identity import *; "
+        "held = [{'a', 'b', 'c', 'd'}, Helper({1.5, 'x', None}), frozenset({('u', 1), ('v', 2)})];"
+        "print(TorchPredictor(Free(held)).digest, BlackBox(lambda x: (x, held, OUTER)).digest)"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", words],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def test_a_bundle_is_known_by_its_weights_as_they_are_now() -> None:
+    bundle = coded_bundle(1.0)
+    before = bundle.digest, bundle.generator_digest
+    bundle.generator.weight.data *= 2  # type: ignore[attr-defined]
+    assert before[0] != bundle.digest
+    assert before[1] != bundle.generator_digest
+
+
+def key_of(target: Any) -> str:
+    predictor = TorchPredictor(nn.Conv2d(1, 2, 3, padding=1))
+    with torch.no_grad():
+        for weight in predictor.module.parameters():
+            weight.fill_(0.5)
+    return Request.of(Occlusion(), predictor, noise_image(2, 1), target=target).key
+
+
+def test_a_target_counts_with_all_that_it_holds() -> None:
+    first, second = np.eye(32, dtype=bool), ~np.eye(32, dtype=bool)
+    targets = [
+        RegionTarget(index=1, place="mask", reference=first),
+        RegionTarget(index=1, place="mask", reference=second),
+        RegionTarget(index=1, place="boundary", width=2),
+        RegionTarget(index=1, place="boundary", width=3),
+        ClassTarget(1, "sigmoid"),
+        Setting(1),
+        Setting(2),
+    ]
+    assert len({key_of(target) for target in targets}) == len(targets)
+
+
+def test_one_target_has_one_key_however_it_is_written() -> None:
+    assert len({key_of(target) for target in (1, np.int64(1), "class:1", ClassTarget(1))}) == 1
+    assert key_of("region:1") == key_of(RegionTarget(index=1)) != key_of("class:1")

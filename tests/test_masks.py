@@ -135,3 +135,16 @@ def test_a_mask_in_colour_is_refused() -> None:
 
 def test_labels_of_a_scaled_file_are_rounded() -> None:
     assert labels_in(np.array([0.0, 0.9999999, 2.0000002])).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_no_labels(odd: float) -> None:
+    with pytest.raises(InputError, match="1 value.s. that are NaN or infinite"):
+        mask_of(np.array([0.0, 1.0, odd]), label=1)
+
+
+def test_a_label_map_of_0_and_1_alone_is_one_where_it_is_said() -> None:
+    values = np.array([0, 1, 0])
+    assert mask_of(values, label=2, classes=4).tolist() == [False, True, False]
+    assert not mask_of(values, label=2, classes=4, label_map=True).any()
+    assert mask_of(values, label=1, classes=4, label_map=True).tolist() == [False, True, False]

@@ -6,6 +6,7 @@ import functools
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -357,3 +358,53 @@ def test_memory_order_changes_no_answer_and_not_the_images() -> None:
     before = images.clone()
     torch.testing.assert_close(TorchPredictor(network, classes=["a", "b"])(images), network(images))
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("form", ["class:{}", "probability:{}", "value:{}", "region:{}", "margin:{},0"])
+@pytest.mark.parametrize("names", [["1", "2", "3"], ["2", "0", "1"], ["no", "1", "yes"], ["00", "01", "10"]])
+def test_the_text_of_a_target_reads_back_as_the_same_target(form: str, names: list[str]) -> None:
+    for index in range(3):
+        text = form.format(index)
+        found = parse_target(text, kind="logits", classes=names)
+        assert (str(found), getattr(found, "index", None)) == (text, index)
+
+
+def test_digits_are_a_name_where_no_class_has_that_number() -> None:
+    assert str(parse_target("class:10", kind="logits", classes=["00", "01", "10"])) == "class:2"
+    assert str(parse_target("class:01", kind="logits", classes=["01", "00"])) == "class:0"
+
+
+DESCRIBED: list[tuple[dict[str, Any], str]] = [
+    ({"classes": 5}, "'classes' in 'net.json' must be a list of names; got 5"),
+    ({"classes": [1, 2]}, "'classes' in 'net.json' must be a list of names"),
+    ({"output": 3}, "'output' in 'net.json' must be text"),
+    ({"preprocessing": {"window": "x"}}, "window must be .low, high. with low < high; got 'x'"),
+    ({"preprocessing": {"window": "ab"}}, "window must be"),
+    ({"preprocessing": {"window": [0, 1, 2]}}, "window must be"),
+    ({"preprocessing": {"size": "big"}}, "size must be whole numbers"),
+    ({"preprocessing": {"size": 8}}, "size must be whole numbers"),
+    ({"preprocessing": {"channels": "3"}}, "channels must be a whole number"),
+    ({"preprocessing": {"mean": 0.5, "std": 0.5}}, "mean must be a number for each channel"),
+    ({"preprocessing": {"mean": [None], "std": [1]}}, "mean must be a number for each channel"),
+    ({"preprocessing": [1]}, "'preprocessing' in 'net.json' must be a table"),
+    ({"head": [1]}, "'head' in 'net.json' must be"),
+    ({"tokens": 3}, "'tokens' in 'net.json' must be a list"),
+]
+
+
+@pytest.mark.parametrize(("says", "line"), DESCRIBED)
+def test_a_malformed_description_is_refused_in_one_line(
+    says: dict[str, Any], line: str, tmp_path: Path
+) -> None:
+    save_file(small_network().state_dict(), tmp_path / "net.safetensors")
+    about = {"factory": "conftest:small_network", "weights": "net.safetensors", **says}
+    (tmp_path / "net.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=line) as caught:
+        trusting(tmp_path / "net.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_json_without_end_is_no_description(tmp_path: Path) -> None:
+    (tmp_path / "net.json").write_text('{"classes": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(InputError, match="too many brackets"):
+        load_predictor(tmp_path / "net.json")

@@ -17,6 +17,7 @@ import contrafact.attribution as _attribution  # registers the heatmaps
 from contrafact import core
 from contrafact.bundles import load_bundle
 from contrafact.core import EXPLAINERS, ContrafactError, Image, InputError, mask_of
+from contrafact.core.contents import digest_of_content
 from contrafact.core.empty import warn_if_empty
 from contrafact.fitting import fit
 from contrafact.io.arrays import as_image, as_images, is_batch
@@ -29,6 +30,7 @@ from contrafact.model import (
     class_sizes,
     load_predictor,
 )
+from contrafact.model.parsing import is_form
 from contrafact.model.targets import ClassTarget, GradeTarget, MarginTarget, ProbabilityTarget, ValueTarget
 from contrafact.perturbation.memory import out_of_memory
 
@@ -60,8 +62,8 @@ def explain(
                 when the second has at most 4, else a volume
     target      text (`class:1`, `class:pneumonia`, `margin:3,1`, `value:0`, `grade`; for a segmenter
                 `region:2`, `lesion:2#1`, see `contrafact list targets`), the name or number of a class, or an
-                object; a list has one for each image. None: each image's own predicted class (`value:0` for a
-                regression), and of a counterfactual with a goal the class that comes next
+                object; a list, array or tensor has one for each image. None: each image's own predicted class
+                (`value:0` for a regression), and of a counterfactual with a goal the class that comes next
     reference   mask on the image's grid, for targets that compare with one. Masks hold 0 and 1 (or 255); of a
                 label map the class counts that the target names
     bundle      for counterfactuals: a bundle, or its name
@@ -122,6 +124,7 @@ def _by_target(
 ) -> list[tuple[Any, list[int]]]:
     """Targets, each with the places of its images; one target for all is resolved once. With `changes`, an
     unnamed one is the class that is not predicted: a goal is a change."""
+    target = target.tolist() if isinstance(target, (np.ndarray, Tensor)) else target
     if isinstance(target, (list, tuple)):
         if len(target) != len(images):
             raise InputError(f"expected one target, or one for each of {len(images)} images; got {len(target)}")
@@ -133,13 +136,15 @@ def _by_target(
         each = [parse(predictor, target, images[0])] * len(images)
     groups: dict[Any, tuple[Any, list[int]]] = {}
     for row, one in enumerate(each):
-        groups.setdefault(str(one) if isinstance(one, NAMED) else id(one), (one, []))[1].append(row)
+        key = digest_of_content(one) if isinstance(one, NAMED) else id(one)
+        groups.setdefault(key, (one, []))[1].append(row)
     return list(groups.values())
 
 
 def parse(predictor: AnyPredictor, text: Any, image: Image) -> Any:
     """A target from text, or from the name or number of a class; without any, what the model predicts for the
     image. An object that is a target already is given back."""
+    text = text.tolist() if isinstance(text, (np.ndarray, Tensor)) else text
     if not (text is None or isinstance(text, (str, int, np.integer))) or isinstance(text, bool):
         if callable(text):
             return text
@@ -147,7 +152,7 @@ def parse(predictor: AnyPredictor, text: Any, image: Image) -> Any:
     if not predictor.classes:  # their names may be unknown, their number never is
         count = ask(predictor, image).shape[1] + (predictor.output == "ordinal")
         predictor.classes = tuple(str(k) for k in range(count))
-    if text in predictor.classes and text != "grade":
+    if isinstance(text, str) and text in predictor.classes and not is_form(text):
         text = predictor.classes.index(text)
     if isinstance(text, str):
         return predictor.target(text)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from contrafact.bundles.schema import built, checked
 from contrafact.core import InputError, inside, nearest
 from contrafact.counterfactual import Bundle, Direction, LatentStatistics
 from contrafact.generation import (
@@ -67,16 +68,14 @@ def load_bundle(
     """
     folder = find_bundle(name)
     about = read_json(inside(folder, "bundle.json", what="'bundle.json'"))
-    if not isinstance(about, dict):
-        raise InputError(f"expected a table in '{folder / 'bundle.json'}'; got {type(about).__name__}")
-    if about.get("schema") != SCHEMA:
-        raise InputError(f"expected a bundle of schema {SCHEMA}; got {about.get('schema')}")
-    generator = _generator(about)
-    encoder = ResNetEncoder.of(generator, **about.get("encoder", {}))
+    about = checked(about, SCHEMA)
+    generator = built(lambda: _generator(about), "'generator'")
+    encoder = built(lambda: ResNetEncoder.of(generator, **about.get("encoder", {})), "'encoder'")
     _fill(generator, _part(folder, "generator.safetensors"))
     _fill(encoder, _part(folder, "encoder.safetensors"))
     statistics = read_tensors(_part(folder, "statistics.safetensors"))
     stored = {k: v.to(device).float() for k, v in statistics.items()}
+    _check_numbers(stored, len(about["directions"]), generator.latent_size)
 
     def load(file: object) -> Any:
         return load_predictor(
@@ -126,11 +125,15 @@ def save_bundle(
     descriptions: Mapping[str, str],
     main: str,
     encoder_size: Mapping[str, Any],
+    seconds: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a bundle; its predictors' own files are there already, named in `descriptions`.
 
     descriptions  name of a predictor -> JSON file beside bundle.json
     encoder_size  kind and width of the encoder
+    seconds       name of a predictor -> JSON file of its second model, likewise; needed for each that the
+                  bundle has
+    raises        InputError for another kind of generator or encoder, and for second models without a file
     """
     folder = Path(folder)
     generator: Any = bundle.generator
@@ -139,6 +142,12 @@ def save_bundle(
     if family is None or not isinstance(encoder, ResNetEncoder):
         known = " or ".join(kind.__name__ for kind, _ in FAMILIES.values())
         raise InputError(f"a stored bundle holds a {known}, and a ResNetEncoder; got other kinds")
+    seconds = dict(seconds or {})
+    if set(seconds) != set(bundle.seconds):
+        raise InputError(
+            f"expected the description of the second model of {', '.join(bundle.seconds) or 'none'}; got "
+            f"{', '.join(seconds) or 'none'}: give seconds={{name: file}}"
+        )
     digests = {predictor.digest: name for name, predictor in bundle.predictors.items()}
     rows, tensors = [], {"mean": bundle.statistics.mean, "covariance": bundle.statistics.covariance}
     for number, direction in enumerate(bundle.directions):
@@ -168,6 +177,7 @@ def save_bundle(
         "encoder": dict(encoder_size),
         "main": main,
         "predictors": dict(descriptions),
+        **({"seconds": seconds} if seconds else {}),
         "directions": rows,
         "findings": findings,
         "card": json.loads(json.dumps(dict(bundle.card))),
@@ -188,6 +198,16 @@ def _direction(number: int, row: Mapping[str, Any], stored: Mapping[str, Tensor]
         fit=row["fit"],
         held=stored.get(f"{number}.held", alpha.new_zeros(0, len(alpha))),
     )
+
+
+def _check_numbers(stored: Mapping[str, Tensor], directions: int, size: int) -> None:
+    """Refuse statistics without a tensor that the bundle needs, or of another length than its latents."""
+    sizes = {"mean": (size,), "covariance": (size, size)}
+    sizes |= {f"{n}.{part}": (size,) for n in range(directions) for part in ("alpha", "step")}
+    for name, wanted in sizes.items():
+        found = tuple(stored[name].shape) if name in stored else "none"
+        if found != wanted:
+            raise InputError(f"expected '{name}' {wanted} in 'statistics.safetensors'; got {found}")
 
 
 def _half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from contrafact.model import resize
 
 CROPS = ("squeeze", "center")
 EIGHT_BIT = (0.0, 255.0)
+LEAST_SPAN = 0.05  # of the window that the values of a cohort must cover
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ def read_training_images(
             changes shapes) or "center" (the middle square, or cube, is cut out)
     gives   (N, C, *S): uint8 (0 to 255) for 8-bit files, else float32 in [-1, 1]; sentences
     raises  InputError for images of other axes or channels, smaller ones, and a window that most pixels leave:
-            90 %, and of the window of 8-bit images 1 %
+            90 %, and of the window of 8-bit images 1 %, or of which they cover less than 5 %
     """
     if crop not in CROPS:
         raise InputError(f"crop must be one of {', '.join(CROPS)}; got '{crop}'{nearest(crop, CROPS)}")
@@ -106,6 +107,13 @@ def middle(shape: Sequence[int]) -> tuple[slice, ...]:
 
 def _check_window(seen: _Seen, window: tuple[float, float]) -> None:
     share = seen.outside / max(1, seen.pixels)
+    span = (min(seen.high, window[1]) - max(seen.low, window[0])) / (window[1] - window[0])
+    if seen.pixels and seen.high > seen.low and span < LEAST_SPAN:
+        raise InputError(
+            f"the images hold {seen.low:g} to {seen.high:g}, {max(span, 0):.1%} of the window {window[0]:g} to "
+            f"{window[1]:g}, and would all look the same: write window = [{seen.low:g}, {seen.high:g}] under "
+            "[data]"
+        )
     if share <= (0.01 if tuple(window) == EIGHT_BIT else 0.9):
         return
     raise InputError(

@@ -15,9 +15,16 @@ SHOWN = 8  # labels named in an error
 def labels_in(values: NDArray[Any]) -> NDArray[np.int64]:
     """Whole labels (*S) of an array that should hold nothing else.
 
-    raises  InputError for fractions (a mask that was resampled with interpolation) and negative values
+    raises  InputError for fractions (a mask that was resampled with interpolation), negative values, and
+            values that are no finite numbers
     """
     numbers = np.asarray(values, dtype=np.float64)
+    odd = int((~np.isfinite(numbers)).sum())
+    if odd:
+        raise InputError(
+            f"expected a mask of 0 and 1, or whole labels; got {odd} value(s) that are NaN or infinite: write "
+            "0 where there is no label"
+        )
     whole = np.rint(numbers)
     if numbers.size and (float(np.abs(numbers - whole).max()) > 1e-3 or whole.min() < 0):
         raise InputError(
@@ -28,11 +35,15 @@ def labels_in(values: NDArray[Any]) -> NDArray[np.int64]:
     return whole.astype(np.int64)
 
 
-def mask_of(values: NDArray[Any], *, label: int | None, classes: int = 0) -> NDArray[np.bool_]:
+def mask_of(
+    values: NDArray[Any], *, label: int | None, classes: int = 0, label_map: bool = False
+) -> NDArray[np.bool_]:
     """The voxels (*S) that a mask or a label map names.
 
     values   0 and 1, or 0 and 255: a mask, of whatever class. Whole numbers above 1: a label map, of which only
-             the voxels of `label` count (none where no voxel has it)
+             the voxels of `label` count (none where no voxel has it). Each array is judged by itself: a label map
+             that happens to hold 0 and 1 alone is taken for a mask, so give `label_map=True` where that can be
+    label_map  the values are labels, whatever they are
     label    the class that is asked about; None: there is none, and a label map is refused
     classes  how many classes the model has; a label map that names more is refused. 0: not known
     raises   InputError, in one line
@@ -41,7 +52,8 @@ def mask_of(values: NDArray[Any], *, label: int | None, classes: int = 0) -> NDA
         return np.asarray(values)
     labels = labels_in(values)
     known = np.unique(labels)
-    if set(known.tolist()) <= {0, 1} or set(known.tolist()) <= {0, 255}:
+    binary = set(known.tolist()) <= {0, 1} or set(known.tolist()) <= {0, 255}
+    if binary and not label_map:
         return np.asarray(labels > 0)
     names = ", ".join(map(str, known[:SHOWN])) + (", …" if len(known) > SHOWN else "")
     if label is None:

@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from contrafact.core.contents import digest_of_content
+from contrafact.core.errors import InputError
 from contrafact.core.explaining import parameters_of, versions
 from contrafact.core.fingerprint import fingerprint
 from contrafact.core.image import Image
 from contrafact.core.registry import EXPLAINERS
-from contrafact.core.source import LIBRARIES, source_of
+from contrafact.core.source import LIBRARIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,7 @@ class Request:
             image=digest_of_image(image),
             model=predictor.digest,
             method=parameters_of(explainer),
-            target="" if target is None else str(target),
+            target=text_of_target(predictor, target),
             bundle="" if bundle is None else bundle.digest,
             reference="" if reference is None else digest_of_image(reference),
             region="" if region is None else digest_of_image(region),
@@ -83,9 +87,28 @@ def digest_of_image(image: Image) -> str:
     return fingerprint(image.values, image.grid.affine, image.window)
 
 
+def text_of_target(predictor: Any, target: Any) -> str:
+    """A target's text as it is once resolved: the same for its text, its number and its object; with a digest
+    where the text does not say all, as of one with a reference mask, or of someone else's. Empty: none."""
+    if target is None:
+        return ""
+    read = getattr(predictor, "target", None)
+    if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
+        target = f"{'value' if getattr(predictor, 'output', '') == 'regression' else 'class'}:{int(target)}"
+    try:
+        plain = read(str(target)) if read else None
+    except InputError:
+        plain = None
+    if isinstance(target, str):
+        return target if plain is None else str(plain)
+    content = digest_of_content(target)
+    same = plain is not None and digest_of_content(plain) == content
+    return str(plain) if same else f"{type(target).__qualname__} {content}"
+
+
 def source_of_method(explainer: Any) -> str:
     """Digest of the source of a method of someone else's; empty for one that comes with Contrafact."""
     kind = EXPLAINERS.get(explainer) if isinstance(explainer, str) else type(explainer)
     if kind.__module__.partition(".")[0] in LIBRARIES:
         return ""
-    return fingerprint(source_of(kind)[0])
+    return digest_of_content(kind)

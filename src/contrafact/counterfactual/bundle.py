@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from contrafact.core import Encoder, Generator, InputError, Predictor, Target, fingerprint, nearest
-from contrafact.core.source import source_of
+from contrafact.core.contents import digest_of_content
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latents import LatentStatistics
 
@@ -51,20 +50,20 @@ class Bundle:
     card: Mapping[str, Any] = field(default_factory=dict)
     found: MutableMapping[str, Tensor] | None = None
 
-    @functools.cached_property
+    @property
     def generator_digest(self) -> str:
-        """Digest of the generator: weights, layers and source; worked out once."""
-        return fingerprint(_about(self.generator))
+        """Digest of the generator: weights, layers and source, as they are now."""
+        return digest_of_content(self.generator)
 
-    @functools.cached_property
+    @property
     def digest(self) -> str:
         """The same of all that a counterfactual depends on: generator, encoder, window, statistics, directions,
         findings, and the bundle's models."""
         models = sorted((name, getattr(p, "digest", "")) for name, p in self.predictors.items())
         models += sorted((f"second of {name}", getattr(p, "digest", "")) for name, p in self.seconds.items())
         own = getattr(self.predictor, "digest", "")
-        parts = [_about(self.generator), _about(self.encoder), self.window, self.crop, *self._numbers()]
-        return fingerprint(parts, own, models)
+        parts = [self.generator_digest, digest_of_content(self.encoder), self.window, self.crop]
+        return fingerprint(parts, digest_of_content(list(self._numbers())), own, models)
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -72,11 +71,11 @@ class Bundle:
         return {"bundle": self.digest, "generator": self.generator_digest}
 
     def _numbers(self) -> Iterator[Any]:
-        yield [_bytes(self.statistics.mean), _bytes(self.statistics.covariance)]
+        yield self.statistics.mean, self.statistics.covariance
         for one in self.directions:
-            yield [_bytes(one.alpha), _bytes(one.step), _bytes(one.held)]
-            yield [float(one.intercept), float(one.deviation), one.target, one.model]
-        yield self.findings
+            yield one.alpha, one.step, one.held, float(one.intercept), float(one.deviation)
+            yield one.target, one.model, one.fit.get("classes")
+        yield [list(pair) for pair in self.findings]
 
     def predict(self, images: Any) -> Tensor:
         """Class probabilities (N, K) of `predictor` for images (N, C, H, W), or a list of
@@ -212,19 +211,6 @@ class Bundle:
         """[-1, 1] back to image units."""
         low, high = self.window
         return (canvas + 1) / 2 * (high - low) + low
-
-
-def _about(part: Any) -> list[Any]:
-    """Weights, layers and source of a network; of anything else its source."""
-    texts = source_of(type(part))[0]
-    if not isinstance(part, torch.nn.Module):
-        return texts
-    return [texts, repr(part), *((name, _bytes(value)) for name, value in sorted(part.state_dict().items()))]
-
-
-def _bytes(value: Tensor) -> list[Any]:
-    content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return [str(value.dtype), tuple(value.shape), content]
 
 
 def _reduced(images: Tensor, size: tuple[int, ...]) -> Tensor:

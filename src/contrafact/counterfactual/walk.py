@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from contrafact.core import EXPLAINERS, InputError, Question, Strip, digest, fingerprint
+from contrafact.core.contents import digest_of_content
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.inversion import Refinement, invert
@@ -115,7 +116,7 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
     # Found by its first three words (`living.asking`); several bundles may keep theirs in one place.
     asked = f"{digest(question.images)} {getattr(predictor, 'digest', '')} {target} "
     if bundle.found is not None:
-        asked += fingerprint(bundle.digest, refinement, repr(target))
+        asked += fingerprint(bundle.digest, refinement, digest_of_content(target))
         if asked in bundle.found:
             question.notes["latents_kept"] = [1.0] * len(canvas)
             return canvas, bundle.found[asked].to(canvas.device)

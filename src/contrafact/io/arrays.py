@@ -55,7 +55,8 @@ def _array(thing: Any) -> NDArray[Any]:
         if array.ndim == 3:
             array = np.moveaxis(array, -1, 0)
             array = array[:1] if len(array) == 2 else array[:3]  # transparency is not anatomy
-            array = array[:1] if all(np.array_equal(array[0], other) for other in array[1:]) else array
+            grey = thing.mode == "P" and all(np.array_equal(array[0], other) for other in array[1:])
+            array = array[:1] if grey else array  # a palette has no channels of its own
     else:
         array = np.asarray(thing.detach().cpu() if hasattr(thing, "detach") else thing)
     if array.dtype.kind not in "buif":

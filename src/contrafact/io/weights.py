@@ -35,7 +35,9 @@ def read_json(path: Path) -> Any:
         raise InputError(f"expected '{path.name}' in '{path.parent}'; it is not there")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except RecursionError as error:
+        raise InputError(f"'{path}' is not readable JSON: too many brackets inside each other") from error
+    except (ValueError, OSError) as error:
         raise InputError(f"'{path}' is not readable JSON: {error}") from error
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from contrafact.core import InputError, nearest
 from contrafact.model.declared import check_kind
+from contrafact.model.identity import digest_of_use
 from contrafact.model.parsing import parse_target
 from contrafact.model.preprocessing import Preprocessing
 from contrafact.model.regions import RegionTarget
@@ -35,12 +36,11 @@ class Described:
         self.output = output
         self.preprocessing = preprocessing or Preprocessing()
         self.head = head
-        self._use: dict[str, Any] = {
-            "preprocessing": preprocessing,
-            "head": head,
-            "output": output,
-            "classes": self.classes,
-        }
+
+    def _used(self, content: str) -> str:
+        """Digest of a model's content, used as it is declared at this moment."""
+        said: dict[str, Any] = {"head": self.head, "output": self.output, "classes": self.classes}
+        return digest_of_use(content, preprocessing=self.preprocessing, **said)
 
     def target(self, text: str) -> AnyTarget | RegionTarget:
         """The target a text names, checked against this model's classes."""
@@ -78,6 +78,8 @@ class Described:
 
 def pick(outputs: Any, head: int | str | None) -> Any:
     """One of several outputs (a tuple, list or dict, as deep supervision gives); None: the first."""
+    if isinstance(head, bool) and isinstance(outputs, (dict, tuple, list)):
+        raise InputError(f"head must be the number or the name of an output; got {head!r}")
     if isinstance(outputs, dict):
         known = list(outputs)
         if head is not None and head not in outputs:

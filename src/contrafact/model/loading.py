@@ -6,7 +6,6 @@ checked before torch opens them, and a description calls factories of an allow-l
 
 from __future__ import annotations
 
-import json
 import pickle
 import warnings
 import zipfile
@@ -20,9 +19,9 @@ from torch import Tensor, nn
 
 from contrafact.core import InputError, UnsupportedError, fingerprint, inside, nearest
 from contrafact.model.archives import checked_script
+from contrafact.model.descriptions import read_description
 from contrafact.model.exported import checked_program
 from contrafact.model.factories import build
-from contrafact.model.identity import digest_of_use
 from contrafact.model.onnx_files import check_onnx
 from contrafact.model.predictors import AnyPredictor, BlackBox, TorchPredictor
 from contrafact.model.preprocessing import Preprocessing
@@ -171,22 +170,16 @@ def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
         return outputs[0] if len(outputs) == 1 else outputs
 
     content = fingerprint(path.read_bytes())
-    return BlackBox(run, digest=digest_of_use(content, **about), **about)
+    return BlackBox(run, content=content, **about)
 
 
 def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
     """scikit-learn: images are flattened; probabilities where it has them, else its values."""
-    from joblib import hash as hash_of  # comes with scikit-learn
-
     judges = hasattr(model, "predict_proba")
     about["output"] = "probabilities" if judges else "regression"
     about["classes"] = about["classes"] or ([str(c) for c in model.classes_] if judges else ["value"])
     ask = model.predict_proba if judges else model.predict
-    digest = digest_of_use(hash_of(model), **about)
-    return BlackBox(lambda x: ask(x.reshape(len(x), -1)), digest=digest, **about)
-
-
-KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head", "tokens")
+    return BlackBox(lambda x: ask(x.reshape(len(x), -1)), **about)
 
 
 def _from_description(
@@ -198,15 +191,7 @@ def _from_description(
     trust_code: bool,
     within: Path | None,
 ) -> AnyPredictor:
-    try:
-        about = json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"'{path.name}' is not JSON: {error}") from error
-    if not isinstance(about, dict):
-        raise InputError(f"expected a model description in '{path.name}'; got {type(about).__name__}")
-    for key in about:
-        if key not in KEYS:
-            raise InputError(f"'{path.name}' has an unknown key '{key}'{nearest(key, KEYS)}")
+    about = read_description(path)
     says: dict[str, Any] = {
         "classes": about.get("classes", ()),
         "output": about.get("output", "logits"),
@@ -248,6 +233,8 @@ def _beside(path: Path, about: Mapping[str, Any], key: str, within: Path | None)
 def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
     """From JSON or TOML; an unknown key is answered with the nearest one."""
     known = list(Preprocessing.__dataclass_fields__)
+    if not isinstance(values, Mapping):
+        raise InputError(f"preprocessing must be a table of {', '.join(known)}; got {values!r:.60}")
     for key in values:
         if key not in known:
             raise InputError(f"unknown preprocessing '{key}'{nearest(key, known)}")

@@ -19,6 +19,12 @@ from contrafact.model.targets import (
 FORMS = ("class:K", "margin:A,B", "probability:K", "value:K", "grade", *(f"{p}:K" for p in PLACES))
 
 
+def is_form(text: str) -> bool:
+    """Whether a text is a target's own, such as class:1, and not the bare name of a class."""
+    word, colon, _ = text.partition(":")
+    return text == "grade" or bool(colon and any(form.startswith(f"{word}:") for form in FORMS))
+
+
 def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget | RegionTarget:
     """`class:1`, `class:pneumonia`, `margin:3,1`, `probability:1`, `value:0` or `grade`; for a
     segmenter `region:2`, `lesion:2#1` (largest part), `boundary:2`, `mask:2`, `false-positive:2`,
@@ -26,7 +32,8 @@ def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget |
     probability and `,sum` for the sum over the place.
 
     kind     what the model gives, one of OUTPUTS
-    classes  names of its outputs; an index outside them is refused
+    classes  names of its outputs; digits are an index where there is one, and a name otherwise; an
+             index outside them is refused
     """
     word, _, rest = text.partition(":")
     makers: dict[str, Callable[[list[int]], AnyTarget]] = {
@@ -81,15 +88,15 @@ def _region(text: str, place: str, rest: str, kind: str, classes: Sequence[str])
 
 
 def _index(name: str, classes: Sequence[str]) -> int:
+    """The place of a class: of digits their number where there is such a class, so that the text of every
+    target reads back as the same target; else of the class with that name."""
+    number = int(name) if re.fullmatch("0|-?[1-9][0-9]*", name) else None
+    if number is not None and number >= 0 and (number < len(classes) or not classes):
+        return number  # a model without names is checked when it answers
     if name in classes:
         return list(classes).index(name)
-    if not name.lstrip("-").isdigit():
+    if number is None:
         raise InputError(
             f"expected a class index or one of {', '.join(classes)}; got '{name}'{nearest(name, classes)}"
         )
-    index = int(name)
-    if not classes and index >= 0:  # a model without names is checked when it answers
-        return index
-    if not 0 <= index < len(classes):
-        raise InputError(f"class index must be 0 to {len(classes) - 1}; got {index}")
-    return index
+    raise InputError(f"class index must be 0 to {len(classes) - 1}; got {number}")

@@ -21,13 +21,7 @@ from contrafact.model.calls import FUNCTIONS, tapped
 from contrafact.model.declared import RAW, check_last_step, warn_of_range, within_unit
 from contrafact.model.default_layer import Chooser
 from contrafact.model.described import Described, pick
-from contrafact.model.identity import (
-    digest_of_function,
-    digest_of_module,
-    digest_of_use,
-    stamp_of,
-    version_of,
-)
+from contrafact.model.identity import Identity, version_of
 from contrafact.model.incremental import Incremental, Operations, traced
 from contrafact.model.layers import (
     FeatureLayer,
@@ -76,29 +70,23 @@ class TorchPredictor(Described):
         self._channels_last = self.device.type == "cpu"
         self._traced: tuple[list[nn.Module], Operations | None] = ([], None)
         self._layers: dict[Any, FeatureLayer] = {}
-        self._pinned, self._known = "", (stamp_of(self.module), self._worked_out())
+        self._pinned, self._identity = "", Identity(self.module)
 
     @property
     def digest(self) -> str:
         """16 hex digits for weights, architecture and source, preprocessing, head, output and classes as they
-        were declared; made anew when a weight was written to since."""
+        are declared; made anew when any of it was changed since."""
         if self._pinned:
             return self._pinned
-        stamp = stamp_of(self.module)
-        if stamp != self._known[0]:
-            self._known = stamp, self._worked_out()
-        return self._known[1]
+        if self._identity.model is not self.module:
+            self._identity = Identity(self.module)
+        content = self._identity.digest
+        return self._used(fingerprint(content, list(self.tokens)) if self.tokens else content)
 
     @digest.setter
     def digest(self, digest: str) -> None:
         """Keep this digest whatever becomes of the weights: for a changed copy that stands for its model."""
         self._pinned = digest
-
-    def _worked_out(self) -> str:
-        content = digest_of_module(self.module)
-        if self.tokens:
-            content = fingerprint(content, list(self.tokens))
-        return digest_of_use(content, **self._use)
 
     def __call__(self, images: Any) -> Tensor:
         if not self._depth:
@@ -152,6 +140,7 @@ class TorchPredictor(Described):
         modes = [(m, m.training) for m in self.module.modules()]
         grads = [(p, p.requires_grad, p.grad) for p in self.module.parameters()]
         buffers = [(b, version_of(b), b.detach().clone()) for b in self.module.buffers()]
+        attributes = () if self._depth else self._identity.attributes()
         self._depth += 1
         try:
             with contextlib.suppress(NotImplementedError):  # an exported program has no modes
@@ -170,6 +159,8 @@ class TorchPredictor(Described):
                 for buffer, version, before in buffers:
                     if version < 0 or version_of(buffer) != version:  # one left alone keeps the digest
                         buffer.copy_(before)
+            if not self._depth:
+                self._identity.leave(attributes)
 
     @torch.no_grad()
     def replacing(
@@ -304,8 +295,9 @@ class BlackBox(Described):
     """Anything callable on arrays: an ONNX session, a scikit-learn estimator, a Python function.
 
     call    images (N, C, *S) -> raw outputs (N, K) as a float32 tensor on the CPU, no gradient
-    digest  what tells it from other models; empty: of the function's source, the networks and arrays it uses,
-            and of all that is declared here
+    digest  what tells it from other models; empty: of the function's source, the networks, arrays and objects
+            it uses, and of all that is declared here
+    content the same of the function alone, where it is known already; what is declared is added
     """
 
     differentiable = False
@@ -319,15 +311,32 @@ class BlackBox(Described):
         output: str = "logits",
         preprocessing: Preprocessing | None = None,
         digest: str = "",
+        content: str = "",
         head: int | str | None = None,
     ) -> None:
         super().__init__(classes=classes, output=output, preprocessing=preprocessing, head=head)
-        self.digest = digest or digest_of_use(digest_of_function(function), **self._use)
         self.function = function
+        self._pinned, self._content = digest, content
+        self._identity = None if digest or content else Identity(function)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits; made anew when an array or weight that the function uses, or what is declared here,
+        was changed since."""
+        if self._pinned:
+            return self._pinned
+        return self._used(self._content if self._identity is None else self._identity.digest)
+
+    @digest.setter
+    def digest(self, digest: str) -> None:
+        self._pinned = digest
 
     def __call__(self, images: Any) -> Tensor:
         x = torch.as_tensor(images).detach().to("cpu", torch.float32, copy=True)
+        before = None if self._identity is None else self._identity.attributes()
         outputs = self.function(self.preprocessing(x).contiguous().numpy())
+        if self._identity is not None and before is not None:
+            self._identity.leave(before)
         return self._checked(outputs, len(x)).float()
 
 

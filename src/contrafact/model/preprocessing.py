@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import numbers
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +32,7 @@ class Preprocessing:
     std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         if self.window is not None and not self.window[0] < self.window[1]:
             raise InputError(f"window must be (low, high) with low < high; got {self.window}")
         if (self.mean is None) != (self.std is None):
@@ -74,6 +79,30 @@ class Preprocessing:
             std = torch.tensor(self.std, dtype=images.dtype, device=images.device)
             images = (images - mean.reshape(shape)) / std.reshape(shape)
         return images
+
+
+def _check_numbers(given: Preprocessing) -> None:
+    """Refuse what is no number, or not as many as there must be."""
+    if given.channels is not None and not _are([given.channels], numbers.Integral, least=1):
+        raise InputError(f"channels must be a whole number above 0; got {given.channels!r:.60}")
+    if given.size is not None and not _are(given.size, numbers.Integral, least=1):
+        raise InputError(f"size must be whole numbers above 0, such as (256, 256); got {given.size!r:.60}")
+    if given.window is not None and not (_are(given.window, numbers.Real) and len(given.window) == 2):
+        raise InputError(f"window must be (low, high) with low < high; got {given.window!r:.60}")
+    for name in ("mean", "std"):
+        values = getattr(given, name)
+        if values is not None and not _are(values, numbers.Real):
+            raise InputError(f"{name} must be a number for each channel; got {values!r:.60}")
+
+
+def _are(values: Any, kind: type, *, least: float = -math.inf) -> bool:
+    """Whether all are finite numbers of a kind."""
+    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__") or not len(values):
+        return False
+    return all(
+        isinstance(v, kind) and not isinstance(v, bool) and math.isfinite(v) and v >= least  # type: ignore
+        for v in values
+    )
 
 
 def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:

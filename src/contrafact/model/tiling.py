@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from contrafact.core import InputError, UnsupportedError, fingerprint
+from contrafact.model.identity import digest_of_use
 from contrafact.model.parsing import parse_target
 from contrafact.model.predictors import TorchPredictor
 from contrafact.model.regions import RegionTarget
@@ -60,7 +61,19 @@ class TiledPredictor:
         self.classes, self.output = predictor.classes, predictor.output
         self.preprocessing, self.device = predictor.preprocessing, predictor.device
         self.module = predictor.module
-        self.digest = fingerprint("tiled", predictor.digest, self.patch, overlap, blend)
+        self._pinned = ""
+
+    @property
+    def digest(self) -> str:
+        """Of the predictor inside as it is now, and of how its patches are put together."""
+        if self._pinned:
+            return self._pinned
+        content = fingerprint("tiled", self.predictor.digest, self.patch, self.overlap, self.blend)
+        return digest_of_use(content, preprocessing=None, head=None, output=self.output, classes=self.classes)
+
+    @digest.setter
+    def digest(self, digest: str) -> None:
+        self._pinned = digest
 
     def target(self, text: str) -> AnyTarget | RegionTarget:
         """The target a text names, checked against this model's classes."""

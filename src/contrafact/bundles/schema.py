@@ -1,0 +1,76 @@
+"""What `bundle.json` must hold, checked before anything of it is used: one line for what is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from contrafact.core import InputError, nearest
+
+MADE_WRONG = (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError, ArithmeticError)
+ROW = {"predictor": "text", "target": "text"}
+DIRECTION = {**ROW, "intercept": "a number", "deviation": "a number", "fit": "a table"}
+
+
+def checked(about: Any, schema: int) -> Mapping[str, Any]:
+    """The content of `bundle.json`.
+
+    raises  InputError: a key is missing, or a value is of another kind, or names a predictor that is not there
+    """
+    if not isinstance(about, dict):
+        raise InputError(f"expected a table in 'bundle.json'; got {type(about).__name__}")
+    if about.get("schema") != schema:
+        raise InputError(f"expected a bundle of schema {schema}; got {about.get('schema')!r:.60}")
+    kinds = {"name": "text", "main": "text", "generator": "a table", "window": "a list", "directions": "a list"}
+    _holds(about, {**kinds, "predictors": "a table"}, "bundle.json")
+    kinds = {"encoder": "a table", "findings": "a list", "seconds": "a table", "card": "a table"}
+    given = {"family": "text", "crop": "text", **kinds}
+    _holds(about, {k: kind for k, kind in given.items() if k in about}, "bundle.json")
+    window = about["window"]
+    if len(window) != 2 or not all(_is(one, "a number") for one in window) or not window[0] < window[1]:
+        raise InputError(f"'window' in 'bundle.json' must be [low, high] with low < high; got {window!r:.60}")
+    for key, kind in (("directions", DIRECTION), ("findings", ROW)):
+        for number, row in enumerate(about.get(key, ())):
+            where = f"{key} {number} of bundle.json"
+            if not isinstance(row, dict):
+                raise InputError(f"expected a table as {where}; got {row!r:.60}")
+            _holds(row, kind, where)
+            _known(row["predictor"], about["predictors"], where)
+    _known(about["main"], about["predictors"], "'main' of bundle.json")
+    for name in about.get("seconds", ()):
+        _known(name, about["predictors"], "'seconds' of bundle.json")
+    return about
+
+
+def built(make: Callable[[], Any], what: str) -> Any:
+    """What `make` gives; its complaints about the numbers of a bundle in one line."""
+    try:
+        return make()
+    except InputError:
+        raise
+    except MADE_WRONG as error:
+        line = " ".join(str(error).split())[:160]
+        raise InputError(f"{what} in 'bundle.json' does not fit: {line or type(error).__name__}") from error
+
+
+def _holds(about: Mapping[str, Any], kinds: Mapping[str, str], where: str) -> None:
+    for key, kind in kinds.items():
+        if key not in about:
+            raise InputError(f"expected '{key}' ({kind}) in {where}; got {', '.join(map(str, about))[:200]}")
+        if not _is(about[key], kind):
+            raise InputError(f"'{key}' in {where} must be {kind}; got {about[key]!r:.60}")
+
+
+def _is(value: Any, kind: str) -> bool:
+    if kind == "a number":
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, {"text": str, "a table": dict, "a list": list}[kind])
+
+
+def _known(name: str, predictors: Mapping[str, Any], where: str) -> None:
+    if name not in predictors:
+        raise InputError(
+            f"expected one of the predictors {', '.join(predictors) or '(none)'} in {where}; got "
+            f"'{name}'{nearest(name, predictors)}"
+        )

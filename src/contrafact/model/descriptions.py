@@ -1,0 +1,53 @@
+"""What the JSON that describes a model may hold, checked before anything of it is used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from contrafact.core import InputError, nearest
+
+KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head", "tokens")
+
+
+def read_description(path: Path) -> Mapping[str, Any]:
+    """The table of a model description.
+
+    raises  InputError for what is no JSON, an unknown key, or a value of another kind
+    """
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise InputError(f"'{path.name}' is not JSON: too many brackets inside each other") from error
+    except (ValueError, OSError) as error:
+        raise InputError(f"'{path.name}' is not JSON: {error}") from error
+    if not isinstance(about, dict):
+        raise InputError(f"expected a model description in '{path.name}'; got {type(about).__name__}")
+    for key, value in about.items():
+        if key not in KEYS:
+            raise InputError(f"'{path.name}' has an unknown key '{key}'{nearest(key, KEYS)}")
+        expected = _wrong(key, value)
+        if expected:
+            raise InputError(f"'{key}' in '{path.name}' must be {expected}; got {value!r:.60}")
+    return about
+
+
+def _wrong(key: str, value: Any) -> str:
+    """What was expected, where the value is something else."""
+    if key == "classes" and not _list_of(value, str):
+        return "a list of names"
+    if key == "tokens" and not _list_of(value, int):
+        return "a list of whole numbers"
+    if key == "output" and not isinstance(value, str):
+        return "text, such as logits"
+    if key == "head" and (not isinstance(value, (int, str, type(None))) or isinstance(value, bool)):
+        return "the number or the name of an output"
+    if key in ("preprocessing", "arguments") and not isinstance(value, dict):
+        return "a table"
+    return ""
+
+
+def _list_of(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in value)
