@@ -114,7 +114,9 @@ def second_words(row: Row) -> str:
         if not asked:
             return NOT_ASKED
         said = asked[0] if flips(row) else None
-    return {True: CONFIRMED, False: NOT_CONFIRMED}.get(said, NO_FLIP)
+    if said is None:
+        return NO_FLIP
+    return CONFIRMED if said else NOT_CONFIRMED
 
 
 def tone(row: Row, *, doubtful: bool) -> str:
