@@ -42,8 +42,8 @@ def mask_of(
 
     values   0 and 1, or 0 and 255: a mask, of whatever class. Whole numbers above 1: a label map, of which only
              the voxels of `label` count (none where no voxel has it)
-    label_map  the values are labels, whatever they are. Each array is judged by itself: a label map that happens
-             to hold 0 and 1 alone is taken for a mask, so say so where that can be
+    label_map  the values are labels, whatever they are. Each array is judged by itself: labels of 0 and 1 alone
+             are taken for a mask unless this is said
     label    the class that is asked about; None: there is none, and a label map is refused
     classes  how many classes the model has; a label map that names more is refused. 0: not known
     raises   InputError, in one line
