@@ -81,7 +81,7 @@ def scored_slopes(question: Question, images: Any, *, batch: int = 16) -> tuple[
     return values, slopes
 
 
-def feature_layer(question: Question, layer: str | None, method: str) -> FeatureLayer:
+def feature_layer(question: Question, layer: str | None, method: str, *, module: bool = False) -> FeatureLayer:
     """The layer a method looks into, noted in the record of its results; None: the predictor's own choice.
 
     raises  UnsupportedError for a model whose layers are hidden, or a layer without a feature map
@@ -89,7 +89,7 @@ def feature_layer(question: Question, layer: str | None, method: str) -> Feature
     find = getattr(question.predictor, "feature_layer", None)
     if find is None:
         raise UnsupportedError(f"{method} looks into layers and this model hides them; use occlusion or rise")
-    found: FeatureLayer = find(question.images, layer)
+    found: FeatureLayer = find(question.images, layer, module=True) if module else find(question.images, layer)
     question.details.update(layer=found.name, cells=list(found.cells))
     return found
 

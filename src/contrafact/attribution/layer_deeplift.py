@@ -40,5 +40,5 @@ class LayerDeepLIFT:
         predictor = needs_gradients(question, "layer-deeplift")
         images = torch.as_tensor(question.images).to(predictor.device)
         start = fill_values(images, self.baseline)
-        layer = feature_layer(question, self.layer, "layer-deeplift")
+        layer = feature_layer(question, self.layer, "layer-deeplift", module=True)
         return as_map(to_image(layer, layer_deeplift(question, images, start, layer, "layer-deeplift")))

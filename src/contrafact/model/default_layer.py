@@ -47,13 +47,14 @@ class Chooser:
                 "(dropout or a draw at random left on?): name a layer, or use a method without layers"
             )
 
-    def choose(self) -> Seen:
+    def choose(self, *, modules_only: bool = False) -> Seen:
         """The last feature map that everything after depends on and whose gradient has a mean.
 
         raises  UnsupportedError where no module gives one
         """
         maps = self.found.maps.items()
         names = [name for name, seen in maps if math.prod(seen.layout.cells) > 1][::-1]
+        names = [name for name in names if name in self.modules or not modules_only]
         tellable = _distance(self.outputs, self.wanted) > 0
         fallback = None
         for start in range(0, len(names), TRIED):

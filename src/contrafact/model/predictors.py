@@ -210,18 +210,20 @@ class TorchPredictor(Described):
         """Whether layers can be watched: a TorchScript model hides them."""
         return not isinstance(self.module, torch.jit.ScriptModule)
 
-    def feature_layer(self, images: Any, layer: str | None = None) -> FeatureLayer:
+    def feature_layer(self, images: Any, layer: str | None = None, *, module: bool = False) -> FeatureLayer:
         """A layer as explanations read it, for images (N, C, *S) of this size: its cells, and where they lie.
 
         layer   name; None: the last feature map that everything after depends on, behind normalisation,
                 activation and residual sum
+        module  choose among modules alone, and not among functions of the network
         cost    a forward pass, for the default some more; once for every layer and size of image
         raises  InputError for an unknown name, UnsupportedError for a layer that gives no feature map, a
                 network without any, or TorchScript
         """
         size = tuple(images.shape[1:])
-        if (layer, size) in self._layers:
-            return self._layers[layer, size]
+        key = (layer, module, size)
+        if key in self._layers:
+            return self._layers[key]
         if layer is not None:
             self._name_of(layer)
         elif not self.watchable:
@@ -230,13 +232,13 @@ class TorchPredictor(Described):
         with self.frozen():
             found = survey(self.module, self._run, first, self.tokens)
             if layer is None:
-                seen = Chooser(self.module, self._outputs, first, found).choose()
+                seen = Chooser(self.module, self._outputs, first, found).choose(modules_only=module)
             elif layer in found.maps:
                 seen = found.maps[layer]
             else:
                 raise UnsupportedError(_no_map(layer, found))
-        self._layers[layer, size] = FeatureLayer.of(seen, size[1:], tuple(first.shape[2:]))
-        return self._layers[layer, size]
+        self._layers[key] = FeatureLayer.of(seen, size[1:], tuple(first.shape[2:]))
+        return self._layers[key]
 
     def _outputs(self, images: Tensor) -> Tensor:
         return torch.as_tensor(pick(self._run(images), self.head))
@@ -266,7 +268,7 @@ class TorchPredictor(Described):
     def _name_of(self, layer: str | None) -> str:
         """The name of a layer that can be watched; None: the default layer that was chosen last, or else the
         last convolution."""
-        chosen = [found.name for (asked, _), found in self._layers.items() if asked is None]
+        chosen = [found.name for (asked, *_), found in self._layers.items() if asked is None]
         name = layer or (chosen[-1] if chosen else last_spatial_layer(self.module))
         if not self.watchable:
             raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
