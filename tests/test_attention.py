@@ -113,6 +113,7 @@ def test_without_a_class_token_all_tokens_answer(method: str) -> None:
     assert heat[4:8, 8:12].mean() > 1.5 * heat.mean()
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 def test_rollout_shares_out_no_more_than_all_and_a_blind_target_gives_no_gradient_map() -> None:
     predictor = TorchPredictor(Planted(), classes=["no", "yes"])
     heat = cf.explain("attention-rollout", predictor, marked(2), target="class:1").values
@@ -259,6 +260,7 @@ def test_between_stages_a_coarse_token_is_shared_and_the_fine_ones_still_differ(
         assert (np.ptp(heat.values.reshape((8, 2) * axes), axis=tuple(range(1, 2 * axes, 2))) == 0).all()
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 def test_windows_of_a_resized_image_and_a_target_that_no_window_serves() -> None:
     sized = TorchPredictor(Windowed(), output="regression", preprocessing=Preprocessing(size=(8, 8)))
     (heat,) = cf.explain("attention-rollout", sized, noise(2, 16, 1), target="value:0")
