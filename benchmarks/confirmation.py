@@ -114,7 +114,7 @@ def row_of(name: str, strips: list[Strip]) -> list[str]:
 
 HEAD = (
     "setting", "flips", "flips that the second model confirms", "its logits for one", "joint to arthrosis, px",
-    "joint to healthy, px", "mean change, grey levels", "s an image",
+    "joint to healthy, px", "mean change, grey levels", "s an image, on a busy core",
 )  # fmt: skip
 PAGE = """# Confirmation of counterfactuals by a second model
 
