@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ pytest.importorskip("playwright.sync_api", reason="tests in a browser need playw
 from browsing import HOSTILE, Site, serving
 from contrafact.cli.form import job
 from contrafact.cli.listing import targets
+from contrafact.core import Trust
 from contrafact.desk import Desk
 from contrafact.io import open_run
 from contrafact.study import read_study
@@ -31,7 +33,10 @@ def folder(tmp_path: Path) -> Path:
     return study_folder(tmp_path / "work")
 
 
-def form_of(folder: Path, work: Any = job) -> tuple[Desk, Any]:
+TRUSTED = functools.partial(job, trust=Trust(factories=True))  # the study's networks are of the tests
+
+
+def form_of(folder: Path, work: Any = TRUSTED) -> tuple[Desk, Any]:
     desk = Desk(folder, "study.toml", work, more={"targets": targets(), "bundles": ["knee"]})
     return desk, make_form_app(desk, token="t")
 

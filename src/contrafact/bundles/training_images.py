@@ -107,17 +107,15 @@ def middle(shape: Sequence[int]) -> tuple[slice, ...]:
 
 def _check_window(seen: _Seen, window: tuple[float, float]) -> None:
     share = seen.outside / max(1, seen.pixels)
+    write = f"write window = [{seen.low:g}, {seen.high:g}] under [data]"
+    if share > (0.01 if tuple(window) == EIGHT_BIT else 0.9):
+        raise InputError(
+            f"{share:.0%} of the pixels lie outside the window {window[0]:g} to {window[1]:g} and would be "
+            f"clipped; the images hold {seen.low:g} to {seen.high:g}: {write}"
+        )
     span = (min(seen.high, window[1]) - max(seen.low, window[0])) / (window[1] - window[0])
     if seen.pixels and seen.high > seen.low and span < LEAST_SPAN:
         raise InputError(
             f"the images hold {seen.low:g} to {seen.high:g}, {max(span, 0):.1%} of the window {window[0]:g} to "
-            f"{window[1]:g}, and would all look the same: write window = [{seen.low:g}, {seen.high:g}] under "
-            "[data]"
+            f"{window[1]:g}, and would all look the same: {write}"
         )
-    if share <= (0.01 if tuple(window) == EIGHT_BIT else 0.9):
-        return
-    raise InputError(
-        f"{share:.0%} of the pixels lie outside the window {window[0]:g} to {window[1]:g} and would be "
-        f"clipped; the images hold {seen.low:g} to {seen.high:g}: write window = [{seen.low:g}, "
-        f"{seen.high:g}] under [data]"
-    )
