@@ -195,8 +195,8 @@ class Brittle(nn.Module):
 
     def __init__(self, brittle: float) -> None:
         super().__init__()
-        rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
-        self.register_buffer("disc", (((rows - 15.5) ** 2 + (columns - 15.5) ** 2) < 100).float() / 300)
+        rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+        self.register_buffer("disc", (((rows - 31.5) ** 2 + (columns - 31.5) ** 2) < 100).float() / 300)
         self.register_buffer("board", brittle * (1.0 - 2.0 * ((rows + columns) % 2)) / 300)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ class Brittle(nn.Module):
 class TwoPatterns:
     """Draws the disc by its first latent and the chequerboard by its second."""
 
-    image_shape, latent_size = (1, 32, 32), 2
+    image_shape, latent_size = (1, 64, 64), 2
 
     def decode(self, w: Tensor) -> Tensor:
         parts = Brittle(1.0)
@@ -216,7 +216,7 @@ class TwoPatterns:
 
 def walker_of(brittle: float, *, steadily: bool) -> Walker:
     measure = Brittle(brittle)
-    start = torch.zeros(1, 1, 32, 32)
+    start = torch.zeros(1, 1, 64, 64)
     direction = Direction(
         alpha=torch.tensor([1.0, 0.0]), intercept=0.0, step=torch.tensor([1.0, 0.0]), deviation=1.0,
         target="class:1", model="m", fit={}, held=torch.zeros(0, 2),
@@ -255,7 +255,7 @@ def test_a_steady_gradient_is_followed_as_before() -> None:
 
 
 def test_views_are_the_same_at_every_call_and_images_stay() -> None:
-    images = torch.rand(2, 1, 32, 32)
+    images = torch.rand(2, 1, 64, 64)
     before = images.clone()
     first, again = views_of(images), views_of(images)
     assert len(first) == VIEWS and all(torch.equal(a, b) for a, b in zip(first, again, strict=True))

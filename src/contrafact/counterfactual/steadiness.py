@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SHIFT = 0.03  # of the side: two pixels of 64
+SHIFT = 0.0315  # of the side: two pixels of 64
 NOISE = 0.1  # standard deviation; images have a range of 2
 VIEWS = 4
 # By the greatest shift along each axis, one axis of a pair after the other: half of the views move a pattern of
@@ -23,20 +23,21 @@ MOVES: tuple[tuple[Callable[[int], int], Callable[[int], int]], ...] = (
     (lambda far: max(far - 1, 0), lambda far: -far),
     (lambda far: -far, lambda far: far),
 )
-BLURRED = 16  # voxels a side from which a blur by one voxel is slight
+FINE = 48  # voxels a side from which a move or a blur by one voxel is slight
 
 
 def views_of(images: Tensor) -> list[Tensor]:
     """The same images (N, C, *S) in [-1, 1], each moved another way, blurred or noisy; differentiable.
 
-    The changes are the same at every call, so that steps of a search can be compared. Images of fewer than 16
+    The changes are the same at every call, so that steps of a search can be compared. Images of fewer than 48
     voxels a side are neither moved nor blurred: there it would be no small change.
     """
     found = []
     for number in range(VIEWS):
-        far = [round(SHIFT * side) for side in images.shape[2:]]
+        fine = min(images.shape[2:]) >= FINE
+        far = [int(SHIFT * side) if fine else 0 for side in images.shape[2:]]
         view = moved(images, [MOVES[number][axis % 2](step) for axis, step in enumerate(far)])
-        if number in (1, 2) and min(images.shape[2:]) >= BLURRED:
+        if number in (1, 2) and fine:
             view = blurred(view)
         rng = torch.Generator().manual_seed(number)
         noise = torch.randn(view.shape[1:], generator=rng).to(view)
