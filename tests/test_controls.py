@@ -238,7 +238,7 @@ def test_the_report_draws_what_the_run_holds(browser: Any, run: Run) -> None:  #
         for k in (0, 2, 4):
             visit.slide("Frame", k)
             assert visit.pixels(1)[20, 250:262].mean() == pytest.approx((75 + 10 * k) / 200 * 255, abs=4), k
-        assert "+1.60" in visit.page.text_content(".read >> nth=0")
+        assert "→ 83 %" in visit.page.text_content(".read >> nth=0")  # a score of +1.60
 
 
 def test_without_scripting_and_on_paper_there_are_pictures(browser: Any, run: Run) -> None:  # noqa: F811
