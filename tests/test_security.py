@@ -560,7 +560,7 @@ def test_a_class_that_a_package_only_imported_is_not_its_own(
         ("monai.networks.nets:ResNet", {"block": "../evil.pt"}, "must not name a path"),
         ("monai.networks.nets:UNet", {"act": ["relu", {"x": "http://evil"}]}, "must not name a path"),
         ("monai.networks.nets:UNet", {"act": {"_target_": "os.system"}}, "plain names"),
-        ("torch.nn:Linear", ["in_features"], "arguments a table"),
+        ("torch.nn:Linear", ["in_features"], "must be a table"),
     ],
 )
 def test_a_factory_neither_reads_files_nor_fetches_weights(
