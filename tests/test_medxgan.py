@@ -616,7 +616,7 @@ def test_fit_reads_volumes(tmp_path: Path) -> None:
     assert strip.frames.shape[1:] == (1, 8, 8, 8)
     text = path.read_text()
     for file in (tmp_path / "images").iterdir():  # 8 bits a voxel, and a scale
-        scan = nibabel.Nifti1Image(np.asarray(nibabel.load(file).dataobj) / 10.0, np.eye(4))
+        scan = nibabel.Nifti1Image(np.asarray(nibabel.load(file).dataobj) / 4.0, np.eye(4))
         scan.set_data_dtype(np.uint8)
         nibabel.save(scan, file)
     found = training_images(read_cohort(tmp_path / "images"), read_config(path)[0])
