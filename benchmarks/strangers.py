@@ -129,7 +129,7 @@ def theirs(method: str, module: nn.Module, image: Image, layer: Any) -> np.ndarr
             cam.outputs = cam.activations_and_grads(x)
             target(cam.outputs).sum().backward()
             acts, slopes = (
-                found[0].cpu().numpy()
+                found[-1].cpu().numpy()
                 for found in (cam.activations_and_grads.activations, cam.activations_and_grads.gradients)
             )
             cells = cam.get_cam_image(x, part, [target], acts, slopes, False)

@@ -62,7 +62,7 @@ class Chooser:
             equal = self._equal_runs(names[start : start + TRIED], kept)
             for run in equal:
                 readable = [n for n in run if self._readable(n, kept[n])]
-                name = next((n for n in readable if n in self.modules), next(iter(readable), None))
+                name = min(readable, key=self._rank, default=None)
                 if name is None or (tellable and self._is_output(name, kept[name])):
                     continue
                 if tellable and not self._decides(name, kept[name]):
@@ -107,6 +107,11 @@ class Chooser:
             run.append(name)
         if run:
             yield run[::-1]
+
+    def _rank(self, name: str) -> int:
+        """Of layers that give the same values: a module that is called once, before a shared one, before a
+        function; the inner before the outer."""
+        return (0 if self.found.maps[name].calls == 1 else 1) if name in self.modules else 2
 
     def _readable(self, name: str, value: Tensor) -> bool:
         return self.found.maps[name].layout.fits(value)
