@@ -23,7 +23,27 @@ ALLOWED = {
     # Joins weights on disk with the things they are (docs/decisions/0004).
     "bundles": {"core", "io", "model", "generation", "counterfactual"},
     "face": {"core", "io", "model", "attribution", "perturbation", "counterfactual", "bundles", "fitting"},
-    "fitting": {"core", "io", "model", "generation", "counterfactual", "bundles", "families"},
+    "fitting": {
+        "core",
+        "io",
+        "model",
+        "generation",
+        "counterfactual",
+        "bundles",
+        "families",
+        "fitting_models",
+        "fitting_translator",
+    },
+    "fitting_models": {"core", "io", "model", "generation", "families"},
+    "fitting_translator": {
+        "core",
+        "io",
+        "generation",
+        "counterfactual",
+        "bundles",
+        "families",
+        "fitting_models",
+    },
     # The kinds of generators that a fit can train (docs/map.md).
     "families": {"core", "generation", "counterfactual"},
     "study": {"core"},

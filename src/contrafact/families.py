@@ -27,9 +27,11 @@ from contrafact.generation import (
     StyleGAN2Config,
     StyleGAN2Training,
     TrainerConfig,
+    TranslatorConfig,
+    TranslatorTrainerConfig,
 )
 
-AnyConfig = StyleGAN2Config | MedXGANConfig | LegacyConfig
+AnyConfig = StyleGAN2Config | MedXGANConfig | LegacyConfig | TranslatorConfig
 AnyGenerator = StyleGAN2 | MedXGAN | LegacyMedXGAN
 AnyTraining = StyleGAN2Training | MedXGANTraining | LegacyTraining
 
@@ -67,7 +69,8 @@ class FitConfig:
 
     [generator] family   "stylegan2", or "medxgan": trained against the first model, with one code for each
                          of its targets; it needs no directions. "medxgan-legacy": the same as it was
-                         published, for one target at 64 or 128 pixels
+                         published, for one target at 64 or 128 pixels. "translator": one pass makes the image
+                         at another score of the first model, for each of its targets; no latent space
     """
 
     name: str
@@ -75,7 +78,9 @@ class FitConfig:
     data: DataConfig
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
     generator: AnyConfig = field(default_factory=StyleGAN2Config)
-    training: TrainerConfig | MedXGANTrainerConfig | LegacyTrainerConfig = field(default_factory=TrainerConfig)
+    training: TrainerConfig | MedXGANTrainerConfig | LegacyTrainerConfig | TranslatorTrainerConfig = field(
+        default_factory=TrainerConfig
+    )
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     direction: DirectionConfig = field(default_factory=DirectionConfig)
 
@@ -98,10 +103,17 @@ class _LegacyFit(FitConfig):
     training: LegacyTrainerConfig = field(default_factory=LegacyTrainerConfig)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TranslatorFit(FitConfig):
+    generator: TranslatorConfig = field(default_factory=TranslatorConfig)
+    training: TranslatorTrainerConfig = field(default_factory=TranslatorTrainerConfig)
+
+
 CONFIGS: dict[str, type[FitConfig]] = {
     "stylegan2": _StyleGAN2Fit,
     "medxgan": _MedXGANFit,
     "medxgan-legacy": _LegacyFit,
+    "translator": _TranslatorFit,
 }
 
 
@@ -118,8 +130,15 @@ def read_config(path: str | Path) -> tuple[FitConfig, Path]:
                 f"a medxgan has one code per target of its first model; got {codes} classes for "
                 f"{len(targets)} targets"
             )
-        if getattr(config.generator, "axes", 2) == 3 and config.training.mirror:
-            raise InputError("mirror must be false for volumes, whose last axis may be any; got true")
+    if isinstance(config.generator, TranslatorConfig):
+        targets = next(iter(config.models.values())).targets if config.models else ()
+        if len(targets) != config.generator.targets:
+            raise InputError(
+                f"a translator knows the targets of its first model; got targets = "
+                f"{config.generator.targets} in [generator] for {len(targets)} in [models]"
+            )
+    if getattr(config.generator, "axes", 2) == 3 and config.training.mirror:
+        raise InputError("mirror must be false for volumes, whose last axis may be any; got true")
     return config, (path.parent / config.out).resolve()
 
 
@@ -136,7 +155,12 @@ def family_of(table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def name_of(config: AnyConfig) -> str:
     """The family of a generator of that size."""
-    names = {StyleGAN2Config: "stylegan2", MedXGANConfig: "medxgan", LegacyConfig: "medxgan-legacy"}
+    names = {
+        StyleGAN2Config: "stylegan2",
+        MedXGANConfig: "medxgan",
+        LegacyConfig: "medxgan-legacy",
+        TranslatorConfig: "translator",
+    }
     return names[type(config)]
 
 
@@ -146,7 +170,9 @@ def codes_of(config: AnyConfig) -> int:
 
 
 def make_generator(config: AnyConfig) -> AnyGenerator:
-    """An untrained generator of that size."""
+    """An untrained generator of that size, of a family with a latent space."""
+    if isinstance(config, TranslatorConfig):
+        raise InputError("expected a generator with a latent space; got a translator")
     if isinstance(config, LegacyConfig):
         return LegacyMedXGAN(config)
     return MedXGAN(config) if isinstance(config, MedXGANConfig) else StyleGAN2(config)
@@ -162,7 +188,10 @@ def make_training(
     team: Any,
     origin: Mapping[str, Any] | None = None,
 ) -> AnyTraining:
-    """A training run at its first step; `origin`: what else its saved states must agree with."""
+    """A training run at its first step, of a family with a latent space; `origin`: what else its saved states
+    must agree with."""
+    if isinstance(size, TranslatorConfig):
+        raise InputError("expected a generator with a latent space; got a translator")
     if isinstance(size, StyleGAN2Config):
         return StyleGAN2Training(size, config, images, device=device, team=team, origin=origin)
     if guide is None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,47 +29,30 @@ from contrafact.counterfactual import (
 from contrafact.families import (
     AnyGenerator,
     FitConfig,
-    ModelConfig,
     codes_of,
-    guided,
     make_generator,
     make_training,
     name_of,
     read_config,
 )
+from contrafact.fitting_models import Loader, copy_models, guide_of, origin_of
+from contrafact.fitting_translator import fit_translator
 from contrafact.generation import (
     Progress,
     ResNetEncoder,
+    TranslatorConfig,
+    TranslatorTrainerConfig,
     train_encoder,
     train_generator,
 )
 from contrafact.generation.augmentation import preset, signed
 from contrafact.generation.checkpoint import check_trained_with, trained_with
 from contrafact.generation.quality import decoded
-from contrafact.io import Cohort, read_cohort, read_json, read_tensors, write_json, write_tensors
-from contrafact.model import load_predictor
+from contrafact.io import Cohort, read_cohort, read_tensors, write_json, write_tensors
 
 __all__ = ["FitConfig", "fit", "fit_stages", "read_config"]
 STAGES = ("generator", "encoder", "direction")
 Stop = Callable[[], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Loader:
-    """Reads the models that a configuration names, beside it, as far as they are trusted."""
-
-    root: Path
-    device: str
-    trust: Trust
-
-    def __call__(self, model: ModelConfig) -> Any:
-        return load_predictor(
-            self.root / model.path,
-            device=self.device,
-            output=model.output,
-            trust=self.trust.scripts,
-            trust_code=self.trust.factories,
-        )
 
 
 def fit(
@@ -125,8 +106,15 @@ def fit_stages(
     if said:
         yield "images", Progress(done=len(images), total=len(images), seconds_left=0.0, findings=tuple(said))
     team = _team(devices, device)
+    if isinstance(config.generator, TranslatorConfig):
+        if team is not None:
+            raise UnsupportedError("a translator is trained on one device; got several")
+        if stage not in (None, "generator"):
+            raise InputError(f"a translator has one stage, generator; got '{stage}'")
+        yield from fit_translator(config, config.generator, out, images, load, stop)
+        return
     if stage in (None, "generator"):
-        with _guide(config, load, wanted=codes_of(config.generator) > 0) as guide:
+        with guide_of(config, load, wanted=codes_of(config.generator) > 0) as guide:
             yield from _fit_generator(config, out, images, load, _together(stop, team), device, team, guide)
     if team is not None and team.global_rank:
         return  # the other stages are one process's work
@@ -145,7 +133,7 @@ def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
 def _fit_generator(
     config: FitConfig, out: Path, images: Tensor, load: Loader, stop: Stop, device: str, team: Any, guide: Any
 ) -> Iterator[tuple[str, Progress]]:
-    origin = _origin(config, load)
+    origin = origin_of(config, load)
     training = make_training(
         config.generator, config.training, images, guide=guide, device=device, team=team, origin=origin
     )
@@ -169,13 +157,14 @@ def _fit_encoder(
     config: FitConfig, out: Path, images: Tensor, load: Loader, stop: Stop, device: str
 ) -> Iterator[tuple[str, Progress]]:
     generator = _generator(config, out, device)
-    with _guide(config, load, wanted=not config.encoder.published) as guide:
+    with guide_of(config, load, wanted=not config.encoder.published) as guide:
         yield from _encoder_steps(config, out, images, generator, guide, stop)
 
 
 def _encoder_steps(
     config: FitConfig, out: Path, images: Tensor, generator: AnyGenerator, guide: Any, stop: Stop
 ) -> Iterator[tuple[str, Progress]]:
+    assert not isinstance(config.training, TranslatorTrainerConfig)  # it has no encoder
     for progress, encoder in train_encoder(
         generator,
         images,
@@ -191,35 +180,12 @@ def _encoder_steps(
             return
 
 
-def _origin(config: FitConfig, load: Loader) -> dict[str, Any]:
-    """What a saved generator must agree with besides its images: their window, and the model that guides."""
-    origin: dict[str, Any] = {"window": list(config.data.window), "crop": config.data.crop}
-    if codes_of(config.generator) and config.models:
-        model = next(iter(config.models.values()))
-        origin |= {"model": load(model).digest, "targets": list(model.targets)}
-    return origin
-
-
 def _check_generator(config: FitConfig, out: Path, images: Tensor, load: Loader) -> None:
     """An encoder and directions belong to a generator of the same images."""
     path = out / "checkpoint.safetensors"
     if path.exists():
-        now = trained_with(config.training, images, _origin(config, load))
+        now = trained_with(config.training, images, origin_of(config, load))
         check_trained_with(read_tensors(path), now, only=("images", "window", "crop", "model", "targets"))
-
-
-@contextlib.contextmanager
-def _guide(config: FitConfig, load: Loader, *, wanted: bool) -> Iterator[Any]:
-    """Scores (N, targets) of the first model, the one the bundle explains, frozen; None where they are
-    not wanted, or of a black box."""
-    if not config.models or not wanted:
-        yield None
-        return
-    model = next(iter(config.models.values()))
-    predictor = load(model)
-    targets = [predictor.target(text) for text in model.targets]
-    with guided(predictor, targets, config.data.window) as guide:
-        yield guide
 
 
 def _fit_directions(
@@ -281,7 +247,7 @@ def _save(config: FitConfig, out: Path, root: Path, bundle: Bundle, pairs: list[
         predictor=next(iter(predictors.values())),
     )
     folder = out / "bundle"
-    files = _copy_models(config, root, folder)
+    files = copy_models(config, root, folder)
     save_bundle(
         folder,
         bundle,
@@ -302,34 +268,6 @@ def _anchors(encoder: ResNetEncoder, images: Tensor, config: FitConfig, device: 
     with torch.no_grad():
         latents = torch.cat([encoder(part) for part in some.split(128)])
     return some, latents
-
-
-def _copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:
-    """Descriptions and weights of the models beside the bundle, so that it is complete.
-
-    Every file takes the model's name, so two models never overwrite each other.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {}
-    for name, model in config.models.items():
-        source = root / model.path
-        if name in ("bundle", "generator", "encoder", "statistics") or Path(name).name != name:
-            raise InputError(f"a model of a bundle cannot be called '{name}'; choose another name")
-        files[name] = f"{name}{source.suffix}"
-        if source.suffix != ".json":
-            shutil.copy(source, folder / files[name])
-            if model.output:  # which only a description can say
-                write_json(folder / f"{name}.json", {"model": files[name], "output": model.output})
-                files[name] = f"{name}.json"
-            continue
-        about = read_json(source)
-        about |= {"output": model.output} if model.output else {}
-        key = "model" if "model" in about else "weights"
-        beside = source.parent / about[key]
-        about[key] = f"{name}{beside.suffix}"
-        shutil.copy(beside, folder / about[key])
-        write_json(folder / files[name], about)
-    return files
 
 
 def _generator(config: FitConfig, out: Path, device: str) -> AnyGenerator:

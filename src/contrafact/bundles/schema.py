@@ -10,6 +10,7 @@ from contrafact.core import InputError, nearest
 
 MADE_WRONG = (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError, ArithmeticError)
 ROW = {"predictor": "text", "target": "text"}
+TRANSLATION = {**ROW, "number": "a number"}
 DIRECTION = {**ROW, "intercept": "a number", "deviation": "a number", "fit": "a table"}
 
 
@@ -22,21 +23,26 @@ def checked(about: Any, schema: int) -> Mapping[str, Any]:
         raise InputError(f"expected a table in 'bundle.json'; got {type(about).__name__}")
     if about.get("schema") != schema:
         raise InputError(f"expected a bundle of schema {schema}; got {about.get('schema')!r:.60}")
-    kinds = {"name": "text", "main": "text", "generator": "a table", "window": "a list", "directions": "a list"}
-    _holds(about, {**kinds, "predictors": "a table"}, "bundle.json")
+    kinds = {"name": "text", "main": "text", "window": "a list", "predictors": "a table"}
+    latent = {"generator": "a table", "directions": "a list"}
+    own = {"translator": "a table", "translations": "a list"}
+    _holds(about, {**kinds, **(own if "translator" in about else latent)}, "bundle.json")
     kinds = {"encoder": "a table", "findings": "a list", "seconds": "a table", "card": "a table"}
-    given = {"family": "text", "crop": "text", **kinds}
+    given = {"family": "text", "crop": "text", "engine": "text", **latent, **kinds}
     _holds(about, {k: kind for k, kind in given.items() if k in about}, "bundle.json")
     window = about["window"]
     if len(window) != 2 or not all(_is(one, "a number") for one in window) or not window[0] < window[1]:
         raise InputError(f"'window' in 'bundle.json' must be [low, high] with low < high; got {window!r:.60}")
-    for key, kind in (("directions", DIRECTION), ("findings", ROW)):
+    for key, kind in (("directions", DIRECTION), ("findings", ROW), ("translations", TRANSLATION)):
         for number, row in enumerate(about.get(key, ())):
             where = f"{key} {number} of bundle.json"
             if not isinstance(row, dict):
                 raise InputError(f"expected a table as {where}; got {row!r:.60}")
             _holds(row, kind, where)
             _known(row["predictor"], about["predictors"], where)
+            if "by" in row:
+                _holds(row["by"] if isinstance(row["by"], dict) else {}, ROW, f"'by' of {where}")
+                _known(row["by"]["predictor"], about["predictors"], f"'by' of {where}")
     _known(about["main"], about["predictors"], "'main' of bundle.json")
     for name in about.get("seconds", ()):
         _known(name, about["predictors"], "'seconds' of bundle.json")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from contrafact.bundles.schema import built, checked
 from contrafact.core import InputError, inside, nearest
-from contrafact.counterfactual import Bundle, Direction, LatentStatistics
+from contrafact.counterfactual import Bundle, Direction, LatentStatistics, Translation
 from contrafact.generation import (
     LegacyConfig,
     LegacyMedXGAN,
@@ -22,6 +22,8 @@ from contrafact.generation import (
     ResNetEncoder,
     StyleGAN2,
     StyleGAN2Config,
+    Translator,
+    TranslatorConfig,
 )
 from contrafact.io import read_json, read_tensors, write_json, write_tensors
 from contrafact.model import load_predictor
@@ -69,13 +71,22 @@ def load_bundle(
     folder = find_bundle(name)
     about = read_json(inside(folder, "bundle.json", what="'bundle.json'"))
     about = checked(about, SCHEMA)
-    generator = built(lambda: _generator(about), "'generator'")
-    encoder = built(lambda: ResNetEncoder.of(generator, **about.get("encoder", {})), "'encoder'")
-    _fill(generator, _part(folder, "generator.safetensors"))
-    _fill(encoder, _part(folder, "encoder.safetensors"))
-    statistics = read_tensors(_part(folder, "statistics.safetensors"))
-    stored = {k: v.to(device).float() for k, v in statistics.items()}
-    _check_numbers(stored, len(about["directions"]), generator.latent_size)
+    parts: dict[str, Any] = {}
+    stored: dict[str, Tensor] = {}
+    if "generator" in about:
+        generator = built(lambda: _generator(about), "'generator'")
+        encoder = built(lambda: ResNetEncoder.of(generator, **about.get("encoder", {})), "'encoder'")
+        _fill(generator, _part(folder, "generator.safetensors"))
+        _fill(encoder, _part(folder, "encoder.safetensors"))
+        statistics = read_tensors(_part(folder, "statistics.safetensors"))
+        stored = {k: v.to(device).float() for k, v in statistics.items()}
+        _check_numbers(stored, len(about["directions"]), generator.latent_size)
+        parts |= {"generator": generator, "encoder": encoder}
+    if "translator" in about:
+        translator = built(lambda: Translator(TranslatorConfig(**about["translator"])), "'translator'")
+        _fill(translator, _part(folder, "translator.safetensors"))
+        parts["translator"] = translator
+    made = {name: part.to(device).eval().requires_grad_(False) for name, part in parts.items()}
 
     def load(file: object) -> Any:
         return load_predictor(
@@ -86,15 +97,16 @@ def load_bundle(
     seconds = {key: load(file) for key, file in about.get("seconds", {}).items()}
     return Bundle(
         name=about["name"],
-        generator=generator.to(device).eval().requires_grad_(False),
-        encoder=encoder.to(device).eval().requires_grad_(False),
-        statistics=LatentStatistics(stored["mean"], stored["covariance"]),
+        **made,
+        statistics=LatentStatistics(stored["mean"], stored["covariance"]) if stored else None,
         window=(float(about["window"][0]), float(about["window"][1])),
         crop=str(about.get("crop", "squeeze")),
         directions=tuple(
             _direction(number, row, stored, predictors[row["predictor"]].digest)
-            for number, row in enumerate(about["directions"])
+            for number, row in enumerate(about.get("directions", ()))
         ),
+        translations=tuple(_translation(row, predictors) for row in about.get("translations", ())),
+        engine=about.get("engine"),
         findings=tuple((predictors[f["predictor"]].digest, f["target"]) for f in about.get("findings", ())),
         predictor=predictors[about["main"]],
         predictors=predictors,
@@ -124,66 +136,107 @@ def save_bundle(
     *,
     descriptions: Mapping[str, str],
     main: str,
-    encoder_size: Mapping[str, Any],
+    encoder_size: Mapping[str, Any] | None = None,
     seconds: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a bundle; its predictors' own files are there already, named in `descriptions`.
 
     descriptions  name of a predictor -> JSON file beside bundle.json
-    encoder_size  kind and width of the encoder
+    encoder_size  kind and width of the encoder, where the bundle has one
     seconds       name of a predictor -> JSON file of its second model, likewise; needed for each that the
                   bundle has
     raises        InputError for another kind of generator or encoder, and for second models without a file
     """
     folder = Path(folder)
-    generator: Any = bundle.generator
-    encoder = bundle.encoder
-    family = next((name for name, (kind, _) in FAMILIES.items() if isinstance(generator, kind)), None)
-    if family is None or not isinstance(encoder, ResNetEncoder):
-        known = " or ".join(kind.__name__ for kind, _ in FAMILIES.values())
-        raise InputError(f"a stored bundle holds a {known}, and a ResNetEncoder; got other kinds")
+    if bundle.generator is None and bundle.translator is None:
+        raise InputError(f"expected a generator or a translator in bundle '{bundle.name}'; got neither")
     seconds = dict(seconds or {})
     if set(seconds) != set(bundle.seconds):
         raise InputError(
             f"expected the description of the second model of {', '.join(bundle.seconds) or 'none'}; got "
             f"{', '.join(seconds) or 'none'}: give seconds={{name: file}}"
         )
-    digests = {predictor.digest: name for name, predictor in bundle.predictors.items()}
-    rows, tensors = [], {"mean": bundle.statistics.mean, "covariance": bundle.statistics.covariance}
+    about = {
+        "schema": SCHEMA,
+        "name": bundle.name,
+        "window": list(bundle.window),
+        "crop": bundle.crop,
+        **({} if bundle.generator is None else _save_latent_space(folder, bundle, encoder_size or {})),
+        **({} if bundle.translator is None else _save_translator(folder, bundle)),
+        **({} if bundle.engine is None else {"engine": bundle.engine}),
+        "main": main,
+        "predictors": dict(descriptions),
+        **({"seconds": seconds} if seconds else {}),
+        "card": json.loads(json.dumps(dict(bundle.card))),
+    }
+    write_json(folder / "bundle.json", about)
+    return folder
+
+
+def _save_latent_space(folder: Path, bundle: Bundle, encoder_size: Mapping[str, Any]) -> dict[str, Any]:
+    """Write generator, encoder, statistics and directions; what bundle.json says of them."""
+    latent = bundle.latent
+    generator: Any = latent.generator
+    encoder = latent.encoder
+    family = next((name for name, (kind, _) in FAMILIES.items() if isinstance(generator, kind)), None)
+    if family is None or not isinstance(encoder, ResNetEncoder):
+        known = " or ".join(kind.__name__ for kind, _ in FAMILIES.values())
+        raise InputError(f"a stored bundle holds a {known}, and a ResNetEncoder; got other kinds")
+    names = _names(bundle)
+    rows, tensors = [], {"mean": latent.statistics.mean, "covariance": latent.statistics.covariance}
     for number, direction in enumerate(bundle.directions):
         tensors |= {f"{number}.alpha": direction.alpha, f"{number}.step": direction.step}
         if len(direction.held):
             tensors[f"{number}.held"] = direction.held
         rows.append(
             {
-                "predictor": digests[direction.model],
+                "predictor": names[direction.model],
                 "target": direction.target,
                 "intercept": direction.intercept,
                 "deviation": direction.deviation,
                 "fit": direction.fit,
             }
         )
-    findings = [{"predictor": digests[model], "target": target} for model, target in bundle.findings]
     write_tensors(folder / "generator.safetensors", _half(generator.state_dict()))
     write_tensors(folder / "encoder.safetensors", _half(encoder.state_dict()))
     write_tensors(folder / "statistics.safetensors", tensors)
-    about = {
-        "schema": SCHEMA,
-        "name": bundle.name,
-        "window": list(bundle.window),
-        "crop": bundle.crop,
+    return {
         "family": family,
         "generator": dataclasses.asdict(generator.config),
         "encoder": dict(encoder_size),
-        "main": main,
-        "predictors": dict(descriptions),
-        **({"seconds": seconds} if seconds else {}),
         "directions": rows,
-        "findings": findings,
-        "card": json.loads(json.dumps(dict(bundle.card))),
+        "findings": [{"predictor": names[model], "target": target} for model, target in bundle.findings],
     }
-    write_json(folder / "bundle.json", about)
-    return folder
+
+
+def _save_translator(folder: Path, bundle: Bundle) -> dict[str, Any]:
+    """Write the translator; what bundle.json says of it."""
+    translator = bundle.translator
+    if not isinstance(translator, Translator):
+        raise InputError(f"a stored bundle holds a Translator; got a {type(translator).__name__}")
+    names = _names(bundle)
+    rows: list[dict[str, Any]] = []
+    for one in bundle.translations:
+        rows.append({"predictor": names[one.model], "target": one.target, "number": one.number})
+        if one.by is not None:
+            rows[-1]["by"] = {"predictor": names[one.by[0]], "target": one.by[1]}
+    write_tensors(folder / "translator.safetensors", _half(translator.state_dict()))
+    return {"translator": dataclasses.asdict(translator.config), "translations": rows}
+
+
+def _names(bundle: Bundle) -> dict[str, str]:
+    """Names of the bundle's predictors by their digests."""
+    return {predictor.digest: name for name, predictor in bundle.predictors.items()}
+
+
+def _translation(row: Mapping[str, Any], predictors: Mapping[str, Any]) -> Translation:
+    by = row.get("by")
+    return Translation(
+        model=predictors[row["predictor"]].digest,
+        target=row["target"],
+        number=int(row["number"]),
+        by=None if by is None else (predictors[by["predictor"]].digest, by["target"]),
+    )
 
 
 def _direction(number: int, row: Mapping[str, Any], stored: Mapping[str, Tensor], model: str) -> Direction:

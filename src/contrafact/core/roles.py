@@ -119,6 +119,36 @@ class Encoder(Protocol):
     def __call__(self, images: Any) -> Any: ...
 
 
+class EncodedImages(Protocol):
+    """Images as a translator has read them, with what their frames share."""
+
+    @property
+    def which(self) -> Any:
+        """(N,) numbers of the scores that they are conditioned by."""
+
+    def rows(self, chosen: Any) -> EncodedImages:
+        """Some of the images, in that order; one may come several times."""
+
+
+class ImageTranslator(Protocol):
+    """Makes of an image what it would look like at another score of a model, in one pass; has no latent space.
+
+    `low`, `high` (targets,): the scores between which it was trained.
+    """
+
+    low: Any
+    high: Any
+
+    @property
+    def image_shape(self) -> tuple[int, ...]: ...
+    def encode(self, images: Any, now: Any, *, which: Any = None, region: Any = None) -> EncodedImages:
+        """Images (N, C, *S) in [-1, 1] with their own scores (N,); `region` (N, 1, *S): where they may
+        change."""
+
+    def translate(self, encoded: Any, to: Any) -> Any:
+        """(N, C, *S) in [-1, 1]: each encoded image at the score `to` (N,)."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Question:
     """What is asked of an explainer.

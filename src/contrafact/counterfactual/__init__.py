@@ -1,7 +1,7 @@
-"""Using a generator to explain: bundle, direction, inversion, walk."""
+"""Using a generator to explain: bundle, direction, inversion, walk, translation."""
 
 from contrafact.counterfactual.boundary import decision_boundary
-from contrafact.counterfactual.bundle import Bundle
+from contrafact.counterfactual.bundle import Bundle, Translation
 from contrafact.counterfactual.direction import (
     Anchors,
     Direction,
@@ -15,10 +15,12 @@ from contrafact.counterfactual.latent_shift import LatentShift
 from contrafact.counterfactual.latents import LatentStatistics
 from contrafact.counterfactual.medxgan import FindingPath, spread
 from contrafact.counterfactual.published import as_published, published_walk
+from contrafact.counterfactual.translate import BestCounterfactual, Translate
 from contrafact.counterfactual.walk import LatentWalk
 
 __all__ = [
     "Anchors",
+    "BestCounterfactual",
     "Bundle",
     "Direction",
     "DirectionConfig",
@@ -28,6 +30,8 @@ __all__ = [
     "LatentStatistics",
     "LatentWalk",
     "Refinement",
+    "Translate",
+    "Translation",
     "as_published",
     "decision_boundary",
     "fit_direction",

@@ -107,7 +107,7 @@ class LatentIntegratedGradients:
         maps = []
         for image, ways in zip(images, knots, strict=True):
             found = [
-                self._map(question, bundle, Pictures(bundle.generator, way, image, anchor=self.anchored))
+                self._map(question, bundle, Pictures(bundle.latent.generator, way, image, anchor=self.anchored))
                 for way in ways
             ]
             maps.append(torch.stack([values for values, *_ in found]).mean(dim=0))
@@ -136,9 +136,9 @@ class LatentIntegratedGradients:
         canvas, latents = inverted(question, bundle, self.refinement)
         noise = torch.from_numpy(rng.standard_normal((self.negatives, latents.shape[1]), dtype=np.float32))
         noise[0] = 0  # the first starts where the image is; an image's map does not depend on its neighbours
-        away = self.spread * noise.to(latents) @ bundle.statistics.factor.to(latents).t()
+        away = self.spread * noise.to(latents) @ bundle.latent.statistics.factor.to(latents).t()
         starts = (latents[:, None] + away).flatten(0, 1)
-        negative = getattr(bundle.generator, "negative", None)
+        negative = getattr(bundle.latent.generator, "negative", None)
         if negative is not None:
             with torch.no_grad():
                 knots = torch.stack([negative(starts), starts], dim=1)

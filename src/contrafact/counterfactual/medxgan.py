@@ -138,7 +138,7 @@ class FindingPath:
 
     def _ways(self, question: Question, rng: np.random.Generator) -> _Ways:
         bundle = bundle_of(question, "medxgan")
-        if not isinstance(bundle.generator, Coded):
+        if not isinstance(bundle.latent.generator, Coded):
             raise InputError(
                 f"medxgan needs a bundle whose generator has codes for findings; '{bundle.name}' has none: "
                 "use latent-walk, or fit a bundle with family = 'medxgan'"
@@ -147,11 +147,11 @@ class FindingPath:
         canvas, latents = inverted(question, bundle, self.refinement)
         walking = Walking(self._settings(), question, bundle, None, canvas, latents)
         draw = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        drawn = bundle.generator.draw_code(self.several, draw).to(latents)
+        drawn = bundle.latent.generator.draw_code(self.several, draw).to(latents)
         rises = (walking.goals() > walking.start) == (sign > 0)
         steering = Steering.of(
             walking.walker,
-            bundle.generator,
+            bundle.latent.generator,
             finding=finding,
             length=float(drawn.norm(dim=1).mean()),
             budget=self.budget,
@@ -193,7 +193,10 @@ class _Ways:
             rows += [number] * len(ends)
         self.row, self.full = torch.tensor(rows), torch.cat(full)
         self.adds = torch.tensor(rises)[self.row]
-        self.where = torch.ones_like(walking.walker.images[self.row, :1])
+        whole = walking.walker.where
+        everywhere = torch.ones_like(walking.walker.images[:, :1])
+        self.region = everywhere if whole is None else whole
+        self.where = self.region[self.row]
         self.share, self.score, self.reached = self._search(torch.arange(len(rows)))
 
     def lead_on(self) -> None:
@@ -222,6 +225,7 @@ class _Ways:
             return
         row, goals = self.row[ways], None if follow else self.goals[self.row[ways]]
         part = narrowed(self.walking.walker, row, self.full[ways], goals=goals, keep=keep)
+        part = part * self.region[row]
         other = (part != self.where[ways]).flatten(1).any(dim=1).cpu()  # what is the same was searched already
         ways, part = ways[other], part[other]
         if not len(ways):

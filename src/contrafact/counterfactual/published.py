@@ -23,7 +23,7 @@ def as_published(bundle: Bundle, predictor: Predictor, target: Target, *, sample
     raises  InputError when the predictor decides the same for every drawn image
     """
     found = fit_direction(
-        bundle.generator,
+        bundle.latent.generator,
         bundle.scorer(predictor, target),
         target=target,
         model=getattr(predictor, "digest", ""),

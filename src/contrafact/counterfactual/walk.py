@@ -16,6 +16,7 @@ from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.inversion import Refinement, invert
 from contrafact.counterfactual.path import Walker
+from contrafact.counterfactual.region import region_on_canvas
 from contrafact.counterfactual.steadiness import steady
 
 Measure = Callable[[Tensor], Tensor]
@@ -111,7 +112,7 @@ def bundle_of(question: Question, method: str) -> Bundle:
 
 def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tuple[Tensor, Tensor]:
     """The question's images (N, C, R, R) as the generator has them, in [-1, 1], and their latents (N, d)."""
-    canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.statistics.mean.device))
+    canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.latent.statistics.mean.device))
     predictor, target, slopes = question.predictor, question.target, differentiable(question)
     # Found by its first three words (`living.asking`); several bundles may keep theirs in one place.
     asked = f"{digest(question.images)} {getattr(predictor, 'digest', '')} {target} "
@@ -121,10 +122,10 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
             question.notes["latents_kept"] = [1.0] * len(canvas)
             return canvas, bundle.found[asked].to(canvas.device)
     latents = invert(
-        bundle.generator,
-        bundle.encoder,
+        bundle.latent.generator,
+        bundle.latent.encoder,
         canvas,
-        statistics=bundle.statistics,
+        statistics=bundle.latent.statistics,
         refinement=refinement,
         score=bundle.scorer(predictor, target) if slopes else None,
         features=_features(question, bundle) if slopes and refinement.feature else None,
@@ -177,7 +178,7 @@ class Walking:
         measure: Measure = bundle.scorer(question.predictor, question.target)
         self.follows = differentiable(question) and walk.follow > 0
         with torch.no_grad():
-            drawn = bundle.generator.decode(latents)
+            drawn = bundle.latent.generator.decode(latents)
             start = measure(canvas)
             # Of the whole image, as the model sees it without us: reducing it to the canvas may
             # move the model too.
@@ -185,8 +186,8 @@ class Walking:
             self.drift = torch.maximum((measure(drawn) - whole).abs(), (start - whole).abs())
         self.start = start.cpu()
         self.walker = Walker(
-            generator=bundle.generator,
-            statistics=bundle.statistics,
+            generator=bundle.latent.generator,
+            statistics=bundle.latent.statistics,
             direction=direction,
             measure=measure,
             images=canvas,
@@ -195,6 +196,7 @@ class Walking:
             start=start.to(canvas),
             blend=walk.blend,
             steady=steady(measure) if walk.steady and self.follows else None,
+            where=region_on_canvas(question, canvas),
         )
 
     @cached_property
@@ -219,12 +221,12 @@ class Walking:
             moves = self.walker.within(asked * self.ahead, self.walk.budget)
         with torch.no_grad():
             frames = self.walker.frame(torch.arange(len(moves)), moves)
-            return frames, self.walker.measure(frames).cpu(), self.bundle.statistics.length(moves).cpu()
+            return frames, self.walker.measure(frames).cpu(), self.bundle.latent.statistics.length(moves).cpu()
 
     @cached_property
     def reach(self) -> Tensor:
         """(N,) units that the budget allows on the straight line."""
-        return (self.walk.budget / self.bundle.statistics.length(self.line).clamp_min(1e-12)).cpu()
+        return (self.walk.budget / self.bundle.latent.statistics.length(self.line).clamp_min(1e-12)).cpu()
 
     def goals(self) -> Tensor:
         """(N,) the score to look for, in target units."""
@@ -286,7 +288,7 @@ class Walking:
 
     def spent(self, moves: Tensor) -> Tensor:
         """Whether moves (N, d) are as long as the budget allows."""
-        return self.bundle.statistics.length(moves).cpu() > 0.98 * self.walk.budget
+        return self.bundle.latent.statistics.length(moves).cpu() > 0.98 * self.walk.budget
 
     def _least(self, goals: Tensor, met: Tensor) -> tuple[Tensor, Tensor]:
         """The smallest step (N,) on the straight line: bracketing by doubling, then bisection."""
@@ -360,7 +362,7 @@ class Walking:
                     frames=self.bundle.to_units(frames).cpu().numpy(),
                     steps=steps,
                     scores=scores.double().cpu().numpy(),
-                    lengths=self.bundle.statistics.length(move).double().cpu().numpy(),
+                    lengths=self.bundle.latent.statistics.length(move).double().cpu().numpy(),
                     origin=origin,
                     drift=drift,
                     drifted=drift > self.walk.tolerance or not math.isfinite(drift),

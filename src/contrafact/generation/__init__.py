@@ -24,6 +24,12 @@ from contrafact.generation.quality import (
 from contrafact.generation.stylegan2 import StyleGAN2, StyleGAN2Config
 from contrafact.generation.trainer import Progress, train_generator
 from contrafact.generation.training import StyleGAN2Training, TrainerConfig
+from contrafact.generation.translator import Translator, TranslatorConfig
+from contrafact.generation.translator_training import (
+    TranslatorTrainerConfig,
+    TranslatorTraining,
+    train_translator,
+)
 
 __all__ = [
     "LEGACY",
@@ -49,6 +55,10 @@ __all__ = [
     "StyleGAN2Config",
     "StyleGAN2Training",
     "TrainerConfig",
+    "Translator",
+    "TranslatorConfig",
+    "TranslatorTrainerConfig",
+    "TranslatorTraining",
     "augment",
     "frechet_distance",
     "kernel_distance",
@@ -56,4 +66,5 @@ __all__ = [
     "preset",
     "train_encoder",
     "train_generator",
+    "train_translator",
 ]

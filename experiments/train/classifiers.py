@@ -1,0 +1,222 @@
+"""Train the networks of a bundle and the judges of its counterfactuals.
+
+    python experiments/train/classifiers.py knee --role model --data ../shared/data --out RUNS/knee --side 128
+
+`model` is what the bundle explains (a small ResNet); `second` ships beside it and confirms its counterfactuals
+(plain convolutions, another seed); `member` says when to end the training of a generator; `judge` is a third
+one (inverted bottlenecks without normalisation by batch) that never ships and is asked only when a page is
+measured. All learn from the `fit` patients; the best epoch by AUC on the `choice` patients is kept. A run that
+was ended goes on from its last epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data import Cohort, load
+
+from contrafact.model.networks import PlainNetwork, ResidualNetwork
+
+MIRROR = {"knee": True, "chest": False, "nodule": True, "histology": True}
+TURN = {"nodule", "histology"}
+EPOCHS = {"knee": 20, "chest": 10, "nodule": 40, "histology": 12}
+
+
+class Judge(nn.Module):
+    """Depthwise convolutions with group normalisation, in the manner of ConvNeXt: another family than both."""
+
+    def __init__(self, *, channels: int = 1, outputs: int = 2, width: int = 32, stages: int = 4) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1)]
+        for stage in range(stages):
+            if stage:
+                layers += [nn.GroupNorm(1, width), nn.Conv2d(width, min(2 * width, 160), 2, 2)]
+                width = min(2 * width, 160)
+            layers.append(_Bottleneck(width))
+        self.body = nn.Sequential(*layers)
+        self.norm, self.dropout, self.head = nn.LayerNorm(width), nn.Dropout(0.2), nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.dropout(self.norm(self.body(x).mean(dim=(2, 3)))))
+        return scores
+
+
+class _Bottleneck(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(width, width, 7, padding=3, groups=width),
+            nn.GroupNorm(1, width),
+            nn.Conv2d(width, 3 * width, 1),
+            nn.GELU(),
+            nn.Conv2d(3 * width, width, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.body(x)
+        return y
+
+
+def size_of(role: str, side: int, channels: int, outputs: int) -> dict[str, object]:
+    """Arguments of the network of a role; wider images get one more stage."""
+    deep = side > 64
+    if role == "model":
+        return {
+            "channels": channels,
+            "outputs": outputs,
+            "width": 24,
+            "stages": 5 if deep else 4,
+            "dropout": 0.2,
+        }
+    if role == "member":
+        return {"channels": channels, "outputs": outputs, "width": 16, "stages": 5 if deep else 4, "fine": 1}
+    if role == "second":
+        widths = (16, 32, 64, 96, 128) if deep else (16, 32, 64, 128)
+        return {"channels": channels, "outputs": outputs, "widths": widths}
+    return {"channels": channels, "outputs": outputs, "stages": 5 if deep else 4}
+
+
+def make(role: str, arguments: dict[str, object]) -> nn.Module:
+    kinds = {"model": ResidualNetwork, "member": ResidualNetwork, "second": PlainNetwork, "judge": Judge}
+    return kinds[role](**arguments)  # type: ignore[arg-type]
+
+
+def goals_of(cohort: Cohort) -> Tensor:
+    """Grades as cumulative labels, P(grade > k); other labels as they are."""
+    levels = torch.from_numpy(cohort.levels)
+    return (levels[:, None] > torch.arange(int(cohort.levels.max()))).float()
+
+
+def row_of(name: str) -> int:
+    """Which output is the question of the bundle."""
+    return 1 if name == "knee" else 0
+
+
+def varied(x: Tensor, rng: torch.Generator, *, mirror: bool, turn: bool) -> Tensor:
+    """Images in [-1, 1] shifted, turned, scaled, mirrored; with other contrast, a little blur and noise."""
+    n = len(x)
+    angle = (torch.rand(n, generator=rng) - 0.5) * (2 * math.pi if turn else 0.25)
+    scale = 1 + (torch.rand(n, generator=rng) - 0.5) * 0.2
+    flip = torch.where(torch.rand(n, generator=rng) < 0.5, -1.0, 1.0) if mirror else torch.ones(n)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 1] = scale * angle.cos() * flip, -scale * angle.sin()
+    theta[:, 1, 0], theta[:, 1, 1] = scale * angle.sin() * flip, scale * angle.cos()
+    theta[:, :, 2] = (torch.rand(n, 2, generator=rng) - 0.5) * 0.2
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    contrast, shade = (torch.rand(2, n, 1, 1, 1, generator=rng) - 0.5) * 0.4
+    x = x * (1 + contrast) + shade
+    blur = torch.rand(n, 1, 1, 1, generator=rng).sub(0.5).clamp_min(0) * 2
+    x = torch.lerp(x, F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1), blur)
+    noise = torch.rand(n, 1, 1, 1, generator=rng).sub(0.5).clamp_min(0) * 0.16
+    return x + noise * torch.randn(x.shape, generator=rng)
+
+
+@torch.no_grad()
+def outputs_of(network: nn.Module, images: Tensor) -> Tensor:
+    """Raw outputs (N, K) for uint8 images."""
+    return torch.cat([network(part.float() / 127.5 - 1) for part in images.split(128)])
+
+
+def faster_in_half(network: nn.Module, x: Tensor) -> bool:
+    """Whether one step in bfloat16 takes less time than one in float32 on this processor."""
+    seconds = []
+    for half in (False, True):
+        for _ in range(2):
+            began = time.perf_counter()
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                outputs = network(x)
+            torch.autograd.grad(outputs.float().sum(), list(network.parameters()))
+        seconds.append(time.perf_counter() - began)
+    return seconds[1] < seconds[0]
+
+
+def train(
+    fit: Cohort, choice: Cohort, network: nn.Module, folder: Path, name: str, seed: int, epochs: int
+) -> None:
+    """AdamW with one cycle and an average of the weights; state in `folder`, the best epoch in `best`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    goals, batch = goals_of(fit), 32
+    network = network.to(memory_format=torch.channels_last)
+    average = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
+    )
+    steps = epochs * math.ceil(len(fit) / batch)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    parts = {"network": network, "average": average, "optimiser": optimiser, "schedule": schedule}
+    begun, best, path = 0, 0.0, folder / "state.pt"
+    if path.exists():
+        state = torch.load(path, weights_only=True)
+        for key, part in parts.items():
+            part.load_state_dict(state[key])
+        begun, best = state["epoch"], state["best"]
+    half = faster_in_half(network, torch.randn(batch, *fit.images.shape[1:]))
+    for epoch in range(begun, epochs):
+        rng = torch.Generator().manual_seed(1000 * seed + epoch)
+        _began, total = time.perf_counter(), 0.0
+        network.train()
+        for rows in torch.randperm(len(fit), generator=rng).split(batch):
+            x = fit.images[rows].float() / 127.5 - 1
+            x = varied(x, rng, mirror=MIRROR[name], turn=name in TURN)
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                outputs = network(x.contiguous(memory_format=torch.channels_last))
+            loss = F.binary_cross_entropy_with_logits(outputs.float(), goals[rows] * 0.96 + 0.02)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            average.update_parameters(network)
+            total += float(loss.detach()) * len(rows)
+        judged = average.module.eval()
+        auc = roc_auc_score(choice.labels, outputs_of(judged, choice.images)[:, row_of(name)].numpy())
+        if auc >= best or epoch + 1 == epochs:
+            best = max(auc, best)
+            save_file(
+                {k: v.contiguous().clone() for k, v in judged.state_dict().items()}, folder / "best.safetensors"
+            )
+        state = {key: part.state_dict() for key, part in parts.items()}
+        torch.save({**state, "epoch": epoch + 1, "best": best}, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=sorted(EPOCHS))
+    parser.add_argument("--role", choices=["model", "second", "judge", "member"], required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--epochs", type=int)
+    options = parser.parse_args()
+    fit, choice, val = (
+        load(options.name, options.data, part, side=options.side) for part in ("fit", "choice", "val")
+    )
+    seed = {"model": 0, "second": 17, "judge": 31, "member": 47}[options.role]
+    torch.manual_seed(seed)
+    arguments = size_of(options.role, options.side, fit.images.shape[1], goals_of(fit).shape[1])
+    network, folder = make(options.role, arguments), options.out / options.role
+    train(fit, choice, network, folder, options.name, seed, options.epochs or EPOCHS[options.name])
+    network.load_state_dict(load_file(folder / "best.safetensors"))
+    outputs = outputs_of(network.eval(), val.images)[:, row_of(options.name)]
+    auc = float(roc_auc_score(val.labels, outputs.numpy()))
+    (folder / "about.json").write_text(
+        json.dumps({"arguments": arguments, "auc_val": auc, "side": options.side})
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Train the translator of a bundle, and choose its moment by a model that is no judge.
+
+    python experiments/train/translator.py knee --data ../shared/data --networks RUNS/knee --out
+    RUNS/knee/translator \
+        --side 128 --kimg 24
+
+The guide is the network of the role `model`; the role `member` (another network, which neither guides nor
+judges) says on the `choice` patients after every thousand images how far it follows; the state with the best
+sum of goals reached and slope is kept. A run that was ended goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+
+from classifiers import MIRROR, make, row_of
+from data import Cohort, load
+
+from contrafact.generation.augmentation import signed
+from contrafact.generation.translator import Translator, TranslatorConfig
+from contrafact.generation.translator_training import TranslatorTrainerConfig, TranslatorTraining
+
+GOALS = (0.03, 0.1, 0.9, 0.97)
+
+
+def network(folder: Path, role: str) -> nn.Module:
+    """A trained network of `classifiers.py`, frozen."""
+    about = json.loads((folder / role / "about.json").read_text())
+    made = make(role, about["arguments"])
+    made.load_state_dict(load_file(folder / role / "best.safetensors"))
+    return made.eval().requires_grad_(False)
+
+
+def scorer(made: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
+    """Images in [-1, 1] to the logit (N,) of the bundle's question."""
+    return lambda images: made(images)[:, row_of(name)]
+
+
+@torch.no_grad()
+def chosen_by(
+    translator: Translator,
+    cohort: Cohort,
+    model: Callable[[Tensor], Tensor],
+    member: Callable[[Tensor], Tensor],
+) -> dict[str, float]:
+    """On up to 160 images, half of each label: how often the other side is reached at a goal of 0.9, the other
+    model's logits for one logit of the first (beside the same on real images), how much changes."""
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.permutation(np.flatnonzero(cohort.labels == k))[:80] for k in (0, 1)])
+    images = signed(cohort.images[rows.tolist()])
+    now, before = model(images), member(images)
+    real = float(np.polyfit(now.numpy(), before.numpy(), 1)[0])
+    figures: dict[str, float] = {}
+    for name, up in (("up", True), ("down", False)):
+        mine = (now < 0) == up
+        to = torch.full((int(mine.sum()),), 2.2 if up else -2.2)
+        made = translator(images[mine], now[mine], to)
+        got, other = model(made), member(made)
+        figures |= {
+            f"reached_{name}": float(((got > 0) == up).float().mean()),
+            f"missed_{name}": float((got - to).abs().mean()),
+            f"followed_{name}": float(((other > 0) == up).float().mean()),
+            f"slope_{name}": float((other - before[mine]).mean() / (got - now[mine]).mean()) / real,
+            f"changed_{name}": float((made - images[mine]).abs().mean() * 127.5),
+        }
+    figures["merit"] = sum(
+        min(figures[f"slope_{way}"], 1.0) + figures[f"reached_{way}"] for way in ("up", "down")
+    )
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--networks", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--kimg", type=float, default=20)
+    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of the trainer")
+    parser.add_argument("--widths", default="24,48,96,128")
+    options = parser.parse_args()
+    fit, choice = (load(options.name, options.data, part, side=options.side) for part in ("fit", "choice"))
+    model, member = (scorer(network(options.networks, role), options.name) for role in ("model", "member"))
+    widths = tuple(map(int, options.widths.split(",")))
+    size = TranslatorConfig(resolution=options.side, channels=fit.images.shape[1], widths=widths)
+    settings = {key: json.loads(value) for key, value in (one.split("=") for one in options.set)}
+    config = TranslatorTrainerConfig(kimg=options.kimg, mirror=MIRROR[options.name], **settings)
+    training = TranslatorTraining(size, config, fit.images, guide=lambda x: model(x)[:, None])
+    options.out.mkdir(parents=True, exist_ok=True)
+    path, best = options.out / "state.safetensors", 0.0
+    if path.exists():
+        training.restore(load_file(path))
+        best = json.loads((options.out / "best.json").read_text())["merit"]
+    began, first = time.perf_counter(), training.seen
+    while training.seen < options.kimg * 1000 and time.perf_counter() - began < options.minutes * 60:
+        training.step()
+        if training.seen % 400 < config.batch:
+            " ".join(f"{key} {value:.3f}" for key, value in training.figures.items())
+            (training.seen - first) / (time.perf_counter() - began)
+        if training.seen % 1000 < config.batch:
+            save_file(training.state(), path.with_suffix(".new"))
+            path.with_suffix(".new").replace(path)
+            figures = chosen_by(training.average, choice, model, member)
+            weights = {key: value.contiguous().clone() for key, value in training.average.state_dict().items()}
+            save_file(weights, options.out / "latest.safetensors")
+            if figures["merit"] >= best:
+                best = figures["merit"]
+                save_file(weights, options.out / "best.safetensors")
+                about = {"seen": training.seen, **figures}
+                (options.out / "best.json").write_text(json.dumps(about))
+
+
+if __name__ == "__main__":
+    main()

