@@ -1,12 +1,15 @@
-"""One file of the standard library: `python3 dev.py demo` and `python3 dev.py test`.
+"""One file of the standard library: `python3 dev.py demo`, `python3 dev.py test`, `python3 dev.py check`.
 
-Both make `.venv` beside this file, install Contrafact there with the versions of constraints.txt,
-and run; a second call starts at once. Further words go to the demo or to pytest.
+Each makes `.venv` beside this file, installs Contrafact there with the versions of constraints.txt,
+and runs; a second call starts at once. `check`: ruff, format, mypy and, where npm is there, the
+TypeScript compiler and "the built pages equal their sources". `test`: the checks, then every test.
+Further words go to the demo or to pytest; with them, `test` runs no checks.
 """
 
 import hashlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import venv
@@ -14,7 +17,8 @@ import venv
 ROOT = pathlib.Path(__file__).parent.resolve()
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
-EXTRAS = {"demo": "dicom,view", "test": "all,dev"}
+EXTRAS = {"demo": "dicom,view", "test": "all,dev", "check": "all,dev"}
+PYTHON = ("src", "tests", "benchmarks", "recipes", "experiments", "dev.py")
 
 
 def main() -> int:
@@ -25,7 +29,39 @@ def main() -> int:
     set_up(job)
     if job == "demo":
         return subprocess.call([str(BIN / "contrafact"), "demo", *words])
+    if job == "check" or not words:
+        wrong = check()
+        if wrong or job == "check":
+            return wrong
     return subprocess.call([str(BIN / "python"), "-m", "pytest", *words], cwd=ROOT)
+
+
+def check() -> int:
+    """Run every check, say which failed, and return how many did."""
+    python = str(BIN / "python")
+    failed = [
+        " ".join(words)
+        for words in (("ruff", "check", *PYTHON), ("ruff", "format", "--check", *PYTHON), ("mypy",))
+        if subprocess.call([python, "-m", *words], cwd=ROOT)
+    ]
+    web = next(ROOT.glob("src/contrafact/*/web"))
+    npm = shutil.which("npm")
+    if npm is None:
+        print("npm is not installed: TypeScript and the built pages are not checked", flush=True)
+    elif subprocess.call([npm, "ci", "--silent", "--no-audit", "--no-fund"], cwd=web):
+        print("npm ci failed (no registry?): TypeScript and the built pages are not checked", flush=True)
+    else:
+        before = built(web)
+        if subprocess.call([npm, "run", "--silent", "build"], cwd=web) or built(web) != before:
+            failed.append("npm run build: the built pages differ from their sources; commit what it wrote")
+    for words in failed:
+        print(f"failed: {words}", file=sys.stderr)
+    return len(failed)
+
+
+def built(web: pathlib.Path) -> dict[str, str]:
+    """Digests of the built pages by name."""
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted((web / "dist").iterdir())}
 
 
 def set_up(job: str) -> None:

@@ -1,6 +1,6 @@
 """Train the networks of a bundle and the judges of its counterfactuals.
 
-    python experiments/train/classifiers.py knee --role model --data ../shared/data --out RUNS/knee --side 128
+    python -m experiments.train.classifiers knee --role model --data ../shared/data --out RUNS/knee --side 128
 
 `model` is what the bundle explains (a small ResNet); `second` ships beside it and confirms its counterfactuals
 (plain convolutions, another seed); `member` says when to end the training of a generator; `judge` is a third
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 import time
 from pathlib import Path
 
@@ -24,11 +23,8 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from data import Cohort, load
-
 from contrafact.model.networks import PlainNetwork, ResidualNetwork
+from experiments.data import Cohort, load
 
 MIRROR = {"knee": True, "chest": False, "nodule": True, "histology": True}
 TURN = {"nodule", "histology"}
@@ -125,6 +121,12 @@ def varied(x: Tensor, rng: torch.Generator, *, mirror: bool, turn: bool) -> Tens
     return x + noise * torch.randn(x.shape, generator=rng)
 
 
+def running(averages: list[Tensor], values: list[Tensor], count: Tensor | int) -> None:
+    """Exponential average that forgets the random start: its reach grows to 500 steps."""
+    decay = min(0.998, (1 + int(count)) / (10 + int(count)))
+    torch.optim.swa_utils.get_ema_multi_avg_fn(decay)(averages, values, count)
+
+
 @torch.no_grad()
 def outputs_of(network: nn.Module, images: Tensor) -> Tensor:
     """Raw outputs (N, K) for uint8 images."""
@@ -151,9 +153,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     goals, batch = goals_of(fit), 32
     network = network.to(memory_format=torch.channels_last)
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
-    )
+    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=running, use_buffers=True)
     steps = epochs * math.ceil(len(fit) / batch)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)

@@ -1,6 +1,6 @@
 """Train the translator of a bundle, and choose its moment by a model that is no judge.
 
-    python experiments/train/translator.py knee --data ../shared/data --networks RUNS/knee --out
+    python -m experiments.train.translator knee --data ../shared/data --networks RUNS/knee --out
     RUNS/knee/translator \
         --side 128 --kimg 24
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,16 +22,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
-
-from classifiers import MIRROR, make, row_of
-from data import Cohort, load
-
 from contrafact.generation.augmentation import signed
 from contrafact.generation.translator import Translator, TranslatorConfig
 from contrafact.generation.translator_training import TranslatorTrainerConfig, TranslatorTraining
-
-GOALS = (0.03, 0.1, 0.9, 0.97)
+from experiments.data import Cohort, load
+from experiments.train.classifiers import MIRROR, make, row_of
 
 
 def network(folder: Path, role: str) -> nn.Module:
