@@ -167,7 +167,7 @@ def train(
     half = faster_in_half(network, torch.randn(batch, *fit.images.shape[1:]))
     for epoch in range(begun, epochs):
         rng = torch.Generator().manual_seed(1000 * seed + epoch)
-        _began, total = time.perf_counter(), 0.0
+        began, total = time.perf_counter(), 0.0
         network.train()
         for rows in torch.randperm(len(fit), generator=rng).split(batch):
             x = fit.images[rows].float() / 127.5 - 1
@@ -191,6 +191,8 @@ def train(
         state = {key: part.state_dict() for key, part in parts.items()}
         torch.save({**state, "epoch": epoch + 1, "best": best}, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
+        loss_of, seconds = total / len(fit), time.perf_counter() - began
+        print(f"{epoch + 1}/{epochs} loss {loss_of:.4f} choice AUC {auc:.4f} {seconds:.0f} s", flush=True)
 
 
 def main() -> None:
@@ -215,6 +217,10 @@ def main() -> None:
     auc = float(roc_auc_score(val.labels, outputs.numpy()))
     (folder / "about.json").write_text(
         json.dumps({"arguments": arguments, "auc_val": auc, "side": options.side})
+    )
+    print(
+        f"{options.name} {options.role}: AUC {auc:.4f} on {len(val)} val images, {len(fit)} to fit on",
+        flush=True,
     )
 
 

@@ -103,12 +103,16 @@ def main() -> None:
     while training.seen < options.kimg * 1000 and time.perf_counter() - began < options.minutes * 60:
         training.step()
         if training.seen % 400 < config.batch:
-            " ".join(f"{key} {value:.3f}" for key, value in training.figures.items())
-            (training.seen - first) / (time.perf_counter() - began)
+            losses = " ".join(f"{key} {value:.3f}" for key, value in training.figures.items())
+            pace = (training.seen - first) / (time.perf_counter() - began)
+            print(f"{training.seen} {pace:.1f}/s {losses}", flush=True)
         if training.seen % 1000 < config.batch:
             save_file(training.state(), path.with_suffix(".new"))
             path.with_suffix(".new").replace(path)
             figures = chosen_by(training.average, choice, model, member)
+            with (options.out / "history.jsonl").open("a") as file:
+                file.write(json.dumps({"seen": training.seen, **figures}) + "\n")
+            print("  choice " + " ".join(f"{key} {value:.2f}" for key, value in figures.items()), flush=True)
             weights = {key: value.contiguous().clone() for key, value in training.average.state_dict().items()}
             save_file(weights, options.out / "latest.safetensors")
             if figures["merit"] >= best:
