@@ -27,6 +27,7 @@ from conftest import noise_image, planted_predictor, small_network
 from contrafact.attribution import Occlusion
 from contrafact.cases import Plan, explain_case, request_of
 from contrafact.core import EXPLAINERS, Image, InputError, Request, fingerprint
+from contrafact.core.contents import digest_of_content
 from contrafact.core.request import source_of_method
 from contrafact.counterfactual import Bundle, LatentStatistics
 from contrafact.io import Run, open_run
@@ -173,6 +174,13 @@ def test_a_digest_is_the_same_in_another_process() -> None:
 def test_fingerprints_tell_kind_and_length_apart(one: Any, other: Any) -> None:
     assert fingerprint(*one) != fingerprint(*other)
     assert fingerprint(*one) == fingerprint(*one)
+
+
+def test_tensors_of_the_same_values_in_another_shape_or_type_are_others() -> None:
+    flat = torch.arange(6.0)
+    others = (flat.reshape(2, 3), flat.reshape(3, 2), flat.view(torch.int32))
+    assert len({digest_of_content(one) for one in (flat, *others)}) == 4
+    assert digest_of_content(flat.clone()) == digest_of_content(flat)
 
 
 def test_a_fingerprint_is_of_plain_values_alone() -> None:
