@@ -29,7 +29,7 @@ from contrafact.cases import Plan, explain_case, request_of
 from contrafact.core import EXPLAINERS, Image, InputError, Request, fingerprint
 from contrafact.core.contents import digest_of_content
 from contrafact.core.request import source_of_method
-from contrafact.counterfactual import Bundle, LatentStatistics
+from contrafact.counterfactual import Bundle, Direction, LatentStatistics
 from contrafact.io import Run, open_run
 from contrafact.model import (
     BlackBox,
@@ -532,6 +532,32 @@ def test_a_bundle_is_known_by_its_weights_as_they_are_now() -> None:
     bundle.generator.weight.data *= 2  # type: ignore[attr-defined]
     assert before[0] != bundle.digest
     assert before[1] != bundle.generator_digest
+
+
+def test_a_bundle_is_known_by_all_that_a_counterfactual_depends_on() -> None:
+    plain, model = coded_bundle(1.0), planted_predictor(2, 1)
+    vector = torch.zeros(len(plain.statistics.mean))
+    direction = Direction(
+        alpha=vector, intercept=0.0, step=vector, deviation=1.0, target="class:1", model="m", fit={},
+        held=vector[None][:0],
+    )  # fmt: skip
+    changes: list[dict[str, Any]] = [
+        {},
+        {"window": (0.0, 255.0)},
+        {"crop": "center"},
+        {"encoder": nn.Flatten()},
+        {"statistics": LatentStatistics(plain.statistics.mean + 1, plain.statistics.covariance)},
+        {"directions": (direction,)},
+        {"directions": (dataclasses.replace(direction, intercept=1.0),)},
+        {"directions": (dataclasses.replace(direction, target="class:0"),)},
+        {"findings": (("m", "class:1"),)},
+        {"predictor": model},
+        {"predictors": {"one": model}},
+        {"seconds": {"one": model}},
+    ]
+    digests = [dataclasses.replace(plain, **change).digest for change in changes]
+    assert len(set(digests)) == len(changes)
+    assert dataclasses.replace(plain, name="other", card={"data": "D"}).digest == digests[0]
 
 
 def key_of(target: Any) -> str:
