@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from contrafact.checking import check_methods, findings_of
 from contrafact.core import EXPLAINERS, Image
-from contrafact.model import BlackBox, TorchPredictor, inspect_network
+from contrafact.model import BlackBox, Steadiness, TorchPredictor, inspect_network
 
 
 class Odd(nn.Module):
@@ -102,3 +102,12 @@ def test_a_black_box_can_be_asked_but_not_looked_into(image: Image) -> None:
     assert rows["occlusion"]["works"]
     assert not rows["gradient"]["works"]
     assert "black box" in findings_of(box, image)[0]
+
+
+@pytest.mark.parametrize(
+    ("again", "company", "steady"), [(0.0, 0.0, True), (1.0, 1.0, True), (2.0, 0.0, False), (0.0, 2.0, False)]
+)
+def test_both_differences_must_be_allowed(again: float, company: float, steady: bool) -> None:
+    found = Steadiness(again=again, company=company, allowed=1.0)
+    assert found.steady is steady
+    assert bool(found.lines()) is not steady

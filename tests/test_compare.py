@@ -20,7 +20,15 @@ from contrafact.core import Grid, Heatmap, Image, InputError
 from contrafact.io import Run, write_json
 from contrafact.views import make_app
 from contrafact.views.cohort import Cohort
-from contrafact.views.comparison import Apart, Comparison, alike, answers_apart, overlap, sorted_pairs
+from contrafact.views.comparison import (
+    Apart,
+    Comparison,
+    alike,
+    answers_apart,
+    evidence,
+    overlap,
+    sorted_pairs,
+)
 from test_pages import AXE, BLUE, BROWSER, ORANGE, PALE, UNNAMED, WIDTHS, Visit, near
 
 SPOT = np.zeros((SIDE, SIDE), dtype=np.float32)
@@ -82,6 +90,20 @@ def test_maps_that_are_alike_by_closed_form() -> None:
     assert overlap(SPOT, -SPOT) == {"shared": 1.0, "opposite": 1.0}
     assert overlap(SPOT, AWAY) == {"shared": 0.0, "opposite": 0.0}
     assert overlap(SPOT, SPOT + AWAY)["shared"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("origin", "steps", "change"),
+    [(0, [0, 1, 2], -20), (2, [-2, -1, 0], 20), (1, [-1, 0, 3], -10), (1, [-3, 0, 1], 10)],
+)
+def test_of_a_strip_the_farthest_frame_counts_whichever_way_it_goes(
+    tmp_path: Path, origin: int, steps: list[float], change: float
+) -> None:
+    frames, row = np.stack([ramp(level=level) for level in (30.0, 20.0, 10.0)]), np.array(steps, dtype=float)
+    made = strip("one", frames=frames, origin=origin, steps=row, scores=row, lengths=np.abs(row))
+    run = Run.create(tmp_path / "run", about={})
+    run.add("one", Image(frames[origin]), made)
+    np.testing.assert_allclose(evidence(run, run.rows()[0]), change)
 
 
 @pytest.mark.parametrize(

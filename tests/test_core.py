@@ -139,6 +139,20 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     assert nearest("zzz", ["occlusion"]) == ""
 
 
+def test_what_is_said_goes_before_what_an_alias_implies() -> None:
+    registry = Registry("explainer", "contrafact.none")
+
+    @registry.register("occlusion")
+    @dataclass(frozen=True)
+    class One:
+        box: int = 1
+        stride: int = 1
+
+    registry.alias("coarse", "occlusion", box=8, stride=4)
+    assert registry.make("coarse") == One(box=8, stride=4)
+    assert registry.make("coarse", box=3) == One(box=3, stride=4)
+
+
 @dataclass(frozen=True)
 class Inner:
     rate: float = 0.1
@@ -228,6 +242,15 @@ def test_explain_batches_by_grid_keeps_the_order_and_stamps() -> None:
         "name": "MeanMap",
         "fail": False,
     }
+
+
+def test_whether_a_map_is_empty_is_judged_inside_the_region_alone() -> None:
+    region = np.zeros((4, 4), dtype=bool)
+    region[:2, :2] = True
+    (heat,) = explain(MeanMap(), Toy(), [Image(np.ones((1, 4, 4)))], target=lambda o: o, region=region)
+    assert heat.record.notes == {"empty_constant": 1.0}
+    assert heat.values[region].tolist() == [1.0] * 4
+    assert not heat.values[~region].any()
 
 
 def test_explain_leaves_the_predictor_as_it_was_also_after_an_error() -> None:

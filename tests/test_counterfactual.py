@@ -21,6 +21,7 @@ from contrafact.counterfactual import (
     LatentWalk,
     Refinement,
     as_published,
+    decision_boundary,
     fit_direction,
     invert,
     least_step,
@@ -120,6 +121,16 @@ def test_the_direction_of_a_linear_model_is_its_closed_form() -> None:
     assert made.fit["r2_interval"][0] <= made.fit["r2"] <= made.fit["r2_interval"][1]
     w = torch.randn(5, 4)
     torch.testing.assert_close(made.surrogate(w), 3 * w[:, 0], atol=0.1, rtol=0.05)
+
+
+def test_r2_is_the_share_of_what_was_measured() -> None:
+    from contrafact.counterfactual.direction import _quality
+
+    measured = torch.tensor([-2.0, -1.0, 1.0, 2.0])
+    found = _quality(measured / 2, measured, DirectionConfig(bootstrap=5))
+    assert found["r2"] == pytest.approx(1 - 0.25)  # half of each is missing: a quarter of the squares
+    assert found["slope"] == pytest.approx(2)
+    assert (found["auc"], found["held_out"]) == (1.0, 4)
 
 
 def test_no_other_step_of_one_logit_is_shorter() -> None:
@@ -338,6 +349,18 @@ def test_class_zero_of_two_walks_the_other_way() -> None:
     assert strip.frames[-1, 0, 0, 0] < strip.frames[0, 0, 0, 0]
 
 
+def test_the_opposite_of_a_direction_expects_minus_its_score() -> None:
+    model = predictor()
+    made = bundle(model)
+    one = dataclasses.replace(made.directions[0], intercept=0.75)
+    made = dataclasses.replace(made, directions=(one,))
+    other = made.direction(model, model.target("class:0"))
+    w = FourPixels().sample(5, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(other.surrogate(w), -one.surrogate(w))
+    torch.testing.assert_close(other.step, -one.step)
+    assert (other.target, other.deviation) == ("class:0", one.deviation)
+
+
 def test_a_fixed_row_of_steps_goes_both_ways_through_the_image() -> None:
     model = predictor()
     strip = explain(
@@ -399,15 +422,24 @@ def test_two_independent_findings_are_not_each_others_opposite() -> None:
     assert _opposite([made], "class:0") is None
 
 
-def test_drift_counts_what_reducing_the_image_does_to_the_model() -> None:
-    class Fine(nn.Module):
-        """Answers to the checkerboard, which a reduced image does not show."""
+class Fine(nn.Module):
+    """Answers to the checkerboard, which a reduced image does not show."""
 
-        def forward(self, images: Tensor) -> Tensor:
-            rough = (images[..., ::2, ::2] - images[..., 1::2, ::2]).mean(dim=(1, 2, 3)) / 10
-            z = 3 * (images.mean(dim=(1, 2, 3)) / 127.5 - 1) + rough
-            return torch.stack([-z / 2, z / 2], dim=1)
+    def forward(self, images: Tensor) -> Tensor:
+        rough = (images[..., ::2, ::2] - images[..., 1::2, ::2]).mean(dim=(1, 2, 3)) / 10
+        z = 3 * (images.mean(dim=(1, 2, 3)) / 127.5 - 1) + rough
+        return torch.stack([-z / 2, z / 2], dim=1)
 
+
+class Bright(nn.Module):
+    """Takes every image for one whose drawing scores what `Fine` says of the whole image below."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.full((len(images), 4), 8 / 3 * (10 + 3 * 25 / 127.5))
+
+
+@pytest.mark.parametrize("encoder", [Exact(), Bright()])
+def test_drift_counts_what_reducing_the_image_does_to_the_model(encoder: nn.Module) -> None:
     model = predictor()
     fine = TorchPredictor(Fine(), classes=["no", "yes"], preprocessing=OWN)
     fine.digest = model.digest
@@ -418,10 +450,11 @@ def test_drift_counts_what_reducing_the_image_does_to_the_model() -> None:
         fine,
         Image(values, window=(0, 255)),
         target="class:1",
-        bundle=bundle(model),
+        bundle=dataclasses.replace(bundle(model), encoder=encoder),
         steps=(1.0,),
+        refinement=Refinement(steps=0),
     )
-    assert strip.drift > 5
+    assert strip.drift == pytest.approx(10, abs=0.5)
     assert strip.drifted
 
 
@@ -616,6 +649,15 @@ def test_refinement_brings_a_bad_start_home_and_leaves_the_generator_alone() -> 
     assert float(statistics.length(drawn_to_mean - statistics.mean).max()) < 0.1
 
 
+def test_the_prior_of_an_inversion_draws_to_the_mean_of_the_latents() -> None:
+    generator, mean = FourPixels(), torch.tensor([3.0, -2.0, 1.0, 0.5])
+    statistics = LatentStatistics(mean, MIX @ MIX)
+    images = generator.decode(mean + generator.sample(3, torch.Generator().manual_seed(5)))
+    strong = Refinement(steps=400, rate=0.05, prior=100.0)
+    found = invert(generator, Exact(), images, statistics=statistics, refinement=strong)
+    assert float(statistics.length(found - mean).max()) < 0.1
+
+
 def test_mahalanobis_lengths_of_samples_are_those_of_a_chi() -> None:
     generator = FourPixels()
     statistics = LatentStatistics.of(generator, torch.Generator().manual_seed(0))
@@ -733,3 +775,25 @@ def test_an_inversion_weighs_what_is_coarse_beside_what_is_fine() -> None:
     assert float(_distance(blank + 0.1 * board, blank)) == pytest.approx(4 * 0.01, rel=1e-5)  # its means are 0
     volume = torch.zeros(2, 1, 8, 8, 8)
     assert _distance(volume + 0.1, volume).tolist() == pytest.approx([0.08, 0.08], rel=1e-5)
+
+
+def test_an_image_on_the_boundary_lies_where_score_and_prior_weigh_the_same() -> None:
+    generator, weights = FourPixels(), torch.tensor([0.5, 0.0, 0.0, 0.0])
+    statistics = LatentStatistics(torch.zeros(4), MIX @ MIX)
+    spread = float(weights @ MIX @ MIX @ weights)
+    start = generator.sample(8, torch.Generator().manual_seed(2)) @ weights
+    near = start.abs() < 1  # where the loss is a square
+    assert near.sum() > 4
+    for prior in (0.01, spread, 4 * spread):
+        latents = decision_boundary(
+            generator,
+            lambda images: images.reshape(-1, 4) @ (8 * weights),
+            8,
+            torch.Generator().manual_seed(2),
+            statistics=statistics,
+            steps=600,
+            prior=prior,
+        )
+        # The least of s^2 / 2 + prior / 4 x Mahalanobis length^2.
+        left = prior / 2 / (prior / 2 + spread)
+        torch.testing.assert_close((latents @ weights)[near], left * start[near], atol=0.01, rtol=0.02)

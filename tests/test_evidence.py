@@ -62,6 +62,15 @@ def test_a_place_across_the_middle_has_no_other_side() -> None:
     assert set(places_of(labels, {1: "heart"}, Grid((40, 40)))) == {"heart"}
 
 
+def test_the_other_side_of_a_place_is_no_other_place() -> None:
+    labels = np.zeros((40, 40))
+    labels[18:21, 10:13], labels[18:21, 28:30] = 1, 2
+    places = places_of(labels, {1: "left lung", 2: "right lung"}, Grid((40, 40)))
+    assert set(places) == {"left lung", "right lung", "the other side of left lung"}
+    rows, columns = np.nonzero(places["the other side of left lung"])
+    assert (set(rows.tolist()), set(columns.tolist())) == ({18, 19, 20}, {27})
+
+
 def test_what_cannot_be_placed_is_said() -> None:
     image, labels, values = scene()
     with pytest.raises(InputError, match=r"the labels hold \[1\]; got names for \[2\]"):

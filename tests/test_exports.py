@@ -178,6 +178,22 @@ def test_animations_walk_through_slices_and_frames(tmp_path: Path) -> None:
     assert nibabel.load(next(export_run(run, "nifti", tmp_path / "out"))).shape == (6, 6, 1, 3)
 
 
+@pytest.mark.parametrize("form", ["png", "animation"])
+@pytest.mark.parametrize("target", ["class:0", "margin:0,1", "probability:0"])
+def test_orange_is_for_the_last_of_two_classes_in_every_export(tmp_path: Path, form: str, target: str) -> None:
+    image = Image(np.zeros((1, 3, 8, 8)), window=(0, 1))
+    values = np.zeros((3, 8, 8), np.float32)
+    values[1, 2:4, 2:4], values[1, 5:7, 5:7] = 2.0, -1.0
+    written = []
+    for asked, sign in ((target, -1), (target.translate({48: "1", 49: "0"}), 1)):
+        run = Run.create(tmp_path / f"run{sign}", about={})
+        heat = Heatmap(values=sign * values, grid=image.grid, record=record(target=asked))
+        run.add("k", image, heat, exclusive_classes=["a", "b"])
+        written.append([path.read_bytes() for path in export_run(run, form, tmp_path / f"out{sign}")])
+    assert written[0] == written[1]
+    assert len(written[0]) == {"png": 6, "animation": 1}[form]
+
+
 def test_the_command_line_writes_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_with(tmp_path, volume(tmp_path))
     assert main(["export", str(run.folder), "--to", "nifti", "--json"]) == 0

@@ -465,6 +465,16 @@ def test_cells_lie_at_the_centres_of_their_receptive_fields(make: Callable[[], n
             assert told == pytest.approx(middle)
 
 
+@pytest.mark.parametrize("corners", [True, False])
+def test_cells_of_an_enlarged_map_run_from_corner_to_corner_or_from_edge_to_edge(corners: bool) -> None:
+    grown = nn.Upsample(size=(31, 46), mode="bilinear", align_corners=corners)
+    module = nn.Sequential(grown, nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    rows, columns = layer_of(module, picture(16), "1").axes
+    ends = [(a.offset, a.offset + a.step * (n - 1)) for a, n in ((rows, 31), (columns, 46))]
+    edges = [(-0.5 + 8 / n, 15.5 - 8 / n) for n in (31, 46)]
+    np.testing.assert_allclose(ends, [(0, 15), (0, 15)] if corners else edges, atol=1e-9)
+
+
 def smoothed(module: nn.Module, x: Tensor) -> Tensor:
     """The module with maxima replaced by means, so that every input of a window counts."""
     if isinstance(module, nn.Sequential):

@@ -27,8 +27,9 @@ from conftest import noise_image, planted_predictor, small_network
 from contrafact.attribution import Occlusion
 from contrafact.cases import Plan, explain_case, request_of
 from contrafact.core import EXPLAINERS, Image, InputError, Request, fingerprint
+from contrafact.core.contents import digest_of_content
 from contrafact.core.request import source_of_method
-from contrafact.counterfactual import Bundle, LatentStatistics
+from contrafact.counterfactual import Bundle, Direction, LatentStatistics
 from contrafact.io import Run, open_run
 from contrafact.model import (
     BlackBox,
@@ -173,6 +174,13 @@ def test_a_digest_is_the_same_in_another_process() -> None:
 def test_fingerprints_tell_kind_and_length_apart(one: Any, other: Any) -> None:
     assert fingerprint(*one) != fingerprint(*other)
     assert fingerprint(*one) == fingerprint(*one)
+
+
+def test_tensors_of_the_same_values_in_another_shape_or_type_are_others() -> None:
+    flat = torch.arange(6.0)
+    others = (flat.reshape(2, 3), flat.reshape(3, 2), flat.view(torch.int32))
+    assert len({digest_of_content(one) for one in (flat, *others)}) == 4
+    assert digest_of_content(flat.clone()) == digest_of_content(flat)
 
 
 def test_a_fingerprint_is_of_plain_values_alone() -> None:
@@ -524,6 +532,32 @@ def test_a_bundle_is_known_by_its_weights_as_they_are_now() -> None:
     bundle.generator.weight.data *= 2  # type: ignore[attr-defined]
     assert before[0] != bundle.digest
     assert before[1] != bundle.generator_digest
+
+
+def test_a_bundle_is_known_by_all_that_a_counterfactual_depends_on() -> None:
+    plain, model = coded_bundle(1.0), planted_predictor(2, 1)
+    vector = torch.zeros(len(plain.statistics.mean))
+    direction = Direction(
+        alpha=vector, intercept=0.0, step=vector, deviation=1.0, target="class:1", model="m", fit={},
+        held=vector[None][:0],
+    )  # fmt: skip
+    changes: list[dict[str, Any]] = [
+        {},
+        {"window": (0.0, 255.0)},
+        {"crop": "center"},
+        {"encoder": nn.Flatten()},
+        {"statistics": LatentStatistics(plain.statistics.mean + 1, plain.statistics.covariance)},
+        {"directions": (direction,)},
+        {"directions": (dataclasses.replace(direction, intercept=1.0),)},
+        {"directions": (dataclasses.replace(direction, target="class:0"),)},
+        {"findings": (("m", "class:1"),)},
+        {"predictor": model},
+        {"predictors": {"one": model}},
+        {"seconds": {"one": model}},
+    ]
+    digests = [dataclasses.replace(plain, **change).digest for change in changes]
+    assert len(set(digests)) == len(changes)
+    assert dataclasses.replace(plain, name="other", card={"data": "D"}).digest == digests[0]
 
 
 def key_of(target: Any) -> str:

@@ -280,6 +280,21 @@ def test_differences_cost_two_passes_for_each_box_that_moves() -> None:
     assert len(boxes((3, 5, 4), 2).unique()) == 8
 
 
+def test_what_two_boxes_do_together_is_shared_between_both_ends_of_a_piece() -> None:
+    """Of a product each factor gets one half, which only the mean of the way on and the way back says."""
+
+    def ask(pictures: Tensor) -> Tensor:
+        return pictures[:, 0, 0, 0] * pictures[:, 0, 1, 1]
+
+    def pictures(points: Any) -> Tensor:
+        return torch.tensor(points).reshape(-1, 1, 1, 1) * torch.eye(2)[None, None]
+
+    integral = Integral(pictures, ask, groups=2)
+    integral.run(gap=0.01, most=9)
+    assert len(integral.scores) == 5  # exact at once
+    np.testing.assert_allclose(integral.total(), [[0.5, 0], [0, 0.5]], atol=1e-6)
+
+
 def test_a_batch_equals_its_images_and_several_negatives_are_a_mean() -> None:
     made = toy(Curved(), Bent())
     images = [drawn(Curved(), (a, 0.2, p)) for a, p in ((0.1, 0.3), (-0.5, 0.5), (0.9, 0.6))]

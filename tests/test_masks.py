@@ -148,3 +148,10 @@ def test_a_label_map_of_0_and_1_alone_is_one_where_it_is_said() -> None:
     assert mask_of(values, label=2, classes=4).tolist() == [False, True, False]
     assert not mask_of(values, label=2, classes=4, label_map=True).any()
     assert mask_of(values, label=1, classes=4, label_map=True).tolist() == [False, True, False]
+
+
+def test_labels_end_one_below_the_number_of_classes() -> None:
+    labels = np.array([0, 1, 2])
+    assert mask_of(labels, label=2, classes=3).tolist() == [False, False, True]
+    with pytest.raises(InputError, match="labels from 0 to 1, as the model has 2 classes; got 0, 1, 2"):
+        mask_of(labels, label=1, classes=2)

@@ -853,6 +853,23 @@ class Emptied(TwoFindings):
         return F.pad(latents[:, :4], (0, 4))
 
 
+def test_an_image_beyond_the_goal_has_no_counterfactuals() -> None:
+    made = two_findings()
+    values = np.stack([four(strength, 0, 0, 0).values for strength in (0.9, -0.9)])
+    question = Question(
+        predictor=made.predictor,
+        images=values,
+        target=made.predictor.target("class:0"),
+        grid=Grid((2, 2)),
+        bundle=made,
+    )
+    path = FindingPath(goal=0.9, refinement=Refinement(steps=0))
+    with made.predictor.frozen():
+        beyond, other = path.counterfactuals(question, np.random.default_rng(0))
+    assert len(beyond) == 0
+    assert len(other) > 0
+
+
 def test_no_code_answers_to_some_targets() -> None:
     made = dataclasses.replace(two_findings(), generator=Emptied())
     made = dataclasses.replace(made, findings=made.findings[:1])

@@ -206,6 +206,19 @@ def test_a_random_direction_of_equal_length_does_next_to_nothing() -> None:
     assert RandomDirection()(itself) == pytest.approx(1, rel=1e-4)
 
 
+def test_a_control_is_as_long_as_the_strip_down_as_up() -> None:
+    made = toy()
+    asked: list[float] = []
+
+    def control(length: float, _rng: np.random.Generator) -> Any:
+        asked.append(length)
+        return made.frames([0.0, -length])
+
+    down = made.walked(made.strip([-4.0, -2.0, 0.0], goal=-6.0), control=control)
+    assert RandomDirection(samples=2)(down) == pytest.approx(1, rel=1e-4)
+    assert asked == [4.0, 4.0]
+
+
 def test_reconstruction_that_is_one_grey_level_off() -> None:
     made = toy()
     walked = made.walked()
@@ -278,6 +291,22 @@ def test_realism_of_the_same_is_its_floor_and_of_others_is_their_distance() -> N
     assert abs(near["KID"].value) < 0.15 and abs(near["KID"].floor) < 0.15
     assert away["FID"].value == pytest.approx(16 + near["FID"].value, rel=0.1)  # four axes, 2 apart
     assert away["KID"].value > 10 * abs(near["KID"].value)
+
+
+def test_value_and_floor_of_realism_are_means_over_the_halves() -> None:
+    found: list[float] = []
+
+    def distance(_a: torch.Tensor, _b: torch.Tensor) -> float:
+        found.append(float(len(found)))
+        return found[-1]
+
+    rng = np.random.default_rng(0)
+    frames, real = rng.normal(size=(4, 1, 2, 2)), rng.normal(size=(8, 1, 2, 2))
+    asked: Any = {"features": lambda x: x.flatten(1), "distances": {"d": distance}, "rounds": 10}
+    said = realism(frames, real, **asked)["d"]
+    values, floors = found[::2], found[1::2]
+    assert (said.value, said.floor) == (np.mean(values), np.mean(floors))
+    assert (said.low, said.high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
 
 
 def test_no_counterfactual_is_compared_with_its_own_patient() -> None:

@@ -176,6 +176,15 @@ def test_ordinal_outputs_become_grades() -> None:
     assert (crossed >= 0).all()
 
 
+def test_margins_of_grades_are_of_their_probabilities() -> None:
+    outputs = torch.tensor([[2.0, -1.0], [0.5, 0.25]])
+    shares = probabilities(outputs, "ordinal")
+    margin = parse_target("margin:2,0", kind="ordinal", classes=list("012"))
+    torch.testing.assert_close(margin(outputs), (shares[:, 2] / shares[:, 0]).log())
+    probable = parse_target("margin:1,0", kind="probabilities", classes=list("012"))
+    torch.testing.assert_close(probable(shares), (shares[:, 1] / shares[:, 0]).log())
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "words"),
     [
@@ -221,6 +230,25 @@ def test_resizing_to_the_same_size_changes_nothing_and_a_constant_stays_constant
     assert resize(x, (9, 7)) is x
     torch.testing.assert_close(resize(torch.full((1, 1, 9, 9), 3.0), (4, 4)), torch.full((1, 1, 4, 4), 3.0))
     assert resize(torch.rand(1, 1, 8, 8, 8), (4, 4, 4)).shape == (1, 1, 4, 4, 4)
+
+
+def test_preprocessing_goes_from_window_to_mean_and_deviation_channel_by_channel() -> None:
+    values = torch.tensor([-100.0, 0.0, 100.0, 300.0, 500.0]).reshape(1, 1, 1, 5)
+    windowed = Preprocessing(window=(-100, 300))(values)
+    torch.testing.assert_close(windowed.flatten(), torch.tensor([0.0, 0.25, 0.5, 1.0, 1.5]))
+    both = Preprocessing(window=(-100, 300), channels=2, mean=(0.25, 0.5), std=(0.5, 0.25))(values)
+    torch.testing.assert_close(both[0, 0, 0], torch.tensor([-0.5, 0.0, 0.5, 1.5, 2.5]))
+    torch.testing.assert_close(both[0, 1, 0], torch.tensor([-2.0, -1.0, 0.0, 2.0, 4.0]))
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_shrinking_takes_every_pixel_into_account(axes: int) -> None:
+    for at in range(16):
+        line = torch.zeros(1, 1, *(16,) * axes)
+        line[:, :, at] = 1.0
+        small = resize(line, (4,) * axes)
+        assert float(small.max()) > 0.05, at
+        assert float(small.mean()) == pytest.approx(1 / 16, rel=0.4), at  # less at the rim
 
 
 def test_frozen_restores_everything_bit_for_bit_also_after_an_error() -> None:

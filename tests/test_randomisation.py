@@ -3,6 +3,7 @@ ignore the model, and the well-known failure of guided backpropagation."""
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -289,6 +290,19 @@ def test_another_class_gives_another_map_or_the_method_does_not_listen() -> None
     object.__setattr__(free.question, "target", lambda outputs: outputs.sum(dim=1))
     with pytest.raises(UnsupportedError, match="names no output"):
         RandomLogit()(free)
+
+
+def test_other_classes_are_compared_inside_the_region_alone() -> None:
+    panel = panel_of([Gradient()], predictor_of(plain_network()), shapes(), "value:1")
+    region = np.zeros(panel.size, dtype=bool)
+    region[4:12, 4:12] = True
+    question = dataclasses.replace(panel.question, region=region)
+    part = Panel(question, panel.maps, explainers=panel.explainers)
+    asked = [dataclasses.replace(question.target, index=k) for k in (0, 2)]
+    others = [panel.again(0, target=target)[0] for target in asked]
+    expected = np.mean([spearman(panel.maps[0][region], other[region]) for other in others])
+    assert RandomLogit()(part)[0] == pytest.approx(expected, abs=1e-6)
+    assert RandomLogit()(panel)[0] != pytest.approx(expected, abs=1e-2)
 
 
 def test_a_network_of_permuted_labels_comes_with_the_panel() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.core import Grid, Image, InputError, UnsupportedError
-from contrafact.model import TorchPredictor
+from contrafact.model import BlackBox, TorchPredictor
 
 
 class Bright(nn.Module):
@@ -133,6 +135,26 @@ def test_soft_volume_and_dice_are_their_formulas() -> None:
     place = torch.tensor(image.values[0] > 0.5)
     expected = 2 * float(share[place].sum()) / (float(share.sum()) + 13)
     assert float(dice(outputs)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_dice_is_taken_against_the_reference_where_there_is_one() -> None:
+    image, model = two_spots(), segmenter()
+    share = torch.sigmoid(torch.tensor(8 * (image.values[0] - 0.5)))
+    reference = np.zeros((12, 12), dtype=bool)
+    reference[2:4, 2:11] = True
+    target = dataclasses.replace(model.target("dice:1"), reference=reference)
+    expected = 2 * float(share[reference].sum()) / (float(share.sum()) + 18)
+    frozen = target.freeze(model, image.values[None])
+    assert float(frozen(model(image.values[None]).detach())) == pytest.approx(expected, rel=1e-5)
+
+
+def test_over_several_thresholds_the_score_is_the_mean_of_theirs() -> None:
+    logits = np.array([-2.0, 0.5, 1.0, 3.0], np.float32).reshape(1, 1, 2, 2)
+    model = BlackBox(lambda _: logits, classes=["lesion"], output="sigmoid")
+    image = torch.zeros(1, 1, 2, 2)
+    for text, score in (("0.6", 1.5), ("0.9", 3.0), ("0.6+0.9", 2.25)):
+        frozen = model.target(f"region:0@{text}").freeze(model, image)
+        assert float(frozen(model(image))[0]) == pytest.approx(score)
 
 
 @pytest.mark.parametrize(("wrap", "head"), [("list", None), ("list", 0), ("dict", None), ("dict", "out")])

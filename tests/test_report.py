@@ -23,11 +23,13 @@ from contrafact import face
 from contrafact.core import EXPLAINERS, ContrafactError, Grid, Heatmap, Image, UnsupportedError
 from contrafact.core.cards import card, cards_of
 from contrafact.core.explaining import explain
+from contrafact.core.shares import wilson
 from contrafact.counterfactual import Bundle, LatentStatistics
 from contrafact.io import Run
 from contrafact.views import export_run, write_report
 from contrafact.views.carried import LEVELS, carried
 from contrafact.views.printing import BROWSERS
+from contrafact.views.report_words import checks_table
 
 
 def unpacked(found: dict[str, Any]) -> np.ndarray:
@@ -170,6 +172,14 @@ def test_the_report_has_every_part(tmp_path: Path) -> None:
     assert "too weak to see heatmaps 0 of 1 0 % 0 to 79 %" in text
     names = re.findall(r'<h2 id="name-[^"]+">([^<]+)', page)
     assert names == ["Case 3", "Case 2", "Case 1"]  # failures, then doubts
+
+
+def test_the_table_of_checks_counts_what_was_judged() -> None:
+    judged = (True, False, None, True)
+    rows = [{"kind": "heatmap", "trust": [{"name": "small noise", "passed": passed}]} for passed in judged]
+    [line] = checks_table(rows)
+    assert (line["passed"], line["judged"], line["open"]) == (2, 3, 1)
+    assert (line["low"], line["high"]) == pytest.approx(wilson(2, 3))
 
 
 def test_a_page_that_grows_too_large_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,14 @@ def test_one_patch_holds_all_of_a_small_image() -> None:
     torch.testing.assert_close(model(x), model.predictor(x).detach(), atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("overlap", "starts"),
+    [(0.0, [0, 6, 12]), (0.25, [0, 5, 10, 12]), (0.5, [0, 3, 6, 9, 12]), (0.75, [0, 2, 4, 6, 8, 10, 12])],
+)
+def test_neighbouring_patches_share_what_was_asked(overlap: float, starts: list[int]) -> None:
+    assert [rows.start for rows, _ in tiled(2, overlap=overlap).windows((18, 6))] == starts
+
+
 def test_out_of_memory_halves_the_batch_and_then_says_what_to_do() -> None:
     model, x = tiled(2, batch=4), images(2)
     expected = model(x)

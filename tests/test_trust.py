@@ -321,6 +321,12 @@ def test_a_good_strip_passes_and_each_fault_is_said() -> None:
     assert named(trust_card_of_strip(bright_strip(drift=4.0, record=tolerant)))["drift"].threshold == 5.0
 
 
+@pytest.mark.parametrize("lengths", [(0.0, 2.0, 4.9), (4.9, 2.0, 0.0), (4.9, 0.0, 1.0)])
+def test_the_length_of_a_strip_is_its_greatest_whichever_way_it_goes(lengths: tuple[float, ...]) -> None:
+    check = named(trust_card_of_strip(bright_strip(lengths=np.array(lengths))))["length"]
+    assert (check.value, check.passed) == (4.9, False)
+
+
 def test_drift_is_measured_by_the_model_that_no_search_has_seen_and_the_picture_in_grey_levels() -> None:
     model = TorchPredictor(Spot(), classes=["no", "yes"])
     off = bright_strip().image.copy()

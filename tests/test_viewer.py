@@ -30,7 +30,7 @@ from browsing import HOSTILE, SIDE, Site, heatmap, many, planted_run, ramp, reco
 from contrafact.core import Grid, Heatmap, Image, InputError
 from contrafact.io import Run, open_run
 from contrafact.views import make_app
-from contrafact.views.case_view import case_page
+from contrafact.views.case_view import case_page, shown
 from contrafact.views.cohort import Cohort
 from contrafact.views.figures import upright
 from contrafact.views.pictures import signed_scale
@@ -137,6 +137,31 @@ def test_a_scale_follows_the_run_as_it_grows(run: Run) -> None:
     run.add("late", Image(ramp()), heatmap("late", strength=50), case="late")
     after = cohort.scale(key)
     assert after[2] == before[2] + 1 and after[0] > before[0]
+
+
+def test_a_check_that_could_not_be_made_is_no_doubt(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    passed = {"small noise": None, "other seeds": False, "adds up": True}
+    card = [
+        {"name": name, "value": None, "threshold": None, "passed": how, "sentence": "s."}
+        for name, how in passed.items()
+    ]
+    run.add("a", Image(ramp(), source="a.png"), heatmap("a"), case="A", trust=card)
+    [case] = Cohort(run).cases().values()
+    assert case.doubts == ["gradcam: other seeds"]
+
+
+@pytest.mark.parametrize(
+    ("there", "drawn", "slices"), [(5, 2, [0, 0, 1, 1, 1]), (3, 6, [1, 3, 5]), (4, 4, [0, 1, 2, 3])]
+)
+def test_a_strip_of_other_slices_shows_the_one_at_the_same_middle(
+    there: int, drawn: int, slices: list[int]
+) -> None:
+    frames = np.zeros((2, 1, drawn, 4, 4), np.float32) + np.arange(drawn)[:, None, None]
+    arrays = {"image": np.zeros((1, there, 4, 4), np.float32), "frames": frames}
+    arrays |= {"affine": np.eye(4), "strip_affine": np.diag([there / drawn, 1, 1, 1])}
+    found = [shown(arrays, "frames", at=at) for at in range(there)]
+    assert [int(one.max()) for one in found] == [int(one.min()) for one in found] == slices
 
 
 def test_slices_of_a_volume_stand_upright(tmp_path: Path) -> None:
