@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from conftest import small_network
 from contrafact.core import InputError
 from contrafact.io import open_run
+from contrafact.sources import cases_of, label_maps
 from contrafact.study import read_study
 from contrafact.studying import study
 
@@ -366,3 +367,40 @@ def test_strips_are_judged_by_their_own_metrics_and_maps_by_theirs(tmp_path: Pat
         assert 0 < float(walked["proximity", f"{number}.npy"]["value"]) < 0.2
         assert 0 <= float(walked["reversibility", f"{number}.npy"]["value"]) < 0.1
         assert float(walked["oracle-agreement", f"{number}.npy"]["value"]) in (0, 1)
+
+
+def test_masks_are_label_maps_of_the_whole_cohort_or_of_none(folder: Path) -> None:
+    """The image whose label map holds 0 and 1 alone has nothing of class 2."""
+    (folder / "masks").mkdir()
+    for number in range(16):
+        mask = np.zeros((1, 16, 16), np.float32)
+        mask[:, 4:8, 4:8], mask[:, 10:14, 10:14] = 1, number != 3
+        mask[:, 12:14, 10:14] *= 2
+        np.save(folder / f"masks/{number}.npy", mask)
+    save_file(small_network(outputs=3).eval().state_dict(), folder / "net.safetensors")
+    about = {"factory": "conftest:small_network", "arguments": {"outputs": 3}, "weights": "net.safetensors"}
+    (folder / "net.json").write_text(json.dumps({**about, "classes": ["a", "b", "c"]}))
+    text = 'cohort = "cohort.csv"\nout = "run"\ntargets = ["class:2"]\nmasks = "masks/{stem}.npy"\n'
+    rest = '[model]\npath = "net.json"\n[methods.gradient]\n[metrics.relevance-mass]\n'
+    (folder / "study.toml").write_text(text + rest)
+    run_study(folder)
+    found = {r["image"]: r for r in scores(folder) if r["method"] == "gradient"}
+    assert found["0.npy"]["value"] and not found["3.npy"]["value"]
+    assert "mask" in found["3.npy"]["reason"]
+    keys = {row["key"] for row in open_run(folder / "run").rows()}
+    (folder / "study.toml").write_text(text.replace("masks =", "region =") + rest)
+    run_study(folder)
+    run = open_run(folder / "run")
+    fresh = {row["source"].rsplit("/")[-1]: row for row in run.rows() if row["key"] not in keys}
+    assert run.arrays(fresh["0.npy"])["values"].any()
+    assert "3.npy" not in fresh or not run.arrays(fresh["3.npy"])["values"].any()
+
+
+def test_a_study_of_masks_alone_reads_them_as_masks_of_any_class(folder: Path) -> None:
+    config = read_study(write(folder, 'region = "masks/{stem}.npy"\n'))
+    (folder / "masks").mkdir()
+    for number in range(16):
+        np.save(folder / f"masks/{number}.npy", np.full((1, 16, 16), number % 2, np.float32))
+    assert label_maps(config, folder, cases_of(config, folder)) == frozenset()
+    np.save(folder / "masks/9.npy", np.full((1, 16, 16), 3, np.float32))
+    assert label_maps(config, folder, cases_of(config, folder)) == {"region"}

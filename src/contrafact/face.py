@@ -65,7 +65,8 @@ def explain(
                 object; a list, array or tensor has one for each image. None: each image's own predicted class
                 (`value:0` for a regression), and of a counterfactual with a goal the class that comes next
     reference   mask on the image's grid, for targets that compare with one. Masks hold 0 and 1 (or 255); of a
-                label map the class counts that the target names
+                label map the class counts that the target names (`Image(values, label_map=True)`: also where
+                its labels are 0 and 1 alone)
     bundle      for counterfactuals: a bundle, or its name
     background  other images of the same kind, for expected-gradients and feature-permutation
     region      mask on the image's grid: only its voxels are asked about, which saves passes
@@ -207,7 +208,8 @@ def on_grid(mask: Image, images: Sequence[Image], target: Any, predictor: AnyPre
         raise InputError("the mask lies on another grid than the image; resample it first")
     if mask.channels != 1:
         raise InputError(f"expected a mask of one channel; got {mask.channels}")
-    return mask_of(mask.values[0], label=getattr(target, "index", None), classes=len(predictor.classes))
+    index = getattr(target, "index", None)
+    return mask_of(mask.values[0], label=index, classes=len(predictor.classes), label_map=mask.label_map)
 
 
 def ask(predictor: AnyPredictor, image: Image) -> Tensor:

@@ -42,6 +42,7 @@ def evaluate(
                the heatmaps, those of strips over the strips
     target     what was asked; None: what the first result's record says
     mask       where the cause lies, for localisation: 0 and 1 (or 255), or labels, of which the target's counts
+               (`Image(values, label_map=True)`: labels also where they are 0 and 1 alone)
     second_model   trained without the first: whether it confirms a counterfactual; None: the bundle's own
     references  judge maps that look at no model beside the heatmaps: random, edges, a blob in the middle, and
                the mask where it is given

@@ -18,7 +18,7 @@ from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_j
 from contrafact.judging import panel_of, references_of, walked_of
 from contrafact.metrics import Score, evaluate, evaluate_strips, references
 from contrafact.metrics.kinds import WORD, by_construction, family_of, finds_truth, is_yes_or_no
-from contrafact.sources import digest_of, digests_of_model, loaded, mask_of, maybe, model_of
+from contrafact.sources import digest_of, digests_of_model, loaded, mask_of, maybe, model_of, read_mask
 from contrafact.study import Failure, StudyConfig
 from contrafact.study.statistics import (
     area_under_curve,
@@ -52,8 +52,10 @@ def scorings_of(
     cases: Sequence[Case],
     cells: Sequence[Any],
     trust: Trust = UNTRUSTED,
+    *,
+    labelled: frozenset[str] = frozenset(),
 ) -> list[Scoring]:
-    """What is to be judged, from what the run holds."""
+    """What is to be judged, from what the run holds; `labelled` as in `cells_of`."""
     rows = {row["key"]: row for row in run.rows()}
     failures = {row["key"]: str(row["error"]) for row in run.failures()}
     by_path = {str(case.path): case for case in cases}
@@ -69,15 +71,16 @@ def scorings_of(
         failed = tuple((c["label"], failures.get(c["key"], "not done")) for c in some if c["key"] not in rows)
         answered = sorted(c["key"] for c in some if c["key"] in rows)
         known = [case.patient, case.label, dict(case.extra), mask and digest_of(mask)]
+        known += ["label map"] if "masks" in labelled else []
         mark = fingerprint(answered, failed, asked, second, known, config.seed, config.references)
         key = "/".join(filter(None, (model, case.path.name, target or "-", mark)))
         found.append(Scoring(key, image, target, model, case, maps, failed))
     return found
 
 
-def begin_scoring(setting: tuple[StudyConfig, str, Trust, str], device: str) -> Any:
+def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], device: str) -> Any:
     """The models, each once for a process; gives what judges the maps of an image."""
-    config, folder, trust, run_folder = setting
+    config, folder, trust, labelled, run_folder = setting
     place, run = Path(folder), open_run(run_folder)
     models, background = loaded(config, place, device, trust)
     metrics = {label: config.metric(label) for label in config.metrics}
@@ -91,14 +94,15 @@ def begin_scoring(setting: tuple[StudyConfig, str, Trust, str], device: str) -> 
         image, (predictor, bundle) = read_image(scoring.image), models[scoring.model]
         mask = mask_of(config, place, scoring.case)
         target = scoring.target or next(iter(rows.values()))["record"]["target"]
-        shared: Any = {"target": target, "mask": read_image(mask) if mask else None, "bundle": bundle}
-        shared["seed"] = config.seed
+        truth = read_mask(mask, label_map="masks" in labelled) if mask else None
+        shared: Any = {"target": target, "mask": truth, "bundle": bundle, "seed": config.seed}
         found = {label: stored(run, row) for label, row in rows.items()}
         maps = {label: one for label, one in found.items() if isinstance(one, Heatmap)}
         scores: list[tuple[str, Score]] = []
         if maps:
-            reference = maybe(place, config.reference, scoring.case.path)
-            region = maybe(place, config.region, scoring.case.path)
+            path = scoring.case.path
+            reference = maybe(place, config.reference, path, label_map="reference" in labelled)
+            region = maybe(place, config.region, path, label_map="region" in labelled)
             more = references_of(image, shared["mask"], target, predictor) if config.references else {}
             shown: Any = {
                 "reference": reference,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from contrafact import face
-from contrafact.core import UNTRUSTED, Image, InputError, Trust, fingerprint, nearest
+from contrafact.core import UNTRUSTED, Image, InputError, Trust, fingerprint, is_label_map, nearest
 from contrafact.io import Case, images_in, read_cohort, read_image
 from contrafact.model import TiledPredictor, TorchPredictor
 from contrafact.study import ModelChoice, StudyConfig
@@ -99,8 +101,28 @@ def own(folder: Path, text: str, image: Path) -> Path:
     return there(folder, text.replace("{stem}", stem_of(image)))
 
 
-def maybe(folder: Path, text: str | None, image: Path) -> Image | None:
-    return read_image(own(folder, text, image)) if text else None
+def maybe(folder: Path, text: str | None, image: Path, *, label_map: bool = False) -> Image | None:
+    return read_mask(own(folder, text, image), label_map=label_map) if text else None
+
+
+def read_mask(path: Path, *, label_map: bool) -> Image:
+    return dataclasses.replace(read_image(path), label_map=label_map)
+
+
+def label_maps(config: StudyConfig, folder: Path, cases: Sequence[Case]) -> frozenset[str]:
+    """Which masks of a study (masks, region, reference) are label maps: those of which any case's holds labels
+    that no mask has. It is decided once over all cases: the label map of one may hold 0 and 1 alone."""
+    keys = ("masks", "region", "reference") if config.metrics else ("region", "reference")
+    return frozenset(key for key in keys if any(_holds_labels(config, key, folder, case) for case in cases))
+
+
+def _holds_labels(config: StudyConfig, key: str, folder: Path, case: Case) -> bool:
+    """Of one case; a mask that is not there, or cannot be read, is the failure of its own cells."""
+    try:
+        path = mask_path(config, key, folder, case) if case.path.exists() else None
+        return path is not None and is_label_map(read_image(path).values)
+    except InputError:
+        return False
 
 
 def mask_of(config: StudyConfig, folder: Path, case: Case) -> Path | None:
@@ -109,6 +131,14 @@ def mask_of(config: StudyConfig, folder: Path, case: Case) -> Path | None:
     if case.extra.get("mask") and config.cohort is not None:
         return there((folder / config.cohort).parent, case.extra["mask"])
     return own(folder, config.masks, case.path) if config.masks else None
+
+
+def mask_path(config: StudyConfig, key: str, folder: Path, case: Case) -> Path | None:
+    """Where the mask of a case lies that a study names as `key`: masks, region or reference."""
+    text = getattr(config, key)
+    if key == "masks":
+        return mask_of(config, folder, case)
+    return own(folder, text, case.path) if text else None
 
 
 def read_all(folder: Path, text: str) -> list[Image]:

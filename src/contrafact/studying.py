@@ -21,6 +21,7 @@ from contrafact.sources import (
     devices_of,
     digest_of,
     digests_of_model,
+    label_maps,
     loaded,
     maybe,
     own,
@@ -75,7 +76,8 @@ def study(
         )
     cases = cases_of(config, path.parent)
     trusted = Trust(trust, trust_code)
-    cells = cells_of(config, path.parent, cases, trusted)
+    labelled = label_maps(config, path.parent, cases)
+    cells = cells_of(config, path.parent, cases, trusted, labelled=labelled)
     run = Run.create(
         path.parent / config.out, about={"title": config.title, "study": dataclasses.asdict(config)}
     )
@@ -86,7 +88,7 @@ def study(
     open_cells = [cell for cell in cells if cell.key not in known]
     done = len(cells) - len(open_cells)
     how: Any = {"devices": devices_of(config), "limit_seconds": config.limit_seconds, "engine": engine}
-    setting = (config, str(path.parent), trusted)
+    setting = (config, str(path.parent), trusted, labelled)
     for outcome in run_cells(open_cells, begin, setting, **how):
         cell, done = open_cells[outcome.number], done + 1
         failed = outcome.result if isinstance(outcome.result, Failure) else None
@@ -103,7 +105,7 @@ def study(
             run.add(cell.key, image, result, **extra)
         yield Row(cell, done, total, failed)
     if config.metrics:
-        scorings = scorings_of(run, config, path.parent, cases, cells, trusted)
+        scorings = scorings_of(run, config, path.parent, cases, cells, trusted, labelled=labelled)
         yield from _scored(run, scorings, setting, how, done, total)
         write_tables(run, config, [s.key for s in scorings])
 
@@ -121,8 +123,17 @@ def _scored(run: Run, scorings: list[Scoring], setting: Any, how: Any, done: int
         yield Row(scoring, done, total, failed)
 
 
-def cells_of(config: StudyConfig, folder: Path, cases: list[Case], trust: Trust = UNTRUSTED) -> list[Cell]:
-    """Every model, image, target and method; the key tells when anything about them changes."""
+def cells_of(
+    config: StudyConfig,
+    folder: Path,
+    cases: list[Case],
+    trust: Trust = UNTRUSTED,
+    *,
+    labelled: frozenset[str] = frozenset(),
+) -> list[Cell]:
+    """Every model, image, target and method; the key tells when anything about them changes. `labelled` names
+    the masks that are label maps (`label_maps`)."""
+    maps = sorted(labelled & {"region", "reference"})
     models = {name: digests_of_model(choice, folder, trust) for name, choice in config.choices.items()}
     others = tuple(digest_of(there(folder, text)) for text in (config.background,) if text)
     cells = []
@@ -145,6 +156,7 @@ def cells_of(config: StudyConfig, folder: Path, cases: list[Case], trust: Trust 
                 region=region,
                 background=others,
                 seed=config.seed,
+                also={"label_maps": maps} if maps else {},
                 source=source_of_method(explainer),
             )
             key = "/".join(filter(None, (name, case.path.name, label, target or "-", request.key)))
@@ -152,9 +164,9 @@ def cells_of(config: StudyConfig, folder: Path, cases: list[Case], trust: Trust 
     return list({cell.key: cell for cell in cells}.values())
 
 
-def begin(setting: tuple[StudyConfig, str, Trust], device: str) -> Any:
+def begin(setting: tuple[StudyConfig, str, Trust, frozenset[str]], device: str) -> Any:
     """The models, each once for a process; gives what solves a cell."""
-    config, folder, trust = setting
+    config, folder, trust, labelled = setting
     place = Path(folder)
     models, background = loaded(config, place, device, trust)
 
@@ -167,8 +179,8 @@ def begin(setting: tuple[StudyConfig, str, Trust], device: str) -> Any:
             target=cell.target or None,
             bundle=bundle,
             background=background,
-            region=maybe(place, config.region, Path(cell.image)),
-            reference=maybe(place, config.reference, Path(cell.image)),
+            region=maybe(place, config.region, Path(cell.image), label_map="region" in labelled),
+            reference=maybe(place, config.reference, Path(cell.image), label_map="reference" in labelled),
             seed=config.seed,
         )
         result, extra = solve(Path(cell.image).name, image, config.explainer(cell.label), plan)

@@ -14,7 +14,7 @@ from contrafact.core import ContrafactError, InputError, configure, nearest
 from contrafact.core import inside as lies_inside
 from contrafact.drafting import BARE, Problem
 from contrafact.io import Case, images_in, read_json
-from contrafact.sources import cases_of, mask_of, own, stem_of, there
+from contrafact.sources import cases_of, mask_path, stem_of, there
 from contrafact.study import StudyConfig
 
 SHOWN = 5  # names of what is missing
@@ -192,9 +192,7 @@ def _beside(table: Mapping[str, Any], folder: Path, cases: Sequence[Case], found
 
 def _has(config: StudyConfig, key: str, folder: Path, case: Case) -> bool:
     try:
-        return bool(
-            mask_of(config, folder, case) if key == "masks" else own(folder, getattr(config, key), case.path)
-        )
+        return bool(mask_path(config, key, folder, case))
     except InputError:
         return False
 

@@ -14,7 +14,7 @@ from contrafact.core.explaining import explain
 from contrafact.core.fingerprint import fingerprint
 from contrafact.core.grid import Grid
 from contrafact.core.image import Image, digest
-from contrafact.core.masks import labels_in, mask_of
+from contrafact.core.masks import is_label_map, labels_in, mask_of
 from contrafact.core.registry import EXPLAINERS, METRICS, Registry
 from contrafact.core.request import Request
 from contrafact.core.results import Heatmap, Record, Strip
@@ -71,6 +71,7 @@ __all__ = [
     "explain",
     "fingerprint",
     "inside",
+    "is_label_map",
     "labels_in",
     "mask_of",
     "nearest",

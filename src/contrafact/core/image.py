@@ -26,6 +26,8 @@ class Image:
              bit files the range of the type, for DICOM its window, else least and greatest value
     source   where it came from (a path, "synthetic", ...)
     about    what the file said: patient, modality, transfer syntax, planted factors, ...
+    label_map  of a mask: its values are labels, also where they are 0 and 1 alone; without it those (or 0 and
+             255) are a mask of whatever class is asked about
     """
 
     values: NDArray[np.float32]
@@ -33,6 +35,7 @@ class Image:
     window: tuple[float, float] = ()  # type: ignore[assignment]  # filled at birth
     source: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
+    label_map: bool = False
 
     def __post_init__(self) -> None:
         values = np.array(self.values, dtype=np.float32, order="C")
@@ -58,7 +61,7 @@ class Image:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For `copy` and for other processes."""
-        return Image, (self.values, self.grid, self.window, self.source, dict(self.about))
+        return Image, (self.values, self.grid, self.window, self.source, dict(self.about), self.label_map)
 
     def _repr_html_(self) -> str | None:
         return drawn("image", self)

@@ -35,6 +35,17 @@ def labels_in(values: NDArray[Any]) -> NDArray[np.int64]:
     return whole.astype(np.int64)
 
 
+def is_label_map(values: NDArray[Any]) -> bool:
+    """Whether whole numbers can only be labels: they are neither 0 and 1 nor 0 and 255 alone.
+
+    raises  InputError, as `labels_in`
+    """
+    if values.dtype == bool:
+        return False
+    known = set(np.unique(labels_in(values)).tolist())
+    return not (known <= {0, 1} or known <= {0, 255})
+
+
 def mask_of(
     values: NDArray[Any], *, label: int | None, classes: int = 0, label_map: bool = False
 ) -> NDArray[np.bool_]:
@@ -52,8 +63,7 @@ def mask_of(
         return np.asarray(values)
     labels = labels_in(values)
     known = np.unique(labels)
-    binary = set(known.tolist()) <= {0, 1} or set(known.tolist()) <= {0, 255}
-    if binary and not label_map:
+    if not label_map and not is_label_map(known):
         return np.asarray(labels > 0)
     names = ", ".join(map(str, known[:SHOWN])) + (", …" if len(known) > SHOWN else "")
     if label is None:

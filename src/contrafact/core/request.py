@@ -83,8 +83,9 @@ class Request:
 
 
 def digest_of_image(image: Image) -> str:
-    """Digest of an image's values, of where its voxels lie, and of its window."""
-    return fingerprint(image.values, image.grid.affine, image.window)
+    """Digest of an image's values, of where its voxels lie, of its window, and of a mask that it is labels."""
+    labels = ["label map"] if image.label_map else []
+    return fingerprint(image.values, image.grid.affine, image.window, *labels)
 
 
 def text_of_target(predictor: Any, target: Any) -> str:
