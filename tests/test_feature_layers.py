@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Callable
@@ -552,6 +553,46 @@ def in_place(x: Tensor) -> Tensor:
     return x
 
 
+def in_place_by_mask(x: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, :2].masked_fill_(x[:, :2] < 0, 0)
+    return x
+
+
+def stored_by_mask(x: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, :2][x[:, :2] < 0] = 0
+    return x
+
+
+def beside_zeros(x: Tensor) -> Tensor:
+    both = torch.zeros(*x.shape, 2)
+    both[..., 0] = x
+    return both.amax(-1)
+
+
+def mask_written_late(x: Tensor) -> Tensor:
+    mask = torch.zeros(x.shape, dtype=torch.bool)
+    mask[x < 0] = True
+    return x.masked_fill(mask, 0)
+
+
+def mask_by_number(x: Tensor) -> Tensor:
+    """Through Python, place by place."""
+    places = [i for i, value in enumerate(x.flatten().tolist()) if value < 0]
+    mask = torch.zeros(x.numel(), dtype=torch.bool)
+    for place in places[:3]:
+        mask[place] = True
+    return x.masked_fill(mask.view(x.shape), 0)
+
+
+def mask_under_another_name(x: Tensor) -> Tensor:
+    mask = torch.zeros(x.shape, dtype=torch.bool)
+    seen = mask.numpy()
+    seen[:] = (x < 0).numpy()
+    return x.masked_fill(mask, 0)
+
+
 def through_numpy(x: Tensor) -> Tensor:
     return torch.from_numpy((x.detach().numpy() > 0).astype(np.float32))
 
@@ -618,8 +659,17 @@ REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
     "window": lambda x: F.hardtanh(x, 0.0, 1.0),
     "clip": lambda x: x.clip(0, 1),
     "prelu with some slopes": lambda x: F.prelu(x, torch.tensor([0.0, 0.2, 0.2, 0.2])),
-    "part in place": in_place,
-    "in place after an instance normalisation": lambda x: F.relu_(F.instance_norm(x)),
+    "part in place by a mask": in_place_by_mask,
+    "part stored by a mask": stored_by_mask,
+    "beside zeros": beside_zeros,
+    "mask written late": mask_written_late,
+    "mask by number": mask_by_number,
+    "mask under another name": mask_under_another_name,
+    "amax of a pad": lambda x: F.pad(x[..., None], (0, 1)).amax(-1),
+    "amax of a fixed mask": lambda x: (
+        x[..., None].expand(*x.shape, 2).masked_fill(torch.tensor([0, 1]).bool(), 0).amax(-1)
+    ),
+    "larger of two by the difference": lambda x: x - (x - F.pad(x[..., None], (0, 1)).amax(-1)).exp().log(),
     "script": torch.jit.script(scripted),
 }
 PASSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
@@ -702,6 +752,116 @@ def test_a_fixed_mask_that_the_network_holds_is_no_rectifier() -> None:
     model.register_buffer("fixed", torch.eye(28))
     held = TorchPredictor(model, classes=["a", "b"])
     assert cf.explain("guided-backprop", held, picture(), target="class:1").record.details["rectifiers"] == 1
+
+
+def by_hand(x: Tensor) -> Tensor:
+    """Attention with a causal mask and a softmax that subtracts its maximum."""
+    q = x.flatten(2).transpose(1, 2)
+    ahead = torch.ones(q.shape[1], q.shape[1]).triu(1) == 1
+    scores = (q @ q.transpose(1, 2)).masked_fill(ahead, float("-inf"))
+    powers = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    return ((powers / powers.sum(dim=-1, keepdim=True)) @ q).transpose(1, 2).reshape(x.shape)
+
+
+def softmaxed(x: Tensor) -> Tensor:
+    q = x.flatten(2).transpose(1, 2)
+    ahead = torch.ones(q.shape[1], q.shape[1]).triu(1) == 1
+    shares = (q @ q.transpose(1, 2) + torch.zeros(ahead.shape).masked_fill(ahead, -1e30)).softmax(-1)
+    return (shares @ q).transpose(1, 2).reshape(x.shape)
+
+
+def in_parts(x: Tensor) -> Tensor:
+    """In place on parts of a tensor that is read again as a whole."""
+    x = x.clone()
+    F.relu(x[:, :2], inplace=True)
+    x[:, 2:].relu_()
+    x[:, 1:3] += 1
+    x[:, :1] = x[:, :1] * 2
+    x[:, 3:, 0] = 0
+    return x
+
+
+def apart(x: Tensor) -> Tensor:
+    x = F.relu(x)
+    a, b, c, d = x[:, :1], x[:, 1:2], x[:, 2:3], x[:, 3:]
+    return torch.cat([a * 2, b + 1, c + 1, d * torch.arange(x.shape[2]).clamp(max=1)[:, None]], dim=1)
+
+
+ALIKE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "in place after an instance normalisation": (
+        lambda x: F.relu(F.instance_norm(x), inplace=True) + F.relu(x),
+        lambda x: F.relu(F.instance_norm(x)) + F.relu(x),
+    ),
+    "leaky and in place": (
+        lambda x: F.relu(F.leaky_relu(F.instance_norm(x), 0.01, inplace=True)),
+        lambda x: F.relu(F.leaky_relu(F.instance_norm(x), 0.01)),
+    ),
+    "parts in place": (in_parts, apart),
+    "attention by hand": (by_hand, softmaxed),
+    "largest of a layer": (
+        lambda x: F.relu(x).amax((2, 3), True),
+        lambda x: F.adaptive_max_pool2d(F.relu(x), 1),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
+@pytest.mark.parametrize("method", ["guided-backprop", "deconvolution"])
+@pytest.mark.parametrize("how", ALIKE)
+def test_a_network_in_place_is_followed_as_one_that_is_not(method: str, how: str) -> None:
+    maps, counts = [], []
+    for function in ALIKE[how]:
+        model = TorchPredictor(seeded(lambda function=function: Beside(function)), classes=["a", "b"])
+        heat = cf.explain(method, model, picture(16), target="class:1")
+        maps.append(heat.values)
+        counts.append(heat.record.details["unchanged"])
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-6 * np.abs(maps[1]).max())
+    assert maps[1].any() and counts[0] == counts[1]
+
+
+def plain_guided(network: nn.Module, image: Tensor, *, deconvolution: bool = False) -> Tensor:
+    """Guided backpropagation of the volume of class 1, by hooks on the modules."""
+
+    def rule(_: nn.Module, inner: tuple[Tensor], outer: tuple[Tensor]) -> tuple[Tensor]:
+        return ((outer if deconvolution else inner)[0].clamp_min(0),)
+
+    handles = [m.register_full_backward_hook(rule) for m in network.modules() if isinstance(m, nn.ReLU)]
+    image = image.clone().requires_grad_()
+    network(image).softmax(dim=1)[:, 1].sum().backward()
+    for handle in handles:
+        handle.remove()
+    assert image.grad is not None
+    return image.grad.sum(dim=1)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("act", ["relu", "leakyrelu"])
+def test_networks_of_the_kind_of_nnu_net_are_followed(axes: int, act: str) -> None:
+    """Convolution, instance normalisation, an activation in place; a leaky one is no ReLU."""
+    from monai.networks.nets import DynUNet
+
+    name = (act, {"inplace": True} | ({"negative_slope": 0.01} if act == "leakyrelu" else {}))
+    sizes: Any = {"kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2]}
+    sizes |= {"filters": [4, 8, 8], "res_block": False, "norm_name": "instance"}
+    network = seeded(lambda: DynUNet(axes, 1, 2, act_name=name, **sizes)).eval()
+    image = picture(16) if axes == 2 else Image(np.random.default_rng(0).random((1, 16, 16, 16), np.float32))
+    model = TorchPredictor(network, classes=["a", "b"])
+    if act == "leakyrelu":
+        with pytest.raises(UnsupportedError, match="this network has none"):
+            cf.explain("guided-backprop", model, image, target="volume:1")
+        return
+    plain = copy.deepcopy(network)
+    for module in plain.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    for method in ("guided-backprop", "deconvolution"):
+        heat = cf.explain(method, model, image, target="volume:1")
+        wanted = plain_guided(
+            plain, torch.as_tensor(image.values[None]), deconvolution=method == "deconvolution"
+        )
+        modules = sum(isinstance(m, nn.ReLU) for m in plain.modules())
+        assert heat.record.details["rectifiers"] == 2 * modules > 8  # each is called twice
+        np.testing.assert_allclose(heat.values, wanted[0], atol=1e-5 * float(wanted.abs().max()))
 
 
 def test_common_networks_are_followed() -> None:

@@ -15,7 +15,7 @@ from contrafact.attribution.differentiable import (
     needs_gradients,
     watchable,
 )
-from contrafact.attribution.rectified import rectified_by
+from contrafact.attribution.rectified import followed_calls, rectified_by
 from contrafact.core import EXPLAINERS, Question
 
 
@@ -47,7 +47,8 @@ class FilterGuidedBackprop:
         layer = feature_layer(question, self.layer, "filter-guided-backprop")
         images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
         with torch.enable_grad():
-            maps = layer_map(predictor, images, layer)
+            with followed_calls(predictor) as calls:
+                maps = layer_map(predictor, images, layer)
             answer = chosen_filter(maps, self.channel).sum()
         slopes = rectified_by(
             answer,
@@ -56,5 +57,6 @@ class FilterGuidedBackprop:
             question,
             method="filter-guided-backprop",
             rule=lambda inner, _: inner.clamp_min(0),
+            calls=calls,
         )
         return as_map(slopes.sum(dim=1))

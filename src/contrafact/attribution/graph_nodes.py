@@ -8,7 +8,7 @@ custom operation is refused rather than passed over.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,6 +63,8 @@ MAXIMA = _names("""
     MaxPool2D MaxPool2DWithIndices MaxPool3DWithIndices MkldnnMaxPool2D MkldnnMaxPool3D AdaptiveMaxPool2D
     AdaptiveMaxPool3D FractionalMaxPool2D FractionalMaxPool3D
 """)
+GREATEST = _names("Amax Max")
+LAYERS = frozenset(name for name in LINEAR | ARITHMETIC if "Conv" in name or "Norm" in name)
 LENGTHS = _names("Norm LinalgVectorNorm")
 RESHAPED = _names("View UnsafeView ReshapeAlias Unsqueeze Squeeze Permute Transpose Clone Alias Expand")
 SUMMED = _names("Sum Mean Var Std AvgPool2D AvgPool3D AdaptiveAvgPool2D AdaptiveAvgPool3D") | LENGTHS
@@ -110,7 +112,7 @@ RECTIFY: dict[str, Callable[[Node], bool]] = {
 def surely_none(node: Node, own: set[int]) -> bool:
     """Whether a node that is no rectifier cannot be a part of one either.
 
-    own  addresses of the network's parameters and buffers, which no image changes
+    own  addresses of what no image changes: the network's parameters and buffers, and what is made of them
     """
     kind = kind_of(node)
     if kind in PLAIN or kind in SMOOTH:
@@ -124,6 +126,53 @@ def left_as_is(node: Node) -> str:
     kind = kind_of(node)
     bent = {"LeakyRelu": "LeakyReLU", "Elu": "ELU", "PreluKernel": "PReLU", "RreluWithNoise": "RReLU"}
     return (SMOOTH | bent | {"Hardtanh": "Hardtanh"}).get(kind, "")
+
+
+def of_a_softmax(nodes: Sequence[Node]) -> set[Node]:
+    """The maxima m of exp(x - m) / sum exp(x - m), a softmax as it is written out: whatever m is, it does not
+    change the result, and no gradient passes it."""
+    users: dict[Node, list[Node]] = {}
+    for node in nodes:
+        for parent, _ in node.next_functions:
+            if parent is not None:
+                users.setdefault(parent, []).append(node)
+    return {node for node in nodes if kind_of(node) in GREATEST and _cancels(node, users)}
+
+
+def _cancels(node: Node, users: Mapping[Node, list[Node]]) -> bool:
+    (of, _), *_ = node.next_functions
+    shifts = users.get(node, [])
+    return bool(shifts) and all(
+        kind_of(shift) == "Sub"
+        and [one for one, _ in shift.next_functions] == [of, node]
+        and bool(users.get(shift))
+        and all(_is_softmax(power, users) for power in users[shift])
+        for shift in shifts
+    )
+
+
+def _is_softmax(power: Node, users: Mapping[Node, list[Node]]) -> bool:
+    """Whether the exponentials are used for nothing but their shares of one sum."""
+    after = users.get(power, [])
+    sums = [one for one in after if kind_of(one) == "Sum"]
+    ends = [one for one in after if kind_of(one) == "Div"]
+    shares = bool(ends) and all([one for one, _ in end.next_functions] == [power, *sums] for end in ends)
+    return kind_of(power) == "Exp" and len(sums) == 1 and shares and set(users[sums[0]]) == set(ends)
+
+
+def _of_a_layer(node: Node, _own: set[int]) -> bool:
+    """Whether a maximum is one of what a convolution, a normalisation or an activation of them gives: a
+    pooling. Of anything else it may be the larger of a number and zero."""
+    parent = node.next_functions[0][0]
+    while parent is not None and (kind_of(parent) in RESHAPED or left_as_is(parent)):
+        parent = parent.next_functions[0][0]
+    return parent is not None and (kind_of(parent) in LAYERS or rectifies(parent) is not None)
+
+
+def _fixed_mask(node: Node, own: set[int]) -> bool:
+    """Whether what chooses between two values comes from no image."""
+    mask = saved(node, "mask" if kind_of(node) == "MaskedFill" else "condition")
+    return isinstance(mask, Tensor) and mask.untyped_storage().data_ptr() in own
 
 
 def _fixed(node: Node, own: set[int], *sides: str) -> bool:
@@ -163,9 +212,13 @@ def _among_places(node: Node, _own: set[int]) -> bool:
     while parent is not None:
         kind = kind_of(parent)
         beside = kind in ("Stack", "Cat") and any(one is None for one, _ in parent.next_functions)
-        if kind == "Stack" or beside or (padded and kind in ("Unsqueeze", "View", "UnsafeView")):
+        if (
+            kind in ("Stack", "CopySlices")
+            or beside
+            or (padded and kind in ("Unsqueeze", "View", "UnsafeView"))
+        ):
             return False
-        if kind != "ConstantPadNd" and kind not in RESHAPED:
+        if kind not in {"ConstantPadNd", "AsStrided", "Slice", "Select", "Contiguous"} | RESHAPED:
             break
         padded |= kind == "ConstantPadNd"
         parent = parent.next_functions[0][0]
@@ -213,6 +266,9 @@ SURE: dict[str, Callable[[Node, set[int]], bool]] = {
     "ClampMin": _small_divisor,
     "Clamp": _symmetric,
     "Hardtanh": _symmetric,
+    "MaskedFill": _fixed_mask,
+    "Where": _fixed_mask,
+    **dict.fromkeys(GREATEST, _of_a_layer),
     **dict.fromkeys(LENGTHS, _length),
     **dict.fromkeys(MAXIMA, _among_places),
     "LeakyRelu": lambda _node, _own: True,

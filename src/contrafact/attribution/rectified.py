@@ -8,6 +8,7 @@ leaves some rectifiers alone is neither the method nor the plain gradient.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,13 +18,18 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from contrafact.attribution.differentiable import needs_gradients, score
-from contrafact.attribution.graph_nodes import left_as_is, rectifies, surely_none
+from contrafact.attribution.followed_calls import COPY_SLICES, FollowedCalls
+from contrafact.attribution.graph_nodes import left_as_is, of_a_softmax, rectifies, surely_none
 from contrafact.core import Question, UnsupportedError
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 NAMES = {
-    "torch::autograd::CopySlices": "an operation in place on a part of a tensor or after an instance "
-    "normalisation (CopySlices; `inplace=False` shows it)"
+    COPY_SLICES: "an operation in place on a part of a tensor (CopySlices; what it does is hidden: "
+    "`inplace=False` shows it)",
+    "MaskedFillBackward0": "a masked_fill whose mask may come from the image (MaskedFillBackward0)",
+    "WhereBackward0": "a where whose condition may come from the image (WhereBackward0)",
+    "AmaxBackward0": "a maximum that is neither of a softmax nor over places of a layer (AmaxBackward0)",
+    "MaxBackward0": "a maximum that is neither of a softmax nor over places of a layer (MaxBackward0)",
 }
 
 
@@ -35,13 +41,31 @@ def rectified_slopes(question: Question, method: str, rule: Rule) -> Tensor:
     predictor = needs_gradients(question, method)
     images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
     with torch.enable_grad():
-        outputs = predictor(images)
+        with followed_calls(predictor) as calls:
+            outputs = predictor(images)
         values = score(question, outputs)
-    return rectified_by(values.sum(), outputs, images, question, method=method, rule=rule)
+    return rectified_by(values.sum(), outputs, images, question, method=method, rule=rule, calls=calls)
+
+
+@contextlib.contextmanager
+def followed_calls(predictor: Any) -> Iterator[FollowedCalls]:
+    """Inside, a network gives the outputs that `rectified_by` goes back from."""
+    module, calls = getattr(predictor, "module", None), FollowedCalls(_own(predictor))
+    with contextlib.ExitStack() as stack:
+        if isinstance(module, torch.nn.Module):
+            stack.callback(module.register_forward_pre_hook(calls.begin).remove)
+        yield stack.enter_context(calls)
 
 
 def rectified_by(
-    value: Tensor, outputs: Tensor, images: Tensor, question: Question, *, method: str, rule: Rule
+    value: Tensor,
+    outputs: Tensor,
+    images: Tensor,
+    question: Question,
+    *,
+    method: str,
+    rule: Rule,
+    calls: FollowedCalls,
 ) -> Tensor:
     """The same for any number that was computed from a network's `outputs` for `images`; how many rectifiers
     were changed, and which other activations were left as they are, is noted. What comes after the outputs is
@@ -49,7 +73,7 @@ def rectified_by(
 
     raises  UnsupportedError as well for what may be a rectifier and cannot be followed
     """
-    found, left, hidden = rectifiers(outputs, _own(question.predictor))
+    found, left, hidden = rectifiers(outputs, calls)
     if hidden:
         raise UnsupportedError(
             f"{method} changes how rectifiers pass gradients, and {hidden} in this network may be one that "
@@ -85,18 +109,20 @@ def _changed(rule: Rule, place: int) -> Callable[..., tuple[Tensor | None, ...]]
     return apply
 
 
-def rectifiers(outputs: Tensor, own: set[int]) -> tuple[list[tuple[Node, int]], dict[str, int], str]:
+def rectifiers(outputs: Tensor, calls: FollowedCalls) -> tuple[list[tuple[Node, int]], dict[str, int], str]:
     """Every rectifier of the graph behind `outputs`, with the place of its input among the node's; how many
     there are of each activation that is none; and the name of one operation that may be a rectifier and cannot
     be told, or nothing.
 
-    own  addresses of the network's parameters and buffers
+    calls  that gave the outputs
     """
     found, left, hidden = [], Counter[str](), ""
-    for node in _behind(outputs.grad_fn):
+    nodes = list(_behind(outputs.grad_fn))
+    softmaxes = of_a_softmax(nodes)
+    for node in nodes:
         if (place := rectifies(node)) is not None:
             found.append((node, place))
-        elif not surely_none(node, own):
+        elif not (node in calls.copies or node in softmaxes or surely_none(node, calls.fixed)):
             hidden = NAMES.get(node.name(), node.name())
         elif name := left_as_is(node):
             left[name] += 1
