@@ -893,3 +893,17 @@ def test_report_and_notebook_name_the_layer_and_its_cells(tmp_path: Any) -> None
     words = "layer 2, 16 × 16 cells"
     assert words in write_report(run).read_text()
     assert words in str(heat._repr_html_())
+
+
+def test_the_default_layer_and_the_maps_measure_a_mean_gradient_alike() -> None:
+    """By one function, so that a layer that is chosen is never one that a map refuses for its mean."""
+    from contrafact.attribution import cam
+    from contrafact.core import shares
+    from contrafact.model import default_layer
+
+    assert cam.mean_share is default_layer.mean_share is shares.mean_share
+    assert cam.LEAST_MEAN is default_layer.LEAST_MEAN
+    slopes = torch.tensor([[[[1.0, -1.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, -1.0]], [[2.0, 1.0], [1.0, 0.0]]]])
+    for same in (slopes, slopes.numpy()):
+        assert shares.mean_share(same) == pytest.approx((0 + 2 + 4) / (2 + 4 + 4))
+        assert shares.mean_share(0 * same) == 0

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from contrafact.attribution.differentiable import as_map, feature_layer, layer_at, needs_gradients
 from contrafact.core import FeatureLayer, Question, UnsupportedError
+from contrafact.core.shares import LEAST_MEAN, mean_share
 
 Member = Callable[[Tensor, Tensor], Tensor]
-NEGLIGIBLE = 1e-3  # share of a gradient that must be left in its mean for weights to mean anything
+NEGLIGIBLE = 1e-3  # share of divisors that may be negative, and of terms that must be left of their sum
 
 
 def layer_pass(question: Question, layer: str | None, method: str) -> tuple[FeatureLayer, Tensor, Tensor]:
@@ -60,12 +61,11 @@ def _check_weights(
         return _check_terms(layer, slopes * activations, method)
     if member not in (grad_cam, x_grad_cam) or not bool(slopes.any()):
         return
-    terms = slopes if member is grad_cam else slopes * activations
-    left = terms.flatten(2).mean(dim=2).abs().sum() / terms.flatten(2).abs().mean(dim=2).sum().clamp_min(1e-30)
-    if float(left) < NEGLIGIBLE:
+    left = mean_share(slopes if member is grad_cam else slopes * activations)
+    if left < LEAST_MEAN:
         raise UnsupportedError(
             f"{method} weighs channels by their mean gradient, which cancels at layer '{layer.name}' "
-            f"(a normalisation follows: {float(left):.1e} of the gradient is left); name a layer after the "
+            f"(a normalisation follows: {left:.1e} of the gradient is left); name a layer after the "
             "normalisation and its activation, leave the layer out, or use hirescam"
         )
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from contrafact.core import UnsupportedError
+from contrafact.core.shares import LEAST_MEAN, mean_share
 from contrafact.model.calls import Use, tapped
 from contrafact.model.layers import Seen, Survey
 
-NEGLIGIBLE = 1e-3  # share of a layer's gradient that must be left in its mean over the cells
 UNREAD = 1e-6  # share of a layer's gradient that must fall on cells, and not on tokens without a place
 TRIED = 6  # feature maps whose values are kept at once while the default layer is sought
 
@@ -154,20 +154,13 @@ class Chooser:
             return False
         whole = float(slopes.abs().sum())
         read = layout.read(slopes)
-        return whole == 0 or (mean_share(read) > NEGLIGIBLE and float(read.abs().sum()) > UNREAD * whole)
+        return whole == 0 or (mean_share(read) > LEAST_MEAN and float(read.abs().sum()) > UNREAD * whole)
 
 
 def _mixed(outputs: Tensor) -> Tensor:
     """One number that every output takes part in, each with another weight."""
     shares = torch.linspace(1.0, -0.5, outputs.shape[1], device=outputs.device, dtype=outputs.dtype)
     return (outputs * shares.reshape(1, -1, *(1,) * (outputs.ndim - 2))).sum()
-
-
-def mean_share(slopes: Tensor) -> float:
-    """How much of a gradient (N, K, *cells) is left in its mean over the cells, as a share: 1 where it has one
-    sign in every channel, 0 where it cancels. 0 as well for a gradient that is zero."""
-    flat = slopes.flatten(2)
-    return float(flat.mean(dim=2).abs().sum() / flat.abs().mean(dim=2).sum().clamp_min(1e-30))
 
 
 def other_image(image: Tensor) -> Tensor:
