@@ -14,7 +14,6 @@ import argparse
 import functools
 import json
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 from cohorts import Cohort, load
 from contrafact.generation.augmentation import augment, preset
+from contrafact.generation.precision import half_is_faster
 from contrafact.model.networks import ResidualNetwork
 
 SIZE = {"width": 24, "stages": 4, "blocks": 2, "fine": 1}
@@ -55,7 +55,7 @@ def train(
     steps = epochs * math.ceil(len(images) / 64)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
-    how, half = preset(AUGMENT[name]), half_is_faster(network, images[:64])
+    how, half = preset(AUGMENT[name]), half_is_faster(functools.partial(step_of, network, images[:64]))
     network.train()
     for epoch in range(epochs):
         order = torch.randperm(len(images), generator=rng)
@@ -82,19 +82,12 @@ def train(
     return average.module.eval()
 
 
-def half_is_faster(network: nn.Module, images: Tensor) -> bool:
-    """Whether a step in bfloat16 takes less time than one in float32: it does on processors with instructions
-    for it, and takes many times as long on others."""
+def step_of(network: nn.Module, images: Tensor, dtype: torch.dtype) -> None:
+    """The passes of a step, for their time alone."""
     x = (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-    seconds = []
-    for half in (False, True):
-        for _ in range(2):  # the first warms up
-            began = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                outputs = network(x)
-            torch.autograd.grad(outputs.float().sum(), list(network.parameters()))
-        seconds.append(time.perf_counter() - began)
-    return seconds[1] < seconds[0]
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        outputs = network(x)
+    torch.autograd.grad(outputs.float().sum(), list(network.parameters()))
 
 
 def running(averages: list[Tensor], values: list[Tensor], count: Tensor | int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from contrafact.generation import (
     frechet_distance,
     kernel_distance,
     kernel_distance_interval,
+    precision,
     train_encoder,
     train_generator,
 )
@@ -66,6 +68,64 @@ def test_a_resumed_run_takes_the_very_same_next_steps(precision: str) -> None:
     first, second = a.state(), b.state()
     assert first.keys() == second.keys()
     assert [k for k in first if not torch.equal(first[k], second[k])] == []
+
+
+def slow_half(monkeypatch: pytest.MonkeyPatch, half: bool) -> list[torch.dtype]:
+    """A clock on which one of the two types takes longer than the other; gives the types that were tried."""
+    tried: list[torch.dtype] = []
+    seconds = {torch.float32: 2.0 if half else 1.0, torch.bfloat16: 1.0 if half else 2.0}
+
+    def timed(step: precision.Step) -> bool:
+        def noted(dtype: torch.dtype) -> None:
+            tried.append(dtype)
+            step(dtype)
+
+        clock = SimpleNamespace(perf_counter=lambda: sum(seconds[one] for one in tried))
+        monkeypatch.setattr(precision, "time", clock)
+        return whole(noted)
+
+    whole = precision.half_is_faster
+    monkeypatch.setattr(precision, "half_is_faster", timed)
+    return tried
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_a_processor_computes_in_the_type_that_is_faster_on_it(
+    monkeypatch: pytest.MonkeyPatch, half: bool
+) -> None:
+    tried = slow_half(monkeypatch, half)
+    runs = [training(precision=name, **BUSY) for name in ("auto", "bf16" if half else "fp32")]
+    for run in runs:
+        run.step()
+    first, second = (run.state() for run in runs)
+    assert tried == [torch.float32] * 2 + [torch.bfloat16] * 2
+    assert [k for k in first if k != "about" and not torch.equal(first[k], second[k])] == []
+    assert training(precision="auto").config == TrainerConfig(kimg=0.5, batch=8)  # the default
+    encoders = []
+    for name in ("auto", "bf16" if half else "fp32"):
+        config = EncoderConfig(steps=2, batch=4, width=4, precision=name)
+        *_, (_, encoder) = train_encoder(runs[0].average, images(), config, guide=lambda x: x.mean((1, 2, 3)))
+        encoders.append(encoder.state_dict())
+    assert [k for k in encoders[0] if not torch.equal(encoders[0][k], encoders[1][k])] == []
+
+
+def test_a_run_goes_on_in_the_type_it_was_begun_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = slow_half(monkeypatch, half=False)
+    begun = training(precision="auto")
+    begun.step()
+    assert len(tried) == 4
+    kept = begun.state()
+    monkeypatch.setattr(precision, "half_is_faster", lambda _: pytest.fail("it is timed again"))
+    continued = training(precision="auto")
+    continued.restore(kept)
+    assert continued.precision.name == "fp32"
+    continued.step()
+    with pytest.raises(InputError, match='trained with precision "fp32", now "bf16"'):
+        training(precision="bf16").restore(kept)
+    older = training(precision="bf16").state()  # of a run whose default was bf16
+    continued = training(precision="auto")
+    continued.restore(older)
+    assert continued.precision.name == "bf16"
 
 
 def test_training_seeds_nothing_global_and_two_seeds_differ() -> None:

@@ -70,12 +70,14 @@ def trained_with(config: Any, images: Tensor, origin: Mapping[str, Any] | None) 
 
 
 def check_trained_with(state: Mapping[str, Tensor], now: Tensor, *, only: tuple[str, ...] = ()) -> None:
-    """Raise InputError where a state was trained with something else; `only`: compare these names alone."""
+    """Raise InputError where a state was trained with something else; `only`: compare these names alone. A
+    precision that is not set is that of the state."""
     if "about" not in state:  # saved before states said so
         return
     before, after = (json.loads(bytes(one.cpu().numpy())) for one in (state["about"], now))
     differs = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     differs = [name for name in differs if not only or name in only]
+    differs = [name for name in differs if name != "precision" or after.get(name) != "auto"]
     if not differs:
         return
     told = [

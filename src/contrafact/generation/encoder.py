@@ -7,6 +7,7 @@ a term that keeps the black box's output; it starts at the average latent.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from contrafact.core import Generator, InputError, nearest
 from contrafact.generation.augmentation import Augmentation, augment, mirror_half, signed
 from contrafact.generation.medxgan import MedXGAN
 from contrafact.generation.medxgan_legacy import LegacyMedXGAN
+from contrafact.generation.precision import Precision, check_precision
 from contrafact.generation.stylegan2 import StyleGAN2
 from contrafact.generation.trainer import Progress
 
@@ -40,6 +42,9 @@ class EncoderConfig:
                score over a negative image's, in units of the gap between the classes
     augment    probability of each change of the training's preset on a real image: a few thousand
                images would be learnt by heart
+    precision  of the generator and the guide: fp32 or bf16; auto: fp32, on a CPU bf16 where that takes less
+               time. The encoder itself stays in fp32: the backward pass of batch normalisation in bfloat16
+               gave NaN on two threads
     """
 
     kind: str = "compact"
@@ -52,11 +57,13 @@ class EncoderConfig:
     guide: float = 0.5
     anatomy: float = 2.0
     augment: float = 0.3
+    precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InputError(f"kind must be one of {KINDS}; got '{self.kind}'{nearest(self.kind, KINDS)}")
+        check_precision(self.precision, known=("auto", "fp32", "bf16"))
         if self.steps < 1 or self.batch < 2:
             raise InputError(f"expected at least 1 step of 2 images; got {self.steps} of {self.batch}")
 
@@ -128,9 +135,12 @@ def train_encoder(
     adam = torch.optim.Adam(encoder.parameters(), lr=config.rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, config.rate, total_steps=config.steps + 1)
     encoder.train()
+    trying = functools.partial(_try, encoder, generator, guide, config)
+    dtype = Precision(config.precision, device, elsewhere="fp32").of(trying)
     began = time.perf_counter()
     for step in range(1, config.steps + 1):
-        loss, figures = _loss(encoder, generator, _reals(images, config, rng, mirror, how), guide, config, rng)
+        reals = _reals(images, config, rng, mirror, how)
+        loss, figures = _loss(encoder, generator, reals, guide, config, rng, dtype)
         adam.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
@@ -161,6 +171,22 @@ def _reals(
     return augment(reals, how, config.augment, rng).clamp(-1, 1) if how else reals
 
 
+def _try(
+    encoder: ResNetEncoder,
+    generator: AnyGenerator,
+    guide: Guide | None,
+    config: EncoderConfig,
+    dtype: torch.dtype,
+) -> None:
+    """What of a step computes in `dtype`, for its time alone."""
+    w = encoder.w_avg.repeat(config.batch, 1).requires_grad_()
+    found = generator.decode(w, dtype=dtype).float()
+    if guide is not None and config.guide:
+        with torch.autocast(w.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            found = guide(found).float()
+    torch.autograd.grad(found.sum(), w, allow_unused=True)
+
+
 def _loss(
     encoder: ResNetEncoder,
     generator: AnyGenerator,
@@ -168,11 +194,9 @@ def _loss(
     guide: Guide | None,
     config: EncoderConfig,
     rng: torch.Generator,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, dict[str, float]]:
     device = encoder.w_avg.device
-    # On the CPU half precision is twice as fast here. The encoder itself stays in single precision:
-    # the backward pass of batch normalisation in bfloat16 gave NaN on two threads.
-    dtype = torch.float32 if device.type == "cuda" else torch.bfloat16
     with torch.no_grad():
         w = generator.sample(config.batch, rng)
         fakes = generator.decode(w, dtype=dtype)

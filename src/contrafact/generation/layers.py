@@ -151,3 +151,10 @@ class ModulatedConv2d(nn.Module):
         weight = weight.flatten(0, 1).to(x.dtype)
         x = self._convolve(x.reshape(1, n * channels, height, width), weight, groups=n)
         return x.reshape(n, -1, *x.shape[2:])
+
+
+def smaller(images: Tensor, side: int) -> Tensor:
+    """Images (N, C, *S) as means, `side` pixels a side."""
+    times = images.shape[-1] // side
+    pool = F.avg_pool2d if images.ndim == 4 else F.avg_pool3d
+    return pool(images, times) if times > 1 else images

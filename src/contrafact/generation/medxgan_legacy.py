@@ -23,11 +23,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from contrafact.core.errors import ContrafactError, InputError, nearest
+from contrafact.core.errors import ContrafactError, InputError
 from contrafact.generation.augmentation import signed
 from contrafact.generation.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
 from contrafact.generation.medxgan_training import Checked, by_class
-from contrafact.generation.training import PRECISIONS, seeded
+from contrafact.generation.precision import PRECISIONS, check_precision
+from contrafact.generation.training import seeded
 
 # (channels out, kernel) of the transposed convolutions of stride 2; the last gives the image.
 LAYERS = {64: ((384, 5), (256, 5), (192, 5), (0, 8)), 128: ((384, 5), (256, 5), (192, 5), (64, 5), (0, 8))}
@@ -71,9 +72,7 @@ class LegacyTrainerConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            known, hint = ", ".join(PRECISIONS), nearest(self.precision, PRECISIONS)
-            raise InputError(f"precision must be one of {known}; got '{self.precision}'{hint}")
+        check_precision(self.precision, known=PRECISIONS)
         for name in ("kimg", "batch", "rate"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0; got {getattr(self, name)}")

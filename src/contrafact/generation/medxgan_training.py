@@ -15,17 +15,18 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from contrafact.core.errors import ContrafactError, InputError, nearest
+from contrafact.core.errors import ContrafactError, InputError
 from contrafact.generation.augmentation import augment, mirror_half, next_probability, preset, signed
 from contrafact.generation.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
 from contrafact.generation.discriminator import Discriminator
-from contrafact.generation.layers import EqualLinear
+from contrafact.generation.layers import EqualLinear, smaller
 from contrafact.generation.losses import (
     clean_gradients,
     discriminator_loss,
@@ -35,7 +36,8 @@ from contrafact.generation.losses import (
     total_variation,
 )
 from contrafact.generation.medxgan import MedXGAN, MedXGANConfig
-from contrafact.generation.training import PRECISIONS, move_average, seeded
+from contrafact.generation.precision import Precision, check_precision, once
+from contrafact.generation.training import move_average, seeded
 from contrafact.generation.volumes import VolumeDiscriminator
 
 Guide = Callable[[Tensor], Tensor]
@@ -68,7 +70,7 @@ class MedXGANTrainerConfig:
     mirror: bool = False
     augment: str = "none"
     augment_target: float = 0.6
-    precision: str = "bf16"
+    precision: str = "auto"
     guide: float = 2.0
     change: float = 1.0
     identity: float = 0.2
@@ -79,9 +81,7 @@ class MedXGANTrainerConfig:
 
     def __post_init__(self) -> None:
         preset(self.augment)
-        if self.precision not in PRECISIONS:
-            known, hint = ", ".join(PRECISIONS), nearest(self.precision, PRECISIONS)
-            raise InputError(f"precision must be one of {known}; got '{self.precision}'{hint}")
+        check_precision(self.precision)
         if self.batch < 4 or self.batch % 4:
             raise InputError(f"batch must be a multiple of 4; got {self.batch}")
         if not self.kimg > 0:
@@ -118,6 +118,7 @@ class MedXGANTraining:
         self.size, self.config, self.images = size, config, images
         self.about = trained_with(config, images, origin)
         self.device = torch.device(device)
+        self.precision = Precision(config.precision, self.device)
         with seeded(config.seed, self.device):  # layers draw their weights here; restored on leaving
             self.generator = MedXGAN(size).to(self.device)
             self.judged = replace(size.style, resolution=config.judged or size.resolution)
@@ -179,7 +180,7 @@ class MedXGANTraining:
             self._signs = [0.0, 0.0]
 
     def _step_discriminator(self) -> None:
-        dtype, reals = PRECISIONS[self.config.precision], self._draw_reals()
+        dtype, reals = self.precision.of(self._try), self._draw_reals()
         with torch.no_grad():
             codes = self._draw_codes()
             fakes = self.generator.decode(codes, dtype=dtype)
@@ -199,8 +200,14 @@ class MedXGANTraining:
             (penalty * every).backward()
             self._apply(self.adam_d, self.discriminator)
 
+    def _try(self, dtype: torch.dtype) -> None:
+        """The passes of a step, for their time alone."""
+        codes = torch.zeros(self.config.batch, self.generator.latent_size, device=self.device)
+        fakes = smaller(self.generator.decode(codes, dtype=dtype), self.judged.resolution)
+        once(fakes, partial(self.discriminator, dtype=dtype), self.generator.synthesis, self.discriminator)
+
     def _step_generator(self) -> None:
-        config, dtype = self.config, PRECISIONS[self.config.precision]
+        config, dtype = self.config, self.precision.of(self._try)
         self.discriminator.requires_grad_(False)
         self.reader.requires_grad_(False)
         self.adam_g.zero_grad(set_to_none=True)
@@ -225,7 +232,7 @@ class MedXGANTraining:
         if not self.config.guide:
             return fakes.new_zeros(())
         noise = torch.randn(fakes.shape, generator=self.rng).to(fakes) * self.noise
-        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.name == "bf16")
         with half:
             logits = self.guide(fakes + noise).float()
         strength = self.generator.strength(codes)
@@ -290,7 +297,7 @@ class MedXGANTraining:
             self._modules(),
             self._adams(),
             rng=self.rng.get_state(),
-            about=self.about,
+            about=self.precision.noted(self.about),
             counts=torch.tensor(counts, dtype=torch.float64),
         )
 
@@ -301,6 +308,7 @@ class MedXGANTraining:
             self.rng.set_state(state["rng"])
             counts = state["counts"].tolist()
         check_trained_with(state, self.about)
+        self.precision.go_on(state)
         self.steps, self.seen = int(counts[0]), int(counts[1])
         self.augment_p, self._signs = counts[2], counts[3:5]
         self.gamma = self.config.gamma or counts[5]
@@ -374,13 +382,6 @@ def by_class(logits: Tensor) -> tuple[list[Tensor], Tensor]:
     if bool(some.all()):
         raise InputError("expected some training images without any finding; by the guide there is none")
     return [some.nonzero()[:, 0], (~some).nonzero()[:, 0]], torch.stack(levels)
-
-
-def smaller(images: Tensor, side: int) -> Tensor:
-    """Images (N, C, *S) as means, `side` pixels a side."""
-    times = images.shape[-1] // side
-    pool = F.avg_pool2d if images.ndim == 4 else F.avg_pool3d
-    return pool(images, times) if times > 1 else images
 
 
 def _check_images(images: Tensor, size: MedXGANConfig, config: MedXGANTrainerConfig) -> None:

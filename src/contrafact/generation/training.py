@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from contrafact.core.errors import InputError, nearest
+from contrafact.core.errors import InputError
 from contrafact.generation.augmentation import augment, mirror_half, next_probability, preset, signed
 from contrafact.generation.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
 from contrafact.generation.discriminator import Discriminator
@@ -29,9 +30,8 @@ from contrafact.generation.losses import (
     path_penalty,
     r1_penalty,
 )
+from contrafact.generation.precision import Precision, check_precision, once
 from contrafact.generation.stylegan2 import StyleGAN2, StyleGAN2Config
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,8 @@ class TrainerConfig:
     mirror        the data may be flipped left to right (never for a frontal chest)
     augment       preset of the adaptive augmentation, see generation.augmentation
     augment_target         share of real images D may call real with a positive sign, minus the rest
-    precision     type of the convolutions: bf16, fp16 or fp32; both regularisers run in float32
+    precision     type of the convolutions: bf16, fp16 or fp32; auto: bf16, on a CPU only where a step takes
+                  less time so than in fp32. Both regularisers run in float32
     seed          of this run; nothing global is seeded
     """
 
@@ -65,15 +66,12 @@ class TrainerConfig:
     mirror: bool = False
     augment: str = "none"
     augment_target: float = 0.6
-    precision: str = "bf16"
+    precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
         preset(self.augment)
-        if self.precision not in PRECISIONS:
-            known = ", ".join(PRECISIONS)
-            hint = nearest(self.precision, PRECISIONS)
-            raise InputError(f"precision must be one of {known}; got '{self.precision}'{hint}")
+        check_precision(self.precision)
         if self.batch < 2:
             raise InputError(f"batch must be at least 2; got {self.batch}")
         if not self.kimg > 0:
@@ -116,6 +114,7 @@ class StyleGAN2Training:
         self.about = trained_with(config, images, origin)
         self.device, self.team = torch.device(device), team
         ranks, rank = (team.world_size, team.global_rank) if team else (1, 0)
+        self.precision = Precision(config.precision, self.device, alone=ranks == 1)
         if config.batch % ranks:
             raise InputError(f"batch must be a multiple of {ranks} processes; got {config.batch}")
         self.local_batch = config.batch // ranks
@@ -149,7 +148,7 @@ class StyleGAN2Training:
             self._signs = [0.0, 0.0]
 
     def _step_discriminator(self) -> None:
-        dtype = PRECISIONS[self.config.precision]
+        dtype = self.precision.of(self._try)
         reals, labels = self._draw_reals()
         with torch.no_grad():
             fakes = self.generator.synthesis(self._draw_w(labels), dtype=dtype, rng=self.rng)
@@ -169,8 +168,16 @@ class StyleGAN2Training:
             self.figures["r1"] = float(penalty.detach())
             self._apply(self.adam_d, self.discriminator)
 
+    def _try(self, dtype: torch.dtype) -> None:
+        """The passes of a step, for their time alone."""
+        ws = torch.zeros(self.local_batch, self.size.w_dim, device=self.device)
+        labels = torch.zeros(self.local_batch, self.size.labels, device=self.device)
+        fakes = self.generator.synthesis(ws, dtype=dtype)
+        judge = functools.partial(self.discriminator, labels=labels if self.size.labels else None, dtype=dtype)
+        once(fakes, judge, self.generator.synthesis, self.discriminator)
+
     def _step_generator(self) -> None:
-        dtype = PRECISIONS[self.config.precision]
+        dtype = self.precision.of(self._try)
         _, labels = self._draw_reals() if self.size.labels else (None, None)
         self.discriminator.requires_grad_(False)
         self.adam_g.zero_grad(set_to_none=True)
@@ -254,7 +261,7 @@ class StyleGAN2Training:
             self._modules(),
             self._adams(),
             rng=self.rng.get_state(),
-            about=self.about,
+            about=self.precision.noted(self.about),
             path_mean=self.path_mean,
             counts=torch.tensor(counts, dtype=torch.float64),
         )
@@ -270,6 +277,7 @@ class StyleGAN2Training:
             self.path_mean = state["path_mean"].to(self.device, copy=True)
             counts = state["counts"].tolist()
         check_trained_with(state, self.about)
+        self.precision.go_on(state)
         self.steps, self.seen = int(counts[0]), int(counts[1])
         self.augment_p, self._signs = counts[2], counts[3:5]
         self.gamma = self.config.gamma or counts[5]
