@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import shutil
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 import contrafact as cf
-from contrafact.bundles import list_bundles, save_bundle
+from contrafact.bundles import list_bundles, save_bundle, store
 from contrafact.bundles.training_images import read_training_images
 from contrafact.core import Image, InputError
 from contrafact.io import read_image
+from contrafact.views.report_words import bundle_cards
 
 NAMES = sorted(list_bundles())
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -200,9 +203,9 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     ),
     (lambda about: about.update(predictors=["honest.json"]), "'predictors' in bundle.json must be a table"),
     (lambda about: about.update(generator="stylegan2"), "'generator' in bundle.json must be a table"),
-    (lambda about: about["generator"].update(size=3), "'generator' in 'bundle.json' does not fit"),
-    (lambda about: about["generator"].update(resolution="64"), "'generator' in 'bundle.json' does not fit"),
-    (lambda about: about["encoder"].update(depth=3), "'encoder' in 'bundle.json' does not fit"),
+    (lambda about: about["generator"].update(size=3), r"\[bundle.json: generator\] has an unknown key 'size'"),
+    (lambda about: about["generator"].update(resolution="64"), "resolution must be int; got '64'"),
+    (lambda about: about["encoder"].update(depth=3), r"\[bundle.json: encoder\] has an unknown key 'depth'"),
     (lambda about: about.update(window="ab"), "'window' in bundle.json must be a list"),
     (lambda about: about.update(window=["a", "b"]), "'window' in 'bundle.json' must be"),
     (lambda about: about.update(window=[0]), "'window' in 'bundle.json' must be"),
@@ -226,6 +229,81 @@ def test_a_malformed_bundle_is_refused_in_one_line(
 ) -> None:
     with pytest.raises(InputError, match=line) as caught:
         cf.load_bundle(broken(tmp_path / "bundle", change))
+    assert "\n" not in str(caught.value)
+
+
+ODD: list[Any] = [None, [], {"a": 1}, "x", True, -1, 1.5, [[]], [None], [{}]]
+
+
+def places_in(about: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where a value stands in JSON, tables and lists too; of a list the first."""
+    if not isinstance(about, (dict, list)):
+        return
+    for key, value in about.items() if isinstance(about, dict) else enumerate(about[:1]):
+        yield (*path, key)
+        yield from places_in(value, (*path, key))
+
+
+@pytest.mark.parametrize("name", ["phantom", "brain"])
+@pytest.mark.parametrize("part", ["generator", "encoder", "card", "directions", "findings", "crop", "family"])
+def test_any_other_kind_of_value_is_refused_in_one_line_or_does_no_harm(
+    name: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every value of `bundle.json` is replaced by every odd one."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(list_bundles()[name], folder)
+    text = (folder / "bundle.json").read_text()
+    limits = {"limits": ["one"], "images": "phantoms", "figures": [{"what": "a", "value": "1"}]}
+    plain = json.loads(text)
+    plain["card"] = limits | plain["card"]
+    known: dict[Any, Any] = {}
+    real = store.load_predictor
+    monkeypatch.setattr(store, "load_predictor", lambda path, **k: known.setdefault(path, real(path, **k)))
+    refused = 0
+    inside = [path for path in places_in(plain.get(part, {}), (part,)) if "fit" not in path[:-1]]
+    for path in [(part,), *inside] if part in plain else []:
+        for odd in ODD:
+            about = copy.deepcopy(plain)
+            inner = about
+            for key in path[:-1]:
+                inner = inner[key]
+            if inner[path[-1]] == odd:
+                continue
+            inner[path[-1]] = odd
+            (folder / "bundle.json").write_text(json.dumps(about))
+            try:
+                bundle = cf.load_bundle(folder)
+            except InputError as error:
+                refused += 1
+                line = str(error)
+                assert "\n" not in line and len(line) < 600, (path, odd, line)
+                assert "bundle.json" in line or "safetensors" in line or "family" in line, (path, odd, line)
+            else:
+                assert isinstance(bundle.card, Mapping)
+                words = bundle_cards({"bundles": [{"name": bundle.name, **bundle.hashes, **bundle.card}]})
+                json.dumps(words)
+    assert refused or part not in plain
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda t: t.update(mean=t["mean"].long()), "expected 'mean' of floats in 'statistics.safetensors'"),
+        (lambda t: t.update(mean=t["mean"] * float("nan")), "expected finite numbers as 'mean'"),
+        (lambda t: t.update({"0.step": t["0.step"][None]}), "expected '0.step' "),
+        (lambda t: t.update({"0.held": t["mean"].clone()}), "expected '0.held' "),
+        (lambda t: t.pop("covariance"), "expected 'covariance' "),
+    ],
+)
+def test_statistics_of_another_kind_are_refused_in_one_line(
+    change: Callable[[dict[str, torch.Tensor]], Any], line: str, tmp_path: Path
+) -> None:
+    folder = broken(tmp_path / "bundle", lambda about: None)  # noqa: ARG005
+    tensors = load_file(folder / "statistics.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "statistics.safetensors")
+    with pytest.raises(InputError, match=line) as caught:
+        cf.load_bundle(folder)
     assert "\n" not in str(caught.value)
 
 

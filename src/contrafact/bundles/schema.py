@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from contrafact.core import InputError, nearest
+from contrafact.core import InputError, configure, nearest
 
-MADE_WRONG = (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError, ArithmeticError)
+_T = TypeVar("_T")
+MADE_WRONG = (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    RuntimeError,
+    ArithmeticError,
+    MemoryError,
+)
 ROW = {"predictor": "text", "target": "text"}
 TRANSLATION = {**ROW, "number": "a number"}
+CARD = {"about": "text", "data": "text", "licence": "text", "images": "text"}
+SHOWN = ("what", "value", "interval", "wanted", "paper")  # of a figure of a card
 DIRECTION = {**ROW, "intercept": "a number", "deviation": "a number", "fit": "a table"}
 
 
@@ -46,15 +58,45 @@ def checked(about: Any, schema: int) -> Mapping[str, Any]:
     _known(about["main"], about["predictors"], "'main' of bundle.json")
     for name in about.get("seconds", ()):
         _known(name, about["predictors"], "'seconds' of bundle.json")
+    _check_card(about.get("card", {}))
     return about
 
 
-def built(make: Callable[[], Any], what: str) -> Any:
+def _check_card(card: Mapping[str, Any]) -> None:
+    where = "'card' of bundle.json"
+    _holds(card, {key: kind for key, kind in CARD.items() if key in card}, where)
+    limits = card.get("limits", [])
+    _holds({"limits": [limits] if _is(limits, "text") else limits}, {"limits": "a list"}, where)
+    _holds(card, {"figures": "a list"} if "figures" in card else {}, where)
+    for number, text in enumerate(limits):
+        if not _is(text, "text"):
+            raise InputError(f"expected text as limits {number} of {where}; got {text!r:.60}")
+    for number, figure in enumerate(card.get("figures", ())):
+        place = f"figures {number} of {where}"
+        if not isinstance(figure, dict):
+            raise InputError(f"expected a table as {place}; got {figure!r:.60}")
+        _holds(figure, {"what": "text"}, place)
+        for key in SHOWN:
+            if not (_is(figure.get(key, ""), "text") or _is(figure.get(key, ""), "a number")):
+                raise InputError(f"'{key}' in {place} must be text or a number; got {figure[key]!r:.60}")
+
+
+def sized(cls: type[_T], about: Mapping[str, Any], key: str) -> _T:
+    """The sizes of a network, as the table `key` of `bundle.json` gives them.
+
+    raises  InputError for an unknown key, a value of another kind, or sizes that do not go together
+    """
+    return built(lambda: configure(cls, about.get(key, {}), where=f"bundle.json: {key}"), f"'{key}'")
+
+
+def built(make: Callable[[], _T], what: str) -> _T:
     """What `make` gives; its complaints about the numbers of a bundle in one line."""
     try:
         return make()
-    except InputError:
-        raise
+    except InputError as error:
+        if "bundle.json" in str(error):
+            raise
+        raise InputError(f"{what} in 'bundle.json': {error}") from error
     except MADE_WRONG as error:
         line = " ".join(str(error).split())[:160]
         raise InputError(f"{what} in 'bundle.json' does not fit: {line or type(error).__name__}") from error

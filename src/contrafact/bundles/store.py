@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contrafact.bundles.schema import built, checked
+from contrafact.bundles.schema import built, checked, sized
 from contrafact.core import InputError, inside, nearest
 from contrafact.counterfactual import Bundle, Direction, LatentStatistics, Translation
 from contrafact.generation import (
+    EncoderSize,
     LegacyConfig,
     LegacyMedXGAN,
     MedXGAN,
@@ -75,15 +76,16 @@ def load_bundle(
     stored: dict[str, Tensor] = {}
     if "generator" in about:
         generator = built(lambda: _generator(about), "'generator'")
-        encoder = built(lambda: ResNetEncoder.of(generator, **about.get("encoder", {})), "'encoder'")
+        size = sized(EncoderSize, about, "encoder")
+        encoder = built(lambda: ResNetEncoder.of(generator, kind=size.kind, width=size.width), "'encoder'")
         _fill(generator, _part(folder, "generator.safetensors"))
         _fill(encoder, _part(folder, "encoder.safetensors"))
-        statistics = read_tensors(_part(folder, "statistics.safetensors"))
-        stored = {k: v.to(device).float() for k, v in statistics.items()}
-        _check_numbers(stored, len(about["directions"]), generator.latent_size)
+        read = _statistics(folder, len(about["directions"]), generator.latent_size)
+        stored = {name: tensor.to(device) for name, tensor in read.items()}
         parts |= {"generator": generator, "encoder": encoder}
     if "translator" in about:
-        translator = built(lambda: Translator(TranslatorConfig(**about["translator"])), "'translator'")
+        made_as = sized(TranslatorConfig, about, "translator")
+        translator = built(lambda: Translator(made_as), "'translator'")
         _fill(translator, _part(folder, "translator.safetensors"))
         parts["translator"] = translator
     made = {name: part.to(device).eval().requires_grad_(False) for name, part in parts.items()}
@@ -127,7 +129,7 @@ def _generator(about: Mapping[str, Any]) -> Any:
             f"expected the family {' or '.join(FAMILIES)}; got '{family}'{nearest(family, FAMILIES)}"
         )
     kind, config = FAMILIES[family]
-    return kind(config(**about["generator"]))
+    return kind(sized(config, about, "generator"))
 
 
 def save_bundle(
@@ -253,14 +255,33 @@ def _direction(number: int, row: Mapping[str, Any], stored: Mapping[str, Tensor]
     )
 
 
+def _statistics(folder: Path, directions: int, size: int) -> dict[str, Tensor]:
+    """The tensors of a bundle's statistics, in single precision."""
+    tensors = read_tensors(_part(folder, "statistics.safetensors"))
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise InputError(f"expected '{name}' of floats in 'statistics.safetensors'; got {tensor.dtype}")
+    stored = {name: tensor.float() for name, tensor in tensors.items()}
+    _check_numbers(stored, directions, size)
+    return stored
+
+
 def _check_numbers(stored: Mapping[str, Tensor], directions: int, size: int) -> None:
-    """Refuse statistics without a tensor that the bundle needs, or of another length than its latents."""
+    """Refuse statistics without a tensor that the bundle needs, of another length than its latents, or with
+    values that are no numbers."""
     sizes = {"mean": (size,), "covariance": (size, size)}
     sizes |= {f"{n}.{part}": (size,) for n in range(directions) for part in ("alpha", "step")}
+    rows = {f"{n}.held": len(stored.get(f"{n}.held", ())) for n in range(directions)}
+    sizes |= {name: (rows[name], size) for name in rows if name in stored}
     for name, wanted in sizes.items():
         found = tuple(stored[name].shape) if name in stored else "none"
         if found != wanted:
             raise InputError(f"expected '{name}' {wanted} in 'statistics.safetensors'; got {found}")
+        odd = int((~torch.isfinite(stored[name])).sum())
+        if odd:
+            raise InputError(
+                f"expected finite numbers as '{name}' in 'statistics.safetensors'; got {odd} NaN or infinite"
+            )
 
 
 def _half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from contrafact.generation.augmentation import PRESETS, Augmentation, augment, preset
 from contrafact.generation.discriminator import Discriminator
-from contrafact.generation.encoder import EncoderConfig, ResNetEncoder, train_encoder
+from contrafact.generation.encoder import EncoderConfig, EncoderSize, ResNetEncoder, train_encoder
 from contrafact.generation.medxgan import MedXGAN, MedXGANConfig
 from contrafact.generation.medxgan_legacy import (
     LEGACY,
@@ -37,6 +37,7 @@ __all__ = [
     "Augmentation",
     "Discriminator",
     "EncoderConfig",
+    "EncoderSize",
     "Estimate",
     "Extractor",
     "LegacyConfig",

@@ -61,11 +61,29 @@ class EncoderConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"kind must be one of {KINDS}; got '{self.kind}'{nearest(self.kind, KINDS)}")
+        check_size(self.kind, self.width)
         check_precision(self.precision, known=("auto", "fp32", "bf16"))
         if self.steps < 1 or self.batch < 2:
             raise InputError(f"expected at least 1 step of 2 images; got {self.steps} of {self.batch}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderSize:
+    """Kind and width of an encoder, as in `EncoderConfig`."""
+
+    kind: str = "compact"
+    width: int = 24
+
+    def __post_init__(self) -> None:
+        check_size(self.kind, self.width)
+
+
+def check_size(kind: str, width: int) -> None:
+    """Raise InputError for a kind that is not there, or no channel."""
+    if kind not in KINDS:
+        raise InputError(f"kind must be one of {KINDS}; got '{kind}'{nearest(kind, KINDS)}")
+    if width < 1:
+        raise InputError(f"width must be at least 1; got {width}")
 
 
 class ResNetEncoder(nn.Module):
