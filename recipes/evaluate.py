@@ -6,7 +6,8 @@
 
 The brain bundle has codes for findings: its strips are measured by `findings.py`, half of the images on each
 side of the model's decision, and a second classifier (`oracle.py`) judges their last frames.
-Every figure has a 95 % interval from 1,000 bootstrap samples of the patients.
+Figures have 95 % intervals from 1,000 bootstrap samples of the patients; shares of 0 or 1 have Wilson's, and
+what was measured once has none.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ NOTE = (
     "its own pictures from real ones. A frame of a counterfactual is not such a picture: it is the patient's "
     "image plus the change that the generator draws, and every score here was measured on that frame. f~ is a "
     "straight line through the latent of E alone."
+)
+INTERVALS = (
+    "Intervals: 95 %, bootstrap over {0}; of a share of 0 or 1 Wilson's, for as many {0} as have such a row."
 )
 MARK = "<!-- below: written by recipes/evaluate.py -->"
 
@@ -86,12 +90,19 @@ class Table:
         return value
 
     def put(
-        self, what: str, value: float, interval: tuple[float, float], *, wanted: str = "", paper: str = ""
+        self,
+        what: str,
+        value: float,
+        interval: tuple[float, float] | None,
+        *,
+        wanted: str = "",
+        paper: str = "",
     ) -> None:
+        """A row; `interval` is None for what was measured once."""
         row = {
             "what": what,
             "value": f"{value:.3f}",
-            "interval": f"{interval[0]:.3f} to {interval[1]:.3f}",
+            "interval": f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "",
             "wanted": wanted,
             "paper": paper,
         }
@@ -206,9 +217,7 @@ def walks(table: Table, bundle: Any, images: list[Image], scores: np.ndarray) ->
         )
     length = np.array([s.lengths.max() for s in flips])
     table.add("median length of the change, standard deviations", lambda i: float(np.median(length[i])))
-    table.put(
-        "seconds for one explained image (encode, refine, search, nine frames)", seconds, (seconds, seconds)
-    )
+    table.put("seconds for one explained image (encode, refine, search, nine frames)", seconds, None)
     return Counter(s.stopped for s in flips)
 
 
@@ -280,7 +289,7 @@ def write(name: str, table: Table, held: Cohort, walked: int, stopped: Counter[s
         "",
         f"Measured on {len(held.images)} held-out images of {len(set(held.patients))} patients, none of "
         f"whom was seen in training; reconstruction and walks on {walked} of them. "
-        "Intervals: 95 %, bootstrap over patients. The last column is Schutte et al. 2021 where they "
+        f"{INTERVALS.format('patients')} The last column is Schutte et al. 2021 where they "
         "state a figure (their image size, data split and models differ).",
         "",
         "```",
@@ -345,7 +354,7 @@ def write_findings(options: argparse.Namespace, tables: tuple[Table, ...], held:
     lines = [
         f"Measured on {len(held.images)} held-out slices; strips of {len(found.strips)} of them, {up} that the "
         f"model finds negative and {len(found.strips) - up} positive, {options.several} drawn findings each, "
-        f"{found.seconds:.1f} seconds a strip. Intervals: 95 %, bootstrap over slices.",
+        f"{found.seconds:.1f} seconds a strip. {INTERVALS.format('slices')}",
     ]
     for title, table in zip(titles, tables, strict=True):
         lines += [

@@ -67,6 +67,7 @@ def model_card(name: str, about: dict[str, Any], size: int) -> str:
     figures = [
         f"| {f['what']} | {f['value']} | {f['interval']} | {f['wanted']} |" for f in card.get("figures", [])
     ]
+    of = "slices" if name == "brain" else "patients"
     script = "phantom" if name == "phantom" else "classifier"
     medxgan = about.get("family") == "medxgan"
     kind, parts = ("MedXGAN", "") if medxgan else ("StyleGAN2", "directions, ")
@@ -114,7 +115,10 @@ def model_card(name: str, about: dict[str, Any], size: int) -> str:
             *(
                 [
                     "",
-                    f"## Measured on held-out {'slices' if name == 'brain' else 'patients'}",
+                    f"## Measured on held-out {of}",
+                    "",
+                    f"Intervals: bootstrap over {of}; of a share of 0 or 1 Wilson's, for as many {of} as have "
+                    "such a row.",
                     "",
                     "| measured | figure | 95 % interval | wanted |",
                     "| --- | --- | --- | --- |",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import importlib.util
 import json
 import shutil
@@ -23,6 +24,7 @@ import contrafact as cf
 from contrafact.bundles import list_bundles, save_bundle, store
 from contrafact.bundles.training_images import read_training_images
 from contrafact.core import Image, InputError
+from contrafact.core.shares import wilson
 from contrafact.io import read_image
 from contrafact.views.report_words import bundle_cards
 
@@ -184,6 +186,32 @@ def test_a_tumour_is_added_to_real_slices_and_taken_away(shared: Path) -> None:
     assert flips[labels == 0].mean() >= 0.6
     assert flips[labels == 1].mean() >= 0.6
     assert np.median([s.drift for s in strips]) < 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_figure_of_a_card_has_an_interval_without_a_width(name: str) -> None:
+    """A share of 0 or 1 on few patients is not certain; what was measured once has no interval."""
+    folder = list_bundles()[name]
+    card = (folder / "MODEL_CARD.md").read_text()
+    page = (RECIPES.parent / "docs" / "results" / f"{name}.md").read_text()
+    for row in json.loads((folder / "bundle.json").read_text())["card"].get("figures", []):
+        low, _, high = row["interval"].partition(" to ")
+        once = row["what"].startswith("seconds")
+        assert (row["interval"] == "") == once and (once or float(low) < float(high)), row
+        for text in (card, page):
+            assert f"| {row['what']} | {row['value']} | {row['interval']} |" in text, row
+
+
+def test_the_writer_of_cards_gives_shares_wilsons_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(RECIPES)
+    evaluate = importlib.import_module("evaluate")
+    table = evaluate.Table(["a", "a", "b", "c", "d"])
+    ones, some = np.ones(5), np.array([True, True, True, False, False])
+    table.add("all", lambda i: float(ones[i].mean()))
+    table.add("of two", lambda i: float(ones[i][some[i]].mean()) if some[i].any() else np.nan, among=some)
+    table.put("once", 2.0, None)
+    wanted = [f"{wilson(n, n)[0]:.3f} to 1.000" for n in (4, 2)]
+    assert [row["interval"] for row in table.rows] == [*wanted, ""]
 
 
 def broken(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
