@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -27,3 +28,22 @@ def test_a_model_card_holds_the_limits_of_its_bundle(name: str) -> None:
     card = (list_bundles()[name] / "MODEL_CARD.md").read_text()
     about = json.loads((list_bundles()[name] / "bundle.json").read_text())["card"]
     assert " ".join(about["limits"].split()) in " ".join(card.split())
+
+
+def test_the_page_of_medxgan_has_no_row_that_holds_by_construction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search follows the model's answer, so that the answer follows the search; and the generator is trained
+    to give the answers that are asked."""
+    monkeypatch.syspath_prepend(DOCS.parents[1] / "benchmarks")
+    medxgan = importlib.import_module("medxgan")
+    page = (DOCS / "medxgan.md").read_text()
+    cells = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("|")]
+    made = [what for what, *_ in medxgan.ROWS]
+    assert set(made) <= set(cells)
+    for what in (*made, *cells):
+        assert not re.search("rank correlation|wrong way|asked|composition|calibration", what), what
+    columns = {
+        "lesions": {"along": {"rank": [0.9, 1.0], "slope": [1.2, 1.2]}},
+        "old": {"along": {"rank": [1.0]}},
+    }
+    said = " ".join(medxgan.checks(columns))
+    assert "answer (lesions 0.95, old 1.00)" in said and "asked (lesions 1.20)" in said and "|" not in said
