@@ -15,7 +15,7 @@ from torch import nn
 
 from conftest import small_network
 from contrafact.cli import main
-from contrafact.core import ContrafactError, InputError, Trust
+from contrafact.core import ContrafactError, ContrafactWarning, InputError, Trust
 from contrafact.io import Run, open_run
 from contrafact.sources import cases_of, images_of
 from contrafact.study import Failure, read_study, run_cells
@@ -201,7 +201,8 @@ def test_no_image_a_missing_model_and_an_unknown_engine(folder: Path) -> None:
 def test_the_same_cell_twice_is_one_and_region_and_reference_are_told_apart(folder: Path) -> None:
     path = write(folder, methods="[methods.gradient]\n")
     path.write_text(path.read_text().replace('["class:1"]', '["class:1", "class:1"]'))
-    assert len(rows(path)) == 2
+    with pytest.warns(ContrafactWarning, match="class:1, class:1 are one, class:1: it is asked once"):
+        assert len(rows(path)) == 2
     (folder / "masks").mkdir()
     for name in "ab":
         np.save(folder / "masks" / f"{name}.npy", np.ones((1, 16, 16), np.float32))
@@ -211,6 +212,33 @@ def test_the_same_cell_twice_is_one_and_region_and_reference_are_told_apart(fold
     pairs = [cells_of(c, folder, cases_of(c, folder), trust) for c in (config, other)]
     keys = [{cell.key for cell in cells} for cells in pairs]
     assert not keys[0] & keys[1]
+
+
+def test_a_target_is_one_cell_however_it_is_written(folder: Path) -> None:
+    """By the name of its class, and of a model without names by its number."""
+    path = write(folder, methods="[methods.gradient]\n")
+    text = path.read_text()
+    path.write_text(text.replace('["class:1"]', '["yes", "class:1", "class:yes", "class:0"]'))
+    with pytest.warns(ContrafactWarning, match="the targets yes, class:1, class:yes are one, class:1: it is"):
+        assert len(rows(path)) == 4
+    run = open_run(folder / "run")
+    assert [row["record"]["target"] for row in run.rows()] == ["class:1", "class:0"] * 2
+    keys = {row["key"] for row in run.rows()}
+    assert {key.split("/")[2] for key in keys} == {"class:1", "class:0"}
+    path.write_text(text)
+    assert rows(path) == []  # what another text asked is there
+    about = json.loads((folder / "net.json").read_text())
+    (folder / "net.json").write_text(json.dumps({k: v for k, v in about.items() if k != "classes"}))
+    path.write_text(text.replace('["class:1"]', '["1", "class:1"]'))
+    with pytest.warns(ContrafactWarning, match="the targets 1, class:1 are one"):
+        assert len(rows(path)) == 2
+
+
+def test_a_target_that_does_not_fit_is_the_failure_of_its_cells(folder: Path) -> None:
+    path = write(folder, methods="[methods.gradient]\n")
+    path.write_text(path.read_text().replace('["class:1"]', '["class:7", "maybe"]'))
+    assert [kind for *_, kind in rows(path)] == ["error"] * 4
+    assert {row["target"] for row in open_run(folder / "run").failures()} == {"class:7", "maybe"}
 
 
 def test_a_folder_of_dicom_files_is_one_series(folder: Path) -> None:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from contrafact import face
-from contrafact.core import UNTRUSTED, Image, InputError, Trust, fingerprint, is_label_map, nearest
+from contrafact.core import (
+    UNTRUSTED,
+    ContrafactError,
+    Image,
+    InputError,
+    Trust,
+    fingerprint,
+    is_label_map,
+    nearest,
+)
 from contrafact.io import Case, images_in, read_cohort, read_image
 from contrafact.model import TiledPredictor, TorchPredictor
+from contrafact.model.parsing import is_form
 from contrafact.study import ModelChoice, StudyConfig
 
 
@@ -171,6 +182,45 @@ def digest_of(path: Path) -> str:
         return fingerprint(path.read_bytes())
     files = [file for file in sorted(path.rglob("*")) if file.is_file()]
     return fingerprint([(str(f.relative_to(path)), fingerprint(f.read_bytes())) for f in files])
+
+
+@dataclass(frozen=True, slots=True)
+class Studied:
+    """What cells must know of a model: digests of it and of its bundle (empty without one), and every target
+    as it reads once it is resolved."""
+
+    digest: str
+    bundle: str
+    targets: Mapping[str, str]
+
+
+def studied(
+    choice: ModelChoice, config: StudyConfig, folder: Path, cases: Sequence[Case], trust: Trust
+) -> Studied:
+    """A model, which is loaded for it on the CPU. A target by the bare name of a class costs a pass of the
+    first image."""
+    predictor, bundle = model_of(choice, folder, "cpu", trust)
+    targets = {text: resolved(predictor, text, cases) for text in config.targets}
+    return Studied(predictor.digest, "" if bundle is None else bundle.digest, targets)
+
+
+def resolved(predictor: Any, text: str, cases: Sequence[Case]) -> str:
+    """A target's own text: `class:1` for the name of a class as well. One that does not fit stays as it is: its
+    cells say why."""
+    try:
+        if is_form(text):
+            return str(predictor.target(text))
+        image = next(filter(None, map(_readable, cases)), None)
+        return text if image is None else str(face.parse(predictor, text, image))
+    except (ContrafactError, RuntimeError):
+        return text
+
+
+def _readable(case: Case) -> Image | None:
+    try:
+        return read_image(case.path)
+    except InputError:
+        return None
 
 
 def digests_of_model(choice: ModelChoice, folder: Path, trust: Trust = UNTRUSTED) -> tuple[str, str]:

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from contrafact.cases import Plan, solve
-from contrafact.core import UNTRUSTED, Heatmap, Image, InputError, Request, Strip, Trust, nearest
+from contrafact.core import (
+    UNTRUSTED,
+    ContrafactWarning,
+    Heatmap,
+    Image,
+    InputError,
+    Request,
+    Strip,
+    Trust,
+    nearest,
+)
 from contrafact.core.cards import cards_of
 from contrafact.core.explaining import parameters_of
 from contrafact.core.request import source_of_method
 from contrafact.io import Case, Run, read_image
 from contrafact.scoring import Scoring, begin_scoring, record_of, scorings_of, write_tables
 from contrafact.sources import (
+    Studied,
     cases_of,
     devices_of,
     digest_of,
-    digests_of_model,
     label_maps,
     loaded,
     maybe,
     own,
+    studied,
     there,
 )
 from contrafact.study import ENGINES, Failure, StudyConfig, read_study, run_cells
@@ -134,7 +146,8 @@ def cells_of(
     """Every model, image, target and method; the key tells when anything about them changes. `labelled` names
     the masks that are label maps (`label_maps`)."""
     maps = sorted(labelled & {"region", "reference"})
-    models = {name: digests_of_model(choice, folder, trust) for name, choice in config.choices.items()}
+    models = {name: studied(choice, config, folder, cases, trust) for name, choice in config.choices.items()}
+    _say_of_targets_that_are_one(config, models)
     others = tuple(digest_of(there(folder, text)) for text in (config.background,) if text)
     cells = []
     for case in cases:
@@ -142,16 +155,17 @@ def cells_of(
         masks = [text if there_is else None for text in (config.region, config.reference)]
         region, reference = [digest_of(own(folder, text, case.path)) if text else "" for text in masks]
         content = digest_of(case.path)
-        for (name, (model, bundle)), target, label in itertools.product(
+        for (name, model), text, label in itertools.product(
             models.items(), config.targets or ("",), config.methods
         ):
+            target = model.targets.get(text, "")
             explainer = config.explainer(label)
             request = Request(
                 image=content,
-                model=model,
+                model=model.digest,
                 method=parameters_of(explainer),
                 target=target,
-                bundle=bundle,
+                bundle=model.bundle,
                 reference=reference,
                 region=region,
                 background=others,
@@ -162,6 +176,18 @@ def cells_of(
             key = "/".join(filter(None, (name, case.path.name, label, target or "-", request.key)))
             cells.append(Cell(key, str(case.path), label, target, name))
     return list({cell.key: cell for cell in cells}.values())
+
+
+def _say_of_targets_that_are_one(config: StudyConfig, models: Mapping[str, Studied]) -> None:
+    for name, model in models.items():
+        texts: dict[str, list[str]] = {}
+        for text in config.targets:
+            texts.setdefault(model.targets[text], []).append(text)
+        for target, several in texts.items():
+            if len(several) > 1:
+                whose = f" for model {name}" if name else ""
+                line = f"the targets {', '.join(several)} are one{whose}, {target}: it is asked once"
+                warnings.warn(f"{line}; leave all but one out", ContrafactWarning, stacklevel=3)
 
 
 def begin(setting: tuple[StudyConfig, str, Trust, frozenset[str]], device: str) -> Any:
