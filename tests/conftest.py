@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from contrafact.core import Image
-from contrafact.model import Preprocessing, TorchPredictor
+from contrafact.model import Preprocessing, TorchPredictor, predictors
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -18,6 +19,31 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 @pytest.fixture(autouse=True)
 def _two_threads() -> None:
     torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+RANGE = "ignore::contrafact.core.errors.InputRangeWarning"
+
+
+@pytest.fixture(autouse=True)
+def _no_image_in_a_range_that_nobody_declared(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """No test may show a network images far from 0 to 1 without a preprocessing, nor by the command line,
+    which prints the warning. A toy that takes images in their own units says so:
+    `pytest.mark.filterwarnings(RANGE)`."""
+    warned = []
+    check = predictors.warn_of_range
+
+    def noted(images: torch.Tensor, preprocessing: Preprocessing) -> bool:
+        found = check(images, preprocessing)
+        warned.extend([str(request.node.name)] if found else [])
+        return found
+
+    monkeypatch.setattr(predictors, "warn_of_range", noted)
+    yield
+    asked = any(RANGE in mark.args for mark in request.node.iter_markers("filterwarnings"))
+    if warned and not asked and request.node.get_closest_marker("warns_of_range") is None:
+        pytest.fail("InputRangeWarning: mark this test with RANGE of conftest.py, or declare a preprocessing")
 
 
 @pytest.fixture

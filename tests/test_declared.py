@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -72,6 +75,7 @@ def test_a_sigmoid_at_the_end_is_refused_where_raw_outputs_are_declared(output: 
     assert TorchPredictor(twice, output="regression")(X).shape == (3, 2)
 
 
+@pytest.mark.warns_of_range
 def test_images_of_0_to_255_without_preprocessing_are_warned_of_once_with_the_line_that_mends_it() -> None:
     predictor = TorchPredictor(small_network())
     with pytest.warns(cf.InputRangeWarning, match=re.escape("preprocessing=cf.Preprocessing(window=(0, 255))")):
@@ -357,6 +361,7 @@ def test_a_function_of_one_image_gets_no_such_line() -> None:
     assert "one answer" not in [row["name"] for row in extra["trust"]]
 
 
+@pytest.mark.warns_of_range
 def test_check_says_that_a_range_looks_wrong() -> None:
     bright = cf.Image(255 * X[0])
     found = findings_of(TorchPredictor(small_network()), bright)
@@ -499,3 +504,39 @@ def test_two_targets_of_one_text_are_asked_apart() -> None:
     first, second = cf.explain("gradient", predictor, images, target=targets)
     assert first.values[:4].any() and not first.values[4:].any()
     assert second.values[-4:].any() and not second.values[:-4].any()
+
+
+SHOWN = """
+import numpy as np, pytest
+from conftest import RANGE, small_network
+from contrafact.model import TorchPredictor
+from contrafact.cli import _warnings_in_one_line
+
+def ask():
+    with _warnings_in_one_line():  # as the command line does: it is printed, and no error
+        TorchPredictor(small_network())(np.full((1, 1, 8, 8), 200.0, np.float32))
+
+def test_a_product_path(): ask()
+
+@pytest.mark.filterwarnings(RANGE)
+def test_a_toy_in_its_own_units(): ask()
+
+@pytest.mark.warns_of_range
+def test_that_asks_for_it(): ask()
+"""
+
+
+def test_a_warning_that_no_test_asked_for_fails_it_though_the_command_line_prints_it(tmp_path: Path) -> None:
+    (tmp_path / "test_shown.py").write_text(SHOWN)
+    root = Path(__file__).parents[1]
+    words = ["-c", str(root / "pyproject.toml"), "-p", "conftest", "-p", "no:cacheprovider"]
+    paths = os.pathsep.join([str(root / "tests"), str(root / "src"), os.environ.get("PYTHONPATH", "")])
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, str(tmp_path / "test_shown.py")],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    lines = [line.split(" - ")[0] for line in found.stdout.splitlines() if line.startswith(("ERROR", "FAILED"))]
+    assert [line.rsplit("::")[-1] for line in lines] == ["test_a_product_path"], found.stdout + found.stderr

@@ -21,7 +21,7 @@ from contrafact.counterfactual import (
     Refinement,
 )
 from contrafact.counterfactual.integral import Integral, Pictures, boxes
-from contrafact.model import BlackBox, TorchPredictor
+from contrafact.model import BlackBox, Preprocessing, TorchPredictor
 from contrafact.phantoms import draw_factors, knee_phantom
 from test_counterfactual import Bowl, FourPixels, bundle, predictor
 from test_counterfactual import image as four_pixels
@@ -464,7 +464,7 @@ def test_a_shift_ends_as_a_walk_does(bend: bool) -> None:
 
 
 def test_a_bent_shift_reaches_what_a_straight_one_cannot() -> None:
-    model = TorchPredictor(Bowl(), classes=["no", "yes"])
+    model = TorchPredictor(Bowl(), preprocessing=Preprocessing(window=(0, 1)), classes=["no", "yes"])
     made = dataclasses.replace(bundle(model), directions=())
     start = four_pixels((0.2, 0.0, 2.0, 0.0))
     bent, line = (shift(made, start, model=model, goal=0.02, bend=bend) for bend in (True, False))

@@ -805,7 +805,7 @@ class TwoLogits(nn.Module):
 
 
 def two_findings(most: float = 9.0) -> Bundle:
-    predictor = TorchPredictor(TwoLogits(), classes=["one", "two"], output="sigmoid")
+    predictor = TorchPredictor(TwoLogits(), preprocessing=AS_THEY_ARE, classes=["one", "two"], output="sigmoid")
     generator = TwoFindings()
     return Bundle(
         name="toy",
@@ -1133,7 +1133,9 @@ class Healthy(nn.Module):
 
 
 def blocks(second: float = 0.0) -> Bundle:
-    predictor = TorchPredictor(FirstBlock(second), classes=["one", "two"], output="sigmoid")
+    predictor = TorchPredictor(
+        FirstBlock(second), preprocessing=AS_THEY_ARE, classes=["one", "two"], output="sigmoid"
+    )
     made = two_findings()
     return dataclasses.replace(
         made,
@@ -1194,7 +1196,9 @@ class BothBlocks(nn.Module):
 
 
 def test_each_image_of_a_batch_has_its_own_part() -> None:
-    predictor = TorchPredictor(BothBlocks(), classes=["one", "two"], output="sigmoid")
+    predictor = TorchPredictor(
+        BothBlocks(), preprocessing=AS_THEY_ARE, classes=["one", "two"], output="sigmoid"
+    )
     made = dataclasses.replace(
         blocks(),
         generator=Sided(),
