@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from contrafact.core.errors import ContrafactError, InputError, nearest
 from contrafact.generation.augmentation import mirror_half, signed
 from contrafact.generation.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
+from contrafact.generation.precision import Precision
 from contrafact.generation.projected_discriminator import (
     ConditionalHeads,
     PlainFeatures,
@@ -134,7 +135,7 @@ class TranslatorTraining:
         self.adam_heads = torch.optim.Adam(self.heads.parameters(), 0.4 * config.rate, (0.0, 0.99))
         self.seen, self.figures = 0, dict[str, float]()
         self.about = trained_with(config, images, origin)
-        self.half = config.precision == "bf16" or (config.precision == "auto" and self._half_is_faster())
+        self.half = Precision(config.precision, self.device).of(self._try) == torch.bfloat16
 
     def step(self) -> None:
         """One step of the translator and one of its discriminator, on one batch."""
@@ -281,20 +282,13 @@ class TranslatorTraining:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
-    def _half_is_faster(self) -> bool:
-        """Time one pass of the translator with gradients in each precision."""
-        if self.device.type != "cpu":
-            return True
+    def _try(self, dtype: torch.dtype) -> None:
+        """One pass of the translator with gradients, for its time alone."""
         images, score = self._draw(torch.arange(4).clamp_max(len(self.images) - 1)), torch.zeros(4)
-        which, seconds = torch.zeros(4, dtype=torch.long), []
-        for half in (False, True):
-            for _ in range(2):
-                began = time.perf_counter()
-                with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                    made = self.translator(images, score, score, which=which)
-                torch.autograd.grad(made.float().sum(), list(self.translator.out.parameters()))
-                seconds.append(time.perf_counter() - began)
-        return seconds[3] < seconds[1]
+        which = torch.zeros(4, dtype=torch.long)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            made = self.translator(images, score, score, which=which)
+        torch.autograd.grad(made.float().sum(), list(self.translator.out.parameters()))
 
     def _apply(self, adam: torch.optim.Adam, loss: Tensor, network: nn.Module) -> None:
         if not bool(torch.isfinite(loss)):
