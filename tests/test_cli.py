@@ -16,7 +16,7 @@ import torch
 from PIL import Image as Picture
 from safetensors.torch import save_file
 
-from conftest import small_network
+from conftest import RANGE, small_network
 from contrafact import face
 from contrafact.attribution import GradCAM
 from contrafact.bundles import load_bundle
@@ -125,6 +125,7 @@ def test_aliases_take_their_settings_along(
     assert records["integrated-gradients"]["steps"] == 5
 
 
+@pytest.mark.filterwarnings(RANGE)
 def test_a_model_without_gradients_or_layers_gets_the_methods_that_it_allows(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: Path
 ) -> None:

@@ -20,8 +20,9 @@ from contrafact.fitting import fit
 from contrafact.generation import Translator, TranslatorConfig, TranslatorTrainerConfig, TranslatorTraining
 from contrafact.generation.translator import fold, unfold, without_comb
 from contrafact.io import write_json, write_tensors
-from contrafact.model import TorchPredictor
+from contrafact.model import Preprocessing, TorchPredictor
 
+AS_THEY_ARE = Preprocessing(window=(0, 1))  # these toys take images in their own units
 SMALL = {"resolution": 16, "widths": (4, 8), "fold": 2}
 
 
@@ -61,7 +62,7 @@ class MeanOfHalf(torch.nn.Module):
 
 
 def bright_bundle(**changes: object) -> Bundle:
-    predictor = TorchPredictor(MeanOfHalf(), classes=["dark", "bright"])
+    predictor = TorchPredictor(MeanOfHalf(), preprocessing=AS_THEY_ARE, classes=["dark", "bright"])
     made = Brighter(TranslatorConfig(**SMALL))
     made.low.fill_(-3.0)
     made.high.fill_(3.0)
@@ -264,7 +265,7 @@ def test_a_score_conditioned_by_another_one_is_searched_in_its_own_units() -> No
             return 2 + 10 * (x[:, :, :8] / 127.5 - 1).mean(dim=(1, 2, 3))[:, None]
 
     bundle = bright_bundle()
-    grade = TorchPredictor(Grade(), classes=["grade"], output="regression")
+    grade = TorchPredictor(Grade(), preprocessing=AS_THEY_ARE, classes=["grade"], output="regression")
     both = bright_bundle(
         predictors={"model": bundle.predictor, "grade": grade},
         predictor=bundle.predictor,
