@@ -28,8 +28,8 @@ from torch import Tensor, nn
 import contrafact as cf
 from contrafact.attribution import MEMBERS, RISE, cam_panel
 from contrafact.core import Image, Question
-from contrafact.model import TorchPredictor
-from contrafact.model.networks import ResidualNetwork
+from contrafact.models import TorchPredictor
+from contrafact.models.example_networks import ResidualNetwork
 
 Job = Callable[[], Any]
 

@@ -21,8 +21,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 import contrafact as cf
-from contrafact.core import Image, Strip
-from contrafact.core.shares import wilson
+from contrafact.core import Counterfactual, Image
+from contrafact.core.intervals import wilson
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 from cohorts import Cohort, load
@@ -79,15 +79,15 @@ def _gap(profile: np.ndarray[Any, Any], middle: int, reach: int = 4) -> float:
     )
 
 
-def walks(bundle: Any, images: list[Image], more: dict[str, Any]) -> list[Strip]:
+def walks(bundle: Any, images: list[Image], more: dict[str, Any]) -> list[Counterfactual]:
     """To the other side of the decision, 90 % or 10 %."""
-    found: list[Strip] = cf.explain(
+    found: list[Counterfactual] = cf.explain(
         "latent-walk", bundle.predictor, images, target="class:1", bundle=bundle, frames=2, **more
     )
     return found
 
 
-def row_of(name: str, strips: list[Strip]) -> list[str]:
+def row_of(name: str, strips: list[Counterfactual]) -> list[str]:
     flips = np.array([s.flips for s in strips])
     confirmed = np.array([bool(s.confirmed) for s in strips])[flips]
     first = np.array([s.scores[s.end] - s.scores[s.origin] for s in strips])

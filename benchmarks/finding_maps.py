@@ -23,8 +23,8 @@ import torch
 import contrafact as cf
 from contrafact.core import Image, Question
 from contrafact.metrics import CentreReference, EdgeReference
-from contrafact.metrics.deletion import area
-from contrafact.metrics.panel import Panel
+from contrafact.metrics.faithfulness.deletion import area
+from contrafact.metrics.heatmap_context import HeatmapContext
 from latent_ig import interval, table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
@@ -80,7 +80,7 @@ def maps_of(cases: Cases) -> tuple[dict[str, list[Map]], dict[str, float]]:
         )
         seconds[title] = (time.perf_counter() - began) / len(cases.images)
         maps[title] = [
-            np.abs(one.change).sum(axis=0) if isinstance(one, cf.Strip) else np.asarray(one.values)
+            np.abs(one.change).sum(axis=0) if isinstance(one, cf.Counterfactual) else np.asarray(one.values)
             for one in found
         ]
         print(f"{cases.name}: {title}: {seconds[title]:.2f} s an image", flush=True)
@@ -107,7 +107,7 @@ def judged(cases: Cases, maps: dict[str, list[Map]]) -> dict[str, Map]:
     found: dict[str, list[Map]] = {f"{what}, {fill}": [] for fill in FILLS for what in ORDERS}
     with predictor.frozen():
         for number, image in enumerate(cases.images):
-            panel = Panel(_asked(cases, image), np.stack([one[number] for one in maps.values()]))
+            panel = HeatmapContext(_asked(cases, image), np.stack([one[number] for one in maps.values()]))
             for fill in FILLS:
                 shown, hidden = (
                     area(panel.curves(steps=STEPS, fill=fill, insert=way)) for way in (True, False)

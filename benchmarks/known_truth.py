@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.core import EXPLAINERS, ContrafactError, Image
-from contrafact.core.shares import wilson
-from contrafact.model import Preprocessing, TorchPredictor
-from contrafact.model.networks import ResidualNetwork
+from contrafact.core.intervals import wilson
+from contrafact.models import Preprocessing, TorchPredictor
+from contrafact.models.example_networks import ResidualNetwork
 from contrafact.perturbation.fill import fill_values
 from contrafact.phantoms import lesion_phantom, vessel_phantom
 

@@ -22,8 +22,8 @@ import torch
 
 import contrafact as cf
 from contrafact.core import METRICS, Image, Question
-from contrafact.core.shares import wilson
-from contrafact.metrics.panel import Panel
+from contrafact.core.intervals import wilson
+from contrafact.metrics.heatmap_context import HeatmapContext
 from contrafact.phantoms import draw_factors, knee_phantom
 
 Map = np.ndarray[Any, Any]
@@ -97,7 +97,7 @@ class Cases:
         found = cf.explain(method, asked, list(images), target="class:1", **{"bundle": self.bundle, **settings})
         seconds = (time.perf_counter() - began) / len(images)
         maps = [
-            np.abs(one.change).sum(axis=0) if isinstance(one, cf.Strip) else np.asarray(one.values)
+            np.abs(one.change).sum(axis=0) if isinstance(one, cf.Counterfactual) else np.asarray(one.values)
             for one in found
         ]
         return maps, [one.record.notes for one in found], seconds
@@ -112,7 +112,7 @@ class Cases:
                 target=self.predictor.target("class:1"),
                 grid=image.grid,
             )
-            panel = Panel(question, values[None], mask=mask)
+            panel = HeatmapContext(question, values[None], mask=mask)
             rows.append([float(METRICS.make(name)(panel)[0]) for name in JUDGES])
         return np.array(rows).T
 

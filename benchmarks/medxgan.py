@@ -22,8 +22,8 @@ from scipy.stats import spearmanr
 import contrafact as cf
 from contrafact.core import METRICS, Image, Question
 from contrafact.counterfactual import Bundle, Refinement
-from contrafact.generation import RandomFeatures, kernel_distance
-from contrafact.metrics import Walked
+from contrafact.generators import RandomFeatures, kernel_distance
+from contrafact.metrics import CounterfactualContext
 from latent_ig import Cases, Found, Map, better, interval, localisation, measured, sums, table, under_noise
 from medxgan_pictures import Shown, draw
 from medxgan_tasks import TASKS, Task, bundle_for, say, seconds_of
@@ -174,7 +174,7 @@ def strips(
         question = Question(
             predictor=bundle.predictor, images=image.values[None], target=target, grid=image.grid
         )
-        walked = Walked(strip=strip, question=question, image=image.values, mask=mask)
+        walked = CounterfactualContext(strip=strip, question=question, image=image.values, mask=mask)
         rows.append(
             {
                 "flipped": METRICS.make("validity", at=0.0)(walked),
@@ -191,7 +191,7 @@ def strips(
     return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
 
 
-def similar(walked: Walked, how: str) -> float:
+def similar(walked: CounterfactualContext, how: str) -> float:
     """SSIM of image and counterfactual outside the mask, grown until its window of 7 lies outside too."""
     return float(METRICS.make("identity", margin=4)(dataclasses.replace(walked, window=SPANS[how])))
 

@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import contrafact as cf
+from contrafact.bundles.fit_config import guided, make_generator, make_training
 from contrafact.core import Image
 from contrafact.counterfactual import Bundle, LatentStatistics
-from contrafact.families import guided, make_generator, make_training
-from contrafact.generation import (
+from contrafact.generators import (
     EncoderConfig,
     LegacyConfig,
     LegacyTrainerConfig,
@@ -32,8 +32,8 @@ from contrafact.generation import (
     train_generator,
 )
 from contrafact.io import read_json, read_tensors, write_json, write_tensors
-from contrafact.model import Preprocessing, TorchPredictor
-from contrafact.model.networks import ResidualNetwork
+from contrafact.models import Preprocessing, TorchPredictor
+from contrafact.models.example_networks import ResidualNetwork
 from contrafact.phantoms import draw_factors, knee_phantom, lesion_phantom
 from contrafact.phantoms.phantom import Phantom
 from known_truth import LesionNet

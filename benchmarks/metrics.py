@@ -28,8 +28,8 @@ from contrafact.metrics import (
     Complexity,
     FaithfulnessCorrelation,
     FaithfulnessEstimate,
+    HeatmapContext,
     Infidelity,
-    Panel,
     PixelFlipping,
     Sparseness,
     evaluate,
@@ -116,7 +116,7 @@ def ours(fill: float) -> dict[str, Any]:
     }
 
 
-def by_captum(answer: Answer, panel: Panel, fill: float) -> Scores:
+def by_captum(answer: Answer, panel: HeatmapContext, fill: float) -> Scores:
     """With the subsets that our infidelity draws, so that the scores can be compared."""
     from captum.metrics import infidelity
 
@@ -145,7 +145,7 @@ def by_captum(answer: Answer, panel: Panel, fill: float) -> Scores:
     return np.array([one(values) for values in panel.maps])
 
 
-def by_quantus(answer: Answer, panel: Panel, metric: Any) -> Any:
+def by_quantus(answer: Answer, panel: HeatmapContext, metric: Any) -> Any:
     """All maps of the image as one batch, which is the best that it can do."""
     count = len(panel.maps)
     return metric(
@@ -157,16 +157,16 @@ def by_quantus(answer: Answer, panel: Panel, metric: Any) -> Any:
     )  # fmt: skip
 
 
-def flipped(answer: Answer, panel: Panel, metric: Any) -> Scores:
+def flipped(answer: Answer, panel: HeatmapContext, metric: Any) -> Scores:
     """The mean fall from Quantus' curve, which has no first point."""
     curves = np.array(by_quantus(answer, panel, metric))
     whole = panel.whole
     return whole - np.concatenate([np.full((len(curves), 1), whole), curves], axis=1).mean(axis=1)
 
 
-def theirs(fill: float) -> dict[str, tuple[str, Callable[[Answer, Panel], Any], bool]]:
+def theirs(fill: float) -> dict[str, tuple[str, Callable[[Answer, HeatmapContext], Any], bool]]:
     """By metric: the library, what it does, and whether its scores mean what ours do."""
-    found: dict[str, tuple[str, Callable[[Answer, Panel], Any], bool]] = {
+    found: dict[str, tuple[str, Callable[[Answer, HeatmapContext], Any], bool]] = {
         "infidelity": ("captum", lambda answer, panel: by_captum(answer, panel, fill), True)
     }
     try:
@@ -231,15 +231,15 @@ def knees(count: int, device: str) -> tuple[Any, list[Image]]:
     return bundle.predictor, [Image((values + 1) * 127.5, window=(0, 255)) for values in drawn]
 
 
-def panels(predictor: Any, image: Image) -> Callable[[], Panel]:
+def panels(predictor: Any, image: Image) -> Callable[[], HeatmapContext]:
     """Makes fresh panels of the ten maps, so that nothing is known before."""
     target = predictor.target("class:1")
     maps = np.stack([cf.explain(name, predictor, image, target="class:1").values for name in METHODS])
     question = Question(predictor=predictor, images=image.values[None], target=target, grid=image.grid)
-    return lambda: Panel(question, maps)
+    return lambda: HeatmapContext(question, maps)
 
 
-def apart(panel: Panel, found: Scores, given: Scores) -> float:
+def apart(panel: HeatmapContext, found: Scores, given: Scores) -> float:
     """The greatest difference of a map's scores, as a share of the greatest score; of maps without equal
     voxels, whose order is nobody's."""
     clear = [len(np.unique(values)) == values.size for values in panel.maps]

@@ -23,11 +23,11 @@ import torch.nn.functional as F
 from matplotlib import pyplot
 
 import contrafact as cf
+from contrafact.api.evaluation import panel_of
 from contrafact.core import Image
-from contrafact.judging import panel_of
 from contrafact.metrics import DataRandomisation, randomisation_curve
-from contrafact.model import Preprocessing, TorchPredictor
-from contrafact.model.networks import ResidualNetwork
+from contrafact.models import Preprocessing, TorchPredictor
+from contrafact.models.example_networks import ResidualNetwork
 from contrafact.phantoms import lesion_phantom
 from contrafact.study.statistics import interval
 from known_truth import FEW

@@ -28,10 +28,10 @@ from torch import Tensor, nn
 
 from contrafact.attribution import InputXGradient, IntegratedGradients
 from contrafact.core import Image, Question
-from contrafact.core.shares import wilson
-from contrafact.metrics import Check, Panel, Thresholds, trust_card
-from contrafact.model import Preprocessing, TorchPredictor
-from contrafact.model.networks import ResidualNetwork
+from contrafact.core.intervals import wilson
+from contrafact.metrics import Check, HeatmapContext, Thresholds, trust_card
+from contrafact.models import Preprocessing, TorchPredictor
+from contrafact.models.example_networks import ResidualNetwork
 from contrafact.phantoms import lesion_phantom
 from known_truth import LesionNet
 
@@ -198,7 +198,7 @@ def cards(case: Case, seed: int) -> Iterator[tuple[str, dict[str, Check]]]:
                 values = np.asarray(explainer(question, np.random.default_rng(0))[0], dtype=np.float64)
                 share = in_truth(values, case.truth)
                 if (share >= 0.5) if kind == "right" else (share <= 0.1):
-                    panel = Panel(question, values[None], explainers=[explainer], seed=seed)
+                    panel = HeatmapContext(question, values[None], explainers=[explainer], seed=seed)
                     yield kind, {check.name: check for check in trust_card(panel, 0, seconds=1e9)}
 
 

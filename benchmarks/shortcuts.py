@@ -21,17 +21,17 @@ from scipy.optimize import least_squares
 
 import contrafact as cf
 from contrafact.bundles import load_bundle
-from contrafact.core import Question, Strip
-from contrafact.core.shares import wilson
+from contrafact.core import Counterfactual, Question
+from contrafact.core.intervals import wilson
 from contrafact.counterfactual import Bundle, LatentWalk, as_published, published_walk
 from contrafact.metrics import (
     ChangeIoU,
     ChangeShare,
+    CounterfactualContext,
     Factor,
     FactorCorrelation,
     ShortcutShare,
     Validity,
-    Walked,
     evaluate_strips,
 )
 from contrafact.phantoms import KneeFactors, Phantom, draw_factors, knee_phantom
@@ -125,11 +125,13 @@ def factors(ruler: Ruler) -> dict[str, Factor]:
     return {name: Factor(read=reader(name), span=span) for name, span in SPANS.items()}
 
 
-def walked(strip: Strip, case: Phantom, bundle: Bundle, name: str, ruler: Ruler) -> Walked:
+def walked(
+    strip: Counterfactual, case: Phantom, bundle: Bundle, name: str, ruler: Ruler
+) -> CounterfactualContext:
     """The cause of the model in `mask`, what it should not care for in `shortcut`; the change is that of the
     walk alone, from the strip's own first picture."""
     predictor = bundle.predictors[name]
-    return Walked(
+    return CounterfactualContext(
         strip=strip,
         question=Question(
             predictor=predictor,
@@ -180,13 +182,13 @@ def walk_row(
     return f"| {title} | " + " | ".join(cells) + " |"
 
 
-def on_marker(test: Walked) -> Walked:
-    return Walked(
+def on_marker(test: CounterfactualContext) -> CounterfactualContext:
+    return CounterfactualContext(
         strip=test.strip, question=test.question, image=test.image, window=test.window, mask=test.shortcut
     )
 
 
-def effect(test: Walked, factor: str) -> float:
+def effect(test: CounterfactualContext, factor: str) -> float:
     """Share of a factor's span for one logit that the model measured (least squares over the frames)."""
     scores = test.measured - test.measured.mean()
     return float((scores * test.read(factor)).sum() / max(float(np.square(scores).sum()), 1e-12))

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.core import ContrafactError, Image
-from contrafact.model import TorchPredictor
+from contrafact.models import TorchPredictor
 
 CAMS = {
     "gradcam": "GradCAM",

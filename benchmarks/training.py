@@ -18,8 +18,8 @@ import torch
 
 import contrafact as cf
 from contrafact.bundles import list_bundles
-from contrafact.generation import StyleGAN2Config, StyleGAN2Training, TrainerConfig
-from contrafact.generation.layers import ModulatedConv2d
+from contrafact.generators import StyleGAN2Config, StyleGAN2Training, TrainerConfig
+from contrafact.generators.layers import ModulatedConv2d
 
 
 def training(resolution: int, precision: str, *, grouped: bool, device: str) -> StyleGAN2Training:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from contrafact.model import resize
+from contrafact.models import resize
 
 PARTS = ("fit", "choice", "val")
 WINDOW = 48  # pixels of a nodule window

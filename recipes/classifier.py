@@ -24,9 +24,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from cohorts import Cohort, load
-from contrafact.generation.augmentation import augment, preset
-from contrafact.generation.precision import half_is_faster
-from contrafact.model.networks import ResidualNetwork
+from contrafact.generators.augmentation import augment, preset
+from contrafact.generators.precision import half_is_faster
+from contrafact.models.example_networks import ResidualNetwork
 
 SIZE = {"width": 24, "stages": 4, "blocks": 2, "fine": 1}
 AUGMENT = {"knee": "extremity-xray", "chest": "frontal-xray", "brain": "symmetric-slice"}
@@ -134,7 +134,7 @@ def save(
     small = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     save_file({k: v.contiguous() for k, v in small.items()}, folder / f"{name}.safetensors")
     description = {
-        "factory": "contrafact.model.networks:ResidualNetwork",
+        "factory": "contrafact.models.example_networks:ResidualNetwork",
         "arguments": {"outputs": len(state["head.bias"]), **size},
         "weights": f"{name}.safetensors",
         **about,

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from contrafact.model import resize
+from contrafact.models import resize
 
 
 @dataclass(frozen=True)

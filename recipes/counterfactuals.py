@@ -26,24 +26,24 @@ from torch import Tensor
 import contrafact as cf
 from cohorts import Cohort, load
 from contrafact.bundles import load_bundle
-from contrafact.core import METRICS, ContrafactError, Image, Question, Strip
-from contrafact.core.shares import wilson
+from contrafact.core import METRICS, ContrafactError, Counterfactual, Image, Question
+from contrafact.core.intervals import wilson
 from contrafact.counterfactual import Bundle, LatentWalk, Refinement, as_published, invert, published_walk
 from contrafact.counterfactual.inversion import carry_over
-from contrafact.generation import RandomFeatures, frechet_distance, kernel_distance
+from contrafact.generators import RandomFeatures, frechet_distance, kernel_distance
 from contrafact.metrics import (
+    CounterfactualContext,
     LatentLength,
     OracleAgreement,
     Proximity,
     Realism,
     Validity,
-    Walked,
     diversity,
     evaluate_strips,
     realism,
     verdict,
 )
-from contrafact.metrics.kinds import by_construction
+from contrafact.metrics.families import by_construction
 from evaluate import scores_of
 from oracle import OTHER, load_judge
 
@@ -63,7 +63,7 @@ class Form:
     title: str
     walk: Callable[..., LatentWalk]
     bundle: Bundle
-    tests: list[Walked] = field(default_factory=list)
+    tests: list[CounterfactualContext] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -133,10 +133,10 @@ def control(form: Form, canvas: Tensor, w: Tensor) -> Callable[[float, np.random
     return frames
 
 
-def again(form: Form) -> Callable[[Any, float], Strip]:
+def again(form: Form) -> Callable[[Any, float], Counterfactual]:
     """Walk from any image to any score."""
 
-    def walk(values: Any, score: float) -> Strip:
+    def walk(values: Any, score: float) -> Counterfactual:
         level = float(1 / (1 + np.exp(-score)))
         image = Image(np.clip(values, 0, 255), window=(0.0, 255.0))
         walker = form.walk(levels=(min(max(level, 1e-6), 1 - 1e-6),))
@@ -157,7 +157,7 @@ def measure(form: Form, cases: Cases, judges: Path, anew: int) -> None:
     target, w = form.predictor.target("class:1"), latents(form, canvas)
     for i, (strip, image) in enumerate(zip(strips, cases.images, strict=True)):
         form.tests.append(
-            Walked(
+            CounterfactualContext(
                 strip=strip,
                 question=Question(
                     predictor=form.predictor, images=image.values[None], target=target, grid=image.grid
@@ -291,7 +291,9 @@ def diversity_row(ours: Form, cases: Cases, count: int) -> str:
     found = []
     for k, i in enumerate(some):
         test = ours.tests[i]
-        others = [Walked(strip=way[k], question=test.question, window=test.window) for way in ways]
+        others = [
+            CounterfactualContext(strip=way[k], question=test.question, window=test.window) for way in ways
+        ]
         found.append(diversity([test, *others]))
     return (
         f"Diversity, the mean distance between three walks of one image to the same goal (`follow` 0, 0.5, 1; "
@@ -307,7 +309,7 @@ def in_short(walk: LatentWalk, bundle: Bundle, cases: Cases, judges: Path) -> st
     for strip, image in zip(strips, cases.images, strict=True):
         question = Question(predictor=predictor, images=image.values[None], target=target, grid=image.grid)
         judge = (oracle, oracle.target("class:1"))
-        tests.append(Walked(strip=strip, question=question, window=image.window, oracle=judge))
+        tests.append(CounterfactualContext(strip=strip, question=question, window=image.window, oracle=judge))
     metrics = [Validity(), Validity(at=0.0), LatentLength(), Proximity(), OracleAgreement()]
     with predictor.frozen():
         found = [[optional(lambda t=t, m=m: m(t)) for t in tests] for m in metrics]

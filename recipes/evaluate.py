@@ -30,11 +30,11 @@ import contrafact as cf
 from cohorts import Cohort, load
 from contrafact.bundles import load_bundle
 from contrafact.core import Image
-from contrafact.core.shares import wilson
+from contrafact.core.intervals import wilson
 from contrafact.counterfactual import Refinement, invert
-from contrafact.generation import RandomFeatures, kernel_distance_interval
+from contrafact.generators import RandomFeatures, kernel_distance_interval
 from contrafact.io import read_json, write_json
-from contrafact.model.networks import ResidualNetwork
+from contrafact.models.example_networks import ResidualNetwork
 from findings import Strips, explained, picture, place_rows, shortcut_rows, strip_rows
 from oracle import load_judge
 

@@ -20,8 +20,8 @@ from sklearn.preprocessing import StandardScaler
 
 import contrafact as cf
 from cohorts import Cohort
-from contrafact.core import Image, Strip
-from contrafact.counterfactual import FindingPath
+from contrafact.core import Counterfactual, Image
+from contrafact.counterfactual import MedXGANCounterfactual
 
 Values = np.ndarray[Any, Any]
 Add = Callable[..., Any]  # of a table with intervals: what, figure of rows, wanted
@@ -33,7 +33,7 @@ RIM = 4  # pixels that belong to the edge of the head: scalp and skull
 class Strips:
     """Strips of held-out images, with what a second classifier says of their last frames."""
 
-    strips: list[Strip]
+    strips: list[Counterfactual]
     second: Values
     seconds: float
 
@@ -52,7 +52,7 @@ class Strips:
 
 def explained(bundle: Any, images: Sequence[Image], judge: Any, *, several: int) -> Strips:
     began = time.perf_counter()
-    path = FindingPath(several=several)
+    path = MedXGANCounterfactual(several=several)
     strips = cf.explain(path, bundle.predictor, list(images), target="class:1", bundle=bundle)
     seconds = (time.perf_counter() - began) / len(images)
     last = np.stack([s.frames[-1] for s in strips])
@@ -99,7 +99,7 @@ def _median(values: Values, rows: Values) -> Callable[[Values], float]:
     return figure
 
 
-def _smallness(strips: Sequence[Strip]) -> dict[str, Values]:
+def _smallness(strips: Sequence[Counterfactual]) -> dict[str, Values]:
     """How much changes, and whether the rest stays; the change is where 90 % of it lies."""
     sizes, whole, outside, area = [], [], [], []
     for strip in strips:

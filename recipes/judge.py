@@ -24,7 +24,7 @@ from PIL import Image as Picture
 from cohorts import load
 from contrafact.io import read_json
 from contrafact.phantoms import draw_factors, knee_phantom
-from contrafact.studying import study
+from contrafact.study.runner import study
 
 METHODS = {
     "gradient": "", "input-x-gradient": "",

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from classifier import outputs_of, train, two_classes
 from cohorts import Cohort, load
 from contrafact.io import read_json, write_json
-from contrafact.model import Preprocessing, TorchPredictor
-from contrafact.model.networks import PlainNetwork
+from contrafact.models import Preprocessing, TorchPredictor
+from contrafact.models.example_networks import PlainNetwork
 
 ROW = {"knee": 1, "chest": 0, "brain": 0}  # which output is the question of the bundle
 EPOCHS = {"knee": 20, "chest": 12, "brain": 15}
@@ -115,7 +115,7 @@ def ship(name: str, folder: Path, out: Path) -> None:
         save_file({k: v.contiguous() for k, v in small.items()}, folder / f"{stem}.safetensors")
         second = {
             **first,
-            "factory": "contrafact.model.networks:PlainNetwork",
+            "factory": "contrafact.models.example_networks:PlainNetwork",
             "arguments": {"outputs": len(state["head.bias"])},
             "weights": f"{stem}.safetensors",
         }

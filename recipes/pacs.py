@@ -36,7 +36,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from scipy import ndimage
 
 from contrafact.cli import main
-from contrafact.core import Grid, Heatmap, Image, Record, Strip
+from contrafact.core import Counterfactual, Grid, Heatmap, Image, Record
 from contrafact.io import Run, read_image
 
 SHAPE, SPACING, STEP = (20, 96, 80), (1.2, 1.0), 2.5
@@ -93,7 +93,9 @@ def explained(folder: Path, image: Image) -> Run:
     plain: Any = {"drift": 0.1, "drifted": False, "stopped": "reached", "goal": -2.0, "origin": 0}
     numbers = {name: np.array([0.0, -4.0]) for name in ("steps", "scores")} | {"lengths": np.array([0.0, 1.0])}
     made = Record(method="latent-walk", **record)
-    strip = Strip(frames=frames, reconstruction=frames[0], grid=image.grid, record=made, **plain, **numbers)
+    strip = Counterfactual(
+        frames=frames, reconstruction=frames[0], grid=image.grid, record=made, **plain, **numbers
+    )
     run.add("strip", image, strip, target_name="lesion")
     return run
 

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import nn
 
 from classifier import save
-from contrafact.fitting import fit_stages
-from contrafact.model.networks import ResidualNetwork
+from contrafact.bundles.fitting import fit_stages
+from contrafact.models.example_networks import ResidualNetwork
 from contrafact.phantoms import KneeFactors, draw_factors, knee_phantom
 
 HERE = Path(__file__).parent

@@ -23,9 +23,9 @@ from PIL import Image as Picture
 import contrafact as cf
 from contrafact.core import Grid, Heatmap, Image
 from contrafact.io import write_atomic
-from contrafact.model import TorchPredictor, load_predictor
-from contrafact.views.figures import Pixels, across, overlay, panel, png, telling_slice
-from contrafact.views.pictures import grey, signed_scale
+from contrafact.models import TorchPredictor, load_predictor
+from contrafact.render.figures import Pixels, across, overlay, panel, png, telling_slice
+from contrafact.render.pixels import grey, signed_scale
 from others import HippoNet, WNet
 
 Row = tuple[str, str, str]

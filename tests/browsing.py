@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import uvicorn
 
-from contrafact.core import Grid, Heatmap, Image, Record, Strip
+from contrafact.core import Counterfactual, Grid, Heatmap, Image, Record
 from contrafact.io import Run
-from contrafact.views.serving.server import bind
+from contrafact.viewer.server import bind
 
 SIDE = 16
 DOUBT = {
@@ -47,7 +47,7 @@ def heatmap(name: str, strength: float = 1.0, method: str = "gradcam") -> Heatma
     return Heatmap(values=values, grid=Grid((SIDE, SIDE)), record=record(method, name))
 
 
-def strip(name: str, **changes: Any) -> Strip:
+def strip(name: str, **changes: Any) -> Counterfactual:
     """Five frames; the last is 40 grey levels brighter than the image."""
     values: dict[str, Any] = {
         "frames": np.stack([ramp(level=10.0 * k) for k in range(5)]),
@@ -63,7 +63,7 @@ def strip(name: str, **changes: Any) -> Strip:
         "grid": Grid((SIDE, SIDE)),
         "record": record("latent-walk", name),
     }
-    return Strip(**{**values, **changes})
+    return Counterfactual(**{**values, **changes})
 
 
 def planted_run(folder: Path, cases: int = 3, *, title: str = "Knees") -> Run:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from contrafact.core import Image
-from contrafact.model import Preprocessing, TorchPredictor, predictors
+from contrafact.models import Preprocessing, TorchPredictor, predictors
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -24,7 +24,7 @@ from conftest import small_network
 from contrafact.bundles import list_bundles, load_bundle
 from contrafact.cli import main
 from contrafact.core import InputError
-from contrafact.studying import study
+from contrafact.study.runner import study
 
 X = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 Members = dict[str, bytes]

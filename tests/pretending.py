@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from browsing import HOSTILE, record
-from contrafact.core import Heatmap, InputError, Strip
-from contrafact.living.tasks import Found, Task
+from contrafact.core import Counterfactual, Heatmap, InputError
+from contrafact.viewer.live.tasks import LiveResult, Task
 
 SLOW, BAD, DEAD = 7.0, 6.0, 5.0  # amounts that never end, are refused, and kill the process
 LATENT = {"known": np.arange(3.0)}
@@ -47,7 +47,7 @@ def answer(task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
     if task.amount == DEAD:
         os._exit(3)
     extra, cards = {"case": task.case, "answers": ["yes"]}, {task.method: {"about": "Pretends."}}
-    return Found(result=result(task), extra=extra, held=[], cards=cards), {}
+    return LiveResult(result=result(task), extra=extra, held=[], cards=cards), {}
 
 
 def about(task: Task) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def result(task: Task) -> Any:
         return Heatmap(values=image.values[0], grid=image.grid, record=made)
     made = dataclasses.replace(made, parameters={"amount": task.amount, "hold": list(task.hold)})
     steps = np.linspace(0, task.amount, 5)
-    return Strip(
+    return Counterfactual(
         frames=np.stack([image.values + np.float32(step) for step in steps]),
         steps=steps,
         scores=steps - 2,

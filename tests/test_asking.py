@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contrafact.core import Image, InputError, Strip
-from contrafact.living.asking import Asking
-from contrafact.living.tasks import Task
-from contrafact.model import BlackBox
+from contrafact.core import Counterfactual, Image, InputError
+from contrafact.models import BlackBox
+from contrafact.viewer.live.answers import Asking
+from contrafact.viewer.live.tasks import Task
 from test_counterfactual import image, two_scores
 from test_medxgan import four, two_findings
 
@@ -74,7 +74,7 @@ def test_an_explanation_comes_with_its_words() -> None:
     shown = image((-1.0, 0.5, 0, 0))
     walk = {"method": "latent-walk", "hold": ("other/class:1",)}
     found = asking(task("explain", model, shown, amount=2.0, **walk), say)[0]
-    assert isinstance(found.result, Strip) and found.result.stopped == "steps"
+    assert isinstance(found.result, Counterfactual) and found.result.stopped == "steps"
     assert found.result.scores[-1] == pytest.approx(-1, abs=0.15)
     assert found.extra["case"] == "a" and found.extra["trust"] and found.extra["answers"]
     assert found.extra["held"] == found.held and found.held[0]["name"] == "other/class:1"

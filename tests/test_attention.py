@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import contrafact as cf
-from contrafact.attribution.attention import AttentionMode
-from contrafact.attribution.attention_windows import carried
+from contrafact.attribution.attention.attention_windows import carried
+from contrafact.attribution.attention.weights import AttentionMode
 from contrafact.core import Image, UnsupportedError
-from contrafact.model import Preprocessing, TorchPredictor
+from contrafact.models import Preprocessing, TorchPredictor
 
 METHODS = ("attention-rollout", "gradient-attention")
 PATCH, SIDE, WIDTH = 4, 16, 8

@@ -12,7 +12,7 @@ from conftest import noise_image, small_network
 from contrafact import explain
 from contrafact.attribution import RISE
 from contrafact.core import Image, InputError, Question, UnsupportedError
-from contrafact.model import TorchPredictor
+from contrafact.models import TorchPredictor
 from contrafact.perturbation.fill import fill_values
 
 
@@ -116,7 +116,7 @@ def test_occlusion_covers_every_voxel_and_refuses_gaps_and_large_boxes() -> None
 
 
 def test_occlusion_on_a_model_that_takes_another_size() -> None:
-    from contrafact.model import Preprocessing
+    from contrafact.models import Preprocessing
 
     predictor = TorchPredictor(small_network(), classes=["a", "b"], preprocessing=Preprocessing(size=(8, 8)))
     heat = explain("occlusion", predictor, noise_image(2, 1, size=20), target="class:0")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import contrafact as cf
 from conftest import planted_predictor, small_network
 from contrafact.core import EXPLAINERS, Grid, Image, InputError
-from contrafact.model import TorchPredictor
+from contrafact.models import TorchPredictor
 
 
 def image(size: int = 16) -> Image:

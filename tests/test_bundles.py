@@ -24,9 +24,9 @@ import contrafact as cf
 from contrafact.bundles import list_bundles, save_bundle, store
 from contrafact.bundles.training_images import read_training_images
 from contrafact.core import Image, InputError
-from contrafact.core.shares import wilson
+from contrafact.core.intervals import wilson
 from contrafact.io import read_image
-from contrafact.views.report_words import bundle_cards
+from contrafact.report.text import bundle_cards
 
 NAMES = sorted(list_bundles())
 RECIPES = Path(__file__).parents[1] / "recipes"

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from contrafact.checking import check_methods, findings_of
+from contrafact.api.compatibility import check_methods, findings_of
 from contrafact.core import EXPLAINERS, Image
-from contrafact.model import BlackBox, Steadiness, TorchPredictor, inspect_network
+from contrafact.models import BlackBox, Steadiness, TorchPredictor, inspect_network
 
 
 class Odd(nn.Module):

@@ -17,10 +17,10 @@ from PIL import Image as Picture
 from safetensors.torch import save_file
 
 from conftest import RANGE, small_network
-from contrafact import face
+from contrafact.api import explanation as face
+from contrafact.api.case import Plan, asked_of
 from contrafact.attribution import GradCAM
 from contrafact.bundles import load_bundle
-from contrafact.cases import Plan, asked_of
 from contrafact.cli import app, main
 from contrafact.core import Image
 from contrafact.counterfactual import LatentWalk
@@ -384,7 +384,7 @@ def test_two_processes_train_one_generator(tmp_path: Path, model: Path) -> None:
 
 
 def test_progress_into_a_file_is_lines_with_the_remaining_time(capsys: pytest.CaptureFixture[str]) -> None:
-    from contrafact.cli.screen import bar
+    from contrafact.cli.progress import bar
 
     with bar("work", 4, quiet=False) as move:
         for done in (1, 2, 4):
@@ -418,7 +418,7 @@ def test_a_map_is_told_in_words_where_places_are_named(
 
 
 def test_the_demo_shows_a_slice_on_each_side_from_the_bundle_of_findings() -> None:
-    from contrafact.cli.patients import demo_cases
+    from contrafact.cli.demo_cases import demo_cases
 
     planned, cards = demo_cases([], 4, 0)
     slices = [(image, plan) for name, image, plan in planned if name.startswith("Synthetic brain slice")]

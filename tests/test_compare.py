@@ -18,9 +18,7 @@ pytest.importorskip("playwright.sync_api", reason="tests in a browser need playw
 from browsing import HOSTILE, SIDE, Site, heatmap, planted_run, ramp, record, serving, strip
 from contrafact.core import Grid, Heatmap, Image, InputError
 from contrafact.io import Run, write_json
-from contrafact.views import make_app
-from contrafact.views.cohort import Cohort
-from contrafact.views.comparison import (
+from contrafact.render.comparison import (
     Apart,
     Comparison,
     alike,
@@ -29,6 +27,8 @@ from contrafact.views.comparison import (
     overlap,
     sorted_pairs,
 )
+from contrafact.render.run_index import RunIndex
+from contrafact.viewer import make_app
 from test_pages import AXE, BLUE, BROWSER, ORANGE, PALE, UNNAMED, WIDTHS, Visit, near
 
 SPOT = np.zeros((SIDE, SIDE), dtype=np.float32)
@@ -188,7 +188,7 @@ def test_a_run_of_one_model_has_no_such_pages(tmp_path: Path) -> None:
 
 def test_time_bounds_an_answer_and_a_grown_run_is_read_again(tmp_path: Path) -> None:
     run = two_models(tmp_path / "run")
-    comparison = Comparison(Cohort(run))
+    comparison = Comparison(RunIndex(run))
     pairs = comparison.pairs("honest", "cheat")
     assert comparison.measure(pairs.values(), "cam", seconds=-1) == 4
     assert [comparison.apart(pair, "cam") for pair in pairs.values()] == [None] * 4
@@ -223,7 +223,7 @@ def test_models_asked_about_other_targets_share_nothing(tmp_path: Path) -> None:
         made = dataclasses.replace(record("gradcam", "x"), model=model, target=target)
         heat = Heatmap(values=SPOT, grid=Grid((SIDE, SIDE)), record=made)
         run.add(model, Image(ramp()), heat, case="X", answers=[])  # no names: models go by their hashes
-    comparison = Comparison(Cohort(run))
+    comparison = Comparison(RunIndex(run))
     assert comparison.models() == ["a", "b"]
     [pair] = comparison.pairs("a", "b").values()
     assert not pair.shared and pair.alone == ("gradcam for class:0: a only", "gradcam for class:1: b only")

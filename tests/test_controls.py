@@ -25,8 +25,9 @@ from playwright.sync_api import Error as Trouble
 from browsing import HOSTILE, Site, heatmap, many, planted_run, ramp, record, serving, strip
 from contrafact.core import Grid, Heatmap, Image
 from contrafact.io import Run
-from contrafact.views import make_app, write_report
-from contrafact.views.serving.reader_app import Reading, make_reading_app
+from contrafact.report.page import write_report
+from contrafact.viewer import make_app
+from contrafact.viewer.reader_study.app import Reading, make_reading_app
 from test_pages import AXE, BLUE, ORANGE, PALE, PROGRESS, UNNAMED, WIDTHS, Visit, browser, open_case  # noqa: F401
 
 ALL = "button, input, select, summary, a[href], [tabindex='0']"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from contrafact.core import (
     ContrafactError,
+    Counterfactual,
     Grid,
     Heatmap,
     Image,
@@ -20,7 +21,6 @@ from contrafact.core import (
     Question,
     Record,
     Registry,
-    Strip,
     configure,
     explain,
     nearest,
@@ -86,7 +86,7 @@ def test_a_heatmap_must_be_finite_and_on_its_grid() -> None:
         Heatmap(values=np.full((3, 3), np.nan), grid=Grid((3, 3)), record=RECORD)
 
 
-def strip(**changes: Any) -> Strip:
+def strip(**changes: Any) -> Counterfactual:
     values: dict[str, Any] = {
         "frames": np.arange(3.0).reshape(3, 1, 1, 1) * np.ones((3, 1, 2, 2)),
         "steps": np.array([0.0, 1.0, 2.0]),
@@ -100,7 +100,7 @@ def strip(**changes: Any) -> Strip:
         "reconstruction": np.zeros((1, 2, 2)),
         "grid": Grid((2, 2)),
     }
-    return Strip(**{**values, **changes})
+    return Counterfactual(**{**values, **changes})
 
 
 def test_a_strip_knows_its_image_and_its_change() -> None:

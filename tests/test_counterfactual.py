@@ -28,9 +28,9 @@ from contrafact.counterfactual import (
     published_walk,
 )
 from contrafact.counterfactual.inversion import carry_over
-from contrafact.counterfactual.path import Slopes
-from contrafact.counterfactual.walk import Walking
-from contrafact.model import BlackBox, Preprocessing, TorchPredictor
+from contrafact.counterfactual.latent_path import Slopes
+from contrafact.counterfactual.latent_walk import LatentSearch
+from contrafact.models import BlackBox, Preprocessing, TorchPredictor
 
 OWN = Preprocessing(window=(0, 1))  # the toys scale their images themselves
 MIX = torch.tensor([[1.0, 0.3, 0.0, 0.0], [0.3, 1.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.25]])
@@ -198,7 +198,7 @@ def test_a_move_at_once_is_the_closed_form_within_the_budget(asked: float, bends
     latents = made.encoder(made.to_canvas(torch.as_tensor(question.images)))
     canvas = made.to_canvas(torch.as_tensor(question.images))
     for follow in (0.5, 0.0):
-        walking = Walking(LatentWalk(follow=follow), question, made, made.directions[0], canvas, latents)
+        walking = LatentSearch(LatentWalk(follow=follow), question, made, made.directions[0], canvas, latents)
         _, scores, lengths = walking.at_once(asked, bends=bends)
         if asked == 100:
             assert float(lengths) == pytest.approx(5.0, abs=1e-3)
@@ -722,12 +722,12 @@ def test_as_published_a_frame_is_a_drawing_and_else_the_image_that_changed() -> 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_a_share_of_the_way_is_the_images_own_and_the_cohort_has_the_rest(share: float) -> None:
-    from contrafact.counterfactual.path import Walker
+    from contrafact.counterfactual.latent_path import LatentPath
 
     made = bundle(predictor())
     w = torch.zeros(1, 4)
     drawn = made.generator.decode(w)
-    walker = Walker(
+    walker = LatentPath(
         generator=made.generator,
         statistics=made.statistics,
         direction=made.directions[0],

@@ -19,14 +19,14 @@ from torch import nn
 
 import contrafact as cf
 from conftest import noise_image, planted_predictor, small_network
-from contrafact.cases import Plan, solve
-from contrafact.checking import findings_of
+from contrafact.api.case import Plan, solve
+from contrafact.api.compatibility import findings_of
 from contrafact.cli import main
 from contrafact.core import EXPLAINERS, ContrafactWarning, InputError
 from contrafact.core.empty import emptiness
-from contrafact.model import BlackBox, Preprocessing, RegionTarget, TorchPredictor, load_predictor
-from contrafact.model.described import pick
-from contrafact.model.predictors import on_device
+from contrafact.models import BlackBox, Preprocessing, RegionTarget, TorchPredictor, load_predictor
+from contrafact.models.predictor_info import pick
+from contrafact.models.predictors import on_device
 
 X = np.random.default_rng(0).uniform(0, 1, (3, 1, 16, 16)).astype(np.float32)
 
@@ -409,7 +409,7 @@ def test_a_counterfactual_can_be_saved_read_and_plotted(tmp_path: Path) -> None:
 
     matplotlib.use("Agg")
     frames = np.random.default_rng(0).uniform(0, 1, (4, 1, 8, 8)).astype(np.float32)
-    strip = cf.Strip(
+    strip = cf.Counterfactual(
         frames=frames,
         steps=np.arange(4.0),
         scores=np.array([-1.0, 0.0, 1.0, 2.0]),

@@ -21,16 +21,17 @@ from PIL import Image as Picture
 from pydicom.data import get_testdata_file
 
 from contrafact.cli import main
-from contrafact.core import ContrafactError, Grid, Heatmap, Image, InputError, Record, Strip
+from contrafact.core import ContrafactError, Counterfactual, Grid, Heatmap, Image, InputError, Record
+from contrafact.export.dicom.export import export_dicom
+from contrafact.export.run_files import export_run
 from contrafact.io import Run, read_image
-from contrafact.views import export_dicom, export_run
-from contrafact.views.pictures import signed_scale
+from contrafact.render.pixels import signed_scale
 
 pytest.importorskip("highdicom", reason="pip install 'contrafact[dicom]'")
-from contrafact.io.dicom_maps import quantity_of, strongest
-from contrafact.io.dicom_pictures import Levels, burnt, levels_for, text
-from contrafact.io.dicom_sending import Archive, read_archive, send
-from contrafact.io.dicom_source import flipped, places, upright_flips
+from contrafact.export.dicom.images import Levels, burnt, levels_for, text
+from contrafact.export.dicom.maps import quantity_of, strongest
+from contrafact.export.dicom.send import Archive, read_archive, send
+from contrafact.export.dicom.source import flipped, places, upright_flips
 
 MAP, REGION = "1.2.840.10008.5.1.4.1.1.30", "1.2.840.10008.5.1.4.1.1.66.4"
 CAPTURE, REPORT = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.88.34"
@@ -111,7 +112,7 @@ def add_strip(run: Run, image: Image, key: str = "strip", grid: Grid | None = No
     share = np.random.default_rng(1).uniform(0, 1, (3, image.channels, *grid.shape))
     frames = np.round(low + share * (high - low)).astype(np.float32)
     steps = np.array([-1.0, 0.0, 1.0])
-    strip = Strip(
+    strip = Counterfactual(
         frames=frames, steps=steps, scores=2 * steps, lengths=abs(steps), origin=1, drift=0.1, drifted=False,
         stopped="reached", goal=2.0, reconstruction=frames[1], grid=grid,
         record=dataclasses.replace(record(image, "latent-walk"), bundle="b" * 16, generator="a" * 16),

@@ -13,8 +13,8 @@ import torch
 
 from conftest import noise_image, planted_predictor
 from contrafact.core import EXPLAINERS, Image, UnsupportedError, explain
-from contrafact.core.explaining import parameters_of
-from contrafact.model import BlackBox, TorchPredictor
+from contrafact.core.execution import parameters_of
+from contrafact.models import BlackBox, TorchPredictor
 
 # tests/test_pictures.py, tests/test_attention.py, tests/test_counterfactual.py and test_latent_ig.py
 OTHERS = ("picture", "needs_attention", "needs_bundle")

@@ -12,10 +12,12 @@ import pytest
 from PIL import Image as Picture
 
 from contrafact.cli import main
-from contrafact.core import Grid, Heatmap, Image, InputError, Record, Strip
-from contrafact.io import Run, read_image, write_nifti
-from contrafact.views import KINDS, export_run
-from contrafact.views.figures import (
+from contrafact.core import Counterfactual, Grid, Heatmap, Image, InputError, Record
+from contrafact.export.arrays import write_nifti
+from contrafact.export.run_files import export_run
+from contrafact.io import Run, read_image
+from contrafact.render.figures import (
+    KINDS,
     overlay,
     panel,
     plane_names,
@@ -24,7 +26,7 @@ from contrafact.views.figures import (
     telling_slice,
     upright,
 )
-from contrafact.views.pictures import AGAINST, FOR
+from contrafact.render.pixels import AGAINST, FOR
 
 OBLIQUE = np.array([[0.1, 0.0, 1.5, -20], [0.2, 2.0, 0.0, 5], [3.0, -0.1, 0.1, 7], [0, 0, 0, 1]])
 
@@ -166,7 +168,7 @@ def test_animations_walk_through_slices_and_frames(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "strips", about={})
     frames = np.stack([np.full((1, 6, 6), v, np.float32) for v in (0.0, 0.5, 1.0)])
     steps = np.arange(3.0)
-    strip = Strip(
+    strip = Counterfactual(
         frames=frames, steps=steps, scores=steps, lengths=steps, origin=0, drift=0.0, drifted=False,
         stopped="steps", goal=None, reconstruction=frames[0], grid=image.grid, record=record("latent-walk"),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.core import Image, InputError, UnsupportedError
-from contrafact.model import TorchPredictor
+from contrafact.models import TorchPredictor
 
 
 def seeded(make: Callable[[], nn.Module]) -> nn.Module:
@@ -727,7 +727,7 @@ def test_what_may_be_a_rectifier_and_cannot_be_told_is_refused(how: str) -> None
 
 @pytest.mark.parametrize("how", ["where", "masked_fill", "heaviside"])
 def test_check_says_that_such_a_network_is_not_followed(how: str) -> None:
-    from contrafact.checking import check_methods
+    from contrafact.api.compatibility import check_methods
 
     model = TorchPredictor(seeded(lambda: Beside(REFUSED[how])), classes=["a", "b"])
     rows = {row["name"]: row for row in check_methods(model, picture(16))}
@@ -738,7 +738,7 @@ def test_check_says_that_such_a_network_is_not_followed(how: str) -> None:
 @pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 @pytest.mark.parametrize("how", PASSED)
 def test_what_is_no_rectifier_is_left_as_it_is_and_named(how: str) -> None:
-    from contrafact.checking import _verdict
+    from contrafact.api.compatibility import _verdict
 
     function, name = PASSED[how]
     model = TorchPredictor(seeded(lambda: Beside(function)), classes=["a", "b"])
@@ -883,7 +883,7 @@ def test_common_networks_are_followed() -> None:
 
 def test_report_and_notebook_name_the_layer_and_its_cells(tmp_path: Any) -> None:
     from contrafact.io import Run
-    from contrafact.views import write_report
+    from contrafact.report.page import write_report
 
     model = TorchPredictor(seeded(rectified), classes=["a", "b", "c"])
     image = picture()
@@ -897,9 +897,9 @@ def test_report_and_notebook_name_the_layer_and_its_cells(tmp_path: Any) -> None
 
 def test_the_default_layer_and_the_maps_measure_a_mean_gradient_alike() -> None:
     """By one function, so that a layer that is chosen is never one that a map refuses for its mean."""
-    from contrafact.attribution import cam
-    from contrafact.core import shares
-    from contrafact.model import default_layer
+    from contrafact.attribution.cam import class_activation as cam
+    from contrafact.core import intervals as shares
+    from contrafact.models import default_layer
 
     assert cam.mean_share is default_layer.mean_share is shares.mean_share
     assert cam.LEAST_MEAN is default_layer.LEAST_MEAN

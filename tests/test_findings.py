@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 import findings
-from contrafact.core import Grid, Strip
+from contrafact.core import Counterfactual, Grid
 
 
 def disc(radius: float, *, centre: tuple[float, float] = (31.5, 31.5)) -> np.ndarray[Any, Any]:
@@ -53,7 +53,7 @@ def test_the_shares_of_a_change_are_where_it_was_made() -> None:
     last = first + 50.0 * disc(6)  # well inside
     last[0, 0] += 50.0  # and one pixel outside
     frames = np.stack([first, last])[:, None].astype(np.float32)
-    strip = Strip(
+    strip = Counterfactual(
         frames=frames,
         steps=np.array([0.0, 4.0]),
         scores=np.array([-2.0, 2.0]),

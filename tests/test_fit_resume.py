@@ -10,17 +10,17 @@ import pytest
 import torch
 from PIL import Image as Picture
 
+from contrafact.bundles.fitting import fit_stages, read_config, training_images
 from contrafact.core import InputError
 from contrafact.counterfactual import Bundle, LatentStatistics
-from contrafact.fitting import fit_stages, read_config, training_images
-from contrafact.generation import (
+from contrafact.generators import (
     LegacyTrainerConfig,
     MedXGANTrainerConfig,
     StyleGAN2,
     StyleGAN2Config,
     TrainerConfig,
 )
-from contrafact.generation.checkpoint import check_trained_with, trained_with
+from contrafact.generators.checkpoint import check_trained_with, trained_with
 from contrafact.io import read_cohort, read_tensors
 
 FIT = (

@@ -23,12 +23,12 @@ pytest.importorskip("starlette", reason="the form needs contrafact[view]")
 from browsing import HOSTILE, Site, serving
 from contrafact.cli import main
 from contrafact.core import EXPLAINERS, METRICS, InputError, check_types, to_toml
-from contrafact.core.describing import hint_of, settings_of, text_of, value_of
-from contrafact.desk import Desk
-from contrafact.drafting import draft_of, problems_of, table_of
+from contrafact.core.field_docs import hint_of, settings_of, text_of, value_of
 from contrafact.study import StudyConfig, convert_torchesegeta, read_study
-from contrafact.surveying import survey
-from contrafact.views.serving.form_app import make_form_app
+from contrafact.study.draft import draft_of, problems_of, table_of
+from contrafact.study.preflight import survey
+from contrafact.viewer.study_editor.app import make_form_app
+from contrafact.viewer.study_editor.editor import StudyEditor
 from forming import TOML, study_folder
 from jobs import dying_job, failing_job, no_job, slow_job
 
@@ -80,14 +80,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def desk(folder: Path) -> Iterator[Desk]:
-    desk = Desk(folder, "study.toml", no_job)
+def desk(folder: Path) -> Iterator[StudyEditor]:
+    desk = StudyEditor(folder, "study.toml", no_job)
     yield desk
     desk.close()
 
 
 @pytest.fixture
-def site(desk: Desk) -> Iterator[Site]:
+def site(desk: StudyEditor) -> Iterator[Site]:
     with serving(make_form_app(desk, token="secret")) as site:
         site.headers = {"x-contrafact-token": "secret", "origin": site.link}
         yield site
@@ -241,7 +241,7 @@ def test_a_wrong_type_is_refused_when_the_file_is_read(folder: Path) -> None:
         read_study(folder / "study.toml")
 
 
-def test_the_desk_says_what_is_found(desk: Desk) -> None:
+def test_the_desk_says_what_is_found(desk: StudyEditor) -> None:
     text = TOML.replace(
         'images = ["*.npy"]', 'cohort = "cohort.csv"\nsubgroups = ["sex", "age"]\nmasks = "{stem}.npy"'
     )
@@ -263,7 +263,7 @@ def test_the_desk_says_what_is_found(desk: Desk) -> None:
     assert said["problems"] == [] and not said["saved"]
 
 
-def test_saving_is_whole_and_asks_before_it_writes_over(desk: Desk, folder: Path) -> None:
+def test_saving_is_whole_and_asks_before_it_writes_over(desk: StudyEditor, folder: Path) -> None:
     path = folder / "study.toml"
     assert desk.save("study.toml", draft())["saved"] == "study.toml"
     assert read_study(path) == read_study(path) and tomllib.loads(path.read_text()) == tomllib.loads(TOML)
@@ -282,7 +282,7 @@ def test_saving_is_whole_and_asks_before_it_writes_over(desk: Desk, folder: Path
 def test_a_file_with_unknown_keys_opens_and_loses_nothing(folder: Path) -> None:
     text = 'colour = "red"\n' + TOML + 'shade = [1, 2]\n[methods.nope]\na = "true"\n'
     (folder / "old.toml").write_text(text)
-    opened = Desk(folder, "old.toml", no_job).opened()
+    opened = StudyEditor(folder, "old.toml", no_job).opened()
     assert opened["note"].startswith("'old.toml' as it stands: [study] has an unknown key 'colour'")
     assert table_of(opened["draft"]) == tomllib.loads(text)
     assert {one.place for one in problems_of(opened["draft"])} == {
@@ -298,7 +298,7 @@ def test_a_file_with_unknown_keys_opens_and_loses_nothing(folder: Path) -> None:
 def test_a_file_that_no_form_can_hold_is_refused_in_one_line(folder: Path, text: str) -> None:
     (folder / "odd.toml").write_text(text)
     with pytest.raises(InputError) as error:
-        Desk(folder, "odd.toml", no_job).opened()
+        StudyEditor(folder, "odd.toml", no_job).opened()
     assert "\n" not in str(error.value)
 
 
@@ -312,7 +312,7 @@ def test_a_converted_configuration_opens(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(tree))
     text = convert_torchesegeta(folder / "config.json").text
     (folder / "study.toml").write_text(text)
-    desk = Desk(folder, "study.toml", no_job)
+    desk = StudyEditor(folder, "study.toml", no_job)
     opened = desk.opened()
     assert opened["note"] == "" and table_of(opened["draft"]) == tomllib.loads(text)
     assert desk.save("new.toml", opened["draft"])["saved"]
@@ -323,7 +323,7 @@ OUTSIDE = ["../x", "/etc/passwd", "a/../../x", "link/x.npy", "x\0y"]
 
 
 @pytest.mark.parametrize("path", OUTSIDE)
-def test_paths_outside_are_refused(desk: Desk, folder: Path, path: str) -> None:
+def test_paths_outside_are_refused(desk: StudyEditor, folder: Path, path: str) -> None:
     (folder / "link").symlink_to(folder.parent)
     for field in ("cohort", "masks", "background", "region", "reference", "out", "images"):
         made = draft(**{field: path})
@@ -341,7 +341,7 @@ def test_paths_outside_are_refused(desk: Desk, folder: Path, path: str) -> None:
     assert not (folder / "study.toml").exists() and list(folder.parent.glob("*.toml")) == []
 
 
-def test_links_that_a_pattern_finds_do_not_lead_out(desk: Desk, folder: Path) -> None:
+def test_links_that_a_pattern_finds_do_not_lead_out(desk: StudyEditor, folder: Path) -> None:
     (folder.parent / "away.npy").write_bytes((folder / "a.npy").read_bytes())
     (folder / "z.npy").symlink_to(folder.parent / "away.npy")
     assert "'z.npy' leads out" in desk.examine("study.toml", draft())["problems"][0]["text"]
@@ -371,7 +371,7 @@ def test_a_row_shorter_than_its_header_is_said(folder: Path) -> None:
     assert missing.text == "line 3 of 'rows.csv': expected a path; got none"
 
 
-def test_a_saved_study_that_names_other_places_does_not_run(desk: Desk, folder: Path) -> None:
+def test_a_saved_study_that_names_other_places_does_not_run(desk: StudyEditor, folder: Path) -> None:
     (folder / "study.toml").write_text(TOML.replace('"run"', '"../run"'))
     with pytest.raises(InputError, match="lies outside"):
         desk.begin("study.toml")
@@ -448,7 +448,7 @@ def test_what_is_not_sent_as_json_is_refused(site: Site, folder: Path) -> None:
     assert not (folder / "study.toml").exists()
 
 
-def test_hostile_names_stay_words(desk: Desk, folder: Path) -> None:
+def test_hostile_names_stay_words(desk: StudyEditor, folder: Path) -> None:
     made = draft(title=HOSTILE, out="run")
     made["methods"][0] = {"label": HOSTILE, "kind": "gradient", "fields": {HOSTILE: HOSTILE}}
     said = desk.examine("study.toml", made)
@@ -461,7 +461,7 @@ def test_hostile_names_stay_words(desk: Desk, folder: Path) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def until(desk: Desk, ready: Callable[[dict[str, Any]], bool], seconds: float = 40) -> dict[str, Any]:
+def until(desk: StudyEditor, ready: Callable[[dict[str, Any]], bool], seconds: float = 40) -> dict[str, Any]:
     ends = time.monotonic() + seconds
     while not ready(state := desk.state()):
         assert time.monotonic() < ends, state
@@ -471,7 +471,7 @@ def until(desk: Desk, ready: Callable[[dict[str, Any]], bool], seconds: float = 
 
 def test_a_run_is_watched_and_cancelled_in_order(folder: Path) -> None:
     (folder / "study.toml").write_text(TOML)
-    desk = Desk(folder, "study.toml", slow_job)
+    desk = StudyEditor(folder, "study.toml", slow_job)
     assert desk.state() == {"state": "none", "seconds_left": None}
     desk.begin("study.toml")
     state = until(desk, lambda s: s.get("done") == 3)
@@ -490,7 +490,7 @@ def test_a_run_is_watched_and_cancelled_in_order(folder: Path) -> None:
 )
 def test_a_run_that_fails_says_why(folder: Path, job: Any, why: str) -> None:
     (folder / "study.toml").write_text(TOML)
-    desk = Desk(folder, "study.toml", job)
+    desk = StudyEditor(folder, "study.toml", job)
     desk.begin("study.toml")
     state = until(desk, lambda s: s["state"] == "failed")
     assert why in state["why"] and state["done"] == 1
@@ -498,7 +498,7 @@ def test_a_run_that_fails_says_why(folder: Path, job: Any, why: str) -> None:
 
 def test_closing_the_desk_ends_what_runs(folder: Path) -> None:
     (folder / "study.toml").write_text(TOML)
-    desk = Desk(folder, "study.toml", slow_job)
+    desk = StudyEditor(folder, "study.toml", slow_job)
     desk.begin("study.toml")
     until(desk, lambda s: s.get("done") == 3)
     desk.close()

@@ -17,10 +17,10 @@ from browsing import HOSTILE, Site, serving
 from contrafact.cli.form import job
 from contrafact.cli.listing import targets
 from contrafact.core import Trust
-from contrafact.desk import Desk
 from contrafact.io import open_run
 from contrafact.study import read_study
-from contrafact.views.serving.form_app import make_form_app
+from contrafact.viewer.study_editor.app import make_form_app
+from contrafact.viewer.study_editor.editor import StudyEditor
 from forming import study_folder
 from jobs import slow_job
 from test_pages import AXE, PALE, UNNAMED, WIDTHS, Visit, browser
@@ -36,8 +36,8 @@ def folder(tmp_path: Path) -> Path:
 TRUSTED = functools.partial(job, trust=Trust(factories=True))  # the study's networks are of the tests
 
 
-def form_of(folder: Path, work: Any = TRUSTED) -> tuple[Desk, Any]:
-    desk = Desk(folder, "study.toml", work, more={"targets": targets(), "bundles": ["knee"]})
+def form_of(folder: Path, work: Any = TRUSTED) -> tuple[StudyEditor, Any]:
+    desk = StudyEditor(folder, "study.toml", work, more={"targets": targets(), "bundles": ["knee"]})
     return desk, make_form_app(desk, token="t")
 
 

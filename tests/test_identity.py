@@ -24,14 +24,14 @@ from torch import nn
 
 import contrafact as cf
 from conftest import noise_image, planted_predictor, small_network
+from contrafact.api.case import Plan, explain_case, request_of
 from contrafact.attribution import Occlusion
-from contrafact.cases import Plan, explain_case, request_of
 from contrafact.core import EXPLAINERS, Image, InputError, Request, fingerprint
 from contrafact.core.contents import digest_of_content
 from contrafact.core.request import source_of_method
 from contrafact.counterfactual import Bundle, Direction, LatentStatistics
 from contrafact.io import Run, open_run
-from contrafact.model import (
+from contrafact.models import (
     BlackBox,
     Preprocessing,
     RegionTarget,
@@ -39,8 +39,8 @@ from contrafact.model import (
     TorchPredictor,
     load_predictor,
 )
-from contrafact.model.targets import ClassTarget
-from contrafact.studying import study
+from contrafact.models.targets import ClassTarget
+from contrafact.study.runner import study
 
 WEIGHTS = small_network().eval().state_dict()
 
@@ -149,7 +149,7 @@ def test_patches_of_another_size_make_another_model() -> None:
 
 def test_a_digest_is_the_same_in_another_process() -> None:
     words = (
-        "from conftest import small_network; from contrafact.model import TorchPredictor;"
+        "from conftest import small_network; from contrafact.models import TorchPredictor;"
         "print(TorchPredictor(small_network().eval(), classes=['a', 'b']).digest)"
     )
     there = subprocess.run(

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.core import BoxAnswers, Image
-from contrafact.model import BlackBox, Preprocessing, TorchPredictor, incremental
-from contrafact.model.incremental import Incremental, traced
-from contrafact.model.networks import ResidualNetwork
+from contrafact.models import BlackBox, Preprocessing, TorchPredictor
+from contrafact.models import local_recompute as incremental
+from contrafact.models.example_networks import ResidualNetwork
+from contrafact.models.local_recompute import Incremental, traced
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}

@@ -13,16 +13,9 @@ import pytest
 from PIL import Image as Picture
 from pydicom.data import get_testdata_file
 
-from contrafact.core import ContrafactError, Grid, Heatmap, Image, InputError, Record, Strip
-from contrafact.io import (
-    open_run,
-    read_cohort,
-    read_image,
-    read_tensors,
-    write_atomic,
-    write_tensors,
-)
-from contrafact.io.runs import Run
+from contrafact.core import ContrafactError, Counterfactual, Grid, Heatmap, Image, InputError, Record
+from contrafact.io import open_run, read_cohort, read_image, read_tensors, write_atomic, write_tensors
+from contrafact.io.run import Run
 
 RNG = np.random.default_rng(0)
 
@@ -311,7 +304,7 @@ def test_a_run_gives_back_what_was_put_and_goes_on(tmp_path: Path) -> None:
     run.add(
         "b",
         image,
-        Strip(
+        Counterfactual(
             frames=np.ones((2, 1, 4, 5)),
             steps=np.array([0.0, 1.0]),
             scores=np.array([0.0, 1.0]),

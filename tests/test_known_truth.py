@@ -14,7 +14,7 @@ import pytest
 
 import contrafact as cf
 from contrafact.bundles import list_bundles
-from contrafact.core import Image, InputError, Strip
+from contrafact.core import Counterfactual, Image, InputError
 from contrafact.phantoms import (
     KneeFactors,
     draw_factors,
@@ -35,7 +35,7 @@ def patients() -> list[Image]:
 
 
 @pytest.fixture(scope="module")
-def walked(patients: list[Image]) -> dict[str, list[Strip]]:
+def walked(patients: list[Image]) -> dict[str, list[Counterfactual]]:
     bundle = cf.load_bundle("phantom")
     return {
         name: cf.explain(
@@ -45,7 +45,7 @@ def walked(patients: list[Image]) -> dict[str, list[Strip]]:
     }
 
 
-def changes(strips: list[Strip]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def changes(strips: list[Counterfactual]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Asked logits, change of the joint space in px, change of the marker in its own units."""
     asked = np.concatenate([s.steps for s in strips])
     joint = [measure_joint_space(f[0]) - measure_joint_space(s.image[0]) for s in strips for f in s.frames]
@@ -57,12 +57,12 @@ def test_the_bundle_is_shipped() -> None:
     assert "phantom" in list_bundles()
 
 
-def test_an_honest_model_walks_along_the_joint_space(walked: dict[str, list[Strip]]) -> None:
+def test_an_honest_model_walks_along_the_joint_space(walked: dict[str, list[Counterfactual]]) -> None:
     asked, joint, _ = changes(walked["honest"])
     assert np.corrcoef(asked, joint)[0, 1] < -0.9
 
 
-def test_and_leaves_the_marker_alone(walked: dict[str, list[Strip]]) -> None:
+def test_and_leaves_the_marker_alone(walked: dict[str, list[Counterfactual]]) -> None:
     asked, joint, marker = changes(walked["honest"])
     # Own units: the range that was planted is 4 px of joint space and 1 of marker brightness.
     joint_share = abs(np.polyfit(asked, joint, 1)[0]) / 4.0
@@ -70,7 +70,7 @@ def test_and_leaves_the_marker_alone(walked: dict[str, list[Strip]]) -> None:
     assert marker_share < joint_share / 10
 
 
-def test_a_model_that_cheats_on_the_marker_gives_itself_away(walked: dict[str, list[Strip]]) -> None:
+def test_a_model_that_cheats_on_the_marker_gives_itself_away(walked: dict[str, list[Counterfactual]]) -> None:
     asked, joint, marker = changes(walked["cheat"])
     # A marker ends at none and at full brightness, so the outer steps of some patients saturate.
     assert np.corrcoef(asked, marker)[0, 1] > 0.85
@@ -78,7 +78,7 @@ def test_a_model_that_cheats_on_the_marker_gives_itself_away(walked: dict[str, l
 
 
 @pytest.mark.parametrize("model", ["honest", "cheat"])
-def test_what_is_asked_is_what_is_measured(walked: dict[str, list[Strip]], model: str) -> None:
+def test_what_is_asked_is_what_is_measured(walked: dict[str, list[Counterfactual]], model: str) -> None:
     asked = np.concatenate([s.steps for s in walked[model]])
     got = np.concatenate([s.scores - s.scores[s.origin] for s in walked[model]])
     assert np.corrcoef(asked, got)[0, 1] > 0.85

@@ -20,8 +20,8 @@ from contrafact.counterfactual import (
     LatentStatistics,
     Refinement,
 )
-from contrafact.counterfactual.integral import Integral, Pictures, boxes
-from contrafact.model import BlackBox, Preprocessing, TorchPredictor
+from contrafact.counterfactual.line_integral import Integral, Pictures, boxes
+from contrafact.models import BlackBox, Preprocessing, TorchPredictor
 from contrafact.phantoms import draw_factors, knee_phantom
 from test_counterfactual import Bowl, FourPixels, bundle, predictor
 from test_counterfactual import image as four_pixels

@@ -15,10 +15,10 @@ pytest.importorskip("playwright.sync_api", reason="tests in a browser need playw
 
 from browsing import HOSTILE, Site, planted_run, serving
 from contrafact.io import Run
-from contrafact.living import Desk
-from contrafact.living.app import live_app
-from contrafact.living.tasks import Setting
-from contrafact.views import make_app
+from contrafact.viewer import make_app
+from contrafact.viewer.live.app import live_app
+from contrafact.viewer.live.service import LiveService
+from contrafact.viewer.live.tasks import Setting
 from pretending import BAD, SLOW, start
 from test_pages import AXE, PALE, UNNAMED, WIDTHS, Visit, browser
 
@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def site(run: Run) -> Iterator[Site]:
-    desk = Desk(run, Setting(bundles=("toy",)), begin=start)
+    desk = LiveService(run, Setting(bundles=("toy",)), begin=start)
     try:
         with serving(make_app(run, live_app(desk))) as site:
             yield site
@@ -135,7 +135,7 @@ def test_a_question_is_answered_shown_and_kept(browser: Any, site: Site, run: Ru
         assert len(run.rows()) == rows and visit.fits()
         check(visit)
         visit.page.get_by_role("button", name="Keep in the run").click()
-        until(visit, "document.querySelector('.live').textContent.includes('Kept:')")
+        until(visit, "document.querySelector('.live').textContent.includes('ModelCache:')")
         assert run.rows()[-1]["case"] == name and run.rows()[-1]["label"] == "latent-walk (asked live)"
         visit.page.select_option("#live-method", "medxgan")
         assert visit.page.locator(".live").get_by_label("b/c").count() == 0
@@ -200,7 +200,7 @@ def test_leaving_the_page_ends_its_work(browser: Any, site: Site) -> None:
 
 def test_where_nothing_can_be_asked_the_page_says_so(browser: Any, tmp_path: Path) -> None:
     run = planted_run(tmp_path / "run", 1)
-    desk = Desk(run, Setting(bundles=("broken",)), begin=start)
+    desk = LiveService(run, Setting(bundles=("broken",)), begin=start)
     try:
         with serving(make_app(run, live_app(desk))) as site, Visit(browser, site) as visit:
             case = site.ask("/api/cases").json()["cases"][0]["id"]

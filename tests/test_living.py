@@ -28,14 +28,14 @@ from browsing import Answer, Site, planted_run, serving
 from contrafact.cli import main
 from contrafact.core import ContrafactError, Image, InputError
 from contrafact.io import Run
-from contrafact.living import Desk, make_live
-from contrafact.living.app import live_app
-from contrafact.living.desk import _amount
-from contrafact.living.line import Job, Line
-from contrafact.living.tasks import Setting, Task
-from contrafact.views import make_app
-from contrafact.views.cohort import Cohort
-from contrafact.views.serving.guard import BODY
+from contrafact.render.run_index import RunIndex
+from contrafact.viewer import make_app
+from contrafact.viewer.live import make_live
+from contrafact.viewer.live.app import live_app
+from contrafact.viewer.live.queue import Job, JobQueue
+from contrafact.viewer.live.service import LiveService, _amount
+from contrafact.viewer.live.tasks import Setting, Task
+from contrafact.viewer.security import BODY
 from pretending import BAD, DEAD, HOSTILE, SLOW, start
 
 
@@ -95,14 +95,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def desk(run: Run) -> Iterator[Desk]:
-    desk = Desk(run, Setting(bundles=("toy",)), begin=start)
+def desk(run: Run) -> Iterator[LiveService]:
+    desk = LiveService(run, Setting(bundles=("toy",)), begin=start)
     yield desk
     desk.close()
 
 
 @pytest.fixture(scope="module")
-def site(run: Run, desk: Desk) -> Iterator[Page]:
+def site(run: Run, desk: LiveService) -> Iterator[Page]:
     """A page of case 1, not entered; others are made from it."""
     app = make_app(run, live_app(desk))
     [token] = app.tokens
@@ -125,7 +125,7 @@ def test_a_page_learns_what_can_be_asked(page: Page) -> None:
     assert page.post("about", {"case": 7}).status == 400
 
 
-def test_a_move_is_answered_once_the_image_is_found(desk: Desk, page: Page) -> None:
+def test_a_move_is_answered_once_the_image_is_found(desk: LiveService, page: Page) -> None:
     desk._latents.clear()
     early = page.post("move", page.words())
     assert early.status == 409 and "find the image" in early.text
@@ -291,7 +291,7 @@ def test_errors_come_back_as_one_line(page: Page) -> None:
 
 
 def test_a_job_beyond_its_limit_is_ended(run: Run, site: Page) -> None:
-    desk = Desk(run, Setting(bundles=("toy",)), begin=start, limit_seconds=0.3)
+    desk = LiveService(run, Setting(bundles=("toy",)), begin=start, limit_seconds=0.3)
     app = make_app(run, live_app(desk))
     [token] = app.tokens
     try:
@@ -311,12 +311,12 @@ def test_a_job_that_nobody_waits_for_leaves_the_worker_alone() -> None:
     job, untouched = waiting_job(), object()
     with pytest.raises(ContrafactError, match="the machine is busy"):
         job.answer(0)
-    Line(start, Setting(bundles=("toy",)))._do(untouched, job)  # type: ignore[arg-type]
+    JobQueue(start, Setting(bundles=("toy",)))._do(untouched, job)  # type: ignore[arg-type]
     assert job.state == "cancelled"
 
 
 def test_jobs_that_wait_end_with_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    line, job = Line(start, Setting(bundles=("toy",))), waiting_job()
+    line, job = JobQueue(start, Setting(bundles=("toy",))), waiting_job()
     line.put(job)
     line.close()
     assert job.ended.wait(10) and (job.state, job.error) == ("failed", "the viewer is being closed")
@@ -324,8 +324,8 @@ def test_jobs_that_wait_end_with_the_line(monkeypatch: pytest.MonkeyPatch) -> No
     def none(*given: Any, **more: Any) -> None:
         raise OSError("no memory")
 
-    monkeypatch.setattr("contrafact.living.line.Worker", none)
-    line, job = Line(start, Setting(bundles=("toy",))), waiting_job()
+    monkeypatch.setattr("contrafact.viewer.live.queue.Worker", none)
+    line, job = JobQueue(start, Setting(bundles=("toy",))), waiting_job()
     line.put(job)
     assert job.ended.wait(10) and "does not begin: OSError: no memory" in job.error
     assert line.put(waiting_job()).state == "failed"
@@ -334,7 +334,7 @@ def test_jobs_that_wait_end_with_the_line(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_result_is_kept_only_when_asked(tmp_path: Path) -> None:
     run = planted_run(tmp_path / "run", 1)
     before = (run.folder / "results.jsonl").read_bytes()
-    desk = Desk(run, Setting(bundles=("toy",)), begin=start)
+    desk = LiveService(run, Setting(bundles=("toy",)), begin=start)
     app = make_app(run, live_app(desk))
     [token] = app.tokens
     try:
@@ -364,7 +364,7 @@ def test_a_result_kept_in_a_run_of_several_models_has_its_models_name(tmp_path: 
     run = planted_run(tmp_path / "run", 1)
     rows = [{**row, "model_name": "old"} for row in run.rows()]
     (run.folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    desk = Desk(run, Setting(bundles=("toy",)), begin=start)
+    desk = LiveService(run, Setting(bundles=("toy",)), begin=start)
     app = make_app(run, live_app(desk))
     [token] = app.tokens
     try:
@@ -378,11 +378,11 @@ def test_a_result_kept_in_a_run_of_several_models_has_its_models_name(tmp_path: 
     without = {name: value for name, value in run.rows()[-1].items() if name != "model_name"}
     with (run.folder / "results.jsonl").open("a") as file:  # as an older version kept it
         file.write(json.dumps({**without, "key": "older"}) + "\n")
-    assert [case.model for case in Cohort(run).cases().values()] == ["old", "old"]
+    assert [case.model for case in RunIndex(run).cases().values()] == ["old", "old"]
 
 
 def test_a_model_that_does_not_load_is_said(run: Run, site: Page) -> None:
-    desk = Desk(run, Setting(bundles=("broken",)), begin=start)
+    desk = LiveService(run, Setting(bundles=("broken",)), begin=start)
     app = make_app(run, live_app(desk))
     [token] = app.tokens
     try:
@@ -409,7 +409,7 @@ def test_only_bundles_that_the_run_names_or_the_user_gives_are_live(tmp_path: Pa
 
 def test_a_live_answer_is_the_librarys(tmp_path: Path, record_property: Any) -> None:
     """A real worker with the phantom bundle: the same frames as `contrafact.explain`, latents kept."""
-    from contrafact.cases import Plan, explain_case
+    from contrafact.api.case import Plan, explain_case
     from contrafact.counterfactual import LatentWalk
     from contrafact.phantoms import draw_factors, knee_phantom
 
@@ -488,7 +488,7 @@ def test_a_bundle_that_is_not_there_is_the_users_mistake(run: Run, words: list[s
 def test_the_viewer_with_live_questions_starts_without_torch(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", about={"bundles": [{"name": "knee"}]})
     code = (
-        "import sys, contrafact.living as l; from contrafact.io import open_run; "
+        "import sys, contrafact.viewer.live as l; from contrafact.io import open_run; "
         f"l.make_live(open_run({str(run.folder)!r})); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

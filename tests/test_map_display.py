@@ -11,12 +11,13 @@ from PIL import Image as Picture
 
 from browsing import SIDE, heatmap, ramp
 from contrafact.core import Grid, Heatmap, Image, Record
+from contrafact.export.run_files import export_run
 from contrafact.io import Run, open_run
-from contrafact.views import export_run, write_report
-from contrafact.views.case_view import case_page
-from contrafact.views.cohort import Cohort
-from contrafact.views.map_display import colour_names, display_sign, finding_of, map_flaw, scale_for
-from contrafact.views.pictures import AGAINST, FOR, signed_scale
+from contrafact.render.case import case_page
+from contrafact.render.map_display import colour_names, display_sign, finding_of, map_flaw, scale_for
+from contrafact.render.pixels import AGAINST, FOR, signed_scale
+from contrafact.render.run_index import RunIndex
+from contrafact.report.page import write_report
 
 TWO = ["wide", "narrow"]
 
@@ -37,7 +38,7 @@ def add(
 
 
 def maps(run: Run) -> list[dict[str, Any]]:
-    cohort = Cohort(run)
+    cohort = RunIndex(run)
     return [one for case in cohort.cases().values() for one in case_page(cohort, case)["maps"]]
 
 

@@ -12,9 +12,9 @@ from torch import nn
 
 import contrafact as cf
 from conftest import noise_image, planted_predictor
-from contrafact.cases import Plan, told
+from contrafact.api.case import Plan, told
 from contrafact.core import Image, InputError, labels_in, mask_of
-from contrafact.model import RegionTarget, TorchPredictor
+from contrafact.models import RegionTarget, TorchPredictor
 
 # Toys that hardly look at their image give maps that tell nothing.
 pytestmark = pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")

@@ -14,21 +14,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contrafact.bundles import load_bundle, save_bundle
-from contrafact.cli.asking import possible_methods
+from contrafact.bundles.fit_config import guided
+from contrafact.bundles.fitting import fit, fit_stages, read_config, training_images
+from contrafact.cli.arguments import possible_methods
 from contrafact.core import ContrafactError, Grid, Image, InputError, Question, UnsupportedError, explain
 from contrafact.counterfactual import (
     Bundle,
-    FindingPath,
     LatentIntegratedGradients,
     LatentStatistics,
+    MedXGANCounterfactual,
     Refinement,
     decision_boundary,
     invert,
     spread,
 )
-from contrafact.families import guided
-from contrafact.fitting import fit, fit_stages, read_config, training_images
-from contrafact.generation import (
+from contrafact.generators import (
     LEGACY,
     EncoderConfig,
     LegacyConfig,
@@ -44,12 +44,12 @@ from contrafact.generation import (
     train_encoder,
     train_generator,
 )
-from contrafact.generation.augmentation import signed
-from contrafact.generation.losses import total_variation
-from contrafact.generation.training import seeded
+from contrafact.generators.augmentation import signed
+from contrafact.generators.losses import total_variation
+from contrafact.generators.stylegan2_training import seeded
 from contrafact.io import read_cohort, read_tensors
 from contrafact.metrics import trust_card_of_strip
-from contrafact.model import BlackBox, Preprocessing, TorchPredictor
+from contrafact.models import BlackBox, Preprocessing, TorchPredictor
 from contrafact.phantoms import lesion_phantom
 
 SIZE = MedXGANConfig(resolution=16, anatomy=16, pathology=4, channel_base=128, channel_max=16)
@@ -345,7 +345,7 @@ def test_findings_are_removed_and_added_to_the_image_itself(bundle: Bundle) -> N
     before = {k: v.clone() for k, v in bundle.generator.state_dict().items()}
     images = [Image(x.float().numpy()) for x in phantoms(12)]
     target = bundle.predictor.target("class:1")
-    path = FindingPath(goal=None, several=2)
+    path = MedXGANCounterfactual(goal=None, several=2)
     strips = explain(path, bundle.predictor, images, target=target, bundle=bundle)
     assert all(torch.equal(before[k], v) for k, v in bundle.generator.state_dict().items()), "bit-identical"
     added, removed = strips[::2], strips[1::2]
@@ -366,7 +366,7 @@ def test_findings_are_removed_and_added_to_the_image_itself(bundle: Bundle) -> N
 
 
 def test_the_other_class_is_the_same_finding_the_other_way(bundle: Bundle) -> None:
-    image, path = [Image(phantoms(2)[1].float().numpy())], FindingPath(several=2)
+    image, path = [Image(phantoms(2)[1].float().numpy())], MedXGANCounterfactual(several=2)
     ask = {"bundle": bundle}
     one, other = (
         explain(path, bundle.predictor, image, target=bundle.predictor.target(t), **ask)[0]
@@ -382,7 +382,7 @@ def test_the_other_class_is_the_same_finding_the_other_way(bundle: Bundle) -> No
         explain(path, bundle.predictor, image, target=bundle.predictor.target("class:1"))
     for wrong in ({"several": 0}, {"frames": 1}, {"budget": 0.0}, {"anatomy": -1.0}):
         with pytest.raises(InputError, match=next(iter(wrong))):
-            FindingPath(**wrong)
+            MedXGANCounterfactual(**wrong)
 
 
 def test_several_counterfactuals_and_where_they_differ(bundle: Bundle) -> None:
@@ -392,7 +392,7 @@ def test_several_counterfactuals_and_where_they_differ(bundle: Bundle) -> None:
         predictor=bundle.predictor, images=values, target=target, grid=Grid((16, 16)), bundle=bundle
     )
     with bundle.predictor.frozen():
-        several = FindingPath(several=6, goal=0.6).counterfactuals(question, np.random.default_rng(0))
+        several = MedXGANCounterfactual(several=6, goal=0.6).counterfactuals(question, np.random.default_rng(0))
     assert len(several) == 2
     assert max(map(len, several)) > 1
     for found, image in zip(several, values, strict=True):
@@ -428,7 +428,7 @@ def test_volumes_are_trained_inverted_and_explained() -> None:
         TorchPredictor(InUnits(), preprocessing=AS_THEY_ARE, classes=["healthy", "lesion"]),
     )
     images = phantoms(2, axes=3, side=8)
-    path = FindingPath(several=1, refinement=Refinement(steps=3), frames=3)
+    path = MedXGANCounterfactual(several=1, refinement=Refinement(steps=3), frames=3)
     ask = {"target": made.predictor.target("class:1"), "bundle": made}
     strips = explain(path, made.predictor, [Image(x.float().numpy()) for x in images], **ask)
     assert strips[0].frames.shape[1:] == (1, 8, 8, 8)
@@ -567,7 +567,7 @@ def test_fit_makes_a_bundle_of_this_family(tmp_path: Path) -> None:
     assert "latent-walk" not in possible
     assert made.findings == ((made.predictor.digest, "class:1"),)
     strip = explain(
-        FindingPath(several=1, refinement=Refinement(steps=1)),
+        MedXGANCounterfactual(several=1, refinement=Refinement(steps=1)),
         made.predictor,
         [Image(phantoms(1)[0].float().numpy())],
         target=made.predictor.target("class:1"),
@@ -607,7 +607,7 @@ def test_fit_reads_volumes(tmp_path: Path) -> None:
     assert made.generator.image_shape == (1, 8, 8, 8)
     assert (tmp_path / "out" / "samples.png").exists()
     strip = explain(
-        FindingPath(several=1, refinement=Refinement(steps=1)),
+        MedXGANCounterfactual(several=1, refinement=Refinement(steps=1)),
         made.predictor,
         [Image(volumes[1].float().numpy(), window=(0.0, 255.0))],
         target=made.predictor.target("class:1"),
@@ -641,7 +641,9 @@ def test_fit_makes_a_bundle_of_the_published_networks(tmp_path: Path) -> None:
     assert not made.generator.training, "batch normalisation stands still"
     asked = {"target": made.predictor.target("class:1"), "bundle": made}
     image = [Image(phantoms(2, side=64)[1].float().numpy())]
-    strip = explain(FindingPath(several=1, refinement=Refinement(steps=2)), made.predictor, image, **asked)[0]
+    strip = explain(
+        MedXGANCounterfactual(several=1, refinement=Refinement(steps=2)), made.predictor, image, **asked
+    )[0]
     assert strip.frames.shape[1:] == (1, 64, 64)
     heat = explain(LatentIntegratedGradients(refinement=Refinement(steps=2)), made.predictor, image, **asked)[0]
     assert np.isfinite(heat.values).all()
@@ -828,7 +830,7 @@ def test_the_smallest_strength_is_its_closed_form_and_touches_one_finding_only(f
     made = two_findings()
     target = made.predictor.target(f"class:{finding}")
     ask = {"target": target, "bundle": made}
-    path = FindingPath(refinement=Refinement(steps=0), budget=2.0)
+    path = MedXGANCounterfactual(refinement=Refinement(steps=0), budget=2.0)
     goal = float(np.log(9))
     removed = explain(path, made.predictor, [four(0.9, 0.9, 0.3, -0.2)], **ask)[0]
     assert removed.stopped == "reached"
@@ -863,7 +865,7 @@ def test_an_image_beyond_the_goal_has_no_counterfactuals() -> None:
         grid=Grid((2, 2)),
         bundle=made,
     )
-    path = FindingPath(goal=0.9, refinement=Refinement(steps=0))
+    path = MedXGANCounterfactual(goal=0.9, refinement=Refinement(steps=0))
     with made.predictor.frozen():
         beyond, other = path.counterfactuals(question, np.random.default_rng(0))
     assert len(beyond) == 0
@@ -885,7 +887,7 @@ def test_kept_latents_are_those_of_their_own_bundle() -> None:
     found: dict[str, Tensor] = {}
     one = dataclasses.replace(two_findings(), found=found)
     other = dataclasses.replace(one, generator=OneWay())
-    image, path = [four(0.9, 0, 0, 0)], FindingPath(refinement=Refinement(steps=0), follow=False)
+    image, path = [four(0.9, 0, 0, 0)], MedXGANCounterfactual(refinement=Refinement(steps=0), follow=False)
     kept = [
         explain(path, b.predictor, image, target=b.predictor.target("class:0"), bundle=b)[0].record.notes
         for b in (one, other, one)
@@ -904,7 +906,7 @@ class Narrow(TwoFindings):
 def test_an_image_far_from_the_training_data_is_flagged_and_one_out_of_range_refused() -> None:
     made = dataclasses.replace(two_findings(), generator=Narrow())
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
-    path = FindingPath(refinement=Refinement(steps=0))
+    path = MedXGANCounterfactual(refinement=Refinement(steps=0))
     near, far = explain(path, made.predictor, [four(0.9, 0.3, 0.3, -0.2), four(6.0, 0.3, 0.3, -0.2)], **ask)
     assert not near.drifted
     assert far.drifted
@@ -928,7 +930,7 @@ def test_it_says_why_it_stopped(
     w: tuple[float, ...], settings: dict[str, float], most: float, why: str
 ) -> None:
     made = two_findings(most)
-    path = FindingPath(refinement=Refinement(steps=0), anatomy=None, **settings)
+    path = MedXGANCounterfactual(refinement=Refinement(steps=0), anatomy=None, **settings)
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     strip = explain(path, made.predictor, [four(*w)], **ask)[0]
     assert strip.stopped == why
@@ -950,8 +952,8 @@ def test_the_code_is_turned_by_the_model_until_the_goal_is_reached() -> None:
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     settings = {"refinement": Refinement(steps=0), "budget": 2.0, "several": 4, "goal": 0.9, "anatomy": None}
     images = [four(-1, -1, 0.3, -0.2), four(-1, -1, 0.1, 0.4)]
-    drawn = explain(FindingPath(**settings, follow=False), made.predictor, images, **ask)
-    led = explain(FindingPath(**settings), made.predictor, images, **ask)
+    drawn = explain(MedXGANCounterfactual(**settings, follow=False), made.predictor, images, **ask)
+    led = explain(MedXGANCounterfactual(**settings), made.predictor, images, **ask)
     assert any(s.stopped != "reached" for s in drawn), "else there is nothing to lead"
     goal = float(np.log(9))
     for strip, straight in zip(led, drawn, strict=True):
@@ -963,7 +965,7 @@ def test_the_code_is_turned_by_the_model_until_the_goal_is_reached() -> None:
         assert strip.record.notes["anatomy"] == 0
         if straight.stopped == "reached":
             np.testing.assert_array_equal(strip.frames, straight.frames)
-    alone = explain(FindingPath(**settings), made.predictor, images[1:], **ask)[0]
+    alone = explain(MedXGANCounterfactual(**settings), made.predictor, images[1:], **ask)[0]
     np.testing.assert_allclose(alone.scores, led[1].scores, atol=1e-3)
 
 
@@ -984,7 +986,7 @@ def test_the_budget_is_a_strength_whatever_the_length_of_a_code() -> None:
     found = []
     for generator in (OneWay(), Long()):
         made = dataclasses.replace(two_findings(), generator=generator)
-        path = FindingPath(refinement=Refinement(steps=0), several=2, anatomy=None)
+        path = MedXGANCounterfactual(refinement=Refinement(steps=0), several=2, anatomy=None)
         ask = {"target": made.predictor.target("class:0"), "bundle": made}
         found.append(explain(path, made.predictor, [four(-1, -1, 0.3, -0.2)], **ask)[0])
     short, long = found
@@ -999,7 +1001,7 @@ def test_the_anatomy_moves_only_where_the_code_is_not_enough_and_its_price_holds
     image = [four(-1, -1, 0.3, -0.2)]
     moved = {}
     for price in (0.0, 0.3, 100.0):
-        path = FindingPath(refinement=Refinement(steps=0), several=1, budget=1.25, anatomy=price)
+        path = MedXGANCounterfactual(refinement=Refinement(steps=0), several=1, budget=1.25, anatomy=price)
         strip = explain(path, made.predictor, image, **ask)[0]
         moved[price] = strip.record.notes["anatomy"]
         assert (np.abs(strip.change.reshape(4)[1:]) < 1e-3).all(), "no other pixel, no other finding"
@@ -1007,7 +1009,7 @@ def test_the_anatomy_moves_only_where_the_code_is_not_enough_and_its_price_holds
     need = 1 + float(np.log(9)) / 3 - 1.25  # one pixel of four: half of it as root mean square
     assert moved[0.3] == pytest.approx(need / 2, abs=0.1)
     assert moved[100.0] < 0.2 * moved[0.3]
-    enough = FindingPath(refinement=Refinement(steps=0), several=1, budget=2.0)
+    enough = MedXGANCounterfactual(refinement=Refinement(steps=0), several=1, budget=2.0)
     assert explain(enough, made.predictor, image, **ask)[0].record.notes["anatomy"] == 0
 
 
@@ -1020,7 +1022,7 @@ def test_a_black_box_keeps_the_drawn_ways() -> None:
             return asked(torch.from_numpy(values)).numpy()
 
     box = BlackBox(ask, classes=["one", "two"], output="sigmoid", digest=asked.digest)
-    path = FindingPath(refinement=Refinement(steps=0), several=2, budget=1.25)
+    path = MedXGANCounterfactual(refinement=Refinement(steps=0), several=2, budget=1.25)
     image, target = [four(-1, -1, 0.3, -0.2)], box.target("class:0")
     one = explain(path, box, image, target=target, bundle=made)[0]
     other = explain(dataclasses.replace(path, follow=False), box, image, target=target, bundle=made)[0]
@@ -1096,7 +1098,7 @@ def test_features_of_the_model_are_part_of_the_refinement() -> None:
     made = two_findings()
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     with pytest.raises(UnsupportedError, match="feature map"):
-        explain(FindingPath(refinement=how), made.predictor, [four(0, 0, 0, 0)], **ask)
+        explain(MedXGANCounterfactual(refinement=how), made.predictor, [four(0, 0, 0, 0)], **ask)
 
 
 class Blocks(TwoFindings):
@@ -1151,8 +1153,8 @@ def test_only_the_part_that_changes_the_answer_is_changed(follow: bool) -> None:
     made, image = blocks(), Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     settings = {"refinement": Refinement(steps=0), "budget": 2.5, "several": 1, "follow": follow}
-    whole = explain(FindingPath(**settings, keep=None), made.predictor, [image], **ask)[0]
-    part = explain(FindingPath(**settings), made.predictor, [image], **ask)[0]
+    whole = explain(MedXGANCounterfactual(**settings, keep=None), made.predictor, [image], **ask)[0]
+    part = explain(MedXGANCounterfactual(**settings), made.predictor, [image], **ask)[0]
     for strip, area in ((whole, 1.0), (part, 0.08)):
         assert strip.stopped == "reached"
         assert strip.scores[-1] == pytest.approx(np.log(9), abs=0.1)
@@ -1208,7 +1210,7 @@ def test_each_image_of_a_batch_has_its_own_part() -> None:
     )
     images = [Image(np.full((1, 32, 32), v * 127.5, np.float32), window=(0, 255)) for v in (0.7, 0.9)]
     ask = {"target": predictor.target("class:0"), "bundle": made}
-    path = FindingPath(refinement=Refinement(steps=0), budget=2.5, several=2)
+    path = MedXGANCounterfactual(refinement=Refinement(steps=0), budget=2.5, several=2)
     together = explain(path, predictor, images, **ask)
     for image, strip, place in zip(images, together, (slice(4, 12), slice(22, 30)), strict=True):
         assert strip.stopped == "reached"
@@ -1231,9 +1233,9 @@ def test_code_is_led_on_within_the_part() -> None:
     image = Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     settings = {"refinement": Refinement(steps=0), "several": 1, "goal": 0.9, "budget": 2.2, "anatomy": None}
-    drawn = explain(FindingPath(**settings, follow=False), made.predictor, [image], **ask)[0]
+    drawn = explain(MedXGANCounterfactual(**settings, follow=False), made.predictor, [image], **ask)[0]
     assert drawn.stopped != "reached", "else there is nothing to lead on"
-    strip = explain(FindingPath(**settings), made.predictor, [image], **ask)[0]
+    strip = explain(MedXGANCounterfactual(**settings), made.predictor, [image], **ask)[0]
     assert strip.stopped == "reached"
     size = np.abs(strip.change[0])
     size[4:12, 4:12] = 0
@@ -1244,10 +1246,10 @@ def test_a_part_that_changes_as_much_is_not_taken(monkeypatch: pytest.MonkeyPatc
     made, image = blocks(), Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     settings = {"refinement": Refinement(steps=0), "several": 1, "budget": 2.0}
-    whole = explain(FindingPath(**settings, keep=None), made.predictor, [image], **ask)[0]
+    whole = explain(MedXGANCounterfactual(**settings, keep=None), made.predictor, [image], **ask)[0]
     twice = lambda walker, rows, *_, **__: 2 * torch.ones_like(walker.images[rows])  # noqa: E731
     monkeypatch.setattr("contrafact.counterfactual.medxgan.narrowed", twice)
-    same = explain(FindingPath(**settings), made.predictor, [image], **ask)[0]
+    same = explain(MedXGANCounterfactual(**settings), made.predictor, [image], **ask)[0]
     np.testing.assert_array_equal(same.frames, whole.frames)
     assert same.record.notes["area"] == 1.0
 
@@ -1260,7 +1262,7 @@ def test_the_model_is_followed_within_the_part_where_it_alone_is_not_enough() ->
     settings = {"refinement": Refinement(steps=0), "several": 1, "goal": 0.5}
     starts = {}
     for budget in (0.92, 1.25):
-        strip = explain(FindingPath(**settings, budget=budget), made.predictor, [image], **ask)[0]
+        strip = explain(MedXGANCounterfactual(**settings, budget=budget), made.predictor, [image], **ask)[0]
         starts[budget] = strip
         assert strip.stopped == "reached"
         assert strip.scores[-1] == pytest.approx(0, abs=0.1)
@@ -1274,7 +1276,7 @@ def test_what_is_beyond_the_goal_already_has_no_part(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("contrafact.counterfactual.medxgan.narrowed", lambda *_, **__: pytest.fail("asked"))
     made, image = blocks(), Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
-    path = FindingPath(refinement=Refinement(steps=0), goal=0.06)
+    path = MedXGANCounterfactual(refinement=Refinement(steps=0), goal=0.06)
     strip = explain(path, made.predictor, [image], **ask)[0]  # 0.047 as it is
     assert (strip.stopped, strip.record.notes["area"]) == ("already", 0.0)
 
@@ -1283,14 +1285,16 @@ def test_a_part_that_the_answer_needs_stays_and_a_change_that_all_counts_stays_w
     made, image = blocks(second=2.0), Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     settings = {"refinement": Refinement(steps=0), "budget": 2.5, "several": 1}
-    part = explain(FindingPath(**settings), made.predictor, [image], **ask)[0]
+    part = explain(MedXGANCounterfactual(**settings), made.predictor, [image], **ask)[0]
     size = np.abs(part.change[0])
     assert size[7:9, 25:27].min() > 3, "it counts, though it changes least"
     two = two_findings()
     ask = {"target": two.predictor.target("class:0"), "bundle": two}
     settings = {"refinement": Refinement(steps=0), "budget": 2.0, "several": 1}
     ends = [
-        explain(FindingPath(**settings, keep=keep), two.predictor, [four(-1, -1, 0.3, -0.2)], **ask)[0]
+        explain(MedXGANCounterfactual(**settings, keep=keep), two.predictor, [four(-1, -1, 0.3, -0.2)], **ask)[
+            0
+        ]
         for keep in (None, 0.9)
     ]
     np.testing.assert_array_equal(ends[0].frames, ends[1].frames)  # of one pixel nothing can be left out
@@ -1300,4 +1304,4 @@ def test_a_part_that_the_answer_needs_stays_and_a_change_that_all_counts_stays_w
 def test_the_share_to_keep_is_checked() -> None:
     for wrong in (0.0, -0.5, 1.5):
         with pytest.raises(InputError, match="keep must be above 0 and at most 1, or None"):
-            FindingPath(keep=wrong)
+            MedXGANCounterfactual(keep=wrong)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from contrafact.attribution import Gradient
 from contrafact.core import METRICS, Grid, Question
-from contrafact.core.explaining import parameters_of
-from contrafact.metrics import Panel, evaluate
-from contrafact.model import TorchPredictor
+from contrafact.core.execution import parameters_of
+from contrafact.metrics import HeatmapContext, evaluate
+from contrafact.models import TorchPredictor
 
 SMALL = {"samples": 8, "steps": 6, "count": 8}
 HEATMAP = [n for n in METRICS.names() if METRICS.get(n).of == "heatmap"]
@@ -35,7 +35,7 @@ class Linear(nn.Module):
 
 def linear_panel(
     *, axes: int = 2, channels: int = 1, side: int = 12, more: NDArray[np.float64] | None = None
-) -> Panel:
+) -> HeatmapContext:
     """A linear model's own worth map, a random one and its opposite; the mask is where the weights are."""
     rng = np.random.default_rng(0)
     size = (side,) * axes
@@ -51,7 +51,7 @@ def linear_panel(
     question = Question(predictor=predictor, images=image, target=predictor.target("value:1"), grid=Grid(size))
     other = TorchPredictor(Linear(torch.tensor(rng.normal(size=weights.shape), dtype=torch.float32)))
     explainers = [Gradient()] * len(maps)
-    return Panel(question, maps, explainers=explainers, mask=where, shuffled=other)
+    return HeatmapContext(question, maps, explainers=explainers, mask=where, shuffled=other)
 
 
 def made(name: str) -> object:

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from contrafact.core import METRICS, Grid, InputError, Question, Strip
-from contrafact.core.explaining import parameters_of
-from contrafact.metrics import Factor, Walked, evaluate_strips
-from contrafact.model import Preprocessing, TorchPredictor
+from contrafact.core import METRICS, Counterfactual, Grid, InputError, Question
+from contrafact.core.execution import parameters_of
+from contrafact.metrics import CounterfactualContext, Factor, evaluate_strips
+from contrafact.models import Preprocessing, TorchPredictor
 from test_metric_contract import Linear
 
 STRIP = [n for n in METRICS.names() if METRICS.get(n).of == "strip"]
@@ -67,7 +67,7 @@ class Toy:
         start = self.image if image is None else image
         return np.stack([start + s * self.per_unit * self.direction for s in scores]).astype(np.float32)
 
-    def strip(self, steps: list[float], **more: Any) -> Strip:
+    def strip(self, steps: list[float], **more: Any) -> Counterfactual:
         asked = np.array(steps, dtype=np.float64)
         about: dict[str, Any] = {
             "frames": self.frames(steps),
@@ -82,9 +82,9 @@ class Toy:
             "reconstruction": (self.image + 1).astype(np.float32),
             "grid": Grid(self.image.shape[1:]),
         }
-        return Strip(**{**about, **more})
+        return Counterfactual(**{**about, **more})
 
-    def again(self, image: np.ndarray[Any, Any], score: float) -> Strip:
+    def again(self, image: np.ndarray[Any, Any], score: float) -> Counterfactual:
         present = float(2 * (self.weights.numpy() * image).sum()) - self.offset
         return self.strip([0.0, score - present], frames=self.frames([0.0, score - present], image))
 
@@ -93,7 +93,7 @@ class Toy:
         other *= length * self.per_unit * np.linalg.norm(self.direction) / np.linalg.norm(other)
         return np.stack([self.image, self.image + other]).astype(np.float32)
 
-    def walked(self, strip: Strip | None = None, **more: Any) -> Walked:
+    def walked(self, strip: Counterfactual | None = None, **more: Any) -> CounterfactualContext:
         factors = {
             "worth": Factor(read=lambda x: float((2 * self.weights.numpy() * x).sum()) - self.offset, span=4.0),
             "rest": Factor(read=lambda x: float(x[:, ~self.mask].mean()), span=1.0),
@@ -112,7 +112,7 @@ class Toy:
             "control": self.control,
             "layers": lambda images: [images, images[:, :1] ** 2],
         }
-        return Walked(**{**about, **more})
+        return CounterfactualContext(**{**about, **more})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,8 +17,8 @@ from contrafact.metrics import (
     Complexity,
     FaithfulnessCorrelation,
     FaithfulnessEstimate,
+    HeatmapContext,
     Infidelity,
-    Panel,
     PixelFlipping,
     PointingGame,
     RelevanceMass,
@@ -26,8 +26,8 @@ from contrafact.metrics import (
     SensitivityN,
     Sparseness,
 )
-from contrafact.metrics.road import impute, neighbours
-from contrafact.model import TorchPredictor
+from contrafact.metrics.faithfulness.road import impute, neighbours
+from contrafact.models import TorchPredictor
 
 PLAIN: dict[str, Any] = {"disable_warnings": True, "normalise": False, "abs": False}
 
@@ -52,7 +52,7 @@ class Seen(nn.Module):
         return torch.as_tensor(self.network(x))
 
 
-def asked(axes: int = 2, channels: int = 1, side: int = 12) -> tuple[Panel, Seen]:
+def asked(axes: int = 2, channels: int = 1, side: int = 12) -> tuple[HeatmapContext, Seen]:
     """A convolutional network, an image without a 0 (so that what is hidden shows), three maps."""
     rng = np.random.default_rng(4)
     size = (side,) * axes
@@ -69,17 +69,17 @@ def asked(axes: int = 2, channels: int = 1, side: int = 12) -> tuple[Panel, Seen
     mask = np.zeros(size, dtype=bool)
     mask[(slice(2, 7),) * axes] = True
     maps = np.stack([rng.normal(size=size), rng.uniform(0, 1, size), rng.uniform(0, 1, size) * (1 + mask)])
-    return Panel(question, maps, mask=mask), network
+    return HeatmapContext(question, maps, mask=mask), network
 
 
-def hidden_in(network: Seen, panel: Panel) -> NDArray[np.bool_]:
+def hidden_in(network: Seen, panel: HeatmapContext) -> NDArray[np.bool_]:
     """(K, voxels): what was hidden in each image that the network was shown, the image itself left out."""
     shown = torch.cat(network.images)[:, 0].reshape(-1, int(np.prod(panel.size))).numpy()
     gone = shown == 0
     return gone[gone.any(axis=1)]
 
 
-def by_quantus(metric: Any, panel: Panel, which: int) -> Any:
+def by_quantus(metric: Any, panel: HeatmapContext, which: int) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = metric(
@@ -220,7 +220,7 @@ def test_quantus_sensitivity_n_compares_a_step_with_the_fall_of_all_steps_over_i
     question = Question(
         predictor=predictor, images=images[:1], target=predictor.target("value:1"), grid=Grid((12, 12))
     )
-    assert SensitivityN(fill=0.0)(Panel(question, worth[0]))[0] == pytest.approx(1, abs=1e-4)
+    assert SensitivityN(fill=0.0)(HeatmapContext(question, worth[0]))[0] == pytest.approx(1, abs=1e-4)
 
 
 def test_quantus_monotonicity_is_true_of_everything(quantus: Any) -> None:
@@ -232,7 +232,7 @@ def test_quantus_monotonicity_is_true_of_everything(quantus: Any) -> None:
 
 def test_quantus_relevance_mass_leaves_0_to_1(quantus: Any) -> None:
     panel, _ = asked()
-    signed = Panel(panel.question, np.where(panel.mask, 1.0, -0.1)[None], mask=panel.mask)
+    signed = HeatmapContext(panel.question, np.where(panel.mask, 1.0, -0.1)[None], mask=panel.mask)
     assert by_quantus(quantus.RelevanceMassAccuracy(**PLAIN), signed, 0)[0] > 1
     assert RelevanceMass()(signed)[0] == pytest.approx(1)
 

@@ -19,12 +19,12 @@ from contrafact.metrics import (
     EffectiveMass,
     FaithfulnessCorrelation,
     FaithfulnessEstimate,
+    HeatmapContext,
     Infidelity,
     Insertion,
     IoU,
     Monotonicity,
     MonotonicityCorrelation,
-    Panel,
     PixelFlipping,
     PointingGame,
     RegionPerturbation,
@@ -36,15 +36,17 @@ from contrafact.metrics import (
     Sufficiency,
     evaluate,
 )
-from contrafact.metrics.kinds import finds_truth
-from contrafact.metrics.road import impute, neighbours
-from contrafact.model import Preprocessing, TorchPredictor
+from contrafact.metrics.faithfulness.road import impute, neighbours
+from contrafact.metrics.families import finds_truth
+from contrafact.models import Preprocessing, TorchPredictor
 from test_metric_contract import Linear, linear_panel
 
 LOCALISATION = ["pointing-game", "relevance-mass", "relevance-rank", "iou", "auprc"]
 
 
-def panel_of(weights: NDArray[np.float64], image: NDArray[np.float64], maps: NDArray[np.float64]) -> Panel:
+def panel_of(
+    weights: NDArray[np.float64], image: NDArray[np.float64], maps: NDArray[np.float64]
+) -> HeatmapContext:
     """f = sum of weights x image, of one channel (*S)."""
     predictor = TorchPredictor(
         Linear(torch.tensor(weights[None], dtype=torch.float32)),
@@ -57,12 +59,12 @@ def panel_of(weights: NDArray[np.float64], image: NDArray[np.float64], maps: NDA
         target=predictor.target("value:1"),
         grid=Grid(image.shape),
     )
-    return Panel(question, maps)
+    return HeatmapContext(question, maps)
 
 
-def shown(panel: Panel, maps: list[NDArray[np.float64]]) -> Panel:
+def shown(panel: HeatmapContext, maps: list[NDArray[np.float64]]) -> HeatmapContext:
     """The same question and mask with other maps."""
-    return Panel(panel.question, np.stack(maps), mask=panel.mask)
+    return HeatmapContext(panel.question, np.stack(maps), mask=panel.mask)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_a_metric_puts_the_truth_of_a_linear_model_first_or_is_marked(name: str)
         others = [*rng.normal(size=(6, 12, 12)), rng.permutation(truth.ravel()).reshape(12, 12), -truth]
         plain = panel_of(weights, image, np.stack([truth, *others]))
         mask = truth > np.percentile(truth, 80)
-        panel = Panel(plain.question, plain.maps, mask=mask)
+        panel = HeatmapContext(plain.question, plain.maps, mask=mask)
         given = {"fill": 0.0} if "fill" in METRICS.fields_of(name) else {}
         metric = METRICS.make(name, **given)
         try:
@@ -299,9 +301,9 @@ def test_localisation_of_maps_that_hit_half_hit_and_miss() -> None:
 def test_localisation_without_a_mask_says_what_to_do(name: str) -> None:
     panel = linear_panel()
     with pytest.raises(InputError, match=f"{name} needs a mask .*; give masks"):
-        METRICS.make(name)(Panel(panel.question, panel.maps))
+        METRICS.make(name)(HeatmapContext(panel.question, panel.maps))
     with pytest.raises(InputError, match="at least one voxel; got an empty one"):
-        METRICS.make(name)(Panel(panel.question, panel.maps, mask=np.zeros((12, 12), dtype=bool)))
+        METRICS.make(name)(HeatmapContext(panel.question, panel.maps, mask=np.zeros((12, 12), dtype=bool)))
 
 
 @pytest.mark.parametrize(

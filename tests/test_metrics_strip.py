@@ -12,7 +12,7 @@ from scipy.special import expit
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from contrafact.core import Grid, InputError, Question, UnsupportedError
-from contrafact.generation import frechet_distance, kernel_distance
+from contrafact.generators import frechet_distance, kernel_distance
 from contrafact.metrics import (
     COUT,
     AdversarialNull,
@@ -50,7 +50,7 @@ from contrafact.metrics import (
     realism,
     verdict,
 )
-from contrafact.model import BlackBox, Preprocessing, TorchPredictor
+from contrafact.models import BlackBox, Preprocessing, TorchPredictor
 from test_metric_contract import Linear
 from test_metric_contract_strip import Shifted, toy
 
@@ -77,7 +77,7 @@ def test_distances_are_those_of_the_step() -> None:
     block = float(made.mask.mean())
     assert Proximity()(walked) == pytest.approx(size * (block + 0.01 * (1 - block)) / 10, rel=1e-4)
     assert LatentLength()(walked) == 4
-    # Walked downwards, the frames stand in the order of their steps and the image is the last.
+    # CounterfactualContext downwards, the frames stand in the order of their steps and the image is the last.
     down = made.walked(made.strip([-4.0, -2.0, 0.0], goal=-6.0))
     assert Proximity()(down) == pytest.approx(Proximity()(walked), rel=1e-4)
     assert LatentLength()(down) == 4 and Validity()(down) == 1

@@ -16,7 +16,7 @@ from torch import nn
 
 from conftest import grey_preprocessing, small_network
 from contrafact.core import InputError, UnsupportedError
-from contrafact.model import (
+from contrafact.models import (
     BlackBox,
     Preprocessing,
     TorchPredictor,

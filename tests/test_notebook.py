@@ -18,7 +18,7 @@ from PIL import Image as Picture
 from browsing import DOUBT, HOSTILE, PASSED, SIDE, heatmap, ramp, record, strip
 from contrafact.core import Grid, Heatmap, Image, InputError, UnsupportedError
 from contrafact.metrics import Check, TrustCard
-from contrafact.views.notebook import over, strip_traits
+from contrafact.report.notebook import over, strip_traits
 
 
 class Reading(HTMLParser):
@@ -150,7 +150,7 @@ def test_hostile_words_stay_words() -> None:
 
 def test_showing_a_result_loads_no_torch_and_importing_the_package_no_pictures() -> None:
     code = (
-        "import sys, contrafact as cf; a = 'contrafact.views' in sys.modules\n"
+        "import sys, contrafact as cf; a = 'contrafact.report' in sys.modules\n"
         "import numpy as np; html = cf.Image(np.zeros((1, 4, 4)))._repr_html_()\n"
         "print(a, html.strip()[:4], 'torch' in sys.modules)"
     )
@@ -173,12 +173,12 @@ def test_without_anywidget_the_widget_says_what_to_install() -> None:
     if importlib.util.find_spec("anywidget"):
         pytest.skip("anywidget is installed here")
     with pytest.raises(UnsupportedError, match=re.escape("pip install 'contrafact[notebook]'")):
-        importlib.import_module("contrafact.views.widget")
+        importlib.import_module("contrafact.report.widget")
 
 
 def test_the_widget_keeps_its_position_in_the_strip_and_sends_slices() -> None:
     pytest.importorskip("anywidget", reason="the widget needs contrafact[notebook]")
-    from contrafact.views.widget import StripWidget
+    from contrafact.report.widget import StripWidget
 
     widget = StripWidget(strip("knee"))
     assert widget.position == 4 and widget.slices == 0

@@ -11,7 +11,7 @@ from torch import nn
 
 import contrafact as cf
 from contrafact.core import Image
-from contrafact.model import TorchPredictor
+from contrafact.models import TorchPredictor
 
 
 def built(axes: int) -> TorchPredictor:

@@ -14,12 +14,13 @@ from PIL import ImageSequence
 
 from browsing import PASSED, SIDE, planted_run, ramp, strip
 from contrafact.core import Image, Record
+from contrafact.export.run_files import export_run
 from contrafact.io import Run
 from contrafact.metrics import trust_card_of_strip
-from contrafact.views import export_run, write_report
-from contrafact.views.card_words import trust_words
-from contrafact.views.difference import difference_scale, difference_words
-from contrafact.views.outcome import before_after, flips, frame_titles, heading, level, second_words, tone
+from contrafact.render.difference import difference_scale, difference_words
+from contrafact.render.outcome import before_after, flips, frame_titles, heading, level, second_words, tone
+from contrafact.render.text import trust_words
+from contrafact.report.page import write_report
 
 LOGIT = float(np.log(9))  # 90 %
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import contrafact as cf
-from contrafact.core import EXPLAINERS
+from contrafact.core import EXPLAINERS, METRICS
+from contrafact.core.registry import Registry
 
 
 def run(code: str) -> str:
@@ -25,10 +28,26 @@ def test_reading_an_image_loads_no_torch() -> None:
     assert run(code) == "False"
 
 
-def test_at_most_sixteen_public_names_and_all_of_them_load() -> None:
-    assert len(cf.__all__) <= 16
+def test_every_public_name_loads_and_is_documented() -> None:
     for name in cf.__all__:
         assert getattr(cf, name).__doc__, f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("registry", [EXPLAINERS, METRICS])
+def test_every_method_and_metric_is_a_public_name(registry: Registry) -> None:
+    for name in registry.names():
+        assert getattr(cf, registry.get(name).__name__) is registry.get(name)
+
+
+def test_names_of_the_last_release_are_found_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match="Counterfactual"):
+        assert cf.Strip is cf.Counterfactual
+
+
+def test_a_description_may_name_the_networks_where_they_lay_before() -> None:
+    from contrafact.models.factories import build
+
+    assert type(build("contrafact.model.networks:PlainNetwork", {})).__name__ == "PlainNetwork"
 
 
 def test_every_explainer_says_where_it_comes_from_and_what_it_costs() -> None:

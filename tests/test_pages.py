@@ -26,15 +26,15 @@ from PIL import Image as Picture
 from playwright.sync_api import sync_playwright
 
 from browsing import HOSTILE, Site, heatmap, many, planted_run, ramp, record, serving
-from contrafact import views
+from contrafact import render
 from contrafact.core import Grid, Heatmap, Image
 from contrafact.io import Run
-from contrafact.views import make_app
-from contrafact.views.serving.reader_app import Reading, make_reading_app
+from contrafact.viewer import make_app
+from contrafact.viewer.reader_study.app import Reading, make_reading_app
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (1280, 390)
-WEB = Path(views.__file__).parent / "web"
+WEB = Path(render.__file__).parent / "web"
 AXE = WEB / "node_modules/axe-core/axe.min.js"
 PROGRESS = "document.getElementById('progress').textContent"
 ORANGE, BLUE = (255, 150, 40), (70, 160, 255)
@@ -303,7 +303,7 @@ def test_slices_of_a_volume_stand_upright_in_true_proportions(browser: Any, tmp_
 def test_the_built_file_is_that_of_the_source(tmp_path: Path) -> None:
     build = WEB / "node_modules/.bin/esbuild"
     if not build.exists():
-        pytest.skip("esbuild comes with `npm ci` in views/web")
+        pytest.skip("esbuild comes with `npm ci` in render/web")
     about = json.loads((WEB / "package.json").read_text())["scripts"]["build"]
     words = about.split("&&")[1].replace("--outdir=dist", f"--outdir={tmp_path}").split()
     subprocess.run([str(build), *words[1:]], cwd=WEB, check=True, capture_output=True)
@@ -357,7 +357,7 @@ def test_every_control_has_a_name_and_words_have_contrast(browser: Any, site: Si
 @pytest.mark.parametrize("width", WIDTHS)
 def test_axe_finds_no_barrier(browser: Any, site: Site, width: int) -> None:
     if not AXE.exists():
-        pytest.skip("axe-core comes with `npm ci` in views/web; it does not ship")
+        pytest.skip("axe-core comes with `npm ci` in render/web; it does not ship")
     with Visit(browser, site, width) as visit:
         for enter in (lambda: open_case(visit, "Case 3"), lambda: visit.go("/", "#lines tr")):
             enter()

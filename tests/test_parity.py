@@ -17,7 +17,7 @@ import contrafact as cf
 from conftest import noise_image, planted_predictor
 from contrafact.attribution import TORCHESEGETA_NAMES
 from contrafact.core import EXPLAINERS, Heatmap, Image
-from contrafact.model import TorchPredictor
+from contrafact.models import TorchPredictor
 
 PAGE = Path(__file__).parents[1] / "docs" / "parity-torchesegeta.md"
 TASKS = ("classification", "segmentation")

@@ -12,10 +12,10 @@ from torch import nn
 
 import contrafact as cf
 from conftest import planted_predictor, small_network
-from contrafact.attribution.ascent import Reach, Spectrum
-from contrafact.core import EXPLAINERS, Image, InputError, Strip, UnsupportedError
-from contrafact.core.explaining import parameters_of
-from contrafact.model import BlackBox, Preprocessing, TorchPredictor
+from contrafact.attribution.optimisation.ascent import Reach, Spectrum
+from contrafact.core import EXPLAINERS, Counterfactual, Image, InputError, UnsupportedError
+from contrafact.core.execution import parameters_of
+from contrafact.models import BlackBox, Preprocessing, TorchPredictor
 
 PICTURES = [n for n in EXPLAINERS.names() if getattr(EXPLAINERS.get(n), "picture", False)]
 QUICK: dict[str, dict[str, Any]] = {
@@ -38,7 +38,7 @@ def asked(name: str, predictor: Any, images: Any, **more: Any) -> Any:
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize(("axes", "channels"), [(a, c) for a in (2, 3) for c in (1, 3, 4)])
 def test_the_network_says_more_of_the_last_frame_than_of_the_first(name: str, axes: int, channels: int) -> None:
-    strip: Strip = asked(name, planted_predictor(axes, channels), image(axes, channels))
+    strip: Counterfactual = asked(name, planted_predictor(axes, channels), image(axes, channels))
     assert strip.frames.shape[1:] == (channels, *(16,) * axes)
     assert strip.scores[-1] > strip.scores[0] + 0.01
     np.testing.assert_allclose(strip.steps, strip.scores - strip.scores[0], atol=1e-9)

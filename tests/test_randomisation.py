@@ -23,17 +23,17 @@ from contrafact.metrics import (
     Agreement,
     DataRandomisation,
     EfficientMPRT,
+    HeatmapContext,
     MaxSensitivity,
     MPRTIndependent,
-    Panel,
     RandomLogit,
     Stability,
     random_map,
     randomisation_curve,
 )
-from contrafact.metrics.randomisation import copied, layers_of, redraw
+from contrafact.metrics.randomisation.layers import copied, layers_of, redraw
 from contrafact.metrics.similarity import alike, spearman
-from contrafact.model import BlackBox, TorchPredictor
+from contrafact.models import BlackBox, TorchPredictor
 from test_metric_contract import linear_panel
 from test_regions import segmenter, two_spots
 
@@ -81,12 +81,12 @@ def panel_of(
     images: NDArray[np.float32],
     text: str = "class:1",
     **more: object,
-) -> Panel:
+) -> HeatmapContext:
     target = predictor.target(text)
     target = target.freeze(predictor, images) if hasattr(target, "freeze") else target
     question = Question(predictor=predictor, images=images, target=target, grid=Grid(images.shape[2:]))
     maps = np.stack([explainer(question, np.random.default_rng(0))[0] for explainer in explainers])
-    return Panel(question, maps, explainers=explainers, **more)  # type: ignore[arg-type]
+    return HeatmapContext(question, maps, explainers=explainers, **more)  # type: ignore[arg-type]
 
 
 def predictor_of(module: nn.Module, count: int = 3) -> TorchPredictor:
@@ -97,13 +97,13 @@ def predictor_of(module: nn.Module, count: int = 3) -> TorchPredictor:
 
 def test_sensitivity_of_a_linear_model_is_that_of_its_worth() -> None:
     panel = linear_panel()
-    assert MaxSensitivity()(Panel(panel.question, panel.maps[:1], explainers=[Gradient()]))[0] > 0
+    assert MaxSensitivity()(HeatmapContext(panel.question, panel.maps[:1], explainers=[Gradient()]))[0] > 0
     weights = panel.question.predictor.module.weights.detach().numpy()  # type: ignore[attr-defined]
     slopes = weights.sum(axis=0)[None]
-    assert MaxSensitivity()(Panel(panel.question, slopes, explainers=[Gradient()]))[0] < 1e-6
+    assert MaxSensitivity()(HeatmapContext(panel.question, slopes, explainers=[Gradient()]))[0] < 1e-6
     image = panel.question.images
     worth = (weights * image[0]).sum(axis=0)[None]
-    own = Panel(panel.question, worth, explainers=[InputXGradient(baseline=0.0)])
+    own = HeatmapContext(panel.question, worth, explainers=[InputXGradient(baseline=0.0)])
     found = MaxSensitivity(samples=5, radius=0.1)(own)[0]
     moved = [np.linalg.norm(weights * (noisy - image[0])) for noisy in own.noisy(5, 0.1)]
     assert found == pytest.approx(max(moved) / np.linalg.norm(worth), rel=1e-4)
@@ -120,7 +120,7 @@ def test_all_noise_goes_through_in_one_call_and_is_the_same_for_all_maps() -> No
             return question.images[:, 0]
 
     panel = linear_panel()
-    MaxSensitivity(samples=4)(Panel(panel.question, panel.maps, explainers=[Noted()] * 3))
+    MaxSensitivity(samples=4)(HeatmapContext(panel.question, panel.maps, explainers=[Noted()] * 3))
     assert [len(images) for images in seen] == [4, 4, 4]
     np.testing.assert_array_equal(seen[0], seen[2])
 
@@ -140,12 +140,12 @@ def test_agreement_is_the_mean_rank_correlation_with_the_others() -> None:
     ramp = np.arange(144.0).reshape(12, 12)
     panel = linear_panel()
     maps = np.stack([ramp, ramp**3, -ramp, np.zeros_like(ramp)])
-    found = Agreement()(Panel(panel.question, maps))
+    found = Agreement()(HeatmapContext(panel.question, maps))
     np.testing.assert_allclose(found[:3], [0, 0, -1], atol=1e-9)
     assert np.isnan(found[3])
-    np.testing.assert_allclose(Agreement(cells=4)(Panel(panel.question, maps[:2])), 1)
+    np.testing.assert_allclose(Agreement(cells=4)(HeatmapContext(panel.question, maps[:2])), 1)
     with pytest.raises(InputError, match="at least 2"):
-        Agreement()(Panel(panel.question, maps[[0, 3]]))
+        Agreement()(HeatmapContext(panel.question, maps[[0, 3]]))
 
 
 @pytest.mark.parametrize("axes", [2, 3])
@@ -166,7 +166,7 @@ def test_gradients_notice_random_weights_guided_backprop_hardly_and_edges_never(
 def test_a_map_of_one_place_becomes_one_of_all_places_and_its_histogram_less_orderly() -> None:
     linear = linear_panel()
     weights = linear.question.predictor.module.weights.detach().numpy()  # type: ignore[attr-defined]
-    panel = Panel(linear.question, weights.sum(axis=0)[None], explainers=[Gradient()])
+    panel = HeatmapContext(linear.question, weights.sum(axis=0)[None], explainers=[Gradient()])
     before, after = (
         -sum(share * np.log(share) for share in counts[counts > 0] / 144)
         for counts in (np.histogram(values, bins=20)[0] for values in (panel.maps[0], random_map(panel, 0)))
@@ -286,7 +286,7 @@ def test_another_class_gives_another_map_or_the_method_does_not_listen() -> None
     one = TorchPredictor(small_network(outputs=1), classes=["a"], output="sigmoid")
     with pytest.raises(InputError, match="another output"):
         RandomLogit()(panel_of([Gradient()], one, images, "class:0"))
-    free = Panel(linear_panel().question, np.ones((1, 12, 12)), explainers=[Gradient()])
+    free = HeatmapContext(linear_panel().question, np.ones((1, 12, 12)), explainers=[Gradient()])
     object.__setattr__(free.question, "target", lambda outputs: outputs.sum(dim=1))
     with pytest.raises(UnsupportedError, match="names no output"):
         RandomLogit()(free)
@@ -297,7 +297,7 @@ def test_other_classes_are_compared_inside_the_region_alone() -> None:
     region = np.zeros(panel.size, dtype=bool)
     region[4:12, 4:12] = True
     question = dataclasses.replace(panel.question, region=region)
-    part = Panel(question, panel.maps, explainers=panel.explainers)
+    part = HeatmapContext(question, panel.maps, explainers=panel.explainers)
     asked = [dataclasses.replace(question.target, index=k) for k in (0, 2)]
     others = [panel.again(0, target=target)[0] for target in asked]
     expected = np.mean([spearman(panel.maps[0][region], other[region]) for other in others])

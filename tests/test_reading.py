@@ -26,17 +26,17 @@ from PIL import Image as Picture
 from scipy.stats import binom, binomtest
 
 from browsing import HOSTILE, Site, planted_run, ramp, serving, strip
+from contrafact.api.case import display_facts
 from contrafact.bundles import load_bundle
-from contrafact.cases import display_facts
 from contrafact.cli import main
 from contrafact.core import Image, InputError
+from contrafact.core.power import judgements_needed, power, wilson
 from contrafact.io import Run
 from contrafact.phantoms import draw_factors, knee_phantom, lesion_phantom, vessel_phantom
-from contrafact.views.reading.answers import Answers, OutOfTurnError
-from contrafact.views.reading.power import judgements_needed, power, wilson
-from contrafact.views.reading.results import as_csv, plan_words, table
-from contrafact.views.reading.trials import items_of, picture, question_of, trials_for
-from contrafact.views.serving.reader_app import Reading, make_reading_app
+from contrafact.viewer.reader_study.answers import Answers, OutOfTurnError
+from contrafact.viewer.reader_study.app import Reading, make_reading_app
+from contrafact.viewer.reader_study.results import as_csv, plan_words, table
+from contrafact.viewer.reader_study.trials import items_of, picture, question_of, trials_for
 
 READERS = ("Ada", "Béla", "Ci")
 

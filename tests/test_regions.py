@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.core import Grid, Image, InputError, UnsupportedError
-from contrafact.model import BlackBox, TorchPredictor
+from contrafact.models import BlackBox, TorchPredictor
 
 
 class Bright(nn.Module):
@@ -212,7 +212,7 @@ def test_a_classifier_has_no_regions() -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_a_boundary_band_is_as_wide_inside_as_outside(width: int) -> None:
-    from contrafact.model.regions import band
+    from contrafact.models.region_targets import band
 
     mask = torch.zeros(19, 19, dtype=torch.bool)
     mask[5:14, 5:14] = True

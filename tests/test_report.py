@@ -19,17 +19,18 @@ from scipy.stats import binomtest
 from torch import nn
 
 from browsing import HOSTILE, heatmap, planted_run, ramp, strip
-from contrafact import face
+from contrafact.api import explanation as face
 from contrafact.core import EXPLAINERS, ContrafactError, Grid, Heatmap, Image, UnsupportedError
-from contrafact.core.cards import card, cards_of
-from contrafact.core.explaining import explain
-from contrafact.core.shares import wilson
+from contrafact.core.execution import explain
+from contrafact.core.intervals import wilson
+from contrafact.core.method_cards import card, cards_of
 from contrafact.counterfactual import Bundle, LatentStatistics
+from contrafact.export.pdf import BROWSERS
+from contrafact.export.run_files import export_run
 from contrafact.io import Run
-from contrafact.views import export_run, write_report
-from contrafact.views.carried import LEVELS, carried
-from contrafact.views.printing import BROWSERS
-from contrafact.views.report_words import checks_table
+from contrafact.report.encode_arrays import LEVELS, carried
+from contrafact.report.page import write_report
+from contrafact.report.text import checks_table
 
 
 def unpacked(found: dict[str, Any]) -> np.ndarray:
@@ -188,11 +189,11 @@ def test_a_page_that_grows_too_large_says_so(tmp_path: Path, monkeypatch: pytest
     assert whole.count('type="application/json"') == 3
     arrays = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', whole)[1])["arrays"]
     monkeypatch.setattr(
-        "contrafact.views.report.CARRIED", 1.5 * sum(len(a.get("data", "")) for a in arrays.values())
+        "contrafact.report.page.CARRIED", 1.5 * sum(len(a.get("data", "")) for a in arrays.values())
     )
     page = write_report(run).read_text()
     assert page.count('type="application/json"') == 1 and page.count("Pictures only") == 2
-    monkeypatch.setattr("contrafact.views.report.IMAGES", 2)
+    monkeypatch.setattr("contrafact.report.page.IMAGES", 2)
     assert "1 more with results are not on this page" in write_report(run).read_text()
 
 

@@ -12,8 +12,8 @@ import torch
 from conftest import grey_preprocessing, small_network
 from contrafact.core import Differentiable, Explainer, Predictor, Target
 from contrafact.counterfactual import LatentWalk
-from contrafact.generation import MedXGAN, MedXGANConfig, ResNetEncoder, StyleGAN2, StyleGAN2Config
-from contrafact.model import BlackBox, TorchPredictor
+from contrafact.generators import MedXGAN, MedXGANConfig, ResNetEncoder, StyleGAN2, StyleGAN2Config
+from contrafact.models import BlackBox, TorchPredictor
 
 SIZE = StyleGAN2Config(resolution=16, channels=2, channel_base=64, channel_max=8, z_dim=6, w_dim=6)
 CODES: dict[str, Any] = {"resolution": 16, "anatomy": 6, "pathology": 3, "channel_base": 64, "channel_max": 8}

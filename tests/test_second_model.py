@@ -14,20 +14,20 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.bundles import load_bundle
-from contrafact.core import Grid, Record, Strip
+from contrafact.core import Counterfactual, Grid, Record
 from contrafact.counterfactual.direction import Direction
-from contrafact.counterfactual.latents import LatentStatistics
-from contrafact.counterfactual.path import Walker
-from contrafact.counterfactual.steadiness import VIEWS, steady, views_of
+from contrafact.counterfactual.latent_path import LatentPath
+from contrafact.counterfactual.latent_statistics import LatentStatistics
+from contrafact.counterfactual.steady_gradient import VIEWS, steady, views_of
 from contrafact.io import Run
 from contrafact.metrics import trust_card_of_strip
 from test_counterfactual import bundle, image, predictor
 
 
-def strip_of(scores: list[float], second: list[float] | None, target: str = "class:1") -> Strip:
+def strip_of(scores: list[float], second: list[float] | None, target: str = "class:1") -> Counterfactual:
     count = len(scores)
     record = Record(method="latent-walk", parameters={}, target=target, model="m", image="i")
-    return Strip(
+    return Counterfactual(
         frames=np.zeros((count, 1, 4, 4), np.float32),
         steps=np.arange(count, dtype=float),
         scores=np.array(scores),
@@ -68,7 +68,7 @@ def test_a_flip_is_confirmed_by_a_second_model_that_goes_with_it(
 def test_a_saved_strip_and_one_of_a_run_keep_their_second_model(
     second: list[float] | None, tmp_path: Path
 ) -> None:
-    from contrafact.scoring import stored
+    from contrafact.study.scoring import stored
 
     made = strip_of([-2, 2], second)
     run = Run.create(tmp_path / "run", about={"title": "Test"})
@@ -180,7 +180,7 @@ def test_every_shipped_bundle_has_a_second_model_of_another_architecture(name: s
 
 
 def test_explain_on_the_command_line_asks_the_bundles_second_model(tmp_path: Path) -> None:
-    from contrafact.cli.asking import plan_of, with_checks
+    from contrafact.cli.arguments import plan_of, with_checks
     from contrafact.core import UNTRUSTED
 
     plan, _ = plan_of(None, "phantom", target="class:1", methods="latent-walk", goal=0.9, set_=[], seed=0)
@@ -214,14 +214,14 @@ class TwoPatterns:
         return torch.einsum("nk,khw->nhw", w, shapes)[:, None]
 
 
-def walker_of(brittle: float, *, steadily: bool) -> Walker:
+def walker_of(brittle: float, *, steadily: bool) -> LatentPath:
     measure = Brittle(brittle)
     start = torch.zeros(1, 1, 64, 64)
     direction = Direction(
         alpha=torch.tensor([1.0, 0.0]), intercept=0.0, step=torch.tensor([1.0, 0.0]), deviation=1.0,
         target="class:1", model="m", fit={}, held=torch.zeros(0, 2),
     )  # fmt: skip
-    return Walker(
+    return LatentPath(
         generator=TwoPatterns(),
         statistics=LatentStatistics(torch.zeros(2), torch.eye(2)),
         direction=direction,
@@ -234,7 +234,7 @@ def walker_of(brittle: float, *, steadily: bool) -> Walker:
     )
 
 
-def way(walker: Walker, share: float = 0.5) -> tuple[float, float]:
+def way(walker: LatentPath, share: float = 0.5) -> tuple[float, float]:
     slopes = walker._slopes(torch.zeros(1, dtype=torch.long), torch.zeros(1, 2))
     there = walker._towards(slopes, share)[0]
     return float(there[1].abs() / there[0].abs()), float(slopes.agreement)

@@ -23,10 +23,10 @@ from conftest import small_network
 from contrafact.bundles import list_bundles, load_bundle
 from contrafact.cli import main
 from contrafact.core import InputError, Trust
-from contrafact.model import factories
-from contrafact.model.exported import checked_program
-from contrafact.model.onnx_files import external_files
-from contrafact.studying import study
+from contrafact.models import factories
+from contrafact.models.exported import checked_program
+from contrafact.models.onnx_files import external_files
+from contrafact.study.runner import study
 from hostile import (
     Members,
     X,
@@ -479,7 +479,7 @@ OUTSIDE = [
     "torch.nn.modules.module:Module",
     "torch.nn.evil_on_import:Net",
     "torch.nn:Sequential:evil_on_import",
-    "contrafact.model.networks:nn",
+    "contrafact.models.example_networks:nn",
     "torch:nn",
     ["evil_on_import:Net"],
     {"evil_on_import": "Net"},
@@ -526,7 +526,7 @@ def refused_everywhere_described(path: Path, words: str, capsys: pytest.CaptureF
         "A B",
     ],
 )
-@pytest.mark.parametrize("package", ["torch.nn", "monai.networks.nets", "contrafact.model.networks"])
+@pytest.mark.parametrize("package", ["torch.nn", "monai.networks.nets", "contrafact.models.example_networks"])
 def test_only_a_class_that_the_package_defines_is_a_factory(tmp_path: Path, package: str, name: str) -> None:
     with pytest.raises(InputError, match="factory must be"):
         cf.load_predictor(description(tmp_path, f"{package}:{name}"))
@@ -535,13 +535,13 @@ def test_only_a_class_that_the_package_defines_is_a_factory(tmp_path: Path, pack
 def test_a_class_that_a_package_only_imported_is_not_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import contrafact.model.networks as own
+    import contrafact.models.example_networks as own
 
     class Foreign(nn.Linear):
         pass
 
     monkeypatch.setattr(own, "Foreign", Foreign, raising=False)
-    path = description(tmp_path, "contrafact.model.networks:Foreign", arguments={"in_features": 2})
+    path = description(tmp_path, "contrafact.models.example_networks:Foreign", arguments={"in_features": 2})
     with pytest.raises(InputError, match="factory must be a class of"):
         cf.load_predictor(path)
 
@@ -668,8 +668,8 @@ def test_a_bundle_that_is_itself_a_link_is_read(tmp_path: Path, bundle: Path) ->
 
 
 def test_live_questions_open_a_script_only_when_the_viewer_was_started_so(tmp_path: Path) -> None:
-    from contrafact.living.asking import load
-    from contrafact.living.tasks import Setting
+    from contrafact.viewer.live.answers import load
+    from contrafact.viewer.live.tasks import Setting
 
     torch.jit.save(torch.jit.trace(small_network().eval(), X), tmp_path / "m.ts")
     folder = bundle_with(tmp_path / "bundle", tmp_path / "m.ts")
@@ -682,7 +682,7 @@ def test_a_page_cannot_give_trust_and_the_command_line_can(tmp_path: Path) -> No
     import functools
 
     from contrafact.cli.form import job
-    from contrafact.desk import Desk
+    from contrafact.viewer.study_editor.editor import StudyEditor
 
     torch.jit.save(torch.jit.trace(small_network().eval(), X), tmp_path / "m.ts")
     path = study_with(tmp_path, tmp_path / "m.ts")
@@ -697,7 +697,7 @@ def test_a_page_cannot_give_trust_and_the_command_line_can(tmp_path: Path) -> No
         with pytest.raises(InputError, match="unknown"):
             list(job(str(path)))
     path.write_text(text)
-    desk = Desk(tmp_path, path, functools.partial(job, trust=Trust(scripts=True)))
+    desk = StudyEditor(tmp_path, path, functools.partial(job, trust=Trust(scripts=True)))
     draft = desk.opened()["draft"]
     draft["study"]["trust"] = "true"
     assert any("trust" in one["text"] for one in desk.examine("study.toml", draft)["problems"])
@@ -707,12 +707,12 @@ def test_a_page_cannot_give_trust_and_the_command_line_can(tmp_path: Path) -> No
 @pytest.mark.parametrize("key", ["weights", "model"])
 def test_the_form_refuses_a_description_that_leads_out_of_its_folder(tmp_path: Path, key: str) -> None:
     from contrafact.cli.form import job
-    from contrafact.desk import Desk
+    from contrafact.viewer.study_editor.editor import StudyEditor
 
     root = tmp_path / "root"
     root.mkdir()
     path = study_with(root, description(root, "torch.nn:Linear"))
-    desk = Desk(root, path, job)
+    desk = StudyEditor(root, path, job)
     assert not desk.examine("study.toml", desk.opened()["draft"])["problems"]
     description(root, "torch.nn:Linear", **{key: "../w.safetensors"})
     shutil.copy(root / "w.safetensors", tmp_path)

@@ -17,9 +17,10 @@ from conftest import small_network
 from contrafact.cli import main
 from contrafact.core import ContrafactError, ContrafactWarning, InputError, Trust
 from contrafact.io import Run, open_run
-from contrafact.sources import cases_of, images_of
-from contrafact.study import Failure, read_study, run_cells
-from contrafact.studying import cells_of, study
+from contrafact.jobs.pool import Failure, run_cells
+from contrafact.study import read_study
+from contrafact.study.inputs import cases_of, images_of
+from contrafact.study.runner import cells_of, study
 
 
 def solver(setting: str, device: str) -> Any:

@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 from conftest import small_network
 from contrafact.core import InputError
 from contrafact.io import open_run
-from contrafact.sources import cases_of, label_maps
 from contrafact.study import read_study
-from contrafact.studying import study
+from contrafact.study.inputs import cases_of, label_maps
+from contrafact.study.runner import study
 
 METHODS = "[methods.gradient]\n[methods.gradcam]\n[methods.rise]\nmasks = 16\ncells = 4\n"
 REFERENCES = {"reference: random", "reference: edge detector", "reference: centre blob"}
@@ -133,7 +133,7 @@ def test_reference_maps_are_judged_unless_they_are_not_wanted_and_are_no_explana
 
 def test_what_holds_by_construction_is_in_the_scores_and_in_no_table(tmp_path: Path) -> None:
     from contrafact.phantoms import draw_factors, knee_phantom
-    from contrafact.views import write_report
+    from contrafact.report.page import write_report
 
     rng = np.random.default_rng(3)
     for number in range(2):
@@ -264,7 +264,7 @@ def test_killed_in_the_middle_it_resumes_to_the_same_table(tmp_path: Path) -> No
     whole, killed = made(_new(tmp_path / "whole")), made(_new(tmp_path / "killed"))
     run_study(whole)
     code = (
-        "import sys; from contrafact.studying import study; "
+        "import sys; from contrafact.study.runner import study; "
         "[None for _ in study(sys.argv[1], engine='local', trust_code=True)]"
     )
     tests = str(Path(__file__).parent)
@@ -292,7 +292,7 @@ def _new(path: Path) -> Path:
 
 
 def test_the_report_tells_what_was_found(folder: Path) -> None:
-    from contrafact.views import write_report
+    from contrafact.report.page import write_report
 
     write(folder, rest=METHODS + METRICS + "[metrics.relevance-mass]\n")
     run_study(folder)
@@ -306,7 +306,7 @@ def test_the_report_tells_what_was_found(folder: Path) -> None:
 def test_a_page_shows_the_first_images_and_says_how_many_more_there_are(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from contrafact.views import report
+    from contrafact.report import page as report
 
     run_study(folder)
     monkeypatch.setattr(report, "IMAGES", 3)

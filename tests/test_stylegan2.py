@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from contrafact.core import InputError
-from contrafact.generation import Discriminator, StyleGAN2, StyleGAN2Config
-from contrafact.generation.discriminator import minibatch_deviation
-from contrafact.generation.layers import EqualConv2d, EqualLinear, ModulatedConv2d, leaky, smooth, upsample
-from contrafact.generation.losses import (
+from contrafact.generators import Discriminator, StyleGAN2, StyleGAN2Config
+from contrafact.generators.discriminator import minibatch_deviation
+from contrafact.generators.layers import EqualConv2d, EqualLinear, ModulatedConv2d, leaky, smooth, upsample
+from contrafact.generators.losses import (
     clean_gradients,
     generator_loss,
     lazy_adam,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.core import Image, InputError, UnsupportedError
-from contrafact.model import TiledPredictor, TorchPredictor
+from contrafact.models import TiledPredictor, TorchPredictor
 
 
 def network(axes: int, *, kernel: int = 3) -> nn.Module:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from contrafact.core import ContrafactError, InputError
-from contrafact.generation import (
+from contrafact.generators import (
     PRESETS,
     EncoderConfig,
     RandomFeatures,
@@ -26,8 +26,8 @@ from contrafact.generation import (
     train_encoder,
     train_generator,
 )
-from contrafact.generation.augmentation import apply_warp, draw_warp, next_probability
-from contrafact.generation.doctor import Doctor
+from contrafact.generators.augmentation import apply_warp, draw_warp, next_probability
+from contrafact.generators.diagnostics import TrainingMonitor
 
 SIZE = StyleGAN2Config(resolution=8, channel_base=64, channel_max=8, z_dim=8, w_dim=8)
 BUSY = {"path_after_kimg": 0.0, "path_every": 2, "r1_every": 2, "mixing": 0.5, "mirror": True}
@@ -313,7 +313,7 @@ def test_the_doctor_gives_up_after_three_returns() -> None:
 
 
 def test_the_doctor_names_collapse_and_overfitting() -> None:
-    run, doctor = training(), Doctor()
+    run, doctor = training(), TrainingMonitor()
     run.seen = 50_000
     for conv in run.average.synthesis.to_image:
         torch.nn.init.zeros_(conv.conv.weight)
@@ -349,7 +349,7 @@ def test_an_encoder_learns_to_find_the_latent() -> None:
 
 
 def test_the_published_encoder_is_a_resnet50() -> None:
-    from contrafact.generation import ResNetEncoder
+    from contrafact.generators import ResNetEncoder
 
     encoder = ResNetEncoder(1, 8, kind="resnet50")
     assert sum(p.numel() for p in encoder.parameters()) > 23e6

@@ -14,13 +14,13 @@ from torch import Tensor
 import contrafact as cf
 from conftest import grey_preprocessing, small_network
 from contrafact.bundles import load_bundle, save_bundle
+from contrafact.bundles.fitting import fit
 from contrafact.core import Image, InputError
 from contrafact.counterfactual import Bundle, Translation
-from contrafact.fitting import fit
-from contrafact.generation import Translator, TranslatorConfig, TranslatorTrainerConfig, TranslatorTraining
-from contrafact.generation.translator import fold, unfold, without_comb
+from contrafact.generators import Translator, TranslatorConfig, TranslatorTrainerConfig, TranslatorTraining
+from contrafact.generators.translator import fold, unfold, without_comb
 from contrafact.io import write_json, write_tensors
-from contrafact.model import Preprocessing, TorchPredictor
+from contrafact.models import Preprocessing, TorchPredictor
 
 AS_THEY_ARE = Preprocessing(window=(0, 1))  # these toys take images in their own units
 SMALL = {"resolution": 16, "widths": (4, 8), "fold": 2}
@@ -327,7 +327,7 @@ def written_model(folder: Path) -> TorchPredictor:
     """A small network on disk with its description, as `fit` takes it."""
     write_tensors(folder / "model.safetensors", dict(_network().state_dict().items()))
     about = {
-        "factory": "contrafact.model.networks:PlainNetwork",
+        "factory": "contrafact.models.example_networks:PlainNetwork",
         "arguments": {"widths": [4, 4]},
         "weights": "model.safetensors",
         "classes": ["no", "yes"],
@@ -339,7 +339,7 @@ def written_model(folder: Path) -> TorchPredictor:
 
 
 def _network() -> torch.nn.Module:
-    from contrafact.model.networks import PlainNetwork
+    from contrafact.models.example_networks import PlainNetwork
 
     with torch.random.fork_rng():
         torch.manual_seed(5)

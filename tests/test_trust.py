@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from contrafact.api.case import Plan, solve
 from contrafact.attribution import GradCAM, Gradient, InputXGradient, IntegratedGradients, Occlusion
-from contrafact.cases import Plan, solve
-from contrafact.core import Grid, Heatmap, Image, Question, Record, Strip, explain
-from contrafact.metrics import Check, Panel, Thresholds, card_as_json, trust, trust_card, trust_card_of_strip
-from contrafact.model import BlackBox, TorchPredictor
+from contrafact.core import Counterfactual, Grid, Heatmap, Image, Question, Record, explain
+from contrafact.metrics import Check, HeatmapContext, Thresholds, card_as_json, trust_card, trust_card_of_strip
+from contrafact.metrics.trust import card as trust
+from contrafact.models import BlackBox, TorchPredictor
 from test_metric_contract import linear_panel
 from test_randomisation import Dice, Edges, panel_of, plain_network, predictor_of, shapes
 from test_regions import segmenter, two_spots
@@ -65,7 +66,7 @@ class Spot(nn.Module):
         return torch.stack([-score, score], dim=1)
 
 
-def spot_panel(explainer: Any, axes: int = 2) -> Panel:
+def spot_panel(explainer: Any, axes: int = 2) -> HeatmapContext:
     image = np.random.default_rng(0).uniform(0.5, 1, (1, 1, *(16,) * axes)).astype(np.float32)
     image[(0, 0, *(slice(2, 8),) * axes)] += 1
     return panel_of([explainer], TorchPredictor(Spot(axes), classes=["no", "yes"]), image)
@@ -187,7 +188,7 @@ def test_a_number_can_be_told_from_its_limit(value: float, limit: float, form: s
 
 
 def test_the_removal_test_compares_with_other_places_of_the_same_size_inside_the_region() -> None:
-    from contrafact.metrics import removal_test as rt
+    from contrafact.metrics.trust import removal_test as rt
 
     panel = spot_panel(InputXGradient(baseline=0.0))
     places = [rt.top(panel, panel.maps[0]), *rt._others(panel, 0)]
@@ -212,7 +213,7 @@ def test_what_cannot_be_had_is_said_and_the_rest_goes_on() -> None:
     assert checks["removal test"].passed is True  # it asks for answers alone
     assert checks["small noise"].passed is True
     alone = linear_panel()
-    checks = named(trust_card(Panel(alone.question, alone.maps[:1]), 0))
+    checks = named(trust_card(HeatmapContext(alone.question, alone.maps[:1]), 0))
     assert checks["small noise"].passed is None and checks["removal test"].passed is not None
     slow = named(trust_card(spot_panel(Gradient()), 0, record=record(seconds=60.0, forward_passes=1)))
     assert slow["small noise"].passed is None and "takes 60 s" in slow["small noise"].sentence
@@ -263,7 +264,7 @@ def test_the_card_of_a_small_image_takes_far_below_three_seconds() -> None:
     )
     began = time.perf_counter()
     with predictor.frozen():
-        panel = Panel(question, heat.values[None], explainers=[GradCAM()])  # type: ignore[union-attr]
+        panel = HeatmapContext(question, heat.values[None], explainers=[GradCAM()])  # type: ignore[union-attr]
         trust_card(panel, 0, record=heat.record)
     assert time.perf_counter() - began < 3
     assert panel.passes < 150
@@ -275,7 +276,7 @@ def test_a_card_is_json_without_numbers_that_are_none() -> None:
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
 
 
-def bright_strip(**changes: object) -> Strip:
+def bright_strip(**changes: object) -> Counterfactual:
     """The corner block becomes brighter; `Spot` answers by exactly what was asked."""
     frames = np.full((3, 1, 16, 16), 0.5, np.float32)
     frames[:, 0, 2:8, 2:8] += np.array([-1.5, 0, 1.5], np.float32)[:, None, None]
@@ -394,11 +395,11 @@ def test_integrated_gradients_bring_their_own_account() -> None:
 def test_up_to_four_random_networks_are_asked_and_the_least_likeness_counts(
     likenesses: tuple[float, ...], value: float, passed: bool, asked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from contrafact.metrics import trust
+    from contrafact.metrics.trust import card as trust
 
     draws: list[int] = []
 
-    def random_map(panel: Panel, which: int, draw: int = 0) -> NDArray[np.float64]:
+    def random_map(panel: HeatmapContext, which: int, draw: int = 0) -> NDArray[np.float64]:
         draws.append(draw)
         return np.full(panel.size, float(draw))
 
@@ -411,8 +412,8 @@ def test_up_to_four_random_networks_are_asked_and_the_least_likeness_counts(
 def test_the_way_of_hiding_that_speaks_most_for_a_map_counts_and_ties_count_half(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from contrafact.metrics import trust
-    from contrafact.metrics.removal_test import removal_test
+    from contrafact.metrics.trust import card as trust
+    from contrafact.metrics.trust.removal_test import removal_test
 
     deaf = linear_panel()
     with torch.no_grad():

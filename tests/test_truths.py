@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import contrafact as cf
 from contrafact.attribution import MEMBERS, cam_panel
 from contrafact.core import Heatmap, Image, InputError, Question, UnsupportedError
-from contrafact.model import TorchPredictor
+from contrafact.models import TorchPredictor
 
 RNG = np.random.default_rng(5)
 
@@ -344,7 +344,7 @@ def test_deeplift_refuses_what_it_cannot_follow() -> None:
 
 def test_conductance_of_a_layer_that_all_passes_sums_to_the_change() -> None:
     model, image = built(), picture()
-    from contrafact.attribution.layer_path import along
+    from contrafact.attribution.layer.layer_path import along
 
     question = Question(
         predictor=model, images=image.values[None], target=model.target("class:1"), grid=image.grid
@@ -660,7 +660,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(method: str) -> None
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_activations_made_again_give_the_same_gradient(axes: int) -> None:
-    from contrafact.attribution.differentiable import slopes_at
+    from contrafact.attribution.gradients import slopes_at
     from contrafact.perturbation.memory import remade
 
     model, image = built(axes), picture(axes)
@@ -692,7 +692,7 @@ def test_extremal_masks_show_what_is_enough() -> None:
 
 def residual(rule_free: bool = False) -> TorchPredictor:
     """A network with normalisation whose shifts matter, and skip connections."""
-    from contrafact.model.networks import ResidualNetwork
+    from contrafact.models.example_networks import ResidualNetwork
 
     with torch.random.fork_rng():
         torch.manual_seed(4)

@@ -29,15 +29,15 @@ from starlette.types import Receive, Scope, Send
 from browsing import HOSTILE, SIDE, Site, heatmap, many, planted_run, ramp, record, serving, strip
 from contrafact.core import Grid, Heatmap, Image, InputError
 from contrafact.io import Run, open_run
-from contrafact.views import make_app
-from contrafact.views.case_view import case_page, shown
-from contrafact.views.cohort import Cohort
-from contrafact.views.figures import upright
-from contrafact.views.pictures import signed_scale
-from contrafact.views.report_case import shown_case
-from contrafact.views.serving.guard import BODY
-from contrafact.views.serving.server import bind
-from contrafact.views.volumes import volume
+from contrafact.render.case import case_page, shown
+from contrafact.render.figures import upright
+from contrafact.render.pixels import signed_scale
+from contrafact.render.run_index import RunIndex
+from contrafact.report.case import shown_case
+from contrafact.viewer import make_app
+from contrafact.viewer.security import BODY
+from contrafact.viewer.server import bind
+from contrafact.viewer.volumes import volume
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_one_scale_for_a_method_over_the_whole_run(run: Run, site: Site) -> None
 
 
 def test_a_scale_follows_the_run_as_it_grows(run: Run) -> None:
-    cohort = Cohort(run)
+    cohort = RunIndex(run)
     key = ("m", "class", "gradcam")
     before = cohort.scale(key)
     run.add("late", Image(ramp()), heatmap("late", strength=50), case="late")
@@ -147,7 +147,7 @@ def test_a_check_that_could_not_be_made_is_no_doubt(tmp_path: Path) -> None:
         for name, how in passed.items()
     ]
     run.add("a", Image(ramp(), source="a.png"), heatmap("a"), case="A", trust=card)
-    [case] = Cohort(run).cases().values()
+    [case] = RunIndex(run).cases().values()
     assert case.doubts == ["gradcam: other seeds"]
 
 
@@ -203,7 +203,7 @@ def test_a_strip_on_a_grid_of_its_own_shows_the_same_place_in_its_own_proportion
         [case] = site.ask("/api/cases").json()["cases"]
         about = site.ask(f"/api/case/{case['id']}").json()
     assert (about["image"]["aspect"], about["strips"][0]["aspect"]) == (1, 2)  # 2 mm by 1 mm
-    report = shown_case(Cohort(run), Cohort(run).cases()[about["id"]])
+    report = shown_case(RunIndex(run), RunIndex(run).cases()[about["id"]])
     assert report.about["strips"][0]["where"] == "slice 2 of 2, where most changes"
     still = base64.b64decode(report.stills[0]["frames"][1].partition(",")[2])
     size = Picture.open(io.BytesIO(still)).size
@@ -388,7 +388,7 @@ def test_two_browsers_at_once(run: Run, site: Site) -> None:
 
 
 def test_the_server_starts_without_torch() -> None:
-    code = "import sys, contrafact.views as v; v.serving.parts(); print('torch' in sys.modules)"
+    code = "import sys, contrafact.viewer as v; v.pages.parts(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -404,7 +404,7 @@ def test_an_address_that_is_taken_is_said() -> None:
 
 
 def test_the_index_is_that_of_the_run(run: Run) -> None:
-    cohort = Cohort(open_run(run.folder))
+    cohort = RunIndex(open_run(run.folder))
     assert sum(len(c.maps) + len(c.strips) for c in cohort.cases().values()) == len(run.rows())
     assert cohort.row(0)["case"] == "Case 1"
     assert run.arrays(run.rows()[0])["image"].shape[-1] == SIDE
@@ -431,7 +431,7 @@ def test_volumes_whose_voxel_size_nobody_knows_say_so_in_the_viewer(tmp_path: Pa
     ):
         heat = Heatmap(values=values, grid=grid, record=record("gradcam", name))
         run.add(name, Image(values[None], grid, source=f"{name}.npy"), heat, case=name)
-    cohort = Cohort(run)
+    cohort = RunIndex(run)
     said = {case.name: case_page(cohort, case)["image"]["spacing"] for case in cohort.cases().values()}
     assert said == {"unknown": "voxel size unknown", "known": "voxels of 3 × 0.5 × 0.5 mm"}
     for number, unit in ((0, 0), (1, 2)):  # NIfTI: unknown, and mm

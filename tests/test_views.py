@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contrafact.core import Grid, Heatmap, Image, InputError, Record, Strip
+from contrafact.core import Counterfactual, Grid, Heatmap, Image, InputError, Record
 from contrafact.io import Run
-from contrafact.views import write_report
-from contrafact.views.charts import curve
-from contrafact.views.pictures import grey, signed_overlay, signed_scale
+from contrafact.render.charts import curve
+from contrafact.render.pixels import grey, signed_overlay, signed_scale
+from contrafact.report.page import write_report
 
 GRID = Grid((8, 8))
 
@@ -24,7 +24,7 @@ def record(method: str = "gradcam", target: str = "class:1") -> Record:
     )
 
 
-def strip(**changes: object) -> Strip:
+def strip(**changes: object) -> Counterfactual:
     base = np.linspace(0, 255, 64).reshape(1, 1, 8, 8)
     values: dict[str, object] = {
         "frames": np.concatenate([base, base + 10, base + 20]).astype(np.float32),
@@ -40,10 +40,10 @@ def strip(**changes: object) -> Strip:
         "grid": GRID,
         "record": record("latent-walk"),
     }
-    return Strip(**{**values, **changes})  # type: ignore[arg-type]
+    return Counterfactual(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def report(tmp_path: Path, result: Strip, *, name: str = "one", source: str = "knee.png") -> str:
+def report(tmp_path: Path, result: Counterfactual, *, name: str = "one", source: str = "knee.png") -> str:
     run = Run.create(
         tmp_path / "run",
         about={
@@ -231,12 +231,12 @@ def test_a_volume_is_shown_by_its_middle_slice(tmp_path: Path) -> None:
 
 
 def test_a_picture_of_a_volume_and_what_failed_are_shown(tmp_path: Path) -> None:
-    from contrafact.core import Grid, Image, Record, Strip
+    from contrafact.core import Counterfactual, Grid, Image, Record
 
     image = Image(np.ones((1, 4, 6, 6)), window=(0, 1))
     frames = np.stack([np.full((1, 4, 6, 6), v, np.float32) for v in (0.2, 0.5)])
     steps = np.arange(2.0)
-    strip = Strip(
+    strip = Counterfactual(
         frames=frames, steps=steps, scores=steps, lengths=steps, origin=0, drift=0.0, drifted=False,
         stopped="steps", goal=None, reconstruction=frames[-1], grid=Grid((4, 6, 6)),
         record=Record(method="deep-dream", parameters={}, target="region:1", model="m", image="i"),
@@ -252,8 +252,8 @@ def test_a_picture_of_a_volume_and_what_failed_are_shown(tmp_path: Path) -> None
 
 
 def test_dots_lie_where_their_values_are_and_the_best_is_on_top() -> None:
-    from contrafact.views.charts import dots
-    from contrafact.views.study_report import chart
+    from contrafact.render.charts import dots
+    from contrafact.report.study import chart
 
     found = dots([("a", 0.2, 0.1, 0.3), ("b", 0.4, None, None)])
     (_, _, a, low, high, text), (_, _, b, *_) = found.rows

@@ -23,9 +23,9 @@ from PIL import Image as Picture
 from browsing import HOSTILE, Site, planted_run, record, serving, strip
 from contrafact.core import Grid, Heatmap, Image, InputError
 from contrafact.io import Run
-from contrafact.views import make_app
-from contrafact.views.serving.guard import POLICY, VOLUMES
-from contrafact.views.volumes import lighter, volume
+from contrafact.viewer import make_app
+from contrafact.viewer.security import POLICY, VOLUMES
+from contrafact.viewer.volumes import lighter, volume
 
 pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
 from test_pages import AXE, BROWSER, PALE, UNNAMED, WEB, WIDTHS, Visit, near
@@ -332,7 +332,7 @@ def test_the_volumes_file_names_hosts_only_in_comments() -> None:
 def test_the_built_volumes_are_those_of_the_source_and_name_every_licence(tmp_path: Path) -> None:
     build = WEB / "node_modules/.bin/esbuild"
     if not build.exists() or not (WEB / "node_modules/@niivue").exists():
-        pytest.skip("esbuild and NiiVue come with `npm ci` in views/web")
+        pytest.skip("esbuild and NiiVue come with `npm ci` in render/web")
     about = json.loads((WEB / "package.json").read_text())["scripts"]["build:volumes"]
     words = about.replace("--outdir=dist", f"--outdir={tmp_path} --metafile={tmp_path}/about.json").split()
     subprocess.run([str(build), *words[1:]], cwd=WEB, check=True, capture_output=True)

@@ -17,8 +17,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from browsing import Site, serving, strip
-from contrafact.views.notebook import strip_traits
-from contrafact.views.serving.app import WEB
+from contrafact.report.notebook import strip_traits
+from contrafact.viewer.app import WEB
 from test_pages import AXE, Visit, browser
 
 __all__ = ["browser"]

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from contrafact.model.networks import PlainNetwork, ResidualNetwork
+from contrafact.models.example_networks import PlainNetwork, ResidualNetwork
 from experiments.data import Cohort, load
 
 MIRROR = {"knee": True, "chest": False, "nodule": True, "histology": True}

@@ -22,9 +22,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from contrafact.generation.augmentation import signed
-from contrafact.generation.translator import Translator, TranslatorConfig
-from contrafact.generation.translator_training import TranslatorTrainerConfig, TranslatorTraining
+from contrafact.generators.augmentation import signed
+from contrafact.generators.translator import Translator, TranslatorConfig
+from contrafact.generators.translator_training import TranslatorTrainerConfig, TranslatorTraining
 from experiments.data import Cohort, load
 from experiments.train.classifiers import MIRROR, make, row_of
 

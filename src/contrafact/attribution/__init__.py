@@ -1,50 +1,50 @@
 """Heatmaps: one method, one file. Importing this room registers its methods."""
 
-from contrafact.attribution.ablation_cam import AblationCAM
-from contrafact.attribution.activation_maximisation import ActivationMaximisation
-from contrafact.attribution.attention_rollout import AttentionRollout
-from contrafact.attribution.blur_integrated_gradients import BlurIntegratedGradients
-from contrafact.attribution.cam import MEMBERS, cam_panel
-from contrafact.attribution.deconvolution import Deconvolution
-from contrafact.attribution.deep_dream import DeepDream
-from contrafact.attribution.deeplift import DeepLIFT
-from contrafact.attribution.deeplift_shap import DeepLIFTSHAP
-from contrafact.attribution.eigencam import EigenCAM
-from contrafact.attribution.excitation_backprop import ExcitationBackprop
-from contrafact.attribution.expected_gradients import ExpectedGradients
-from contrafact.attribution.extremal_perturbation import ExtremalPerturbation
-from contrafact.attribution.feature_ablation import FeatureAblation
-from contrafact.attribution.feature_inversion import FeatureInversion
-from contrafact.attribution.feature_permutation import FeaturePermutation
-from contrafact.attribution.feature_visualisation import FeatureVisualisation
-from contrafact.attribution.filter_guided_backprop import FilterGuidedBackprop
-from contrafact.attribution.finer_cam import FinerCAM
-from contrafact.attribution.gradcam import GradCAM
-from contrafact.attribution.gradcam_plus_plus import GradCAMPlusPlus
-from contrafact.attribution.gradient import Gradient
-from contrafact.attribution.gradient_attention import GradientAttention
-from contrafact.attribution.gradient_shap import GradientSHAP
-from contrafact.attribution.guided_backprop import GuidedBackprop
-from contrafact.attribution.guided_gradcam import GuidedGradCAM
-from contrafact.attribution.hirescam import HiResCAM
-from contrafact.attribution.input_x_gradient import InputXGradient
-from contrafact.attribution.integrated_gradients import IntegratedGradients
-from contrafact.attribution.internal_influence import InternalInfluence
-from contrafact.attribution.kernel_shap import KernelSHAP
-from contrafact.attribution.layer_activation import LayerActivation
-from contrafact.attribution.layer_conductance import LayerConductance
-from contrafact.attribution.layer_deeplift import LayerDeepLIFT
-from contrafact.attribution.layer_gradient_shap import LayerGradientSHAP
-from contrafact.attribution.layercam import LayerCAM
-from contrafact.attribution.lime import LIME
-from contrafact.attribution.lrp import LRP
-from contrafact.attribution.occlusion import Occlusion
-from contrafact.attribution.rise import RISE
-from contrafact.attribution.score_cam import ScoreCAM
-from contrafact.attribution.shapley_sampling import ShapleySampling
-from contrafact.attribution.smooth import Smooth
-from contrafact.attribution.torchesegeta import NAMES as TORCHESEGETA_NAMES
-from contrafact.attribution.xgradcam import XGradCAM
+from contrafact.attribution.attention.attention_rollout import AttentionRollout
+from contrafact.attribution.attention.gradient_attention import GradientAttention
+from contrafact.attribution.cam.ablation_cam import AblationCAM
+from contrafact.attribution.cam.class_activation import MEMBERS, cam_panel
+from contrafact.attribution.cam.eigencam import EigenCAM
+from contrafact.attribution.cam.finer_cam import FinerCAM
+from contrafact.attribution.cam.gradcam import GradCAM
+from contrafact.attribution.cam.gradcam_plus_plus import GradCAMPlusPlus
+from contrafact.attribution.cam.guided_gradcam import GuidedGradCAM
+from contrafact.attribution.cam.hirescam import HiResCAM
+from contrafact.attribution.cam.layercam import LayerCAM
+from contrafact.attribution.cam.score_cam import ScoreCAM
+from contrafact.attribution.cam.xgradcam import XGradCAM
+from contrafact.attribution.gradient.blur_integrated_gradients import BlurIntegratedGradients
+from contrafact.attribution.gradient.deconvolution import Deconvolution
+from contrafact.attribution.gradient.expected_gradients import ExpectedGradients
+from contrafact.attribution.gradient.filter_guided_backprop import FilterGuidedBackprop
+from contrafact.attribution.gradient.gradient import Gradient
+from contrafact.attribution.gradient.gradient_shap import GradientSHAP
+from contrafact.attribution.gradient.guided_backprop import GuidedBackprop
+from contrafact.attribution.gradient.input_x_gradient import InputXGradient
+from contrafact.attribution.gradient.integrated_gradients import IntegratedGradients
+from contrafact.attribution.gradient.smooth import Smooth
+from contrafact.attribution.layer.internal_influence import InternalInfluence
+from contrafact.attribution.layer.layer_activation import LayerActivation
+from contrafact.attribution.layer.layer_conductance import LayerConductance
+from contrafact.attribution.layer.layer_deeplift import LayerDeepLIFT
+from contrafact.attribution.layer.layer_gradient_shap import LayerGradientSHAP
+from contrafact.attribution.optimisation.activation_maximisation import ActivationMaximisation
+from contrafact.attribution.optimisation.deep_dream import DeepDream
+from contrafact.attribution.optimisation.feature_inversion import FeatureInversion
+from contrafact.attribution.optimisation.feature_visualisation import FeatureVisualisation
+from contrafact.attribution.perturbation.extremal_perturbation import ExtremalPerturbation
+from contrafact.attribution.perturbation.feature_ablation import FeatureAblation
+from contrafact.attribution.perturbation.feature_permutation import FeaturePermutation
+from contrafact.attribution.perturbation.kernel_shap import KernelSHAP
+from contrafact.attribution.perturbation.lime import LIME
+from contrafact.attribution.perturbation.occlusion import Occlusion
+from contrafact.attribution.perturbation.rise import RISE
+from contrafact.attribution.perturbation.shapley_sampling import ShapleySampling
+from contrafact.attribution.relevance.deeplift import DeepLIFT
+from contrafact.attribution.relevance.deeplift_shap import DeepLIFTSHAP
+from contrafact.attribution.relevance.excitation_backprop import ExcitationBackprop
+from contrafact.attribution.relevance.lrp import LRP
+from contrafact.attribution.torchesegeta_names import NAMES as TORCHESEGETA_NAMES
 
 __all__ = [
     "LIME",

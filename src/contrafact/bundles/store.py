@@ -14,7 +14,7 @@ from torch import Tensor
 from contrafact.bundles.schema import built, checked, sized
 from contrafact.core import InputError, inside, nearest
 from contrafact.counterfactual import Bundle, Direction, LatentStatistics, Translation
-from contrafact.generation import (
+from contrafact.generators import (
     EncoderSize,
     LegacyConfig,
     LegacyMedXGAN,
@@ -27,7 +27,7 @@ from contrafact.generation import (
     TranslatorConfig,
 )
 from contrafact.io import read_json, read_tensors, write_json, write_tensors
-from contrafact.model import load_predictor
+from contrafact.models import load_predictor
 
 HERE = Path(__file__).parent
 SCHEMA = 1

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from contrafact.core import Image, InputError, nearest
 from contrafact.io import Case, Cohort
-from contrafact.model import resize
+from contrafact.models import resize
 
 CROPS = ("squeeze", "center")
 EIGHT_BIT = (0.0, 255.0)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from contrafact.cli.screen import bar, say
-from contrafact.cli.trusting import TrustCode, TrustFile
+from contrafact.cli.progress import bar, say
+from contrafact.cli.trust_flags import TrustCode, TrustFile
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -39,9 +39,9 @@ def check(
         trust_code: Import and call the factory of a model description, whatever package it is in.
         json: For machines.
     """
+    from contrafact.api.compatibility import check_methods, findings_of, noise_for
     from contrafact.bundles import list_bundles
-    from contrafact.checking import check_methods, findings_of, noise_for
-    from contrafact.cli.asking import pick_bundle, pick_predictor
+    from contrafact.cli.arguments import pick_bundle, pick_predictor
     from contrafact.core import EXPLAINERS, Trust
     from contrafact.io import read_image
 

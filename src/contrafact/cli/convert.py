@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from contrafact.cli.screen import say
+from contrafact.cli.progress import say
 
 Flag = Annotated[bool, Parameter(negative="")]
 

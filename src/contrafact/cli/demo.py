@@ -9,8 +9,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from contrafact.cli.screen import bar, say
-from contrafact.cli.trusting import CHECKS
+from contrafact.cli.progress import bar, say
+from contrafact.cli.trust_flags import CHECKS
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -37,10 +37,10 @@ def demo(
         checks: Check how far each result can be trusted.
         json: Print the result as JSON.
     """
-    from contrafact.cases import explain_case
-    from contrafact.cli.patients import clear_demo, demo_cases
+    from contrafact.api.case import explain_case
+    from contrafact.cli.demo_cases import clear_demo, demo_cases
     from contrafact.io import Run
-    from contrafact.views import write_report
+    from contrafact.report.page import write_report
 
     began = time.perf_counter()
     planned, cards = demo_cases(images or [], cases, seed)

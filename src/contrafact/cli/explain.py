@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from contrafact.cli.screen import bar, say
-from contrafact.cli.trusting import CHECKS, TrustCode, TrustFile
+from contrafact.cli.progress import bar, say
+from contrafact.cli.trust_flags import CHECKS, TrustCode, TrustFile
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -71,11 +71,11 @@ def explain(
         trust_code: Import and call the factory of a model description, whatever package it is in.
         json: Print the results as JSON.
     """
-    from contrafact.cases import explain_case
-    from contrafact.cli.asking import plan_of, read_images, with_checks, with_masks, with_places
+    from contrafact.api.case import explain_case
+    from contrafact.cli.arguments import plan_of, read_images, with_checks, with_masks, with_places
     from contrafact.core import Trust
     from contrafact.io import Run
-    from contrafact.views import write_report
+    from contrafact.report.page import write_report
 
     trusted = Trust(trust, trust_code)
     plan, about = plan_of(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from contrafact.cli.screen import bar, say
+from contrafact.cli.progress import bar, say
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -38,8 +38,9 @@ def export(
         share: Of DICOM: how much of a map's evidence the segmented region holds.
         json: Print the paths as JSON.
     """
+    from contrafact.export.dicom.export import export_dicom
+    from contrafact.export.run_files import export_run
     from contrafact.io import open_run
-    from contrafact.views import export_dicom, export_run
 
     opened = open_run(run)
     folder = out or run / "exports" / ("dicom" if to == "dicom" else "")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from contrafact.cli.screen import bar, gentle_stop, say
-from contrafact.cli.trusting import TrustCode, TrustFile
+from contrafact.cli.progress import bar, gentle_stop, say
+from contrafact.cli.trust_flags import TrustCode, TrustFile
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -39,7 +39,7 @@ def fit(
         trust_code: Import and call the factory of a model description, whatever package it is in.
         json: Print the last figures as JSON.
     """
-    from contrafact.fitting import fit_stages, read_config
+    from contrafact.bundles.fitting import fit_stages, read_config
 
     _, out = read_config(config)
     last, stopped = {}, False

@@ -25,13 +25,13 @@ def serve_form(
     """
     from contrafact.bundles import list_bundles
     from contrafact.cli.listing import targets
-    from contrafact.desk import Desk
-    from contrafact.views import serving
+    from contrafact.viewer import pages as serving
+    from contrafact.viewer.study_editor.editor import StudyEditor
 
     server, pages = serving.form_parts()
     path = root / "study.toml" if config is None else config.resolve()
     more = {"targets": targets(), "bundles": list(list_bundles())}
-    desk = Desk(root, path, functools.partial(job, trust=trust), more=more)
+    desk = StudyEditor(root, path, functools.partial(job, trust=trust), more=more)
     place, token = server.bind("127.0.0.1", port), server.new_token()
     link = place.link(token=token)
 
@@ -50,9 +50,9 @@ def job(path: str, *, trust: Trust = UNTRUSTED) -> Iterator[dict[str, Any]]:
     """A study as the verb does it, said row by row; at the end its report."""
     from contrafact.core import ContrafactError
     from contrafact.io import open_run
+    from contrafact.report.page import write_report
     from contrafact.study import read_study
-    from contrafact.studying import study
-    from contrafact.views import write_report
+    from contrafact.study.runner import study
 
     for row in study(path, trust=trust.scripts, trust_code=trust.factories):
         name = f"{Path(row.cell.image).name} {row.cell.label}"

@@ -37,7 +37,7 @@ def read(
     """
     from contrafact.core import InputError
     from contrafact.io import open_run
-    from contrafact.views import serving
+    from contrafact.viewer import pages as serving
 
     if judgements is not None and judgements < 1:
         raise InputError(f"expected at least one judgement; got {judgements}")

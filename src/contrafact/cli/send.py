@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from contrafact.cli.screen import bar, say
+from contrafact.cli.progress import bar, say
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -23,7 +23,7 @@ def send(folder: Path, *, to: str, yes_send_to: str = "", json: Flag = False) ->
         yes_send_to: The host, once more, when it is not this machine.
         json: Print the result as JSON.
     """
-    from contrafact.io.dicom_sending import read_archive, send
+    from contrafact.export.dicom.send import read_archive, send
 
     archive = read_archive(to)
     total = sum(1 for _ in folder.rglob("*.dcm"))

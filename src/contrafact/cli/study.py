@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from contrafact.cli.form import serve_form
-from contrafact.cli.screen import bar, say
-from contrafact.cli.trusting import TrustCode, TrustFile
+from contrafact.cli.progress import bar, say
+from contrafact.cli.trust_flags import TrustCode, TrustFile
 
 Flag = Annotated[bool, Parameter(negative="")]
 Open = Annotated[bool, Parameter(name="--open", negative="")]
@@ -51,9 +51,9 @@ def study(
         serve_form(config, root=root, port=port, open_=open_, trust=Trust(trust, trust_code))
         return
     from contrafact.io import open_run
+    from contrafact.report.page import write_report
     from contrafact.study import read_study
-    from contrafact.studying import study as work
-    from contrafact.views import write_report
+    from contrafact.study.runner import study as work
 
     if config is None:
         raise InputError("expected a study file; got none: name one, or write one with --form")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from contrafact.cli.trusting import TrustCode, TrustFile
+from contrafact.cli.trust_flags import TrustCode, TrustFile
 
 Flag = Annotated[bool, Parameter(negative="")]
 Open = Annotated[bool, Parameter(name="--open", negative="")]
@@ -42,16 +42,18 @@ def view(
         trust: Of the bundle of --live: open TorchScript files, which are code (docs/security.md).
         trust_code: Of the bundle of --live: import and call any factory of its descriptions.
     """
-    from contrafact import living
     from contrafact.core import InputError
     from contrafact.io import open_run
-    from contrafact.views import serving
+    from contrafact.viewer import live as live_questions
+    from contrafact.viewer import pages as serving
 
     if live is not None and no_live:
         raise InputError("expected --live BUNDLE or --no-live; got both")
     opened = open_run(run)
     server, pages = serving.parts()
-    app_and_desk = None if no_live else living.make_live(opened, live, trust=trust, trust_code=trust_code)
+    app_and_desk = (
+        None if no_live else live_questions.make_live(opened, live, trust=trust, trust_code=trust_code)
+    )
     answers, desk = app_and_desk or (None, None)
     place = server.bind(host, port)
     token = None if place.loopback else server.new_token()

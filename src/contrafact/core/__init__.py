@@ -10,15 +10,12 @@ from contrafact.core.errors import (
     UnsupportedError,
     nearest,
 )
-from contrafact.core.explaining import explain
+from contrafact.core.execution import explain
 from contrafact.core.fingerprint import fingerprint
 from contrafact.core.grid import Grid
 from contrafact.core.image import Image, digest
 from contrafact.core.masks import is_label_map, labels_in, mask_of
-from contrafact.core.registry import EXPLAINERS, METRICS, Registry
-from contrafact.core.request import Request
-from contrafact.core.results import Heatmap, Record, Strip
-from contrafact.core.roles import (
+from contrafact.core.protocols import (
     BoxAnswers,
     Differentiable,
     EncodedImages,
@@ -32,6 +29,9 @@ from contrafact.core.roles import (
     Question,
     Target,
 )
+from contrafact.core.registry import EXPLAINERS, METRICS, Registry
+from contrafact.core.request import Request
+from contrafact.core.results import Counterfactual, Heatmap, Record
 from contrafact.core.stored import read_result
 from contrafact.core.trust import UNTRUSTED, Trust, inside
 
@@ -42,6 +42,7 @@ __all__ = [
     "BoxAnswers",
     "ContrafactError",
     "ContrafactWarning",
+    "Counterfactual",
     "Differentiable",
     "EmptyMapWarning",
     "EncodedImages",
@@ -61,7 +62,6 @@ __all__ = [
     "Record",
     "Registry",
     "Request",
-    "Strip",
     "Target",
     "Trust",
     "UnsupportedError",

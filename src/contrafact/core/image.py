@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from contrafact.core.display import drawn
 from contrafact.core.errors import InputError
 from contrafact.core.grid import Grid
-from contrafact.core.showing import drawn
 
 
 @dataclass(frozen=True, slots=True, eq=False)

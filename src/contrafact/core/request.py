@@ -11,7 +11,7 @@ import numpy as np
 
 from contrafact.core.contents import digest_of_content
 from contrafact.core.errors import InputError
-from contrafact.core.explaining import parameters_of, versions
+from contrafact.core.execution import parameters_of, versions
 from contrafact.core.fingerprint import fingerprint
 from contrafact.core.image import Image
 from contrafact.core.registry import EXPLAINERS

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contrafact.core.display import drawn, plotted
 from contrafact.core.errors import ContrafactError, InputError
 from contrafact.core.grid import Grid
-from contrafact.core.showing import drawn, plotted
 from contrafact.core.stored import save_result
 
 
@@ -107,7 +107,7 @@ STOPPED = ("steps", "reached", "already", "budget", "search", "no_change")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Strip:
+class Counterfactual:
     """A counterfactual: the image changed step by step, and what the model said at each step.
 
     frames      (K, C, *S) float32, units of the image, what the generator cannot draw kept
@@ -208,5 +208,5 @@ class Strip:
         """A matplotlib figure with the frames, each under the model's score; `at`: slice of a volume."""
         return plotted("strip", self, at=at)
 
-    def stamped(self, record: Record) -> Strip:
+    def stamped(self, record: Record) -> Counterfactual:
         return dataclasses.replace(self, record=record)

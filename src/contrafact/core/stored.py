@@ -19,7 +19,7 @@ PLAIN = ("origin", "drift", "drifted", "stopped", "goal")
 
 
 def save_result(result: Any, path: str | Path, kind: str) -> Path:
-    """Write a `Heatmap` or `Strip` with its grid and record; `read_result` gives the same back.
+    """Write a `Heatmap` or `Counterfactual` with its grid and record; `read_result` gives the same back.
 
     raises  InputError for a name that does not end in .npz
     """
@@ -41,11 +41,11 @@ def save_result(result: Any, path: str | Path, kind: str) -> Path:
 
 
 def read_result(path: str | Path) -> Any:
-    """A `Heatmap` or `Strip` that `save` wrote.
+    """A `Heatmap` or `Counterfactual` that `save` wrote.
 
     raises  InputError for a missing file, or one that holds something else
     """
-    from contrafact.core.results import Heatmap, Record, Strip
+    from contrafact.core.results import Counterfactual, Heatmap, Record
 
     path = Path(path)
     if not path.exists():
@@ -62,4 +62,4 @@ def read_result(path: str | Path) -> Any:
     if about["kind"] == "heatmap":
         return Heatmap(values=arrays["values"], grid=Grid(arrays["values"].shape, affine=affine), record=record)
     grid = Grid(arrays["frames"].shape[2:], affine=affine)
-    return Strip(grid=grid, record=record, **arrays, **{name: about[name] for name in PLAIN})
+    return Counterfactual(grid=grid, record=record, **arrays, **{name: about[name] for name in PLAIN})

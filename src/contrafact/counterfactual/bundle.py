@@ -23,7 +23,7 @@ from contrafact.core import (
 )
 from contrafact.core.contents import digest_of_content
 from contrafact.counterfactual.direction import Direction
-from contrafact.counterfactual.latents import LatentStatistics
+from contrafact.counterfactual.latent_statistics import LatentStatistics
 
 LEVELS = (-2.2, 2.2)  # log-odds without and with a finding, unless the generator says: 0.1 and 0.9
 OTHER = {"class:0": "class:1", "class:1": "class:0"}

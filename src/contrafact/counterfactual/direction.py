@@ -21,7 +21,7 @@ from torch import Tensor
 
 from contrafact.core import Generator, InputError, Target
 from contrafact.counterfactual.inversion import carry_over
-from contrafact.counterfactual.latents import LatentStatistics
+from contrafact.counterfactual.latent_statistics import LatentStatistics
 
 Scorer = Callable[[Tensor], Tensor]
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from contrafact.core import Encoder, Generator, InputError
-from contrafact.counterfactual.latents import LatentStatistics
+from contrafact.counterfactual.latent_statistics import LatentStatistics
 
 AWAY = 0.5  # standard deviations of sampled latents that a restart begins from the encoder's
 

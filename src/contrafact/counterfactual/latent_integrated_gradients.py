@@ -11,9 +11,9 @@ from torch import Tensor
 
 from contrafact.core import EXPLAINERS, InputError, Question, UnsupportedError, nearest
 from contrafact.counterfactual.bundle import Bundle
-from contrafact.counterfactual.integral import Integral, Pictures, Score, asked, mean_gradient
 from contrafact.counterfactual.inversion import Refinement
-from contrafact.counterfactual.walk import LatentWalk, Walking, bundle_of, differentiable, inverted
+from contrafact.counterfactual.latent_walk import LatentSearch, LatentWalk, bundle_of, differentiable, inverted
+from contrafact.counterfactual.line_integral import Integral, Pictures, Score, asked, mean_gradient
 
 FORMS = ("path", "fixed", "published")
 BY = ("mean", "product")
@@ -145,7 +145,7 @@ class LatentIntegratedGradients:
         else:
             every = np.repeat(question.images, self.negatives, axis=0)
             direction = None if self.follow == 1 else bundle.direction(question.predictor, question.target)
-            walking = Walking(
+            walking = LatentSearch(
                 self._walk(),
                 dataclasses.replace(question, images=every),
                 bundle,

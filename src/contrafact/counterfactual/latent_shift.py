@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from contrafact.core import EXPLAINERS, Question, Strip, UnsupportedError
+from contrafact.core import EXPLAINERS, Counterfactual, Question, UnsupportedError
 from contrafact.counterfactual.inversion import Refinement
-from contrafact.counterfactual.walk import LatentWalk, bundle_of, differentiable
+from contrafact.counterfactual.latent_walk import LatentWalk, bundle_of, differentiable
 
 
 @EXPLAINERS.register("latent-shift", aliases=("latent_shift", "gifsplanation"))
@@ -16,7 +16,7 @@ class LatentShift:
     """The same image, changed along the model's own gradient, seen through the generator.
 
     images  float32 (N, C, H, W) in the bundle's units, at least the bundle's size
-    gives   one `Strip` per image, as `latent-walk` does: same grid, steps, drift and reasons to stop
+    gives   one `Counterfactual` per image, as `latent-walk` does: same grid, steps, drift and reasons to stop
     cost    as `latent-walk`; no direction needs to be fitted, so any differentiable model will do
     raises  UnsupportedError for a model without gradients; InputError as `latent-walk`
     Source: Cohen et al. 2021 (arXiv 2102.09475): latent + step x gradient of the score by the
@@ -59,7 +59,7 @@ class LatentShift:
             refinement=self.refinement,
         )
 
-    def __call__(self, question: Question, rng: np.random.Generator) -> list[Strip]:
+    def __call__(self, question: Question, rng: np.random.Generator) -> list[Counterfactual]:
         bundle = bundle_of(question, "latent-shift")
         if not differentiable(question):
             raise UnsupportedError(

@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.core import EXPLAINERS, InputError, Question, Strip
+from contrafact.core import EXPLAINERS, Counterfactual, InputError, Question
+from contrafact.counterfactual.change_mask import narrowed
+from contrafact.counterfactual.finding_search import FindingSearch
 from contrafact.counterfactual.inversion import Refinement
-from contrafact.counterfactual.narrowing import narrowed
-from contrafact.counterfactual.steering import Steering
-from contrafact.counterfactual.walk import (
+from contrafact.counterfactual.latent_walk import (
+    LatentSearch,
     LatentWalk,
-    Walking,
     bundle_of,
     differentiable,
     inverted,
@@ -40,11 +40,11 @@ class Coded(Protocol):
 
 @EXPLAINERS.register("medxgan")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FindingPath:
+class MedXGANCounterfactual:
     """The same anatomy with the finding taken away, or added, until the model changes its mind.
 
     images  float32 (N, C, *S) in the bundle's units, at least the bundle's size
-    gives   one `Strip` per image, on the bundle's grid: the image plus what the generator changes,
+    gives   one `Counterfactual` per image, on the bundle's grid: the image plus what the generator changes,
             G(a, p') - G(a, p), measured by the model frame by frame. `notes["spread"]`: mean standard
             deviation between the counterfactuals that reached the goal, in image units;
             `notes["counterfactuals"]`: how many did; `notes["anatomy"]`: by how much the anatomy itself was
@@ -110,7 +110,7 @@ class FindingPath:
             refinement=self.refinement,
         )
 
-    def __call__(self, question: Question, rng: np.random.Generator) -> list[Strip]:
+    def __call__(self, question: Question, rng: np.random.Generator) -> list[Counterfactual]:
         ways = self._ways(question, rng)
         walking, goals, chosen = ways.walking, ways.goals, ways.best()
         move = (ways.share[:, None].to(ways.full) * ways.full)[chosen]
@@ -145,11 +145,11 @@ class FindingPath:
             )
         finding, sign = bundle.finding(question.predictor, question.target)
         canvas, latents = inverted(question, bundle, self.refinement)
-        walking = Walking(self._settings(), question, bundle, None, canvas, latents)
+        walking = LatentSearch(self._settings(), question, bundle, None, canvas, latents)
         draw = torch.Generator().manual_seed(int(rng.integers(2**62)))
         drawn = bundle.latent.generator.draw_code(self.several, draw).to(latents)
         rises = (walking.goals() > walking.start) == (sign > 0)
-        steering = Steering.of(
+        steering = FindingSearch.of(
             walking.walker,
             bundle.latent.generator,
             finding=finding,
@@ -176,7 +176,9 @@ class _Ways:
     where           (M, 1, *S) the share of the change that is made at each pixel
     """
 
-    def __init__(self, walking: Walking, steering: Steering, rises: list[bool], drawn: Tensor) -> None:
+    def __init__(
+        self, walking: LatentSearch, steering: FindingSearch, rises: list[bool], drawn: Tensor
+    ) -> None:
         self.walking, self.steering, self.goals = walking, steering, walking.goals()
         latents, place = walking.walker.latents, steering.code
         rows, full = [], []

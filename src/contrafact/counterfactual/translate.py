@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from contrafact.core import EXPLAINERS, EncodedImages, ImageTranslator, InputError, Question, Strip
+from contrafact.core import EXPLAINERS, Counterfactual, EncodedImages, ImageTranslator, InputError, Question
 from contrafact.counterfactual.bundle import Bundle
+from contrafact.counterfactual.latent_walk import Measure, bundle_of, reasons
 from contrafact.counterfactual.region import region_on_canvas
-from contrafact.counterfactual.walk import Measure, bundle_of, reasons
 
 GRID, HALVINGS = 8, 5  # scores tried at once between the image's own and the farthest, then bisections
 BEYOND = 0.5  # scores are asked for up to this share of the trained range beyond it
@@ -23,9 +23,9 @@ class Translate:
     """The same image as it would look at another score of the model, made by one pass of a network.
 
     images  float32 (N, C, *S) in the bundle's units, at least the bundle's size
-    gives   one `Strip` per image, on the bundle's grid over the same field of view, measured by the model frame
-            by frame; `lengths` are 0, since there is no latent space; `reconstruction` is the translation to
-            the image's own score
+    gives   one `Counterfactual` per image, on the bundle's grid over the same field of view, measured by the
+            model frame by frame; `lengths` are 0, since there is no latent space; `reconstruction` is the
+            translation to the image's own score
     cost    one encoding, 13 decodings and passes of the model without gradients to find the goal, and
             `frames` of both for the strip; images of a batch together
     raises  InputError without a bundle that has a translator for the target, for images outside the bundle's
@@ -58,7 +58,7 @@ class Translate:
         if sum(x is not None for x in (self.goal, self.steps, self.levels)) > 1:
             raise InputError("expected one of goal, steps and levels; got several")
 
-    def __call__(self, question: Question, rng: np.random.Generator) -> list[Strip]:
+    def __call__(self, question: Question, rng: np.random.Generator) -> list[Counterfactual]:
         bundle = bundle_of(question, "translate")
         search = TranslationSearch.of(question, bundle)
         if self.steps is not None:
@@ -76,7 +76,7 @@ class Translate:
         steps = torch.where(met, 0.0, goals - search.start)[:, None] * shares
         return self._strips(search, steps, asked, search.why(ends, goals, met, reached), goals.tolist())
 
-    def _level_strips(self, search: TranslationSearch) -> list[Strip]:
+    def _level_strips(self, search: TranslationSearch) -> list[Counterfactual]:
         """One frame per level and one for the image itself, in the order of their steps."""
         goals = torch.tensor([search.score_of(level) for level in self.levels or ()])
         ends, missed = [], [list[str]() for _ in search.start]
@@ -100,7 +100,7 @@ class Translate:
         asked: Tensor,
         stopped: Sequence[str],
         goals: Sequence[float | None],
-    ) -> list[Strip]:
+    ) -> list[Counterfactual]:
         """Draw and measure every frame; frames that are the same one are drawn once."""
         bundle, question = search.bundle, search.question
         grid = question.grid.resized(search.canvas.shape[2:])
@@ -119,7 +119,7 @@ class Translate:
             with torch.no_grad():
                 scores = search.measure(frames)
             strips.append(
-                Strip(
+                Counterfactual(
                     frames=bundle.to_units(frames).cpu().numpy(),
                     steps=row.double().numpy(),
                     scores=scores.double().cpu().numpy(),
@@ -268,8 +268,9 @@ class BestCounterfactual:
     """The same image, changed until the prediction flips, by the engine that did best for this bundle.
 
     images  float32 (N, C, *S) in the bundle's units, at least the bundle's size
-    gives   one `Strip` per image; the record's details name the engine
-    cost, raises   as the engine: `translate`, `latent-walk` or `medxgan`
+    gives   one `Counterfactual` per image; the record's details name the engine
+    cost    as the engine: `translate`, `latent-walk` or `medxgan`
+    raises  as the engine
     Source: whichever the engine names.
 
     goal, frames   as in `translate`
@@ -281,10 +282,10 @@ class BestCounterfactual:
     goal: float | None = None
     frames: int = 9
 
-    def __call__(self, question: Question, rng: np.random.Generator) -> list[Strip]:
+    def __call__(self, question: Question, rng: np.random.Generator) -> list[Counterfactual]:
         bundle = bundle_of(question, "counterfactual")
         name = bundle.method_for(question.predictor, question.target)
         question.details["engine"] = name
         engine = EXPLAINERS.get(name)(goal=self.goal, frames=self.frames)
-        strips: list[Strip] = engine(question, rng)
+        strips: list[Counterfactual] = engine(question, rng)
         return strips

@@ -1,9 +1,8 @@
 """The disk: images, cohorts, weights, run folders."""
 
-from contrafact.io.cohorts import Case, Cohort, read_cohort
-from contrafact.io.exports import nifti_bytes, write_nifti, write_npz
+from contrafact.io.cohort import Case, Cohort, read_cohort
 from contrafact.io.images import SUFFIXES, images_in, read_image
-from contrafact.io.runs import SCHEMA, Run, open_run, stored_form, stored_grid
+from contrafact.io.run import SCHEMA, Run, open_run, stored_form, stored_grid
 from contrafact.io.weights import read_json, read_tensors, write_atomic, write_json, write_tensors
 
 __all__ = [
@@ -13,7 +12,6 @@ __all__ = [
     "Cohort",
     "Run",
     "images_in",
-    "nifti_bytes",
     "open_run",
     "read_cohort",
     "read_image",
@@ -23,7 +21,5 @@ __all__ = [
     "stored_grid",
     "write_atomic",
     "write_json",
-    "write_nifti",
-    "write_npz",
     "write_tensors",
 ]

@@ -1,69 +1,74 @@
 """How far an explanation can be trusted: one metric, one file; a panel of maps, and a strip put to the test,
 that share the passes."""
 
-from contrafact.metrics.adversarial_null import AdversarialNull, adversarial_null
-from contrafact.metrics.agreement import Agreement
-from contrafact.metrics.auprc import AUPRC
-from contrafact.metrics.calibration import CalibrationGap, calibration_slope
-from contrafact.metrics.change_iou import ChangeIoU
-from contrafact.metrics.change_share import ChangeShare, ShortcutShare
-from contrafact.metrics.completeness import Completeness
-from contrafact.metrics.complexity import Complexity
-from contrafact.metrics.composition import Composition
-from contrafact.metrics.cout import COUT
-from contrafact.metrics.data_randomisation import DataRandomisation
-from contrafact.metrics.deletion import Deletion
-from contrafact.metrics.diversity import diversity
-from contrafact.metrics.effective_mass import EffectiveMass
-from contrafact.metrics.emprt import EfficientMPRT
+from contrafact.metrics.complexity.effective_mass import EffectiveMass
+from contrafact.metrics.complexity.entropy import Complexity
+from contrafact.metrics.complexity.sparseness import Sparseness
+from contrafact.metrics.counterfactual.adversarial_null import AdversarialNull, adversarial_null
+from contrafact.metrics.counterfactual.calibration import CalibrationGap, calibration_slope
+from contrafact.metrics.counterfactual.change_iou import ChangeIoU
+from contrafact.metrics.counterfactual.change_share import ChangeShare, ShortcutShare
+from contrafact.metrics.counterfactual.composition import Composition
+from contrafact.metrics.counterfactual.cout import COUT
+from contrafact.metrics.counterfactual.diversity import diversity
+from contrafact.metrics.counterfactual.factor_correlation import FactorCorrelation
+from contrafact.metrics.counterfactual.identity import Identity
+from contrafact.metrics.counterfactual.latent_length import LatentLength
+from contrafact.metrics.counterfactual.off_factor import OffFactor
+from contrafact.metrics.counterfactual.off_target import OffTarget, alignment
+from contrafact.metrics.counterfactual.oracle_agreement import OracleAgreement, verdict
+from contrafact.metrics.counterfactual.oracle_change import OracleChange
+from contrafact.metrics.counterfactual.perceptual_distance import PerceptualDistance
+from contrafact.metrics.counterfactual.proximity import Proximity
+from contrafact.metrics.counterfactual.proximity_ssim import ProximitySSIM
+from contrafact.metrics.counterfactual.random_direction import RandomDirection
+from contrafact.metrics.counterfactual.realism import Realism, realism
+from contrafact.metrics.counterfactual.reconstruction import (
+    Drift,
+    ReconstructionError,
+    ReconstructionPSNR,
+    ReconstructionSSIM,
+)
+from contrafact.metrics.counterfactual.reversibility import Reversibility
+from contrafact.metrics.counterfactual.sign_changes import SignChanges
+from contrafact.metrics.counterfactual.sparsity import Sparsity
+from contrafact.metrics.counterfactual.step_monotonicity import StepMonotonicity
+from contrafact.metrics.counterfactual.validity import Validity
+from contrafact.metrics.counterfactual_context import CounterfactualContext, Factor
 from contrafact.metrics.evaluation import Score, evaluate, evaluate_strips
-from contrafact.metrics.factor_correlation import FactorCorrelation
-from contrafact.metrics.faithfulness_correlation import FaithfulnessCorrelation
-from contrafact.metrics.faithfulness_estimate import FaithfulnessEstimate
-from contrafact.metrics.identity import Identity
-from contrafact.metrics.infidelity import Infidelity
-from contrafact.metrics.insertion import Insertion
-from contrafact.metrics.iou import IoU
-from contrafact.metrics.irof import IROF
-from contrafact.metrics.latent_length import LatentLength
-from contrafact.metrics.max_sensitivity import MaxSensitivity
-from contrafact.metrics.monotonicity import Monotonicity
-from contrafact.metrics.monotonicity_correlation import MonotonicityCorrelation
-from contrafact.metrics.mprt import MPRT
-from contrafact.metrics.mprt_independent import MPRTIndependent
-from contrafact.metrics.off_factor import OffFactor
-from contrafact.metrics.off_target import OffTarget, alignment
-from contrafact.metrics.oracle_agreement import OracleAgreement, verdict
-from contrafact.metrics.oracle_change import OracleChange
-from contrafact.metrics.panel import Panel
-from contrafact.metrics.perceptual_distance import PerceptualDistance
-from contrafact.metrics.pixel_flipping import PixelFlipping
-from contrafact.metrics.pointing_game import PointingGame
-from contrafact.metrics.proximity import Proximity
-from contrafact.metrics.proximity_ssim import ProximitySSIM
-from contrafact.metrics.random_direction import RandomDirection
-from contrafact.metrics.random_logit import RandomLogit
-from contrafact.metrics.randomisation import random_map, randomisation_curve
-from contrafact.metrics.realism import Realism, realism
-from contrafact.metrics.reconstruction import Drift, ReconstructionError, ReconstructionPSNR, ReconstructionSSIM
-from contrafact.metrics.references import CentreReference, EdgeReference, RandomReference, references
-from contrafact.metrics.region_perturbation import RegionPerturbation
-from contrafact.metrics.relevance_mass import RelevanceMass
-from contrafact.metrics.relevance_rank import RelevanceRank
-from contrafact.metrics.reversibility import Reversibility
-from contrafact.metrics.road import ROAD
-from contrafact.metrics.selectivity import Selectivity
-from contrafact.metrics.sensitivity_n import SensitivityN
-from contrafact.metrics.sign_changes import SignChanges
-from contrafact.metrics.sparseness import Sparseness
-from contrafact.metrics.sparsity import Sparsity
-from contrafact.metrics.stability import Stability
-from contrafact.metrics.step_monotonicity import StepMonotonicity
-from contrafact.metrics.sufficiency import Sufficiency
-from contrafact.metrics.trust import Check, Thresholds, TrustCard, card_as_json, trust_card
-from contrafact.metrics.trust_of_strip import trust_card_of_strip
-from contrafact.metrics.validity import Validity
-from contrafact.metrics.walked import Factor, Walked
+from contrafact.metrics.faithfulness.completeness import Completeness
+from contrafact.metrics.faithfulness.deletion import Deletion
+from contrafact.metrics.faithfulness.faithfulness_correlation import FaithfulnessCorrelation
+from contrafact.metrics.faithfulness.faithfulness_estimate import FaithfulnessEstimate
+from contrafact.metrics.faithfulness.infidelity import Infidelity
+from contrafact.metrics.faithfulness.insertion import Insertion
+from contrafact.metrics.faithfulness.irof import IROF
+from contrafact.metrics.faithfulness.monotonicity import Monotonicity
+from contrafact.metrics.faithfulness.monotonicity_correlation import MonotonicityCorrelation
+from contrafact.metrics.faithfulness.pixel_flipping import PixelFlipping
+from contrafact.metrics.faithfulness.region_perturbation import RegionPerturbation
+from contrafact.metrics.faithfulness.road import ROAD
+from contrafact.metrics.faithfulness.selectivity import Selectivity
+from contrafact.metrics.faithfulness.sensitivity_n import SensitivityN
+from contrafact.metrics.faithfulness.sufficiency import Sufficiency
+from contrafact.metrics.heatmap_context import HeatmapContext
+from contrafact.metrics.localisation.auprc import AUPRC
+from contrafact.metrics.localisation.iou import IoU
+from contrafact.metrics.localisation.pointing_game import PointingGame
+from contrafact.metrics.localisation.relevance_mass import RelevanceMass
+from contrafact.metrics.localisation.relevance_rank import RelevanceRank
+from contrafact.metrics.randomisation.data_randomisation import DataRandomisation
+from contrafact.metrics.randomisation.emprt import EfficientMPRT
+from contrafact.metrics.randomisation.layers import random_map, randomisation_curve
+from contrafact.metrics.randomisation.mprt import MPRT
+from contrafact.metrics.randomisation.mprt_independent import MPRTIndependent
+from contrafact.metrics.randomisation.random_logit import RandomLogit
+from contrafact.metrics.reference_maps import CentreReference, EdgeReference, RandomReference, references
+from contrafact.metrics.robustness.agreement import Agreement
+from contrafact.metrics.robustness.max_sensitivity import MaxSensitivity
+from contrafact.metrics.robustness.stability import Stability
+from contrafact.metrics.trust.card import Check, Thresholds, TrustCard, card_as_json, trust_card
+from contrafact.metrics.trust.counterfactual_card import trust_card_of_strip
 
 __all__ = [
     "AUPRC",
@@ -81,6 +86,7 @@ __all__ = [
     "Completeness",
     "Complexity",
     "Composition",
+    "CounterfactualContext",
     "DataRandomisation",
     "Deletion",
     "Drift",
@@ -91,6 +97,7 @@ __all__ = [
     "FactorCorrelation",
     "FaithfulnessCorrelation",
     "FaithfulnessEstimate",
+    "HeatmapContext",
     "Identity",
     "Infidelity",
     "Insertion",
@@ -104,7 +111,6 @@ __all__ = [
     "OffTarget",
     "OracleAgreement",
     "OracleChange",
-    "Panel",
     "PerceptualDistance",
     "PixelFlipping",
     "PointingGame",
@@ -134,7 +140,6 @@ __all__ = [
     "Thresholds",
     "TrustCard",
     "Validity",
-    "Walked",
     "adversarial_null",
     "alignment",
     "calibration_slope",

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from contrafact.core import METRICS, ContrafactError
-from contrafact.metrics.panel import Panel
-from contrafact.metrics.walked import Walked
+from contrafact.metrics.counterfactual_context import CounterfactualContext
+from contrafact.metrics.heatmap_context import HeatmapContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Score:
     note: str = ""
 
 
-def evaluate(panel: Panel, metrics: Sequence[Any], labels: Sequence[str]) -> Iterator[Score]:
+def evaluate(panel: HeatmapContext, metrics: Sequence[Any], labels: Sequence[str]) -> Iterator[Score]:
     """Every metric on every map; one that cannot be had is a score with its reason, and the others go on.
 
     labels   a name for each map
@@ -66,7 +66,7 @@ def evaluate(panel: Panel, metrics: Sequence[Any], labels: Sequence[str]) -> Ite
 
 
 def evaluate_strips(
-    walked: Sequence[Walked], metrics: Sequence[Any], labels: Sequence[str] = ()
+    walked: Sequence[CounterfactualContext], metrics: Sequence[Any], labels: Sequence[str] = ()
 ) -> Iterator[Score]:
     """Every metric on every strip; one that cannot be had is a score with its reason, and the others go on.
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from contrafact.core import InputError, nearest
-from contrafact.metrics.panel import Values
+from contrafact.metrics.heatmap_context import Values
 
 KINDS = ("spearman", "ssim")
 

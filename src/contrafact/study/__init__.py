@@ -6,22 +6,13 @@ from types import ModuleType
 from typing import Any
 
 from contrafact.study.config import ModelChoice, StudyConfig, read_study
-from contrafact.study.engine import ENGINES, Failure, Outcome, Worker, run_cells, solved
 from contrafact.study.torchesegeta import convert_torchesegeta
-from contrafact.study.underway import Underway
 
 __all__ = [
-    "ENGINES",
-    "Failure",
     "ModelChoice",
-    "Outcome",
     "StudyConfig",
-    "Underway",
-    "Worker",
     "convert_torchesegeta",
     "read_study",
-    "run_cells",
-    "solved",
 ]
 
 
@@ -38,7 +29,7 @@ class _Callable(ModuleType):
         trust: bool = False,
         trust_code: bool = False,
     ) -> Any:
-        study = import_module("contrafact.studying").study
+        study = import_module("contrafact.study.runner").study
         return study(path, engine=engine, retry=retry, trust=trust, trust_code=trust_code)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from contrafact.core.shares import wilson
+from contrafact.core.intervals import wilson
 
 Rows = Sequence[Mapping[str, Any]]
 Table = list[dict[str, Any]]

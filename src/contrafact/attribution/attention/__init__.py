@@ -1,0 +1,1 @@
+"""Heatmaps from the attention of transformers."""

@@ -1,0 +1,160 @@
+"""The family of class activation maps: one forward and one backward pass serve all of its members.
+
+A member is a function of a layer's activations A and their gradients G, both (N, K, *S'), to maps
+(N, *S'). The backward pass stops at the layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from contrafact.attribution.gradients import as_map, feature_layer, layer_at, needs_gradients
+from contrafact.core import FeatureLayer, Question, UnsupportedError
+from contrafact.core.intervals import LEAST_MEAN, mean_share
+
+Member = Callable[[Tensor, Tensor], Tensor]
+NEGLIGIBLE = 1e-3  # share of divisors that may be negative, and of terms that must be left of their sum
+
+
+def layer_pass(question: Question, layer: str | None, method: str) -> tuple[FeatureLayer, Tensor, Tensor]:
+    """A layer, its activations (N, K, *cells) and the target's gradient there."""
+    needs_gradients(question, method)
+    found = feature_layer(question, layer, method)
+    return found, *layer_at(question, question.images, found)
+
+
+def cam_map(question: Question, layer: str | None, method: str, member: Member) -> NDArray[np.float32]:
+    """One member's maps (N, *S), linearly interpolated between the centres of the layer's cells.
+
+    raises  UnsupportedError for a member whose channel weights cancel at this layer
+    """
+    found, activations, slopes = layer_pass(question, layer, method)
+    _check_weights(member, found, activations, slopes, method)
+    return as_map(found.on_image(member(activations, slopes).float()))
+
+
+def cam_panel(
+    question: Question, members: Mapping[str, Member], *, layer: str | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """Several members' maps (N, *S) by name, from a single pass."""
+    found, activations, slopes = layer_pass(question, layer, "cam_panel")
+    for name, member in members.items():
+        _check_weights(member, found, activations, slopes, name)
+    return {name: as_map(found.on_image(m(activations, slopes).float())) for name, m in members.items()}
+
+
+def _check_weights(
+    member: Member, layer: FeatureLayer, activations: Tensor, slopes: Tensor, method: str
+) -> None:
+    """Refuse maps of weights that mean nothing. Of `grad_cam` and `x_grad_cam` those that are rounding errors:
+    the gradient before a normalisation has no mean, and none along the activations. Of
+    `grad_cam_plus_plus` those whose denominator crosses zero, as it does where activations are negative. Of
+    `hires_cam` terms that cancel over channels: before a normalisation over channels."""
+    if member is grad_cam_plus_plus:
+        return _check_shares(layer, activations, slopes, method)
+    if member is hires_cam:
+        return _check_terms(layer, slopes * activations, method)
+    if member not in (grad_cam, x_grad_cam) or not bool(slopes.any()):
+        return
+    left = mean_share(slopes if member is grad_cam else slopes * activations)
+    if left < LEAST_MEAN:
+        raise UnsupportedError(
+            f"{method} weighs channels by their mean gradient, which cancels at layer '{layer.name}' "
+            f"(a normalisation follows: {left:.1e} of the gradient is left); name a layer after the "
+            "normalisation and its activation, leave the layer out, or use hirescam"
+        )
+
+
+def _check_shares(layer: FeatureLayer, activations: Tensor, slopes: Tensor, method: str) -> None:
+    below = _below(activations, slopes)
+    wrong = float((below[slopes > 0] < 0).float().mean()) if bool((slopes > 0).any()) else 0.0
+    if wrong > NEGLIGIBLE:
+        raise UnsupportedError(
+            f"{method} divides by sums of activations that must not be negative, and at layer '{layer.name}' "
+            f"{wrong:.1%} of its divisors are; use gradcam or layercam, or name a layer after a rectifier"
+        )
+
+
+def _check_terms(layer: FeatureLayer, terms: Tensor, method: str) -> None:
+    whole = terms.abs().sum()
+    left = float(terms.sum(dim=1).abs().sum() / whole.clamp_min(1e-30))
+    if bool(whole > 0) and left < NEGLIGIBLE:
+        raise UnsupportedError(
+            f"{method} adds gradient times activation over channels, which cancels at layer '{layer.name}' (a "
+            f"normalisation of tokens follows: {left:.1e} of it is left); name the layer of that "
+            "normalisation, such as blocks.11.norm1, or use gradcam"
+        )
+
+
+def _below(activations: Tensor, slopes: Tensor) -> Tensor:
+    """The divisor of Chattopadhyay et al. 2018, eq. 19."""
+    return 2 * slopes.square() + activations.sum(dim=places(slopes), keepdim=True) * slopes**3
+
+
+def places(maps: Tensor) -> tuple[int, ...]:
+    """The spatial axes of (N, K, *S')."""
+    return tuple(range(2, maps.ndim))
+
+
+def grad_cam(activations: Tensor, slopes: Tensor) -> Tensor:
+    """Selvaraju et al. 2017, eq. 1 and 2, without the ReLU."""
+    return (slopes.mean(dim=places(slopes), keepdim=True) * activations).sum(dim=1)
+
+
+def grad_cam_plus_plus(activations: Tensor, slopes: Tensor) -> Tensor:
+    """Chattopadhyay et al. 2018, eq. 19, for the exponential of the score."""
+    axes = places(slopes)
+    below = _below(activations, slopes)
+    known = below.abs() > 1e-12
+    shares = torch.where(known, slopes.square() / below.where(known, below.new_ones(())), 0.0)
+    weights = (shares * slopes.clamp_min(0)).sum(dim=axes, keepdim=True)
+    return (weights * activations).sum(dim=1)
+
+
+def x_grad_cam(activations: Tensor, slopes: Tensor) -> Tensor:
+    """Fu et al. 2020, eq. 7: gradients weighed by the activations themselves."""
+    axes = places(slopes)
+    total = activations.sum(dim=axes, keepdim=True)
+    weights = (slopes * activations).sum(dim=axes, keepdim=True) / total.where(
+        total.abs() > 1e-12, total.new_ones(())
+    )
+    return (weights * activations).sum(dim=1)
+
+
+def hires_cam(activations: Tensor, slopes: Tensor) -> Tensor:
+    """Draelos & Carin 2020, eq. 5: gradient times activation, place by place."""
+    return (slopes * activations).sum(dim=1)
+
+
+def layer_cam(activations: Tensor, slopes: Tensor) -> Tensor:
+    """Jiang et al. 2021, eq. 5 and 6: only what speaks for the class."""
+    return (slopes.clamp_min(0) * activations).sum(dim=1)
+
+
+def eigen_cam(activations: Tensor, slopes: Tensor) -> Tensor:
+    """Muhammad & Yeasin 2020: the first principal component of gradient times activation.
+
+    A component has no sign of its own; it is turned to agree with the sum over channels.
+    """
+    terms = (slopes * activations).flatten(2)
+    centred = terms - terms.mean(dim=2, keepdim=True)
+    _, vectors = torch.linalg.eigh(centred.double() @ centred.double().transpose(1, 2))
+    first = vectors[:, :, -1].to(terms)
+    maps = (first[:, :, None] * terms).sum(dim=1)
+    sign = (maps * terms.sum(dim=1)).sum(dim=1, keepdim=True).sign()
+    return (maps * sign).reshape(terms.shape[0], *activations.shape[2:])
+
+
+MEMBERS: dict[str, Member] = {
+    "gradcam": grad_cam,
+    "gradcam++": grad_cam_plus_plus,
+    "xgradcam": x_grad_cam,
+    "hirescam": hires_cam,
+    "layercam": layer_cam,
+    "eigencam": eigen_cam,
+}

@@ -1,0 +1,1 @@
+"""Heatmaps from gradients with respect to the image."""

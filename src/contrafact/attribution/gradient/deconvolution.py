@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.attribution.gradient.rectified import rectified_slopes
+from contrafact.attribution.gradients import as_map
+from contrafact.core import EXPLAINERS, Question
+
+
+@EXPLAINERS.register("deconvolution", aliases=("deconvnet", "deconv"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deconvolution:
+    """Gradient of which every ReLU passes what is positive backwards, whatever it did forwards.
+
+    images  float32 (N, C, *S), any units
+    gives   float32 (N, *S), summed over channels; no unit; see guided-backprop for what it cannot tell
+    cost    one forward and one backward pass per image
+    raises  UnsupportedError without gradients or without a ReLU
+    Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 2. Differs: every ReLU is found, also
+    functional and reused ones; pooling keeps its own gradient, as in Simonyan et al. 2013, sec. 4.
+    """
+
+    needs_gradients: ClassVar[bool] = True
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
+        slopes = rectified_slopes(question, "deconvolution", lambda _, outer: outer.clamp_min(0))
+        return as_map(slopes.sum(dim=1))

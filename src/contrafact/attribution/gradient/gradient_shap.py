@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from contrafact.attribution.gradients import as_map, needs_gradients, slopes_at
+from contrafact.core import EXPLAINERS, InputError, Question
+from contrafact.perturbation.fill import fill_values
+
+
+@EXPLAINERS.register("gradient-shap", aliases=("gradient_shap", "gradientshap"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradientSHAP:
+    """Gradient times difference, averaged over random points between random baselines and the image.
+
+    images  float32 (N, C, *S), any units
+    gives   float32 (N, *S), target units, summed over channels; sums to f(image) minus the mean f of
+            the baselines, up to the error of sampling
+    cost    `samples` forward and backward passes per image
+    raises  UnsupportedError for a model without gradients; InputError for no sample
+    Source: Lundberg & Lee 2017 (arXiv 1705.07874); Erion et al. 2019 (arXiv 1906.10670). Differs: the
+    baselines are fills of the image itself, and never the image.
+
+    baselines  fills to draw from: "mean", "min", "blur" or numbers in image units
+    noise      standard deviation added to the image, as a share of its range
+    samples    random points
+    """
+
+    needs_gradients: ClassVar[bool] = True
+    sampled: ClassVar[bool] = True
+    samples: int = 32
+    baselines: tuple[str | float, ...] = ("min", "mean", "blur")
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or not self.baselines:
+            raise InputError(
+                f"expected at least 1 sample and 1 baseline; got {self.samples}, {len(self.baselines)}"
+            )
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
+        predictor = needs_gradients(question, "gradient-shap")
+        images = torch.as_tensor(question.images).to(predictor.device)
+        fills = [fill_values(images, fill) for fill in self.baselines]
+        axes = tuple(range(1, images.ndim))
+        reach = self.noise * (images.amax(dim=axes, keepdim=True) - images.amin(dim=axes, keepdim=True))
+        total = torch.zeros_like(images)
+        # Shares are stratified: one in each of `samples` equal parts of the way.
+        shares = (np.arange(self.samples) + rng.random(self.samples)) / self.samples
+        for share, pick in zip(shares, rng.permutation(self.samples) % len(fills), strict=True):
+            ends = images
+            if self.noise:
+                draw = rng.standard_normal(images.shape[1:], dtype=np.float32)
+                ends = images + reach * torch.from_numpy(draw).to(images)
+            total += self._term(question, ends, fills[pick], float(share))
+        return as_map(total.sum(dim=1) / self.samples)
+
+    @staticmethod
+    def _term(question: Question, ends: Tensor, baseline: Tensor, share: float) -> Tensor:
+        return slopes_at(question, baseline + share * (ends - baseline)) * (ends - baseline)

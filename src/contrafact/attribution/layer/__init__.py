@@ -1,0 +1,1 @@
+"""Heatmaps of what one layer holds or passes on."""

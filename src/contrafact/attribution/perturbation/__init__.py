@@ -1,0 +1,1 @@
+"""Heatmaps from hiding parts of the image: no gradients needed."""

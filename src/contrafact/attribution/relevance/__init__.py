@@ -1,0 +1,1 @@
+"""Heatmaps from relevance handed back layer by layer."""

@@ -1,0 +1,366 @@
+"""Relevance instead of gradients on the way back: what LRP and excitation backpropagation share.
+
+While the network runs, every torch function it calls is seen (`TorchFunctionMode`), as a module, as
+a function, or used twice. Linear steps get a rule; activations and normalisations pass relevance on;
+sums share it out; reshaping, concatenation and max pooling route it, as their gradients do. A
+function for which there is no rule is refused, not guessed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from contrafact.attribution.attention.weights import SOFTMAX, AttentionMode, multi_head
+from contrafact.core import InputError, UnsupportedError
+
+RULES = ("epsilon", "gamma", "alpha1-beta0")
+EPSILON = 1e-6
+
+Linear = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
+
+
+class _Relevance(torch.autograd.Function):
+    """Gives `output`; its backward pass asks `back` how relevance goes to each input."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, back: Callable[..., Any], *inputs: Tensor) -> Tensor:
+        ctx.back, ctx.count = back, len(inputs)
+        ctx.save_for_backward(*inputs)
+        return output.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *relevance: Tensor) -> Any:
+        shares = ctx.back(relevance[0], *ctx.saved_tensors)
+        return (None, None, *shares)
+
+
+def linear_share(
+    run: Linear, weight: Tensor | None, bias: Tensor | None, relevance: Tensor, x: Tensor, rule: str
+) -> Tensor:
+    """Relevance of the inputs of a linear step: (inputs x weights) over their sum.
+
+    epsilon       x w / (sum + bias): the bias keeps its share, so that nothing is divided by a sum that
+                  is small while the output is not
+    gamma         what agrees with the sign of the sum counts a quarter more, so that no sum is near zero
+                  while its parts are large
+    alpha1-beta0  only x w where it is positive, without the bias (and excitation backpropagation)
+    """
+    if rule == "alpha1-beta0":
+        return _positive_share(lambda v, w: run(v, w, None), weight, relevance, x)
+    if rule == "gamma" and weight is not None:
+        return _gamma_share(run, weight, bias, relevance, x)
+    return _ratio(lambda v: run(v, weight, bias), relevance, x)
+
+
+def _gamma_share(
+    run: Linear, weight: Tensor, bias: Tensor | None, relevance: Tensor, x: Tensor, gamma: float = 0.25
+) -> Tensor:
+    """The generalised gamma rule: x w, and gamma times what has the sign of the sum, over the same."""
+    more, less = weight.clamp_min(0), weight.clamp_max(0)
+    with torch.enable_grad():
+        up = x.clamp_min(0).detach().requires_grad_()
+        down = x.clamp_max(0).detach().requires_grad_()
+        constant = run(torch.zeros_like(x), weight, bias).detach()
+        z = run(up + down, weight, bias)
+        plus = run(up, more, bias) + run(down, less, bias) - 2 * constant + constant.clamp_min(0)
+        minus = run(up, less, bias) + run(down, more, bias) - 2 * constant + constant.clamp_max(0)
+        agreed = z + gamma * torch.where(z >= 0, plus, minus)
+        share = relevance / (agreed + EPSILON * torch.where(z >= 0, 1.0, -1.0))
+        slopes = torch.autograd.grad(agreed, (up, down), share.detach())
+    return torch.as_tensor(up * slopes[0] + down * slopes[1]).detach()
+
+
+def _ratio(run: Callable[[Tensor], Tensor], relevance: Tensor, x: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        z = run(x)
+        share = relevance / (z + EPSILON * torch.where(z >= 0, 1.0, -1.0))
+        (slopes,) = torch.autograd.grad(z, x, share.detach())
+    return (x * slopes).detach()
+
+
+def _positive_share(
+    run: Callable[[Tensor, Tensor | None], Tensor], weight: Tensor | None, relevance: Tensor, x: Tensor
+) -> Tensor:
+    parts = [(x.clamp_min(0), None if weight is None else weight.clamp_min(0))]
+    if weight is not None and bool((x < 0).any()):
+        parts.append((x.clamp_max(0), weight.clamp_max(0)))
+    with torch.enable_grad():
+        inputs = [v.detach().requires_grad_() for v, _ in parts]
+        z = sum(run(v, w) for v, (_, w) in zip(inputs, parts, strict=True))
+        z = torch.as_tensor(z)
+        slopes = torch.autograd.grad(z, inputs, (relevance / (z + EPSILON)).detach())
+    return torch.as_tensor(sum(v.detach() * s for v, s in zip(inputs, slopes, strict=True)))
+
+
+CONVOLUTIONS = {
+    getattr(torch, name): name
+    for name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+}
+POOLS = {
+    F.avg_pool1d, F.avg_pool2d, F.avg_pool3d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d,
+    F.adaptive_avg_pool3d, F.interpolate, torch.mean, Tensor.mean, torch.sum, Tensor.sum,
+    torch.adaptive_avg_pool1d,
+    torch._C._nn.avg_pool2d, torch._C._nn.avg_pool3d, torch._C._nn.adaptive_avg_pool2d,
+    torch._C._nn.adaptive_avg_pool3d, torch.avg_pool1d,
+}  # fmt: skip
+PASS = {
+    F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.leaky_relu, F.elu, F.gelu, F.silu,
+    F.prelu, torch.prelu, F.hardtanh, F.relu6, F.selu, F.softplus, F.dropout, F.dropout2d, F.dropout3d,
+    F.batch_norm, F.instance_norm, F.group_norm, F.layer_norm, torch.sigmoid, Tensor.sigmoid, torch.tanh,
+    Tensor.tanh, torch.neg, Tensor.neg, Tensor.__neg__, F.hardswish, F.mish, F.celu, F.hardsigmoid,
+}  # fmt: skip
+NORMS = {F.batch_norm, F.instance_norm, F.group_norm}
+SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
+PRODUCTS = {
+    torch.multiply,
+    torch.mul,
+    Tensor.mul,
+    Tensor.mul_,
+    Tensor.__mul__,
+    Tensor.__rmul__,
+    Tensor.__imul__,
+}
+DIFFERENCES = {torch.sub, Tensor.sub, Tensor.__sub__, Tensor.__rsub__, Tensor.sub_, Tensor.__isub__, torch.rsub}
+SCALES = {torch.divide, torch.true_divide, torch.div, Tensor.div, Tensor.__truediv__, Tensor.div_}
+MATRICES = {
+    torch.matmul, Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, torch.bmm, Tensor.bmm, torch.einsum,
+}  # fmt: skip
+REFUSED = {
+    torch.addmm, torch.baddbmm, torch.addbmm, Tensor.addmm, Tensor.baddbmm, torch.sqrt, Tensor.sqrt,
+    torch.rsqrt, torch.abs, Tensor.abs, torch.square, Tensor.square, Tensor.__rtruediv__, torch.reciprocal,
+    torch.sin, torch.cos, torch.subtract, torch.cumsum, torch.prod, torch.sign, torch.norm,
+    F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.exp, Tensor.exp, torch.log, Tensor.log,
+    torch.pow, Tensor.pow, Tensor.__pow__, F.normalize,
+}  # fmt: skip
+
+
+class RelevanceMode(TorchFunctionMode):
+    """Inside, the network's backward pass carries relevance by `rule`.
+
+    flip       number of the call of a linear or convolution step, from 0, whose weights are negated on
+               the way back (contrastive excitation backpropagation); None: none
+    calls      how many linear and convolution steps were seen
+    """
+
+    def __init__(self, rule: str, method: str, *, flip: int | None = None) -> None:
+        super().__init__()
+        if rule not in RULES:
+            raise InputError(f"rule must be one of {', '.join(RULES)}; got '{rule}'")
+        self.rule, self.method, self.flip, self.calls = rule, method, flip, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not self._tracked((*args, *kwargs.values())):
+            return func(*args, **kwargs)
+        if func in CONVOLUTIONS or func is F.linear:
+            return self._weighted(func, args, kwargs)
+        if func in POOLS:
+            return self._plain_linear(func, args, kwargs)
+        if func in NORMS and self.rule != "alpha1-beta0":
+            return self._normalised(func, args, kwargs)
+        if func in PASS:
+            return self._pass(func, args, kwargs)
+        if func in SUMS or func in PRODUCTS:
+            return self._shared(func, args, kwargs)
+        if func in DIFFERENCES:
+            return self._difference(func, args, kwargs)
+        if func in SCALES:
+            return self._scaled(func, args, kwargs)
+        if func is F.scaled_dot_product_attention:
+            return self._attend(*args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            with self:  # a mode is off while it works
+                return multi_head(args, kwargs), None
+        if func in SOFTMAX:
+            with torch.no_grad():
+                weights = func(*args, **kwargs)
+            if weights.ndim >= 3 and weights.shape[-1] == weights.shape[-2]:
+                return torch.as_tensor(weights)
+        if func in MATRICES:
+            return self._product(func, args, kwargs)
+        if func in REFUSED:
+            raise UnsupportedError(
+                f"{self.method} has no rule for {getattr(func, '__name__', func)} in this network; use "
+                "integrated-gradients"
+            )
+        return func(*args, **kwargs)
+
+    @staticmethod
+    def _tracked(args: Any) -> bool:
+        flat = [a for arg in args for a in (arg if isinstance(arg, (tuple, list)) else (arg,))]
+        return torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in flat)
+
+    def _weighted(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        x, weight = args[0], args[1] if len(args) > 1 else kwargs["weight"]
+        bias, rest = args[2] if len(args) > 2 else kwargs.get("bias"), args[3:]
+        more = {k: v for k, v in kwargs.items() if k not in ("weight", "bias", "input")}
+        number, self.calls = self.calls, self.calls + 1
+        sign = -1.0 if number == self.flip else 1.0
+
+        def run(v: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
+            return torch.as_tensor(func(v, w, b, *rest, **more))
+
+        def back(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
+            return (linear_share(run, sign * weight.detach(), bias, relevance, v, self.rule),)
+
+        with torch.no_grad():
+            output = func(*args, **kwargs)
+        found = torch.as_tensor(_Relevance.apply(output, back, x))
+        if sign > 0 and not CONVOLUTIONS.get(func, "").startswith("conv_transpose"):
+            found.linear_step = (run, weight.detach(), bias, x)  # type: ignore[attr-defined]
+        return found
+
+    def _plain_linear(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        def run(v: Tensor, *_: Tensor | None) -> Tensor:
+            return torch.as_tensor(func(v, *args[1:], **kwargs))
+
+        def back(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
+            return (linear_share(run, None, None, relevance, v, self.rule),)
+
+        with torch.no_grad():
+            output = func(*args, **kwargs)
+        return torch.as_tensor(_Relevance.apply(output, back, args[0]))
+
+    def _normalised(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """A normalisation with its statistics held is a scale and a shift, and the shift keeps its share.
+        After a convolution both are one step, so that what the two shifts cancel divides nothing."""
+        x = args[0]
+        with torch.no_grad():
+            output = func(*args, **kwargs)
+            scale = norm_scale(func, args, kwargs)
+            shift = output - scale * x
+        step = getattr(x, "linear_step", None)
+        if step is None:
+
+            def alone(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
+                total = scale * v + shift
+                return (relevance * scale * v / (total + EPSILON * torch.where(total >= 0, 1.0, -1.0)),)
+
+            return torch.as_tensor(_Relevance.apply(output, alone, x))
+        run, weight, bias, before = step
+        turned = scale.mean(dim=(0, *range(2, scale.ndim))).sign()  # of each output channel
+
+        def merged(v: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
+            return scale.abs() * run(v, w, b) + shift
+
+        def back(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
+            w = weight * turned.reshape(-1, *(1,) * (weight.ndim - 1))
+            b = None if bias is None else bias * turned
+            return (linear_share(merged, w, b, relevance, v, self.rule),)
+
+        return torch.as_tensor(_Relevance.apply(output, back, before))
+
+    @staticmethod
+    def _pass(func: Any, args: Any, kwargs: Any) -> Tensor:
+        with torch.no_grad():
+            output = func(args[0].detach().clone(), *args[1:], **kwargs)
+        return torch.as_tensor(_Relevance.apply(output, lambda relevance, _: (relevance,), args[0]))
+
+    def _shared(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """A sum gives each summand its share by size (of what is positive, where only that counts); a
+        product of two gives each half."""
+        size = (lambda v: v.clamp_min(0)) if self.rule == "alpha1-beta0" else torch.abs
+        with torch.no_grad():
+            output = func(*(a.detach().clone() if isinstance(a, Tensor) else a for a in args), **kwargs)
+        ends = [a for a in args[:2] if isinstance(a, Tensor) and a.requires_grad]
+
+        def back(relevance: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+            if len(inputs) == 1:
+                return (_shrunk(relevance, inputs[0]),)
+            a, b = inputs
+            if func in PRODUCTS:
+                return _shrunk(relevance / 2, a), _shrunk(relevance / 2, b)
+            first, both = size(a), size(a) + size(b)
+            share = torch.where(both > 0, first / both.clamp_min(1e-12), 0.5)
+            return _shrunk(relevance * share, a), _shrunk(relevance * (1 - share), b)
+
+        return torch.as_tensor(_Relevance.apply(output, back, *ends))
+
+    def _difference(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """a - b is the sum of a and -b; of a constant and a part, all goes to the part."""
+        with torch.no_grad():
+            output = func(*(a.detach().clone() if isinstance(a, Tensor) else a for a in args), **kwargs)
+        ends = [a for a in args[:2] if isinstance(a, Tensor) and a.requires_grad]
+        if len(ends) == 1:
+
+            def back(relevance: Tensor, end: Tensor) -> tuple[Tensor]:
+                return (_shrunk(relevance, end),)
+
+            return torch.as_tensor(_Relevance.apply(output, back, *ends))
+        plus, minus = reversed(ends) if func in (Tensor.__rsub__, torch.rsub) else ends
+        return self._shared(torch.add, (plus, self._pass(torch.neg, (minus,), {})), {})
+
+    def _product(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """A product of matrices is linear in each; of two parts of the network each gets half."""
+        places = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
+
+        def back(relevance: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+            whole = list(args)
+            for place, value in zip(places, inputs, strict=True):
+                whole[place] = value
+
+            def share(place: int, value: Tensor) -> Tensor:
+                def run(v: Tensor) -> Tensor:
+                    return torch.as_tensor(func(*whole[:place], v, *whole[place + 1 :], **kwargs))
+
+                return _ratio(run, relevance / len(places), value)
+
+            return tuple(share(place, value) for place, value in zip(places, inputs, strict=True))
+
+        with torch.no_grad():
+            output = func(*args, **kwargs)
+        return torch.as_tensor(_Relevance.apply(output, back, *(args[i] for i in places)))
+
+    def _attend(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Attention is taken as it is: its weights carry relevance, and are given none."""
+        seen = AttentionMode()
+        with torch.no_grad():
+            seen.attend(*args, **kwargs)
+        value = args[2] if len(args) > 2 else kwargs["value"]
+        return self._product(torch.matmul, (seen.maps[-1], value), {})
+
+    def _scaled(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        other = args[1] if len(args) > 1 else kwargs.get("other")
+        if isinstance(other, Tensor) and other.requires_grad:
+            raise UnsupportedError(
+                f"{self.method} has no rule for {getattr(func, '__name__', func)} of two parts of this "
+                "network; use integrated-gradients"
+            )
+        return self._pass(func, args, kwargs)
+
+
+def norm_scale(func: Any, args: Any, kwargs: Any) -> Tensor:
+    """By what a normalisation multiplies each value of its input (N, C, *S), its statistics held."""
+    bound = inspect.signature(func).bind(*args, **kwargs)
+    bound.apply_defaults()
+    given, x = bound.arguments, args[0]
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    if func is F.group_norm:
+        groups = x.reshape(len(x), given["num_groups"], -1)
+        spread = groups.var(dim=2, unbiased=False).repeat_interleave(x.shape[1] // given["num_groups"], dim=1)
+        spread = spread.reshape(len(x), x.shape[1], *(1,) * (x.ndim - 2))
+    elif (func is F.batch_norm and not given["training"]) or (
+        func is F.instance_norm and not given["use_input_stats"]
+    ):
+        spread = given["running_var"].reshape(shape)
+    else:
+        axes = tuple(range(2, x.ndim)) if func is F.instance_norm else (0, *range(2, x.ndim))
+        spread = x.var(dim=axes, unbiased=False, keepdim=True)
+    scale = torch.rsqrt(spread + given["eps"])
+    return scale if given["weight"] is None else scale * given["weight"].reshape(shape)
+
+
+def _shrunk(relevance: Tensor, like: Tensor) -> Tensor:
+    """Relevance summed over the axes along which `like` was broadcast."""
+    extra = relevance.ndim - like.ndim
+    relevance = relevance.sum(dim=tuple(range(extra))) if extra else relevance
+    axes = tuple(i for i, n in enumerate(like.shape) if n == 1 and relevance.shape[i] > 1)
+    return relevance.sum(dim=axes, keepdim=True) if axes else relevance

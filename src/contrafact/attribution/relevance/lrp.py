@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from contrafact.attribution.gradients import as_map, needs_gradients, watchable
+from contrafact.attribution.relevance.backward_rules import RULES, RelevanceMode
+from contrafact.core import EXPLAINERS, InputError, Question, nearest
+
+
+@EXPLAINERS.register("lrp", aliases=("layer-wise-relevance-propagation",))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LRP:
+    """Share the target out among the voxels, layer by layer, so that little is lost or made.
+
+    images  float32 (N, C, *S), any units
+    gives   float32 (N, *S), target units, summed over channels; signed (not negative for
+            "alpha1-beta0" of a positive target). `notes["conservation"]`: its sum over what was
+            shared out, 1 when nothing is lost
+    cost    one forward and about two backward passes per image
+    raises  UnsupportedError without gradients, or for a network with a step that has no rule
+            (attention, softmax in the middle); InputError for an unknown rule
+    Source: Bach et al. 2015 (PLOS ONE 10(7), e0130140), eq. 58 (epsilon) and 60 (alpha-beta); Montavon
+    et al. 2019 (LNCS 11700), gamma. Differs: biases take no relevance; normalisation in evaluation mode
+    passes it on; the summands of a skip connection share it by size; steps are found by the functions
+    called, so functional layers and layers used twice are followed too.
+
+    rule    epsilon, gamma or alpha1-beta0, for every linear step
+    """
+
+    needs_gradients: ClassVar[bool] = True
+    needs_layers: ClassVar[bool] = True
+    rule: str = "gamma"
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise InputError(
+                f"rule must be one of {', '.join(RULES)}; got '{self.rule}'{nearest(self.rule, RULES)}"
+            )
+
+    def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
+        needs_gradients(question, "lrp")
+        predictor = watchable(question, "lrp")
+        images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
+        with torch.enable_grad():
+            with RelevanceMode(self.rule, "lrp"):
+                outputs = predictor(images)
+            ends = outputs.detach().requires_grad_()
+            (slopes,) = torch.autograd.grad(question.target(ends).sum(), ends)
+            start = (slopes * ends).detach()
+            (relevance,) = torch.autograd.grad(outputs, images, start)
+        wanted = start.flatten(1).sum(dim=1)
+        found = relevance.flatten(1).sum(dim=1)
+        question.notes["conservation"] = (found / wanted.where(wanted != 0, torch.ones_like(wanted))).tolist()
+        return as_map(relevance.sum(dim=1))

@@ -1,0 +1,100 @@
+"""DeepLIFT's rescale rule by captum, with its result checked."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from contrafact.attribution.gradients import watchable
+from contrafact.core import FeatureLayer, Question, UnsupportedError
+
+GAP = 0.02  # of the change of the score, and never less than a thousandth of a unit
+
+
+class _Scored(nn.Module):
+    """The network with its preprocessing and target: captum wants a module that gives the score."""
+
+    def __init__(self, predictor: Any, question: Question) -> None:
+        super().__init__()
+        self.network = predictor.module
+        self._ask = (predictor, question.target)  # in a tuple: not a submodule
+
+    def forward(self, images: Tensor) -> Tensor:
+        predictor, target = self._ask
+        return torch.as_tensor(target(predictor(images)))
+
+
+def deeplift(question: Question, images: Tensor, baseline: Tensor, method: str) -> Tensor:
+    """Contributions (N, C, *S) of the change from `baseline` to `images`.
+
+    raises  UnsupportedError where they do not sum to the change of the score
+    """
+    from captum.attr import DeepLift  # slow to import
+
+    scored = _Scored(watchable(question, method), question)
+    maps, gaps = _attribute(DeepLift(scored), scored, images, baseline, method)
+    _check_sum(maps, gaps, method)
+    return maps
+
+
+def layer_deeplift(
+    question: Question, images: Tensor, baseline: Tensor, layer: FeatureLayer, method: str
+) -> Tensor:
+    """The same at a layer's output: contributions (N, K, *cells). What goes round the layer (a skip
+    connection) is not in them, so exactness is judged at the image."""
+    from captum.attr import LayerDeepLift  # slow to import
+
+    deeplift(question, images, baseline, method)
+    predictor = watchable(question, method)
+    scored = _Scored(predictor, question)
+    maps, _ = _attribute(LayerDeepLift(scored, predictor.layer(layer.name)), scored, images, baseline, method)
+    return torch.as_tensor(layer.read(maps))
+
+
+def _attribute(
+    oracle: Any, scored: nn.Module, images: Tensor, baseline: Tensor, method: str
+) -> tuple[Tensor, Tensor]:
+    changed = _not_in_place(scored)
+    try:
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
+            maps, gaps = oracle.attribute(
+                images.detach().requires_grad_(), baselines=baseline, return_convergence_delta=True
+            )
+    except (RuntimeError, AssertionError) as error:
+        raise _cannot_follow(method, error) from error
+    finally:
+        for module in changed:
+            module.inplace = True
+    maps = maps[0] if isinstance(maps, tuple) else maps
+    return torch.as_tensor(maps).detach(), torch.as_tensor(gaps).detach()
+
+
+def _cannot_follow(method: str, error: Exception) -> UnsupportedError:
+    line = " ".join(str(error).split())[:160]
+    return UnsupportedError(
+        f"{method} cannot follow this network (a layer used twice, or in place?): {line}; use "
+        "integrated-gradients"
+    )
+
+
+def _check_sum(maps: Tensor, gaps: Tensor, method: str) -> None:
+    total = maps.flatten(1).sum(dim=1) - gaps
+    worst = float((gaps.abs() - GAP * total.abs()).max())
+    if not worst <= 1e-3:
+        raise UnsupportedError(
+            f"{method} is not exact for this network: its map misses the change of the score by "
+            f"{float(gaps.abs().max()):.3g} (a functional ReLU, a layer used twice, or a target "
+            "that is not linear in the outputs: try margin:A,B); use integrated-gradients"
+        )
+
+
+def _not_in_place(module: nn.Module) -> list[Any]:
+    """Layers that were in place and no longer are: the rule needs what they were given."""
+    changed: list[Any] = [m for m in module.modules() if getattr(m, "inplace", False)]
+    for layer in changed:
+        layer.inplace = False
+    return changed

@@ -1,0 +1,85 @@
+"""The models of a fit: read from disk, asked for their scores, copied beside the bundle."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contrafact.bundles.fit_config import FitConfig, ModelConfig, codes_of, guided
+from contrafact.core import InputError, Trust
+from contrafact.generators import TranslatorConfig
+from contrafact.io import read_json, write_json
+from contrafact.models import load_predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Reads the models that a configuration names, beside it, as far as they are trusted."""
+
+    root: Path
+    device: str
+    trust: Trust
+
+    def __call__(self, model: ModelConfig) -> Any:
+        return load_predictor(
+            self.root / model.path,
+            device=self.device,
+            output=model.output,
+            trust=self.trust.scripts,
+            trust_code=self.trust.factories,
+        )
+
+
+def origin_of(config: FitConfig, load: Loader) -> dict[str, Any]:
+    """What a saved generator must agree with besides its images: their window, and the model that guides."""
+    origin: dict[str, Any] = {"window": list(config.data.window), "crop": config.data.crop}
+    if (codes_of(config.generator) or isinstance(config.generator, TranslatorConfig)) and config.models:
+        model = next(iter(config.models.values()))
+        origin |= {"model": load(model).digest, "targets": list(model.targets)}
+    return origin
+
+
+@contextlib.contextmanager
+def guide_of(config: FitConfig, load: Loader, *, wanted: bool) -> Iterator[Any]:
+    """Scores (N, targets) of the first model, the one the bundle explains, frozen; None where they are
+    not wanted, or of a black box."""
+    if not config.models or not wanted:
+        yield None
+        return
+    model = next(iter(config.models.values()))
+    predictor = load(model)
+    targets = [predictor.target(text) for text in model.targets]
+    with guided(predictor, targets, config.data.window) as guide:
+        yield guide
+
+
+def copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:
+    """Descriptions and weights of the models beside the bundle, so that it is complete.
+
+    Every file takes the model's name, so two models never overwrite each other.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name, model in config.models.items():
+        source = root / model.path
+        if name in ("bundle", "generator", "encoder", "statistics") or Path(name).name != name:
+            raise InputError(f"a model of a bundle cannot be called '{name}'; choose another name")
+        files[name] = f"{name}{source.suffix}"
+        if source.suffix != ".json":
+            shutil.copy(source, folder / files[name])
+            if model.output:  # which only a description can say
+                write_json(folder / f"{name}.json", {"model": files[name], "output": model.output})
+                files[name] = f"{name}.json"
+            continue
+        about = read_json(source)
+        about |= {"output": model.output} if model.output else {}
+        key = "model" if "model" in about else "weights"
+        beside = source.parent / about[key]
+        about[key] = f"{name}{beside.suffix}"
+        shutil.copy(beside, folder / about[key])
+        write_json(folder / files[name], about)
+    return files

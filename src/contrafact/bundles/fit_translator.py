@@ -1,0 +1,78 @@
+"""From images and a model to a bundle with a translator: one stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from torch import Tensor
+
+from contrafact.bundles import save_bundle
+from contrafact.bundles.fit_config import FitConfig, name_of
+from contrafact.bundles.fit_models import Loader, copy_models, guide_of, origin_of
+from contrafact.core import UnsupportedError
+from contrafact.counterfactual import Bundle, Translation
+from contrafact.generators import (
+    Progress,
+    TranslatorConfig,
+    TranslatorTrainerConfig,
+    TranslatorTraining,
+    train_translator,
+)
+from contrafact.io import read_tensors, write_json, write_tensors
+
+
+def fit_translator(
+    config: FitConfig,
+    size: TranslatorConfig,
+    out: Path,
+    images: Tensor,
+    load: Loader,
+    stop: Callable[[], bool],
+) -> Iterator[tuple[str, Progress]]:
+    """Train a translator against the first model, resuming where `out` holds a run, and write its bundle.
+
+    raises  UnsupportedError for a model without gradients
+    """
+    assert isinstance(config.training, TranslatorTrainerConfig)
+    with guide_of(config, load, wanted=True) as guide:
+        if guide is None:
+            raise UnsupportedError(
+                "a translator is trained against a model that gives gradients: expected [models.NAME] with "
+                "a torch model; got none"
+            )
+        training = TranslatorTraining(
+            size, config.training, images, guide=guide, device=load.device, origin=origin_of(config, load)
+        )
+        path = out / "checkpoint.safetensors"
+        if path.exists():
+            training.restore(read_tensors(path))
+        write_json(out / "fit.json", {"family": name_of(config.generator), **dataclasses.asdict(config)})
+        for progress in train_translator(training, stop=stop):
+            write_tensors(path, training.state())
+            write_tensors(out / "translator.safetensors", training.average.state_dict())
+            yield "generator", progress
+    if training.seen >= training.config.kimg * 1000:
+        _write_bundle(config, out, load, training)
+
+
+def _write_bundle(config: FitConfig, out: Path, load: Loader, training: TranslatorTraining) -> None:
+    name, model = next(iter(config.models.items()))
+    predictors = {key: load(one) for key, one in config.models.items()}
+    digest = predictors[name].digest
+    bundle = Bundle(
+        name=config.name,
+        translator=training.average,
+        translations=tuple(
+            Translation(model=digest, target=target, number=number)
+            for number, target in enumerate(model.targets)
+        ),
+        engine="translate",
+        window=config.data.window,
+        crop=config.data.crop,
+        predictor=predictors[name],
+        predictors=predictors,
+    )
+    files = copy_models(config, load.root, out / "bundle")
+    save_bundle(out / "bundle", bundle, descriptions=files, main=name)

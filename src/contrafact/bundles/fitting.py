@@ -1,0 +1,316 @@
+"""From a folder of images and a model to a bundle: generator, encoder, directions.
+
+Every stage writes into the output folder. A generator that was stopped, by hand or by a crash, goes
+on with `resume` at the very same next step; the encoder and the directions take minutes and are
+made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from contrafact.bundles import load_bundle, save_bundle
+from contrafact.bundles.fit_config import (
+    AnyGenerator,
+    FitConfig,
+    codes_of,
+    make_generator,
+    make_training,
+    name_of,
+    read_config,
+)
+from contrafact.bundles.fit_models import Loader, copy_models, guide_of, origin_of
+from contrafact.bundles.fit_translator import fit_translator
+from contrafact.bundles.training_images import read_training_images
+from contrafact.core import InputError, Trust, UnsupportedError, nearest
+from contrafact.counterfactual import Anchors, Bundle, Direction, LatentStatistics, fit_direction
+from contrafact.generators import (
+    Progress,
+    ResNetEncoder,
+    TranslatorConfig,
+    TranslatorTrainerConfig,
+    train_encoder,
+    train_generator,
+)
+from contrafact.generators.augmentation import preset, signed
+from contrafact.generators.checkpoint import check_trained_with, trained_with
+from contrafact.generators.distances import decoded
+from contrafact.io import Cohort, read_cohort, read_tensors, write_json, write_tensors
+
+__all__ = ["FitConfig", "fit", "fit_stages", "read_config"]
+STAGES = ("generator", "encoder", "direction")
+Stop = Callable[[], bool]
+
+
+def fit(
+    config: str | Path,
+    *,
+    stage: str | None = None,
+    resume: bool = True,
+    trust: bool = False,
+    trust_code: bool = False,
+) -> Bundle | None:
+    """Fit a bundle; blocks until it is done. The verb `contrafact fit` shows progress.
+
+    config  TOML file of a `FitConfig`
+    stage   generator, encoder or direction; None: all three
+    trust, trust_code  of its models, as in `load_predictor`
+    gives   the bundle, or None when only an earlier stage was asked for
+    raises  InputError for a configuration or data that cannot be used
+    """
+    allowed: Any = {"trust": trust, "trust_code": trust_code}
+    for _ in fit_stages(config, stage=stage, resume=resume, **allowed):
+        pass
+    wanted = stage is None or stage == "direction"
+    return load_bundle(read_config(config)[1] / "bundle", **allowed) if wanted else None
+
+
+def fit_stages(
+    path: str | Path,
+    *,
+    stage: str | None = None,
+    resume: bool = True,
+    stop: Stop = lambda: False,
+    device: str | None = None,
+    devices: int = 1,
+    trust: bool = False,
+    trust_code: bool = False,
+) -> Iterator[tuple[str, Progress]]:
+    """The stages as a stream of (stage, progress). `stop` is asked between steps."""
+    if stage is not None and stage not in STAGES:
+        raise InputError(f"stage must be one of {', '.join(STAGES)}; got '{stage}'{nearest(stage, STAGES)}")
+    config, out = read_config(path)
+    root, device = Path(path).parent, device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if (out / "checkpoint.safetensors").exists() and not resume and stage in (None, "generator"):
+        raise InputError(f"'{out}' holds a run already; continue it with --resume, or choose another out")
+    cohort = read_cohort(root / config.data.path, patient=config.data.patient)
+    load = Loader(root, device, Trust(trust, trust_code))
+    for model in config.models.values() if stage is None else ():
+        load(model)  # a file that is refused, before the training and not after it
+    images, said = read_training_images(
+        cohort, config.generator, window=config.data.window, crop=config.data.crop
+    )
+    if said:
+        yield "images", Progress(done=len(images), total=len(images), seconds_left=0.0, findings=tuple(said))
+    team = _team(devices, device)
+    if isinstance(config.generator, TranslatorConfig):
+        if team is not None:
+            raise UnsupportedError("a translator is trained on one device; got several")
+        if stage not in (None, "generator"):
+            raise InputError(f"a translator has one stage, generator; got '{stage}'")
+        yield from fit_translator(config, config.generator, out, images, load, stop)
+        return
+    if stage in (None, "generator"):
+        with guide_of(config, load, wanted=codes_of(config.generator) > 0) as guide:
+            yield from _fit_generator(config, out, images, load, _together(stop, team), device, team, guide)
+    if team is not None and team.global_rank:
+        return  # the other stages are one process's work
+    _check_generator(config, out, images, load)
+    if stage in (None, "encoder") and not stop():
+        yield from _fit_encoder(config, out, images, load, stop, device)
+    if stage in (None, "direction") and not stop():
+        yield from _fit_directions(config, out, images, load)
+
+
+def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
+    """Every image (or volume) of the cohort at the generator's size: uint8 for 8-bit files, else float32."""
+    return read_training_images(cohort, config.generator, window=config.data.window, crop=config.data.crop)[0]
+
+
+def _fit_generator(
+    config: FitConfig, out: Path, images: Tensor, load: Loader, stop: Stop, device: str, team: Any, guide: Any
+) -> Iterator[tuple[str, Progress]]:
+    origin = origin_of(config, load)
+    training = make_training(
+        config.generator, config.training, images, guide=guide, device=device, team=team, origin=origin
+    )
+    path = out / "checkpoint.safetensors"
+    if path.exists():
+        training.restore(read_tensors(path))
+    first = team is None or team.global_rank == 0
+    if first:
+        about = {"family": name_of(config.generator), **dataclasses.asdict(config)}
+        write_json(out / "fit.json", about)
+        (out / "encoder.safetensors").unlink(missing_ok=True)  # it belongs to an older generator
+    for progress in train_generator(training, stop=stop):
+        if first:
+            write_tensors(path, training.state())
+            write_tensors(out / "generator.safetensors", training.average.state_dict())
+            _write_samples(out / "samples.png", training.average)
+        yield "generator", progress
+
+
+def _fit_encoder(
+    config: FitConfig, out: Path, images: Tensor, load: Loader, stop: Stop, device: str
+) -> Iterator[tuple[str, Progress]]:
+    generator = _generator(config, out, device)
+    with guide_of(config, load, wanted=not config.encoder.published) as guide:
+        yield from _encoder_steps(config, out, images, generator, guide, stop)
+
+
+def _encoder_steps(
+    config: FitConfig, out: Path, images: Tensor, generator: AnyGenerator, guide: Any, stop: Stop
+) -> Iterator[tuple[str, Progress]]:
+    assert not isinstance(config.training, TranslatorTrainerConfig)  # it has no encoder
+    for progress, encoder in train_encoder(
+        generator,
+        images,
+        config.encoder,
+        guide=guide,
+        mirror=config.training.mirror,
+        how=preset(config.training.augment),
+    ):
+        if progress.done == progress.total:
+            write_tensors(out / "encoder.safetensors", encoder.state_dict())
+        yield "encoder", progress
+        if stop():
+            return
+
+
+def _check_generator(config: FitConfig, out: Path, images: Tensor, load: Loader) -> None:
+    """An encoder and directions belong to a generator of the same images."""
+    path = out / "checkpoint.safetensors"
+    if path.exists():
+        now = trained_with(config.training, images, origin_of(config, load))
+        check_trained_with(read_tensors(path), now, only=("images", "window", "crop", "model", "targets"))
+
+
+def _fit_directions(
+    config: FitConfig, out: Path, images: Tensor, load: Loader
+) -> Iterator[tuple[str, Progress]]:
+    root, device = load.root, load.device
+    if not config.models:
+        raise InputError("expected at least one [models.NAME] to fit a direction to; got none")
+    generator, encoder = _generator(config, out, device), _encoder(config, out, device)
+    window = config.data.window
+    rng = torch.Generator().manual_seed(config.direction.seed + 1)
+    statistics = LatentStatistics.of(generator, rng)
+    predictors = {n: load(m) for n, m in config.models.items()}
+    blank = Bundle(
+        name=config.name,
+        generator=generator,
+        encoder=encoder,
+        statistics=statistics,
+        window=window,
+        crop=config.data.crop,
+        directions=(),
+    )
+    pairs = [(n, text) for n, m in config.models.items() for text in m.targets]
+    wanted = [] if codes_of(config.generator) else pairs
+    some, latents = _anchors(encoder, images, config, device) if wanted else (images[:0], images[:0])
+    directions: list[Direction] = []
+    for number, (name, text) in enumerate(wanted):
+        yield "direction", Progress(done=number, total=len(wanted), seconds_left=float("nan"))
+        predictor = predictors[name]
+        target = predictor.target(text)
+        with getattr(predictor, "frozen", contextlib.nullcontext)():
+            found = fit_direction(
+                generator,
+                blank.scorer(predictor, target),
+                target=target,
+                model=predictor.digest,
+                hold=[blank.scorer(predictor, predictor.target(t)) for t in config.models[name].hold],
+                anchors=Anchors(
+                    images=some, latents=latents, gradients=getattr(predictor, "differentiable", True)
+                ),
+                config=config.direction,
+            )
+        exclusive = predictor.output in ("logits", "probabilities")
+        found.fit["classes"] = len(predictor.classes) if exclusive else 0
+        directions.append(found)
+    made = dataclasses.replace(blank, directions=tuple(directions), predictors=predictors)
+    _save(config, out, root, made, pairs)
+    last = directions[0].fit if directions else {}
+    figures = {k: float(last[k]) for k in ("r2", "slope", "auc") if last.get(k) is not None}
+    yield "direction", Progress(done=len(wanted), total=len(wanted), seconds_left=0.0, figures=figures)
+
+
+def _save(config: FitConfig, out: Path, root: Path, bundle: Bundle, pairs: list[tuple[str, str]]) -> None:
+    predictors = bundle.predictors
+    codes = codes_of(config.generator)
+    bundle = dataclasses.replace(
+        bundle,
+        findings=tuple((predictors[n].digest, t) for n, t in pairs[:codes]),
+        predictor=next(iter(predictors.values())),
+    )
+    folder = out / "bundle"
+    files = copy_models(config, root, folder)
+    save_bundle(
+        folder,
+        bundle,
+        descriptions=files,
+        main=next(iter(predictors)),
+        encoder_size={"kind": config.encoder.kind, "width": config.encoder.width},
+    )
+
+
+def _anchors(encoder: ResNetEncoder, images: Tensor, config: FitConfig, device: str) -> tuple[Tensor, Tensor]:
+    """Training images, drawn at random, and their latents; with its mirror image behind each where
+    the data may be mirrored."""
+    rng = torch.Generator().manual_seed(config.direction.seed)
+    some = signed(images[torch.randperm(len(images), generator=rng)])
+    if config.training.mirror:
+        some = torch.stack([some, some.flip(-1)], dim=1).flatten(0, 1)
+    some = some[: config.direction.anchors].to(device)
+    with torch.no_grad():
+        latents = torch.cat([encoder(part) for part in some.split(128)])
+    return some, latents
+
+
+def _generator(config: FitConfig, out: Path, device: str) -> AnyGenerator:
+    generator = make_generator(config.generator)
+    path = out / "generator.safetensors"
+    if not path.exists():
+        raise InputError(f"expected a trained generator in '{out}'; run --stage generator first")
+    generator.load_state_dict({k: v.float() for k, v in read_tensors(path).items()})
+    return generator.to(device).eval().requires_grad_(False)
+
+
+def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
+    size = config.encoder
+    encoder = ResNetEncoder.of(make_generator(config.generator), kind=size.kind, width=size.width)
+    path = out / "encoder.safetensors"
+    if not path.exists():
+        raise InputError(f"expected a trained encoder in '{out}'; run --stage encoder first")
+    encoder.load_state_dict(read_tensors(path))
+    return encoder.to(device).eval().requires_grad_(False)
+
+
+def _write_samples(path: Path, generator: AnyGenerator) -> None:
+    """A grid of 4 x 8 images from fixed latents, of volumes the middle slices: the eye's own check."""
+    from PIL import Image as Picture
+
+    grid = decoded(generator, generator.sample(32, torch.Generator().manual_seed(0)))
+    grid = (grid.clamp(-1, 1) + 1) * 127.5
+    if grid.ndim == 5:
+        grid = grid[:, :, grid.shape[2] // 2]
+    _n, c, h, wide = grid.shape
+    rows = grid[:, : 3 if c >= 3 else 1].reshape(4, 8, -1, h, wide).permute(0, 3, 1, 4, 2)
+    array = rows.reshape(4 * h, 8 * wide, -1).round().byte().numpy()
+    Picture.fromarray(array if array.shape[2] == 3 else array[..., 0]).save(path)
+
+
+def _together(stop: Stop, team: Any) -> Stop:
+    """With several processes: stop when any of them is asked to, all at the same step."""
+    if team is None:
+        return stop
+    return lambda: bool(team.all_reduce(torch.tensor(float(stop())), reduce_op="sum") > 0)
+
+
+def _team(devices: int, device: str) -> Any:
+    if devices == 1:
+        return None
+    try:
+        from lightning_fabric import Fabric
+    except ImportError as error:
+        raise UnsupportedError("several devices need: pip install 'contrafact[train]'") from error
+    fabric = Fabric(accelerator="cuda" if device.startswith("cuda") else "cpu", devices=devices)
+    fabric.launch()
+    return fabric

@@ -1,0 +1,171 @@
+"""From the words of a command line to a plan and images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from contrafact.api import explanation as face
+from contrafact.api.case import Plan
+from contrafact.core import EXPLAINERS, UNTRUSTED, Image, InputError, Trust, nearest
+from contrafact.io import images_in, read_image
+
+PRESETS: dict[str, tuple[str, ...]] = {
+    "standard": ("gradcam", "integrated-gradients", "occlusion", "latent-walk", "medxgan"),
+    "cams": ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam", "score-cam"),
+    "gradients": ("gradient", "input-x-gradient", "integrated-gradients", "gradient-shap", "smooth"),
+    "without-gradients": ("occlusion", "feature-ablation", "rise", "lime", "kernel-shap", "shapley-sampling"),
+    "all": (),
+    "pictures": ("activation-maximisation", "feature-visualisation", "deep-dream", "feature-inversion"),
+}
+
+
+def plan_of(
+    model: str | None,
+    bundle: str | None,
+    *,
+    target: str | None,
+    methods: str,
+    goal: float | None,
+    set_: Sequence[str],
+    seed: int,
+    output: str | None = None,
+    trust: Trust = UNTRUSTED,
+) -> tuple[Plan, dict[str, Any]]:
+    """The plan, and what the manifest of the run says of it."""
+    if model is None and bundle is None:
+        raise InputError("expected --model or --bundle; got neither; `contrafact list bundles` names some")
+    loaded = pick_bundle(bundle, trust)
+    predictor = pick_predictor(model, loaded, trust, output)
+    names = [name.strip() for name in methods.split(",") if name.strip()] or ["standard"]
+    possible = possible_methods(predictor, loaded)
+    if names == ["pictures"]:
+        names = list(PRESETS["pictures"])
+    elif names[0] in PRESETS and len(names) == 1:
+        names = [n for n in possible if names[0] == "all" or n in PRESETS[names[0]]]
+    settings = read_settings(set_)
+    for name in names:
+        implied = EXPLAINERS.preset(name)
+        settings.setdefault(EXPLAINERS.canonical(name), {}).update(implied)
+    names = [EXPLAINERS.canonical(name) for name in names]
+    if goal is not None:
+        for name in (n for n in names if "goal" in EXPLAINERS.fields_of(n)):
+            settings.setdefault(name, {})["goal"] = goal
+    plan = Plan(
+        predictor=predictor,
+        methods=names,
+        target=target,
+        bundle=loaded,
+        settings=settings,
+        seed=seed,
+    )
+    cards = [{"name": loaded.name, **loaded.hashes, **loaded.card}] if loaded else []
+    return plan, {"model": model or f"bundle {bundle}", "methods": names, "bundles": cards}
+
+
+def with_masks(plan: Plan, *, reference: Path | None, region: Path | None, background: Path | None) -> Plan:
+    """The plan with masks and other images read; methods that need these and have none are left out of
+    a preset's choice by `possible_methods`, and say so when they are named."""
+    others = images_in(background) if background and background.is_dir() else [background]
+    return dataclasses.replace(
+        plan,
+        reference=read_image(reference) if reference else None,
+        region=read_image(region) if region else None,
+        background=[read_image(path) for path in others if path],
+    )
+
+
+def with_checks(plan: Plan, checks: bool, second_model: str | None, trust: Trust) -> Plan:
+    """The plan with reliability checks, and a second model for its counterfactuals: the one that is named, or
+    else the bundle's own."""
+    other = pick_predictor(second_model, plan.bundle, trust) if second_model else None
+    if other is None and plan.bundle is not None:
+        other = plan.bundle.second_model(plan.predictor)
+    return dataclasses.replace(plan, trust=checks, second_model=other)
+
+
+def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Plan:
+    """The plan with a map of places and their names, each written NUMBER=NAME."""
+    if labels is None:
+        if names:
+            raise InputError("names tell what labels mean; give --labels FILE")
+        return plan
+    known: dict[int, str] = {}
+    for text in names or []:
+        number, equals, name = text.partition("=")
+        if not equals or not number.strip().isdigit() or not name.strip():
+            raise InputError(f"expected --names NUMBER=NAME, such as 1=lesion; got '{text}'")
+        known[int(number)] = name.strip()
+    return dataclasses.replace(plan, labels=read_image(labels), names=known)
+
+
+def possible_methods(predictor: Any, bundle: Any) -> list[str]:
+    """Every method that this model and bundle allow; `contrafact check` says why others are not."""
+    names = [n for n in EXPLAINERS.names() if bundle or not getattr(EXPLAINERS.get(n), "needs_bundle", False)]
+    # A bundle has directions, or codes for findings.
+    names = [
+        n for n in names if not (part := getattr(EXPLAINERS.get(n), "needs_part", "")) or getattr(bundle, part)
+    ]
+    # They need more than an image and a model, or another kind of network: they are asked for by name.
+    special = ("needs_background", "needs_attention", "picture")
+    names = [n for n in names if not any(getattr(EXPLAINERS.get(n), kind, False) for kind in special)]
+    if not getattr(predictor, "differentiable", True):
+        names = [n for n in names if not getattr(EXPLAINERS.get(n), "needs_gradients", False)]
+    elif not predictor.watchable:
+        names = [n for n in names if not getattr(EXPLAINERS.get(n), "needs_layers", False)]
+    return names
+
+
+def pick_bundle(name: str | None, trust: Trust) -> Any:
+    """The bundle of that name or folder, if one is named."""
+    return face.load_bundle(name, trust=trust.scripts, trust_code=trust.factories) if name else None
+
+
+def pick_predictor(model: str | None, bundle: Any, trust: Trust, output: str | None = None) -> Any:
+    """The model of the bundle unless another is named; `output` as in `load_predictor`, for a model file."""
+    if output and (model is None or (bundle and model in bundle.predictors)):
+        raise InputError("--output says what a model file gives; the models of a bundle say it themselves")
+    allowed: Any = {"trust": trust.scripts, "trust_code": trust.factories}
+    if bundle is None:
+        return face.load_predictor(model, output=output, **allowed)
+    if model is None:
+        return bundle.predictor
+    if model in bundle.predictors:
+        return bundle.predictors[model]
+    if Path(model).exists():
+        return face.load_predictor(model, output=output, **allowed)
+    known = ", ".join(bundle.predictors)
+    raise InputError(
+        f"expected a model file or a predictor of the bundle ({known}); "
+        f"got '{model}'{nearest(model, bundle.predictors)}"
+    )
+
+
+def read_settings(words: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`occlusion.box=8` to {"occlusion": {"box": 8}}; lists become tuples."""
+    settings: dict[str, dict[str, Any]] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        method, _, key = name.partition(".")
+        if not (method and key and text):
+            raise InputError(f"--set takes METHOD.NAME=VALUE; got '{word}'")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        method = EXPLAINERS.canonical(method)
+        cls = EXPLAINERS.get(method)
+        known = [f.name for f in dataclasses.fields(cls)]
+        if key not in known:
+            raise InputError(f"{method} takes {', '.join(known)}; got '{key}'{nearest(key, known)}")
+        settings.setdefault(method, {})[key] = tuple(value) if isinstance(value, list) else value
+    return settings
+
+
+def read_images(paths: Sequence[Path], bundle: Any) -> list[Image]:
+    """Every image; with a bundle, stretched to the range that it takes."""
+    images = [read_image(path) for path in paths]
+    return [image.rescaled(*bundle.window) for image in images] if bundle else images

@@ -1,0 +1,230 @@
+"""The one door: check, freeze, call, verify, stamp."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import importlib.metadata
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core.empty import emptiness
+from contrafact.core.errors import InputError
+from contrafact.core.image import Image
+from contrafact.core.protocols import BoxAnswers, Explainer, Predictor, Question, Target
+from contrafact.core.registry import EXPLAINERS
+from contrafact.core.results import Counterfactual, Heatmap, Record
+
+
+class Counted:
+    """A predictor that counts the images it is shown; everything else passes through to `inner`."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.inner, self.passes = predictor, 0
+
+    def __call__(self, images: Any) -> Any:
+        self.passes += len(images)
+        return self.inner(images)
+
+    def replacing(self, *asked: Any) -> BoxAnswers | None:
+        """As of `inner`, where it has this; every box counts as one image, and so does what it takes to begin:
+        the image itself, and one box by a whole pass."""
+        found = getattr(self.inner, "replacing", lambda *_: None)(*asked)
+        if found is None:
+            return None
+        self.passes += 2
+
+        def answers(corners: NDArray[np.int64]) -> Any:
+            self.passes += len(corners)
+            return found.answers(corners)
+
+        return dataclasses.replace(found, answers=answers)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def explain(
+    explainer: Explainer,
+    predictor: Predictor,
+    images: Sequence[Image],
+    *,
+    target: Target,
+    bundle: Any = None,
+    background: Sequence[Image] = (),
+    region: NDArray[np.bool_] | None = None,
+    seed: int = 0,
+    batch: int = 16,
+) -> list[Heatmap] | list[Counterfactual]:
+    """Explain every image, in batches of images that share a grid.
+
+    predictor   frozen while it is asked, and restored bit for bit afterwards, also on an error
+    target      one that looks at a place in a prediction is frozen on each image first
+    background  other images, for methods that compare with them (expected gradients)
+    region      bool (*S): only these voxels are asked about; the map is 0 elsewhere
+    seed        of the method's own random draws, the same for every batch
+    gives       one `Heatmap` or `Counterfactual` per image, in order, on the image's grid
+    raises      InputError for what the caller can mend
+    """
+    if not images:
+        raise InputError("expected at least one image to explain; got none")
+    results: list[Any] = [None] * len(images)
+    freeze = getattr(target, "freeze", None)
+    for rows in _batches(images, 1 if freeze else batch):
+        group = [images[i] for i in rows]
+        counted = Counted(predictor)
+        values = np.stack([image.values for image in group])
+        begin = time.perf_counter()
+        frozen = getattr(predictor, "frozen", contextlib.nullcontext)
+        with frozen():
+            question = Question(
+                predictor=counted,
+                images=values,
+                target=freeze(counted, values) if freeze else target,
+                grid=group[0].grid,
+                bundle=bundle,
+                background=_others(background, group[0]),
+                region=_asked_about(region, group[0]),
+            )
+            found = explainer(question, np.random.default_rng(seed))
+        cost = (time.perf_counter() - begin) / len(group), counted.passes / len(group)
+        if len(found) != len(group):
+            raise InputError(f"{explainer} gave {len(found)} results for {len(group)} images")
+        for place, (row, image, value) in enumerate(zip(rows, group, found, strict=True)):
+            notes = {name: float(values[place]) for name, values in question.notes.items()}
+            record = _record(explainer, predictor, image, target=target, seed=seed, cost=cost, notes=notes)
+            record = dataclasses.replace(record, details=dict(question.details), **_drew(explainer, bundle))
+            if isinstance(value, Counterfactual):
+                results[row] = _confirmed(value.stamped(record), bundle, predictor, target)
+            else:
+                kept = value if region is None else np.where(region, value, 0)
+                if why := emptiness(np.asarray(value if region is None else value[region])):
+                    record = dataclasses.replace(record, notes={**notes, f"empty_{why}": 1.0})
+                results[row] = Heatmap(values=kept, grid=image.grid, record=record)
+    return results
+
+
+def _confirmed(strip: Counterfactual, bundle: Any, predictor: Predictor, target: Target) -> Counterfactual:
+    """The strip with the scores of the bundle's second model, where it has one for this predictor and strips
+    are of its images."""
+    ask = getattr(bundle, "second_scores", None)
+    if ask is None or strip.second is not None:
+        return strip
+    return dataclasses.replace(strip, second=ask(predictor, str(target), strip.frames))
+
+
+def _others(background: Sequence[Image], image: Image) -> NDArray[np.float32] | None:
+    """The background as one array, which must be of the image's shape."""
+    wrong = next((b for b in background if b.values.shape != image.values.shape), None)
+    if wrong is not None:
+        raise InputError(
+            f"background images must be {image.values.shape}, as the image; got {wrong.values.shape}"
+        )
+    return np.stack([b.values for b in background]) if background else None
+
+
+def _asked_about(region: NDArray[np.bool_] | None, image: Image) -> NDArray[np.bool_] | None:
+    if region is None:
+        return None
+    if region.shape != image.grid.shape:
+        raise InputError(f"region must be {image.grid.shape}, as the image; got {region.shape}")
+    if not region.any():
+        raise InputError("the region of interest is empty; expected at least one voxel")
+    return region
+
+
+def _batches(images: Sequence[Image], batch: int) -> Iterator[list[int]]:
+    """Runs of neighbouring images with one grid and channel count, at most `batch` long."""
+    rows: list[int] = []
+    for i, image in enumerate(images):
+        first = images[rows[0]] if rows else image
+        other = image is not first and (image.values.shape != first.values.shape or image.grid != first.grid)
+        if len(rows) == batch or other:
+            yield rows
+            rows = []
+        rows.append(i)
+    yield rows
+
+
+def _record(
+    explainer: Explainer,
+    predictor: Predictor,
+    image: Image,
+    *,
+    target: Target,
+    seed: int,
+    cost: tuple[float, float],
+    notes: Mapping[str, float],
+) -> Record:
+    return Record(
+        method=EXPLAINERS.name_of(explainer),
+        parameters=parameters_of(explainer),
+        target=str(target),
+        model=str(getattr(predictor, "digest", None) or type(predictor).__name__),
+        image=image.digest,
+        source=image.source,
+        seed=seed,
+        versions=versions(),
+        seconds=round(cost[0], 4),
+        forward_passes=cost[1],
+        peak_memory_mb=peak_memory_mb(),
+        notes=notes,
+    )
+
+
+def _drew(explainer: Explainer, bundle: Any) -> dict[str, Any]:
+    """Hashes of the bundle and its generator, where a method used them."""
+    if not any(getattr(part, "needs_bundle", False) for part in parts_of(explainer)):
+        return {}
+    return dict(getattr(bundle, "hashes", {}))
+
+
+def parts_of(explainer: Any) -> Iterator[Any]:
+    """A method and the methods inside it."""
+    yield explainer
+    for f in dataclasses.fields(explainer) if dataclasses.is_dataclass(explainer) else ():
+        if dataclasses.is_dataclass(getattr(explainer, f.name, None)):
+            yield from parts_of(getattr(explainer, f.name))
+
+
+def parameters_of(part: Any) -> Any:
+    """Hyper-parameters as JSON, parts inside parts too, each with its registered name."""
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        values = {f.name: parameters_of(getattr(part, f.name)) for f in dataclasses.fields(part)}
+        return {"name": EXPLAINERS.name_of(part), **values}
+    if isinstance(part, Mapping):
+        return {str(name): parameters_of(v) for name, v in part.items()}
+    if isinstance(part, (tuple, list)):
+        return [parameters_of(v) for v in part]
+    return part if isinstance(part, (str, int, float, bool, type(None))) else str(part)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part, without importing any of it."""
+    return dict(_versions())
+
+
+@functools.cache  # reading them takes milliseconds
+def _versions() -> dict[str, str]:
+    out = {"python": platform.python_version()}
+    for name in ("contrafact", "torch", "numpy", "captum"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            out[name] = importlib.metadata.version(name)
+    return out
+
+
+def peak_memory_mb() -> float:
+    """Greatest resident memory of this process so far, in MB; 0 where the system does not say."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes, Linux: kibibytes
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

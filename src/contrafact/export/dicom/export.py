@@ -1,0 +1,358 @@
+"""A run as DICOM: maps, regions, pictures, counterfactuals and figures, in the study of their source."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from contrafact.core import Grid, InputError
+from contrafact.export.dicom.images import Drawn, Series, as_bytes, levels_for, picture, text
+from contrafact.export.dicom.maps import highdicom_or_refuse, parametric_map, planes, segmentation
+from contrafact.export.dicom.source import DicomSource, dicom_source, on_grid
+from contrafact.export.dicom.structured_report import Figures, numbers_report
+from contrafact.io import Run, stored_grid, write_atomic, write_json
+from contrafact.render.figures import overlay, telling_slice
+from contrafact.render.map_display import colour_names, display_sign
+from contrafact.render.outcome import ORIGINAL, frame_kinds, last_frame, level, probability_of, unit_of
+from contrafact.render.pixels import grey
+from contrafact.render.run_index import RunIndex
+from contrafact.render.text import checks_of
+
+Row = Mapping[str, Any]
+Arrays = Mapping[str, NDArray[Any]]
+ABOUT = "about.json"
+FIRST_SERIES = 901
+SHARE = re.compile(r"(.+?) (\d+(?:\.\d+)?) %")
+AMOUNT = re.compile(r"(.+?): (-?\d[\d.eE+-]*)( voxels)?")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Case:
+    """One image and all that was found of it."""
+
+    source: DicomSource
+    folder: Path
+    manifest: Mapping[str, Any]
+    cohort: RunIndex
+    banner: bool
+    share: float
+    rows: list[Row]
+    written: int = 0
+    evidence: list[Any] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def series(self, description: str) -> Series:
+        self.written += 1
+        return Series(number=FIRST_SERIES - 1 + self.written, description=description)
+
+
+def export_dicom(
+    run: Run, folder: Path, *, keep_patient: bool = False, banner: bool = True, share: float = 0.5
+) -> Iterator[Path]:
+    """Write every result of a run as DICOM files; gives the paths as they are written, `about.json` last.
+
+    keep_patient  copy name, number, birth date and dates of the study from the source; else "anonymous"
+    banner        burn SYNTHETIC - NOT FOR DIAGNOSIS into images that a network drew
+    share         of the evidence that the segmented region holds
+    raises        InputError for an empty run or a folder that holds files; UnsupportedError without highdicom
+    """
+    highdicom_or_refuse()
+    rows = run.rows()
+    if not rows:
+        raise InputError(f"expected results in '{run.folder}'; the run is empty")
+    if not 0 < share <= 1:
+        raise InputError(f"share of the evidence must be above 0 and at most 1; got {share}")
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"'{folder}' holds files already, and every export has new UIDs; give an empty folder")
+    cohort, files, missing = RunIndex(run), [], {}
+    for number, members in enumerate(_by_image(rows).values()):
+        first = run.arrays(members[0])
+        case = _Case(
+            source=dicom_source(
+                str(members[0].get("source") or ""),
+                stored_grid(members[0], first["image"].shape[1:], first["affine"]),
+                about=members[0]["about"],
+                digest=str(members[0]["record"]["image"]),
+                keep_patient=keep_patient,
+            ),
+            folder=folder / f"image-{number:03d}",
+            manifest=run.manifest(),
+            cohort=cohort,
+            banner=banner,
+            share=share,
+            rows=members,
+        )
+        case.missing += case.source.missing
+        for path in _case(run, case, first["image"]):
+            files.append(str(path.relative_to(folder)))
+            yield path
+        missing[case.folder.name] = case.missing
+    about = {
+        "patient": "kept" if keep_patient else "anonymous",
+        "banner": banner,
+        "missing": missing,
+        "files": files,
+    }
+    write_json(folder / ABOUT, about)
+    yield folder / ABOUT
+
+
+def _by_image(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((str(row.get("source")), str(row["record"]["image"])), []).append(row)
+    return groups
+
+
+def _case(run: Run, case: _Case, image: NDArray[Any]) -> Iterator[Path]:
+    if case.source.made:
+        yield from _source_pictures(case, image)
+    models: dict[str, list[Row]] = {}
+    for row in case.rows:
+        models.setdefault(str(row["record"]["model"]), []).append(row)
+        arrays = run.arrays(row)
+        yield from _heatmap(case, row, arrays) if row["kind"] == "heatmap" else _strip(case, row, arrays)
+    for number, members in enumerate(models.values()):
+        groups = [_answers(members[0]), *(_figures(row, case.manifest) for row in members)]
+        series = case.series("Figures of explanations")
+        report = numbers_report(case.source, groups, case.evidence, series, version=_version(members[0]))
+        yield _write(case.folder / f"figures-{number}.dcm", report)
+
+
+def _source_pictures(case: _Case, image: NDArray[Any]) -> Iterator[Path]:
+    """The image itself, for results to refer to: there is no DICOM file of it."""
+    values = case.source.turned(image)
+    if len(values) not in (1, 3):
+        case.missing.append(f"of {len(values)} channels the first is written")
+    colour = len(values) == 3
+    window = tuple(case.rows[0]["window"])
+    stack = values if values.ndim == 4 else values[:, None]
+    levels = None if colour else levels_for(stack[0], case.source.headers[0], steps=200)
+    series = Series(number=900, description="Image explained", uid=case.source.headers[0].SeriesInstanceUID)
+    drawn = Drawn(model="unknown", version="", derivation="The source says: synthetic", references=())
+    for at, header in enumerate(case.source.headers):
+        pixels = grey(stack[:, at], window) if colour else stack[0, at]
+        data = picture(
+            header,
+            pixels,
+            series,
+            at + 1,
+            levels=levels,
+            window=window,
+            drawn=drawn if case.source.synthetic else None,
+            banner=case.banner,
+            uid=header.SOPInstanceUID,
+        )
+        yield _write(case.folder / "image" / f"slice-{at:04d}.dcm", data)
+
+
+def _heatmap(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
+    values, scale = case.source.turned(arrays["values"]), case.cohort.map_scale(row, arrays["values"])
+    words, stem = f"{_method(row)} for {_target(row)}", _stem(row)
+    if values.shape != case.source.grid.shape:
+        raise InputError(f"expected a map on the image's grid; got {values.shape}")
+    factor = f"x{scale.factor:.0f} " if scale.words else ""  # before the words, which are cut to fit
+    common = {"method": _method(row), "words": words, "version": _version(row)}
+    if case.source.placed:
+        series = case.series(f"Heatmap {factor}{words}")
+        data = parametric_map(case.source, values, series, scale=max(scale.drawn, 1e-6), **common)
+        case.evidence.append(data)
+        yield _write(case.folder / f"{stem}_map.dcm", data)
+    yield from _region(case, row, values, words, common)
+    sign, (orange, blue) = display_sign(row), colour_names(row)
+    at = telling_slice(values, 0) if values.ndim == 3 else 0
+    image = case.source.turned(arrays["image"])
+    image = image[:, at] if image.ndim == 4 else image
+    plane = sign * planes(values)[at]
+    drawn = overlay(image, plane, window=tuple(row["window"]), scale=scale.drawn, kind="signed")
+    data = picture(case.source.headers[at], drawn, case.series(f"Picture {factor}{words}"), 1)
+    said = [f"Orange: evidence {orange}; blue: {blue}", f"Full colour: {scale.drawn:.3g}", scale.words]
+    data.ImageComments = text(". ".join(filter(None, said)).replace("×", "x"), 1024)
+    yield _write(case.folder / f"{stem}_picture.dcm", data)
+
+
+def _region(
+    case: _Case, row: Row, values: NDArray[Any], words: str, common: Mapping[str, Any]
+) -> Iterator[Path]:
+    """The strongest places; of a volume only where its slices have a place in the patient."""
+    if not case.source.placed and len(case.source.headers) > 1:
+        case.missing.append(f"{words}: slices without a place in the patient: no region")
+        return
+    turned, series = display_sign(row) < 0, case.series(f"Evidence {words}")
+    region = segmentation(case.source, values, series, share=case.share, turned=turned, **common)
+    if region is None:
+        case.missing.append(f"{words}: the map is empty, so there is no region")
+        return
+    case.evidence.append(region)
+    yield _write(case.folder / f"{_stem(row)}_region.dcm", region)
+
+
+def _strip(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
+    """Of volumes a series for every frame; of single images one of all synthetic frames. The original has a
+    series of its own, so that no series mixes both."""
+    frames, window = _in_source_units(row, case.source.turned(arrays["frames"]))
+    grid = Grid(frames.shape[2:], affine=arrays["strip_affine"])
+    headers = on_grid(case.source, grid)
+    same = grid == case.source.asked
+    colour = frames.shape[1] == 3
+    levels = (
+        None
+        if colour
+        else levels_for(frames[:, 0], case.source.headers[0], steps=200 if case.source.made else 20)
+    )
+    volume, kinds, series = frames.ndim == 5, frame_kinds(row), dict[str, Series]()
+    for k, frame in enumerate(frames):
+        stack = frame if volume else frame[:, None]
+        key = str(k) if volume else kinds[k]
+        if key not in series:
+            mark = "Original" if kinds[k] == ORIGINAL else "SYNTHETIC"
+            step = f", change requested {row['steps'][k]:+.3g}" if volume and kinds[k] != ORIGINAL else ""
+            series[key] = case.series(f"{mark} {_target(row)}{step}")
+        for at, header in enumerate(headers):
+            drawn = Drawn(
+                model=_generator(row, case.manifest),
+                version=_version(row),
+                derivation=_derivation(row, k, case.manifest),
+                references=[case.source.headers[at]] if same else case.source.headers,
+                synthetic=kinds[k] != ORIGINAL or case.source.synthetic,
+            )
+            yield _write(
+                case.folder / f"{_stem(row)}_frame-{k:03d}" / f"slice-{at:04d}.dcm",
+                picture(
+                    header,
+                    grey(stack[:, at], window) if colour else stack[0, at],
+                    series[key],
+                    at + 1 if volume else k + 1,
+                    levels=levels,
+                    window=window,
+                    drawn=drawn,
+                    banner=case.banner,
+                ),
+            )
+
+
+def _in_source_units(row: Row, frames: NDArray[Any]) -> tuple[NDArray[Any], tuple[float, float]]:
+    """Frames and window; of an image that was stretched for the bundle, back in the units of its file."""
+    low, high = (float(v) for v in row["window"])
+    stretched = row["about"].get("rescaled_from")
+    if not stretched or high <= low:
+        return frames, (low, high)
+    first, last = (float(v) for v in stretched)
+    return first + (frames - low) / (high - low) * (last - first), (first, last)
+
+
+def _derivation(row: Row, k: int, manifest: Mapping[str, Any]) -> str:
+    record, scores, origin = row["record"] or {}, row["scores"], int(row["origin"])
+    target, count = str(record.get("target", "")), len(scores)
+    if frame_kinds(row)[k] == ORIGINAL:
+        return (
+            f"Original image, frame {k} of {count} of a counterfactual: no pixel was changed by a network; "
+            f"prediction for {_target(row)} {level(target, scores[k])}; model {record.get('model', '')}"
+        )
+    requested, achieved = row["steps"][k] - row["steps"][origin], scores[k] - scores[origin]
+    return (
+        f"Counterfactual, frame {k} of {count}, SYNTHETIC: generated by a network; prediction for "
+        f"{_target(row)} {level(target, scores[origin])} before, {level(target, scores[k])} here; "
+        f"change requested {requested:+.3g}, achieved {achieved:+.3g} {unit_of(target)}; "
+        f"ended: {row['stopped']}; method {_method(row)}; model {record.get('model', '')}; "
+        f"generator {_generator(row, manifest)}{_hashes(row)}"
+    )
+
+
+def _hashes(row: Row) -> str:
+    """What drew, by its weights; nothing where the record is older than these."""
+    record = row["record"] or {}
+    return "".join(f", {name} hash {record[name]}" for name in ("generator", "bundle") if record.get(name))
+
+
+def _answers(row: Row) -> Figures:
+    """What the model says of the image, from the words the run holds."""
+    figures, comments = {}, [f"Model {row['record']['model']}, image {row['record']['image']}"]
+    for words in row.get("answers", ()):
+        if found := SHARE.fullmatch(words):
+            figures[f"Probability of {found[1]}"] = (float(found[2]), "%")
+        elif found := AMOUNT.fullmatch(words):
+            figures[f"{found[1]}, voxels" if found[3] else found[1]] = (float(found[2]), "1")
+        else:
+            comments.append(words)
+    return Figures(title="What the model says of the image", figures=figures, comments=comments)
+
+
+def _figures(row: Row, manifest: Row) -> Figures:
+    """The record of a result, its own measurements and its trust card."""
+    record = row["record"]
+    figures = {
+        "Seconds": (record["seconds"], "s"),
+        "Forward passes": (record["forward_passes"], "1"),
+        "Seed": (record["seed"], "1"),
+        **{str(name): (value, "1") for name, value in record["notes"].items()},
+    }
+    if row["kind"] == "strip":
+        figures |= _changes(row)
+    checks, comments = {}, [f"Parameters: {json.dumps(record['parameters'], ensure_ascii=False)}"]
+    comments += [f"Generated by {_generator(row, manifest)}{_hashes(row)}"] if _hashes(row) else []
+    for check in checks_of(row):
+        checks[f"Check: {check['name']}"] = {True: "passed", False: "failed"}.get(
+            check["passed"], "not checked"
+        )
+        comments.append(f"{check['name']}: {check['sentence']}")
+        if check["value"] is not None:
+            figures[f"Check: {check['name']}, measured"] = (check["value"], "1")
+    title = f"{_method(row)} for {_target(row)}"
+    return Figures(title=title, method=_method(row), figures=figures, checks=checks, comments=comments)
+
+
+def _changes(row: Row) -> dict[str, tuple[float, str]]:
+    """A counterfactual in figures: levels before and after, and the changes requested and achieved."""
+    target, scores, steps = str(row["record"]["target"]), row["scores"], row["steps"]
+    first, last = int(row["origin"]), last_frame(row)
+    shown = {"Score before": scores[first], "Score after": scores[last]}
+    shown |= {"Change requested": steps[last] - steps[first], "Change achieved": scores[last] - scores[first]}
+    shown |= {"Reconstruction error": row["drift"], "Goal": row["goal"]}
+    shown |= {"Latent distance in standard deviations": row["lengths"][last]}
+    figures = {name: (value, "1") for name, value in shown.items() if value is not None}
+    for name, k in (("before", first), ("after", last)):
+        share = probability_of(target, scores[k])
+        if share is not None:
+            figures[f"Probability {name}"] = (100 * share, "%")
+    return figures
+
+
+def _method(row: Row) -> str:
+    return str(row.get("label") or row["record"]["method"])
+
+
+def _target(row: Row) -> str:
+    target, name = str(row["record"]["target"]), str(row.get("target_name") or "")
+    return f"{target} ({name})" if name and name != target else target
+
+
+def _version(row: Row) -> str:
+    return str(row["record"]["versions"].get("contrafact", "unknown"))
+
+
+def _generator(row: Row, manifest: Mapping[str, Any]) -> str:
+    """The one generator of this result: as its row names it, or the bundle of its hash, or the only one."""
+    if row.get("generator_name"):
+        return str(row["generator_name"])
+    cards, own = list(manifest.get("bundles", ())), (row["record"] or {}).get("bundle")
+    mine = [c for c in cards if own and c.get("bundle") == own] or (cards if len(cards) == 1 else [])
+    name = str(mine[0].get("name", "")) if mine else ""
+    return name or Path(str(manifest.get("model") or "unknown generator")).name
+
+
+def _stem(row: Row) -> str:
+    """A file name without the name of the source, which may be that of a patient."""
+    words = "_".join([str(row["array"]).removesuffix(".npz"), _method(row), str(row["record"]["target"])])
+    return re.sub(r"[^A-Za-z0-9#+-]+", "-", words.replace(":", "-"))[:100]
+
+
+def _write(path: Path, data: Any) -> Path:
+    write_atomic(path, as_bytes(data))
+    return path

@@ -1,0 +1,207 @@
+"""A run as files for other programs: one file or a few for every result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import Grid, InputError, nearest
+from contrafact.export.arrays import write_nifti, write_npz
+from contrafact.export.dicom.export import export_dicom
+from contrafact.export.pdf import write_pdf
+from contrafact.io import Run, stored_grid, write_atomic
+from contrafact.render.captions import captioned, described_png
+from contrafact.render.figures import (
+    animation,
+    flat_frames,
+    overlay,
+    panel,
+    slices_animation,
+    telling_slice,
+    upright,
+    views_of,
+)
+from contrafact.render.map_display import colour_names, display_sign, map_flaw
+from contrafact.render.outcome import ORIGINAL, frame_kinds, frame_titles, levels
+from contrafact.render.pixels import grey, signed_scale
+from contrafact.render.run_index import RunIndex
+from contrafact.report.page import write_report
+
+FORMS = ("nifti", "npz", "png", "animation", "html", "pdf", "dicom")
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> Iterator[Path]:
+    """Write every result of a run; gives the paths as they are written.
+
+    form  nifti      heatmaps and frames, float32, on the source's grid with its affine and header
+          npz        all arrays, with the record
+          png        overlays of `kind`; of volumes three planes and three projections that keep the sign;
+                     maps of several targets side by side on one scale. The name says `_x48` where a faint map
+                     has its own scale, and `_original` or `_synthetic` of a frame; the text chunk
+                     `Description` what colours and scale mean
+          animation  GIF: volumes through their slices, strips from frame to frame, each named under it
+          html       the report
+          pdf        the report as Chromium or Chrome prints it: `write_pdf`
+          dicom      parametric maps, segmentations, pictures, synthetic series and figures: `export_dicom`
+    raises  InputError for an unknown form or an empty run
+    """
+    if form not in FORMS:
+        raise InputError(f"expected one of {', '.join(FORMS)}; got '{form}'{nearest(form, FORMS)}")
+    rows = run.rows()
+    if not rows:
+        raise InputError(f"expected results in '{run.folder}'; the run is empty")
+    if form == "html":
+        yield write_report(run, folder / "report.html")
+        return
+    if form == "pdf":
+        yield write_pdf(run, folder / "report.pdf")
+        return
+    if form == "dicom":
+        yield from export_dicom(run, folder)
+        return
+    cohort = RunIndex(run)
+    for row in rows:
+        arrays, stem = run.arrays(row), folder / name_of(row)
+        if form == "nifti":
+            yield _nifti(row, arrays, stem)
+        elif form == "npz":
+            path = stem.with_name(stem.name + ".npz")
+            write_npz(path, *_marked(row, arrays))
+            yield path
+        else:
+            pictures = _pictures(row, arrays, cohort, kind) if form == "png" else _moving(row, arrays, cohort)
+            for label, content in pictures.items():
+                path = stem.with_name(f"{stem.name}_{label}")
+                write_atomic(path, content)
+                yield path
+    if form == "png":
+        yield from _panels(run, rows, folder)
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """A file name that is unique in the run: number, image, method, target."""
+    source = Path(str(row.get("source") or "image")).name.split(".")[0]
+    label = row.get("label") or row["record"]["method"]
+    words = [row["array"].removesuffix(".npz"), source, str(label), row["record"]["target"]]
+    return re.sub(r"[^A-Za-z0-9.#+-]+", "-", "_".join(words).replace(":", "-"))
+
+
+def grid_of(row: Mapping[str, Any], arrays: Arrays) -> Grid:
+    name = "affine" if row["kind"] == "heatmap" else "strip_affine"
+    shape = arrays["values"].shape if row["kind"] == "heatmap" else arrays["frames"].shape[2:]
+    return stored_grid(row, shape, arrays[name])
+
+
+def _nifti(row: Mapping[str, Any], arrays: Arrays, stem: Path) -> Path:
+    record, grid = row["record"], grid_of(row, arrays)
+    values = arrays["values"] if row["kind"] == "heatmap" else arrays["frames"].mean(axis=1)
+    path = stem.with_name(stem.name + ".nii.gz")
+    about = f"contrafact {record['method']} {record['target']}"
+    if row["kind"] == "strip":
+        about = f"{_frames_in_words(row)}; {about}"
+    same = arrays["image"].shape[1:] == grid.shape
+    write_nifti(path, values, grid, source=row["source"] if same else "", about=about)
+    return path
+
+
+def _frames_in_words(row: Mapping[str, Any]) -> str:
+    """Which frames are what, short enough for a header."""
+    kinds = frame_kinds(row)
+    drawn = (
+        "synthetic" if ORIGINAL not in kinds else f"frame {kinds.index(ORIGINAL)} original, others SYNTHETIC"
+    )
+    return f"{drawn} (of {len(kinds)})"
+
+
+def _marked(row: Mapping[str, Any], arrays: Arrays) -> tuple[Arrays, Mapping[str, Any]]:
+    """Arrays and row with the kind of every frame."""
+    if row["kind"] != "strip":
+        return arrays, row
+    kinds = frame_kinds(row)
+    return {**arrays, "frame_kinds": np.array(kinds)}, {**row, "frame_kinds": kinds}
+
+
+def _pictures(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex, kind: str) -> dict[str, bytes]:
+    window = tuple(row["window"])
+    if row["kind"] == "heatmap":
+        scale, (orange, blue) = cohort.map_scale(row, arrays["values"]), colour_names(row)
+        values, grid = display_sign(row) * arrays["values"], grid_of(row, arrays)
+        views = views_of(arrays["image"], values, grid, window=window, scale=scale.drawn, kind=kind)
+        factor = f"_x{scale.factor:.0f}" if scale.words else ""
+        said = [f"orange: evidence {orange}; blue: {blue}", f"full colour: {scale.drawn:.3g}", scale.words]
+        words = ". ".join(filter(None, [*said, map_flaw(arrays["values"], scale.drawn)]))
+        return {f"{name}{factor}.png": described_png(pixels, words) for name, pixels in views.items()}
+    frames, kinds = flat_frames(arrays["frames"], row["origin"]), frame_kinds(row)
+    return {
+        f"frame-{i:02d}_{kinds[i]}.png": described_png(grey(frame, window), words)
+        for i, (frame, words) in enumerate(zip(frames, _captions(row), strict=True))
+    }
+
+
+def _captions(row: Mapping[str, Any]) -> list[str]:
+    """What stands under every frame: its kind, and the prediction for it."""
+    name = str(row.get("target_name") or row["record"]["target"])
+    titles = [t if t.startswith(ORIGINAL) else f"{t}, not for diagnosis" for t in frame_titles(row)]
+    return [f"{title}; {name} {level}" for title, level in zip(titles, levels(row), strict=True)]
+
+
+def _moving(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex) -> dict[str, bytes]:
+    window = tuple(row["window"])
+    if row["kind"] == "strip":
+        flat, kinds = flat_frames(arrays["frames"], row["origin"]), frame_kinds(row)
+        frames = [captioned(grey(frame, window), kind) for frame, kind in zip(flat, kinds, strict=True)]
+        return {"frames.gif": animation(frames + frames[-2:0:-1], milliseconds=160)}
+    if arrays["values"].ndim == 2:
+        return {}
+    scale, grid = cohort.map_scale(row, arrays["values"]), grid_of(row, arrays)
+    values, factor = display_sign(row) * arrays["values"], f"_x{scale.factor:.0f}" if scale.words else ""
+    moving = slices_animation(arrays["image"], values, grid, window=window, scale=scale.drawn)
+    return {f"slices{factor}.gif": moving}
+
+
+def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path]:
+    """Maps of one image by one method for several targets, side by side on one scale."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["kind"] == "heatmap":
+            key = (
+                row["record"]["image"],
+                row["record"]["model"],
+                str(row.get("label") or row["record"]["method"]),
+            )
+            groups.setdefault(key, []).append(row)
+    for (image_hash, _, label), members in groups.items():
+        if len({row["record"]["target"] for row in members}) < 2:
+            continue
+        arrays = [run.arrays(row) for row in members]
+        scale = signed_scale([a["values"] for a in arrays])
+        window, image = tuple(members[0]["window"]), arrays[0]["image"]
+        maps = [display_sign(row) * a["values"] for row, a in zip(members, arrays, strict=True)]
+        if image.ndim == 4:  # one slice for all: where they say most together
+            at = telling_slice(np.sum([np.abs(m) for m in maps], axis=0), 0)
+            image, maps = image[:, at], [m[at] for m in maps]
+        drawn = [overlay(image, m, window=window, scale=scale, kind="signed") for m in maps]
+        base = grey(image, window)
+        if arrays[0]["image"].ndim == 4:
+            grid = grid_of(members[0], arrays[0])
+            drawn = [upright(d, grid, 0, grid.spacing_mm[1:]) for d in drawn]
+            base = upright(base, grid, 0, grid.spacing_mm[1:])
+        names = [_panel_name(row) for row in members]
+        pixels = panel([("image", base), *zip(names, drawn, strict=True)], scale=scale)
+        source = Path(str(members[0].get("source") or "image")).name.split(".")[0]
+        path = folder / re.sub(r"[^A-Za-z0-9.#+_-]+", "-", f"panel_{source}_{label}_{image_hash[:8]}.png")
+        told = [f"{_panel_name(row)}: orange is evidence {colour_names(row)[0]}" for row in members]
+        write_atomic(path, described_png(pixels, f"one scale for all; {'; '.join(told)}"))
+        yield path
+
+
+def _panel_name(row: Mapping[str, Any]) -> str:
+    """The target, and what orange stands for where that is another class."""
+    name = str(row.get("target_name") or row["record"]["target"])
+    return name if display_sign(row) > 0 else f"{name} (orange {colour_names(row)[0]})"

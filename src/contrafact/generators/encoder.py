@@ -1,0 +1,248 @@
+"""From an image to the latent that draws it.
+
+Source: Schutte et al. 2021 (arXiv 2101.07563), sec. 2 (`kind="resnet50"`, `published=True`).
+Differs (the default): a compact network that ships; real images take part, with an image term and
+a term that keeps the black box's output; it starts at the average latent.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from contrafact.core import Generator, InputError, nearest
+from contrafact.generators.augmentation import Augmentation, augment, mirror_half, signed
+from contrafact.generators.medxgan import MedXGAN
+from contrafact.generators.medxgan_legacy import LegacyMedXGAN
+from contrafact.generators.precision import Precision, check_precision
+from contrafact.generators.stylegan2 import StyleGAN2
+from contrafact.generators.training_loop import Progress
+
+KINDS = ("compact", "resnet50")
+Guide = Callable[[Tensor], Tensor]
+AnyGenerator = StyleGAN2 | MedXGAN | LegacyMedXGAN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderConfig:
+    """How an encoder is trained.
+
+    kind       "compact" (1.2 million weights at width 24) or "resnet50" (the paper's)
+    published  only the paper's loss: mean squared error of w on synthetic pairs
+    image, guide   weights of the real images' terms: absolute difference of pixels, and squared
+               difference of the black box's score (in target units), beside 1 for w
+    anatomy    weight, for a generator with codes for findings, of the squared excess of the anatomy's own
+               score over a negative image's, in units of the gap between the classes
+    augment    probability of each change of the training's preset on a real image: a few thousand
+               images would be learnt by heart
+    precision  of the generator and the guide: fp32 or bf16; auto: fp32, on a CPU bf16 where that takes less
+               time. The encoder itself stays in fp32: the backward pass of batch normalisation in bfloat16
+               gave NaN on two threads
+    """
+
+    kind: str = "compact"
+    published: bool = False
+    width: int = 24
+    steps: int = 1500
+    batch: int = 32
+    rate: float = 1e-3
+    image: float = 8.0
+    guide: float = 0.5
+    anatomy: float = 2.0
+    augment: float = 0.3
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_size(self.kind, self.width)
+        check_precision(self.precision, known=("auto", "fp32", "bf16"))
+        if self.steps < 1 or self.batch < 2:
+            raise InputError(f"expected at least 1 step of 2 images; got {self.steps} of {self.batch}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderSize:
+    """Kind and width of an encoder, as in `EncoderConfig`."""
+
+    kind: str = "compact"
+    width: int = 24
+
+    def __post_init__(self) -> None:
+        check_size(self.kind, self.width)
+
+
+def check_size(kind: str, width: int) -> None:
+    """Raise InputError for a kind that is not there, or no channel."""
+    if kind not in KINDS:
+        raise InputError(f"kind must be one of {KINDS}; got '{kind}'{nearest(kind, KINDS)}")
+    if width < 1:
+        raise InputError(f"width must be at least 1; got {width}")
+
+
+class ResNetEncoder(nn.Module):
+    """Images (N, C, *S) in [-1, 1] to latents (N, w_dim): w_avg + w_std * network(image)."""
+
+    w_avg: Tensor
+    w_std: Tensor
+
+    def __init__(
+        self, channels: int, w_dim: int, *, kind: str = "compact", width: int = 24, axes: int = 2
+    ) -> None:
+        super().__init__()
+        from monai.networks.nets.resnet import ResNet, resnet50
+
+        if kind == "resnet50":
+            self.network: nn.Module = resnet50(spatial_dims=axes, n_input_channels=channels, num_classes=w_dim)
+        else:
+            self.network = ResNet(
+                block="basic",
+                layers=[1, 2, 2, 1],
+                block_inplanes=[width, 2 * width, 4 * width, 8 * width],
+                spatial_dims=axes,
+                n_input_channels=channels,
+                conv1_t_size=5,
+                conv1_t_stride=2,
+                no_max_pool=True,
+                num_classes=w_dim,
+            )
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+        self.register_buffer("w_std", torch.ones(w_dim))
+
+    @staticmethod
+    def of(generator: Generator, **size: Any) -> ResNetEncoder:
+        """An untrained one for a generator's images and latents; `kind` and `width` as above."""
+        channels, *sides = generator.image_shape
+        return ResNetEncoder(channels, generator.latent_size, axes=len(sides), **size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.w_avg + self.w_std * self.network(images)
+
+
+def train_encoder(
+    generator: AnyGenerator,
+    images: Tensor,
+    config: EncoderConfig,
+    *,
+    guide: Guide | None = None,
+    mirror: bool = False,
+    how: Augmentation | None = None,
+) -> Iterator[tuple[Progress, ResNetEncoder]]:
+    """Train an encoder for a frozen generator; yields progress and the encoder every 50 steps.
+
+    images  real ones (N, C, *S): uint8 or float in [-1, 1]; unused when `published`
+    guide   images in [-1, 1] to the black box's scores (N,) or (N, K), differentiable; None: no term
+    how     changes of the real images, with probability `config.augment` each
+    cost    about 1.5 generator passes with gradients per step; twice as fast when `published`
+    """
+    rng = torch.Generator().manual_seed(config.seed)
+    device = next(generator.parameters()).device
+    with torch.no_grad():
+        w = generator.sample(4096, rng)
+    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
+        torch.default_generator.manual_seed(config.seed)
+        encoder = ResNetEncoder.of(generator, kind=config.kind, width=config.width).to(device)
+    encoder.w_avg.copy_(w.mean(dim=0))
+    encoder.w_std.copy_(w.std(dim=0).clamp_min(1e-3))
+    adam = torch.optim.Adam(encoder.parameters(), lr=config.rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, config.rate, total_steps=config.steps + 1)
+    encoder.train()
+    trying = functools.partial(_try, encoder, generator, guide, config)
+    dtype = Precision(config.precision, device, elsewhere="fp32").of(trying)
+    began = time.perf_counter()
+    for step in range(1, config.steps + 1):
+        reals = _reals(images, config, rng, mirror, how)
+        loss, figures = _loss(encoder, generator, reals, guide, config, rng, dtype)
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        adam.step()
+        schedule.step()
+        if step % 50 == 0 or step == config.steps:
+            pace = step / (time.perf_counter() - began)
+            yield (
+                Progress(
+                    done=step,
+                    total=config.steps,
+                    seconds_left=(config.steps - step) / pace,
+                    figures=figures,
+                ),
+                encoder,
+            )
+    encoder.eval()
+
+
+def _reals(
+    images: Tensor, config: EncoderConfig, rng: torch.Generator, mirror: bool, how: Augmentation | None
+) -> Tensor | None:
+    if config.published:
+        return None
+    at = torch.randint(len(images), (config.batch,), generator=rng)
+    reals = signed(images[at])
+    reals = mirror_half(reals, rng) if mirror else reals
+    return augment(reals, how, config.augment, rng).clamp(-1, 1) if how else reals
+
+
+def _try(
+    encoder: ResNetEncoder,
+    generator: AnyGenerator,
+    guide: Guide | None,
+    config: EncoderConfig,
+    dtype: torch.dtype,
+) -> None:
+    """What of a step computes in `dtype`, for its time alone."""
+    w = encoder.w_avg.repeat(config.batch, 1).requires_grad_()
+    found = generator.decode(w, dtype=dtype).float()
+    if guide is not None and config.guide:
+        with torch.autocast(w.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            found = guide(found).float()
+    torch.autograd.grad(found.sum(), w, allow_unused=True)
+
+
+def _loss(
+    encoder: ResNetEncoder,
+    generator: AnyGenerator,
+    reals: Tensor | None,
+    guide: Guide | None,
+    config: EncoderConfig,
+    rng: torch.Generator,
+    dtype: torch.dtype,
+) -> tuple[Tensor, dict[str, float]]:
+    device = encoder.w_avg.device
+    with torch.no_grad():
+        w = generator.sample(config.batch, rng)
+        fakes = generator.decode(w, dtype=dtype)
+    both = fakes if reals is None else torch.cat([fakes, reals.to(device)])
+    half = torch.autocast(device.type, dtype, enabled=dtype == torch.bfloat16)
+    layout = torch.channels_last if both.ndim == 4 else torch.contiguous_format
+    found = encoder(both.float().contiguous(memory_format=layout))
+    latent = ((found[: len(w)] - w) / encoder.w_std).square().mean()
+    figures = {"latent": float(latent.detach())}
+    if reals is None:
+        return latent, figures
+    reals = reals.to(device)
+    redrawn = generator.decode(found[len(w) :], dtype=dtype).float()
+    pool = F.avg_pool2d if reals.ndim == 4 else F.avg_pool3d
+    image = F.l1_loss(redrawn, reals) + F.l1_loss(pool(redrawn, 4), pool(reals, 4))
+    loss = latent + config.image * image
+    figures["image"] = float(image.detach())
+    if guide is not None and config.guide:
+        with half:
+            with torch.no_grad():
+                wanted = guide(reals).float()
+            drift = F.smooth_l1_loss(guide(redrawn).float(), wanted)
+        loss = loss + config.guide * drift
+        figures["guide"] = float(drift.detach())
+        if isinstance(generator, MedXGAN):  # the finding belongs into its code, not into the anatomy
+            alone = generator.decode(generator.negative(found[len(w) :]), dtype=dtype).float()
+            with half:
+                excess = generator.excess(guide(alone).float()).square().mean()
+            loss = loss + config.anatomy * excess
+            figures["anatomy"] = float(excess.detach())
+    return loss, figures

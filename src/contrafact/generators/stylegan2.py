@@ -1,0 +1,202 @@
+"""The StyleGAN2 generator: z -> w -> image.
+
+Source: Karras et al. 2020 (arXiv 1912.04958), skip architecture with demodulated convolutions.
+Differs: two mapping layers instead of eight; no noise inputs unless `noise=True`, because texture
+that does not come from w cannot be inverted and would flicker along a counterfactual.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from contrafact.core.errors import InputError
+from contrafact.generators.layers import LEAKY_GAIN, EqualLinear, ModulatedConv2d, leaky, leaky_scaled, upsample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StyleGAN2Config:
+    """Size of the generator and of its discriminator.
+
+    resolution    side of the square image in pixels, a power of two from 8 to 1024
+    channels      image channels
+    z_dim, w_dim  length of the latent vectors
+    labels        number of classes for conditional generation; 0 = unconditional
+    channel_base, channel_max   feature channels at side r: min(channel_base / r, channel_max)
+    """
+
+    resolution: int = 64
+    channels: int = 1
+    z_dim: int = 256
+    w_dim: int = 256
+    labels: int = 0
+    mapping_layers: int = 2
+    channel_base: int = 4096
+    channel_max: int = 128
+    noise: bool = False
+
+    def __post_init__(self) -> None:
+        side = self.resolution
+        if side < 8 or side > 1024 or side & (side - 1):
+            raise InputError(f"resolution must be a power of two from 8 to 1024; got {side}")
+        for name in ("channels", "z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.labels < 0:
+            raise InputError(f"labels must be 0 (unconditional) or more; got {self.labels}")
+
+    def width(self, side: int) -> int:
+        """Feature channels at an image side of `side` pixels."""
+        return max(1, min(self.channel_base // side, self.channel_max))
+
+    @property
+    def sides(self) -> list[int]:
+        """4, 8, ..., resolution."""
+        return [2**k for k in range(2, int(math.log2(self.resolution)) + 1)]
+
+    @property
+    def num_ws(self) -> int:
+        """How many layers receive a w: 2 log2(resolution) - 2."""
+        return 2 * len(self.sides)
+
+
+class Mapping(nn.Module):
+    """z (N, z_dim), and one-hot labels (N, labels) where conditional, to w (N, w_dim)."""
+
+    w_avg: Tensor
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.embed = EqualLinear(config.labels, config.z_dim) if config.labels else None
+        first = config.z_dim * (2 if config.labels else 1)
+        widths = [first] + [config.w_dim] * config.mapping_layers
+        self.layers = nn.ModuleList(EqualLinear(a, b, rate=0.01) for a, b in itertools.pairwise(widths))
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None, *, track: bool = False) -> Tensor:
+        w = _unit_moment(z)
+        if self.embed is not None:
+            if labels is None:
+                raise InputError("this generator is conditional: expected labels, got none")
+            w = torch.cat([w, _unit_moment(self.embed(labels))], dim=1)
+        for layer in self.layers:
+            w = leaky(layer(w))
+        if track:
+            self.w_avg.lerp_(w.detach().mean(dim=0), 1 - 0.995)
+        return w
+
+
+def _unit_moment(x: Tensor) -> Tensor:
+    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+class StyledConv(nn.Module):
+    """Modulated convolution, optional noise, bias, leaky ReLU."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, w_dim: int, up: bool = False, noise: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(in_channels, out_channels, w_dim=w_dim, up=up, gain=LEAKY_GAIN)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.strength = nn.Parameter(torch.zeros(())) if noise else None
+
+    def forward(self, x: Tensor, w: Tensor, rng: torch.Generator | None) -> Tensor:
+        x = self.conv(x, w)
+        if self.strength is not None and rng is not None:
+            shape = (x.shape[0], 1, *x.shape[2:])
+            noise = torch.randn(shape, generator=rng).to(x.device)
+            x = x + (noise * self.strength * LEAKY_GAIN).to(x.dtype)
+        return leaky_scaled(x + (self.bias * LEAKY_GAIN).to(x.dtype)[:, None, None])
+
+
+class ToImage(nn.Module):
+    """1 x 1 modulated convolution to image channels, no demodulation, float32 out."""
+
+    def __init__(self, in_channels: int, channels: int, *, w_dim: int) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(in_channels, channels, w_dim=w_dim, kernel=1, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        return self.conv(x, w).float() + self.bias[:, None, None]
+
+
+class Synthesis(nn.Module):
+    """w (N, w_dim) or (N, num_ws, w_dim) to images (N, C, R, R), nominally in [-1, 1]."""
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.num_ws = config.num_ws
+        first = config.width(4)
+        self.constant = nn.Parameter(torch.randn(first, 4, 4))
+        self.convs, self.to_image = nn.ModuleList(), nn.ModuleList()
+        before = first
+        for side in config.sides:
+            now = config.width(side)
+            kinds = [(now, now, False)] if side == 4 else [(before, now, True), (now, now, False)]
+            for wide_in, wide_out, up in kinds:
+                self.convs.append(StyledConv(wide_in, wide_out, w_dim=config.w_dim, up=up, noise=config.noise))
+            self.to_image.append(ToImage(now, config.channels, w_dim=config.w_dim))
+            before = now
+
+    def forward(
+        self, w: Tensor, *, dtype: torch.dtype = torch.float32, rng: torch.Generator | None = None
+    ) -> Tensor:
+        """`dtype` is the type of the convolutions; w, modulation and the image stay float32."""
+        ws = w[:, None].expand(-1, self.num_ws, -1) if w.ndim == 2 else w
+        x = self.constant.to(dtype)[None].expand(len(ws), -1, -1, -1)
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = self.convs[0](x, ws[:, 0], rng)
+        image = self.to_image[0](x, ws[:, 1])
+        for block, first in enumerate(range(1, len(self.convs), 2), start=1):
+            x = self.convs[first](x, ws[:, first], rng)
+            x = self.convs[first + 1](x, ws[:, first + 1], rng)
+            image = upsample(image) + self.to_image[block](x, ws[:, first + 2])
+        return image
+
+
+class StyleGAN2(nn.Module):
+    """A generator of images: `sample` latents, `decode` them.
+
+    config  its size
+    decode  w (N, w_dim) or per layer (N, num_ws, w_dim) -> images float32 (N, C, R, R), nominally
+            in [-1, 1]; differentiable; one synthesis pass
+    Source: Karras et al. 2020. Differs: see the head of this file.
+    """
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = Mapping(config)
+        self.synthesis = Synthesis(config)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        return (self.config.channels, self.config.resolution, self.config.resolution)
+
+    @property
+    def latent_size(self) -> int:
+        return self.config.w_dim
+
+    def decode(self, w: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        images: Tensor = self.synthesis(w, dtype=dtype)
+        return images
+
+    def truncate(self, w: Tensor, psi: float | Tensor) -> Tensor:
+        """Pull w towards the average: w_avg + psi (w - w_avg)."""
+        return self.mapping.w_avg + psi * (w - self.mapping.w_avg)
+
+    def sample(self, n: int, rng: torch.Generator, *, psi: float = 1.0) -> Tensor:
+        """Draw w (n, w_dim); z is drawn on the CPU, so every device gets the same."""
+        device = self.mapping.w_avg.device
+        z = torch.randn(n, self.config.z_dim, generator=rng).to(device)
+        labels = None
+        if self.config.labels:
+            drawn = torch.randint(self.config.labels, (n,), generator=rng)
+            labels = nn.functional.one_hot(drawn, self.config.labels).float().to(device)
+        return self.truncate(self.mapping(z, labels), psi)

@@ -1,0 +1,333 @@
+"""Training a StyleGAN2: one object that can step, say how it is, and be stopped anywhere.
+
+Source: Karras et al. 2020 (arXiv 1912.04958 and 2006.06676).
+Differs: the whole state (networks, Adam, random numbers, augmentation, path length) is a flat
+dictionary of tensors, so a run resumes to the very same next step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from contrafact.core.errors import InputError
+from contrafact.generators.augmentation import augment, mirror_half, next_probability, preset, signed
+from contrafact.generators.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
+from contrafact.generators.discriminator import Discriminator
+from contrafact.generators.losses import (
+    clean_gradients,
+    discriminator_loss,
+    generator_loss,
+    lazy_adam,
+    path_lengths,
+    path_penalty,
+    r1_penalty,
+)
+from contrafact.generators.precision import Precision, check_precision, once
+from contrafact.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerConfig:
+    """How a generator is trained.
+
+    kimg          thousands of real images to show
+    batch         images per step, over all devices
+    rate          Adam's learning rate
+    gamma         weight of R1; None = 0.0008 resolution^2 / batch
+    r1_every, path_every   steps between regularisers (0: never)
+    path_after_kimg        path length starts here; before it the images are not yet images
+    mixing        probability of style mixing; 0 keeps one w per image, which inverts best
+    ema_kimg      half-life of the averaged generator; None = 10 batch / 32
+    mirror        the data may be flipped left to right (never for a frontal chest)
+    augment       preset of the adaptive augmentation, see generation.augmentation
+    augment_target         share of real images D may call real with a positive sign, minus the rest
+    precision     type of the convolutions: bf16, fp16 or fp32; auto: bf16, on a CPU only where a step takes
+                  less time so than in fp32. Both regularisers run in float32
+    seed          of this run; nothing global is seeded
+    """
+
+    kimg: float = 200.0
+    batch: int = 32
+    rate: float = 0.0025
+    gamma: float | None = None
+    r1_every: int = 16
+    path_every: int = 8
+    path_after_kimg: float = 20.0
+    mixing: float = 0.0
+    ema_kimg: float | None = None
+    mirror: bool = False
+    augment: str = "none"
+    augment_target: float = 0.6
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        preset(self.augment)
+        check_precision(self.precision)
+        if self.batch < 2:
+            raise InputError(f"batch must be at least 2; got {self.batch}")
+        if not self.kimg > 0:
+            raise InputError(f"kimg must be above 0; got {self.kimg}")
+        if not 0 <= self.mixing <= 1:
+            raise InputError(f"mixing must be from 0 to 1; got {self.mixing}")
+
+
+class Team(Protocol):
+    """The processes that train together; Lightning Fabric is one."""
+
+    @property
+    def world_size(self) -> int: ...
+    @property
+    def global_rank(self) -> int: ...
+    def all_reduce(self, data: Tensor, *, reduce_op: str) -> Tensor: ...
+
+
+class StyleGAN2Training:
+    """The state of one training run. `step()` shows one batch to both networks.
+
+    images  (N, C, R, R): uint8 (0 to 255) or float32 in [-1, 1], kept where they are
+    labels  (N, labels) one-hot or None
+    origin  what else a saved state must agree with, such as the window of the images
+    """
+
+    def __init__(
+        self,
+        size: StyleGAN2Config,
+        config: TrainerConfig,
+        images: Tensor,
+        *,
+        labels: Tensor | None = None,
+        device: torch.device | str = "cpu",
+        team: Team | None = None,
+        origin: Mapping[str, Any] | None = None,
+    ) -> None:
+        _check_images(images, labels, size)
+        self.size, self.config, self.images, self.labels = size, config, images, labels
+        self.about = trained_with(config, images, origin)
+        self.device, self.team = torch.device(device), team
+        ranks, rank = (team.world_size, team.global_rank) if team else (1, 0)
+        self.precision = Precision(config.precision, self.device, alone=ranks == 1)
+        if config.batch % ranks:
+            raise InputError(f"batch must be a multiple of {ranks} processes; got {config.batch}")
+        self.local_batch = config.batch // ranks
+        with seeded(config.seed, self.device):  # layers draw their weights here; restored on leaving
+            self.generator = StyleGAN2(size).to(self.device)
+            self.discriminator = Discriminator(size).to(self.device)
+        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.rng = torch.Generator().manual_seed(config.seed * 1000 + rank + 1)
+        self.adam_g = lazy_adam(self.generator.parameters(), rate=config.rate, interval=config.path_every)
+        self.adam_d = lazy_adam(self.discriminator.parameters(), rate=config.rate, interval=config.r1_every)
+        self.steps, self.seen = 0, 0
+        self.augment_p, self._signs = 0.0, [0.0, 0.0]
+        self.path_mean = torch.zeros((), device=self.device)
+        self.gamma = config.gamma or 0.0008 * size.resolution**2 / config.batch
+        self.figures: dict[str, float] = {}
+
+    def step(self) -> None:
+        """One step of D and one of G, with the regularisers that are due."""
+        self._step_discriminator()
+        self._step_generator()
+        self.steps += 1
+        self.seen += self.config.batch
+        self._move_average()
+        self._share_figures()
+        if self.steps % 4 == 0 and self._signs[1]:
+            sign = self._signs[0] / self._signs[1]
+            self.figures["real_sign"] = sign
+            self.augment_p = next_probability(
+                self.augment_p, sign, target=self.config.augment_target, images=4 * self.config.batch
+            )
+            self._signs = [0.0, 0.0]
+
+    def _step_discriminator(self) -> None:
+        dtype = self.precision.of(self._try)
+        reals, labels = self._draw_reals()
+        with torch.no_grad():
+            fakes = self.generator.synthesis(self._draw_w(labels), dtype=dtype, rng=self.rng)
+        self.adam_d.zero_grad(set_to_none=True)
+        real_logits = self.discriminator(self._augment(reals), labels, dtype=dtype)
+        fake_logits = self.discriminator(self._augment(fakes), labels, dtype=dtype)
+        loss = discriminator_loss(real_logits, fake_logits)
+        loss.backward()
+        self._note_signs(real_logits)
+        self.figures["loss_d"] = float(loss.detach())
+        self._apply(self.adam_d, self.discriminator)
+        every = self.config.r1_every
+        if every and self.steps % every == 0:
+            self.adam_d.zero_grad(set_to_none=True)
+            penalty = r1_penalty(lambda x: self.discriminator(self._augment(x), labels), reals, self.gamma)
+            (penalty * every).backward()
+            self.figures["r1"] = float(penalty.detach())
+            self._apply(self.adam_d, self.discriminator)
+
+    def _try(self, dtype: torch.dtype) -> None:
+        """The passes of a step, for their time alone."""
+        ws = torch.zeros(self.local_batch, self.size.w_dim, device=self.device)
+        labels = torch.zeros(self.local_batch, self.size.labels, device=self.device)
+        fakes = self.generator.synthesis(ws, dtype=dtype)
+        judge = functools.partial(self.discriminator, labels=labels if self.size.labels else None, dtype=dtype)
+        once(fakes, judge, self.generator.synthesis, self.discriminator)
+
+    def _step_generator(self) -> None:
+        dtype = self.precision.of(self._try)
+        _, labels = self._draw_reals() if self.size.labels else (None, None)
+        self.discriminator.requires_grad_(False)
+        self.adam_g.zero_grad(set_to_none=True)
+        fakes = self.generator.synthesis(self._draw_w(labels, track=True), dtype=dtype, rng=self.rng)
+        loss = generator_loss(self.discriminator(self._augment(fakes), labels, dtype=dtype))
+        loss.backward()
+        self.discriminator.requires_grad_(True)
+        self.figures["loss_g"] = float(loss.detach())
+        self._apply(self.adam_g, self.generator)
+        every = self.config.path_every
+        if every and self.steps % every == 0 and self.seen >= self.config.path_after_kimg * 1000:
+            self._regularise_path(every)
+
+    def _regularise_path(self, every: int) -> None:
+        half = max(1, self.local_batch // 2)
+        _, labels = self._draw_reals() if self.size.labels else (None, None)
+        ws = self._draw_w(None if labels is None else labels[:half], n=half)
+        ws = ws[:, None].expand(-1, self.size.num_ws, -1) if ws.ndim == 2 else ws
+        self.adam_g.zero_grad(set_to_none=True)
+        lengths = path_lengths(lambda w: self.generator.synthesis(w, rng=self.rng), ws, self.rng)
+        penalty = path_penalty(lengths, self.path_mean)
+        if self.team and self.team.world_size > 1:
+            self.path_mean = self.team.all_reduce(self.path_mean, reduce_op="mean")
+        (penalty * every).backward()
+        self.figures["path"] = float(penalty.detach())
+        self._apply(self.adam_g, self.generator)
+
+    def _draw_reals(self) -> tuple[Tensor, Tensor | None]:
+        at = torch.randint(len(self.images), (self.local_batch,), generator=self.rng)
+        reals = signed(self.images[at.to(self.images.device)].to(self.device))
+        if self.config.mirror:
+            reals = mirror_half(reals, self.rng)
+        return reals, None if self.labels is None else self.labels[at].to(self.device).float()
+
+    def _draw_w(self, labels: Tensor | None, *, n: int | None = None, track: bool = False) -> Tensor:
+        n = n or self.local_batch
+        z = torch.randn(2, n, self.size.z_dim, generator=self.rng).to(self.device)
+        w: Tensor = self.generator.mapping(z[0], labels, track=track)
+        if float(torch.rand((), generator=self.rng)) >= self.config.mixing:
+            return w
+        cross = int(torch.randint(1, self.size.num_ws, (), generator=self.rng))
+        late = torch.arange(self.size.num_ws, device=self.device)[None, :, None] >= cross
+        return torch.where(late, self.generator.mapping(z[1], labels)[:, None], w[:, None])
+
+    def _augment(self, images: Tensor) -> Tensor:
+        return augment(images, preset(self.config.augment), self.augment_p, self.rng)
+
+    def _note_signs(self, real_logits: Tensor) -> None:
+        signs = real_logits.detach().sign().mean()
+        if self.team:
+            signs = self.team.all_reduce(signs, reduce_op="mean")
+        self._signs[0] += float(signs)
+        self._signs[1] += 1
+
+    def _apply(self, adam: torch.optim.Adam, network: nn.Module) -> None:
+        parameters = [p for p in network.parameters() if p.grad is not None]
+        if self.team and self.team.world_size > 1:
+            for parameter in parameters:
+                gradient = parameter.grad
+                if gradient is not None:
+                    parameter.grad = self.team.all_reduce(gradient, reduce_op="mean")
+        self.figures["broken_gradients"] = float(clean_gradients(parameters))
+        adam.step()
+
+    def _share_figures(self) -> None:
+        """Every process must see the same figures, or they would not stop and return together."""
+        if self.team and self.team.world_size > 1:
+            names = sorted(self.figures)
+            values = torch.tensor([self.figures[n] for n in names], device=self.device)
+            shared = self.team.all_reduce(values, reduce_op="mean").tolist()
+            self.figures = dict(zip(names, shared, strict=True))
+
+    def _move_average(self) -> None:
+        config = self.config
+        move_average(self.average, self.generator, seen=self.seen, batch=config.batch, kimg=config.ema_kimg)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything the next step depends on, as copied CPU tensors with flat names."""
+        counts = [self.steps, self.seen, self.augment_p, *self._signs, self.gamma]
+        return pack(
+            self._modules(),
+            self._adams(),
+            rng=self.rng.get_state(),
+            about=self.precision.noted(self.about),
+            path_mean=self.path_mean,
+            counts=torch.tensor(counts, dtype=torch.float64),
+        )
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go back to a `state()`; one of another network, other images or other settings is refused."""
+        with same_run(f"{self.size.resolution} px"):
+            unpack(state, self._modules(), self._adams())
+            self.rng.set_state(state["rng"])
+            if self.team and self.team.global_rank:  # the state is that of the first process
+                steps = int(state["counts"][0])
+                self.rng.manual_seed(self.config.seed * 1000 + self.team.global_rank + 1 + steps * 7919)
+            self.path_mean = state["path_mean"].to(self.device, copy=True)
+            counts = state["counts"].tolist()
+        check_trained_with(state, self.about)
+        self.precision.go_on(state)
+        self.steps, self.seen = int(counts[0]), int(counts[1])
+        self.augment_p, self._signs = counts[2], counts[3:5]
+        self.gamma = self.config.gamma or counts[5]
+
+    def go_another_way(self, gamma: float, turn: int) -> None:
+        """After a return to an earlier state: a stronger penalty and other random numbers, or the
+        same steps would end in the same place."""
+        rank = self.team.global_rank if self.team else 0
+        self.gamma = gamma
+        self.figures.clear()
+        self.rng.manual_seed(self.config.seed * 1000 + rank + 1 + turn * 104_729)
+
+    def _adams(self) -> dict[str, torch.optim.Adam]:
+        return {"adam_g": self.adam_g, "adam_d": self.adam_d}
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "average": self.average,
+        }
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Inside, the global random numbers start from a seed; those of the processor and of the device are
+    restored on leaving."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _check_images(images: Tensor, labels: Tensor | None, size: StyleGAN2Config) -> None:
+    expected = (size.channels, size.resolution, size.resolution)
+    if images.ndim != 4 or tuple(images.shape[1:]) != expected:
+        raise InputError(f"images must be (N, {expected}); got {tuple(images.shape)}")
+    if len(images) == 0:
+        raise InputError("expected at least one training image; got an empty cohort")
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise InputError(f"images must be uint8 or float in [-1, 1]; got {images.dtype}")
+    if (labels is None) != (size.labels == 0):
+        raise InputError(f"this generator takes {size.labels} labels; got {labels is not None}")
+
+
+def move_average(average: Any, generator: Any, *, seen: int, batch: int, kimg: float | None) -> None:
+    """The averaged generator follows the other, with a half-life of `kimg` thousand images (None: 10 batch /
+    32), shorter at the beginning."""
+    half_life = 1000 * (kimg or batch * 10 / 32)
+    half_life = max(1.0, min(half_life, 0.05 * seen))
+    keep = 0.5 ** (batch / half_life)
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - keep)
+        average.mapping.w_avg.copy_(generator.mapping.w_avg)

@@ -1,0 +1,216 @@
+"""The run folder: the only stored form of results.
+
+manifest.json     schema number, what was asked, versions
+results.jsonl     one line per finished result, appended after its arrays are safe
+failures.jsonl    one line per method that failed on an image, with its traceback
+scores.jsonl      one line per image, target and model of a study: every metric of every method
+summary.json      what a study found, in tables
+methods.json      where each method comes from and what it costs, by name
+arrays/*.npz      heatmap values; frames, reconstruction and image of strips
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import ContrafactError, Counterfactual, Grid, Heatmap, Image, InputError
+from contrafact.io.weights import read_json, write_atomic, write_json
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder, new or found. A crash leaves finished results; `done` names them."""
+
+    folder: Path
+
+    @staticmethod
+    def create(folder: str | Path, *, about: Mapping[str, Any]) -> Run:
+        """Make the folder, or continue one of the same schema."""
+        run = Run(Path(folder))
+        if (run.folder / "manifest.json").exists():
+            run.manifest()
+            return run
+        if run.folder.exists() and any(run.folder.iterdir()):
+            raise InputError(f"expected a new or a run folder; '{folder}' holds other files")
+        _safely(lambda: write_json(run.folder / "manifest.json", {"schema": SCHEMA, **about}))
+        return run
+
+    def manifest(self) -> dict[str, Any]:
+        manifest = read_json(self.folder / "manifest.json")
+        if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+            got = manifest.get("schema") if isinstance(manifest, dict) else "no object"
+            raise InputError(f"expected a run of schema {SCHEMA}; got {got} in '{self.folder}'")
+        return manifest
+
+    def add(
+        self,
+        key: str,
+        image: Image,
+        result: Heatmap | Counterfactual,
+        *,
+        followup: Sequence[tuple[Image, str]] = (),
+        **extra: Any,
+    ) -> None:
+        """Store one result under a key unique in the run; arrays first, then the line.
+
+        followup  later images of the patient, each with what the model says of it
+        """
+        path = self.folder / "results.jsonl"
+        lines = path.read_bytes() if path.exists() else b""  # not parsed: a study adds thousands
+        if json.dumps({"key": key})[1:-1].encode() in lines and key in self.done():
+            raise InputError(f"run '{self.folder.name}' holds '{key}' already")
+        # The key is in the name: two runs that write at once do not write over each other.
+        number = lines.count(b"\n")
+        name = f"{number:05d}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
+        row, arrays = stored_form(image, result, followup, **extra)
+        row = {"key": key, "array": name, **row}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+
+        def put() -> None:
+            write_atomic(self.folder / "arrays" / name, buffer.getvalue())
+            _append(self.folder / "results.jsonl", row)
+
+        _safely(put)
+
+    def add_methods(self, cards: Mapping[str, Mapping[str, str]]) -> None:
+        """Note where methods come from and what they cost, by name."""
+        known = self.methods()
+        if any(known.get(name) != card for name, card in cards.items()):
+            _safely(lambda: write_json(self.folder / "methods.json", {**known, **_json(cards)}))
+
+    def methods(self) -> dict[str, dict[str, str]]:
+        """What `add_methods` noted; empty in older runs."""
+        path = self.folder / "methods.json"
+        found = read_json(path) if path.exists() else {}
+        return {str(k): v for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}
+
+    def add_failure(self, key: str, **about: Any) -> None:
+        """Note why there is no result under this key."""
+        _safely(lambda: _append(self.folder / "failures.jsonl", {"key": key, **_json(about)}))
+
+    def failures(self) -> list[dict[str, Any]]:
+        """What failed and has no result since; the last failure of each."""
+        done = self.done()
+        return list(
+            {row["key"]: row for row in self._lines("failures.jsonl") if row["key"] not in done}.values()
+        )
+
+    def add_scores(self, key: str, **about: Any) -> None:
+        """Note what metrics say; a key that is there already is superseded."""
+        _safely(lambda: _append(self.folder / "scores.jsonl", {"key": key, **_json(about)}))
+
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """What metrics said, by key."""
+        return {row["key"]: row for row in self._lines("scores.jsonl")}
+
+    def failed(self) -> set[str]:
+        return {row["key"] for row in self.failures()}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Finished results in order; a last line that a crash cut short is passed over."""
+        return self._lines("results.jsonl")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        path = self.folder / name
+        rows = []
+        text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+        for line in filter(None, text.split("\n")):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and "key" in row:
+                rows.append(row)
+        return rows
+
+    def done(self) -> set[str]:
+        return {row["key"] for row in self.rows()}
+
+    def arrays(self, row: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        name = str(row["array"])
+        if Path(name).name != name or not name.endswith(".npz"):  # a run of unknown origin
+            raise InputError(f"expected the name of an .npz file in 'arrays'; got '{name}'")
+        with np.load(self.folder / "arrays" / name, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+
+def stored_form(
+    image: Image, result: Heatmap | Counterfactual, followup: Sequence[tuple[Image, str]] = (), **extra: Any
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The line of a result, without its key, and its arrays: what `Run.add` writes."""
+    arrays: dict[str, NDArray[Any]] = {"image": image.values, "affine": image.grid.affine}
+    row: dict[str, Any] = {"window": list(image.window), "source": image.source}
+    spacing = {} if image.grid.spacing_known else {"spacing": "unknown"}
+    row |= {"about": _json({**image.about, **spacing}), **extra}
+    if isinstance(result, Heatmap):
+        arrays["values"] = result.values
+        return row | {"kind": "heatmap", "record": dataclasses.asdict(result.record)}, arrays
+    arrays |= {"frames": result.frames, "reconstruction": result.reconstruction}
+    arrays["strip_affine"] = result.grid.affine
+    plain = ("origin", "drift", "drifted", "stopped", "goal")
+    row |= {"kind": "strip", **{k: getattr(result, k) for k in plain}}
+    row |= {k: getattr(result, k).tolist() for k in ("steps", "scores", "lengths")}
+    row |= {"second": None if result.second is None else result.second.tolist(), "confirmed": result.confirmed}
+    arrays |= {f"followup_{i:03d}": later.values for i, (later, _) in enumerate(followup)}
+    row["followup"] = [{"name": Path(later.source).name, "answer": answer} for later, answer in followup]
+    return row | {"record": dataclasses.asdict(result.record) if result.record else None}, arrays
+
+
+def stored_grid(row: Mapping[str, Any], shape: Sequence[int], affine: NDArray[np.float64]) -> Grid:
+    """The grid of an array of a row; its spacing is as unknown as that of the image was."""
+    grid = Grid(shape, affine=affine)
+    return grid.of_unknown_spacing() if (row.get("about") or {}).get("spacing") == "unknown" else grid
+
+
+def open_run(folder: str | Path) -> Run:
+    """An existing run; anything else is refused."""
+    run = Run(Path(folder))
+    if not (run.folder / "manifest.json").exists():
+        raise InputError(f"expected a run folder with manifest.json; got '{folder}'")
+    run.manifest()
+    return run
+
+
+def _append(path: Path, row: Mapping[str, Any]) -> None:
+    """One line of JSON, on a line of its own also after one that a crash cut short."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(row).encode() + b"\n"
+    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
+    with path.open("ab") as file:
+        file.write(b"\n" + line if torn else line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _safely(write: Any) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise ContrafactError(
+            f"could not write the run ({error.strerror}); what was finished is kept: "
+            "free some space or choose another folder with --out, then run again"
+        ) from error
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _json(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(v) for v in value]
+    if isinstance(value, (np.integer, np.floating)):
+        return value.item()
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

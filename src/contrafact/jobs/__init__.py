@@ -1,0 +1,1 @@
+"""Child processes: start them, bound them, hear how far they are, end them."""

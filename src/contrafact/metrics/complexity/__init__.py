@@ -1,0 +1,1 @@
+"""How few voxels does the map need?"""

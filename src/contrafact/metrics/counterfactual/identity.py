@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from scipy import ndimage
+
+from contrafact.core import METRICS, InputError
+from contrafact.metrics.counterfactual_context import CounterfactualContext, needed
+
+
+@METRICS.register("identity")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Is it still the same patient, outside the finding?
+
+    gives   mean structural similarity of the last frame and the image outside the mask; 1: the same
+    raises  InputError without a mask, or where it leaves nothing
+    Source: Wang et al. 2004 (doi 10.1109/TIP.2003.819861), by scikit-image. Differs: outside the mask, grown
+    by `margin` voxels, since the edge of a finding moves with it.
+
+    margin  voxels by which the mask is grown
+    """
+
+    of: ClassVar[str] = "strip"
+    better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "side effects"
+    margin: int = 1
+
+    def __call__(self, walked: CounterfactualContext) -> float:
+        mask = needed(walked.mask, "identity", "a mask of the finding")
+        if self.margin:
+            mask = ndimage.binary_dilation(mask, iterations=self.margin)
+        if mask.all():
+            raise InputError("identity needs a mask that leaves a voxel; got one of the whole image")
+        return float(walked.similarity(walked.goal)[~mask].mean())

@@ -1,0 +1,1 @@
+"""Does the map name what the prediction depends on?"""

@@ -1,0 +1,1 @@
+"""Does the map lie where the truth lies?"""

@@ -1,0 +1,1 @@
+"""Does the map change when the model forgets?"""

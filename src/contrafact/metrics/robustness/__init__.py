@@ -1,0 +1,1 @@
+"""Does the map stay when nothing that matters changes?"""

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from contrafact.core import METRICS, InputError
+from contrafact.metrics.heatmap_context import HeatmapContext, Values
+from contrafact.metrics.similarity import spearman
+
+
+@METRICS.register("stability")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stability:
+    """Draw the method's random numbers anew: is it still the same map?
+
+    gives   (M,) mean rank correlation of the map with maps of other seeds; 1 for methods without chance
+    cost    `seeds` explanations per map of a method that draws; none for the others
+    raises  InputError without explainers
+    Source: Visani et al. 2020 (arXiv 2001.11757) for LIME; the measure is Spearman's. Differs: any method;
+    whether it draws stands in its own `sampled`.
+
+    seeds  other seeds
+    """
+
+    of: ClassVar[str] = "heatmap"
+    better: ClassVar[str] = "higher"
+    family: ClassVar[str] = "robustness"
+    finds_truth: ClassVar[bool] = False
+    seeds: int = 3
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise InputError(f"expected at least 1 other seed; got {self.seeds}")
+
+    def __call__(self, panel: HeatmapContext) -> Values:
+        if not panel.explainers:
+            raise InputError("stability explains again; give the explainers and not only their maps")
+
+        def one(which: int) -> float:
+            if not getattr(panel.explainers[which], "sampled", False):
+                return 1.0
+            others = range(panel.seed + 1, panel.seed + 1 + self.seeds)
+            first, region = panel.maps[which], panel.question.region
+            found = [spearman(first, panel.again(which, seed=seed)[0], region) for seed in others]
+            return float(np.mean(found))
+
+        return panel.each(one)

@@ -1,0 +1,1 @@
+"""Reliability checks beside every explanation."""

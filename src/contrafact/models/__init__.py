@@ -1,0 +1,36 @@
+"""The network under study: predictors, targets, preprocessing. torch begins here."""
+
+from contrafact.models.determinism import Steadiness, steadiness
+from contrafact.models.inspection import Findings, inspect_network
+from contrafact.models.loading import load_predictor, preprocessing_from, read_weights
+from contrafact.models.predictors import AnyPredictor, BlackBox, TorchPredictor, last_spatial_layer
+from contrafact.models.preprocessing import Preprocessing, resize
+from contrafact.models.region_targets import FrozenRegion, RegionTarget, class_sizes
+from contrafact.models.target_syntax import FORMS, parse_target
+from contrafact.models.targets import OUTPUTS, log_odds, probabilities
+from contrafact.models.tiling import TiledPredictor
+
+__all__ = [
+    "FORMS",
+    "OUTPUTS",
+    "AnyPredictor",
+    "BlackBox",
+    "Findings",
+    "FrozenRegion",
+    "Preprocessing",
+    "RegionTarget",
+    "Steadiness",
+    "TiledPredictor",
+    "TorchPredictor",
+    "class_sizes",
+    "inspect_network",
+    "last_spatial_layer",
+    "load_predictor",
+    "log_odds",
+    "parse_target",
+    "preprocessing_from",
+    "probabilities",
+    "read_weights",
+    "resize",
+    "steadiness",
+]

@@ -1,0 +1,242 @@
+"""From a file, a module or a function to a predictor.
+
+No file runs code unless the user trusts it (docs/security.md): nothing is unpickled as code, programs are
+checked before torch opens them, and a description calls factories of an allow-list only.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from contrafact.core import InputError, UnsupportedError, fingerprint, inside, nearest
+from contrafact.models.archives import checked_script
+from contrafact.models.description_schema import read_description
+from contrafact.models.exported import checked_program
+from contrafact.models.factories import build
+from contrafact.models.onnx_files import check_onnx
+from contrafact.models.predictors import AnyPredictor, BlackBox, TorchPredictor
+from contrafact.models.preprocessing import Preprocessing
+
+SUFFIXES = (".json", ".onnx", ".ts", ".pt", ".pt2")
+
+
+def load_predictor(
+    model: Any,
+    *,
+    classes: Sequence[str] = (),
+    output: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    device: str | None = None,
+    head: int | str | None = None,
+    tokens: Sequence[int] = (),
+    trust: bool = False,
+    trust_code: bool = False,
+    within: Path | None = None,
+) -> AnyPredictor:
+    """A predictor from whatever the user has.
+
+    model   a torch module; a function on arrays (N, C, *S); a scikit-learn estimator; or a path:
+            `.json` (a description: `model`, a file beside it, or `factory`, `arguments` and
+            `weights` of a torch module; with `classes`, `output`, `preprocessing`),
+            `.onnx`, `.ts`/`.pt` (TorchScript), `.pt2` (torch.export program)
+    classes names of the outputs; output: logits (also None), sigmoid, probabilities, regression or ordinal
+            What is given here, classes, output, preprocessing or head, goes before what a description says
+    head    which of several outputs counts, by number, or by name for a dict and for ONNX; None: the first
+    tokens  of a transformer whose layers give rows of tokens: how many have no place, which stand first, then
+            the grid of the others, such as (1, 14, 14); none: detected
+    trust   open TorchScript, which is code; without it a script is refused. Operators that touch files, and
+            pickles of any kind, are refused all the same
+    trust_code  call a factory outside the allow-list (classes of contrafact.models.example_networks, torch.nn,
+            monai.networks.nets, entry points of the group contrafact.networks): its package is imported
+    within  folder that the file, and what its description names, must not lead out of (a bundle's)
+    raises  InputError for a missing or foreign file, a pickle, code that is not trusted, or weights that do
+            not fit
+    """
+    about: dict[str, Any] = {"classes": classes, "output": output, "preprocessing": preprocessing, "head": head}
+    given = {k: v for k, v in about.items() if v is not None and (k != "classes" or len(v))}
+    given |= {"tokens": tuple(tokens)} if tokens else {}
+    about["output"] = output or "logits"
+    if isinstance(model, nn.Module):
+        return TorchPredictor(model, device=device, tokens=tokens, **about)
+    if hasattr(model, "predict_proba") or hasattr(model, "predict"):
+        return _from_estimator(model, about)
+    if callable(model):
+        return BlackBox(model, **about)
+    path = Path(model)
+    if not path.exists():
+        raise InputError(f"expected a model file; got '{path}', which does not exist")
+    if path.suffix == ".json":
+        return _from_description(path, device, given, trust=trust, trust_code=trust_code, within=within)
+    if path.suffix == ".onnx":
+        return _from_onnx(path, about)
+    if path.suffix == ".pt2":
+        return TorchPredictor(_guarded(path, lambda: _exported(path)), device=device, **about)
+    if path.suffix in (".ts", ".pt"):
+        return TorchPredictor(_guarded(path, lambda: _torchscript(path, trust)), device=device, **about)
+    raise InputError(f"a model file ends in {', '.join(SUFFIXES)}; got '{path.name}'")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A state_dict from safetensors, or from a torch file that holds tensors only."""
+    if not path.exists():
+        raise InputError(f"expected a weights file; got '{path}', which does not exist")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise InputError(f"'{path.name}' is not a readable safetensors file: {error}") from error
+    state = _guarded(path, lambda: torch.load(path, map_location="cpu", weights_only=True))
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f"expected a state_dict in '{path.name}'; got {type(state).__name__}")
+    return dict(state)
+
+
+def _guarded(path: Path, read: Any) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of what is refused below anyway
+            return read()
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"'{path.name}' holds pickled code and was not opened; save its state_dict as safetensors instead"
+        ) from error
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError) as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"'{path.name}' is not a model that torch can read: {line}") from error
+
+
+def _torchscript(path: Path, trust: bool) -> nn.Module:
+    """A script that is trusted, after a scan: what touches files is refused all the same."""
+    if not zipfile.is_zipfile(path) or not any(
+        n.endswith("constants.pkl") for n in zipfile.ZipFile(path).namelist()
+    ):
+        raise pickle.UnpicklingError("not TorchScript")
+    if not trust:
+        raise InputError(
+            f"'{path.name}' is TorchScript, which is code that runs as soon as it is opened: give --trust "
+            "(trust=True in Python) if you trust where it comes from, or save its state_dict as safetensors "
+            "with a description"
+        )
+    return torch.jit.load(checked_script(path), map_location="cpu")
+
+
+def _exported(path: Path) -> Any:
+    """A torch.export program, read from a clean archive of what was checked."""
+    clean = checked_program(path)
+    try:
+        return torch.export.load(clean).module()
+    except Exception as error:  # the loader raises AssertionError, SpecViolationError and many more
+        line = " ".join(str(error).split())[:200]
+        raise InputError(f"'{path.name}' is not a program that torch can read: {line}") from error
+
+
+def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UnsupportedError("reading ONNX needs: pip install 'contrafact[onnx]'") from error
+    try:
+        check_onnx(path, path.read_bytes())
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except InputError:
+        raise
+    except Exception as error:  # onnxruntime raises its own kinds, all derived from Exception
+        line = str(error).strip().splitlines()[0]
+        raise InputError(f"'{path.name}' is not a readable ONNX model: {line}") from error
+    name = session.get_inputs()[0].name
+    fixed = session.get_inputs()[0].shape[0]
+    names = [output.name for output in session.get_outputs()]
+
+    def run(images: np.ndarray[Any, Any]) -> Any:
+        size = fixed if isinstance(fixed, int) else max(1, len(images))
+        parts = [session.run(None, {name: images[i : i + size]}) for i in range(0, len(images), size)]
+        outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        if isinstance(about["head"], str):
+            return dict(zip(names, outputs, strict=True))
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    content = fingerprint(path.read_bytes())
+    return BlackBox(run, content=content, **about)
+
+
+def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
+    """scikit-learn: images are flattened; probabilities where it has them, else its values."""
+    judges = hasattr(model, "predict_proba")
+    about["output"] = "probabilities" if judges else "regression"
+    about["classes"] = about["classes"] or ([str(c) for c in model.classes_] if judges else ["value"])
+    ask = model.predict_proba if judges else model.predict
+    return BlackBox(lambda x: ask(x.reshape(len(x), -1)), **about)
+
+
+def _from_description(
+    path: Path,
+    device: str | None,
+    given: Mapping[str, Any],
+    *,
+    trust: bool,
+    trust_code: bool,
+    within: Path | None,
+) -> AnyPredictor:
+    about = read_description(path)
+    says: dict[str, Any] = {
+        "classes": about.get("classes", ()),
+        "output": about.get("output", "logits"),
+        "preprocessing": preprocessing_from(about.get("preprocessing", {})),
+        "device": device,
+        "head": about.get("head"),
+        "tokens": tuple(about.get("tokens", ())),
+        **given,
+    }
+    if "model" in about:
+        if str(about["model"]).endswith(".json"):
+            raise InputError(f"'model' in '{path.name}' must be a model file; got another description")
+        beside = _beside(path, about, "model", within)
+        return load_predictor(beside, trust=trust, trust_code=trust_code, **says)
+    for key in ("factory", "weights"):
+        if key not in about:
+            raise InputError(f"expected 'model', or '{key}', in '{path.name}'; got {', '.join(about)}")
+    weights = _beside(path, about, "weights", within)
+    module = build(about["factory"], about.get("arguments", {}), trust_code=trust_code)
+    state = read_weights(weights)
+    try:
+        module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except RuntimeError as error:
+        line = " ".join(str(error).split())[:200]
+        raise InputError(f"the weights do not fit {about['factory']}: {line}") from error
+    return TorchPredictor(module.eval(), **says)
+
+
+def _beside(path: Path, about: Mapping[str, Any], key: str, within: Path | None) -> Path:
+    """The file that a description names; of a bundle's description, one that lies in the bundle."""
+    if not isinstance(about[key], str):
+        raise InputError(f"'{key}' in '{path.name}' must be the name of a file; got {about[key]!r:.60}")
+    beside = path.parent / about[key]
+    return (
+        beside if within is None else inside(within, str(beside.absolute()), what=f"'{key}' in '{path.name}'")
+    )
+
+
+def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
+    """From JSON or TOML; an unknown key is answered with the nearest one."""
+    known = list(Preprocessing.__dataclass_fields__)
+    if not isinstance(values, Mapping):
+        raise InputError(f"preprocessing must be a table of {', '.join(known)}; got {values!r:.60}")
+    for key in values:
+        if key not in known:
+            raise InputError(f"unknown preprocessing '{key}'{nearest(key, known)}")
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Preprocessing(**given)

@@ -1,0 +1,373 @@
+"""The network under study, behind one role: raw outputs for a batch of images in their own units.
+
+`TorchPredictor` can be differentiated and watched; `BlackBox` can only be asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from contrafact.core import BoxAnswers, ContrafactError, InputError, UnsupportedError, fingerprint, nearest
+from contrafact.models.calls import FUNCTIONS, tapped
+from contrafact.models.declaration_checks import RAW, check_last_step, warn_of_range, within_unit
+from contrafact.models.default_layer import Chooser
+from contrafact.models.identity import Identity, version_of
+from contrafact.models.layers import FeatureLayer, Survey, check_tokens, survey
+from contrafact.models.local_recompute import Incremental, Operations, traced
+from contrafact.models.predictor_info import Described, pick
+from contrafact.models.preprocessing import Preprocessing
+
+
+class TorchPredictor(Described):
+    """A torch module, TorchScript or exported program.
+
+    module    left as it is: on another device a copy is used, and every call is made in evaluation mode, moves
+              no statistics and leaves no gradients
+    call      images (N, C, *S) in their own units (array or tensor) -> raw outputs (N, K, ...),
+              differentiable
+    warns     InputRangeWarning, once, for values far from those networks are trained on while no window, mean
+              and std are declared
+    frozen    evaluation mode, no parameter gradients; restored bit for bit on leaving
+    watch     activations of a layer
+    replacing outputs for copies of one image with a box replaced in each, computing only what the box changes
+    head      which of several outputs counts (number, or key of a dict); None: the first
+    tokens    of a transformer whose layers give rows of tokens: how many have no place (class and register
+              tokens, which stand first), then the grid of the others, such as (1, 14, 14); none: detected
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        classes: Sequence[str] = (),
+        output: str = "logits",
+        preprocessing: Preprocessing | None = None,
+        device: torch.device | str | None = None,
+        head: int | str | None = None,
+        tokens: Sequence[int] = (),
+    ) -> None:
+        super().__init__(classes=classes, output=output, preprocessing=preprocessing, head=head)
+        self.tokens = check_tokens(tokens)
+        first = next(module.parameters(), None)
+        self.device = torch.device(device or (first.device if first is not None else "cpu"))
+        self.dtype = first.dtype if first is not None else torch.float32
+        self.module = on_device(module, self.device)
+        self._depth, self._warned, self._looked = 0, False, False
+        self._channels_last = self.device.type == "cpu"
+        self._traced: tuple[list[nn.Module], Operations | None] = ([], None)
+        self._layers: dict[Any, FeatureLayer] = {}
+        self._pinned, self._identity = "", Identity(self.module)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits for weights, architecture and source, preprocessing, head, output and classes as they
+        are declared; made anew when any of it was changed since."""
+        if self._pinned:
+            return self._pinned
+        if self._identity.model is not self.module:
+            self._identity = Identity(self.module)
+        content = self._identity.digest
+        return self._used(fingerprint(content, list(self.tokens)) if self.tokens else content)
+
+    @digest.setter
+    def digest(self, digest: str) -> None:
+        """Keep this digest whatever becomes of the weights: for a changed copy that stands for its model."""
+        self._pinned = digest
+
+    def __call__(self, images: Any) -> Tensor:
+        if not self._depth:
+            with self.frozen():
+                return self(images)
+        x = self._prepared(images)
+        found = self._checked(self._run(x), len(x))
+        if found.grad_fn is not None and self.output in RAW and within_unit(found):
+            check_last_step(found, self.output)
+        return found.float()
+
+    def look(self, images: Any) -> None:
+        """Refuse a model that ends in a sigmoid while raw outputs are declared. One pass, and where all values
+        lie from 0 to 1 one more with gradients; once, and not while hooks listen."""
+        if self._looked or self.output not in RAW or _listens(self.module):
+            return
+        self._looked = True
+        with self.frozen():
+            try:
+                with torch.no_grad():
+                    doubtful = within_unit(self(images))
+            except (RuntimeError, ContrafactError):
+                return  # what is asked next says in its own words why there is no answer
+            if doubtful:
+                with torch.enable_grad():
+                    outputs = self._run(self._prepared(images).detach().requires_grad_())
+                check_last_step(torch.as_tensor(pick(outputs, self.head)), self.output)
+
+    def _prepared(self, images: Any) -> Tensor:
+        x = self.preprocessing(torch.as_tensor(images).to(self.device, torch.float32))
+        if not self._warned and self.dtype.is_floating_point and x.numel():
+            self._warned = warn_of_range(x.detach(), self.preprocessing)
+        return x.to(self.dtype)
+
+    def _run(self, x: Tensor) -> Any:
+        """The module on a copy, since a model may work in place. On the CPU a 2D network is up to 1.5 times
+        as fast with channels last; a 3D one is not."""
+        # With gradients it rounds otherwise for other batches, which a walk of many steps carries on.
+        if not self._channels_last or x.ndim != 4 or x.requires_grad:
+            return self.module(x.clone())
+        try:
+            return self.module(x.clone(memory_format=torch.channels_last))
+        except RuntimeError as error:
+            if "view size is not compatible" not in str(error):
+                raise
+            self._channels_last = False  # this network counts on the order of values in memory
+            return self.module(x.clone())
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        modes = [(m, m.training) for m in self.module.modules()]
+        grads = [(p, p.requires_grad, p.grad) for p in self.module.parameters()]
+        buffers = [(b, version_of(b), b.detach().clone()) for b in self.module.buffers()]
+        attributes = () if self._depth else self._identity.attributes()
+        self._depth += 1
+        try:
+            with contextlib.suppress(NotImplementedError):  # an exported program has no modes
+                self.module.eval()
+            for parameter, *_ in grads:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            self._depth -= 1
+            for module, mode in modes:
+                module.training = mode
+            for parameter, wanted, grad in grads:
+                parameter.requires_grad_(wanted)
+                parameter.grad = grad
+            with torch.no_grad():
+                for buffer, version, before in buffers:
+                    if version < 0 or version_of(buffer) != version:  # one left alone keeps the digest
+                        buffer.copy_(before)
+            if not self._depth:
+                self._identity.leave(attributes)
+
+    @torch.no_grad()
+    def replacing(
+        self, image: Any, other: Any, box: tuple[int, ...], corner: NDArray[np.int64]
+    ) -> BoxAnswers | None:
+        """Answers for copies of `image` (C, *S) with a box replaced by that of `other`, computing again only
+        what the box changes (`incremental`), compared with a whole pass at `corner`. None where the network
+        cannot be traced, is in training mode or has hooks, or where images are resized for it."""
+        image, other = (torch.as_tensor(v).to(self.device, torch.float32)[None] for v in (image, other))
+        alone = type(self.preprocessing) is Preprocessing and self.preprocessing.pointwise(image.shape[2:])
+        operations = self._operations() if alone else None
+        if operations is None:
+            return None
+        place = (slice(None), slice(None), *map(slice, corner, corner + box))
+        copy = image.clone()
+        copy[place] = other[place]
+        wanted = self(copy)
+        try:
+            network = Incremental(self.module, operations, self._prepared(image), self._prepared(other), box)
+
+            def answers(corners: NDArray[np.int64]) -> Tensor:
+                return self._checked(network(corners), len(corners)).float()
+
+            found = answers(corner[None])
+        except (
+            Exception
+        ):  # of calls it does not know, or of memory that is too short: the plain way, in portions
+            return BoxAnswers(self, 1.0, 1.0)
+        # Between rounding and a difference that a box makes: 3e-5 in float32, 1e-2 in float16.
+        near = torch.finfo(self.dtype).eps ** 0.65 * float(wanted.abs().max())
+        same = found.shape == wanted.shape and float((found - wanted).abs().max()) <= near
+        return BoxAnswers(answers, *network.costs(1)) if same else BoxAnswers(self, 1.0, 1.0)
+
+    def _operations(self) -> Operations | None:
+        """The network's operations, while they can be known and nobody listens in."""
+        modules = list(self.module.modules())
+        if not self.watchable or _listens(self.module) or any(
+            m.training or "forward" in m.__dict__ for m in modules
+        ):  # fmt: skip
+            return None
+        if len(modules) != len(self._traced[0]) or any(map(operator.is_not, modules, self._traced[0])):
+            self._traced = modules, traced(self.module)
+        return self._traced[1]
+
+    @property
+    def watchable(self) -> bool:
+        """Whether layers can be watched: a TorchScript model hides them."""
+        return not isinstance(self.module, torch.jit.ScriptModule)
+
+    def feature_layer(self, images: Any, layer: str | None = None, *, module: bool = False) -> FeatureLayer:
+        """A layer as explanations read it, for images (N, C, *S) of this size: its cells, and where they lie.
+
+        layer   name; None: the last feature map that everything after depends on, behind normalisation,
+                activation and residual sum
+        module  choose among modules alone, and not among functions of the network
+        cost    a forward pass, for the default some more; once for every layer and size of image
+        raises  InputError for an unknown name, UnsupportedError for a layer that gives no feature map, a
+                network without any, or TorchScript
+        """
+        size = tuple(images.shape[1:])
+        key = (layer, module, size)
+        if key in self._layers:
+            return self._layers[key]
+        if layer is not None:
+            self._name_of(layer)
+        elif not self.watchable:
+            raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
+        first = self._prepared(torch.as_tensor(images[:1]).detach())
+        with self.frozen():
+            found = survey(self.module, self._run, first, self.tokens)
+            if layer is None:
+                seen = Chooser(self.module, self._outputs, first, found).choose(modules_only=module)
+            elif layer in found.maps:
+                seen = found.maps[layer]
+            else:
+                raise UnsupportedError(_no_map(layer, found))
+        self._layers[key] = FeatureLayer.of(seen, size[1:], tuple(first.shape[2:]))
+        return self._layers[key]
+
+    def _outputs(self, images: Tensor) -> Tensor:
+        return torch.as_tensor(pick(self._run(images), self.head))
+
+    @contextlib.contextmanager
+    def watch(self, layer: str | None = None) -> Iterator[list[Tensor]]:
+        """Activations of `layer` for every call inside, still in the graph and as the layer gave them: what
+        comes next works on a copy, which it may overwrite."""
+        seen: list[Tensor] = []
+
+        def note(value: Tensor) -> Tensor:
+            seen.append(value)
+            return value.clone()
+
+        with self.change(layer, note):
+            yield seen
+
+    @contextlib.contextmanager
+    def change(self, layer: str | None, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """`function` of the activations of `layer` takes their place in every call inside; of a layer that a
+        pass calls several times, the last time."""
+        name = self._name_of(layer)
+        calls = {found.name: found.calls for found in self._layers.values()}
+        with tapped(self.module, {name: function}, calls):
+            yield
+
+    def _name_of(self, layer: str | None) -> str:
+        """The name of a layer that can be watched; None: the default layer that was chosen last, or else the
+        last convolution."""
+        chosen = [found.name for (asked, *_), found in self._layers.items() if asked is None]
+        name = layer or (chosen[-1] if chosen else last_spatial_layer(self.module))
+        if not self.watchable:
+            raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
+        if name.partition("#")[0] not in FUNCTIONS:
+            self.layer(name)
+        return name
+
+    def layer(self, layer: str | None) -> nn.Module:
+        """The module of that name; None: as in `watch`.
+
+        raises  UnsupportedError for a function, which is no module
+        """
+        name = layer if layer is not None else self._name_of(None)
+        if name.partition("#")[0] in FUNCTIONS:
+            raise UnsupportedError(f"expected a module; got '{name}', which is a function of the network")
+        modules = dict(self.module.named_modules())
+        if name not in modules or name == "":
+            known = [n for n in modules if n]
+            raise InputError(f"expected a layer of the model; got '{name}'{nearest(name, known)}")
+        if not self.watchable:
+            raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
+        return modules[name]
+
+
+class BlackBox(Described):
+    """Anything callable on arrays: an ONNX session, a scikit-learn estimator, a Python function.
+
+    call    images (N, C, *S) -> raw outputs (N, K) as a float32 tensor on the CPU, no gradient
+    digest  what tells it from other models; empty: of the function's source, the networks, arrays and objects
+            it uses, and of all that is declared here
+    content the same of the function alone, where it is known already; what is declared is added
+    """
+
+    differentiable = False
+    device = torch.device("cpu")
+
+    def __init__(
+        self,
+        function: Callable[[np.ndarray[Any, Any]], Any],
+        *,
+        classes: Sequence[str] = (),
+        output: str = "logits",
+        preprocessing: Preprocessing | None = None,
+        digest: str = "",
+        content: str = "",
+        head: int | str | None = None,
+    ) -> None:
+        super().__init__(classes=classes, output=output, preprocessing=preprocessing, head=head)
+        self.function = function
+        self._pinned, self._content = digest, content
+        self._identity = None if digest or content else Identity(function)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits; made anew when an array or weight that the function uses, or what is declared here,
+        was changed since."""
+        if self._pinned:
+            return self._pinned
+        return self._used(self._content if self._identity is None else self._identity.digest)
+
+    @digest.setter
+    def digest(self, digest: str) -> None:
+        self._pinned = digest
+
+    def __call__(self, images: Any) -> Tensor:
+        x = torch.as_tensor(images).detach().to("cpu", torch.float32, copy=True)
+        before = None if self._identity is None else self._identity.attributes()
+        outputs = self.function(self.preprocessing(x).contiguous().numpy())
+        if self._identity is not None and before is not None:
+            self._identity.leave(before)
+        return self._checked(outputs, len(x)).float()
+
+
+AnyPredictor = TorchPredictor | BlackBox
+
+
+def _no_map(layer: str, found: Survey) -> str:
+    known = list(found.maps)
+    return (
+        f"expected a layer with a feature map; '{layer}' gives none"
+        f"{nearest(layer, known)}; the last that do: {', '.join(known[-4:]) or 'none'}"
+    )
+
+
+def _listens(module: nn.Module) -> bool:
+    """Whether any hook is called in a pass."""
+    everywhere = nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks
+    hooks = ("_forward_hooks", "_forward_pre_hooks")
+    return bool(everywhere) or any(getattr(m, name, None) for m in module.modules() for name in hooks)
+
+
+def on_device(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module if all of it is on that device already, else a copy there."""
+    tensors = [*module.parameters(), *module.buffers()]
+    here = all(t.device.type == device.type and device.index in (None, t.device.index) for t in tensors)
+    return module if here else copy.deepcopy(module).to(device)
+
+
+def last_spatial_layer(module: nn.Module) -> str:
+    """The last convolution in the order of names, for a network that was not asked yet."""
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    names = [n for n, m in module.named_modules() if isinstance(m, kinds) and max(m.kernel_size) > 1]
+    if not names:
+        raise UnsupportedError(
+            "expected a network with convolutions to choose a layer from; got none; name a layer"
+        )
+    return names[-1]

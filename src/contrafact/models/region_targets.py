@@ -1,0 +1,200 @@
+"""Targets of a segmentation: one number for a place in the output.
+
+The place (a region, a lesion, a band, an error) is found once, in the prediction for the image as it
+is, and then **frozen**: a target that looks for its region anew in every perturbed prediction follows
+the perturbation. The number is the mean log-odds of the class there, so one unit means the same as
+for a classifier, and it has a gradient everywhere.
+
+Source: TorchEsegeta (Chatterjee et al. 2021, arXiv 2110.08429) names the task. Differs: it counts the
+voxels above a threshold, which has no gradient, and finds them anew each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from contrafact.core import InputError, Predictor, mask_of
+from contrafact.models.targets import log_odds_of, probabilities
+
+PLACES = ("region", "lesion", "boundary", "mask", "false-positive", "missed", "volume", "dice")
+NEEDS_REFERENCE = ("mask", "false-positive", "missed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RegionTarget:
+    """What is asked of a segmenter; `freeze` finds the place in one image's prediction.
+
+    index      class
+    place      region (where the class is predicted), lesion (one connected part of it), boundary (a
+               band around its edge), mask (the reference), false-positive (predicted, not in the
+               reference), missed (in the reference, not predicted), volume (soft, in voxels), dice
+               (soft, against the reference, or the prediction itself)
+    lesion     which connected part, 1 = the largest; for `lesion` and `missed`
+    thresholds probabilities above which a voxel is predicted, the score is their mean; none: the class
+               that is likeliest, or above one half for classes that do not exclude each other
+    width      half the width of the boundary band, in voxels
+    total      sum over the place, not mean
+    reference  bool (*S) on the image's grid; of a label map the voxels of class `index` count
+    """
+
+    index: int
+    place: str = "region"
+    kind: str = "logits"
+    lesion: int | None = None
+    thresholds: tuple[float, ...] = ()
+    width: int = 2
+    total: bool = False
+    reference: NDArray[np.bool_] | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.place}:{self.index}"
+        text += f"#{self.lesion}" if self.lesion is not None else ""
+        text += f"@{'+'.join(f'{t:g}' for t in self.thresholds)}" if self.thresholds else ""
+        return text + (",sum" if self.total else "")
+
+    def __call__(self, outputs: Tensor) -> Tensor:
+        raise InputError(f"target {self} must be frozen on an image first; use explain()")
+
+    def freeze(self, predictor: Predictor, images: Any) -> FrozenRegion:
+        """The same question with its place found in the prediction for `images` (1, C, *S)."""
+        with torch.no_grad():
+            outputs = predictor(images)
+        if outputs.ndim < 3:
+            raise InputError(
+                f"target {self} needs a segmenter, (N, K, *S); this model gives {tuple(outputs.shape)}"
+            )
+        reference = self._reference(outputs, tuple(images.shape[2:]))
+        cuts = self.thresholds or (None,)
+        places = [self._place(outputs, cut, reference) for cut in cuts]
+        return FrozenRegion(target=self, places=torch.stack(places))
+
+    def _reference(self, outputs: Tensor, size: tuple[int, ...]) -> Tensor | None:
+        if self.reference is None:
+            if self.place in NEEDS_REFERENCE:
+                raise InputError(f"target {self} needs a reference mask; give reference=, or --reference FILE")
+            return None
+        if self.reference.shape != size:
+            raise InputError(f"the reference mask must be {size}; got {self.reference.shape}")
+        found = mask_of(np.asarray(self.reference), label=self.index, classes=outputs.shape[1])
+        mask = torch.as_tensor(found, device=outputs.device)
+        if mask.shape != outputs.shape[2:]:
+            small = torch.nn.functional.interpolate(mask[None, None].float(), outputs.shape[2:], mode="nearest")
+            mask = small[0, 0] > 0.5
+        return mask.bool()
+
+    def _place(self, outputs: Tensor, cut: float | None, reference: Tensor | None) -> Tensor:
+        """bool (*S')."""
+        if self.place == "volume":
+            return torch.ones(outputs.shape[2:], dtype=torch.bool, device=outputs.device)
+        found = predicted(outputs, self.kind, self.index, cut)[0]
+        if self.place == "dice":
+            place = found if reference is None else reference
+        elif self.place == "mask":
+            place = _known(reference)
+        elif self.place == "false-positive":
+            place = found & ~_known(reference)
+        elif self.place == "missed":
+            place = self._missed(found, _known(reference))
+        elif self.place == "lesion":
+            place = self._part(components(found))
+        elif self.place == "boundary":
+            place = band(found, self.width)
+        else:
+            place = found
+        if not bool(place.any()):
+            raise InputError(self._nothing(outputs))
+        return place
+
+    def _missed(self, found: Tensor, reference: Tensor) -> Tensor:
+        """The reference's voxels that are not predicted; with a number, a whole part nobody saw."""
+        if self.lesion is None:
+            return reference & ~found
+        return self._part([part for part in components(reference) if not bool((part & found).any())])
+
+    def _part(self, parts: list[Tensor]) -> Tensor:
+        number = 1 if self.lesion is None else self.lesion
+        if not 1 <= number <= len(parts):
+            raise InputError(f"target {self}: expected a part from 1 to {len(parts)}; got {number}")
+        return parts[number - 1]
+
+    def _nothing(self, outputs: Tensor) -> str:
+        present = [k for k, size in enumerate(class_sizes(outputs, self.kind)) if size]
+        return (
+            f"target {self} is empty: no such voxel in this prediction; it holds class(es) "
+            f"{', '.join(map(str, present)) or 'none'}"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenRegion:
+    """A `RegionTarget` with its places, bool (thresholds, *S')."""
+
+    frozen: ClassVar[bool] = True
+    target: RegionTarget
+    places: Tensor
+
+    def __str__(self) -> str:
+        return str(self.target)
+
+    def __call__(self, outputs: Tensor) -> Tensor:
+        asked = self.target
+        if outputs.shape[2:] != self.places.shape[1:]:
+            raise InputError(
+                f"target {self} was frozen on {tuple(self.places.shape[1:])}; got {tuple(outputs.shape[2:])}"
+            )
+        places = self.places.to(outputs.device).flatten(1).to(outputs.dtype)
+        if asked.place in ("volume", "dice"):
+            share = probabilities(outputs, asked.kind)[:, asked.index].flatten(1)
+            if asked.place == "volume":
+                return share.sum(dim=1)
+            overlap = 2 * share @ places[0]
+            return overlap / (share.sum(dim=1) + places[0].sum()).clamp_min(1e-6)
+        values = log_odds_of(outputs, asked.kind, asked.index).flatten(1)
+        sizes = torch.ones_like(places[:, 0]) if asked.total else places.sum(dim=1)
+        return (values @ (places / sizes[:, None]).t()).mean(dim=1)
+
+
+def predicted(outputs: Tensor, kind: str, index: int, cut: float | None) -> Tensor:
+    """Where a class is predicted: bool (N, *S) from raw outputs (N, K, *S)."""
+    if cut is not None:
+        return probabilities(outputs, kind)[:, index] > cut
+    if kind == "sigmoid":
+        return outputs[:, index] > 0
+    return outputs.argmax(dim=1) == index
+
+
+def class_sizes(outputs: Tensor, kind: str) -> list[int]:
+    """How many voxels of raw outputs (N, K, *S) each class is predicted in."""
+    return [int(predicted(outputs, kind, k, None).sum()) for k in range(outputs.shape[1])]
+
+
+def components(mask: Tensor) -> list[Tensor]:
+    """Connected parts (by faces) of a mask (*S), the largest first."""
+    from scipy.ndimage import label
+
+    labels, count = label(mask.cpu().numpy())
+    order = np.argsort(-np.bincount(labels.ravel(), minlength=count + 1)[1:], kind="stable") + 1
+    return [torch.as_tensor(labels == number, device=mask.device) for number in order]
+
+
+def band(mask: Tensor, width: int) -> Tensor:
+    """Voxels at most `width` faces from the edge of a mask (*S), on either side."""
+    from scipy.ndimage import binary_dilation, binary_erosion
+
+    array = mask.cpu().numpy()
+    if not array.any():
+        return mask
+    outer, inner = binary_dilation(array, iterations=width), binary_erosion(array, iterations=width)
+    return torch.as_tensor(outer & ~inner, device=mask.device)
+
+
+def _known(reference: Tensor | None) -> Tensor:
+    if reference is None:  # `_reference` has refused this already
+        raise InputError("expected a reference mask; got none")
+    return reference

@@ -1,0 +1,199 @@
+"""Volumes larger than the model's patch: one window slides over all, and can be differentiated.
+
+The outputs of overlapping patches are blended to one map; the backward pass runs each patch again
+and adds its gradient up. So the memory is that of one batch of patches, and the gradient of *any*
+target of the blended map is exact, not the mean of the patches' own maps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from contrafact.core import InputError, UnsupportedError, fingerprint
+from contrafact.models.identity import digest_of_use
+from contrafact.models.predictors import TorchPredictor
+from contrafact.models.region_targets import RegionTarget
+from contrafact.models.target_syntax import parse_target
+from contrafact.models.targets import AnyTarget, probabilities
+
+Window = tuple[slice, ...]
+
+
+class TiledPredictor:
+    """A segmenter that takes patches, for images of any size.
+
+    predictor  takes images (N, C, *patch) and gives maps (N, K, *patch)
+    patch      voxels along each axis; an axis on which the image is smaller is taken whole
+    overlap    share of a patch that it has in common with its neighbour, 0 to below 1
+    blend      "gaussian" (the middle of a patch counts most) or "constant"
+    batch      patches at a time; halved when the device is out of memory
+    call       images (N, C, *S) -> (N, K, *S), differentiable
+    cost       a forward pass per patch, and with gradients another forward and a backward pass
+    raises     InputError for a patch or overlap that does not fit, or a model whose maps have another
+               size than its patches
+    """
+
+    watchable = False
+
+    def __init__(
+        self,
+        predictor: TorchPredictor,
+        patch: Sequence[int],
+        *,
+        overlap: float = 0.5,
+        blend: str = "gaussian",
+        batch: int = 4,
+    ) -> None:
+        if not patch or min(patch) < 1:
+            raise InputError(f"patch must be at least 1 voxel along each axis; got {tuple(patch)}")
+        if not 0 <= overlap < 1:
+            raise InputError(f"overlap must be from 0 to below 1; got {overlap}")
+        if blend not in ("gaussian", "constant"):
+            raise InputError(f"blend must be gaussian or constant; got '{blend}'")
+        self.predictor, self.patch, self.overlap = predictor, tuple(patch), overlap
+        self.blend, self.batch = blend, batch
+        self.classes, self.output = predictor.classes, predictor.output
+        self.preprocessing, self.device = predictor.preprocessing, predictor.device
+        self.module = predictor.module
+        self._pinned = ""
+
+    @property
+    def digest(self) -> str:
+        """Of the predictor inside as it is now, and of how its patches are put together."""
+        if self._pinned:
+            return self._pinned
+        content = fingerprint("tiled", self.predictor.digest, self.patch, self.overlap, self.blend)
+        return digest_of_use(content, preprocessing=None, head=None, output=self.output, classes=self.classes)
+
+    @digest.setter
+    def digest(self, digest: str) -> None:
+        self._pinned = digest
+
+    def target(self, text: str) -> AnyTarget | RegionTarget:
+        """The target a text names, checked against this model's classes."""
+        return parse_target(text, kind=self.output, classes=self.classes)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Raw outputs (N, K, *S) to class probabilities."""
+        return probabilities(outputs, self.output)
+
+    def __call__(self, images: Any) -> Tensor:
+        x = torch.as_tensor(images).to(self.device, torch.float32)
+        if x.ndim - 2 != len(self.patch):
+            raise InputError(f"expected images with {len(self.patch)} spatial axes; got {tuple(x.shape)}")
+        return torch.as_tensor(_Window.apply(x, self))
+
+    def frozen(self) -> contextlib.AbstractContextManager[None]:
+        """As of the predictor inside."""
+        return self.predictor.frozen()
+
+    @contextlib.contextmanager
+    def watch(self, layer: str | None = None) -> Iterator[list[Tensor]]:
+        """Refused: a layer has one map per patch, and none of the whole volume."""
+        self.feature_layer(None, layer)
+        yield []
+
+    def feature_layer(self, images: Any, layer: str | None = None) -> NoReturn:
+        """Refused, as `watch`."""
+        raise UnsupportedError(
+            "a model that takes patches has no layer map of the whole volume; use integrated-gradients, "
+            "occlusion, or crop the image to one patch"
+        )
+
+    def windows(self, size: Sequence[int]) -> list[Window]:
+        """Patches that cover an image of `size`."""
+        from monai.data.utils import dense_patch_slices
+
+        patch = [min(p, n) for p, n in zip(self.patch, size, strict=True)]
+        ends = zip(patch, size, strict=True)
+        step = [p if p == n else max(1, math.ceil(p * (1 - self.overlap))) for p, n in ends]
+        return [tuple(window) for window in dense_patch_slices(size, patch, step)]
+
+    def weights(self, size: Sequence[int]) -> Tensor:
+        """How much each voxel of a patch counts."""
+        from monai.data.utils import compute_importance_map
+
+        patch = tuple(min(p, n) for p, n in zip(self.patch, size, strict=True))
+        found = compute_importance_map(patch, mode=self.blend, sigma_scale=0.125, device=self.device)
+        return torch.as_tensor(found).clamp_min(1e-3)
+
+
+def _every(window: Window) -> Window:
+    """The window in every image and channel."""
+    return (slice(None), slice(None), *window)
+
+
+class _Window(torch.autograd.Function):
+    """Blended maps of overlapping patches; the backward pass runs every patch again."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, tiled: TiledPredictor) -> Tensor:
+        size, weights = images.shape[2:], tiled.weights(images.shape[2:])
+        maps: list[Tensor] = []
+        total = torch.zeros(size, device=images.device)
+
+        def add(windows: list[Window], parts: Tensor) -> None:
+            with torch.no_grad():
+                answers = _asked(tiled, parts)
+            if not maps:
+                maps.append(images.new_zeros(len(images), answers.shape[1], *size))
+            for window, answer in zip(windows, answers.split(len(images)), strict=True):
+                maps[0][_every(window)] += weights * answer
+                total[window] += weights
+
+        _slide(images, tiled, add)
+        ctx.save_for_backward(images, total)
+        ctx.tiled = tiled
+        return maps[0] / total
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        images, total = ctx.saved_tensors
+        tiled: TiledPredictor = ctx.tiled
+        weights, found = tiled.weights(images.shape[2:]), torch.zeros_like(images)
+        share = slopes[0] / total
+
+        def add(windows: list[Window], parts: Tensor) -> None:
+            with torch.enable_grad():
+                parts = parts.detach().requires_grad_()
+                answers = _asked(tiled, parts)
+            wanted = torch.cat([weights * share[_every(window)] for window in windows])
+            (gradient,) = torch.autograd.grad(answers, parts, wanted)
+            for window, part in zip(windows, gradient.split(len(images)), strict=True):
+                found[_every(window)] += part
+
+        _slide(images, tiled, add)
+        return found, None
+
+
+def _slide(images: Tensor, tiled: TiledPredictor, add: Callable[[list[Window], Tensor], None]) -> None:
+    """`add` for every batch of patches; when the device is out of memory, for half as many."""
+    windows, start = tiled.windows(images.shape[2:]), 0
+    while start < len(windows):
+        some = windows[start : start + tiled.batch]
+        try:
+            add(some, torch.cat([images[_every(window)] for window in some]))
+        except torch.OutOfMemoryError as error:
+            if tiled.batch == 1:
+                raise InputError(
+                    f"one patch of {tiled.patch} does not fit the memory of {tiled.device}; use a smaller patch"
+                ) from error
+            tiled.batch //= 2
+            continue
+        start += len(some)
+
+
+def _asked(tiled: TiledPredictor, parts: Tensor) -> Tensor:
+    answers = tiled.predictor(parts)
+    if answers.shape[2:] != parts.shape[2:]:
+        raise InputError(
+            f"a tiled model must give maps of its patch's size {tuple(parts.shape[2:])}; got "
+            f"{tuple(answers.shape[2:])}"
+        )
+    return answers

@@ -1,0 +1,1 @@
+"""Results to pixels, sentences and the data of pages. Never imports torch."""

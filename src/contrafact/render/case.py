@@ -1,0 +1,274 @@
+"""One case for the viewer: what a page says of it, and its arrays as the screen needs them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import Grid, InputError
+from contrafact.io import Run, stored_grid
+from contrafact.render import outcome
+from contrafact.render.charts import Curve, curve
+from contrafact.render.difference import difference_scale, difference_words
+from contrafact.render.figures import png, telling_slice, turned
+from contrafact.render.map_display import MapScale, colour_names, display_sign, map_flaw
+from contrafact.render.pixels import grey, middle_slice, signed_scale
+from contrafact.render.run_index import CaseResults, RunIndex
+from contrafact.render.text import GOOD_ENDS, REASONS, layer_words, trust_words
+
+SIDE = 1024  # pixels at most; larger images are shown at a half, a third, ...
+
+
+def case_page(cohort: RunIndex, case: CaseResults) -> dict[str, Any]:
+    """Everything the case page says; its pixels come one array at a time."""
+    page: dict[str, Any] = {
+        "id": case.id,
+        "name": case.name,
+        "source": case.source,
+        "model": case.model,
+        "answers": case.answers,
+        "synthetic": case.synthetic,
+        "failures": list(case.failures),
+        "image": None,
+        "maps": [],
+        "strips": [],
+    }
+    for number in (*case.maps, *case.strips):
+        row = cohort.row(number)
+        try:
+            about = _image(cohort.run, row) | {"row": number}
+            one = _map(cohort, row) if row["kind"] == "heatmap" else _strip(cohort.run, row)
+        except (InputError, OSError, KeyError, TypeError, ValueError) as error:
+            method = str((row.get("record") or {}).get("method"))
+            page["failures"].append({"method": method, "error": f"cannot be shown: {error}", "seconds": None})
+            continue
+        page["image"] = page["image"] or about
+        page["maps" if row["kind"] == "heatmap" else "strips"].append({**one, "row": number})
+    return finite(page)
+
+
+def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
+    arrays = _arrays(run.folder, str(row["array"]))
+    image = arrays["image"]
+    low, high = (float(v) for v in row["window"])
+    shape = image.shape[1:]
+    return {
+        "channels": len(image),
+        "size": shape,
+        "slices": shape[0] if len(shape) == 3 else 0,
+        "shrunk": shrink_by(shape[-2:]),
+        "aspect": aspect_of(Grid(shape, affine=arrays["affine"])),
+        "window": [low, high],
+        "range": [float(image.min()), float(image.max())],
+        "factors": (row.get("about") or {}).get("factors") or {},
+        "spacing": spacing_words(stored_grid(row, shape, arrays["affine"])),
+    }
+
+
+def spacing_words(grid: Grid) -> str:
+    """The size of a pixel or voxel in mm, or that nobody knows it."""
+    name = "pixel" if len(grid.shape) == 2 else "voxel"
+    if not grid.spacing_known:
+        return f"{name} size unknown"
+    return f"{name}s of {' × '.join(f'{v:.3g}' for v in grid.spacing_mm)} mm"
+
+
+def holds_volumes(cohort: RunIndex, case: CaseResults) -> bool:
+    """Whether the case's image is a volume; False where it cannot be read."""
+    for number in (*case.maps, *case.strips):
+        try:
+            return bool(_arrays(cohort.run.folder, str(cohort.row(number)["array"]))["image"].ndim == 4)
+        except (InputError, OSError, KeyError, ValueError):
+            continue
+    return False
+
+
+def aspect_of(grid: Grid) -> float:
+    """Height of a pixel over its width, as it is shown."""
+    spacing: Sequence[float] = grid.spacing_mm[-2:]
+    if len(grid.shape) == 3:
+        spacing = turned(np.zeros((1, 1)), grid, 0, spacing)[1]
+    return spacing[0] / spacing[1]
+
+
+def _map(cohort: RunIndex, row: Mapping[str, Any]) -> dict[str, Any]:
+    values = _arrays(cohort.run.folder, str(row["array"]))["values"]
+    return map_about(row, values, cohort.map_scale(row, values))
+
+
+def map_about(row: Mapping[str, Any], values: NDArray[Any], scale: MapScale) -> dict[str, Any]:
+    """What a page says of a map. scale: as `RunIndex.map_scale`"""
+    orange, blue = colour_names(row)
+    return {
+        **_made(row),
+        "scale": scale.drawn,
+        "shared": scale.shared,
+        "own": max(signed_scale([values]), 1e-12),
+        "scale_from": [scale.seen, scale.there],
+        "scale_words": scale.words,
+        "sign": display_sign(row),
+        "orange": orange,
+        "blue": blue,
+        "flaw": map_flaw(values, scale.drawn),
+        "slice": telling_slice(values, 0) if values.ndim == 3 else 0,
+        "trust": trust_words(row),
+    }
+
+
+def _strip(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
+    arrays = _arrays(run.folder, str(row["array"]))
+    return strip_about(row, grid_of(arrays, "frames"), arrays["frames"])
+
+
+def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dict[str, Any]:
+    """What a page says of a counterfactual. grid: of its frames (K, C, *S)"""
+    steps, scores = row["steps"], row["scores"]
+    if not np.isfinite([*steps, *scores, *row["lengths"], row["goal"] or 0, row["drift"]]).all():
+        raise InputError("expected finite steps, scores, lengths, goal and drift")
+    target = str(row["record"]["target"])
+    shares = [outcome.probability_of(target, score) for score in scores]
+    plain = ("steps", "scores", "lengths", "origin", "drift", "drifted", "stopped", "goal")
+    trust = trust_words(row, said=("drift", "goal"))
+    second = outcome.second_words(row)
+    bad = (
+        row["drifted"] or second == outcome.NOT_CONFIRMED or trust["failed"] or row["stopped"] not in GOOD_ENDS
+    )
+    return {
+        **_made(row),
+        **{name: row[name] for name in plain},
+        "aspect": aspect_of(grid),
+        "picture": bool(row.get("picture")),
+        "unit": outcome.unit_of(target),
+        "shares": None if None in shares else shares,
+        "heading": outcome.heading(row),
+        "second": second,
+        "tone": outcome.tone(row, doubtful=bool(bad)),
+        "before_after": outcome.before_after(row),
+        "kinds": outcome.frame_titles(row),
+        "levels": outcome.levels(row),
+        "table": outcome.frame_table(row),
+        "reason": REASONS.get(row["stopped"], str(row["stopped"])),
+        "doubtful": bool(bad),
+        "trust": trust,
+        "curve": dataclasses.asdict(_curve(row)),
+        "difference": difference_about(row, frames),
+        "followup": row.get("followup") or [],
+    }
+
+
+def difference_about(row: Mapping[str, Any], frames: NDArray[Any]) -> dict[str, Any]:
+    """The scale of the difference pictures, in words, and what the last frame shows on it."""
+    scale = difference_scale(row["window"])
+    change = (frames[outcome.last_frame(row)] - frames[int(row["origin"])]).mean(axis=0)
+    return {"scale": scale.value, "words": scale.words, "last": difference_words(change, scale)}
+
+
+def _curve(row: Mapping[str, Any]) -> Curve:
+    """Changes requested against changes achieved, both from the original, in units of the target."""
+    origin, scores = int(row["origin"]), np.asarray(row["scores"], dtype=float)
+    steps = np.asarray(row["steps"], dtype=float)
+    goal = None if row["goal"] is None else float(row["goal"]) - scores[origin]
+    return curve((steps - steps[origin]).tolist(), (scores - scores[origin]).tolist(), 0.0, goal)
+
+
+def _made(row: Mapping[str, Any]) -> dict[str, Any]:
+    record = row["record"]
+    return {
+        "method": str(record["method"]),
+        "label": str(row.get("label") or record["method"]),
+        "target": str(record["target"]),
+        "target_name": str(row.get("target_name") or record["target"]),
+        "seconds": record["seconds"],
+        "passes": record["forward_passes"],
+        "parameters": record["parameters"],
+        "layer": layer_words(record.get("details") or {}),
+    }
+
+
+def pixels(
+    run: Run, row: Mapping[str, Any], name: str, *, at: int | None = None, of: int | None = None
+) -> NDArray[np.float32]:
+    """An array of a result for the screen, float32: (K, C, H, W) of frames, (C, H, W) of images, (1, H, W)
+    of maps. Of a volume slice `at` of its first axis, upright; shrunk to `SIDE`. Slices are counted as those
+    of the image, or of a volume of `of` slices: a strip with fewer shows the one at the same place."""
+    return shown(_arrays(run.folder, str(row["array"])), name, at=at, of=of)
+
+
+def shown(
+    arrays: Mapping[str, NDArray[Any]], name: str, *, at: int | None = None, of: int | None = None
+) -> NDArray[np.float32]:
+    """As `pixels`, of arrays at hand."""
+    if name not in arrays or name.endswith("affine"):
+        known = ", ".join(sorted(n for n in arrays if not n.endswith("affine")))
+        raise InputError(f"expected one of {known}; got '{name}'")
+    values, grid = arrays[name], grid_of(arrays, name)
+    if at is not None:
+        of = of or arrays["image"].shape[1]
+        at = (2 * at + 1) * grid.shape[0] // (2 * of)  # by the middles of slices
+    values = plane_of(values, grid, at)
+    return np.ascontiguousarray(shrunk(values[None] if name == "values" else values), dtype="<f4")
+
+
+def grid_of(arrays: Mapping[str, NDArray[Any]], name: str) -> Grid:
+    """Of an array of a result."""
+    lead = 0 if name == "values" else 2 if name == "frames" else 1
+    own = "affine" if name in ("values", "image") else "strip_affine"
+    return Grid(arrays[name].shape[lead:], affine=arrays.get(own, arrays["affine"]))
+
+
+def plane_of(values: NDArray[Any], grid: Grid, at: int | None = None) -> NDArray[Any]:
+    """Of volumes (..., D, H, W) slice `at` (none: the middle one), upright; (..., H, W) stays what it is."""
+    lead = values.ndim - len(grid.shape)
+    if len(grid.shape) == 2:
+        return values
+    at = values.shape[lead] // 2 if at is None else at
+    if not 0 <= at < values.shape[lead]:
+        raise InputError(f"expected a slice from 0 to {values.shape[lead] - 1}; got {at}")
+    plane = np.moveaxis(values.take(at, axis=lead), (-2, -1), (0, 1))
+    return np.moveaxis(turned(plane, grid, 0, grid.spacing_mm[1:])[0], (0, 1), (-2, -1))
+
+
+def shrink_by(size: Sequence[int], side: int = SIDE) -> int:
+    return max(1, -(-max(size) // side))
+
+
+def shrunk(values: NDArray[Any], side: int = SIDE, *, by: int = 0) -> NDArray[Any]:
+    """Means of blocks of `by` neighbours, so that the longer side is at most `side`. (..., H, W)"""
+    by = by or shrink_by(values.shape[-2:], side)
+    if by == 1:
+        return values
+    high, wide = (n // by * by for n in values.shape[-2:])
+    cut = values[..., :high, :wide]
+    return np.asarray(cut.reshape(*cut.shape[:-2], high // by, by, wide // by, by).mean(axis=(-3, -1)))
+
+
+def thumbnail(run: Run, row: Mapping[str, Any], side: int = 96) -> bytes:
+    """The image as a small PNG; of a volume its middle slice."""
+    image = run.arrays(row)["image"]
+    image = middle_slice(image) if image.ndim == 4 else image
+    by = max(1, -(-max(image.shape[-2:]) // side))
+    return png(grey(image[..., ::by, ::by], tuple(row["window"])))
+
+
+def finite(value: Any) -> Any:
+    """For JSON: numbers that are none become None."""
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)
+
+
+@lru_cache(maxsize=4)
+def _arrays(folder: Path, name: str) -> dict[str, NDArray[Any]]:
+    """Arrays of a run never change; the last ones are kept, for sliders over slices."""
+    return Run(folder).arrays({"array": name})

@@ -1,0 +1,185 @@
+"""Heatmaps as pictures: overlays of five kinds, projections that keep the sign, a walk through slices."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+from PIL import ImageDraw
+
+from contrafact.core import Grid, InputError, nearest
+from contrafact.render.pixels import AGAINST, FOR, grey, signed_overlay
+
+Floats = NDArray[np.floating[Any]]
+Pixels = NDArray[np.uint8]
+KINDS = ("signed", "heat", "blended", "masked", "alpha")
+PLANES = ("sagittal", "coronal", "axial")
+
+
+def overlay(image: Floats, values: Floats, *, window: tuple[float, float], scale: float, kind: str) -> Pixels:
+    """A heatmap (H, W) on its image (C, H, W), as a picture (H, W, 3), or (H, W, 4) for "alpha".
+
+    kind  signed   colour by sign, opacity by size, on the darkened image
+          heat     the map alone, from black
+          blended  image and map half and half
+          masked   the image, only where the map is above a fifth of the scale
+          alpha    the map alone, transparent where it is small
+    """
+    base = grey(image, window)
+    share = np.clip(np.abs(values) / max(scale, 1e-12), 0, 1)[..., None]
+    colour = np.where(values[..., None] > 0, FOR, AGAINST)
+    if kind == "signed":
+        return signed_overlay((base * 0.75).astype(np.uint8), values, scale)
+    if kind == "heat":
+        return np.asarray(np.round(colour * share), dtype=np.uint8)
+    if kind == "blended":
+        return np.asarray(np.round(base * 0.5 + colour * share * 0.5), dtype=np.uint8)
+    if kind == "masked":
+        return np.where(share > 0.2, base, 0).astype(np.uint8)
+    if kind == "alpha":
+        return np.concatenate([colour, 255 * share], axis=-1).round().astype(np.uint8)
+    raise InputError(f"kind must be one of {', '.join(KINDS)}; got '{kind}'{nearest(kind, KINDS)}")
+
+
+def telling_slice(values: Floats, axis: int) -> int:
+    """The slice across `axis` that holds most of a volume's evidence: for the target, where there is any."""
+    others = tuple(a for a in range(values.ndim) if a != axis)
+    weight = np.clip(values, 0, None) if values.max() > 0 else np.abs(values)
+    return int(weight.sum(axis=others).argmax())
+
+
+def flat_frames(frames: Floats, origin: int) -> Floats:
+    """Frames (K, C, H, W); of volumes the slice that changes most from the image."""
+    return frames if frames.ndim == 4 else frames[:, :, moving_slice(frames, origin)]
+
+
+def moving_slice(frames: Floats, origin: int) -> int:
+    """Of frames (K, C, D, H, W) the slice that changes most from the image; the middle where none does."""
+    moved = np.abs(frames - frames[origin]).sum(axis=(0, 1))
+    return telling_slice(moved, 0) if moved.any() else frames.shape[2] // 2
+
+
+def across(values: Floats, at: int, axis: int) -> Floats:
+    """Slice `at` across an axis."""
+    return np.asarray(values.take(at, axis=axis))
+
+
+def signed_projection(values: Floats, axis: int) -> Floats:
+    """Along `axis`, the value that is largest in size, with its sign."""
+    high, low = values.max(axis=axis), values.min(axis=axis)
+    return np.where(high >= -low, high, low)
+
+
+def plane_names(grid: Grid) -> tuple[str, ...]:
+    """What each array axis looks along: a slice across it is sagittal, coronal or axial."""
+    columns = np.abs(grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0))
+    names: list[str] = []
+    for axis in range(3):
+        order = np.argsort(-columns[:, axis])
+        names.append(next(PLANES[i] for i in order if PLANES[i] not in names))
+    return tuple(names)
+
+
+def views_of(
+    image: Floats, values: Floats, grid: Grid, *, window: tuple[float, float], scale: float, kind: str
+) -> dict[str, Pixels]:
+    """Pictures by name: the overlay of a slice; of a volume the telling slice in three planes, and three
+    projections (the image's brightest under the map's strongest)."""
+    if values.ndim == 2:
+        return {kind: overlay(image, values, window=window, scale=scale, kind=kind)}
+    found = {}
+    for axis, name in enumerate(plane_names(grid)):
+        at = telling_slice(values, axis)
+        planes = across(image, at, axis + 1), across(values, at, axis)
+        flat = image.max(axis=axis + 1), signed_projection(values, axis)
+        sides = [grid.spacing_mm[a] for a in range(3) if a != axis]
+        for label, (under, over) in ((kind, planes), ("projection", flat)):
+            drawn = overlay(under, over, window=window, scale=scale, kind="signed" if label != kind else kind)
+            found[f"{label}_{name}"] = upright(drawn, grid, axis, sides)
+    return found
+
+
+def upright(picture: Pixels, grid: Grid, axis: int, spacing: Sequence[float]) -> Pixels:
+    """A plane as radiologists look at it: true proportions; head or front up, the patient's left (or
+    front) to the viewer's right or left as is usual."""
+    picture, spacing = turned(picture, grid, axis, spacing)
+    step = min(spacing)
+    size = tuple(max(1, round(n * s / step)) for n, s in zip(picture.shape[:2], spacing, strict=True))
+    return np.asarray(
+        Picture.fromarray(np.ascontiguousarray(picture)).resize(size[::-1], Picture.Resampling.BILINEAR)
+    )
+
+
+def turned(
+    plane: NDArray[Any], grid: Grid, axis: int, spacing: Sequence[float]
+) -> tuple[NDArray[Any], Sequence[float]]:
+    """A plane (H, W, ...) across `axis` turned and mirrored until it stands upright, and its spacing."""
+    rows, columns = (a for a in range(3) if a != axis)
+    directions = grid.affine[:3, :3]
+    main = [int(np.abs(directions[:, a]).argmax()) for a in (rows, columns)]
+    if main[0] < main[1]:  # the axis that goes up the page is the higher of R, A, S
+        plane, main = np.swapaxes(plane, 0, 1), main[::-1]
+        rows, columns, spacing = columns, rows, spacing[::-1]
+    if directions[main[0], rows] > 0:  # towards the head (or front): up
+        plane = plane[::-1]
+    if directions[main[1], columns] > 0:  # towards the patient's right (or front): the viewer's left
+        plane = plane[:, ::-1]
+    return plane, spacing
+
+
+def slices_animation(
+    image: Floats, values: Floats, grid: Grid, *, window: tuple[float, float], scale: float, axis: int = 0
+) -> bytes:
+    """A GIF that walks through the slices of a volume and back, upright, the map laid over."""
+    sides = [grid.spacing_mm[a] for a in range(3) if a != axis]
+    frames = []
+    for at in range(values.shape[axis]):
+        planes = across(image, at, axis + 1), across(values, at, axis)
+        drawn = overlay(*planes, window=window, scale=scale, kind="signed")
+        frames.append(upright(drawn, grid, axis, sides))
+    return animation(frames + frames[-2:0:-1])
+
+
+def animation(frames: Sequence[Pixels], *, milliseconds: int = 90) -> bytes:
+    """Pictures (H, W, 3) as a GIF that repeats."""
+    pictures = [Picture.fromarray(frame).quantize(128) for frame in frames]
+    buffer = io.BytesIO()
+    pictures[0].save(
+        buffer, format="GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0
+    )
+    return buffer.getvalue()
+
+
+def panel(pictures: Sequence[tuple[str, Pixels]], *, scale: float, height: int = 256) -> Pixels:
+    """Pictures side by side with their names above and one colour bar for all."""
+    sized = []
+    for _, pixels in pictures:
+        width = max(1, round(pixels.shape[1] * height / pixels.shape[0]))
+        sized.append(Picture.fromarray(pixels[..., :3]).resize((width, height), Picture.Resampling.BILINEAR))
+    width = sum(p.width + 8 for p in sized) + 92
+    page = Picture.new("RGB", (width, height + 26), (13, 17, 20))
+    draw, left = ImageDraw.Draw(page), 0
+    for (name, _), picture in zip(pictures, sized, strict=True):
+        draw.text((left + 4, 6), name, fill=(220, 226, 230))
+        page.paste(picture, (left, 26))
+        left += picture.width + 8
+    page.paste(Picture.fromarray(_bar(height)), (left + 6, 26))
+    for share, text in ((0.0, f"+{scale:.2g}"), (0.5, "0"), (1.0, f"-{scale:.2g}")):
+        draw.text((left + 26, 26 + share * (height - 12)), text, fill=(220, 226, 230))
+    return np.asarray(page)
+
+
+def _bar(height: int) -> Pixels:
+    values = np.linspace(1, -1, height)[:, None].repeat(14, axis=1)
+    black = np.full((height, 14, 3), 30, dtype=np.uint8)
+    return signed_overlay(black, values, 1.0, strength=1.0)
+
+
+def png(pixels: Pixels) -> bytes:
+    buffer = io.BytesIO()
+    Picture.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,179 @@
+"""What came of a counterfactual: heading, tone, levels before and after, the kind of every frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from contrafact.core.results import answering
+
+Row = Mapping[str, Any]
+ORIGINAL, SYNTHETIC = "original", "synthetic"
+NOTHING_FOUND = {
+    "budget": "No counterfactual was found: the goal lies beyond the plausibility budget",
+    "search": "No counterfactual was found on the latent path that was tried",
+    "no_change": "No counterfactual was found: the prediction does not respond to this change",
+}
+NOT_ASKED = "No second model was asked."
+CONFIRMED = "Confirmed by a second model."
+NOT_CONFIRMED = "Not confirmed by a second model."
+NO_FLIP = "A second model was asked; there is no flip that it could confirm."
+UNITS = {
+    "class": "logits",
+    "margin": "logits",
+    "probability": "probability",
+    "grade": "grades",
+    "volume": "voxels",
+    "dice": "Dice",
+    "value": "units of the model's output",
+}
+LOGITS = ("region", "lesion", "boundary", "mask", "false-positive", "missed")
+
+
+def in_odds(target: str) -> bool:
+    """Whether scores of this target are logits that have a probability."""
+    return kind_of(target) in ("class", "margin")
+
+
+def kind_of(target: str) -> str:
+    """The word before the colon: class, margin, grade, region, …"""
+    return target.split(":")[0]
+
+
+def unit_of(target: str) -> str:
+    """The unit of a target's scores, in words."""
+    kind = kind_of(target)
+    return "logits" if kind in LOGITS else UNITS.get(kind, "units of the target")
+
+
+def probability_of(target: str, score: float) -> float | None:
+    """The probability behind a score, 0 to 1; None where the target has none."""
+    if in_odds(target):
+        return 1 / (1 + math.exp(-max(-60.0, min(60.0, score))))
+    return score if kind_of(target) == "probability" else None
+
+
+def level(target: str, score: float, *, unit: bool = True) -> str:
+    """A score as a reader takes it: `83 %`, or a number with its unit."""
+    share = probability_of(target, score)
+    if share is not None:
+        return _percent(share)
+    words = f"{score:.2f}" if abs(score) < 1000 else f"{score:.4g}"
+    return f"{words} {unit_of(target)}" if unit else words
+
+
+def before_after(row: Row) -> str:
+    """`10 % → 90 %`, or, of a target without probability, `1.20 → 2.85 grades`."""
+    target, scores = str(row["record"]["target"]), row["scores"]
+    first, last = scores[int(row["origin"])], scores[last_frame(row)]
+    return f"{level(target, first, unit=False)} → {level(target, last)}"
+
+
+def last_frame(row: Row) -> int:
+    """The frame that answers, as `Counterfactual.end`."""
+    return answering(row["scores"], int(row["origin"]), str(row["record"]["target"]))
+
+
+def flips(row: Row) -> bool | None:
+    """Whether the prediction is another one on the last frame; None for targets without a decision."""
+    target, scores = str(row["record"]["target"]), row["scores"]
+    ends = [probability_of(target, scores[k]) for k in (int(row["origin"]), last_frame(row))]
+    if ends[0] is None or ends[1] is None:
+        return None
+    return (ends[0] >= 0.5) != (ends[1] >= 0.5)
+
+
+def heading(row: Row) -> str:
+    """What happened, as a heading."""
+    stopped, name = str(row["stopped"]), str(row.get("target_name") or row["record"]["target"])
+    if row.get("picture"):
+        return f"What the network asks for ({row.get('label') or row['record']['method']}, {name})"
+    if stopped == "already":
+        return f"The prediction already met the goal: nothing was changed ({name}: {_now(row)})"
+    words = f"{name}: {before_after(row)}"
+    if stopped in NOTHING_FOUND:
+        return f"{NOTHING_FOUND[stopped]} ({words})"
+    if stopped == "steps":
+        return f"Fixed steps{', and the prediction flips' if flips(row) else ''} ({words})"
+    if flips(row):
+        return f"The prediction flips ({words})"
+    why = "" if flips(row) is None else "; the prediction does not flip"
+    return f"The goal was reached{why} ({words})"
+
+
+def second_words(row: Row) -> str:
+    """Whether a second model confirms a counterfactual, which a page says first: the model of the bundle, or
+    one that the reliability checks asked. Empty for a picture, which is none."""
+    if row.get("picture"):
+        return ""
+    if row.get("second") is not None:
+        said = row.get("confirmed")
+    else:
+        asked = [check["passed"] for check in row.get("trust") or () if check["name"] == "second model"]
+        if not asked:
+            return NOT_ASKED
+        said = asked[0] if flips(row) else None
+    if said is None:
+        return NO_FLIP
+    return CONFIRMED if said else NOT_CONFIRMED
+
+
+def tone(row: Row, *, doubtful: bool) -> str:
+    """good, plain or warn: only a change that was found and passed its checks is good."""
+    if doubtful:
+        return "warn"
+    return "good" if row["stopped"] == "reached" else "plain"
+
+
+def frame_kinds(row: Row) -> list[str]:
+    """Of every frame: the original image, or a synthetic one. Frame `origin` is the image itself."""
+    origin = int(row["origin"])
+    drawn = bool(row.get("picture"))
+    return [ORIGINAL if k == origin and not drawn else SYNTHETIC for k in range(len(row["steps"]))]
+
+
+def frame_titles(row: Row) -> list[str]:
+    """`frame_kinds` for captions; an original that was itself generated says so."""
+    generated = bool((row.get("about") or {}).get("synthetic"))
+    first = f"{ORIGINAL} (itself a synthetic image)" if generated else ORIGINAL
+    return [first if kind == ORIGINAL else SYNTHETIC for kind in frame_kinds(row)]
+
+
+def frame_table(row: Row) -> list[dict[str, str]]:
+    """Every frame in figures: its kind, its level, and the changes requested and achieved in target units."""
+    target, scores, steps, origin = (
+        str(row["record"]["target"]),
+        row["scores"],
+        row["steps"],
+        int(row["origin"]),
+    )
+    return [
+        {
+            "kind": kind,
+            "level": level(target, scores[k], unit=False),
+            "score": f"{scores[k]:+.2f}",
+            "requested": f"{steps[k] - steps[origin]:+.2f}",
+            "achieved": f"{scores[k] - scores[origin]:+.2f}",
+            "distance": f"{row['lengths'][k]:.2f}",
+        }
+        for k, kind in enumerate(frame_kinds(row))
+    ]
+
+
+def levels(row: Row) -> list[str]:
+    """The level of every frame."""
+    target: str = str(row["record"]["target"])
+    scores: Sequence[float] = row["scores"]
+    return [level(target, score) for score in scores]
+
+
+def _now(row: Row) -> str:
+    return level(str(row["record"]["target"]), row["scores"][int(row["origin"])])
+
+
+def _percent(share: float) -> str:
+    """Whole percents, but never 0 or 100 for what is neither."""
+    if 0 < share < 0.005 or 0.995 <= share < 1:
+        return "<1 %" if share < 0.5 else ">99 %"
+    return f"{100 * share:.0f} %"

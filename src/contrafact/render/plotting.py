@@ -1,0 +1,77 @@
+"""`result.plot()`: a heatmap or a counterfactual as a matplotlib figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import Counterfactual, Heatmap, InputError
+
+SHOWN = 9  # frames at most
+
+
+def heatmap(result: Heatmap, *, image: Any = None, ax: Any = None, at: int | None = None) -> Any:
+    """Axes with a map in signed colours, 0 in white, over `image` (an `Image` or array (C, *S)) if given.
+
+    at  slice of a volume; None: the one with most of the map
+    """
+    values = result.values
+    number = _slice_of(np.abs(values), at) if values.ndim == 3 else None
+    ax = _axes(ax)
+    if image is not None:
+        below = np.asarray(getattr(image, "values", image)).mean(axis=0)
+        if below.shape != values.shape:
+            raise InputError(f"the image must be {values.shape}, as the map; got {below.shape}")
+        ax.imshow(below if number is None else below[number], cmap="gray")
+    scale = float(np.abs(values).max()) or 1.0
+    shown = ax.imshow(
+        values if number is None else values[number],
+        cmap="RdBu_r",
+        vmin=-scale,
+        vmax=scale,
+        alpha=None if image is None else 0.5,
+    )
+    ax.figure.colorbar(shown, ax=ax, label="evidence, in units of the target")
+    about = "" if number is None else f", slice {number}"
+    ax.set_title(f"{result.record.method}, {result.record.target}{about}")
+    ax.axis("off")
+    return ax
+
+
+def strip(result: Counterfactual, *, at: int | None = None) -> Any:
+    """A figure with the frames of a counterfactual, each under the model's score for it.
+
+    at  slice of a volume; None: the one that changes most
+    """
+    import matplotlib.pyplot as plt
+
+    picked = np.unique(
+        np.linspace(0, len(result.frames) - 1, min(SHOWN, len(result.frames))).round().astype(int)
+    )
+    frames = result.frames.mean(axis=1)
+    if frames.ndim == 4:
+        frames = frames[:, _slice_of(np.abs(frames[-1] - frames[0]), at)]
+    figure, axes = plt.subplots(1, len(picked), figsize=(2 * len(picked), 2.4), squeeze=False)
+    for ax, number in zip(axes[0], picked, strict=True):
+        ax.imshow(frames[number], cmap="gray", vmin=float(frames.min()), vmax=float(frames.max()))
+        ax.set_title(f"{'image, ' if number == result.origin else ''}{result.scores[number]:.2f}")
+        ax.axis("off")
+    return figure
+
+
+def _slice_of(change: NDArray[Any], at: int | None) -> int:
+    if at is None:
+        return int(change.sum(axis=(1, 2)).argmax())
+    if not 0 <= at < len(change):
+        raise InputError(f"slice must be from 0 to {len(change) - 1}; got {at}")
+    return at
+
+
+def _axes(ax: Any) -> Any:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots()[1]

@@ -1,0 +1,213 @@
+"""The cases of a run as a table: what was asked of each, what speaks against it, what failed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import InputError, nearest
+from contrafact.io import Run
+from contrafact.render.map_display import MapScale, ScaleKey, scale_for, scale_key
+from contrafact.render.pixels import signed_scale
+from contrafact.render.text import GOOD_ENDS
+
+SHOW = ("all", "failures", "doubts", "clean")
+SORT = ("problems", "order", "name", "answer")
+SAMPLED = 64  # maps that decide a shared scale
+VALUES = 1 << 16  # of each
+
+
+@dataclass(slots=True)
+class CaseResults:
+    """One image with one model: numbers of its rows in the run, its failures, and what the table says."""
+
+    id: str
+    name: str
+    source: str = ""
+    model: str = ""
+    answers: tuple[str, ...] = ()
+    synthetic: bool = False
+    targets: dict[str, None] = field(default_factory=dict)
+    maps: list[int] = field(default_factory=list)
+    strips: list[int] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    order: int = 0
+
+    def line(self) -> dict[str, Any]:
+        """As the table shows it."""
+        rows = [*self.maps, *self.strips]
+        plain = ("id", "name", "source", "answers", "synthetic", "ends", "doubts")
+        return {name: getattr(self, name) for name in plain} | {
+            "targets": list(self.targets),
+            "maps": len(self.maps),
+            "strips": len(self.strips),
+            "failures": [f"{f['method']}: {f['error']}" for f in self.failures],
+            "thumbnail": min(rows) if rows else None,
+        }
+
+    def words(self) -> str:
+        """What a filter looks through."""
+        failed = (f"{f['method']} {f['error']}" for f in self.failures)
+        said = (self.name, self.source, *self.answers, *self.targets, *self.doubts, *self.ends, *failed)
+        return "\n".join(said).casefold()
+
+
+class RunIndex:
+    """A run's cases, read again when the run has grown; safe in several threads."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._lock = threading.Lock()
+        self._stamp: tuple[Any, ...] = ()
+        self._rows: list[dict[str, Any]] = []
+        self._cases: dict[str, CaseResults] = {}
+        self._scales: dict[ScaleKey, tuple[float, int, int]] = {}
+
+    def cases(self) -> dict[str, CaseResults]:
+        """By id, in the order of the run."""
+        with self._lock:
+            stamp = tuple(_stamp(self.run.folder / n) for n in ("results.jsonl", "failures.jsonl"))
+            if stamp != self._stamp:
+                self._rows = self.run.rows()
+                self._cases = _grouped(self._rows, self.run.failures())
+                self._stamp, self._scales = stamp, {}
+            return self._cases
+
+    def row(self, number: int) -> dict[str, Any]:
+        self.cases()
+        if not 0 <= number < len(self._rows):
+            raise InputError(f"expected a result from 0 to {len(self._rows) - 1}; got {number}")
+        return self._rows[number]
+
+    def chosen(self, *, words: str = "", show: str = "all", sort: str = "problems") -> list[CaseResults]:
+        """Filtered and sorted; "problems" puts failures first, then what has most doubts."""
+        for name, value, known in (("show", show, SHOW), ("sort", sort, SORT)):
+            if value not in known:
+                expected = f"{name} must be one of {', '.join(known)}"
+                raise InputError(f"{expected}; got '{value}'{nearest(value, known)}")
+        wanted = words.casefold().split()
+        found = [c for c in self.cases().values() if _shown(c, show) and all(w in c.words() for w in wanted)]
+        return sorted(found, key=_KEYS[sort])
+
+    def map_scale(self, row: Mapping[str, Any], values: NDArray[Any]) -> MapScale:
+        """The scale that a map is drawn on, everywhere: that of its model, kind of target and method over the
+        run, or its own where it is faint, or where the run holds no such map."""
+        shared, seen, there = self.scale(scale_key(row))
+        return scale_for(values, shared if there else max(signed_scale([values]), 1e-12), seen, there)
+
+    def scale(self, key: ScaleKey) -> tuple[float, int, int]:
+        """One scale for maps of a key over the run: (scale, maps that decided it, maps there are)."""
+        self.cases()
+        with self._lock:
+            if key in self._scales:
+                return self._scales[key]
+            stamp, every = self._stamp, self._rows
+        rows = [r for r in every if r.get("kind") == "heatmap" and _readable(r) and scale_key(r) == key]
+        picked = [rows[i] for i in np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).round().astype(int)]
+        maps = []
+        for row in picked:
+            values = self.run.arrays(row)["values"].ravel()
+            maps.append(values[:: -(-values.size // VALUES)])
+        found = (max(signed_scale(maps), 1e-12) if maps else 1.0, len(picked), len(rows))
+        with self._lock:
+            return self._scales.setdefault(key, found) if stamp == self._stamp else found
+
+
+def _readable(row: Mapping[str, Any]) -> bool:
+    return {"model", "target", "method"} <= _record(row).keys()
+
+
+def _grouped(rows: list[dict[str, Any]], failures: list[dict[str, Any]]) -> dict[str, CaseResults]:
+    cases: dict[str, CaseResults] = {}
+    by_source: dict[tuple[str, str], CaseResults] = {}
+    for number, row in enumerate(rows):
+        name, record = _text(row.get("case") or row.get("key")), _record(row)
+        model = _text(row.get("model_name"))
+        source = _text(row.get("source"))
+        case = _case(cases, (name, _text(record.get("image")), _text(record.get("model"))), name)
+        case.source, case.model = Path(source).name, model or case.model
+        by_source.setdefault((source, model), case)
+        try:
+            _add(case, number, row)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            about = f"this line of the run cannot be read ({type(error).__name__})"
+            case.failures.append({"method": _text(record.get("method")), "error": about, "seconds": None})
+    for row in failures:
+        source, model = _text(row.get("source")), _text(row.get("model_name"))
+        name = Path(source).name or _text(row.get("key"))
+        case = by_source.get((source, model)) or _case(cases, (source, model, "failed"), name)
+        case.source, case.model = Path(source).name, model
+        said = {n: _text(row.get(n)) for n in ("method", "error", "target")}
+        case.failures.append({**said, "seconds": row.get("seconds")})
+    return cases
+
+
+def _case(cases: dict[str, CaseResults], key: tuple[str, ...], name: str) -> CaseResults:
+    made = hashlib.sha256("\0".join(key).encode("utf-8", "replace")).hexdigest()[:16]
+    return cases.setdefault(made, CaseResults(id=made, name=name, order=len(cases)))
+
+
+def _add(case: CaseResults, number: int, row: Mapping[str, Any]) -> None:
+    record = row["record"]
+    if row["kind"] not in ("heatmap", "strip"):
+        raise ValueError(row["kind"])
+    doubts = [f"{record['method']}: {_text(c['name'])}" for c in row.get("trust") or () if c["passed"] is False]
+    if row["kind"] == "strip" and not row.get("trust"):
+        doubts += [f"{record['method']}: drift"] if row["drifted"] else []
+        doubts += [f"{record['method']}: goal"] if row["stopped"] not in GOOD_ENDS else []
+    case.answers = tuple(map(_text, row.get("answers") or ())) or case.answers
+    case.synthetic = bool((row.get("about") or {}).get("synthetic"))
+    case.targets[_text(row.get("target_name") or record["target"])] = None
+    if row["kind"] == "strip":
+        case.ends.append(_text(row["stopped"]))
+    case.doubts += doubts
+    (case.maps if row["kind"] == "heatmap" else case.strips).append(number)
+
+
+def _record(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    record = row.get("record")
+    return record if isinstance(record, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return None
+    return about.st_mtime_ns, about.st_size
+
+
+def _shown(case: CaseResults, show: str) -> bool:
+    if show == "failures":
+        return bool(case.failures)
+    if show == "doubts":
+        return bool(case.doubts)
+    return show == "all" or not (case.failures or case.doubts)
+
+
+def name_order(text: str) -> list[tuple[int, int, str]]:
+    """CaseResults 10 after case 2."""
+    parts: Iterator[str] = iter(re.split(r"(\d{1,18})", text.casefold()))
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p]
+
+
+_KEYS: dict[str, Any] = {
+    "problems": lambda c: (-len(c.failures), -len(c.doubts), c.order),
+    "order": lambda c: c.order,
+    "name": lambda c: (name_order(c.name), c.order),
+    "answer": lambda c: (c.answers, c.order),
+}

@@ -1,0 +1,200 @@
+"""Results as HTML for a notebook. `contrafact.core.display` asks for them by these names.
+
+Inline styles, pictures as data, no scripts: a notebook that is not trusted shows it too, and nothing is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+
+from contrafact.core import Counterfactual, Grid, Heatmap, Image, InputError, Record
+from contrafact.render.case import aspect_of, finite, plane_of, spacing_words, strip_about
+from contrafact.render.figures import PLANES, flat_frames, plane_names, telling_slice, upright, views_of
+from contrafact.render.map_display import colour_names, map_flaw
+from contrafact.render.outcome import last_frame
+from contrafact.render.pixels import grey, png_text, signed_overlay, signed_scale
+from contrafact.render.text import layer_words, trust_words
+from contrafact.report.page import environment
+
+SIDE, SMALL = 320, 120  # pixels of the longer side
+FRAMES = 9  # of a strip, evenly
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shown:
+    """HTML that a notebook shows."""
+
+    html: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def image(image: Image) -> str:
+    """Through its window; of a volume the middle slice in three planes."""
+    if len(image.grid.shape) == 2:
+        pictures = [("", grey(image.values, image.window))]
+    else:
+        pictures = [(name, _plane(image, axis)) for axis, name in enumerate(plane_names(image.grid))]
+    low, high = image.window
+    said = [_size(image.grid), f"window {low:.4g} to {high:.4g}", Path(image.source).name]
+    return _page("image", pictures=_sized(pictures, image.grid), said=said)
+
+
+def heatmap(heat: Heatmap) -> str:
+    """The map alone, on its own scale; of a volume where it says most, in three planes."""
+    return _map(heat, np.zeros((1, *heat.grid.shape), dtype=np.float32), (0.0, 1.0), "heat")
+
+
+def over(image: Image, heat: Heatmap, *, kind: str = "signed") -> Shown:
+    """A map over its image, for a notebook; `kind` as in `contrafact export`.
+
+    raises  InputError where they lie on different grids
+    """
+    if image.grid != heat.grid:
+        raise InputError("the map lies on another grid than the image; give the image that was explained")
+    return Shown(_map(heat, image.values, image.window, kind))
+
+
+def _map(heat: Heatmap, under: NDArray[Any], window: tuple[float, float], kind: str) -> str:
+    scale = max(signed_scale([heat.values]), 1e-12)
+    found = views_of(under, heat.values, heat.grid, window=window, scale=scale, kind=kind)
+    flat = len(heat.grid.shape) == 2
+    orange, blue = colour_names({"record": {"target": heat.record.target}})
+    pictures = [
+        ("" if flat else name.removeprefix(f"{kind}_"), picture)
+        for name, picture in found.items()
+        if not name.startswith("projection")
+    ]
+    at = "" if flat else f"slice {telling_slice(heat.values, 0) + 1} of {len(heat.values)}, where it says most"
+    return _page(
+        "heatmap",
+        pictures=_sized(pictures, heat.grid),
+        scale=f"{scale:.3g}",
+        empty=not heat.values.any(),
+        flaw=map_flaw(heat.values, scale),
+        orange=orange,
+        blue=blue,
+        said=[_size(heat.grid), layer_words(heat.record.details), at],
+        record=_told(heat.record),
+    )
+
+
+def strip(strip: Counterfactual) -> str:
+    """Its frames, original or synthetic, with the prediction for each; what came of it, and what changed."""
+    row = row_of(strip)
+    about = strip_about(row, strip.grid, strip.frames)
+    frames = flat_frames(strip.frames, strip.origin)
+    window = tuple(row["window"])
+    picked = sorted({strip.origin, *np.linspace(0, len(frames) - 1, FRAMES).round().astype(int).tolist()})
+    shown = [
+        {
+            "picture": _sized([("", grey(frames[k], window))], strip.grid, SMALL)[0],
+            "origin": k == strip.origin,
+            "kind": about["kinds"][k],
+            "level": about["levels"][k],
+        }
+        for k in picked
+    ]
+    change = (frames[last_frame(row)] - frames[strip.origin]).mean(axis=0)
+    base = (grey(frames[strip.origin], window) * 0.35).astype(np.uint8)
+    drawn = signed_overlay(base, change, about["difference"]["scale"], strength=0.95)
+    return _page(
+        "strip",
+        frames=shown,
+        difference=_sized([("", drawn)], strip.grid, SMALL)[0],
+        about=about,
+        length=f"{max(about['lengths']):.1f}",
+        all=len(frames),
+        record=_told(strip.record),
+    )
+
+
+def record(record: Record) -> str:
+    return _page("record", record=_told(record))
+
+
+def card(checks: Sequence[Mapping[str, Any]]) -> str:
+    """A trust card as rows: what failed and what could not be checked in sentences, what passed by name."""
+    return _page("card", card=trust_words({"trust": checks}))
+
+
+def row_of(strip: Counterfactual) -> dict[str, Any]:
+    """A strip as a row of a run, without arrays."""
+    known = dataclasses.asdict(strip.record) if strip.record else None
+    about = known or {"method": "strip", "parameters": {}, "target": "", "seconds": 0.0, "forward_passes": 0.0}
+    plain = {name: getattr(strip, name) for name in ("origin", "drift", "drifted", "stopped", "goal")}
+    lists = {name: getattr(strip, name).tolist() for name in ("steps", "scores", "lengths")}
+    window = [float(strip.image.min()), float(strip.image.max())]
+    second = None if strip.second is None else strip.second.tolist()
+    said = {"second": second, "confirmed": strip.confirmed}
+    return {"kind": "strip", "record": about, "window": window, **plain, **lists, **said}
+
+
+def strip_traits(
+    strip: Counterfactual, window: tuple[float, float] | None, at: int | None = None
+) -> dict[str, Any]:
+    """What the control of a strip needs: its figures as JSON, its frames as little-endian float32.
+
+    at  slice of a volume; None: the middle one
+    """
+    frames = np.ascontiguousarray(plane_of(strip.frames, strip.grid, at), dtype="<f4")
+    drawn = np.ascontiguousarray(plane_of(strip.reconstruction, strip.grid, at), dtype="<f4")
+    low, high = window or (float(strip.image.min()), float(strip.image.max()))
+    return {
+        "about": finite(strip_about(row_of(strip) | {"window": [low, high]}, strip.grid, strip.frames)),
+        "shape": list(frames.shape),
+        "frames": frames.tobytes(),
+        "reconstruction": drawn.tobytes(),
+        "window": [low, high],
+        "aspect": aspect_of(strip.grid),
+    }
+
+
+def _page(kind: str, **words: Any) -> str:
+    return environment().get_template("notebook.html").render(kind=kind, **words)
+
+
+def _plane(image: Image, axis: int) -> NDArray[np.uint8]:
+    at = image.grid.shape[axis] // 2
+    sides = [image.grid.spacing_mm[a] for a in range(3) if a != axis]
+    plane = np.asarray(image.values.take(at, axis=axis + 1))
+    return upright(grey(plane, image.window), image.grid, axis, sides)
+
+
+def _sized(
+    pictures: Sequence[tuple[str, NDArray[np.uint8]]], grid: Grid, side: int = SIDE
+) -> list[dict[str, Any]]:
+    """PNG as text, in true proportions: no more pixels than are shown, and small images larger."""
+    made = []
+    for name, pixels in pictures:
+        high, wide = pixels.shape[0] * (1.0 if name in PLANES else aspect_of(grid)), float(pixels.shape[1])
+        share = side / max(high, wide)
+        size = max(1, round(wide * share)), max(1, round(high * share))
+        small = Picture.fromarray(np.ascontiguousarray(pixels[..., :3]))
+        if pixels.shape[1] > size[0] or pixels.shape[0] > size[1]:
+            small = small.resize(size, Picture.Resampling.BILINEAR)
+        made.append({"name": name, "picture": png_text(np.asarray(small)), "width": size[0], "height": size[1]})
+    return made
+
+
+def _size(grid: Grid) -> str:
+    return f"{' × '.join(map(str, grid.shape))} px, {spacing_words(grid)}"
+
+
+def _told(record: Record | None) -> dict[str, Any] | None:
+    """A record in few words, and all of it as JSON."""
+    if record is None:
+        return None
+    whole = json.dumps(finite(dataclasses.asdict(record)), indent=1, ensure_ascii=False)
+    passes = "pass" if round(record.forward_passes) == 1 else "passes"
+    cost = f"{record.seconds:.2f} s, {record.forward_passes:.0f} {passes} through the model"
+    return {"method": record.method, "target": record.target, "cost": cost, "seed": record.seed, "whole": whole}

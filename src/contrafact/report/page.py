@@ -1,0 +1,152 @@
+"""The report: one HTML file that opens offline, from any run folder."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from contrafact import render
+from contrafact.core import InputError
+from contrafact.io import Run, write_atomic
+from contrafact.render.run_index import RunIndex
+from contrafact.render.text import GOOD_ENDS, REASONS
+from contrafact.report.case import Shown, shown_case
+from contrafact.report.study import study_section
+from contrafact.report.text import bundle_cards, checks_table, hashes, limits, method_cards
+
+IMAGES = 24  # cases on one page
+CARRIED = 12_000_000  # characters of arrays on one page; later cases are pictures only
+GALLERY, FAILED = 24, 50
+RENDER = Path(render.__file__).parent
+
+
+def write_report(run: Run, path: str | Path | None = None) -> Path:
+    """Write `report.html` into the run folder (or to `path`) and give its path.
+
+    The page holds the viewer's own controls with the arrays they need, and still pictures of the same for
+    paper and for browsers without scripting. It asks nobody for anything: its policy forbids it.
+
+    raises  InputError for a run without results
+    """
+    manifest, cohort = run.manifest(), RunIndex(run)
+    chosen = [case for case in cohort.chosen(sort="problems") if case.maps or case.strips]
+    rows = [row for row in map(cohort.row, range(len(run.rows()))) if _whole(row)]
+    if not rows:
+        raise InputError(f"expected results in '{run.folder}'; the run is empty")
+    cases = [shown_case(cohort, case) for case in chosen[:IMAGES]]
+    failures = [{**f, "source": Path(str(f.get("source", ""))).name} for f in run.failures()]
+    title = str(manifest.get("title", run.folder.name))
+    style, script = _built("pages.css") + _running(title), _built("report.js")
+    page = (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=title,
+            manifest=manifest,
+            style=Markup(style),
+            script=Markup(script),
+            policy=_policy(style, script),
+            cases=_for_the_page(cases),
+            gallery=_gallery(cases)[:GALLERY],
+            doubts=len(_gallery(cases)),
+            failures=failures[:FAILED],
+            failed=len(failures),
+            study=study_section(run),
+            left_out=len(chosen) - len(cases),
+            there=len(cohort.cases()),
+            reasons=REASONS,
+            good=GOOD_ENDS,
+            checks=checks_table(rows),
+            limits=limits(manifest, rows, failures, cases=[c.about for c in cases]),
+            methods=method_cards(run, rows),
+            bundles=bundle_cards(manifest),
+            hashes=hashes(manifest, rows),
+        )
+    )
+    path = Path(path or run.folder / "report.html")
+    write_atomic(path, page.encode())
+    return path
+
+
+def environment() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(RENDER / "templates")
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+
+
+def _whole(row: Mapping[str, Any]) -> bool:
+    """Whether a line of the run can be counted; one that cannot is a failure of its case."""
+    record, needed = row.get("record"), {"method", "model", "image", "seconds", "versions"}
+    strip = {"drifted", "stopped"} <= row.keys() or row.get("kind") == "heatmap"
+    return isinstance(record, dict) and needed <= record.keys() and strip
+
+
+def _for_the_page(cases: Sequence[Shown]) -> list[dict[str, Any]]:
+    """What the template shows; arrays as long as there is room."""
+    room, found = CARRIED, []
+    for case in cases:
+        room -= case.size
+        moves = {"about": _moving(case.about), "arrays": case.arrays} if room >= 0 else None
+        found.append({"about": case.about, "stills": case.stills, "moves": moves})
+    return found
+
+
+def _moving(about: Mapping[str, Any]) -> dict[str, Any]:
+    """For the controls, which name the slice of a map; nothing else of the case."""
+    maps = [
+        {**one, "label": ", ".join(filter(None, (one["label"], one.get("where"))))} for one in about["maps"]
+    ]
+    return {"image": about["image"], "maps": maps, "strips": about["strips"]}
+
+
+def _gallery(cases: Sequence[Shown]) -> list[dict[str, Any]]:
+    """Results that speak against themselves: the picture, and what is wrong with it."""
+    found = []
+    for case in cases:
+        for one in (*case.about["maps"], *case.about["strips"]):
+            still, strip = case.stills[one["row"]], "steps" in one
+            said = list(one["trust"]["failed"])
+            if strip and not one["picture"]:
+                size = f"{one['drift']:.2f} {one['unit']}"
+                drift = f"generating this image without a change moves the prediction by {size}"
+                said += [drift] if one["drifted"] else []
+                said += [] if one["stopped"] in GOOD_ENDS else [one["reason"]]
+            if said:
+                picture = still["change"] if strip else still["picture"]
+                words = {name: one[name] for name in ("label", "target_name", "row")}
+                found.append({**words, "case": case.about["name"], "picture": picture, "said": said})
+    return found
+
+
+def _built(name: str) -> str:
+    """A built file of the front end; nothing in it closes the element that it stands in."""
+    text = (RENDER / "web" / "dist" / name).read_text(encoding="utf-8")
+    return text.replace("</script", r"<\/script").replace("<!--", r"<\!--").replace("</style", r"<\/style")
+
+
+def _running(title: str) -> str:
+    """The title on every printed page, spelt in code points: it may come from anywhere."""
+    spelt = "".join(f"\\{ord(letter):06x} " for letter in title[:90])
+    return f'@page{{@top-left{{content:"{spelt}"}}}}'
+
+
+def _policy(style: str, script: str) -> str:
+    """No request to anywhere, and no script or style but our own, whatever a run's words hold."""
+
+    def own(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    parts: Mapping[str, str] = {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": own(style),
+        "script-src": own(script),
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in parts.items())

@@ -1,0 +1,311 @@
+"""The metrics of a study: all maps of an image judged together, and the tables that follow."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contrafact.api import explanation as face
+from contrafact.api.evaluation import panel_of, references_of, walked_of
+from contrafact.core import METRICS, UNTRUSTED, Counterfactual, Grid, Heatmap, Record, Trust, fingerprint
+from contrafact.core.execution import parameters_of
+from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_json
+from contrafact.jobs.pool import Failure
+from contrafact.metrics import Score, evaluate, evaluate_strips, references
+from contrafact.metrics.families import WORD, by_construction, family_of, finds_truth, is_yes_or_no
+from contrafact.study import StudyConfig
+from contrafact.study.inputs import digest_of, digests_of_model, loaded, mask_of, maybe, model_of, read_mask
+from contrafact.study.statistics import (
+    area_under_curve,
+    compare,
+    disagreement,
+    family_ranks,
+    groups,
+    ranks,
+    summarise,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringTask:
+    """All results of one image for one target of one model: stored arrays by label, and what failed."""
+
+    key: str
+    image: str
+    target: str
+    model: str
+    case: Case
+    maps: tuple[tuple[str, Mapping[str, Any]], ...]
+    failed: tuple[tuple[str, str], ...]
+    label: str = "metrics"
+
+
+def scorings_of(
+    run: Run,
+    config: StudyConfig,
+    folder: Path,
+    cases: Sequence[Case],
+    cells: Sequence[Any],
+    trust: Trust = UNTRUSTED,
+    *,
+    labelled: frozenset[str] = frozenset(),
+) -> list[ScoringTask]:
+    """What is to be judged, from what the run holds; `labelled` as in `cells_of`."""
+    rows = {row["key"]: row for row in run.rows()}
+    failures = {row["key"]: str(row["error"]) for row in run.failures()}
+    by_path = {str(case.path): case for case in cases}
+    asked = {label: parameters_of(config.metric(label)) for label in config.metrics}
+    second = config.second_model and digests_of_model(config.second_model, folder, trust)
+    found = []
+    for (image, target, model), some in groups(
+        [asdict(cell) for cell in cells], ("image", "target", "model")
+    ).items():
+        case = by_path[image]
+        mask = mask_of(config, folder, case) if case.path.exists() else None
+        maps = tuple((c["label"], rows[c["key"]]) for c in some if c["key"] in rows)
+        failed = tuple((c["label"], failures.get(c["key"], "not done")) for c in some if c["key"] not in rows)
+        answered = sorted(c["key"] for c in some if c["key"] in rows)
+        known = [case.patient, case.label, dict(case.extra), mask and digest_of(mask)]
+        known += ["label map"] if "masks" in labelled else []
+        mark = fingerprint(answered, failed, asked, second, known, config.seed, config.references)
+        key = "/".join(filter(None, (model, case.path.name, target or "-", mark)))
+        found.append(ScoringTask(key, image, target, model, case, maps, failed))
+    return found
+
+
+def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], device: str) -> Any:
+    """The models, each once for a process; gives what judges the maps of an image."""
+    config, folder, trust, labelled, run_folder = setting
+    place, run = Path(folder), open_run(run_folder)
+    models, background = loaded(config, place, device, trust)
+    metrics = {label: config.metric(label) for label in config.metrics}
+    choice = config.second_model
+    second = None if choice is None else model_of(choice, place, device, trust)[0]
+
+    def one(scoring: ScoringTask) -> dict[str, Any]:
+        rows = {label: row for label, row in scoring.maps if not row.get("picture")}
+        if not rows:
+            return {"scores": [], "outputs": None}
+        image, (predictor, bundle) = read_image(scoring.image), models[scoring.model]
+        mask = mask_of(config, place, scoring.case)
+        target = scoring.target or next(iter(rows.values()))["record"]["target"]
+        truth = read_mask(mask, label_map="masks" in labelled) if mask else None
+        shared: Any = {"target": target, "mask": truth, "bundle": bundle, "seed": config.seed}
+        found = {label: stored(run, row) for label, row in rows.items()}
+        maps = {label: one for label, one in found.items() if isinstance(one, Heatmap)}
+        scores: list[tuple[str, Score]] = []
+        if maps:
+            path = scoring.case.path
+            reference = maybe(place, config.reference, path, label_map="reference" in labelled)
+            region = maybe(place, config.region, path, label_map="region" in labelled)
+            more = references_of(image, shared["mask"], target, predictor) if config.references else {}
+            shown: Any = {
+                "reference": reference,
+                "region": region,
+                "background": background,
+                "references": more,
+            }
+            with panel_of(maps, predictor, image, **shown, **shared) as panel:
+                for label, metric in _of("heatmap", metrics):
+                    scores += [(label, score) for score in evaluate(panel, [metric], [*maps, *more])]
+        for name, strip in found.items():
+            if isinstance(strip, Counterfactual):
+                with walked_of(strip, predictor, image, second_model=second, **shared) as walked:
+                    for label, metric in _of("strip", metrics):
+                        scores += [(label, score) for score in evaluate_strips([walked], [metric], [name])]
+        return {"scores": scores, "outputs": _answers(predictor, image)}
+
+    return one
+
+
+def _of(kind: str, metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(label, metric) for label, metric in metrics.items() if metric.of == kind]
+
+
+def stored(run: Run, row: Mapping[str, Any]) -> Heatmap | Counterfactual:
+    """A result as it was, from its row and arrays."""
+    arrays = run.arrays(row)
+    record = Record(**row["record"])
+    if row["kind"] == "heatmap":
+        grid = Grid(arrays["values"].shape, affine=arrays["affine"])
+        return Heatmap(values=arrays["values"], grid=grid, record=record)
+    numbers: dict[str, Any] = {k: np.asarray(row[k]) for k in ("steps", "scores", "lengths")}
+    numbers |= {k: row[k] for k in ("origin", "drift", "drifted", "stopped", "goal")}
+    second = row.get("second")  # rows of older runs have none
+    return Counterfactual(
+        frames=arrays["frames"],
+        reconstruction=arrays["reconstruction"],
+        grid=Grid(arrays["frames"].shape[2:], affine=arrays["strip_affine"]),
+        record=record,
+        second=None if second is None else np.asarray(second, dtype=float),
+        **numbers,
+    )
+
+
+def _answers(predictor: Any, image: Any) -> list[float] | None:
+    """Probabilities of a classifier, for its AUC on the cohort."""
+    outputs = face.ask(predictor, image)
+    if outputs.ndim != 2 or predictor.output == "regression":
+        return None
+    return [float(p) for p in predictor.probabilities(outputs)[0]]
+
+
+def record_of(scoring: ScoringTask, result: Any) -> dict[str, Any]:
+    """A line for the run: who, what, and every score; a method or metric that failed has rows as well."""
+    case = scoring.case
+    about: dict[str, Any] = {"image": case.path.name, "source": scoring.image, "patient": case.patient}
+    about |= {"label": case.label, "target": scoring.target or "-", "model": scoring.model}
+    about |= {"columns": dict(case.extra)}
+    failure = result.error if isinstance(result, Failure) else ""
+    scores = [] if failure else [_plain(label, score) for label, score in result["scores"]]
+    return {
+        **about,
+        "scores": scores,
+        "failed": [{"method": label, "reason": reason} for label, reason in scoring.failed]
+        + [{"method": label, "reason": failure} for label, _ in scoring.maps if failure],
+        "outputs": None if failure else result["outputs"],
+        "failure": failure,
+    }
+
+
+def _plain(label: str, score: Score) -> dict[str, Any]:
+    about = {"metric": label, "method": score.label, "reason": score.reason}
+    value = score.value if np.isfinite(score.value) else None
+    return about | {"value": value, "passes": score.passes, "seconds": score.seconds, "note": score.note}
+
+
+def rows_of(lines: Sequence[Mapping[str, Any]], config: StudyConfig) -> list[dict[str, Any]]:
+    """One row per model, image, target, method and metric, sorted; NaN with a reason where it failed."""
+    rows = []
+    for line in lines:
+        shared = {k: line[k] for k in ("model", "image", "patient", "label", "target")}
+        shared |= {name: line["columns"].get(name, "") for name in config.subgroups if name != "label"}
+        for score in line["scores"]:
+            value = np.nan if score["value"] is None else score["value"]
+            rows.append({**shared, **score, "value": value})
+        for failed in [*line["failed"], *_unjudged(line, config)]:
+            strip = failed["method"] in config.methods and _is_strip(config, failed["method"])
+            kind = "strip" if strip else "heatmap"
+            for metric in (m for m in config.metrics if config.metric(m).of == kind):
+                rows.append({**shared, **failed, "metric": metric, "value": np.nan, "passes": 0})
+    return sorted(
+        rows, key=lambda r: tuple(str(r[k]) for k in ("model", "image", "target", "metric", "method"))
+    )
+
+
+def _unjudged(line: Mapping[str, Any], config: StudyConfig) -> list[dict[str, str]]:
+    """The reference maps where no method has a map of the image: they failed with them."""
+    asked = config.references and any(not _is_strip(config, label) for label in config.methods)
+    if line["scores"] or not asked:
+        return []
+    return [{"method": name, "reason": "no method has a map of this image"} for name in references()]
+
+
+def _is_strip(config: StudyConfig, label: str) -> bool:
+    return bool(getattr(config.explainer(label), "strip", False))
+
+
+def write_tables(run: Run, config: StudyConfig, keys: Sequence[str]) -> None:
+    """scores.csv (and scores.parquet where duckdb is there), summary.csv, comparisons.csv, summary.json.
+
+    keys  of the scores that the study asks for now: a run folder may hold those of other settings as well
+
+    A metric that holds by construction has its values in scores.csv, and no place in the tables. The reference
+    maps stand in every table but the comparisons of pairs, which are of methods.
+    """
+    known = run.scores()
+    lines = [known[key] for key in keys if key in known]
+    every = rows_of(lines, config)
+    made = {label: config.metric(label) for label in config.metrics}
+    shown = {label: metric for label, metric in made.items() if not by_construction(metric)}
+    rows = [row for row in every if row["metric"] in shown]
+    better = {label: metric.better for label, metric in shown.items()}
+    families = {label: _family(metric) for label, metric in shown.items()}
+    shares = {label for label, metric in shown.items() if is_yes_or_no(metric)}
+    ranked = ranks(rows, better)
+    of_methods = [row for row in rows if row["method"] in config.methods]
+    by_family = family_ranks(ranked, families, counted={f: WORD not in f for f in families.values()})
+    tables = {
+        "summary": summarise(rows, shares=shares),
+        "ranks": ranked,
+        "families": by_family,
+        "disagreement": disagreement(by_family),
+        "methods": compare(of_methods, "method"),
+        "models": compare(of_methods, "model") if len(config.choices) > 1 else [],
+        "subgroups": [
+            {"subgroup": name, "of": row.pop(name), **row}
+            for name in config.subgroups
+            for row in summarise(rows, (name, "model", "method", "metric"), shares=shares)
+        ],
+        "performance": performance(run, lines),
+    }
+    words: dict[str, Any] = {
+        "better": better,
+        "metrics": {label: METRICS.name_of(metric) for label, metric in made.items()},
+        "family": families,
+        "words": {label: "" if finds_truth(metric) else WORD for label, metric in shown.items()},
+        "by_construction": sorted(set(made) - set(shown)),
+    }
+    write_json(run.folder / "summary.json", {**words, "keys": list(keys), **tables})
+    more = [name for name in config.subgroups if name != "label"]
+    columns = ["model", "image", "patient", "label", *more, "target", "method", "metric"]
+    _write_csv(run.folder / "scores.csv", every, [*columns, "value", "reason", "passes", "note"])
+    _write_csv(run.folder / "summary.csv", tables["summary"])
+    _write_csv(run.folder / "comparisons.csv", tables["methods"] + tables["models"])
+    _write_parquet(run.folder)
+
+
+def _family(metric: Any) -> str:
+    """Metrics that do not see the truth are ranked by themselves, and their family's name says so."""
+    return family_of(metric) if finds_truth(metric) else f"{family_of(metric)} ({WORD})"
+
+
+def performance(run: Run, scored: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How well each model tells the cohort's labels, where it is a classifier and they name its classes."""
+    lines = {(r["model"], r["source"]): r for r in scored if r["outputs"] and r["label"]}
+    table, stored_rows = [], run.rows()
+    for (model,), some in groups(lines.values(), ("model",)).items():
+        scores, labels = np.array([r["outputs"] for r in some]), [r["label"] for r in some]
+        names = sorted(set(labels))
+        for column in range(1, scores.shape[1]) if scores.shape[1] == 2 else range(scores.shape[1]):
+            positive = set(names) & {str(column), *_names_of(stored_rows, model, column)}
+            found = area_under_curve(
+                scores[:, column], np.array([x in positive for x in labels]), [r["patient"] for r in some]
+            )
+            table.append({"model": model, "class": column, **found})
+    return table
+
+
+def _names_of(rows: Sequence[Mapping[str, Any]], model: str, column: int) -> set[str]:
+    """What the run's rows call that class: answers read `NAME 93 %`."""
+    for row in rows:
+        if row.get("model_name", "") == model and column < len(row.get("answers", [])):
+            return {str(row["answers"][column]).rsplit(" ", 2)[0]}
+    return set()
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    names = list(columns or dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {k: "" if v is None or (isinstance(v, float) and np.isnan(v)) else v for k, v in row.items()}
+        for row in rows
+    )
+    write_atomic(path, text.getvalue().encode())
+
+
+def _write_parquet(folder: Path) -> None:
+    try:
+        import duckdb
+    except ImportError:  # the CSV holds the same; `pip install contrafact[table]`
+        return
+    source, out = (str(folder / name).replace("'", "''") for name in ("scores.csv", "scores.parquet"))
+    duckdb.sql(f"COPY (FROM read_csv('{source}', header = true)) TO '{out}' (FORMAT parquet)")

@@ -1,0 +1,173 @@
+"""The viewer of a run as an ASGI application."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+
+from contrafact import render
+from contrafact.core import InputError
+from contrafact.io import Run
+from contrafact.render.case import case_page, holds_volumes, pixels, thumbnail
+from contrafact.render.run_index import CaseResults, RunIndex
+from contrafact.report.page import environment
+from contrafact.viewer.compare import ComparePages
+from contrafact.viewer.requests import whole
+from contrafact.viewer.security import LOOPBACK, Guard
+from contrafact.viewer.volumes import volume
+
+WEB = Path(render.__file__).parent / "web" / "dist"
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain"}
+PAGE = 100  # cases a request may ask for
+
+
+def make_app(
+    run: Run,
+    live: ASGIApp | None = None,
+    *,
+    token: str | None = None,
+    hosts: Sequence[str] = (),
+    addresses: bool = False,
+) -> Guard:
+    """The viewer of one run; reads the run folder, writes nothing.
+
+    live       an application that computes, mounted under /live; None: results of the run only
+    token      needed for every page; None: pages are open, as suits an address that only this machine has
+    hosts      names in the Host header beside those of this machine
+    addresses  whether numeric addresses are ours too
+    """
+    pages = _Pages(run, live is not None, token or secrets.token_urlsafe(24))
+    routes: list[BaseRoute] = [
+        Route("/", pages.cohort),
+        Route("/case/{id}", pages.case),
+        Route("/api/cases", pages.lines),
+        Route("/api/case/{id}", pages.about),
+        Route("/array/{row:int}/{name}", pages.array),
+        Route("/thumbnail/{row:int}.png", pages.thumbnail),
+        Route("/volume/{row:int}/{name}.nii.gz", pages.volume),
+        Route("/web/{name}", web_file),
+    ]
+    routes += pages.compare.routes()
+    if live is not None:
+        routes.append(Mount("/live", live))
+    return Guard(
+        Starlette(routes=routes, exception_handlers=HANDLERS),
+        tokens={pages.token: "owner"},
+        without=None if token else "owner",
+        hosts=(*LOOPBACK, *(name.lower() for name in hosts)),
+        addresses=addresses,
+    )
+
+
+def page(template: str, **words: Any) -> Response:
+    return HTMLResponse(environment().get_template(template).render(**words))
+
+
+async def web_file(request: Request) -> Response:
+    """A built file of the front end; only names that are there."""
+    name = request.path_params["name"]
+    if name not in {path.name for path in WEB.iterdir()}:
+        raise HTTPException(404)
+    kind = TYPES.get(Path(name).suffix, "application/octet-stream")
+    return Response((WEB / name).read_bytes(), media_type=kind)
+
+
+def wrong(_: Request, error: Exception) -> Response:
+    return PlainTextResponse(" ".join(str(error).split()), 400)
+
+
+def unreadable(_: Request, error: Exception) -> Response:
+    """A run that does not hold what its lines say."""
+    return PlainTextResponse(f"the run could not be read ({type(error).__name__})", 404)
+
+
+UNREADABLE = (OSError, KeyError, ValueError)
+HANDLERS: dict[Any, Any] = {InputError: wrong, **dict.fromkeys(UNREADABLE, unreadable)}
+
+
+class _Pages:
+    def __init__(self, run: Run, live: bool, token: str) -> None:
+        self.run, self.live, self.token = run, live, token
+        self.table = RunIndex(run)
+        self.title = str(run.manifest().get("title") or run.folder.name)
+        self.compare = ComparePages(self.table, self.title, page)
+
+    def cohort(self, request: Request) -> Response:
+        several = self.compare.several()
+        return page("cohort.html", title=self.title, token=self._token(), several=several)
+
+    def case(self, request: Request) -> Response:
+        case = self._found(request)
+        request.state.volumes = holds_volumes(self.table, case)
+        words = {"title": case.name, "id": case.id, "beside": self.compare.link(case)}
+        return page("case.html", run=self.title, token=self._token(), **words)
+
+    def lines(self, request: Request) -> Response:
+        """A page of the table: /api/cases?q=&show=&sort=&from=&count="""
+        asked = request.query_params
+        first, count = whole(asked.get("from", "0")), min(PAGE, whole(asked.get("count", "50")))
+        found = self.table.chosen(
+            words=asked.get("q", ""), show=asked.get("show", "all"), sort=asked.get("sort", "problems")
+        )
+        cases = self.table.cases().values()
+        return JSONResponse(
+            {
+                "cases": [case.line() for case in found[first : first + count]],
+                "found": len(found),
+                "all": len(cases),
+                "failures": sum(bool(case.failures) for case in cases),
+                "doubts": sum(bool(case.doubts) for case in cases),
+            }
+        )
+
+    def about(self, request: Request) -> Response:
+        """A case, with its neighbours in the order that the table was left in."""
+        case, asked = self._found(request), request.query_params
+        found = self.table.chosen(
+            words=asked.get("q", ""), show=asked.get("show", "all"), sort=asked.get("sort", "problems")
+        )
+        ids = [other.id for other in found]
+        at = ids.index(case.id) if case.id in ids else -1
+        beside = {
+            "number": at + 1,
+            "of": len(ids),
+            "previous": ids[at - 1] if at > 0 else None,
+            "next": ids[at + 1] if 0 <= at < len(ids) - 1 else None,
+        }
+        return JSONResponse(case_page(self.table, case) | beside)
+
+    def array(self, request: Request) -> Response:
+        row, at = self.table.row(request.path_params["row"]), request.query_params.get("slice")
+        name = request.path_params["name"]
+        values: np.ndarray[Any, Any] = pixels(self.run, row, name, at=None if at is None else whole(at))
+        shape = ",".join(map(str, values.shape))
+        return Response(values.tobytes(), media_type="application/octet-stream", headers={"x-shape": shape})
+
+    def thumbnail(self, request: Request) -> Response:
+        return Response(thumbnail(self.run, self.table.row(request.path_params["row"])), media_type="image/png")
+
+    def volume(self, request: Request) -> Response:
+        """/volume/ROW/NAME.nii.gz?frame=&channel="""
+        row, asked = self.table.row(request.path_params["row"]), request.query_params
+        which = {name: whole(asked.get(name, "0")) for name in ("frame", "channel")}
+        content = volume(self.run, row, request.path_params["name"], **which)
+        return Response(content, media_type="application/gzip")
+
+    def _found(self, request: Request) -> CaseResults:
+        case = self.table.cases().get(request.path_params["id"])
+        if case is None:
+            raise HTTPException(404)
+        return case
+
+    def _token(self) -> str:
+        return self.token if self.live else ""

@@ -1,0 +1,53 @@
+"""Live questions in the viewer: one case, asked again, in processes of their own.
+
+The server's process holds jobs and results and never imports torch; `asking` does, in the workers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contrafact.core import InputError, Trust
+from contrafact.io import Run
+from contrafact.viewer.live.service import LiveService
+from contrafact.viewer.live.tasks import Setting
+
+__all__ = ["LiveService", "make_live"]
+
+
+def make_live(
+    run: Run, bundle: str | None = None, *, trust: bool = False, trust_code: bool = False
+) -> tuple[Any, LiveService] | None:
+    """An application for `views.make_app(run, live=…)`, and the desk behind it, to be closed at the end.
+
+    bundle  a name or a folder; None: those that the run names, where they ship with the package
+    trust, trust_code  of its predictors, as in `load_predictor`; no page can give them
+    gives   None where no bundle is named
+    raises  InputError for a bundle that is not there
+    """
+    named = [card.get("name") for card in run.manifest().get("bundles") or () if isinstance(card, dict)]
+    names = (
+        (bundle,) if bundle else tuple(dict.fromkeys(name for name in named if isinstance(name, str) and name))
+    )
+    if not names:
+        return None
+    if bundle is not None:
+        _check(bundle)
+    from contrafact.viewer.live.app import live_app
+
+    desk = LiveService(run, Setting(bundles=names, shipped=bundle is None, trust=Trust(trust, trust_code)))
+    return live_app(desk), desk
+
+
+def _check(bundle: str) -> None:
+    from pathlib import Path
+
+    from contrafact.bundles import list_bundles
+    from contrafact.core import nearest
+
+    shipped = list_bundles()
+    if bundle not in shipped and not (Path(bundle) / "bundle.json").exists():
+        raise InputError(
+            f"expected a bundle ({', '.join(shipped)}) or a folder with bundle.json; got '{bundle}'"
+            f"{nearest(bundle, shipped)}"
+        )

@@ -1,0 +1,304 @@
+"""In a worker: what can be asked of an image, and the answers."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from contrafact import core
+from contrafact.api import explanation as face
+from contrafact.api.case import Plan, answers, display_facts, target_name, trust_of
+from contrafact.bundles import list_bundles, load_bundle
+from contrafact.core import EXPLAINERS, Counterfactual, InputError, Question, digest
+from contrafact.core.method_cards import cards_of
+from contrafact.counterfactual import Bundle, LatentWalk, MedXGANCounterfactual
+from contrafact.counterfactual.latent_walk import LatentSearch, inverted
+from contrafact.counterfactual.medxgan import Coded
+from contrafact.viewer.live.tasks import LiveResult, Setting, Task
+
+MAPS = (
+    "gradcam",
+    "layercam",
+    "hirescam",
+    "gradient",
+    "input-x-gradient",
+    "integrated-gradients",
+    "guided-backprop",
+    "occlusion",
+)
+FRAMES, KEPT, WALKS = 9, 64, 4
+FINDING, ASKING = "finding this image among those the generator draws", "asking the model"
+
+
+def load(setting: Setting, device: str) -> Asking:
+    """Read the bundles; of several workers each takes its share of the cores."""
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) // 2)))
+    shipped = list_bundles()
+    names = [name for name in setting.bundles if not setting.shipped or name in shipped]
+    if not names:
+        missing = ", ".join(setting.bundles)
+        raise InputError(
+            f"expected the bundle of this run; '{missing}' does not ship with the package: give its folder "
+            "with --live FOLDER"
+        )
+    allowed: Any = {"trust": setting.trust.scripts, "trust_code": setting.trust.factories}
+    return Asking([load_bundle(name, device=device, **allowed) for name in names])
+
+
+class Watched:
+    """A predictor that says how often it was asked; everything else passes through to `inner`."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self._began = inner, 0.0
+        self.quiet()
+
+    def quiet(self) -> None:
+        self._heard: Any = None
+        self.words, self.calls = "", 0
+        self.of: int | None = None
+
+    def tell(self, say: Any, words: str, of: int | None) -> None:
+        self._heard, self.words, self.of, self.calls = say, words, of, 0
+        say(words, 0, of)
+
+    def __call__(self, images: Any) -> Any:
+        self.calls += 1
+        if self._heard is not None and time.monotonic() - self._began > 0.05:
+            self._began = time.monotonic()
+            self._heard(self.words, self.calls if self.of is None else min(self.calls, self.of), self.of)
+        return self.inner(images)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+class Asking:
+    """Answers tasks; latents and the last few walks are kept from one to the next."""
+
+    def __init__(self, bundles: Sequence[Bundle]) -> None:
+        self.found: dict[str, Tensor] = {}
+        self._walks: OrderedDict[Any, LatentSearch] = OrderedDict()
+        self.models: dict[str, tuple[Bundle, str, Watched]] = {}
+        for bundle in bundles:
+            kept = dataclasses.replace(bundle, found=self.found)
+            for name, predictor in {"model": bundle.predictor, **bundle.predictors}.items():
+                self.models[predictor.digest] = (kept, name, Watched(predictor))
+        self._kinds: dict[str, Callable[[Task, Any], Any]] = {
+            "about": self.about,
+            "find": self.find,
+            "move": self.move,
+            "reach": self.move,
+            "explain": self.explain,
+        }
+
+    def __call__(self, task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
+        """The answer, and the image's latents."""
+        if task.model not in self.models:
+            names = ", ".join(dict.fromkeys(bundle.name for bundle, *_ in self.models.values()))
+            raise InputError(
+                f"this case was asked of another model than those of bundle {names}: "
+                "give its bundle with --live"
+            )
+        predictor = self.models[task.model][2]
+        self.found.update({k: torch.from_numpy(v.copy()) for k, v in task.latents.items()})
+        try:
+            with getattr(predictor, "frozen", contextlib.nullcontext)():
+                answer = self._kinds[task.kind](task, say)
+        finally:
+            predictor.quiet()
+        about = f"{digest(task.image.values[None])} {task.model} {task.target} "
+        used = {key: values.numpy() for key, values in self.found.items() if key.startswith(about)}
+        for key in list(self.found)[:-KEPT]:
+            del self.found[key]
+        return answer, used
+
+    def about(self, task: Task, say: Any) -> dict[str, Any]:
+        """What can be asked of this image."""
+        bundle, name, predictor = self.models[task.model]
+        outputs = face.ask(predictor.inner, task.image)
+        if outputs.ndim != 2:
+            raise InputError("live questions are for classifiers; this model gives maps")
+        try:
+            bundle.to_canvas(torch.as_tensor(task.image.values[None]))
+            why_not = ""
+        except InputError as error:
+            why_not = str(error)
+        texts = [f"class:{k}" for k in range(len(predictor.classes))]
+        if predictor.output == "ordinal":
+            texts.insert(0, "grade")
+        if predictor.output == "regression":
+            texts = [f"value:{k}" for k in range(outputs.shape[1])]
+        targets = [self._target(bundle, predictor, text, outputs, why_not) for text in texts]
+        # A bundle's own targets first: they can be moved.
+        targets.sort(key=lambda about: (not about["strips"], texts.index(about["text"])))
+        return {
+            "bundle": bundle.name,
+            "model": name,
+            "targets": targets,
+            "maps": [method for method in MAPS if _possible(method, predictor)],
+            "why_not": why_not,
+        }
+
+    def _target(
+        self, bundle: Bundle, predictor: Any, text: str, outputs: Tensor, why_not: str
+    ) -> dict[str, Any]:
+        target = predictor.target(text)
+        start, odds = float(target(outputs)[0]), hasattr(target, "score_of")
+        span, holds, strips = abs(start) + 4, [], []
+        with contextlib.suppress(InputError):
+            direction = bundle.direction(predictor, target)
+            span = span if odds else 4 * direction.deviation
+            names = map(bundle.name_of, bundle.directions)
+            holds = [name for name in names if not _same(bundle, direction, name)]
+            strips += ["latent-walk"]
+        with contextlib.suppress(InputError):
+            if isinstance(bundle.generator, Coded):
+                bundle.finding(predictor, target)
+                strips += ["medxgan"]
+        return {
+            "text": text,
+            "name": target_name(predictor, text),
+            "odds": odds,
+            "unit": "logits" if odds else "units of the target",
+            "start": start,
+            "span": math.ceil(10 * span) / 10,
+            "strips": [] if why_not else strips,
+            "holds": holds,
+        }
+
+    def find(self, task: Task, say: Any) -> dict[str, Any]:
+        """The image's latent, found and kept."""
+        walking = self._walking(task, say)
+        return {"drift": float(walking.drift[0]), "start": float(walking.start[0])}
+
+    def move(self, task: Task, say: Any) -> dict[str, Any]:
+        """One frame, straight ahead or (reach) following the model, measured."""
+        walking = self._walking(task, say)
+        frames, scores, lengths = walking.at_once(task.amount, bends=task.kind == "reach")
+        values = walking.bundle.to_units(frames)
+        grid = task.image.grid.resized(values.shape[2:])
+        start = walking.bundle.to_units(walking.walker.images)
+        return {
+            "arrays": {"frames": values.numpy(), "strip_affine": grid.affine, "affine": task.image.grid.affine},
+            "score": float(scores[0]),
+            "length": float(lengths[0]),
+            "spent": bool(lengths[0] > 0.98 * walking.walk.budget),
+            "held": self._held(task, torch.cat([start, values])),
+        }
+
+    def explain(self, task: Task, say: Any) -> LiveResult:
+        """An explanation through the one door, with its record and trust card."""
+        bundle, _, predictor = self.models[task.model]
+        explainer = _explainer(task, predictor)
+        strip = getattr(explainer, "strip", False)
+        target = predictor.target(task.target)
+        if strip:
+            self._latents(task, say)
+        most = 4 + 5 * (FRAMES - 2) + 17 if task.method == "latent-walk" else None
+        predictor.tell(say, ASKING, most)
+        result = core.explain(explainer, predictor, [task.image], target=target, bundle=bundle)[0]
+        predictor.tell(say, "checking how far it can be trusted", None)
+        plan = Plan(predictor=predictor.inner, methods=[task.method], target=task.target, bundle=bundle)
+        extra = {
+            "case": task.case,
+            "answers": answers(predictor.inner, task.image),
+            "target_name": target_name(predictor, task.target),
+            **display_facts(predictor.inner, bundle if isinstance(result, Counterfactual) else None),
+            "trust": trust_of(result, task.image, explainer, plan, target),
+        }
+        held = self._held(task, _ends(result)) if isinstance(result, Counterfactual) else []
+        cards = cards_of(explainer)
+        return LiveResult(result=result, extra=extra | ({"held": held} if held else {}), held=held, cards=cards)
+
+    def _question(self, task: Task) -> Question:
+        bundle, _, predictor = self.models[task.model]
+        return Question(
+            predictor=predictor,
+            images=task.image.values[None],
+            target=predictor.target(task.target),
+            grid=task.image.grid,
+            bundle=bundle,
+        )
+
+    def _latents(self, task: Task, say: Any) -> tuple[Tensor, Tensor]:
+        """Canvas and latents; said to the page where they are not kept."""
+        bundle, _, predictor = self.models[task.model]
+        refinement = LatentWalk().refinement
+        predictor.tell(say, FINDING, refinement.steps)
+        return inverted(self._question(task), bundle, refinement)
+
+    def _walking(self, task: Task, say: Any) -> LatentSearch:
+        """The image at the start of its walk; the last few are kept."""
+        key = (task.model, task.image.digest, task.target, task.hold)
+        if key not in self._walks:
+            bundle, _, predictor = self.models[task.model]
+            direction = bundle.direction(predictor, predictor.target(task.target))
+            if task.hold:
+                direction = bundle.holding(direction, task.hold)
+            canvas, latents = self._latents(task, say)
+            made = LatentSearch(LatentWalk(), self._question(task), bundle, direction, canvas, latents)
+            self._walks[key] = made
+            if len(self._walks) > WALKS:
+                self._walks.popitem(last=False)
+        self._walks.move_to_end(key)
+        return self._walks[key]
+
+    def _held(self, task: Task, images: Tensor) -> list[dict[str, Any]]:
+        """What the models say that were to be left as they are, of the image and of its change."""
+        bundle = self.models[task.model][0]
+        found = []
+        for name in task.hold:
+            other, _, text = name.partition("/")
+            predictor = bundle.predictors[other]
+            with getattr(predictor, "frozen", contextlib.nullcontext)(), torch.no_grad():
+                first, last = (float(v) for v in predictor.target(text)(predictor(images)))
+            found.append({"name": name, "from": first, "to": last})
+        return found
+
+
+def _explainer(task: Task, predictor: Any) -> Any:
+    if task.method not in ("latent-walk", "medxgan"):
+        return EXPLAINERS.make(task.method)
+    target = predictor.target(task.target)
+    if task.method == "latent-walk" and task.by == "asked":
+        if task.amount == 0:
+            raise InputError("expected a change other than 0; move the slider first")
+        return LatentWalk(steps=tuple(np.linspace(0, task.amount, FRAMES).tolist()), hold=task.hold)
+    goal = task.amount
+    if task.by == "asked":
+        goal += float(target(face.ask(predictor.inner, task.image))[0])
+        goal = 1 / (1 + math.exp(-goal)) if hasattr(target, "score_of") else goal
+    if task.method == "latent-walk":
+        return LatentWalk(goal=goal, hold=task.hold, frames=FRAMES)
+    return MedXGANCounterfactual(goal=goal, frames=FRAMES)
+
+
+def _same(bundle: Bundle, direction: Any, name: str) -> bool:
+    """Whether holding that score would forbid the move."""
+    try:
+        bundle.holding(direction, [name])
+    except InputError:
+        return True
+    return False
+
+
+def _ends(strip: Counterfactual) -> Tensor:
+    """(2, C, *S): the image, and the frame farthest from it."""
+    return torch.as_tensor(strip.frames[[strip.origin, int(np.abs(strip.steps).argmax())]])
+
+
+def _possible(method: str, predictor: Any) -> bool:
+    kind = EXPLAINERS.get(method)
+    if not getattr(predictor, "differentiable", True):
+        return not getattr(kind, "needs_gradients", False)
+    return predictor.watchable or not getattr(kind, "needs_layers", False)

@@ -1,0 +1,46 @@
+"""Pages in a browser: the viewer of a run, and the reader study. Needs the extra `contrafact[view]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from contrafact.core import UnsupportedError
+from contrafact.io import write_atomic
+from contrafact.viewer.reader_study.results import as_csv, plan_words
+
+
+def parts() -> tuple[Any, Any]:
+    """The modules `server` and `app`; they are loaded here, so that reports need no server."""
+    try:
+        from contrafact.viewer import app, server
+    except ModuleNotFoundError as error:
+        raise UnsupportedError(
+            f"pages in a browser need {error.name}: pip install 'contrafact[view]'"
+        ) from error
+    return server, app
+
+
+def reading_parts() -> tuple[Any, Any]:
+    """The modules `server` and `reader_app`."""
+    server, _ = parts()
+    from contrafact.viewer.reader_study import app as reader_app
+
+    return server, reader_app
+
+
+def form_parts() -> tuple[Any, Any]:
+    """The modules `server` and `form_app`."""
+    server, _ = parts()
+    from contrafact.viewer.study_editor import app as form_app
+
+    return server, form_app
+
+
+def plan_of(reading: Any) -> list[str]:
+    """What a reader study can show, said before it begins."""
+    return plan_words(reading.counts(), reading.left_out())
+
+
+def write_csv(reading: Any, path: Path) -> None:
+    write_atomic(path, as_csv(reading.answers().lines()).encode())

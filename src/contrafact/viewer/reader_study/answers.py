@@ -1,0 +1,146 @@
+"""Readers, their trials and answers in one SQLite file; every answer is a transaction that is on the disk
+before the reader sees the next image."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from contrafact.core import ContrafactError, InputError
+from contrafact.viewer.reader_study.trials import CHOICES, Item, Trial, all_trials
+
+TABLES = """
+create table if not exists settings (name text primary key, value text not null);
+create table if not exists readers (name text primary key, number integer unique not null, since text not null);
+create table if not exists trials (reader text not null, position integer not null, task text not null,
+  item text not null, shows text not null, truth text not null, primary key (reader, position));
+create table if not exists answers (reader text not null, position integer not null, answer text not null,
+  correct integer not null, seconds real, at text not null, primary key (reader, position));
+"""
+NAME = 40  # characters
+
+
+class OutOfTurnError(ContrafactError):
+    """This trial has an answer already, or it is not the turn of this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The file of a reader study."""
+
+    path: Path
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Begin, or go on with the same settings."""
+        with self._change() as base:
+            for statement in filter(str.strip, TABLES.split(";")):
+                base.execute(statement)
+            for name, value in settings.items():
+                row = base.execute("select value from settings where name = ?", (name,)).fetchone()
+                if row is not None and json.loads(row[0]) != value:
+                    raise InputError(
+                        f"this study was begun with {name} = {json.loads(row[0])}; got {value}: go on with "
+                        "that, or begin another study with --out"
+                    )
+                base.execute("insert or ignore into settings values (?, ?)", (name, json.dumps(value)))
+
+    def enter(
+        self, name: str, items: Mapping[str, Sequence[Item]], *, seed: int, judgements: int | None
+    ) -> tuple[int, int]:
+        """A reader comes, or comes back; (answered, trials). The trials are drawn once and kept."""
+        name = " ".join(name.split())
+        if not (0 < len(name) <= NAME and name.isprintable()):
+            raise InputError(f"expected a name of 1 to {NAME} letters")
+        with self._change() as base:
+            if not base.execute("select 1 from readers where name = ?", (name,)).fetchone():
+                number = base.execute("select count(*) from readers").fetchone()[0]
+                base.execute("insert into readers values (?, ?, ?)", (name, number, _now()))
+                for at, trial in enumerate(all_trials(items, number, seed=seed, judgements=judgements)):
+                    shows = json.dumps(trial.shows)
+                    line = (name, at, trial.task, trial.case, shows, trial.truth)
+                    base.execute("insert into trials values (?, ?, ?, ?, ?, ?)", line)
+        return self.place(name)
+
+    def place(self, name: str) -> tuple[int, int]:
+        """(answered, trials) of a reader."""
+        with self._look() as base:
+            done = base.execute("select count(*) from answers where reader = ?", (name,)).fetchone()[0]
+            there = base.execute("select count(*) from trials where reader = ?", (name,)).fetchone()[0]
+        if not there:
+            raise InputError("expected a reader of this study; enter a name first")
+        return done, there
+
+    def trial(self, name: str, position: int) -> Trial:
+        """The trial that is next; others stay hidden."""
+        done, there = self.place(name)
+        if position != done or done >= there:
+            raise OutOfTurnError(f"the next trial is {done}; got {position}")
+        with self._look() as base:
+            line = base.execute(
+                "select task, item, shows, truth from trials where reader = ? and position = ?",
+                (name, position),
+            ).fetchone()
+        shows = tuple((int(row), int(frame)) for row, frame in json.loads(line[2]))
+        return Trial(line[0], line[1], shows, line[3])
+
+    def add(self, name: str, position: int, answer: str, seconds: float | None) -> tuple[int, int]:
+        """Store one answer; sent twice it counts once, and the first one stands."""
+        with self._change() as base:
+            key = (name, position)
+            given = base.execute("select answer from answers where reader = ? and position = ?", key).fetchone()
+            if given is not None and given[0] != answer:
+                raise OutOfTurnError(f"trial {position} was answered already")
+            if given is None:
+                done = base.execute("select count(*) from answers where reader = ?", (name,)).fetchone()[0]
+                line = base.execute(
+                    "select task, truth from trials where reader = ? and position = ?", key
+                ).fetchone()
+                if line is None or position != done:
+                    raise OutOfTurnError(f"the next trial is {done}; got {position}")
+                if answer not in CHOICES[line[0]]:
+                    raise InputError(f"expected {' or '.join(CHOICES[line[0]])}; got '{answer[:20]}'")
+                values = (*key, answer, int(answer == line[1]), seconds, _now())
+                base.execute("insert into answers values (?, ?, ?, ?, ?, ?)", values)
+        return self.place(name)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every trial of every reader, with its answer where there is one; in the order of reading."""
+        with self._look() as base:
+            base.row_factory = sqlite3.Row
+            found = base.execute(
+                "select readers.name as reader, number, position, task, item, truth, "
+                "answer, correct, seconds, at from trials join readers on readers.name = trials.reader "
+                "left join answers using (reader, position) order by number, position"
+            ).fetchall()
+        return [dict(line) for line in found]
+
+    @contextlib.contextmanager
+    def _look(self) -> Iterator[sqlite3.Connection]:
+        with contextlib.closing(sqlite3.connect(self.path, timeout=20, isolation_level=None)) as base:
+            yield base
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, and on the disk at the end."""
+        try:
+            with self._look() as base:
+                base.execute("pragma synchronous = full")
+                base.execute("begin immediate")
+                try:
+                    yield base
+                except BaseException:
+                    base.execute("rollback")
+                    raise
+                base.execute("commit")
+        except sqlite3.Error as error:
+            raise ContrafactError(f"could not write the answers to '{self.path}' ({error})") from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

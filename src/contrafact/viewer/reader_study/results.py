@@ -1,0 +1,93 @@
+"""What the readers' answers say, with intervals."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from contrafact.core.power import judgements_needed, power, wilson
+from contrafact.viewer.reader_study.trials import TASKS
+
+COLUMNS = ("reader", "position", "task", "item", "truth", "answer", "correct", "seconds", "at")
+SHARE = 0.58  # what three radiologists reached in the paper
+
+
+def plan_words(counts: Mapping[str, int], left_out: int = 0) -> list[str]:
+    """What the study can show, said before it begins.
+
+    counts    judgements of one reader, by task
+    left_out  images that are not of a patient, so that none of them is shown as a real one
+    """
+    needed = judgements_needed(SHARE)
+    lines = []
+    for task, count in counts.items():
+        readers = -(-needed // count)
+        lines.append(
+            f"task '{task}': {count} judgements per reader. To tell {_percent(SHARE)} from 50 % (two-sided, "
+            f"5 %, power 80 %) takes {needed} judgements: {readers} reader{'' if readers == 1 else 's'}. "
+            f"Three readers here give a power of {_percent(power(3 * count, SHARE))}. With 150 judgements "
+            f"the chance to find it is {_percent(power(150, SHARE))}."
+        )
+    if left_out:
+        lines.append(f"task 'real': {left_out} images are left out, being phantoms or generated ones")
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def table(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row per task and reader, and one for all readers of a task together."""
+    rows = []
+    for task in TASKS:
+        asked = [line for line in lines if line["task"] == task]
+        names = list(dict.fromkeys(line["reader"] for line in asked))
+        for name in names:
+            rows.append(_row(task, name, [line for line in asked if line["reader"] == name]))
+        if names:
+            rows.append(_row(task, None, asked))
+    return rows
+
+
+def _row(task: str, reader: str | None, lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    lines = list(lines)
+    judged = [line for line in lines if line["answer"] is not None]
+    correct = sum(line["correct"] for line in judged)
+    low, high = wilson(correct, len(judged))
+    by_truth = {
+        truth: (sum(line["correct"] for line in judged if line["truth"] == truth), len(of))
+        for truth in sorted({line["truth"] for line in lines})
+        if (of := [line for line in judged if line["truth"] == truth])
+    }
+    seconds = sorted(line["seconds"] for line in judged if line["seconds"] is not None)
+    return {
+        "task": task,
+        "reader": reader,
+        "judged": len(judged),
+        "of": len(lines),
+        "correct": correct,
+        "share": correct / len(judged) if judged else None,
+        "low": low,
+        "high": high,
+        "by_truth": by_truth,
+        "seconds": seconds[len(seconds) // 2] if seconds else None,
+    }
+
+
+def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
+    """A line per trial that was answered."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    for line in lines:
+        if line["answer"] is not None:
+            writer.writerow([_cell(line[name]) for name in COLUMNS])
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula gets a quote before it."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,0 +1,160 @@
+"""What a reader is shown: drawn from a run, in random order, balanced, and the answer not to be guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image as Picture
+
+from contrafact.core import InputError, nearest
+from contrafact.io import Run
+from contrafact.render.case import aspect_of, grid_of, pixels
+from contrafact.render.figures import png, telling_slice
+from contrafact.render.map_display import display_sign, finding_of
+from contrafact.render.pixels import grey
+
+TASKS = ("real", "worse")
+CHOICES = {"real": ("real", "synthetic"), "worse": ("left", "right")}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One judgement. `shows` names pictures: a row of the run and a frame of it, -1 for the image itself."""
+
+    task: str
+    case: str
+    shows: tuple[tuple[int, int], ...]
+    truth: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a trial is made of: `first` is the real image, or of a pair the one with less of the finding."""
+
+    task: str
+    case: str
+    row: int
+    first: int
+    second: int
+
+
+def items_of(run: Run, task: str) -> list[Item]:
+    """Every image that can be asked about, once.
+
+    real   the image itself, or the last frame of its counterfactual; of images that are not of a patient
+           (generated ones, phantoms) none is asked about: `left_out` counts them
+    worse  the frames of a counterfactual next to its image and farthest from it, both of them synthetic; the
+           one that shows the finding more severely is that with the higher score for it
+    raises InputError for a run that has none
+    """
+    if task not in TASKS:
+        raise InputError(f"task must be one of {', '.join(TASKS)}; got '{task}'{nearest(task, TASKS)}")
+    found: dict[str, Item] = {}
+    for number, row in enumerate(run.rows()):
+        if row.get("kind") != "strip" or row.get("picture") or len(row["steps"]) < 2:
+            continue
+        item = _real(number, row) if task == "real" else _worse(number, row)
+        if item is not None:
+            found.setdefault(row["record"]["image"], item)
+    if not found:
+        why = "counterfactuals of real images" if task == "real" else "counterfactuals with several frames"
+        out = left_out(run, task)
+        also = f" ({out} images are phantoms or generated, which are never shown as real)" if out else ""
+        raise InputError(f"expected {why} in '{run.folder}' for the task '{task}'; the run has none{also}")
+    return list(found.values())
+
+
+def left_out(run: Run, task: str) -> int:
+    """How many images of a run cannot be asked about as real ones: they are phantoms or were generated."""
+    if task != "real":
+        return 0
+    rows = (row for row in run.rows() if row.get("kind") == "strip" and not row.get("picture"))
+    return len({row["record"]["image"] for row in rows if not of_a_patient(row)})
+
+
+def of_a_patient(row: Mapping[str, Any]) -> bool:
+    """Whether nothing says that the image was made up: its own marks, its source, or the bundle that explained
+    it, if its images are phantoms."""
+    about = row.get("about") or {}
+    marks = any(about.get(name) for name in ("synthetic", "phantom", "factors")) or row.get("phantoms")
+    return not marks and str(row.get("source")) not in ("synthetic", "phantom")
+
+
+def question_of(row: Mapping[str, Any]) -> str:
+    """What a reader is asked of two frames, with the finding by its name."""
+    kind, finding = str(row["record"]["target"]).split(":")[0], finding_of(row)
+    if kind == "grade":
+        return "Which of the two images shows the higher grade?"
+    more = f"the higher {finding}" if kind == "value" else f"more severe {finding}"
+    return f"Which of the two images shows {more}?"
+
+
+def _real(number: int, row: Mapping[str, Any]) -> Item | None:
+    far = _farthest(row)
+    if far == row["origin"] or not of_a_patient(row):  # a frame that was not changed is the image
+        return None
+    return Item("real", str(row.get("case") or row["key"]), number, -1, far)
+
+
+def _worse(number: int, row: Mapping[str, Any]) -> Item | None:
+    far, origin = _farthest(row), int(row["origin"])
+    scores = [display_sign(row) * score for score in row["scores"]]
+    near = origin + (1 if far > origin else -1)
+    near = origin if near == far else near
+    if scores[near] == scores[far]:
+        return None
+    better, worse = (near, far) if scores[near] < scores[far] else (far, near)
+    return Item("worse", str(row.get("case") or row["key"]), number, better, worse)
+
+
+def _farthest(row: Mapping[str, Any]) -> int:
+    """The frame with the largest change asked."""
+    steps = np.abs(np.array(row["steps"]) - row["steps"][row["origin"]])
+    return int(steps.argmax())
+
+
+def trials_for(items: Sequence[Item], reader: int, *, seed: int, judgements: int | None = None) -> list[Trial]:
+    """The trials of one reader, in an order of their own.
+
+    Half of the items are shown one way and half the other (to within one); the next reader sees each the
+    other way round, so that over two readers every image is seen both ways. The items are the same for all.
+    """
+    lot = np.random.default_rng([seed, 0]).permutation(len(items))[:judgements]
+    trials = [_trial(items[i], (place + reader) % 2 == 1) for place, i in enumerate(lot)]
+    order = np.random.default_rng([seed, 1, reader]).permutation(len(trials))
+    return [trials[i] for i in order]
+
+
+def _trial(item: Item, turned: bool) -> Trial:
+    first, second = (item.row, item.first), (item.row, item.second)
+    if item.task == "real":
+        return Trial("real", item.case, (second if turned else first,), "synthetic" if turned else "real")
+    shows = (second, first) if turned else (first, second)
+    return Trial("worse", item.case, shows, "left" if turned else "right")
+
+
+def picture(run: Run, row: Mapping[str, Any], frame: int) -> bytes:
+    """A picture as PNG; the same way for real and drawn images, so that the file tells nothing."""
+    arrays, at, name = run.arrays(row), None, "image" if frame < 0 else "frames"
+    if arrays["image"].ndim == 4:
+        moved = np.abs(arrays["frames"] - arrays["frames"][row["origin"]]).sum(axis=(0, 1))
+        at = telling_slice(moved, 0)
+    values = pixels(run, row, name, at=at, of=arrays["frames"].shape[2])
+    drawn = grey(values if frame < 0 else values[frame], tuple(row["window"]))
+    aspect = aspect_of(grid_of(arrays, name))
+    if abs(aspect - 1) > 0.01:  # pixels that are not square
+        high, wide = drawn.shape[:2]
+        size = (max(1, round(wide / min(1, aspect))), max(1, round(high * max(1, aspect))))
+        drawn = np.asarray(Picture.fromarray(drawn).resize(size, Picture.Resampling.BILINEAR))
+    return png(drawn)
+
+
+def all_trials(
+    items: Mapping[str, Sequence[Item]], reader: int, *, seed: int, judgements: int | None
+) -> Iterator[Trial]:
+    """Task by task."""
+    for task in items:
+        yield from trials_for(items[task], reader, seed=seed, judgements=judgements)
