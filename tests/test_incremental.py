@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import contrafact as cf
+from conftest import RANGE
 from contrafact.core import BoxAnswers, Image
 from contrafact.models import BlackBox, Preprocessing, TorchPredictor
 from contrafact.models import local_recompute as incremental
@@ -27,7 +28,7 @@ NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 POINT = {2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
 
 # Toys are shown noise of any size.
-pytestmark = pytest.mark.filterwarnings("ignore:the network is shown values")
+pytestmark = pytest.mark.filterwarnings(RANGE)
 
 
 class Mixed(nn.Module):
