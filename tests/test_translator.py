@@ -315,6 +315,17 @@ def test_an_unknown_target_is_answered_with_those_that_are_known() -> None:
         cf.explain("translate", other, grey(80.0), target="class:1", bundle=bundle)
 
 
+def test_smaller_images_are_enlarged_where_the_bundle_says_so() -> None:
+    bundle, small = bright_bundle(least=12), grey(80.0, side=12)
+    strip = cf.explain("translate", bundle.predictor, small, target="class:1", bundle=bundle)
+    assert strip.frames.shape[1:] == (1, 16, 16)
+    assert strip.grid.shape == (16, 16)
+    with pytest.raises(InputError, match="smaller"):
+        cf.explain("translate", bundle.predictor, grey(80.0, side=11), target="class:1", bundle=bundle)
+    with pytest.raises(InputError, match="smaller"):
+        cf.explain("translate", bundle.predictor, small, target="class:1", bundle=bright_bundle())
+
+
 def test_the_digest_follows_the_translator() -> None:
     bundle = bright_bundle()
     before = bundle.digest

@@ -40,7 +40,7 @@ def checked(about: Any, schema: int) -> Mapping[str, Any]:
     own = {"translator": "a table", "translations": "a list"}
     _holds(about, {**kinds, **(own if "translator" in about else latent)}, "bundle.json")
     kinds = {"encoder": "a table", "findings": "a list", "seconds": "a table", "card": "a table"}
-    given = {"family": "text", "crop": "text", "engine": "text", **latent, **kinds}
+    given = {"family": "text", "crop": "text", "engine": "text", "least": "a number", **latent, **kinds}
     _holds(about, {k: kind for k, kind in given.items() if k in about}, "bundle.json")
     window = about["window"]
     if len(window) != 2 or not all(_is(one, "a number") for one in window) or not window[0] < window[1]:

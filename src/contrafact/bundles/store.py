@@ -103,6 +103,7 @@ def load_bundle(
         statistics=LatentStatistics(stored["mean"], stored["covariance"]) if stored else None,
         window=(float(about["window"][0]), float(about["window"][1])),
         crop=str(about.get("crop", "squeeze")),
+        least=about.get("least"),
         directions=tuple(
             _direction(number, row, stored, predictors[row["predictor"]].digest)
             for number, row in enumerate(about.get("directions", ()))
@@ -163,6 +164,7 @@ def save_bundle(
         "name": bundle.name,
         "window": list(bundle.window),
         "crop": bundle.crop,
+        **({} if bundle.least is None else {"least": bundle.least}),
         **({} if bundle.generator is None else _save_latent_space(folder, bundle, encoder_size or {})),
         **({} if bundle.translator is None else _save_translator(folder, bundle)),
         **({} if bundle.engine is None else {"engine": bundle.engine}),

@@ -54,6 +54,8 @@ class Bundle:
     window      (low, high) image units that the generator draws as -1 and 1
     crop        how images of other proportions were treated in training: "squeeze" (so they are here), or
                 "center" (cut, and refused here)
+    least       side of the smallest images that are enlarged to the size at which the bundle works; None: smaller
+                images are refused
     predictor   the model under study; `predictors` holds others of the same cohort by name
     seconds     by the name of one of `predictors`: another model of the same question, of another architecture
                 and trained apart, which confirms a counterfactual or does not; it takes part in no search
@@ -73,6 +75,7 @@ class Bundle:
     directions: tuple[Direction, ...] = ()
     findings: tuple[tuple[str, str], ...] = ()
     crop: str = "squeeze"
+    least: int | None = None
     predictor: Any = None
     predictors: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, Any] = field(default_factory=dict)
@@ -113,6 +116,7 @@ class Bundle:
         models += sorted((f"second of {name}", getattr(p, "digest", "")) for name, p in self.seconds.items())
         own = getattr(self.predictor, "digest", "")
         parts = [self.generator_digest, digest_of_content(self.encoder), self.window, self.crop]
+        parts += [] if self.least is None else [self.least]
         made = [] if self.translator is None else [digest_of_content(self.translator), *self.translations]
         return fingerprint(parts, digest_of_content(list(self._numbers())), own, models, *map(str, made))
 
@@ -286,7 +290,7 @@ class Bundle:
             raise InputError(
                 f"bundle '{self.name}' draws {channels}-channel {len(size)}D images; got {tuple(images.shape)}"
             )
-        if any(have < need for have, need in zip(images.shape[2:], size, strict=True)):
+        if any(have < (self.least or need) for have, need in zip(images.shape[2:], size, strict=True)):
             have, need = (" x ".join(map(str, sides)) for sides in (images.shape[2:], size))
             raise InputError(f"bundle '{self.name}' draws {need} pixels; got the smaller {have}")
         ratios = [have / need for have, need in zip(images.shape[2:], size, strict=True)]
@@ -302,7 +306,7 @@ class Bundle:
                 f"{greatest:g}; use image.rescaled({low:g}, {high:g}), or --rescale"
             )
         if tuple(images.shape[2:]) != tuple(size):
-            images = _reduced(images, tuple(size))
+            images = _resized(images, tuple(size))
         return (images - low) / (high - low) * 2 - 1
 
     def to_units(self, canvas: Tensor) -> Tensor:
@@ -320,10 +324,11 @@ class LatentSpace:
     statistics: LatentStatistics
 
 
-def _reduced(images: Tensor, size: tuple[int, ...]) -> Tensor:
+def _resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
     if len(size) == 2:
         return F.interpolate(images, size, mode="bilinear", antialias=True)
-    return F.interpolate(images, size, mode="area")
+    larger = any(have < need for have, need in zip(images.shape[2:], size, strict=True))
+    return F.interpolate(images, size, mode="trilinear" if larger else "area")
 
 
 def _opposite(directions: list[Direction], target: str) -> Direction | None:

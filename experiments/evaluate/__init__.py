@@ -1,0 +1,1 @@
+"""What the bundles and engines reach on patients that took no part."""
