@@ -173,6 +173,38 @@ def test_training_learns_to_reach_the_score_asked() -> None:
     assert np.mean(missed[-20:]) < 0.6 * np.mean(missed[:20])
 
 
+def test_a_black_box_is_imitated_and_its_score_is_reached() -> None:
+    """The guide gives no gradients: a student leads, and is corrected by what the model says of the changes."""
+    white = training_of(kimg=8.0, size=0.1, smooth=0.1, adversarial=0.05, rate=3e-3)
+
+    def closed(x: Tensor) -> Tensor:
+        return white.guide(x.detach()).detach()
+
+    black = TranslatorTraining(
+        TranslatorConfig(**SMALL), white.config, white.images, guide=closed, black_box=True
+    )
+    images, low, high = white.images[::4].float() / 127.5 - 1, black.translator.low, black.translator.high
+
+    def missed() -> float:
+        to = torch.linspace(float(low), float(high), len(images))
+        with torch.no_grad():
+            made = black.translator(images, closed(images)[:, 0], to)
+            return float((closed(made)[:, 0] - to).abs().mean())
+
+    before = missed()
+    for _ in range(250):
+        black.step()
+    assert missed() < 0.6 * before
+    assert black.student is not None
+    again = TranslatorTraining(
+        TranslatorConfig(**SMALL), white.config, white.images, guide=closed, black_box=True
+    )
+    again.restore(black.state())
+    for one in (black, again):
+        one.step()
+    assert all(torch.equal(value, again.state()[name]) for name, value in black.state().items())
+
+
 def test_images_and_goals_are_drawn_evenly_over_the_scores() -> None:
     """One image in twenty is bright; a quarter of the draws must be."""
     images = torch.full((200, 1, 16, 16), 60, dtype=torch.uint8)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from contrafact.bundles.fit_config import FitConfig, ModelConfig, codes_of, guided
 from contrafact.core import InputError, Trust
 from contrafact.generators import TranslatorConfig
@@ -55,6 +58,27 @@ def guide_of(config: FitConfig, load: Loader, *, wanted: bool) -> Iterator[Any]:
     targets = [predictor.target(text) for text in model.targets]
     with guided(predictor, targets, config.data.window) as guide:
         yield guide
+
+
+@contextlib.contextmanager
+def scores_of(config: FitConfig, load: Loader) -> Iterator[tuple[Any, bool]]:
+    """Scores (N, targets) of the first model for images in [-1, 1], frozen, and whether it is a black box,
+    whose
+    scores have no gradients."""
+    model = next(iter(config.models.values()))
+    predictor = load(model)
+    targets = [predictor.target(text) for text in model.targets]
+    with guided(predictor, targets, config.data.window) as guide:
+        if guide is not None:
+            yield guide, False
+            return
+    low, high = config.data.window
+
+    def scores(images: Tensor) -> Tensor:
+        outputs = torch.as_tensor(predictor((images.float().cpu() + 1) / 2 * (high - low) + low))
+        return torch.stack([target(outputs) for target in targets], dim=1)
+
+    yield scores, True
 
 
 def copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from contrafact.bundles import save_bundle
 from contrafact.bundles.fit_config import FitConfig, name_of
-from contrafact.bundles.fit_models import Loader, copy_models, guide_of, origin_of
-from contrafact.core import UnsupportedError
+from contrafact.bundles.fit_models import Loader, copy_models, origin_of, scores_of
+from contrafact.core import InputError
 from contrafact.counterfactual import Bundle, Translation
 from contrafact.generators import (
     Progress,
@@ -33,17 +33,23 @@ def fit_translator(
 ) -> Iterator[tuple[str, Progress]]:
     """Train a translator against the first model, resuming where `out` holds a run, and write its bundle.
 
-    raises  UnsupportedError for a model without gradients
+    A model without gradients is imitated by a `Student`, which costs a pass of the model for every image that
+    is generated.
+
+    raises  InputError without a model
     """
     assert isinstance(config.training, TranslatorTrainerConfig)
-    with guide_of(config, load, wanted=True) as guide:
-        if guide is None:
-            raise UnsupportedError(
-                "a translator is trained against a model that gives gradients: expected [models.NAME] with "
-                "a torch model; got none"
-            )
+    if not config.models:
+        raise InputError("a translator is trained against a model: expected [models.NAME]; got none")
+    with scores_of(config, load) as (guide, black_box):
         training = TranslatorTraining(
-            size, config.training, images, guide=guide, device=load.device, origin=origin_of(config, load)
+            size,
+            config.training,
+            images,
+            guide=guide,
+            black_box=black_box,
+            device=load.device,
+            origin=origin_of(config, load),
         )
         path = out / "checkpoint.safetensors"
         if path.exists():

@@ -54,8 +54,8 @@ class Bundle:
     window      (low, high) image units that the generator draws as -1 and 1
     crop        how images of other proportions were treated in training: "squeeze" (so they are here), or
                 "center" (cut, and refused here)
-    least       side of the smallest images that are enlarged to the size at which the bundle works; None: smaller
-                images are refused
+    least       side of the smallest images that are enlarged to the size at which the bundle works; None:
+                smaller images are refused
     predictor   the model under study; `predictors` holds others of the same cohort by name
     seconds     by the name of one of `predictors`: another model of the same question, of another architecture
                 and trained apart, which confirms a counterfactual or does not; it takes part in no search
@@ -116,7 +116,7 @@ class Bundle:
         models += sorted((f"second of {name}", getattr(p, "digest", "")) for name, p in self.seconds.items())
         own = getattr(self.predictor, "digest", "")
         parts = [self.generator_digest, digest_of_content(self.encoder), self.window, self.crop]
-        parts += [] if self.least is None else [self.least]
+        parts += [] if self.least is None else [str(self.least)]
         made = [] if self.translator is None else [digest_of_content(self.translator), *self.translations]
         return fingerprint(parts, digest_of_content(list(self._numbers())), own, models, *map(str, made))
 

@@ -25,11 +25,8 @@ from contrafact.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from contrafact.generators.stylegan2_training import StyleGAN2Training, TrainerConfig
 from contrafact.generators.training_loop import Progress, train_generator
 from contrafact.generators.translator import Translator, TranslatorConfig
-from contrafact.generators.translator_training import (
-    TranslatorTrainerConfig,
-    TranslatorTraining,
-    train_translator,
-)
+from contrafact.generators.translator_loop import train_translator
+from contrafact.generators.translator_training import TranslatorTrainerConfig, TranslatorTraining
 
 __all__ = [
     "LEGACY",

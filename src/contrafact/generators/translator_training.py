@@ -12,8 +12,7 @@ same next step.
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +32,8 @@ from contrafact.generators.projected_discriminator import (
     hinge_made,
     hinge_real,
 )
+from contrafact.generators.student import Student
 from contrafact.generators.stylegan2_training import seeded
-from contrafact.generators.training_loop import Progress
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_losses import blurred, huber, moved, variation
 
@@ -99,7 +98,8 @@ class TranslatorTraining:
     """A translator, its discriminator, and what a step of both is.
 
     images  uint8 or float32 (N, C, *S) in [-1, 1] at the translator's resolution
-    guide   images in [-1, 1] to scores (N, targets), with gradients
+    guide   images in [-1, 1] to scores (N, targets)
+    black_box   the guide gives no gradients: a `Student` imitates it, and leads in its place
     seen    images shown so far; `figures`: losses of the last step; `average`: the translator to keep
     """
 
@@ -110,6 +110,7 @@ class TranslatorTraining:
         images: Tensor,
         *,
         guide: Guide,
+        black_box: bool = False,
         device: str | torch.device = "cpu",
         origin: Mapping[str, Any] | None = None,
     ) -> None:
@@ -125,6 +126,9 @@ class TranslatorTraining:
             self.features = features(size.channels, size.resolution).to(self.device)
             heads = ConditionalHeads(self.features.shapes, numbers=2 * size.targets, axes=size.axes)
             self.heads = heads.to(self.device)
+            self.student = (
+                Student(size.channels, size.targets, axes=size.axes).to(self.device) if black_box else None
+            )
         if size.axes == 2:  # 1.2 to 1.6 times as fast on the CPUs tried, and what tensor cores want
             for network in (self.translator, self.features, self.heads):
                 _channels_last(network)
@@ -132,6 +136,11 @@ class TranslatorTraining:
         self.translator.high.copy_(self.scores.quantile(0.97, dim=0))
         self.average = copy.deepcopy(self.translator).eval().requires_grad_(False)
         self.adam = torch.optim.Adam(self.translator.parameters(), config.rate, (0.5, 0.99))
+        self.adam_student = None
+        if self.student is not None:
+            self.student.low.copy_(self.translator.low)
+            self.student.high.copy_(self.translator.high)
+            self.adam_student = torch.optim.Adam(self.student.parameters(), config.rate)
         self.adam_heads = torch.optim.Adam(self.heads.parameters(), 0.4 * config.rate, (0.0, 0.99))
         self.seen, self.figures = 0, dict[str, float]()
         self.about = trained_with(config, images, origin)
@@ -151,7 +160,7 @@ class TranslatorTraining:
             warp = self._warp(b)
             seen = self.features(moved(made, warp))
             logits = self.heads(seen, self._condition(to, which))
-            score = self.guide(self._robust(made.float()))[torch.arange(b), which]
+            score = (self.student or self.guide)(self._robust(made.float()))[torch.arange(b), which]
             part = slice(0, b // 4)
             back = self.translator(made[part], to[part], now[part], which=which[part], region=region[part])
             same = self.translator(images[part], now[part], now[part], which=which[part], region=region[part])
@@ -173,10 +182,25 @@ class TranslatorTraining:
             on_made = self.heads([one.detach() for one in seen], self._condition(to, which))
         discriminator = hinge_real(on_real) + hinge_made(on_made)
         self._apply(self.adam_heads, discriminator, self.heads)
+        self._teach(torch.cat([images, reals]), torch.cat([rows, real_rows]), made.detach().float())
         self.seen += b
         self._move_average()
         missed = (score.detach().float() - to).abs().mean()
         self._note({**losses, "discriminator": discriminator, "missed": missed, "changed": change.abs().mean()})
+
+    def _teach(self, real: Tensor, rows: Tensor, made: Tensor) -> None:
+        """A step of the student of a black box, on real images with their scores and on generated ones, of
+        which
+        the model is asked."""
+        if self.student is None or self.adam_student is None:
+            return
+        with torch.no_grad():
+            asked = self.guide(made).float().to(self.device)
+        images = torch.cat([real, made])
+        scores = torch.cat([self.scores[rows].to(self.device), asked])
+        with self._autocast():
+            loss = self.student.loss(self._robust(images), scores)
+        self._apply(self.adam_student, loss, self.student)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on."""
@@ -310,51 +334,13 @@ class TranslatorTraining:
         self.figures = {name: float(value.detach()) for name, value in figures.items()}
 
     def _adams(self) -> dict[str, torch.optim.Adam]:
-        return {"adam": self.adam, "adam_heads": self.adam_heads}
+        own = {} if self.adam_student is None else {"adam_student": self.adam_student}
+        return {"adam": self.adam, "adam_heads": self.adam_heads, **own}
 
     def _modules(self) -> dict[str, nn.Module]:
-        parts = {"translator": self.translator, "average": self.average, "heads": self.heads}
+        parts: dict[str, nn.Module] = {"translator": self.translator, "average": self.average}
+        parts |= {"heads": self.heads, **({} if self.student is None else {"student": self.student})}
         return {**parts, "features": _Mixing(self.features)}
-
-
-def train_translator(
-    training: TranslatorTraining, *, report_kimg: float = 0.4, stop: Callable[[], bool] = lambda: False
-) -> Iterator[Progress]:
-    """Train until `training.config.kimg`; yields a report every `report_kimg`, and one after `stop` says so,
-    which is asked between steps. The caller saves `training.state()`.
-
-    `figures`: the losses, by how much the score asked for is missed (`missed`) and the mean change of a pixel
-    (`changed`, the range is 2). A finding stands in the report where nothing moves, or where the
-    discriminator has won.
-    """
-    total, began, first = training.config.kimg * 1000, time.perf_counter(), training.seen
-    due = training.seen + report_kimg * 1000
-    while training.seen < total:
-        training.step()
-        stopping = stop()
-        if training.seen < min(due, total) and not stopping:
-            continue
-        due = training.seen + report_kimg * 1000
-        pace = (training.seen - first) / max(time.perf_counter() - began, 1e-9)
-        yield Progress(
-            done=training.seen,
-            total=total,
-            seconds_left=max(0.0, total - training.seen) / pace,
-            figures={**training.figures, "images_s": pace},
-            findings=tuple(_findings(training)),
-        )
-        if stopping:
-            return
-
-
-def _findings(training: TranslatorTraining) -> Iterator[str]:
-    """What the figures of the last step say, in sentences."""
-    if training.seen < 2000:
-        return
-    if training.figures["changed"] < 5e-4:
-        yield "nothing is changed yet: raise guide, or lower size and smooth"
-    if training.figures["discriminator"] < 0.1:
-        yield "the discriminator tells every image: lower adversarial, or show more images"
 
 
 class _Mixing(nn.Module):

@@ -1,0 +1,55 @@
+"""A small network that imitates the scores of a model which gives no gradients.
+
+It learns from every image that the model scores while a translator is trained: real ones, and the translator's
+own, so that it is right where the translator is. Loss: smooth L1 between its scores and the model's, in units
+of half the range of the scores.
+
+Source: knowledge distillation, Hinton et al. 2015 (arXiv 1503.02531); attacks by a substitute, Papernot et al.
+2017 (arXiv 1602.02697). Differs: scores, not labels; the substitute is corrected at every step.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from contrafact.generators.translator import halved
+
+
+class Student(nn.Module):
+    """Images (N, C, *S) in [-1, 1] to scores (N, targets) in the units of the model.
+
+    `low` and `high` (targets,): the range of the model's scores, in which it counts.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self, channels: int, targets: int, *, axes: int = 2, widths: tuple[int, ...] = (24, 48, 96, 128)
+    ) -> None:
+        super().__init__()
+        convolution = nn.Conv2d if axes == 2 else nn.Conv3d
+        self.register_buffer("low", torch.full((targets,), -1.0))
+        self.register_buffer("high", torch.full((targets,), 1.0))
+        self.levels = nn.ModuleList()
+        before = channels
+        for width in widths:
+            layers = [convolution(before, width, 3, padding=1), nn.GroupNorm(8, width), nn.SiLU()]
+            layers += [convolution(width, width, 3, padding=1), nn.GroupNorm(8, width), nn.SiLU()]
+            self.levels.append(nn.Sequential(*layers))
+            before = width
+        self.head = nn.Linear(before, targets)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images
+        for level in self.levels:
+            x = halved(level(x)) if min(x.shape[2:]) > 1 else level(x)
+        scaled: Tensor = self.head(x.flatten(2).mean(dim=2)).float()
+        return (self.high + self.low) / 2 + scaled * (self.high - self.low) / 2
+
+    def loss(self, images: Tensor, scores: Tensor) -> Tensor:
+        """Distance of its scores (N, targets) from the model's."""
+        half = ((self.high - self.low) / 2).clamp_min(1e-6)
+        return F.smooth_l1_loss(self(images) / half, scores.to(images) / half)

@@ -1,0 +1,49 @@
+"""The run around the steps of a translator: progress, remaining time, what the figures say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from contrafact.generators.training_loop import Progress
+from contrafact.generators.translator_training import TranslatorTraining
+
+
+def train_translator(
+    training: TranslatorTraining, *, report_kimg: float = 0.4, stop: Callable[[], bool] = lambda: False
+) -> Iterator[Progress]:
+    """Train until `training.config.kimg`; yields a report every `report_kimg`, and one after `stop` says so,
+    which is asked between steps. The caller saves `training.state()`.
+
+    `figures`: the losses, by how much the score asked for is missed (`missed`) and the mean change of a pixel
+    (`changed`, the range is 2). A finding stands in the report where nothing moves, or where the
+    discriminator has won.
+    """
+    total, began, first = training.config.kimg * 1000, time.perf_counter(), training.seen
+    due = training.seen + report_kimg * 1000
+    while training.seen < total:
+        training.step()
+        stopping = stop()
+        if training.seen < min(due, total) and not stopping:
+            continue
+        due = training.seen + report_kimg * 1000
+        pace = (training.seen - first) / max(time.perf_counter() - began, 1e-9)
+        yield Progress(
+            done=training.seen,
+            total=total,
+            seconds_left=max(0.0, total - training.seen) / pace,
+            figures={**training.figures, "images_s": pace},
+            findings=tuple(_findings(training)),
+        )
+        if stopping:
+            return
+
+
+def _findings(training: TranslatorTraining) -> Iterator[str]:
+    """What the figures of the last step say, in sentences."""
+    if training.seen < 2000:
+        return
+    if training.figures["changed"] < 5e-4:
+        yield "nothing is changed yet: raise guide, or lower size and smooth"
+    if training.figures["discriminator"] < 0.1:
+        yield "the discriminator tells every image: lower adversarial, or show more images"
