@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -32,7 +33,8 @@ class ResidualNetwork(nn.Module):
     """A small ResNet: images (N, channels, H, W) to (N, outputs).
 
     2.8 million parameters at width 32 with four stages of two blocks; `fine` blocks run at full
-    size before the first halving, for findings of a pixel or two.
+    size before the first halving, for findings of a pixel or two. With `pair` the outputs have names, as in
+    `with_pair`.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class ResidualNetwork(nn.Module):
         blocks: int = 1,
         fine: int = 0,
         dropout: float = 0.0,
+        pair: int | None = None,
     ) -> None:
         super().__init__()
+        self.pair = pair
         self.stem = nn.Sequential(
             nn.Conv2d(channels, width, 3, 1, 1, bias=False),
             nn.BatchNorm2d(width),
@@ -69,16 +73,16 @@ class ResidualNetwork(nn.Module):
         pooled: Tensor = self.body(self.stem(x)).mean(dim=(2, 3))
         return pooled
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
         scores: Tensor = self.head(self.dropout(self.features(x)))
-        return scores
+        return scores if self.pair is None else with_pair(scores, self.pair)
 
 
 class PlainNetwork(nn.Module):
     """Pairs of 3 x 3 convolutions with batch normalisation, halved by maximum pooling, without skips, in the
     manner of VGG: images (N, channels, H, W) to (N, outputs). The second models of the bundles are such.
 
-    0.3 million parameters at the default widths.
+    0.3 million parameters at the default widths. With `pair` the outputs have names, as in `with_pair`.
     """
 
     def __init__(
@@ -88,8 +92,10 @@ class PlainNetwork(nn.Module):
         outputs: int = 2,
         widths: tuple[int, ...] = (16, 32, 64, 128),
         dropout: float = 0.2,
+        pair: int | None = None,
     ) -> None:
         super().__init__()
+        self.pair = pair
         stages: list[nn.Module] = []
         before = channels
         for width in widths:
@@ -115,6 +121,13 @@ class PlainNetwork(nn.Module):
         pooled: Tensor = self.body(x).mean(dim=(2, 3))
         return pooled
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
         scores: Tensor = self.head(self.dropout(self.features(x)))
-        return scores
+        return scores if self.pair is None else with_pair(scores, self.pair)
+
+
+def with_pair(scores: Tensor, row: int) -> dict[str, Tensor]:
+    """Return scores (N, K) as `scores`, and as `pair` (N, 2) the logits of two classes whose log-odds are score
+    `row`: one network is an ordinal model and a classifier, by the `head` of its description."""
+    half = scores[:, row] / 2
+    return {"scores": scores, "pair": torch.stack([-half, half], dim=1)}
