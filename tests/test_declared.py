@@ -398,7 +398,8 @@ def test_the_output_of_a_model_file_is_said_on_the_command_line(tmp_path: Path, 
     assert main([*words, "--model", str(described), "--output", "probabilities"]) == 0
     said = capsys.readouterr().err.splitlines()
     assert (
-        "contrafact: occlusion, class:1: the map is 0 everywhere: nothing in the image moved the target" in said
+        "contrafact: occlusion, class:1: the map is 0 everywhere: no part of the image changes the target"
+        in said
     )
     assert main([*words, "--bundle", "knee", "--output", "logits"]) == 2
     assert "the models of a bundle say it themselves" in capsys.readouterr().err
