@@ -139,7 +139,7 @@ def test_labels_of_a_scaled_file_are_rounded() -> None:
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers_are_no_labels(odd: float) -> None:
-    with pytest.raises(InputError, match="1 value.s. that are NaN or infinite"):
+    with pytest.raises(InputError, match="1 NaN or infinite value.s."):
         mask_of(np.array([0.0, 1.0, odd]), label=1)
 
 

@@ -20,7 +20,7 @@ def read_description(path: Path) -> Mapping[str, Any]:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
-        raise InputError(f"'{path.name}' is not JSON: too many brackets inside each other") from error
+        raise InputError(f"'{path.name}' is not JSON: brackets nested too deeply") from error
     except (ValueError, OSError) as error:
         raise InputError(f"'{path.name}' is not JSON: {error}") from error
     if not isinstance(about, dict):
