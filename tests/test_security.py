@@ -618,7 +618,7 @@ def test_a_trusted_factory_is_called_and_must_still_make_a_network(
     save_file(nn.Linear(2, 2).state_dict(), tmp_path / "w.safetensors")
     assert cf.load_predictor(path, trust_code=True)(torch.rand(1, 2, 2, 2)).ndim == 4
     assert canary.exists()
-    with pytest.raises(InputError, match="neither a torch module nor"):
+    with pytest.raises(InputError, match="neither a torch module class nor"):
         cf.load_predictor(description(tmp_path, "os:system"), trust_code=True)
 
 
