@@ -509,7 +509,7 @@ def test_maps_are_not_moved_on_average() -> None:
 
 
 def test_an_image_reduced_for_the_network_has_its_own_places() -> None:
-    how = cf.model.Preprocessing(size=(32, 32))
+    how = cf.models.Preprocessing(size=(32, 32))
     module = nn.Sequential(nn.Conv2d(1, 2, 4, 4), nn.Flatten(), nn.Linear(128, 2))
     found = layer_of(seeded(lambda: module), picture(64), "0", preprocessing=how)
     assert [(axis.offset, axis.step) for axis in found.axes] == [(3.5, 8.0)] * 2

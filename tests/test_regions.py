@@ -92,7 +92,7 @@ def test_the_band_lies_on_both_sides_of_the_edge() -> None:
     values[0, 5, 5] = 0.8  # the map of the baseline must not be flat
     model = segmenter()
     target = model.target("boundary:1")
-    frozen = cf.model.RegionTarget(index=1, place="boundary", width=1).freeze(model, values[None])
+    frozen = cf.models.RegionTarget(index=1, place="boundary", width=1).freeze(model, values[None])
     expected = np.zeros((12, 12), dtype=bool)
     expected[2:10, 2:10] = True
     expected[[2, 2, 9, 9], [2, 9, 2, 9]] = False  # corners touch by an edge only

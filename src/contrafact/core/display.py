@@ -28,6 +28,6 @@ def plotted(kind: str, result: Any, **options: Any) -> Any:
     return getattr(import_module(_plotter), kind)(result, **options)
 
 
-def drawn(kind: str, result: Any) -> str | None:
+def html_of(kind: str, result: Any) -> str | None:
     """Return HTML of a result; None (the notebook then shows its `repr`) if no module is set."""
     return str(getattr(import_module(_module), kind)(result)) if _module else None

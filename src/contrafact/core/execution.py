@@ -113,12 +113,12 @@ def explain(
     return results
 
 
-def _confirmed(strip: Counterfactual, bundle: Any, predictor: Predictor, target: Target) -> Counterfactual:
+def _confirmed(result: Counterfactual, bundle: Any, predictor: Predictor, target: Target) -> Counterfactual:
     """Add the scores of the bundle's second model, if it has one for this predictor and these images."""
-    ask = getattr(bundle, "second_scores", None)
-    if ask is None or strip.second is not None:
-        return strip
-    return dataclasses.replace(strip, second=ask(predictor, str(target), strip.frames))
+    second_scores = getattr(bundle, "second_scores", None)
+    if second_scores is None or result.second is not None:
+        return result
+    return dataclasses.replace(result, second=second_scores(predictor, str(target), result.frames))
 
 
 def _others(background: Sequence[Image], image: Image) -> NDArray[np.float32] | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from contrafact.core.display import drawn
+from contrafact.core.display import html_of
 from contrafact.core.errors import InputError
 from contrafact.core.grid import Grid
 
@@ -64,7 +64,7 @@ class Image:
         return Image, (self.values, self.grid, self.window, self.source, dict(self.about), self.label_map)
 
     def _repr_html_(self) -> str | None:
-        return drawn("image", self)
+        return html_of("image", self)
 
     @property
     def channels(self) -> int:

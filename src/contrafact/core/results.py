@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core.display import drawn, plotted
+from contrafact.core.display import html_of, plotted
 from contrafact.core.errors import ContrafactError, InputError
 from contrafact.core.grid import Grid
 from contrafact.core.stored import save_result
@@ -44,7 +44,7 @@ class Record:
     generator: str = ""
 
     def _repr_html_(self) -> str | None:
-        return drawn("record", self)
+        return html_of("record", self)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -68,7 +68,7 @@ class Heatmap:
         object.__setattr__(self, "values", values)
 
     def _repr_html_(self) -> str | None:
-        return drawn("heatmap", self)
+        return html_of("heatmap", self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.values, dtype=dtype) if copy or dtype is not None else self.values
@@ -192,7 +192,7 @@ class Counterfactual:
         return np.asarray(after - before)
 
     def _repr_html_(self) -> str | None:
-        return drawn("strip", self)
+        return html_of("strip", self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.frames, dtype=dtype) if copy or dtype is not None else self.frames

@@ -14,40 +14,40 @@ from contrafact.io.images import read_image
 CHANNELS = 4  # at most; a longer first axis is spatial
 
 
-def as_image(thing: Any, *, grid: Grid | None = None) -> Image:
+def as_image(source: Any, *, grid: Grid | None = None) -> Image:
     """Return one image from an `Image`, a path, a PIL picture, or an array or tensor.
 
-    thing   an array is (H, W), (C, H, W) or (C, D, H, W)
+    source  an array is (H, W), (C, H, W) or (C, D, H, W)
     grid    of an array; default: unknown spacing
     raises  InputError for a batch, more than 4 channels (channels come first), or another type
     """
-    images = as_images(thing, grid=grid)
-    if len(images) != 1 or isinstance(thing, (list, tuple)):
+    images = as_images(source, grid=grid)
+    if len(images) != 1 or isinstance(source, (list, tuple)):
         raise InputError(f"expected one image; got {len(images)}")
     return images[0]
 
 
-def as_images(thing: Any, *, grid: Grid | None = None) -> list[Image]:
+def as_images(source: Any, *, grid: Grid | None = None) -> list[Image]:
     """Return the images of a list, of a batch (N, C, H, W) or (N, C, D, H, W), or one image as `as_image` does.
 
     An array with four axes is a batch of 2D images if its second axis is at most 4 long, else a volume if its
     first is.
     """
-    if isinstance(thing, Image):
-        return [thing]
-    if isinstance(thing, (str, Path)):
-        return [read_image(thing)]
-    if isinstance(thing, (list, tuple)):
-        return [as_image(item, grid=grid) for item in thing]
-    array = _array(thing)
+    if isinstance(source, Image):
+        return [source]
+    if isinstance(source, (str, Path)):
+        return [read_image(source)]
+    if isinstance(source, (list, tuple)):
+        return [as_image(item, grid=grid) for item in source]
+    array = _array(source)
     return [_image(item, grid) for item in _split(array)]
 
 
-def is_batch(thing: Any) -> bool:
+def is_batch(source: Any) -> bool:
     """Whether the argument holds several images: a list, or an array with a batch axis."""
-    if isinstance(thing, (list, tuple)):
+    if isinstance(source, (list, tuple)):
         return True
-    return not isinstance(thing, (Image, str, Path)) and _batched(_array(thing).shape)
+    return not isinstance(source, (Image, str, Path)) and _batched(_array(source).shape)
 
 
 def _array(source: Any) -> NDArray[Any]:
