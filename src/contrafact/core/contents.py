@@ -59,6 +59,7 @@ class Contents:
         self._kept: list[Any] = []  # keeps values alive, so that no `id` is reused
 
     def digest(self, value: Any) -> str:
+        """Return the digest of a value; record what it reached."""
         if isinstance(value, (*PLAIN, complex)) and type(value) in (*PLAIN, complex):
             return fingerprint(value)
         identity = id(value)

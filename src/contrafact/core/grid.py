@@ -51,10 +51,12 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(H, W) or (D, H, W)."""
         return self._shape
 
     @property
     def affine(self) -> NDArray[np.float64]:
+        """4 x 4, RAS+ in mm, read-only."""
         return self._affine
 
     @property

@@ -68,6 +68,7 @@ class Image:
 
     @property
     def channels(self) -> int:
+        """Number of channels C."""
         return self.values.shape[0]
 
     @property

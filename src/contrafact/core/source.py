@@ -70,7 +70,7 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def text_of(value: Any) -> str:
-    """Return the source; add the byte code of a lambda (a line may hold several), or without a source."""
+    """Return the source; the byte code too for a lambda (a line may hold several), or if there is no source."""
     try:
         text = inspect.getsource(value)
     except (OSError, TypeError, SyntaxError):

@@ -25,6 +25,7 @@ class Case:
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def read(self) -> Image:
+        """Read the image."""
         return read_image(self.path)
 
 
@@ -42,6 +43,7 @@ class Cohort:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """All labels, sorted."""
         return tuple(sorted({case.label for case in self.cases}))
 
     def split(self, shares: Sequence[float], *, seed: int = 0) -> tuple[Cohort, ...]:
