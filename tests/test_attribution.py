@@ -60,7 +60,7 @@ def test_gradcam_names_the_nearest_layer() -> None:
 
 
 def test_gradcam_needs_a_spatial_layer() -> None:
-    with pytest.raises(UnsupportedError, match="feature map; '7' gives none"):
+    with pytest.raises(UnsupportedError, match="feature map; '7' has none"):
         explain("gradcam", small_network(), noise_image(2, 1), target="value:0", layer="7")
     no_convolution = nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
     with pytest.raises(UnsupportedError, match="name a layer"):

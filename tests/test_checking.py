@@ -53,7 +53,7 @@ def test_what_the_network_does_is_found(odd: TorchPredictor, image: Image) -> No
         assert word in said
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in odd.module.modules())
     plain = TorchPredictor(nn.Sequential(nn.Flatten(), nn.Linear(256, 2)), classes=["a", "b"])
-    assert findings_of(plain, image) == ["nothing that methods would miss"]
+    assert findings_of(plain, image) == ["nothing that hooks would miss"]
 
 
 def test_each_method_is_exact_approximate_or_unsupported_and_why(odd: TorchPredictor, image: Image) -> None:

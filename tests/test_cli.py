@@ -345,7 +345,7 @@ def test_ctrl_c_during_training_loses_nothing(tmp_path: Path, model: Path) -> No
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in err
-    assert "what was finished is kept" in err
+    assert "finished results are kept" in err
     seen = int(read_tensors(tmp_path / "out" / "checkpoint.safetensors")["counts"][1])
     assert seen > 0
     config.write_text(config.read_text().replace("kimg = 500.0", f"kimg = {(seen + 16) / 1000}"))

@@ -124,7 +124,7 @@ def test_a_predictor_on_another_device_leaves_the_network_where_it_is() -> None:
 
 def test_a_head_that_is_not_there_is_an_error() -> None:
     for head in (1, "logits", -1, True):
-        with pytest.raises(InputError, match="this model gives one output; got head"):
+        with pytest.raises(InputError, match="this model has one output; got head"):
             TorchPredictor(small_network(), head=head)(X)
     assert torch.equal(TorchPredictor(small_network(), head=0)(X), TorchPredictor(small_network())(X))
 
@@ -338,7 +338,7 @@ class OverBatch(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("network", "words"), [(Drawing, "drawn at random in a pass"), (OverBatch, "taken over the batch")]
+    ("network", "words"), [(Drawing, "the model uses random numbers"), (OverBatch, "batch statistics")]
 )
 def test_a_model_that_is_no_function_of_one_image_is_said_by_check_and_reliability(
     network: type[nn.Module], words: str
@@ -398,7 +398,8 @@ def test_the_output_of_a_model_file_is_said_on_the_command_line(tmp_path: Path, 
     assert main([*words, "--model", str(described), "--output", "probabilities"]) == 0
     said = capsys.readouterr().err.splitlines()
     assert (
-        "contrafact: occlusion, class:1: the map is 0 everywhere: nothing in the image moved the target" in said
+        "contrafact: occlusion, class:1: the map is 0 everywhere: no part of the image changes the target"
+        in said
     )
     assert main([*words, "--bundle", "knee", "--output", "logits"]) == 2
     assert "the models of a bundle say it themselves" in capsys.readouterr().err
@@ -437,7 +438,7 @@ def test_a_counterfactual_can_be_saved_read_and_plotted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("outputs", [(1, 2), [1, 2], {0: 1, 1: 2}])
 def test_a_truth_value_is_no_head(outputs: Any) -> None:
     for head in (True, False):
-        with pytest.raises(InputError, match="head must be the number or the name of an output; got"):
+        with pytest.raises(InputError, match="head must be the index or the name of an output; got"):
             pick(outputs, head)
 
 
@@ -509,7 +510,7 @@ def test_two_targets_of_one_text_are_asked_apart() -> None:
 SHOWN = """
 import numpy as np, pytest
 from conftest import RANGE, small_network
-from contrafact.model import TorchPredictor
+from contrafact.models import TorchPredictor
 from contrafact.cli import _warnings_in_one_line
 
 def ask():

@@ -207,7 +207,7 @@ def test_a_network_that_draws_at_random_is_told_so() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.as_tensor(self.head(F.dropout(self.conv(x), 0.5, training=True).mean(dim=(2, 3))))
 
-    with pytest.raises(UnsupportedError, match="gives another each time"):
+    with pytest.raises(UnsupportedError, match="got others in a second pass"):
         layer_of(seeded(Drops), picture())
 
 
@@ -327,7 +327,7 @@ def test_a_description_may_declare_the_layout_of_tokens(tmp_path: Any) -> None:
 
 
 def test_a_layer_without_a_map_is_refused_with_those_that_have_one() -> None:
-    with pytest.raises(UnsupportedError, match="'head' gives none; the last that do: .*norm, relu#2"):
+    with pytest.raises(UnsupportedError, match="'head' has none; the last layers with one: .*norm, relu#2"):
         layer_of(seeded(Dense), picture(), "head")
     with pytest.raises(InputError, match="expected a layer of the model; got 'nrom'.*norm"):
         layer_of(seeded(Dense), picture(), "nrom")
@@ -509,7 +509,7 @@ def test_maps_are_not_moved_on_average() -> None:
 
 
 def test_an_image_reduced_for_the_network_has_its_own_places() -> None:
-    how = cf.model.Preprocessing(size=(32, 32))
+    how = cf.models.Preprocessing(size=(32, 32))
     module = nn.Sequential(nn.Conv2d(1, 2, 4, 4), nn.Flatten(), nn.Linear(128, 2))
     found = layer_of(seeded(lambda: module), picture(64), "0", preprocessing=how)
     assert [(axis.offset, axis.step) for axis in found.axes] == [(3.5, 8.0)] * 2

@@ -348,7 +348,7 @@ def test_a_full_disk_is_said_and_keeps_what_was_finished(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("contrafact.io.weights.os.fsync", full)
-    with pytest.raises(ContrafactError, match=r"No space left.*what was finished is kept"):
+    with pytest.raises(ContrafactError, match=r"No space left.*finished results are kept"):
         run.add("b", Image(np.zeros((1, 4, 5))), heat())
     monkeypatch.undo()
     assert run.done() == {"a"}

@@ -69,7 +69,7 @@ def test_masks_of_every_kind_name_the_same_voxels(values: Any) -> None:
     [
         (LABELS + 0.5, 2, "got values from 0.5 to 3.5 with fractions"),
         (LABELS - 1, 2, "got values from -1 to 2"),
-        (LABELS, None, "got labels 0, 1, 2, 3, and the target names no class"),
+        (LABELS, None, "got labels 0, 1, 2, 3, and the target has no class"),
         (LABELS * 2, 2, "expected labels from 0 to 3, as the model has 4 classes; got 0, 2, 4, 6"),
     ],
 )
@@ -139,7 +139,7 @@ def test_labels_of_a_scaled_file_are_rounded() -> None:
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers_are_no_labels(odd: float) -> None:
-    with pytest.raises(InputError, match="1 value.s. that are NaN or infinite"):
+    with pytest.raises(InputError, match="1 NaN or infinite value.s."):
         mask_of(np.array([0.0, 1.0, odd]), label=1)
 
 

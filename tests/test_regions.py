@@ -92,7 +92,7 @@ def test_the_band_lies_on_both_sides_of_the_edge() -> None:
     values[0, 5, 5] = 0.8  # the map of the baseline must not be flat
     model = segmenter()
     target = model.target("boundary:1")
-    frozen = cf.model.RegionTarget(index=1, place="boundary", width=1).freeze(model, values[None])
+    frozen = cf.models.RegionTarget(index=1, place="boundary", width=1).freeze(model, values[None])
     expected = np.zeros((12, 12), dtype=bool)
     expected[2:10, 2:10] = True
     expected[[2, 2, 9, 9], [2, 9, 2, 9]] = False  # corners touch by an edge only
@@ -176,13 +176,13 @@ def test_without_a_target_the_largest_class_that_is_not_the_background() -> None
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("class:1", "is for a classifier; this model gives maps"),
+        ("class:1", "is for a classifier; this model returns maps"),
         ("region:2", "class index must be 0 to 1; got 2"),
         ("region:brigth", "bright"),
         ("lesion:1#3", "expected a part from 1 to 2; got 3"),
         ("region:1#1", "belongs to lesion or missed"),
         ("region:1@1.5", "thresholds are probabilities"),
-        ("region:1@0.9999", "is empty: no such voxel in this prediction; it holds class"),
+        ("region:1@0.9999", "is empty: no such voxel in this prediction; it contains class"),
         ("regoin:1", "region"),
     ],
 )
@@ -192,7 +192,7 @@ def test_what_cannot_be_asked_is_answered_in_a_line(text: str, says: str) -> Non
 
 
 def test_a_prediction_without_the_class_says_what_is_there() -> None:
-    with pytest.raises(InputError, match=r"it holds class\(es\) 0$"):
+    with pytest.raises(InputError, match=r"it contains class\(es\) 0$"):
         cf.explain("occlusion", segmenter(), Image(np.zeros((1, 12, 12))), target="region:1")
 
 

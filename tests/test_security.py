@@ -557,8 +557,8 @@ def test_a_class_that_a_package_only_imported_is_not_its_own(
         ("monai.networks.nets:ResNetFeatures", {"model_name": "resnet10"}, "'pretrained' of ResNetFeatures"),
         ("monai.networks.nets:DenseNet121", {"pretrained": True}, "'pretrained' of DenseNet121"),
         ("monai.networks.nets:HoVerNet", {"pretrained_url": "x"}, "'pretrained_url' of HoVerNet"),
-        ("monai.networks.nets:ResNet", {"block": "../evil.pt"}, "must not name a path"),
-        ("monai.networks.nets:UNet", {"act": ["relu", {"x": "http://evil"}]}, "must not name a path"),
+        ("monai.networks.nets:ResNet", {"block": "../evil.pt"}, "must not contain a path"),
+        ("monai.networks.nets:UNet", {"act": ["relu", {"x": "http://evil"}]}, "must not contain a path"),
         ("monai.networks.nets:UNet", {"act": {"_target_": "os.system"}}, "plain names"),
         ("torch.nn:Linear", ["in_features"], "must be a table"),
     ],
@@ -618,7 +618,7 @@ def test_a_trusted_factory_is_called_and_must_still_make_a_network(
     save_file(nn.Linear(2, 2).state_dict(), tmp_path / "w.safetensors")
     assert cf.load_predictor(path, trust_code=True)(torch.rand(1, 2, 2, 2)).ndim == 4
     assert canary.exists()
-    with pytest.raises(InputError, match="neither a torch module nor"):
+    with pytest.raises(InputError, match="neither a torch module class nor"):
         cf.load_predictor(description(tmp_path, "os:system"), trust_code=True)
 
 

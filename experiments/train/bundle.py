@@ -1,10 +1,10 @@
 """Put trained networks and a translator together as a bundle.
 
-    python -m experiments.train.bundle knee --networks RUNS/knee --out src/contrafact/bundles/knee
+    python -m experiments.train.bundle knee --data ../shared/data --networks RUNS/knee --side 128 \
+        --out src/contrafact/bundles/knee --latent OLD_KNEE
 
-Takes the roles `model` and `second` of `classifiers.py` and the chosen state of `translator.py`. A bundle that
-is there already keeps its latent space; its directions must be fitted anew to the new model (`--directions`),
-which takes some minutes.
+Takes the roles `model` and `second` of `classifiers.py` and the chosen state of `translator.py`. The latent
+space of an older bundle is kept beside them (`--latent`), with the models that it was fitted to.
 """
 
 from __future__ import annotations
@@ -15,63 +15,54 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 import contrafact as cf
 from contrafact.bundles import load_bundle, save_bundle
 from contrafact.core import Image
-from contrafact.counterfactual import Anchors, Bundle, DirectionConfig, Translation, fit_direction
+from contrafact.counterfactual import Bundle, Translation
 from contrafact.generators import Translator, TranslatorConfig
 from contrafact.io import write_json
 from experiments.data import Cohort, load
-from experiments.train.classifiers import MIRROR, row_of
+from experiments.train.classifiers import row_of
 
 FACTORIES = {"model": "ResidualNetwork", "second": "PlainNetwork"}
-NATIVE = {"nodule": 48}  # sides of images that are enlarged inside
+NATIVE = {"nodule": 48, "knee": 64}  # sides of images that are enlarged inside
 GRADES = {"knee": "KL"}  # cohorts with more than two levels: the word before the number
-
-
-def describe(folder: Path, name: str, state: dict[str, Tensor], about: dict[str, Any]) -> str:
-    """Write half-precision weights beside a description that `load_predictor` reads; its file name."""
-    small = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-    save_file({k: v.contiguous() for k, v in small.items()}, folder / f"{name}.safetensors")
-    write_json(folder / f"{name}.json", {**about, "weights": f"{name}.safetensors"})
-    return f"{name}.json"
-
-
-def two_classes(state: dict[str, Tensor], row: int) -> dict[str, Tensor]:
-    """The same network with the two-class head that has the same log-odds as output `row`."""
-    out = {k: v.clone() for k, v in state.items()}
-    for key in ("head.weight", "head.bias"):
-        out[key] = torch.stack([-state[key][row], state[key][row]]) / 2
-    return out
 
 
 def write_networks(
     name: str, cohort: Cohort, networks: Path, out: Path
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Files of the predictors and of their second models, by the predictor's name."""
+    """Files of the predictors and of their second models, by the predictor's name. The classifier, and the
+    grade
+    where there are levels, are two heads of one network."""
     files: dict[str, dict[str, str]] = {"model": {}, "second": {}}
     for role in files:
         about = json.loads((networks / role / "about.json").read_text())
         state, channels = load_file(networks / role / "best.safetensors"), cohort.images.shape[1]
+        stem, side = "classifier" if role == "model" else "second", [about["side"], about["side"]]
+        small = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+        save_file({k: v.contiguous() for k, v in small.items()}, out / f"{stem}.safetensors")
         grey = {"mean": [0.5] * channels, "std": [0.5] * channels}
-        side = [about["side"], about["side"]]
         common = {
             "factory": f"contrafact.models.example_networks:{FACTORIES[role]}",
+            "arguments": {**about["arguments"], "pair": row_of(name)},
+            "weights": f"{stem}.safetensors",
             "preprocessing": {"size": side, "channels": channels, "window": [0, 255], **grey},
         }
-        stem = "classifier" if role == "model" else "second"
-        heads = {stem: ("classifier", two_classes(state, row_of(name)), list(cohort.classes), "logits")}
+        heads: dict[str, dict[str, Any]] = {
+            "classifier": {"classes": list(cohort.classes), "output": "logits", "head": "pair"}
+        }
         if name in GRADES:
             levels = [f"{GRADES[name]} {level}" for level in range(len(state["head.bias"]) + 1)]
-            heads["grade" if role == "model" else "second_grade"] = ("grade", state, levels, "ordinal")
-        for file, (predictor, weights, classes, output) in heads.items():
-            arguments = {**about["arguments"], "outputs": len(weights["head.bias"])}
-            told = {**common, "arguments": arguments, "classes": classes, "output": output}
-            files[role][predictor] = describe(out, file, weights, told)
+            heads["grade"] = {"classes": levels, "output": "ordinal", "head": "scores"}
+        for predictor, told in heads.items():
+            file = (
+                stem if predictor == "classifier" else predictor if role == "model" else f"{stem}_{predictor}"
+            )
+            write_json(out / f"{file}.json", {**common, **told})
+            files[role][predictor] = f"{file}.json"
     return files["model"], files["second"]
 
 
@@ -84,32 +75,24 @@ def translator_of(networks: Path, *, side: int, channels: int) -> Translator:
     return made.eval().requires_grad_(False)
 
 
-def with_directions(bundle: Bundle, cohort: Cohort, name: str) -> Bundle:
-    """The bundle with directions fitted to its predictors, on sampled images and on real ones."""
-    rows = torch.randperm(len(cohort), generator=torch.Generator().manual_seed(0))[:5000]
-    canvas = torch.cat([bundle.to_canvas(part.float()) for part in cohort.images[rows].split(200)])
-    if MIRROR[name]:
-        canvas = torch.cat([canvas, canvas.flip(-1)])
-    with torch.no_grad():
-        latents = torch.cat([bundle.latent.encoder(part) for part in canvas.split(128)])
-    found = []
-    for key, target in (("classifier", "class:1"), ("grade", "grade")):
-        if key not in bundle.predictors:
-            continue
-        predictor = bundle.predictors[key]
-        wanted = predictor.target(target)
-        with predictor.frozen():
-            direction = fit_direction(
-                bundle.latent.generator,
-                bundle.scorer(predictor, wanted),
-                target=wanted,
-                model=predictor.digest,
-                anchors=Anchors(images=canvas, latents=latents, gradients=True),
-                config=DirectionConfig(samples=6000),
-            )
-        direction.fit["classes"] = 2 if key == "classifier" else 0
-        found.append(direction)
-    return dataclasses.replace(bundle, directions=tuple(found))
+def latent_part(folder: Path, out: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    """The latent space of an older bundle, with its models, which take smaller images: fields of the bundle,
+    and
+    the files of predictors and second models, under names that tell the size."""
+    before, about = load_bundle(folder), json.loads((folder / "bundle.json").read_text())
+    fields = {k: getattr(before, k) for k in ("generator", "encoder", "statistics", "crop")}
+    fields["directions"] = tuple(d for d in before.directions if d.target == "class:1")
+    side = before.latent.generator.image_shape[-1]
+    files, seconds = dict[str, str](), dict[str, str]()
+    for source, into, kept in (
+        (about["predictors"], files, f"classifier_{side}"),
+        (about["seconds"], seconds, f"second_{side}"),
+    ):
+        told = json.loads((folder / source["classifier"]).read_text())
+        (out / f"{kept}.safetensors").write_bytes((folder / told["weights"]).read_bytes())
+        write_json(out / f"{kept}.json", {**told, "weights": f"{kept}.safetensors"})
+        into[f"classifier_{side}"] = f"{kept}.json"
+    return fields, files, seconds
 
 
 def main() -> None:
@@ -119,25 +102,27 @@ def main() -> None:
     parser.add_argument("--networks", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--side", type=int, default=64)
-    parser.add_argument(
-        "--directions", action="store_true", help="keep the latent space; fit its directions anew"
-    )
+    parser.add_argument("--latent", type=Path, help="a bundle whose latent space and models are kept beside")
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     cohort = load(options.name, options.data, "fit", side=options.side)
-    before = load_bundle(out) if options.directions else None
-    encoder = json.loads((out / "bundle.json").read_text()).get("encoder", {}) if before else {}
+    parts: dict[str, Any] = {}
+    old, old_seconds, encoder = dict[str, str](), dict[str, str](), dict[str, Any]()
+    if options.latent:
+        parts, old, old_seconds = latent_part(options.latent, out)
+        encoder = json.loads((options.latent / "bundle.json").read_text()).get("encoder", {})
     files, seconds = write_networks(options.name, cohort, options.networks, out)
+    files, seconds = {**files, **old}, {**seconds, **old_seconds}
     predictors = {key: cf.load_predictor(out / file) for key, file in files.items()}
+    for key in old:
+        own = predictors[key].digest
+        parts["directions"] = tuple(dataclasses.replace(d, model=own) for d in parts["directions"])
     main_model = predictors["classifier"].digest
     translations = [Translation(model=main_model, target="class:1")]
     if "grade" in predictors:
-        own = Translation(model=predictors["grade"].digest, target="grade", by=(main_model, "class:1"))
-        translations.append(own)
-    parts: dict[str, Any] = {}
-    if before is not None:
-        parts = {k: getattr(before, k) for k in ("generator", "encoder", "statistics", "crop")}
+        grade = predictors["grade"].digest
+        translations.append(Translation(model=grade, target="grade", by=(main_model, "class:1")))
     bundle = Bundle(
         name=options.name,
         window=(0.0, 255.0),
@@ -148,11 +133,8 @@ def main() -> None:
         predictor=predictors["classifier"],
         predictors=predictors,
         seconds={key: cf.load_predictor(out / file) for key, file in seconds.items()},
-        card=before.card if before is not None else {},
         **parts,
     )
-    if before is not None:
-        bundle = with_directions(bundle, cohort, options.name)
     save_bundle(out, bundle, descriptions=files, main="classifier", encoder_size=encoder, seconds=seconds)
     image = Image(cohort.images[0].float().numpy(), window=(0.0, 255.0))
     strip = cf.explain("counterfactual", bundle.predictor, image, target="class:1", bundle=load_bundle(out))

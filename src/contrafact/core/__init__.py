@@ -1,4 +1,4 @@
-"""The nouns, the roles, the registry and the one door. NumPy and the standard library only."""
+"""Data types, protocols, registries, errors, configuration and `explain()`. Depends on NumPy only."""
 
 from contrafact.core.configuration import check_types, configure, read_toml, to_toml, toml_value
 from contrafact.core.errors import (

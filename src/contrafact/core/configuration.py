@@ -1,4 +1,4 @@
-"""Configuration is a frozen dataclass; TOML is how it is written down."""
+"""Read frozen dataclasses from TOML tables, and write tables as TOML."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _T = TypeVar("_T")
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """The tables of a TOML file; anything else is refused in one line."""
+    """Return the tables of a TOML file.
+
+    raises  InputError for a missing file, or one that is not TOML
+    """
     path = Path(path)
     if not path.exists():
         raise InputError(f"expected a configuration file; got '{path}', which does not exist")
@@ -29,7 +32,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def configure(cls: type[_T], table: Mapping[str, Any], *, where: str = "configuration") -> _T:
-    """A dataclass from a table, tables inside tables too.
+    """Return a dataclass made from a table; nested tables become nested dataclasses.
 
     raises  InputError for an unknown key (with the nearest), a missing one, or a wrong type
     """
@@ -45,24 +48,24 @@ def configure(cls: type[_T], table: Mapping[str, Any], *, where: str = "configur
     for name, field in fields.items():
         needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if needed and name not in values:
-            raise InputError(f"[{where}] needs '{name}'; it is not there")
+            raise InputError(f"[{where}] needs '{name}'; add it")
     return cls(**values)
 
 
-def check_types(cls: type, given: Mapping[str, Any], *, where: str) -> None:
-    """Hyper-parameters of a dataclass as a file gives them, each of the type its field says; fields of
-    richer types than numbers, text and lists are the class's own matter.
+def check_types(cls: type, parameters: Mapping[str, Any], *, where: str) -> None:
+    """Check values against the field types of a dataclass. Only fields of plain types (numbers, text, lists of
+    these) are checked; the class checks the others itself.
 
-    raises  InputError for a value of another type
+    raises  InputError for a value of the wrong type
     """
     hints = hints_of(cls)
-    for key, value in given.items():
+    for key, value in parameters.items():
         if key in hints and _plain(hints[key]):
             _convert(hints[key], list(value) if isinstance(value, tuple) else value, f"{where}.{key}")
 
 
 def hints_of(cls: type) -> dict[str, Any]:
-    """Types by field; of a class whose annotations cannot be found outside a type checker, none."""
+    """Return the type of each field; empty if the annotations cannot be resolved at run time."""
     try:
         return typing.get_type_hints(cls)
     except NameError:
@@ -71,15 +74,15 @@ def hints_of(cls: type) -> dict[str, Any]:
 
 def _plain(hint: Any) -> bool:
     if typing.get_origin(hint) in (types.UnionType, typing.Union, tuple):
-        return all(_plain(one) for one in typing.get_args(hint))
+        return all(_plain(argument) for argument in typing.get_args(hint))
     return hint in (int, float, str, bool, type(None), Ellipsis)
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
-    """The text that `tomllib` reads back as this table: what is plain first, then a section for each table,
-    or for each table in it; deeper ones in one line.
+    """Return TOML text that `tomllib` reads back as this table: plain values first, then one section per table,
+    or per table within it; deeper tables inline.
 
-    raises  InputError for what a study file cannot say (dates, text that is no Unicode)
+    raises  InputError for values that a study file cannot hold (dates, invalid Unicode)
     """
     lines = [f"{_key(key)} = {toml_value(value)}" for key, value in table.items() if not _is_table(value)]
     for name, part in table.items():
@@ -94,20 +97,20 @@ def to_toml(table: Mapping[str, Any]) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A value as TOML, in one line."""
+    """Return a value as one line of TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         if not value.isprintable() and any("\ud800" <= c <= "\udfff" for c in value):
-            raise InputError("expected text in Unicode; got half a character")
+            raise InputError("expected valid Unicode text; got an unpaired surrogate")
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{_key(key)} = {toml_value(one)}" for key, one in value.items())
+        inside = ", ".join(f"{_key(key)} = {toml_value(item)}" for key, item in value.items())
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(toml_value(one) for one in value)}]"
+        return f"[{', '.join(toml_value(item) for item in value)}]"
     raise InputError(f"expected text, numbers, lists and tables; got a {type(value).__name__}: {value}")
 
 
@@ -128,12 +131,12 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        arms = [one for one in arguments if one is not type(None)]
+        arms = [arm for arm in arguments if arm is not type(None)]
         if len(arms) == 1:
             return _convert(arms[0], value, where)
-        for one in arms:
+        for arm in arms:
             try:
-                return _convert(one, value, where)
+                return _convert(arm, value, where)
             except InputError:
                 continue
         raise InputError(f"{where} must be {hint}; got {value!r}")

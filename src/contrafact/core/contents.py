@@ -1,4 +1,4 @@
-"""The digest of anything that decides an answer: code, and every value that the code can reach."""
+"""Digests of models and methods: of their code, and of every value that the code can reach."""
 
 from __future__ import annotations
 
@@ -22,28 +22,32 @@ import numpy as np
 from contrafact.core.fingerprint import fingerprint
 from contrafact.core.source import PLAIN, is_library, members, name_of, referred, text_of
 
-NAMED = (logging.Logger, type(threading.Lock()), type(threading.RLock()), threading.Thread)  # change no answer
+NAMED = (
+    logging.Logger,
+    type(threading.Lock()),
+    type(threading.RLock()),
+    threading.Thread,
+)  # no effect on results
 TEXTS = ("torch.device", "torch.dtype", "torch.layout", "torch.memory_format", "torch._ops.OpOverload")
-HEAP = 1 << 9  # set for classes that are written in Python
+HEAP = 1 << 9  # type flag, set for classes written in Python
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-WATCHERS = ("contrafact", "captum")  # whose hooks listen for a moment
+WATCHERS = ("contrafact", "captum")  # their hooks are temporary and only observe
 
 
-def digest_of_content(thing: Any) -> str:
-    """Digest of a value, see `Contents`."""
-    return Contents().digest(thing)
+def digest_of_content(value: Any) -> str:
+    """Return the digest of a value; see `Contents`."""
+    return Contents().digest(value)
 
 
 class Contents:
-    """One look into things, through attributes, closures, defaults and the outer names that code uses.
+    """Digests of values, followed through attributes, closures, defaults and the global names that code uses.
 
-    digest    16 hex digits, the same in every process: equal when all that was found is equal. Of code and
-              classes of libraries the name counts. Of a thing that cannot be looked into (an open file, a
-              session of another runtime) a digest that never comes again, so that no answer is taken for
-              another's
-    unread    classes of such things
-    tensors   the tensors and arrays that were found
-    holders   the objects with attributes that were found
+    digest    16 hex digits, the same in every process; equal exactly if all reachable values are equal. Code
+              and classes of libraries count by name. A value that cannot be inspected (an open file, a session
+              of another runtime) has a new digest each time, so that no cached result is reused wrongly
+    unread    classes of the values that could not be inspected
+    tensors   tensors and arrays that were reached
+    holders   objects with attributes that were reached
     """
 
     def __init__(self) -> None:
@@ -52,93 +56,94 @@ class Contents:
         self.holders: list[Any] = []
         self._known: dict[int, str] = {}
         self._open: set[int] = set()
-        self._kept: list[Any] = []  # so that no number is used twice
+        self._kept: list[Any] = []  # keeps values alive, so that no `id` is reused
 
-    def digest(self, thing: Any) -> str:
-        if isinstance(thing, (*PLAIN, complex)) and type(thing) in (*PLAIN, complex):
-            return fingerprint(thing)
-        place = id(thing)
-        if place in self._known:
-            return self._known[place]
-        if place in self._open:
-            return fingerprint("again", type(thing).__qualname__)
-        self._open.add(place)
-        self._kept.append(thing)
+    def digest(self, value: Any) -> str:
+        """Return the digest of a value; record what it reached."""
+        if isinstance(value, (*PLAIN, complex)) and type(value) in (*PLAIN, complex):
+            return fingerprint(value)
+        identity = id(value)
+        if identity in self._known:
+            return self._known[identity]
+        if identity in self._open:
+            return fingerprint("again", type(value).__qualname__)
+        self._open.add(identity)
+        self._kept.append(value)
         try:
-            found = fingerprint(*self._parts(thing))
-        except Exception:  # whatever the code of a foreign class may raise
-            found = self._never(thing)
-        self._open.discard(place)
-        self._known[place] = found
-        return found
+            result = fingerprint(*self._parts(value))
+        except Exception:  # the code of another library's class may raise anything
+            result = self._never(value)
+        self._open.discard(identity)
+        self._known[identity] = result
+        return result
 
-    def _never(self, thing: Any) -> str:
-        self.unread.append(name_of(type(thing)))
+    def _never(self, value: Any) -> str:
+        self.unread.append(name_of(type(value)))
         return fingerprint("never again", uuid.uuid4().hex)
 
-    def _many(self, things: Any) -> list[str]:
-        return [self.digest(one) for one in things]
+    def _many(self, values: Any) -> list[str]:
+        return [self.digest(item) for item in values]
 
     def _pairs(self, mapping: Any) -> list[tuple[str, str]]:
         return sorted((self.digest(key), self.digest(value)) for key, value in dict(mapping).items())
 
-    def _parts(self, thing: Any) -> list[Any]:
-        """What a thing is made of, its kind first."""
-        kind = type(thing)
-        if isinstance(thing, np.ndarray):
-            return self._array(thing)
-        if isinstance(thing, np.generic):
-            return ["number", thing.dtype.str, thing.tobytes()]
-        if isinstance(thing, enum.Enum):
-            return ["enum", name_of(kind), thing.name, self.digest(thing.value)]
-        if isinstance(thing, NAMED):
+    def _parts(self, value: Any) -> list[Any]:
+        """Return what decides a value: its kind first, then its parts."""
+        kind = type(value)
+        if isinstance(value, np.ndarray):
+            return self._array(value)
+        if isinstance(value, np.generic):
+            return ["number", value.dtype.str, value.tobytes()]
+        if isinstance(value, enum.Enum):
+            return ["enum", name_of(kind), value.name, self.digest(value.value)]
+        if isinstance(value, NAMED):
             return ["named", name_of(kind)]
-        if name_of(kind) in TEXTS or isinstance(thing, (pathlib.PurePath, np.dtype)):
-            return ["text", name_of(kind), str(thing)]
-        if not isinstance(thing, type) and hasattr(thing, "detach") and hasattr(thing, "untyped_storage"):
-            return self._tensor(thing)
-        if isinstance(thing, types.ModuleType):
-            return ["module", thing.__name__, "" if is_library(thing.__name__) else text_of(thing)]
-        code = self._code(thing)
+        if name_of(kind) in TEXTS or isinstance(value, (pathlib.PurePath, np.dtype)):
+            return ["text", name_of(kind), str(value)]
+        if not isinstance(value, type) and hasattr(value, "detach") and hasattr(value, "untyped_storage"):
+            return self._tensor(value)
+        if isinstance(value, types.ModuleType):
+            return ["module", value.__name__, "" if is_library(value.__name__) else text_of(value)]
+        code = self._code(value)
         if code is not None:
             return code
-        if hasattr(thing, "named_parameters") and hasattr(thing, "_parameters"):
-            return self._network(thing)
-        return self._object(thing)
+        if hasattr(value, "named_parameters") and hasattr(value, "_parameters"):
+            return self._network(value)
+        return self._object(value)
 
-    def _code(self, thing: Any) -> list[Any] | None:
-        """Of functions and classes; None for anything else."""
-        if isinstance(thing, types.MethodType):
-            return ["method", self.digest(thing.__func__), self.digest(thing.__self__)]
-        if isinstance(thing, functools.partial):
-            return ["partial", self.digest(thing.func), self._many(thing.args), self._pairs(thing.keywords)]
-        if isinstance(thing, (types.FunctionType, type)):
-            return self._source(thing)
-        if isinstance(thing, types.CodeType):
-            return ["code", text_of(thing)]
-        wrapped = getattr(thing, "__wrapped__", None) if inspect.isroutine(thing) else None
+    def _code(self, value: Any) -> list[Any] | None:
+        """Return the parts of a function or class; None for anything else."""
+        if isinstance(value, types.MethodType):
+            return ["method", self.digest(value.__func__), self.digest(value.__self__)]
+        if isinstance(value, functools.partial):
+            return ["partial", self.digest(value.func), self._many(value.args), self._pairs(value.keywords)]
+        if isinstance(value, (types.FunctionType, type)):
+            return self._source(value)
+        if isinstance(value, types.CodeType):
+            return ["code", text_of(value)]
+        wrapped = getattr(value, "__wrapped__", None) if inspect.isroutine(value) else None
         if wrapped is not None:
             return ["wrapped", self.digest(wrapped)]
-        if inspect.isroutine(thing):
-            bound = getattr(thing, "__self__", None)
+        if inspect.isroutine(value):
+            bound = getattr(value, "__self__", None)
             inside = None if isinstance(bound, types.ModuleType) else bound
-            return ["routine", getattr(thing, "__qualname__", repr(type(thing))), self.digest(inside)]
+            return ["routine", getattr(value, "__qualname__", repr(type(value))), self.digest(inside)]
         return None
 
-    def _source(self, thing: Any) -> list[Any]:
-        if is_library(getattr(thing, "__module__", None) or ""):
-            values = [] if isinstance(thing, type) else list(referred(thing, outer=False))
-            return ["library", name_of(thing), self._many(values)]
-        if isinstance(thing, type):
-            return ["class", name_of(thing), self._many(thing.__mro__[1:]), self._pairs(members(thing))]
-        defaults = [self._many(thing.__defaults__ or ()), self._pairs(thing.__kwdefaults__ or {})]
-        own = {k: v for k, v in vars(thing).items() if k != "__wrapped__"}
+    def _source(self, value: Any) -> list[Any]:
+        if is_library(getattr(value, "__module__", None) or ""):
+            values = [] if isinstance(value, type) else list(referred(value, outer=False))
+            return ["library", name_of(value), self._many(values)]
+        if isinstance(value, type):
+            return ["class", name_of(value), self._many(value.__mro__[1:]), self._pairs(members(value))]
+        defaults = [self._many(value.__defaults__ or ()), self._pairs(value.__kwdefaults__ or {})]
+        own = {k: v for k, v in vars(value).items() if k != "__wrapped__"}
         return [
             "function",
-            name_of(thing),
-            text_of(thing),
+            name_of(value),
+            text_of(value),
             *defaults,
-            self._many(referred(thing)),
+            self._many(referred(value)),
             self._pairs(own),
         ]
 
@@ -155,8 +160,8 @@ class Contents:
         return ["tensor", str(tensor.dtype), tuple(tensor.shape), flat.view(torch.uint8).numpy()]
 
     def _network(self, part: Any) -> list[Any]:
-        """A torch module: class, weights, buffers (also those that are not stored), parts, hooks, and every
-        other attribute; of a compiled one its code and its plain attributes."""
+        """Return the parts of a torch module: class, weights, buffers (non-persistent ones too), submodules,
+        hooks and all other attributes; of a compiled module its code and its plain attributes."""
         own = getattr(part, "__dict__", {})
         tensors = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
         start = ["network", self._pairs(dict(tensors)), self._pairs(dict(part.named_children()))]
@@ -168,43 +173,43 @@ class Contents:
         rest = {k: v for k, v in own.items() if k not in _inside() and k != "training"}
         return [*start, self.digest(type(part)), self._many(hooks_of(part)), self._pairs(rest)]
 
-    def _object(self, thing: Any) -> list[Any]:
-        kind = type(thing)
-        found: list[Any] = ["object", self.digest(kind)]
-        if isinstance(thing, dict):
-            found.append(self._pairs(thing))
-        elif isinstance(thing, (list, tuple)):
-            found.append(self._many(thing))
-        elif isinstance(thing, (set, frozenset)):
-            found.append(sorted(self._many(thing)))
-        elif isinstance(thing, types.MappingProxyType):
-            found.append(self._pairs(thing))
-        elif isinstance(thing, weakref.ref):
-            found.append(self.digest(thing()))
-        elif isinstance(thing, PLAIN):
-            plain: Any = next(p for p in PLAIN if isinstance(thing, p))
-            found.append(self.digest(plain(thing)))
+    def _object(self, value: Any) -> list[Any]:
+        kind = type(value)
+        parts: list[Any] = ["object", self.digest(kind)]
+        if isinstance(value, dict):
+            parts.append(self._pairs(value))
+        elif isinstance(value, (list, tuple)):
+            parts.append(self._many(value))
+        elif isinstance(value, (set, frozenset)):
+            parts.append(sorted(self._many(value)))
+        elif isinstance(value, types.MappingProxyType):
+            parts.append(self._pairs(value))
+        elif isinstance(value, weakref.ref):
+            parts.append(self.digest(value()))
+        elif isinstance(value, PLAIN):
+            plain: Any = next(p for p in PLAIN if isinstance(value, p))
+            parts.append(self.digest(plain(value)))
         elif _in_c(kind) or kind in copyreg.dispatch_table:
-            found.append(self._reduced(thing))
-        state = _state(thing)
-        if hasattr(thing, "__dict__"):
-            self.holders.append(thing)
-        return [*found, self._pairs(state)] if state else found
+            parts.append(self._reduced(value))
+        state = _state(value)
+        if hasattr(value, "__dict__"):
+            self.holders.append(value)
+        return [*parts, self._pairs(state)] if state else parts
 
-    def _reduced(self, thing: Any) -> list[str]:
-        """What makes a thing again, as copying asks for it."""
-        reducer = copyreg.dispatch_table.get(type(thing))
-        made = reducer(thing) if reducer else thing.__reduce_ex__(4)
-        if isinstance(made, str):
-            return [made]
-        maker, given, *rest = made
+    def _reduced(self, value: Any) -> list[str]:
+        """Return what rebuilds a value, as `copy` and `pickle` see it."""
+        reducer = copyreg.dispatch_table.get(type(value))
+        reduced = reducer(value) if reducer else value.__reduce_ex__(4)
+        if isinstance(reduced, str):
+            return [reduced]
+        maker, arguments, *rest = reduced
         state, *more = [*rest, None, None, None][:3]
-        items = [list(one) if one is not None else None for one in more]
-        return [self.digest(maker), *self._many(given), self.digest(state), *self._many(items)]
+        items = [list(part) if part is not None else None for part in more]
+        return [self.digest(maker), *self._many(arguments), self.digest(state), *self._many(items)]
 
 
 def hooks_of(part: Any) -> Iterator[Any]:
-    """The hooks of a pass that a torch module has from its owner."""
+    """Yield the forward and backward hooks of a torch module, except temporary ones (`WATCHERS`)."""
     for name in HOOKS:
         for hook in dict(getattr(part, name, None) or {}).values():
             inner = hook
@@ -216,12 +221,12 @@ def hooks_of(part: Any) -> Iterator[Any]:
 
 @functools.cache
 def _inside() -> frozenset[str]:
-    """What torch itself keeps in a module."""
+    """Return the names of the attributes that torch itself keeps in a module."""
     return frozenset(vars(sys.modules["torch"].nn.Module()))
 
 
 def _compiled(part: Any) -> list[str]:
-    """Name and code of a TorchScript or exported module; a part that is never run has none."""
+    """Return name and code of a TorchScript or exported module; no code for a part that is never run."""
     name = str(getattr(part, "original_name", "")) or type(part).__qualname__
     try:
         code = getattr(part, "code", "")
@@ -231,18 +236,18 @@ def _compiled(part: Any) -> list[str]:
 
 
 def _in_c(kind: type) -> bool:
-    """Whether a class, or one that it derives from, keeps what Python does not see."""
+    """Whether a class or one of its bases has state that Python attributes do not show."""
     return any(not base.__flags__ & HEAP for base in kind.__mro__[:-1]) or (
         kind.__dictoffset__ == 0 and not any("__slots__" in vars(base) for base in kind.__mro__)
     )
 
 
-def _state(thing: Any) -> dict[str, Any]:
-    """Attributes of an object, in a dictionary or in slots."""
-    found = dict(getattr(thing, "__dict__", None) or {})
-    for base in type(thing).__mro__:
+def _state(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object, from its dictionary and its slots."""
+    state = dict(getattr(value, "__dict__", None) or {})
+    for base in type(value).__mro__:
         slots = vars(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(thing, name):
-                found[name] = getattr(thing, name)
-    return found
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                state[name] = getattr(value, name)
+    return state

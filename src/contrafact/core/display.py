@@ -1,6 +1,6 @@
-"""How a result shows itself as the last line of a notebook's cell.
+"""How a result is displayed in a notebook, and plotted.
 
-Core draws nothing. The package's face names, once, the module that does; it is loaded when a notebook asks.
+Core cannot draw: `contrafact/__init__.py` sets the modules that can, and they are imported on first use.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ _module = _plotter = ""
 
 
 def draw_with(module: str) -> None:
-    """Name the module whose functions `image`, `heatmap`, `strip`, `record` and `card` give HTML."""
+    """Set the module whose functions `image`, `heatmap`, `strip`, `record` and `card` return HTML."""
     global _module
     _module = module
 
 
 def plot_with(module: str) -> None:
-    """Name the module whose functions `heatmap` and `strip` give matplotlib axes or figures."""
+    """Set the module whose functions `heatmap` and `strip` return matplotlib axes or figures."""
     global _plotter
     _plotter = module
 
 
-def plotted(kind: str, thing: Any, **options: Any) -> Any:
-    """A result as matplotlib draws it; the module is loaded when it is asked for."""
-    return getattr(import_module(_plotter), kind)(thing, **options)
+def plotted(kind: str, result: Any, **options: Any) -> Any:
+    """Return matplotlib axes or a figure of a result."""
+    return getattr(import_module(_plotter), kind)(result, **options)
 
 
-def drawn(kind: str, thing: Any) -> str | None:
-    """HTML of a result; None, for which a notebook shows its text, where nobody draws."""
-    return str(getattr(import_module(_module), kind)(thing)) if _module else None
+def html_of(kind: str, result: Any) -> str | None:
+    """Return HTML of a result; None (the notebook then shows its `repr`) if no module is set."""
+    return str(getattr(import_module(_module), kind)(result)) if _module else None

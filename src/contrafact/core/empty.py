@@ -1,4 +1,4 @@
-"""Heatmaps that tell nothing: said as a warning and in the record, in Python as in the report."""
+"""Heatmaps without information: detected once, then noted in the record and raised as a warning."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from contrafact.core.errors import EmptyMapWarning
 
-LEAST = 1e-9  # in units of the target: below, only rounding differs
-SHARE = 0.5  # of the voxels at the greatest absolute value
+LEAST = 1e-9  # units of the target; smaller values are rounding errors
+SHARE = 0.5  # largest share of voxels that may have the greatest absolute value
 
 
 def emptiness(values: NDArray[Any]) -> str:
-    """Why a map (*S) tells nothing: zero, constant, vanishing or saturated; empty where it tells something.
+    """Return why a map (*S) holds no information: zero, constant, vanishing or saturated; else an empty text.
 
-    vanishing  no value is above a billionth of a unit: the target itself is saturated (a probability of 1), or
-               only rounding is left
-    saturated  more than half of the voxels share the greatest absolute value
+    vanishing  all absolute values are below 1e-9: the target is saturated (a probability of 1), or only
+               rounding errors remain
+    saturated  more than half of the voxels have the greatest absolute value
     """
     greatest = float(np.abs(values).max(initial=0.0))
     if greatest == 0:
@@ -34,15 +34,15 @@ def emptiness(values: NDArray[Any]) -> str:
 
 
 WORDS = {
-    "zero": "the map is 0 everywhere: nothing in the image moved the target",
-    "constant": "the map has one value everywhere: it shows no place",
-    "vanishing": "the map's values are below 1e-9: the target is saturated; ask for its log-odds (class:K)",
-    "saturated": "more than half of the voxels share the greatest value: the map shows no order",
+    "zero": "the map is 0 everywhere: no part of the image changes the target",
+    "constant": "the map has one value everywhere: it locates nothing",
+    "vanishing": "the map's values are below 1e-9: the target is saturated; use its log-odds (class:K)",
+    "saturated": "more than half of the voxels have the greatest value: the map ranks nothing",
 }
 
 
 def warn_if_empty(result: Any) -> None:
-    """EmptyMapWarning for a heatmap whose record notes that it tells nothing."""
+    """Warn (`EmptyMapWarning`) if the record of a heatmap notes that it holds no information."""
     notes = getattr(result.record, "notes", {})
     for kind, words in WORDS.items():
         if f"empty_{kind}" in notes:

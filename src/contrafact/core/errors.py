@@ -1,4 +1,4 @@
-"""The errors a user can cause or must know of. Each message says: expected, got, do."""
+"""Errors and warnings for users. Each message states what was expected, what it got, and what to do."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Iterable
 
 
 class ContrafactError(Exception):
-    """Anything Contrafact refuses to do or could not finish."""
+    """Base class of all errors: Contrafact refuses a request or could not finish it."""
 
 
 class InputError(ContrafactError, ValueError):
-    """The caller gave something that cannot be used; the message says what would be."""
+    """An argument or file cannot be used; the message states what is expected."""
 
 
 class UnsupportedError(ContrafactError):
-    """The question is sound, but this model or this machine cannot answer it."""
+    """The request is valid, but this model or this machine does not support it."""
 
 
 class ContrafactWarning(UserWarning):
-    """An answer was given, and something about the question makes it doubtful."""
+    """Base class of warnings: there is a result, but something about the request makes it doubtful."""
 
 
 class InputRangeWarning(ContrafactWarning):
-    """A network was shown values that it was probably not trained on: a preprocessing is not declared."""
+    """The input values are far from those networks are trained on, and no preprocessing is declared."""
 
 
 class EmptyMapWarning(ContrafactWarning):
-    """A heatmap tells nothing: it is zero, or has one value, everywhere, or almost."""
+    """A heatmap holds no information: it is zero or constant everywhere, or almost everywhere."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the closest known name, or an empty text."""
+    """Return `; did you mean 'x'?` with the closest known name, or an empty text."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,4 +1,4 @@
-"""The one door: check, freeze, call, verify, stamp."""
+"""`explain()`: check the request, freeze the model, run the method, verify and record the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from contrafact.core.results import Counterfactual, Heatmap, Record
 
 
 class Counted:
-    """A predictor that counts the images it is shown; everything else passes through to `inner`."""
+    """Wrap a predictor and count its forward passes, one per image; delegate everything else to `inner`."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.inner, self.passes = predictor, 0
@@ -33,19 +33,19 @@ class Counted:
         self.passes += len(images)
         return self.inner(images)
 
-    def replacing(self, *asked: Any) -> BoxAnswers | None:
-        """As of `inner`, where it has this; every box counts as one image, and so does what it takes to begin:
-        the image itself, and one box by a whole pass."""
-        found = getattr(self.inner, "replacing", lambda *_: None)(*asked)
-        if found is None:
+    def replacing(self, *arguments: Any) -> BoxAnswers | None:
+        """Return `inner.replacing(...)`; None if `inner` has no such method. Count one pass per box, and two to
+        start: the image itself, and one box by a full pass."""
+        inner = getattr(self.inner, "replacing", lambda *_: None)(*arguments)
+        if inner is None:
             return None
         self.passes += 2
 
         def answers(corners: NDArray[np.int64]) -> Any:
             self.passes += len(corners)
-            return found.answers(corners)
+            return inner.answers(corners)
 
-        return dataclasses.replace(found, answers=answers)
+        return dataclasses.replace(inner, answers=answers)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -65,13 +65,13 @@ def explain(
 ) -> list[Heatmap] | list[Counterfactual]:
     """Explain every image, in batches of images that share a grid.
 
-    predictor   frozen while it is asked, and restored bit for bit afterwards, also on an error
-    target      one that looks at a place in a prediction is frozen on each image first
+    predictor   frozen during the call and restored bit for bit afterwards, also after an error
+    target      a target that depends on a region of the prediction is frozen on each image first
     background  other images, for methods that compare with them (expected gradients)
-    region      bool (*S): only these voxels are asked about; the map is 0 elsewhere
-    seed        of the method's own random draws, the same for every batch
+    region      bool (*S): only these voxels are explained; the map is 0 elsewhere
+    seed        of the method's random numbers, the same for every batch
     gives       one `Heatmap` or `Counterfactual` per image, in order, on the image's grid
-    raises      InputError for what the caller can mend
+    raises      InputError for unusable arguments
     """
     if not images:
         raise InputError("expected at least one image to explain; got none")
@@ -91,16 +91,18 @@ def explain(
                 grid=group[0].grid,
                 bundle=bundle,
                 background=_others(background, group[0]),
-                region=_asked_about(region, group[0]),
+                region=_checked_region(region, group[0]),
             )
-            found = explainer(question, np.random.default_rng(seed))
+            explanations = explainer(question, np.random.default_rng(seed))
         cost = (time.perf_counter() - begin) / len(group), counted.passes / len(group)
-        if len(found) != len(group):
-            raise InputError(f"{explainer} gave {len(found)} results for {len(group)} images")
-        for place, (row, image, value) in enumerate(zip(rows, group, found, strict=True)):
-            notes = {name: float(values[place]) for name, values in question.notes.items()}
+        if len(explanations) != len(group):
+            raise InputError(f"{explainer} gave {len(explanations)} results for {len(group)} images")
+        for position, (row, image, value) in enumerate(zip(rows, group, explanations, strict=True)):
+            notes = {name: float(values[position]) for name, values in question.notes.items()}
             record = _record(explainer, predictor, image, target=target, seed=seed, cost=cost, notes=notes)
-            record = dataclasses.replace(record, details=dict(question.details), **_drew(explainer, bundle))
+            record = dataclasses.replace(
+                record, details=dict(question.details), **_bundle_hashes(explainer, bundle)
+            )
             if isinstance(value, Counterfactual):
                 results[row] = _confirmed(value.stamped(record), bundle, predictor, target)
             else:
@@ -111,17 +113,16 @@ def explain(
     return results
 
 
-def _confirmed(strip: Counterfactual, bundle: Any, predictor: Predictor, target: Target) -> Counterfactual:
-    """The strip with the scores of the bundle's second model, where it has one for this predictor and strips
-    are of its images."""
-    ask = getattr(bundle, "second_scores", None)
-    if ask is None or strip.second is not None:
-        return strip
-    return dataclasses.replace(strip, second=ask(predictor, str(target), strip.frames))
+def _confirmed(result: Counterfactual, bundle: Any, predictor: Predictor, target: Target) -> Counterfactual:
+    """Add the scores of the bundle's second model, if it has one for this predictor and these images."""
+    second_scores = getattr(bundle, "second_scores", None)
+    if second_scores is None or result.second is not None:
+        return result
+    return dataclasses.replace(result, second=second_scores(predictor, str(target), result.frames))
 
 
 def _others(background: Sequence[Image], image: Image) -> NDArray[np.float32] | None:
-    """The background as one array, which must be of the image's shape."""
+    """Return the background as one array (M, C, *S); raise InputError if its shape is not the image's."""
     wrong = next((b for b in background if b.values.shape != image.values.shape), None)
     if wrong is not None:
         raise InputError(
@@ -130,7 +131,7 @@ def _others(background: Sequence[Image], image: Image) -> NDArray[np.float32] | 
     return np.stack([b.values for b in background]) if background else None
 
 
-def _asked_about(region: NDArray[np.bool_] | None, image: Image) -> NDArray[np.bool_] | None:
+def _checked_region(region: NDArray[np.bool_] | None, image: Image) -> NDArray[np.bool_] | None:
     if region is None:
         return None
     if region.shape != image.grid.shape:
@@ -141,7 +142,7 @@ def _asked_about(region: NDArray[np.bool_] | None, image: Image) -> NDArray[np.b
 
 
 def _batches(images: Sequence[Image], batch: int) -> Iterator[list[int]]:
-    """Runs of neighbouring images with one grid and channel count, at most `batch` long."""
+    """Yield the indices of consecutive images with one grid and channel count, at most `batch` at a time."""
     rows: list[int] = []
     for i, image in enumerate(images):
         first = images[rows[0]] if rows else image
@@ -179,15 +180,15 @@ def _record(
     )
 
 
-def _drew(explainer: Explainer, bundle: Any) -> dict[str, Any]:
-    """Hashes of the bundle and its generator, where a method used them."""
+def _bundle_hashes(explainer: Explainer, bundle: Any) -> dict[str, Any]:
+    """Return the hashes of the bundle and its generator; empty if the method does not use a bundle."""
     if not any(getattr(part, "needs_bundle", False) for part in parts_of(explainer)):
         return {}
     return dict(getattr(bundle, "hashes", {}))
 
 
 def parts_of(explainer: Any) -> Iterator[Any]:
-    """A method and the methods inside it."""
+    """Yield a method and the methods nested in it."""
     yield explainer
     for f in dataclasses.fields(explainer) if dataclasses.is_dataclass(explainer) else ():
         if dataclasses.is_dataclass(getattr(explainer, f.name, None)):
@@ -195,7 +196,7 @@ def parts_of(explainer: Any) -> Iterator[Any]:
 
 
 def parameters_of(part: Any) -> Any:
-    """Hyper-parameters as JSON, parts inside parts too, each with its registered name."""
+    """Return hyper-parameters as JSON, nested parts included, each with its registered name."""
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
         values = {f.name: parameters_of(getattr(part, f.name)) for f in dataclasses.fields(part)}
         return {"name": EXPLAINERS.name_of(part), **values}
@@ -207,7 +208,7 @@ def parameters_of(part: Any) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what took part, without importing any of it."""
+    """Return the versions of Python, contrafact, torch, numpy and captum, without importing them."""
     return dict(_versions())
 
 
@@ -221,7 +222,7 @@ def _versions() -> dict[str, str]:
 
 
 def peak_memory_mb() -> float:
-    """Greatest resident memory of this process so far, in MB; 0 where the system does not say."""
+    """Return the peak resident memory of this process so far, in MB; 0 if the system does not report it."""
     try:
         import resource  # not on Windows
     except ImportError:

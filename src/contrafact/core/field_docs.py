@@ -1,4 +1,4 @@
-"""What a dataclass of settings takes, for people: names, kinds, defaults and help; values as text and back."""
+"""Describe the fields of a dataclass for forms and help pages; convert their values to text and back."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ LINES = "texts"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One field: of a part (`refinement.steps`) with the part's name before a dot.
+    """One field of a dataclass, or of a dataclass nested in it.
 
-    kind     what may stand there, in words; "texts" is a list of them, one a line
-    default  as text; empty where nothing stands by default
-    help     what the class's docstring says of it; empty where it says nothing
+    name     of a nested field with the parent's name and a dot: `refinement.steps`
+    kind     type in words; "texts" is a list of texts, one per line
+    default  as text; empty if there is no default
+    help     from the docstring of the class; empty if it does not mention the field
     """
 
     name: str
@@ -35,25 +36,28 @@ class Setting:
 
 
 def settings_of(cls: type) -> list[Setting]:
-    """Every setting of a dataclass, those of its parts too."""
-    hints, said = hints_of(cls), _said(cls)
-    found = []
+    """Return every setting of a dataclass, including those of nested dataclasses."""
+    hints, help_texts = hints_of(cls), _help_of(cls)
+    settings = []
     for field in dataclasses.fields(cls):
         hint, part = hints.get(field.name, Any), field.default_factory
         if not field.init:
             continue
         if isinstance(part, type) and dataclasses.is_dataclass(part):
-            inner = [dataclasses.replace(one, name=f"{field.name}.{one.name}") for one in settings_of(part)]
-            found += inner
+            inner = [
+                dataclasses.replace(setting, name=f"{field.name}.{setting.name}")
+                for setting in settings_of(part)
+            ]
+            settings += inner
             continue
-        given = field.default
-        default = "" if given is dataclasses.MISSING or given == () else text_of(hint, given)
-        found.append(Setting(field.name, kind_of(hint), default, said.get(field.name, "")))
-    return found
+        value = field.default
+        default = "" if value is dataclasses.MISSING or value == () else text_of(hint, value)
+        settings.append(Setting(field.name, kind_of(hint), default, help_texts.get(field.name, "")))
+    return settings
 
 
 def hint_of(cls: type, name: str) -> Any:
-    """The type of a setting, `Any` for one that is not known."""
+    """Return the type of a setting; `Any` if it is unknown."""
     head, _, rest = name.partition(".")
     for field in dataclasses.fields(cls):
         if field.name == head:
@@ -65,25 +69,26 @@ def hint_of(cls: type, name: str) -> Any:
 
 
 def has_parts(cls: type, name: str) -> bool:
-    """Whether a field is a dataclass of its own, whose fields are settings."""
+    """Whether a field is itself a dataclass whose fields are settings."""
     parts = {field.name: field.default_factory for field in dataclasses.fields(cls)}
     part = parts.get(name)
     return isinstance(part, type) and dataclasses.is_dataclass(part)
 
 
 def kind_of(hint: Any) -> str:
+    """Return a type in words."""
     words = []
-    for one in _arms(hint):
-        if typing.get_origin(one) is not tuple:
-            words.append(WORDS.get(one, "a name, or a table in TOML"))
+    for arm in _arms(hint):
+        if typing.get_origin(arm) is not tuple:
+            words.append(WORDS.get(arm, "a name, or a table in TOML"))
             continue
-        several = kind_of(typing.get_args(one)[0])
+        several = kind_of(typing.get_args(arm)[0])
         words.append(LINES if several == "text" else "several of them" if words else f"several: {several}")
     return " or ".join(words)
 
 
 def text_of(hint: Any, value: Any) -> str:
-    """A value as people write it: as TOML only where plain words would be read as something else."""
+    """Return a value as plain text; as TOML if `value_of` would read the plain text differently."""
     if value is None:
         return ""
     if kind_of(hint) == LINES and _all_texts(value):
@@ -91,15 +96,15 @@ def text_of(hint: Any, value: Any) -> str:
     elif isinstance(value, str):
         plain = value
     elif isinstance(value, (list, tuple)):
-        plain = ", ".join(text_of(Any, one) for one in value)
+        plain = ", ".join(text_of(Any, item) for item in value)
     else:
         return toml_value(value)
-    wanted = toml_value(value)
-    return plain if plain and toml_value(value_of(hint, plain)) == wanted else wanted
+    toml = toml_value(value)
+    return plain if plain and toml_value(value_of(hint, plain)) == toml else toml
 
 
 def value_of(hint: Any, text: str) -> Any:
-    """A value from text. What is no value of TOML is text; whether it fits is for the reader to say."""
+    """Return the value of a text: a TOML value if it parses as one, else the text. It may not fit `hint`."""
     text, kind = text.strip(), kind_of(hint)
     parsed = _parsed(text)
     if kind == LINES:
@@ -108,7 +113,7 @@ def value_of(hint: Any, text: str) -> Any:
         return [line.strip() for line in text.splitlines() if line.strip()]
     if kind == "text":
         return parsed if isinstance(parsed, str) and text.startswith('"') else text
-    lists = [one for one in _arms(hint) if typing.get_origin(one) is tuple]
+    lists = [arm for arm in _arms(hint) if typing.get_origin(arm) is tuple]
     only = bool(lists) and len(lists) == len(_arms(hint))
     if isinstance(parsed, list) or (parsed is not None and not only):
         return parsed
@@ -118,7 +123,7 @@ def value_of(hint: Any, text: str) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    """What TOML reads in one line; None where it reads nothing that a study could say."""
+    """Parse one line as a TOML value; None if it is not one, or not one that a study file can hold."""
     if "\n" in text or "\r" in text:
         return None
     try:
@@ -130,19 +135,19 @@ def _parsed(text: str) -> Any:
 
 
 def _all_texts(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
 
 
 def _arms(hint: Any) -> list[Any]:
     union = typing.get_origin(hint) in (types.UnionType, typing.Union)
-    return [one for one in (typing.get_args(hint) if union else (hint,)) if one is not type(None)]
+    return [arm for arm in (typing.get_args(hint) if union else (hint,)) if arm is not type(None)]
 
 
-def _said(cls: type) -> Mapping[str, str]:
-    """Lines of the docstring that begin with the name of a field, or of several; they stand in a column."""
+def _help_of(cls: type) -> Mapping[str, str]:
+    """Return the help of each field: the docstring lines that start with its name, aligned in a column."""
     lines = inspect.getdoc(cls) or ""
     names = {field.name for field in dataclasses.fields(cls)}
-    found: dict[str, str] = {}
+    help_texts: dict[str, str] = {}
     starts = [
         (m, m.group(1).split(", "))
         for line in lines.splitlines()
@@ -161,5 +166,5 @@ def _said(cls: type) -> Mapping[str, str]:
             words = []
             continue
         for name in words:
-            found[name] = f"{found.get(name, '')} {text}".strip()
-    return found
+            help_texts[name] = f"{help_texts.get(name, '')} {text}".strip()
+    return help_texts

@@ -1,4 +1,4 @@
-"""Digests: a short text that changes when anything that it was made of changes."""
+"""Digests: short texts that identify values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 
 def fingerprint(*parts: Any) -> str:
-    """First 16 hex digits of the SHA-256 over values of any plain kind.
+    """Return the first 16 hex digits of the SHA-256 of plain values.
 
     parts   None, bool, numbers, text, bytes, arrays, dataclasses, and lists, tuples, sets and mappings of them.
-            Kind and length count: ("ab", "c") is not ("a", "bc"), 1 is not "1"
-    raises  TypeError for a value whose text would name its place in memory
+            Type and length count: ("ab", "c") differs from ("a", "bc"), 1 from "1"
+    raises  TypeError for any other value (its text could contain a memory address)
     """
     total = hashlib.sha256()
     _add(total, parts)
@@ -42,7 +42,7 @@ def _add(total: Any, value: Any) -> None:
         named = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
         _many(total, type(value).__qualname__, named)
     else:
-        raise TypeError(f"expected a plain value to make a digest of; got {type(value).__name__}")
+        raise TypeError(f"expected a plain value to digest; got {type(value).__name__}")
 
 
 def _piece(total: Any, kind: str, content: Any) -> None:

@@ -1,4 +1,4 @@
-"""Where voxels lie in the patient."""
+"""The geometry of an image: where its voxels lie in the patient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Grid:
     affine     4 x 4, RAS+ in mm, as in NIfTI: column a is one step along array axis a, the last
                column is the centre of voxel 0. A 2D grid uses columns 0 and 1; column 2 is normal.
     spacing_mm used when there is no affine; without both, voxels count as 1 mm apart and
-               `spacing_known` is False: no length may be stated in mm
+               `spacing_known` is False: no length may be reported in mm
 
     Two grids are equal when shapes are equal and affines agree to a thousandth of a millimetre:
     then, and only then, two arrays may be laid on each other.
@@ -51,31 +51,33 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(H, W) or (D, H, W)."""
         return self._shape
 
     @property
     def affine(self) -> NDArray[np.float64]:
+        """4 x 4, RAS+ in mm, read-only."""
         return self._affine
 
     @property
     def spacing_mm(self) -> tuple[float, ...]:
-        """Distance of neighbours along each array axis, in mm."""
+        """Distance between neighbouring voxels along each array axis, in mm."""
         columns = self._affine[:3, : len(self._shape)]
         return tuple(float(v) for v in np.linalg.norm(columns, axis=0))
 
     @property
     def spacing_known(self) -> bool:
-        """Whether anybody said how far apart voxels are; if not, `spacing_mm` is 1 for want of a figure."""
+        """Whether the spacing was specified; if not, `spacing_mm` is a placeholder of 1."""
         return self._known
 
     def of_unknown_spacing(self) -> Grid:
-        """The same grid, of which nobody knows the spacing."""
+        """Return the same grid, marked as of unknown spacing."""
         grid = Grid(self._shape, affine=self._affine)
         grid._known = False
         return grid
 
     def resized(self, shape: Sequence[int]) -> Grid:
-        """The same field of view with another number of voxels."""
+        """Return a grid of the same field of view with another number of voxels."""
         if len(shape) != len(self._shape):
             raise InputError(f"expected {len(self._shape)} sizes; got {tuple(shape)}")
         factor = np.ones(3)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from contrafact.core.display import drawn
+from contrafact.core.display import html_of
 from contrafact.core.errors import InputError
 from contrafact.core.grid import Grid
 
@@ -23,16 +23,16 @@ class Image:
 
     grid     where the voxels lie; without one, 1 mm spacing
     window   (low, high) in the same units: what a viewer shows as black and white. For 8 and 16
-             bit files the range of the type, for DICOM its window, else least and greatest value
-    source   where it came from (a path, "synthetic", ...)
-    about    what the file said: patient, modality, transfer syntax, planted factors, ...
-    label_map  of a mask: its values are labels, also where they are 0 and 1 alone; without it those (or 0 and
-             255) are a mask of whatever class is asked about
+             bit files the range of the type, for DICOM its window, else the least and greatest value
+    source   origin of the image (a path, "synthetic", ...)
+    about    metadata of the file: patient, modality, transfer syntax, planted factors, ...
+    label_map  of a mask: its values are labels, even if only 0 and 1 occur. Without it, values of 0 and 1 (or 0
+             and 255) are a binary mask of the target's class
     """
 
     values: NDArray[np.float32]
-    grid: Grid = None  # type: ignore[assignment]  # filled at birth
-    window: tuple[float, float] = ()  # type: ignore[assignment]  # filled at birth
+    grid: Grid = None  # type: ignore[assignment]  # set in __post_init__
+    window: tuple[float, float] = ()  # type: ignore[assignment]  # set in __post_init__
     source: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
     label_map: bool = False
@@ -60,23 +60,24 @@ class Image:
         put(self, "about", MappingProxyType(dict(self.about)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `copy` and for other processes."""
+        """Support `copy` and pickling for other processes."""
         return Image, (self.values, self.grid, self.window, self.source, dict(self.about), self.label_map)
 
     def _repr_html_(self) -> str | None:
-        return drawn("image", self)
+        return html_of("image", self)
 
     @property
     def channels(self) -> int:
+        """Number of channels C."""
         return self.values.shape[0]
 
     @property
     def digest(self) -> str:
-        """Hash of the values, to recognise the image in a record."""
+        """Hash of the values; identifies the image in a record."""
         return digest(self.values)
 
     def rescaled(self, low: float, high: float) -> Image:
-        """The window stretched to low..high (values outside it are clipped): an explicit step."""
+        """Return a copy with the window mapped to low..high; values outside the window are clipped."""
         a, b = self.window
         share = np.clip((self.values - a) / max(b - a, 1e-12), 0, 1)
         return dataclasses.replace(
@@ -94,7 +95,7 @@ def _default_grid(values: NDArray[np.float32]) -> Grid:
 
 
 def digest(values: ArrayLike) -> str:
-    """First 16 hex digits of the SHA-256 of the bytes and the shape."""
+    """Return the first 16 hex digits of the SHA-256 of bytes, type and shape."""
     array = np.ascontiguousarray(values)
     head = f"{array.dtype.str}{array.shape}".encode()
     return hashlib.sha256(head + array.tobytes()).hexdigest()[:16]

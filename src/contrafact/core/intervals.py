@@ -1,17 +1,17 @@
-"""Shares: how sure one is, and how much of a gradient its mean keeps."""
+"""Confidence intervals of a share, and the share of a gradient that its spatial mean keeps."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-LEAST_MEAN = 1e-3  # share of a gradient that its mean over the cells must keep to mean anything
+LEAST_MEAN = 1e-3  # smallest meaningful `mean_share`
 Z = 1.959963984540054  # 95 %, two-sided
 
 
 def wilson(correct: int, judged: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share; all of it where nothing was judged. Unlike a bootstrap it has a width
-    where all or none are right.
+    """Return Wilson's 95 % confidence interval of a share; (0, 1) without observations. Unlike a bootstrap
+    interval it has a positive width at shares of 0 and 1.
 
     Source: Wilson 1927.
     """
@@ -24,8 +24,8 @@ def wilson(correct: int, judged: int) -> tuple[float, float]:
 
 
 def mean_share(slopes: Any) -> float:
-    """How much of a gradient is left in its mean over the cells, as a share: 1 where it has one sign in every
-    channel, 0 where it cancels, as before a normalisation. 0 as well for a gradient that is zero.
+    """Return the share of a gradient that its mean over the cells keeps: 1 if each channel has one sign, 0 if
+    it cancels (as before a normalisation layer) or is zero.
 
     slopes  array or tensor (N, K, *cells)
     """

@@ -1,4 +1,4 @@
-"""Masks and label maps: which voxels a file of labels names."""
+"""Binary masks and label maps."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 
 from contrafact.core.errors import InputError
 
-SHOWN = 8  # labels named in an error
+SHOWN = 8  # greatest number of labels listed in an error
 
 
 def labels_in(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Whole labels (*S) of an array that should hold nothing else.
+    """Return the values (*S) of a mask or label map as integers.
 
-    raises  InputError for fractions (a mask that was resampled with interpolation), negative values, and
-            values that are no finite numbers
+    raises  InputError for fractions (a mask that was resampled with interpolation), negative, NaN and infinite
+            values
     """
     numbers = np.asarray(values, dtype=np.float64)
     odd = int((~np.isfinite(numbers)).sum())
     if odd:
         raise InputError(
-            f"expected a mask of 0 and 1, or whole labels; got {odd} value(s) that are NaN or infinite: write "
-            "0 where there is no label"
+            f"expected a mask of 0 and 1, or whole labels; got {odd} NaN or infinite value(s): write 0 "
+            "where there is no label"
         )
     whole = np.rint(numbers)
     if numbers.size and (float(np.abs(numbers - whole).max()) > 1e-3 or whole.min() < 0):
@@ -36,7 +36,7 @@ def labels_in(values: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def is_label_map(values: NDArray[Any]) -> bool:
-    """Whether whole numbers can only be labels: they are neither 0 and 1 nor 0 and 255 alone.
+    """Whether an array must be a label map: it holds other values than 0 and 1, or 0 and 255.
 
     raises  InputError, as `labels_in`
     """
@@ -49,15 +49,14 @@ def is_label_map(values: NDArray[Any]) -> bool:
 def mask_of(
     values: NDArray[Any], *, label: int | None, classes: int = 0, label_map: bool = False
 ) -> NDArray[np.bool_]:
-    """The voxels (*S) that a mask or a label map names.
+    """Return a bool mask (*S) from a binary mask or a label map.
 
-    values   0 and 1, or 0 and 255: a mask, of whatever class. Whole numbers above 1: a label map, of which only
-             the voxels of `label` count (none where no voxel has it)
-    label_map  the values are labels, whatever they are. Each array is judged by itself: labels of 0 and 1 alone
-             are taken for a mask unless this is said
-    label    the class that is asked about; None: there is none, and a label map is refused
-    classes  how many classes the model has; a label map that names more is refused. 0: not known
-    raises   InputError, in one line
+    values   0 and 1, or 0 and 255: a binary mask of any class. Other whole numbers: a label map, of which the
+             voxels with the value `label` are taken (possibly none)
+    label_map  treat the values as labels in any case; otherwise an array of 0 and 1 only is a binary mask
+    label    class of the target; None: no class, and a label map is refused
+    classes  number of classes of the model; a label map with greater labels is refused. 0: unknown
+    raises   InputError for a label map that cannot be used, and as `labels_in`
     """
     if values.dtype == bool:
         return np.asarray(values)
@@ -68,8 +67,8 @@ def mask_of(
     names = ", ".join(map(str, known[:SHOWN])) + (", …" if len(known) > SHOWN else "")
     if label is None:
         raise InputError(
-            f"expected a mask of 0 and 1 (or 255); got labels {names}, and the target names no class to choose "
-            "one by"
+            f"expected a mask of 0 and 1 (or 255); got labels {names}, and the target has no class to "
+            "select one"
         )
     if classes and known[-1] >= classes:
         raise InputError(

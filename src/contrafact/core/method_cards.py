@@ -1,4 +1,4 @@
-"""The card of a method, from its docstring: what it does, what it gives and costs, where it comes from."""
+"""Method cards: summary, result, cost, errors and source of a method, parsed from its docstring."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ KEYS = ("gives", "cost", "raises")
 
 
 def cards_of(explainer: Any) -> dict[str, dict[str, str]]:
-    """Cards of a method and of the methods inside it, by registered name.
+    """Return the cards of a method and of the methods nested in it, by registered name.
 
-    gives  for each: about (the first line); gives, cost, raises, source, differs where it says them
+    gives  per card: about (the first line), and gives, cost, raises, source, differs if the docstring has them
     """
     parts = [p for p in parts_of(explainer) if type(p).__doc__ and EXPLAINERS.name_of(p) in EXPLAINERS.names()]
     return {EXPLAINERS.name_of(part): card(inspect.cleandoc(type(part).__doc__ or "")) for part in parts}
 
 
 def card(text: str) -> dict[str, str]:
-    """What a docstring in the house's form says (docs/map.md, "Add a heatmap method")."""
-    found = {"about": text.split("\n")[0]}
-    for key in KEYS:  # the key at the margin, what belongs to it on the same line and indented below
-        if said := re.search(rf"^{key} +(.*(?:\n +.*)*)", text, re.MULTILINE):
-            found[key] = " ".join(said[1].split())
-    if said := re.search(r"^Source:(.*?)(?:Differs:(.*?))?(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL):
-        found["source"] = " ".join(said[1].split())
-        if said[2]:
-            found["differs"] = " ".join(said[2].split())
-    return found
+    """Parse a docstring of the form described in docs/map.md, "Add a heatmap method"."""
+    fields = {"about": text.split("\n")[0]}
+    for key in KEYS:  # the key at the margin, its text on the same line and indented below
+        if match := re.search(rf"^{key} +(.*(?:\n +.*)*)", text, re.MULTILINE):
+            fields[key] = " ".join(match[1].split())
+    if match := re.search(r"^Source:(.*?)(?:Differs:(.*?))?(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL):
+        fields["source"] = " ".join(match[1].split())
+        if match[2]:
+            fields["differs"] = " ".join(match[2].split())
+    return fields

@@ -1,4 +1,4 @@
-"""How sure a share is, and how many judgements it takes to be sure."""
+"""Statistical power of the binomial test, and the number of observations that reaches a given power."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Z", "judgements_needed", "power", "wilson"]
 
 
 def power(judged: int, share: float, *, chance: float = 0.5, error: float = 0.05) -> float:
-    """Chance that the exact binomial test, error/2 on either side, finds `share` different from `chance`."""
+    """Return the power of the exact binomial test of `share` against `chance`, error/2 on each side."""
     if judged == 0:
         return 0.0
     null = _binomial(judged, chance)
@@ -25,13 +25,16 @@ def power(judged: int, share: float, *, chance: float = 0.5, error: float = 0.05
 
 @lru_cache(maxsize=16)
 def judgements_needed(share: float = 0.58, *, chance: float = 0.5, wanted: float = 0.8) -> int:
-    """The fewest judgements from which on the power stays at `wanted` or above: it goes up in a zigzag, as
-    counts are whole."""
+    """Return the smallest number of judgements from which on the power stays at `wanted` or above (the power is
+    not monotone, because counts are whole numbers).
+
+    raises  ValueError if a million judgements are not enough
+    """
     few, many = 0, 16
     while power(many, share, chance=chance) < wanted:
         few, many = many, 2 * many
         if many > 1 << 20:
-            raise ValueError(f"no number of judgements tells {share} from {chance}")
+            raise ValueError(f"expected a share that 2^20 judgements can tell from {chance}; got {share}")
     zigzag = max(20, many // 4)
     enough = many + zigzag
     for judged in range(many + zigzag, few, -1):
@@ -42,7 +45,7 @@ def judgements_needed(share: float = 0.58, *, chance: float = 0.5, wanted: float
 
 
 def _binomial(judged: int, share: float) -> NDArray[np.float64]:
-    """Probabilities of 0 to `judged` successes."""
+    """Return the binomial probabilities of 0 to `judged` successes."""
     logs = np.array([math.lgamma(k + 1) for k in range(judged + 1)])
     counts = np.arange(judged + 1)
     terms = logs[-1] - logs - logs[::-1] + counts * math.log(share) + counts[::-1] * math.log1p(-share)

@@ -1,6 +1,6 @@
-"""The roles: what a thing must do to take part. No base classes.
+"""Protocols of predictors, targets, explainers and generators. There are no base classes.
 
-Arrays are NumPy arrays or torch tensors; this room imports only NumPy.
+Arrays are NumPy arrays or torch tensors; this package imports only NumPy.
 """
 
 from __future__ import annotations
@@ -32,44 +32,45 @@ class Differentiable(Protocol):
 
     def __call__(self, images: Any) -> Any: ...
     def frozen(self) -> AbstractContextManager[None]:
-        """Evaluation mode and no parameter gradients inside; everything restored on leaving."""
+        """Set evaluation mode and disable parameter gradients inside; restore everything on exit."""
 
     def watch(self, layer: str | None) -> AbstractContextManager[list[Any]]:
-        """Collect what a layer gives (None: the default layer) while inside."""
+        """Collect the outputs of a layer (None: the default layer) inside."""
 
     def feature_layer(self, images: Any, layer: str | None = None) -> FeatureLayer:
-        """A layer as explanations read it, for images (N, C, *S) of this size; None: the last feature map that
-        everything after depends on."""
+        """Return a layer for images (N, C, *S) of this size; None: the last feature map that all later layers
+        depend on."""
 
 
 class FeatureLayer(Protocol):
-    """One layer of a network as explanations read it, for images of one size."""
+    """One layer of a network, read as a feature map, for images of one size."""
 
     @property
     def name(self) -> str:
-        """As the network names it."""
+        """Name of the layer in the network."""
 
     @property
     def cells(self) -> tuple[int, ...]:
-        """Cells of its map along each spatial axis."""
+        """Number of cells of the feature map along each spatial axis."""
 
     @property
     def channel(self) -> int:
-        """The dimension of the channels in the layer's own output."""
+        """Dimension of the channels in the layer's own output."""
 
     def read(self, output: Any) -> Any:
-        """The layer's own output as a feature map (N, K, *cells)."""
+        """Return the layer's own output as a feature map (N, K, *cells)."""
 
     def on_image(self, maps: Any) -> Any:
-        """Maps (N, *cells) on the image's grid (N, *S), every cell at the centre of its receptive field."""
+        """Resample maps (N, *cells) to the image grid (N, *S), cells at their receptive fields' centres."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxAnswers:
-    """A predictor's outputs for copies of one image with a box replaced in each, cheaper than by whole passes.
+    """Outputs of a predictor for copies of one image, each with one box replaced, cheaper than by full passes.
 
     answers  corners (N, axes) of boxes -> outputs (N, K, ...)
-    share    of the work of N whole passes; 1: no gain, or not to be trusted. memory: of their memory
+    share    share of the work of N full passes; 1: no gain, or not reliable
+    memory   share of their memory
     """
 
     answers: Callable[[NDArray[np.int64]], Any]
@@ -79,61 +80,61 @@ class BoxAnswers:
 
 @runtime_checkable
 class Incremental(Protocol):
-    """A predictor that can compute again only what a box changes. Optional: ask with `getattr`."""
+    """A predictor that recomputes only what a box changes. Optional: test with `getattr`."""
 
     def replacing(
         self, image: Any, other: Any, box: tuple[int, ...], corner: NDArray[np.int64]
     ) -> BoxAnswers | None:
-        """For boxes of an image (C, *S) replaced by the same boxes of `other`, tried at one corner against a
-        whole pass; None where this model cannot."""
+        """Return outputs for boxes of an image (C, *S) replaced by the same boxes of `other`, verified at one
+        corner against a full pass; None if this model does not support it."""
 
 
 @runtime_checkable
 class Target(Protocol):
-    """Raw outputs (N, K, ...) to one number per case (N,): differentiable where outputs are.
+    """Map raw outputs (N, K, ...) to one number per image (N,), differentiable if the outputs are.
 
-    A target that looks at a place in the prediction has `freeze(predictor, images)` as well, which
-    gives the target for one image with that place found; `explain` calls it.
+    A target that depends on a region of the prediction also has `freeze(predictor, images)`, which returns the
+    target with the region of one image fixed; `explain` calls it.
     """
 
     def __call__(self, outputs: Any) -> Any: ...
 
 
 class Generator(Protocol):
-    """Draws images from latents; knows no predictor."""
+    """Generate images from latents; independent of any predictor."""
 
     @property
     def image_shape(self) -> tuple[int, ...]: ...
     @property
     def latent_size(self) -> int: ...
     def decode(self, w: Any) -> Any:
-        """(N, latent_size) -> (N, *image_shape), nominally in [-1, 1]; differentiable."""
+        """Map latents (N, latent_size) to images (N, *image_shape), nominally in [-1, 1]; differentiable."""
 
     def sample(self, n: int, rng: Any) -> Any:
-        """(n, latent_size)."""
+        """Return random latents (n, latent_size)."""
 
 
 class Encoder(Protocol):
-    """Images (N, *image_shape) in [-1, 1] to latents (N, latent_size)."""
+    """Map images (N, *image_shape) in [-1, 1] to latents (N, latent_size)."""
 
     def __call__(self, images: Any) -> Any: ...
 
 
 class EncodedImages(Protocol):
-    """Images as a translator has read them, with what their frames share."""
+    """Images encoded by a translator; all frames of an image share its encoding."""
 
     @property
     def which(self) -> Any:
-        """(N,) numbers of the scores that they are conditioned by."""
+        """(N,) indices of the targets whose scores condition the images."""
 
     def rows(self, chosen: Any) -> EncodedImages:
-        """Some of the images, in that order; one may come several times."""
+        """Return the chosen images in that order; one may occur several times."""
 
 
 class ImageTranslator(Protocol):
-    """Makes of an image what it would look like at another score of a model, in one pass; has no latent space.
+    """Translate an image to another score of a model in one pass, without a latent space.
 
-    `low`, `high` (targets,): the scores between which it was trained.
+    `low`, `high` (targets,): the range of scores it was trained on.
     """
 
     low: Any
@@ -142,24 +143,24 @@ class ImageTranslator(Protocol):
     @property
     def image_shape(self) -> tuple[int, ...]: ...
     def encode(self, images: Any, now: Any, *, which: Any = None, region: Any = None) -> EncodedImages:
-        """Images (N, C, *S) in [-1, 1] with their own scores (N,); `region` (N, 1, *S): where they may
-        change."""
+        """Encode images (N, C, *S) in [-1, 1] with their own scores `now` (N,); `region` (N, 1, *S): where they
+        may change."""
 
     def translate(self, encoded: Any, to: Any) -> Any:
-        """(N, C, *S) in [-1, 1]: each encoded image at the score `to` (N,)."""
+        """Return images (N, C, *S) in [-1, 1]: each encoded image at the score `to` (N,)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Question:
-    """What is asked of an explainer.
+    """The input of an explainer.
 
     images  (N, C, *S) float32, all on one grid
     target  one for the whole batch (`explain` groups images by target)
     bundle  generator, encoder and directions, for the methods that need them
     background  other images (M, C, *S) of the same kind, for the methods that compare with them
-    region  bool (*S): only these voxels are asked about, the map is 0 elsewhere; None: all
-    notes   what a method measured of its own work, N numbers by name; they end in the `Record`
-    details what a method chose for the whole batch (the layer it looked into); they end in the `Record`
+    region  bool (*S): only these voxels are explained, the map is 0 elsewhere; None: all
+    notes   output: measurements of the method, N numbers by name; copied to the `Record`
+    details output: choices of the method for the whole batch (its layer); copied to the `Record`
     """
 
     predictor: Predictor
@@ -175,9 +176,9 @@ class Question:
 
 @runtime_checkable
 class Explainer(Protocol):
-    """Hyper-parameters only: a frozen dataclass. Batched.
+    """A method: a frozen dataclass that holds hyper-parameters only, and is called on a batch.
 
-    Gives heatmap values (N, *S), or one `Counterfactual` per image.
+    Return heatmap values (N, *S), or one `Counterfactual` per image.
     """
 
     def __call__(

@@ -1,5 +1,5 @@
-"""One registry per role: name to class. Built-in members come in through entry points, as
-anybody's plug-in does."""
+"""Registries of explainers and metrics: name to class. Built-in members are loaded by entry points, as plug-ins
+are."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _T = TypeVar("_T", bound=type)
 
 
 class Registry:
-    """Names of one role.
+    """The registered classes of one role.
 
-    role    what its members are called in messages ("explainer")
-    group   the entry point group that lists modules to import: importing one registers its members
+    role    singular noun for its members in messages ("explainer")
+    group   entry point group of modules to import; importing a module registers its members
     """
 
     def __init__(self, role: str, group: str) -> None:
@@ -29,7 +29,7 @@ class Registry:
         self._loaded = False
 
     def register(self, name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[_T], _T]:
-        """Class decorator: `@EXPLAINERS.register("occlusion")`."""
+        """Return a class decorator: `@EXPLAINERS.register("occlusion")`."""
 
         def put(cls: _T) -> _T:
             for word in (name, *aliases):
@@ -42,23 +42,23 @@ class Registry:
         return put
 
     def alias(self, alias: str, name: str, **preset: Any) -> None:
-        """Another word for a registered name, with hyper-parameters that it implies."""
+        """Add another name for a registered class, with the hyper-parameters that it implies."""
         if self._aliases.get(alias, name) != name or alias in self._classes:
             raise ValueError(f"{self.role} '{alias}' is registered twice")
         self._aliases[alias] = name
         self._presets[alias] = preset
 
     def preset(self, alias: str) -> dict[str, Any]:
-        """Hyper-parameters that an alias implies."""
+        """Return the hyper-parameters that an alias implies."""
         self.get(alias)
         return dict(self._presets.get(alias, {}))
 
     def fields_of(self, name: str) -> tuple[str, ...]:
-        """Names of the hyper-parameters of a member."""
+        """Return the names of the hyper-parameters of a class."""
         return tuple(f.name for f in dataclasses.fields(self.get(name)) if f.init)
 
     def names(self) -> dict[str, tuple[str, ...]]:
-        """Every name with its aliases, sorted."""
+        """Return every name with its aliases, sorted."""
         self._load()
         return {
             name: tuple(sorted(a for a, n in self._aliases.items() if n == name))
@@ -66,7 +66,7 @@ class Registry:
         }
 
     def get(self, name: str) -> type:
-        """The class; an unknown name is answered with the nearest one."""
+        """Return the class of a name or alias; raise InputError with the nearest name for an unknown one."""
         self._load()
         name = self._aliases.get(name, name)
         if name not in self._classes:
@@ -79,12 +79,12 @@ class Registry:
         return self._classes[name]
 
     def canonical(self, name: str) -> str:
-        """The registered name of a name or alias; an unknown one is refused."""
+        """Return the registered name of a name or alias; raise InputError for an unknown one."""
         self.get(name)
         return self._aliases.get(name, name)
 
     def make(self, name: str, **parameters: Any) -> Any:
-        """An object of that name; an unknown hyper-parameter is answered with the nearest one."""
+        """Return an instance; raise InputError with the nearest name for an unknown name or hyper-parameter."""
         cls = self.get(name)
         known = self.fields_of(name)
         parameters = {**self.preset(name), **parameters}
@@ -97,7 +97,7 @@ class Registry:
         return cls(**{key: _part(value, parts[key]) for key, value in parameters.items()})
 
     def name_of(self, member: object) -> str:
-        """The registered name of an object's class, or the class's own name."""
+        """Return the registered name of an object's class, or else the name of the class."""
         names = (name for name, cls in self._classes.items() if type(member) is cls)
         return next(names, type(member).__name__)
 
@@ -109,7 +109,7 @@ class Registry:
 
 
 def _part(value: Any, kind: Any) -> Any:
-    """A part that is written as a table becomes of the kind that stands there by default."""
+    """Convert a table to the dataclass that the field has by default; return anything else unchanged."""
     if isinstance(value, Mapping) and dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return configure(kind, {k: v for k, v in value.items() if k != "name"}, where=kind.__name__.lower())
     return value

@@ -1,4 +1,4 @@
-"""What is asked of one image, as digests, and the one key of its answer."""
+"""One request to explain an image, as digests, and the key of its result."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from contrafact.core.source import LIBRARIES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Everything that can change an answer. Every cache, resumed run and study recognises it by `key` alone.
+    """Everything that can change a result. Caches, resumed runs and studies identify results by `key` alone.
 
-    image       digest of the image: values, place of its voxels and window (of a file: of its bytes)
+    image       digest of the image: values, affine and window (of a file: of its bytes)
     model       digest of the predictor: weights, architecture, source, preprocessing, head, output, classes
-    method      hyper-parameters with their registered names, as `parameters_of` gives them
+    method      hyper-parameters with their registered names, as `parameters_of` returns them
     target      text of the target; empty: the predicted class
     bundle      digest of the bundle: generator, encoder, directions, statistics, its other models
     reference, region, background    digests of the masks and of the other images
-    seed        of the method's random draws
-    also        what else counts: labels and their names, reliability checks, a second model
-    source      digest of a method that does not come with Contrafact
+    seed        of the method's random numbers
+    also        further inputs: labels and their names, reliability checks, a second model
+    source      digest of the source of a third-party method
     version     of Contrafact
     """
 
@@ -49,7 +49,7 @@ class Request:
 
     @property
     def key(self) -> str:
-        """16 hex digits: equal exactly when nothing that can change the answer differs."""
+        """16 hex digits; equal exactly if nothing that can change the result differs."""
         return fingerprint(dataclasses.asdict(self))
 
     @staticmethod
@@ -66,7 +66,7 @@ class Request:
         seed: int = 0,
         also: Mapping[str, Any] | None = None,
     ) -> Request:
-        """The request that a call of `explain` with these arguments makes."""
+        """Return the request of a call of `explain` with these arguments."""
         return Request(
             image=digest_of_image(image),
             model=predictor.digest,
@@ -83,14 +83,14 @@ class Request:
 
 
 def digest_of_image(image: Image) -> str:
-    """Digest of an image's values, of where its voxels lie, of its window, and of a mask that it is labels."""
+    """Return the digest of an image: values, affine, window, and whether it is a label map."""
     labels = ["label map"] if image.label_map else []
     return fingerprint(image.values, image.grid.affine, image.window, *labels)
 
 
 def text_of_target(predictor: Any, target: Any) -> str:
-    """A target's text as it is once resolved: the same for its text, its number and its object; with a digest
-    where the text does not say all, as of one with a reference mask, or of someone else's. Empty: none."""
+    """Return the resolved text of a target: the same for its text, its index and its object. Include a digest
+    if the text is incomplete (a reference mask, a third-party target). Empty for None."""
     if target is None:
         return ""
     read = getattr(predictor, "target", None)
@@ -108,7 +108,7 @@ def text_of_target(predictor: Any, target: Any) -> str:
 
 
 def source_of_method(explainer: Any) -> str:
-    """Digest of the source of a method of someone else's; empty for one that comes with Contrafact."""
+    """Return the digest of the source of a third-party method; empty for a method of Contrafact."""
     kind = EXPLAINERS.get(explainer) if isinstance(explainer, str) else type(explainer)
     if kind.__module__.partition(".")[0] in LIBRARIES:
         return ""

@@ -1,4 +1,4 @@
-"""What an explanation is: a heatmap or a strip, with the record of how it was made."""
+"""Results: heatmaps and counterfactuals, with the record of how they were made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core.display import drawn, plotted
+from contrafact.core.display import html_of, plotted
 from contrafact.core.errors import ContrafactError, InputError
 from contrafact.core.grid import Grid
 from contrafact.core.stored import save_result
@@ -21,10 +21,10 @@ from contrafact.core.stored import save_result
 class Record:
     """How a result was made; JSON through `dataclasses.asdict`.
 
-    seconds, forward_passes   cost of the whole batch divided by its images
-    notes    what the method measured of its own work (conservation, completeness)
-    details  what the method chose: `layer`, the layer it looked into, and `cells`, the size of that layer's map
-    bundle, generator   hashes of what drew, of methods that need a bundle; else empty
+    seconds, forward_passes   cost per image: that of the batch divided by its images
+    notes    measurements of the method itself (conservation, completeness)
+    details  choices of the method: `layer`, and `cells`, the size of that layer's feature map
+    bundle, generator   hashes, for methods that need a bundle; else empty
     """
 
     method: str
@@ -44,15 +44,15 @@ class Record:
     generator: str = ""
 
     def _repr_html_(self) -> str | None:
-        return drawn("record", self)
+        return html_of("record", self)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Heatmap:
     """Signed values (*S), float32, in units of the target, on the image's grid.
 
-    Positive: the voxel speaks for the target. Never rescaled, never clipped: scaling for the eye
-    belongs to `views`.
+    Positive: the voxel is evidence for the target. Never rescaled, never clipped: scaling for display
+    belongs to `render`.
     """
 
     values: NDArray[np.float32]
@@ -64,28 +64,28 @@ class Heatmap:
         if values.shape != self.grid.shape:
             raise ContrafactError(f"heatmap must be {self.grid.shape}; got {values.shape}")
         if not np.isfinite(values).all():
-            raise ContrafactError(f"{self.record.method} gave NaN or infinite values")
+            raise ContrafactError(f"{self.record.method} returned NaN or infinite values")
         object.__setattr__(self, "values", values)
 
     def _repr_html_(self) -> str | None:
-        return drawn("heatmap", self)
+        return html_of("heatmap", self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.values, dtype=dtype) if copy or dtype is not None else self.values
 
     def save(self, path: str | Path) -> Path:
-        """Write the map with its grid and record to an .npz; `contrafact.read_result` gives it back."""
+        """Write the map with its grid and record to an .npz; read it with `contrafact.read_result`."""
         return save_result(self, path, "heatmap")
 
     def plot(self, *, image: Any = None, ax: Any = None, at: int | None = None) -> Any:
-        """Matplotlib axes with the map in signed colours, over `image` where it is given; `at`: slice of a
+        """Return matplotlib axes with the map in signed colours, over `image` if given; `at`: slice of a
         volume, by default the one with most of the map."""
         return plotted("heatmap", self, image=image, ax=ax, at=at)
 
 
 def answering(scores: Any, origin: int, target: str) -> int:
-    """The frame that answers: the last, or the first where a strip begins at its last. Of a strip that goes
-    both ways, the end on the other side of the decision, or the last where none or each is."""
+    """Return the index of the counterfactual frame: the last, or the first if `origin` is the last. For frames
+    on both sides of `origin`: the end across the decision threshold, or the last if neither or both are."""
     last = len(scores) - 1
     if origin == last:
         return 0
@@ -94,12 +94,12 @@ def answering(scores: Any, origin: int, target: str) -> int:
 
 
 def decides(target: str) -> bool:
-    """Whether scores of a target have a decision, which is at 0: those of a class or a margin."""
+    """Whether scores of a target have a decision threshold, at 0: those of a class or a margin."""
     return target.startswith(("class:", "margin:"))
 
 
 def confirms(before: float, after: float, score: float) -> bool:
-    """Whether a second model's scores cross its own decision as well, to the side of the first's `score`."""
+    """Whether a second model's scores also cross 0, to the sign of the first model's `score`."""
     return before * after < 0 < after * score
 
 
@@ -108,23 +108,22 @@ STOPPED = ("steps", "reached", "already", "budget", "search", "no_change")
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Counterfactual:
-    """A counterfactual: the image changed step by step, and what the model said at each step.
+    """A counterfactual: frames from the image to the changed image, with the model's score of each.
 
-    frames      (K, C, *S) float32, units of the image, what the generator cannot draw kept
-    steps       (K,) change asked of the model, in units of the target (logits for a class)
-    scores      (K,) what the model measured on the frame, same units; frame `origin` is the image
-    lengths     (K,) Mahalanobis length of the step in latent space (1 = one typical deviation)
-    drift       |score(image) - score(reconstruction)|: how far drawing alone moves the model (or
-                reducing the image to the size that is drawn, where that moves it more)
-    drifted     the drift is above the tolerance: do not trust the strip
-    stopped     why the search ended: steps (a fixed row of steps was asked for), reached, already
-                (the image met the goal), budget (no counterfactual within the plausibility
-                budget), search (not found, with budget left), no_change
-                (the model does not answer to the direction)
-    goal        the score that was looked for, or None
-    reconstruction (C, *S) what the generator makes of the image
-    second      (K,) scores of the frames by a second model, trained apart from the first, for the same target;
-                None where there was none
+    frames      (K, C, *S) float32, units of the image; detail that the generator cannot reproduce is kept
+    steps       (K,) requested change of the score, in units of the target (logits for a class)
+    scores      (K,) achieved score of each frame, same units; frame `origin` is the image
+    lengths     (K,) latent distance: Mahalanobis length of the latent offset, in SD of the latents
+    drift       reconstruction error in units of the target: |score(image) - score(reconstruction)|, or that
+                of resizing the image to the generator's size, if greater
+    drifted     the reconstruction error is above the tolerance: do not trust this counterfactual
+    stopped     why the search ended: steps (fixed steps were requested), reached (the goal), already (the
+                image met the goal), budget (no counterfactual within the plausibility budget), search
+                (none found within the budget), no_change (the direction does not change the prediction)
+    goal        the requested score, or None
+    reconstruction (C, *S) the image as the generator reproduces it
+    second      (K,) scores of the frames by a second, independently trained model for the same target; None
+                without such a model
     """
 
     frames: NDArray[np.float32]
@@ -144,9 +143,9 @@ class Counterfactual:
     def __post_init__(self) -> None:
         count = len(self.frames)
         if self.second is not None and len(self.second) != count:
-            raise ContrafactError("strip needs as many scores of the second model as frames")
+            raise ContrafactError("a counterfactual needs as many scores of the second model as frames")
         if not len(self.steps) == len(self.scores) == len(self.lengths) == count:
-            raise ContrafactError("strip needs as many steps, scores and lengths as frames")
+            raise ContrafactError("a counterfactual needs as many steps, scores and lengths as frames")
         if self.frames.shape[2:] != self.grid.shape:
             raise ContrafactError(f"frames must be on {self.grid.shape}; got {self.frames.shape}")
         if not (np.isfinite(self.frames).all() and np.isfinite(self.scores).all()):
@@ -156,31 +155,30 @@ class Counterfactual:
 
     @property
     def image(self) -> NDArray[np.float32]:
-        """(C, *S) the unchanged image, as the strip draws it."""
+        """(C, *S) the unchanged image: frame `origin`."""
         return self.frames[self.origin]
 
     @property
     def outcome(self) -> str:
-        """Why the search ended, as `stopped`."""
+        """Why the search ended; the same as `stopped`."""
         return self.stopped
 
     @property
     def end(self) -> int:
-        """The frame that answers: the last, or the first where the strip begins at its last. Of a strip that
-        goes both ways, the end on the other side of the decision."""
+        """Index of the counterfactual frame: the last, or the first if `origin` is the last. For frames on both
+        sides of `origin`: the end across the decision threshold."""
         return answering(self.scores, self.origin, self.record.target if self.record else "")
 
     @property
     def flips(self) -> bool:
-        """Whether the prediction crosses its decision, which is at a score of 0 for a class or a margin."""
+        """Whether the prediction flips: the score of a class or a margin crosses 0."""
         decided = self.record is not None and decides(self.record.target)
         return decided and bool(self.scores[self.origin] * self.scores[self.end] < 0)
 
     @property
     def confirmed(self) -> bool | None:
-        """Whether the second model flips with the first: across its own decision, to the same side. False as
-        well where it was on that side before the change. None without a second model, or where the prediction
-        does not flip."""
+        """Whether the second model flips to the same side as the first; False if it was on that side before the
+        change. None without a second model, or if the prediction does not flip."""
         if self.second is None or not self.flips:
             return None
         before, after = (float(score) for score in self.second[[self.origin, self.end]])
@@ -188,25 +186,26 @@ class Counterfactual:
 
     @property
     def change(self) -> NDArray[np.float32]:
-        """(C, *S) last frame minus the image; for a two-sided strip, last minus first."""
+        """(C, *S) last frame minus the image; with frames on both sides of `origin`, last minus first."""
         before = self.frames[0] if self.origin not in (0, len(self.frames) - 1) else self.image
         after = self.frames[-1] if self.origin != len(self.frames) - 1 else self.frames[0]
         return np.asarray(after - before)
 
     def _repr_html_(self) -> str | None:
-        return drawn("strip", self)
+        return html_of("strip", self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.frames, dtype=dtype) if copy or dtype is not None else self.frames
 
     def save(self, path: str | Path) -> Path:
-        """Write the frames with their scores, grid and record to an .npz; `contrafact.read_result` gives them
-        back."""
+        """Write the frames with their scores, grid and record to an .npz; read it with
+        `contrafact.read_result`."""
         return save_result(self, path, "strip")
 
     def plot(self, *, at: int | None = None) -> Any:
-        """A matplotlib figure with the frames, each under the model's score; `at`: slice of a volume."""
+        """Return a matplotlib figure with the frames, each under the model's score; `at`: slice of a volume."""
         return plotted("strip", self, at=at)
 
     def stamped(self, record: Record) -> Counterfactual:
+        """Return a copy with this record."""
         return dataclasses.replace(self, record=record)

@@ -1,4 +1,4 @@
-"""The source of code that decides an answer: a model's `forward`, and what it calls."""
+"""Source code of models and methods: functions, classes, and the values that they refer to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-# Of these the name is enough: their versions stand in every record.
+# Identified by name only: every record holds their versions.
 LIBRARIES = sys.stdlib_module_names | {
     "PIL", "captum", "contrafact", "einops", "joblib", "matplotlib", "monai", "nibabel", "numpy", "onnxruntime",
     "pydicom", "scipy", "skimage", "sklearn", "timm", "torch", "torchvision", "transformers",
@@ -18,35 +18,35 @@ PLAIN = (str, int, float, bool, bytes, type(None))
 
 
 def is_library(module: str) -> bool:
-    """Whether a module's name is enough to know its code."""
+    """Whether a module belongs to a library whose code is identified by its name."""
     return module.partition(".")[0] in LIBRARIES
 
 
-def name_of(thing: Any) -> str:
-    """Module and name of a function or class."""
-    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
+def name_of(value: Any) -> str:
+    """Return module and qualified name of a function or class."""
+    return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
 
 
 def members(kind: type) -> dict[str, Any]:
-    """What a class defines, functions and values, by name."""
-    found: dict[str, Any] = {}
+    """Return the functions and values that a class defines, by name."""
+    definitions: dict[str, Any] = {}
     for name, value in vars(kind).items():
         if isinstance(value, (staticmethod, classmethod)):
-            found[name] = value.__func__
+            definitions[name] = value.__func__
         elif isinstance(value, property):
-            found[name] = [value.fget, value.fset]
+            definitions[name] = [value.fget, value.fset]
         elif isinstance(value, functools.cached_property):
-            found[name] = value.func
+            definitions[name] = value.func
         elif inspect.isgetsetdescriptor(value) or inspect.ismemberdescriptor(value) or name == "_abc_impl":
             continue
         elif isinstance(value, FunctionType) or not name.startswith("__"):
-            found[name] = value
-    return found
+            definitions[name] = value
+    return definitions
 
 
 def referred(function: FunctionType, *, outer: bool = True) -> Iterator[Any]:
-    """Values of the outer names that a function uses (`outer`), with what it uses of modules that are no
-    library, and those that it closes over."""
+    """Yield the values that a function refers to: globals (if `outer`), with the attributes it uses of
+    non-library modules, and closure variables."""
     names = list(dict.fromkeys(_names(function.__code__))) if outer else []
     for name in names:
         if name not in function.__globals__:
@@ -69,13 +69,13 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(part)
 
 
-def text_of(thing: Any) -> str:
-    """The source, where Python still has it; else, and for one of several on a line, the compiled code."""
+def text_of(value: Any) -> str:
+    """Return the source; the byte code too for a lambda (a line may hold several), or if there is no source."""
     try:
-        text = inspect.getsource(thing)
+        text = inspect.getsource(value)
     except (OSError, TypeError, SyntaxError):
         text = ""
-    code = thing if isinstance(thing, CodeType) else getattr(thing, "__code__", None)
+    code = value if isinstance(value, CodeType) else getattr(value, "__code__", None)
     if code is None or (text and code.co_name != "<lambda>"):
         return text
     return text + "\n".join(_compiled(code))

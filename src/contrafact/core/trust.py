@@ -1,4 +1,4 @@
-"""Trust that a user gives to model files, and paths that stay in their folder."""
+"""What code of model files may run, and checks that paths stay in their folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contrafact.core.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Code that may run because the user trusts its origin. A file never sets these; a user does.
+    """What code may run because the user trusts its origin. Only the user sets these, never a file.
 
     scripts    open TorchScript files, which are programs (`--trust`, `trust=True`)
     factories  import and call factories outside the allow-list (`--trust-code`, `trust_code=True`)
@@ -24,10 +24,10 @@ UNTRUSTED = Trust()
 
 
 def inside(folder: Path, name: object, *, what: str) -> Path:
-    """Return the path that `name` means in a folder; links are followed.
+    """Return the path of `name` in a folder; links are followed.
 
-    what    the thing that is named, for the error ("'weights' of a bundle")
-    raises  InputError for a name that is no text, or a path that leaves the folder
+    what    description of the name for the error ("'weights' of a bundle")
+    raises  InputError for a name that is not text, or a path that leaves the folder
     """
     if not isinstance(name, str) or "\0" in name:
         raise InputError(f"{what} must be the name of a file; got {name!r:.60}")

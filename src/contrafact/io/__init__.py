@@ -1,4 +1,4 @@
-"""The disk: images, cohorts, weights, run folders."""
+"""Read and write files: images, cohorts, weights, run folders."""
 
 from contrafact.io.cohort import Case, Cohort, read_cohort
 from contrafact.io.images import SUFFIXES, images_in, read_image

@@ -1,4 +1,4 @@
-"""Arrays, tensors and pictures in memory as an `Image`, by strict rules about their axes."""
+"""Convert arrays, tensors and pictures in memory to `Image`, with strict rules about their axes."""
 
 from __future__ import annotations
 
@@ -11,58 +11,60 @@ from numpy.typing import NDArray
 from contrafact.core import Grid, Image, InputError
 from contrafact.io.images import read_image
 
-CHANNELS = 4  # at most; a longer first axis is one of space
+CHANNELS = 4  # at most; a longer first axis is spatial
 
 
-def as_image(thing: Any, *, grid: Grid | None = None) -> Image:
-    """One image: an `Image`, a path, a PIL picture, an array or tensor (H, W), (C, H, W) or (C, D, H, W).
+def as_image(source: Any, *, grid: Grid | None = None) -> Image:
+    """Return one image from an `Image`, a path, a PIL picture, or an array or tensor.
 
-    grid    where the voxels of an array lie, which says nothing of it; default 1 mm spacing
-    raises  InputError for a batch, more than 4 channels (channels come first), or another kind of thing
+    source  an array is (H, W), (C, H, W) or (C, D, H, W)
+    grid    of an array; default: unknown spacing
+    raises  InputError for a batch, more than 4 channels (channels come first), or another type
     """
-    images = as_images(thing, grid=grid)
-    if len(images) != 1 or isinstance(thing, (list, tuple)):
+    images = as_images(source, grid=grid)
+    if len(images) != 1 or isinstance(source, (list, tuple)):
         raise InputError(f"expected one image; got {len(images)}")
     return images[0]
 
 
-def as_images(thing: Any, *, grid: Grid | None = None) -> list[Image]:
-    """Every image of a list, of a batch (N, C, H, W) or (N, C, D, H, W), or the one that `as_image` reads.
+def as_images(source: Any, *, grid: Grid | None = None) -> list[Image]:
+    """Return the images of a list, of a batch (N, C, H, W) or (N, C, D, H, W), or one image as `as_image` does.
 
-    Four axes are a batch of 2D images when the second has at most 4, else a volume when the first has.
+    An array with four axes is a batch of 2D images if its second axis is at most 4 long, else a volume if its
+    first is.
     """
-    if isinstance(thing, Image):
-        return [thing]
-    if isinstance(thing, (str, Path)):
-        return [read_image(thing)]
-    if isinstance(thing, (list, tuple)):
-        return [as_image(one, grid=grid) for one in thing]
-    array = _array(thing)
-    return [_image(one, grid) for one in _split(array)]
+    if isinstance(source, Image):
+        return [source]
+    if isinstance(source, (str, Path)):
+        return [read_image(source)]
+    if isinstance(source, (list, tuple)):
+        return [as_image(item, grid=grid) for item in source]
+    array = _array(source)
+    return [_image(item, grid) for item in _split(array)]
 
 
-def is_batch(thing: Any) -> bool:
-    """Whether several results are wanted: for a list, and for an array with an axis of images."""
-    if isinstance(thing, (list, tuple)):
+def is_batch(source: Any) -> bool:
+    """Whether the argument holds several images: a list, or an array with a batch axis."""
+    if isinstance(source, (list, tuple)):
         return True
-    return not isinstance(thing, (Image, str, Path)) and _batched(_array(thing).shape)
+    return not isinstance(source, (Image, str, Path)) and _batched(_array(source).shape)
 
 
-def _array(thing: Any) -> NDArray[Any]:
-    if type(thing).__module__.partition(".")[0] == "PIL":
-        picture = thing.convert("RGB") if thing.mode in ("P", "CMYK") else thing
+def _array(source: Any) -> NDArray[Any]:
+    if type(source).__module__.partition(".")[0] == "PIL":
+        picture = source.convert("RGB") if source.mode in ("P", "CMYK") else source
         array = np.array(picture)
         if array.ndim == 3:
             array = np.moveaxis(array, -1, 0)
             array = array[:1] if len(array) == 2 else array[:3]  # transparency is not anatomy
-            grey = thing.mode == "P" and all(np.array_equal(array[0], other) for other in array[1:])
+            grey = source.mode == "P" and all(np.array_equal(array[0], other) for other in array[1:])
             array = array[:1] if grey else array  # a palette has no channels of its own
     else:
-        array = np.asarray(thing.detach().cpu() if hasattr(thing, "detach") else thing)
+        array = np.asarray(source.detach().cpu() if hasattr(source, "detach") else source)
     if array.dtype.kind not in "buif":
         raise InputError(
             "expected an Image, a path, an array or tensor of numbers, a PIL picture, or a list of these; got "
-            f"{type(thing).__name__}"
+            f"{type(source).__name__}"
         )
     return array
 
@@ -72,7 +74,7 @@ def _batched(shape: tuple[int, ...]) -> bool:
 
 
 def _split(array: NDArray[Any]) -> list[NDArray[Any]]:
-    """Arrays (C, *S)."""
+    """Split an array into images (C, *S); raise InputError for unclear axes."""
     shape = array.shape
     if len(shape) == 2:
         return [array[None]]
@@ -91,5 +93,5 @@ def _image(array: NDArray[Any], grid: Grid | None) -> Image:
     window: Any = None
     if array.dtype.kind in "ub":
         window = (0.0, float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0)
-    kept = grid if grid is not None and grid.shape == array.shape[1:] else None
-    return Image(array.astype(np.float32), kept, window, about={"dtype": str(array.dtype)})  # type: ignore[arg-type]
+    own_grid = grid if grid is not None and grid.shape == array.shape[1:] else None
+    return Image(array.astype(np.float32), own_grid, window, about={"dtype": str(array.dtype)})  # type: ignore[arg-type]

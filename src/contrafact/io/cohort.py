@@ -1,4 +1,4 @@
-"""Many images with patients and labels: a folder of class folders, or a CSV."""
+"""Cohorts: images with patients and labels, from a folder of class folders or a CSV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contrafact.io.images import SUFFIXES, read_image
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One image of one patient; `extra` holds the other columns."""
+    """One image of one patient; `extra` holds the other columns of the CSV."""
 
     path: Path
     patient: str
@@ -25,6 +25,7 @@ class Case:
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def read(self) -> Image:
+        """Read the image."""
         return read_image(self.path)
 
 
@@ -42,10 +43,11 @@ class Cohort:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """All labels, sorted."""
         return tuple(sorted({case.label for case in self.cases}))
 
     def split(self, shares: Sequence[float], *, seed: int = 0) -> tuple[Cohort, ...]:
-        """Parts with these shares of the **patients**; no patient is in two parts."""
+        """Split into parts with these shares of the **patients**; no patient is in two parts."""
         if min(shares, default=0) <= 0 or abs(sum(shares) - 1) > 1e-6:
             raise InputError(f"shares must be positive and sum to 1; got {tuple(shares)}")
         patients = sorted({case.patient for case in self.cases})
@@ -61,16 +63,16 @@ class Cohort:
 
 
 def read_cohort(path: str | Path, *, patient: str | None = None, keep_missing: bool = False) -> Cohort:
-    """A cohort from a folder or a CSV.
+    """Return a cohort from a folder or a CSV.
 
     path     a folder: every image below it; its folder's name is the label.
-             A CSV with the columns `path` (relative to the CSV), and where known `patient`,
+             A CSV with a column `path` (relative to the CSV), and optionally `patient` and
              `label`; other columns are kept.
     patient  regular expression whose first group is the patient in a file name (`(\\d+)[LR]`);
-             without one, every file of a folder is a patient of its own
-    keep_missing   a case whose file is missing stays, and fails when it is read
-    raises   InputError: nothing there, no image, an unknown column, a file that is missing, a patient in
-             two values of the column `split`
+             None: every file of a folder is its own patient
+    keep_missing   keep cases whose file is missing; they fail when they are read
+    raises   InputError: a missing path or file, no image, no column `path`, a patient in two values of the
+             column `split`
     """
     path = Path(path)
     if not path.exists():
@@ -83,7 +85,7 @@ def read_cohort(path: str | Path, *, patient: str | None = None, keep_missing: b
 
 
 def _check_splits(cohort: Cohort) -> None:
-    """A patient in two splits is known to a model that is then judged on that very patient."""
+    """Raise InputError if a patient is in two splits: a model would be evaluated on training patients."""
     seen: dict[str, str] = {}
     for case in cohort:
         split = case.extra.get("split", "")
@@ -100,14 +102,14 @@ def _from_folder(root: Path, patient: str | None) -> Cohort:
     for path in sorted(root.rglob("*")):
         if not path.is_file() or not path.name.lower().endswith(SUFFIXES):
             continue
-        who = path.stem
+        patient_id = path.stem
         if patient is not None:
-            found = re.search(patient, path.name)
-            if not found or not found.groups():
+            match = re.search(patient, path.name)
+            if not match or not match.groups():
                 raise InputError(f"expected a patient by '{patient}' in '{path.name}'; got none")
-            who = found.group(1)
+            patient_id = match.group(1)
         label = path.parent.name if path.parent != root else ""
-        cases.append(Case(path=path, patient=who, label=label))
+        cases.append(Case(path=path, patient=patient_id, label=label))
     return Cohort(tuple(cases))
 
 
@@ -125,6 +127,6 @@ def _from_csv(path: Path, keep_missing: bool) -> Cohort:
         if not file_path.exists() and not keep_missing:
             raise InputError(f"line {number} of '{path.name}': '{row['path']}' does not exist")
         extra = {k: v or "" for k, v in row.items() if k not in ("path", "patient", "label") and k}
-        who = row.get("patient") or file_path.stem
-        cases.append(Case(path=file_path, patient=who, label=row.get("label") or "", extra=extra))
+        patient_id = row.get("patient") or file_path.stem
+        cases.append(Case(path=file_path, patient=patient_id, label=row.get("label") or "", extra=extra))
     return Cohort(tuple(cases))

@@ -1,4 +1,4 @@
-"""DICOM files and series, with what must be recorded: rescale, photometric, window, geometry."""
+"""Read DICOM files and series with rescale, photometric interpretation, window and geometry."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RECORDED = (
 
 
 def read_dicom(path: Path) -> Image:
-    """One file: (C, H, W), or (C, D, H, W) for several frames. Modality units (HU for CT)."""
+    """Read one file: (C, H, W), or (C, D, H, W) for several frames, in modality units (HU for CT)."""
     data = _open(path)
     if "SharedFunctionalGroupsSequence" in data and "PixelSpacing" not in data:
         raise InputError(
@@ -37,19 +37,19 @@ def read_dicom(path: Path) -> Image:
             "convert it to single slices or NIfTI"
         )
     return Image(
-        _upright(_values(data, path), data),
+        _with_dense_bright(_values(data, path), data),
         grid_of_file(data),
         _window(data),  # type: ignore[arg-type]
         source=str(path),
-        about=_about(data),
+        about=_metadata(data),
     )
 
 
 def read_series(folder: Path) -> Image:
-    """All slices of one series in a folder, in the order of their position along the normal.
+    """Read all slices of one series in a folder, sorted by position along the slice normal.
 
     raises  InputError when the folder holds no DICOM file, several series, slices of different
-            size or orientation, two slices at one place, or a gap.
+            size or orientation, two slices at one position, or a gap
     """
     files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
     slices = [(p, _open(p)) for p in files if is_dicom(p) and p.name != "DICOMDIR"]
@@ -71,28 +71,28 @@ def read_series(folder: Path) -> Image:
         ):
             raise InputError(f"'{path.name}' differs in size or orientation from the series")
     normal = _directions(first)[2]
-    places = np.array([np.dot(d.ImagePositionPatient, normal) for _, d in slices])
-    gaps = np.diff(places)
+    positions = np.array([np.dot(d.ImagePositionPatient, normal) for _, d in slices])
+    gaps = np.diff(positions)
     if gaps.min() < 1e-3 or gaps.max() - gaps.min() > 0.1 * gaps.mean():
         raise InputError(f"expected evenly spaced slices; got gaps of {gaps.min():.3g} to {gaps.max():.3g} mm")
     values = np.concatenate([_values(d, p)[:, None] for p, d in slices], axis=1)
     return Image(
-        _upright(values, first),
+        _with_dense_bright(values, first),
         grid_of_slices([data for _, data in slices]),
         _window(first),  # type: ignore[arg-type]
         source=str(folder),
-        about={**_about(first), "slices": len(slices)},
+        about={**_metadata(first), "slices": len(slices)},
     )
 
 
 def in_order(slices: list[tuple[Path, Any]]) -> list[tuple[Path, Any]]:
-    """By their position along the normal of the first."""
+    """Sort slices by position along the normal of the first."""
     normal = _directions(slices[0][1])[2]
     return sorted(slices, key=lambda s: float(np.dot(s[1].ImagePositionPatient, normal)))
 
 
 def grid_of_slices(slices: Sequence[Any]) -> Grid:
-    """Of two or more single slices in order."""
+    """Return the grid (D, H, W) of two or more sorted single slices."""
     first = slices[0]
     across, down, _ = _directions(first)
     start, end = (np.array(slices[i].ImagePositionPatient, dtype=float) for i in (0, -1))
@@ -102,7 +102,7 @@ def grid_of_slices(slices: Sequence[Any]) -> Grid:
 
 
 def is_dicom(path: Path) -> bool:
-    """By its name, or by the mark that every DICOM file carries."""
+    """Whether a file is DICOM, by its suffix or by its magic number."""
     if path.suffix.lower() in (".dcm", ".ima", ".dicom"):
         return True
     with path.open("rb") as file:
@@ -137,7 +137,7 @@ def _values(data: Any, path: Path) -> NDArray[np.float32]:
             array = apply_color_lut(array, data)
         elif int(data.get("SamplesPerPixel", 1)) == 1:
             array = apply_modality_lut(array, data)
-    except Exception as error:  # decoders raise many kinds; all mean the pixels cannot be had
+    except Exception as error:  # decoders raise many types; all mean that the pixels cannot be read
         raise InputError(f"the pixels of '{path.name}' cannot be read: {_line(error)}") from error
     array = np.asarray(array, dtype=np.float32)
     coloured = int(data.get("SamplesPerPixel", 1)) > 1 or kind == "PALETTE COLOR"
@@ -145,14 +145,14 @@ def _values(data: Any, path: Path) -> NDArray[np.float32]:
 
 
 def _inverted(data: Any) -> bool:
-    """Stored as MONOCHROME1 (bright is dark) without physical units: radiographs. For CT, MR, PET
-    and NM the values mean something, and only a viewer inverts them."""
+    """Whether the values must be inverted: MONOCHROME1 without physical units (radiographs). CT, MR, PET and
+    NM values have a meaning of their own, and only a viewer inverts them."""
     physical = str(data.get("Modality", "")) in ("CT", "MR", "PT", "NM")
     return data.get("PhotometricInterpretation") == "MONOCHROME1" and not physical
 
 
-def _upright(values: NDArray[np.float32], data: Any) -> NDArray[np.float32]:
-    """Turned round within the range of the whole image, so that bright is dense."""
+def _with_dense_bright(values: NDArray[np.float32], data: Any) -> NDArray[np.float32]:
+    """Invert values within the range of the image if needed, so that dense tissue is bright."""
     return values.max() + values.min() - values if _inverted(data) else values
 
 
@@ -177,7 +177,7 @@ def _steps(data: Any, down: Any, across: Any) -> list[Any]:
 
 
 def _affine(start: Any, steps: list[Any]) -> NDArray[np.float64]:
-    """Columns are the steps along (D, H, W) in RAS+; DICOM itself is LPS+."""
+    """Return the RAS+ affine whose columns are the steps along (D, H, W); DICOM coordinates are LPS+."""
     matrix = np.eye(4)
     matrix[:3, :3] = np.stack(steps, axis=1)
     matrix[:3, 3] = start
@@ -185,6 +185,7 @@ def _affine(start: Any, steps: list[Any]) -> NDArray[np.float64]:
 
 
 def grid_of_file(data: Any) -> Grid:
+    """Return the grid of one file, (H, W), or (D, H, W) for several frames."""
     frames = int(data.get("NumberOfFrames", 1) or 1)
     size = (int(data.Rows), int(data.Columns))
     shape = size if frames == 1 else (frames, *size)
@@ -194,20 +195,20 @@ def grid_of_file(data: Any) -> Grid:
     if "ImagePositionPatient" in data and "ImageOrientationPatient" in data:
         across, down, normal = _directions(data)
         start = np.array(data.ImagePositionPatient, dtype=float)
-        inside = _steps(data, down, across)
-        steps = [*inside, normal] if frames == 1 else [normal * thickness, *inside]
+        in_plane = _steps(data, down, across)
+        steps = [*in_plane, normal] if frames == 1 else [normal * thickness, *in_plane]
         grid = Grid(shape, affine=_affine(start, steps))
     else:
-        inside_mm = tuple(float(v) for v in spacing or (1.0, 1.0))
-        grid = Grid(shape, spacing_mm=inside_mm if frames == 1 else (thickness, *inside_mm))
+        in_plane_mm = tuple(float(v) for v in spacing or (1.0, 1.0))
+        grid = Grid(shape, spacing_mm=in_plane_mm if frames == 1 else (thickness, *in_plane_mm))
     return grid if known else grid.of_unknown_spacing()
 
 
-def _about(data: Any) -> dict[str, Any]:
-    about = {name: _plain(data[name].value) for name in RECORDED if name in data}
-    about["transfer_syntax"] = str(data.file_meta.TransferSyntaxUID.name)
-    about["inverted"] = _inverted(data)
-    return {"format": "dicom", **about}
+def _metadata(data: Any) -> dict[str, Any]:
+    metadata = {name: _plain(data[name].value) for name in RECORDED if name in data}
+    metadata["transfer_syntax"] = str(data.file_meta.TransferSyntaxUID.name)
+    metadata["inverted"] = _inverted(data)
+    return {"format": "dicom", **metadata}
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""From a file to an `Image`: values in the units of the file, true spacing and orientation."""
+"""Read image files: values in the units of the file, with spacing and orientation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUFFIXES = (*PICTURES, *ARRAYS, *NIFTI, *DICOM)
 
 
 def images_in(folder: Path) -> list[Path]:
-    """What `read_image` reads in a folder, in order; a folder of DICOM files only is one series."""
+    """Return the sorted paths of the images in a folder; a folder of DICOM files only is one series."""
     files = sorted(p for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES))
     return files if any(not p.name.lower().endswith(DICOM) for p in files) else [folder]
 
@@ -33,9 +33,10 @@ def read_image(path: str | Path, *, spacing_mm: Sequence[float] | None = None) -
 
     path        PNG, JPEG, TIFF, BMP (8 or 16 bit, float TIFF), NPY, NPZ, NIfTI, DICOM file, or a
                 folder that holds one DICOM series
-    spacing_mm  for files that carry none (pictures and arrays); None: the spacing is unknown
+    spacing_mm  for files without spacing (pictures and arrays); None: the spacing is unknown
     gives       values (C, H, W) or (C, D, H, W); colour is C = 3; transparency is dropped
-    raises      InputError: missing, empty, unreadable, truncated, or not what its name says
+    raises      InputError for a missing, empty, unreadable or truncated file, or one of another format than
+                its name suggests
     """
     path = Path(path)
     if not path.exists():
@@ -77,7 +78,7 @@ def _read_picture(path: Path, spacing_mm: Sequence[float] | None) -> Image:
         array = np.moveaxis(array, -1, 0)
         array = array[:1] if len(array) == 2 else array[:3]  # transparency is not anatomy
         if all(np.array_equal(array[0], channel) for channel in array[1:]):
-            array = array[:1]  # a grey picture stored as colour; `about["mode"]` says so
+            array = array[:1]  # a grey picture stored as colour; `about["mode"]` records this
     else:
         array = array[None]
     about = {"format": path.suffix.lstrip(".").lower(), "mode": mode}
@@ -127,7 +128,7 @@ def _read_nifti(path: Path) -> Image:
     values = values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
     if values.ndim not in (3, 4):
         raise InputError(f"expected a volume in '{path.name}'; got shape {values.shape}")
-    # Array axes are (k, j, i): slices first, as everywhere here.
+    # Array axes are (k, j, i): slices first, as in every `Image`.
     affine = file.affine[:, [2, 1, 0, 3]]
     array = np.transpose(values[None] if values.ndim == 3 else np.moveaxis(values, 3, 0), (0, 3, 2, 1))
     grid = Grid(array.shape[1:], affine=affine)

@@ -1,12 +1,12 @@
-"""The run folder: the only stored form of results.
+"""The run folder, the only stored form of results.
 
-manifest.json     schema number, what was asked, versions
-results.jsonl     one line per finished result, appended after its arrays are safe
+manifest.json     schema number, request, versions
+results.jsonl     one line per finished result, appended after its arrays are on disk
 failures.jsonl    one line per method that failed on an image, with its traceback
 scores.jsonl      one line per image, target and model of a study: every metric of every method
-summary.json      what a study found, in tables
-methods.json      where each method comes from and what it costs, by name
-arrays/*.npz      heatmap values; frames, reconstruction and image of strips
+summary.json      tables of a study
+methods.json      source and cost of each method, by name
+arrays/*.npz      heatmap values; frames, reconstruction and image of counterfactuals
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run folder, new or found. A crash leaves finished results; `done` names them."""
+    """A run folder, new or existing. Finished results survive a crash; `done` lists their keys."""
 
     folder: Path
 
     @staticmethod
     def create(folder: str | Path, *, about: Mapping[str, Any]) -> Run:
-        """Make the folder, or continue one of the same schema."""
+        """Create the folder, or open an existing run of the same schema.
+
+        raises  InputError for a folder with other files, or of another schema
+        """
         run = Run(Path(folder))
         if (run.folder / "manifest.json").exists():
             run.manifest()
@@ -49,10 +52,11 @@ class Run:
         return run
 
     def manifest(self) -> dict[str, Any]:
+        """Return the manifest; raise InputError if it is not of this schema."""
         manifest = read_json(self.folder / "manifest.json")
         if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-            got = manifest.get("schema") if isinstance(manifest, dict) else "no object"
-            raise InputError(f"expected a run of schema {SCHEMA}; got {got} in '{self.folder}'")
+            schema = manifest.get("schema") if isinstance(manifest, dict) else "no object"
+            raise InputError(f"expected a run of schema {SCHEMA}; got {schema} in '{self.folder}'")
         return manifest
 
     def add(
@@ -64,15 +68,16 @@ class Run:
         followup: Sequence[tuple[Image, str]] = (),
         **extra: Any,
     ) -> None:
-        """Store one result under a key unique in the run; arrays first, then the line.
+        """Store one result under a key that is unique in the run; arrays first, then the line.
 
-        followup  later images of the patient, each with what the model says of it
+        followup  later images of the patient, each with the prediction as text
+        raises    InputError for a key that is stored already, ContrafactError if the disk cannot be written
         """
         path = self.folder / "results.jsonl"
-        lines = path.read_bytes() if path.exists() else b""  # not parsed: a study adds thousands
+        lines = path.read_bytes() if path.exists() else b""  # not parsed: a study has thousands
         if json.dumps({"key": key})[1:-1].encode() in lines and key in self.done():
             raise InputError(f"run '{self.folder.name}' holds '{key}' already")
-        # The key is in the name: two runs that write at once do not write over each other.
+        # The name contains the key: two processes that write at once do not overwrite each other.
         number = lines.count(b"\n")
         name = f"{number:05d}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
         row, arrays = stored_form(image, result, followup, **extra)
@@ -87,41 +92,42 @@ class Run:
         _safely(put)
 
     def add_methods(self, cards: Mapping[str, Mapping[str, str]]) -> None:
-        """Note where methods come from and what they cost, by name."""
+        """Store source and cost of methods, by name."""
         known = self.methods()
         if any(known.get(name) != card for name, card in cards.items()):
             _safely(lambda: write_json(self.folder / "methods.json", {**known, **_json(cards)}))
 
     def methods(self) -> dict[str, dict[str, str]]:
-        """What `add_methods` noted; empty in older runs."""
+        """Return the cards stored by `add_methods`; empty in older runs."""
         path = self.folder / "methods.json"
-        found = read_json(path) if path.exists() else {}
-        return {str(k): v for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}
+        cards = read_json(path) if path.exists() else {}
+        return {str(k): v for k, v in cards.items() if isinstance(v, dict)} if isinstance(cards, dict) else {}
 
     def add_failure(self, key: str, **about: Any) -> None:
-        """Note why there is no result under this key."""
+        """Store why there is no result under this key."""
         _safely(lambda: _append(self.folder / "failures.jsonl", {"key": key, **_json(about)}))
 
     def failures(self) -> list[dict[str, Any]]:
-        """What failed and has no result since; the last failure of each."""
+        """Return the failures without a later result; the last one of each key."""
         done = self.done()
         return list(
             {row["key"]: row for row in self._lines("failures.jsonl") if row["key"] not in done}.values()
         )
 
     def add_scores(self, key: str, **about: Any) -> None:
-        """Note what metrics say; a key that is there already is superseded."""
+        """Store the values of metrics; they replace earlier ones of the same key."""
         _safely(lambda: _append(self.folder / "scores.jsonl", {"key": key, **_json(about)}))
 
     def scores(self) -> dict[str, dict[str, Any]]:
-        """What metrics said, by key."""
+        """Return the values of metrics, by key."""
         return {row["key"]: row for row in self._lines("scores.jsonl")}
 
     def failed(self) -> set[str]:
+        """Return the keys of `failures`."""
         return {row["key"] for row in self.failures()}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Finished results in order; a last line that a crash cut short is passed over."""
+        """Return the lines of finished results in order; skip a line that a crash truncated."""
         return self._lines("results.jsonl")
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
@@ -138,9 +144,11 @@ class Run:
         return rows
 
     def done(self) -> set[str]:
+        """Return the keys of finished results."""
         return {row["key"] for row in self.rows()}
 
     def arrays(self, row: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a line of `rows`, by name."""
         name = str(row["array"])
         if Path(name).name != name or not name.endswith(".npz"):  # a run of unknown origin
             raise InputError(f"expected the name of an .npz file in 'arrays'; got '{name}'")
@@ -151,7 +159,7 @@ class Run:
 def stored_form(
     image: Image, result: Heatmap | Counterfactual, followup: Sequence[tuple[Image, str]] = (), **extra: Any
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The line of a result, without its key, and its arrays: what `Run.add` writes."""
+    """Return the line of a result without its key, and its arrays, as `Run.add` writes them."""
     arrays: dict[str, NDArray[Any]] = {"image": image.values, "affine": image.grid.affine}
     row: dict[str, Any] = {"window": list(image.window), "source": image.source}
     spacing = {} if image.grid.spacing_known else {"spacing": "unknown"}
@@ -171,13 +179,13 @@ def stored_form(
 
 
 def stored_grid(row: Mapping[str, Any], shape: Sequence[int], affine: NDArray[np.float64]) -> Grid:
-    """The grid of an array of a row; its spacing is as unknown as that of the image was."""
+    """Return the grid of an array of a row; its spacing is unknown if that of the image was."""
     grid = Grid(shape, affine=affine)
     return grid.of_unknown_spacing() if (row.get("about") or {}).get("spacing") == "unknown" else grid
 
 
 def open_run(folder: str | Path) -> Run:
-    """An existing run; anything else is refused."""
+    """Open an existing run; raise InputError for any other folder."""
     run = Run(Path(folder))
     if not (run.folder / "manifest.json").exists():
         raise InputError(f"expected a run folder with manifest.json; got '{folder}'")
@@ -186,7 +194,7 @@ def open_run(folder: str | Path) -> Run:
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
-    """One line of JSON, on a line of its own also after one that a crash cut short."""
+    """Append one line of JSON; start a new line first if a crash truncated the last one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(row).encode() + b"\n"
     torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
@@ -201,7 +209,7 @@ def _safely(write: Any) -> None:
         write()
     except OSError as error:
         raise ContrafactError(
-            f"could not write the run ({error.strerror}); what was finished is kept: "
+            f"could not write the run ({error.strerror}); finished results are kept: "
             "free some space or choose another folder with --out, then run again"
         ) from error
 

@@ -1,4 +1,4 @@
-"""Tensors on disk: safetensors beside a JSON that says what they are. Never a pickle."""
+"""Write and read safetensors and JSON files, atomically and without pickles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contrafact.core import InputError
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write beside, flush to the disk, rename: a reader sees the old file or the new, never half."""
+    """Write to a temporary file, flush, and rename: a reader sees the old file or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".part")
     try:
@@ -27,22 +27,24 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, atomically."""
     write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
+    """Return the value of a JSON file; raise InputError if it is missing or unreadable."""
     if not path.exists():
-        raise InputError(f"expected '{path.name}' in '{path.parent}'; it is not there")
+        raise InputError(f"expected '{path.name}' in '{path.parent}'; it does not exist")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
-        raise InputError(f"'{path}' is not readable JSON: too many brackets inside each other") from error
+        raise InputError(f"'{path}' is not readable JSON: brackets nested too deeply") from error
     except (ValueError, OSError) as error:
         raise InputError(f"'{path}' is not readable JSON: {error}") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], *, about: Mapping[str, str] | None = None) -> None:
-    """Contiguous tensors to a safetensors file, atomically."""
+    """Write tensors to a safetensors file, atomically; `about` is its metadata."""
     from safetensors.torch import save
 
     content = save({k: v.contiguous() for k, v in tensors.items()}, metadata=dict(about or {}))
@@ -50,7 +52,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], *, about: Mapping[str,
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """Tensors of a safetensors file; anything else is refused in one line."""
+    """Return the tensors of a safetensors file; raise InputError for any other file."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -60,5 +62,5 @@ def read_tensors(path: Path) -> dict[str, Any]:
         return dict(load_file(path))
     except (SafetensorError, OSError) as error:
         raise InputError(
-            f"'{path.name}' is not a safetensors file ({error}); other kinds are never opened"
+            f"'{path.name}' is not a safetensors file ({error}); other formats are never opened"
         ) from error

@@ -1,1 +1,1 @@
-"""Child processes: start them, bound them, hear how far they are, end them."""
+"""Child processes: start, limit, report progress, cancel."""

@@ -1,6 +1,6 @@
-"""A long job in a process of its own: what it says is taken in as it comes, and it can be stopped.
+"""One long job in a child process, which reports messages and can be cancelled.
 
-Nothing here knows what the job is: a generator of messages, importable by its name.
+The job is any importable function that yields messages.
 """
 
 from __future__ import annotations
@@ -16,49 +16,50 @@ from typing import Any
 
 from contrafact.core import ContrafactError
 
-PATIENCE = 10.0  # seconds that a job has to end in order
+PATIENCE = 10.0  # seconds that a cancelled job has to end before it is killed
 
 
 class BackgroundJob:
-    """A job that goes on.
+    """A running job.
 
-    job    (*given) -> messages, importable; ended by KeyboardInterrupt where it is when it is cancelled
+    job    (*arguments) -> messages, importable; cancelling raises KeyboardInterrupt in it
     hear   called in a thread for every message
-    ended  called once, when no message comes any more: with "done", "cancelled" or "failed", and why
+    ended  called once after the last message, with "done", "cancelled" or "failed", and the reason
     """
 
     def __init__(
         self,
         job: Callable[..., Iterator[Any]],
-        *given: Any,
+        *arguments: Any,
         hear: Callable[[Any], None],
         ended: Callable[[str, str], None],
     ) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would copy locks of torch's threads
-        inbox, said = context.Pipe(duplex=False)
-        asked, self._door = context.Pipe(duplex=False)
-        # No daemon: those may have no workers of their own.
-        self._process = context.Process(target=_serve, args=(asked, said, job, given), daemon=False)
+        inbox, outbox = context.Pipe(duplex=False)
+        cancel_pipe, self._door = context.Pipe(duplex=False)
+        # Not a daemon: a daemon may not start workers of its own.
+        self._process = context.Process(target=_serve, args=(cancel_pipe, outbox, job, arguments), daemon=False)
         self._process.start()
-        said.close()
-        asked.close()
+        outbox.close()
+        cancel_pipe.close()
         self._listener = threading.Thread(target=self._listen, args=(inbox, hear, ended), daemon=True)
         self._listener.start()
 
     @property
     def alive(self) -> bool:
+        """Whether the job may still report."""
         return self._listener.is_alive()
 
     def cancel(self) -> None:
-        """Ask it to end; what does not within its patience is killed. Comes back at once."""
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        """Ask the job to end, and return at once; kill it if it still runs after `PATIENCE` seconds."""
+        with contextlib.suppress(OSError):  # it has ended already
             self._door.close()
         killer = threading.Timer(PATIENCE, self._process.kill)
         killer.daemon = True
         killer.start()
 
     def close(self) -> None:
-        """Cancel, and wait until it has ended."""
+        """Cancel the job and wait until it has ended."""
         if self.alive:
             self.cancel()
         self._listener.join(2 * PATIENCE)
@@ -69,39 +70,40 @@ class BackgroundJob:
         last: tuple[str, str] | None = None
         with contextlib.suppress(EOFError, ConnectionResetError), inbox:
             while True:
-                kind, word = inbox.recv()
+                kind, message = inbox.recv()
                 if kind == "said":
-                    hear(word)
+                    hear(message)
                 else:
-                    last = (kind, word)
+                    last = (kind, message)
         self._process.join()
         ended(*(last or ("failed", f"its process died (exit code {self._process.exitcode}); out of memory?")))
 
 
 def _serve(
-    asked: Connection, said: Connection, job: Callable[..., Iterator[Any]], given: tuple[Any, ...]
+    cancel_pipe: Connection, outbox: Connection, job: Callable[..., Iterator[Any]], arguments: tuple[Any, ...]
 ) -> None:
-    """The life of the process."""
+    """Run the job in the child process and send its messages and its end."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        threading.Thread(target=_wait_for_the_end, args=(asked,), daemon=True).start()
-        for word in job(*given):
-            said.send(("said", word))
+        threading.Thread(target=_wait_for_cancel, args=(cancel_pipe,), daemon=True).start()
+        for message in job(*arguments):
+            outbox.send(("said", message))
     except KeyboardInterrupt:
-        said.send(("cancelled", ""))
+        outbox.send(("cancelled", ""))
     except ContrafactError as error:
-        said.send(("failed", " ".join(str(error).split())))
-    except Exception as error:  # said to the parent, which tells the user
-        said.send(("failed", f"{type(error).__name__}: {' '.join(str(error).split())}"))
+        outbox.send(("failed", " ".join(str(error).split())))
+    except Exception as error:  # sent to the parent, which shows it
+        outbox.send(("failed", f"{type(error).__name__}: {' '.join(str(error).split())}"))
     else:
-        said.send(("done", ""))
+        outbox.send(("done", ""))
 
 
-def _wait_for_the_end(asked: Connection) -> None:
-    """The other end closes to cancel, or because the parent is gone."""
+def _wait_for_cancel(cancel_pipe: Connection) -> None:
+    """Interrupt the main thread when the other end closes: to cancel, or because the parent has ended."""
     with contextlib.suppress(EOFError, OSError):
-        asked.recv()
+        cancel_pipe.recv()
     if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(int(threading.main_thread().ident or 0), signal.SIGINT)  # wakes it where it waits
+        # Unlike `interrupt_main` this also interrupts a blocking wait.
+        signal.pthread_kill(int(threading.main_thread().ident or 0), signal.SIGINT)
     else:
         _thread.interrupt_main()

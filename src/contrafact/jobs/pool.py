@@ -1,7 +1,7 @@
-"""Cells of a study, one after another or in processes that can be killed.
+"""A pool of child processes that solves tasks ("cells") of any kind, with a time limit for each.
 
-A method that hangs inside a library cannot be asked to stop: its process is ended, and another goes on
-with the next cell. Nothing here knows what a cell is.
+A method that hangs inside a library cannot be interrupted: its process is ended, and a new one continues with
+the next task.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Start = Callable[[Any, str], Solve]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a cell has no result. kind: error, limit (stopped after its time) or died (its process did)."""
+    """Why a task has no result. kind: error, limit (stopped after its time limit) or died (the process did)."""
 
     kind: str
     error: str
@@ -35,7 +35,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One finished cell: its number, what it gave, or why it gave nothing."""
+    """One finished task: its number, its result or `Failure`, and its time."""
 
     number: int
     result: Any
@@ -51,13 +51,15 @@ def run_cells(
     limit_seconds: float | None = None,
     engine: str = "processes",
 ) -> Iterator[Outcome]:
-    """Outcomes as they come; a cell that fails is a `Failure`, and the others go on.
+    """Yield outcomes as tasks finish; the result of a task that fails is a `Failure`, and the others continue.
 
-    raises   ContrafactError when no worker can start (the model does not load): that is no cell's failure
-
-    start    (setting, device) -> solve, called once in every process; both must be importable
-    devices  one process for each entry; a device may be named more than once
+    cells    the tasks
+    start    (setting, device) -> solve, called once in every process; `solve` returns the result of a task
+    setting  first argument of `start`; `start`, setting and tasks must be picklable
+    devices  one process per entry; a device may occur several times
+    limit_seconds  time limit of one task
     engine   processes, or local: in this process, without a limit
+    raises   ContrafactError if no worker can start (the model does not load)
     """
     if engine == "local":
         yield from _locally(cells, start(setting, devices[0]))
@@ -84,38 +86,39 @@ def _locally(cells: Sequence[Any], solve: Solve) -> Iterator[Outcome]:
 
 
 def solved(solve: Solve, cell: Any) -> Any:
+    """Return the result of one task, or a `Failure`."""
     try:
         return solve(cell)
-    except Exception as error:  # the one place where any method's failure becomes a row
+    except Exception as error:  # a failure of any kind becomes a row
         return Failure("error", " ".join(str(error).split()) or type(error).__name__, traceback.format_exc())
 
 
 def _collect(workers: Sequence[Worker], limit: float | None) -> Iterator[Outcome]:
-    """What came within a moment; workers past their limit are ended and begun anew."""
-    doors = {worker.door: worker for worker in workers if worker.alive}
-    for door in wait(list(doors), timeout=0.1):
-        worker = doors[door]  # type: ignore[index]
+    """Yield outcomes that arrive within 0.1 s; restart workers that died or exceeded the time limit."""
+    pipes = {worker.door: worker for worker in workers if worker.alive}
+    for pipe in wait(list(pipes), timeout=0.1):
+        worker = pipes[pipe]  # type: ignore[index]
         number, seconds = worker.number, worker.seconds
         try:
-            found = worker.door.recv()
+            message = worker.door.recv()
         except (EOFError, ConnectionResetError):
             code = worker.end()
             failure = Failure("died", f"the worker process died (exit code {code}); out of memory?")
             if number is None:
-                worker.failure = failure  # before its first cell: another would die as well
+                worker.failure = failure  # before its first task: a new worker would die as well
             else:
                 worker.begin()
                 yield Outcome(number, failure, seconds)
             continue
         if number is None:
-            worker.greeted(found)
+            worker.greeted(message)
             continue
         worker.number = None
-        yield Outcome(number, found, seconds)
+        yield Outcome(number, message, seconds)
     for worker in workers:
         if limit is None or worker.number is None or worker.seconds <= limit:
             continue
-        if not worker.door.poll():  # what has just come is collected, not thrown away
+        if not worker.door.poll():  # a result that has just arrived is collected next time
             number, seconds = worker.number, worker.seconds
             worker.end()
             worker.begin()
@@ -123,9 +126,10 @@ def _collect(workers: Sequence[Worker], limit: float | None) -> Iterator[Outcome
 
 
 class Worker:
-    """One process and the pipe to it.
+    """One child process and the pipe (`door`) to it.
 
-    life  what the process does: (door, start, setting, device); the first word it sends is a greeting
+    life  main function of the process: (door, start, setting, device); its first message is "ready" or
+          a `Failure`
     """
 
     def __init__(
@@ -136,6 +140,7 @@ class Worker:
         self.begin()
 
     def begin(self) -> None:
+        """Start the process."""
         context = multiprocessing.get_context("spawn")  # a fork would copy locks of torch's threads
         self.door, inner = context.Pipe()
         self._process = context.Process(target=self._life, args=(inner, *self._about), daemon=True)
@@ -146,9 +151,11 @@ class Worker:
 
     @property
     def seconds(self) -> float:
+        """Time since the current task was sent."""
         return time.monotonic() - self._since
 
     def greeted(self, word: Any) -> None:
+        """Handle the first message: the worker is ready, or it failed to start."""
         if isinstance(word, Failure):
             self.failure = word
             self.end()
@@ -156,11 +163,13 @@ class Worker:
             self.ready = True
 
     def give(self, number: int, cells: Sequence[Any]) -> None:
+        """Send task `number` to the process."""
         self.number, self._since = number, time.monotonic()
-        with contextlib.suppress(OSError):  # a process that died meanwhile is found by `_collect`
+        with contextlib.suppress(OSError):  # `_collect` detects a process that has died
             self.door.send(cells[number])
 
     def end(self) -> int | None:
+        """End the process and return its exit code."""
         self.alive, self.ready, self.number = False, False, None
         self._process.terminate()
         self._process.join(2)
@@ -171,15 +180,16 @@ class Worker:
         return self._process.exitcode
 
     def stop(self) -> None:
+        """End the process if it runs."""
         if self.alive:
             self.end()
 
 
 def _serve(door: Connection, start: Start, setting: Any, device: str) -> None:
-    """The life of a worker: begin, say so, answer cell after cell."""
+    """Run in the child process: call `start`, report ready, then solve one task after another."""
     try:
         solve = start(setting, device)
-    except Exception as error:  # said to the parent, which tells the user
+    except Exception as error:  # sent to the parent, which shows it
         door.send(Failure("error", " ".join(str(error).split()), traceback.format_exc()))
         return
     door.send("ready")

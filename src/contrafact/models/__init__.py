@@ -1,4 +1,4 @@
-"""The network under study: predictors, targets, preprocessing. torch begins here."""
+"""The network under study: predictors, targets, preprocessing. The first package that imports torch."""
 
 from contrafact.models.determinism import Steadiness, steadiness
 from contrafact.models.inspection import Findings, inspect_network

@@ -1,7 +1,7 @@
-"""Model files that are zip archives, read without torch, and written again from checked members only.
+"""Read model files that are zip archives without torch, and rewrite them from checked members only.
 
 Python and torch may read one archive differently (of two members with one name, zipfile reads the last and
-torch the first). So torch never sees the file: it gets a new archive that holds what was checked.
+torch the first). So torch never opens the file itself, only a new archive of the checked members.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import NoReturn
 
 from contrafact.core import InputError
 
-LARGEST_COMPRESSED = 2**28  # bytes of a compressed member once it is unpacked: code, not weights
+LARGEST_COMPRESSED = 2**28  # uncompressed bytes of a compressed member, which holds code, not weights
 NAME = re.compile(r"[\w.\-]+(/[\w.\-]+)+", re.ASCII)
 
 
 def refuse(path: Path, holds: str) -> NoReturn:
-    """Raise the one error of a file that was not opened."""
+    """Raise InputError for a file that was not opened; `holds` states what it contains."""
     raise InputError(
         f"'{path.name}' holds {holds} and was not opened; save its state_dict as safetensors instead"
     )
 
 
 def read_members(path: Path) -> tuple[str, dict[str, bytes]]:
-    """Return the folder at the root of an archive, and its members by their names below it.
+    """Return the root folder of an archive, and the contents of its members by name below it.
 
-    raises  InputError for a file that is no archive, for two names that differ by case only or not at all,
-            names with `..` or other characters than torch writes, encrypted or huge compressed members
+    raises  InputError for a file that is not an archive, names that are equal up to case, names with `..` or
+            characters that torch does not write, encrypted or very large compressed members
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -47,7 +47,7 @@ def read_members(path: Path) -> tuple[str, dict[str, bytes]]:
 
 
 def _check_names(path: Path, names: list[str]) -> str:
-    """The root folder, where every name is plain and no two are alike."""
+    """Return the root folder; raise InputError for names that are not plain, or equal up to case."""
     seen: set[str] = set()
     for name in names:
         parts = name.split("/")
@@ -63,7 +63,7 @@ def _check_names(path: Path, names: list[str]) -> str:
 
 
 def write_members(root: str, members: Mapping[str, bytes]) -> io.BytesIO:
-    """Return a new archive in memory, uncompressed, as torch reads it."""
+    """Return a new uncompressed archive in memory, as torch reads it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():
@@ -77,7 +77,7 @@ def write_members(root: str, members: Mapping[str, bytes]) -> io.BytesIO:
 KEPT = re.compile(
     r"version|byteorder|\.data/\w+|data\.pkl|constants\.pkl|(data|constants)/\d+|code/[\w/]+\.py", re.ASCII
 )
-# Written by torch, not needed to run a model: debugging symbols, inputs of a trace, files of the user.
+# Written by torch but not needed to run a model: debug symbols, traced inputs, user files.
 LEFT_OUT = re.compile(r"code/[\w/]+\.py\.debug_pkl|traced_inputs(\.pkl|/\d+)|extra/.*", re.ASCII)
 SPACES = ("aten", "prim", "prims", "quantized", "torchvision")
 QUANTIZED = "__torch__.torch.classes.quantized."
@@ -93,17 +93,17 @@ BANNED = (
     (re.compile(r"\0"), "a zero byte in its code"),
 )
 GETATTR = re.compile(r"getattr\((?!torch\b|ops\b)[\w.]+, \"\w+\"\)", re.ASCII)
-LETTERS = re.compile(  # what a pickle of TorchScript is written in; anything else is none of torch's
+LETTERS = re.compile(  # pickle opcodes that TorchScript uses; a file with others is not written by torch
     r"PROTO|STOP|EMPTY_(DICT|LIST|TUPLE|SET)|MARK|NONE|NEWTRUE|NEWFALSE|BININT[12]?|LONG1|BINFLOAT|BINUNICODE"
     r"|(LONG_)?BIN(PUT|GET)|GLOBAL|REDUCE|BUILD|TUPLE[123]?|APPENDS?|SETITEMS?|BINPERSID|NEWOBJ|(SHORT_)?BINSTRING"
 )
 
 
 def checked_script(path: Path) -> io.BytesIO:
-    """Return a TorchScript archive that was scanned: every piece of code, and every type its data names.
+    """Return a rewritten TorchScript archive after scanning all code and all types that its data names.
 
-    raises  InputError for operators that read or write files, for other namespaces than torch's own, for
-            classes written in another language, for members that torch did not write
+    raises  InputError for operators that access files, namespaces and classes of other libraries, and members
+            that torch does not write
     """
     root, members = read_members(path)
     if "constants.pkl" not in members or "data.pkl" not in members:
@@ -131,22 +131,22 @@ def _scan_code(path: Path, content: bytes) -> None:
         if pattern.search(code):
             refuse(path, holds)
     plain = None
-    while plain != code:  # calls within calls, from the innermost
+    while plain != code:  # nested calls, innermost first
         plain, code = code, GETATTR.sub("x", code)
     if re.search(r"\bgetattr\b", code):
         refuse(path, "a name that is computed")
 
 
 def _scan_types(path: Path, content: bytes) -> None:
-    """TorchScript's own unpickler calls no Python, but makes objects of the types that are named."""
+    """Check the types that a pickle names: TorchScript's unpickler runs no Python, but instantiates them."""
     try:
-        steps = [(step.name, found) for step, found, _ in pickletools.genops(content)]
-    except Exception as error:  # pickletools raises many kinds for what is no pickle
+        steps = [(step.name, argument) for step, argument, _ in pickletools.genops(content)]
+    except Exception as error:  # pickletools raises many types for an invalid pickle
         raise InputError(f"'{path.name}' is not a model that torch can read: {error}") from error
-    for step, found in steps:
+    for step, argument in steps:
         if not LETTERS.fullmatch(step):
             refuse(path, f"a pickle with {step}, which no script has,")
-        kind = str(found).replace(" ", ".")
+        kind = str(argument).replace(" ", ".")
         own = kind.split(".")[0] in ("__torch__", "torch", "collections") and "from_file" not in kind
         foreign = "torch.classes" in kind and not kind.startswith(QUANTIZED)
         if step == "GLOBAL" and (not own or foreign):

@@ -1,8 +1,8 @@
-"""What a network computes by its modules and by functions, where it can be watched and replaced.
+"""Observe and replace the outputs of a network's modules and functions during a pass.
 
-A module has its name; a call of a function is named by function and number, `relu#2` for the second `relu` of a
-pass. So the features of a network that rectifies or adds by functions can be looked into as well. Of a module
-that is used several times in a pass the last call counts.
+A module has its own name; a function call is named by function and number, `relu#2` for the second `relu` of a
+pass. So the features of a network that activates or adds with functions are accessible too. If a pass calls a
+module several times, the last call counts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 Use = Callable[[Tensor], Tensor]
-# Functions that make new values of features; those that only move them are left to what is around them.
+# Functions that compute new feature values; those that only move values are not listed.
 FUNCTIONS = {
     "relu", "relu6", "leaky_relu", "gelu", "silu", "elu", "selu", "celu", "prelu", "hardtanh", "hardswish",
     "mish", "softplus", "sigmoid", "tanh", "clamp", "clamp_min", "clip", "maximum", "where", "masked_fill",
@@ -26,7 +26,7 @@ FUNCTIONS = {
 
 
 def function_name(func: Any) -> str:
-    """`add` for `add`, `add_`, `__iadd__` and `__radd__`; empty for what is no function of values."""
+    """Return `add` for `add`, `add_`, `__iadd__` and `__radd__`; empty for a function not in `FUNCTIONS`."""
     name = str(getattr(func, "__name__", ""))
     if name.startswith("__"):
         name = (
@@ -38,7 +38,7 @@ def function_name(func: Any) -> str:
 
 
 class Functions(TorchFunctionMode):
-    """Inside, `seen(name, output)` is told of every call of a function; its result takes the output's place."""
+    """Call `seen(name, output)` for every function call inside; its result replaces the output."""
 
     def __init__(self, seen: Callable[[str, Any], Any]) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Functions(TorchFunctionMode):
 
 @contextlib.contextmanager
 def functions_of(module: nn.Module, seen: Callable[[str, Any], Any]) -> Iterator[None]:
-    """Inside, `seen` is told of the functions that `module` calls, counted anew in every pass."""
+    """Call `seen` for the functions that `module` calls inside; the numbering restarts in every pass."""
     mode = Functions(seen)
     handle = module.register_forward_pre_hook(lambda *_: mode.counts.clear())
     try:
@@ -68,8 +68,8 @@ def functions_of(module: nn.Module, seen: Callable[[str, Any], Any]) -> Iterator
 
 @contextlib.contextmanager
 def tapped(module: nn.Module, uses: Mapping[str, Use], calls: Mapping[str, int]) -> Iterator[None]:
-    """Inside, what layers give goes through `uses`, by name; of a module that is called several times in a pass
-    (`calls`) the last time, and where that is not known every time."""
+    """Replace the outputs of layers by `uses`, by layer name, inside. Of a module that a pass calls several
+    times (`calls`), replace the last output; all outputs if the number of calls is unknown."""
     counts: Counter[str] = Counter()
     modules = dict(module.named_modules())
     handles = [module.register_forward_pre_hook(lambda *_: counts.clear())]
@@ -100,7 +100,7 @@ def tapped(module: nn.Module, uses: Mapping[str, Use], calls: Mapping[str, int])
 
 
 def first_tensor(output: Any) -> Tensor | None:
-    """The tensor a layer gives: itself, or the first of a tuple, list or dictionary."""
+    """Return a layer's output tensor, or the first of a tuple, list or dictionary; None if there is none."""
     if isinstance(output, dict):
         output = next(iter(output.values()), None)
     if isinstance(output, (tuple, list)):
@@ -109,12 +109,12 @@ def first_tensor(output: Any) -> Tensor | None:
 
 
 def with_first(output: Any, value: Tensor) -> Any:
-    """A layer's output with its first tensor replaced, where its type allows; else as it is."""
+    """Return a layer's output with its first tensor replaced; unchanged if its type does not allow it."""
     if isinstance(output, Tensor):
         return value
     if type(output) in (tuple, list):
         return type(output)([value, *output[1:]])
-    if hasattr(output, "_replace"):  # a named tuple
+    if hasattr(output, "_replace"):  # named tuple
         return output._replace(**{output._fields[0]: value})
     if isinstance(output, dict):
         copied = {**output, next(iter(output)): value}

@@ -1,4 +1,4 @@
-"""What a model is declared to be, checked against what it is shown and what it gives."""
+"""Check the declared output kind and preprocessing of a model against its outputs and inputs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from contrafact.core import InputError, InputRangeWarning
 from contrafact.models.preprocessing import Preprocessing
 
-RAW = ("logits", "sigmoid", "ordinal")  # kinds of output that are no probabilities yet
-FAR = 16.0  # networks are trained on values of a few units; 0 to 255, or Hounsfield units, lie beyond
+RAW = ("logits", "sigmoid", "ordinal")  # output kinds before a sigmoid or softmax
+FAR = 16.0  # networks are trained on values of a few units; 8-bit values or Hounsfield units are greater
 SHAPED = (
     "View", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy", "Select", "Slice", "Index", "Stack",
     "Cat", "Transpose", "Permute", "T",
@@ -19,10 +19,10 @@ SHAPED = (
 
 
 def check_kind(outputs: Tensor, kind: str) -> None:
-    """Refuse outputs (N, K, *S) whose values contradict the kind that is declared.
+    """Raise InputError for outputs (N, K, *S) that contradict the declared kind.
 
-    logits         every row is positive and adds up to 1: a softmax was taken already
-    probabilities  a value below 0 or above 1
+    logits         all rows are non-negative and sum to 1: they are probabilities after a softmax
+    probabilities  a value is below 0 or above 1
     """
     values = outputs.detach()
     if not values.numel():
@@ -31,24 +31,24 @@ def check_kind(outputs: Tensor, kind: str) -> None:
     if kind == "probabilities" and (least < -slack or float(values.max()) > 1 + slack):
         raise InputError(
             f"expected probabilities, as declared; got values from {least:.3g} to {float(values.max()):.3g}: "
-            'write output="logits", or "sigmoid" for classes that do not exclude each other (--output logits)'
+            'write output="logits", or "sigmoid" for classes that are not exclusive (--output logits)'
         )
     if kind == "logits" and least >= 0 and bool((values.float().sum(dim=1) - 1).abs().max() < slack):
         raise InputError(
-            "expected logits, as declared; got probabilities (every row is positive and adds up to 1): write "
+            "expected logits, as declared; got probabilities (every row sums to 1): write "
             'output="probabilities", in a model\'s description "output": "probabilities", or '
-            "--output probabilities, and their log-odds are taken"
+            "--output probabilities, to use their log-odds"
         )
 
 
 def within_unit(outputs: Tensor) -> bool:
-    """Whether every value lies from 0 to 1, as probabilities do and logits hardly ever."""
+    """Whether every value is from 0 to 1, as for probabilities and hardly ever for logits."""
     values = outputs.detach()
     return bool(values.numel()) and float(values.min()) >= 0 and float(values.max()) <= 1
 
 
 def check_last_step(outputs: Tensor, kind: str) -> None:
-    """Refuse logits whose last step was a sigmoid or a softmax, where the steps are known."""
+    """Raise InputError for raw outputs whose last operation, read from the graph, is a sigmoid or softmax."""
     step = outputs.grad_fn
     while step is not None and step.name().removesuffix("Backward0").endswith(SHAPED) and step.next_functions:
         step = step.next_functions[0][0]
@@ -56,17 +56,17 @@ def check_last_step(outputs: Tensor, kind: str) -> None:
     if name not in ("Sigmoid", "Softmax", "Hardsigmoid"):
         return
     instead = (
-        'write output="probabilities", or --output probabilities, or give' if outputs.shape[1] > 1 else "give"
+        'write output="probabilities", or --output probabilities, or use' if outputs.shape[1] > 1 else "use"
     )
     raise InputError(
-        f"expected raw outputs, declared as {kind}; got those of a {name.lower()} (its last step): {instead} "
-        "the network without that step"
+        f"expected raw outputs, declared as {kind}; got those of a {name.lower()} (the last step): "
+        f"{instead} the network without it"
     )
 
 
 def warn_of_range(images: Tensor, preprocessing: Preprocessing) -> bool:
-    """Warn of images far from what networks are trained on where no preprocessing is declared; return whether
-    it did."""
+    """Warn (`InputRangeWarning`) of values far from those networks are trained on if no preprocessing is
+    declared; return whether it warned."""
     declared = preprocessing.window is not None or preprocessing.mean is not None
     if declared or type(preprocessing) is not Preprocessing:
         return False
@@ -78,15 +78,15 @@ def warn_of_range(images: Tensor, preprocessing: Preprocessing) -> bool:
 
 
 def range_line(low: float, high: float) -> str:
-    """What to write where a network is shown values from `low` to `high`."""
+    """Return the text of the warning for values from `low` to `high`."""
     return (
-        f"the network is shown values from {low:g} to {high:g} and no preprocessing is declared; networks are "
-        "trained on values around 0 to 1: declare what it was trained with, such as "
+        f"the network receives values from {low:g} to {high:g} and no preprocessing is declared; networks are "
+        "trained on values around 0 to 1: declare the preprocessing of its training, such as "
         f"preprocessing=cf.Preprocessing(window=({min(low, 0):g}, {_round(high):g})), or window=(0, 1) if it "
-        "takes them as they are"
+        "was trained on such values"
     )
 
 
 def _round(high: float) -> float:
-    """255 for what is probably an 8-bit image."""
+    """Return 255 for a value that is probably of an 8-bit image, else the value."""
     return 255.0 if 128 < high <= 255 else high

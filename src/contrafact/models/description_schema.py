@@ -1,4 +1,4 @@
-"""What the JSON that describes a model may hold, checked before anything of it is used."""
+"""Read and check the JSON description of a model."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "prepro
 
 
 def read_description(path: Path) -> Mapping[str, Any]:
-    """The table of a model description.
+    """Return the table of a model description.
 
-    raises  InputError for what is no JSON, an unknown key, or a value of another kind
+    raises  InputError for invalid JSON, an unknown key, or a value of the wrong type
     """
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        description = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
-        raise InputError(f"'{path.name}' is not JSON: too many brackets inside each other") from error
+        raise InputError(f"'{path.name}' is not JSON: brackets nested too deeply") from error
     except (ValueError, OSError) as error:
         raise InputError(f"'{path.name}' is not JSON: {error}") from error
-    if not isinstance(about, dict):
-        raise InputError(f"expected a model description in '{path.name}'; got {type(about).__name__}")
-    for key, value in about.items():
+    if not isinstance(description, dict):
+        raise InputError(f"expected a model description in '{path.name}'; got {type(description).__name__}")
+    for key, value in description.items():
         if key not in KEYS:
             raise InputError(f"'{path.name}' has an unknown key '{key}'{nearest(key, KEYS)}")
         expected = _wrong(key, value)
         if expected:
             raise InputError(f"'{key}' in '{path.name}' must be {expected}; got {value!r:.60}")
-    return about
+    return description
 
 
 def _wrong(key: str, value: Any) -> str:
-    """What was expected, where the value is something else."""
+    """Return the expected type in words if the value is of another type, else an empty text."""
     if key == "classes" and not _list_of(value, str):
         return "a list of names"
     if key == "tokens" and not _list_of(value, int):
@@ -43,7 +43,7 @@ def _wrong(key: str, value: Any) -> str:
     if key == "output" and not isinstance(value, str):
         return "text, such as logits"
     if key == "head" and (not isinstance(value, (int, str, type(None))) or isinstance(value, bool)):
-        return "the number or the name of an output"
+        return "the index or the name of an output"
     if key in ("preprocessing", "arguments") and not isinstance(value, dict):
         return "a table"
     return ""

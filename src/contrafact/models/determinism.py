@@ -1,4 +1,4 @@
-"""Whether a model is a function of one image: asked twice, and alone against in company."""
+"""Test whether a model's outputs for an image are repeatable and independent of the rest of the batch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from contrafact.core import Predictor
 
 @dataclass(frozen=True, slots=True)
 class Steadiness:
-    """Greatest differences between outputs that should be the same.
+    """Greatest absolute differences between outputs that should be equal.
 
-    again     the same image asked twice
-    company   the image alone, and among others
-    allowed   what rounding may do, for outputs of this size
+    again     between two passes of the same image
+    company   between the image alone and in a batch with another
+    allowed   tolerance for rounding, for outputs of this size
     """
 
     again: float
@@ -27,36 +27,37 @@ class Steadiness:
 
     @property
     def steady(self) -> bool:
+        """Whether both differences are within the tolerance."""
         return max(self.again, self.company) <= self.allowed
 
     def lines(self) -> list[str]:
-        """What is wrong, in sentences; none for a function of one image."""
-        said = []
+        """Return the problems as sentences; empty if there are none."""
+        problems = []
         if self.again > self.allowed:
-            said.append(
-                f"the same image asked twice gives outputs that differ by up to {self.again:.3g}: something "
-                "is drawn at random in a pass (dropout left on, a random crop), and no map of one pass holds"
+            problems.append(
+                f"two passes of the same image differ by up to {self.again:.3g}: the model uses random "
+                "numbers (dropout left on, a random crop), so a heatmap of one pass is not reliable"
             )
         elif self.company > self.allowed:
-            said.append(
-                f"an image gives other outputs (by up to {self.company:.3g}) alone than among others: "
-                "statistics are taken over the batch, and an explanation depends on what else is asked"
+            problems.append(
+                f"the outputs of an image change by up to {self.company:.3g} with the other images of a "
+                "batch (batch statistics), so its explanation depends on them"
             )
-        return said
+        return problems
 
 
 def steadiness(predictor: Predictor, images: Any) -> Steadiness:
-    """Ask a model twice about one image (1, C, *S), and once with its mirror image, half as bright, beside it.
+    """Compare two passes of one image (1, C, *S), and one in a batch with its mirror image at half brightness.
 
     cost  4 images
     """
     image = torch.as_tensor(images)
     others = torch.cat([image, 0.5 * image.flip(-1)])  # of another mean and contrast
     with getattr(predictor, "frozen", contextlib.nullcontext)(), torch.no_grad():
-        first, second, among = (_outputs(predictor(one)) for one in (image, image, others))
-    # Convolutions of a batch round otherwise than those of one image.
+        first, second, in_batch = (_outputs(predictor(batch)) for batch in (image, image, others))
+    # Rounding differs between a batch and a single image.
     allowed = 1e-3 * max(1e-3, float(first.abs().max()))
-    again, company = (float((other[:1] - first).abs().max()) for other in (second, among))
+    again, company = (float((other[:1] - first).abs().max()) for other in (second, in_batch))
     return Steadiness(again=again, company=company, allowed=allowed)
 
 

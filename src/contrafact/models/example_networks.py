@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions with batch normalisation and a skip; halves the side when asked."""
+    """Two 3 x 3 convolutions with batch normalisation and a skip; `stride` 2 halves the side."""
 
     def __init__(self, wide_in: int, wide_out: int, *, stride: int = 1) -> None:
         super().__init__()
@@ -33,8 +33,8 @@ class ResidualNetwork(nn.Module):
     """A small ResNet: images (N, channels, H, W) to (N, outputs).
 
     2.8 million parameters at width 32 with four stages of two blocks; `fine` blocks run at full
-    size before the first halving, for findings of a pixel or two. With `pair` the outputs have names, as in
-    `with_pair`.
+    size before the first halving, for findings of one or two pixels. With `pair` the outputs have names, as
+    in `with_pair`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ResidualNetwork(nn.Module):
         self.head = nn.Linear(before, outputs)
 
     def features(self, x: Tensor) -> Tensor:
-        """(N, F) pooled features before the head."""
+        """Return the pooled features (N, F) before the head."""
         pooled: Tensor = self.body(self.stem(x)).mean(dim=(2, 3))
         return pooled
 
@@ -79,8 +79,8 @@ class ResidualNetwork(nn.Module):
 
 
 class PlainNetwork(nn.Module):
-    """Pairs of 3 x 3 convolutions with batch normalisation, halved by maximum pooling, without skips, in the
-    manner of VGG: images (N, channels, H, W) to (N, outputs). The second models of the bundles are such.
+    """A VGG-like network: pairs of 3 x 3 convolutions with batch normalisation and maximum pooling, no skips.
+    Images (N, channels, H, W) to (N, outputs). The second models of the bundles are such networks.
 
     0.3 million parameters at the default widths. With `pair` the outputs have names, as in `with_pair`.
     """
@@ -109,15 +109,15 @@ class PlainNetwork(nn.Module):
         self.head = nn.Linear(before, outputs)
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """What every stage gives, (N, F, H, W)."""
-        found = []
+        """Return the feature map (N, F, H, W) of every stage."""
+        maps = []
         for stage in self.body:
             x = stage(x)
-            found.append(x)
-        return found
+            maps.append(x)
+        return maps
 
     def features(self, x: Tensor) -> Tensor:
-        """(N, F) pooled features before the head."""
+        """Return the pooled features (N, F) before the head."""
         pooled: Tensor = self.body(x).mean(dim=(2, 3))
         return pooled
 

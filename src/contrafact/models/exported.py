@@ -1,9 +1,9 @@
-"""`torch.export` programs (.pt2): an allow-list of what may be inside, and a clean archive made of it.
+"""Check `torch.export` programs (.pt2) against an allow-list, and rewrite them as a clean archive.
 
 torch's own loader runs code in many places: it unpickles weights, constants and sample inputs, evaluates
 the text of symbolic sizes and guards, imports modules that tree specifications name, and writes names into
-Python source. So every text in the program's JSON must be of a known kind; what is not needed to run the
-program (metadata, guards, sample inputs, extra files) is left out of what torch reads.
+Python source. So every text in the program's JSON must be of a known kind, and everything that is not needed to
+run the program (metadata, guards, sample inputs, extra files) is removed before torch reads it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from contrafact.core import InputError
 from contrafact.models.archives import read_members, refuse, write_members
 
 MODEL, SAMPLES = "models/model.json", "data/sample_inputs/model.pt"
-PARTS = {  # what holds tensors: its table, the names of its tensors, and the one file of torch 2.8
+PARTS = {  # folders of tensors: table, pattern of tensor names, and the single file of torch 2.8
     "data/weights": ("model_weights_config.json", re.compile(r"weight_\d+"), "model.pt"),
     "data/constants": ("model_constants_config.json", re.compile(r"tensor_\d+"), "model.pt"),
 }
@@ -34,10 +34,10 @@ KEPT = re.compile(
     re.ASCII,
 )
 LEFT_OUT = re.compile(r"extra/.*")
-# Names of nodes and weights end in generated Python: plain parts with dots between.
+# Names of nodes and weights appear in generated Python: plain identifiers separated by dots.
 PLAIN = re.compile(r"(?!_{2})\w+(\.(?!_{2})\w+)*|", re.ASCII)
 NUMBER = re.compile(r"-?(Infinity|NaN)")
-TEXT = re.compile(r"[\w .,>+\-]{0,200}", re.ASCII)  # an equation, a mode of padding: no path, no quotes
+TEXT = re.compile(r"[\w .,>+\-]{0,200}", re.ASCII)  # such as an equation or a padding mode: no path, no quotes
 ATEN = re.compile(r"torch\.ops\.aten\.([A-Za-z]\w*|_[a-z]\w*|__[a-z]+__)\.(\w+)", re.ASCII)
 BANNED = ("from_file", "save")
 OTHERS = re.compile(
@@ -58,15 +58,15 @@ GRAMMAR = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.operator, ast.unaryop, ast.cmpop,
     ast.boolop, ast.Load, ast.keyword,
 )  # fmt: skip
-LONGEST = 2000  # letters of a symbolic size
+LONGEST = 2000  # characters of a symbolic size
 FLAGS = ("positive", "integer", "nonnegative", "real", "evaluate")
 
 
 def checked_program(path: Path) -> io.BytesIO:
-    """Return a clean archive with the program, its plain weights and constants, and nothing else.
+    """Return a clean archive with only the program, its plain weights and its constants.
 
-    raises  InputError for pickled code, custom or opaque objects, compiled code, several programs, operators
-            outside torch's own, texts that torch would evaluate, members that torch.export does not write
+    raises  InputError for pickled code, custom or opaque objects, compiled code, several programs, operators of
+            other libraries, texts that torch would evaluate, members that torch.export does not write
     """
     root, members = read_members(path)
     members = {name: content for name, content in members.items() if not LEFT_OUT.fullmatch(name)}
@@ -83,7 +83,7 @@ def checked_program(path: Path) -> io.BytesIO:
     program = _json(path, members[MODEL])
     clean = {name: content for name, content in members.items() if not name.endswith((".json", ".pt"))}
     for folder, (table, names, legacy) in PARTS.items():
-        if f"{folder}/{legacy}" in members:  # torch 2.8: read as tensors only, and written again
+        if f"{folder}/{legacy}" in members:  # torch 2.8: read as tensors only, and rewritten
             clean[f"{folder}/{legacy}"] = _saved(path, members[f"{folder}/{legacy}"])
         elif f"{folder}/{table}" in members:
             config = _json(path, members[f"{folder}/{table}"])
@@ -96,36 +96,37 @@ def checked_program(path: Path) -> io.BytesIO:
 
 def _json(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(content.decode())
+        table = json.loads(content.decode())
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise InputError(f"'{path.name}' is not a model that torch can read: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(table, dict):
         refuse(path, "JSON that is no table")
-    return found
+    return table
 
 
 def _tensors(path: Path, content: bytes) -> Any:
-    """What torch reads without running anything; whatever else is pickled is refused."""
+    """Return the tensors of a torch file without running code; raise InputError for any other pickle."""
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True) if content else {}
-    except Exception:  # of many kinds; whichever, these are no plain tensors
+    except Exception:  # of many types; all mean that these are not plain tensors
         refuse(path, "pickled code")
 
 
 def _saved(path: Path, content: bytes) -> bytes:
-    found = _tensors(path, content)
-    plain = isinstance(found, Mapping) and all(
-        isinstance(k, str) and PLAIN.fullmatch(k) and isinstance(v, Tensor) for k, v in found.items()
+    """Return a torch file with the named tensors of another; raise InputError for other contents."""
+    tensors = _tensors(path, content)
+    plain = isinstance(tensors, Mapping) and all(
+        isinstance(k, str) and PLAIN.fullmatch(k) and isinstance(v, Tensor) for k, v in tensors.items()
     )
     if not plain:
         refuse(path, "something else than named tensors")
     buffer = io.BytesIO()
-    torch.save(dict(found), buffer)
+    torch.save(dict(tensors), buffer)
     return buffer.getvalue()
 
 
 def _check_table(path: Path, table: dict[str, Any], stored: set[str], names: re.Pattern[str]) -> None:
-    """Every weight is plain bytes that are there, under a plain name."""
+    """Raise InputError unless every weight is stored as plain bytes under a plain name."""
     rows = table.get("config")
     if set(table) != {"config"} or not isinstance(rows, dict):
         refuse(path, "a table of tensors of another form")
@@ -139,7 +140,7 @@ def _check_table(path: Path, table: dict[str, Any], stored: set[str], names: re.
 
 
 def _clean_program(path: Path, program: dict[str, Any]) -> dict[str, Any]:
-    """The program without what is not needed to run it, every text in the rest checked."""
+    """Return the parts of a program that are needed to run it, with every text checked."""
     module = program.get("graph_module")
     calls = module.get("module_call_graph") if isinstance(module, dict) else None
     if not isinstance(module, dict) or not isinstance(calls, list):
@@ -155,29 +156,29 @@ def _clean_program(path: Path, program: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_metadata(value: Any) -> None:
-    """Traces and names of the machine that wrote it: of the nodes, in graphs within graphs too."""
+    """Empty the metadata of all nodes, including nested graphs: stack traces with paths of the author."""
     if isinstance(value, dict):
         if "metadata" in value:
             value["metadata"] = {}
-        for one in value.values():
-            _without_metadata(one)
+        for item in value.values():
+            _without_metadata(item)
     elif isinstance(value, list):
-        for one in value:
-            _without_metadata(one)
+        for item in value:
+            _without_metadata(item)
 
 
 def _check(path: Path, value: Any, key: str = "") -> None:
-    """Every text under a key must be of the kind that the key stands for; a key itself is a plain name."""
+    """Raise InputError unless every key is a plain name and every text of the kind in `KINDS` of its key."""
     if isinstance(value, dict):
-        for name, one in value.items():
+        for name, item in value.items():
             if not PLAIN.fullmatch(name):
                 refuse(path, f"a name that is no plain name, {name!r:.60},")
             if name in ("as_custom_obj", "as_operator", "custom_obj", "token"):
                 refuse(path, f"an object or operator of another library ({name})")
-            _check(path, one, name)
+            _check(path, item, name)
     elif isinstance(value, list):
-        for one in value:
-            _check(path, one, key)
+        for item in value:
+            _check(path, item, key)
     elif isinstance(value, str) and not KINDS.get(key, _is_name)(value):
         refuse(path, f"a text that torch could run, {value!r:.60} as {key},")
 
@@ -187,7 +188,7 @@ def _is_name(text: str) -> bool:
 
 
 def _is_operator(text: str) -> bool:
-    """An operator of torch's own library that touches no file."""
+    """Whether a text names an operator of torch that does not access files."""
     if OTHERS.fullmatch(text):
         return True
     match = ATEN.fullmatch(text)
@@ -201,7 +202,7 @@ def _is_operator(text: str) -> bool:
 
 
 def _is_tree(text: str) -> bool:
-    """Tuples, lists and dictionaries by plain names, as arguments and results are nested."""
+    """Whether a text is a tree specification of tuples, lists and dictionaries with plain keys only."""
     try:
         version, tree = json.loads(text)
         return version == 1 and _plain_tree(tree)
@@ -220,7 +221,7 @@ def _plain_tree(tree: Any) -> bool:
 
 
 def _is_size(text: str) -> bool:
-    """Arithmetic on symbols and numbers, with torch's own functions: what sympy evaluates is only that."""
+    """Whether a text is arithmetic on symbols and numbers with known functions, which sympy may evaluate."""
     if len(text) > LONGEST:
         return False
     try:

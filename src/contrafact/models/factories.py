@@ -1,4 +1,4 @@
-"""Factories that a model description may call: an allow-list, checked before anything is imported."""
+"""Build networks from factories that a model description names, after checking an allow-list."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ GROUP = "contrafact.networks"
 RENAMED = {"contrafact.model.networks": "contrafact.models.example_networks"}  # in descriptions before 0.9
 PACKAGES = ("contrafact.models.example_networks", "monai.networks.nets", "torch.nn")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-# Classes that call another library's function by its name, or read its files.
+# Classes that call another library's function by name, or read its files.
 REACHING = ("CellSamWrapper", "MILModel", "NetAdapter", "TorchVisionFCModel", "Transchex")
-# Arguments that make a network download or read weights of its own.
+# Arguments that make a network download or read weights.
 FETCHING = re.compile(
     r".*(pretrain|url|cache_dir|filename|path_or_repo).*|weights|checkpoint|ckpt|path|file|.*_(path|file)"
 )
@@ -33,11 +33,11 @@ def build(factory: Any, arguments: Any, *, trust_code: bool = False) -> nn.Modul
     factory     `package.module:Class` of an allowed package (`PACKAGES`), or an entry point of the group
                 `contrafact.networks` by its name or its value
     arguments   by name: JSON scalars, lists and tables of them
-    trust_code  call any other importable class, or function annotated to return a module, as well
-    raises      InputError before anything is imported for a factory outside the allow-list; after it for
-                what is no network, for arguments that read files or download, or that do not fit
+    trust_code  also call any other importable class, or function annotated to return a module
+    raises      InputError, before any import, for a factory outside the allow-list; after the import for
+                anything but a network, for arguments that read files or download, or that do not fit
     """
-    factory = _as_now(factory)
+    factory = _current_name(factory)
     entry = _installed(factory)
     allowed = entry is None and isinstance(factory, str) and factory.partition(":")[0] in PACKAGES
     if not (entry or allowed or trust_code):
@@ -45,14 +45,14 @@ def build(factory: Any, arguments: Any, *, trust_code: bool = False) -> nn.Modul
     if not isinstance(factory, str) or not isinstance(arguments, Mapping):
         raise InputError(f"factory must be text and arguments a table; got {factory!r:.60}")
     if allowed and not trust_code:
-        _plain(arguments)
+        _check_plain(arguments)
     try:
-        maker = entry.load() if entry else _found(factory)
+        maker = entry.load() if entry else _imported(factory)
         if not _makes_networks(maker):
-            raise TypeError("it is neither a torch module nor a function annotated to return one")
+            raise TypeError("it is neither a torch module class nor a function annotated to return a module")
         if allowed and not trust_code:
             _check_maker(maker, factory, arguments)
-        made = maker(**arguments)
+        module = maker(**arguments)
     except InputError:
         raise
     except (ImportError, AttributeError, TypeError, ValueError) as error:
@@ -60,21 +60,21 @@ def build(factory: Any, arguments: Any, *, trust_code: bool = False) -> nn.Modul
             f"factory must be 'package.module:name' of a torch module, or of a function annotated "
             f"'-> nn.Module', that takes these arguments; got '{factory}': {error}"
         ) from error
-    if not isinstance(made, nn.Module):
-        raise InputError(f"{factory} must give a torch module; got {type(made).__name__}")
-    return made
+    if not isinstance(module, nn.Module):
+        raise InputError(f"{factory} must return a torch module; got {type(module).__name__}")
+    return module
 
 
 def _outside(factory: Any) -> NoReturn:
     raise InputError(
         f"factory must be a class of {', '.join(PACKAGES)}, or an entry point of the group {GROUP}; got "
-        f"{factory!r:.100}: give --trust-code (trust_code=True in Python) if you trust where this description "
-        "comes from, since the factory's code is run"
+        f"{factory!r:.100}: give --trust-code (trust_code=True in Python) if you trust the origin of this "
+        "description, because the factory's code is run"
     )
 
 
-def _as_now(factory: Any) -> Any:
-    """The same factory at the place where it lies now."""
+def _current_name(factory: Any) -> Any:
+    """Return the current name of a factory that was renamed."""
     if not isinstance(factory, str):
         return factory
     module, colon, name = factory.partition(":")
@@ -82,54 +82,54 @@ def _as_now(factory: Any) -> Any:
 
 
 def _installed(factory: Any) -> EntryPoint | None:
-    """The entry point of that name or value: installed code, which its installation trusted."""
+    """Return the entry point of that name or value, or None. Installed code is trusted."""
     return next((e for e in entry_points(group=GROUP) if factory in (e.name, e.value)), None)
 
 
-def _found(factory: str) -> Any:
+def _imported(factory: str) -> Any:
     package, _, name = factory.partition(":")
     if not package or not NAME.fullmatch(name):
-        raise ValueError("the part behind the colon must be one name")
+        raise ValueError("the part after the colon must be one name")
     return getattr(importlib.import_module(package), name)
 
 
 def _makes_networks(maker: Any) -> bool:
-    """A class of torch modules, or a function whose annotation says that it returns one."""
+    """Whether a factory is a torch module class, or a function annotated to return a module."""
     if isinstance(maker, type):
         return issubclass(maker, nn.Module)
     try:
-        made = typing.get_type_hints(maker).get("return")
+        annotation = typing.get_type_hints(maker).get("return")
     except (TypeError, NameError):
         return False
-    return isinstance(made, type) and issubclass(made, nn.Module)
+    return isinstance(annotation, type) and issubclass(annotation, nn.Module)
 
 
 def _check_maker(maker: Any, factory: str, arguments: Mapping[str, Any]) -> None:
-    """A class that the allowed package itself defines, which reads nothing and fetches nothing."""
+    """Raise InputError unless the allowed package itself defines the class, and no argument loads a file."""
     package, _, name = factory.partition(":")
     home = str(getattr(maker, "__module__", ""))
     own = isinstance(maker, type) and (home == package or home.startswith(f"{package}."))
     if not own or maker.__name__ in REACHING:
         _outside(factory)
     defaults = {p.name: p.default for p in inspect.signature(maker).parameters.values()}
-    given = {k: None if v is inspect.Parameter.empty else v for k, v in defaults.items()} | dict(arguments)
-    for key, value in given.items():
+    effective = {k: None if v is inspect.Parameter.empty else v for k, v in defaults.items()} | dict(arguments)
+    for key, value in effective.items():
         if FETCHING.fullmatch(key) and value:
             raise InputError(
-                f"'{key}' of {name} must be false or null, so that it fetches nothing; got {value!r:.60}: "
-                "say so in 'arguments', or give --trust-code (trust_code=True in Python)"
+                f"'{key}' of {name} must be false or null, so that nothing is downloaded; got {value!r:.60}: "
+                "set it in 'arguments', or give --trust-code (trust_code=True in Python)"
             )
 
 
-def _plain(value: Any, where: str = "arguments") -> None:
-    """Scalars, lists and tables by plain names; no text that could be a path or an address."""
+def _check_plain(value: Any, where: str = "arguments") -> None:
+    """Raise InputError unless arguments are scalars, lists and tables with plain names, and no path or URL."""
     if isinstance(value, Mapping):
-        for key, one in value.items():
+        for key, item in value.items():
             if not NAME.fullmatch(str(key)):
                 raise InputError(f"{where} must have plain names; got {key!r:.60}")
-            _plain(one, f"{where}.{key}")
+            _check_plain(item, f"{where}.{key}")
     elif isinstance(value, list):
-        for one in value:
-            _plain(one, where)
+        for item in value:
+            _check_plain(item, where)
     elif isinstance(value, str) and PATH.search(value):
-        raise InputError(f"{where} must not name a path or an address; got {value!r:.60}")
+        raise InputError(f"{where} must not contain a path or a URL; got {value!r:.60}")

@@ -1,4 +1,4 @@
-"""What makes two models the same: weights, architecture, source, and how they are declared to be used."""
+"""Digests of models: weights, architecture, source, and declared use; updated when the model changes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from contrafact.core.source import PLAIN
 from contrafact.models.preprocessing import Preprocessing
 
 Stamp = tuple[Any, ...]
-LOOK = 4096  # values of a tensor that a stamp looks at; of a smaller one all
+LOOK = 4096  # tensors of up to this many values are compared in full, larger ones in samples
 
 
 class Identity:
-    """The digest of a model's content, made anew when a tensor that it holds was written to, or an attribute of
-    its parts was set, since; see `Contents` for what counts.
+    """The digest of a model's content (see `Contents`), recomputed after a tensor of the model was written to,
+    or an attribute of its parts was set.
 
-    leave  what passes left behind (a counter, a kept activation) is no change of the model
+    leave  ignore attribute changes of a pass (a counter, a stored activation)
     """
 
     def __init__(self, model: Any) -> None:
@@ -35,18 +35,19 @@ class Identity:
 
     @property
     def digest(self) -> str:
+        """16 hex digits."""
         if self._stamp() != self._known:
             self._make()
         return self._digest
 
     def leave(self, before: Stamp) -> None:
-        """After passes: attributes as they are now count as those `before`, of `attributes`."""
+        """Treat the present attributes as unchanged if `before` (from `attributes`) was up to date."""
         if self._known[1] == before:
             self._known = self._known[0], self.attributes()
 
     def attributes(self) -> Stamp:
-        """Attributes of every part and of the objects that it uses, plain ones by value and others by place,
-        and the hooks."""
+        """Return a stamp of the attributes of every part and of the objects that it uses, plain ones by value
+        and others by identity, and of the hooks."""
         parts = self.model.modules() if isinstance(self.model, nn.Module) else ()
         return attributes_of([*parts, *self._holders])
 
@@ -55,60 +56,60 @@ class Identity:
         return stamp_of_tensors([*own, *self._tensors]), self.attributes()
 
     def _make(self) -> None:
-        found = Contents()
-        self._digest = found.digest(self.model)
+        contents = Contents()
+        self._digest = contents.digest(self.model)
         own = {id(t) for _, t in tensors_of(self.model)} if isinstance(self.model, nn.Module) else set()
-        self._tensors = [tensor for tensor in found.tensors if id(tensor) not in own]
-        self._holders = found.holders
+        self._tensors = [tensor for tensor in contents.tensors if id(tensor) not in own]
+        self._holders = contents.holders
         self._known = self._stamp()
 
 
 def digest_of_module(module: nn.Module) -> str:
-    """Digest of a network: weights and buffers, layers with every attribute, hooks, and the source of all that
-    comes from no library (of TorchScript and exported programs their code)."""
+    """Return the digest of a network: weights and buffers, layers with all attributes, hooks, and the source of
+    all code outside known libraries (for TorchScript and exported programs, their code)."""
     return digest_of_content(module)
 
 
 def digest_of_use(content: str, *, preprocessing: Any, head: Any, output: str, classes: Sequence[str]) -> str:
-    """Digest of a predictor: of its model (`content`) as it is declared to be used. Classes without names of
-    their own, 0 to K - 1, are as good as none."""
+    """Return the digest of a predictor: of its model (`content`) and its declared use. Class names 0 to K - 1
+    count as none."""
     names = [] if list(classes) == [str(k) for k in range(len(classes))] else list(classes)
     return fingerprint(content, digest_of_content(preprocessing or Preprocessing()), head, output, names)
 
 
 def tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Weights and buffers by name, those that are not stored as well."""
+    """Yield weights and buffers by name, including non-persistent buffers."""
     yield from module.named_parameters()
     yield from module.named_buffers()
 
 
 def stamp_of(module: nn.Module) -> Stamp:
-    """Changes whenever a weight or a buffer is written to or replaced. Beside what torch counts it looks at all
-    values of a tensor of up to 4096, and at about 1024 in even steps of a larger one, since writes through
-    `.data` and numpy are not counted."""
+    """Return a stamp that changes when a weight or buffer is written to or replaced. Beside torch's version
+    counters it uses all values of tensors of up to 4096 values, and about 1024 evenly spaced ones of larger
+    tensors, because writes through `.data` and NumPy are not counted."""
     return stamp_of_tensors(tensor for _, tensor in tensors_of(module))
 
 
 def stamp_of_tensors(tensors: Iterable[Any]) -> Stamp:
-    """The same for tensors and arrays."""
-    places: list[tuple[int, int]] = []
-    looks: dict[torch.device, list[Tensor]] = {}
-    check = 0
+    """Return the stamp of tensors and arrays; see `stamp_of`."""
+    locations: list[tuple[int, int]] = []
+    samples: dict[torch.device, list[Tensor]] = {}
+    checksum = 0
     for tensor in tensors:
         if isinstance(tensor, np.ndarray):
             flat = tensor.reshape(-1)
-            check = zlib.crc32(flat[:: 1 + flat.size // LOOK].tobytes(), check)
-            places.append((id(tensor), tensor.size))
+            checksum = zlib.crc32(flat[:: 1 + flat.size // LOOK].tobytes(), checksum)
+            locations.append((id(tensor), tensor.size))
             continue
-        places.append((tensor.data_ptr(), version_of(tensor)))
-        looks.setdefault(tensor.device, []).append(_look(tensor.detach()))
-    for some in looks.values():
-        check = zlib.crc32(torch.cat(some).cpu().numpy().tobytes(), check)
-    return (*places, check)
+        locations.append((tensor.data_ptr(), version_of(tensor)))
+        samples.setdefault(tensor.device, []).append(_sampled_bytes(tensor.detach()))
+    for parts in samples.values():
+        checksum = zlib.crc32(torch.cat(parts).cpu().numpy().tobytes(), checksum)
+    return (*locations, checksum)
 
 
-def _look(tensor: Tensor) -> Tensor:
-    """Bytes of the values of a tensor that a stamp looks at."""
+def _sampled_bytes(tensor: Tensor) -> Tensor:
+    """Return the bytes of the values of a tensor that its stamp uses."""
     step = 1 if tensor.numel() <= LOOK else 1 + tensor.numel() // 1024
     if tensor.is_contiguous():
         flat = tensor.view(-1)
@@ -119,17 +120,17 @@ def _look(tensor: Tensor) -> Tensor:
     return flat[::step].contiguous().view(torch.uint8)
 
 
-def attributes_of(things: Iterable[Any]) -> Stamp:
-    """Attributes of networks' parts and other objects, plain ones by value and others by place, and hooks."""
-    found: list[Any] = []
-    for thing in things:
-        for name, value in getattr(thing, "__dict__", {}).items():
+def attributes_of(objects: Iterable[Any]) -> Stamp:
+    """Return a stamp of attributes, plain ones by value and others by identity, and of hooks."""
+    stamp: list[Any] = []
+    for item in objects:
+        for name, value in getattr(item, "__dict__", {}).items():
             if name not in ("training", *HOOKS):
-                found.append((name, value if type(value) in PLAIN else id(value)))
-        found += map(id, hooks_of(thing))
-    return tuple(found)
+                stamp.append((name, value if type(value) in PLAIN else id(value)))
+        stamp += map(id, hooks_of(item))
+    return tuple(stamp)
 
 
 def version_of(tensor: Tensor) -> int:
-    """How often a tensor was written to; -1 where torch does not count it."""
+    """Return how often a tensor was written to; -1 if torch does not count it."""
     return -1 if tensor.is_inference() else tensor._version

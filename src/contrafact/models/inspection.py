@@ -1,4 +1,4 @@
-"""What a network does that methods which hook its layers do not see."""
+"""Inspect a network for operations that hooks on its modules miss."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ ACTIVATIONS = (nn.ReLU, nn.Hardtanh, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, n
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """functional    ReLUs called as functions, which hooks on modules miss
+    """Properties of a network that affect methods with hooks.
+
+    functional       number of ReLUs called as functions, which hooks on modules miss
     reused           modules called more than once in a pass
-    in_place         modules that write over their input
-    unchanged        activations that are no ReLU, with how many: guided backprop leaves them alone
-    relus            ReLUs in all
+    in_place         modules that overwrite their input
+    unchanged        activations other than ReLU, with their number: guided backprop does not change them
+    relus            total number of ReLUs
     """
 
     functional: int
@@ -39,22 +41,22 @@ class Findings:
     relus: int
 
     def lines(self) -> list[str]:
-        """For people."""
-        said = []
+        """Return the findings as text."""
+        lines = []
         if self.functional:
-            said.append(f"{self.functional} functional ReLU(s), which hooks on modules do not see")
+            lines.append(f"{self.functional} functional ReLU(s), which hooks on modules miss")
         if self.reused:
-            said.append(f"module(s) used more than once: {', '.join(self.reused[:4])}")
+            lines.append(f"module(s) used more than once: {', '.join(self.reused[:4])}")
         if self.in_place:
-            said.append(f"module(s) that work in place: {', '.join(self.in_place[:4])}")
+            lines.append(f"module(s) that work in place: {', '.join(self.in_place[:4])}")
         if self.unchanged:
             names = ", ".join(f"{count} {name}" for name, count in self.unchanged.items())
-            said.append(f"activations that are no ReLU: {names}")
-        return said or ["nothing that methods would miss"]
+            lines.append(f"activations other than ReLU: {names}")
+        return lines or ["nothing that hooks would miss"]
 
 
 class _Watch(TorchFunctionMode):
-    """Counts activations; knows whether a module that is one is calling."""
+    """Count activation calls, and whether they come from an activation module."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,12 +73,12 @@ class _Watch(TorchFunctionMode):
 
 
 def _low_end(args: Any, kwargs: Any) -> Any:
-    """The lower limit of `hardtanh`; a ReLU6 has 0."""
+    """Return the lower limit of `hardtanh`; it is 0 for a ReLU6."""
     return args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)
 
 
 def inspect_network(predictor: TorchPredictor, images: Any) -> Findings:
-    """One forward pass, watched. A TorchScript model hides its modules: nothing is found in it."""
+    """Inspect one forward pass. The modules of a TorchScript model are hidden, so it has no findings."""
     calls: Counter[str] = Counter()
     watch, handles = _Watch(), []
     modules = (

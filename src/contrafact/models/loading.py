@@ -1,7 +1,7 @@
-"""From a file, a module or a function to a predictor.
+"""Load predictors from files, modules and functions.
 
 No file runs code unless the user trusts it (docs/security.md): nothing is unpickled as code, programs are
-checked before torch opens them, and a description calls factories of an allow-list only.
+checked before torch opens them, and a description can only call factories of an allow-list.
 """
 
 from __future__ import annotations
@@ -42,23 +42,24 @@ def load_predictor(
     trust_code: bool = False,
     within: Path | None = None,
 ) -> AnyPredictor:
-    """A predictor from whatever the user has.
+    """Return a predictor from a module, a function, an estimator or a file.
 
     model   a torch module; a function on arrays (N, C, *S); a scikit-learn estimator; or a path:
             `.json` (a description: `model`, a file beside it, or `factory`, `arguments` and
             `weights` of a torch module; with `classes`, `output`, `preprocessing`),
             `.onnx`, `.ts`/`.pt` (TorchScript), `.pt2` (torch.export program)
-    classes names of the outputs; output: logits (also None), sigmoid, probabilities, regression or ordinal
-            What is given here, classes, output, preprocessing or head, goes before what a description says
-    head    which of several outputs counts, by number, or by name for a dict and for ONNX; None: the first
-    tokens  of a transformer whose layers give rows of tokens: how many have no place, which stand first, then
-            the grid of the others, such as (1, 14, 14); none: detected
-    trust   open TorchScript, which is code; without it a script is refused. Operators that touch files, and
-            pickles of any kind, are refused all the same
+    classes names of the outputs
+    output  logits (also None), sigmoid, probabilities, regression or ordinal. Arguments (classes, output,
+            preprocessing, head) take precedence over a description
+    head    which of several outputs to use, by index, or by name for a dict and for ONNX; None: the first
+    tokens  for a transformer: number of tokens without a position, which come first, then the grid of the
+            others, such as (1, 14, 14); empty: detected
+    trust   open TorchScript, which is code. Operators that access files, and pickles of any kind, are refused
+            in any case
     trust_code  call a factory outside the allow-list (classes of contrafact.models.example_networks, torch.nn,
             monai.networks.nets, entry points of the group contrafact.networks): its package is imported
-    within  folder that the file, and what its description names, must not lead out of (a bundle's)
-    raises  InputError for a missing or foreign file, a pickle, code that is not trusted, or weights that do
+    within  folder that must contain the file and the files its description names (of a bundle)
+    raises  InputError for a missing or unknown file, a pickle, code that is not trusted, or weights that do
             not fit
     """
     about: dict[str, Any] = {"classes": classes, "output": output, "preprocessing": preprocessing, "head": head}
@@ -86,7 +87,7 @@ def load_predictor(
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """A state_dict from safetensors, or from a torch file that holds tensors only."""
+    """Return a state_dict from safetensors or a torch file of tensors; raise InputError for any other file."""
     if not path.exists():
         raise InputError(f"expected a weights file; got '{path}', which does not exist")
     if path.suffix == ".safetensors":
@@ -106,9 +107,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _guarded(path: Path, read: Any) -> Any:
+    """Return `read()`; raise InputError for the errors of torch's loaders."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of what is refused below anyway
+            warnings.simplefilter("ignore")  # torch warns of files that are refused below
             return read()
     except pickle.UnpicklingError as error:
         raise InputError(
@@ -120,7 +122,7 @@ def _guarded(path: Path, read: Any) -> Any:
 
 
 def _torchscript(path: Path, trust: bool) -> nn.Module:
-    """A script that is trusted, after a scan: what touches files is refused all the same."""
+    """Load a trusted TorchScript file after a scan, which refuses operators that access files."""
     if not zipfile.is_zipfile(path) or not any(
         n.endswith("constants.pkl") for n in zipfile.ZipFile(path).namelist()
     ):
@@ -128,14 +130,14 @@ def _torchscript(path: Path, trust: bool) -> nn.Module:
     if not trust:
         raise InputError(
             f"'{path.name}' is TorchScript, which is code that runs as soon as it is opened: give --trust "
-            "(trust=True in Python) if you trust where it comes from, or save its state_dict as safetensors "
+            "(trust=True in Python) if you trust its origin, or save its state_dict as safetensors "
             "with a description"
         )
     return torch.jit.load(checked_script(path), map_location="cpu")
 
 
 def _exported(path: Path) -> Any:
-    """A torch.export program, read from a clean archive of what was checked."""
+    """Load a torch.export program from a clean archive of its checked parts."""
     clean = checked_program(path)
     try:
         return torch.export.load(clean).module()
@@ -154,7 +156,7 @@ def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except InputError:
         raise
-    except Exception as error:  # onnxruntime raises its own kinds, all derived from Exception
+    except Exception as error:  # onnxruntime raises its own types, all derived from Exception
         line = str(error).strip().splitlines()[0]
         raise InputError(f"'{path.name}' is not a readable ONNX model: {line}") from error
     name = session.get_inputs()[0].name
@@ -174,12 +176,12 @@ def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
 
 
 def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
-    """scikit-learn: images are flattened; probabilities where it has them, else its values."""
-    judges = hasattr(model, "predict_proba")
-    about["output"] = "probabilities" if judges else "regression"
-    about["classes"] = about["classes"] or ([str(c) for c in model.classes_] if judges else ["value"])
-    ask = model.predict_proba if judges else model.predict
-    return BlackBox(lambda x: ask(x.reshape(len(x), -1)), **about)
+    """Wrap a scikit-learn estimator of flattened images; it predicts probabilities if it can, else values."""
+    is_classifier = hasattr(model, "predict_proba")
+    about["output"] = "probabilities" if is_classifier else "regression"
+    about["classes"] = about["classes"] or ([str(c) for c in model.classes_] if is_classifier else ["value"])
+    predict = model.predict_proba if is_classifier else model.predict
+    return BlackBox(lambda x: predict(x.reshape(len(x), -1)), **about)
 
 
 def _from_description(
@@ -191,37 +193,37 @@ def _from_description(
     trust_code: bool,
     within: Path | None,
 ) -> AnyPredictor:
-    about = read_description(path)
-    says: dict[str, Any] = {
-        "classes": about.get("classes", ()),
-        "output": about.get("output", "logits"),
-        "preprocessing": preprocessing_from(about.get("preprocessing", {})),
+    description = read_description(path)
+    options: dict[str, Any] = {
+        "classes": description.get("classes", ()),
+        "output": description.get("output", "logits"),
+        "preprocessing": preprocessing_from(description.get("preprocessing", {})),
         "device": device,
-        "head": about.get("head"),
-        "tokens": tuple(about.get("tokens", ())),
+        "head": description.get("head"),
+        "tokens": tuple(description.get("tokens", ())),
         **given,
     }
-    if "model" in about:
-        if str(about["model"]).endswith(".json"):
+    if "model" in description:
+        if str(description["model"]).endswith(".json"):
             raise InputError(f"'model' in '{path.name}' must be a model file; got another description")
-        beside = _beside(path, about, "model", within)
-        return load_predictor(beside, trust=trust, trust_code=trust_code, **says)
+        beside = _beside(path, description, "model", within)
+        return load_predictor(beside, trust=trust, trust_code=trust_code, **options)
     for key in ("factory", "weights"):
-        if key not in about:
-            raise InputError(f"expected 'model', or '{key}', in '{path.name}'; got {', '.join(about)}")
-    weights = _beside(path, about, "weights", within)
-    module = build(about["factory"], about.get("arguments", {}), trust_code=trust_code)
+        if key not in description:
+            raise InputError(f"expected 'model', or '{key}', in '{path.name}'; got {', '.join(description)}")
+    weights = _beside(path, description, "weights", within)
+    module = build(description["factory"], description.get("arguments", {}), trust_code=trust_code)
     state = read_weights(weights)
     try:
         module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except RuntimeError as error:
         line = " ".join(str(error).split())[:200]
-        raise InputError(f"the weights do not fit {about['factory']}: {line}") from error
-    return TorchPredictor(module.eval(), **says)
+        raise InputError(f"the weights do not fit {description['factory']}: {line}") from error
+    return TorchPredictor(module.eval(), **options)
 
 
 def _beside(path: Path, about: Mapping[str, Any], key: str, within: Path | None) -> Path:
-    """The file that a description names; of a bundle's description, one that lies in the bundle."""
+    """Return the path of the file that a description names; it must lie in `within` if that is given."""
     if not isinstance(about[key], str):
         raise InputError(f"'{key}' in '{path.name}' must be the name of a file; got {about[key]!r:.60}")
     beside = path.parent / about[key]
@@ -231,12 +233,12 @@ def _beside(path: Path, about: Mapping[str, Any], key: str, within: Path | None)
 
 
 def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
-    """From JSON or TOML; an unknown key is answered with the nearest one."""
+    """Return a `Preprocessing` from a JSON or TOML table; raise InputError for an unknown key."""
     known = list(Preprocessing.__dataclass_fields__)
     if not isinstance(values, Mapping):
         raise InputError(f"preprocessing must be a table of {', '.join(known)}; got {values!r:.60}")
     for key in values:
         if key not in known:
             raise InputError(f"unknown preprocessing '{key}'{nearest(key, known)}")
-    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return Preprocessing(**given)
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Preprocessing(**fields)

@@ -1,11 +1,10 @@
-"""Answers for copies of one image with a box replaced in each, computing again only what the box changes.
+"""Outputs for copies of one image, each with one box replaced, recomputing only what the box changes.
 
-The image goes through the network once and every map is kept. A box changes a small window of the first
-map; a local operation (convolution, pooling, a function of single values, sum, concatenation) turns a
-changed window of its input into the changed window of its output, some voxels larger. At the first
-operation that is not known to be local, or when the window is more than half of a map, the windows are
-laid into full copies of the map, and the rest of the network runs on these. A mean over a whole map
-needs no copies: it changes by the window's part.
+The image passes through the network once, and every map is kept. A box changes a small window of the first
+map; a local operation (convolution, pooling, a pointwise function, sum, concatenation) maps a changed window
+of its input to the changed window of its output, some voxels larger. At the first operation that is not known
+to be local, or if the window is more than half of a map, the windows are inserted into full copies of the map,
+and the rest of the network runs on these. A mean over a map needs no copies: only the window's part changes.
 
 Source: the idea of Nakandala et al. 2019 (Krypton, SIGMOD). Differs: exact up to rounding, windows are
 never cut down; any network that torch.fx can trace, 2D and 3D (docs/decisions/0015).
@@ -48,27 +47,27 @@ MEANS: dict[Any, Callable[..., Tensor]] = {
 POOLS = {F.max_pool2d: nn.MaxPool2d, F.max_pool3d: nn.MaxPool3d, F.avg_pool2d: nn.AvgPool2d,
          F.avg_pool3d: nn.AvgPool3d}  # fmt: skip
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-# Functions of single values in evaluation mode.
+# Pointwise in evaluation mode.
 POINTWISE: set[Any] = {
     nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.ReLU6,
     nn.Softplus, nn.Mish, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
     F.relu, F.relu_, F.leaky_relu, F.elu, F.gelu, F.silu, F.sigmoid, F.tanh, F.softplus, F.mish,
     torch.relu, torch.relu_, torch.sigmoid, torch.tanh, "relu", "relu_", "sigmoid", "tanh", "contiguous",
 }  # fmt: skip
-# Of several maps, value by value.
+# Pointwise functions of several maps.
 JOINTS: set[Any] = {
     operator.add, operator.iadd, operator.sub, operator.mul, operator.imul, operator.truediv, operator.neg,
     torch.add, torch.sub, torch.mul, torch.cat, torch.concat, "add", "add_", "mul", "mul_", "sub",
 }  # fmt: skip
-KEPT = 2**31  # bytes of one image's maps; beyond them the plain way needs far less memory
+KEPT = 2**31  # greatest size of one image's maps, in bytes; beyond it full passes need far less memory
 SHAPES = ("shape", "ndim", "dtype", "device")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """A window of a map for each of N boxes; everywhere else the map is as kept.
+    """A changed window of a map for each of N boxes; elsewhere the map is unchanged.
 
-    values  (N, C, *P); start: the window's first voxel (N, axes); kept: the map without a box (1, C, *S)
+    values  (N, C, *P); start: first voxel of each window (N, axes); kept: the original map (1, C, *S)
     """
 
     values: Tensor
@@ -76,83 +75,83 @@ class Patch:
     kept: Tensor
 
     def window(self, start: Corners, size: tuple[int, ...], outside: float = 0.0) -> Tensor:
-        """Another window (N, C, *size), with the box in it; `outside` where it leaves the map."""
+        """Return another window (N, C, *size) that contains the box; `outside` beyond the map."""
         if self.values.shape[2:] == size and np.array_equal(start, self.start):
             return self.values
         rows = self.before(start, size, outside).movedim(1, -1).flatten(0, -2)
         device, patch = rows.device, self.values.movedim(1, -1).flatten(0, -2)
         offset, axes = self.start - start, range(len(size))
-        places = _places(offset, self.values.shape[2:], device)
+        indices = _indices(offset, self.values.shape[2:], device)
         count = torch.arange(len(start), device=device).reshape(-1, *(1,) * len(size))
-        to = (_flat(places, size) + count * math.prod(size)).flatten()
+        to = (_flat(indices, size) + count * math.prod(size)).flatten()
         if (offset < 0).any() or (offset + self.values.shape[2:] > size).any():
-            inside = [(places[i] >= 0) & (places[i] < size[i]) for i in axes]
+            inside = [(indices[i] >= 0) & (indices[i] < size[i]) for i in axes]
             kept = _every(inside, operator.and_).flatten()
             to, patch = to[kept], patch[kept]
         rows.index_copy_(0, to, patch)
         return rows.unflatten(0, (len(start), *size)).movedim(-1, 1)
 
     def before(self, start: Corners, size: tuple[int, ...], outside: float = 0.0) -> Tensor:
-        """A window (N, C, *size) of the kept map, gathered by rows of channels: far cheaper than by values."""
+        """Return a window (N, C, *size) of the kept map, gathered by rows of channels (faster than values)."""
         rows, full = self.kept.movedim(1, -1).flatten(0, -2), self.kept.shape[2:]
-        places, axes = _places(start, size, rows.device), range(len(size))
+        indices, axes = _indices(start, size, rows.device), range(len(size))
         leaves = bool((start < 0).any() or (start + size > full).any())
-        near = [places[i].clamp(0, full[i] - 1) for i in axes] if leaves else places
-        found = rows.index_select(0, _flat(near, full).flatten())
+        near = [indices[i].clamp(0, full[i] - 1) for i in axes] if leaves else indices
+        values = rows.index_select(0, _flat(near, full).flatten())
         if leaves:
-            beyond = _every([places[i] != near[i] for i in axes], operator.or_)
-            found[beyond.flatten()] = outside
-        return found.unflatten(0, (len(start), *size)).movedim(-1, 1)
+            beyond = _every([indices[i] != near[i] for i in axes], operator.or_)
+            values[beyond.flatten()] = outside
+        return values.unflatten(0, (len(start), *size)).movedim(-1, 1)
 
     def whole(self) -> Tensor:
-        """Full copies of the map (N, C, *S), in the memory order that convolutions like best."""
+        """Return full copies of the map (N, C, *S), in the fastest memory order for convolutions."""
         full = self.window(np.zeros_like(self.start), tuple(self.kept.shape[2:]))
         return full if full.ndim == 4 and full.device.type == "cpu" else full.contiguous()
 
 
-def _places(start: Corners, size: tuple[int, ...], device: torch.device) -> list[Tensor]:
-    """Along each axis the places (N, size) of windows."""
+def _indices(start: Corners, size: tuple[int, ...], device: torch.device) -> list[Tensor]:
+    """Return the voxel indices (N, size) of windows along each axis."""
     first = torch.from_numpy(start).to(device)
     return [first[:, i, None] + torch.arange(n, device=device) for i, n in enumerate(size)]
 
 
 def _every(parts: list[Tensor], join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Something of each axis (N, P_i), joined over all places (N, *P)."""
+    """Combine one tensor per axis (N, P_i) to a tensor over all voxels (N, *P)."""
     total = parts[0]
     for i, part in enumerate(parts[1:], start=1):
         total = join(total[..., None], part.reshape(len(part), *(1,) * i, -1))
     return total
 
 
-def _flat(places: list[Tensor], full: tuple[int, ...]) -> Tensor:
-    """Numbers (N, *P) of the places in a map of size `full`, row by row."""
+def _flat(indices: list[Tensor], full: tuple[int, ...]) -> Tensor:
+    """Return flat indices (N, *P) into a map of size `full`."""
     sizes = [math.prod(full[i + 1 :]) for i in range(len(full))]
-    return _every([part * n for part, n in zip(places, sizes, strict=True)], operator.add)
+    return _every([part * n for part, n in zip(indices, sizes, strict=True)], operator.add)
 
 
 Operations = tuple[fx.Graph, dict[fx.Node, Any]]
 
 
 def traced(module: nn.Module) -> Operations | None:
-    """The operations of a network one after another, and the constants among them; None where they depend on
-    values, and for a network without convolutions, where little can be saved. The network stays as it is."""
+    """Return the graph of a network's operations, and its constants; None if the operations depend on values,
+    or if there are no convolutions (little to save). The network is left unchanged."""
     if not any(isinstance(part, tuple(CONVOLUTIONS)) for part in module.modules()):
         return None
-    more = list(inspect.signature(module.forward).parameters.values())[1:]
-    if any(given.default is given.empty for given in more):
+    others = list(inspect.signature(module.forward).parameters.values())[1:]
+    if any(p.default is p.empty for p in others):
         return None
     try:
         with _untouched(module) as before:
-            graph = fx.Tracer().trace(module, {given.name: given.default for given in more} or None)
-            made = {name: value for name, value in vars(module).items() if name not in before}
-    except Exception:  # it runs the network's own code on stand-ins, which may raise anything
+            graph = fx.Tracer().trace(module, {p.name: p.default for p in others} or None)
+            created = {name: value for name, value in vars(module).items() if name not in before}
+    except Exception:  # the network's own code runs on proxies, and may raise anything
         return None
-    return graph, {n: made[str(n.target)] for n in graph.nodes if n.op == "get_attr" and n.target in made}
+    return graph, {n: created[str(n.target)] for n in graph.nodes if n.op == "get_attr" and n.target in created}
 
 
 @contextlib.contextmanager
 def _untouched(module: nn.Module) -> Iterator[set[str]]:
-    """The network's own code runs inside, on stand-ins; what it sets is undone. Gives the names of the
+    """Undo all attribute and buffer changes that the network's own code makes inside. Yield the names of the
     module's attributes."""
     parts = [(vars(part), dict(vars(part))) for part in module.modules()]
     inner = [(v, v.copy()) for _, held in parts for v in held.values() if isinstance(v, (dict, list, set))]
@@ -169,10 +168,10 @@ def _untouched(module: nn.Module) -> Iterator[set[str]]:
 
 
 class Incremental:
-    """A network and one image (1, C, *S) that has gone through it.
+    """A network with the stored maps of one image (1, C, *S).
 
-    call    corners (N, axes) of boxes of `size` -> the network's outputs for N copies of the image, each with
-            the box at its corner replaced by the same box of `other` (1, C, *S)
+    call    corners (N, axes) of boxes of `size` -> outputs for N copies of the image, each with the box at
+            its corner replaced by the same box of `other` (1, C, *S)
     """
 
     def __init__(
@@ -193,15 +192,15 @@ class Incremental:
         return self.replacing.run(Patch(boxes, corners, self.image), initial_env=dict(self.constants))
 
     def costs(self, count: int) -> tuple[float, float]:
-        """Of the last call, which had `count` boxes: its share of the multiplications of whole passes, and of
-        the size of their largest map."""
+        """Return the cost of the last call, of `count` boxes, relative to full passes: multiplications, and
+        size of the largest map."""
         done = self.replacing
         share = done.sums / (count * self.sums) if self.sums else 1.0
         return share, done.most / (count * self.most)
 
 
 class _Keeping(fx.Interpreter):
-    """Runs one image and keeps every map, up to `KEPT` bytes. What works in place gets a copy."""
+    """Run one image and keep every map, up to `KEPT` bytes. In-place operations get a copy."""
 
     def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
         super().__init__(module, garbage_collect_values=False, graph=graph)
@@ -212,18 +211,18 @@ class _Keeping(fx.Interpreter):
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         if _in_place(n, self.submodules):
             args = (args[0].clone(), *args[1:])
-        found = getattr(self, n.op)(n.target, args, kwargs)
-        if isinstance(found, Tensor) and found.ndim in (3, 4, 5):
-            found = found.movedim(1, -1).contiguous().movedim(-1, 1)
-            self.bytes += found.nbytes
+        output = getattr(self, n.op)(n.target, args, kwargs)
+        if isinstance(output, Tensor) and output.ndim in (3, 4, 5):
+            output = output.movedim(1, -1).contiguous().movedim(-1, 1)
+            self.bytes += output.nbytes
             if self.bytes > KEPT:
-                raise MemoryError(f"expected maps of at most {KEPT} bytes; got more; go the plain way")
-        self.kept[n] = found
-        return found
+                raise MemoryError(f"expected maps of at most {KEPT} bytes; got more; use full passes")
+        self.kept[n] = output
+        return output
 
 
 class _Replacing(fx.Interpreter):
-    """Runs patches as far as operations are local, then full copies."""
+    """Run patches as long as operations are local, then full copies."""
 
     def __init__(self, module: nn.Module, graph: fx.Graph, kept: dict[fx.Node, Any]) -> None:
         super().__init__(module, graph=graph)
@@ -236,22 +235,22 @@ class _Replacing(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         args, kwargs = self.fetch_args_kwargs_from_env(n)
-        found = None
+        output = None
         if patches := _patches((args, kwargs)):
-            found = self._local(n, patches, args, kwargs)
-        if found is None:
+            output = self._local(n, patches, args, kwargs)
+        if output is None:
             for used in n.all_input_nodes:
                 if isinstance(self.env[used], Patch):
                     self.env[used] = self.env[used].whole()
-            found = super().run_node(n)
-        made = found.values if isinstance(found, Patch) else found
-        if isinstance(made, Tensor):
-            self.most = max(self.most, made.numel())
-            self.sums += made.numel() * _weights(n, self.submodules)
-        return found
+            output = super().run_node(n)
+        values = output.values if isinstance(output, Patch) else output
+        if isinstance(values, Tensor):
+            self.most = max(self.most, values.numel())
+            self.sums += values.numel() * _weights(n, self.submodules)
+        return output
 
     def _local(self, n: fx.Node, patches: list[Patch], args: Any, kwargs: Any) -> Any:
-        """The patch of an operation's output; None for one that is not known as local."""
+        """Return the patch of an operation's output; None if the operation is not known to be local."""
         what, kept, first = n.target, self.kept[n], patches[0]
         if n.op == "output":
             return None
@@ -266,7 +265,7 @@ class _Replacing(fx.Interpreter):
         if alone and _over_all(part, first, args[1:], kwargs):
             return _mean(first, kept)
         if alone and (slide := _slide(part)) is not None:
-            return _slid(first, kept, *slide)
+            return _apply_window(first, kept, *slide)
         if alone and (kind in POINTWISE or (kind in NORMS and part.running_mean is not None)):
             values = getattr(self, n.op)(what, (first.values, *args[1:]), kwargs)
             return Patch(values, first.start, kept)
@@ -280,9 +279,9 @@ class _Replacing(fx.Interpreter):
 
 
 def _patches(values: Any) -> list[Patch]:
-    found: list[Patch] = []
-    map_aggregate(values, lambda v: found.append(v) if isinstance(v, Patch) else None)
-    return found
+    patches: list[Patch] = []
+    map_aggregate(values, lambda v: patches.append(v) if isinstance(v, Patch) else None)
+    return patches
 
 
 def _large(size: tuple[int, ...], kept: Tensor) -> bool:
@@ -290,7 +289,7 @@ def _large(size: tuple[int, ...], kept: Tensor) -> bool:
 
 
 def _weights(n: fx.Node, modules: dict[str, nn.Module]) -> int:
-    """Multiplications per value that a convolution gives; 0 for anything else."""
+    """Return the multiplications per output value of a convolution; 0 for any other operation."""
     part = modules.get(str(n.target)) if n.op == "call_module" else None
     return part.weight.numel() // part.out_channels if isinstance(part, nn.modules.conv._ConvNd) else 0
 
@@ -299,7 +298,7 @@ Slide = tuple[Callable[[Tensor], Tensor], Any, Any, Any, Any, float]
 
 
 def _slide(part: Any) -> Slide | None:
-    """How a window slides: function of a padded map, kernel, stride, padding, dilation, what pads."""
+    """Return a sliding window: function of a padded map, kernel, stride, padding, dilation, padding value."""
     kind = type(part)
     if kind in CONVOLUTIONS and part.padding_mode == "zeros" and not isinstance(part.padding, str):
         convolve, more = CONVOLUTIONS[kind], (part.dilation, part.groups)
@@ -327,11 +326,11 @@ def _slide(part: Any) -> Slide | None:
     return None
 
 
-def _slid(
+def _apply_window(
     patch: Patch, kept: Tensor, function: Callable[[Tensor], Tensor], kernel: Any, stride: Any, padding: Any,
     dilation: Any, outside: float,
 ) -> Patch | None:  # fmt: skip
-    """The outputs that look at any voxel of the patch, as one window of a size common to all boxes."""
+    """Return the outputs that depend on any voxel of the patch, as windows of one size for all boxes."""
     axes = patch.start.shape[1]
     k, s, p, d = (
         np.broadcast_to(np.asarray(v, dtype=np.int64), axes) for v in (kernel, stride, padding, dilation)
@@ -349,7 +348,7 @@ def _slid(
 
 
 def _over_all(part: Any, patch: Patch, args: Any, kwargs: Any) -> bool:
-    """Whether this is the mean over all places of a map."""
+    """Whether an operation is the mean over all voxels of a map."""
     axes = patch.start.shape[1]
     pools = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
     if type(part) in pools or part in (F.adaptive_avg_pool2d, F.adaptive_avg_pool3d):
@@ -362,7 +361,7 @@ def _over_all(part: Any, patch: Patch, args: Any, kwargs: Any) -> bool:
 
 
 def _mean(patch: Patch, kept: Tensor) -> Tensor | None:
-    """Means over whole maps (N, C, ...), shaped as `kept` is: they change by the patch's part."""
+    """Return means over whole maps (N, C, ...), shaped like `kept`, from the change in the patch."""
     if not bool(torch.isfinite(kept).all()):
         return None
     size = tuple(patch.values.shape[2:])
@@ -372,7 +371,7 @@ def _mean(patch: Patch, kept: Tensor) -> Tensor | None:
 
 
 def _joinable(kind: Any, patches: list[Patch], args: Any, kwargs: Any) -> bool:
-    """Whether all are patches of maps of one size, or plain numbers."""
+    """Whether all arguments are patches of maps of one size, or numbers."""
     if kind in (torch.cat, torch.concat):
         dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
         if len(patches) != len(args[0]) or dim % patches[0].values.ndim != 1:
@@ -383,7 +382,7 @@ def _joinable(kind: Any, patches: list[Patch], args: Any, kwargs: Any) -> bool:
 
 
 def _union(patches: list[Patch]) -> tuple[Corners, tuple[int, ...]]:
-    """The smallest window of one size that holds those of all patches, for every box."""
+    """Return start and size of the smallest windows, of one size, that contain those of all patches."""
     low = np.min([patch.start for patch in patches], axis=0)
     high = np.max([patch.start + patch.values.shape[2:] for patch in patches], axis=0)
     size = (high - low).max(axis=0)

@@ -1,4 +1,4 @@
-"""External data of an ONNX file, found in its bytes: files that a model may not name outside its folder."""
+"""Check that an ONNX file names no external data outside its folder, by parsing its bytes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ FIELDS: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "external"},
 }
-DEEPEST = 64  # graphs within graphs
+DEEPEST = 64  # greatest depth of nested graphs
 
 
 def check_onnx(path: Path, content: bytes) -> None:
-    """Raise InputError for a file whose tensors lie outside its folder, or that is no ONNX."""
+    """Raise InputError if tensors of the file lie outside its folder, or if it is not ONNX."""
     try:
         for name in external_files(content):
             inside(path.parent, name, what=f"the external data of '{path.name}'")
@@ -32,12 +32,12 @@ def check_onnx(path: Path, content: bytes) -> None:
 
 def external_files(content: bytes) -> set[str]:
     """Return the files that a model's tensors name as their `location`."""
-    return set(_walk(memoryview(content), "model", 0))
+    return set(_locations(memoryview(content), "model", 0))
 
 
-def _walk(content: memoryview, kind: str, depth: int) -> Iterator[str]:
+def _locations(content: memoryview, kind: str, depth: int) -> Iterator[str]:
     if depth > DEEPEST:
-        raise RecursionError("its graphs lie too deep in each other")
+        raise RecursionError("its graphs are nested too deeply")
     for number, part in _fields(content):
         inner = FIELDS[kind].get(number)
         if inner == "external":
@@ -45,35 +45,35 @@ def _walk(content: memoryview, kind: str, depth: int) -> Iterator[str]:
             if pair.get(1) == "location":
                 yield pair.get(2, "")
         elif inner is not None:
-            yield from _walk(part, inner, depth + 1)
+            yield from _locations(part, inner, depth + 1)
 
 
 def _fields(content: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Numbers and contents of a message's fields that have a length; others are passed over."""
-    at = 0
-    while at < len(content):
-        key, at = _varint(content, at)
+    """Yield number and content of the length-delimited fields of a protobuf message; skip the others."""
+    position = 0
+    while position < len(content):
+        key, position = _varint(content, position)
         wire = key & 7
         if wire == 2:
-            size, at = _varint(content, at)
-            if at + size > len(content):
+            size, position = _varint(content, position)
+            if position + size > len(content):
                 raise IndexError("it ends too early")
-            yield key >> 3, content[at : at + size]
-            at += size
+            yield key >> 3, content[position : position + size]
+            position += size
         elif wire == 0:
-            _, at = _varint(content, at)
+            _, position = _varint(content, position)
         elif wire in (1, 5):
-            at += 8 if wire == 1 else 4
+            position += 8 if wire == 1 else 4
         else:
-            raise IndexError(f"a field of the unknown kind {wire}")
+            raise IndexError(f"a field of unknown wire type {wire}")
 
 
-def _varint(content: memoryview, at: int) -> tuple[int, int]:
+def _varint(content: memoryview, position: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
-        byte = content[at]
-        at += 1
+        byte = content[position]
+        position += 1
         value |= (byte & 127) << shift
         if byte < 128:
-            return value, at
-    raise IndexError("a number that is too long")
+            return value, position
+    raise IndexError("a number is too long")

@@ -1,9 +1,9 @@
-"""Where the cells of a feature map lie on the image: the centres of their receptive fields.
+"""Track where the cells of a feature map lie on the image: at the centres of their receptive fields.
 
 A map of 7 x 7 cells is not always spread evenly over its image: a convolution without padding trims the
-rim, and one that halves the side with odd padding centres its first cell on the first pixel. During one
-forward pass every operation that moves or merges places is followed, whatever calls it (`nn` modules or
-functions), so no class of networks needs to be known.
+border, and one that halves the side with odd padding centres its first cell on the first pixel. During one
+forward pass every operation that moves or merges positions is tracked, whether `nn` modules or functions call
+it, so this works for any class of network.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-MARK = "_contrafact_axes"  # on every tensor that was followed: an `Axis` or None for each of its dimensions
+MARK = "_contrafact_axes"  # attribute of tracked tensors: an `Axis`, `Rows` or None per dimension
 
 
 class Axis(NamedTuple):
     """Centres along one spatial axis: cell `i` is centred on voxel `offset + step * i` of the input; `coarsest`
-    is the greatest step on the way to it."""
+    is the greatest step of any map that it was computed from."""
 
     image_axis: int
     offset: float
@@ -30,18 +30,18 @@ class Axis(NamedTuple):
     coarsest: float = 1.0
 
     def moved(self, shift: float, factor: float = 1.0) -> Axis:
-        """The axis after an operation whose output cell `i` lies at input cell `shift + factor * i`."""
+        """Return the axis after an operation whose output cell `i` lies at input cell `shift + factor * i`."""
         step = self.step * factor
         return Axis(self.image_axis, self.offset + self.step * shift, step, max(self.coarsest, abs(step)))
 
     def resized(self, before: int, after: int) -> Axis:
-        """The axis after `before` cells were spread evenly over `after` cells."""
+        """Return the axis after `before` cells were resized evenly to `after` cells."""
         return self.moved((before / after - 1) / 2, before / after)
 
 
 class Rows(NamedTuple):
-    """A dimension that holds all cells of a map in a row (tokens), from `start` on; `axes` and `cells` are of
-    the map."""
+    """A dimension that holds all cells of a map in a row (tokens), from index `start` on; `axes` and `cells`
+    are those of the map."""
 
     axes: tuple[Axis, ...]
     cells: tuple[int, ...]
@@ -52,23 +52,23 @@ Axes = tuple[Axis | Rows | None, ...]
 
 
 def axes_of(value: Any) -> Axes | None:
-    """What is known of the axes of a tensor; None where it was not followed."""
+    """Return the axes of a tensor; None if it is not tracked."""
     return getattr(value, MARK, None) if isinstance(value, Tensor) else None
 
 
 def mark(value: Any, axes: Axes | None) -> None:
-    """Note the axes of a tensor, where some are known."""
+    """Store the axes of a tensor if any is known."""
     if isinstance(value, Tensor) and axes is not None and any(axes):
         setattr(value, MARK, axes)
 
 
 def input_axes(images: Tensor) -> Axes:
-    """Axes of what the network is given, (N, C, *S): every voxel is its own centre."""
+    """Return the axes of the network's input (N, C, *S): every voxel is its own centre."""
     return (None, None, *(Axis(k, 0.0, 1.0) for k in range(images.ndim - 2)))
 
 
 class Placing(TorchFunctionMode):
-    """Inside, axes are carried from the tensors that were marked to all that is computed from them."""
+    """Propagate axes inside from marked tensors to all tensors computed from them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -84,18 +84,18 @@ class Placing(TorchFunctionMode):
 
 
 def _axes_after(name: str, sources: Sources, after: tuple[int, ...], call: Call) -> Axes | None:
-    """What is known of the axes of an operation's output."""
+    """Return the axes of an operation's output; None if they cannot be tracked."""
     if name in LOST:
         return None
     if name in JOINED:
         return _joined(sources, after, call)
     rule = RULES.get(name)
     marked = next((axes, shape) for axes, shape in sources if any(axes))
-    return rule(*marked, after, call) if rule else _same_places(sources, after)
+    return rule(*marked, after, call) if rule else _default_axes(sources, after)
 
 
 def _mark_parts(parts: Any, source: tuple[Axes, tuple[int, ...]], dim: int) -> None:
-    """Mark what a tensor was split into along one dimension."""
+    """Mark the parts of a tensor split along one dimension."""
     axes, _ = source
     start = 0
     for part in parts:
@@ -105,7 +105,7 @@ def _mark_parts(parts: Any, source: tuple[Axes, tuple[int, ...]], dim: int) -> N
 
 
 def _cut(axis: Axis | Rows | None, start: int, stride: int = 1) -> Axis | Rows | None:
-    """An axis from its cell `start` on."""
+    """Return an axis from its cell `start` on; None if it cannot be tracked."""
     if isinstance(axis, Axis):
         return axis.moved(start, stride)
     return axis._replace(start=axis.start - start) if isinstance(axis, Rows) and stride == 1 else None
@@ -116,7 +116,7 @@ def _with(axes: Axes, dim: int, axis: Axis | Rows | None) -> Axes:
 
 
 def inherit(output: Any, inputs: Sequence[Any]) -> None:
-    """Mark a module's output as its input, where both have one shape and the way between was hidden."""
+    """Copy the axes of a module's input to its untracked output if both have one shape."""
     if isinstance(output, Tensor) and axes_of(output) is None:
         like = next((v for v in inputs if axes_of(v) is not None and v.shape == output.shape), None)
         mark(output, axes_of(like))
@@ -130,34 +130,34 @@ class Call:
     kwargs: Any
 
     def get(self, position: int, name: str, default: Any = None) -> Any:
-        """An argument by position or name; what is absent or None is the default."""
+        """Return an argument by position or name; the default if it is absent or None."""
         value = self.args[position] if len(self.args) > position else self.kwargs.get(name)
         return default if value is None else value
 
     def dimension(self, position: int, count: int, name: str = "dim", default: int = 0) -> int:
-        """A dimension of a tensor of `count`, counted from the front."""
+        """Return the argument of a dimension as an index from 0 to `count` - 1."""
         return int(self.get(position, name, default)) % count
 
     def per_axis(self, position: int, name: str, default: Any, count: int) -> list[Any]:
-        """An argument that is one number, or one number an axis."""
+        """Return an argument of one number, or one per axis, as one per axis."""
         value = self.get(position, name, default)
         values = list(value) if isinstance(value, (tuple, list)) else [value]
         return values * count if len(values) == 1 else values
 
 
-Sources = list[tuple[Axes, tuple[int, ...]]]  # axes (none: not followed) and shape of each tensor that is given
+Sources = list[tuple[Axes, tuple[int, ...]]]  # axes (empty: untracked) and shape of each input tensor
 Rule = Callable[[Axes, tuple[int, ...], tuple[int, ...], Call], Axes | None]
 
 
-def _moves(axis: Axis | Rows | None, shift: float, factor: float = 1.0) -> Axis | None:
+def _moved(axis: Axis | Rows | None, shift: float, factor: float = 1.0) -> Axis | None:
     return axis.moved(shift, factor) if isinstance(axis, Axis) else None
 
 
 def _windows(axes: Axes, kernels: Sequence[int], strides: Any, paddings: Any, dilations: Any) -> Axes:
-    """After a window slid over the last axes of a tensor."""
+    """Return the axes after a sliding window over the last axes of a tensor."""
     lead = len(axes) - len(kernels)
     moved = [
-        _moves(axis, d * (k - 1) / 2 - (d * (k - 1) // 2 if p == "same" else p), s)
+        _moved(axis, d * (k - 1) / 2 - (d * (k - 1) // 2 if p == "same" else p), s)
         for axis, k, s, p, d in zip(axes[lead:], kernels, strides, paddings, dilations, strict=True)
     ]
     return (*axes[:lead], *moved)
@@ -181,7 +181,7 @@ def _transposed(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
     strides, paddings = call.per_axis(3, "stride", 1, count), call.per_axis(4, "padding", 0, count)
     dilations = call.per_axis(7, "dilation", 1, count)
     moved = [
-        _moves(axis, (p - d * (k - 1) / 2) / s, 1 / s)
+        _moved(axis, (p - d * (k - 1) / 2) / s, 1 / s)
         for axis, k, s, p, d in zip(axes[2:], kernels, strides, paddings, dilations, strict=True)
     ]
     return (None, None, *moved)
@@ -202,7 +202,7 @@ def _resizing(axes: Axes, before: tuple[int, ...], after: tuple[int, ...], call:
         return None
     if call.get(4, "align_corners", False):
         return tuple(
-            _moves(axis, 0.0, (n - 1) / max(m - 1, 1)) for axis, n, m in zip(axes, before, after, strict=True)
+            _moved(axis, 0.0, (n - 1) / max(m - 1, 1)) for axis, n, m in zip(axes, before, after, strict=True)
         )
     return tuple(
         axis.resized(n, m) if isinstance(axis, Axis) else None
@@ -213,29 +213,29 @@ def _resizing(axes: Axes, before: tuple[int, ...], after: tuple[int, ...], call:
 def _padding(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
     amounts = list(call.get(1, "pad", ()))
     left = {len(axes) - 1 - k: amounts[2 * k] for k in range(len(amounts) // 2)}
-    return tuple(_moves(axis, -left.get(k, 0)) for k, axis in enumerate(axes))
+    return tuple(_moved(axis, -left.get(k, 0)) for k, axis in enumerate(axes))
 
 
 def _slicing(axes: Axes, before: tuple[int, ...], after: tuple[int, ...], call: Call) -> Axes | None:
     index = list(call.args[1]) if isinstance(call.args[1], tuple) else [call.args[1]]
     if any(not (part is None or part is Ellipsis or isinstance(part, (int, slice))) for part in index):
-        return None  # by a tensor: in any order
+        return None  # indexing by a tensor: in any order
     taken = sum(part is not None and part is not Ellipsis for part in index)
     if Ellipsis not in index:
         index.append(Ellipsis)
     gap = index.index(Ellipsis)
     index[gap : gap + 1] = [slice(None)] * (len(axes) - taken)
-    found: list[Axis | Rows | None] = []
+    axes_after: list[Axis | Rows | None] = []
     k = 0
     for part in index:
         if part is None:
-            found.append(None)
+            axes_after.append(None)
             continue
         if isinstance(part, slice):
             start, _, stride = part.indices(before[k])
-            found.append(_cut(axes[k], start, stride))
+            axes_after.append(_cut(axes[k], start, stride))
         k += 1
-    return tuple(found) if len(found) == len(after) else None
+    return tuple(axes_after) if len(axes_after) == len(after) else None
 
 
 def _permuting(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
@@ -281,14 +281,14 @@ def _unsqueezing(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
 
 
 def _mirroring(axes: Axes, before: tuple[int, ...], _after: Any, call: Call) -> Axes:
-    given = call.args[1:] if len(call.args) > 2 else call.per_axis(1, "dims", 0, 1)
-    for dim in (int(d) % len(axes) for d in given):
-        axes = _with(axes, dim, _moves(axes[dim], before[dim] - 1, -1))
+    dims = call.args[1:] if len(call.args) > 2 else call.per_axis(1, "dims", 0, 1)
+    for dim in (int(d) % len(axes) for d in dims):
+        axes = _with(axes, dim, _moved(axes[dim], before[dim] - 1, -1))
     return axes
 
 
 def _reshaping(axes: Axes, before: tuple[int, ...], after: tuple[int, ...], _call: Call) -> Axes | None:
-    """Maps to rows of cells and back; anything else is not followed."""
+    """Track the flattening of maps to rows of cells, and back; no other reshaping."""
     if before == after:
         return axes
     spatial = [k for k, axis in enumerate(axes) if isinstance(axis, Axis)]
@@ -305,13 +305,13 @@ def _reshaping(axes: Axes, before: tuple[int, ...], after: tuple[int, ...], _cal
 
 
 def _joined(sources: Sources, after: tuple[int, ...], call: Call) -> Axes | None:
-    """Of tensors that were put one behind the other."""
+    """Return the axes of concatenated tensors."""
     dim, start = call.dimension(1, len(after)), 0
     for axes, shape in sources:
         if axes and isinstance(axes[dim], (Axis, Rows)):
             return _with(axes, dim, _cut(axes[dim], -start))
         start += shape[dim] if len(shape) == len(after) else 0
-    return _same_places([(axes, shape) for axes, shape in sources if any(axes)], after)
+    return _default_axes([(axes, shape) for axes, shape in sources if any(axes)], after)
 
 
 RULES: dict[str, Rule] = {
@@ -335,7 +335,7 @@ RULES: dict[str, Rule] = {
 }
 SPLITS = {"chunk", "split", "split_with_sizes", "tensor_split"}
 JOINED = {"cat", "concat", "concatenate"}
-# Cells come out in another order, or none: their places are not followed.
+# The output has no cells, or has them in another order: not tracked.
 LOST = {
     "einsum", "roll", "rot90", "index_select", "gather", "take_along_dim", "grid_sample", "unfold", "fold",
     "sort", "view_as", "reshape_as", "as_strided", "__get__", "repeat", "tile", "pixel_unshuffle",
@@ -343,29 +343,29 @@ LOST = {
 }  # fmt: skip
 
 
-def _same_places(sources: Sources, after: tuple[int, ...]) -> Axes | None:
-    """Of an operation without a rule: dimensions that keep their length keep their places; in one that changes
-    the length of spatial axes cells are taken to be spread evenly. Where several inputs are merged (a skip
-    connection), the one that kept the finest places tells them."""
-    alike = [(axes, shape) for axes, shape in sources if len(shape) == len(after) and any(axes)]
-    if not alike:
+def _default_axes(sources: Sources, after: tuple[int, ...]) -> Axes | None:
+    """Return the axes after an operation without a rule: dimensions of equal length keep their axes; if the
+    length of a spatial axis changes, its cells are assumed to be spread evenly. Of several inputs (a skip
+    connection) the finest axis counts."""
+    candidates = [(axes, shape) for axes, shape in sources if len(shape) == len(after) and any(axes)]
+    if not candidates:
         return None
-    return tuple(_place(k, length, alike) for k, length in enumerate(after))
+    return tuple(_default_axis(k, length, candidates) for k, length in enumerate(after))
 
 
-def _place(k: int, length: int, alike: Sources) -> Axis | Rows | None:
-    same = [axes[k] for axes, shape in alike if axes[k] is not None and shape[k] == length]
+def _default_axis(k: int, length: int, candidates: Sources) -> Axis | Rows | None:
+    same = [axes[k] for axes, shape in candidates if axes[k] is not None and shape[k] == length]
     rows = [axis for axis in same if isinstance(axis, Rows)]
     if rows:
         return rows[0]
-    here = [axis for axis in same if isinstance(axis, Axis)]
-    other = [(axes[k], shape[k]) for axes, shape in alike if length > 1]
-    here = here or [axis.resized(n, length) for axis, n in other if isinstance(axis, Axis)]
-    return _finest(here) if here else None
+    tracked = [axis for axis in same if isinstance(axis, Axis)]
+    other = [(axes[k], shape[k]) for axes, shape in candidates if length > 1]
+    tracked = tracked or [axis.resized(n, length) for axis, n in other if isinstance(axis, Axis)]
+    return _finest(tracked) if tracked else None
 
 
 def _finest(axes: Sequence[Axis]) -> Axis:
-    """The axis on the finest way; a mean of those that are equally fine."""
+    """Return the axis with the least `coarsest` step; the mean of several equal ones."""
     least = min(axis.coarsest for axis in axes)
     fine = [axis for axis in axes if axis.coarsest == least]
     offset, step = (sum(axis[k] for axis in fine) / len(fine) for k in (1, 2))
@@ -373,24 +373,24 @@ def _finest(axes: Sequence[Axis]) -> Axis:
 
 
 def _tensors(args: Any, kwargs: Any) -> list[Tensor]:
-    """Tensors among arguments, lists of them (concatenation) too."""
-    found: list[Tensor] = []
+    """Return the tensors among arguments, including those in lists (concatenation)."""
+    tensors: list[Tensor] = []
     for value in (*args, *kwargs.values()):
-        found += [v for v in value if isinstance(v, Tensor)] if isinstance(value, (tuple, list)) else []
-        found += [value] if isinstance(value, Tensor) else []
-    return found
+        tensors += [v for v in value if isinstance(v, Tensor)] if isinstance(value, (tuple, list)) else []
+        tensors += [value] if isinstance(value, Tensor) else []
+    return tensors
 
 
 def spread(maps: Tensor, size: Sequence[int], axes: Sequence[Axis]) -> Tensor:
-    """Maps (N, *cells) on an image of `size`: linear between the centres of the cells, constant beyond the
-    outermost. Evenly spread cells give exactly `torch.nn.functional.interpolate`.
+    """Resample maps (N, *cells) to an image of `size`: linear between the centres of the cells, constant beyond
+    the outermost. For evenly spread cells this equals `torch.nn.functional.interpolate`.
     """
     for k, (length, axis) in enumerate(zip(size, axes, strict=True), start=1):
         cells = maps.shape[k]
-        where = (torch.arange(length, device=maps.device, dtype=torch.float64) - axis.offset) / axis.step
-        where = where.clamp(0, cells - 1)
-        low = where.floor().long().clamp_max(max(cells - 2, 0))
+        position = (torch.arange(length, device=maps.device, dtype=torch.float64) - axis.offset) / axis.step
+        position = position.clamp(0, cells - 1)
+        low = position.floor().long().clamp_max(max(cells - 2, 0))
         high = (low + 1).clamp_max(cells - 1)
-        share = (where - low).to(maps.dtype).reshape(-1, *(1,) * (maps.ndim - 1 - k))
-        maps = torch.lerp(maps.index_select(k, low), maps.index_select(k, high), share)
+        weight = (position - low).to(maps.dtype).reshape(-1, *(1,) * (maps.ndim - 1 - k))
+        maps = torch.lerp(maps.index_select(k, low), maps.index_select(k, high), weight)
     return maps

@@ -1,4 +1,4 @@
-"""What every predictor says of itself, and how its outputs are read."""
+"""Metadata and output checks shared by all predictors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from contrafact.models.targets import OUTPUTS, AnyTarget, probabilities
 
 
 class Described:
-    """What every predictor says of itself: class names, kind of output, targets by text."""
+    """Base of all predictors: class names, output kind, preprocessing, head, and targets by text."""
 
     def __init__(
         self,
@@ -38,19 +38,21 @@ class Described:
         self.head = head
 
     def _used(self, content: str) -> str:
-        """Digest of a model's content, used as it is declared at this moment."""
-        said: dict[str, Any] = {"head": self.head, "output": self.output, "classes": self.classes}
-        return digest_of_use(content, preprocessing=self.preprocessing, **said)
+        """Return the digest of a model's content with its present declarations."""
+        declared: dict[str, Any] = {"head": self.head, "output": self.output, "classes": self.classes}
+        return digest_of_use(content, preprocessing=self.preprocessing, **declared)
 
     def target(self, text: str) -> AnyTarget | RegionTarget:
-        """The target a text names, checked against this model's classes."""
+        """Return the target of a text; raise InputError if it does not fit this model's classes."""
         return parse_target(text, kind=self.output, classes=self.classes)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """Raw outputs (N, K) to class probabilities (N, classes)."""
+        """Convert raw outputs (N, K) to class probabilities (N, classes)."""
         return probabilities(outputs, self.output)
 
     def _checked(self, outputs: Any, count: int) -> Tensor:
+        """Return the outputs of the head as a tensor (N, K, ...); raise InputError if they contradict the
+        declarations."""
         outputs = torch.as_tensor(pick(outputs, self.head))
         if outputs.ndim == 1 and len(outputs) == count:
             outputs = outputs[:, None]
@@ -71,25 +73,28 @@ class Described:
                 f"got {outputs.shape[1]}"
             )
         if not bool(torch.isfinite(outputs.detach()).all()):
-            raise InputError("the model gave NaN or infinite outputs for this image")
+            raise InputError("the model returned NaN or infinite outputs for this image")
         check_kind(outputs, self.output)
         return outputs
 
 
 def pick(outputs: Any, head: int | str | None) -> Any:
-    """One of several outputs (a tuple, list or dict, as deep supervision gives); None: the first."""
+    """Return one of several outputs (a tuple, list or dict, as with deep supervision); None: the first.
+
+    raises  InputError for an unknown head
+    """
     if isinstance(head, bool) and isinstance(outputs, (dict, tuple, list)):
-        raise InputError(f"head must be the number or the name of an output; got {head!r}")
+        raise InputError(f"head must be the index or the name of an output; got {head!r}")
     if isinstance(outputs, dict):
         known = list(outputs)
         if head is not None and head not in outputs:
             raise InputError(f"this model's outputs are {', '.join(map(str, known))}; got head '{head}'")
         return outputs[known[0] if head is None else head]
     if isinstance(outputs, (tuple, list)):
-        number = 0 if head is None else head
-        if not isinstance(number, int) or not 0 <= number < len(outputs):
+        index = 0 if head is None else head
+        if not isinstance(index, int) or not 0 <= index < len(outputs):
             raise InputError(f"this model has outputs 0 to {len(outputs) - 1}; got head {head!r}")
-        return outputs[number]
+        return outputs[index]
     if head not in (None, 0) or isinstance(head, bool):
-        raise InputError(f"this model gives one output; got head {head!r}: leave head out")
+        raise InputError(f"this model has one output; got head {head!r}: omit head")
     return outputs

@@ -1,6 +1,6 @@
-"""The network under study, behind one role: raw outputs for a batch of images in their own units.
+"""Predictors: raw outputs of the network under study for a batch of images in their own units.
 
-`TorchPredictor` can be differentiated and watched; `BlackBox` can only be asked.
+`TorchPredictor` is differentiable and its layers can be watched; `BlackBox` only has outputs.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from contrafact.models.preprocessing import Preprocessing
 class TorchPredictor(Described):
     """A torch module, TorchScript or exported program.
 
-    module    left as it is: on another device a copy is used, and every call is made in evaluation mode, moves
-              no statistics and leaves no gradients
+    module    never changed: a copy is used on another device, and calls run in evaluation mode, update no
+              statistics and leave no gradients
     call      images (N, C, *S) in their own units (array or tensor) -> raw outputs (N, K, ...),
               differentiable
-    warns     InputRangeWarning, once, for values far from those networks are trained on while no window, mean
+    warns     InputRangeWarning, once, for values far from those networks are trained on if no window, mean
               and std are declared
-    frozen    evaluation mode, no parameter gradients; restored bit for bit on leaving
+    frozen    evaluation mode, no parameter gradients; restored bit for bit on exit
     watch     activations of a layer
-    replacing outputs for copies of one image with a box replaced in each, computing only what the box changes
-    head      which of several outputs counts (number, or key of a dict); None: the first
-    tokens    of a transformer whose layers give rows of tokens: how many have no place (class and register
-              tokens, which stand first), then the grid of the others, such as (1, 14, 14); none: detected
+    replacing outputs for copies of one image, each with a box replaced, recomputing only what the box changes
+    head      which of several outputs to use (index, or key of a dict); None: the first
+    tokens    for a transformer: number of tokens without a position (class and register tokens, which come
+              first), then the grid of the others, such as (1, 14, 14); empty: detected
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class TorchPredictor(Described):
 
     @property
     def digest(self) -> str:
-        """16 hex digits for weights, architecture and source, preprocessing, head, output and classes as they
-        are declared; made anew when any of it was changed since."""
+        """16 hex digits of weights, architecture, source and the declared preprocessing, head, output and
+        classes; recomputed after any change."""
         if self._pinned:
             return self._pinned
         if self._identity.model is not self.module:
@@ -80,7 +80,7 @@ class TorchPredictor(Described):
 
     @digest.setter
     def digest(self, digest: str) -> None:
-        """Keep this digest whatever becomes of the weights: for a changed copy that stands for its model."""
+        """Fix the digest regardless of the weights, for a modified copy that represents its model."""
         self._pinned = digest
 
     def __call__(self, images: Any) -> Tensor:
@@ -88,14 +88,17 @@ class TorchPredictor(Described):
             with self.frozen():
                 return self(images)
         x = self._prepared(images)
-        found = self._checked(self._run(x), len(x))
-        if found.grad_fn is not None and self.output in RAW and within_unit(found):
-            check_last_step(found, self.output)
-        return found.float()
+        outputs = self._checked(self._run(x), len(x))
+        if outputs.grad_fn is not None and self.output in RAW and within_unit(outputs):
+            check_last_step(outputs, self.output)
+        return outputs.float()
 
     def look(self, images: Any) -> None:
-        """Refuse a model that ends in a sigmoid while raw outputs are declared. One pass, and where all values
-        lie from 0 to 1 one more with gradients; once, and not while hooks listen."""
+        """Raise InputError for a model that ends in a sigmoid or softmax although raw outputs are declared.
+
+        cost  one pass, and another with gradients if all outputs are from 0 to 1; once per predictor, and not
+              while hooks are registered
+        """
         if self._looked or self.output not in RAW or _listens(self.module):
             return
         self._looked = True
@@ -104,7 +107,7 @@ class TorchPredictor(Described):
                 with torch.no_grad():
                     doubtful = within_unit(self(images))
             except (RuntimeError, ContrafactError):
-                return  # what is asked next says in its own words why there is no answer
+                return  # the next call raises a specific error
             if doubtful:
                 with torch.enable_grad():
                     outputs = self._run(self._prepared(images).detach().requires_grad_())
@@ -117,9 +120,9 @@ class TorchPredictor(Described):
         return x.to(self.dtype)
 
     def _run(self, x: Tensor) -> Any:
-        """The module on a copy, since a model may work in place. On the CPU a 2D network is up to 1.5 times
-        as fast with channels last; a 3D one is not."""
-        # With gradients it rounds otherwise for other batches, which a walk of many steps carries on.
+        """Run the module on a copy, because a model may work in place. On the CPU a 2D network is up to 1.5
+        times as fast with channels last; a 3D network is not."""
+        # Not with gradients: rounding would depend on the batch, and add up over the steps of a latent path.
         if not self._channels_last or x.ndim != 4 or x.requires_grad:
             return self.module(x.clone())
         try:
@@ -127,18 +130,20 @@ class TorchPredictor(Described):
         except RuntimeError as error:
             if "view size is not compatible" not in str(error):
                 raise
-            self._channels_last = False  # this network counts on the order of values in memory
+            self._channels_last = False  # this network depends on the memory order
             return self.module(x.clone())
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
+        """Set evaluation mode and disable parameter gradients inside; restore modes, gradients and buffers on
+        exit."""
         modes = [(m, m.training) for m in self.module.modules()]
         grads = [(p, p.requires_grad, p.grad) for p in self.module.parameters()]
         buffers = [(b, version_of(b), b.detach().clone()) for b in self.module.buffers()]
         attributes = () if self._depth else self._identity.attributes()
         self._depth += 1
         try:
-            with contextlib.suppress(NotImplementedError):  # an exported program has no modes
+            with contextlib.suppress(NotImplementedError):  # exported programs have no modes
                 self.module.eval()
             for parameter, *_ in grads:
                 parameter.requires_grad_(False)
@@ -152,7 +157,7 @@ class TorchPredictor(Described):
                 parameter.grad = grad
             with torch.no_grad():
                 for buffer, version, before in buffers:
-                    if version < 0 or version_of(buffer) != version:  # one left alone keeps the digest
+                    if version < 0 or version_of(buffer) != version:  # an unchanged one keeps the digest
                         buffer.copy_(before)
             if not self._depth:
                 self._identity.leave(attributes)
@@ -161,36 +166,34 @@ class TorchPredictor(Described):
     def replacing(
         self, image: Any, other: Any, box: tuple[int, ...], corner: NDArray[np.int64]
     ) -> BoxAnswers | None:
-        """Answers for copies of `image` (C, *S) with a box replaced by that of `other`, computing again only
-        what the box changes (`incremental`), compared with a whole pass at `corner`. None where the network
-        cannot be traced, is in training mode or has hooks, or where images are resized for it."""
+        """Return outputs for copies of `image` (C, *S) with a box replaced by that of `other`, recomputing only
+        what the box changes (`local_recompute`), verified against a full pass at `corner`. None if the network
+        cannot be traced, is in training mode or has hooks, or if its preprocessing resizes images."""
         image, other = (torch.as_tensor(v).to(self.device, torch.float32)[None] for v in (image, other))
         alone = type(self.preprocessing) is Preprocessing and self.preprocessing.pointwise(image.shape[2:])
         operations = self._operations() if alone else None
         if operations is None:
             return None
-        place = (slice(None), slice(None), *map(slice, corner, corner + box))
+        region = (slice(None), slice(None), *map(slice, corner, corner + box))
         copy = image.clone()
-        copy[place] = other[place]
-        wanted = self(copy)
+        copy[region] = other[region]
+        expected = self(copy)
         try:
             network = Incremental(self.module, operations, self._prepared(image), self._prepared(other), box)
 
             def answers(corners: NDArray[np.int64]) -> Tensor:
                 return self._checked(network(corners), len(corners)).float()
 
-            found = answers(corner[None])
-        except (
-            Exception
-        ):  # of calls it does not know, or of memory that is too short: the plain way, in portions
+            outputs = answers(corner[None])
+        except Exception:  # an unsupported operation, or not enough memory: full passes
             return BoxAnswers(self, 1.0, 1.0)
-        # Between rounding and a difference that a box makes: 3e-5 in float32, 1e-2 in float16.
-        near = torch.finfo(self.dtype).eps ** 0.65 * float(wanted.abs().max())
-        same = found.shape == wanted.shape and float((found - wanted).abs().max()) <= near
-        return BoxAnswers(answers, *network.costs(1)) if same else BoxAnswers(self, 1.0, 1.0)
+        # Above rounding errors, below the effect of a box: 3e-5 in float32, 1e-2 in float16.
+        tolerance = torch.finfo(self.dtype).eps ** 0.65 * float(expected.abs().max())
+        equal = outputs.shape == expected.shape and float((outputs - expected).abs().max()) <= tolerance
+        return BoxAnswers(answers, *network.costs(1)) if equal else BoxAnswers(self, 1.0, 1.0)
 
     def _operations(self) -> Operations | None:
-        """The network's operations, while they can be known and nobody listens in."""
+        """Return the network's operations; None if they cannot be traced, or hooks are registered."""
         modules = list(self.module.modules())
         if not self.watchable or _listens(self.module) or any(
             m.training or "forward" in m.__dict__ for m in modules
@@ -202,18 +205,18 @@ class TorchPredictor(Described):
 
     @property
     def watchable(self) -> bool:
-        """Whether layers can be watched: a TorchScript model hides them."""
+        """Whether layers can be watched; those of a TorchScript model are hidden."""
         return not isinstance(self.module, torch.jit.ScriptModule)
 
     def feature_layer(self, images: Any, layer: str | None = None, *, module: bool = False) -> FeatureLayer:
-        """A layer as explanations read it, for images (N, C, *S) of this size: its cells, and where they lie.
+        """Return a layer for images (N, C, *S) of this size, with its cells and their positions.
 
-        layer   name; None: the last feature map that everything after depends on, behind normalisation,
+        layer   name; None: the last feature map that all later layers depend on, after normalisation,
                 activation and residual sum
-        module  choose among modules alone, and not among functions of the network
-        cost    a forward pass, for the default some more; once for every layer and size of image
-        raises  InputError for an unknown name, UnsupportedError for a layer that gives no feature map, a
-                network without any, or TorchScript
+        module  choose among modules only, not among functions of the network
+        cost    a forward pass, more for the default layer; once per layer and image size
+        raises  InputError for an unknown name, UnsupportedError for a layer without a feature map, a network
+                without any, or TorchScript
         """
         size = tuple(images.shape[1:])
         key = (layer, module, size)
@@ -225,13 +228,13 @@ class TorchPredictor(Described):
             raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
         first = self._prepared(torch.as_tensor(images[:1]).detach())
         with self.frozen():
-            found = survey(self.module, self._run, first, self.tokens)
+            surveyed = survey(self.module, self._run, first, self.tokens)
             if layer is None:
-                seen = Chooser(self.module, self._outputs, first, found).choose(modules_only=module)
-            elif layer in found.maps:
-                seen = found.maps[layer]
+                seen = Chooser(self.module, self._outputs, first, surveyed).choose(modules_only=module)
+            elif layer in surveyed.maps:
+                seen = surveyed.maps[layer]
             else:
-                raise UnsupportedError(_no_map(layer, found))
+                raise UnsupportedError(_no_map(layer, surveyed))
         self._layers[key] = FeatureLayer.of(seen, size[1:], tuple(first.shape[2:]))
         return self._layers[key]
 
@@ -240,8 +243,8 @@ class TorchPredictor(Described):
 
     @contextlib.contextmanager
     def watch(self, layer: str | None = None) -> Iterator[list[Tensor]]:
-        """Activations of `layer` for every call inside, still in the graph and as the layer gave them: what
-        comes next works on a copy, which it may overwrite."""
+        """Collect the activations of `layer` of every call inside, in the autograd graph. Later layers get a
+        copy, which they may overwrite."""
         seen: list[Tensor] = []
 
         def note(value: Tensor) -> Tensor:
@@ -253,17 +256,16 @@ class TorchPredictor(Described):
 
     @contextlib.contextmanager
     def change(self, layer: str | None, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
-        """`function` of the activations of `layer` takes their place in every call inside; of a layer that a
-        pass calls several times, the last time."""
+        """Replace the activations of `layer` by `function` of them in every call inside; if a pass calls the
+        layer several times, in the last call."""
         name = self._name_of(layer)
-        calls = {found.name: found.calls for found in self._layers.values()}
+        calls = {entry.name: entry.calls for entry in self._layers.values()}
         with tapped(self.module, {name: function}, calls):
             yield
 
     def _name_of(self, layer: str | None) -> str:
-        """The name of a layer that can be watched; None: the default layer that was chosen last, or else the
-        last convolution."""
-        chosen = [found.name for (asked, *_), found in self._layers.items() if asked is None]
+        """Return the name of a layer; None: the most recent default layer, or else the last convolution."""
+        chosen = [entry.name for (requested, *_), entry in self._layers.items() if requested is None]
         name = layer or (chosen[-1] if chosen else last_spatial_layer(self.module))
         if not self.watchable:
             raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
@@ -272,9 +274,9 @@ class TorchPredictor(Described):
         return name
 
     def layer(self, layer: str | None) -> nn.Module:
-        """The module of that name; None: as in `watch`.
+        """Return the module of that name; None: as in `watch`.
 
-        raises  UnsupportedError for a function, which is no module
+        raises  InputError for an unknown name, UnsupportedError for a function, which is not a module
         """
         name = layer if layer is not None else self._name_of(None)
         if name.partition("#")[0] in FUNCTIONS:
@@ -289,12 +291,12 @@ class TorchPredictor(Described):
 
 
 class BlackBox(Described):
-    """Anything callable on arrays: an ONNX session, a scikit-learn estimator, a Python function.
+    """A function of arrays without gradients: an ONNX session, a scikit-learn estimator, a Python function.
 
-    call    images (N, C, *S) -> raw outputs (N, K) as a float32 tensor on the CPU, no gradient
-    digest  what tells it from other models; empty: of the function's source, the networks, arrays and objects
-            it uses, and of all that is declared here
-    content the same of the function alone, where it is known already; what is declared is added
+    call    images (N, C, *S) -> raw outputs (N, K) as a float32 tensor on the CPU
+    digest  identifies the model; empty: computed from the function's source, the networks, arrays and objects
+            it uses, and the declarations
+    content digest of the function alone, if it is known; the declarations are added
     """
 
     differentiable = False
@@ -318,8 +320,8 @@ class BlackBox(Described):
 
     @property
     def digest(self) -> str:
-        """16 hex digits; made anew when an array or weight that the function uses, or what is declared here,
-        was changed since."""
+        """16 hex digits; recomputed after a change of the declarations, or of an array or weight that the
+        function uses."""
         if self._pinned:
             return self._pinned
         return self._used(self._content if self._identity is None else self._identity.digest)
@@ -340,34 +342,34 @@ class BlackBox(Described):
 AnyPredictor = TorchPredictor | BlackBox
 
 
-def _no_map(layer: str, found: Survey) -> str:
-    known = list(found.maps)
+def _no_map(layer: str, surveyed: Survey) -> str:
+    names = list(surveyed.maps)
     return (
-        f"expected a layer with a feature map; '{layer}' gives none"
-        f"{nearest(layer, known)}; the last that do: {', '.join(known[-4:]) or 'none'}"
+        f"expected a layer with a feature map; '{layer}' has none"
+        f"{nearest(layer, names)}; the last layers with one: {', '.join(names[-4:]) or 'none'}"
     )
 
 
 def _listens(module: nn.Module) -> bool:
-    """Whether any hook is called in a pass."""
+    """Whether a hook is registered that a pass would call."""
     everywhere = nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks
     hooks = ("_forward_hooks", "_forward_pre_hooks")
     return bool(everywhere) or any(getattr(m, name, None) for m in module.modules() for name in hooks)
 
 
 def on_device(module: nn.Module, device: torch.device) -> nn.Module:
-    """The module if all of it is on that device already, else a copy there."""
+    """Return the module if all of it is on that device, else a copy there."""
     tensors = [*module.parameters(), *module.buffers()]
-    here = all(t.device.type == device.type and device.index in (None, t.device.index) for t in tensors)
-    return module if here else copy.deepcopy(module).to(device)
+    in_place = all(t.device.type == device.type and device.index in (None, t.device.index) for t in tensors)
+    return module if in_place else copy.deepcopy(module).to(device)
 
 
 def last_spatial_layer(module: nn.Module) -> str:
-    """The last convolution in the order of names, for a network that was not asked yet."""
+    """Return the name of the last convolution, for a network without a chosen default layer."""
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     names = [n for n, m in module.named_modules() if isinstance(m, kinds) and max(m.kernel_size) > 1]
     if not names:
         raise UnsupportedError(
-            "expected a network with convolutions to choose a layer from; got none; name a layer"
+            "expected a network with convolutions to choose a layer from; got none: name a layer"
         )
     return names[-1]

@@ -1,4 +1,4 @@
-"""What a network wants done to an image before it looks: declared, differentiable, repeatable."""
+"""Declared, differentiable preprocessing of images for a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contrafact.core import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """From the image's own units to the network's.
+    """Convert images from their own units to those of the network.
 
     size      spatial size the network takes; None: any
     channels  image channels; one grey channel is repeated to fill them. None: any
@@ -41,13 +41,13 @@ class Preprocessing:
             raise InputError(f"std must be positive; got {self.std}")
 
     def check(self, images: Tensor) -> None:
-        """Refuse what could only be used by inventing pixels or channels."""
+        """Raise InputError for images (N, C, *S) of the wrong dimension or channels, or smaller than `size`."""
         if images.ndim not in (4, 5):
             raise InputError(f"images must be (N, C, H, W) or (N, C, D, H, W); got {tuple(images.shape)}")
-        got = images.shape[1]
-        if self.channels is not None and got not in (1, self.channels):
+        channels = images.shape[1]
+        if self.channels is not None and channels not in (1, self.channels):
             raise InputError(
-                f"this model takes {self.channels} channel(s); got {got}; "
+                f"this model takes {self.channels} channel(s); got {channels}; "
                 "convert the image (for instance to grey) first"
             )
         if self.size is not None:
@@ -56,12 +56,12 @@ class Preprocessing:
             if any(have < want for have, want in zip(images.shape[2:], self.size, strict=True)):
                 raise InputError(
                     f"this model takes images of at least {_times(self.size)}; got "
-                    f"{_times(tuple(images.shape[2:]))}; a smaller image would be made of "
+                    f"{_times(tuple(images.shape[2:]))}; a smaller image would have "
                     "invented pixels"
                 )
 
     def pointwise(self, size: tuple[int, ...]) -> bool:
-        """Whether every value of an image of this size is prepared by itself."""
+        """Whether each voxel of an image of this size is converted independently (no resizing)."""
         return self.size is None or tuple(self.size) == tuple(size)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -81,22 +81,22 @@ class Preprocessing:
         return images
 
 
-def _check_numbers(given: Preprocessing) -> None:
-    """Refuse what is no number, or not as many as there must be."""
-    if given.channels is not None and not _are([given.channels], numbers.Integral, least=1):
-        raise InputError(f"channels must be a whole number above 0; got {given.channels!r:.60}")
-    if given.size is not None and not _are(given.size, numbers.Integral, least=1):
-        raise InputError(f"size must be whole numbers above 0, such as (256, 256); got {given.size!r:.60}")
-    if given.window is not None and not (_are(given.window, numbers.Real) and len(given.window) == 2):
-        raise InputError(f"window must be (low, high) with low < high; got {given.window!r:.60}")
+def _check_numbers(spec: Preprocessing) -> None:
+    """Raise InputError for values that are not numbers, or not of the right count."""
+    if spec.channels is not None and not _are([spec.channels], numbers.Integral, least=1):
+        raise InputError(f"channels must be a whole number above 0; got {spec.channels!r:.60}")
+    if spec.size is not None and not _are(spec.size, numbers.Integral, least=1):
+        raise InputError(f"size must be whole numbers above 0, such as (256, 256); got {spec.size!r:.60}")
+    if spec.window is not None and not (_are(spec.window, numbers.Real) and len(spec.window) == 2):
+        raise InputError(f"window must be (low, high) with low < high; got {spec.window!r:.60}")
     for name in ("mean", "std"):
-        values = getattr(given, name)
+        values = getattr(spec, name)
         if values is not None and not _are(values, numbers.Real):
             raise InputError(f"{name} must be a number for each channel; got {values!r:.60}")
 
 
 def _are(values: Any, kind: type, *, least: float = -math.inf) -> bool:
-    """Whether all are finite numbers of a kind."""
+    """Whether all values are finite numbers of a type, and at least `least`."""
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__") or not len(values):
         return False
     return all(
@@ -106,9 +106,9 @@ def _are(values: Any, kind: type, *, least: float = -math.inf) -> bool:
 
 
 def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Linear interpolation, smoothed first where it shrinks; the same tensor when nothing changes.
+    """Resize images (N, C, *S) by antialiased linear interpolation; return the same tensor for an equal size.
 
-    images (N, C, *S) float. In 3D shrinking averages over voxels (area).
+    In 3D, shrinking averages over voxels (area).
     """
     if tuple(images.shape[2:]) == tuple(size):
         return images

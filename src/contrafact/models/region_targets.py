@@ -1,12 +1,12 @@
-"""Targets of a segmentation: one number for a place in the output.
+"""Targets of a segmenter: one number for a region of the output.
 
-The place (a region, a lesion, a band, an error) is found once, in the prediction for the image as it
-is, and then **frozen**: a target that looks for its region anew in every perturbed prediction follows
-the perturbation. The number is the mean log-odds of the class there, so one unit means the same as
-for a classifier, and it has a gradient everywhere.
+The region (a class, a lesion, a boundary band, an error) is determined once, from the prediction for the
+unchanged image, and then **frozen**: a region determined again in every perturbed prediction would follow the
+perturbation. The number is the mean log-odds of the class in the region, so one unit means the same as for a
+classifier, and it has a gradient everywhere.
 
 Source: TorchEsegeta (Chatterjee et al. 2021, arXiv 2110.08429) names the task. Differs: it counts the
-voxels above a threshold, which has no gradient, and finds them anew each time.
+voxels above a threshold, which has no gradient, and determines them again each time.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ NEEDS_REFERENCE = ("mask", "false-positive", "missed")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RegionTarget:
-    """What is asked of a segmenter; `freeze` finds the place in one image's prediction.
+    """A target of a segmenter; `freeze` determines its region from the prediction for one image.
 
     index      class
     place      region (where the class is predicted), lesion (one connected part of it), boundary (a
                band around its edge), mask (the reference), false-positive (predicted, not in the
                reference), missed (in the reference, not predicted), volume (soft, in voxels), dice
                (soft, against the reference, or the prediction itself)
-    lesion     which connected part, 1 = the largest; for `lesion` and `missed`
-    thresholds probabilities above which a voxel is predicted, the score is their mean; none: the class
-               that is likeliest, or above one half for classes that do not exclude each other
+    lesion     number of the connected part, 1 = the largest; for `lesion` and `missed`
+    thresholds probabilities above which a voxel is predicted; the score is the mean over them. Empty: the
+               most probable class, or above one half for classes that are not exclusive
     width      half the width of the boundary band, in voxels
-    total      sum over the place, not mean
-    reference  bool (*S) on the image's grid; of a label map the voxels of class `index` count
+    total      sum over the region instead of the mean
+    reference  mask (*S) on the image's grid, or a label map, of which the voxels of class `index` count
     """
 
     index: int
@@ -62,12 +62,15 @@ class RegionTarget:
         raise InputError(f"target {self} must be frozen on an image first; use explain()")
 
     def freeze(self, predictor: Predictor, images: Any) -> FrozenRegion:
-        """The same question with its place found in the prediction for `images` (1, C, *S)."""
+        """Return the target with its region in the prediction for `images` (1, C, *S).
+
+        raises  InputError for a classifier, a missing or misfitting reference, or an empty region
+        """
         with torch.no_grad():
             outputs = predictor(images)
         if outputs.ndim < 3:
             raise InputError(
-                f"target {self} needs a segmenter, (N, K, *S); this model gives {tuple(outputs.shape)}"
+                f"target {self} needs a segmenter, (N, K, *S); this model returns {tuple(outputs.shape)}"
             )
         reference = self._reference(outputs, tuple(images.shape[2:]))
         cuts = self.thresholds or (None,)
@@ -81,41 +84,41 @@ class RegionTarget:
             return None
         if self.reference.shape != size:
             raise InputError(f"the reference mask must be {size}; got {self.reference.shape}")
-        found = mask_of(np.asarray(self.reference), label=self.index, classes=outputs.shape[1])
-        mask = torch.as_tensor(found, device=outputs.device)
+        voxels = mask_of(np.asarray(self.reference), label=self.index, classes=outputs.shape[1])
+        mask = torch.as_tensor(voxels, device=outputs.device)
         if mask.shape != outputs.shape[2:]:
             small = torch.nn.functional.interpolate(mask[None, None].float(), outputs.shape[2:], mode="nearest")
             mask = small[0, 0] > 0.5
         return mask.bool()
 
     def _place(self, outputs: Tensor, cut: float | None, reference: Tensor | None) -> Tensor:
-        """bool (*S')."""
+        """Return the region of one threshold, bool (*S'); raise InputError if it is empty."""
         if self.place == "volume":
             return torch.ones(outputs.shape[2:], dtype=torch.bool, device=outputs.device)
-        found = predicted(outputs, self.kind, self.index, cut)[0]
+        prediction = predicted(outputs, self.kind, self.index, cut)[0]
         if self.place == "dice":
-            place = found if reference is None else reference
+            place = prediction if reference is None else reference
         elif self.place == "mask":
             place = _known(reference)
         elif self.place == "false-positive":
-            place = found & ~_known(reference)
+            place = prediction & ~_known(reference)
         elif self.place == "missed":
-            place = self._missed(found, _known(reference))
+            place = self._missed(prediction, _known(reference))
         elif self.place == "lesion":
-            place = self._part(components(found))
+            place = self._part(components(prediction))
         elif self.place == "boundary":
-            place = band(found, self.width)
+            place = band(prediction, self.width)
         else:
-            place = found
+            place = prediction
         if not bool(place.any()):
             raise InputError(self._nothing(outputs))
         return place
 
-    def _missed(self, found: Tensor, reference: Tensor) -> Tensor:
-        """The reference's voxels that are not predicted; with a number, a whole part nobody saw."""
+    def _missed(self, prediction: Tensor, reference: Tensor) -> Tensor:
+        """Return the reference's voxels that are not predicted; with `lesion`, one part missed entirely."""
         if self.lesion is None:
-            return reference & ~found
-        return self._part([part for part in components(reference) if not bool((part & found).any())])
+            return reference & ~prediction
+        return self._part([part for part in components(reference) if not bool((part & prediction).any())])
 
     def _part(self, parts: list[Tensor]) -> Tensor:
         number = 1 if self.lesion is None else self.lesion
@@ -126,14 +129,14 @@ class RegionTarget:
     def _nothing(self, outputs: Tensor) -> str:
         present = [k for k, size in enumerate(class_sizes(outputs, self.kind)) if size]
         return (
-            f"target {self} is empty: no such voxel in this prediction; it holds class(es) "
+            f"target {self} is empty: no such voxel in this prediction; it contains class(es) "
             f"{', '.join(map(str, present)) or 'none'}"
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrozenRegion:
-    """A `RegionTarget` with its places, bool (thresholds, *S')."""
+    """A `RegionTarget` with its regions `places`, bool (thresholds, *S')."""
 
     frozen: ClassVar[bool] = True
     target: RegionTarget
@@ -143,25 +146,25 @@ class FrozenRegion:
         return str(self.target)
 
     def __call__(self, outputs: Tensor) -> Tensor:
-        asked = self.target
+        target = self.target
         if outputs.shape[2:] != self.places.shape[1:]:
             raise InputError(
                 f"target {self} was frozen on {tuple(self.places.shape[1:])}; got {tuple(outputs.shape[2:])}"
             )
         places = self.places.to(outputs.device).flatten(1).to(outputs.dtype)
-        if asked.place in ("volume", "dice"):
-            share = probabilities(outputs, asked.kind)[:, asked.index].flatten(1)
-            if asked.place == "volume":
-                return share.sum(dim=1)
-            overlap = 2 * share @ places[0]
-            return overlap / (share.sum(dim=1) + places[0].sum()).clamp_min(1e-6)
-        values = log_odds_of(outputs, asked.kind, asked.index).flatten(1)
-        sizes = torch.ones_like(places[:, 0]) if asked.total else places.sum(dim=1)
+        if target.place in ("volume", "dice"):
+            probability = probabilities(outputs, target.kind)[:, target.index].flatten(1)
+            if target.place == "volume":
+                return probability.sum(dim=1)
+            overlap = 2 * probability @ places[0]
+            return overlap / (probability.sum(dim=1) + places[0].sum()).clamp_min(1e-6)
+        values = log_odds_of(outputs, target.kind, target.index).flatten(1)
+        sizes = torch.ones_like(places[:, 0]) if target.total else places.sum(dim=1)
         return (values @ (places / sizes[:, None]).t()).mean(dim=1)
 
 
 def predicted(outputs: Tensor, kind: str, index: int, cut: float | None) -> Tensor:
-    """Where a class is predicted: bool (N, *S) from raw outputs (N, K, *S)."""
+    """Return where a class is predicted: bool (N, *S) from raw outputs (N, K, *S)."""
     if cut is not None:
         return probabilities(outputs, kind)[:, index] > cut
     if kind == "sigmoid":
@@ -170,12 +173,12 @@ def predicted(outputs: Tensor, kind: str, index: int, cut: float | None) -> Tens
 
 
 def class_sizes(outputs: Tensor, kind: str) -> list[int]:
-    """How many voxels of raw outputs (N, K, *S) each class is predicted in."""
+    """Return the number of voxels in which each class is predicted, from raw outputs (N, K, *S)."""
     return [int(predicted(outputs, kind, k, None).sum()) for k in range(outputs.shape[1])]
 
 
 def components(mask: Tensor) -> list[Tensor]:
-    """Connected parts (by faces) of a mask (*S), the largest first."""
+    """Return the connected parts (by faces) of a mask (*S), the largest first."""
     from scipy.ndimage import label
 
     labels, count = label(mask.cpu().numpy())
@@ -184,7 +187,7 @@ def components(mask: Tensor) -> list[Tensor]:
 
 
 def band(mask: Tensor, width: int) -> Tensor:
-    """Voxels at most `width` faces from the edge of a mask (*S), on either side."""
+    """Return the voxels at most `width` faces from the edge of a mask (*S), on both sides."""
     from scipy.ndimage import binary_dilation, binary_erosion
 
     array = mask.cpu().numpy()
@@ -195,6 +198,6 @@ def band(mask: Tensor, width: int) -> Tensor:
 
 
 def _known(reference: Tensor | None) -> Tensor:
-    if reference is None:  # `_reference` has refused this already
+    if reference is None:  # `_reference` has already raised
         raise InputError("expected a reference mask; got none")
     return reference

@@ -1,8 +1,8 @@
-"""From raw outputs to one number per case.
+"""Targets: from raw outputs to one number per image.
 
-The target of a class is its **log-odds**, in logits: the raw output of a sigmoid network, and
-z_k - logsumexp(other z) of a softmax network, whose raw outputs mean something only up to a
-common constant. So one unit means the same for every network (docs/decisions/0002).
+The target of a class is its **log-odds** in logits: the raw output of a sigmoid network, and
+z_k - logsumexp(other z) of a softmax network, whose raw outputs are defined only up to a common
+constant. So one unit means the same for every network (docs/decisions/0002).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OUTPUTS = ("logits", "sigmoid", "probabilities", "regression", "ordinal")
 
 
 def log_odds(outputs: Tensor, kind: str) -> Tensor:
-    """(N, K) raw outputs to (N, classes) log-odds, exact also where probabilities round to 1.
+    """Convert raw outputs (N, K) to log-odds (N, classes), accurate also where probabilities round to 1.
 
     ordinal: K cumulative logits P(grade > k) become K + 1 grades.
     """
@@ -36,7 +36,7 @@ def log_odds(outputs: Tensor, kind: str) -> Tensor:
 
 
 def log_odds_of(outputs: Tensor, kind: str, index: int) -> Tensor:
-    """Log-odds (N, *S) of one class of raw outputs (N, K, *S)."""
+    """Return the log-odds (N, *S) of one class from raw outputs (N, K, *S)."""
     if kind != "logits":
         return log_odds(outputs, kind)[:, index]
     others = torch.cat([outputs[:, :index], outputs[:, index + 1 :]], dim=1)
@@ -44,24 +44,24 @@ def log_odds_of(outputs: Tensor, kind: str, index: int) -> Tensor:
 
 
 def _rows(outputs: Tensor, target: object) -> Tensor:
-    """Outputs (N, K) of a classifier; the map of a segmenter is refused."""
+    """Return outputs (N, K) of a classifier; raise InputError for the maps of a segmenter."""
     if outputs.ndim != 2:
         raise InputError(
-            f"target {target} is for a classifier; this model gives maps {tuple(outputs.shape)}: "
+            f"target {target} is for a classifier; this model returns maps {tuple(outputs.shape)}: "
             "use region:K, lesion:K, boundary:K, volume:K"
         )
     return outputs
 
 
 def grade_probabilities(outputs: Tensor) -> Tensor:
-    """Cumulative logits (N, K) to grade probabilities (N, K + 1), made monotone first."""
+    """Convert cumulative logits (N, K) to grade probabilities (N, K + 1), after making them monotone."""
     above = torch.sigmoid(outputs).cummin(dim=1).values
     ends = [torch.ones_like(above[:, :1]), above, torch.zeros_like(above[:, :1])]
     return -torch.diff(torch.cat(ends, dim=1), dim=1)
 
 
 def probabilities(outputs: Tensor, kind: str) -> Tensor:
-    """(N, K) raw outputs to (N, classes) probabilities; regression has none and is refused."""
+    """Convert raw outputs (N, K) to probabilities (N, classes); raise InputError for regression."""
     if kind == "regression":
         raise InputError("a regression model has no class probabilities; use target 'value:0'")
     if kind == "logits":
@@ -88,7 +88,7 @@ class ClassTarget:
         return log_odds_of(_rows(outputs, self), self.kind, self.index)
 
     def score_of(self, goal: float) -> float:
-        """The log-odds of a probability."""
+        """Return the log-odds of a probability."""
         return _logit(goal)
 
     def __str__(self) -> str:
@@ -111,7 +111,7 @@ class ProbabilityTarget:
 
 @dataclass(frozen=True, slots=True)
 class ValueTarget:
-    """One raw output: the regression value, or the raw logit of a class."""
+    """One raw output: a regression value, or the logit of a class."""
 
     index: int
 
@@ -124,7 +124,7 @@ class ValueTarget:
 
 @dataclass(frozen=True, slots=True)
 class MarginTarget:
-    """Log-odds of one class against one other: z_a - z_b."""
+    """Log-odds of one class against another: z_a - z_b."""
 
     index: int
     against: int
@@ -138,7 +138,7 @@ class MarginTarget:
         return outputs[:, self.index] - outputs[:, self.against]
 
     def score_of(self, goal: float) -> float:
-        """The margin of a probability of one class among the two."""
+        """Return the margin at which the class has the given probability among the two."""
         return _logit(goal)
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
-"""Volumes larger than the model's patch: one window slides over all, and can be differentiated.
+"""Differentiable sliding-window inference for volumes larger than the model's patch.
 
 The outputs of overlapping patches are blended to one map; the backward pass runs each patch again
-and adds its gradient up. So the memory is that of one batch of patches, and the gradient of *any*
+and sums the gradients. So the memory is that of one batch of patches, and the gradient of *any*
 target of the blended map is exact, not the mean of the patches' own maps.
 """
 
@@ -26,17 +26,17 @@ Window = tuple[slice, ...]
 
 
 class TiledPredictor:
-    """A segmenter that takes patches, for images of any size.
+    """Apply a segmenter of patches to images of any size.
 
-    predictor  takes images (N, C, *patch) and gives maps (N, K, *patch)
-    patch      voxels along each axis; an axis on which the image is smaller is taken whole
-    overlap    share of a patch that it has in common with its neighbour, 0 to below 1
-    blend      "gaussian" (the middle of a patch counts most) or "constant"
-    batch      patches at a time; halved when the device is out of memory
+    predictor  images (N, C, *patch) -> maps (N, K, *patch)
+    patch      voxels along each axis; at most the size of the image is used
+    overlap    share of a patch that overlaps its neighbour, 0 to below 1
+    blend      "gaussian" (the centre of a patch has the greatest weight) or "constant"
+    batch      patches at a time; halved after an out-of-memory error
     call       images (N, C, *S) -> (N, K, *S), differentiable
     cost       a forward pass per patch, and with gradients another forward and a backward pass
-    raises     InputError for a patch or overlap that does not fit, or a model whose maps have another
-               size than its patches
+    raises     InputError for an invalid patch, overlap or blend, or a model whose maps differ in size from
+               its patches
     """
 
     watchable = False
@@ -65,7 +65,7 @@ class TiledPredictor:
 
     @property
     def digest(self) -> str:
-        """Of the predictor inside as it is now, and of how its patches are put together."""
+        """16 hex digits of the wrapped predictor and of how its patches are blended."""
         if self._pinned:
             return self._pinned
         content = fingerprint("tiled", self.predictor.digest, self.patch, self.overlap, self.blend)
@@ -76,11 +76,11 @@ class TiledPredictor:
         self._pinned = digest
 
     def target(self, text: str) -> AnyTarget | RegionTarget:
-        """The target a text names, checked against this model's classes."""
+        """Return the target of a text; raise InputError if it does not fit this model's classes."""
         return parse_target(text, kind=self.output, classes=self.classes)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """Raw outputs (N, K, *S) to class probabilities."""
+        """Convert raw outputs (N, K, *S) to class probabilities."""
         return probabilities(outputs, self.output)
 
     def __call__(self, images: Any) -> Tensor:
@@ -90,24 +90,24 @@ class TiledPredictor:
         return torch.as_tensor(_Window.apply(x, self))
 
     def frozen(self) -> contextlib.AbstractContextManager[None]:
-        """As of the predictor inside."""
+        """Freeze the wrapped predictor."""
         return self.predictor.frozen()
 
     @contextlib.contextmanager
     def watch(self, layer: str | None = None) -> Iterator[list[Tensor]]:
-        """Refused: a layer has one map per patch, and none of the whole volume."""
+        """Raise UnsupportedError: a layer has one map per patch, and none of the whole volume."""
         self.feature_layer(None, layer)
         yield []
 
     def feature_layer(self, images: Any, layer: str | None = None) -> NoReturn:
-        """Refused, as `watch`."""
+        """Raise UnsupportedError, as `watch` does."""
         raise UnsupportedError(
             "a model that takes patches has no layer map of the whole volume; use integrated-gradients, "
             "occlusion, or crop the image to one patch"
         )
 
     def windows(self, size: Sequence[int]) -> list[Window]:
-        """Patches that cover an image of `size`."""
+        """Return the windows that cover an image of `size`."""
         from monai.data.utils import dense_patch_slices
 
         patch = [min(p, n) for p, n in zip(self.patch, size, strict=True)]
@@ -116,21 +116,21 @@ class TiledPredictor:
         return [tuple(window) for window in dense_patch_slices(size, patch, step)]
 
     def weights(self, size: Sequence[int]) -> Tensor:
-        """How much each voxel of a patch counts."""
+        """Return the blending weight of each voxel of a patch."""
         from monai.data.utils import compute_importance_map
 
         patch = tuple(min(p, n) for p, n in zip(self.patch, size, strict=True))
-        found = compute_importance_map(patch, mode=self.blend, sigma_scale=0.125, device=self.device)
-        return torch.as_tensor(found).clamp_min(1e-3)
+        weights = compute_importance_map(patch, mode=self.blend, sigma_scale=0.125, device=self.device)
+        return torch.as_tensor(weights).clamp_min(1e-3)
 
 
-def _every(window: Window) -> Window:
-    """The window in every image and channel."""
+def _index(window: Window) -> Window:
+    """Return the index of a window in every image and channel."""
     return (slice(None), slice(None), *window)
 
 
 class _Window(torch.autograd.Function):
-    """Blended maps of overlapping patches; the backward pass runs every patch again."""
+    """Blend the maps of overlapping patches; the backward pass runs every patch again."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, tiled: TiledPredictor) -> Tensor:
@@ -138,13 +138,13 @@ class _Window(torch.autograd.Function):
         maps: list[Tensor] = []
         total = torch.zeros(size, device=images.device)
 
-        def add(windows: list[Window], parts: Tensor) -> None:
+        def add(windows: list[Window], patches: Tensor) -> None:
             with torch.no_grad():
-                answers = _asked(tiled, parts)
+                outputs = _outputs(tiled, patches)
             if not maps:
-                maps.append(images.new_zeros(len(images), answers.shape[1], *size))
-            for window, answer in zip(windows, answers.split(len(images)), strict=True):
-                maps[0][_every(window)] += weights * answer
+                maps.append(images.new_zeros(len(images), outputs.shape[1], *size))
+            for window, output in zip(windows, outputs.split(len(images)), strict=True):
+                maps[0][_index(window)] += weights * output
                 total[window] += weights
 
         _slide(images, tiled, add)
@@ -156,44 +156,45 @@ class _Window(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor) -> Any:
         images, total = ctx.saved_tensors
         tiled: TiledPredictor = ctx.tiled
-        weights, found = tiled.weights(images.shape[2:]), torch.zeros_like(images)
-        share = slopes[0] / total
+        weights, gradients = tiled.weights(images.shape[2:]), torch.zeros_like(images)
+        output_gradient = slopes[0] / total
 
-        def add(windows: list[Window], parts: Tensor) -> None:
+        def add(windows: list[Window], patches: Tensor) -> None:
             with torch.enable_grad():
-                parts = parts.detach().requires_grad_()
-                answers = _asked(tiled, parts)
-            wanted = torch.cat([weights * share[_every(window)] for window in windows])
-            (gradient,) = torch.autograd.grad(answers, parts, wanted)
-            for window, part in zip(windows, gradient.split(len(images)), strict=True):
-                found[_every(window)] += part
+                patches = patches.detach().requires_grad_()
+                outputs = _outputs(tiled, patches)
+            wanted = torch.cat([weights * output_gradient[_index(window)] for window in windows])
+            (gradient,) = torch.autograd.grad(outputs, patches, wanted)
+            for window, patch_gradient in zip(windows, gradient.split(len(images)), strict=True):
+                gradients[_index(window)] += patch_gradient
 
         _slide(images, tiled, add)
-        return found, None
+        return gradients, None
 
 
 def _slide(images: Tensor, tiled: TiledPredictor, add: Callable[[list[Window], Tensor], None]) -> None:
-    """`add` for every batch of patches; when the device is out of memory, for half as many."""
+    """Call `add` for every batch of patches; halve the batch after an out-of-memory error."""
     windows, start = tiled.windows(images.shape[2:]), 0
     while start < len(windows):
-        some = windows[start : start + tiled.batch]
+        batch = windows[start : start + tiled.batch]
         try:
-            add(some, torch.cat([images[_every(window)] for window in some]))
+            add(batch, torch.cat([images[_index(window)] for window in batch]))
         except torch.OutOfMemoryError as error:
             if tiled.batch == 1:
                 raise InputError(
-                    f"one patch of {tiled.patch} does not fit the memory of {tiled.device}; use a smaller patch"
+                    f"one patch of {tiled.patch} does not fit in the memory of {tiled.device}; use a "
+                    "smaller patch"
                 ) from error
             tiled.batch //= 2
             continue
-        start += len(some)
+        start += len(batch)
 
 
-def _asked(tiled: TiledPredictor, parts: Tensor) -> Tensor:
-    answers = tiled.predictor(parts)
-    if answers.shape[2:] != parts.shape[2:]:
+def _outputs(tiled: TiledPredictor, patches: Tensor) -> Tensor:
+    outputs = tiled.predictor(patches)
+    if outputs.shape[2:] != patches.shape[2:]:
         raise InputError(
-            f"a tiled model must give maps of its patch's size {tuple(parts.shape[2:])}; got "
-            f"{tuple(answers.shape[2:])}"
+            f"a tiled model must return maps of its patch's size {tuple(patches.shape[2:])}; got "
+            f"{tuple(outputs.shape[2:])}"
         )
-    return answers
+    return outputs

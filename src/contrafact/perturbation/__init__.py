@@ -1,4 +1,4 @@
-"""Hiding part of an image: what stands there instead, which voxels go together, how many copies fit."""
+"""Hide parts of an image: fill values, groups of voxels, and batches that fit in memory."""
 
 from contrafact.perturbation.features import feature_labels
 from contrafact.perturbation.fill import fill_values, gaussian

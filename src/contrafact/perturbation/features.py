@@ -1,4 +1,4 @@
-"""Voxels taken together: hiding one supervoxel says more than hiding one voxel, and costs less."""
+"""Group voxels into features: hiding a supervoxel is more informative and cheaper than hiding one voxel."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ KINDS = ("grid", "slic")
 
 
 def feature_labels(image: NDArray[np.float32], kind: str, count: int) -> NDArray[np.int64]:
-    """Labels (*S) from 0, of an image (C, *S).
+    """Return feature labels (*S), starting at 0, of an image (C, *S).
 
-    kind   "grid": boxes, `count` along every axis; "slic": about `count` to the power of the axes
-           supervoxels that keep to the edges of the image (Achanta et al. 2012, by scikit-image)
+    kind   "grid": boxes, `count` along every axis; "slic": about `count` ** axes supervoxels that follow
+           the edges of the image (Achanta et al. 2012, from scikit-image)
+    raises InputError for an unknown kind, or a count below 1 or above the shortest side
     """
     size = image.shape[1:]
     if kind not in KINDS:

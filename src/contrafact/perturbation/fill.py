@@ -1,4 +1,4 @@
-"""What "not there" looks like: the values that hide a place or start a path."""
+"""Fill values that hide parts of an image, or serve as the baseline of a path."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ FILLS = ("mean", "min", "blur")
 
 
 def fill_values(images: Tensor, fill: str | float) -> Tensor:
-    """Images like `images` (N, C, *S) with nothing in them.
+    """Return images shaped like `images` (N, C, *S) without their content.
 
-    fill  "mean" or "min" per image and channel, "blur" (box of a quarter of each side), or a number
+    fill    "mean" or "min" per image and channel, "blur" (box of a quarter of each side), or a number
+    raises  InputError for an unknown fill
     """
     axes = tuple(range(2, images.ndim))
     if isinstance(fill, (int, float)):
@@ -31,14 +32,14 @@ def fill_values(images: Tensor, fill: str | float) -> Tensor:
 def _blur(images: Tensor) -> Tensor:
     pool = F.avg_pool2d if images.ndim == 4 else F.avg_pool3d
     reach = [max(1, side // 8) for side in images.shape[2:]]
-    pads = [r for r in reversed(reach) for _ in range(2)]  # the last axis stands first
+    pads = [r for r in reversed(reach) for _ in range(2)]  # the last axis comes first
     for _ in range(2):
         images = pool(F.pad(images, pads, mode="replicate"), [2 * r + 1 for r in reach], stride=1)
     return images
 
 
 def gaussian(images: Tensor, sigma: float) -> Tensor:
-    """Images (N, C, *S) blurred by a Gaussian of `sigma` voxels, edges repeated; 0: as they are."""
+    """Blur images (N, C, *S) with a Gaussian of `sigma` voxels, edges replicated; 0: unchanged."""
     if sigma <= 0:
         return images
     reach = max(1, round(3 * sigma))

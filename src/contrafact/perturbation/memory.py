@@ -1,5 +1,4 @@
-"""Work in portions that fit the memory: fewer at a time for large volumes, half as many when it was
-too much, and at last the network's activations made twice instead of kept."""
+"""Batches that fit in memory, halved when memory runs out, and gradient checkpointing."""
 
 from __future__ import annotations
 
@@ -11,18 +10,19 @@ import torch
 
 from contrafact.core import ContrafactError
 
-# Voxels of input in one pass. On a GPU 64 MiB, and some hundred times that in activations; a CPU is fastest
-# where the activations of a pass stay in its caches.
+# Input voxels of one pass. On a GPU 64 MiB, and about a hundred times that in activations; a CPU is fastest
+# if the activations of a pass stay in its caches.
 VOXELS = 2**24 if torch.cuda.is_available() else 2**20
 
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def portions(count: int, batch: int, voxels: int, work: Callable[[slice], None]) -> None:
-    """`work` for all of 0..count, in slices of at most `batch` and about `VOXELS` voxels of input.
+    """Call `work` on slices that cover 0..count, each of at most `batch` items and about `VOXELS` input voxels.
+    After an out-of-memory error the slices are halved.
 
-    voxels  of one item, channels too
-    raises  ContrafactError when a single item does not fit
+    voxels  of one item, including channels
+    raises  ContrafactError if a single item does not fit in memory
     """
     size = max(1, min(batch, VOXELS // max(voxels, 1)))
     start = 0
@@ -35,7 +35,7 @@ def portions(count: int, batch: int, voxels: int, work: Callable[[slice], None])
                 raise
             if size == 1:
                 raise ContrafactError(
-                    f"one image of {voxels} voxels does not fit the memory; crop it, or let the model take "
+                    f"one image of {voxels} voxels does not fit in memory; crop it, or use a model of "
                     "patches (TiledPredictor)"
                 ) from error
             size = max(1, size // 2)
@@ -44,14 +44,14 @@ def portions(count: int, batch: int, voxels: int, work: Callable[[slice], None])
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Also on the CPU, where torch says so with a plain RuntimeError."""
+    """Whether an error means out of memory; on the CPU torch raises a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
 @contextlib.contextmanager
 def remade(predictor: Any) -> Iterator[None]:
-    """Inside, the network's blocks keep no activations for the backward pass but are run again then
-    (gradient checkpointing): less memory, one more forward pass, the same gradient."""
+    """Use gradient checkpointing inside: the network's blocks keep no activations and run again in the backward
+    pass. Less memory, one more forward pass, the same gradient."""
     from torch.utils.checkpoint import checkpoint
 
     module = getattr(predictor, "module", None)
@@ -60,11 +60,11 @@ def remade(predictor: Any) -> Iterator[None]:
         blocks = list(blocks[0].children()) or blocks
     forwards = [(block, block.__dict__.get("forward")) for block in blocks]
 
-    def again(forward: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *inputs, **more: checkpoint(forward, *inputs, use_reentrant=False, **more)
+    def checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *inputs, **options: checkpoint(forward, *inputs, use_reentrant=False, **options)
 
     for block in blocks:
-        block.forward = again(block.forward)
+        block.forward = checkpointed(block.forward)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Images whose cause we planted, with masks."""
+"""Phantoms: synthetic images with planted findings and their masks."""
 
 from contrafact.phantoms.knees import (
     KneeFactors,

@@ -16,13 +16,13 @@ SOFT, GAP = 0.30, 0.12  # grey level of soft tissue and of the joint space, of 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KneeFactors:
-    """What is planted; lengths in pixels of a 32 px image, they scale with the side.
+    """The planted factors; lengths in pixels of a 32 px image, scaled with the side.
 
-    joint_space   distance of femur and tibia, 0.5 to 6
+    joint_space   distance between femur and tibia, 0.5 to 6
     osteophyte    radius of the spurs at both margins, 0 to 3
     density       brightness of bone, 0.5 to 0.9
-    marker        brightness of the side marker in the corner, 0 (none) to 1: a shortcut when it tells the
-                  label
+    marker        brightness of the side marker in the corner, 0 (none) to 1: a shortcut if it correlates
+                  with the label
     across, down  displacement of the joint, -3 to 3
     tilt          slope of the joint line, -0.15 to 0.15
     """
@@ -37,7 +37,7 @@ class KneeFactors:
 
 
 def draw_factors(rng: np.random.Generator) -> KneeFactors:
-    """Independent factors of one patient."""
+    """Return random independent factors of one patient."""
     return KneeFactors(
         joint_space=float(rng.uniform(1.0, 5.0)),
         osteophyte=float(rng.uniform(0.0, 2.5)),
@@ -50,7 +50,10 @@ def draw_factors(rng: np.random.Generator) -> KneeFactors:
 
 
 def knee_phantom(factors: KneeFactors, rng: np.random.Generator, *, side: int = 32) -> Phantom:
-    """Draw one knee, grey levels 0 to 255, (1, side, side); `rng` draws only the texture."""
+    """Return one knee (1, side, side), grey levels 0 to 255; `rng` affects only the texture.
+
+    raises  InputError for a side below 16 pixels
+    """
     if side < 16:
         raise InputError(f"side must be at least 16 pixels; got {side}")
     unit = side / 32
@@ -88,11 +91,10 @@ def knee_phantom(factors: KneeFactors, rng: np.random.Generator, *, side: int = 
 
 
 def measure_joint_space(values: NDArray[np.floating]) -> float:
-    """Width of the dark gap between the bones, in pixels of a 32 px image, read from grey levels.
+    """Return the width of the dark gap between the bones, in pixels of a 32 px image, from grey levels alone.
 
-    values (H, W), 0 to 255. Reads the two condylar columns, so it also works on images that no
-    phantom maker drew. Returns the mean over the columns of the depth of the gap, as an area: the
-    darkness between the bones' own grey level and the darkest level, summed along the column.
+    values (H, W), 0 to 255; also of images that are not phantoms. The width is the mean over six columns
+    through the condyles; in a column it is the darkness, relative to bone (0) and gap (1), summed along it.
     """
     side = values.shape[0]
     unit = side / 32
@@ -106,18 +108,18 @@ def measure_joint_space(values: NDArray[np.floating]) -> float:
 
 
 def measure_marker(values: NDArray[np.floating]) -> float:
-    """Brightness of the marker: 0 soft tissue, 1 the full marker. values (H, W), 0 to 255."""
+    """Return the brightness of the marker: 0 soft tissue, 1 the full marker. values (H, W), 0 to 255."""
     grey = np.asarray(values, dtype=np.float64) / 255
     return float((grey[_marker_mask(values.shape[0])].mean() - SOFT) / (0.95 - SOFT))
 
 
 def _inside(distance: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
-    """1 inside, 0 outside, soft over one pixel."""
+    """Return 1 inside (distance above 0), 0 outside, with a soft edge of one pixel."""
     return np.asarray(1 / (1 + np.exp(-np.clip(distance / (0.35 * unit), -60, 60))))
 
 
 def _shaft(depth: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
-    """Half the width of the bone: wide at the joint, narrow in the shaft."""
+    """Return half the width of the bone: wide at the joint, narrow in the shaft."""
     return (7.0 + 4.5 * np.exp(-np.clip(depth, 0, None) / (5 * unit))) * unit
 
 
@@ -141,7 +143,7 @@ def _spurs(
 
 
 def _marker_mask(side: int) -> NDArray[np.bool_]:
-    """An L in the upper left corner."""
+    """Return the mask of the marker, an L in the upper left corner."""
     mask = np.zeros((side, side), dtype=bool)
     unit = side / 32
     low, high = round(2 * unit), round(8 * unit)

@@ -1,4 +1,4 @@
-"""Lesions in 2D and 3D, and vessels in 3D, with their masks."""
+"""Phantoms of lesions in 2D and 3D, and of vessels in 3D."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from contrafact.phantoms.phantom import Phantom
 def lesion_phantom(
     rng: np.random.Generator, *, side: int = 64, radius: float = 5.0, contrast: float = 60.0, axes: int = 2
 ) -> Phantom:
-    """A slice (or, with 3 `axes`, a volume) of smooth tissue with one round lesion; radius in px (0:
-    healthy), contrast in grey levels. (1, side, side) or (1, side, side, side), 0 to 255."""
+    """Return smooth tissue with one round lesion, (1, side, side), or (1, side, side, side) with 3 `axes`;
+    grey levels 0 to 255.
+
+    radius    in pixels; 0: healthy
+    contrast  in grey levels
+    raises    InputError for other axes, or a radius of a quarter of the side or more
+    """
     if axes not in (2, 3):
         raise InputError(f"axes must be 2 or 3; got {axes}")
     if not 0 <= radius < side / 4:
@@ -23,11 +28,11 @@ def lesion_phantom(
     values = 110 + 25 * tissue / max(float(np.abs(tissue).max()), 1e-9)
     values = values + ndimage.gaussian_filter(rng.normal(size=size), 1.0) * 6
     centre = rng.uniform(side / 4 + radius, 3 * side / 4 - radius, size=axes)
-    distance = np.hypot.reduce([at - c for at, c in zip(np.indices(size), centre, strict=True)])
+    distance = np.hypot.reduce([index - c for index, c in zip(np.indices(size), centre, strict=True)])
     mask = distance < radius
     soft = 1 / (1 + np.exp(np.clip((distance - radius) / 0.7, -60, 60))) if radius else 0.0
-    places = dict(zip(("slice", "row", "column")[-axes:], centre, strict=True))
-    factors = {"radius": radius, "contrast": contrast, **places}
+    position = dict(zip(("slice", "row", "column")[-axes:], centre, strict=True))
+    factors = {"radius": radius, "contrast": contrast, **position}
     image = Image(
         np.clip(values + contrast * soft, 0, 255)[None].astype(np.float32),
         window=(0.0, 255.0),
@@ -40,9 +45,9 @@ def lesion_phantom(
 def vessel_phantom(
     rng: np.random.Generator, *, side: int = 48, vessels: int = 3, spacing_mm: float = 0.5
 ) -> Phantom:
-    """A volume with bright winding tubes, as in time-of-flight angiography.
+    """Return a volume (1, side, side, side) with bright winding tubes, as in time-of-flight angiography.
 
-    (1, side, side, side); radius of the tubes 1 to 2.5 voxels; masks: "vessel" and each tube.
+    The radius of the tubes is 1 to 2.5 voxels; masks: "vessel", and "vessel K" for each tube.
     """
     if vessels < 1:
         raise InputError(f"vessels must be at least 1; got {vessels}")

@@ -1,4 +1,4 @@
-"""An image whose cause we planted."""
+"""An image with planted factors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from contrafact.core import Image
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Phantom:
-    """image    its factors stand in `image.about["factors"]` too
-    factors  what was planted, by name, in the units their maker states
-    masks    where each factor shows, bool (*S), by the same names
+    """A synthetic image with planted factors.
+
+    image    the image; `image.about["factors"]` holds the factors too
+    factors  planted values by name, in the units of the function that made the phantom
+    masks    where each factor is visible, bool (*S), by name
     """
 
     image: Image

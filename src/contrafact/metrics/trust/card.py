@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from contrafact.core import ContrafactError, Record
-from contrafact.core.display import drawn
+from contrafact.core.display import html_of
 from contrafact.metrics.heatmap_context import HeatmapContext
 from contrafact.metrics.randomisation.layers import random_map
 from contrafact.metrics.robustness.max_sensitivity import MaxSensitivity
@@ -79,7 +79,7 @@ class TrustCard(tuple[Check, ...]):
     __slots__ = ()
 
     def _repr_html_(self) -> str | None:
-        return drawn("card", card_as_json(self))
+        return html_of("card", card_as_json(self))
 
 
 def told(value: float, limit: float, form: str = ".0%") -> str:
