@@ -1,11 +1,11 @@
 """Judge the engines of a bundle on val patients, by networks that took no part in training, search or choice.
 
-    python -m experiments.evaluate.engines knee --data ../shared/data --networks RUNS/knee --images 120 \
+    python -m experiments.evaluate.engines knee --data ../shared/data --images 120 \
         --page docs/results/engines_knee.md --picture docs/pictures/engines_knee.png
 
-Judge A is the bundle's second model, judge B the role `judge` of `experiments.train.classifiers`, which never
-ships. Every engine explains the same images, one a patient, half of each label, to a probability of 0.9 on the
-other side of the decision. The null is a blurred adversarial change of the same score as the first engine's.
+Judge A is the bundle's second model, judge B histograms of gradients with logistic regression. Every engine
+explains the same images, one a patient, half of each label, to a probability of 0.9 on the other side of the
+decision. The null is a blurred adversarial change of the same score as the first engine's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image as Picture
-from safetensors.torch import load_file
+from skimage.feature import hog
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -39,7 +39,6 @@ from contrafact.metrics.counterfactual.adversarial_null import adversarial_null
 from experiments.data import Cohort, load, nodule_windows
 from experiments.evaluate.anatomy import at_64, double_lines, joint_band, joint_width, near
 from experiments.tables import mean, share, table
-from experiments.train.classifiers import make, row_of
 
 GOAL = 2.197  # log-odds of 0.9
 Values = NDArray[np.floating[Any]]
@@ -112,7 +111,7 @@ def null_of(run: Run, bundle: Bundle, images: Sequence[Image]) -> Run:
         question = Question(
             predictor=bundle.predictor, images=image.values[None], target=target, grid=image.grid
         )
-        context = CounterfactualContext(question, strip)
+        context = CounterfactualContext(question=question, strip=strip)
         try:
             frame = adversarial_null(context)
         except ContrafactError:
@@ -125,20 +124,20 @@ def null_of(run: Run, bundle: Bundle, images: Sequence[Image]) -> Run:
     return made
 
 
-def judge_of(networks: Path, name: str, role: str) -> Judge:
-    """Log-odds (N,) of frames (N, C, H, W) of 0 to 255, by a network of `classifiers.py`."""
-    about = json.loads((networks / role / "about.json").read_text())
-    network = make(role, about["arguments"])
-    network.load_state_dict(load_file(networks / role / "best.safetensors"))
-    network.eval().requires_grad_(False)
+def hog_judge(name: str, data: Path, side: int) -> Judge:
+    """Log-odds (N,) of frames (N, C, H, W) of 0 to 255 by histograms of gradients and logistic regression,
+    trained
+    on the `fit` patients: a judge that is no network."""
 
-    def scores(frames: Values) -> Values:
-        x = torch.as_tensor(np.asarray(frames, dtype=np.float32)) / 127.5 - 1
-        x = torch.nn.functional.interpolate(x, (about["side"],) * 2, mode="bilinear", antialias=True)
-        with torch.no_grad():
-            return torch.cat([network(part)[:, row_of(name)] for part in x.split(64)]).numpy()
+    def features(frames: Values) -> Values:
+        grey = [at_64(np.asarray(one).mean(axis=0)) for one in frames]
+        return np.stack([hog(one, 9, (8, 8), (2, 2)) for one in grey])
 
-    return scores
+    fit = load(name, data, "fit", side=side)
+    rows = np.random.default_rng(0).permutation(len(fit))[:3000].tolist()
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=500))
+    model.fit(features(fit.images[rows].numpy()), fit.labels[rows])
+    return lambda frames: model.decision_function(features(frames))
 
 
 def model_scores(bundle: Bundle, frames: Values) -> Values:
@@ -280,7 +279,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--networks", type=Path, required=True)
     parser.add_argument("--bundle", help="name or folder; the shipped one of that name unless given")
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--images", type=int, default=120)
@@ -295,8 +293,7 @@ def main() -> None:
     model: Judge = lambda frames: model_scores(bundle, frames)  # noqa: E731
     judges: dict[str, tuple[Judge, float]] = {}
     raw: dict[str, Judge] = {"A": lambda frames: second_scores(bundle, frames)}
-    if (options.networks / "judge" / "about.json").exists():
-        raw["B"] = judge_of(options.networks, options.name, "judge")
+    raw["B"] = hog_judge(options.name, options.data, options.side)
     for letter, judge in raw.items():
         judges[letter] = (judge, slope_on_real(whole, model, judge))
         auc = roc_auc_score(whole.labels, judge(whole.images.float().numpy()))
