@@ -286,6 +286,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="*", default=[*ENGINES, PUBLISHED])
     parser.add_argument("--page", type=Path)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--json", type=Path, help="the figures as text, engine by engine")
     options = parser.parse_args()
     whole = load(options.name, options.data, options.part, side=options.side)
     cohort, bundle = chosen(whole, options.images), cf.load_bundle(options.bundle or options.name)
@@ -306,6 +307,8 @@ def main() -> None:
     runs.append(null_of(runs[0], bundle, images))
     lines.append(row_of_page(runs[-1], options.name, bundle, whole, judges, where))
     print(json.dumps(lines[-1]), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(lines, indent=1))
     if options.picture:
         wall(runs, cohort, options.picture)
     if options.page:
