@@ -721,7 +721,7 @@ class Beside(Hidden):
 def test_what_may_be_a_rectifier_and_cannot_be_told_is_refused(how: str) -> None:
     model = TorchPredictor(seeded(lambda: Beside(REFUSED[how])), classes=["a", "b"])
     for method in ("guided-backprop", "deconvolution"):
-        with pytest.raises(UnsupportedError, match="may be one that cannot be told: write it as a ReLU"):
+        with pytest.raises(UnsupportedError, match="may be a rectifier: write it as a ReLU"):
             cf.explain(method, model, picture(), target="class:1")
 
 

@@ -1,4 +1,4 @@
-"""Heatmaps: one method, one file. Importing this room registers its methods."""
+"""Heatmap methods, one per file; importing this package registers them."""
 
 from contrafact.attribution.attention.attention_rollout import AttentionRollout
 from contrafact.attribution.attention.gradient_attention import GradientAttention

@@ -1,4 +1,4 @@
-"""Other images of the same kind: what methods compare with."""
+"""Background images: other images of the same kind, which some methods use as a comparison."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from contrafact.core import InputError, Question
 
 
 def others(question: Question, method: str) -> NDArray[np.float32]:
-    """The question's background (M, C, *S), or an error that says how to give one."""
+    """Return the question's background images (M, C, *S).
+
+    raises  InputError without a background, with the two ways to pass one
+    """
     if question.background is None:
         raise InputError(
-            f"{method} compares with other images of the same kind; give background=[...], or "
+            f"{method} compares with other images of the same kind; got none; pass background=[...] or "
             "--background FOLDER"
         )
     return question.background

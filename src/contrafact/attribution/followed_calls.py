@@ -1,14 +1,14 @@
-"""The torch functions that a network calls, changed where the autograd graph would hide what they do.
+"""Intercept the torch functions of a network, so that the autograd graph shows every rectifier.
 
-The graph alone does not tell what an operation in place on a view did (a node CopySlices keeps it to itself),
-and whether a mask comes from the image. So the calls are watched while the network runs, and:
+The graph alone does not show what an in-place operation on a view does (a CopySlices node hides it), nor
+whether a mask depends on the image. `FollowedCalls` intercepts the calls while the network runs:
 
-* a result that is a view of a tensor which nobody else sees, as an instance normalisation gives, is copied, so
-  that what works on it in place works on a tensor of its own;
-* an operation in place on any other view is computed apart, and copied to where it belongs;
-* a tensor that is made of parameters, buffers and constants alone is remembered as fixed.
+* it copies a result that is a view of an internal tensor (an instance normalisation returns one), so that a
+  later in-place operation works on a separate tensor;
+* it computes an in-place operation on any other view out of place, and copies the result back;
+* it records as fixed every tensor computed only from parameters, buffers and constants.
 
-Every value and every gradient stays what it is.
+No value and no gradient changes.
 """
 
 from __future__ import annotations
@@ -34,50 +34,52 @@ IN_PLACE = _names("""
 OPERATORS = {"__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div"}
 FILLS = _names("copy_ zero_ fill_")
 CONSTANTS = _names("zeros ones full empty eye arange linspace tril_indices triu_indices")
-# What gives the values of a tensor to Python.
-TOLD = _names("""
+# Functions that pass the values of a tensor to Python.
+READS_VALUES = _names("""
     item tolist numpy __array__ __bool__ __int__ __float__ __complex__ __index__ __contains__ __dlpack__
     __repr__ __format__ equal allclose is_nonzero data_ptr untyped_storage storage apply_ map_
 """)
 
 
 class FollowedCalls(TorchFunctionMode):
-    """Inside, every torch function of a network is watched.
+    """Mode that intercepts every torch function a network calls.
 
     own     addresses of the network's parameters and buffers
-    fixed   addresses of all tensors that no image changes: its own, and what was made of them and constants
-    copies  nodes CopySlices of which it is known that they only copy or fill at a fixed place
+    fixed   addresses of all tensors that do not depend on the image: `own`, and tensors computed only from
+            those and constants
+    copies  CopySlices nodes that only copy or fill at a fixed position
     """
 
     def __init__(self, own: set[int]) -> None:
         super().__init__()
         self.fixed: set[int] = set(own)
         self.copies: set[Node] = set()
-        self._alive: list[Any] = []  # an address belongs to one storage as long as that lives
-        self._told = False
+        self._alive: list[Any] = []  # keeps storages alive, so that no address is reused
+        self._values_read = False
 
     def begin(self, *_: Any) -> None:
-        """What was told of the image before the network runs is not known to the network."""
-        self._told = False
+        """Forget values that Python read before the network ran: the network does not know them."""
+        self._values_read = False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "")
-        given = list(_tensors([*args, *kwargs.values()]))
-        apart = _apart(func, name, args, kwargs)
-        result = func(*args, **kwargs) if apart is None else args[0].copy_(apart(*args, **kwargs))
-        self._note_copy(name, args, apart is not None)
-        self._note_fixed(name, given, result, args, kwargs)
+        inputs = list(_tensors([*args, *kwargs.values()]))
+        separate = _out_of_place(func, name, args, kwargs)
+        result = func(*args, **kwargs) if separate is None else args[0].copy_(separate(*args, **kwargs))
+        self._note_copy(name, args, separate is not None)
+        self._note_fixed(name, inputs, result, args, kwargs)
         hidden = isinstance(result, Tensor) and result.requires_grad and result._is_view()
-        if hidden and _address(result) not in map(_address, given):
+        if hidden and _address(result) not in map(_address, inputs):
             return result.clone()
         return result
 
-    def _note_copy(self, name: str, args: Sequence[Any], apart: bool) -> None:
+    def _note_copy(self, name: str, args: Sequence[Any], copied_back: bool) -> None:
+        """Record the CopySlices node of a call that only copies or fills at a fixed position."""
         plain = name == "__setitem__" and not list(_tensors(args[1:2], arrays=True))
-        if not (apart or plain or name in FILLS) or not isinstance(args[0], Tensor):
+        if not (copied_back or plain or name in FILLS) or not isinstance(args[0], Tensor):
             return
         whole = args[0]._base if args[0]._is_view() else args[0]
         node = None if whole is None else whole.grad_fn
@@ -85,22 +87,23 @@ class FollowedCalls(TorchFunctionMode):
             self.copies.add(node)
 
     def _note_fixed(
-        self, name: str, given: list[Tensor], result: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, name: str, inputs: list[Tensor], result: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
-        known = all(_address(one) in self.fixed for one in given)
+        """Record whether a result is fixed, and forget fixed tensors that the call overwrites."""
+        all_fixed = all(_address(tensor) in self.fixed for tensor in inputs)
         changed = [*args[:1]] if _writes(name, kwargs) else []
-        if known and not self._told and name not in TOLD:
-            for one in _tensors([result]) if given or name in CONSTANTS else ():
-                self.fixed.add(_address(one))
-                self._alive.append(one.untyped_storage())
+        if all_fixed and not self._values_read and name not in READS_VALUES:
+            for tensor in _tensors([result]) if inputs or name in CONSTANTS else ():
+                self.fixed.add(_address(tensor))
+                self._alive.append(tensor.untyped_storage())
             return
-        self._told |= not known and name in TOLD
-        changed += given if name in TOLD else []  # they may be written to unseen
-        self.fixed -= {_address(one) for one in _tensors([*changed, kwargs.get("out")])}
+        self._values_read |= not all_fixed and name in READS_VALUES
+        changed += inputs if name in READS_VALUES else []  # Python may write to them later
+        self.fixed -= {_address(tensor) for tensor in _tensors([*changed, kwargs.get("out")])}
 
 
-def _apart(func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """The function that computes apart what this one would do in place on a view; None for any other call."""
+def _out_of_place(func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Return the out-of-place form of an in-place function called on a view; None for any other call."""
     first = args[0] if args else None
     if not (isinstance(first, Tensor) and first._is_view() and torch.is_grad_enabled()):
         return None
@@ -114,23 +117,25 @@ def _apart(func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: dic
 
 
 def _writes(name: str, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call overwrites its first argument."""
     in_place = name.endswith("_") and not name.endswith("__")
     return in_place or name.startswith("__i") or name == "__setitem__" or bool(kwargs.get("inplace"))
 
 
 def _address(tensor: Tensor) -> int:
+    """Return the address of a tensor's storage, or a unique negative number for a tensor without one."""
     try:
         return tensor.untyped_storage().data_ptr() or -id(tensor)
     except (RuntimeError, NotImplementedError):  # sparse and nested tensors have no single storage
         return -id(tensor)
 
 
-def _tensors(things: Sequence[Any], *, arrays: bool = False) -> Iterator[Any]:
-    """Tensors of nested lists; with `arrays` every list as well, which indexing takes for an array."""
-    for thing in things:
-        if isinstance(thing, Tensor) or (arrays and (isinstance(thing, list) or hasattr(thing, "dtype"))):
-            yield thing
-        elif isinstance(thing, (list, tuple)):
-            yield from _tensors(thing, arrays=arrays)
-        elif isinstance(thing, dict):
-            yield from _tensors(list(thing.values()), arrays=arrays)
+def _tensors(values: Sequence[Any], *, arrays: bool = False) -> Iterator[Any]:
+    """Yield the tensors in nested lists; with `arrays` also lists and arrays, which an index may contain."""
+    for value in values:
+        if isinstance(value, Tensor) or (arrays and (isinstance(value, list) or hasattr(value, "dtype"))):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value, arrays=arrays)
+        elif isinstance(value, dict):
+            yield from _tensors(list(value.values()), arrays=arrays)

@@ -1,4 +1,4 @@
-"""What the gradient methods share: asking for a gradient, and saying so where there is none."""
+"""Gradients, layers and activations of a model for the heatmap methods; errors where a model has none."""
 
 from __future__ import annotations
 
@@ -14,23 +14,30 @@ from contrafact.perturbation.memory import out_of_memory, portions, remade
 
 
 def needs_gradients(question: Question, method: str) -> Any:
-    """The predictor, or an error that says what to use instead."""
+    """Return the predictor of a question.
+
+    raises  UnsupportedError for a model without gradients, or a target whose gradient is 0 everywhere or not
+            finite
+    """
     if not getattr(question.predictor, "differentiable", True) or not hasattr(question.predictor, "watch"):
-        raise UnsupportedError(f"{method} needs gradients and this model gives none; use occlusion instead")
+        raise UnsupportedError(f"{method} needs gradients and this model has none; use occlusion instead")
     if getattr(question.target, "frozen", False):
         _check_gradient(question)
     return question.predictor
 
 
 def watchable(question: Question, method: str) -> Any:
-    """The predictor, or an error when its layers are hidden."""
+    """Return the predictor of a question.
+
+    raises  UnsupportedError for a model whose layers cannot be read
+    """
     if not hasattr(question.predictor, "watch") or not getattr(question.predictor, "watchable", False):
-        raise UnsupportedError(f"{method} looks into layers and this model hides them; use occlusion or rise")
+        raise UnsupportedError(f"{method} reads layers and this model hides them; use occlusion or rise")
     return question.predictor
 
 
 def _check_gradient(question: Question) -> None:
-    """Of a place in a map of outputs, which may have been thresholded."""
+    """Raise an error for a target whose gradient is 0 everywhere (a thresholded output map) or not finite."""
     slopes = slopes_at(question, question.images)
     if not bool(torch.isfinite(slopes).all()):
         raise UnsupportedError(f"the gradient of target {question.target} is NaN or infinite for this model")
@@ -42,7 +49,10 @@ def _check_gradient(question: Question) -> None:
 
 
 def score(question: Question, outputs: Tensor) -> Tensor:
-    """Target values (N,), which must depend on the image."""
+    """Return target values (N,) with their autograd graph.
+
+    raises  UnsupportedError for a target without a gradient
+    """
     values: Tensor = question.target(outputs)
     if values.requires_grad:
         return values
@@ -53,23 +63,25 @@ def score(question: Question, outputs: Tensor) -> Tensor:
 
 
 def slopes_at(question: Question, images: Any, *, batch: int = 16) -> Tensor:
-    """Gradient (N, C, *S) of the target by the image, at `images`, `batch` at a time."""
+    """Return the gradient (N, C, *S) of the target with respect to `images`, `batch` images at a time."""
     return scored_slopes(question, images, batch=batch)[1]
 
 
 def scored_slopes(question: Question, images: Any, *, batch: int = 16) -> tuple[Tensor, Tensor]:
-    """Target values (N,) and their gradients (N, C, *S) at `images`, `batch` at a time; where one
-    image does not fit the memory, with activations made twice instead of kept."""
+    """Return target values (N,) and their gradients (N, C, *S) at `images`, `batch` images at a time.
+
+    If the memory is too small for one image, activations are computed twice instead of stored.
+    """
     predictor: Any = question.predictor
     images = torch.as_tensor(images).to(predictor.device).detach()
     values, slopes = images.new_zeros(len(images)), torch.empty_like(images)
 
     def work(part: slice) -> None:
-        some = images[part].requires_grad_()
+        inputs = images[part].requires_grad_()
         with torch.enable_grad():
-            found = score(question, predictor(some))
-            (slopes[part],) = torch.autograd.grad(found.sum(), some)
-        values[part] = found.detach()
+            scores = score(question, predictor(inputs))
+            (slopes[part],) = torch.autograd.grad(scores.sum(), inputs)
+        values[part] = scores.detach()
 
     try:
         portions(len(images), batch, images[0].numel(), work)
@@ -82,34 +94,35 @@ def scored_slopes(question: Question, images: Any, *, batch: int = 16) -> tuple[
 
 
 def feature_layer(question: Question, layer: str | None, method: str, *, module: bool = False) -> FeatureLayer:
-    """The layer a method looks into, noted in the record of its results; None: the predictor's own choice.
+    """Return the layer that a method reads, and note it in the record of its results.
 
-    raises  UnsupportedError for a model whose layers are hidden, or a layer without a feature map
+    layer   name of the layer; None: the predictor's default
+    raises  UnsupportedError for a model whose layers cannot be read, or a layer without a feature map
     """
     find = getattr(question.predictor, "feature_layer", None)
     if find is None:
-        raise UnsupportedError(f"{method} looks into layers and this model hides them; use occlusion or rise")
-    found: FeatureLayer = find(question.images, layer, module=True) if module else find(question.images, layer)
-    question.details.update(layer=found.name, cells=list(found.cells))
-    return found
+        raise UnsupportedError(f"{method} reads layers and this model hides them; use occlusion or rise")
+    chosen: FeatureLayer = find(question.images, layer, module=True) if module else find(question.images, layer)
+    question.details.update(layer=chosen.name, cells=list(chosen.cells))
+    return chosen
 
 
 def layer_map(predictor: Any, images: Any, layer: FeatureLayer) -> Tensor:
-    """Activations (N, K, *cells) of a layer, in the graph where one is made."""
+    """Return the activations (N, K, *cells) of a layer, with their autograd graph if gradients are enabled."""
     with predictor.watch(layer.name) as seen:
         predictor(images)
     return layer.read(seen[-1])
 
 
 def activations_at(predictor: Any, images: Any, layer: FeatureLayer) -> Tensor:
-    """Activations (N, K, *cells) of a layer; no gradients."""
+    """Return the activations (N, K, *cells) of a layer, without an autograd graph."""
     with torch.no_grad():
         return layer_map(predictor, images, layer)
 
 
 def layer_at(question: Question, images: Any, layer: FeatureLayer) -> tuple[Tensor, Tensor]:
-    """Activations (N, K, *cells) of a layer at `images`, and the target's gradient there; the backward
-    pass stops at the layer."""
+    """Return the activations (N, K, *cells) of a layer at `images`, and the target's gradient with respect
+    to them; the backward pass stops at the layer."""
     predictor: Any = question.predictor
     # Parameters are frozen, so the graph must start at the image.
     images = torch.as_tensor(images).to(predictor.device).detach().requires_grad_()
@@ -122,7 +135,7 @@ def layer_at(question: Question, images: Any, layer: FeatureLayer) -> tuple[Tens
 
 
 def chosen_filter(maps: Tensor, channel: int | None) -> Tensor:
-    """One filter (N, 1, *S') of a layer's maps, or all of them."""
+    """Return one filter (N, 1, *S') of a layer's maps, or all filters if `channel` is None."""
     if channel is None:
         return maps
     if not 0 <= channel < maps.shape[1]:
@@ -131,12 +144,12 @@ def chosen_filter(maps: Tensor, channel: int | None) -> Tensor:
 
 
 def as_map(values: Tensor) -> NDArray[np.float32]:
-    """A map as a float32 array."""
+    """Return a map as a float32 array."""
     return np.asarray(values.detach().float().cpu().numpy(), dtype=np.float32)
 
 
 def upsample(maps: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Linear interpolation of (N, *S') to (N, *size)."""
+    """Return maps (N, *S') linearly interpolated to (N, *size)."""
     if tuple(maps.shape[1:]) == tuple(size):
         return maps
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}.get(maps.ndim - 1)

@@ -1,6 +1,6 @@
-"""The 39 names under which TorchEsegeta offers its methods, as aliases of ours.
+"""The 39 method names of TorchEsegeta, registered as aliases.
 
-Source: Chatterjee et al. 2021 (arXiv 2110.08429). docs/parity-torchesegeta.md sets them side by side.
+Source: Chatterjee et al. 2021 (arXiv 2110.08429). docs/parity-torchesegeta.md compares the methods.
 """
 
 from __future__ import annotations

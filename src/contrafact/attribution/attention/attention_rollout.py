@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from contrafact.attribution.attention.attention_windows import through_windows
-from contrafact.attribution.attention.weights import answering, attention_maps, mean_head, on_image
+from contrafact.attribution.attention.weights import attention_maps, mean_head, on_image, output_tokens
 from contrafact.attribution.gradients import as_map
 from contrafact.core import EXPLAINERS, Question
 
@@ -16,20 +16,21 @@ from contrafact.core import EXPLAINERS, Question
 @EXPLAINERS.register("attention-rollout", aliases=("rollout",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionRollout:
-    """Follow a transformer's attention from the answer back to the patches, layer by layer.
+    """Show from which image patches a transformer collects information, by its attention weights.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S): the share of the answer's tokens that comes from each voxel; sums to at most
-            1, not negative, and the same for every target
+    gives   float32 (N, *S): the share of the output tokens that each voxel contributes; not negative, sums
+            to at most 1, and is the same for every target
     cost    one forward pass; two for attention within windows
     raises  UnsupportedError for a network without attention between tokens, or whose tokens cannot be
-            followed into its windows
-    Source: Abnar & Zuidema 2020 (arXiv 2005.00928), eq. 1. Differs: 2D and 3D; as a vector, so that no
-    product of token-by-token matrices is made; fused attention is computed openly. Within (shifted)
-    windows, tokens pass on to their window; where tokens were merged, a coarse one's share goes to its
-    fine ones in equal parts; all tokens of the last layer answer alike; what goes to padding is lost.
-    `notes["windows"]`: layers with windows. Convolutions and skip connections are not followed, so that of
-    a U-Net, whose answer hangs on every stage, it says little: gradient-attention says more.
+            located in its windows
+    Source: Abnar & Zuidema 2020 (arXiv 2005.00928), eq. 1. Differs: 2D and 3D; a vector is propagated, so
+    that no token-by-token matrices are multiplied; fused attention is computed explicitly. Within (shifted)
+    windows, tokens share with their own window only; where tokens are merged, the share of a coarse token
+    goes to its fine tokens in equal parts; all tokens of the last layer have equal shares; the share of
+    padding is lost. `notes["windows"]`: number of layers with windows. Convolutions and skip connections
+    are not followed; for a U-Net, whose output depends on every stage, gradient-attention is more
+    informative.
     """
 
     needs_gradients: ClassVar[bool] = True
@@ -41,9 +42,9 @@ class AttentionRollout:
         if windowed:
             maps = [weights.detach() for weights in maps]
             question.notes["windows"] = [float(len(maps))] * len(values)
-            found, _ = through_windows(question, "attention-rollout", maps, lambda own, seen: (own + seen) / 2)
-            return as_map(found)
-        share = answering(question, len(values), maps[-1].shape[-1], "attention-rollout")
+            result, _ = through_windows(question, "attention-rollout", maps, lambda own, seen: (own + seen) / 2)
+            return as_map(result)
+        share = output_tokens(question, len(values), maps[-1].shape[-1], "attention-rollout")
         for weights in reversed(maps):
             share = (share + torch.einsum("nt,ntu->nu", share, mean_head(weights.detach(), len(share)))) / 2
         return as_map(on_image(share, question, "attention-rollout"))

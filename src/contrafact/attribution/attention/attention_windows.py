@@ -1,9 +1,9 @@
-"""Attention within (shifted) windows, stage by stage: which token sits in which window, on which grid.
+"""Locate the tokens of attention within (shifted) windows: for each layer, the grid and the window of a token.
 
-One more pass is made, in which every map of tokens (N, *grid, C) that a module takes or gives is replaced by
-the tokens' numbers. Padding, rolling and cutting into windows only move numbers, so what the attention's
-first linear layer is given says which token sits where. No class of networks is named, and where more than
-moving went on a token is missing or mixed, which is seen.
+One extra forward pass replaces every token map (N, *grid, C) at the input or output of a module by the token
+numbers. Padding, rolling and partitioning into windows only move these numbers, so that the input of the first
+linear layer of an attention shows the position of each token. The procedure needs no list of network classes;
+it detects any other operation, because tokens are then missing or mixed.
 """
 
 from __future__ import annotations
@@ -27,27 +27,29 @@ Step = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Where the tokens of one layer sit.
+    """Positions of the tokens of one layer.
 
-    grid    of the tokens of one image
-    places  (windows, n): the number of the token, from 1, image after image; 0: padding
+    grid    shape of the token grid of one image
+    places  (windows, n): token numbers from 1, image after image; 0: padding
     """
 
     grid: tuple[int, ...]
     places: Tensor
 
     def mixed(self, share: Tensor, weights: Tensor) -> Tensor:
-        """What the tokens pass on to those they look at, (N, T): `share` (N, T) of each, by the layer's
-        `weights` (windows, heads, n, n). Padding keeps what it is given, and that is lost."""
+        """Return the shares (N, T) after the tokens pass `share` (N, T) to the tokens they attend to, by the
+        layer's `weights` (windows, heads, n, n). The share of padding tokens is lost."""
         flat = F.pad(share.flatten(), (1, 0))
         flat[self.places] = torch.einsum("wt,wtu->wu", flat[self.places], mean_head(weights, len(self.places)))
         return flat[1:].reshape(share.shape)
 
 
 class Numbering(AttentionMode):
-    """Inside, with `on` the network, `windows` collects where the tokens of each layer sit, or None.
+    """Mode that collects in `windows` the token positions of each layer, or None for a layer without them.
 
-    size  what the network is given
+    Use it together with `on(network)`.
+
+    size  spatial size of the network's input
     """
 
     def __init__(self, count: int) -> None:
@@ -60,6 +62,8 @@ class Numbering(AttentionMode):
 
     @contextlib.contextmanager
     def on(self, network: nn.Module) -> Iterator[None]:
+        """Replace token maps by token numbers at the input and output of every module."""
+
         def take(_module: nn.Module, inputs: Any) -> Any:
             return (self.numbered(inputs[0]), *inputs[1:]) if inputs else None
 
@@ -76,7 +80,7 @@ class Numbering(AttentionMode):
                 handle.remove()
 
     def numbered(self, x: Any) -> Any:
-        """Numbers in the place of a map of tokens; what holds each number already is left as it is."""
+        """Return token numbers instead of a token map; return any other value unchanged."""
         if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64):
             return x
         self.size = self.size or tuple(x.shape[2:])
@@ -90,16 +94,16 @@ class Numbering(AttentionMode):
         return self.count * math.prod(self.grid)
 
     def _numbers(self, x: Tensor) -> Tensor | None:
-        """The numbers (...) in x (..., C), when each token is there once and the rest is 0."""
-        found = x[..., 0]
-        if not self.grid or not bool((x == found[..., None]).all()):
+        """Return the token numbers (...) in x (..., C); None unless each occurs once, and 0 elsewhere."""
+        values = x[..., 0]
+        if not self.grid or not bool((x == values[..., None]).all()):
             return None
-        whole = found.long()
-        there = whole[found != 0].sort().values
-        return whole if torch.equal(there, torch.arange(1, self._tokens() + 1, device=x.device)) else None
+        numbers = values.long()
+        present = numbers[values != 0].sort().values
+        return numbers if torch.equal(present, torch.arange(1, self._tokens() + 1, device=x.device)) else None
 
-    def _given(self, tokens: Tensor) -> None:
-        super()._given(tokens)
+    def _note_tokens(self, tokens: Tensor) -> None:
+        super()._note_tokens(tokens)
         places = self._numbers(tokens)
         self._last = None if places is None else Windows(self.grid, places)
 
@@ -115,12 +119,13 @@ class Numbering(AttentionMode):
 def through_windows(
     question: Question, method: str, layers: Sequence[Tensor], step: Step
 ) -> tuple[Tensor, Tensor]:
-    """Carry relevance from the last layer's tokens, which all answer alike, back to the image.
+    """Propagate relevance from the tokens of the last layer, all with equal shares, back to the image.
 
-    layers  attention weights (windows, heads, n, n), in the order they ran
-    step    what the tokens have (N, T) and what they are given (N, T), to what they have one layer earlier
-    gives   maps (N, *S): what arrives, and what would if no layer passed anything on
-    raises  UnsupportedError where tokens cannot be followed into windows, or grids do not nest
+    layers  attention weights (windows, heads, n, n), in forward order
+    step    function of a layer's own shares (N, T) and the attended shares (N, T); returns the shares (N, T)
+            one layer earlier
+    gives   maps (N, *S): the propagated relevance, and the relevance without any attention
+    raises  UnsupportedError if tokens cannot be located in windows, or grids do not nest
     """
     size, windows = find_windows(question, method, len(layers))
     count, grid = len(question.images), windows[-1].grid
@@ -139,20 +144,24 @@ def through_windows(
 
 
 def find_windows(question: Question, method: str, layers: int) -> tuple[tuple[int, ...], list[Windows]]:
-    """The size (*S) the network is given, and where the tokens of each of its layers sit."""
+    """Return the spatial size (*S) of the network's input, and the token positions of each layer.
+
+    raises  UnsupportedError if the tokens of a layer cannot be located
+    """
     predictor: Any = question.predictor
     images = torch.as_tensor(question.images).to(predictor.device)
-    with torch.enable_grad(), Numbering(len(images)) as mode, mode.on(predictor.module):  # as it ran before
+    # Gradients are enabled as in the first pass, so that the network takes the same path.
+    with torch.enable_grad(), Numbering(len(images)) as mode, mode.on(predictor.module):
         predictor(images)
-    found = [w for w in mode.windows if w is not None]
-    if len(found) != layers or len(mode.windows) != layers:
+    windows = [w for w in mode.windows if w is not None]
+    if len(windows) != layers or len(mode.windows) != layers:
         raise UnsupportedError(f"{method} cannot follow this attention within windows; use lrp or gradcam")
-    return mode.size, found
+    return mode.size, windows
 
 
 def carried(share: Tensor, before: Sequence[int], after: Sequence[int], method: str) -> Tensor:
-    """What tokens of the grid `before` weigh (N, T), on the grid `after`: a coarse token's share goes to the
-    fine ones in equal parts, and fine ones' shares are added."""
+    """Return token shares (N, T) of the grid `before` on the grid `after`: the share of a coarse token goes to
+    its fine tokens in equal parts, and the shares of fine tokens are added."""
     if tuple(before) == tuple(after):
         return share
     if math.prod(before) > math.prod(after):
@@ -163,14 +172,14 @@ def carried(share: Tensor, before: Sequence[int], after: Sequence[int], method: 
 
 
 def cells_of(fine: Sequence[int], coarse: Sequence[int], method: str) -> Tensor:
-    """Which coarse token each fine one (T) is part of; the last along an axis may have fewer.
+    """Return the coarse token (T,) that contains each fine token; the last one along an axis may be smaller.
 
     raises  UnsupportedError for grids that do not nest
     """
     sides = [math.ceil(a / b) for a, b in zip(fine, coarse, strict=True)]
     if any(math.ceil(a / side) != b for a, side, b in zip(fine, sides, coarse, strict=True)):
         raise UnsupportedError(
-            f"{method} cannot lay {tuple(coarse)} tokens on {tuple(fine)} places; use lrp or gradcam"
+            f"{method} cannot map {tuple(coarse)} tokens to a grid of {tuple(fine)}; use lrp or gradcam"
         )
     along = [torch.arange(a) // side for a, side in zip(fine, sides, strict=True)]
     number = torch.zeros((), dtype=torch.long)

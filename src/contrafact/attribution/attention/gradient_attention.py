@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contrafact.attribution.attention.attention_windows import through_windows
-from contrafact.attribution.attention.weights import answering, attention_maps, mean_head, on_image
+from contrafact.attribution.attention.weights import attention_maps, mean_head, on_image, output_tokens
 from contrafact.attribution.gradients import as_map
 from contrafact.core import EXPLAINERS, Question, UnsupportedError
 
@@ -18,19 +18,19 @@ from contrafact.core import EXPLAINERS, Question, UnsupportedError
 @EXPLAINERS.register("gradient-attention", aliases=("gradient-weighted-attention", "gradient_attention"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradientAttention:
-    """Follow a transformer's attention back to the patches, as far as it serves the target.
+    """Show which patches raise the target through a transformer's attention, weighted by its gradient.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), target units: attention times its gradient, where positive, carried through
-            the layers; not negative
+    gives   float32 (N, *S), target units: the positive part of attention times its gradient, propagated
+            through the layers; not negative
     cost    one forward and one backward pass; one forward pass more for attention within windows
-    raises  UnsupportedError for a network without attention between tokens, whose target does not hang on
-            it, or whose tokens cannot be followed into its windows
+    raises  UnsupportedError for a network without attention between tokens, whose target does not depend on
+            it, or whose tokens cannot be located in its windows
     Source: Chefer et al. 2021 (arXiv 2103.15679), eq. 5 and 6, for self-attention. Differs: 2D and 3D;
-    as a vector; without a class token the answer's tokens are all of them; the tokens' own part (the
-    identity) is left out of the map, so that a blind model gives none. Within (shifted) windows as
-    attention-rollout; there each layer's gradient says what the target takes from it, by whatever skip
-    connection, and a layer that it takes nothing from adds nothing.
+    a vector is propagated; without a class token all tokens are output tokens; the identity (the tokens'
+    own part) is left out of the map, so that the map is empty for a model that ignores the image. Within
+    (shifted) windows as attention-rollout; each layer's gradient there includes every skip connection, and
+    a layer without a gradient adds nothing.
     """
 
     needs_gradients: ClassVar[bool] = True
@@ -40,7 +40,7 @@ class GradientAttention:
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         values, maps, windowed = attention_maps(question, "gradient-attention")
         refusal = UnsupportedError(
-            f"the target {question.target} does not hang on this network's attention; use gradient"
+            f"the target {question.target} does not depend on this network's attention; use gradient"
         )
         try:
             slopes = torch.autograd.grad(values.sum(), maps, allow_unused=windowed)
@@ -50,7 +50,7 @@ class GradientAttention:
             raise refusal
         if windowed:
             return self._within_windows(question, maps, slopes)
-        share = start = answering(question, len(values), maps[-1].shape[-1], "gradient-attention")
+        share = start = output_tokens(question, len(values), maps[-1].shape[-1], "gradient-attention")
         for weights, slope in zip(reversed(maps), reversed(slopes), strict=True):
             useful = mean_head((weights * slope).detach().clamp_min(0), len(values))
             share = share + torch.einsum("nt,ntu->nu", share, useful)

@@ -1,8 +1,8 @@
-"""The attention of a transformer, as it runs: which token looked at which.
+"""The attention weights of a transformer, collected while it runs.
 
-While the network runs, every attention it computes is seen (`TorchFunctionMode`): by
-`scaled_dot_product_attention`, by `nn.MultiheadAttention`, or by a softmax over tokens. A class of
-networks needs no name, and fused kernels, which keep no weights, are computed openly.
+`AttentionMode` (a `TorchFunctionMode`) intercepts every attention the network computes: by
+`scaled_dot_product_attention`, by `nn.MultiheadAttention`, or by a softmax over tokens. It needs no list of
+network classes, and computes fused kernels, which return no weights, explicitly.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
 
 
 class AttentionMode(TorchFunctionMode):
-    """Inside, `maps` collects attention weights (N, heads, T, T) layer by layer, in the graph.
+    """Mode that collects in `maps` the attention weights (N, heads, T, T) of each layer, with their graph.
 
-    rows    into how many rows of tokens (rows, T, C) each layer's input was cut, where that is known
-    tokens  (rows, T, C): what a linear layer, or an `nn.MultiheadAttention`, was given last
+    rows    number of token rows (rows, T, C) in each layer's input; None where it is unknown
+    tokens  (rows, T, C): the latest input of a linear layer or an `nn.MultiheadAttention`
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class AttentionMode(TorchFunctionMode):
         self.maps: list[Tensor] = []
         self.rows: list[int | None] = []
         self.tokens: Tensor | None = None
-        self._apart = False
+        self._in_multi_head = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -43,22 +43,22 @@ class AttentionMode(TorchFunctionMode):
             return self.attend(*args, **kwargs)
         if func is F.multi_head_attention_forward:
             before = len(self.maps)
-            self._given((args[0] if args else kwargs["query"]).transpose(0, 1))
-            self._apart = True
-            with self:  # a mode is off while it works
+            self._note_tokens((args[0] if args else kwargs["query"]).transpose(0, 1))
+            self._in_multi_head = True
+            with self:  # torch disables a mode inside its own handler
                 out = multi_head(args, kwargs)
-            self._apart = False
+            self._in_multi_head = False
             if len(self.maps) == before:
                 raise UnsupportedError("attention between different tokens cannot be followed; use lrp")
             return out, self.maps[-1].mean(dim=1) if kwargs.get("need_weights", True) else None
-        if func is F.linear and not self._apart and args[0].ndim == 3:
-            self._given(args[0])
-        found = func(*args, **kwargs)
+        if func is F.linear and not self._in_multi_head and args[0].ndim == 3:
+            self._note_tokens(args[0])
+        result = func(*args, **kwargs)
         if func in SOFTMAX:
-            self._note(found)
-        return found
+            self._note(result)
+        return result
 
-    def _given(self, tokens: Tensor) -> None:
+    def _note_tokens(self, tokens: Tensor) -> None:
         self.tokens = tokens
 
     def _note(self, weights: Tensor) -> None:
@@ -68,7 +68,7 @@ class AttentionMode(TorchFunctionMode):
             self.rows.append(len(self.tokens) if fits and self.tokens is not None else None)
 
     def windowed(self, count: int) -> bool:
-        """Whether any layer's tokens were cut into more rows than there are images."""
+        """Whether any layer partitions the tokens of `count` images into more rows than images."""
         return any(
             m.ndim > 4 or (m.ndim == 4 and len(m) != count) or (m.ndim == 3 and rows not in (None, count))
             for m, rows in zip(self.maps, self.rows, strict=True)
@@ -85,6 +85,7 @@ class AttentionMode(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
+        """Compute `scaled_dot_product_attention` explicitly, and record its weights."""
         if is_causal or enable_gqa:
             raise UnsupportedError("causal or grouped attention cannot be followed; use integrated-gradients")
         logits = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
@@ -97,40 +98,40 @@ class AttentionMode(TorchFunctionMode):
 
 
 def multi_head(args: Any, kwargs: Any) -> Tensor:
-    """`nn.MultiheadAttention` of tokens with themselves, (T, N, C), by its parts: the modes that are on see
-    its `scaled_dot_product_attention`.
+    """Compute `nn.MultiheadAttention` as self-attention of tokens (T, N, C) in its single steps, so that active
+    modes see its `scaled_dot_product_attention`.
 
     gives   tokens (T, N, C)
-    raises  UnsupportedError for what images do not use (masks of keys, added keys)
+    raises  UnsupportedError for options that image models do not use (key masks, added keys)
     """
     bound = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs)
     bound.apply_defaults()
-    given = bound.arguments
+    arguments = bound.arguments
     unusual = ("bias_k", "bias_v", "add_zero_attn", "key_padding_mask", "use_separate_proj_weight")
-    if any(given[name] is not None and given[name] is not False for name in unusual):
+    if any(arguments[name] is not None and arguments[name] is not False for name in unusual):
         raise UnsupportedError("this kind of attention cannot be followed; use integrated-gradients")
-    tokens, count, width = given["query"].shape
+    tokens, count, width = arguments["query"].shape
     parts = zip(
-        (given["query"], given["key"], given["value"]),
-        given["in_proj_weight"].chunk(3),
-        (None,) * 3 if given["in_proj_bias"] is None else given["in_proj_bias"].chunk(3),
+        (arguments["query"], arguments["key"], arguments["value"]),
+        arguments["in_proj_weight"].chunk(3),
+        (None,) * 3 if arguments["in_proj_bias"] is None else arguments["in_proj_bias"].chunk(3),
         strict=True,
     )
     query, key, value = (
-        F.linear(x, w, b).reshape(len(x), count, given["num_heads"], -1).permute(1, 2, 0, 3)
+        F.linear(x, w, b).reshape(len(x), count, arguments["num_heads"], -1).permute(1, 2, 0, 3)
         for x, w, b in parts
     )
-    mask = given["attn_mask"]
+    mask = arguments["attn_mask"]
     if mask is not None and mask.dtype == torch.bool:
-        mask = ~mask  # one hides, the other shows
+        mask = ~mask  # True hides a key in one function and shows it in the other
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     mixed = mixed.permute(2, 0, 1, 3).reshape(tokens, count, width)
-    return F.linear(mixed, given["out_proj_weight"], given["out_proj_bias"])
+    return F.linear(mixed, arguments["out_proj_weight"], arguments["out_proj_bias"])
 
 
 def attention_maps(question: Question, method: str) -> tuple[Tensor, list[Tensor], bool]:
-    """Target values (N,), the attention weights (N, heads, T, T) or (N x heads, T, T) of every layer behind
-    them, and whether these are weights within windows, (windows, heads, n, n).
+    """Return target values (N,), the attention weights (N, heads, T, T) or (N x heads, T, T) of every layer,
+    and whether these are weights within windows, (windows, heads, n, n).
 
     raises  UnsupportedError without gradients or attention
     """
@@ -149,12 +150,13 @@ def attention_maps(question: Question, method: str) -> tuple[Tensor, list[Tensor
 
 
 def mean_head(weights: Tensor, count: int) -> Tensor:
-    """(N, T, T)."""
+    """Return attention weights (N, T, T) averaged over heads."""
     return weights.reshape(count, -1, *weights.shape[-2:]).mean(dim=1)
 
 
-def answering(question: Question, count: int, tokens: int, method: str) -> Tensor:
-    """Which tokens answer (N, T), as shares: the class token, or every token where there is none."""
+def output_tokens(question: Question, count: int, tokens: int, method: str) -> Tensor:
+    """Return the shares (N, T) of the tokens that feed the output: the class token, or all tokens equally
+    where there is no class token."""
     extra, _ = token_grid(tokens, question.images.shape[2:], method)
     share = torch.full((count, tokens), 1.0 / tokens, device=question.predictor.device)  # type: ignore[attr-defined]
     if extra:
@@ -164,7 +166,7 @@ def answering(question: Question, count: int, tokens: int, method: str) -> Tenso
 
 
 def on_image(share: Tensor, question: Question, method: str) -> Tensor:
-    """What tokens (N, T) weigh, on the image's grid (N, *S): each token's share spread over its patch."""
+    """Return token shares (N, T) on the image's grid (N, *S), each spread evenly over its patch."""
     size = question.images.shape[2:]
     extra, grid = token_grid(share.shape[1], size, method)
     maps = share[:, extra:].reshape(len(share), *grid)
@@ -172,13 +174,13 @@ def on_image(share: Tensor, question: Question, method: str) -> Tensor:
 
 
 def token_grid(tokens: int, size: Sequence[int], method: str) -> tuple[int, tuple[int, ...]]:
-    """How many tokens are no place (a class token), and the grid of those that are.
+    """Return the number of tokens without a position (class tokens), and the grid of the other tokens.
 
-    raises  UnsupportedError where no whole patch fits
+    raises  UnsupportedError if no whole patch size fits
     """
     for extra in (0, 1, 2):
         for patch in range(1, min(size) + 1):
             grid = tuple(side // patch for side in size)
             if math.prod(grid) == tokens - extra and all(side % patch == 0 for side in size):
                 return extra, grid
-    raise UnsupportedError(f"{method} cannot lay {tokens} tokens on an image of {tuple(size)}; use gradcam")
+    raise UnsupportedError(f"{method} cannot map {tokens} tokens to an image of {tuple(size)}; use gradcam")

@@ -15,18 +15,17 @@ from contrafact.core import EXPLAINERS, FeatureLayer, Question
 @EXPLAINERS.register("ablation-cam", aliases=("ablationcam",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AblationCAM:
-    """Weigh the feature maps of a layer by how far the target falls when each is switched off.
+    """Show a layer's feature maps, weighted by how much the output falls when each is set to zero.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), linearly interpolated from the layer; target units per unit of activation
-            where the filter answers on average, signed
+    gives   float32 (N, *S), linearly interpolated from the layer; signed, target units per layer position
     cost    one forward pass, and one for every filter of the layer, per image; no gradients
-    raises  UnsupportedError for a model whose layers are hidden, or a layer without a spatial map
-    Source: Desai & Ramaswamy 2020 (WACV), eq. 4. Differs: the fall is divided by the filter's mean
-    activation, so that the map conserves the score of a linear end; no ReLU, any number of axes.
+    raises  UnsupportedError for a model whose layers cannot be read, or a layer without a spatial map
+    Source: Desai & Ramaswamy 2020 (WACV), eq. 4. Differs: the fall is divided by the filter's total
+    activation, so that the map sums to the score if only linear layers follow; no ReLU, any number of axes.
 
-    layer   name of the layer; None: the last features that everything after depends on
-    batch   filters switched off per forward pass
+    layer   name of the layer; None: the last feature map through which all of the output passes
+    batch   filters per forward pass, each set to zero in one copy of the image
     """
 
     needs_layers: ClassVar[bool] = True

@@ -16,7 +16,7 @@ from contrafact.core import EXPLAINERS, InputError, Question, UnsupportedError
 
 @dataclass(frozen=True, slots=True)
 class _Finer:
-    """The asked class against the mean of those the model finds most like it."""
+    """Target: the output of one class minus a share of the mean output of its rival classes."""
 
     index: int
     against: tuple[int, ...]
@@ -30,18 +30,18 @@ class _Finer:
 @EXPLAINERS.register("finer-cam", aliases=("finercam",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinerCAM:
-    """Grad-CAM of what tells the class from the classes most like it.
+    """Show which regions distinguish the class from the classes most similar to it, by Grad-CAM.
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), linearly interpolated from the layer; signed, in logits
     cost    two forward passes, and a backward pass that stops at the layer
     raises  UnsupportedError without gradients, without a layer with a spatial map, or for a target that
-            is not one class of a classifier; InputError for a share below 0 or no rival
+            is not one class of a classifier; InputError for a share below 0, or fewer than 1 rival
     Source: Zhang et al. 2025 (arXiv 2501.11309), eq. 4. Differs: signed, any number of axes.
 
-    layer   name of the layer; None: the last features that everything after depends on
-    rivals  how many of the other classes, those with the highest output for the image
-    share   of their mean output that is taken away
+    layer   name of the layer; None: the last feature map through which all of the output passes
+    rivals  number of rival classes: the other classes with the highest output for the image
+    share   share of the rivals' mean output that is subtracted
     """
 
     needs_gradients: ClassVar[bool] = True
@@ -59,7 +59,7 @@ class FinerCAM:
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         predictor = needs_gradients(question, "finer-cam")
         index = getattr(question.target, "index", None)
-        index = None if hasattr(question.target, "against") else index  # a margin compares already
+        index = None if hasattr(question.target, "against") else index  # a margin already compares two classes
         with torch.no_grad():
             outputs = predictor(question.images)
         if index is None or outputs.ndim != 2 or outputs.shape[1] < 2:
@@ -73,6 +73,6 @@ class FinerCAM:
             count = min(self.rivals, len(row) - 1)
             against = tuple(sorted(row.topk(count).indices.tolist()))
             target = _Finer(index, against, self.share)
-            one = dataclasses.replace(question, images=question.images[i : i + 1], target=target)
-            maps.append(cam_map(one, self.layer, "finer-cam", grad_cam)[0])
+            single = dataclasses.replace(question, images=question.images[i : i + 1], target=target)
+            maps.append(cam_map(single, self.layer, "finer-cam", grad_cam)[0])
         return np.stack(maps)

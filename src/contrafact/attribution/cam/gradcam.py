@@ -13,10 +13,10 @@ from contrafact.core import EXPLAINERS, Question
 @EXPLAINERS.register("gradcam", aliases=("grad-cam",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradCAM:
-    """Weigh the feature maps of a layer by their mean gradient.
+    """Show evidence for and against the prediction: feature maps weighted by their mean gradient.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), linearly interpolated from the layer; signed: negative places speak
+    gives   float32 (N, *S), linearly interpolated from the layer; signed: negative values are evidence
             against the target. Units: target units per layer position (gradient times activation)
     cost    one forward pass, and a backward pass that stops at the layer
     raises  UnsupportedError without gradients or without a layer that has a spatial map;
@@ -24,7 +24,7 @@ class GradCAM:
     Source: Selvaraju et al. 2017 (arXiv 1610.02391), eq. 1 and 2. Differs: no ReLU, no rescaling, any
     number of spatial axes, the whole batch in one pass.
 
-    layer   name of the layer; None: the last features that everything after depends on
+    layer   name of the layer; None: the last feature map through which all of the output passes
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -13,18 +13,18 @@ from contrafact.core import EXPLAINERS, Question
 @EXPLAINERS.register("gradcam++", aliases=("grad-cam++", "gradcam-plus-plus"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradCAMPlusPlus:
-    """Weigh the feature maps of a layer by gradients that favour several small places over one large.
+    """Show evidence for the prediction like Grad-CAM, with weights that favour several small regions.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), linearly interpolated from the layer; the
-            weights are not negative, the activations may be. No unit
+    gives   float32 (N, *S), linearly interpolated from the layer; the weights are not negative, but the
+            activations may be; no unit
     cost    one forward pass, and a backward pass that stops at the layer
     raises  UnsupportedError without gradients or without a layer that has a spatial map;
             InputError for an unknown layer, with the nearest name
     Source: Chattopadhyay et al. 2018 (arXiv 1710.11063), eq. 19. Differs: no ReLU of the map, no rescaling,
     any number of spatial axes.
 
-    layer   name of the layer; None: the last features that everything after depends on
+    layer   name of the layer; None: the last feature map through which all of the output passes
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -15,16 +15,16 @@ from contrafact.core import EXPLAINERS, Question
 @EXPLAINERS.register("guided-gradcam", aliases=("guided-grad-cam", "guided_grad_cam"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuidedGradCAM:
-    """Guided backpropagation where Grad-CAM is positive.
+    """Show the fine image detail inside regions of positive Grad-CAM, by guided backpropagation.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), summed over channels; no unit. Inherits from guided backpropagation that
-            it hardly depends on what the network learned
+    gives   float32 (N, *S), summed over channels; no unit. Like guided backpropagation, it depends little
+            on the trained weights
     cost    two forward and two backward passes per image
     raises  UnsupportedError without gradients, without a ReLU, or without a layer with a spatial map
     Source: Selvaraju et al. 2017 (arXiv 1610.02391), sec. 3.2. Differs: any number of spatial axes.
 
-    layer   name of the layer for Grad-CAM; None: as for gradcam
+    layer   name of the layer for Grad-CAM; None: the default of gradcam
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -13,17 +13,17 @@ from contrafact.core import EXPLAINERS, Question
 @EXPLAINERS.register("hirescam", aliases=("hires-cam", "layer-gradient-x-activation", "linear-approximation"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HiResCAM:
-    """Gradient times activation, place by place: what the layer really contributes.
+    """Show the contribution of each position of a layer to the prediction: gradient times activation.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), linearly interpolated from the layer; signed, in
-            target units; its sum is the score when only linear layers follow
+    gives   float32 (N, *S), linearly interpolated from the layer; signed, in target units; before
+            interpolation it sums to the score (without biases) if only linear layers follow
     cost    one forward pass, and a backward pass that stops at the layer
     raises  UnsupportedError without gradients or without a layer that has a spatial map;
             InputError for an unknown layer, with the nearest name
     Source: Draelos & Carin 2020 (arXiv 2011.08891), eq. 5. Differs: no ReLU, any number of spatial axes.
 
-    layer   name of the layer; None: the last features that everything after depends on
+    layer   name of the layer; None: the last feature map through which all of the output passes
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -16,18 +16,18 @@ from contrafact.perturbation.fill import fill_values
 @EXPLAINERS.register("score-cam", aliases=("scorecam",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreCAM:
-    """Weigh the feature maps of a layer by the target of the image seen through each of them.
+    """Show a layer's feature maps, weighted by how much the output rises when each alone is visible.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), linearly interpolated from the layer; target units: a map's weight is what
-            showing its place alone adds to an empty image
+    gives   float32 (N, *S), linearly interpolated from the layer; target units times activation. The weight
+            of a feature map is the increase of the target from an empty image to the image masked by the map
     cost    one forward pass, and one for every filter of the layer, per image; no gradients
-    raises  UnsupportedError for a model whose layers are hidden, or a layer without a spatial map
+    raises  UnsupportedError for a model whose layers cannot be read, or a layer without a spatial map
     Source: Wang et al. 2020 (arXiv 1910.01279), eq. 3 to 6. Differs: the weight is the increase of the
-    target itself, no softmax over filters (which a score of thousands of voxels saturates), no ReLU.
+    target; no softmax over filters (a score summed over thousands of voxels saturates it), no ReLU.
 
-    layer   name of the layer; None: the last features that everything after depends on
-    fill    what stands where nothing is shown: "mean", "min", "blur" or a number in image units
+    layer   name of the layer; None: the last feature map through which all of the output passes
+    fill    content of hidden voxels: "mean", "min", "blur" or a number in image units
     batch   masked images per forward pass
     """
 
@@ -43,13 +43,13 @@ class ScoreCAM:
             layer = feature_layer(question, self.layer, "score-cam")
             filters = activations_at(predictor, images, layer).float()
             empty = fill_values(images, self.fill)
-            maps = [self._one(question, layer, *one) for one in zip(images, empty, filters, strict=True)]
+            maps = [self._one(question, layer, *inputs) for inputs in zip(images, empty, filters, strict=True)]
         return np.stack(maps)
 
     def _one(
         self, question: Question, layer: FeatureLayer, image: Tensor, empty: Tensor, filters: Tensor
     ) -> NDArray[np.float32]:
-        nothing = question.target(question.predictor(empty[None]))
+        hidden_score = question.target(question.predictor(empty[None]))
         low, high = filters.flatten(1).amin(dim=1), filters.flatten(1).amax(dim=1)
         shape = (-1, *(1,) * (filters.ndim - 1))
         total = torch.zeros(image.shape[1:], device=image.device)
@@ -58,6 +58,6 @@ class ScoreCAM:
                 shape
             )
             masks = layer.on_image(shares)[:, None]
-            gains = question.target(question.predictor(empty + masks * (image - empty))) - nothing
+            gains = question.target(question.predictor(empty + masks * (image - empty))) - hidden_score
             total += (gains.reshape(shape) * layer.on_image(filters[rows])).sum(dim=0)
         return as_map(total)

@@ -15,18 +15,19 @@ from contrafact.perturbation.fill import gaussian
 @EXPLAINERS.register("blur-integrated-gradients", aliases=("blur-ig",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlurIntegratedGradients:
-    """Gradient summed along the path on which the image comes into focus: no grey level is the baseline.
+    """Show each voxel's contribution to the change of the output from a blurred to the sharp image.
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units, summed over channels; sums to f(image) - f(blurred image) up to
-            the error of the quadrature, `notes["completeness_gap"]` in target units
+            the error of the quadrature, `notes["completeness_gap"]` in target units. No grey level serves
+            as baseline
     cost    `steps` + 1 forward and `steps` backward passes per image
-    raises  UnsupportedError for a model without gradients; InputError for no step or a width of 0
-    Source: Xu et al. 2020 (arXiv 2004.03383), eq. 3. Differs: steps equal in the logarithm of the width, so
-    fine detail gets as many as coarse; any number of axes.
+    raises  UnsupportedError for a model without gradients; InputError for fewer than 1 step, or a width of 0
+    Source: Xu et al. 2020 (arXiv 2004.03383), eq. 3. Differs: steps are equal in the logarithm of the width,
+    so that fine detail gets as many steps as coarse detail; any number of axes.
 
     width   standard deviation of the widest blur, as a share of the shortest side
-    steps   points on the path
+    steps   intervals of the path
     """
 
     needs_gradients: ClassVar[bool] = True

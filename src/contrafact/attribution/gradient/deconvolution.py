@@ -14,13 +14,14 @@ from contrafact.core import EXPLAINERS, Question
 @EXPLAINERS.register("deconvolution", aliases=("deconvnet", "deconv"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deconvolution:
-    """Gradient of which every ReLU passes what is positive backwards, whatever it did forwards.
+    """Show image detail that raises the output, by a gradient whose ReLUs pass only positive values back.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), summed over channels; no unit; see guided-backprop for what it cannot tell
+    gives   float32 (N, *S), summed over channels; no unit. Like guided-backprop, it depends little on the
+            trained weights
     cost    one forward and one backward pass per image
     raises  UnsupportedError without gradients or without a ReLU
-    Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 2. Differs: every ReLU is found, also
+    Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 2. Differs: applies to every ReLU, also
     functional and reused ones; pooling keeps its own gradient, as in Simonyan et al. 2013, sec. 4.
     """
 

@@ -15,18 +15,18 @@ from contrafact.core import EXPLAINERS, InputError, Question
 @EXPLAINERS.register("expected-gradients", aliases=("expected_gradients",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedGradients:
-    """Integrated gradients from real images as baselines, not from an empty one.
+    """Show each voxel's contribution to the difference between this output and that of other real images.
 
     images  float32 (N, C, *S), any units; the question's background holds the baselines
     gives   float32 (N, *S), target units, summed over channels; sums to f(image) minus the mean f of the
             background, up to the error of sampling
     cost    `samples` forward and backward passes per image
-    raises  UnsupportedError for a model without gradients; InputError without a background, or for no
-            sample
-    Source: Erion et al. 2019 (arXiv 1906.10670), eq. 2. Differs: the points on the way are stratified,
-    and every background image is used as often as any other.
+    raises  UnsupportedError for a model without gradients; InputError without a background, or for fewer
+            than 1 sample
+    Source: Erion et al. 2019 (arXiv 1906.10670), eq. 2. Differs: the points of the paths are stratified,
+    and all background images are used equally often.
 
-    samples  pairs of a baseline and a point on the way to it
+    samples  pairs of a baseline and a point between it and the image
     """
 
     needs_gradients: ClassVar[bool] = True
@@ -46,6 +46,6 @@ class ExpectedGradients:
         shares = (np.arange(self.samples) + rng.random(self.samples)) / self.samples
         total = torch.zeros_like(images)
         for pick, share in zip(picks, shares, strict=True):
-            way = images - baselines[pick]
-            total += slopes_at(question, baselines[pick] + float(share) * way) * way
+            difference = images - baselines[pick]
+            total += slopes_at(question, baselines[pick] + float(share) * difference) * difference
         return as_map(total.sum(dim=1) / self.samples)

@@ -22,18 +22,18 @@ from contrafact.core import EXPLAINERS, Question
 @EXPLAINERS.register("filter-guided-backprop", aliases=("layer-activation-guided-backprop",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterGuidedBackprop:
-    """What a filter of a layer answers to, by guided backpropagation from it. It knows no target.
+    """Show the image detail that activates one filter of a layer, by guided backpropagation.
 
     images   float32 (N, C, *S), any units
-    gives    float32 (N, *S), summed over channels; no unit
+    gives    float32 (N, *S), summed over channels; no unit; it does not depend on the target
     cost     one forward pass, and a backward pass from the layer
     raises   UnsupportedError without gradients, without a ReLU before the layer, or without a spatial map;
              InputError for an unknown layer or filter
-    Source: Springenberg et al. 2014 (arXiv 1412.6806), sec. 3.4, fig. 3. Differs: every ReLU is found, also
-    functional and reused ones; two and three axes.
+    Source: Springenberg et al. 2014 (arXiv 1412.6806), sec. 3.4, fig. 3. Differs: applies to every ReLU,
+    also functional and reused ones; two and three axes.
 
-    layer    name of the layer; None: the last features that everything after depends on
-    channel  number of the filter; None: all of them together
+    layer    name of the layer; None: the last feature map through which all of the output passes
+    channel  number of the filter; None: the sum of all filters
     """
 
     needs_gradients: ClassVar[bool] = True
@@ -49,9 +49,9 @@ class FilterGuidedBackprop:
         with torch.enable_grad():
             with followed_calls(predictor) as calls:
                 maps = layer_map(predictor, images, layer)
-            answer = chosen_filter(maps, self.channel).sum()
+            activation = chosen_filter(maps, self.channel).sum()
         slopes = rectified_by(
-            answer,
+            activation,
             maps,
             images,
             question,

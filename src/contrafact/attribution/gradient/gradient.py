@@ -13,7 +13,7 @@ from contrafact.core import EXPLAINERS, Question
 @EXPLAINERS.register("gradient", aliases=("saliency", "vanilla-gradient"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gradient:
-    """How much the target rises with each voxel, where the image stands now.
+    """Show how much the output rises when each voxel becomes slightly brighter.
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units per image unit, summed over channels; signed
@@ -21,7 +21,7 @@ class Gradient:
     raises  UnsupportedError for a model without gradients
     Source: Simonyan et al. 2013 (arXiv 1312.6034), sec. 3. Differs: signed unless `absolute`.
 
-    absolute  the greatest absolute value over channels instead, as in the paper
+    absolute  return the greatest absolute value over channels, as in the paper
     """
 
     needs_gradients: ClassVar[bool] = True

@@ -16,18 +16,18 @@ from contrafact.perturbation.fill import fill_values
 @EXPLAINERS.register("gradient-shap", aliases=("gradient_shap", "gradientshap"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradientSHAP:
-    """Gradient times difference, averaged over random points between random baselines and the image.
+    """Show each voxel's contribution to the change from baseline images, averaged over random points.
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units, summed over channels; sums to f(image) minus the mean f of
             the baselines, up to the error of sampling
     cost    `samples` forward and backward passes per image
-    raises  UnsupportedError for a model without gradients; InputError for no sample
+    raises  UnsupportedError for a model without gradients; InputError for fewer than 1 sample or baseline
     Source: Lundberg & Lee 2017 (arXiv 1705.07874); Erion et al. 2019 (arXiv 1906.10670). Differs: the
     baselines are fills of the image itself, and never the image.
 
-    baselines  fills to draw from: "mean", "min", "blur" or numbers in image units
-    noise      standard deviation added to the image, as a share of its range
+    baselines  fills to sample from: "mean", "min", "blur" or numbers in image units
+    noise      standard deviation of noise added to the image, as a share of its range
     samples    random points
     """
 
@@ -50,13 +50,13 @@ class GradientSHAP:
         axes = tuple(range(1, images.ndim))
         reach = self.noise * (images.amax(dim=axes, keepdim=True) - images.amin(dim=axes, keepdim=True))
         total = torch.zeros_like(images)
-        # Shares are stratified: one in each of `samples` equal parts of the way.
+        # Shares are stratified: one in each of `samples` equal parts of the path.
         shares = (np.arange(self.samples) + rng.random(self.samples)) / self.samples
         for share, pick in zip(shares, rng.permutation(self.samples) % len(fills), strict=True):
             ends = images
             if self.noise:
-                draw = rng.standard_normal(images.shape[1:], dtype=np.float32)
-                ends = images + reach * torch.from_numpy(draw).to(images)
+                noise = rng.standard_normal(images.shape[1:], dtype=np.float32)
+                ends = images + reach * torch.from_numpy(noise).to(images)
             total += self._term(question, ends, fills[pick], float(share))
         return as_map(total.sum(dim=1) / self.samples)
 

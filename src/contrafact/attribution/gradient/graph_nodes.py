@@ -1,8 +1,7 @@
-"""What the nodes of an autograd graph are to a method that changes rectifiers: a rectifier, something that
-surely is none, or something that cannot be told.
+"""Classify the nodes of an autograd graph: a rectifier, certainly not a rectifier, or unknown.
 
-Names are those that torch gives its nodes, without `Backward0`. What does not stand here is unknown: a new or a
-custom operation is refused rather than passed over.
+Names are torch's node names without `Backward0`. An operation that is not listed here is unknown: methods that
+change rectifiers refuse a network with a new or a custom operation.
 """
 
 from __future__ import annotations
@@ -71,21 +70,24 @@ SUMMED = _names("Sum Mean Var Std AvgPool2D AvgPool3D AdaptiveAvgPool2D Adaptive
 
 
 def kind_of(node: Node) -> str:
-    """The name of an operation without its ending; of a custom function, its whole name."""
+    """Return the name of an operation without its ending, or the whole name of a custom function."""
     name = node.name().split("::")[-1]
-    found = re.fullmatch(r"(\w+?)Backward(?:AutogradNestedTensor)?\d+(?:_copy)?", name)
-    own = isinstance(node, torch.autograd.function.BackwardCFunction)
-    return found[1] if found and not own else name
+    match = re.fullmatch(r"(\w+?)Backward(?:AutogradNestedTensor)?\d+(?:_copy)?", name)
+    custom = isinstance(node, torch.autograd.function.BackwardCFunction)
+    return match[1] if match and not custom else name
 
 
 def saved(node: Node, name: str) -> Any:
-    """What a node saved of its operands, by name; None where it saved nothing."""
+    """Return an operand that a node saved, by name; None if it saved none."""
     return getattr(node, f"_saved_{name}", None)
 
 
 def rectifies(node: Node) -> int | None:
-    """The place of the input that a node keeps where it is positive and replaces by a constant elsewhere; None
-    for any other operation. A ReLU6 is one; another upper end makes a window of it, which is none."""
+    """Return the position of the input that a node keeps where positive and replaces by a constant elsewhere.
+
+    None for any other operation. A ReLU6 is a rectifier; a clamp with another upper limit is a window, and is
+    not.
+    """
     kind = kind_of(node)
     if kind in ("Maximum", "Fmax"):
         constants = [k for k, (parent, _) in enumerate(node.next_functions) if parent is None]
@@ -110,9 +112,9 @@ RECTIFY: dict[str, Callable[[Node], bool]] = {
 
 
 def surely_none(node: Node, own: set[int]) -> bool:
-    """Whether a node that is no rectifier cannot be a part of one either.
+    """Whether a node that is not a rectifier is certainly not a part of one either.
 
-    own  addresses of what no image changes: the network's parameters and buffers, and what is made of them
+    own  addresses of tensors that do not depend on the image: parameters, buffers, and values made of them
     """
     kind = kind_of(node)
     if kind in PLAIN or kind in SMOOTH:
@@ -122,15 +124,15 @@ def surely_none(node: Node, own: set[int]) -> bool:
 
 
 def left_as_is(node: Node) -> str:
-    """The name of an activation that is no rectifier, or nothing."""
+    """Return the name of an activation that is not a rectifier, or an empty text for any other operation."""
     kind = kind_of(node)
     bent = {"LeakyRelu": "LeakyReLU", "Elu": "ELU", "PreluKernel": "PReLU", "RreluWithNoise": "RReLU"}
     return (SMOOTH | bent | {"Hardtanh": "Hardtanh"}).get(kind, "")
 
 
 def of_a_softmax(nodes: Sequence[Node]) -> set[Node]:
-    """The maxima m of exp(x - m) / sum exp(x - m), a softmax as it is written out: whatever m is, it does not
-    change the result, and no gradient passes it."""
+    """Return the maxima m in exp(x - m) / sum exp(x - m), a softmax in single steps: the result does not depend
+    on m, and no gradient passes through it."""
     users: dict[Node, list[Node]] = {}
     for node in nodes:
         for parent, _ in node.next_functions:
@@ -140,11 +142,12 @@ def of_a_softmax(nodes: Sequence[Node]) -> set[Node]:
 
 
 def _cancels(node: Node, users: Mapping[Node, list[Node]]) -> bool:
+    """Whether a maximum is only subtracted from its own operand before a softmax."""
     (of, _), *_ = node.next_functions
     shifts = users.get(node, [])
     return bool(shifts) and all(
         kind_of(shift) == "Sub"
-        and [one for one, _ in shift.next_functions] == [of, node]
+        and [parent for parent, _ in shift.next_functions] == [of, node]
         and bool(users.get(shift))
         and all(_is_softmax(power, users) for power in users[shift])
         for shift in shifts
@@ -152,17 +155,17 @@ def _cancels(node: Node, users: Mapping[Node, list[Node]]) -> bool:
 
 
 def _is_softmax(power: Node, users: Mapping[Node, list[Node]]) -> bool:
-    """Whether the exponentials are used for nothing but their shares of one sum."""
+    """Whether the exponentials are used only for their shares of one sum."""
     after = users.get(power, [])
-    sums = [one for one in after if kind_of(one) == "Sum"]
-    ends = [one for one in after if kind_of(one) == "Div"]
-    shares = bool(ends) and all([one for one, _ in end.next_functions] == [power, *sums] for end in ends)
+    sums = [user for user in after if kind_of(user) == "Sum"]
+    ends = [user for user in after if kind_of(user) == "Div"]
+    shares = bool(ends) and all([parent for parent, _ in end.next_functions] == [power, *sums] for end in ends)
     return kind_of(power) == "Exp" and len(sums) == 1 and shares and set(users[sums[0]]) == set(ends)
 
 
 def _of_a_layer(node: Node, _own: set[int]) -> bool:
-    """Whether a maximum is one of what a convolution, a normalisation or an activation of them gives: a
-    pooling. Of anything else it may be the larger of a number and zero."""
+    """Whether a maximum is a pooling: its operand is the output of a convolution, a normalisation, or an
+    activation of them. Any other maximum may be the larger of a number and zero."""
     parent = node.next_functions[0][0]
     while parent is not None and (kind_of(parent) in RESHAPED or left_as_is(parent)):
         parent = parent.next_functions[0][0]
@@ -170,30 +173,31 @@ def _of_a_layer(node: Node, _own: set[int]) -> bool:
 
 
 def _fixed_mask(node: Node, own: set[int]) -> bool:
-    """Whether what chooses between two values comes from no image."""
+    """Whether the mask of a node does not depend on the image."""
     mask = saved(node, "mask" if kind_of(node) == "MaskedFill" else "condition")
     return isinstance(mask, Tensor) and mask.untyped_storage().data_ptr() in own
 
 
 def _fixed(node: Node, own: set[int], *sides: str) -> bool:
-    """Whether no constant factor may be a mask: it is one number, the network's own, or neither zero
-    anywhere nor one everywhere."""
+    """Whether no constant factor of a product can be a mask."""
     inputs = zip(sides, node.next_functions[-len(sides) :], strict=True)
     return not any(parent is None and _is_mask(saved(node, side), own) for side, (parent, _) in inputs)
 
 
 def _is_mask(value: Any, own: set[int]) -> bool:
+    """Whether a constant factor may be a mask; a single number, a parameter of the network, and a tensor that
+    is neither 0 anywhere nor 1 everywhere cannot."""
     if not isinstance(value, Tensor) or value.numel() < 2 or value.untyped_storage().data_ptr() in own:
         return False
     return value.dtype == torch.bool or bool((value == 0).any() or (value == 1).all() or value.isinf().any())
 
 
 def _of_a_sum(node: Node, _own: set[int]) -> bool:
-    """Whether a root is of a sum over places or channels, as in a normalisation: of one square alone it would
-    be a modulus."""
+    """Whether the operand of a root is a sum over positions or channels, as in a normalisation; the root of a
+    single square would be an absolute value."""
     parent = node.next_functions[0][0]
     while parent is not None and kind_of(parent) in {"Add", "Sub", "Mul", "Div", "ClampMin"} | RESHAPED:
-        inputs = [one for one, _ in parent.next_functions if one is not None]
+        inputs = [node for node, _ in parent.next_functions if node is not None]
         if len(inputs) != 1:
             return False
         (parent,) = inputs
@@ -201,17 +205,18 @@ def _of_a_sum(node: Node, _own: set[int]) -> bool:
 
 
 def _power(node: Node, own: set[int]) -> bool:
+    """Whether a power is not an absolute value: its exponent is whole, or its base is a sum."""
     exponent = _number(node, "exponent")
     return exponent is not None and (exponent == int(exponent) or _of_a_sum(node, own))
 
 
 def _among_places(node: Node, _own: set[int]) -> bool:
-    """Whether a maximum or a length is taken over places or channels, and not over a new axis on which a number
-    lies beside a constant or alone."""
+    """Whether a maximum or a norm is taken over positions or channels, and not over a new axis that holds a
+    number beside a constant, or alone."""
     parent, padded = node.next_functions[0][0], False
     while parent is not None:
         kind = kind_of(parent)
-        beside = kind in ("Stack", "Cat") and any(one is None for one, _ in parent.next_functions)
+        beside = kind in ("Stack", "Cat") and any(operand is None for operand, _ in parent.next_functions)
         if (
             kind in ("Stack", "CopySlices")
             or beside
@@ -226,12 +231,13 @@ def _among_places(node: Node, _own: set[int]) -> bool:
 
 
 def _length(node: Node, own: set[int]) -> bool:
+    """Whether a norm is taken over positions or channels."""
     parent = node.next_functions[0][0]
     return parent is not None and kind_of(parent) != "Unsqueeze" and _among_places(node, own)
 
 
 def _small_divisor(node: Node, own: set[int]) -> bool:
-    """Whether a lower limit is one of a length or a spread, so that nothing is divided by zero."""
+    """Whether a clamp only keeps a norm or a standard deviation above 0, to avoid a division by zero."""
     low, parent = _number(node, "min"), node.next_functions[0][0]
     if low is None or not 0 < low < 0.01 or parent is None:
         return False
@@ -243,12 +249,14 @@ def _small_divisor(node: Node, own: set[int]) -> bool:
 
 
 def _symmetric(node: Node, _own: set[int]) -> bool:
+    """Whether a clamp has limits -a and a."""
     low, high = ("min_val", "max_val") if kind_of(node) == "Hardtanh" else ("min", "max")
     ends = _number(node, low), _number(node, high)
     return None not in ends and ends[0] == -ends[1] < 0  # type: ignore[operator]
 
 
 def _number(node: Node, name: str) -> float | None:
+    """Return a number that a node saved, by name; None if it saved no number."""
     value = saved(node, name)
     return float(value) if isinstance(value, (int, float)) else None
 

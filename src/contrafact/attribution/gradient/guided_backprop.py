@@ -14,15 +14,14 @@ from contrafact.core import EXPLAINERS, Question
 @EXPLAINERS.register("guided-backprop", aliases=("guided_backprop", "guided-backpropagation"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuidedBackprop:
-    """Gradient of which every ReLU passes only what is positive, forwards and backwards.
+    """Show image detail, mostly edges, that raises the output; it depends little on the trained weights.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), summed over channels; no unit. It shows edges that the network can see,
-            and hardly depends on what it learned (Adebayo et al. 2018): compare with its
-            randomisation before reading anything into it
+    gives   float32 (N, *S), summed over channels; no unit. A gradient whose ReLUs pass only positive values,
+            forwards and backwards. Check model randomisation before interpreting it (Adebayo et al. 2018)
     cost    one forward and one backward pass per image
     raises  UnsupportedError without gradients or without a ReLU
-    Source: Springenberg et al. 2014 (arXiv 1412.6806), sec. 3.4. Differs: every ReLU is found, also
+    Source: Springenberg et al. 2014 (arXiv 1412.6806), sec. 3.4. Differs: applies to every ReLU, also
     functional and reused ones.
     """
 

@@ -15,14 +15,14 @@ from contrafact.perturbation.fill import fill_values
 @EXPLAINERS.register("input-x-gradient", aliases=("input_x_gradient", "gradient-x-input"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputXGradient:
-    """Gradient times how far each voxel is from "nothing there": the first term of the change.
+    """Show each voxel's first-order contribution: the gradient times its difference from a baseline.
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units, summed over channels; exact for a linear model
     cost    one forward and one backward pass per image
     raises  UnsupportedError for a model without gradients
     Source: Shrikumar et al. 2016 (arXiv 1605.01713), sec. 3. Differs: a baseline other than zero,
-    since zero means nothing in Hounsfield units.
+    because zero has no special meaning in Hounsfield units.
 
     baseline  "mean" (of the image), "min", "blur" or a number in image units
     """

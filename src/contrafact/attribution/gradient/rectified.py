@@ -1,9 +1,9 @@
-"""Changing what rectifiers do on the way back, wherever they stand in the network.
+"""Change the backward pass of every rectifier in a network.
 
-The rule is hung on the nodes of the autograd graph, not on modules: a functional ReLU, one used twice, one
-inside a block of a block, one that works in place, a ReLU6, a clamp or a maximum at zero is found as any
-other. Only operations that are known to be none are passed by (`graph_nodes`); any other is refused: a map that
-leaves some rectifiers alone is neither the method nor the plain gradient.
+The rule is attached to nodes of the autograd graph, not to modules, so that it covers functional, reused,
+nested and in-place ReLUs, ReLU6, and a clamp or a maximum at zero. Operations that are certainly not rectifiers
+(`graph_nodes`) stay unchanged; any unknown operation is refused, because a map in which some rectifiers are
+unchanged is neither the method nor the plain gradient.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from contrafact.core import Question, UnsupportedError
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 NAMES = {
-    COPY_SLICES: "an operation in place on a part of a tensor (CopySlices; what it does is hidden: "
-    "`inplace=False` shows it)",
-    "MaskedFillBackward0": "a masked_fill whose mask may come from the image (MaskedFillBackward0)",
-    "WhereBackward0": "a where whose condition may come from the image (WhereBackward0)",
-    "AmaxBackward0": "a maximum that is neither of a softmax nor over places of a layer (AmaxBackward0)",
-    "MaxBackward0": "a maximum that is neither of a softmax nor over places of a layer (MaxBackward0)",
+    COPY_SLICES: "an in-place operation on a part of a tensor (CopySlices hides it; set `inplace=False`)",
+    "MaskedFillBackward0": "a masked_fill whose mask may depend on the image (MaskedFillBackward0)",
+    "WhereBackward0": "a where whose condition may depend on the image (WhereBackward0)",
+    "AmaxBackward0": "a maximum that belongs to no softmax and no pooling of a layer (AmaxBackward0)",
+    "MaxBackward0": "a maximum that belongs to no softmax and no pooling of a layer (MaxBackward0)",
 }
 
 
 def rectified_slopes(question: Question, method: str, rule: Rule) -> Tensor:
-    """Gradient (N, C, *S) with `rule(gradient_in, gradient_out)` in place of every ReLU's own.
+    """Return the gradient (N, C, *S), with `rule(gradient_in, gradient_out)` as the gradient of every ReLU.
 
-    raises  UnsupportedError when the network has no ReLU: the map would be a plain gradient
+    raises  UnsupportedError for a network without a ReLU, whose map would be the plain gradient, or with an
+            operation that may be a rectifier
     """
     predictor = needs_gradients(question, method)
     images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
@@ -49,7 +49,7 @@ def rectified_slopes(question: Question, method: str, rule: Rule) -> Tensor:
 
 @contextlib.contextmanager
 def followed_calls(predictor: Any) -> Iterator[FollowedCalls]:
-    """Inside, a network gives the outputs that `rectified_by` goes back from."""
+    """Run a network inside this context to get outputs that `rectified_by` can differentiate."""
     module, calls = getattr(predictor, "module", None), FollowedCalls(_own(predictor))
     with contextlib.ExitStack() as stack:
         if isinstance(module, torch.nn.Module):
@@ -67,26 +67,27 @@ def rectified_by(
     rule: Rule,
     calls: FollowedCalls,
 ) -> Tensor:
-    """The same for any number that was computed from a network's `outputs` for `images`; how many rectifiers
-    were changed, and which other activations were left as they are, is noted. What comes after the outputs is
-    the question's, and stays as it is.
+    """Return the changed gradient (N, C, *S) of a `value` computed from a network's `outputs` for `images`.
 
-    raises  UnsupportedError as well for what may be a rectifier and cannot be followed
+    Operations between the outputs and `value` keep their own gradient. Note the number of changed rectifiers,
+    and the activations that stay unchanged.
+
+    raises  UnsupportedError for a network without a ReLU, or with an operation that may be a rectifier
     """
-    found, left, hidden = rectifiers(outputs, calls)
+    changed, unchanged, hidden = rectifiers(outputs, calls)
     if hidden:
         raise UnsupportedError(
-            f"{method} changes how rectifiers pass gradients, and {hidden} in this network may be one that "
-            "cannot be told: write it as a ReLU, or use integrated-gradients"
+            f"{method} changes how rectifiers pass gradients, and {hidden} in this network may be a rectifier: "
+            "write it as a ReLU, or use integrated-gradients"
         )
-    question.details.update(rectifiers=len(found), unchanged=left)
-    if not found:
+    question.details.update(rectifiers=len(changed), unchanged=unchanged)
+    if not changed:
         raise UnsupportedError(
             f"{method} changes how ReLUs pass gradients, and this network has none; its map would be the "
             "plain gradient: use gradient"
         )
 
-    handles = [node.register_hook(_changed(rule, place)) for node, place in found]
+    handles = [node.register_hook(_changed(rule, position)) for node, position in changed]
     try:
         (slopes,) = torch.autograd.grad(value, images)
     finally:
@@ -95,42 +96,42 @@ def rectified_by(
     return torch.as_tensor(slopes)
 
 
-def _changed(rule: Rule, place: int) -> Callable[..., tuple[Tensor | None, ...]]:
-    """A hook that puts the rule's gradient for the input at `place`."""
+def _changed(rule: Rule, position: int) -> Callable[..., tuple[Tensor | None, ...]]:
+    """Return a hook that replaces the gradient of the input at `position` by the rule's."""
 
     def apply(
         gradients_in: tuple[Tensor | None, ...], gradients_out: tuple[Tensor, ...]
     ) -> tuple[Tensor | None, ...]:
-        own = gradients_in[place]
+        own = gradients_in[position]
         if own is None:
             return gradients_in
-        return (*gradients_in[:place], rule(own, gradients_out[0]), *gradients_in[place + 1 :])
+        return (*gradients_in[:position], rule(own, gradients_out[0]), *gradients_in[position + 1 :])
 
     return apply
 
 
 def rectifiers(outputs: Tensor, calls: FollowedCalls) -> tuple[list[tuple[Node, int]], dict[str, int], str]:
-    """Every rectifier of the graph behind `outputs`, with the place of its input among the node's; how many
-    there are of each activation that is none; and the name of one operation that may be a rectifier and cannot
-    be told, or nothing.
+    """Return the rectifiers, the other activations and an unknown operation in the graph behind `outputs`.
 
-    calls  that gave the outputs
+    calls  the intercepted calls of the forward pass
+    gives  each rectifier with the position of its input; the number of other activations by name; and the name
+           of an operation that may be a rectifier, or an empty text
     """
-    found, left, hidden = [], Counter[str](), ""
+    changed, unchanged, hidden = [], Counter[str](), ""
     nodes = list(_behind(outputs.grad_fn))
     softmaxes = of_a_softmax(nodes)
     for node in nodes:
-        if (place := rectifies(node)) is not None:
-            found.append((node, place))
+        if (position := rectifies(node)) is not None:
+            changed.append((node, position))
         elif not (node in calls.copies or node in softmaxes or surely_none(node, calls.fixed)):
             hidden = NAMES.get(node.name(), node.name())
         elif name := left_as_is(node):
-            left[name] += 1
-    return found, dict(left), hidden
+            unchanged[name] += 1
+    return changed, dict(unchanged), hidden
 
 
 def _behind(node: Node | None) -> Iterator[Node]:
-    """Every node of a graph, once."""
+    """Yield every node of a graph once."""
     seen, open_nodes = set(), [node]
     while open_nodes:
         node = open_nodes.pop()
@@ -142,8 +143,8 @@ def _behind(node: Node | None) -> Iterator[Node]:
 
 
 def _own(predictor: Any) -> set[int]:
-    """Addresses of what a network holds, which no image changes."""
+    """Return the addresses of a network's parameters and buffers."""
     module = getattr(predictor, "module", None)
     if not isinstance(module, torch.nn.Module):
         return set()
-    return {held.untyped_storage().data_ptr() for held in [*module.parameters(), *module.buffers()]}
+    return {tensor.untyped_storage().data_ptr() for tensor in [*module.parameters(), *module.buffers()]}

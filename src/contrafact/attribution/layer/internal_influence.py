@@ -26,7 +26,7 @@ class InternalInfluence:
     Source: Leino et al. 2018 (arXiv 1802.03788), definition 1, with the path of integrated gradients as
     the distribution of interest. Differs: on the image's grid whatever the layer's size.
 
-    layer     name of the layer; None: the last features that everything after depends on
+    layer     name of the layer; None: the last feature map through which all of the output passes
     steps     points of the path, at the middle of equal parts
     baseline  "mean" (of the image), "min", "blur" or a number in image units
     """

@@ -23,7 +23,7 @@ class LayerActivation:
             InputError for an unknown layer or filter
     Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 4.1 shows them. Differs: on the image's grid.
 
-    layer   name of the layer; None: the last features that everything after depends on
+    layer   name of the layer; None: the last feature map through which all of the output passes
     channel number of the filter; None: their mean
     """
 

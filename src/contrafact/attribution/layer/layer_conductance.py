@@ -28,7 +28,7 @@ class LayerConductance:
     Source: Dhamdhere et al. 2018 (arXiv 1805.12233), eq. 2, in the form of Shrikumar et al. 2018 (arXiv
     1807.09946): gradient at the layer times the layer's own change, summed along the path.
 
-    layer     name of the layer; None: the last features that everything after depends on
+    layer     name of the layer; None: the last feature map through which all of the output passes
     steps     intervals of the path
     baseline  "mean" (of the image), "min", "blur" or a number in image units
     """

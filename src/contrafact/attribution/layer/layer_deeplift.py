@@ -27,7 +27,7 @@ class LayerDeepLIFT:
     Source: Shrikumar et al. 2017 (arXiv 1704.02685), rescale rule; computed by captum. Differs: as DeepLIFT;
     on the image's grid.
 
-    layer     name of the layer; None: the last features that everything after depends on
+    layer     name of the layer; None: the last feature map through which all of the output passes
     baseline  "mean" (of the image), "min", "blur" or a number in image units
     """
 

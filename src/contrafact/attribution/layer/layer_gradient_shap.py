@@ -28,7 +28,7 @@ class LayerGradientSHAP:
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), as gradient SHAP. Differs: several baselines, never
     the image itself; on the image's grid.
 
-    layer      name of the layer; None: the last features that everything after depends on
+    layer      name of the layer; None: the last feature map through which all of the output passes
     baselines  fills to draw from: "mean", "min", "blur" or numbers in image units
     samples    random points
     """

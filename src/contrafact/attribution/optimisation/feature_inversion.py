@@ -31,7 +31,7 @@ class FeatureInversion:
     Source: Mahendran & Vedaldi 2015 (arXiv 1412.0035), eq. 1 and 2. Differs: drawn by its waves, any
     number of axes; the norm of the image is replaced by the model's window.
 
-    layer       name of the layer; None: the last features that everything after depends on
+    layer       name of the layer; None: the last feature map through which all of the output passes
     smooth      weight of neighbours' differences
     iterations  steps of gradient descent
     rate        of a step
