@@ -12,7 +12,7 @@ from torch import nn
 
 import contrafact as cf
 from conftest import planted_predictor, small_network
-from contrafact.attribution.optimisation.ascent import Reach, Spectrum
+from contrafact.attribution.optimisation.ascent import GreyLevels, Spectrum
 from contrafact.core import EXPLAINERS, Counterfactual, Image, InputError, UnsupportedError
 from contrafact.core.execution import parameters_of
 from contrafact.models import BlackBox, Preprocessing, TorchPredictor
@@ -111,17 +111,17 @@ def test_a_blind_model_says_so() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 12), (3, 9, 12), (1, 6, 7, 8)])
-def test_a_spectrum_draws_within_the_reach_and_can_draw_any_picture(shape: tuple[int, ...]) -> None:
-    waves = Spectrum(shape, Reach(-1.0, 3.0), "cpu")
+def test_a_spectrum_stays_within_the_grey_levels_and_can_represent_any_image(shape: tuple[int, ...]) -> None:
+    waves = Spectrum(shape, GreyLevels(-1.0, 3.0), "cpu")
     parameters = waves.start(np.random.default_rng(0)) * 100
-    drawn = waves.draw(parameters)
-    assert drawn.shape == shape
-    assert -1 <= float(drawn.min()) < float(drawn.max()) <= 3
+    rendered = waves.render(parameters)
+    assert rendered.shape == shape
+    assert -1 <= float(rendered.min()) < float(rendered.max()) <= 3
     wanted = torch.from_numpy(np.random.default_rng(1).uniform(0, 2, shape).astype(np.float32))
     logits = torch.logit((wanted + 1) / 4)
     axes = tuple(range(1, len(shape)))
     back = torch.fft.rfftn(logits, dim=axes) / waves.scale / (logits[0].numel() ** 0.5 / 4)
-    np.testing.assert_allclose(waves.draw(torch.view_as_real(back)).numpy(), wanted.numpy(), atol=1e-4)
+    np.testing.assert_allclose(waves.render(torch.view_as_real(back)).numpy(), wanted.numpy(), atol=1e-4)
 
 
 def test_the_window_of_the_model_bounds_the_picture() -> None:

@@ -1,1 +1,1 @@
-"""Heatmaps of what one layer holds or passes on."""
+"""Heatmaps of the activations and contributions of one layer."""

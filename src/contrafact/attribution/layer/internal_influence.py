@@ -15,7 +15,7 @@ from contrafact.core import EXPLAINERS, InputError, Question
 @EXPLAINERS.register("internal-influence", aliases=("internal_influence",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InternalInfluence:
-    """The target's gradient at a layer, averaged along the path from a baseline to the image.
+    """Show how strongly each position of a layer influences the output, averaged along a path to the image.
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units per unit of the layer, summed over filters and linearly
@@ -24,10 +24,10 @@ class InternalInfluence:
     raises  UnsupportedError without gradients or without a layer with a spatial map; InputError for
             fewer than 1 step
     Source: Leino et al. 2018 (arXiv 1802.03788), definition 1, with the path of integrated gradients as
-    the distribution of interest. Differs: on the image's grid whatever the layer's size.
+    the distribution of interest. Differs: interpolated to the image's grid.
 
     layer     name of the layer; None: the last feature map through which all of the output passes
-    steps     points of the path, at the middle of equal parts
+    steps     points of the path, at the midpoints of equal intervals
     baseline  "mean" (of the image), "min", "blur" or a number in image units
     """
 

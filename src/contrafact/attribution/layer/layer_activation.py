@@ -13,18 +13,18 @@ from contrafact.core import EXPLAINERS, Question
 @EXPLAINERS.register("layer-activation", aliases=("layer_activation",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerActivation:
-    """What a layer, or one of its filters, answers to the image. It knows no target.
+    """Show where the image activates a layer or one of its filters, independent of the prediction.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), linearly interpolated from the layer; in units of the layer, the mean over
-            filters unless one is chosen
+    gives   float32 (N, *S), linearly interpolated from the layer; in units of the layer: one filter, or the
+            mean over all filters
     cost    one forward pass per image; no gradients
-    raises  UnsupportedError for a model whose layers are hidden, or a layer without a spatial map;
+    raises  UnsupportedError for a model whose layers cannot be read, or a layer without a spatial map;
             InputError for an unknown layer or filter
-    Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 4.1 shows them. Differs: on the image's grid.
+    Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 4.1. Differs: interpolated to the image's grid.
 
     layer   name of the layer; None: the last feature map through which all of the output passes
-    channel number of the filter; None: their mean
+    channel number of the filter; None: the mean of all filters
     """
 
     needs_layers: ClassVar[bool] = True

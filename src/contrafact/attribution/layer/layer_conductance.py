@@ -16,12 +16,12 @@ from contrafact.core import EXPLAINERS, InputError, Question
 @EXPLAINERS.register("layer-conductance", aliases=("layer_conductance", "conductance"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerConductance:
-    """How much of the change from a baseline to the image flows through each place of a layer.
+    """Show how much of the output's change from a baseline passes through each position of a layer.
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units per layer position, summed over filters and linearly
-            interpolated; before interpolation it sums to f(image) - f(baseline) up to the quadrature,
-            when all that the target sees passes the layer
+            interpolated; before interpolation it sums to f(image) - f(baseline) up to the quadrature
+            error, if the target depends on the image only through the layer
     cost    `steps` + 1 forward and backward passes per image
     raises  UnsupportedError without gradients or without a layer with a spatial map; InputError for
             fewer than 1 step
@@ -46,7 +46,7 @@ class LayerConductance:
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         shares = np.linspace(0, 1, self.steps + 1).tolist()
         layer, points = along(question, self.baseline, shares, self.layer, "layer-conductance")
-        # The trapezoid rule: the mean slope of both ends of each interval.
+        # Trapezium rule: the mean gradient at both ends of each interval.
         total = sum(
             (before[1] + after[1]) / 2 * (after[0] - before[0]) for before, after in itertools.pairwise(points)
         )

@@ -17,15 +17,16 @@ from contrafact.perturbation.fill import fill_values
 @EXPLAINERS.register("layer-deeplift", aliases=("layer-deep-lift",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerDeepLIFT:
-    """DeepLIFT's change from a baseline, at the places of a layer.
+    """Show the contribution of each position of a layer to the output's change from a baseline (DeepLIFT).
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units per layer position, summed over filters and linearly interpolated;
-            before interpolation it sums to f(image) - f(baseline) when all passes the layer
+            before interpolation it sums to f(image) - f(baseline) if the target depends on the image only
+            through the layer
     cost    two forward and two backward passes of the image and its baseline
     raises  UnsupportedError as DeepLIFT, or without a layer with a spatial map
     Source: Shrikumar et al. 2017 (arXiv 1704.02685), rescale rule; computed by captum. Differs: as DeepLIFT;
-    on the image's grid.
+    interpolated to the image's grid.
 
     layer     name of the layer; None: the last feature map through which all of the output passes
     baseline  "mean" (of the image), "min", "blur" or a number in image units

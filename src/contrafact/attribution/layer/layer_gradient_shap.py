@@ -16,20 +16,20 @@ from contrafact.perturbation.fill import fill_values
 @EXPLAINERS.register("layer-gradient-shap", aliases=("layer_gradient_shap", "layer-grad-shap"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerGradientSHAP:
-    """Gradient SHAP at a layer: gradient there times the layer's change, at random points.
+    """Show the contribution of each position of a layer to the change from baselines, at random points.
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units per layer position, summed over filters and linearly
             interpolated; signed
     cost    `samples` forward and backward passes per image, and one forward pass for the image and
             each baseline
-    raises  UnsupportedError without gradients or without a layer with a spatial map; InputError for no
-            sample
+    raises  UnsupportedError without gradients or without a layer with a spatial map; InputError for fewer
+            than 1 sample or baseline
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), as gradient SHAP. Differs: several baselines, never
-    the image itself; on the image's grid.
+    the image itself; interpolated to the image's grid.
 
     layer      name of the layer; None: the last feature map through which all of the output passes
-    baselines  fills to draw from: "mean", "min", "blur" or numbers in image units
+    baselines  fills to sample from: "mean", "min", "blur" or numbers in image units
     samples    random points
     """
 

@@ -1,1 +1,1 @@
-"""Pictures that a network asks for, by gradient ascent."""
+"""Images that maximise an activation or output of a network, by gradient ascent."""

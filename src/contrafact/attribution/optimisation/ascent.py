@@ -1,7 +1,7 @@
-"""Pictures that a network asks for: what the methods share that change pixels by gradient ascent.
+"""Gradient ascent on an image, shared by the methods that optimise an image for a network.
 
-Each draws an image from parameters (pixels, or a spectrum), asks an objective of the network, and climbs.
-The way is kept as a `Counterfactual`: a few frames, and what the network said of each.
+Each method computes an image from parameters (pixels, or a spectrum) and maximises an objective of the network.
+The result is a `Counterfactual`: a few frames of the optimisation, and the objective of each.
 """
 
 from __future__ import annotations
@@ -20,49 +20,57 @@ from torch import Tensor
 from contrafact.attribution.gradients import chosen_filter, layer_map, needs_gradients, score, watchable
 from contrafact.core import Counterfactual, Question
 
-Draw = Callable[[Tensor], Tensor]
+Render = Callable[[Tensor], Tensor]
 Objective = Callable[[Tensor], Tensor]
 FRAMES = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """The grey levels a picture may take: those the model declares, or those of the image."""
+class GreyLevels:
+    """The range of grey levels of an optimised image: the window the model declares, or that of the image."""
 
     low: float
     high: float
 
     @staticmethod
-    def of(question: Question, image: Tensor) -> Reach:
+    def of(question: Question, image: Tensor) -> GreyLevels:
+        """Return the range for one image (C, *S)."""
         window = getattr(getattr(question.predictor, "preprocessing", None), "window", None)
         low, high = window or (float(image.min()), float(image.max()))
-        return Reach(low, max(high, low + 1e-6))
+        return GreyLevels(low, max(high, low + 1e-6))
 
     def grey(self) -> float:
+        """Return the middle of the range."""
         return (self.low + self.high) / 2
 
     def size(self) -> float:
+        """Return the width of the range."""
         return self.high - self.low
 
 
 def objective_of(question: Question, layer: str | None, channel: int | None, method: str) -> Objective:
-    """Images (1, C, *S) to one number: the mean of a filter's activations (of all filters, squared, where
-    none is named); without a layer, the target."""
+    """Return the function of an image (1, C, *S) to maximise.
+
+    With a layer and a channel it is the mean activation of that filter, with a layer alone the mean square of
+    all activations, and without a layer the target.
+
+    raises  UnsupportedError without gradients; InputError for an unknown layer or filter
+    """
     needs_gradients(question, method)
     if layer is None:
         return lambda images: score(question, question.predictor(images)).sum()
     predictor = watchable(question, method)
 
-    def ask(images: Tensor) -> Tensor:
-        found = layer_map(predictor, images, predictor.feature_layer(images, layer))
-        return found.square().mean() if channel is None else chosen_filter(found, channel).mean()
+    def activation(images: Tensor) -> Tensor:
+        maps = layer_map(predictor, images, predictor.feature_layer(images, layer))
+        return maps.square().mean() if channel is None else chosen_filter(maps, channel).mean()
 
-    return ask
+    return activation
 
 
 def climb(
     start: Tensor,
-    draw: Draw,
+    render: Render,
     objective: Objective,
     *,
     iterations: int,
@@ -70,10 +78,11 @@ def climb(
     change: Callable[[Tensor], Tensor] = lambda images: images,
     penalty: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Tensor]:
-    """Frames (C, *S) from `start` to the end of the way, by Adam on the parameters.
+    """Return frames (C, *S) of the optimisation from `start`, by Adam on the parameters.
 
-    draw     parameters to an image (C, *S); change: that image (1, C, *S) before the network sees it
-    penalty  what is taken off the objective, of the image (C, *S)
+    render   function from parameters to an image (C, *S)
+    change   transform of the image (1, C, *S) before the network sees it
+    penalty  function of the image (C, *S) that is subtracted from the objective
     """
     parameters = start.detach().clone().requires_grad_()
     adam = torch.optim.Adam([parameters], lr=rate)
@@ -81,7 +90,7 @@ def climb(
     frames = []
     for step in range(iterations + 1):
         with torch.enable_grad():
-            image = draw(parameters)
+            image = render(parameters)
             if step in keep:
                 frames.append(image.detach().clone())
             if step == iterations:
@@ -94,18 +103,18 @@ def climb(
     return frames
 
 
-def steepness(start: Tensor, ask: Objective) -> float:
-    """Sum of the sizes of an objective's slopes at `start`; 1 where it has none."""
+def gradient_size(start: Tensor, objective: Objective) -> float:
+    """Return the sum of the absolute gradient of an objective at `start`, or 1 where the gradient is 0."""
     with torch.enable_grad():
         values = start.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(ask(values), values)
+        (slope,) = torch.autograd.grad(objective(values), values)
     return float(slope.abs().sum()) or 1.0
 
 
-def as_strip(question: Question, frames: Sequence[Tensor], objective: Objective) -> Counterfactual:
-    """Frames with the objective measured on each: `steps` say by how much it has changed, `lengths` by how
-    many standard deviations of the first frame the picture has moved."""
-    with torch.enable_grad():  # an objective may insist on a gradient
+def as_counterfactual(question: Question, frames: Sequence[Tensor], objective: Objective) -> Counterfactual:
+    """Return frames with the objective of each: `steps` is its change from the first frame, `lengths` the
+    root-mean-square change of the image in standard deviations of the first frame."""
+    with torch.enable_grad():  # an objective may require a gradient
         scores = np.array([objective(frame[None].requires_grad_()).item() for frame in frames])
     stack = torch.stack(list(frames)).float().cpu().numpy()
     moved = np.sqrt(np.square(stack - stack[0]).reshape(len(stack), -1).mean(axis=1))
@@ -125,38 +134,43 @@ def as_strip(question: Question, frames: Sequence[Tensor], objective: Objective)
 
 
 def noise_like(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Standard normal values of an image's shape, the same on every device."""
+    """Return standard normal values of an image's shape, the same on every device."""
     return torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32)).to(image)
 
 
 class Spectrum:
-    """An image drawn from its Fourier coefficients, high frequencies held back: (C, *S) through a
-    sigmoid into a reach. Any number of axes."""
+    """An image (C, *S) parameterised by its Fourier coefficients, with damped high frequencies; a sigmoid maps
+    it to a range of grey levels. Any number of axes."""
 
-    def __init__(self, shape: Sequence[int], reach: Reach, device: Any) -> None:
-        self.size, self.reach = tuple(shape[1:]), reach
+    def __init__(self, shape: Sequence[int], levels: GreyLevels, device: Any) -> None:
+        self.size, self.levels = tuple(shape[1:]), levels
         waves: Tensor = torch.zeros((), device=device)
         for axis, side in enumerate(self.size):
             last = axis == len(self.size) - 1
-            one = torch.fft.rfftfreq(side, device=device) if last else torch.fft.fftfreq(side, device=device)
-            waves = waves + one.square().reshape([-1 if i == axis else 1 for i in range(len(self.size))])
-        # 1 / f, as in natural images; the mean is as free as the slowest wave.
+            frequencies = (torch.fft.rfftfreq if last else torch.fft.fftfreq)(side, device=device)
+            shape_of_axis = [-1 if i == axis else 1 for i in range(len(self.size))]
+            waves = waves + frequencies.square().reshape(shape_of_axis)
+        # 1 / f, as in natural images; the mean gets the weight of the lowest frequency.
         self.scale = 1 / waves.sqrt().clamp_min(1 / max(self.size))
         self.shape = (shape[0], *self.scale.shape, 2)
 
     def start(self, rng: np.random.Generator) -> Tensor:
+        """Return small random coefficients."""
         return 0.01 * torch.from_numpy(rng.standard_normal(self.shape, dtype=np.float32)).to(self.scale)
 
-    def draw(self, parameters: Tensor) -> Tensor:
+    def render(self, parameters: Tensor) -> Tensor:
+        """Return the image (C, *S) of these coefficients."""
         waves = torch.view_as_complex(parameters) * self.scale
         axes = tuple(range(1, len(self.size) + 1))
         values = torch.fft.irfftn(waves, s=self.size, dim=axes) * math.sqrt(math.prod(self.size)) / 4
-        return self.reach.low + self.reach.size() * torch.sigmoid(values)
+        return self.levels.low + self.levels.size() * torch.sigmoid(values)
 
 
-def shaken(rng: np.random.Generator, *, turn: float = 0.09, scale: float = 0.1, shift: float = 0.1) -> Draw:
-    """Images (1, C, *S) turned (radians), scaled and shifted (share of the side) at random, anew each call:
-    a picture that pleases the network only at one place, to the pixel, is noise."""
+def random_transform(
+    rng: np.random.Generator, *, turn: float = 0.09, scale: float = 0.1, shift: float = 0.1
+) -> Render:
+    """Return a function that rotates (radians), scales and shifts (share of the side) an image (1, C, *S) at
+    random, anew at each call. An image that maximises the objective only at one exact position is noise."""
 
     def change(images: Tensor) -> Tensor:
         axes = images.ndim - 2
@@ -176,15 +190,19 @@ def shaken(rng: np.random.Generator, *, turn: float = 0.09, scale: float = 0.1, 
 
 
 def roughness(image: Tensor) -> Tensor:
-    """Mean absolute difference of neighbours of (C, *S), over every axis (total variation per voxel)."""
+    """Return the mean absolute difference of neighbouring voxels of (C, *S), summed over axes (total variation
+    per voxel)."""
     return torch.stack([image.diff(dim=axis).abs().mean() for axis in range(1, image.ndim)]).sum()
 
 
-def as_strips(
-    question: Question, rng: np.random.Generator, one: Callable[[Tensor, np.random.Generator], Counterfactual]
+def for_each_image(
+    question: Question,
+    rng: np.random.Generator,
+    optimised: Callable[[Tensor, np.random.Generator], Counterfactual],
 ) -> list[Counterfactual]:
-    """`one` of every image, each with the same draws: a strip does not depend on its neighbours."""
+    """Return `optimised(image, rng)` for every image, each with the same random numbers, so that a result does
+    not depend on the other images."""
     seed = int(rng.integers(2**62))
     device = getattr(question.predictor, "device", "cpu")
     images: NDArray[np.float32] = question.images
-    return [one(torch.as_tensor(image).to(device), np.random.default_rng(seed)) for image in images]
+    return [optimised(torch.as_tensor(image).to(device), np.random.default_rng(seed)) for image in images]

@@ -14,27 +14,35 @@ from contrafact.attribution.gradients import (
     needs_gradients,
     watchable,
 )
-from contrafact.attribution.optimisation.ascent import Reach, Spectrum, as_strip, as_strips, climb, roughness
+from contrafact.attribution.optimisation.ascent import (
+    GreyLevels,
+    Spectrum,
+    as_counterfactual,
+    climb,
+    for_each_image,
+    roughness,
+)
 from contrafact.core import EXPLAINERS, Counterfactual, InputError, Question
 
 
 @EXPLAINERS.register("feature-inversion", aliases=("inverted-representation", "feature_inversion"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureInversion:
-    """What a layer still knows of the image: the picture, from grey, that gives the same activations.
+    """Show which image content a layer preserves: an image, optimised from grey, with the same activations.
 
     images  float32 (N, C, *S), any units
-    gives   a `Counterfactual` per image: from grey to the picture; scores are the share of the layer's
-            activations that is explained (1: the same), so that what the picture lacks, the layer threw away
+    gives   a `Counterfactual` per image, from grey to the optimised image; scores are the share of the
+            variance of the layer's activations that the optimised image reproduces (1: identical). Detail
+            that is missing in the optimised image is not needed for these activations
     cost    `iterations` forward and backward passes per image
-    raises  UnsupportedError without gradients or for a hidden layer; InputError for an unknown layer
-    Source: Mahendran & Vedaldi 2015 (arXiv 1412.0035), eq. 1 and 2. Differs: drawn by its waves, any
+    raises  UnsupportedError without gradients or layers that can be read; InputError for an unknown layer
+    Source: Mahendran & Vedaldi 2015 (arXiv 1412.0035), eq. 1 and 2. Differs: Fourier parameterisation, any
     number of axes; the norm of the image is replaced by the model's window.
 
     layer       name of the layer; None: the last feature map through which all of the output passes
-    smooth      weight of neighbours' differences
-    iterations  steps of gradient descent
-    rate        of a step
+    smooth      weight of the differences between neighbouring voxels
+    iterations  steps of gradient ascent
+    rate        step size
     """
 
     needs_gradients: ClassVar[bool] = True
@@ -47,31 +55,33 @@ class FeatureInversion:
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.smooth < 0:
-            raise InputError(f"iterations must be at least 1, smooth 0; got {self.iterations}, {self.smooth}")
+            raise InputError(
+                f"expected at least 1 iteration and smooth of 0 or more; got {self.iterations}, {self.smooth}"
+            )
 
     def __call__(self, question: Question, rng: np.random.Generator) -> Sequence[Counterfactual]:
         needs_gradients(question, "feature-inversion")
         predictor = watchable(question, "feature-inversion")
         layer = feature_layer(question, self.layer, "feature-inversion")
 
-        def one(image: Tensor, draws: np.random.Generator) -> Counterfactual:
+        def optimised(image: Tensor, image_rng: np.random.Generator) -> Counterfactual:
             wanted = activations_at(predictor, image[None], layer)
             spread = (wanted - wanted.mean()).square().mean().clamp_min(1e-12)
 
-            def likeness(picture: Tensor) -> Tensor:
-                found = layer_map(predictor, picture, layer)
-                return 1 - (found - wanted).square().mean() / spread
+            def similarity(picture: Tensor) -> Tensor:
+                maps = layer_map(predictor, picture, layer)
+                return 1 - (maps - wanted).square().mean() / spread
 
-            reach = Reach.of(question, image)
-            waves = Spectrum(image.shape, reach, image.device)
+            levels = GreyLevels.of(question, image)
+            spectrum = Spectrum(image.shape, levels, image.device)
             frames = climb(
-                waves.start(draws),
-                waves.draw,
-                likeness,
+                spectrum.start(image_rng),
+                spectrum.render,
+                similarity,
                 iterations=self.iterations,
                 rate=self.rate,
-                penalty=lambda picture: self.smooth * roughness(picture) / reach.size(),
+                penalty=lambda picture: self.smooth * roughness(picture) / levels.size(),
             )
-            return as_strip(question, frames, likeness)
+            return as_counterfactual(question, frames, similarity)
 
-        return as_strips(question, rng, one)
+        return for_each_image(question, rng, optimised)

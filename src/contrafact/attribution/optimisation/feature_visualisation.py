@@ -8,13 +8,13 @@ import numpy as np
 from torch import Tensor
 
 from contrafact.attribution.optimisation.ascent import (
-    Reach,
+    GreyLevels,
     Spectrum,
-    as_strip,
-    as_strips,
+    as_counterfactual,
     climb,
+    for_each_image,
     objective_of,
-    shaken,
+    random_transform,
 )
 from contrafact.core import EXPLAINERS, Counterfactual, InputError, Question
 
@@ -22,22 +22,22 @@ from contrafact.core import EXPLAINERS, Counterfactual, InputError, Question
 @EXPLAINERS.register("feature-visualisation", aliases=("feature-visualization", "lucent"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureVisualisation:
-    """What a filter, or a class, looks for: a picture drawn by its waves, that stands shaking.
+    """Show a synthetic image that maximises a filter or the output, stable under small rotations and shifts.
 
-    images  (N, C, *S): only their size and grey levels matter
-    gives   a `Counterfactual` per image: from grey to the picture; scores are the filter's mean activation or
-            the target, unshaken
+    images  (N, C, *S): only their size and grey levels are used
+    gives   a `Counterfactual` per image, from grey to the optimised image; scores are the filter's mean
+            activation or the target, without random transforms
     cost    `iterations` forward and backward passes per image
     raises  UnsupportedError without gradients; InputError for an unknown layer or filter
     Source: Olah et al. 2017 (doi 10.23915/distill.00007), Fourier parameterisation and transformation
-    robustness. Differs: any number of axes, so volumes are turned and scaled in three planes; any
-    channels; colours are not decorrelated, since medical channels are not colours.
+    robustness. Differs: any number of axes, so that volumes are rotated and scaled in three planes; any
+    channels; colours are not decorrelated, because medical channels are not colours.
 
-    layer, channel  the filter; None: the target
-    shake           how far the picture is turned, scaled and shifted at most, 0 to 1 (1: 5 degrees, a
-                    tenth, a tenth of the side)
+    layer, channel  layer and number of the filter; without a layer: the target
+    shake           size of the random transforms, 0 to 1 (1: rotation by at most 5 degrees, scaling by a
+                    tenth, a shift by a tenth of the side)
     iterations      steps of gradient ascent
-    rate            of a step
+    rate            step size
     """
 
     needs_gradients: ClassVar[bool] = True
@@ -51,18 +51,24 @@ class FeatureVisualisation:
     def __post_init__(self) -> None:
         if self.iterations < 1 or not 0 <= self.shake <= 1:
             raise InputError(
-                f"iterations must be at least 1, shake 0 to 1; got {self.iterations}, {self.shake}"
+                f"expected at least 1 iteration and shake of 0 to 1; got {self.iterations}, {self.shake}"
             )
 
     def __call__(self, question: Question, rng: np.random.Generator) -> Sequence[Counterfactual]:
-        ask = objective_of(question, self.layer, self.channel, "feature-visualisation")
+        objective = objective_of(question, self.layer, self.channel, "feature-visualisation")
 
-        def one(image: Tensor, draws: np.random.Generator) -> Counterfactual:
-            waves = Spectrum(image.shape, Reach.of(question, image), image.device)
-            move = shaken(draws, turn=0.09 * self.shake, scale=0.1 * self.shake, shift=0.1 * self.shake)
+        def optimised(image: Tensor, image_rng: np.random.Generator) -> Counterfactual:
+            spectrum = Spectrum(image.shape, GreyLevels.of(question, image), image.device)
             frames = climb(
-                waves.start(draws), waves.draw, ask, iterations=self.iterations, rate=self.rate, change=move
+                spectrum.start(image_rng),
+                spectrum.render,
+                objective,
+                iterations=self.iterations,
+                rate=self.rate,
+                change=random_transform(
+                    image_rng, turn=0.09 * self.shake, scale=0.1 * self.shake, shift=0.1 * self.shake
+                ),
             )
-            return as_strip(question, frames, ask)
+            return as_counterfactual(question, frames, objective)
 
-        return as_strips(question, rng, one)
+        return for_each_image(question, rng, optimised)

@@ -1,1 +1,1 @@
-"""Heatmaps from hiding parts of the image: no gradients needed."""
+"""Heatmaps from hiding parts of the image, mostly without gradients."""

@@ -16,23 +16,23 @@ from contrafact.perturbation.fill import fill_values
 @EXPLAINERS.register("extremal-perturbation", aliases=("extremal_perturbation",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtremalPerturbation:
-    """The smallest places that are enough: for each share of the image, the smooth mask of that size
-    which keeps the target highest.
+    """Show the small regions that alone keep the output highest, averaged over several region sizes.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), target units: the masks, each times what showing it gains over showing
-            nothing, averaged; sign: of that gain
+    gives   float32 (N, *S), target units: for each share of the image the smooth mask of that size with the
+            highest target, times the gain of the target over an empty image, averaged over the shares; the
+            sign is that of the gain
     cost    `iterations` forward and backward passes per image and share
-    raises  UnsupportedError without gradients; InputError for shares outside (0, 1) or cells larger
-            than the image
+    raises  UnsupportedError without gradients; InputError for shares outside (0, 1), fewer than 1 cell or
+            iteration, or more cells than voxels along an axis
     Source: Fong et al. 2019 (arXiv 1910.08485), eq. 3 to 5. Differs: any number of axes; masks are
-    coarse cells, smoothly enlarged, in place of a smooth maximum over shifted kernels.
+    coarse cells with linear interpolation, instead of a smooth maximum over shifted kernels.
 
     areas       shares of the image that the masks may show
-    cells       of the coarse mask along each axis
-    fill        what stands where nothing is shown
-    iterations  steps for each share
-    rate        of a step
+    cells       cells of the coarse mask along each axis
+    fill        content of hidden voxels: "mean", "min", "blur" or a number in image units
+    iterations  optimisation steps for each share
+    rate        step size
     """
 
     needs_gradients: ClassVar[bool] = True
@@ -56,38 +56,39 @@ class ExtremalPerturbation:
         images = torch.as_tensor(question.images).to(predictor.device)
         empty = fill_values(images, self.fill)
         with torch.no_grad():
-            nothing = question.target(predictor(empty))
+            hidden_score = question.target(predictor(empty))
         total = torch.zeros_like(images[:, 0])
         for area in self.areas:
             masks = self._masks(question, images, empty, area)
             with torch.no_grad():
-                gain = question.target(predictor(_shown(images, empty, masks))) - nothing
+                gain = question.target(predictor(_shown(images, empty, masks))) - hidden_score
             total += masks * gain.reshape(-1, *(1,) * (masks.ndim - 1))
         return as_map(total / len(self.areas))
 
     def _masks(self, question: Question, images: Tensor, empty: Tensor, area: float) -> Tensor:
-        """Masks (N, *S) in 0..1 that show about `area` of the image."""
+        """Return masks (N, *S), 0 to 1, that show about the share `area` of the image."""
         size = images.shape[2:]
         logits = images.new_zeros(len(images), *(self.cells,) * len(size))
         logits.requires_grad_()
         wanted = torch.zeros(logits[0].numel(), device=images.device)
         wanted[-max(1, round(area * len(wanted))) :] = 1.0
         adam = torch.optim.Adam([logits], lr=self.rate)
-        # The score is measured in its own spread, so that one weight of the area serves every model.
+        # The score is scaled by its range, so that the same weight of the area suits every model.
         with torch.no_grad():
             ends = question.target(question.predictor(torch.cat([images, empty])))
         reach = (ends[: len(images)] - ends[len(images) :]).abs().clamp_min(1e-6)
         for step in range(self.iterations):
             cells = torch.sigmoid(logits)
-            held = (cells.flatten(1).sort(dim=1).values - wanted).square().mean(dim=1)
+            area_error = (cells.flatten(1).sort(dim=1).values - wanted).square().mean(dim=1)
             with torch.enable_grad():
-                found = score(question, question.predictor(_shown(images, empty, upsample(cells, size))))
+                scores = score(question, question.predictor(_shown(images, empty, upsample(cells, size))))
             weight = 30.0 * (step + 1) / self.iterations
-            loss = (weight * held - found / reach).sum()
+            loss = (weight * area_error - scores / reach).sum()
             (logits.grad,) = torch.autograd.grad(loss, [logits])
             adam.step()
         return upsample(torch.sigmoid(logits.detach()), size)
 
 
 def _shown(images: Tensor, empty: Tensor, masks: Tensor) -> Tensor:
+    """Return images visible through masks (N, *S), and `empty` elsewhere."""
     return empty + masks[:, None] * (images - empty)

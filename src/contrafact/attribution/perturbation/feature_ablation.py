@@ -12,7 +12,7 @@ from contrafact.core import EXPLAINERS, Question
 @EXPLAINERS.register("feature-ablation", aliases=("feature_ablation", "ablation"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureAblation:
-    """Hide one feature (a box or a supervoxel) at a time and note how far the target falls.
+    """Show how much the output falls when each box or supervoxel is hidden.
 
     images    float32 (N, C, *S), any units
     gives     float32 (N, *S), target units; a feature's value is spread evenly over its voxels.
@@ -25,7 +25,7 @@ class FeatureAblation:
     features  "grid" or "slic" (supervoxels that keep to edges)
     fill      "mean", "min", "blur" or a number in image units
     batch     changed images per forward pass
-    count     of features along each axis
+    count     features along each axis
     """
 
     features: str = "grid"

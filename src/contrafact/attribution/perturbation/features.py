@@ -1,4 +1,4 @@
-"""The methods of captum that work on features, one batch of hidden features at a time."""
+"""Run captum's perturbation methods over the features (boxes or supervoxels) of an image."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from contrafact.core import Question
 from contrafact.perturbation import feature_labels, fill_values
 
 
-def asked_about(labels: NDArray[np.int64], region: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-    """Labels numbered anew where features touch the region of interest; all others are one more."""
+def labels_in_region(labels: NDArray[np.int64], region: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    """Return labels (*S) in which the features that touch `region` are numbered from 0, and all other features
+    share the next number; the labels unchanged if `region` is None."""
     if region is None:
         return labels
     inside = np.unique(labels[region])
@@ -26,7 +27,7 @@ def asked_about(labels: NDArray[np.int64], region: NDArray[np.bool_] | None) -> 
 
 
 class Grouped(Protocol):
-    """A method over features: how they are made, what hides them, how many images at a time."""
+    """Settings of a method over features; the methods (kernel-shap, lime, …) document them."""
 
     @property
     def features(self) -> str: ...
@@ -40,15 +41,16 @@ class Grouped(Protocol):
 
 def by_features(
     question: Question,
-    asked: Grouped,
+    settings: Grouped,
     rng: np.random.Generator,
     method: Callable[[Callable[[Tensor], Tensor]], Any],
     **arguments: Any,
 ) -> NDArray[np.float32]:
-    """One method of captum over features, image by image: maps (N, *S).
+    """Return the maps (N, *S) of a captum method over features, one image at a time.
 
-    method  of the score of a batch; its `attribute` gets the features and `arguments`
-    gives   each feature's value spread evenly over its voxels, so that the map sums to the features' sum
+    method     makes the captum method from a function that scores a batch of images
+    arguments  passed to its `attribute`, beside the features
+    gives      each feature's value spread evenly over its voxels, so that the map sums to the features' sum
     """
     seed = int(rng.integers(2**31))
     device = getattr(question.predictor, "device", "cpu")
@@ -59,15 +61,15 @@ def by_features(
             return torch.as_tensor(question.target(question.predictor(batch)))
 
     maps = []
-    for image, empty in zip(images, fill_values(images, asked.fill), strict=True):
-        found = feature_labels(image.cpu().numpy(), asked.features, asked.count)
-        labels = torch.from_numpy(asked_about(found, question.region)).to(device)
+    for image, empty in zip(images, fill_values(images, settings.fill), strict=True):
+        numbers = feature_labels(image.cpu().numpy(), settings.features, settings.count)
+        labels = torch.from_numpy(labels_in_region(numbers, question.region)).to(device)
         with seeded(seed):
             values = method(forward).attribute(
                 image[None],
                 baselines=empty[None],
                 feature_mask=labels[None, None],
-                perturbations_per_eval=asked.batch,
+                perturbations_per_eval=settings.batch,
                 **arguments,
             )
         sizes = torch.bincount(labels.flatten())[labels]
@@ -77,7 +79,7 @@ def by_features(
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """captum draws from torch's and NumPy's global generators: seed them here, and put them back."""
+    """Seed torch's and NumPy's global random generators, which captum uses, and restore them on leaving."""
     state = np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)

@@ -13,13 +13,13 @@ from contrafact.core import EXPLAINERS, InputError, Question
 @EXPLAINERS.register("kernel-shap", aliases=("kernel_shap", "kernelshap"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelSHAP:
-    """Shapley values of features by a weighted linear fit to random subsets.
+    """Show each box's or supervoxel's contribution to the output: Shapley values by a weighted linear fit.
 
     images    float32 (N, C, *S), any units
     gives     float32 (N, *S), target units; a feature's value is spread evenly over its voxels.
               The map sums to f(image) - f(filled image) up to the error of the fit
     cost      `samples` forward passes per image; no gradients
-    raises    InputError for features that do not fit the image
+    raises    InputError for fewer than 1 sample, or features that do not fit the image
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), sec. 4.1; computed by captum. Differs: boxes or
     supervoxels, seeded.
 
@@ -27,7 +27,7 @@ class KernelSHAP:
     fill      "mean", "min", "blur" or a number in image units
     batch     changed images per forward pass
     samples   random subsets
-    count     of features along each axis
+    count     features along each axis
     """
 
     sampled: ClassVar[bool] = True

@@ -13,22 +13,23 @@ from contrafact.core import EXPLAINERS, InputError, Question
 @EXPLAINERS.register("lime", aliases=("lime-segmentation",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LIME:
-    """A sparse linear model of what the target does when random features are hidden.
+    """Show the boxes or supervoxels that support or oppose the output, by a sparse linear model.
 
     images    float32 (N, C, *S), any units
     gives     float32 (N, *S), target units; a feature's value is spread evenly over its voxels.
-              Positive places speak for the target, negative ones against it: both stay in one signed map
+              Coefficients of a linear model fitted to images with random features hidden: positive values
+              are evidence for the target, negative values evidence against it
     cost      `samples` forward passes per image; no gradients
-    raises    InputError for features that do not fit the image
+    raises    InputError for fewer than 1 sample, or features that do not fit the image
     Source: Ribeiro et al. 2016 (arXiv 1602.04938); computed by captum. Differs: boxes or supervoxels,
     seeded, a volume is one image and not a stack of slices.
 
     features  "grid" or "slic" (supervoxels that keep to edges)
     fill      "mean", "min", "blur" or a number in image units
     batch     changed images per forward pass
-    samples   random images
-    sparsity  weight of the absolute values (lasso), in target units
-    count     of features along each axis
+    samples   images with random features hidden
+    sparsity  weight of the coefficients' absolute values (lasso), in target units
+    count     features along each axis
     """
 
     sampled: ClassVar[bool] = True

@@ -20,21 +20,21 @@ Corners = NDArray[np.int64]
 @EXPLAINERS.register("occlusion")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occlusion:
-    """Hide one box at a time and note how far the target falls.
+    """Show how much the output falls when each part of the image is hidden by a box.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), target units; positive = hiding the voxel lowers the target. Where
-            boxes overlap, the mean over the boxes that hide the voxel
+    gives   float32 (N, *S), target units; positive = hiding the voxel lowers the target. The mean over all
+            boxes that hide the voxel
     cost    prod(ceil((S - box) / stride) + 1) + 1 forward passes per image, fewer with a region of
-            interest; no gradients. Of a convolutional network (`TorchPredictor.replacing`) all but three are
-            computed only where a box changes something, and the record counts each of them as one
-    raises  InputError when the box is larger than the image
-    Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 4.2. Differs: boxes reach every edge; they
-    are cut into copies of the image that are made once, and go through the model in batches; what
-    hides is the image blurred, since a flat box can itself look like a finding (docs/decisions/0013).
+            interest; no gradients. For a convolutional network (`TorchPredictor.replacing`) all but three
+            passes compute only the activations that a box changes; the record counts each as one pass
+    raises  InputError for a box larger than the image, or a stride larger than the box
+    Source: Zeiler & Fergus 2014 (arXiv 1311.2901), sec. 4.2. Differs: boxes reach every edge; they are
+    written into reusable copies of the image and evaluated in batches; a box shows the blurred image,
+    because a uniform box can itself look like a finding (docs/decisions/0013).
 
-    box, stride  voxels along each axis; one number serves all. None: an eighth of the side, and
-                 half a box
+    box, stride  voxels along each axis; a single number applies to all axes. None: an eighth of the side,
+                 and half a box
     fill         "blur", "mean", "min" or a number in image units
     batch        hidden images per forward pass at most, fewer for large volumes
     """
@@ -55,29 +55,29 @@ class Occlusion:
         hidden = fill_values(images, self.fill)
         starts = _starts(size, box, stride)
         corners = np.stack([axis.ravel() for axis in np.meshgrid(*starts, indexing="ij")], axis=1)
-        asked = np.ones(len(corners), dtype=bool)
+        wanted = np.ones(len(corners), dtype=bool)
         if question.region is not None:
             inside = sliding_window_view(question.region, box)
-            asked = inside[tuple(corners.T)].any(axis=tuple(range(1, 1 + len(size))))
+            wanted = inside[tuple(corners.T)].any(axis=tuple(range(1, 1 + len(size))))
         maps = []
         with torch.no_grad():
             whole = question.target(question.predictor(images)).tolist()
             for image, empty, score in zip(images, hidden, whole, strict=True):
                 falls = np.zeros((len(corners), 2))
-                falls[asked, 0] = score - self._one(question, image, empty, corners[asked], box)
-                falls[asked, 1] = 1
+                falls[wanted, 0] = score - self._scores(question, image, empty, corners[wanted], box)
+                falls[wanted, 1] = 1
                 total, count = _spread(falls.reshape(*map(len, starts), 2), starts, box, size)
                 maps.append((total / np.maximum(count, 1)).astype(np.float32))
         return np.stack(maps)
 
-    def _one(
+    def _scores(
         self, question: Question, image: Tensor, hidden: Tensor, corners: Corners, box: tuple[int, ...]
     ) -> NDArray[np.float64]:
-        """The target with each box hidden."""
+        """Return the target (K,) with each of K boxes hidden."""
         values = np.empty(len(corners))
-        quick = getattr(question.predictor, "replacing", lambda *_: None)
-        local: BoxAnswers | None = quick(image, hidden, box, corners[len(corners) // 2])
-        if local is not None and local.share < 0.7:  # else what it saves is lost in bookkeeping
+        replacing = getattr(question.predictor, "replacing", lambda *_: None)
+        local: BoxAnswers | None = replacing(image, hidden, box, corners[len(corners) // 2])
+        if local is not None and local.share < 0.7:  # above, the bookkeeping costs more than it saves
             answers = local.answers
 
             def partly(part: slice) -> None:
@@ -86,36 +86,40 @@ class Occlusion:
             fit = max(local.memory, 1e-4)
             portions(len(corners), round(self.batch / fit), round(image.numel() * fit), partly)
             return values
-        del local  # and with it the maps of the whole image
-        buffer: list[Tensor] = []  # copies of the image, made once; boxes are cut in and mended
+        del local  # frees the activations of the whole image
+        buffer: list[Tensor] = []  # reusable copies of the image; each box is restored after its pass
         boxes, empty = _boxes(image[None], box), _boxes(hidden[None], box)
-        places = torch.from_numpy(corners).to(image.device).unbind(1)
-        first = torch.zeros_like(places[0])
+        positions = torch.from_numpy(corners).to(image.device).unbind(1)
+        first = torch.zeros_like(positions[0])
 
         def wholly(part: slice) -> None:
             count = part.stop - part.start
             if not buffer or len(buffer[0]) < count:
                 buffer[:] = [image.repeat(count, *(1,) * image.ndim)]
-            copies, where = buffer[0][:count], [place[part] for place in places]
-            here: Any = (first[part], slice(None), *where)
-            there: Any = (torch.arange(count, device=image.device), slice(None), *where)
-            seen = _boxes(copies, box)
-            seen[there] = empty[here]
+            copies, corner = buffer[0][:count], [axis[part] for axis in positions]
+            source: Any = (first[part], slice(None), *corner)
+            destination: Any = (torch.arange(count, device=image.device), slice(None), *corner)
+            views = _boxes(copies, box)
+            views[destination] = empty[source]
             values[part] = question.target(question.predictor(copies)).tolist()
-            seen[there] = boxes[here]
+            views[destination] = boxes[source]
 
         portions(len(corners), self.batch, image.numel(), wholly)
         return values
 
 
 def _boxes(images: Tensor, box: tuple[int, ...]) -> Tensor:
-    """Every box of images (N, C, *S), seen in place: (N, C, *corners, *box)."""
+    """Return a view of every box of images (N, C, *S): (N, C, *corners, *box)."""
     for axis, side in enumerate(box, start=2):
         images = images.unfold(axis, side, 1)
     return images
 
 
 def _per_axis(value: int | tuple[int, ...] | None, default: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """Return a size for each axis from one number, one per axis, or None for the default.
+
+    raises  InputError for another number of sizes, or a size below 1
+    """
     if value is None:
         return default
     sizes = (value,) * len(default) if isinstance(value, int) else tuple(value)
@@ -125,9 +129,12 @@ def _per_axis(value: int | tuple[int, ...] | None, default: tuple[int, ...], nam
 
 
 def _starts(size: tuple[int, ...], box: tuple[int, ...], stride: tuple[int, ...]) -> list[Corners]:
-    """Along each axis where boxes begin, so that they cover every voxel; the last ends at the edge."""
+    """Return the starts of the boxes along each axis; they cover every voxel, and the last ends at the edge.
+
+    raises  InputError for a stride larger than the box
+    """
     starts = [sorted({*range(0, n - b, s), n - b}) for n, b, s in zip(size, box, stride, strict=True)]
-    # A stride wider than the box would leave gaps that no box hides.
+    # A larger stride would leave voxels that no box hides.
     if any(max(np.diff(s), default=0) > b for s, b in zip(starts, box, strict=True)):
         raise InputError(f"stride must be at most the box {box}; got {stride}")
     return [np.asarray(s, dtype=np.int64) for s in starts]
@@ -136,7 +143,7 @@ def _starts(size: tuple[int, ...], box: tuple[int, ...], stride: tuple[int, ...]
 def _spread(
     values: NDArray[np.float64], starts: list[Corners], box: tuple[int, ...], size: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """The sum (K, *S), at every voxel, of the values (*corners, K) of the boxes that hold it."""
+    """Return at every voxel the sum (K, *S) of the values (*corners, K) of all boxes that contain it."""
     for first, side, n in zip(starts, box, size, strict=True):
         past = np.arange(n) - first[:, None]
         values = np.tensordot(values, ((past >= 0) & (past < side)).astype(np.float64), axes=(0, 0))

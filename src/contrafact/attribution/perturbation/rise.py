@@ -15,28 +15,29 @@ from contrafact.core import EXPLAINERS, InputError, Question
 from contrafact.perturbation.fill import fill_values
 from contrafact.perturbation.memory import portions
 
-TOGETHER, VOXELS = 64, 2**20  # masks made at once at most, and their voxels: whatever the memory or the device
+TOGETHER, VOXELS = 64, 2**20  # most masks made at once, and most voxels of them, on every device
 
 
 @EXPLAINERS.register("rise")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RISE:
-    """Show the image through random soft masks and note which places are shown when the target is high.
+    """Show how much higher the output is when each voxel is visible than when it is hidden by random masks.
 
     images  float32 (N, C, *S), any units
-    gives   float32 (N, *S), target units: how much higher the target is when the voxel is shown than
-            when it is not (mean over the masks, centred); signed
-    cost    `masks` forward passes per image, in batches; no gradients; masks are made as they are needed,
-            the same for any batch and device
-    raises  InputError for a share outside (0, 1), fewer than 2 masks or cells larger than the image
-    Source: Petsiuk et al. 2018 (arXiv 1806.07421), eq. 6. Differs: any number of axes; a mask and its
-    complement (at a share of one half) go together, which halves the noise; centred, so that the map is signed.
+    gives   float32 (N, *S), target units: mean target over the masks that show the voxel, minus the mean
+            over the masks that hide it (weighted by the soft masks); signed
+    cost    `masks` forward passes per image, in batches; no gradients; the masks are the same for any batch
+            and device
+    raises  InputError for a share outside (0, 1), fewer than 2 masks, fewer than 1 cell or more cells than
+            voxels along an axis
+    Source: Petsiuk et al. 2018 (arXiv 1806.07421), eq. 6. Differs: any number of axes; at a share of one
+    half each mask is paired with its complement, which halves the noise; centred, so that the map is signed.
 
     cells   cells of the coarse mask along each axis
-    share   of cells shown
-    fill    what stands where nothing is shown: "mean", "min", "blur" or a number in image units
+    share   share of the cells that a mask shows
+    fill    content of hidden voxels: "mean", "min", "blur" or a number in image units
     batch   masked images per forward pass
-    masks   how many random masks
+    masks   number of random masks
     """
 
     sampled: ClassVar[bool] = True
@@ -59,31 +60,31 @@ class RISE:
         device = getattr(question.predictor, "device", "cpu")
         images = torch.as_tensor(question.images).to(device)
         empty = fill_values(images, self.fill)
-        if question.region is not None:  # what is not asked about is always shown
-            places = torch.as_tensor(question.region, device=images.device)
-            empty = torch.where(places, empty, images)
+        if question.region is not None:  # voxels outside the region are always visible
+            region = torch.as_tensor(question.region, device=images.device)
+            empty = torch.where(region, empty, images)
         seed = int(rng.integers(2**62))
         with torch.no_grad():
-            return np.stack([self._one(question, *one, seed) for one in zip(images, empty, strict=True)])
+            return np.stack([self._one(question, *pair, seed) for pair in zip(images, empty, strict=True)])
 
     def _one(self, question: Question, image: Tensor, empty: Tensor, seed: int) -> NDArray[np.float32]:
-        draws = torch.Generator().manual_seed(seed)  # the same masks for every image
+        mask_rng = torch.Generator().manual_seed(seed)  # the same masks for every image
         size = tuple(image.shape[1:])
         shown, hidden, seen, unseen = (torch.zeros(size, device=image.device) for _ in range(4))
-        stock: list[Tensor] = []  # masks not yet used: the same whether a portion is tried again or not
+        stock: list[Tensor] = []  # unused masks: a repeated portion (memory) gets the same masks
         pairs = max(1, min(TOGETHER, VOXELS // math.prod(size)) // 2)
-        memory = torch.empty(pairs, 2, *size)  # used again for the next masks
+        memory = torch.empty(pairs, 2, *size)  # reused for the next masks
 
         def work(part: slice) -> None:
             count = part.stop - part.start
             while sum(map(len, stock)) < count:
-                rest = [some.clone() for some in stock if len(some)]
-                made = self._masks(draws, memory).to(image.device)
-                stock[:] = [torch.cat([*rest, made]) if rest else made]
+                rest = [masks.clone() for masks in stock if len(masks)]
+                new = self._masks(mask_rng, memory).to(image.device)
+                stock[:] = [torch.cat([*rest, new]) if rest else new]
             masks = stock[0][:count]
             scores = question.target(question.predictor(empty + masks[:, None] * (image - empty)))
             both = torch.stack([scores, torch.ones_like(scores)])
-            sums = (both @ masks.flatten(1)).unflatten(1, size)  # what is shown, and how often
+            sums = (both @ masks.flatten(1)).unflatten(1, size)  # scores of visible voxels, and their weights
             shown.add_(sums[0]), seen.add_(sums[1])
             hidden.add_(scores.sum() - sums[0]), unseen.add_(count - sums[1])
             stock[:] = [stock[0][count:]]
@@ -92,26 +93,26 @@ class RISE:
         return as_map(shown / seen.clamp_min(1e-6) - hidden / unseen.clamp_min(1e-6))
 
     def _masks(self, rng: torch.Generator, memory: Tensor) -> Tensor:
-        """Soft masks (2 P, *S) in 0..1, in `memory` (P, 2, *S): coarse cells, linearly enlarged, each pair
-        shifted by part of a cell."""
+        """Return soft masks (2 P, *S), 0 to 1, in `memory` (P, 2, *S): coarse random cells, linearly
+        interpolated, each pair shifted by a part of a cell."""
         pairs, _, *size = memory.shape
         shape = (self.cells + 1,) * len(size)
-        alone = 1 if self.share == 0.5 else 2
-        drawn = torch.rand(pairs, alone * math.prod(shape) + len(size), generator=rng)
-        cells = (drawn[:, : -len(size)] < self.share).float().unflatten(1, (alone, *shape))
-        if alone == 1:
+        independent = 1 if self.share == 0.5 else 2
+        numbers = torch.rand(pairs, independent * math.prod(shape) + len(size), generator=rng)
+        cells = (numbers[:, : -len(size)] < self.share).float().unflatten(1, (independent, *shape))
+        if independent == 1:
             cells = torch.cat([cells, 1 - cells], dim=1)
         for axis, side in enumerate(size):
             moved = cells.movedim(axis + 2, -1)
-            rise = self._rise(side, drawn[:, axis - len(size)]).transpose(1, 2)
+            matrices = self._interpolation(side, numbers[:, axis - len(size)]).transpose(1, 2)
             last = memory.view(pairs, -1, side) if axis == len(size) - 1 else None
-            cells = torch.bmm(moved.flatten(1, -2), rise, out=last)
+            cells = torch.bmm(moved.flatten(1, -2), matrices, out=last)
             cells = cells.unflatten(1, moved.shape[1:-1]).movedim(-1, axis + 2)
         return memory.flatten(0, 1)
 
-    def _rise(self, side: int, shift: Tensor) -> Tensor:
-        """Linear enlargement (P, side, cells + 1) as matrices, by shifts (P,): axis by axis is far cheaper than
-        all at once."""
+    def _interpolation(self, side: int, shift: Tensor) -> Tensor:
+        """Return matrices (P, side, cells + 1) of linear interpolation along one axis, for shifts (P,); one
+        axis at a time is far cheaper than all axes together."""
         at = (torch.arange(side) + 0.5) * self.cells / side + shift[:, None] - 0.5
         at = at.clamp(0, self.cells)
         low = at.floor().long().clamp_max(self.cells - 1)

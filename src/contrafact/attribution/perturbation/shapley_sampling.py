@@ -15,21 +15,21 @@ from contrafact.core import EXPLAINERS, InputError, Question
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShapleySampling:
-    """What each feature adds, averaged over random orders in which features appear.
+    """Show each box's or supervoxel's contribution to the output: Shapley values by random orders.
 
     images    float32 (N, C, *S), any units
     gives     float32 (N, *S), target units; a feature's value is spread evenly over its voxels.
-              The map sums to f(image) - f(filled image), whatever the number of samples (efficiency)
+              The map sums to f(image) - f(filled image) for any number of samples (efficiency)
     cost      `samples` times the number of features forward passes per image; no gradients
-    raises    InputError for features that do not fit the image
+    raises    InputError for fewer than 1 sample, or features that do not fit the image
     Source: Castro et al. 2009 (Computers & OR 36); Strumbelj & Kononenko 2010 (JMLR 11); computed by
     captum. Differs: boxes or supervoxels, seeded.
 
     features  "grid" or "slic" (supervoxels that keep to edges)
     fill      "mean", "min", "blur" or a number in image units
     batch     changed images per forward pass
-    samples   random orders
-    count     of features along each axis
+    samples   random orders in which features appear
+    count     features along each axis
     """
 
     sampled: ClassVar[bool] = True

@@ -1,1 +1,1 @@
-"""Heatmaps from relevance handed back layer by layer."""
+"""Heatmaps from relevance propagated backwards layer by layer."""

@@ -1,9 +1,9 @@
-"""Relevance instead of gradients on the way back: what LRP and excitation backpropagation share.
+"""Backward passes that propagate relevance instead of gradients, for LRP and excitation backpropagation.
 
-While the network runs, every torch function it calls is seen (`TorchFunctionMode`), as a module, as
-a function, or used twice. Linear steps get a rule; activations and normalisations pass relevance on;
-sums share it out; reshaping, concatenation and max pooling route it, as their gradients do. A
-function for which there is no rule is refused, not guessed.
+`RelevanceMode` (a `TorchFunctionMode`) intercepts every torch function the network calls, in modules, in
+functions, and in layers used twice. Linear steps get a rule; activations and normalisations pass relevance on;
+sums distribute it among their summands; reshaping, concatenation and max pooling route it like gradients. A
+function without a rule is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Linear = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 
 
 class _Relevance(torch.autograd.Function):
-    """Gives `output`; its backward pass asks `back` how relevance goes to each input."""
+    """Return `output`; the backward pass distributes relevance to the inputs by the function `back`."""
 
     @staticmethod
     def forward(ctx: Any, output: Tensor, back: Callable[..., Any], *inputs: Tensor) -> Tensor:
@@ -44,13 +44,13 @@ class _Relevance(torch.autograd.Function):
 def linear_share(
     run: Linear, weight: Tensor | None, bias: Tensor | None, relevance: Tensor, x: Tensor, rule: str
 ) -> Tensor:
-    """Relevance of the inputs of a linear step: (inputs x weights) over their sum.
+    """Return the relevance of the inputs of a linear step: input times weight, divided by the sum.
 
-    epsilon       x w / (sum + bias): the bias keeps its share, so that nothing is divided by a sum that
-                  is small while the output is not
-    gamma         what agrees with the sign of the sum counts a quarter more, so that no sum is near zero
-                  while its parts are large
-    alpha1-beta0  only x w where it is positive, without the bias (and excitation backpropagation)
+    epsilon       x w / (sum + bias): the bias keeps its share, so that no divisor is small while the output
+                  is large
+    gamma         terms with the sign of the sum count a quarter more, so that no divisor is near zero while
+                  its terms are large
+    alpha1-beta0  positive x w only, without the bias (also excitation backpropagation)
     """
     if rule == "alpha1-beta0":
         return _positive_share(lambda v, w: run(v, w, None), weight, relevance, x)
@@ -62,7 +62,8 @@ def linear_share(
 def _gamma_share(
     run: Linear, weight: Tensor, bias: Tensor | None, relevance: Tensor, x: Tensor, gamma: float = 0.25
 ) -> Tensor:
-    """The generalised gamma rule: x w, and gamma times what has the sign of the sum, over the same."""
+    """Return relevance by the generalised gamma rule: x w, plus gamma times the terms with the sign of the sum,
+    divided by the sum of the same."""
     more, less = weight.clamp_min(0), weight.clamp_max(0)
     with torch.enable_grad():
         up = x.clamp_min(0).detach().requires_grad_()
@@ -78,6 +79,7 @@ def _gamma_share(
 
 
 def _ratio(run: Callable[[Tensor], Tensor], relevance: Tensor, x: Tensor) -> Tensor:
+    """Return relevance by the epsilon rule for a linear function."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         z = run(x)
@@ -89,6 +91,7 @@ def _ratio(run: Callable[[Tensor], Tensor], relevance: Tensor, x: Tensor) -> Ten
 def _positive_share(
     run: Callable[[Tensor, Tensor | None], Tensor], weight: Tensor | None, relevance: Tensor, x: Tensor
 ) -> Tensor:
+    """Return relevance by the alpha1-beta0 rule: shares of the positive terms."""
     parts = [(x.clamp_min(0), None if weight is None else weight.clamp_min(0))]
     if weight is not None and bool((x < 0).any()):
         parts.append((x.clamp_max(0), weight.clamp_max(0)))
@@ -143,11 +146,11 @@ REFUSED = {
 
 
 class RelevanceMode(TorchFunctionMode):
-    """Inside, the network's backward pass carries relevance by `rule`.
+    """Mode in which the network's backward pass propagates relevance by `rule`.
 
-    flip       number of the call of a linear or convolution step, from 0, whose weights are negated on
-               the way back (contrastive excitation backpropagation); None: none
-    calls      how many linear and convolution steps were seen
+    flip       number, from 0, of the linear or convolution step whose weights are negated in the backward
+               pass (contrastive excitation backpropagation); None: no step
+    calls      number of linear and convolution steps so far
     """
 
     def __init__(self, rule: str, method: str, *, flip: int | None = None) -> None:
@@ -177,7 +180,7 @@ class RelevanceMode(TorchFunctionMode):
         if func is F.scaled_dot_product_attention:
             return self._attend(*args, **kwargs)
         if func is F.multi_head_attention_forward:
-            with self:  # a mode is off while it works
+            with self:  # torch disables a mode inside its own handler
                 return multi_head(args, kwargs), None
         if func in SOFTMAX:
             with torch.no_grad():
@@ -213,10 +216,10 @@ class RelevanceMode(TorchFunctionMode):
 
         with torch.no_grad():
             output = func(*args, **kwargs)
-        found = torch.as_tensor(_Relevance.apply(output, back, x))
+        result = torch.as_tensor(_Relevance.apply(output, back, x))
         if sign > 0 and not CONVOLUTIONS.get(func, "").startswith("conv_transpose"):
-            found.linear_step = (run, weight.detach(), bias, x)  # type: ignore[attr-defined]
-        return found
+            result.linear_step = (run, weight.detach(), bias, x)  # type: ignore[attr-defined]
+        return result
 
     def _plain_linear(self, func: Any, args: Any, kwargs: Any) -> Tensor:
         def run(v: Tensor, *_: Tensor | None) -> Tensor:
@@ -230,8 +233,11 @@ class RelevanceMode(TorchFunctionMode):
         return torch.as_tensor(_Relevance.apply(output, back, args[0]))
 
     def _normalised(self, func: Any, args: Any, kwargs: Any) -> Tensor:
-        """A normalisation with its statistics held is a scale and a shift, and the shift keeps its share.
-        After a convolution both are one step, so that what the two shifts cancel divides nothing."""
+        """Propagate through a normalisation with constant statistics, which is a scale and a shift.
+
+        The shift keeps its share of the relevance. A convolution before it is merged with it into one step, so
+        that shifts that cancel each other do not make a divisor small.
+        """
         x = args[0]
         with torch.no_grad():
             output = func(*args, **kwargs)
@@ -246,14 +252,14 @@ class RelevanceMode(TorchFunctionMode):
 
             return torch.as_tensor(_Relevance.apply(output, alone, x))
         run, weight, bias, before = step
-        turned = scale.mean(dim=(0, *range(2, scale.ndim))).sign()  # of each output channel
+        signs = scale.mean(dim=(0, *range(2, scale.ndim))).sign()  # one for each output channel
 
         def merged(v: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
             return scale.abs() * run(v, w, b) + shift
 
         def back(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
-            w = weight * turned.reshape(-1, *(1,) * (weight.ndim - 1))
-            b = None if bias is None else bias * turned
+            w = weight * signs.reshape(-1, *(1,) * (weight.ndim - 1))
+            b = None if bias is None else bias * signs
             return (linear_share(merged, w, b, relevance, v, self.rule),)
 
         return torch.as_tensor(_Relevance.apply(output, back, before))
@@ -265,8 +271,8 @@ class RelevanceMode(TorchFunctionMode):
         return torch.as_tensor(_Relevance.apply(output, lambda relevance, _: (relevance,), args[0]))
 
     def _shared(self, func: Any, args: Any, kwargs: Any) -> Tensor:
-        """A sum gives each summand its share by size (of what is positive, where only that counts); a
-        product of two gives each half."""
+        """Propagate through a sum in proportion to the size of each summand (of its positive part for
+        alpha1-beta0), and through a product in halves."""
         size = (lambda v: v.clamp_min(0)) if self.rule == "alpha1-beta0" else torch.abs
         with torch.no_grad():
             output = func(*(a.detach().clone() if isinstance(a, Tensor) else a for a in args), **kwargs)
@@ -285,7 +291,7 @@ class RelevanceMode(TorchFunctionMode):
         return torch.as_tensor(_Relevance.apply(output, back, *ends))
 
     def _difference(self, func: Any, args: Any, kwargs: Any) -> Tensor:
-        """a - b is the sum of a and -b; of a constant and a part, all goes to the part."""
+        """Propagate through a - b as the sum of a and -b; a constant gets no relevance."""
         with torch.no_grad():
             output = func(*(a.detach().clone() if isinstance(a, Tensor) else a for a in args), **kwargs)
         ends = [a for a in args[:2] if isinstance(a, Tensor) and a.requires_grad]
@@ -299,28 +305,29 @@ class RelevanceMode(TorchFunctionMode):
         return self._shared(torch.add, (plus, self._pass(torch.neg, (minus,), {})), {})
 
     def _product(self, func: Any, args: Any, kwargs: Any) -> Tensor:
-        """A product of matrices is linear in each; of two parts of the network each gets half."""
-        places = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
+        """Propagate through a matrix product, which is linear in each factor: equal parts for all factors that
+        depend on the image."""
+        positions = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
 
         def back(relevance: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-            whole = list(args)
-            for place, value in zip(places, inputs, strict=True):
-                whole[place] = value
+            factors = list(args)
+            for position, value in zip(positions, inputs, strict=True):
+                factors[position] = value
 
-            def share(place: int, value: Tensor) -> Tensor:
+            def share(position: int, value: Tensor) -> Tensor:
                 def run(v: Tensor) -> Tensor:
-                    return torch.as_tensor(func(*whole[:place], v, *whole[place + 1 :], **kwargs))
+                    return torch.as_tensor(func(*factors[:position], v, *factors[position + 1 :], **kwargs))
 
-                return _ratio(run, relevance / len(places), value)
+                return _ratio(run, relevance / len(positions), value)
 
-            return tuple(share(place, value) for place, value in zip(places, inputs, strict=True))
+            return tuple(share(position, value) for position, value in zip(positions, inputs, strict=True))
 
         with torch.no_grad():
             output = func(*args, **kwargs)
-        return torch.as_tensor(_Relevance.apply(output, back, *(args[i] for i in places)))
+        return torch.as_tensor(_Relevance.apply(output, back, *(args[i] for i in positions)))
 
     def _attend(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Attention is taken as it is: its weights carry relevance, and are given none."""
+        """Propagate through attention with constant weights, which get no relevance themselves."""
         seen = AttentionMode()
         with torch.no_grad():
             seen.attend(*args, **kwargs)
@@ -338,28 +345,30 @@ class RelevanceMode(TorchFunctionMode):
 
 
 def norm_scale(func: Any, args: Any, kwargs: Any) -> Tensor:
-    """By what a normalisation multiplies each value of its input (N, C, *S), its statistics held."""
+    """Return the factor of a normalisation for each value of its input (N, C, *S), at constant statistics."""
     bound = inspect.signature(func).bind(*args, **kwargs)
     bound.apply_defaults()
-    given, x = bound.arguments, args[0]
+    arguments, x = bound.arguments, args[0]
     shape = (1, -1, *(1,) * (x.ndim - 2))
     if func is F.group_norm:
-        groups = x.reshape(len(x), given["num_groups"], -1)
-        spread = groups.var(dim=2, unbiased=False).repeat_interleave(x.shape[1] // given["num_groups"], dim=1)
+        groups = x.reshape(len(x), arguments["num_groups"], -1)
+        spread = groups.var(dim=2, unbiased=False).repeat_interleave(
+            x.shape[1] // arguments["num_groups"], dim=1
+        )
         spread = spread.reshape(len(x), x.shape[1], *(1,) * (x.ndim - 2))
-    elif (func is F.batch_norm and not given["training"]) or (
-        func is F.instance_norm and not given["use_input_stats"]
+    elif (func is F.batch_norm and not arguments["training"]) or (
+        func is F.instance_norm and not arguments["use_input_stats"]
     ):
-        spread = given["running_var"].reshape(shape)
+        spread = arguments["running_var"].reshape(shape)
     else:
         axes = tuple(range(2, x.ndim)) if func is F.instance_norm else (0, *range(2, x.ndim))
         spread = x.var(dim=axes, unbiased=False, keepdim=True)
-    scale = torch.rsqrt(spread + given["eps"])
-    return scale if given["weight"] is None else scale * given["weight"].reshape(shape)
+    scale = torch.rsqrt(spread + arguments["eps"])
+    return scale if arguments["weight"] is None else scale * arguments["weight"].reshape(shape)
 
 
 def _shrunk(relevance: Tensor, like: Tensor) -> Tensor:
-    """Relevance summed over the axes along which `like` was broadcast."""
+    """Return relevance summed over the axes along which `like` was broadcast."""
     extra = relevance.ndim - like.ndim
     relevance = relevance.sum(dim=tuple(range(extra))) if extra else relevance
     axes = tuple(i for i, n in enumerate(like.shape) if n == 1 and relevance.shape[i] > 1)

@@ -16,16 +16,16 @@ from contrafact.perturbation.fill import fill_values
 @EXPLAINERS.register("deeplift", aliases=("deep-lift", "deep_lift"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepLIFT:
-    """Pass the change from a baseline back through the network, by the rescale rule.
+    """Show each voxel's contribution to the output's change from a baseline, propagated back by DeepLIFT.
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units, summed over channels; sums to f(image) - f(baseline)
     cost    one forward and one backward pass of the image and its baseline
-    raises  UnsupportedError without gradients, or where the map does not sum to the change: the network
-            has a step that the rule does not see (a functional ReLU, a layer used twice, a softmax in
-            the target)
-    Source: Shrikumar et al. 2017 (arXiv 1704.02685), rescale rule; computed by captum. Differs: refuses
-    where captum would be silently wrong (its issues 199, 578, 934, 1082, 1085).
+    raises  UnsupportedError without gradients, or if the map does not sum to the change: the network has a
+            step that the rule does not cover (a functional ReLU, a layer used twice, a softmax in the
+            target)
+    Source: Shrikumar et al. 2017 (arXiv 1704.02685), rescale rule; computed by captum. Differs: raises an
+    error where captum returns a wrong map (its issues 199, 578, 934, 1082, 1085).
 
     baseline  "mean" (of the image), "min", "blur" or a number in image units
     """

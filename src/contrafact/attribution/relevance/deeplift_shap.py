@@ -16,7 +16,7 @@ from contrafact.perturbation.fill import fill_values
 @EXPLAINERS.register("deeplift-shap", aliases=("deep-lift-shap", "deep_lift_shap"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepLIFTSHAP:
-    """DeepLIFT averaged over several baselines.
+    """Show each voxel's contribution to the output's change, by DeepLIFT averaged over several baselines.
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units, summed over channels; sums to f(image) minus the mean f of

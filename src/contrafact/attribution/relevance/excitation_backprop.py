@@ -16,17 +16,18 @@ from contrafact.core import EXPLAINERS, Question
 @EXPLAINERS.register("excitation-backprop", aliases=("excitation_backprop", "ebp"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExcitationBackprop:
-    """The probability that a voxel is a winner, when winning neurons draw theirs from what excites them.
+    """Show each voxel's share of the excitation that leads to the output, as a probability.
 
     images  float32 (N, C, *S), not negative for exact probabilities
-    gives   float32 (N, *S), a probability: not negative, sums to `notes["conservation"]`, 1 when no
-            probability is lost; with `contrastive` signed, and sums to about 0
+    gives   float32 (N, *S), a probability (each winning neuron passes its own to the neurons that excite
+            it): not negative, sums to `notes["conservation"]`, which is 1 if no probability is lost; with
+            `contrastive` signed, and sums to about 0
     cost    one forward and about two backward passes per image; twice with `contrastive`
     raises  UnsupportedError without gradients, or for a network with a step that has no rule
-    Source: Zhang et al. 2016 (arXiv 1608.00507), eq. 2 to 6. Differs: carried to the image itself;
+    Source: Zhang et al. 2016 (arXiv 1608.00507), eq. 2 to 6. Differs: propagated to the image itself;
     skip connections share by size; two and three axes.
 
-    contrastive  take away the map of the opposite decision: the last linear step with its weights negated
+    contrastive  subtract the map of the opposite decision: the last linear step with its weights negated
     """
 
     needs_gradients: ClassVar[bool] = True
@@ -42,6 +43,7 @@ class ExcitationBackprop:
         return as_map(winners.sum(dim=1))
 
     def _winners(self, question: Question, flip: int | None) -> tuple[Tensor, int]:
+        """Return the probabilities (N, C, *S), and the number of linear and convolution steps."""
         predictor = watchable(question, "excitation-backprop")
         images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
         with torch.enable_grad():

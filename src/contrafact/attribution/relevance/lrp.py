@@ -15,19 +15,19 @@ from contrafact.core import EXPLAINERS, InputError, Question, nearest
 @EXPLAINERS.register("lrp", aliases=("layer-wise-relevance-propagation",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LRP:
-    """Share the target out among the voxels, layer by layer, so that little is lost or made.
+    """Show each voxel's share of the output, distributed backwards layer by layer.
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S), target units, summed over channels; signed (not negative for
-            "alpha1-beta0" of a positive target). `notes["conservation"]`: its sum over what was
-            shared out, 1 when nothing is lost
+            "alpha1-beta0" of a positive target). `notes["conservation"]`: the sum of the map divided by the
+            distributed output, 1 if nothing is lost
     cost    one forward and about two backward passes per image
     raises  UnsupportedError without gradients, or for a network with a step that has no rule
-            (attention, softmax in the middle); InputError for an unknown rule
+            (a softmax other than attention); InputError for an unknown rule
     Source: Bach et al. 2015 (PLOS ONE 10(7), e0130140), eq. 58 (epsilon) and 60 (alpha-beta); Montavon
     et al. 2019 (LNCS 11700), gamma. Differs: biases take no relevance; normalisation in evaluation mode
-    passes it on; the summands of a skip connection share it by size; steps are found by the functions
-    called, so functional layers and layers used twice are followed too.
+    passes it on; the summands of a skip connection share it by size; steps are intercepted as torch
+    functions, so that functional layers and layers used twice are included.
 
     rule    epsilon, gamma or alpha1-beta0, for every linear step
     """
@@ -53,7 +53,7 @@ class LRP:
             (slopes,) = torch.autograd.grad(question.target(ends).sum(), ends)
             start = (slopes * ends).detach()
             (relevance,) = torch.autograd.grad(outputs, images, start)
-        wanted = start.flatten(1).sum(dim=1)
-        found = relevance.flatten(1).sum(dim=1)
-        question.notes["conservation"] = (found / wanted.where(wanted != 0, torch.ones_like(wanted))).tolist()
+        total = start.flatten(1).sum(dim=1)
+        kept = relevance.flatten(1).sum(dim=1)
+        question.notes["conservation"] = (kept / total.where(total != 0, torch.ones_like(total))).tolist()
         return as_map(relevance.sum(dim=1))

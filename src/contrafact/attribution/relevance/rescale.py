@@ -1,4 +1,4 @@
-"""DeepLIFT's rescale rule by captum, with its result checked."""
+"""DeepLIFT's rescale rule by captum, with a check that the map sums to the change of the score."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import Tensor, nn
 from contrafact.attribution.gradients import watchable
 from contrafact.core import FeatureLayer, Question, UnsupportedError
 
-GAP = 0.02  # of the change of the score, and never less than a thousandth of a unit
+GAP = 0.02  # accepted error, as a share of the change of the score; 0.001 units are accepted in addition
 
 
 class _Scored(nn.Module):
-    """The network with its preprocessing and target: captum wants a module that gives the score."""
+    """The network with its preprocessing and target, because captum needs a module that returns the score."""
 
     def __init__(self, predictor: Any, question: Question) -> None:
         super().__init__()
         self.network = predictor.module
-        self._ask = (predictor, question.target)  # in a tuple: not a submodule
+        self._parts = (predictor, question.target)  # in a tuple, so that it is not a submodule
 
     def forward(self, images: Tensor) -> Tensor:
-        predictor, target = self._ask
+        predictor, target = self._parts
         return torch.as_tensor(target(predictor(images)))
 
 
 def deeplift(question: Question, images: Tensor, baseline: Tensor, method: str) -> Tensor:
-    """Contributions (N, C, *S) of the change from `baseline` to `images`.
+    """Return contributions (N, C, *S) to the change of the score from `baseline` to `images`.
 
-    raises  UnsupportedError where they do not sum to the change of the score
+    raises  UnsupportedError if they do not sum to the change of the score
     """
     from captum.attr import DeepLift  # slow to import
 
@@ -43,8 +43,12 @@ def deeplift(question: Question, images: Tensor, baseline: Tensor, method: str) 
 def layer_deeplift(
     question: Question, images: Tensor, baseline: Tensor, layer: FeatureLayer, method: str
 ) -> Tensor:
-    """The same at a layer's output: contributions (N, K, *cells). What goes round the layer (a skip
-    connection) is not in them, so exactness is judged at the image."""
+    """Return contributions (N, K, *cells) of a layer's output to the change of the score.
+
+    They do not include paths around the layer (skip connections), so that exactness is checked at the image.
+
+    raises  UnsupportedError if the contributions of the image do not sum to the change of the score
+    """
     from captum.attr import LayerDeepLift  # slow to import
 
     deeplift(question, images, baseline, method)
@@ -57,6 +61,7 @@ def layer_deeplift(
 def _attribute(
     oracle: Any, scored: nn.Module, images: Tensor, baseline: Tensor, method: str
 ) -> tuple[Tensor, Tensor]:
+    """Return captum's contributions, and their error (N,) against the change of the score."""
     changed = _not_in_place(scored)
     try:
         with torch.enable_grad(), warnings.catch_warnings():
@@ -93,7 +98,7 @@ def _check_sum(maps: Tensor, gaps: Tensor, method: str) -> None:
 
 
 def _not_in_place(module: nn.Module) -> list[Any]:
-    """Layers that were in place and no longer are: the rule needs what they were given."""
+    """Make in-place layers work out of place, because the rule needs their inputs; return these layers."""
     changed: list[Any] = [m for m in module.modules() if getattr(m, "inplace", False)]
     for layer in changed:
         layer.inplace = False
