@@ -1,5 +1,4 @@
-"""How far an explanation can be trusted: one metric, one file; a panel of maps, and a strip put to the test,
-that share the passes."""
+"""Metrics of explanations, one per file, and the contexts through which they share the model's outputs."""
 
 from contrafact.metrics.complexity.effective_mass import EffectiveMass
 from contrafact.metrics.complexity.entropy import Complexity

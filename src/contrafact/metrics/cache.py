@@ -1,4 +1,4 @@
-"""What was asked once, for whoever asks again."""
+"""Cache of model outputs and intermediate results, shared by all metrics of an image."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ _T = TypeVar("_T")
 
 
 class ModelCache:
-    """A panel of maps and a strip put to the test ask their models through this: once, counted, in portions.
+    """Base of the metric contexts: computes each model output once, in batches, and counts the forward passes.
 
-    seed    of all draws
-    batch   images per forward pass at most
-    passes  images that went through a model so far
+    seed    seed of all random numbers
+    batch   greatest number of images per forward pass
+    passes  images passed through a model so far
     """
 
     seed: int
     batch: int
     passes: int
-    _known: dict[Any, Any]
+    _cache: dict[Any, Any]
 
     def once(self, key: Any, make: Callable[[], _T]) -> _T:
-        """What `make` gives, made once for all metrics that ask with this key."""
-        if key not in self._known:
-            self._known[key] = make()
-        found: _T = self._known[key]
-        return found
+        """Return the value of `make()`, computed once for each key."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        value: _T = self._cache[key]
+        return value
 
     def rng(self, *key: Any) -> np.random.Generator:
-        """The same draws for the same key, whichever metric asks first."""
+        """Return a random generator that depends only on the seed and the key, not on the order of metrics."""
         return np.random.default_rng([self.seed, zlib.crc32(repr(key).encode())])
 
-    def _ask(
+    def _score_batches(
         self, count: int, images: Callable[[slice], Tensor], voxels: int, predictor: Any, target: Any
     ) -> NDArray[np.float64]:
-        """Target values (count,) of the images that `images(part)` gives, made as they are asked for."""
-        found = np.empty(count)
+        """Return target values (count,) of images that `images(part)` makes batch by batch."""
+        scores = np.empty(count)
 
         def work(part: slice) -> None:
             with torch.no_grad():
-                found[part] = target(predictor(images(part))).double().cpu().numpy()
+                scores[part] = target(predictor(images(part))).double().cpu().numpy()
 
         portions(count, self.batch, voxels, work)
         self.passes += count
-        return found
+        return scores

@@ -1,4 +1,4 @@
-"""One strip put to the test: what may check it, and what was measured once for all metrics."""
+"""One counterfactual with everything its metrics need, and the values that these metrics share."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Frames = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
-    """One thing that was planted in a phantom, and the ruler that reads it from any picture.
+    """A planted factor of a phantom, and the function that measures its size in any image.
 
-    read   (C, *S) to its size, in its own units
-    span   greatest minus least size that was planted, so that factors can be compared
+    read   function of an image (C, *S) that returns the size, in the factor's own units
+    span   greatest minus least planted size, so that factors can be compared
     """
 
     read: Callable[[NDArray[np.floating[Any]]], float]
@@ -32,25 +32,25 @@ class Factor:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class CounterfactualContext(ModelCache):
-    """A strip with the question it answers. Whatever a metric asks of a model is asked once and kept.
+    """A counterfactual and its question, with a cache of the model outputs that its metrics need.
 
-    strip     as the explainer gave it
-    question  of **one** image, its target frozen; the predictor frozen as well
-    image     (C, *S) what the frames are compared with; None: the question's image, or where that has
-              another size, the strip's own
-    window    (low, high) image units that count as the whole range; None: least and greatest of the image
+    strip     the counterfactual, as the explainer returns it
+    question  question about **one** image; its target and predictor are frozen
+    image     (C, *S) the image with which frames are compared; None: the question's image, or the
+              counterfactual's own if that has another size
+    window    (low, high) grey levels of the whole range; None: least and greatest value of the image
 
-    What may check it; a metric that needs what is not there says so:
+    The others are optional; a metric without a value it needs raises an error:
 
-    oracle    a second classifier, trained without the first: predictor and target
-    others    other questions by name: predictor and target, or a target of the same predictor
-    mask      bool (*S): where the finding, or the planted cause, lies
-    shortcut  bool (*S): where what must not matter lies
-    factors   what was planted, by name; `cause` names the one that the model was asked about
-    again     explains anew: an image (C, *S) and the score to reach, to a strip
-    control   a length and chance, to frames (K, C, *S): a random direction walked as far; the first frame
-              is the start
-    layers    images (N, C, *S) to the features (N, F, ...) of each layer of some network
+    oracle    predictor and target of a second model, trained independently of the first
+    others    further targets by name: predictor and target, or a target of the same predictor
+    mask      bool (*S): the region of the finding, or of the planted cause
+    shortcut  bool (*S): a region that must not influence the model
+    factors   planted factors by name; `cause` is the name of the one that the target measures
+    again     function of an image (C, *S) and a score to reach; returns a new counterfactual
+    control   function of a latent distance and a random generator; returns frames (K, C, *S) along a random
+              direction over that distance, the start first
+    layers    function of images (N, C, *S); returns the features (N, F, ...) of each layer of a network
     """
 
     strip: Counterfactual
@@ -69,30 +69,33 @@ class CounterfactualContext(ModelCache):
     seed: int = 0
     batch: int = 64
     passes: int = field(default=0, init=False)
-    _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         images, size = self.question.images, self.strip.frames.shape[1:]
         if len(images) != 1:
-            raise InputError(f"a strip is of one image; got a question of {len(images)}")
+            raise InputError(f"expected a question about one image; got {len(images)} images")
         if self.start.shape != size:
-            raise InputError(f"image must be {size}, as the frames; got {self.start.shape}")
+            raise InputError(f"image must be {size}, like the frames; got {self.start.shape}")
         for name in ("mask", "shortcut"):
             mask = getattr(self, name)
             if mask is not None and (mask.shape != size[1:] or mask.dtype != bool or not mask.any()):
-                raise InputError(f"{name} must be bool {size[1:]} with a voxel in it; got {mask.shape}")
+                raise InputError(f"{name} must be bool {size[1:]} with at least 1 voxel; got {mask.shape}")
         if self.factors and self.cause not in self.factors:
             raise InputError(f"cause must be one of {', '.join(self.factors)}; got '{self.cause}'")
 
     def score(self, images: NDArray[np.floating[Any]], *, by: Any = None) -> Values:
-        """Values (N,) of images (N, C, *S), in portions, counted; `by`: another predictor and target."""
+        """Return target values (N,) of images (N, C, *S); `by`: another predictor and target."""
         predictor, target = (self.question.predictor, self.question.target) if by is None else by
-        ready = torch.as_tensor(np.asarray(images, dtype=np.float32))
-        ready = ready.to(getattr(predictor, "device", "cpu"))
-        return self._ask(len(images), lambda part: ready[part], ready[0].numel(), predictor, target)
+        tensor = torch.as_tensor(np.asarray(images, dtype=np.float32))
+        tensor = tensor.to(getattr(predictor, "device", "cpu"))
+        return self._score_batches(len(images), lambda part: tensor[part], tensor[0].numel(), predictor, target)
 
     def walk(self, image: Frames, score: float, *, metric: str) -> Frames:
-        """(C, *S) where the explainer ends when it is asked anew: from `image` to that score."""
+        """Return the last frame (C, *S) of a new counterfactual from `image` to a score.
+
+        raises  InputError without `again`
+        """
         again = needed(self.again, metric, "to explain again (`again`)")
         strip = again(image, score)
         self.passes += round(strip.record.forward_passes) if strip.record else 0
@@ -100,16 +103,17 @@ class CounterfactualContext(ModelCache):
 
     @property
     def end(self) -> int:
+        """Return the number of the frame that is the counterfactual."""
         return end_of(self.strip)
 
     @property
     def goal(self) -> Frames:
-        """(C, *S) the counterfactual itself."""
+        """Return the counterfactual frame (C, *S)."""
         return self.strip.frames[self.end]
 
     @property
     def start(self) -> Frames:
-        """(C, *S) what the frames are compared with."""
+        """Return the image (C, *S) with which frames are compared."""
         if self.image is not None:
             return self.image
         first = self.question.images[0]
@@ -117,7 +121,7 @@ class CounterfactualContext(ModelCache):
 
     @property
     def span(self) -> float:
-        """Units of the whole range."""
+        """Return the width of the window, in image units."""
         low, high = self.window or (float(self.start.min()), float(self.start.max()))
         if not low < high:
             raise InputError(f"window must be (low, high) with low < high; got ({low:g}, {high:g})")
@@ -125,32 +129,35 @@ class CounterfactualContext(ModelCache):
 
     @property
     def whole(self) -> float:
-        """The model's answer to the image, measured again."""
+        """Return the model's output for the image, computed anew."""
         return self.once("whole", lambda: float(self.score(self.start[None])[0]))
 
     @property
     def measured(self) -> Values:
-        """(K,) the model's answers to the frames, measured again."""
+        """Return the model's outputs (K,) for the frames, computed anew."""
         return self.once("measured", lambda: self.score(self.strip.frames))
 
     def answers(self, name: str, by: Any) -> Values:
-        """(K,) another model's, or another target's, answers to the frames."""
+        """Return the outputs (K,) of another model, or another target, for the frames."""
         pair = by if isinstance(by, tuple) else (self.question.predictor, by)
         return self.once(("answers", name), lambda: self.score(self.strip.frames, by=pair))
 
     def changed(self) -> Values:
-        """(*S) how much each voxel differs from the image, as a share of the range; the channel that
-        differs most."""
+        """Return the absolute change (*S) of each voxel, as a share of the range, in the channel with the
+        greatest change."""
         gap = np.abs(self.goal.astype(np.float64) - self.start).max(axis=0) / self.span
         return np.asarray(gap)
 
     def similarity(self, image: Frames) -> Values:
-        """(*S) structural similarity (Wang et al. 2004) of an image (C, *S) to the image, voxel by voxel."""
+        """Return the structural similarity (*S) (Wang et al. 2004) of another image (C, *S) to the image.
+
+        raises  InputError for fewer than 3 voxels along an axis
+        """
         from skimage.metrics import structural_similarity
 
         side = min(7, (min(image.shape[1:]) - 1) // 2 * 2 + 1)
         if side < 3:
-            raise InputError(f"structural similarity needs 3 voxels a side; got {image.shape[1:]}")
+            raise InputError(f"structural similarity needs 3 voxels along each axis; got {image.shape[1:]}")
         parts = [
             structural_similarity(a, b, win_size=side, data_range=self.span, full=True)[1]
             for a, b in zip(self.start.astype(np.float64), image.astype(np.float64), strict=True)
@@ -158,7 +165,7 @@ class CounterfactualContext(ModelCache):
         return np.asarray(np.mean(parts, axis=0))
 
     def read(self, name: str) -> Values:
-        """(K,) the size of a planted factor in every frame, as a share of its span."""
+        """Return the size (K,) of a planted factor in every frame, as a share of its span."""
         factor = self.factors[name]
         return self.once(
             ("read", name), lambda: np.array([factor.read(f) for f in self.strip.frames]) / factor.span
@@ -166,31 +173,31 @@ class CounterfactualContext(ModelCache):
 
 
 def end_of(strip: Counterfactual) -> int:
-    """The frame that answers the question, as the strip says it."""
+    """Return the number of the frame that is the counterfactual."""
     return strip.end
 
 
-def needed(given: _T | None, metric: str, what: str) -> _T:
-    """What a metric cannot do without.
+def needed(value: _T | None, metric: str, what: str) -> _T:
+    """Return a value that a metric requires.
 
-    raises  InputError where it is missing, or empty
+    raises  InputError for None or an empty mapping
     """
-    if given is None or (isinstance(given, Mapping) and not given):
+    if value is None or (isinstance(value, Mapping) and not value):
         raise InputError(f"{metric} needs {what}; got none")
-    return given
+    return value
 
 
 def distance(walked: CounterfactualContext, image: Frames) -> float:
-    """Mean absolute difference of an image (C, *S) to the image, as a share of the range."""
+    """Return the mean absolute difference of another image (C, *S) from the image, as a share of the range."""
     return float(np.abs(image.astype(np.float64) - walked.start).mean() / walked.span)
 
 
 def slope(across: Values, up: Values, metric: str) -> float:
-    """Of the straight line through the points that fits best (least squares).
+    """Return the slope of the least-squares line of `up` over `across`.
 
-    raises  InputError where nothing changes across
+    raises  InputError if `across` is constant
     """
     gaps = across - across.mean()
     if not np.square(gaps).sum() > 1e-12:
-        raise InputError(f"{metric} needs a strip that moves; every frame stands at {across[0]:g}")
+        raise InputError(f"{metric} needs frames that differ; every frame has the value {across[0]:g}")
     return float((gaps * (up - up.mean())).sum() / np.square(gaps).sum())

@@ -1,4 +1,4 @@
-"""Many metrics on many maps of one image, with the model's passes shared."""
+"""Evaluate many metrics on many explanations of an image, with shared forward passes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from contrafact.metrics.heatmap_context import HeatmapContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One metric of one result.
+    """Value of one metric for one explanation.
 
-    value    NaN where there is none; `reason` then says why
-    note     what to know of a value that there is: "inverted: ..." where hiding the whole image does not lower
-             the answer, so that a curve of removal has no fall to show
-    passes   images the model was shown for this metric, of all maps together: what an earlier metric
-             has asked is not asked again
-    seconds  of all maps together
+    value    NaN if the metric has no value; `reason` then explains why
+    note     a caution about the value: "inverted: ..." if hiding the whole image does not lower the output, so
+             that a removal curve cannot fall
+    passes   forward passes of this metric, for all maps together, without those cached by earlier metrics
+    seconds  time of this metric, for all maps together
     """
 
     metric: str
@@ -36,9 +35,9 @@ class Score:
 
 
 def evaluate(panel: HeatmapContext, metrics: Sequence[Any], labels: Sequence[str]) -> Iterator[Score]:
-    """Every metric on every map; one that cannot be had is a score with its reason, and the others go on.
+    """Yield the score of every metric for every map; a metric that fails yields scores with a reason.
 
-    labels   a name for each map
+    labels   name of each map
     """
     for metric in metrics:
         name, before, began = METRICS.name_of(metric), panel.passes, time.perf_counter()
@@ -68,9 +67,9 @@ def evaluate(panel: HeatmapContext, metrics: Sequence[Any], labels: Sequence[str
 def evaluate_strips(
     walked: Sequence[CounterfactualContext], metrics: Sequence[Any], labels: Sequence[str] = ()
 ) -> Iterator[Score]:
-    """Every metric on every strip; one that cannot be had is a score with its reason, and the others go on.
+    """Yield the score of every metric for every counterfactual; a failed metric yields a score with a reason.
 
-    labels   a name for each strip; none: their numbers
+    labels   name of each counterfactual; empty: their numbers
     """
     for strip, label in zip(walked, labels or map(str, range(len(walked))), strict=True):
         for metric in metrics:
@@ -80,7 +79,7 @@ def evaluate_strips(
             except ContrafactError as error:
                 value, why = float("nan"), " ".join(str(error).split())
             if not why and not np.isfinite(value):
-                value, why = float("nan"), "the metric is not defined for this strip"
+                value, why = float("nan"), "the metric is not defined for this counterfactual"
             yield Score(
                 metric=METRICS.name_of(metric),
                 label=label,

@@ -1,4 +1,4 @@
-"""Where a map's evidence lies, in named places and in words: a radiologist asks for organs, not voxels."""
+"""Shares of a map's evidence in named anatomical regions, and a sentence about them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ OUTSIDE = "outside the body"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """How much of a map lies in one place.
+    """Share of a map's evidence in one region.
 
-    share    of the evidence for the target, 0 to 1; against: of the evidence against it
-    size     of the place, as a share of the image
+    share    share of the evidence for the target, 0 to 1
+    against  share of the evidence against the target, 0 to 1
+    size     size of the region, as a share of the image
     """
 
     name: str
@@ -31,55 +32,55 @@ class Place:
 
 
 def evidence(values: NDArray[np.floating[Any]], places: Mapping[str, Mask]) -> list[Place]:
-    """How a map (*S) is spread over places, the one with most of it first. Places may overlap.
+    """Return the share of a map's (*S) evidence in each region, the greatest first. Regions may overlap.
 
-    raises  InputError for a place of another shape, or a map without evidence
+    raises  InputError for a region of another shape, or a map of zeros
     """
     good, bad = np.clip(values, 0, None), np.clip(-values, 0, None)
     if not values.any():
-        raise InputError("the map is zero everywhere: there is no evidence to place")
-    found = []
+        raise InputError("expected a map with evidence; got one that is zero everywhere")
+    result = []
     for name, mask in places.items():
         if mask.shape != values.shape:
-            raise InputError(f"the place '{name}' must be {values.shape}, as the map; got {mask.shape}")
+            raise InputError(f"the region '{name}' must be {values.shape}, like the map; got {mask.shape}")
         share, against = (float(part[mask].sum() / max(part.sum(), 1e-30)) for part in (good, bad))
-        found.append(Place(name=name, share=share, against=against, size=float(mask.mean())))
-    return sorted(found, key=lambda place: -place.share)
+        result.append(Place(name=name, share=share, against=against, size=float(mask.mean())))
+    return sorted(result, key=lambda region: -region.share)
 
 
 def places_of(
     labels: NDArray[Any], names: Mapping[int, str], grid: Grid, image: NDArray[np.floating[Any]] | None = None
 ) -> dict[str, Mask]:
-    """Named places of a label map (*S): each label, the same place on the other side, and what is no body.
+    """Return masks of named regions of a label map (*S): each label, its mirror image, and outside the body.
 
-    names   of the labels; 0 is nothing
-    image   (C, *S), to tell the body from the air around it; None: not asked
-    raises  InputError where no label is there, or for values that are no labels
+    names   names of the labels; 0 is background
+    image   (C, *S), to separate the body from the air; None: leave out the region outside the body
+    raises  InputError if none of the labels occurs, or for values that are not labels
     """
     labels = labels_in(labels)
-    found: dict[str, Mask] = {}
+    regions: dict[str, Mask] = {}
     for number, name in names.items():
         mask = np.asarray(labels == number)
         if mask.any():
-            found[name] = mask
-    if not found:
-        there = sorted({int(v) for v in np.unique(labels)} - {0})
-        raise InputError(f"the labels hold {there or 'nothing'}; got names for {sorted(names)}")
-    whole = np.any(list(found.values()), axis=0)
+            regions[name] = mask
+    if not regions:
+        present = sorted({int(v) for v in np.unique(labels)} - {0})
+        raise InputError(f"the labels hold {present or 'nothing'}; got names for {sorted(names)}")
+    whole = np.any(list(regions.values()), axis=0)
     axis = across(grid)
-    for name, mask in list(found.items()):
+    for name, mask in list(regions.items()):
         other = np.flip(mask, axis) & ~whole
-        if not (np.flip(mask, axis) & mask).any() and other.any():  # of what lies on one side
-            found[f"the other side of {name}"] = other
+        if not (np.flip(mask, axis) & mask).any() and other.any():  # regions on one side only
+            regions[f"the other side of {name}"] = other
     if image is not None:
         air = ~body(image)
         if air.mean() > 0.01:
-            found[OUTSIDE] = air & ~whole
-    return found
+            regions[OUTSIDE] = air & ~whole
+    return regions
 
 
 def across(grid: Grid) -> int:
-    """The array axis that runs most nearly from left to right; of a 2D image its columns."""
+    """Return the array axis closest to the left-right axis; for a 2D image the axis of its columns."""
     if len(grid.shape) == 2:
         return 1
     lines = np.abs(grid.affine[0, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0))
@@ -87,7 +88,7 @@ def across(grid: Grid) -> int:
 
 
 def body(image: NDArray[np.floating[Any]]) -> Mask:
-    """(*S) the largest bright thing of an image (C, *S), holes filled: the body in the air around it."""
+    """Return a mask (*S) of the body in an image (C, *S): the largest bright component, with holes filled."""
     from skimage.filters import threshold_otsu
 
     values = ndimage.gaussian_filter(np.asarray(image, dtype=np.float64).mean(axis=0), 1.0)
@@ -102,16 +103,16 @@ def body(image: NDArray[np.floating[Any]]) -> Mask:
 
 
 def in_words(places: Sequence[Place], target: str = "the finding") -> str:
-    """One sentence: where the evidence lies, and how large those places are."""
-    told = [p for p in places if p.share >= 0.01]
-    if not told:
-        return f"None of the evidence for {target} lies in a named place."
-    first, *others = told
+    """Return one sentence with the shares of the evidence in each region, and the size of the first."""
+    relevant = [p for p in places if p.share >= 0.01]
+    if not relevant:
+        return f"None of the evidence for {target} lies in a named region."
+    first, *others = relevant
     words = f"{_percent(first.share)} of the evidence for {target} lies in {_the(first.name)}, which is "
     words += f"{_percent(first.size)} of the image"
     words += "".join(f"; {_percent(p.share)} {_where(p.name)}" for p in others)
-    warned = [p for p in told if p.name == OUTSIDE and p.share >= 0.1]
-    return words + (". The model looks at what is not the patient." if warned else ".")
+    warned = [p for p in relevant if p.name == OUTSIDE and p.share >= 0.1]
+    return words + (". The model uses image content outside the patient." if warned else ".")
 
 
 def _percent(share: float) -> str:

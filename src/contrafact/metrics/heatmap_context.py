@@ -1,4 +1,4 @@
-"""Several maps of one image for one target, and what was measured once for all of them."""
+"""Several maps of one image for one target, and the values that their metrics share."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Values = NDArray[np.float64]
 
 
 class HeatmapContext(ModelCache):
-    """M maps of one image. Whatever a metric asks of the model is asked once and kept for the others.
+    """M maps of one image, with a cache of the model outputs that their metrics need.
 
-    question    of **one** image, its target frozen; the predictor frozen as well (`evaluate` does both)
+    question    question about **one** image; its target and predictor are frozen (`evaluate` does both)
     maps        (M, *S), units of the target
-    explainers  what made each map, for the metrics that explain again; or none
-    mask        bool (*S): where the cause lies, for the metrics of localisation; no explainer sees it
-    shuffled    a predictor of the same network that was trained on permuted labels, for data randomisation
-    batch       images per forward pass at most
-    passes      images that went through the model so far
-    flaws       why a map cannot be judged, for each; empty where it can
-    failed      why the last metric has no value for a map, by number
-    note        what a reader of the last metric's values must know; empty where there is nothing
+    explainers  method of each map, for metrics that explain again; or empty
+    mask        bool (*S): the region of the cause, for localisation metrics; explainers do not get it
+    shuffled    predictor of the same architecture, trained on permuted labels, for data randomisation
+    batch       greatest number of images per forward pass
+    passes      images passed through the model so far
+    flaws       for each map the reason why it cannot be evaluated; an empty text if it can
+    failed      reason why the last metric has no value for a map, by number of the map
+    note        a caution about the values of the last metric; empty if there is none
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class HeatmapContext(ModelCache):
     ) -> None:
         size = question.images.shape[2:]
         if len(question.images) != 1:
-            raise InputError(f"a panel is of one image; got {len(question.images)}")
+            raise InputError(f"expected a question about one image; got {len(question.images)} images")
         if maps.ndim != len(size) + 1 or maps.shape[1:] != size:
             raise InputError(f"maps must be (M, {', '.join(map(str, size))}); got {maps.shape}")
         if explainers and len(explainers) != len(maps):
             raise InputError(f"expected an explainer for each of {len(maps)} maps; got {len(explainers)}")
         if mask is not None and mask.shape != size:
-            raise InputError(f"mask must be {size}, as the image; got {mask.shape}")
+            raise InputError(f"mask must be {size}, like the image; got {mask.shape}")
         self.flaws = [flaw_of(values) for values in maps]
         self.question, self.maps = question, np.nan_to_num(np.asarray(maps, dtype=np.float64))
         self.explainers, self.mask, self.seed, self.batch = tuple(explainers), mask, seed, batch
@@ -63,53 +63,60 @@ class HeatmapContext(ModelCache):
         self.passes = 0
         self.failed: dict[int, str] = {}
         self.note = ""
-        self._known: dict[Any, Any] = {}
+        self._cache: dict[Any, Any] = {}
 
     @property
     def size(self) -> tuple[int, ...]:
+        """Return the spatial shape of the image."""
         return self.maps.shape[1:]
 
     def score(self, images: Tensor, *, predictor: Any = None) -> Values:
-        """Target values (N,) of images (N, C, *S), in portions, counted."""
-        return self._asked(len(images), lambda part: images[part], predictor)
+        """Return target values (N,) of images (N, C, *S), by the question's predictor or another one."""
+        return self._scores(len(images), lambda part: images[part], predictor)
 
     def score_each(self, count: int, make: Callable[[int], Tensor]) -> Values:
-        """Target values (count,) of the images (C, *S) that `make(i)` gives, made as they are asked for."""
-        return self._asked(count, lambda part: torch.stack([make(i) for i in range(part.start, part.stop)]))
+        """Return target values (count,) of the images (C, *S) that `make(i)` computes batch by batch."""
+        return self._scores(count, lambda part: torch.stack([make(i) for i in range(part.start, part.stop)]))
 
-    def _asked(self, count: int, images: Callable[[slice], Tensor], predictor: Any = None) -> Values:
-        ask = self.question.predictor if predictor is None else predictor
-        return self._ask(count, images, self.image.numel(), ask, self.question.target)
+    def _scores(self, count: int, images: Callable[[slice], Tensor], predictor: Any = None) -> Values:
+        model = self.question.predictor if predictor is None else predictor
+        return self._score_batches(count, images, self.image.numel(), model, self.question.target)
 
     @property
     def whole(self) -> float:
-        """f of the image as it is."""
+        """Return f of the unchanged image."""
         return self.once("whole", lambda: float(self.score(self.image[None])[0]))
 
     def empty(self, fill: str | float) -> Tensor:
-        """(C, *S): the image with nothing in it. `fill` as everywhere, or "noise", or "noise 1" and so on for
-        other draws: uniform in the range of each channel."""
+        """Return the empty image (C, *S), in which every voxel is hidden.
+
+        fill  "mean", "min", "blur", a number in image units, or "noise" ("noise 1", … for other seeds): uniform
+              in the range of each channel
+        """
 
         def make() -> Tensor:
             if not str(fill).startswith("noise"):
                 return fill_values(self.image[None], fill)[0]
             axes = tuple(range(1, self.image.ndim))
             low, high = self.image.amin(dim=axes, keepdim=True), self.image.amax(dim=axes, keepdim=True)
-            drawn = self.rng(fill).random(self.image.shape, dtype=np.float32)
-            return low + torch.from_numpy(drawn).to(self.device) * (high - low)
+            noise = self.rng(fill).random(self.image.shape, dtype=np.float32)
+            return low + torch.from_numpy(noise).to(self.device) * (high - low)
 
         return self.once(("empty", fill), make)
 
     def truth(self, metric: str) -> NDArray[np.bool_]:
-        """The mask, which a metric of localisation must have."""
+        """Return the mask (*S) of the cause, for a localisation metric.
+
+        raises  InputError without a mask, or for an empty one
+        """
         if self.mask is None:
-            raise InputError(f"{metric} needs a mask of where the cause lies; got none; give masks")
+            raise InputError(f"{metric} needs a mask of the cause; got none; pass masks")
         if not self.mask.any():
             raise InputError(f"{metric} needs a mask of at least one voxel; got an empty one")
         return self.mask
 
     def mass(self) -> Values:
-        """(M, voxels): the share of each voxel in the sum of |map|, the greatest first."""
+        """Return the share (M, voxels) of each voxel in the sum of |map|, the greatest first."""
 
         def make() -> Values:
             size = np.sort(np.abs(self.maps.reshape(len(self.maps), -1)), axis=1)[:, ::-1]
@@ -118,16 +125,18 @@ class HeatmapContext(ModelCache):
         return self.once("mass", make)
 
     def score_empty(self, fill: str | float) -> float:
+        """Return f of the empty image."""
         return self.once(("score_empty", fill), lambda: float(self.score(self.empty(fill)[None])[0]))
 
     def note_inverted(self, fill: str | float) -> None:
-        """Note where hiding everything does not lower f: a curve of removal then has no fall to show."""
+        """Set the note "inverted" if hiding the whole image does not lower f, so that a removal curve cannot
+        fall."""
         whole, empty = self.whole, self.score_empty(fill)
         if whole <= empty:
             self.note = f"inverted: the empty image ({empty:.3g}) scores no lower than the image ({whole:.3g})"
 
     def ranks(self) -> NDArray[np.int64]:
-        """(M, voxels): 0 for the voxel that says most; equal ones in random order."""
+        """Return ranks (M, voxels): 0 for the highest value of a map; equal values in random order."""
 
         def make() -> NDArray[np.int64]:
             flat = self.maps.reshape(len(self.maps), -1)
@@ -140,52 +149,52 @@ class HeatmapContext(ModelCache):
         return self.once("ranks", make)
 
     def curves(self, *, steps: int, fill: str | float, insert: bool = False) -> Values:
-        """(M, steps + 1): f while voxels are hidden in falling order of each map, from none to all; or,
-        with `insert`, while they are shown. Every map's images go through the model together.
+        """Return f (M, steps + 1) while voxels are hidden in descending order of each map, from none to all;
+        with `insert` while they are shown.
 
-        cost  M x (steps - 1) + 2 forward passes, once for all metrics that ask for the same
+        cost  M x (steps - 1) + 2 forward passes, shared by all metrics with the same arguments
         """
 
         def make() -> Values:
-            return self._along(self.ranks(), steps, fill, insert)
+            return self._curves_of(self.ranks(), steps, fill, insert)
 
         return self.once(("curves", steps, fill, insert), make)
 
     def region_curves(
         self, *, steps: int, fill: str | float, features: int, kind: str = "grid", by: str = "sum"
     ) -> Values:
-        """(M, steps + 1): f while features are hidden in falling order of the map's sum (or mean) over each,
-        from none to all; fewer steps where there are fewer features.
+        """Return f (M, steps + 1) while features are hidden in descending order of the map's sum (or mean) over
+        each, from none to all; fewer steps if there are fewer features.
 
-        cost  M x (steps - 1) + 2 forward passes, once for all metrics that ask for the same
+        cost  M x (steps - 1) + 2 forward passes, shared by all metrics with the same arguments
         """
 
         def make() -> Values:
-            labels, places = self._places(features, kind, by)
-            return self._along(places, min(steps, places.shape[1]), fill, labels=labels)
+            labels, ranks = self._feature_ranks(features, kind, by)
+            return self._curves_of(ranks, min(steps, ranks.shape[1]), fill, labels=labels)
 
         return self.once(("region_curves", steps, fill, features, kind, by), make)
 
     def region_shares(self, *, steps: int, features: int, kind: str = "grid", by: str = "sum") -> Values:
-        """(M, steps + 1): the share of voxels that is hidden at each point of `region_curves`, 0 to 1."""
-        labels, places = self._places(features, kind, by)
-        sizes, count = np.bincount(labels), places.shape[1]
+        """Return the share (M, steps + 1) of hidden voxels at each point of `region_curves`, 0 to 1."""
+        labels, ranks = self._feature_ranks(features, kind, by)
+        sizes, count = np.bincount(labels), ranks.shape[1]
         steps = min(steps, count)
         cuts = np.round(np.arange(steps + 1) * count / steps).astype(int)
-        hidden = np.cumsum([sizes[np.argsort(row)] for row in places], axis=1) / labels.size
-        return np.concatenate([np.zeros((len(places), 1)), hidden], axis=1)[:, cuts]
+        hidden = np.cumsum([sizes[np.argsort(row)] for row in ranks], axis=1) / labels.size
+        return np.concatenate([np.zeros((len(ranks), 1)), hidden], axis=1)[:, cuts]
 
-    def _places(self, features: int, kind: str, by: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Labels of features (voxels,), and the place (M, features) of each in the order of each map."""
+    def _feature_ranks(self, features: int, kind: str, by: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the feature labels (voxels,), and the rank (M, features) of each feature in each map."""
         labels = self.features(kind, min(features, *self.size)).ravel()
         kinds = int(labels.max()) + 1
-        said = self.sums(labels, kinds)
+        values = self.sums(labels, kinds)
         if by == "mean":
-            said = said / np.maximum(np.bincount(labels, minlength=kinds), 1)
+            values = values / np.maximum(np.bincount(labels, minlength=kinds), 1)
         chance = self.rng("ties", kinds).permutation(kinds)
-        return labels, np.stack([np.lexsort((chance, -row)).argsort() for row in said])
+        return labels, np.stack([np.lexsort((chance, -row)).argsort() for row in values])
 
-    def _along(
+    def _curves_of(
         self,
         ranks: NDArray[np.int64],
         steps: int,
@@ -193,43 +202,44 @@ class HeatmapContext(ModelCache):
         insert: bool = False,
         labels: NDArray[np.int64] | None = None,
     ) -> Values:
-        """Curves of `ranks` (M, items), items being voxels, or labels of them."""
+        """Return f (M, steps + 1) while items are hidden (or shown) in the order of `ranks` (M, items); items
+        are voxels, or features if `labels` (voxels,) are passed."""
         cuts = np.round(np.arange(1, steps) * ranks.shape[1] / steps).astype(int)
-        found = np.empty((len(ranks), steps + 1))
-        found[:, 0], found[:, -1] = self.whole, self.score_empty(fill)
+        curves = np.empty((len(ranks), steps + 1))
+        curves[:, 0], curves[:, -1] = self.whole, self.score_empty(fill)
         if insert:
-            found = found[:, ::-1].copy()
+            curves = curves[:, ::-1].copy()
 
         def where(i: int) -> NDArray[np.bool_]:
             which, step = divmod(i, len(cuts))
             gone = (ranks[which] >= cuts[step]) == insert
             return gone if labels is None else gone[labels]
 
-        found[:, 1:-1] = self.hidden(len(ranks) * len(cuts), where, fill).reshape(len(ranks), -1)
-        return found
+        curves[:, 1:-1] = self.hidden(len(ranks) * len(cuts), where, fill).reshape(len(ranks), -1)
+        return curves
 
     def hidden(self, count: int, where: Callable[[int], NDArray[np.bool_]], fill: str | float) -> Values:
-        """Target values (count,) of the image with `where(i)` (voxels) hidden. Images are made as they are
-        asked for, so that their number is no matter of memory."""
+        """Return target values (count,) of the image with the voxels `where(i)` (voxels,) hidden. Images are
+        made batch by batch, so that memory does not limit their number."""
         empty = self.empty(fill)
 
         def images(part: slice) -> Tensor:
             gone = np.stack([where(i).reshape(self.size) for i in range(part.start, part.stop)])
             return torch.where(torch.from_numpy(gone).to(self.device)[:, None], empty, self.image)
 
-        return self._asked(count, images)
+        return self._scores(count, images)
 
     def features(self, kind: str, count: int) -> NDArray[np.int64]:
-        """(*S) labels of groups of voxels."""
+        """Return labels (*S) of features: boxes ("grid") or supervoxels ("slic"), `count` along each axis."""
         return self.once(
             ("features", kind, count), lambda: feature_labels(self.question.images[0], kind, count)
         )
 
     def subsets(self, *, count: int, share: float, fill: str | float, features: int) -> tuple[Values, Values]:
-        """Random groups of features hidden at once: what each map says of them (M, count), and how far f
-        falls (count,). Features are boxes, `features` along every axis; `share` of them are hidden.
+        """Hide random subsets of boxes; return the sum of each map over them (M, count), and the fall of f
+        (count,). `features` boxes along each axis; a subset hides `share` of them.
 
-        cost  `count` forward passes, once for all maps and all metrics that ask for the same
+        cost  `count` forward passes, shared by all maps and all metrics with the same arguments
         """
 
         def make() -> tuple[Values, Values]:
@@ -244,9 +254,9 @@ class HeatmapContext(ModelCache):
         return self.once(("subsets", count, share, fill, features), make)
 
     def by_feature(self, *, fill: str | float, features: int, kind: str = "grid") -> tuple[Values, Values]:
-        """Each feature hidden alone: what each map says of it (M, features), and how far f falls.
+        """Hide each feature alone; return the sum of each map over it (M, features), and the fall of f.
 
-        cost  one forward pass per feature, once for all maps
+        cost  one forward pass per feature, shared by all maps
         """
 
         def make() -> tuple[Values, Values]:
@@ -258,37 +268,37 @@ class HeatmapContext(ModelCache):
         return self.once(("by_feature", fill, features, kind), make)
 
     def sums(self, labels: NDArray[np.int64], kinds: int) -> Values:
-        """(M, kinds): what each map says of every label together."""
-        found = [np.bincount(labels.ravel(), values.ravel(), kinds) for values in self.maps]
-        return np.asarray(np.stack(found), dtype=np.float64)
+        """Return the sum (M, kinds) of each map over the voxels of each label."""
+        rows = [np.bincount(labels.ravel(), values.ravel(), kinds) for values in self.maps]
+        return np.asarray(np.stack(rows), dtype=np.float64)
 
     def cell_sums(self, cells: int) -> Values:
-        """(M, boxes): what each map says of boxes, `cells` along every axis."""
+        """Return the sum (M, boxes) of each map over boxes, `cells` along each axis."""
         labels = self.features("grid", min(cells, *self.size))
         return self.sums(labels, int(labels.max()) + 1)
 
     def noisy(self, count: int, radius: float) -> NDArray[np.float32]:
-        """(count, C, *S): the image with uniform noise of at most `radius`, a share of the image's range; the
-        same for all maps."""
+        """Return copies (count, C, *S) of the image with uniform noise of at most `radius`, a share of the
+        image's range; the same for all maps."""
         image = self.question.images
         noise = self.rng("noisy", count).uniform(-1, 1, (count, *image.shape[1:]))
         return (image + radius * float(np.ptp(image)) * noise).astype(np.float32)
 
     def each(self, value: Callable[[int], float]) -> Values:
-        """(M,): `value` of every map that can be judged, NaN for the others.
+        """Return `value` (M,) of every map that can be evaluated, and NaN for the others.
 
-        raises  the first error where every map has one; one that fails among others is noted in `failed`
+        raises  the first error if every map fails; otherwise failures are recorded in `failed`
         """
-        found, errors = np.full(len(self.maps), np.nan), []
+        values, errors = np.full(len(self.maps), np.nan), []
         for which in (m for m, flaw in enumerate(self.flaws) if not flaw):
             try:
-                found[which] = value(which)
+                values[which] = value(which)
             except ContrafactError as error:
                 errors.append(error)
                 self.failed[which] = " ".join(str(error).split())
         if errors and len(errors) == self.flaws.count(""):
             raise errors[0]
-        return found
+        return values
 
     def again(
         self,
@@ -299,43 +309,43 @@ class HeatmapContext(ModelCache):
         predictor: Any = None,
         target: Any = None,
     ) -> Values:
-        """(N, *S): what explainer `which` says of other images (N, C, *S), by another model (which is frozen
-        meanwhile), for another target or with another seed; what is not given stays.
+        """Return the maps (N, *S) of explainer `which` with other images (N, C, *S), seed, predictor or target;
+        None keeps the original value. Another predictor is frozen meanwhile.
 
-        raises  InputError where the panel holds maps only
-        """  # fmt: skip
+        raises  InputError without explainers
+        """
         if not self.explainers:
-            raise InputError("this metric explains again; give the explainers and not only their maps")
-        asked = self.question
-        counted = Counted(asked.predictor if predictor is None else predictor)
+            raise InputError("this metric explains again; got maps without explainers; pass the explainers")
+        original = self.question
+        counted = Counted(original.predictor if predictor is None else predictor)
         frozen = getattr(predictor, "frozen", contextlib.nullcontext)
         question = Question(
             predictor=counted,
-            images=asked.images if images is None else images,
-            target=asked.target if target is None else target,
-            grid=asked.grid,
-            bundle=asked.bundle,
-            background=asked.background,
-            region=asked.region,
+            images=original.images if images is None else images,
+            target=original.target if target is None else target,
+            grid=original.grid,
+            bundle=original.bundle,
+            background=original.background,
+            region=original.region,
         )
         rng = np.random.default_rng(self.seed if seed is None else seed)
         with frozen():
-            found = np.asarray(self.explainers[which](question, rng), dtype=np.float64)
+            maps = np.asarray(self.explainers[which](question, rng), dtype=np.float64)
         self.passes += counted.passes
-        return found if asked.region is None else np.where(asked.region, found, 0)
+        return maps if original.region is None else np.where(original.region, maps, 0)
 
 
 def flaw_of(values: NDArray[Any]) -> str:
-    """Why a map cannot be judged; empty where it can."""
+    """Return the reason why a map cannot be evaluated, or an empty text if it can."""
     if not np.isfinite(values).all():
-        return "the map holds NaN or infinite values"
+        return "the map contains NaN or infinite values"
     if np.ptp(values) == 0:
-        return "the map is the same everywhere: it points nowhere"
+        return "the map has the same value everywhere and highlights no region"
     return ""
 
 
 def check_subsets(samples: int, share: float) -> None:
-    """What a metric over random subsets may ask for.
+    """Check the settings of a metric over random subsets.
 
     raises  InputError for fewer than 2 samples, or a share outside (0, 1)
     """

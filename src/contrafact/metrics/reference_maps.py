@@ -1,7 +1,7 @@
-"""Maps that look at no model: what a method must be better than. None is registered as an explanation.
+"""Reference maps that do not depend on a model; a useful method must do better. They are not registered.
 
-Beside the methods of a study they are judged like any of them: a random map, an edge detector, a blob in the
-middle, and where it is known, the truth.
+A study evaluates them like its methods: a random map, an edge detector, a central blob, and the true region if
+it is known.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PREFIX = "reference: "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomReference:
-    """Normal noise, voxel by voxel: (N, *S)."""
+    """Return normally distributed noise (N, *S)."""
 
     def __call__(self, question: Question, rng: np.random.Generator) -> Maps:
         images = question.images
@@ -30,9 +30,9 @@ class RandomReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeReference:
-    """How steep the image is, channels averaged: (N, *S).
+    """Return the gradient magnitude (N, *S) of the image, averaged over channels.
 
-    sigma  of the Gaussian before, voxels
+    sigma  standard deviation of the Gaussian smoothing, voxels
     """
 
     sigma: float = 1.0
@@ -44,23 +44,23 @@ class EdgeReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CentreReference:
-    """A Gaussian in the middle of the image: (N, *S).
+    """Return a Gaussian (N, *S) in the centre of the image.
 
-    width  its standard deviation, as a share of each side
+    width  standard deviation, as a share of each side
     """
 
     width: float = 0.2
 
     def __call__(self, question: Question, rng: np.random.Generator) -> Maps:
         size = question.images.shape[2:]
-        away = [(np.arange(n) - (n - 1) / 2) / (self.width * n) for n in size]
-        blob = np.exp(-sum(part**2 for part in np.meshgrid(*away, indexing="ij")) / 2)
+        distances = [(np.arange(n) - (n - 1) / 2) / (self.width * n) for n in size]
+        blob = np.exp(-sum(part**2 for part in np.meshgrid(*distances, indexing="ij")) / 2)
         return np.broadcast_to(blob, (len(question.images), *size)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TruthReference:
-    """The mask of where the cause lies, as a map: (N, *S), 1 inside.
+    """Return the mask of the cause as a map (N, *S): 1 inside, 0 outside.
 
     mask  bool (*S)
     """
@@ -72,12 +72,13 @@ class TruthReference:
 
 
 def references(mask: NDArray[np.bool_] | None = None) -> dict[str, Any]:
-    """The reference maps by the name of their row, as explainers; the truth where a mask (*S) says it."""
-    found: dict[str, Any] = {
+    """Return the reference maps as explainers, by the name of their row; with the truth if a mask (*S) is
+    passed."""
+    explainers: dict[str, Any] = {
         f"{PREFIX}random": RandomReference(),
         f"{PREFIX}edge detector": EdgeReference(),
         f"{PREFIX}centre blob": CentreReference(),
     }
     if mask is not None and mask.any() and not mask.all():
-        found[f"{PREFIX}truth"] = TruthReference(mask=mask)
-    return found
+        explainers[f"{PREFIX}truth"] = TruthReference(mask=mask)
+    return explainers

@@ -1,1 +1,1 @@
-"""How few voxels does the map need?"""
+"""Metrics of complexity: how concentrated a map is on few voxels."""

@@ -12,15 +12,15 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("effective-mass")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveMass:
-    """The smallest part of the voxels that holds most of the map, of either sign.
+    """Measure the smallest share of the voxels that holds most of the map's absolute values.
 
     gives   (M,) share of the voxels, 0 to 1, that together hold `share` of the sum of |map|
     cost    no forward pass
     raises  InputError for a share outside (0, 1]
-    Source: Nguyen & Rodríguez Martínez 2020 (arXiv 2007.07584), sec. 2.3 (effective complexity). Differs: the
-    part is found from the mass of the map and not from the model, so that it costs nothing.
+    Source: Nguyen & Rodríguez Martínez 2020 (arXiv 2007.07584), sec. 2.3 (effective complexity). Differs: uses
+    the values of the map instead of the model, and needs no forward pass.
 
-    share  of the sum of |map| that the part must hold
+    share  share of the sum of |map| that the voxels must hold
     """
 
     of: ClassVar[str] = "heatmap"
@@ -35,7 +35,7 @@ class EffectiveMass:
 
     def __call__(self, panel: HeatmapContext) -> Values:
         mass = panel.mass()
-        # Sums of many floats: what is short of the share by rounding alone holds it.
+        # The tolerance covers rounding errors of the cumulative sum.
         short = mass.cumsum(axis=1) < self.share * (1 - 1e-12)
-        found: Values = (short.sum(axis=1) + 1) / mass.shape[1]
-        return np.minimum(found, 1)
+        shares: Values = (short.sum(axis=1) + 1) / mass.shape[1]
+        return np.minimum(shares, 1)

@@ -12,9 +12,9 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("complexity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complexity:
-    """How many voxels one must look at: the entropy of a map, of either sign.
+    """Measure how widely the map's absolute values spread over the voxels, by their entropy.
 
-    gives   (M,) nats: 0 for a single voxel, log(voxels) for all alike
+    gives   (M,) nats: 0 for a single voxel, log(voxels) for a constant map
     cost    no forward pass
     Source: Bhatt et al. 2020 (arXiv 2005.00631), sec. 3.3. Differs: nothing.
     """
@@ -25,5 +25,5 @@ class Complexity:
     finds_truth: ClassVar[bool] = False
 
     def __call__(self, panel: HeatmapContext) -> Values:
-        found: Values = entr(panel.mass()).sum(axis=1)
-        return found
+        entropies: Values = entr(panel.mass()).sum(axis=1)
+        return entropies

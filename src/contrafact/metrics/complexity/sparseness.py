@@ -12,9 +12,9 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("sparseness")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sparseness:
-    """How unequally a map spreads what it says, of either sign, over the voxels.
+    """Measure how strongly the map's absolute values concentrate on few voxels, by the Gini index.
 
-    gives   (M,) Gini's index of |map|: 0 for all voxels alike, 1 - 1/voxels for a single one
+    gives   (M,) Gini index of |map|: 0 for a constant map, 1 - 1/voxels for a single voxel
     cost    no forward pass
     Source: Chalasani et al. 2020 (arXiv 1810.06583), sec. 3. Differs: nothing.
     """
@@ -27,5 +27,5 @@ class Sparseness:
     def __call__(self, panel: HeatmapContext) -> Values:
         mass = panel.mass()
         count = mass.shape[1]
-        found: Values = mass[:, ::-1] @ (2 * np.arange(1, count + 1) - count - 1) / count
-        return found
+        index: Values = mass[:, ::-1] @ (2 * np.arange(1, count + 1) - count - 1) / count
+        return index

@@ -1,1 +1,1 @@
-"""Does the map name what the prediction depends on?"""
+"""Metrics of faithfulness: how well a map shows what the prediction depends on."""

@@ -12,14 +12,14 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("completeness")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completeness:
-    """Does a map add up to what the image changes in f? Only for methods that promise it.
+    """Measure the difference between the sum of the map and the output's change from an empty image.
 
-    fill    the empty image that the method compares with: its baseline
-    gives   (M,) |sum of the map - (f(image) - f(empty))|, in units of the target; 0: all is accounted for. It
-            sees amounts, not places: a map whose voxels change places scores the same
-    cost    2 forward passes for all maps together, shared with deletion and the like
-    Source: Sundararajan et al. 2017 (arXiv 1703.01365), sec. 3, proposition 1. Differs: the gap, not yes or
-    no; never divided by the change, which may be small.
+    fill    the empty image: the baseline of the method
+    gives   (M,) |sum of the map - (f(image) - f(empty))|, in units of the target; 0: complete. Only for methods
+            that guarantee it. It tests amounts, not locations: a map with permuted voxels has the same value
+    cost    2 forward passes for all maps together, shared with deletion and other removal metrics
+    Source: Sundararajan et al. 2017 (arXiv 1703.01365), sec. 3, proposition 1. Differs: the difference
+    instead of yes or no; not divided by the change of f, which may be small.
     """
 
     of: ClassVar[str] = "heatmap"
@@ -30,5 +30,5 @@ class Completeness:
 
     def __call__(self, panel: HeatmapContext) -> Values:
         change = panel.whole - panel.score_empty(self.fill)
-        found: Values = np.abs(panel.maps.reshape(len(panel.maps), -1).sum(axis=1) - change)
-        return found
+        gaps: Values = np.abs(panel.maps.reshape(len(panel.maps), -1).sum(axis=1) - change)
+        return gaps

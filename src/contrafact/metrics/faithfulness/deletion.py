@@ -12,17 +12,17 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("deletion")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
-    """Hide voxels, those that the map says most of first: how soon does f fall?
+    """Measure how early the output falls when voxels are hidden in descending order of the map.
 
     gives   (M,) area between the curve of f and the straight line from f(image) to f(empty), in units of the
-            target: 0 is that line (the order says nothing), below 0 f falls sooner
+            target: 0 for the straight line (an uninformative order), below 0 if f falls earlier
     cost    maps x (steps - 1) + 2 forward passes, shared with pixel-flipping and monotonicity
-    Source: Petsiuk et al. 2018 (arXiv 1806.07421), sec. 4.3. Differs: any target; the
-    area is counted from the straight line and never divided, so that the order of maps is the same where hiding
-    everything raises f (`Score.note` then says so).
+    Source: Petsiuk et al. 2018 (arXiv 1806.07421), sec. 4.3. Differs: any target; the area is relative to
+    the straight line and not divided, so that the ranking of maps stays the same if hiding everything raises f
+    (`Score.note` then reports it).
 
-    steps  parts that are hidden one after the other
-    fill   what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
+    steps  equal parts of the voxels, hidden one after the other
+    fill   content of hidden voxels: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"
@@ -36,18 +36,18 @@ class Deletion:
 
 
 def beyond(panel: HeatmapContext, curves: Values, fill: str | float, at: Values | None = None) -> Values:
-    """(M,) area under curves (M, K) of f less the area under the straight line between their ends, in units of
-    the target. Notes where f of the empty image is no lower than f of the image.
+    """Return the area (M,) under curves (M, K) of f minus the area under the straight line between their ends,
+    in units of the target. Add a note if f of the empty image is not below f of the image.
 
-    at  (M, K) where the points of each curve stand on a way of length 1; None: equally far apart
+    at  (M, K) horizontal positions of the points, 0 to 1; None: equally spaced
     """
     panel.note_inverted(fill)
     under = area(curves) if at is None else np.asarray(np.trapezoid(curves, at, axis=1))
-    found: Values = under - (panel.whole + panel.score_empty(fill)) / 2
-    return found
+    difference: Values = under - (panel.whole + panel.score_empty(fill)) / 2
+    return difference
 
 
 def area(curves: Values) -> Values:
-    """Under curves (M, K) over a way of length 1, by trapeziums."""
-    found: Values = (curves[:, 1:] + curves[:, :-1]).mean(axis=1) / 2
-    return found
+    """Return the area (M,) under curves (M, K) over a length of 1, by the trapezium rule."""
+    areas: Values = (curves[:, 1:] + curves[:, :-1]).mean(axis=1) / 2
+    return areas

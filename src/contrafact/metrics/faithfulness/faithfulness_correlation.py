@@ -12,18 +12,18 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values, check_sub
 @METRICS.register("faithfulness-correlation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaithfulnessCorrelation:
-    """Hide random parts of the image: does f fall most where the map says most?
+    """Measure how well the map's values predict the fall of the output when random parts are hidden.
 
-    gives   (M,) Pearson's correlation over `samples` random subsets, -1 to 1; NaN where f does not answer
-    cost    `samples` forward passes for all maps together; the subsets are those of infidelity
+    gives   (M,) Pearson's correlation over `samples` random subsets, -1 to 1; NaN if f does not change
+    cost    `samples` forward passes for all maps together, shared with infidelity
     raises  InputError for fewer than 2 samples or a share outside (0, 1)
-    Source: Bhatt et al. 2020 (arXiv 2005.00631), sec. 3.2. Differs: subsets are of boxes, `features` along
-    every axis, and not of voxels, whose loss a network hardly notices.
+    Source: Bhatt et al. 2020 (arXiv 2005.00631), sec. 3.2. Differs: subsets consist of boxes, `features` along
+    each axis, instead of single voxels, which hardly affect a network.
 
     samples   random subsets
-    share     of the boxes that a subset hides
+    share     share of the boxes that a subset hides
     features  boxes along each axis
-    fill      what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
+    fill      content of hidden voxels: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"
@@ -38,16 +38,16 @@ class FaithfulnessCorrelation:
         check_subsets(self.samples, self.share)
 
     def __call__(self, panel: HeatmapContext) -> Values:
-        said, falls = panel.subsets(
+        sums, falls = panel.subsets(
             count=self.samples, share=self.share, fill=self.fill, features=self.features
         )
-        return correlations(said, falls)
+        return correlations(sums, falls)
 
 
-def correlations(said: Values, measured: Values) -> Values:
-    """Pearson's, of every row of (M, K) with (K,) or (M, K); NaN where one of both does not vary."""
-    said = said - said.mean(axis=-1, keepdims=True)
+def correlations(rows: Values, measured: Values) -> Values:
+    """Return Pearson's correlation (M,) of each row (M, K) with (K,) or (M, K); NaN if one is constant."""
+    rows = rows - rows.mean(axis=-1, keepdims=True)
     measured = measured - measured.mean(axis=-1, keepdims=True)
-    length = np.sqrt((said**2).sum(axis=-1) * (measured**2).sum(axis=-1))
-    found: Values = (said * measured).sum(axis=-1) / np.where(length > 0, length, np.nan)
-    return np.clip(found, -1, 1)
+    length = np.sqrt((rows**2).sum(axis=-1) * (measured**2).sum(axis=-1))
+    values: Values = (rows * measured).sum(axis=-1) / np.where(length > 0, length, np.nan)
+    return np.clip(values, -1, 1)

@@ -11,17 +11,17 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("faithfulness-estimate")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaithfulnessEstimate:
-    """Hide one feature at a time: does f fall most where the map says most?
+    """Measure how well the map's values predict the fall of the output when each part is hidden.
 
-    gives   (M,) Pearson's correlation over all features, -1 to 1; NaN where f does not answer
+    gives   (M,) Pearson's correlation over all features, -1 to 1; NaN if f does not change
     cost    one forward pass per feature, `features` to the power of the axes, for all maps together
-    raises  InputError for a `kind` of features that is not "grid" or "slic"
+    raises  InputError for a `kind` other than "grid" or "slic"
     Source: Alvarez-Melis & Jaakkola 2018 (arXiv 1806.07538), sec. 4.1. Differs: a feature is a box or a
     supervoxel.
 
-    features  along each axis
+    features  boxes or supervoxels along each axis
     kind      "grid" (boxes) or "slic" (supervoxels)
-    fill      what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
+    fill      content of hidden voxels: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"

@@ -12,23 +12,23 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values, check_sub
 @METRICS.register("infidelity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Infidelity:
-    """Hide random parts of the image: does what the map says of them match how far f falls?
+    """Measure the error of predicting, by the map's sum over hidden parts, how much the output falls.
 
     gives   (M,) mean squared difference; 0 is perfect. `relative`: as a share of the mean squared fall, so
-            that 1 is a map of zeros, and images can be compared; NaN where nothing hidden changes f
+            that a map of zeros has 1, and images can be compared; NaN if no hidden part changes f
     cost    `samples` forward passes for all maps together, shared with metrics of the same subsets
+    raises  InputError for fewer than 2 samples or a share outside (0, 1)
     Source: Yeh et al. 2019 (arXiv 1901.09392), eq. 1, with square removal. Differs: a perturbation is the
-    share of a voxel that is hidden, so that it has the units of our maps; the best scale of the map, 0 or
-    more, is found first unless `scaled` is off, since CAMs and RISE have none of their own: a map that says the
-    opposite scores 1, as a map of zeros does; the perturbation runs
-    the model, the map only weighs it, so all maps share the passes.
+    share of a voxel that is hidden, so that it has the units of these maps; with `scaled` the map is first
+    multiplied by its best scale, 0 or more, because CAMs and RISE have no scale: a map with the opposite sign
+    then has 1, like a map of zeros; perturbations do not depend on the map, so that all maps share the passes.
 
     samples   random subsets
-    share     of the boxes that a subset hides
+    share     share of the boxes that a subset hides
     features  boxes along each axis
-    fill      what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
-    scaled    find the best scale of the map first
-    relative  as a share of the mean squared fall
+    fill      content of hidden voxels: "mean", "min", "blur" or a number in image units
+    scaled    multiply the map by its best scale first
+    relative  divide by the mean squared fall
     """
 
     of: ClassVar[str] = "heatmap"
@@ -45,13 +45,13 @@ class Infidelity:
         check_subsets(self.samples, self.share)
 
     def __call__(self, panel: HeatmapContext) -> Values:
-        said, falls = panel.subsets(
+        sums, falls = panel.subsets(
             count=self.samples, share=self.share, fill=self.fill, features=self.features
         )
         if self.scaled:
-            best = (said * falls).mean(axis=1).clip(min=0) / np.maximum((said**2).mean(axis=1), 1e-30)
-            said = said * best[:, None]
-        found: Values = ((said - falls) ** 2).mean(axis=1)
+            best = (sums * falls).mean(axis=1).clip(min=0) / np.maximum((sums**2).mean(axis=1), 1e-30)
+            sums = sums * best[:, None]
+        errors: Values = ((sums - falls) ** 2).mean(axis=1)
         if not self.relative:
-            return found
-        return found / np.square(falls).mean() if falls.any() else np.full_like(found, np.nan)
+            return errors
+        return errors / np.square(falls).mean() if falls.any() else np.full_like(errors, np.nan)

@@ -11,15 +11,15 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("insertion")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Insertion:
-    """Show voxels in an empty image, those that the map says most of first: how soon does f rise?
+    """Measure how early the output rises when voxels appear in an empty image, highest map values first.
 
     gives   (M,) area between the curve of f and the straight line from f(empty) to f(image), in units of the
-            target: 0 is that line (the order says nothing), above 0 f rises sooner
+            target: 0 for the straight line (an uninformative order), above 0 if f rises earlier
     cost    maps x (steps - 1) + 2 forward passes, shared with sufficiency
-    Source: Petsiuk et al. 2018 (arXiv 1806.07421), sec. 4.3. Differs: any target, as for deletion; the empty
-    image is `fill`, and not always a blurred one.
+    Source: Petsiuk et al. 2018 (arXiv 1806.07421), sec. 4.3. Differs: any target, as for deletion; `fill`
+    chooses the empty image, which is always blurred in the paper.
 
-    steps  parts that are shown one after the other
+    steps  equal parts of the voxels, shown one after the other
     fill   the empty image: "mean", "min", "blur" or a number in image units
     """
 

@@ -12,18 +12,17 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("monotonicity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Monotonicity:
-    """Show voxels in an empty image, those that the map says least of first: does each step raise f more than
-    the steps before it?
+    """Measure whether higher map values add more to the output, when voxels appear lowest value first.
 
-    gives   (M,) of all pairs of steps that raise f by different amounts, the share in the map's order less the
-            share against it (gamma of Goodman and Kruskal), -1 to 1; on a linear model the truth has 1, a map
-            without any order about 0; NaN where all steps raise f alike
-    cost    the curve of deletion, which is this one read backwards; nothing where that was asked for
-    Source: Arya et al. 2019 (arXiv 1909.03012), sec. 5 and their AIX360. Differs: they ask whether f rises at
-    every step, which on a linear model without evidence against the target is so for every map, the truth or
-    not; here the rises are compared with each other; `steps` equal parts of the voxels, not one at a time.
+    gives   (M,) among all pairs of steps with different rises of f, the share in the map's order minus the
+            share against it (gamma of Goodman and Kruskal), -1 to 1; for a linear model the true map has 1, and
+            an unordered map about 0; NaN if all steps raise f equally
+    cost    the curve of deletion, which is the same in reverse order; nothing if it is already computed
+    Source: Arya et al. 2019 (arXiv 1909.03012), sec. 5 and their AIX360. Differs: the paper tests whether f
+    rises at every step, which holds for every map of a linear model without evidence against the target; here
+    the rises are compared with each other; `steps` equal parts of the voxels instead of single voxels.
 
-    steps  parts that are shown one after the other
+    steps  equal parts of the voxels, shown one after the other
     fill   the empty image: "mean", "min", "blur" or a number in image units
     """
 
@@ -40,8 +39,8 @@ class Monotonicity:
 
 
 def in_order(rises: Values, scale: float) -> float:
-    """Gamma of rises (K,) with their places; differences below a millionth of `scale` are none."""
+    """Return gamma of rises (K,) with their position; differences below a millionth of `scale` are ignored."""
     first, second = np.triu_indices(len(rises), 1)
-    apart = rises[second] - rises[first]
-    up, down = (np.count_nonzero(sign * apart > 1e-6 * scale) for sign in (1, -1))
+    differences = rises[second] - rises[first]
+    up, down = (np.count_nonzero(sign * differences > 1e-6 * scale) for sign in (1, -1))
     return (up - down) / (up + down) if up + down else float("nan")

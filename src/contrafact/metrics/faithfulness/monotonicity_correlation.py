@@ -14,17 +14,17 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("monotonicity-correlation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonotonicityCorrelation:
-    """Draw one feature anew: is f uncertain where the map says much, of either sign?
+    """Measure whether the output changes most where the map's absolute values are high, under random noise.
 
     gives   (M,) Spearman's correlation of |map| of a feature with the mean squared change of f, -1 to 1
     cost    `draws` forward passes per feature, for all maps together
-    raises  InputError for less than one draw
+    raises  InputError for fewer than 1 draw
     Source: Nguyen & Rodríguez Martínez 2020 (arXiv 2007.07584), sec. 2.2. Differs: a feature is a box,
-    `features` along every axis, drawn voxel by voxel uniformly in the image's own range. It does not put the
-    truth of a linear model before its opposite: the sizes of the map are compared, not its signs.
+    `features` along each axis, replaced by uniform noise in the image's own range. It does not rank the true
+    map of a linear model above its negative, because it compares absolute values.
 
     features  boxes along each axis
-    draws     new values for each box
+    draws     random replacements of each box
     """
 
     of: ClassVar[str] = "heatmap"
@@ -39,7 +39,9 @@ class MonotonicityCorrelation:
             raise InputError(f"expected at least 1 draw; got {self.draws}")
 
     def __call__(self, panel: HeatmapContext) -> Values:
-        found = [panel.by_feature(fill=f"noise {draw}", features=self.features) for draw in range(self.draws)]
-        said = np.abs(found[0][0])
-        changes = np.mean([falls**2 for _, falls in found], axis=0)
-        return correlations(rankdata(said, axis=1), rankdata(changes))
+        replaced = [
+            panel.by_feature(fill=f"noise {draw}", features=self.features) for draw in range(self.draws)
+        ]
+        sizes = np.abs(replaced[0][0])
+        changes = np.mean([falls**2 for _, falls in replaced], axis=0)
+        return correlations(rankdata(sizes, axis=1), rankdata(changes))

@@ -17,19 +17,19 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("road")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ROAD:
-    """Replace the voxels that the map says most of by what their neighbours suggest: how far does f fall?
+    """Measure the fall of the output when the highest voxels of the map are interpolated from neighbours.
 
-    gives   (M,) mean of f(image) - f(filled in) over `shares` of the voxels, in units of the target
+    gives   (M,) mean of f(image) - f(interpolated) over `shares` of the voxels, in units of the target
     cost    maps x shares forward passes and as many sparse linear systems
-    raises  InputError for no share, or one outside (0, 1)
+    raises  InputError without a share, or for one outside (0, 1)
     Source: Rong et al. 2022 (arXiv 2202.00449), sec. 4 (most relevant first). Differs: in 2D and 3D, with
-    neighbours weighed by one over the axes in which they differ (in 2D the paper's 1/6 and 1/12); the fall of
-    the target instead of accuracy over many images; noise in the image's own units, one draw for all maps.
-    It does not always put the truth of a linear model first: what neighbours suggest can be worth more than
-    what was there.
+    neighbours weighted by one over the number of axes in which they differ (in 2D the paper's 1/6 and 1/12);
+    the fall of the target instead of accuracy over many images; noise in the image's own units, the same for
+    all maps. It does not always rank the true map of a linear model first, because an interpolated value can
+    have a greater effect than the original.
 
-    shares  of the voxels that are replaced
-    noise   added to what is filled in, as a share of the image's spread (one standard deviation)
+    shares  shares of the voxels that are replaced
+    noise   standard deviation of noise added to interpolated values, as a share of the image's own
     """
 
     of: ClassVar[str] = "heatmap"
@@ -57,35 +57,37 @@ class ROAD:
         def filled(i: int) -> torch.Tensor:
             m, cut = jobs[i]
             gone = ranks[m] < cut
-            found = np.where(gone, impute(values, gone, near) + noise, values)
-            return torch.from_numpy(found.astype(np.float32)).to(panel.device).reshape(panel.image.shape)
+            imputed = np.where(gone, impute(values, gone, near) + noise, values)
+            return torch.from_numpy(imputed.astype(np.float32)).to(panel.device).reshape(panel.image.shape)
 
         scores = panel.score_each(len(jobs), filled).reshape(len(ranks), -1)
         return np.asarray(panel.whole - scores.mean(axis=1))
 
 
 def neighbours(size: tuple[int, ...]) -> csr_array:
-    """(voxels, voxels): the weight of every voxel's neighbours, corners too; 0 across the border."""
+    """Return the weights (voxels, voxels) of every voxel's neighbours, diagonal ones included; 0 beyond the
+    border."""
     index = np.arange(int(np.prod(size))).reshape(size)
     rows, columns, weights = [], [], []
     for step in itertools.product((-1, 0, 1), repeat=len(size)):
         if any(step):
-            here = index[tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(step, size, strict=True))]
-            there = index[tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(step, size, strict=True))]
-            rows.append(here.ravel())
-            columns.append(there.ravel())
-            weights.append(np.full(here.size, 1 / np.count_nonzero(step)))
-    places = np.concatenate(rows), np.concatenate(columns)
-    return csr_array(coo_array((np.concatenate(weights), places), shape=(index.size, index.size)))
+            voxels = index[tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(step, size, strict=True))]
+            shifted = index[tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(step, size, strict=True))]
+            rows.append(voxels.ravel())
+            columns.append(shifted.ravel())
+            weights.append(np.full(voxels.size, 1 / np.count_nonzero(step)))
+    pairs = np.concatenate(rows), np.concatenate(columns)
+    return csr_array(coo_array((np.concatenate(weights), pairs), shape=(index.size, index.size)))
 
 
 def impute(values: Values, gone: NDArray[np.bool_], near: csr_array) -> Values:
-    """Values (C, voxels) with those that are `gone` the weighted mean of their neighbours, gone or not."""
+    """Return values (C, voxels) in which each voxel that is `gone` is the weighted mean of its neighbours, by a
+    linear system over all voxels that are gone."""
     rows = near[np.flatnonzero(gone)]
-    among = diags_array(rows.sum(axis=1)) - rows[:, np.flatnonzero(gone)]
-    given = rows[:, np.flatnonzero(~gone)]
-    found = values.copy()
-    for channel, known in zip(found, values[:, ~gone], strict=True):
-        middle = known.mean()  # from here the way is short, and the system one of deviations
-        channel[gone] = cg(among, given @ (known - middle), rtol=1e-6)[0] + middle
-    return found
+    system = diags_array(rows.sum(axis=1)) - rows[:, np.flatnonzero(gone)]
+    from_known = rows[:, np.flatnonzero(~gone)]
+    filled = values.copy()
+    for channel, known in zip(filled, values[:, ~gone], strict=True):
+        mean = known.mean()  # solving for deviations from the mean converges faster
+        channel[gone] = cg(system, from_known @ (known - mean), rtol=1e-6)[0] + mean
+    return filled

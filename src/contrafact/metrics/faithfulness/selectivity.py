@@ -11,16 +11,16 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("selectivity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selectivity:
-    """Hide boxes, those that the map says most of first: how soon does f fall?
+    """Measure the area under the output's curve while boxes are hidden, highest sum of the map first.
 
-    gives   (M,) area under the curve of f over a way of length 1, in units of the target
+    gives   (M,) area under the curve of f over a length of 1, in units of the target
     cost    maps x (steps - 1) + 2 forward passes; shared with region-perturbation of the same `fill`
-    Source: Montavon et al. 2018 (arXiv 1706.07979), sec. 6.2. Differs: boxes are `features` along every axis,
+    Source: Montavon et al. 2018 (arXiv 1706.07979), sec. 6.2. Differs: `features` boxes along each axis,
     hidden in `steps` parts.
 
     features  boxes along each axis
     steps     parts that are hidden one after the other
-    fill      what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
+    fill      content of hidden voxels: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"

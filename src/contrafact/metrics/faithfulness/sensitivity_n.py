@@ -13,19 +13,19 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("sensitivity-n")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensitivityN:
-    """Hide random parts of several sizes: does f fall most where the map says most, at every size?
+    """Measure how well the map predicts the fall of the output when random parts of several sizes are hidden.
 
-    gives   (M,) Pearson's correlation, -1 to 1, the mean over sizes
-    cost    `samples` forward passes per share, for all maps together; a share that infidelity or
-            faithfulness-correlation asked for as well costs nothing
-    raises  InputError for no share, one outside (0, 1), or fewer than 2 samples
-    Source: Ancona et al. 2018 (arXiv 1711.06104), sec. 4. Differs: subsets are of boxes, `features` along
-    every axis, and not of voxels; sizes are shares of them.
+    gives   (M,) Pearson's correlation, -1 to 1, averaged over sizes
+    cost    `samples` forward passes per share, for all maps together; shares that infidelity or
+            faithfulness-correlation use as well cost nothing
+    raises  InputError without a share, for one outside (0, 1), or for fewer than 2 samples
+    Source: Ancona et al. 2018 (arXiv 1711.06104), sec. 4. Differs: subsets consist of boxes, `features` along
+    each axis, instead of voxels; sizes are shares of the boxes.
 
     samples   random subsets of each size
-    shares    sizes: the share of the boxes that a subset hides
+    shares    shares of the boxes that a subset hides
     features  boxes along each axis
-    fill      what hidden voxels are filled with: "mean", "min", "blur" or a number in image units
+    fill      content of hidden voxels: "mean", "min", "blur" or a number in image units
     """
 
     of: ClassVar[str] = "heatmap"
@@ -47,5 +47,5 @@ class SensitivityN:
             panel.subsets(count=self.samples, share=share, fill=self.fill, features=self.features)
             for share in self.shares
         ]
-        found: Values = np.mean([correlations(said, falls) for said, falls in each], axis=0)
-        return found
+        means: Values = np.mean([correlations(sums, falls) for sums, falls in each], axis=0)
+        return means

@@ -12,19 +12,19 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("sufficiency")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sufficiency:
-    """Keep only the voxels that the map says most of: how much of f is left?
+    """Measure how much of the output remains when only the highest voxels of the map are visible.
 
-    gives   (M,) f with the top `share` of voxels shown, less f(empty), in units of the target: f(image) -
-            f(empty) when nothing is missed; above that when what is hidden spoke against the target
-    cost    the curve of insertion; nothing where that was asked for with the same `steps` and `fill`. A share
-            between two steps is taken on the line between them
+    gives   (M,) f with the highest `share` of voxels visible, minus f(empty), in units of the target:
+            f(image) - f(empty) if these voxels suffice; more if the hidden voxels are evidence against the target
+    cost    the curve of insertion; nothing if it is already computed with the same `steps` and `fill`. A share
+            between two steps is interpolated linearly
     raises  InputError for a share outside (0, 1)
     Source: DeYoung et al. 2020 (arXiv 1911.03429), sec. 4.2. Differs: voxels instead of words; any target,
-    counted from the empty image and never divided. The sufficiency of Dasgupta et al. 2022 is another one, of
-    many images: whether those with like maps get one class.
+    relative to the empty image and not divided. The sufficiency of Dasgupta et al. 2022 is another metric, of
+    many images: whether images with similar maps get the same class.
 
-    share  of the voxels that are shown
-    steps  parts of the curve of insertion
+    share  share of the voxels that are visible
+    steps  equal parts of the voxels in the insertion curve
     fill   the empty image: "mean", "min", "blur" or a number in image units
     """
 

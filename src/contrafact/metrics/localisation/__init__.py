@@ -1,1 +1,1 @@
-"""Does the map lie where the truth lies?"""
+"""Metrics of localisation: how well a map agrees with a mask of the true cause."""

@@ -13,9 +13,9 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("auprc")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AUPRC:
-    """Area under precision over recall when the map is read as a detector of the mask's voxels.
+    """Measure how well the map detects the voxels of the mask: area under the precision-recall curve.
 
-    gives   (M,) average precision, 0 to 1; a random map has the mask's share of the image
+    gives   (M,) average precision, 0 to 1; for a random map the mask's share of the image
     cost    no forward pass
     raises  InputError without a mask
     Source: scikit-learn's average_precision_score. Differs: nothing.

@@ -10,13 +10,12 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("iou")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IoU:
-    """Overlap of the mask with as many top voxels of the map, over their union.
+    """Measure the overlap (intersection over union) of the mask with the map's highest voxels.
 
-    gives   (M,) 0 to 1: d / (2 - d) of Dice's overlap d
+    gives   (M,) 0 to 1: d / (2 - d) for a Dice coefficient d
     cost    no forward pass
     raises  InputError without a mask
-    Source: Jaccard 1912. Differs: the map is cut where its area is the mask's, so that no threshold is
-    chosen.
+    Source: Jaccard 1912. Differs: uses as many highest voxels as the mask has, so that no threshold is needed.
     """
 
     of: ClassVar[str] = "heatmap"
@@ -27,5 +26,5 @@ class IoU:
         inside = panel.truth("iou").ravel()
         count = int(inside.sum())
         both = (panel.ranks()[:, inside] < count).sum(axis=1)
-        found: Values = both / (2 * count - both)
-        return found
+        ratios: Values = both / (2 * count - both)
+        return ratios

@@ -13,14 +13,14 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("pointing-game")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointingGame:
-    """Does the voxel that the map says most of lie in the mask?
+    """Check whether the voxel with the highest value of the map lies in the mask.
 
-    tolerance   voxels by which it may miss
-    gives   (M,) 1 or 0; of several greatest voxels a random one counts
+    tolerance   accepted distance to the mask, voxels
+    gives   (M,) 1 or 0; of several equal maxima a random one is used
     cost    no forward pass
     raises  InputError without a mask, or for a tolerance below 0
-    Source: Zhang et al. 2016 (arXiv 1608.00507), sec. 4.1. Differs: the tolerance is 0 unless asked for (15
-    pixels there).
+    Source: Zhang et al. 2016 (arXiv 1608.00507), sec. 4.1. Differs: the default tolerance is 0 (15 pixels in
+    the paper).
     """
 
     of: ClassVar[str] = "heatmap"

@@ -12,13 +12,13 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("relevance-mass")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelevanceMass:
-    """How much of what a map says for the target lies in the mask.
+    """Measure how much of the map's positive evidence lies in the mask.
 
-    gives   (M,) share of the sum of positive voxels, 0 to 1; 0 where none is positive
+    gives   (M,) share of the sum of positive values, 0 to 1; 0 if no value is positive
     cost    no forward pass
     raises  InputError without a mask
-    Source: Arras et al. 2022 (arXiv 2003.07258), sec. 3.3. Differs: what speaks against the target counts as
-    nothing, so that the share cannot leave 0 to 1.
+    Source: Arras et al. 2022 (arXiv 2003.07258), sec. 3.3. Differs: evidence against the target counts as 0,
+    so that the share lies between 0 and 1.
     """
 
     of: ClassVar[str] = "heatmap"
@@ -29,5 +29,5 @@ class RelevanceMass:
         inside = panel.truth("relevance-mass").ravel()
         positive = np.maximum(panel.maps.reshape(len(panel.maps), -1), 0)
         total = positive.sum(axis=1)
-        found: Values = positive[:, inside].sum(axis=1) / np.where(total > 0, total, 1)
-        return found
+        shares: Values = positive[:, inside].sum(axis=1) / np.where(total > 0, total, 1)
+        return shares

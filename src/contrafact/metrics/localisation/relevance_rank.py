@@ -10,13 +10,12 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("relevance-rank", aliases=("dice",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelevanceRank:
-    """Of as many top voxels as the mask has, how many lie in it: Dice's overlap at matched area.
+    """Measure the share of the map's highest voxels that lie in the mask, for as many voxels as it has.
 
-    gives   (M,) 0 to 1
+    gives   (M,) 0 to 1, equal to the Dice coefficient at equal areas
     cost    no forward pass
     raises  InputError without a mask
-    Source: Arras et al. 2022 (arXiv 2003.07258), sec. 3.3. Differs: equal voxels come in random order. With
-    both areas equal, twice the overlap over the sum of areas (Dice) is the same number.
+    Source: Arras et al. 2022 (arXiv 2003.07258), sec. 3.3. Differs: equal values are ranked in random order.
     """
 
     of: ClassVar[str] = "heatmap"
@@ -25,5 +24,5 @@ class RelevanceRank:
 
     def __call__(self, panel: HeatmapContext) -> Values:
         inside = panel.truth("relevance-rank").ravel()
-        found: Values = (panel.ranks()[:, inside] < inside.sum()).mean(axis=1)
-        return found
+        shares: Values = (panel.ranks()[:, inside] < inside.sum()).mean(axis=1)
+        return shares

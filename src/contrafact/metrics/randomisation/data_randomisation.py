@@ -5,18 +5,18 @@ from typing import ClassVar
 
 from contrafact.core import METRICS, InputError
 from contrafact.metrics.heatmap_context import HeatmapContext, Values
-from contrafact.metrics.similarity import alike, known
+from contrafact.metrics.similarity import alike, check_kind
 
 
 @METRICS.register("data-randomisation", aliases=("label-randomisation",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataRandomisation:
-    """Ask a network that learned permuted labels by heart: is it the same map?
+    """Measure how similar the map is to that of a network trained on permuted labels.
 
-    gives   (M,) 0 to 1, how alike both maps are; a map that is the same does not show what the labels taught
+    gives   (M,) similarity of both maps, 0 to 1; a map that stays the same does not depend on the labels
     cost    one explanation per map
-    raises  InputError where the panel has no such predictor
-    Source: Adebayo et al. 2018 (arXiv 1810.03292), sec. 4. Differs: likeness has no sign.
+    raises  InputError without a predictor trained on permuted labels (`shuffled`)
+    Source: Adebayo et al. 2018 (arXiv 1810.03292), sec. 4. Differs: similarity ignores the sign.
 
     similarity  "spearman" (size of the rank correlation) or "ssim" (of absolute values)
     """
@@ -28,18 +28,17 @@ class DataRandomisation:
     similarity: str = "spearman"
 
     def __post_init__(self) -> None:
-        known(self.similarity)
+        check_kind(self.similarity)
 
     def __call__(self, panel: HeatmapContext) -> Values:
         other = panel.shuffled
         if other is None:
             raise InputError(
-                "data-randomisation needs a second network that was trained on permuted labels; got none; give "
-                "the panel `shuffled`"
+                "data-randomisation needs a network trained on permuted labels; got none; pass `shuffled`"
             )
 
-        def one(which: int) -> float:
-            found = panel.again(which, predictor=other)[0]
-            return alike(panel.maps[which], found, self.similarity, panel.question.region)
+        def similarity(which: int) -> float:
+            shuffled_map = panel.again(which, predictor=other)[0]
+            return alike(panel.maps[which], shuffled_map, self.similarity, panel.question.region)
 
-        return panel.each(one)
+        return panel.each(similarity)

@@ -14,16 +14,16 @@ from contrafact.metrics.randomisation.layers import random_map
 @METRICS.register("emprt", aliases=("efficient-mprt",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EfficientMPRT:
-    """Make all weights random at once: does the map become less orderly?
+    """Measure how much the entropy of the map rises when all weights of the model are randomised.
 
-    gives   (M,) rise of the entropy of the map's histogram, as a share of what it was; 0 or less: a random
-            network gives as orderly a map
+    gives   (M,) rise of the entropy of the map's histogram, as a share of the original entropy; 0 or less: the
+            map of a random network is as regular
     cost    `draws` explanations per map, shared with `mprt`
-    raises  UnsupportedError for a model whose weights cannot be reached
+    raises  UnsupportedError for a model whose weights cannot be replaced
     Source: Hedström et al. 2023 (arXiv 2401.06465), eq. 5. Differs: the bins span each map's own range.
 
-    bins    of the histogram
-    draws   random networks, of which the mean is taken
+    bins    bins of the histogram
+    draws   random networks, whose results are averaged
     """
 
     of: ClassVar[str] = "heatmap"
@@ -38,12 +38,12 @@ class EfficientMPRT:
             raise InputError(f"expected at least 2 bins and 1 draw; got {self.bins}, {self.draws}")
 
     def __call__(self, panel: HeatmapContext) -> Values:
-        def one(which: int) -> float:
+        def rise(which: int) -> float:
             before = self._entropy(panel.maps[which])
             after = [self._entropy(random_map(panel, which, draw)) for draw in range(self.draws)]
             return (float(np.mean(after)) - before) / before if before else float("nan")
 
-        return panel.each(one)
+        return panel.each(rise)
 
     def _entropy(self, values: Values) -> float:
         return float(entropy(np.histogram(values, bins=self.bins)[0]))

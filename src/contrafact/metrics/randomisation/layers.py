@@ -1,4 +1,4 @@
-"""What is left of a map when the network's weights are replaced by random ones, layer by layer."""
+"""Model randomisation: maps of copies of the network whose layers get random weights one after another."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ def randomisation_curve(
     draw: int = 0,
     last: int | None = None,
 ) -> list[tuple[str, float]]:
-    """Every layer's name, and how alike (0 to 1) the map is to the original once the layer is random.
+    """Return each layer's name, and the similarity (0 to 1) of the map to the original after randomising it.
 
-    order  "from-output" or "from-input": layers become random one after another and stay so; "alone": one at
-           a time. Layers are in the order in which the network runs them
+    order  "from-output" or "from-input": layers are randomised cumulatively; "alone": one layer at a time.
+           Layers are in forward order
     draw   number of the random network
-    last   of so many last steps only, which saves the explanations before
+    last   return only this many last steps, which saves the explanations before; None: all
     cost   one explanation per layer
-    raises UnsupportedError for a model whose weights cannot be reached
+    raises UnsupportedError for a model whose weights cannot be replaced; InputError for an unknown order
     """
     if order not in ORDERS:
         raise InputError(f"order must be one of {', '.join(ORDERS)}; got '{order}'{nearest(order, ORDERS)}")
 
     def make() -> list[tuple[str, float]]:
         original, curve = panel.maps[which], []
-        for name, found in _maps(panel, which, order, draw=draw, last=last):
-            curve.append((name, alike(original, found, similarity, panel.question.region)))
+        for name, values in _maps(panel, which, order, draw=draw, last=last):
+            curve.append((name, alike(original, values, similarity, panel.question.region)))
         return curve
 
     return panel.once(("randomisation", which, order, similarity, draw, last), make)
 
 
 def random_map(panel: HeatmapContext, which: int, draw: int = 0) -> Values:
-    """(*S): what the explainer says once all layers are random: the end of every cascade.
+    """Return the map (*S) of a network with random weights in all layers.
 
-    cost  one explanation, once for all metrics
+    cost  one explanation, shared by all metrics
     """
 
     def make() -> Values:
@@ -64,20 +64,21 @@ def random_map(panel: HeatmapContext, which: int, draw: int = 0) -> Values:
 def _maps(
     panel: HeatmapContext, which: int, order: str, *, draw: int, last: int | None
 ) -> Iterator[tuple[str, Values]]:
+    """Yield each layer's name, and the map (*S) after randomising it."""
     predictor = copied(panel.question.predictor)
     steps = list(layers_of(predictor, panel.image[None]).items())
     panel.passes += 1
     if order != "from-input":
         steps.reverse()
-    for place, (name, modules) in enumerate(steps):
+    for step, (name, modules) in enumerate(steps):
         before = [(t, t.detach().clone()) for m in modules for t in _own(m)] if order == "alone" else []
         redraw(modules, int(panel.rng("redraw", draw, name).integers(2**31)))
-        final = order != "alone" and place == len(steps) - 1
-        if last is None or place >= len(steps) - last:
+        final = order != "alone" and step == len(steps) - 1
+        if last is None or step >= len(steps) - last:
 
             def explain() -> Values:
-                found: Values = panel.again(which, predictor=predictor)[0]
-                return found
+                values: Values = panel.again(which, predictor=predictor)[0]
+                return values
 
             yield name, panel.once(("random map", which, draw), explain) if final else explain()
         with torch.no_grad():
@@ -86,20 +87,18 @@ def _maps(
 
 
 def copied(predictor: Any) -> Any:
-    """A deep copy whose weights may be changed.
+    """Return a deep copy of a predictor, whose weights may be changed.
 
-    raises  UnsupportedError for a black box and for TorchScript
+    raises  UnsupportedError for a black box, for TorchScript, and for a network that cannot be copied
     """
     while isinstance(predictor, Counted):
         predictor = predictor.inner
     module = getattr(predictor, "module", None)
     if not isinstance(module, nn.Module):
-        raise UnsupportedError(
-            "randomisation redraws weights and a black box shows none; give the torch module"
-        )
+        raise UnsupportedError("randomisation replaces weights and a black box has none; pass the torch module")
     if isinstance(module, torch.jit.ScriptModule):
         raise UnsupportedError(
-            "randomisation goes layer by layer and a TorchScript model hides its layers; give the torch module"
+            "randomisation needs single layers and a TorchScript model hides them; pass the torch module"
         )
     try:
         twin = copy.deepcopy(predictor)
@@ -107,13 +106,18 @@ def copied(predictor: Any) -> Any:
         raise UnsupportedError(
             f"randomisation works on a copy of the network and this one cannot be copied: {error}"
         ) from error
-    twin.digest = predictor.digest  # a bundle knows its directions by it
+    twin.digest = predictor.digest  # a bundle identifies its directions by the digest
     return twin
 
 
 def layers_of(predictor: Any, images: Tensor) -> Layers:
-    """Modules with weights of their own, by name, in the order in which a pass runs them; one that is used
-    twice stands at its last use, one that is read without being run at what it is a part of."""
+    """Return the modules with own weights by name, in forward order.
+
+    A module used twice is at the position of its last use; a module whose weights are read without calling it
+    is grouped with the module that contains it.
+
+    raises  UnsupportedError for a network without weights
+    """
     names = {module: name for name, module in predictor.module.named_modules()}
     ran: dict[str, int] = {}
 
@@ -134,40 +138,45 @@ def layers_of(predictor: Any, images: Tensor) -> Layers:
         owner = name
         while owner and owner not in ran:
             owner = owner.rpartition(".")[0]
-        if any(p.is_floating_point() for p in module.parameters(recurse=False)) or _knows(module):
+        if any(p.is_floating_point() for p in module.parameters(recurse=False)) or _can_reset(module):
             groups.setdefault(owner, []).append(module)
     if not groups:
-        raise UnsupportedError("randomisation redraws weights and this network has none")
+        raise UnsupportedError("randomisation replaces weights and this network has none")
     whole = type(predictor.module).__name__
     return {name or whole: groups[name] for name in sorted(groups, key=lambda name: ran.get(name, -1))}
 
 
 def redraw(modules: Sequence[nn.Module], seed: int) -> None:
-    """New weights for modules: as they were first made where they know how (running statistics too),
-    otherwise normal values of the parameter's own size. Drawn on the CPU: the same on every device."""
+    """Replace the weights of modules by random ones, the same on every device.
+
+    A module with `reset_parameters` is initialised anew (running statistics too); other parameters get normally
+    distributed values of the same root mean square.
+    """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         for module in modules:
             before = {name: p.clone() for name, p in module.named_parameters(recurse=False)}
-            knows = _knows(module)
-            if knows:
+            resets = _can_reset(module)
+            if resets:
                 device = _own(module)[0].device
                 module.cpu()
                 module.reset_parameters()  # type: ignore[operator]
                 module.to(device)
             for name, p in module.named_parameters(recurse=False):
                 old = before[name]
-                # A norm's ones are as good as new; what a reparametrisation kept from being reset is not.
-                fresh = knows and bool((old == old.flatten()[0]).all())
+                # A constant parameter (ones of a norm) is already initialised; one that a reparametrisation
+                # kept from the reset is not.
+                fresh = resets and bool((old == old.flatten()[0]).all())
                 if p.is_floating_point() and torch.equal(p, old) and not fresh:
                     p.copy_(torch.randn(p.shape) * old.float().square().mean().sqrt().cpu())
 
 
-def _knows(module: nn.Module) -> bool:
-    """Whether it can make its weights anew, and nothing but its own."""
+def _can_reset(module: nn.Module) -> bool:
+    """Whether a module can initialise its own weights, and contains no other weights."""
     others = any(_own(part) for part in list(module.modules())[1:])
     return hasattr(module, "reset_parameters") and bool(_own(module)) and not others
 
 
 def _own(module: nn.Module) -> list[Tensor]:
+    """Return the parameters and buffers of a module itself."""
     return [*module.parameters(recurse=False), *module.buffers(recurse=False)]

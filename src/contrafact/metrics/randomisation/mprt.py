@@ -8,25 +8,25 @@ import numpy as np
 from contrafact.core import METRICS, InputError
 from contrafact.metrics.heatmap_context import HeatmapContext, Values
 from contrafact.metrics.randomisation.layers import randomisation_curve
-from contrafact.metrics.similarity import known
+from contrafact.metrics.similarity import check_kind
 
 
 @METRICS.register("mprt", aliases=("randomisation", "cascading-randomisation"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MPRT:
-    """Make the network's weights random, from the output to the input: does the map notice?
+    """Measure how similar the map stays when the model's weights are randomised from output to input.
 
-    gives   (M,) 0 to 1, how alike the map is to the original at the end of the cascade; a map that keeps
-            its likeness does not show what the network learned
+    gives   (M,) similarity to the original map at the end of the cascade, 0 to 1; a map that stays similar
+            does not show what the model learned
     cost    `last` explanations per map and draw
-    raises  UnsupportedError for a model whose weights cannot be reached
-    Source: Adebayo et al. 2018 (arXiv 1810.03292), sec. 3.1. Differs: layers in the order in which the network
-    runs them; running statistics of normalisation are made anew as well; likeness has no sign, since a random
-    network may say the same upside down. `randomisation_curve` gives every step.
+    raises  UnsupportedError for a model whose weights cannot be replaced
+    Source: Adebayo et al. 2018 (arXiv 1810.03292), sec. 3.1. Differs: layers in forward order; running
+    statistics of normalisations are reset too; similarity ignores the sign, because the map of a random network
+    may have the opposite sign. `randomisation_curve` returns every step.
 
-    draws       random networks, of which the mean is taken
-    last        steps at the end of the cascade, of which the mean is taken
-    similarity  "spearman" (sizes of the rank correlation) or "ssim" (of absolute values)
+    draws       random networks, whose results are averaged
+    last        last steps of the cascade, whose results are averaged
+    similarity  "spearman" (size of the rank correlation) or "ssim" (of absolute values)
     """
 
     of: ClassVar[str] = "heatmap"
@@ -38,16 +38,16 @@ class MPRT:
     similarity: str = "spearman"
 
     def __post_init__(self) -> None:
-        known(self.similarity)
+        check_kind(self.similarity)
         if self.draws < 1 or self.last < 1:
             raise InputError(f"expected at least 1 draw and 1 last step; got {self.draws}, {self.last}")
 
     def __call__(self, panel: HeatmapContext) -> Values:
-        def one(which: int) -> float:
+        def similarity(which: int) -> float:
             curves = [
                 randomisation_curve(panel, which, similarity=self.similarity, draw=draw, last=self.last)
                 for draw in range(self.draws)
             ]
             return float(np.mean([value for curve in curves for _, value in curve]))
 
-        return panel.each(one)
+        return panel.each(similarity)

@@ -8,17 +8,17 @@ import numpy as np
 from contrafact.core import METRICS, InputError
 from contrafact.metrics.heatmap_context import HeatmapContext, Values
 from contrafact.metrics.randomisation.layers import randomisation_curve
-from contrafact.metrics.similarity import known
+from contrafact.metrics.similarity import check_kind
 
 
 @METRICS.register("mprt-independent", aliases=("independent-randomisation",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MPRTIndependent:
-    """Make one layer's weights random at a time, the others as they were learned: does the map notice?
+    """Measure how similar the map stays when a single layer of the model is randomised, over all layers.
 
-    gives   (M,) 0 to 1, mean likeness to the original over all layers
+    gives   (M,) mean similarity to the original map over all layers, 0 to 1
     cost    one explanation per map, layer and draw
-    raises  UnsupportedError for a model whose weights cannot be reached
+    raises  UnsupportedError for a model whose weights cannot be replaced
     Source: Adebayo et al. 2018 (arXiv 1810.03292), sec. 3.2. Differs: as in `mprt`.
 
     draws, similarity   as in `mprt`
@@ -32,16 +32,16 @@ class MPRTIndependent:
     similarity: str = "spearman"
 
     def __post_init__(self) -> None:
-        known(self.similarity)
+        check_kind(self.similarity)
         if self.draws < 1:
             raise InputError(f"expected at least 1 draw; got {self.draws}")
 
     def __call__(self, panel: HeatmapContext) -> Values:
-        def one(which: int) -> float:
+        def similarity(which: int) -> float:
             curves = [
                 randomisation_curve(panel, which, "alone", similarity=self.similarity, draw=draw)
                 for draw in range(self.draws)
             ]
             return float(np.mean([value for curve in curves for _, value in curve]))
 
-        return panel.each(one)
+        return panel.each(similarity)

@@ -15,16 +15,16 @@ from contrafact.metrics.similarity import spearman
 @METRICS.register("random-logit")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomLogit:
-    """Ask for another class: does the map notice?
+    """Measure how similar the map is to the maps of other classes for the same image.
 
     gives   (M,) mean rank correlation with the maps of other classes, chosen at random; 1: the map does not
-            depend on what is asked, -1: it says the opposite, as it must for one of two exclusive classes
+            depend on the class, -1: it is the opposite, as expected for two exclusive classes
     cost    up to `others` explanations per map, and one forward pass
     raises  InputError for a model with one output; UnsupportedError for a target that names no output
-    Source: Sixt et al. 2020 (arXiv 1912.09818), sec. 4.2. Differs: signed; of a segmenter the place stays and
-    the class is another.
+    Source: Sixt et al. 2020 (arXiv 1912.09818), sec. 4.2. Differs: signed; for a segmenter the region stays
+    the same and the class changes.
 
-    others  classes that are asked for instead, at most
+    others  greatest number of other classes
     """
 
     of: ClassVar[str] = "heatmap"
@@ -44,19 +44,20 @@ class RandomLogit:
         targets = other_targets(panel.question.target, count)
         order = panel.rng("random-logit").permutation(len(targets))[: self.others]
 
-        def one(which: int) -> float:
-            found = [panel.again(which, target=targets[i])[0] for i in order]
-            return float(
-                np.mean([spearman(panel.maps[which], other, panel.question.region) for other in found])
-            )
+        def correlation(which: int) -> float:
+            maps = [panel.again(which, target=targets[i])[0] for i in order]
+            return float(np.mean([spearman(panel.maps[which], other, panel.question.region) for other in maps]))
 
-        return panel.each(one)
+        return panel.each(correlation)
 
 
 def other_targets(target: Any, count: int) -> list[Any]:
-    """The same question about every other of `count` outputs."""
-    place = getattr(target, "target", None)  # of a segmenter: a class, at a place that was found
-    named = target if place is None else place
+    """Return the target for each other of `count` outputs.
+
+    raises  UnsupportedError for a target that names no output; InputError if there is no other output
+    """
+    inner = getattr(target, "target", None)  # a segmenter's target: a class, in a fixed region
+    named = target if inner is None else inner
     index = getattr(named, "index", None)
     if index is None or not dataclasses.is_dataclass(named):
         raise UnsupportedError(
@@ -65,8 +66,8 @@ def other_targets(target: Any, count: int) -> list[Any]:
     left = [k for k in range(count) if k not in (index, getattr(named, "against", None))]
     if not left:
         raise InputError(
-            f"random-logit asks for another output; expected a model with more than target {target} uses; "
+            f"random-logit needs another output; expected a model with more outputs than target {target} uses; "
             f"got {count}"
         )
     others = [dataclasses.replace(named, index=k) for k in left]  # type: ignore[type-var]
-    return others if place is None else [dataclasses.replace(target, target=other) for other in others]
+    return others if inner is None else [dataclasses.replace(target, target=other) for other in others]

@@ -1,1 +1,1 @@
-"""Does the map stay when nothing that matters changes?"""
+"""Metrics of robustness: how stable a map is under noise, other random seeds and other methods."""

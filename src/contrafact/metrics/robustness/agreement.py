@@ -13,15 +13,15 @@ from contrafact.metrics.similarity import spearman
 @METRICS.register("agreement")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Do other methods point to the same places?
+    """Measure how well the map agrees with the maps of the other methods.
 
-    gives   (M,) mean rank correlation of the map with every other map of the panel
+    gives   (M,) mean rank correlation of the map with every other map of the image
     cost    none
-    raises  InputError with fewer than two maps that can be judged
-    Source: Krishna et al. 2022 (arXiv 2202.01602), rank correlation. Differs: maps that cannot be judged are
-    left out; with `cells`, places are compared instead of voxels.
+    raises  InputError for fewer than two maps that can be evaluated
+    Source: Krishna et al. 2022 (arXiv 2202.01602), rank correlation. Differs: maps that cannot be evaluated
+    are left out; with `cells`, boxes are compared instead of voxels.
 
-    cells   boxes along every axis whose sums are compared; None: every voxel
+    cells   boxes along each axis whose sums are compared; None: compare voxels
     """
 
     of: ClassVar[str] = "heatmap"
@@ -38,7 +38,7 @@ class Agreement:
         good = [which for which, flaw in enumerate(panel.flaws) if not flaw]
         if len(good) < 2:
             raise InputError(
-                f"agreement compares maps; expected at least 2 that can be judged; got {len(good)}"
+                f"agreement compares maps; expected at least 2 that can be evaluated; got {len(good)}"
             )
         rows = panel.maps if self.cells is None else panel.cell_sums(self.cells)
         region = panel.question.region if self.cells is None else None

@@ -12,9 +12,9 @@ from contrafact.metrics.heatmap_context import HeatmapContext, Values
 @METRICS.register("max-sensitivity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaxSensitivity:
-    """Add noise too small to matter: how much does the map change at most?
+    """Measure the greatest change of the map under weak noise in the image.
 
-    gives   (M,) greatest change of the map as a share of the map (Euclidean norms); 0: it does not
+    gives   (M,) greatest change of the map as a share of the map (Euclidean norms); 0: no change
     cost    `samples` explanations per map, in one batch; the noise is the same for all maps
     raises  InputError without explainers
     Source: Yeh et al. 2019 (arXiv 1901.09392), eq. 2, divided by the norm of the map as in their
@@ -38,9 +38,9 @@ class MaxSensitivity:
     def __call__(self, panel: HeatmapContext) -> Values:
         noisy = panel.noisy(self.samples, self.radius)
 
-        def one(which: int) -> float:
-            whole = panel.maps[which].ravel()
-            moved = panel.again(which, images=noisy).reshape(self.samples, -1) - whole
-            return float(np.linalg.norm(moved, axis=1).max() / np.linalg.norm(whole))
+        def sensitivity(which: int) -> float:
+            original = panel.maps[which].ravel()
+            changes = panel.again(which, images=noisy).reshape(self.samples, -1) - original
+            return float(np.linalg.norm(changes, axis=1).max() / np.linalg.norm(original))
 
-        return panel.each(one)
+        return panel.each(sensitivity)

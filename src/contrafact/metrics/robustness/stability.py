@@ -13,15 +13,15 @@ from contrafact.metrics.similarity import spearman
 @METRICS.register("stability")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stability:
-    """Draw the method's random numbers anew: is it still the same map?
+    """Measure how similar the map stays with other random seeds of the method.
 
-    gives   (M,) mean rank correlation of the map with maps of other seeds; 1 for methods without chance
-    cost    `seeds` explanations per map of a method that draws; none for the others
+    gives   (M,) mean rank correlation of the map with maps of other seeds; 1 for deterministic methods
+    cost    `seeds` explanations per map of a stochastic method; none for the others
     raises  InputError without explainers
-    Source: Visani et al. 2020 (arXiv 2001.11757) for LIME; the measure is Spearman's. Differs: any method;
-    whether it draws stands in its own `sampled`.
+    Source: Visani et al. 2020 (arXiv 2001.11757) for LIME, by Spearman's correlation. Differs: any method;
+    its class variable `sampled` declares whether it is stochastic.
 
-    seeds  other seeds
+    seeds  number of other seeds
     """
 
     of: ClassVar[str] = "heatmap"
@@ -36,14 +36,15 @@ class Stability:
 
     def __call__(self, panel: HeatmapContext) -> Values:
         if not panel.explainers:
-            raise InputError("stability explains again; give the explainers and not only their maps")
+            raise InputError("stability explains again; got maps without explainers; pass the explainers")
 
-        def one(which: int) -> float:
+        def correlation(which: int) -> float:
             if not getattr(panel.explainers[which], "sampled", False):
                 return 1.0
             others = range(panel.seed + 1, panel.seed + 1 + self.seeds)
             first, region = panel.maps[which], panel.question.region
-            found = [spearman(first, panel.again(which, seed=seed)[0], region) for seed in others]
-            return float(np.mean(found))
+            return float(
+                np.mean([spearman(first, panel.again(which, seed=seed)[0], region) for seed in others])
+            )
 
-        return panel.each(one)
+        return panel.each(correlation)
