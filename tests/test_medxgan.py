@@ -912,7 +912,7 @@ def test_an_image_far_from_the_training_data_is_flagged_and_one_out_of_range_ref
     assert far.drifted
     assert far.drift == pytest.approx(3 * (6 - 2), abs=1e-2)  # logits 3 w, of which it draws w = 2 at most
     [drift] = [check for check in trust_card_of_strip(far) if check.name == "drift"]
-    assert "do not rely on this strip" in drift.sentence
+    assert "do not rely on this counterfactual" in drift.sentence
     with pytest.raises(InputError, match="takes values from 0 to 255"):
         explain(path, made.predictor, [four(90.0, 0.3, 0.3, -0.2)], **ask)
 

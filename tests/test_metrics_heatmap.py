@@ -300,7 +300,7 @@ def test_localisation_of_maps_that_hit_half_hit_and_miss() -> None:
 @pytest.mark.parametrize("name", LOCALISATION)
 def test_localisation_without_a_mask_says_what_to_do(name: str) -> None:
     panel = linear_panel()
-    with pytest.raises(InputError, match=f"{name} needs a mask .*; give masks"):
+    with pytest.raises(InputError, match=f"{name} needs a mask .*; pass masks"):
         METRICS.make(name)(HeatmapContext(panel.question, panel.maps))
     with pytest.raises(InputError, match="at least one voxel; got an empty one"):
         METRICS.make(name)(HeatmapContext(panel.question, panel.maps, mask=np.zeros((12, 12), dtype=bool)))

@@ -128,8 +128,8 @@ def test_the_card_says_of_a_flip_what_the_strip_says(
     if made.flips:
         assert check.passed is made.confirmed
         already = bool(made.second[made.origin] * made.scores[made.end] > 0)
-        assert ("was on that side already" in check.sentence) is already
-        assert ("changes its mind on" in check.sentence) is made.confirmed
+        assert ("already before the change" in check.sentence) is already
+        assert ("flips on the same frames" in check.sentence) is made.confirmed
 
 
 def test_only_a_decision_can_flip() -> None:

@@ -84,10 +84,10 @@ def test_an_honest_map_of_an_honest_model_passes_everything(axes: int) -> None:
 @pytest.mark.parametrize(
     ("explainer", "name", "words"),
     [
-        (Edges(), "random weights", "does not show what this network learned"),
-        (Brittle(), "small noise", "do not read its details"),
-        (Dice(), "other seeds", "other random numbers"),
-        (Opposite(), "removal test", "may point to the wrong place"),
+        (Edges(), "random weights", "does not show what this model learned"),
+        (Brittle(), "small noise", "do not interpret its details"),
+        (Dice(), "other seeds", "other random seeds"),
+        (Opposite(), "removal test", "may highlight the wrong region"),
     ],
 )
 def test_each_planted_fault_is_found_by_its_check_and_said_in_words(
@@ -102,7 +102,7 @@ def test_each_planted_fault_is_found_by_its_check_and_said_in_words(
 def test_a_map_that_points_nowhere_is_one_failing_check() -> None:
     panel = linear_panel(more=np.zeros((1, 12, 12)))
     (check,) = trust_card(panel, 3)
-    assert check.passed is False and check.sentence.startswith("The map is the same everywhere")
+    assert check.passed is False and check.sentence.startswith("The map has the same value everywhere")
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_the_removal_test_says_its_number_as_it_is(
     monkeypatch.setattr(trust, "removal_test", lambda _panel, _which: {"mean": value, "blur": 0.0})
     check = trust._removal(spot_panel(InputXGradient(baseline=0.0)), 0, trust.Thresholds())
     assert check.passed is (value >= 0.94) and check.value == value
-    assert f"lowers the prediction more than hiding {said} of other equally large places" in check.sentence
-    assert "right maps reach 94 %" in check.sentence
-    assert ("may point to the wrong place" in check.sentence) is not check.passed
+    assert f"lowers the prediction more than hiding {said} of other equally large regions" in check.sentence
+    assert "correct maps reach 94 %" in check.sentence
+    assert ("may highlight the wrong region" in check.sentence) is not check.passed
     assert "not lower" not in check.sentence
 
 
@@ -184,7 +184,7 @@ def test_the_removal_test_says_its_number_as_it_is(
     ],
 )
 def test_a_number_can_be_told_from_its_limit(value: float, limit: float, form: str, said: str) -> None:
-    assert trust.told(value, limit, form) == said
+    assert trust.number_text(value, limit, form) == said
 
 
 def test_the_removal_test_compares_with_other_places_of_the_same_size_inside_the_region() -> None:
@@ -193,7 +193,7 @@ def test_the_removal_test_compares_with_other_places_of_the_same_size_inside_the
     panel = spot_panel(InputXGradient(baseline=0.0))
     places = [rt.top(panel, panel.maps[0]), *rt._others(panel, 0)]
     assert {int(place.sum()) for place in places} == {round(0.05 * 256)}
-    assert len(places) == 1 + rt.SHIFTED + 2 + rt.DRAWN
+    assert len(places) == 1 + rt.SHIFTED + 2 + rt.RANDOM
     assert places[0][2:8, 2:8].sum() == places[0].sum()  # where the model looks
     assert set(rt.removal_test(panel, 0)) == {"blur", "mean", "min"}
     before = panel.passes
@@ -304,10 +304,11 @@ def test_a_good_strip_passes_and_each_fault_is_said() -> None:
     assert own == {"drift", "goal"} and all(c.passed for n, c in good.items() if n not in own), good
     assert "no evidence" in good["drift"].sentence and "no evidence" in good["goal"].sentence
     assert (
-        good["image error"].value == pytest.approx(1) and "not whether such an image" in good["length"].sentence
+        good["image error"].value == pytest.approx(1)
+        and "not show that such an image" in good["length"].sentence
     )
     faults: list[tuple[str, dict[str, object], str]] = [
-        ("drift", {"drift": 4.0, "drifted": True}, "do not rely on this strip"),
+        ("drift", {"drift": 4.0, "drifted": True}, "do not rely on this counterfactual"),
         ("goal", {"stopped": "budget"}, "no counterfactual"),
         ("goal", {"stopped": "no_change"}, "does not answer"),
         ("image error", {"reconstruction": np.zeros((1, 16, 16), np.float32)}, "does not draw this image well"),
@@ -341,7 +342,7 @@ def test_drift_is_measured_by_the_model_that_no_search_has_seen_and_the_picture_
     assert card["drift by a second model"].passed is False and moved > 1
     span = np.ptp(bright_strip().image)
     assert (
-        f"{36 / 256:.3g} grey levels off on average, {36 / 256 / span:.1%} of the range"
+        f"mean error {36 / 256:.3g} grey levels, {36 / 256 / span:.1%} of the range"
         in card["image error"].sentence
     )
     flat = np.full((3, 1, 16, 16), 0.5, np.float32)
@@ -356,7 +357,7 @@ def test_a_second_model_that_looks_elsewhere_does_not_follow() -> None:
     check = named(
         trust_card_of_strip(bright_strip(), second_model=TorchPredictor(elsewhere, classes=["no", "yes"]))
     )["second model"]
-    assert check.passed is False and "may fool the first model" in check.sentence
+    assert check.passed is False and "may deceive the first model" in check.sentence
 
     class Sure(nn.Module):
         def __init__(self) -> None:
@@ -369,7 +370,7 @@ def test_a_second_model_that_looks_elsewhere_does_not_follow() -> None:
     check = named(trust_card_of_strip(bright_strip(), second_model=TorchPredictor(Sure(), classes=["n", "y"])))[
         "second model"
     ]
-    assert check.passed is False and "does not change its mind" in check.sentence
+    assert check.passed is False and "its prediction does not flip" in check.sentence
     numbers = TorchPredictor(Spot(), classes=["a", "b"], output="regression")
     why = named(trust_card_of_strip(bright_strip(), second_model=numbers))["second model"]
     assert why.passed is None and "regression" in why.sentence

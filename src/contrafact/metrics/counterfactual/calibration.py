@@ -10,13 +10,13 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, slo
 @METRICS.register("calibration-gap", aliases=("calibration",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationGap:
-    """Is a logit asked a logit measured?
+    """Measure how far the achieved change of the output deviates from the requested change.
 
-    gives   |slope - 1|, the slope being `calibration_slope`; 0: exactly what was asked
+    gives   |slope - 1| of `calibration_slope`; 0: every achieved change equals the requested one
     cost    one forward pass per frame, shared
-    raises  InputError for a strip of one frame
-    Source: calibration slope, Cox 1958. Differs: of steps asked and changes measured, and the distance from
-    1, since both a slope of 0.5 and one of 1.5 are off.
+    raises  InputError for a single frame
+    Source: calibration slope, Cox 1958. Differs: of requested and achieved changes; the distance from 1,
+    because slopes of 0.5 and of 1.5 are both wrong.
     """
 
     of: ClassVar[str] = "strip"
@@ -29,5 +29,5 @@ class CalibrationGap:
 
 
 def calibration_slope(walked: CounterfactualContext) -> float:
-    """Units of score measured for one that was asked (least squares over the frames); 1 is right."""
+    """Return the achieved change per unit of requested change (least squares over the frames); ideally 1."""
     return slope(walked.strip.steps, walked.measured, "calibration-gap")

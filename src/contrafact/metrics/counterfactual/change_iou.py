@@ -12,10 +12,10 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, nee
 @METRICS.register("change-iou")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeIoU:
-    """Does the change lie where the cause was planted?
+    """Measure the overlap (intersection over union) of the planted cause with the most changed voxels.
 
-    gives   intersection over union of the mask and as many voxels as it has, those that changed most
-    raises  InputError without a mask, or for a strip that changes nothing
+    gives   0 to 1, for the mask and an equal number of most changed voxels
+    raises  InputError without a mask, or for a counterfactual that changes nothing
     Source: IoU at matched area, as for heatmaps. Differs: of the change between frames.
     """
 
@@ -28,7 +28,7 @@ class ChangeIoU:
         gap = walked.changed().ravel()
         if not gap.any():
             raise InputError(
-                "change-iou needs a strip that changes the image; the last frame is the image itself"
+                "change-iou needs a counterfactual that changes the image; the last frame is the image itself"
             )
         top = np.zeros(gap.size, dtype=bool)
         top[np.lexsort((walked.rng("ties").permutation(gap.size), -gap))[: int(mask.sum())]] = True

@@ -13,10 +13,10 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, nee
 @METRICS.register("change-share")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeShare:
-    """How much of the change lies where the cause was planted?
+    """Measure the share of the image change that lies in the region of the planted cause.
 
-    gives   share of the absolute change of all voxels that lies in the mask
-    raises  InputError without a mask, or for a strip that changes nothing
+    gives   share of the absolute change of all voxels that lies in the mask, 0 to 1
+    raises  InputError without a mask, or for a counterfactual that changes nothing
     Source: relevance mass, Arras et al. 2022 (arXiv 2003.07258). Differs: of the change between frames.
     """
 
@@ -31,11 +31,11 @@ class ChangeShare:
 @METRICS.register("shortcut-share")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShortcutShare:
-    """How much of the change lies on what must not matter: a marker, a device, a label?
+    """Measure the share of the image change that lies on a shortcut, such as a marker, device or label.
 
-    gives   share of the absolute change of all voxels that lies on the shortcut: high is a warning about the
-            *model*, when the strip is faithful
-    raises  InputError without a mask of the shortcut, or for a strip that changes nothing
+    gives   share of the absolute change of all voxels that lies in the mask of the shortcut, 0 to 1; for a
+            faithful counterfactual a high value is a warning about the *model*
+    raises  InputError without a mask of the shortcut, or for a counterfactual that changes nothing
     Source: relevance mass, Arras et al. 2022 (arXiv 2003.07258). Differs: on a planted shortcut.
     """
 
@@ -49,7 +49,13 @@ class ShortcutShare:
 
 
 def share_within(walked: CounterfactualContext, mask: NDArray[np.bool_], metric: str) -> float:
+    """Return the share of the absolute change that lies in a mask (*S).
+
+    raises  InputError for a counterfactual that changes nothing
+    """
     gap = walked.changed()
     if not gap.any():
-        raise InputError(f"{metric} needs a strip that changes the image; the last frame is the image itself")
+        raise InputError(
+            f"{metric} needs a counterfactual that changes the image; the last frame is the image itself"
+        )
     return float(gap[mask].sum() / gap.sum())

@@ -10,12 +10,12 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, dis
 @METRICS.register("composition")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
-    """Asked for the score that the image has already, does the method leave it alone?
+    """Measure how much the method changes the image when the requested score is the image's own.
 
-    gives   mean absolute difference of what comes back and the image, as a share of the range
+    gives   mean absolute difference of the new counterfactual and the image, as a share of the range
     cost    one explanation
     raises  InputError without `again`
-    Source: Monteiro et al. 2023 (arXiv 2303.01274), null intervention. Differs: once, as L1.
+    Source: Monteiro et al. 2023 (arXiv 2303.01274), null intervention. Differs: a single application, L1.
     """
 
     of: ClassVar[str] = "strip"

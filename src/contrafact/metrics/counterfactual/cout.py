@@ -13,15 +13,15 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, Val
 @METRICS.register("cout")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class COUT:
-    """Paste the changed voxels into the image, those that changed most first: how soon does the model follow?
+    """Measure how early the prediction changes when the most changed voxels are pasted into the image.
 
-    gives   area under p(goal) minus area under p(source), in [-1, 1]; 1: the first voxels do it all
+    gives   area under p(goal) minus area under p(source), in [-1, 1]; 1: the first voxels suffice
     cost    `steps` + 1 forward passes
-    raises  InputError for a target without probabilities, and for a strip that goes nowhere
-    Source: Khorram & Fuxin 2022 (arXiv 2203.15064). Differs: the source is "not the goal", so
-    p(source) = 1 - p(goal); the goal is the class where the strip rises, its opposite where it falls.
+    raises  InputError for a target without probabilities, or a counterfactual that changes nothing
+    Source: Khorram & Fuxin 2022 (arXiv 2203.15064). Differs: the source is "not the goal", so that
+    p(source) = 1 - p(goal); the goal is the class if the score rises, and its opposite if it falls.
 
-    steps  parts that are pasted one after the other
+    steps  parts of the voxels, pasted one after the other
     """
 
     of: ClassVar[str] = "strip"
@@ -32,7 +32,9 @@ class COUT:
     def __call__(self, walked: CounterfactualContext) -> float:
         gap = walked.changed().ravel()
         if not gap.any():
-            raise InputError("cout needs a strip that changes the image; the last frame is the image itself")
+            raise InputError(
+                "cout needs a counterfactual that changes the image; the last frame is the image itself"
+            )
         chance = walked.rng("ties").permutation(gap.size)
         ranks = np.empty(gap.size, dtype=np.int64)
         ranks[np.lexsort((chance, -gap))] = np.arange(gap.size)
@@ -41,12 +43,15 @@ class COUT:
         pasted = [np.where((ranks < cut).reshape(size), walked.goal, walked.start) for cut in cuts]
         p = probabilities(walked, walked.score(np.stack(pasted)))
         p = p if walked.measured[walked.end] >= walked.whole else 1 - p
-        # Trapeziums of p - (1 - p).
+        # Trapezium rule for p - (1 - p).
         return float((p[1:] + p[:-1] - 1).mean())
 
 
 def probabilities(walked: CounterfactualContext, scores: Values) -> Values:
-    """Of scores that are log-odds, or probabilities already."""
+    """Return probabilities for scores that are log-odds, or already probabilities.
+
+    raises  InputError for any other target
+    """
     target = walked.question.target
     if hasattr(target, "score_of"):
         return np.asarray(expit(scores))

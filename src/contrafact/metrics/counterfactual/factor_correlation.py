@@ -12,12 +12,12 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, nee
 @METRICS.register("factor-correlation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactorCorrelation:
-    """On a phantom: does the planted cause move with the steps asked?
+    """Measure, on a phantom, how closely the planted cause follows the requested changes.
 
-    gives   |Pearson's correlation| of the steps and the cause as a ruler reads it from the frames;
-            0 where the ruler reads the same in every frame
+    gives   |Pearson's correlation| of the requested changes and the size of the cause, measured in the frames;
+            0 if the size is the same in every frame
     raises  InputError without factors, or for fewer than three frames
-    Source: design of this package. Differs: no published counterfactual states it.
+    Source: design of this package. Differs: no published counterfactual reports it.
     """
 
     of: ClassVar[str] = "strip"
@@ -25,10 +25,10 @@ class FactorCorrelation:
     family: ClassVar[str] = "planted cause"
 
     def __call__(self, walked: CounterfactualContext) -> float:
-        needed(walked.factors, "factor-correlation", "planted factors and their rulers (`factors`)")
+        needed(walked.factors, "factor-correlation", "planted factors (`factors`)")
         sizes, steps = walked.read(walked.cause), walked.strip.steps
         if len(steps) < 3:
-            raise InputError(f"factor-correlation needs a strip of at least 3 frames; got {len(steps)}")
+            raise InputError(f"factor-correlation needs at least 3 frames; got {len(steps)}")
         if np.ptp(sizes) == 0:
             return 0.0
         return abs(float(np.corrcoef(steps, sizes)[0, 1]))

@@ -12,14 +12,14 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, nee
 @METRICS.register("identity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Is it still the same patient, outside the finding?
+    """Measure how well the counterfactual preserves the image outside the finding.
 
-    gives   mean structural similarity of the last frame and the image outside the mask; 1: the same
-    raises  InputError without a mask, or where it leaves nothing
-    Source: Wang et al. 2004 (doi 10.1109/TIP.2003.819861), by scikit-image. Differs: outside the mask, grown
-    by `margin` voxels, since the edge of a finding moves with it.
+    gives   mean structural similarity of the counterfactual and the image outside the mask; 1: identical
+    raises  InputError without a mask, or for one that covers the whole image
+    Source: Wang et al. 2004 (doi 10.1109/TIP.2003.819861), by scikit-image. Differs: outside the mask, dilated
+    by `margin` voxels, because the edge of a finding changes with it.
 
-    margin  voxels by which the mask is grown
+    margin  voxels by which the mask is dilated
     """
 
     of: ClassVar[str] = "strip"
@@ -32,5 +32,5 @@ class Identity:
         if self.margin:
             mask = ndimage.binary_dilation(mask, iterations=self.margin)
         if mask.all():
-            raise InputError("identity needs a mask that leaves a voxel; got one of the whole image")
+            raise InputError("identity needs a mask that leaves a voxel; got a mask of the whole image")
         return float(walked.similarity(walked.goal)[~mask].mean())

@@ -10,11 +10,11 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext
 @METRICS.register("latent-length")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentLength:
-    """How unusual is the change, for a generator of such images?
+    """Measure the latent distance of the change: how unusual it is for the generator's images.
 
-    gives   Mahalanobis length of the whole step in latent space; 1 is one typical deviation
+    gives   Mahalanobis distance in latent space, in standard deviations (SD)
     Source: Mahalanobis 1936, over the latents of Schutte et al. 2021 (arXiv 2101.07563). Differs: the
-    covariance is that of sampled latents, as in the strip.
+    covariance is that of sampled latents, as in the counterfactual.
     """
 
     of: ClassVar[str] = "strip"

@@ -12,13 +12,13 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, nee
 @METRICS.register("off-target", aliases=("alignment",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffTarget:
-    """What else changes: do other classifiers answer to the strip as well?
+    """Measure how much the outputs of other classifiers change together with the target.
 
-    gives   mean over the others of |units of their score for one unit of the target's|, along the frames
-    cost    one forward pass of every other per frame
-    raises  InputError without others, or where the target itself does not change
+    gives   mean over the other classifiers of |change of their score per unit of the target|, over the frames
+    cost    one forward pass of each other classifier per frame
+    raises  InputError without other classifiers, or if the target does not change
     Source: counterfactual alignment, Cohen et al. 2023 (arXiv 2312.02186). Differs: the slope over all
-    frames in place of the relative change of the last; its sign is in `alignment`.
+    frames instead of the relative change of the last frame; `alignment` has its sign.
     """
 
     of: ClassVar[str] = "strip"
@@ -31,5 +31,5 @@ class OffTarget:
 
 
 def alignment(walked: CounterfactualContext, name: str) -> float:
-    """Units of another's score for one unit of the target's along the strip; 0: it does not answer."""
+    """Return the change of another classifier's score per unit of the target, over the frames; 0: no change."""
     return slope(walked.measured, walked.answers(name, walked.others[name]), "off-target")

@@ -10,15 +10,15 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, nee
 @METRICS.register("oracle-agreement")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OracleAgreement:
-    """Does a second classifier, trained without the first, see the change too?
+    """Check whether a second model makes the same prediction for the counterfactual.
 
-    gives   1 where it decides as the model does of the last frame, 0 where not: that change is adversarial,
-            not semantic (`verdict`); the mean over strips is the share that is confirmed
-    cost    1 forward pass of the oracle, and what validity costs
-    raises  InputError without an oracle, or where the model itself did not change its mind
-    Source: oracle score, Hvilshøj et al. 2021 (arXiv 2111.00177). Differs: only of strips that flipped.
+    gives   1 if an independently trained second model agrees, 0 if not: the change is then adversarial, not
+            semantic (`verdict`); the mean over counterfactuals is the confirmed share
+    cost    1 forward pass of the second model, and the cost of validity
+    raises  InputError without a second model, or if the prediction of the model itself does not flip
+    Source: oracle score, Hvilshøj et al. 2021 (arXiv 2111.00177). Differs: only for predictions that flip.
 
-    at      the score where both decide
+    at      decision threshold of both models' scores
     """
 
     of: ClassVar[str] = "strip"
@@ -28,20 +28,20 @@ class OracleAgreement:
     at: float = 0.0
 
     def __call__(self, walked: CounterfactualContext) -> float:
-        oracle = needed(walked.oracle, "oracle-agreement", "a second classifier (`oracle`)")
+        oracle = needed(walked.oracle, "oracle-agreement", "a second model (`oracle`)")
         final = walked.measured[walked.end] > self.at
         if final == (walked.whole > self.at):
-            raise InputError("oracle-agreement needs a strip on which the model changed its mind")
+            raise InputError("oracle-agreement needs a counterfactual whose prediction flips; it does not")
         return float((walked.answers("oracle", oracle)[walked.end] > self.at) == final)
 
 
 def verdict(walked: CounterfactualContext, *, at: float = 0.0) -> str:
-    """What a change is: "semantic" (an independent classifier confirms it), "adversarial" (it does not),
-    or "none" (the model did not change its mind).
+    """Return "semantic" if a second model confirms the flipped prediction, "adversarial" if it does not, or
+    "none" if the prediction does not flip.
 
-    raises  InputError without an oracle
+    raises  InputError without a second model
     """
-    needed(walked.oracle, "the verdict", "a second classifier (`oracle`)")
+    needed(walked.oracle, "the verdict", "a second model (`oracle`)")
     if (walked.measured[walked.end] > at) == (walked.whole > at):
         return "none"
     return "semantic" if OracleAgreement(at=at)(walked) else "adversarial"

@@ -10,13 +10,13 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, nee
 @METRICS.register("oracle-change")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OracleChange:
-    """How much of the change does a second classifier see?
+    """Measure how much the output of a second model follows the change of the first model's output.
 
-    gives   units of the oracle's score for one unit of the model's, along the frames; 0: none
-    cost    one forward pass of the oracle per frame, shared with oracle-agreement
-    raises  InputError without an oracle, or where the model does not answer
-    Source: counterfactual alignment, Cohen et al. 2023 (arXiv 2312.02186). Differs: with a classifier of the
-    same question, where following is right.
+    gives   change of the second model's score per unit of the first model's, over the frames; 0: no change
+    cost    one forward pass of the second model per frame, shared with oracle-agreement
+    raises  InputError without a second model, or if the first model's output does not change
+    Source: counterfactual alignment, Cohen et al. 2023 (arXiv 2312.02186). Differs: the second model predicts
+    the same class, so that a high value is desired.
     """
 
     of: ClassVar[str] = "strip"
@@ -24,5 +24,5 @@ class OracleChange:
     family: ClassVar[str] = "second model"
 
     def __call__(self, walked: CounterfactualContext) -> float:
-        oracle = needed(walked.oracle, "oracle-change", "a second classifier (`oracle`)")
+        oracle = needed(walked.oracle, "oracle-change", "a second model (`oracle`)")
         return slope(walked.measured, walked.answers("oracle", oracle), "oracle-change")

@@ -14,14 +14,14 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, nee
 @METRICS.register("perceptual-distance", aliases=("lpips",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerceptualDistance:
-    """How different do the last frame and the image look to a network?
+    """Measure the difference between the counterfactual and the image in the features of a network.
 
-    gives   mean squared difference of the network's features, each voxel's features scaled to length 1, over
-            its layers; 0: the same
-    cost    2 passes of the network whose features are compared
+    gives   mean squared difference of the features, scaled to length 1 at each position, averaged over layers;
+            0: identical
+    cost    2 forward passes of the network whose features are compared
     raises  InputError without `layers`
-    Source: Zhang et al. 2018 (arXiv 1801.03924), eq. 1 (LPIPS). Differs: any network, all layers alike;
-    figures are comparable only where it is the same network.
+    Source: Zhang et al. 2018 (arXiv 1801.03924), eq. 1 (LPIPS). Differs: any network, equal weights for all
+    layers; values are comparable only for the same network.
     """
 
     of: ClassVar[str] = "strip"
@@ -32,6 +32,6 @@ class PerceptualDistance:
         layers = needed(walked.layers, "perceptual-distance", "a network's features (`layers`)")
         pair = torch.as_tensor(np.stack([walked.start, walked.goal]).astype(np.float32))
         with torch.no_grad():
-            maps = [F.normalize(found.double(), dim=1) for found in layers(pair)]
+            maps = [F.normalize(features.double(), dim=1) for features in layers(pair)]
         walked.passes += 2
-        return float(np.mean([float((found[0] - found[1]).square().sum(dim=0).mean()) for found in maps]))
+        return float(np.mean([float((unit[0] - unit[1]).square().sum(dim=0).mean()) for unit in maps]))

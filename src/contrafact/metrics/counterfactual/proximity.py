@@ -10,10 +10,10 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, dis
 @METRICS.register("proximity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proximity:
-    """How much of the image was changed?
+    """Measure how much the counterfactual differs from the image, on average over the voxels.
 
-    gives   mean absolute difference of the last frame and the image, as a share of the range
-    Source: Wachter et al. 2017 (arXiv 1711.00399), L1. Differs: per voxel, so that sizes compare.
+    gives   mean absolute difference of the counterfactual and the image, as a share of the range
+    Source: Wachter et al. 2017 (arXiv 1711.00399), L1. Differs: per voxel, so that image sizes are comparable.
     """
 
     of: ClassVar[str] = "strip"

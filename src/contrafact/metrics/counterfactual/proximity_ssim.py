@@ -10,13 +10,14 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext
 @METRICS.register("proximity-ssim")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProximitySSIM:
-    """Is the image as it was, away from the place that changed?
+    """Measure how well the counterfactual preserves the image outside the changed region.
 
-    gives   mean structural similarity of the last frame and the image over the other voxels; 1: the same
-    raises  InputError where every voxel changed
+    gives   mean structural similarity of the counterfactual and the image outside the changed region; 1:
+            identical
+    raises  InputError if every voxel changes
     Source: Wang et al. 2004 (doi 10.1109/TIP.2003.819861), by scikit-image. Differs: only outside the change.
 
-    share   of the range by which a voxel of the changed place differs
+    share   least change of a voxel in the changed region, as a share of the range
     """
 
     of: ClassVar[str] = "strip"
@@ -28,6 +29,6 @@ class ProximitySSIM:
         kept = walked.changed() <= self.share
         if not kept.any():
             raise InputError(
-                f"proximity-ssim needs a voxel that kept its value within {self.share:g}; got none"
+                f"proximity-ssim needs a voxel that changes by at most {self.share:g} of the range; got none"
             )
         return float(walked.similarity(walked.goal)[kept].mean())

@@ -1,4 +1,4 @@
-"""Do counterfactuals look like real images of the class they became? Of a cohort, not of one strip."""
+"""Realism of the counterfactuals of a cohort: their distance from real images of the goal class."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Distance = Callable[[Tensor, Tensor], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Realism:
-    """A distance of counterfactuals from real images of the goal class.
+    """Distance of counterfactuals from real images of the goal class.
 
     value  mean over random halves of the real images
-    low, high  2.5 and 97.5 % over the halves
-    floor  the same of one half from the other, with as many images: what chance alone gives
+    low, high  2.5 and 97.5 percentiles over the halves
+    floor  mean distance between the two halves of the real images, with as many images: the chance level
     count  images on each side
     """
 
@@ -44,16 +44,17 @@ def realism(
     rounds: int = 20,
     seed: int = 0,
 ) -> dict[str, Realism]:
-    """Every distance between features of counterfactuals and of one half of the real images, round by round.
+    """Return each distance between the features of counterfactuals and of random halves of the real images.
 
-    frames    (N, C, *S) counterfactuals; real (M, C, *S), of the goal class
-    features  images to (N, F): any network; nothing is downloaded
-    distances of two sets of features, by name (KID, FID): the caller brings them
-    patients  of the frames and of the real images: who gave a frame's source is left out of the real ones,
-              so that no counterfactual is compared with its own patient
-    raises    InputError where too few images are left
-    Source: split FID, Jeanneret et al. 2023 (arXiv 2303.09962). Differs: the floor beside it, from the
-    other half; as many images on both sides, since both distances depend on their number.
+    frames    (N, C, *S) counterfactuals; real (M, C, *S): real images of the goal class
+    features  function of images that returns (N, F), from any network; nothing is downloaded
+    distances functions of two sets of features, by name (KID, FID)
+    patients  patients of the frames and of the real images; patients of the frames are left out of the real
+              images, so that no counterfactual is compared with its own patient
+    rounds    number of random halves
+    raises    InputError if too few images are left, or for another number of patients than images
+    Source: split FID, Jeanneret et al. 2023 (arXiv 2303.09962). Differs: adds the floor, from the other half;
+    equal numbers of images on both sides, because both distances depend on the number.
     """
     if patients is not None:
         if (len(patients[0]), len(patients[1])) != (len(frames), len(real)):
@@ -68,14 +69,15 @@ def realism(
             f"realism needs at least 2 frames and 4 real images of other patients; got {len(frames)} and "
             f"{len(real)}"
         )
-    made, drawn = _features(frames, features), _features(real, features)
-    rng, found = np.random.default_rng(seed), {name: ([], []) for name in distances}  # type: ignore[var-annotated]
+    generated, originals = _features(frames, features), _features(real, features)
+    rng = np.random.default_rng(seed)
+    results: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in distances}
     for _ in range(rounds):
-        order, some = rng.permutation(len(drawn)), rng.permutation(len(made))[:count]
-        here, there = drawn[order[:count]], drawn[order[count : 2 * count]]
+        order, chosen = rng.permutation(len(originals)), rng.permutation(len(generated))[:count]
+        half, other_half = originals[order[:count]], originals[order[count : 2 * count]]
         for name, measure in distances.items():
-            found[name][0].append(measure(here, made[some]))
-            found[name][1].append(measure(here, there))
+            results[name][0].append(measure(half, generated[chosen]))
+            results[name][1].append(measure(half, other_half))
     return {
         name: Realism(
             value=float(np.mean(values)),
@@ -84,11 +86,12 @@ def realism(
             floor=float(np.mean(floors)),
             count=count,
         )
-        for name, (values, floors) in found.items()
+        for name, (values, floors) in results.items()
     }
 
 
 def _features(images: Images, features: Callable[[Tensor], Tensor]) -> Tensor:
-    ready = torch.as_tensor(np.asarray(images, dtype=np.float32))
+    """Return the features (N, F) of images, computed in batches."""
+    tensor = torch.as_tensor(np.asarray(images, dtype=np.float32))
     with torch.no_grad():
-        return torch.cat([features(part).double().cpu() for part in ready.split(64)])
+        return torch.cat([features(part).double().cpu() for part in tensor.split(64)])

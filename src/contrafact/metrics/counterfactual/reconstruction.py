@@ -13,9 +13,9 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, dis
 @METRICS.register("reconstruction-error")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconstructionError:
-    """What the generator makes of the image: how far is it?
+    """Measure the difference between the image and the generator's reconstruction of it.
 
-    gives   mean absolute difference as a share of the range
+    gives   mean absolute difference, as a share of the range
     Source: Schutte et al. 2021 (arXiv 2101.07563), sec. 2 (L1 of the encoder). Differs: as a share.
     """
 
@@ -30,9 +30,9 @@ class ReconstructionError:
 @METRICS.register("reconstruction-psnr")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconstructionPSNR:
-    """The same as a ratio of peak signal to noise.
+    """Measure the quality of the generator's reconstruction by the peak signal-to-noise ratio.
 
-    gives   dB, the peak being the range
+    gives   dB, with the range as the peak
     raises  InputError for a reconstruction without error, whose ratio is infinite
     Source: the usual definition, 10 log10(range^2 / mean squared error). Differs: the range is the window, not
     the greatest value.
@@ -53,9 +53,9 @@ class ReconstructionPSNR:
 @METRICS.register("reconstruction-ssim")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconstructionSSIM:
-    """The same as structural similarity.
+    """Measure the quality of the generator's reconstruction by structural similarity.
 
-    gives   the mean over the image; 1: the same
+    gives   mean over the image; 1: identical
     Source: Wang et al. 2004 (doi 10.1109/TIP.2003.819861), by scikit-image. Differs: none.
     """
 
@@ -70,12 +70,12 @@ class ReconstructionSSIM:
 @METRICS.register("drift")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """How far does drawing alone move the model, before anything is changed?
+    """Measure how much the reconstruction alone, without any edit, changes the model's output.
 
-    gives   |score of the reconstruction - score of the image|, measured again
+    gives   |score of the reconstruction - score of the image|, in units of the target
     cost    2 forward passes
     Source: design of this package, for the encoder of Schutte et al. 2021 (arXiv 2101.07563). Differs: the
-    paper does not measure it.
+    paper does not report it.
     """
 
     of: ClassVar[str] = "strip"

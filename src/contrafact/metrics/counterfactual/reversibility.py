@@ -10,12 +10,12 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, dis
 @METRICS.register("reversibility")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reversibility:
-    """Walk from the last frame back to the first score: is it the image again?
+    """Measure how well a counterfactual back to the original score restores the image.
 
-    gives   mean absolute difference of what comes back and the image, as a share of the range
+    gives   mean absolute difference of the restored image and the original, as a share of the range
     cost    one explanation
     raises  InputError without `again`
-    Source: Monteiro et al. 2023 (arXiv 2303.01274). Differs: once there and back, as L1.
+    Source: Monteiro et al. 2023 (arXiv 2303.01274). Differs: a single round trip, L1.
     """
 
     of: ClassVar[str] = "strip"

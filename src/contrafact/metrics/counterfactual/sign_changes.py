@@ -12,14 +12,14 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext
 @METRICS.register("sign-changes")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignChanges:
-    """How often does the model change its mind along the strip?
+    """Count how often the prediction flips from frame to frame.
 
-    gives   a count; a good strip has at most one: there, and not back
+    gives   number of flips; a good counterfactual has at most one
     cost    one forward pass per frame, shared
     Source: design of this package, after the sliders of Schutte et al. 2021 (arXiv 2101.07563).
     Differs: counted instead of shown.
 
-    at      the score where the decision changes
+    at      decision threshold of the score
     """
 
     of: ClassVar[str] = "strip"

@@ -10,13 +10,13 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext
 @METRICS.register("sparsity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sparsity:
-    """How many voxels were changed?
+    """Measure the share of voxels that the counterfactual changes visibly.
 
     gives   share of voxels that differ from the image by more than `share` of the range
-    Source: Mothilal et al. 2020 (arXiv 1905.07697), sec. 4. Differs: the share changed, not the share kept;
-    a change too small to see is none.
+    Source: Mothilal et al. 2020 (arXiv 1905.07697), sec. 4. Differs: the changed share instead of the
+    unchanged one; ignores changes too small to see.
 
-    share  of the image's range, from which on a voxel counts as changed
+    share  change above which a voxel counts as changed, as a share of the range
     """
 
     of: ClassVar[str] = "strip"

@@ -13,12 +13,12 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext
 @METRICS.register("step-monotonicity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepMonotonicity:
-    """Does every step take the model further the same way?
+    """Measure whether the output changes in the requested direction with every frame.
 
-    gives   Spearman's correlation of the steps asked and the scores measured; 1: always
+    gives   Spearman's correlation of requested changes and scores; 1: always
     cost    one forward pass per frame, shared
-    raises  InputError for fewer than three frames, or a model that does not answer
-    Source: Spearman 1904, by SciPy. Differs: none; no published counterfactual states it.
+    raises  InputError for fewer than three frames, or a model whose output does not change
+    Source: Spearman 1904, by SciPy. Differs: none; no published counterfactual reports it.
     """
 
     of: ClassVar[str] = "strip"
@@ -29,7 +29,7 @@ class StepMonotonicity:
     def __call__(self, walked: CounterfactualContext) -> float:
         steps, scores = walked.strip.steps, walked.measured
         if len(steps) < 3:
-            raise InputError(f"monotonicity needs a strip of at least 3 frames; got {len(steps)}")
+            raise InputError(f"step-monotonicity needs at least 3 frames; got {len(steps)}")
         if np.ptp(scores) == 0:
-            raise InputError("monotonicity needs a model that answers; it says the same of every frame")
+            raise InputError("step-monotonicity needs an output that changes; every frame has the same score")
         return float(spearmanr(steps, scores).statistic)

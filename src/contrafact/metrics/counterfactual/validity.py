@@ -10,16 +10,17 @@ from contrafact.metrics.counterfactual_context import CounterfactualContext, nee
 @METRICS.register("validity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
-    """Does the model, asked again about the last frame, say what was looked for?
+    """Check whether the model's output for the counterfactual reaches the goal.
 
-    gives   1 where the goal is reached or passed, 0 where not; the mean over strips is the share
+    gives   1 if the goal is reached or passed, 0 if not; the mean over counterfactuals is the valid share
     cost    1 forward pass for the image and one per frame, shared
-    raises  InputError for a strip that was walked without a goal, unless `at` is given
-    Source: flip rate, Mothilal et al. 2020 (arXiv 1905.07697), sec. 4. Differs: on the frame as it is shown,
-    with what the generator cannot draw carried over; the goal may lie beyond the decision.
+    raises  InputError for a counterfactual without a goal, unless `at` is set
+    Source: flip rate, Mothilal et al. 2020 (arXiv 1905.07697), sec. 4. Differs: on the frame as shown, with
+    the reconstruction residual added back; the goal may lie beyond the decision threshold.
 
-    at      a score that the answer must cross (0 for a class: its decision); None: the strip's goal
-    slack   score units by which a goal may be missed
+    at      a score that the output must cross (0 for a class: its decision threshold); None: the goal of the
+            counterfactual
+    slack   accepted distance from the goal, in score units
     """
 
     of: ClassVar[str] = "strip"
@@ -33,7 +34,7 @@ class Validity:
         final, whole = float(walked.measured[walked.end]), walked.whole
         if self.at is not None:
             return float((final > self.at) != (whole > self.at))
-        goal = needed(walked.strip.goal, "validity", "a strip that was walked to a goal, or `at`")
+        goal = needed(walked.strip.goal, "validity", "a counterfactual with a goal, or `at`")
         if walked.strip.stopped == "already":
             return 1.0
         missing = goal - final if goal >= whole else final - goal

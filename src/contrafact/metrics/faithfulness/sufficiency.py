@@ -15,7 +15,7 @@ class Sufficiency:
     """Measure how much of the output remains when only the highest voxels of the map are visible.
 
     gives   (M,) f with the highest `share` of voxels visible, minus f(empty), in units of the target:
-            f(image) - f(empty) if these voxels suffice; more if the hidden voxels are evidence against the target
+            f(image) - f(empty) if these voxels suffice; more if the hidden voxels are evidence against it
     cost    the curve of insertion; nothing if it is already computed with the same `steps` and `fill`. A share
             between two steps is interpolated linearly
     raises  InputError for a share outside (0, 1)

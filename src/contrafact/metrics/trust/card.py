@@ -1,4 +1,4 @@
-"""The trust card: in seconds, what speaks against believing one explanation, in plain sentences."""
+"""The reliability checks of a heatmap: fast tests of one explanation, with a plain sentence for each result."""
 
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ from contrafact.metrics.robustness.stability import Stability
 from contrafact.metrics.similarity import spearman
 from contrafact.metrics.trust.removal_test import removal_test
 
-NETWORKS = 4  # random ones, at most: the first that gives another map ends the search
-QUICK = 16  # forward passes up to which a method is repeated more often
+NETWORKS = 4  # greatest number of random networks; the first whose map differs ends the check
+QUICK = 16  # methods with up to this many forward passes are repeated more often
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Where a check fails, and why there.
+    """Thresholds of the reliability checks, and the reasons for their values.
 
-    completeness  share of the answer that the map's values leave out: 0.05, above what the adaptive
-                  integrated gradients allow themselves (0.01), below what changes an order of places
-    seeds         rank correlation with maps of other seeds: 0.7, half of the ranks' spread explained
-    noise         change of the map under noise of `radius`, as a share of the map: 0.7; two unrelated maps
-                  differ by 1.4, Grad-CAM on trained networks by 0.01 to 0.15, plain gradients by 0.2 to 0.5,
-                  right maps of the phantoms it was chosen on by up to 0.71 (docs/results/reliability_checks.md)
-    radius        of that noise, as a share of the image's range: 0.01, less than the eye sees
-    removal       share of about 30 other places of the image, equally large, whose removal lowers the answer
-                  less, by the best of three ways of hiding: 0.94. Chosen on phantoms (right maps have more),
-                  measured on others (docs/results/reliability_checks.md)
-    likeness      rank correlation with the maps of all of up to 4 random networks: 0.3. Unrelated smooth maps
-                  pass it by luck once in three, four times in a row once in a hundred; guided backpropagation,
-                  which hardly depends on the weights, has 0.4 to 0.8 every time
-    drift         what drawing alone moves a model, in units of the target, where the strip's own record has
-                  no tolerance: 1.0, from 50 % to 73 %
-    image         structural similarity of what is drawn and the image: 0.5, half of what identical images have
-    length        of the change, in standard deviations of the generator's latents: 4.0 of the 5.0 that are
-                  allowed
-    second_model  share of the model's change that a second model must follow: 0.1, more than none
+    completeness  accepted error of the map's sum, as a share of the change of the output: 0.05, above the
+                  error of adaptive integrated gradients (0.01), below errors that change a ranking of regions
+    seeds         least rank correlation with maps of other seeds: 0.7, half of the variance of the ranks
+    noise         greatest change of the map under noise of `radius`, as a share of the map: 0.7; two unrelated
+                  maps differ by 1.4, Grad-CAM on trained networks by 0.01 to 0.15, plain gradients by 0.2 to
+                  0.5, correct maps of the phantoms used to choose it by up to 0.71
+                  (docs/results/reliability_checks.md)
+    radius        size of that noise, as a share of the image's range: 0.01, too weak to see
+    removal       least share of about 30 other regions of equal size whose removal lowers the output less, by
+                  the best of three fills: 0.94. Chosen on phantoms (correct maps have more), measured on others
+                  (docs/results/reliability_checks.md)
+    likeness      rank correlation that the map must fall below for at least one of up to 4 random networks:
+                  0.3. Unrelated smooth maps exceed it by chance once in three, and four times in a row once in
+                  a hundred; guided backpropagation, which hardly depends on the weights, has 0.4 to 0.8 always
+    drift         greatest change of the output by the reconstruction alone, in units of the target, if the
+                  counterfactual's record has no tolerance: 1.0, from 50 % to 73 %
+    image         least structural similarity of the reconstruction and the image: 0.5, half of that of
+                  identical images
+    length        greatest latent distance (SD) of the change: 4.0, of at most 5.0 that a search may reach
+    second_model  least share of the model's change that a second model must follow: 0.1
     """
 
     completeness: float = 0.05
@@ -63,8 +64,13 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question put to an explanation. `passed` is None, and `value` may be, where it cannot be had;
-    `sentence` says what that means for the reader."""
+    """Result of one reliability check.
+
+    value      measured value; None without one
+    threshold  limit for the value; None without one
+    passed     whether the check passed; None if it is not checked, or no evidence
+    sentence   meaning of the result, for the reader
+    """
 
     name: str
     value: float | None
@@ -74,7 +80,7 @@ class Check:
 
 
 class TrustCard(tuple[Check, ...]):
-    """The checks of one explanation, in order; in a notebook, as sentences."""
+    """Reliability checks of one explanation, in order; a notebook shows them as sentences."""
 
     __slots__ = ()
 
@@ -82,18 +88,26 @@ class TrustCard(tuple[Check, ...]):
         return html_of("card", card_as_json(self))
 
 
-def told(value: float, limit: float, form: str = ".0%") -> str:
-    """A number in words, with as many digits as it takes to tell it from the limit beside it."""
+def number_text(value: float, limit: float, form: str = ".0%") -> str:
+    """Return a number as text, with enough digits to distinguish it from the limit."""
     kind, digits = form[-1], int(form[1:-1])
-    for places in range(digits, digits + 6):
-        said = format(value, f".{places}{kind}")
-        if said != format(limit, f".{places}{kind}"):
-            return said.replace("%", " %")
+    for decimals in range(digits, digits + 6):
+        text = format(value, f".{decimals}{kind}")
+        if text != format(limit, f".{decimals}{kind}"):
+            return text.replace("%", " %")
     return format(value, form).replace("%", " %")
 
 
+def checked(name: str, check: Callable[[], Check]) -> Check:
+    """Return the result of a check, or an open check with the reason if it raises a ContrafactError."""
+    try:
+        return check()
+    except ContrafactError as error:
+        return Check(name, None, None, None, f"Not checked: {' '.join(str(error).split())}.")
+
+
 def card_as_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
-    """As rows of a run; numbers that are none become None."""
+    """Return checks as JSON rows; values that are not finite become None."""
     rows = [dataclasses.asdict(check) for check in checks]
     for row in rows:
         value = row["value"]
@@ -109,10 +123,10 @@ def trust_card(
     thresholds: Thresholds | None = None,
     seconds: float = 20.0,
 ) -> TrustCard:
-    """What speaks against map `which` of a panel, which needs its explainers.
+    """Return the reliability checks of map `which` of a panel with explainers.
 
-    record   of the map: what the method measured of its own work, and what it costs
-    seconds  a check that would go beyond them is left out, with a sentence that says so
+    record   record of the map, with the method's own notes and its cost
+    seconds  time limit; a check that would exceed it is left out, with a sentence that states the reason
     cost     2 to 9 explanations, and about 100 forward passes
     """
     if panel.flaws[which]:
@@ -131,18 +145,15 @@ def trust_card(
     began, checks = time.perf_counter(), _complete(panel, which, record.notes if record else {}, limits)
     for name, repeats, check in jobs:
         if repeats and time.perf_counter() - began + repeats * cost > seconds:
-            why = f"Not checked: one map takes {cost:.0f} s, and this needs {repeats:.0f} more."
+            why = f"Not checked: one map takes {cost:.0f} s, and this check needs {repeats:.0f} more maps."
             checks.append(Check(name, None, None, None, why))
             continue
-        try:
-            checks.append(check())
-        except ContrafactError as error:
-            checks.append(Check(name, None, None, None, f"Not checked: {' '.join(str(error).split())}."))
+        checks.append(checked(name, check))
     return TrustCard(checks)
 
 
 def _complete(panel: HeatmapContext, which: int, notes: Mapping[str, float], limits: Thresholds) -> list[Check]:
-    """One check where the method says what its values should add up to."""
+    """Return the completeness check, if the method notes the error of its own sum."""
     if "completeness" in notes:
         gap = abs(notes["completeness"])
     elif "completeness_gap" in notes:  # in units of the target
@@ -154,85 +165,95 @@ def _complete(panel: HeatmapContext, which: int, notes: Mapping[str, float], lim
         return []
     good = gap <= limits.completeness
     sentence = (
-        "The map's values add up to the change of the model's answer."
+        "The map's values add up to the change of the model's output (completeness)."
         if good
-        else f"The map's values do not add up to the change of the model's answer (they are {gap:.0%} off): "
-        "read them as an order of places, not as amounts."
+        else f"The map's values do not add up to the change of the model's output (error {gap:.0%}): "
+        "they rank regions, but are not amounts."
     )
     return [Check("adds up", gap, limits.completeness, good, sentence)]
 
 
 def _other_seeds(panel: HeatmapContext, which: int, limits: Thresholds) -> Check:
+    """Check seed stability: the map is similar with other random seeds."""
     value = _measured(Stability(seeds=2), panel, which)
     good = value >= limits.seeds
     sentence = (
-        "The method gives much the same map again with other random numbers."
+        "The map is nearly the same with other random seeds."
         if good
-        else f"With other random numbers the method gives another map (rank correlation "
-        f"{told(value, limits.seeds, '.2f')}): use more samples before reading details."
+        else f"The map changes with other random seeds (rank correlation "
+        f"{number_text(value, limits.seeds, '.2f')}): use more samples before interpreting details."
     )
     return Check("other seeds", value, limits.seeds, good, sentence)
 
 
 def _small_noise(panel: HeatmapContext, which: int, limits: Thresholds, draws: int) -> Check:
+    """Check robustness to noise: weak noise in the image hardly changes the map."""
     value = _measured(MaxSensitivity(samples=draws, radius=limits.radius), panel, which)
     good = value <= limits.noise
     sentence = (
         "Noise too weak to see hardly changes the map."
         if good
-        else f"Noise too weak to see changes the map by {told(value, limits.noise)}: do not read its details."
+        else f"Noise too weak to see changes the map by {number_text(value, limits.noise)}: do not interpret "
+        "its details."
     )
     return Check("small noise", value, limits.noise, good, sentence)
 
 
 def _random_weights(panel: HeatmapContext, which: int, limits: Thresholds) -> Check:
-    """The least likeness over up to `NETWORKS` random networks, with its sign: a map that depends on the
-    weights is like that of a random network by luck only, and not again and again."""
+    """Check model randomisation: the map differs from that of at least one random network.
+
+    The value is the least signed similarity over up to `NETWORKS` random networks: a map that depends on the
+    weights resembles that of a random network only by chance, and not repeatedly.
+    """
     value = 1.0
     for draw in range(NETWORKS):
-        found = spearman(panel.maps[which], random_map(panel, which, draw), panel.question.region)
-        value = min(value, found)
+        similarity = spearman(panel.maps[which], random_map(panel, which, draw), panel.question.region)
+        value = min(value, similarity)
         if value < limits.likeness:
             break
     good = value < limits.likeness
     if good:
-        sentence = "The map is another one when the network's weights are replaced by random ones."
+        sentence = "The map changes clearly when the model's weights are replaced by random ones."
     elif value >= 0.7:
         sentence = (
-            "The map hardly changes when the network's weights are replaced by random ones: it does not show "
-            "what this network learned."
+            "The map hardly changes when the model's weights are replaced by random ones: it does not show "
+            "what this model learned."
         )
     else:
         sentence = (
-            "The map stays similar when the network's weights are replaced by random ones (rank correlation "
+            "The map stays similar when the model's weights are replaced by random ones (rank correlation "
             f"{math.floor(100 * value) / 100:.2f} or more, every time): much of it does not show what this "
-            "network learned."
+            "model learned."
         )
     return Check("random weights", value, limits.likeness, good, sentence)
 
 
 def _removal(panel: HeatmapContext, which: int, limits: Thresholds) -> Check:
-    """By the way of hiding that speaks most for the map: a method has one baseline, and another way of hiding
-    may show a model nothing that is missing."""
+    """Check the region: hiding it lowers the output more than hiding other regions of the same image.
+
+    The value is that of the fill with the best result, because a method has a single baseline, and the model
+    may not notice a region hidden by another fill.
+    """
     value = max(removal_test(panel, which).values())
     good = value >= limits.removal
+    ending = "" if good else ": this map may highlight the wrong region"
     sentence = (
-        "Hiding the place this map points to lowers the prediction more than hiding "
-        f"{told(value, limits.removal)} of other equally large places of this image (ties count half); right "
-        f"maps reach {100 * limits.removal:g} %{'.' if good else ': this map may point to the wrong place.'}"
+        "Hiding the region this map highlights lowers the prediction more than hiding "
+        f"{number_text(value, limits.removal)} of other equally large regions of this image (ties count half); "
+        f"correct maps reach {100 * limits.removal:g} %{ending}."
     )
     return Check("removal test", value, limits.removal, good, sentence)
 
 
 def _measured(metric: Any, panel: HeatmapContext, which: int) -> float:
-    """A metric of one of a panel's maps."""
-    alone = HeatmapContext(
+    """Return the value of a metric for one map of a panel."""
+    single = HeatmapContext(
         panel.question,
         panel.maps[which][None],
         explainers=panel.explainers[which : which + 1],
         seed=panel.seed,
         batch=panel.batch,
     )
-    value = float(metric(alone)[0])
-    panel.passes += alone.passes
+    value = float(metric(single)[0])
+    panel.passes += single.passes
     return value
