@@ -35,7 +35,7 @@ def test_shares_are_counted_where_they_lie() -> None:
         "60 % of the evidence for pneumonia lies in the lesion, which is under 1 % of the image"
     )
     assert "20 % outside the body" in words and "10 % on the other side of lesion" in words
-    assert words.endswith("The model looks at what is not the patient.")
+    assert words.endswith("The model uses image content outside the patient.")
 
 
 def test_the_body_is_the_bright_thing_with_its_holes() -> None:

@@ -75,7 +75,7 @@ def test_flawed_maps_are_rows_with_a_reason_and_the_others_go_on(name: str) -> N
     panel = linear_panel(more=np.stack([flat, broken]))
     scores = list(evaluate(panel, [made(name)], list("abcde")))
     assert all(np.isfinite(s.value) for s in scores[:3]), scores
-    assert "the same everywhere" in scores[3].reason and np.isnan(scores[3].value)
+    assert "the same value everywhere" in scores[3].reason and np.isnan(scores[3].value)
     assert "NaN" in scores[4].reason and np.isnan(scores[4].value)
 
 

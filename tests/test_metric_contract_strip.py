@@ -19,7 +19,7 @@ from test_metric_contract import Linear
 
 STRIP = [n for n in METRICS.names() if METRICS.get(n).of == "strip"]
 NEEDS = {
-    "adversarial-null": "second classifier",
+    "adversarial-null": "second model",
     "change-iou": "mask",
     "change-share": "mask",
     "composition": "again",
@@ -28,8 +28,8 @@ NEEDS = {
     "off-factor": "factors",
     "off-target": "others",
     "perceptual-distance": "layers",
-    "oracle-agreement": "second classifier",
-    "oracle-change": "second classifier",
+    "oracle-agreement": "second model",
+    "oracle-change": "second model",
     "random-direction": "control",
     "reversibility": "again",
     "shortcut-share": "shortcut",

@@ -266,7 +266,7 @@ def test_the_predictor_given_is_bit_for_bit_what_it_was() -> None:
 def test_models_whose_weights_cannot_be_reached_are_refused_with_the_reason() -> None:
     images = shapes()
     black = BlackBox(lambda x: np.stack([x.mean((1, 2, 3)), -x.mean((1, 2, 3))], axis=1), classes=["a", "b"])
-    with pytest.raises(UnsupportedError, match="black box shows none"):
+    with pytest.raises(UnsupportedError, match="black box has none"):
         MPRT()(panel_of([Edges()], black, images))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -310,9 +310,13 @@ def test_a_good_strip_passes_and_each_fault_is_said() -> None:
     faults: list[tuple[str, dict[str, object], str]] = [
         ("drift", {"drift": 4.0, "drifted": True}, "do not rely on this counterfactual"),
         ("goal", {"stopped": "budget"}, "no counterfactual"),
-        ("goal", {"stopped": "no_change"}, "does not answer"),
-        ("image error", {"reconstruction": np.zeros((1, 16, 16), np.float32)}, "does not draw this image well"),
-        ("length", {"lengths": np.array([0.0, 2.0, 4.9])}, "4.9 standard deviations"),
+        ("goal", {"stopped": "no_change"}, "does not respond"),
+        (
+            "image error",
+            {"reconstruction": np.zeros((1, 16, 16), np.float32)},
+            "reconstructs this image poorly",
+        ),
+        ("length", {"lengths": np.array([0.0, 2.0, 4.9])}, "distance of the change is 4.9 SD"),
     ]
     for name, changes, words in faults:
         check = named(trust_card_of_strip(bright_strip(**changes)))[name]
