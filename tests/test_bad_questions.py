@@ -48,7 +48,7 @@ def test_a_target_outside_the_prediction_is_empty_and_says_what_is_there() -> No
             return torch.cat([x + 5, x - 5, x - 6], dim=1)
 
     predictor = TorchPredictor(Nothing(), classes=["background", "organ", "tumour"])
-    with pytest.raises(InputError, match=r"region:2 is empty.*holds class\(es\) 0"):
+    with pytest.raises(InputError, match=r"region:2 is empty.*contains class\(es\) 0"):
         cf.explain("gradient", predictor, image(), target="region:tumour")
 
 
