@@ -362,7 +362,7 @@ def test_one_class_only_is_refused(capsys: pytest.CaptureFixture[str], tmp_path:
     config = fit_folder(tmp_path, model, 0.05)
     code, _, err = run(capsys, "fit", config, "--trust-code")
     assert code == 2
-    assert "same score for class:1" in err
+    assert "scores for class:1 that differ" in err
 
 
 def test_two_processes_train_one_generator(tmp_path: Path, model: Path) -> None:
