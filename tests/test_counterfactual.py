@@ -671,7 +671,7 @@ def test_mahalanobis_lengths_of_samples_are_those_of_a_chi() -> None:
     [
         ({"bundle": None}, "needs a bundle"),
         ({"image": Image(np.full((1, 2, 2), 4000.0))}, "image.rescaled"),
-        ({"image": Image(np.zeros((1, 1, 1)), window=(0, 255))}, "got the smaller 1 x 1"),
+        ({"image": Image(np.zeros((1, 1, 1)), window=(0, 255))}, "at least 2 x 2 pixels; got 1 x 1"),
         ({"image": Image(np.zeros((3, 2, 2)), window=(0, 255))}, "expects 1-channel"),
         ({"goal": 1.0}, "above 0 and below 1"),
         ({"goal": 0.9, "steps": (1.0,)}, "one of goal, steps and levels"),

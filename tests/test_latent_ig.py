@@ -257,7 +257,7 @@ def test_without_gradients_boxes_of_any_size_add_up(groups: int) -> None:
     heat = lig(made, image, model=box_of(made), groups=groups)
     assert heat.values.sum() == pytest.approx(heat.record.notes["change"], rel=0.011)
     assert heat.record.notes["completeness"] <= 0.01
-    with pytest.raises(UnsupportedError, match="use 'path'"):
+    with pytest.raises(UnsupportedError, match="use form 'path'"):
         lig(made, image, model=box_of(made), form="fixed")
 
 

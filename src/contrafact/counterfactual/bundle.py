@@ -25,10 +25,7 @@ from contrafact.core.contents import digest_of_content
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_statistics import LatentStatistics
 
-LEVELS = (
-    -2.2,
-    2.2,
-)  # log-odds without and with a finding, probabilities 0.1 and 0.9, unless the generator has its own
+LEVELS = (-2.2, 2.2)  # log-odds without and with a finding (0.1 and 0.9), unless the generator has its own
 OTHER = {"class:0": "class:1", "class:1": "class:0"}
 
 
