@@ -326,7 +326,7 @@ def test_a_combination_is_what_it_says(by: str) -> None:
     np.testing.assert_allclose(both.values, expected, atol=1e-5)
     assert both.record.notes["path_completeness"] < 1e-3
     assert "completeness" not in both.record.notes
-    with pytest.raises(InputError, match="gives heatmaps"):
+    with pytest.raises(InputError, match="must name a heatmap method"):
         lig(made, image, combine="latent-shift")
 
 

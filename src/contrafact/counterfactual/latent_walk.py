@@ -114,10 +114,8 @@ def bundle_of(question: Question, method: str) -> Bundle:
 
 
 def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tuple[Tensor, Tensor]:
-    """Return the question's images (N, C, R, R) in [-1, 1] at the generator's size, and their latents (N, d).
-
-    cost  as `invert`, or nothing where the bundle's cache has the latents
-    """
+    """Return the question's images (N, C, R, R) in [-1, 1] at the generator's size, and their latents (N, d),
+    at the cost of `invert`, or from the bundle's cache."""
     canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.latent.statistics.mean.device))
     predictor, target, has_gradients = question.predictor, question.target, differentiable(question)
     # The first three words of a key identify the entries of an image; several bundles may share one cache.
@@ -186,12 +184,10 @@ class LatentSearch:
         with torch.no_grad():
             reconstruction = bundle.latent.generator.decode(latents)
             start = measure(canvas)
-            # Measured against the score of the original image: resampling it to the canvas may change the
-            # score too.
+            # Relative to the score of the original image: resampling to the canvas may change the score too.
             whole = question.target(question.predictor(question.images))
-            self.reconstruction_error = torch.maximum(
-                (measure(reconstruction) - whole).abs(), (start - whole).abs()
-            )
+            changes = (measure(reconstruction) - whole).abs(), (start - whole).abs()
+            self.reconstruction_error = torch.maximum(*changes)
         self.start = start.cpu()
         self.path = LatentPath(
             generator=bundle.latent.generator,
@@ -218,11 +214,8 @@ class LatentSearch:
         return self.path.ahead(share=self.settings.follow) if self.follows else self.line
 
     def single_frames(self, requested: float, *, bends: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Return one frame per image, (N, C, *S) in [-1, 1], for a requested change within the budget, with
-        its scores (N,) and latent distances (N,); `bends` follows the model instead of a straight line.
-
-        cost  one pass, the first time one with gradients; with `bends` up to 17 with gradients
-        """
+        """Return one frame per image, (N, C, *S) in [-1, 1], for a requested change within the budget, with its
+        scores (N,) and latent distances (N,). `bends` follows the model, for up to 17 passes with gradients."""
         if bends and self.follows:
             offsets = self.offsets(torch.full((len(self.start), 1), requested))[:, 0]
         else:
@@ -301,10 +294,8 @@ class LatentSearch:
         return self.bundle.latent.statistics.length(offsets).cpu() > 0.98 * self.settings.budget
 
     def _least(self, goals: Tensor, met: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the smallest change (N,) on the straight line that reaches each goal, and whether one does.
-
-        The search brackets it by doubling, then bisects.
-        """
+        """Return the smallest change (N,) on the straight line that reaches each goal, and whether one does;
+        the search brackets it by doubling, then bisects."""
         sign = torch.where(goals >= self.start, 1.0, -1.0)
         low, high = torch.zeros_like(goals), torch.zeros_like(goals)
         reached = met.clone()
@@ -349,9 +340,8 @@ class LatentSearch:
             requested = torch.stack([torch.zeros_like(self.start), *(f[0][:, -1] for f in searches)], dim=1)
             offsets = self._straight(requested)
             per_level = [f[2] for f in searches]
-        missed = [
-            [w[i] for w in per_level if w[i] not in ("reached", "already")] for i in range(len(requested))
-        ]
+        rows = range(len(requested))
+        missed = [[w[i] for w in per_level if w[i] not in ("reached", "already")] for i in rows]
         outcomes = [failures[0] if failures else "reached" for failures in missed]
         order = requested.argsort(dim=1)
         offsets = offsets.gather(1, order[:, :, None].expand_as(offsets).to(offsets.device))
