@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from contrafact.api import explanation as face
-from contrafact.api.evaluation import panel_of, references_of, walked_of
+from contrafact.api.evaluation import counterfactual_context, heatmap_context, references_of
 from contrafact.core import METRICS, UNTRUSTED, Counterfactual, Grid, Heatmap, Record, Trust, fingerprint
 from contrafact.core.execution import parameters_of
 from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_json
@@ -111,12 +111,12 @@ def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], 
                 "background": background,
                 "references": more,
             }
-            with panel_of(maps, predictor, image, **shown, **shared) as panel:
+            with heatmap_context(maps, predictor, image, **shown, **shared) as panel:
                 for label, metric in _of("heatmap", metrics):
                     scores += [(label, score) for score in evaluate(panel, [metric], [*maps, *more])]
         for name, strip in found.items():
             if isinstance(strip, Counterfactual):
-                with walked_of(strip, predictor, image, second_model=second, **shared) as walked:
+                with counterfactual_context(strip, predictor, image, second_model=second, **shared) as walked:
                     for label, metric in _of("strip", metrics):
                         scores += [(label, score) for score in evaluate_strips([walked], [metric], [name])]
         return {"scores": scores, "outputs": _answers(predictor, image)}
