@@ -62,7 +62,7 @@ def explain(
         set_: A hyper-parameter, METHOD.NAME=VALUE; may be repeated.
         rescale: Rescale each image's display window to the range of the bundle.
         seed: Seed of the methods' random numbers.
-        labels: Label map of regions (organs, lesion) on the image's grid, for descriptions of heatmaps in words.
+        labels: Label map of regions (organs, lesion) on the image's grid, to describe heatmaps in words.
         names: Name of a label, NUMBER=NAME (1=lesion); may be repeated.
         checks: Add reliability checks to each result, at the cost of a few more explanations.
         second_model: A model file, or a predictor of the bundle, that confirms or contradicts counterfactuals;
