@@ -210,19 +210,19 @@ class Bundle:
 
         raises  InputError for a model or a target without a code
         """
-        mine = {t: n for n, (m, t) in enumerate(self.findings) if m == getattr(predictor, "digest", "")}
-        if not mine:
+        codes = {t: n for n, (m, t) in enumerate(self.findings) if m == getattr(predictor, "digest", "")}
+        if not codes:
             raise InputError(
                 f"bundle '{self.name}' was fitted to other models; expected one of its predictors, or fit one "
                 "to this model: contrafact fit CONFIG with family = 'medxgan'"
             )
-        if str(target) in mine:
-            return mine[str(target)], 1
+        if str(target) in codes:
+            return codes[str(target)], 1
         other = OTHER.get(str(target), "")
         exclusive = getattr(predictor, "output", "") in ("logits", "probabilities")
-        if other in mine and exclusive and len(getattr(predictor, "classes", ())) == 2:
-            return mine[other], -1
-        raise InputError(f"bundle '{self.name}' has findings for {', '.join(mine)}; got target '{target}'")
+        if other in codes and exclusive and len(getattr(predictor, "classes", ())) == 2:
+            return codes[other], -1
+        raise InputError(f"bundle '{self.name}' has findings for {', '.join(codes)}; got target '{target}'")
 
     def predictor_of(self, digest: str) -> Any:
         """Return the bundle's predictor with that digest. Raise InputError where there is none."""

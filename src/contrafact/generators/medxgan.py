@@ -108,10 +108,12 @@ class MedXGAN(nn.Module):
 
     @property
     def image_shape(self) -> tuple[int, ...]:
+        """Return the shape (C, *S) of an image."""
         return (self.config.channels, *(self.config.resolution,) * self.config.axes)
 
     @property
     def latent_size(self) -> int:
+        """Return the length of a latent: the anatomy's and all findings' codes."""
         return self.config.anatomy + self.config.classes * self.config.pathology
 
     def split(self, latents: Tensor) -> tuple[Tensor, Tensor]:

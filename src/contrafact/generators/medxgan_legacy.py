@@ -101,10 +101,12 @@ class LegacyMedXGAN(nn.Module):
 
     @property
     def image_shape(self) -> tuple[int, ...]:
+        """Return the shape (C, R, R) of an image."""
         return (self.config.channels, self.config.resolution, self.config.resolution)
 
     @property
     def latent_size(self) -> int:
+        """Return the length of a latent: z1 and z2."""
         return self.config.anatomy + self.config.pathology
 
     def decode(self, latents: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -116,6 +116,8 @@ class ConditionalHeads(nn.Module):
 
 
 class _Head(nn.Module):
+    """A head: features (N, wide, *S) and scores (N, numbers) to logits (N, 1, *s) of patches."""
+
     def __init__(self, wide: int, side: int, numbers: int, axes: int) -> None:
         super().__init__()
         kind = nn.Conv2d if axes == 2 else nn.Conv3d

@@ -178,13 +178,16 @@ class StyleGAN2(nn.Module):
 
     @property
     def image_shape(self) -> tuple[int, ...]:
+        """Return the shape (C, R, R) of an image."""
         return (self.config.channels, self.config.resolution, self.config.resolution)
 
     @property
     def latent_size(self) -> int:
+        """Return the length of a latent w."""
         return self.config.w_dim
 
     def decode(self, w: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the images (N, C, R, R) of w (N, w_dim), as float32; the convolutions use `dtype`."""
         images: Tensor = self.synthesis(w, dtype=dtype)
         return images
 

@@ -81,6 +81,7 @@ class VolumeDiscriminator(nn.Module):
         self.out = EqualLinear(widths[-1], 1)
 
     def features(self, images: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the features (N, width at 4 x 4 x 4) of the layer before the logit."""
         x = leaky(self.from_image(images.to(dtype)))
         for block in self.blocks:
             x = halved(leaky(block(x)))

@@ -209,6 +209,7 @@ class StyleGAN2Training:
         self._apply(self.adam_g, self.generator)
 
     def _sample_reals(self) -> tuple[Tensor, Tensor | None]:
+        """Return a batch of training images, and their labels where there are any."""
         at = torch.randint(len(self.images), (self.local_batch,), generator=self.rng)
         reals = signed(self.images[at.to(self.images.device)].to(self.device))
         if self.config.mirror:
@@ -229,6 +230,7 @@ class StyleGAN2Training:
         return augment(images, preset(self.config.augment), self.augment_p, self.rng)
 
     def _note_signs(self, real_logits: Tensor) -> None:
+        """Add the mean sign of the logits of real images, which controls the augmentation."""
         signs = real_logits.detach().sign().mean()
         if self.team:
             signs = self.team.all_reduce(signs, reduce_op="mean")
@@ -236,6 +238,7 @@ class StyleGAN2Training:
         self._signs[1] += 1
 
     def _apply(self, adam: torch.optim.Adam, network: nn.Module) -> None:
+        """Average the gradients over all processes, and update the weights."""
         parameters = [p for p in network.parameters() if p.grad is not None]
         if self.team and self.team.world_size > 1:
             for parameter in parameters:
