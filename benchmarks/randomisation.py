@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from matplotlib import pyplot
 
 import contrafact as cf
-from contrafact.api.evaluation import panel_of
+from contrafact.api.evaluation import heatmap_context
 from contrafact.core import Image
 from contrafact.metrics import DataRandomisation, randomisation_curve
 from contrafact.models import Preprocessing, TorchPredictor
@@ -76,7 +76,7 @@ def measured(images: list[Image], predictor: TorchPredictor, other: TorchPredict
         maps = {
             name: cf.explain(name, predictor, image, target="class:1", **FEW.get(name, {})) for name in METHODS
         }
-        with panel_of(maps, predictor, image, target="class:1") as panel:
+        with heatmap_context(maps, predictor, image, target="class:1") as panel:
             panel.shuffled = other
             for name, value in zip(METHODS, DataRandomisation()(panel), strict=True):
                 shuffled[name].append(float(value))

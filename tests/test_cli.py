@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from conftest import RANGE, small_network
 from contrafact.api import explanation as face
-from contrafact.api.case import Plan, asked_of
+from contrafact.api.case import Plan, method_and_target
 from contrafact.attribution import GradCAM
 from contrafact.bundles import load_bundle
 from contrafact.cli import app, main
@@ -362,7 +362,7 @@ def test_one_class_only_is_refused(capsys: pytest.CaptureFixture[str], tmp_path:
     config = fit_folder(tmp_path, model, 0.05)
     code, _, err = run(capsys, "fit", config, "--trust-code")
     assert code == 2
-    assert "same score for class:1" in err
+    assert "scores for class:1 that differ" in err
 
 
 def test_two_processes_train_one_generator(tmp_path: Path, model: Path) -> None:
@@ -467,10 +467,12 @@ def test_the_other_answer_is_the_runner_up_of_more_and_absence_of_one() -> None:
     image = Image(np.ones((1, 8, 8), np.float32))
     walk = LatentWalk(goal=0.9)
     several = face.load_predictor(three, output="logits")
-    assert str(asked_of(walk, Plan(predictor=several, methods=()), image)[1]) == "class:2"
+    assert str(method_and_target(walk, Plan(predictor=several, methods=()), image)[1]) == "class:2"
     single = face.load_predictor(one, output="sigmoid")
-    explainer, target = asked_of(walk, Plan(predictor=single, methods=()), image)
+    explainer, target = method_and_target(walk, Plan(predictor=single, methods=()), image)
     assert str(target) == "class:0" and explainer.goal == pytest.approx(0.1)
     plain = Plan(predictor=several, methods=())
-    assert str(asked_of(LatentWalk(), plain, image)[1]) == "class:1"  # no goal: away from what is predicted
-    assert str(asked_of(GradCAM(), plain, image)[1]) == "class:1"
+    assert (
+        str(method_and_target(LatentWalk(), plain, image)[1]) == "class:1"
+    )  # no goal: away from what is predicted
+    assert str(method_and_target(GradCAM(), plain, image)[1]) == "class:1"

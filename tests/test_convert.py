@@ -67,10 +67,10 @@ def test_four_kinds_become_a_study_with_what_has_a_meaning(tmp_path: Path, axes:
         "show_colorbar",
         "mystery",
         "depth",
-        "Rise: switched off",
+        "Rise: disabled",
     ):
         assert key in said
-    assert "mystery: not known" in said
+    assert "mystery: unknown" in said
     assert "signed" in said
 
 
@@ -114,7 +114,7 @@ def test_noise_tunnel_becomes_smooth_around_the_method(tmp_path: Path) -> None:
 
 
 def test_what_is_no_configuration_is_refused(tmp_path: Path) -> None:
-    for text, said in (("{", "not JSON"), ('{"a": 1}', "names none")):
+    for text, said in (("{", "not JSON"), ('{"a": 1}', "expected a method")):
         (tmp_path / "c.json").write_text(text)
         with pytest.raises(InputError, match=said):
             convert_torchesegeta(tmp_path / "c.json")

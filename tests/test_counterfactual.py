@@ -28,7 +28,7 @@ from contrafact.counterfactual import (
     published_walk,
 )
 from contrafact.counterfactual.inversion import carry_over
-from contrafact.counterfactual.latent_path import Slopes
+from contrafact.counterfactual.latent_path import Gradients
 from contrafact.counterfactual.latent_walk import LatentSearch
 from contrafact.models import BlackBox, Preprocessing, TorchPredictor
 
@@ -151,7 +151,7 @@ def test_what_is_held_stays_still() -> None:
     assert abs(float(held.step[1])) < 0.01
     assert float(held.step[0]) == pytest.approx(1 / 3, rel=0.02)
     assert held.fit["condition"] > 1
-    with pytest.raises(InputError, match="hold fewer scores"):
+    with pytest.raises(InputError, match="keep fewer scores constant"):
         least_step(torch.ones(4, 2), torch.eye(4))
 
 
@@ -170,10 +170,10 @@ def test_a_score_of_another_direction_is_held_when_asked() -> None:
     probes = torch.eye(4)[:, :2] * torch.tensor([3.0, 1.0])
     torch.testing.assert_close(held.step, least_step(probes, covariance)[0], atol=0.03, rtol=0.05)
     assert held.deviation < free.deviation  # what is held makes the way longer
-    for names, said in ((["nobody"], "can hold other/class:1"), (["main/class:1"], "can hold other")):
+    for names, said in ((["nobody"], "can keep other/class:1 constant"), (["main/class:1"], "can keep other")):
         with pytest.raises(InputError, match=said):
             made.holding(free, names)
-    with pytest.raises(InputError, match="hold fewer"):
+    with pytest.raises(InputError, match="keep fewer"):
         made.holding(made.direction(model, model.target("class:0")), ["main/class:1"])
     shown = image((-1.0, 0.5, 0, 0))
     for follow in (0.0, 0.5):
@@ -199,7 +199,7 @@ def test_a_move_at_once_is_the_closed_form_within_the_budget(asked: float, bends
     canvas = made.to_canvas(torch.as_tensor(question.images))
     for follow in (0.5, 0.0):
         walking = LatentSearch(LatentWalk(follow=follow), question, made, made.directions[0], canvas, latents)
-        _, scores, lengths = walking.at_once(asked, bends=bends)
+        _, scores, lengths = walking.single_frames(asked, bends=bends)
         if asked == 100:
             assert float(lengths) == pytest.approx(5.0, abs=1e-3)
         else:
@@ -304,7 +304,7 @@ def test_the_published_direction_is_logistic_and_euclidean() -> None:
 
 
 def test_a_model_that_never_answers_is_refused() -> None:
-    with pytest.raises(InputError, match="same score for class:1"):
+    with pytest.raises(InputError, match="scores for class:1 that differ"):
         bundle(predictor((0.0, 0.0, 0.0, 0.0)))
 
 
@@ -671,8 +671,8 @@ def test_mahalanobis_lengths_of_samples_are_those_of_a_chi() -> None:
     [
         ({"bundle": None}, "needs a bundle"),
         ({"image": Image(np.full((1, 2, 2), 4000.0))}, "image.rescaled"),
-        ({"image": Image(np.zeros((1, 1, 1)), window=(0, 255))}, "got the smaller 1 x 1"),
-        ({"image": Image(np.zeros((3, 2, 2)), window=(0, 255))}, "draws 1-channel"),
+        ({"image": Image(np.zeros((1, 1, 1)), window=(0, 255))}, "at least 2 x 2 pixels; got 1 x 1"),
+        ({"image": Image(np.zeros((3, 2, 2)), window=(0, 255))}, "expects 1-channel"),
         ({"goal": 1.0}, "above 0 and below 1"),
         ({"goal": 0.9, "steps": (1.0,)}, "one of goal, steps and levels"),
         ({"frames": 1}, "frames must be"),
@@ -734,14 +734,17 @@ def test_a_share_of_the_way_is_the_images_own_and_the_cohort_has_the_rest(share:
         measure=lambda images: images.flatten(1).sum(dim=1),
         images=drawn,
         latents=w,
-        drawn=drawn,
+        reconstruction=drawn,
         start=torch.zeros(1),
     )
     own, step = torch.tensor([[0.0, 0.0, 5.0, 1.0]]), made.directions[0].step
     common = torch.linalg.solve(made.statistics.covariance, step)  # what the score does, by its shortest step
     expected = share * own + (1 - share) * common / (common @ step)
     torch.testing.assert_close(
-        walker._mixed(Slopes(own[:, 0], own, own, torch.ones(len(own))), share), expected, rtol=1e-3, atol=1e-3
+        walker._mixed_gradient(Gradients(own[:, 0], own, own, torch.ones(len(own))), share),
+        expected,
+        rtol=1e-3,
+        atol=1e-3,
     )
 
 

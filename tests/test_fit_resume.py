@@ -136,7 +136,7 @@ def test_images_that_are_not_square_are_squeezed_or_cut_and_it_is_said(path: Pat
     name, progress = next(iter(fit_stages(path, stage="generator", device="cpu")))
     assert name == "images"
     assert progress.findings[0].startswith("8 of 8 images have sides of different lengths: ")
-    assert ("squeezed" if crop == "squeeze" else "cut to the middle") in progress.findings[0]
+    assert ("squeezed" if crop == "squeeze" else "cropped to the centre") in progress.findings[0]
 
 
 def test_an_unknown_crop_is_refused(path: Path) -> None:
@@ -160,5 +160,5 @@ def test_a_bundle_of_cut_images_refuses_other_proportions() -> None:
         crop="center",
     )
     assert bundle.to_canvas(torch.zeros(1, 1, 16, 16)).shape == (1, 1, 8, 8)
-    with pytest.raises(InputError, match="got sides of 8 x 16: cut the image"):
+    with pytest.raises(InputError, match="got an image of 8 x 16: crop it"):
         bundle.to_canvas(torch.zeros(1, 1, 8, 16))

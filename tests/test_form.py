@@ -209,11 +209,11 @@ def test_what_the_reader_refuses_stands_beside_its_field() -> None:
 
 def test_what_is_wrong_in_the_whole_is_said_too() -> None:
     assert "needs 'methods'" in places(problems_of(draft('out = "run"\n')))[""]
-    assert "a study needs images or a cohort" in places(problems_of(draft(images="")))[""]
+    assert "expected images or a cohort" in places(problems_of(draft(images="")))[""]
     assert "not both" in places(problems_of(draft(cohort="cohort.csv")))[""]
     made = draft()
     made["methods"].append(dict(made["methods"][0]))
-    assert "two of [methods] have the label 'gradient'" in places(problems_of(made))[""]
+    assert "expected different labels in [methods]; got 'gradient' twice" in places(problems_of(made))[""]
 
 
 def test_the_form_and_the_reader_agree(folder: Path) -> None:
@@ -257,7 +257,7 @@ def test_the_desk_says_what_is_found(desk: StudyEditor) -> None:
     assert said["facts"]["study.subgroups"] == ["sex: f 1, m 2"]
     assert said["facts"]["study.masks"] == ["2 of 2 images have one"]
     assert said["facts"]["models.0"] == ["classes: no, yes"]
-    assert [one["text"] for one in said["missing"] if one["place"] == "study.cohort"] == ["not there: c.npy"]
+    assert [one["text"] for one in said["missing"] if one["place"] == "study.cohort"] == ["missing: c.npy"]
     said = desk.examine("study.toml", draft(TOML.replace("net.json", "nte.json"), background="others"))
     assert {one["place"] for one in said["missing"]} == {"models.0", "study.background"}
     assert said["problems"] == [] and not said["saved"]

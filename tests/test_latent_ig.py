@@ -20,7 +20,7 @@ from contrafact.counterfactual import (
     LatentStatistics,
     Refinement,
 )
-from contrafact.counterfactual.line_integral import Integral, Pictures, boxes
+from contrafact.counterfactual.line_integral import ImagePath, LineIntegral, boxes
 from contrafact.models import BlackBox, Preprocessing, TorchPredictor
 from contrafact.phantoms import draw_factors, knee_phantom
 from test_counterfactual import Bowl, FourPixels, bundle, predictor
@@ -257,7 +257,7 @@ def test_without_gradients_boxes_of_any_size_add_up(groups: int) -> None:
     heat = lig(made, image, model=box_of(made), groups=groups)
     assert heat.values.sum() == pytest.approx(heat.record.notes["change"], rel=0.011)
     assert heat.record.notes["completeness"] <= 0.01
-    with pytest.raises(UnsupportedError, match="use 'path'"):
+    with pytest.raises(UnsupportedError, match="use form 'path'"):
         lig(made, image, model=box_of(made), form="fixed")
 
 
@@ -272,7 +272,7 @@ def test_differences_cost_two_passes_for_each_box_that_moves() -> None:
         at = torch.tensor(points).reshape(-1, 1, 1, 1)
         return at * torch.tensor([1.0, 1, 1, 0]).reshape(1, 1, 2, 2)
 
-    integral = Integral(pictures, ask, groups=2)
+    integral = LineIntegral(pictures, ask, groups=2)
     integral.run(gap=0.01, most=9)
     assert sum(passes) == 5 + 4 * 2 * 3
     np.testing.assert_allclose(integral.total(), [[1, 1], [1, 0]], atol=1e-6)
@@ -289,7 +289,7 @@ def test_what_two_boxes_do_together_is_shared_between_both_ends_of_a_piece() -> 
     def pictures(points: Any) -> Tensor:
         return torch.tensor(points).reshape(-1, 1, 1, 1) * torch.eye(2)[None, None]
 
-    integral = Integral(pictures, ask, groups=2)
+    integral = LineIntegral(pictures, ask, groups=2)
     integral.run(gap=0.01, most=9)
     assert len(integral.scores) == 5  # exact at once
     np.testing.assert_allclose(integral.total(), [[0.5, 0], [0, 0.5]], atol=1e-6)
@@ -326,7 +326,7 @@ def test_a_combination_is_what_it_says(by: str) -> None:
     np.testing.assert_allclose(both.values, expected, atol=1e-5)
     assert both.record.notes["path_completeness"] < 1e-3
     assert "completeness" not in both.record.notes
-    with pytest.raises(InputError, match="gives heatmaps"):
+    with pytest.raises(InputError, match="must name a heatmap method"):
         lig(made, image, combine="latent-shift")
 
 
@@ -362,11 +362,11 @@ def test_pictures_of_a_volume_go_from_knot_to_knot_and_end_in_it() -> None:
 
     volume = torch.linspace(-0.2, 0.2, 64).reshape(1, 4, 4, 4)
     knots = torch.tensor([[0.0], [0.4], [0.1]])
-    path = Pictures(Cube(), knots, volume, anchor=True)  # type: ignore[arg-type]
+    path = ImagePath(Cube(), knots, volume, anchor=True)  # type: ignore[arg-type]
     found = path([0.0, 0.25, 0.5, 1.0])
     for picture, change in zip(found, (-0.1, 0.1, 0.3, 0.0), strict=True):
         torch.testing.assert_close(picture, volume + change)
-    loose = Pictures(Cube(), knots, volume, anchor=False)([0.5, 1.0])  # type: ignore[arg-type]
+    loose = ImagePath(Cube(), knots, volume, anchor=False)([0.5, 1.0])  # type: ignore[arg-type]
     torch.testing.assert_close(loose[0], torch.full_like(volume, 0.4))
     assert loose.shape == (2, 1, 4, 4, 4)
 

@@ -455,9 +455,9 @@ def test_volumes_are_trained_inverted_and_explained() -> None:
     )[0]
     assert strip.grid.shape == (8, 8, 8)
     np.testing.assert_allclose(strip.grid.spacing_mm, (2, 2, 4))
-    with pytest.raises(InputError, match="draws 8 x 8 x 8 pixels; got the smaller 4 x 8 x 8"):
+    with pytest.raises(InputError, match="expects at least 8 x 8 x 8 pixels; got 4 x 8 x 8"):
         made.to_canvas(torch.zeros(1, 1, 4, 8, 8))
-    with pytest.raises(InputError, match="draws 1-channel 3D images"):
+    with pytest.raises(InputError, match="expects 1-channel 3D images"):
         made.to_canvas(torch.zeros(1, 1, 8, 8))
 
 
@@ -693,6 +693,9 @@ def test_a_fit_that_was_stopped_goes_on_at_the_very_same_step(tmp_path: Path) ->
     for name, stops in (("whole", [False] * 9), ("stopped", [True, *[False] * 9])):
         (tmp_path / name).mkdir()
         path = fit_file(tmp_path / name, f'family = "medxgan"\n{size}')
+        # The precision that a timing chooses may differ between two runs on a busy machine.
+        fixed = path.read_text().replace("kimg = 0.016\n", 'kimg = 0.016\nprecision = "fp32"\n')
+        path.write_text(fixed)
         left = iter(stops)
         while True:
             *_, (_, progress) = fit_stages(
@@ -1248,7 +1251,7 @@ def test_a_part_that_changes_as_much_is_not_taken(monkeypatch: pytest.MonkeyPatc
     settings = {"refinement": Refinement(steps=0), "several": 1, "budget": 2.0}
     whole = explain(MedXGANCounterfactual(**settings, keep=None), made.predictor, [image], **ask)[0]
     twice = lambda walker, rows, *_, **__: 2 * torch.ones_like(walker.images[rows])  # noqa: E731
-    monkeypatch.setattr("contrafact.counterfactual.medxgan.narrowed", twice)
+    monkeypatch.setattr("contrafact.counterfactual.medxgan.change_mask", twice)
     same = explain(MedXGANCounterfactual(**settings), made.predictor, [image], **ask)[0]
     np.testing.assert_array_equal(same.frames, whole.frames)
     assert same.record.notes["area"] == 1.0
@@ -1273,7 +1276,7 @@ def test_the_model_is_followed_within_the_part_where_it_alone_is_not_enough() ->
 
 
 def test_what_is_beyond_the_goal_already_has_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("contrafact.counterfactual.medxgan.narrowed", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr("contrafact.counterfactual.medxgan.change_mask", lambda *_, **__: pytest.fail("asked"))
     made, image = blocks(), Image(np.full((1, 32, 32), 0.9 * 127.5, np.float32), window=(0, 255))
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     path = MedXGANCounterfactual(refinement=Refinement(steps=0), goal=0.06)

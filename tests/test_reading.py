@@ -8,6 +8,7 @@ import dataclasses
 import http.client
 import io
 import math
+import re
 import signal
 import sqlite3
 import subprocess
@@ -248,8 +249,8 @@ def test_hostile_names_stay_names(run: Run, site: Site) -> None:
 
 
 def begin(run: Run) -> tuple[subprocess.Popen[str], Site, str]:
-    """`contrafact read` in a process of its own, as people start it."""
-    words = [sys.executable, "-m", "contrafact.cli", "read", str(run.folder), "--seed", "3"]
+    """`contrafact reader-study` in a process of its own, as people start it."""
+    words = [sys.executable, "-m", "contrafact.cli", "reader-study", str(run.folder), "--seed", "3"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     said = [process.stdout.readline() for _ in range(4)]
@@ -347,12 +348,28 @@ def test_answers_are_written_as_csv_without_a_server(run: Run, tmp_path: Path) -
     answers = Reading(run, tasks=("worse",)).answers()
     answers.enter("Ada", {"worse": items_of(run, "worse")}, seed=0, judgements=None)
     answers.add("Ada", 0, "left", 1.5)
-    words = ["read", str(run.folder), "--task", "worse", "--csv", str(tmp_path / "out.csv")]
+    words = ["reader-study", str(run.folder), "--task", "worse", "--csv", str(tmp_path / "out.csv")]
     assert main(words) == 0
     [row] = csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))
     assert (row["reader"], row["answer"], row["seconds"]) == ("Ada", "left", "1.5")
     assert main([*words, "--judgements", "3"]) == 2  # another study than was begun
-    assert main(["read", str(run.folder), "--judgements", "0"]) == 2
+    assert main(["reader-study", str(run.folder), "--judgements", "0"]) == 2
+
+
+def test_the_former_name_of_the_verb_works_without_a_word(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for verb in ("reader-study", "read"):
+        words = [verb, str(run.folder), "--task", "worse", "--csv", str(tmp_path / "out.csv")]
+        assert main(words) == 0
+        said.append(capsys.readouterr())
+        (tmp_path / "out.csv").unlink()
+    assert said[0] == said[1] and not said[1].err
+    with contextlib.suppress(SystemExit):
+        main(["--help"])
+    commands = re.findall(r"^\W*([a-z-]+) {2,}", capsys.readouterr().out, re.MULTILINE)
+    assert "reader-study" in commands and "read" not in commands
 
 
 def walked_run(folder: Path, **marks: Any) -> Run:

@@ -121,7 +121,7 @@ def test_errors_against_a_reference_are_places_too() -> None:
     moved = Image(mask, grid=Grid(shape=(12, 12), spacing_mm=(2.0, 2.0)))
     with pytest.raises(InputError, match="another grid"):
         cf.explain("occlusion", segmenter(), image, target="missed:1", reference=moved)
-    with pytest.raises(InputError, match="compares with nothing"):
+    with pytest.raises(InputError, match="expected a target that compares with a reference"):
         cf.explain("occlusion", segmenter(), image, target="class:1", reference=reference)
 
 

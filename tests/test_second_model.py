@@ -228,15 +228,15 @@ def walker_of(brittle: float, *, steadily: bool) -> LatentPath:
         measure=measure,
         images=start,
         latents=torch.zeros(1, 2),
-        drawn=start,
+        reconstruction=start,
         start=torch.zeros(1),
         steady=steady(measure) if steadily else None,
     )
 
 
 def way(walker: LatentPath, share: float = 0.5) -> tuple[float, float]:
-    slopes = walker._slopes(torch.zeros(1, dtype=torch.long), torch.zeros(1, 2))
-    there = walker._towards(slopes, share)[0]
+    slopes = walker._gradients(torch.zeros(1, dtype=torch.long), torch.zeros(1, 2))
+    there = walker._unit_offset(slopes, share)[0]
     return float(there[1].abs() / there[0].abs()), float(slopes.agreement)
 
 

@@ -444,7 +444,7 @@ def test_check_says_that_a_script_is_code(tmp_path: Path, capsys: pytest.Capture
     said = capsys.readouterr().err
     assert "code that runs as soon as it is opened" in said and "--trust" in said and said.count("\n") == 1
     assert main(["check", str(tmp_path / "m.ts"), "--image", str(np_file), "--trust"]) == 0
-    assert "it is code, and was opened because it is trusted" in capsys.readouterr().out
+    assert "it is code, which is loaded because it is trusted" in capsys.readouterr().out
 
 
 # Factories

@@ -20,7 +20,7 @@ from contrafact.io import Run, open_run
 from contrafact.jobs.pool import Failure, run_cells
 from contrafact.study import read_study
 from contrafact.study.inputs import cases_of, images_of
-from contrafact.study.runner import cells_of, study
+from contrafact.study.runner import study, tasks_of
 
 
 def solver(setting: str, device: str) -> Any:
@@ -202,7 +202,7 @@ def test_no_image_a_missing_model_and_an_unknown_engine(folder: Path) -> None:
 def test_the_same_cell_twice_is_one_and_region_and_reference_are_told_apart(folder: Path) -> None:
     path = write(folder, methods="[methods.gradient]\n")
     path.write_text(path.read_text().replace('["class:1"]', '["class:1", "class:1"]'))
-    with pytest.warns(ContrafactWarning, match="class:1, class:1 are one, class:1: it is asked once"):
+    with pytest.warns(ContrafactWarning, match="class:1, class:1 are the same, class:1, and run once"):
         assert len(rows(path)) == 2
     (folder / "masks").mkdir()
     for name in "ab":
@@ -210,7 +210,7 @@ def test_the_same_cell_twice_is_one_and_region_and_reference_are_told_apart(fold
     config = read_study(write(folder, 'region = "masks/{stem}.npy"\n', "[methods.gradient]\n"))
     other = read_study(write(folder, 'reference = "masks/{stem}.npy"\n', "[methods.gradient]\n"))
     trust = Trust(factories=True)
-    pairs = [cells_of(c, folder, cases_of(c, folder), trust) for c in (config, other)]
+    pairs = [tasks_of(c, folder, cases_of(c, folder), trust) for c in (config, other)]
     keys = [{cell.key for cell in cells} for cells in pairs]
     assert not keys[0] & keys[1]
 
@@ -220,7 +220,9 @@ def test_a_target_is_one_cell_however_it_is_written(folder: Path) -> None:
     path = write(folder, methods="[methods.gradient]\n")
     text = path.read_text()
     path.write_text(text.replace('["class:1"]', '["yes", "class:1", "class:yes", "class:0"]'))
-    with pytest.warns(ContrafactWarning, match="the targets yes, class:1, class:yes are one, class:1: it is"):
+    with pytest.warns(
+        ContrafactWarning, match="the targets yes, class:1, class:yes are the same, class:1, and"
+    ):
         assert len(rows(path)) == 4
     run = open_run(folder / "run")
     assert [row["record"]["target"] for row in run.rows()] == ["class:1", "class:0"] * 2
@@ -231,7 +233,7 @@ def test_a_target_is_one_cell_however_it_is_written(folder: Path) -> None:
     about = json.loads((folder / "net.json").read_text())
     (folder / "net.json").write_text(json.dumps({k: v for k, v in about.items() if k != "classes"}))
     path.write_text(text.replace('["class:1"]', '["1", "class:1"]'))
-    with pytest.warns(ContrafactWarning, match="the targets 1, class:1 are one"):
+    with pytest.warns(ContrafactWarning, match="the targets 1, class:1 are the same"):
         assert len(rows(path)) == 2
 
 

@@ -247,7 +247,7 @@ def test_bad_settings_are_refused(changes: dict[str, object], words: str) -> Non
         TrainerConfig(**changes)
 
 
-def test_the_doctor_sees_nan_and_goes_back_with_a_stronger_penalty() -> None:
+def test_the_monitor_sees_nan_and_goes_back_with_a_stronger_penalty() -> None:
     run = training(kimg=1.0)
     gamma = run.gamma
     step, broken = run.step, [True]
@@ -263,7 +263,7 @@ def test_the_doctor_sees_nan_and_goes_back_with_a_stronger_penalty() -> None:
     reports = list(train_generator(run, report_kimg=0.5))
     said = " ".join(f for r in reports for f in r.findings)
     assert "NaN: loss_g" in said
-    assert "went back to 0.0 kimg" in said
+    assert "rolled back to 0.0 kimg" in said
     assert run.gamma == 2 * gamma
     assert run.seen >= 1000
     assert all(torch.isfinite(v).all() for v in run.state().values() if v.is_floating_point())
@@ -299,7 +299,7 @@ def test_quality_is_measured_against_all_of_a_sorted_cohort() -> None:
     assert -0.9 < np.mean(seen[:2]) < 0.0, "three quarters dark, one quarter bright"
 
 
-def test_the_doctor_gives_up_after_three_returns() -> None:
+def test_the_monitor_gives_up_after_three_returns() -> None:
     run = training(kimg=1.0)
     step = run.step
 
@@ -308,19 +308,19 @@ def test_the_doctor_gives_up_after_three_returns() -> None:
         run.figures["loss_d"] = float("nan")
 
     run.step = poisoned  # type: ignore[method-assign]
-    with pytest.raises(ContrafactError, match="fell apart three times"):
+    with pytest.raises(ContrafactError, match="failed three times"):
         list(train_generator(run))
 
 
-def test_the_doctor_names_collapse_and_overfitting() -> None:
-    run, doctor = training(), TrainingMonitor()
+def test_the_monitor_names_collapse_and_overfitting() -> None:
+    run, monitor = training(), TrainingMonitor()
     run.seen = 50_000
     for conv in run.average.synthesis.to_image:
         torch.nn.init.zeros_(conv.conv.weight)
-    assert any("collapse" in line for line in doctor.look(run))
-    assert doctor.must_return
+    assert any("collapse" in line for line in monitor.report(run))
+    assert monitor.must_roll_back
     run.figures["real_sign"] = 0.99
-    said = [line for _ in range(5) for line in doctor.look(run)]
+    said = [line for _ in range(5) for line in monitor.report(run)]
     assert any("overfitting" in line and "set `augment`" in line for line in said)
 
 

@@ -219,7 +219,7 @@ def test_images_and_goals_are_drawn_evenly_over_the_scores() -> None:
     middle = (training.translator.low + training.translator.high) / 2
     which = torch.zeros(400, dtype=torch.long)
     wanted = training.translator.high[which] * 0.99
-    rows = training._near(wanted, which)
+    rows = training._rows_near(wanted, which)
     assert (training.scores[rows, 0] > middle).float().mean() > 0.1
 
 
@@ -352,9 +352,9 @@ def test_smaller_images_are_enlarged_where_the_bundle_says_so() -> None:
     strip = cf.explain("translate", bundle.predictor, small, target="class:1", bundle=bundle)
     assert strip.frames.shape[1:] == (1, 16, 16)
     assert strip.grid.shape == (16, 16)
-    with pytest.raises(InputError, match="smaller"):
+    with pytest.raises(InputError, match="expects at least"):
         cf.explain("translate", bundle.predictor, grey(80.0, side=11), target="class:1", bundle=bundle)
-    with pytest.raises(InputError, match="smaller"):
+    with pytest.raises(InputError, match="expects at least"):
         cf.explain("translate", bundle.predictor, small, target="class:1", bundle=bright_bundle())
 
 

@@ -1,1 +1,1 @@
-"""The Python functions: explain, evaluate, fit, load; they join packages as `cli` does for the command line."""
+"""The Python functions: explain, evaluate, fit, load. They combine the packages, as `cli` does for commands."""

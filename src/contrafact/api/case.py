@@ -1,4 +1,4 @@
-"""One case after another: what `demo`, `explain` and `study` share."""
+"""Explanations of one case, shared by the commands `demo`, `explain` and `study`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from contrafact.api import explanation as face
-from contrafact.api.evaluation import panel_of
+from contrafact.api import explanation
+from contrafact.api.evaluation import heatmap_context
 from contrafact.core import EXPLAINERS, Counterfactual, Heatmap, Image, InputError, Request, labels_in
 from contrafact.core.method_cards import cards_of
 from contrafact.core.request import digest_of_image
@@ -23,9 +23,15 @@ from contrafact.models import class_sizes, steadiness
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is asked of every image. `settings` holds hyper-parameters by method; with `trust` every result
-    gets its trust card, and `second_model` is asked whether it follows a counterfactual; with `labels`, a
-    map of places on the image's grid, and their `names`, every heatmap is told in words."""
+    """The methods and options that apply to every image of a run.
+
+    settings      hyper-parameters by method
+    reference, region, background   as in `explain`
+    trust         add reliability checks to every result
+    second_model  an independently trained model, which confirms counterfactuals
+    labels        label map of anatomical regions on the image's grid: heatmaps are described in words too;
+                  `names`: the regions' names by label
+    """
 
     predictor: Any
     methods: Sequence[str]
@@ -43,10 +49,13 @@ class Plan:
 
 
 def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Sequence[Image] = ()) -> None:
-    """Every method on one image; a result that the run holds already is not computed again."""
+    """Explain one image with every method, and add the results to the run; results that the run has already
+    are not computed again."""
     done = run.done()
     for method in plan.methods:
-        explainer, target = asked_of(EXPLAINERS.make(method, **plan.settings.get(method, {})), plan, image)
+        explainer, target = method_and_target(
+            EXPLAINERS.make(method, **plan.settings.get(method, {})), plan, image
+        )
         request = request_of(explainer, plan, image, target=target, followup=followup)
         key = f"{name}/{method}/{target}/{request.key}"
         if key in done:
@@ -54,16 +63,16 @@ def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Seq
         run.add_methods(cards_of(explainer))
         result, extra = solve(name, image, explainer, plan, target=target)
         shown = followup if isinstance(result, Counterfactual) else ()
-        later = [(i, "; ".join(answers(plan.predictor, i))) for i in shown]
-        run.add(key, image, result, followup=later, **extra)
+        dated = [(i, "; ".join(answers(plan.predictor, i))) for i in shown]
+        run.add(key, image, result, followup=dated, **extra)
 
 
 def solve(
     name: str, image: Image, explainer: Any, plan: Plan, *, target: Any = None
 ) -> tuple[Heatmap | Counterfactual, dict[str, Any]]:
-    """One method on one image: the result, and what its row in the run says beside it."""
+    """Explain one image with one method; return the result, and the additional fields of its row in the run."""
     target = target_of(plan, image) if target is None else target
-    result = face.explain(
+    result = explanation.explain(
         explainer,
         plan.predictor,
         image,
@@ -82,28 +91,32 @@ def solve(
     if getattr(explainer, "picture", False):
         return result, extra | {"picture": True}
     if plan.labels is not None and isinstance(result, Heatmap):
-        extra |= told(result, image, plan, str(extra["target_name"]))
+        extra |= describe_evidence(result, image, plan, str(extra["target_name"]))
     return result, extra | ({"trust": trust_of(result, image, explainer, plan, target)} if plan.trust else {})
 
 
-def told(heat: Heatmap, image: Image, plan: Plan, name: str) -> dict[str, Any]:
-    """Where a map's evidence lies: shares of named places, and a sentence."""
+def describe_evidence(heat: Heatmap, image: Image, plan: Plan, name: str) -> dict[str, Any]:
+    """Return the shares of a map's evidence in named regions, and a sentence, as fields of a row.
+
+    raises  InputError for labels on another grid than the image
+    """
     assert plan.labels is not None
     if plan.labels.grid != image.grid:
-        raise InputError("the labels lie on another grid than the image; resample them first")
+        raise InputError("the labels are on another grid than the image; resample them first")
     values = plan.labels.values[0]
     names = plan.names or {int(v): f"place {int(v)}" for v in np.unique(labels_in(values)) if v}
-    found = evidence(heat.values, places_of(values, names, image.grid, image.values))
-    return {"evidence": [dataclasses.asdict(place) for place in found], "words": in_words(found, name)}
+    shares = evidence(heat.values, places_of(values, names, image.grid, image.values))
+    return {"evidence": [dataclasses.asdict(place) for place in shares], "words": in_words(shares, name)}
 
 
 def trust_of(
     result: Heatmap | Counterfactual, image: Image, explainer: Any, plan: Plan, target: Any
 ) -> list[dict[str, Any]]:
-    """The trust card of a result, as rows; with one more where the model is no function of one image."""
-    found = steadiness(plan.predictor, image.values[None])
-    most = max(found.again, found.company)
-    unsteady = [Check("one answer", most, found.allowed, False, line) for line in found.lines()]
+    """Return the reliability checks of a result as rows, with one more where the model's output for an image
+    is not deterministic or depends on the batch."""
+    measured = steadiness(plan.predictor, image.values[None])
+    greatest = max(measured.again, measured.company)
+    unsteady = [Check("one answer", greatest, measured.allowed, False, line) for line in measured.lines()]
     return card_as_json(unsteady) + _trust_of(result, image, explainer, plan, target)
 
 
@@ -112,7 +125,7 @@ def _trust_of(
 ) -> list[dict[str, Any]]:
     if isinstance(result, Counterfactual):
         return card_as_json(trust_card_of_strip(result, second_model=plan.second_model))
-    with panel_of(
+    with heatmap_context(
         {"result": result},
         plan.predictor,
         image,
@@ -122,20 +135,20 @@ def _trust_of(
         bundle=plan.bundle,
         explainers=[explainer],
         seed=plan.seed,
-    ) as panel:
-        return card_as_json(trust_card(panel, 0, record=result.record))
+    ) as context:
+        return card_as_json(trust_card(context, 0, record=result.record))
 
 
-def asked_of(explainer: Any, plan: Plan, image: Image) -> tuple[Any, Any]:
-    """A method and its target for one image. A goal without a named target is meant for the answer that the
-    model does not give: the other of two classes, the runner-up of more, and of a single class its absence."""
+def method_and_target(explainer: Any, plan: Plan, image: Image) -> tuple[Any, Any]:
+    """Return a method and its target for one image. The default target of a method with a goal is the second
+    most probable class; for a single class that is predicted, the goal becomes its absence."""
     goal = getattr(explainer, "goal", None)
     if plan.target is not None or goal is None:
         return explainer, target_of(plan, image)
-    other = face.other_class(plan.predictor, image)
+    other = explanation.other_class(plan.predictor, image)
     if other is not None:
         return explainer, other
-    outputs = face.ask(plan.predictor, image)
+    outputs = explanation.ask(plan.predictor, image)
     single = plan.predictor.output == "sigmoid" and outputs.shape[1:] == (1,)
     if single and float(plan.predictor.probabilities(outputs)[0, 0]) >= 0.5:
         explainer = dataclasses.replace(explainer, goal=1 - goal)
@@ -143,15 +156,19 @@ def asked_of(explainer: Any, plan: Plan, image: Image) -> tuple[Any, Any]:
 
 
 def target_of(plan: Plan, image: Image) -> Any:
-    """What is asked of one image, with its reference mask if there is one."""
-    target = face.parse(plan.predictor, plan.target, image)
-    return target if plan.reference is None else face.compared(target, plan.reference, [image], plan.predictor)
+    """Return the plan's target for one image, with its reference mask where there is one."""
+    target = explanation.parse(plan.predictor, plan.target, image)
+    return (
+        target
+        if plan.reference is None
+        else explanation.compared(target, plan.reference, [image], plan.predictor)
+    )
 
 
 def request_of(
     explainer: Any, plan: Plan, image: Image, *, target: Any, followup: Sequence[Image] = ()
 ) -> Request:
-    """The request that a plan makes of one image: its key tells whether a run holds the answer already."""
+    """Return the plan's request for one image; its key identifies the result in a run."""
     also: dict[str, Any] = {"trust": plan.trust}
     if plan.trust and plan.second_model is not None:
         also["second_model"] = plan.second_model.digest
@@ -174,20 +191,20 @@ def request_of(
 
 
 def answers(predictor: Any, image: Image) -> list[str]:
-    """What the model says of an image, in words."""
-    outputs = face.ask(predictor, image)
+    """Return the model's predictions for an image as text, one per class."""
+    outputs = explanation.ask(predictor, image)
     if predictor.output == "regression":
         return [f"{name}: {value:.3g}" for name, value in zip(predictor.classes, outputs[0], strict=True)]
     if outputs.ndim > 2:
         sizes = class_sizes(outputs, predictor.output)
         return [f"{name}: {size} voxels" for name, size in zip(predictor.classes, sizes, strict=True)]
-    shares = predictor.probabilities(outputs)[0]
-    return [f"{name} {100 * float(p):.0f} %" for name, p in zip(predictor.classes, shares, strict=True)]
+    probabilities = predictor.probabilities(outputs)[0]
+    return [f"{name} {100 * float(p):.0f} %" for name, p in zip(predictor.classes, probabilities, strict=True)]
 
 
 def display_facts(predictor: Any, bundle: Any = None) -> dict[str, Any]:
-    """What pages and exports must know beside a result: classes of which exactly one is true, so that colours
-    mean the same in every case, and the one generator that was used."""
+    """Return the facts that pages and exports need with a result: exclusive classes, so that colours have the
+    same meaning in every case, the generator's name, and whether the images are phantoms."""
     exclusive = predictor.output in ("logits", "probabilities", "ordinal") and len(predictor.classes) > 1
     facts: dict[str, Any] = {"exclusive_classes": list(map(str, predictor.classes))} if exclusive else {}
     if bundle is not None:
@@ -198,9 +215,10 @@ def display_facts(predictor: Any, bundle: Any = None) -> dict[str, Any]:
 
 
 def target_name(predictor: Any, text: str) -> str:
-    """`class:1` as the name of the class, `lesion:1#2` as `lesion:NAME#2`."""
-    found = re.match(r"(\w[\w-]*):(\d+)(.*)", text)
-    if not found or found[1] in ("margin", "value"):
+    """Return a target's text with the name of its class: `class:1` as NAME, `lesion:1#2` as `lesion of
+    NAME#2`."""
+    match = re.match(r"(\w[\w-]*):(\d+)(.*)", text)
+    if not match or match[1] in ("margin", "value"):
         return text
-    name = str(predictor.classes[int(found[2])])
-    return name if found[1] == "class" else f"{found[1]} of {name}{found[3]}"
+    name = str(predictor.classes[int(match[2])])
+    return name if match[1] == "class" else f"{match[1]} of {name}{match[3]}"

@@ -1,4 +1,4 @@
-"""Every method tried on one model: exact, approximate or unsupported, and why."""
+"""The compatibility of every method with a model: exact, approximate or unsupported, and why."""
 
 from __future__ import annotations
 
@@ -8,66 +8,72 @@ from typing import Any
 
 import numpy as np
 
-from contrafact.api import explanation as face
+from contrafact.api import explanation
 from contrafact.core import EXPLAINERS, ContrafactError, ContrafactWarning, Image, InputRangeWarning, Record
 from contrafact.models import TorchPredictor, inspect_network, steadiness
 
-# What makes a method quick: whether it works does not hang on it.
-SMALL = {"samples": 4, "masks": 64, "steps": 8, "count": 2, "iterations": 4, "octaves": 1}
+# Small hyper-parameters for a quick trial; they do not change whether a method works.
+QUICK = {"samples": 4, "masks": 64, "steps": 8, "count": 2, "iterations": 4, "octaves": 1}
 RECTIFIED = ("guided-backprop", "deconvolution", "guided-gradcam", "filter-guided-backprop")
 
 
 def check_methods(predictor: Any, image: Image, bundle: Any = None) -> Iterator[dict[str, Any]]:
-    """A row per method: name, works, status (exact, approximate, unsupported), why."""
-    target = face.parse(predictor, None, image)
+    """Run every method on one image, and yield a row for each: name, works, status (exact, approximate or
+    unsupported), why."""
+    target = explanation.parse(predictor, None, image)
     for name in EXPLAINERS.names():
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ContrafactWarning)  # said once, by `findings_of` and the row
-                result = face.explain(
-                    _small(name), predictor, image, target=target, bundle=bundle, background=[image, image]
+                warnings.simplefilter("ignore", ContrafactWarning)  # reported by `findings_of` and the row
+                result = explanation.explain(
+                    _quick(name), predictor, image, target=target, bundle=bundle, background=[image, image]
                 )
-        except Exception as error:  # whatever a library raises: the other methods still get their row
+        except Exception as error:  # any library error becomes the row of this method
             kind = "" if isinstance(error, ContrafactError) else f"{type(error).__name__}: "
-            why = kind + " ".join(str(error).split())
-            yield {"name": name, "works": False, "status": "unsupported", "why": why}
+            reason = kind + " ".join(str(error).split())
+            yield {"name": name, "works": False, "status": "unsupported", "why": reason}
             continue
-        status, why = _verdict(name, result.record)
+        status, reason = _verdict(name, result.record)
         if "layer" in result.record.details:
             cells = " x ".join(map(str, result.record.details["cells"]))
-            why = f"{why}; " * bool(why) + f"layer {result.record.details['layer']}, {cells} cells"
-        cost = f"{result.record.forward_passes:.0f} passes, {result.record.seconds:.2f} s an image in small"
-        yield {"name": name, "works": True, "status": status, "why": f"{why}; {cost}" if why else cost}
+            reason = f"{reason}; " * bool(reason) + f"layer {result.record.details['layer']}, {cells} cells"
+        passes, seconds = result.record.forward_passes, result.record.seconds
+        cost = f"{passes:.0f} passes, {seconds:.2f} s per image with small settings"
+        yield {"name": name, "works": True, "status": status, "why": f"{reason}; {cost}" if reason else cost}
 
 
 def findings_of(predictor: Any, image: Image) -> list[str]:
-    """What the network does that methods might miss, in lines; first what makes every answer doubtful."""
-    with warnings.catch_warnings(record=True) as heard:
+    """Return properties of the network that limit explanations, one line each: input range, outputs that are
+    not deterministic, and layers that methods do not follow."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ContrafactWarning)
-        found = steadiness(predictor, image.values[None]).lines() + _layers(predictor, image)
-    return [str(one.message) for one in heard if issubclass(one.category, InputRangeWarning)] + found
+        findings = steadiness(predictor, image.values[None]).lines() + _layers(predictor, image)
+    ranges = [str(warning.message) for warning in caught if issubclass(warning.category, InputRangeWarning)]
+    return ranges + findings
 
 
 def _layers(predictor: Any, image: Image) -> list[str]:
+    """Return findings on the network's layers, or why they are not inspected."""
     if not isinstance(predictor, TorchPredictor):
-        return ["a black box, or a model that takes patches: its layers are not looked into"]
+        return ["a black box, or a model that takes patches: its layers are not inspected"]
     if not predictor.watchable:
-        return ["a TorchScript model hides its layers; it is code, and was opened because it is trusted"]
+        return ["a TorchScript model hides its layers; it is code, which is loaded because it is trusted"]
     with predictor.frozen():
         return inspect_network(predictor, image.values[None]).lines()
 
 
 def _verdict(name: str, record: Record) -> tuple[str, str]:
-    if getattr(_small(name), "sampled", False):
+    """Return status and reason of a method from the record of its result."""
+    if getattr(_quick(name), "sampled", False):
         return "approximate", "an estimate from samples or a search"
     if "conservation" in record.notes:
         share = record.notes["conservation"]
         if abs(share - 1) > 0.05:
             return (
                 "approximate",
-                f"{share:.0%} of the relevance arrives (biases and normalisation keep the rest)",
+                f"{share:.0%} of the relevance reaches the input (biases and normalisation absorb the rest)",
             )
-        return "exact", f"{share:.0%} of the relevance arrives"
+        return "exact", f"{share:.0%} of the relevance reaches the input"
     if "windows" in record.notes:
         layers = f"{record.notes['windows']:.0f} layer(s) of attention within windows"
         return "approximate", f"{layers} followed; convolutions, merging and skip connections are not"
@@ -80,26 +86,28 @@ def _verdict(name: str, record: Record) -> tuple[str, str]:
 
 
 def _of_rectifiers(record: Record) -> tuple[str, str]:
-    changed, left = record.details["rectifiers"], record.details["unchanged"]
-    if not left:
+    """Return status and reason of a method that changes the gradient of rectifiers."""
+    changed, unchanged = record.details["rectifiers"], record.details["unchanged"]
+    if not unchanged:
         return "exact", f"all {changed} rectifier(s) changed"
-    names = ", ".join(f"{count} {what}" for what, count in left.items())
-    return "approximate", f"{changed} rectifier(s) changed, {names} left as they are"
+    names = ", ".join(f"{count} {what}" for what, count in unchanged.items())
+    return "approximate", f"{changed} rectifier(s) changed, {names} unchanged"
 
 
-def _small(name: str) -> Any:
+def _quick(name: str) -> Any:
+    """Return a method with small hyper-parameters."""
     fields = EXPLAINERS.fields_of(name)
-    walks = getattr(EXPLAINERS.get(name), "needs_bundle", False)  # its steps are no count
-    counts = {k: v for k, v in SMALL.items() if k in fields and not walks}
+    counterfactual = getattr(EXPLAINERS.get(name), "needs_bundle", False)  # whose steps are not a number
+    counts = {k: v for k, v in QUICK.items() if k in fields and not counterfactual}
     if name == "integrated-gradients":
-        counts.pop("steps")  # adaptive, which says how complete it is
+        counts.pop("steps")  # the adaptive form measures completeness
     return EXPLAINERS.make(name, **counts)
 
 
 def noise_for(predictor: Any) -> Image:
-    """Noise of the size and range the model takes."""
-    wanted = predictor.preprocessing
-    size = wanted.size or (64, 64)
-    low, high = wanted.window or (0.0, 1.0)
-    values = np.random.default_rng(0).uniform(low, high, (wanted.channels or 1, *size))
+    """Return an image of noise in the size and range that the model takes."""
+    preprocessing = predictor.preprocessing
+    size = preprocessing.size or (64, 64)
+    low, high = preprocessing.window or (0.0, 1.0)
+    values = np.random.default_rng(0).uniform(low, high, (preprocessing.channels or 1, *size))
     return Image(values.astype(np.float32), source="noise")

@@ -1,4 +1,4 @@
-"""Metrics on explanations of one image: joins maps and strips with the model they explain."""
+"""The evaluation of explanations of one image with metrics, together with the model that they explain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from contrafact import metrics as _metrics
-from contrafact.api import explanation as face
+from contrafact.api import explanation
 from contrafact.core import EXPLAINERS, METRICS, Counterfactual, Heatmap, Image, InputError, Question
 from contrafact.io.arrays import as_image, as_images
 from contrafact.metrics import CounterfactualContext, HeatmapContext, Score
@@ -35,37 +35,37 @@ def evaluate(
     bundle: Any = None,
     seed: int = 0,
 ) -> list[Score]:
-    """Judge explanations of one image, all together: the model's passes are shared between maps and metrics.
+    """Evaluate explanations of one image together; maps and metrics share the model's passes.
 
-    results    heatmaps and strips of one image for one target, alone, in a list, or by label
-    metrics    names (`contrafact list metrics`) or objects (`Deletion(steps=50)`); those of heatmaps go over
-               the heatmaps, those of strips over the strips
-    target     what was asked; None: what the first result's record says
-    mask       where the cause lies, for localisation: 0 and 1 (or 255), or labels, of which the target's counts
-               (`Image(values, label_map=True)`: labels also where they are 0 and 1 alone)
-    second_model   trained without the first: whether it confirms a counterfactual; None: the bundle's own
-    references  judge maps that look at no model beside the heatmaps: random, edges, a blob in the middle, and
-               the mask where it is given
-    reference, background, region, bundle, seed   as they were given to `explain`
-    gives      a `Score` per metric and result; one that cannot be had says why
+    results    heatmaps and counterfactuals of one image for one target, alone, in a list, or by label
+    metrics    names (`contrafact list metrics`) or objects (`Deletion(steps=50)`); metrics of heatmaps apply to
+               the heatmaps, metrics of counterfactuals to the counterfactuals
+    target     the target of the explanations; None: the target in the first result's record
+    mask       the true location of the cause, for localisation: 0 and 1 (or 255), or a label map, of which the
+               target's label is used (`Image(values, label_map=True)`: also where its labels are 0 and 1 alone)
+    second_model   an independently trained model, which confirms counterfactuals; None: the bundle's own
+    references  evaluate maps that depend on no model too: random, edges, a central blob, and the mask where
+               there is one
+    reference, background, region, bundle, seed   as in `explain`
+    gives      a `Score` per metric and result; one without a value has the reason
     raises     InputError for maps of another image, an unknown metric
     """
-    found, image = _labelled(results), as_image(image)
+    labelled, image = _labelled(results), as_image(image)
     mask, reference, region = (
         m if m is None else as_image(m, grid=image.grid) for m in (mask, reference, region)
     )
     background = as_images(background)
     if not hasattr(predictor, "output"):
-        predictor = face.load_predictor(predictor)
-    record = next(iter(found.values())).record
+        predictor = explanation.load_predictor(predictor)
+    record = next(iter(labelled.values())).record
     target = record.target if target is None and record is not None else target
-    made = [METRICS.make(m) if isinstance(m, str) else m for m in metrics]
-    maps = {label: one for label, one in found.items() if isinstance(one, Heatmap)}
-    strips = {label: one for label, one in found.items() if isinstance(one, Counterfactual)}
+    chosen = [METRICS.make(m) if isinstance(m, str) else m for m in metrics]
+    maps = {label: result for label, result in labelled.items() if isinstance(result, Heatmap)}
+    strips = {label: result for label, result in labelled.items() if isinstance(result, Counterfactual)}
     scores: list[Score] = []
     if maps:
         more = references_of(image, mask, target, predictor) if references else {}
-        with panel_of(
+        with heatmap_context(
             maps,
             predictor,
             image,
@@ -77,20 +77,26 @@ def evaluate(
             region=region,
             bundle=bundle,
             seed=seed,
-        ) as panel:
-            scores += _metrics.evaluate(panel, [m for m in made if m.of == "heatmap"], [*maps, *more])
+        ) as context:
+            scores += _metrics.evaluate(context, [m for m in chosen if m.of == "heatmap"], [*maps, *more])
     if second_model is None and bundle is not None:
-        bundle = face.load_bundle(bundle) if isinstance(bundle, (str, Path)) else bundle
+        bundle = explanation.load_bundle(bundle) if isinstance(bundle, (str, Path)) else bundle
         second_model = bundle.second_model(predictor)
-    about: Any = {"target": target, "mask": mask, "second_model": second_model, "bundle": bundle, "seed": seed}
+    arguments: Any = {
+        "target": target,
+        "mask": mask,
+        "second_model": second_model,
+        "bundle": bundle,
+        "seed": seed,
+    }
     for label, strip in strips.items():
-        with walked_of(strip, predictor, image, **about) as walked:
-            scores += _metrics.evaluate_strips([walked], [m for m in made if m.of == "strip"], [label])
+        with counterfactual_context(strip, predictor, image, **arguments) as context:
+            scores += _metrics.evaluate_strips([context], [m for m in chosen if m.of == "strip"], [label])
     return scores
 
 
 @contextlib.contextmanager
-def walked_of(
+def counterfactual_context(
     strip: Counterfactual,
     predictor: Any,
     image: Image,
@@ -101,24 +107,29 @@ def walked_of(
     bundle: Any = None,
     seed: int = 0,
 ) -> Iterator[CounterfactualContext]:
-    """A strip with the frozen model it is about, and what may check it; restored on leaving."""
+    """Yield the context of a counterfactual's metrics, with its model frozen inside the block.
+
+    raises  InputError for an unknown bundle, or a mask that does not fit
+    """
     if isinstance(bundle, (str, Path)):
-        bundle = face.load_bundle(bundle)
-    target = face.parse(predictor, target, image)
+        bundle = explanation.load_bundle(bundle)
+    target = explanation.parse(predictor, target, image)
     same = strip.frames.shape[1:] == image.values.shape
 
-    def again(values: Any, score: float) -> Counterfactual:
-        """Explains anew, to that score: a class by its probability."""
+    def explain_again(values: Any, score: float) -> Counterfactual:
+        """Return a counterfactual of other values with a goal score, by the same method and parameters."""
         if strip.record is None:
-            raise InputError("this strip has no record of how it was made, and cannot be made again")
+            raise InputError("expected a counterfactual with a record of its method; got one without")
         goal = 1 / (1 + np.exp(-score)) if hasattr(target, "score_of") else score
         goal = float(np.clip(goal, 1e-6, 1 - 1e-6)) if hasattr(target, "score_of") else float(goal)
-        anew = {"goal": goal, "levels": None, "steps": None}
-        walker = explainer_of({**strip.record.parameters, **anew})
+        changed = {"goal": goal, "levels": None, "steps": None}
+        explainer = explainer_of({**strip.record.parameters, **changed})
         low, high = image.window
         start = Image(np.clip(values, low, high), grid=strip.grid, window=image.window)
-        found: Counterfactual = face.explain(walker, predictor, start, target=target, bundle=bundle, seed=seed)
-        return found
+        result: Counterfactual = explanation.explain(
+            explainer, predictor, start, target=target, bundle=bundle, seed=seed
+        )
+        return result
 
     with getattr(predictor, "frozen", contextlib.nullcontext)():
         yield CounterfactualContext(
@@ -129,23 +140,23 @@ def walked_of(
             window=image.window,
             oracle=None if second_model is None else (second_model, second_model.target(str(target))),
             others=_others(bundle, predictor),
-            mask=face.on_grid(mask, [image], target, predictor) if mask is not None and same else None,
-            again=again,
+            mask=explanation.on_grid(mask, [image], target, predictor) if mask is not None and same else None,
+            again=explain_again,
             seed=seed,
         )
 
 
 def _others(bundle: Any, predictor: Any) -> dict[str, Any]:
-    """What else the bundle's models are asked: each other predictor's own direction."""
+    """Return the bundle's other predictors with the targets of their directions, by name."""
     if bundle is None:
         return {}
     models = {p.digest: (name, p) for name, p in bundle.predictors.items() if p.digest != predictor.digest}
-    found = [(*models[d.model], d.target) for d in bundle.directions if d.model in models]
-    return {f"{name} {target}": (other, other.target(target)) for name, other, target in found}
+    triples = [(*models[d.model], d.target) for d in bundle.directions if d.model in models]
+    return {f"{name} {target}": (other, other.target(target)) for name, other, target in triples}
 
 
 @contextlib.contextmanager
-def panel_of(
+def heatmap_context(
     results: Mapping[str, Heatmap],
     predictor: Any,
     image: Image,
@@ -160,17 +171,21 @@ def panel_of(
     references: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Iterator[HeatmapContext]:
-    """Maps and the frozen model they explain, as metrics ask for them; restored on leaving.
+    """Yield the context of heatmap metrics, with the model frozen inside the block.
 
-    explainers  what made each map; none: as their records say
-    references  what makes more maps, judged after these (`references_of`)
+    explainers  the method of each map; none: from their records
+    references  methods of further maps, evaluated after these (`references_of`)
+    raises      InputError for a map on another grid than the image
     """
     wrong = [label for label, heat in results.items() if heat.grid != image.grid]
     if wrong:
-        raise InputError(f"{wrong[0]} lies on another grid than the image; give the image that was explained")
-    target = face.parse(predictor, target, image)
+        raise InputError(
+            f"expected maps on the grid of the image; got {wrong[0]} on another; use the image that was "
+            "explained"
+        )
+    target = explanation.parse(predictor, target, image)
     if reference is not None:
-        target = face.compared(target, reference, [image], predictor)
+        target = explanation.compared(target, reference, [image], predictor)
     values = image.values[None]
     freeze = getattr(target, "freeze", None)
     with getattr(predictor, "frozen", contextlib.nullcontext)():
@@ -181,58 +196,60 @@ def panel_of(
             grid=image.grid,
             bundle=bundle,
             background=np.stack([other.values for other in background]) if background else None,
-            region=None if region is None else face.on_grid(region, [image], target, predictor),
+            region=None if region is None else explanation.on_grid(region, [image], target, predictor),
         )
         more = list((references or {}).values())
-        made = explainers or [explainer_of(heat.record.parameters) for heat in results.values()]
+        methods = explainers or [explainer_of(heat.record.parameters) for heat in results.values()]
         rng = np.random.default_rng([seed, zlib.crc32(values.tobytes())])
-        drawn = [one(question, rng)[0] for one in more]
+        reference_maps = [method(question, rng)[0] for method in more]
         if question.region is not None:
-            drawn = [np.where(question.region, found, 0) for found in drawn]
+            reference_maps = [np.where(question.region, values, 0) for values in reference_maps]
         yield HeatmapContext(
             question,
-            np.stack([*(heat.values for heat in results.values()), *drawn]),
-            explainers=[*made, *more],
-            mask=None if mask is None else face.on_grid(mask, [image], target, predictor),
+            np.stack([*(heat.values for heat in results.values()), *reference_maps]),
+            explainers=[*methods, *more],
+            mask=None if mask is None else explanation.on_grid(mask, [image], target, predictor),
             seed=seed,
         )
 
 
 def references_of(image: Image, mask: Image | None, target: Any, predictor: Any) -> dict[str, Any]:
-    """What makes the reference maps of an image, by the name of their row; the mask is the truth."""
+    """Return the methods of the reference maps of an image by the name of their row; the mask is the truth."""
     if mask is None:
         return _metrics.references(None)
-    target = face.parse(predictor, target, image) if isinstance(target, str) else target
-    return _metrics.references(face.on_grid(mask, [image], target, predictor))
+    target = explanation.parse(predictor, target, image) if isinstance(target, str) else target
+    return _metrics.references(explanation.on_grid(mask, [image], target, predictor))
 
 
 def explainer_of(parameters: Mapping[str, Any]) -> Any:
-    """The explainer that a record describes."""
-    given = {k: _part(v) for k, v in parameters.items() if k != "name"}
-    return EXPLAINERS.make(str(parameters["name"]), **given)
+    """Return the explainer with the name and parameters of a record."""
+    settings = {k: _part(v) for k, v in parameters.items() if k != "name"}
+    return EXPLAINERS.make(str(parameters["name"]), **settings)
 
 
 def _part(value: Any) -> Any:
+    """Return a parameter of a record as a value of an explainer: nested explainers, and tuples for lists."""
     if isinstance(value, Mapping) and value.get("name") in EXPLAINERS.names():
         return explainer_of(value)
     return tuple(_part(v) for v in value) if isinstance(value, list) else value
 
 
 def _labelled(results: Result | Sequence[Result] | Mapping[str, Result]) -> dict[str, Result]:
+    """Return results by label, with the method's name (and a number) where they have none."""
     if isinstance(results, (Heatmap, Counterfactual)):
         results = [results]
     if isinstance(results, Mapping):
-        found = dict(results)
+        labelled = dict(results)
     else:
-        found = {}
-        for heat in results:
-            record = getattr(heat, "record", None)
+        labelled = {}
+        for result in results:
+            record = getattr(result, "record", None)
             method = record.method if record else "result"
             name, number = method, 1
-            while name in found:
+            while name in labelled:
                 number += 1
                 name = f"{method} {number}"
-            found[name] = heat
-    if not found or not all(isinstance(heat, (Heatmap, Counterfactual)) for heat in found.values()):
-        raise InputError("expected heatmaps or strips to judge; got none, or something else")
-    return found
+            labelled[name] = result
+    if not labelled or not all(isinstance(result, (Heatmap, Counterfactual)) for result in labelled.values()):
+        raise InputError("expected heatmaps or counterfactuals to evaluate; got none, or something else")
+    return labelled

@@ -1,4 +1,4 @@
-"""The Python face: one call does the work. It joins rooms, as `cli` does for the command line."""
+"""The function `explain`: one call loads, converts and checks its arguments, and explains the images."""
 
 from __future__ import annotations
 
@@ -52,31 +52,33 @@ def explain(
     seed: int = 0,
     **parameters: Any,
 ) -> Any:
-    """Explain one image or a list of them.
+    """Explain one image or a list of images.
 
     explainer   a name (`contrafact list explainers`) with its hyper-parameters as keywords, or an
                 object (`cf.GradCAM(layer="body.3.conv2")`)
-    predictor   from `load_predictor` or a bundle; a torch module or a function will do
+    predictor   from `load_predictor` or a bundle; or a torch module or a function
     images      an `Image`, a path, an array or tensor (H, W), (C, H, W) or (C, D, H, W) of up to 4 channels, a
-                PIL picture; a list of these, or a batch (N, C, H, W) or (N, C, D, H, W): four axes are a batch
+                PIL image; a list of these, or a batch (N, C, H, W) or (N, C, D, H, W): four axes are a batch
                 when the second has at most 4, else a volume
     target      text (`class:1`, `class:pneumonia`, `margin:3,1`, `value:0`, `grade`; for a segmenter
-                `region:2`, `lesion:2#1`, see `contrafact list targets`), the name or number of a class, or an
+                `region:2`, `lesion:2#1`, see `contrafact list targets`), the name or index of a class, or an
                 object; a list, array or tensor has one for each image. None: each image's own predicted class
-                (`value:0` for a regression), and of a counterfactual with a goal the class that comes next
-    reference   mask on the image's grid, for targets that compare with one. Masks hold 0 and 1 (or 255); of a
-                label map the class counts that the target names (`Image(values, label_map=True)`: also where
+                (`value:0` for a regression), and for a counterfactual with a goal the second most probable
+                class
+    reference   mask on the image's grid, for targets that compare with one. Masks have the values 0 and 1 (or
+                255); of a label map the target's class is used (`Image(values, label_map=True)`: also where
                 its labels are 0 and 1 alone)
     bundle      for counterfactuals: a bundle, or its name
     background  other images of the same kind, for expected-gradients and feature-permutation
-    region      mask on the image's grid: only its voxels are asked about, which saves passes
+    region      mask on the image's grid: the explanation is limited to its voxels, which saves passes
     gives       a `Heatmap` or `Counterfactual`; a list of them for a list or batch of images
-    raises      InputError (what was expected, what came, what to do), UnsupportedError
-    warns       EmptyMapWarning for a map that tells nothing
+    cost        as the method's docstring says, in passes of the model per image
+    raises      InputError (expected, got, do), UnsupportedError, ContrafactError where memory is exceeded
+    warns       EmptyMapWarning for a map without information
     """
     single, batch = not is_batch(images), as_images(images)
     if not batch:
-        raise InputError("expected an image or a list of them; got an empty list")
+        raise InputError("expected an image or a list of images; got an empty list")
     if isinstance(explainer, str):
         explainer = EXPLAINERS.make(explainer, **parameters)
     elif parameters:
@@ -91,29 +93,29 @@ def explain(
         if isinstance(predictor, TorchPredictor):
             predictor.look(batch[0].values[None])
         changes = getattr(explainer, "goal", None) is not None
-        for wanted, rows in _by_target(predictor, target, batch, changes=changes):
-            some = [batch[row] for row in rows]
+        for parsed, rows in _by_target(predictor, target, batch, changes=changes):
+            part = [batch[row] for row in rows]
             if reference is not None:
-                wanted = compared(wanted, as_image(reference, grid=some[0].grid), some, predictor)
-            mask = None if region is None else as_image(region, grid=some[0].grid)
-            found = core.explain(
+                parsed = compared(parsed, as_image(reference, grid=part[0].grid), part, predictor)
+            mask = None if region is None else as_image(region, grid=part[0].grid)
+            explained = core.explain(
                 explainer,
                 predictor,
-                some,
-                target=wanted,
+                part,
+                target=parsed,
                 bundle=bundle,
                 background=others,
-                region=None if mask is None else on_grid(mask, some, wanted, predictor),
+                region=None if mask is None else on_grid(mask, part, parsed, predictor),
                 seed=seed,
             )
-            for row, result in zip(rows, found, strict=True):
+            for row, result in zip(rows, explained, strict=True):
                 results[row] = result
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
         raise ContrafactError(
             f"the model does not fit the memory of {getattr(predictor, 'device', 'the CPU')} with one image of "
-            f"{batch[0].values.shape}; crop it, or let the model take patches (TiledPredictor)"
+            f"{batch[0].values.shape}; crop the image, or use patches (TiledPredictor)"
         ) from error
     for result in results:
         warn_if_empty(result)
@@ -123,34 +125,34 @@ def explain(
 def _by_target(
     predictor: AnyPredictor, target: Any, images: Sequence[Image], *, changes: bool = False
 ) -> list[tuple[Any, list[int]]]:
-    """Targets, each with the places of its images; one target for all is resolved once. With `changes`, an
-    unnamed one is the class that is not predicted: a goal is a change."""
+    """Return the targets, each with the indices of its images; one target for all images is parsed once. With
+    `changes`, the default is the second most probable class instead of the predicted one."""
     target = target.tolist() if isinstance(target, (np.ndarray, Tensor)) else target
     if isinstance(target, (list, tuple)):
         if len(target) != len(images):
             raise InputError(f"expected one target, or one for each of {len(images)} images; got {len(target)}")
-        each = [parse(predictor, one, image) for one, image in zip(target, images, strict=True)]
+        each = [parse(predictor, parsed, image) for parsed, image in zip(target, images, strict=True)]
     elif target is None:
         other = [other_class(predictor, image) if changes else None for image in images]
-        each = [parse(predictor, one, image) for one, image in zip(other, images, strict=True)]
+        each = [parse(predictor, parsed, image) for parsed, image in zip(other, images, strict=True)]
     else:
         each = [parse(predictor, target, images[0])] * len(images)
     groups: dict[Any, tuple[Any, list[int]]] = {}
-    for row, one in enumerate(each):
-        key = digest_of_content(one) if isinstance(one, NAMED) else id(one)
-        groups.setdefault(key, (one, []))[1].append(row)
+    for row, parsed in enumerate(each):
+        key = digest_of_content(parsed) if isinstance(parsed, NAMED) else id(parsed)
+        groups.setdefault(key, (parsed, []))[1].append(row)
     return list(groups.values())
 
 
 def parse(predictor: AnyPredictor, text: Any, image: Image) -> Any:
-    """A target from text, or from the name or number of a class; without any, what the model predicts for the
-    image. An object that is a target already is given back."""
+    """Return a target from text, or from the name or index of a class; None: the predicted class or region of
+    the image. A target object is returned unchanged. Raise InputError for anything else."""
     text = text.tolist() if isinstance(text, (np.ndarray, Tensor)) else text
     if not (text is None or isinstance(text, (str, int, np.integer))) or isinstance(text, bool):
         if callable(text):
             return text
         raise InputError(f"expected a target as text, a class name or number, or an object; got {text!r:.60}")
-    if not predictor.classes:  # their names may be unknown, their number never is
+    if not predictor.classes:  # names may be unknown; their number is that of the outputs
         count = ask(predictor, image).shape[1] + (predictor.output == "ordinal")
         predictor.classes = tuple(str(k) for k in range(count))
     if isinstance(text, str) and text in predictor.classes and not is_form(text):
@@ -158,8 +160,8 @@ def parse(predictor: AnyPredictor, text: Any, image: Image) -> Any:
     if isinstance(text, str):
         return predictor.target(text)
     if text is not None:
-        place = "region" if ask(predictor, image).ndim > 2 else "class"
-        return predictor.target(f"{'value' if predictor.output == 'regression' else place}:{int(text)}")
+        kind = "region" if ask(predictor, image).ndim > 2 else "class"
+        return predictor.target(f"{'value' if predictor.output == 'regression' else kind}:{int(text)}")
     if predictor.output == "regression":
         return predictor.target("value:0")
     outputs = ask(predictor, image)
@@ -167,30 +169,37 @@ def parse(predictor: AnyPredictor, text: Any, image: Image) -> Any:
         return predictor.target(f"class:{int(predictor.probabilities(outputs)[0].argmax())}")
     sizes = class_sizes(outputs, predictor.output)
     if len(sizes) > 1 and predictor.output != "sigmoid":
-        sizes[0] = 0  # of classes that exclude each other the first is the background
+        sizes[0] = 0  # the first of exclusive classes is the background
     if not max(sizes):
-        raise InputError("the model finds nothing in this image; expected a target, such as mask:1 or volume:1")
+        raise InputError(
+            "expected a target, such as mask:1 or volume:1, for an image without a predicted region; got none"
+        )
     return predictor.target(f"region:{sizes.index(max(sizes))}")
 
 
 def other_class(predictor: AnyPredictor, image: Image) -> Any | None:
-    """The class that comes next: the other of two, the runner-up of more. None where the model has no second
-    class, or is no classifier."""
+    """Return the target of the second most probable class. None where the model has no second class, or is not
+    a classifier."""
     outputs = ask(predictor, image)
     if predictor.output == "regression" or outputs.ndim != 2:
         return None
-    shares = predictor.probabilities(outputs)[0].tolist()
-    if len(shares) < 2:
+    probabilities = predictor.probabilities(outputs)[0].tolist()
+    if len(probabilities) < 2:
         return None
-    best = shares.index(max(shares))
-    runner_up = max((k for k in range(len(shares)) if k != best), key=shares.__getitem__)
+    best = probabilities.index(max(probabilities))
+    runner_up = max((k for k in range(len(probabilities)) if k != best), key=probabilities.__getitem__)
     return parse(predictor, f"class:{runner_up}", image)
 
 
 def compared(target: Any, reference: Image, images: Sequence[Image], predictor: AnyPredictor) -> Any:
-    """The target with its reference mask, which must lie on the images' grid."""
+    """Return the target with its reference mask.
+
+    raises  InputError for a target without a reference, another grid, or a mask without the target's class
+    """
     if not isinstance(target, RegionTarget):
-        raise InputError(f"target {target} compares with nothing; a reference belongs to mask, missed, …")
+        raise InputError(
+            f"expected a target that compares with a reference, such as mask or missed; got {target}"
+        )
     mask = on_grid(reference, images, target, predictor)
     if not mask.any() and target.place != "false-positive":
         raise InputError(
@@ -200,12 +209,12 @@ def compared(target: Any, reference: Image, images: Sequence[Image], predictor: 
 
 
 def on_grid(mask: Image, images: Sequence[Image], target: Any, predictor: AnyPredictor) -> NDArray[np.bool_]:
-    """A mask (*S) that lies on the grid of the images; of a label map, the class that the target names.
+    """Return a mask (*S) on the grid of the images; of a label map, the mask of the target's class.
 
     raises  InputError for another grid, several channels, or values that are neither a mask nor labels
     """
     if any(image.grid != mask.grid for image in images):
-        raise InputError("the mask lies on another grid than the image; resample it first")
+        raise InputError("the mask is on another grid than the image; resample it first")
     if mask.channels != 1:
         raise InputError(f"expected a mask of one channel; got {mask.channels}")
     index = getattr(target, "index", None)
@@ -213,7 +222,7 @@ def on_grid(mask: Image, images: Sequence[Image], target: Any, predictor: AnyPre
 
 
 def ask(predictor: AnyPredictor, image: Image) -> Tensor:
-    """Raw outputs (1, K, ...) for one image, without gradients, the model left as it was."""
+    """Return the raw outputs (1, K, ...) for one image, without gradients and without a change of the model."""
     frozen = getattr(predictor, "frozen", contextlib.nullcontext)
     with frozen(), torch.no_grad():
         return predictor(image.values[None])

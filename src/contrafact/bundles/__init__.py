@@ -1,6 +1,6 @@
-"""Bundles on disk: weights as safetensors, everything else as JSON, a model card beside them.
+"""Bundles on disk: weights as safetensors, everything else as JSON, with a model card.
 
-bundle.json           generator size, window, predictors, directions' fit, card
+bundle.json           generator size, window, predictors, fit of the directions, card
 generator.safetensors, encoder.safetensors, statistics.safetensors (half precision)
 classifier.json + classifier.safetensors, ...      predictors as `load_predictor` reads them
 MODEL_CARD.md

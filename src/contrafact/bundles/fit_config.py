@@ -1,4 +1,4 @@
-"""What a `fit` is asked to do, the families of generators it can train, and what each needs."""
+"""The configuration of a fit, and the families of generators that it can train."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class DataConfig:
 
     path     folder of images or CSV, relative to the configuration; see `io.read_cohort`
     patient  regular expression for the patient in a file name
-    window   (low, high) image units that become -1 and 1; refused where most pixels lie outside
-    crop     images with sides of different lengths: "squeeze" (scaled to a square, which changes shapes) or
-             "center" (the middle square is cut out)
+    window   (low, high) in image units, which become -1 and 1; an error where most pixels lie outside
+    crop     treatment of images that are not square: "squeeze" (resized to a square, which changes shapes) or
+             "center" (cropped to the central square)
     """
 
     path: str
@@ -55,7 +55,12 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """One model under study. `path` and `output` as in `load_predictor`; `targets` get a direction each."""
+    """One model under study.
+
+    path, output  as in `load_predictor`
+    targets       the fit makes a direction (or code) for each
+    hold          targets whose scores the directions keep constant
+    """
 
     path: str
     output: str | None = None
@@ -65,12 +70,12 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitConfig:
-    """A whole `fit`. `models` by name; the first is the one the bundle explains by default.
+    """The configuration of a fit. `models` by name; the bundle explains the first one by default.
 
-    [generator] family   "stylegan2", or "medxgan": trained against the first model, with one code for each
-                         of its targets; it needs no directions. "medxgan-legacy": the same as it was
-                         published, for one target at 64 or 128 pixels. "translator": one pass makes the image
-                         at another score of the first model, for each of its targets; no latent space
+    [generator] family   "stylegan2"; or "medxgan": trained with the first model, with one code for each
+                         of its targets and without directions; or "medxgan-legacy": the published medXGAN,
+                         for one target at 64 or 128 pixels; or "translator": a network that changes the
+                         image to another score of the first model in one pass, without a latent space
     """
 
     name: str
@@ -118,7 +123,11 @@ CONFIGS: dict[str, type[FitConfig]] = {
 
 
 def read_config(path: str | Path) -> tuple[FitConfig, Path]:
-    """The configuration and its output folder; paths in it are relative to the file."""
+    """Return the configuration in a TOML file and its output folder; paths in it are relative to the file.
+
+    raises  InputError for unknown keys or families, other numbers of codes or targets than the first model's,
+            and mirrored volumes
+    """
     path = Path(path)
     table = read_toml(path)
     family, table["generator"] = family_of(table.get("generator", {}))
@@ -127,23 +136,24 @@ def read_config(path: str | Path) -> tuple[FitConfig, Path]:
         targets = next(iter(config.models.values())).targets if config.models else ()
         if len(targets) != codes:
             raise InputError(
-                f"a medxgan has one code per target of its first model; got {codes} classes for "
+                f"expected one code per target of the first model of a medxgan; got {codes} classes for "
                 f"{len(targets)} targets"
             )
     if isinstance(config.generator, TranslatorConfig):
         targets = next(iter(config.models.values())).targets if config.models else ()
         if len(targets) != config.generator.targets:
             raise InputError(
-                f"a translator knows the targets of its first model; got targets = "
+                f"expected as many targets of a translator as of its first model; got targets = "
                 f"{config.generator.targets} in [generator] for {len(targets)} in [models]"
             )
     if getattr(config.generator, "axes", 2) == 3 and config.training.mirror:
-        raise InputError("mirror must be false for volumes, whose last axis may be any; got true")
+        raise InputError("mirror must be false for volumes, whose last axis need not be left-right; got true")
     return config, (path.parent / config.out).resolve()
 
 
 def family_of(table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The family that a [generator] table names, and the table without its name."""
+    """Return the family that a [generator] table names, and the table without it. Raise InputError for an
+    unknown family."""
     rest = dict(table)
     family = rest.pop("family", "stylegan2")
     if family not in CONFIGS:
@@ -154,7 +164,7 @@ def family_of(table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def name_of(config: AnyConfig) -> str:
-    """The family of a generator of that size."""
+    """Return the name of the family of a generator with that configuration."""
     names = {
         StyleGAN2Config: "stylegan2",
         MedXGANConfig: "medxgan",
@@ -165,12 +175,12 @@ def name_of(config: AnyConfig) -> str:
 
 
 def codes_of(config: AnyConfig) -> int:
-    """How many codes of findings a generator of that size has; 0: it goes along directions."""
+    """Return the number of codes for findings of a generator; 0 for one that uses directions."""
     return 1 if isinstance(config, LegacyConfig) else getattr(config, "classes", 0)
 
 
 def make_generator(config: AnyConfig) -> AnyGenerator:
-    """An untrained generator of that size, of a family with a latent space."""
+    """Return an untrained generator of that size. Raise InputError for a translator."""
     if isinstance(config, TranslatorConfig):
         raise InputError("expected a generator with a latent space; got a translator")
     if isinstance(config, LegacyConfig):
@@ -188,19 +198,22 @@ def make_training(
     team: Any,
     origin: Mapping[str, Any] | None = None,
 ) -> AnyTraining:
-    """A training run at its first step, of a family with a latent space; `origin`: what else its saved states
-    must agree with."""
+    """Return a training run of a generator before its first step.
+
+    guide   differentiable function of images in [-1, 1] to scores (N, targets), for medXGAN
+    origin  further facts that its saved states must share
+    raises  InputError for a translator; UnsupportedError for a medXGAN without a guide or on several devices
+    """
     if isinstance(size, TranslatorConfig):
         raise InputError("expected a generator with a latent space; got a translator")
     if isinstance(size, StyleGAN2Config):
         return StyleGAN2Training(size, config, images, device=device, team=team, origin=origin)
     if guide is None:
         raise UnsupportedError(
-            "a medxgan is trained against a model that gives gradients: expected [models.NAME] with a torch "
-            "model; got none"
+            "expected [models.NAME] with a torch model, whose gradients train a medxgan; got none"
         )
     if team is not None:
-        raise UnsupportedError("a medxgan is trained on one device; got several")
+        raise UnsupportedError("expected one device for a medxgan; got several")
     if isinstance(size, LegacyConfig):
         return LegacyTraining(size, config, images, guide=guide, device=device, origin=origin)
     return MedXGANTraining(size, config, images, guide=guide, device=device, origin=origin)
@@ -208,7 +221,8 @@ def make_training(
 
 @contextlib.contextmanager
 def guided(predictor: Any, targets: list[Any], window: tuple[float, float]) -> Iterator[Any]:
-    """The model, frozen, as a guide: images in [-1, 1] to scores (N, targets); None: a black box."""
+    """Yield the frozen model as a guide, a function of images in [-1, 1] to scores (N, targets); None for a
+    model without gradients."""
     if not getattr(predictor, "differentiable", True):
         yield None
         return

@@ -1,4 +1,4 @@
-"""The models of a fit: read from disk, asked for their scores, copied beside the bundle."""
+"""The models of a fit: loading them, their scores, and copying them into the bundle."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from contrafact.models import load_predictor
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Reads the models that a configuration names, beside it, as far as they are trusted."""
+    """A loader of a configuration's models, relative to the folder `root`, within the given trust."""
 
     root: Path
     device: str
     trust: Trust
 
     def __call__(self, model: ModelConfig) -> Any:
+        """Return the predictor of a model."""
         return load_predictor(
             self.root / model.path,
             device=self.device,
@@ -38,7 +39,7 @@ class Loader:
 
 
 def origin_of(config: FitConfig, load: Loader) -> dict[str, Any]:
-    """What a saved generator must agree with besides its images: their window, and the model that guides."""
+    """Return the facts that a saved training must share besides its images: window, crop, guiding model."""
     origin: dict[str, Any] = {"window": list(config.data.window), "crop": config.data.crop}
     if (codes_of(config.generator) or isinstance(config.generator, TranslatorConfig)) and config.models:
         model = next(iter(config.models.values()))
@@ -48,8 +49,8 @@ def origin_of(config: FitConfig, load: Loader) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def guide_of(config: FitConfig, load: Loader, *, wanted: bool) -> Iterator[Any]:
-    """Scores (N, targets) of the first model, the one the bundle explains, frozen; None where they are
-    not wanted, or of a black box."""
+    """Yield the frozen first model as a function of images in [-1, 1] to scores (N, targets); None where it is
+    not `wanted`, or for a model without gradients."""
     if not config.models or not wanted:
         yield None
         return
@@ -62,9 +63,8 @@ def guide_of(config: FitConfig, load: Loader, *, wanted: bool) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def scores_of(config: FitConfig, load: Loader) -> Iterator[tuple[Any, bool]]:
-    """Scores (N, targets) of the first model for images in [-1, 1], frozen, and whether it is a black box,
-    whose
-    scores have no gradients."""
+    """Yield the frozen first model as a function of images in [-1, 1] to scores (N, targets), and whether it is
+    a black box, without gradients."""
     model = next(iter(config.models.values()))
     predictor = load(model)
     targets = [predictor.target(text) for text in model.targets]
@@ -82,28 +82,29 @@ def scores_of(config: FitConfig, load: Loader) -> Iterator[tuple[Any, bool]]:
 
 
 def copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:
-    """Descriptions and weights of the models beside the bundle, so that it is complete.
+    """Copy descriptions and weights of the models into a bundle's folder; return their file names by model.
 
-    Every file takes the model's name, so two models never overwrite each other.
+    Every file has the model's name, so that no model overwrites another.
+    raises  InputError for a model with the name of a part of the bundle
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for name, model in config.models.items():
         source = root / model.path
         if name in ("bundle", "generator", "encoder", "statistics") or Path(name).name != name:
-            raise InputError(f"a model of a bundle cannot be called '{name}'; choose another name")
+            raise InputError(f"expected a model name that is no part of a bundle; got '{name}'; rename it")
         files[name] = f"{name}{source.suffix}"
         if source.suffix != ".json":
             shutil.copy(source, folder / files[name])
-            if model.output:  # which only a description can say
+            if model.output:  # a description is needed to store it
                 write_json(folder / f"{name}.json", {"model": files[name], "output": model.output})
                 files[name] = f"{name}.json"
             continue
         about = read_json(source)
         about |= {"output": model.output} if model.output else {}
         key = "model" if "model" in about else "weights"
-        beside = source.parent / about[key]
-        about[key] = f"{name}{beside.suffix}"
-        shutil.copy(beside, folder / about[key])
+        weights = source.parent / about[key]
+        about[key] = f"{name}{weights.suffix}"
+        shutil.copy(weights, folder / about[key])
         write_json(folder / files[name], about)
     return files

@@ -1,4 +1,4 @@
-"""From images and a model to a bundle with a translator: one stage."""
+"""Fitting a bundle with a translator to images and a model, in one stage."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def fit_translator(
     load: Loader,
     stop: Callable[[], bool],
 ) -> Iterator[tuple[str, Progress]]:
-    """Train a translator against the first model, resuming where `out` holds a run, and write its bundle.
+    """Train a translator with the first model, write its bundle, and yield (stage, progress).
 
-    A model without gradients is imitated by a `Student`, which costs a pass of the model for every image that
-    is generated.
+    The training resumes where `out` contains a run. For a model without gradients a `Student` imitates it, at
+    the cost of a pass of the model for every generated image.
 
     raises  InputError without a model
     """
     assert isinstance(config.training, TranslatorTrainerConfig)
     if not config.models:
-        raise InputError("a translator is trained against a model: expected [models.NAME]; got none")
+        raise InputError("expected [models.NAME], the model with which a translator is trained; got none")
     with scores_of(config, load) as (guide, black_box):
         training = TranslatorTraining(
             size,
@@ -65,7 +65,7 @@ def fit_translator(
 
 def _write_bundle(config: FitConfig, out: Path, load: Loader, training: TranslatorTraining) -> None:
     name, model = next(iter(config.models.items()))
-    predictors = {key: load(one) for key, one in config.models.items()}
+    predictors = {key: load(choice) for key, choice in config.models.items()}
     digest = predictors[name].digest
     bundle = Bundle(
         name=config.name,

@@ -1,8 +1,7 @@
-"""From a folder of images and a model to a bundle: generator, encoder, directions.
+"""Fitting a bundle to a folder of images and a model, in stages: generator, encoder, directions.
 
-Every stage writes into the output folder. A generator that was stopped, by hand or by a crash, goes
-on with `resume` at the very same next step; the encoder and the directions take minutes and are
-made anew.
+Every stage writes into the output folder. With `resume`, the training of a generator continues after a stop or
+a crash with exactly the same next step; the encoder and the directions take minutes and start again.
 """
 
 from __future__ import annotations
@@ -57,12 +56,14 @@ def fit(
     trust: bool = False,
     trust_code: bool = False,
 ) -> Bundle | None:
-    """Fit a bundle; blocks until it is done. The verb `contrafact fit` shows progress.
+    """Fit a bundle and return it; the call blocks until the end. The verb `contrafact fit` shows progress.
 
     config  TOML file of a `FitConfig`
     stage   generator, encoder or direction; None: all three
-    trust, trust_code  of its models, as in `load_predictor`
-    gives   the bundle, or None when only an earlier stage was asked for
+    resume  continue the training in the output folder; False: raise InputError where there is one
+    trust, trust_code  for its models, as in `load_predictor`
+    gives   the bundle, or None when `stage` is an earlier stage
+    cost    minutes to days, depending on the size and `kimg`
     raises  InputError for a configuration or data that cannot be used
     """
     allowed: Any = {"trust": trust, "trust_code": trust_code}
@@ -83,35 +84,40 @@ def fit_stages(
     trust: bool = False,
     trust_code: bool = False,
 ) -> Iterator[tuple[str, Progress]]:
-    """The stages as a stream of (stage, progress). `stop` is asked between steps."""
+    """Fit a bundle and yield (stage, progress). `stop` is called between steps; true ends the fit.
+
+    raises  InputError for a configuration or data that cannot be used; UnsupportedError for several devices
+            where the family or the installation allows one
+    """
     if stage is not None and stage not in STAGES:
         raise InputError(f"stage must be one of {', '.join(STAGES)}; got '{stage}'{nearest(stage, STAGES)}")
     config, out = read_config(path)
     root, device = Path(path).parent, device or ("cuda" if torch.cuda.is_available() else "cpu")
     if (out / "checkpoint.safetensors").exists() and not resume and stage in (None, "generator"):
-        raise InputError(f"'{out}' holds a run already; continue it with --resume, or choose another out")
+        raise InputError(f"'{out}' contains a run already; continue it with --resume, or choose another out")
     cohort = read_cohort(root / config.data.path, patient=config.data.patient)
     load = Loader(root, device, Trust(trust, trust_code))
     for model in config.models.values() if stage is None else ():
-        load(model)  # a file that is refused, before the training and not after it
-    images, said = read_training_images(
+        load(model)  # so that an untrusted file fails before the training
+    images, findings = read_training_images(
         cohort, config.generator, window=config.data.window, crop=config.data.crop
     )
-    if said:
-        yield "images", Progress(done=len(images), total=len(images), seconds_left=0.0, findings=tuple(said))
+    if findings:
+        count = len(images)
+        yield "images", Progress(done=count, total=count, seconds_left=0.0, findings=tuple(findings))
     team = _team(devices, device)
     if isinstance(config.generator, TranslatorConfig):
         if team is not None:
-            raise UnsupportedError("a translator is trained on one device; got several")
+            raise UnsupportedError("expected one device for a translator; got several")
         if stage not in (None, "generator"):
-            raise InputError(f"a translator has one stage, generator; got '{stage}'")
+            raise InputError(f"expected the stage generator, the only one of a translator; got '{stage}'")
         yield from fit_translator(config, config.generator, out, images, load, stop)
         return
     if stage in (None, "generator"):
         with guide_of(config, load, wanted=codes_of(config.generator) > 0) as guide:
             yield from _fit_generator(config, out, images, load, _together(stop, team), device, team, guide)
     if team is not None and team.global_rank:
-        return  # the other stages are one process's work
+        return  # the first process runs the other stages
     _check_generator(config, out, images, load)
     if stage in (None, "encoder") and not stop():
         yield from _fit_encoder(config, out, images, load, stop, device)
@@ -120,13 +126,15 @@ def fit_stages(
 
 
 def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
-    """Every image (or volume) of the cohort at the generator's size: uint8 for 8-bit files, else float32."""
+    """Return all images (or volumes) of the cohort at the generator's size, (N, C, *S): uint8 for 8-bit files,
+    else float32 in [-1, 1]."""
     return read_training_images(cohort, config.generator, window=config.data.window, crop=config.data.crop)[0]
 
 
 def _fit_generator(
     config: FitConfig, out: Path, images: Tensor, load: Loader, stop: Stop, device: str, team: Any, guide: Any
 ) -> Iterator[tuple[str, Progress]]:
+    """Train the generator, and write its state, weights and samples at every report."""
     origin = origin_of(config, load)
     training = make_training(
         config.generator, config.training, images, guide=guide, device=device, team=team, origin=origin
@@ -138,7 +146,7 @@ def _fit_generator(
     if first:
         about = {"family": name_of(config.generator), **dataclasses.asdict(config)}
         write_json(out / "fit.json", about)
-        (out / "encoder.safetensors").unlink(missing_ok=True)  # it belongs to an older generator
+        (out / "encoder.safetensors").unlink(missing_ok=True)  # it encodes for an older generator
     for progress in train_generator(training, stop=stop):
         if first:
             write_tensors(path, training.state())
@@ -175,7 +183,7 @@ def _encoder_steps(
 
 
 def _check_generator(config: FitConfig, out: Path, images: Tensor, load: Loader) -> None:
-    """An encoder and directions belong to a generator of the same images."""
+    """Raise InputError where the trained generator belongs to other images or another model."""
     path = out / "checkpoint.safetensors"
     if path.exists():
         now = trained_with(config.training, images, origin_of(config, load))
@@ -185,6 +193,7 @@ def _check_generator(config: FitConfig, out: Path, images: Tensor, load: Loader)
 def _fit_directions(
     config: FitConfig, out: Path, images: Tensor, load: Loader
 ) -> Iterator[tuple[str, Progress]]:
+    """Fit a direction for each target, and write the bundle."""
     root, device = load.root, load.device
     if not config.models:
         raise InputError("expected at least one [models.NAME] to fit a direction to; got none")
@@ -204,35 +213,36 @@ def _fit_directions(
     )
     pairs = [(n, text) for n, m in config.models.items() for text in m.targets]
     wanted = [] if codes_of(config.generator) else pairs
-    some, latents = _anchors(encoder, images, config, device) if wanted else (images[:0], images[:0])
+    real, latents = _anchors(encoder, images, config, device) if wanted else (images[:0], images[:0])
     directions: list[Direction] = []
     for number, (name, text) in enumerate(wanted):
         yield "direction", Progress(done=number, total=len(wanted), seconds_left=float("nan"))
         predictor = predictors[name]
         target = predictor.target(text)
         with getattr(predictor, "frozen", contextlib.nullcontext)():
-            found = fit_direction(
+            direction = fit_direction(
                 generator,
                 blank.scorer(predictor, target),
                 target=target,
                 model=predictor.digest,
                 hold=[blank.scorer(predictor, predictor.target(t)) for t in config.models[name].hold],
                 anchors=Anchors(
-                    images=some, latents=latents, gradients=getattr(predictor, "differentiable", True)
+                    images=real, latents=latents, gradients=getattr(predictor, "differentiable", True)
                 ),
                 config=config.direction,
             )
         exclusive = predictor.output in ("logits", "probabilities")
-        found.fit["classes"] = len(predictor.classes) if exclusive else 0
-        directions.append(found)
-    made = dataclasses.replace(blank, directions=tuple(directions), predictors=predictors)
-    _save(config, out, root, made, pairs)
+        direction.fit["classes"] = len(predictor.classes) if exclusive else 0
+        directions.append(direction)
+    bundle = dataclasses.replace(blank, directions=tuple(directions), predictors=predictors)
+    _save(config, out, root, bundle, pairs)
     last = directions[0].fit if directions else {}
     figures = {k: float(last[k]) for k in ("r2", "slope", "auc") if last.get(k) is not None}
     yield "direction", Progress(done=len(wanted), total=len(wanted), seconds_left=0.0, figures=figures)
 
 
 def _save(config: FitConfig, out: Path, root: Path, bundle: Bundle, pairs: list[tuple[str, str]]) -> None:
+    """Write the bundle with copies of its models; `pairs`: (model, target) names."""
     predictors = bundle.predictors
     codes = codes_of(config.generator)
     bundle = dataclasses.replace(
@@ -252,19 +262,20 @@ def _save(config: FitConfig, out: Path, root: Path, bundle: Bundle, pairs: list[
 
 
 def _anchors(encoder: ResNetEncoder, images: Tensor, config: FitConfig, device: str) -> tuple[Tensor, Tensor]:
-    """Training images, drawn at random, and their latents; with its mirror image behind each where
-    the data may be mirrored."""
+    """Return training images in random order and their latents; each image is followed by its mirror image
+    where the training flips images."""
     rng = torch.Generator().manual_seed(config.direction.seed)
-    some = signed(images[torch.randperm(len(images), generator=rng)])
+    sample = signed(images[torch.randperm(len(images), generator=rng)])
     if config.training.mirror:
-        some = torch.stack([some, some.flip(-1)], dim=1).flatten(0, 1)
-    some = some[: config.direction.anchors].to(device)
+        sample = torch.stack([sample, sample.flip(-1)], dim=1).flatten(0, 1)
+    sample = sample[: config.direction.anchors].to(device)
     with torch.no_grad():
-        latents = torch.cat([encoder(part) for part in some.split(128)])
-    return some, latents
+        latents = torch.cat([encoder(part) for part in sample.split(128)])
+    return sample, latents
 
 
 def _generator(config: FitConfig, out: Path, device: str) -> AnyGenerator:
+    """Return the trained generator in the output folder. Raise InputError where there is none."""
     generator = make_generator(config.generator)
     path = out / "generator.safetensors"
     if not path.exists():
@@ -274,6 +285,7 @@ def _generator(config: FitConfig, out: Path, device: str) -> AnyGenerator:
 
 
 def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
+    """Return the trained encoder in the output folder. Raise InputError where there is none."""
     size = config.encoder
     encoder = ResNetEncoder.of(make_generator(config.generator), kind=size.kind, width=size.width)
     path = out / "encoder.safetensors"
@@ -284,7 +296,7 @@ def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
 
 
 def _write_samples(path: Path, generator: AnyGenerator) -> None:
-    """A grid of 4 x 8 images from fixed latents, of volumes the middle slices: the eye's own check."""
+    """Write a grid of 4 x 8 images from fixed latents (middle slices of volumes), for visual inspection."""
     from PIL import Image as Picture
 
     grid = decoded(generator, generator.sample(32, torch.Generator().manual_seed(0)))
@@ -298,13 +310,14 @@ def _write_samples(path: Path, generator: AnyGenerator) -> None:
 
 
 def _together(stop: Stop, team: Any) -> Stop:
-    """With several processes: stop when any of them is asked to, all at the same step."""
+    """Return a stop function that is true in all processes as soon as it is true in any of them."""
     if team is None:
         return stop
     return lambda: bool(team.all_reduce(torch.tensor(float(stop())), reduce_op="sum") > 0)
 
 
 def _team(devices: int, device: str) -> Any:
+    """Return the processes that train together, or None for one. Raise UnsupportedError without Fabric."""
     if devices == 1:
         return None
     try:

@@ -39,14 +39,14 @@ FAMILIES: dict[str, tuple[Any, Any]] = {
 
 
 def list_bundles() -> dict[str, Path]:
-    """The bundles that ship with the package."""
+    """Return the folders of the bundles in the package, by name."""
     return {p.parent.name: p.parent for p in sorted(HERE.glob("*/bundle.json"))}
 
 
 def find_bundle(name: str | Path) -> Path:
-    """The folder of a shipped bundle by name, or of any bundle by its folder.
+    """Return the folder of a shipped bundle by name, or of any bundle by its folder.
 
-    raises  InputError for an unknown name, with the nearest
+    raises  InputError for an unknown name, with the nearest known name
     """
     shipped = list_bundles()
     folder = shipped.get(str(name), Path(name))
@@ -62,12 +62,12 @@ def find_bundle(name: str | Path) -> Path:
 def load_bundle(
     name: str | Path, *, device: str = "cpu", trust: bool = False, trust_code: bool = False
 ) -> Bundle:
-    """A shipped bundle by name, or any bundle by its folder.
+    """Return a shipped bundle by name, or any bundle by its folder.
 
-    trust, trust_code  of its predictors, as in `load_predictor`
-    raises  InputError for an unknown name (with the nearest), a missing or foreign file, a path or a link
-            that leads out of the bundle, code that is not trusted
-    cost    under a second; a few MB of weights, computed in float32
+    trust, trust_code  for its predictors, as in `load_predictor`
+    raises  InputError for an unknown name (with the nearest known name), a missing or invalid file, a path or
+            link that leads out of the bundle, and code that is not trusted
+    cost    under a second; a few MB of weights, converted to float32
     """
     folder = find_bundle(name)
     about = read_json(inside(folder, "bundle.json", what="'bundle.json'"))
@@ -84,11 +84,11 @@ def load_bundle(
         stored = {name: tensor.to(device) for name, tensor in read.items()}
         parts |= {"generator": generator, "encoder": encoder}
     if "translator" in about:
-        made_as = sized(TranslatorConfig, about, "translator")
-        translator = built(lambda: Translator(made_as), "'translator'")
+        translator_size = sized(TranslatorConfig, about, "translator")
+        translator = built(lambda: Translator(translator_size), "'translator'")
         _fill(translator, _part(folder, "translator.safetensors"))
         parts["translator"] = translator
-    made = {name: part.to(device).eval().requires_grad_(False) for name, part in parts.items()}
+    networks = {name: part.to(device).eval().requires_grad_(False) for name, part in parts.items()}
 
     def load(file: object) -> Any:
         return load_predictor(
@@ -99,7 +99,7 @@ def load_bundle(
     seconds = {key: load(file) for key, file in about.get("seconds", {}).items()}
     return Bundle(
         name=about["name"],
-        **made,
+        **networks,
         statistics=LatentStatistics(stored["mean"], stored["covariance"]) if stored else None,
         window=(float(about["window"][0]), float(about["window"][1])),
         crop=str(about.get("crop", "squeeze")),
@@ -119,11 +119,12 @@ def load_bundle(
 
 
 def _part(folder: Path, name: object) -> Path:
+    """Return the path of a file in the bundle. Raise InputError for one outside."""
     return inside(folder, name, what="a file of a bundle")
 
 
 def _generator(about: Mapping[str, Any]) -> Any:
-    """An untrained generator of the family and size that a bundle names; older ones name no family."""
+    """Return an untrained generator of the family and size in `bundle.json`; without a family, a StyleGAN2."""
     family = about.get("family", "stylegan2")
     if family not in FAMILIES:
         raise InputError(
@@ -142,13 +143,12 @@ def save_bundle(
     encoder_size: Mapping[str, Any] | None = None,
     seconds: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a bundle; its predictors' own files are there already, named in `descriptions`.
+    """Write a bundle into a folder that contains its predictors' files already; return the folder.
 
-    descriptions  name of a predictor -> JSON file beside bundle.json
+    descriptions  JSON file beside bundle.json, by name of the predictor
     encoder_size  kind and width of the encoder, where the bundle has one
-    seconds       name of a predictor -> JSON file of its second model, likewise; needed for each that the
-                  bundle has
-    raises        InputError for another kind of generator or encoder, and for second models without a file
+    seconds       JSON file of the second model, by name of the predictor; required for each second model
+    raises        InputError for unknown classes of generators or encoders, and second models without a file
     """
     folder = Path(folder)
     if bundle.generator is None and bundle.translator is None:
@@ -178,14 +178,14 @@ def save_bundle(
 
 
 def _save_latent_space(folder: Path, bundle: Bundle, encoder_size: Mapping[str, Any]) -> dict[str, Any]:
-    """Write generator, encoder, statistics and directions; what bundle.json says of them."""
+    """Write generator, encoder, statistics and directions; return their entries of bundle.json."""
     latent = bundle.latent
     generator: Any = latent.generator
     encoder = latent.encoder
     family = next((name for name, (kind, _) in FAMILIES.items() if isinstance(generator, kind)), None)
     if family is None or not isinstance(encoder, ResNetEncoder):
         known = " or ".join(kind.__name__ for kind, _ in FAMILIES.values())
-        raise InputError(f"a stored bundle holds a {known}, and a ResNetEncoder; got other kinds")
+        raise InputError(f"expected a {known}, and a ResNetEncoder, in a stored bundle; got other classes")
     names = _names(bundle)
     rows, tensors = [], {"mean": latent.statistics.mean, "covariance": latent.statistics.covariance}
     for number, direction in enumerate(bundle.directions):
@@ -214,22 +214,22 @@ def _save_latent_space(folder: Path, bundle: Bundle, encoder_size: Mapping[str, 
 
 
 def _save_translator(folder: Path, bundle: Bundle) -> dict[str, Any]:
-    """Write the translator; what bundle.json says of it."""
+    """Write the translator; return its entries of bundle.json."""
     translator = bundle.translator
     if not isinstance(translator, Translator):
-        raise InputError(f"a stored bundle holds a Translator; got a {type(translator).__name__}")
+        raise InputError(f"expected a Translator in a stored bundle; got a {type(translator).__name__}")
     names = _names(bundle)
     rows: list[dict[str, Any]] = []
-    for one in bundle.translations:
-        rows.append({"predictor": names[one.model], "target": one.target, "number": one.number})
-        if one.by is not None:
-            rows[-1]["by"] = {"predictor": names[one.by[0]], "target": one.by[1]}
+    for entry in bundle.translations:
+        rows.append({"predictor": names[entry.model], "target": entry.target, "number": entry.number})
+        if entry.by is not None:
+            rows[-1]["by"] = {"predictor": names[entry.by[0]], "target": entry.by[1]}
     write_tensors(folder / "translator.safetensors", _half(translator.state_dict()))
     return {"translator": dataclasses.asdict(translator.config), "translations": rows}
 
 
 def _names(bundle: Bundle) -> dict[str, str]:
-    """Names of the bundle's predictors by their digests."""
+    """Return the names of the bundle's predictors by their digests."""
     return {predictor.digest: name for name, predictor in bundle.predictors.items()}
 
 
@@ -258,7 +258,7 @@ def _direction(number: int, row: Mapping[str, Any], stored: Mapping[str, Tensor]
 
 
 def _statistics(folder: Path, directions: int, size: int) -> dict[str, Tensor]:
-    """The tensors of a bundle's statistics, in single precision."""
+    """Return the tensors of a bundle's statistics, in float32. Raise InputError for invalid ones."""
     tensors = read_tensors(_part(folder, "statistics.safetensors"))
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
@@ -269,31 +269,34 @@ def _statistics(folder: Path, directions: int, size: int) -> dict[str, Tensor]:
 
 
 def _check_numbers(stored: Mapping[str, Tensor], directions: int, size: int) -> None:
-    """Refuse statistics without a tensor that the bundle needs, of another length than its latents, or with
-    values that are no numbers."""
+    """Raise InputError for a missing tensor, a size that differs from the latents', or values that are not
+    finite."""
     sizes = {"mean": (size,), "covariance": (size, size)}
     sizes |= {f"{n}.{part}": (size,) for n in range(directions) for part in ("alpha", "step")}
     rows = {f"{n}.held": len(stored.get(f"{n}.held", ())) for n in range(directions)}
     sizes |= {name: (rows[name], size) for name in rows if name in stored}
     for name, wanted in sizes.items():
-        found = tuple(stored[name].shape) if name in stored else "none"
-        if found != wanted:
-            raise InputError(f"expected '{name}' {wanted} in 'statistics.safetensors'; got {found}")
-        odd = int((~torch.isfinite(stored[name])).sum())
-        if odd:
+        actual = tuple(stored[name].shape) if name in stored else "none"
+        if actual != wanted:
+            raise InputError(f"expected '{name}' {wanted} in 'statistics.safetensors'; got {actual}")
+        invalid = int((~torch.isfinite(stored[name])).sum())
+        if invalid:
             raise InputError(
-                f"expected finite numbers as '{name}' in 'statistics.safetensors'; got {odd} NaN or infinite"
+                f"expected finite numbers as '{name}' in 'statistics.safetensors'; got {invalid} NaN or "
+                "infinite values"
             )
 
 
 def _half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state with its floating-point tensors in half precision."""
     return {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
 
 
 def _fill(module: torch.nn.Module, path: Path) -> None:
+    """Load a file of weights into a network. Raise InputError where they do not fit."""
     state = {k: v.float() if v.is_floating_point() else v for k, v in read_tensors(path).items()}
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
         line = " ".join(str(error).split())[:200]
-        raise InputError(f"'{path.name}' does not fit what bundle.json says: {line}") from error
+        raise InputError(f"'{path.name}' does not fit bundle.json: {line}") from error

@@ -1,4 +1,4 @@
-"""The images of a cohort as a generator is trained on them: at its size, in its window."""
+"""The training images of a generator: a cohort resized to its size, within its window."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from contrafact.models import resize
 
 CROPS = ("squeeze", "center")
 EIGHT_BIT = (0.0, 255.0)
-LEAST_SPAN = 0.05  # of the window that the values of a cohort must cover
+LEAST_SPAN = 0.05  # least share of the window that the values of a cohort must cover
 
 
 @dataclass(slots=True)
-class _Seen:
-    """Pixels so far, how many of them leave the window, and the range of values."""
+class _CohortSummary:
+    """Counts of pixels, of pixels outside the window and of images that are not square; range of values."""
 
     pixels: int = 0
     outside: int = 0
@@ -30,6 +30,7 @@ class _Seen:
     uneven: int = 0
 
     def add(self, image: Image, window: tuple[float, float]) -> None:
+        """Include one image."""
         values = image.values
         self.pixels += values.size
         self.outside += int(((values < window[0]) | (values > window[1])).sum())
@@ -40,41 +41,45 @@ class _Seen:
 def read_training_images(
     cohort: Cohort, size: Any, *, window: tuple[float, float], crop: str = "squeeze"
 ) -> tuple[Tensor, list[str]]:
-    """Every image (or volume) of a cohort at a generator's size, and what is to be said of them.
+    """Return all images (or volumes) of a cohort at a generator's size, and remarks on them.
 
-    size    the generator's: channels, resolution, and axes where it has any
-    window  (low, high) image units that become -1 and 1; values outside are clipped
-    crop    what becomes of sides of different lengths: "squeeze" (they are scaled to the same length, which
-            changes shapes) or "center" (the middle square, or cube, is cut out)
+    size    the generator's configuration: channels, resolution, and axes where it has any
+    window  (low, high) in image units, which become -1 and 1; values outside are clipped
+    crop    treatment of images that are not square: "squeeze" (resized to a square or cube, which changes
+            shapes) or "center" (cropped to the central square or cube)
     gives   (N, C, *S): uint8 (0 to 255) for 8-bit files, else float32 in [-1, 1]; sentences
-    raises  InputError for images of other axes or channels, smaller ones, and a window that most pixels leave:
-            90 %, and of the window of 8-bit images 1 %, or of which they cover less than 5 %
+    raises  InputError for images of other dimensions or channels, images that are too small, and a window that
+            does not fit: more than 90 % of the pixels lie outside (1 % for the window of 8-bit images), or the
+            values cover less than 5 % of it
     """
     if crop not in CROPS:
         raise InputError(f"crop must be one of {', '.join(CROPS)}; got '{crop}'{nearest(crop, CROPS)}")
-    seen, parts, whole = _Seen(), [], True
+    summary, parts, eight_bit = _CohortSummary(), [], True
     for case in cohort:
         image = _checked(case, size)
-        seen.add(image, window)
-        # 8-bit scans with a scale hold other values than 0 to 255.
-        whole &= image.about.get("dtype") == "uint8" and tuple(window) == EIGHT_BIT
-        whole = whole and bool((image.values == image.values.round()).all())
+        summary.add(image, window)
+        # 8-bit files with a rescale slope have other values than 0 to 255.
+        eight_bit &= image.about.get("dtype") == "uint8" and tuple(window) == EIGHT_BIT
+        eight_bit = eight_bit and bool((image.values == image.values.round()).all())
         parts.append(_scaled(image, size, window, crop))
-        if whole:
+        if eight_bit:
             parts[-1] = (parts[-1] * 255).round().byte()
-    _check_window(seen, window)
-    said = []
-    if seen.uneven:
-        cut = (
-            "cut to the middle" if crop == "center" else 'squeezed, which changes shapes (crop = "center" cuts)'
+    _check_window(summary, window)
+    remarks = []
+    if summary.uneven:
+        treatment = (
+            "cropped to the centre"
+            if crop == "center"
+            else 'squeezed, which changes shapes (crop = "center" crops them)'
         )
-        said.append(f"{seen.uneven} of {len(parts)} images have sides of different lengths: {cut}")
-    if whole:
-        return torch.cat(parts), said
-    return torch.cat([p.float() / 255 if p.dtype == torch.uint8 else p for p in parts]) * 2 - 1, said
+        remarks.append(f"{summary.uneven} of {len(parts)} images have sides of different lengths: {treatment}")
+    if eight_bit:
+        return torch.cat(parts), remarks
+    return torch.cat([p.float() / 255 if p.dtype == torch.uint8 else p for p in parts]) * 2 - 1, remarks
 
 
 def _checked(case: Case, size: Any) -> Image:
+    """Return the image of a case. Raise InputError for other dimensions or channels, or a small image."""
     image, axes = case.read(), getattr(size, "axes", 2)
     if len(image.grid.shape) != axes or image.channels not in (1, size.channels):
         raise InputError(
@@ -83,14 +88,14 @@ def _checked(case: Case, size: Any) -> Image:
         )
     if min(image.grid.shape) < size.resolution:
         raise InputError(
-            f"images must be at least {size.resolution} pixels a side; got {image.grid.shape} in "
+            f"images must be at least {size.resolution} pixels per side; got {image.grid.shape} in "
             f"'{case.path.name}'"
         )
     return image
 
 
 def _scaled(image: Image, size: Any, window: tuple[float, float], crop: str) -> Tensor:
-    """(1, C, *S) from 0 to 1."""
+    """Return an image (1, C, *S) at the generator's size, rescaled from the window to [0, 1]."""
     axes, (low, high) = len(image.grid.shape), window
     values = torch.from_numpy(image.values)
     if crop == "center":
@@ -100,22 +105,23 @@ def _scaled(image: Image, size: Any, window: tuple[float, float], crop: str) -> 
 
 
 def middle(shape: Sequence[int]) -> tuple[slice, ...]:
-    """The middle square (or cube) of an image, as long as its shortest side."""
+    """Return the slices of the central square (or cube) of an image, with the length of its shortest side."""
     side = min(shape)
     return tuple(slice((n - side) // 2, (n - side) // 2 + side) for n in shape)
 
 
-def _check_window(seen: _Seen, window: tuple[float, float]) -> None:
-    share = seen.outside / max(1, seen.pixels)
-    write = f"write window = [{seen.low:g}, {seen.high:g}] under [data]"
+def _check_window(summary: _CohortSummary, window: tuple[float, float]) -> None:
+    """Raise InputError where too many pixels lie outside the window, or the values cover too little of it."""
+    share = summary.outside / max(1, summary.pixels)
+    advice = f"write window = [{summary.low:g}, {summary.high:g}] under [data]"
     if share > (0.01 if tuple(window) == EIGHT_BIT else 0.9):
         raise InputError(
             f"{share:.0%} of the pixels lie outside the window {window[0]:g} to {window[1]:g} and would be "
-            f"clipped; the images hold {seen.low:g} to {seen.high:g}: {write}"
+            f"clipped; the images have values from {summary.low:g} to {summary.high:g}: {advice}"
         )
-    span = (min(seen.high, window[1]) - max(seen.low, window[0])) / (window[1] - window[0])
-    if seen.pixels and seen.high > seen.low and span < LEAST_SPAN:
+    span = (min(summary.high, window[1]) - max(summary.low, window[0])) / (window[1] - window[0])
+    if summary.pixels and summary.high > summary.low and span < LEAST_SPAN:
         raise InputError(
-            f"the images hold {seen.low:g} to {seen.high:g}, {max(span, 0):.1%} of the window {window[0]:g} to "
-            f"{window[1]:g}, and would all look the same: {write}"
+            f"the images have values from {summary.low:g} to {summary.high:g}, {max(span, 0):.1%} of the "
+            f"window {window[0]:g} to {window[1]:g}, and would lose almost all contrast: {advice}"
         )

@@ -1,4 +1,4 @@
-"""The command line. `main` turns every error into one line and an exit code."""
+"""The command line. `main` reports every error as one line with an exit code."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from contrafact.core import ContrafactError, ContrafactWarning, InputError
 
 app = App(
     name="contrafact",
-    help="Explains what a deep network saw in a medical image: where, how, and how far to trust it.",
+    help="Explain the predictions of deep networks on medical images, and check how reliable explanations are.",
     help_format="markdown",
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
-# Named by text, so that --help imports nothing heavy.
+# Commands are named by text, so that --help imports no large package.
 for _verb, _place in (
     ("demo", "demo:demo"),
     ("explain", "explain:explain"),
     ("fit", "fit:fit"),
     ("study", "study:study"),
     ("view", "view:view"),
-    ("read", "read:read"),
+    ("reader-study", "reader_study:reader_study"),
     ("export", "export:export"),
     ("send", "send:send"),
     ("convert", "convert:convert"),
@@ -35,10 +35,14 @@ for _verb, _place in (
     ("check", "check:check"),
 ):
     app.command(f"contrafact.cli.{_place}", name=_verb)
+app.command("contrafact.cli.reader_study:reader_study", name="read", show=False)  # the former name
 
 
 def main(words: list[str] | None = None) -> int:
-    """0 success, 2 the user's mistake (one line: expected, got, do), 1 a failure."""
+    """Run a command line (None: the arguments of the process), and return its exit code.
+
+    The code is 0 for success, 2 for invalid input (one line: expected, got, do), and 1 for a failure.
+    """
     words = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -46,20 +50,20 @@ def main(words: list[str] | None = None) -> int:
         with _warnings_in_one_line():
             app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, InputError) as error:
-        return _say(error, 2, debug)
+        return _report(error, 2, debug)
     except KeyboardInterrupt:
-        print("stopped; what was finished is kept", file=sys.stderr)
+        print("stopped; finished results are kept", file=sys.stderr)
         return 1
     except (ContrafactError, OSError, MemoryError) as error:
-        return _say(error, 1, debug)
+        return _report(error, 1, debug)
     except Exception as error:
-        return _say(error, 1, debug, hint=f"{type(error).__name__}: ", tail=" (--debug shows where)")
+        return _report(error, 1, debug, hint=f"{type(error).__name__}: ", tail=" (--debug shows where)")
     return 0
 
 
 @contextlib.contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """Inside, a warning of Contrafact's own is one line on the error stream, said once."""
+    """Print Contrafact's own warnings as one line on the error stream, once each, inside the block."""
     with warnings.catch_warnings():
         warnings.simplefilter("default", ContrafactWarning)
         others = warnings.showwarning
@@ -74,7 +78,8 @@ def _warnings_in_one_line() -> Iterator[None]:
         yield
 
 
-def _say(error: BaseException, code: int, debug: bool, hint: str = "", tail: str = "") -> int:
+def _report(error: BaseException, code: int, debug: bool, hint: str = "", tail: str = "") -> int:
+    """Print an error as one line, with its traceback for `debug`; return the exit code."""
     if debug:
         traceback.print_exception(error)
     line = " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""From the words of a command line to a plan and images."""
+"""The arguments of the commands: conversion to a plan and images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from contrafact.api import explanation as face
+from contrafact.api import explanation
 from contrafact.api.case import Plan
 from contrafact.core import EXPLAINERS, UNTRUSTED, Image, InputError, Trust, nearest
 from contrafact.io import images_in, read_image
@@ -35,9 +35,12 @@ def plan_of(
     output: str | None = None,
     trust: Trust = UNTRUSTED,
 ) -> tuple[Plan, dict[str, Any]]:
-    """The plan, and what the manifest of the run says of it."""
+    """Return the plan, and its description for the manifest of the run.
+
+    raises  InputError without a model, and for unknown methods, hyper-parameters or models
+    """
     if model is None and bundle is None:
-        raise InputError("expected --model or --bundle; got neither; `contrafact list bundles` names some")
+        raise InputError("expected --model or --bundle; got neither; see `contrafact list bundles`")
     loaded = pick_bundle(bundle, trust)
     predictor = pick_predictor(model, loaded, trust, output)
     names = [name.strip() for name in methods.split(",") if name.strip()] or ["standard"]
@@ -67,8 +70,7 @@ def plan_of(
 
 
 def with_masks(plan: Plan, *, reference: Path | None, region: Path | None, background: Path | None) -> Plan:
-    """The plan with masks and other images read; methods that need these and have none are left out of
-    a preset's choice by `possible_methods`, and say so when they are named."""
+    """Return the plan with its masks and background images. Presets omit methods that need a background."""
     others = images_in(background) if background and background.is_dir() else [background]
     return dataclasses.replace(
         plan,
@@ -79,7 +81,7 @@ def with_masks(plan: Plan, *, reference: Path | None, region: Path | None, backg
 
 
 def with_checks(plan: Plan, checks: bool, second_model: str | None, trust: Trust) -> Plan:
-    """The plan with reliability checks, and a second model for its counterfactuals: the one that is named, or
+    """Return the plan with reliability checks, and a second model for its counterfactuals: the named one, or
     else the bundle's own."""
     other = pick_predictor(second_model, plan.bundle, trust) if second_model else None
     if other is None and plan.bundle is not None:
@@ -88,10 +90,10 @@ def with_checks(plan: Plan, checks: bool, second_model: str | None, trust: Trust
 
 
 def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Plan:
-    """The plan with a map of places and their names, each written NUMBER=NAME."""
+    """Return the plan with a label map of regions and their names, each as NUMBER=NAME."""
     if labels is None:
         if names:
-            raise InputError("names tell what labels mean; give --labels FILE")
+            raise InputError("expected --labels FILE with --names; got none")
         return plan
     known: dict[int, str] = {}
     for text in names or []:
@@ -103,13 +105,13 @@ def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Pla
 
 
 def possible_methods(predictor: Any, bundle: Any) -> list[str]:
-    """Every method that this model and bundle allow; `contrafact check` says why others are not."""
+    """Return the methods that a preset may use with this model and bundle; `contrafact check` gives reasons."""
     names = [n for n in EXPLAINERS.names() if bundle or not getattr(EXPLAINERS.get(n), "needs_bundle", False)]
-    # A bundle has directions, or codes for findings.
+    # A bundle has directions, codes for findings, or a translator.
     names = [
         n for n in names if not (part := getattr(EXPLAINERS.get(n), "needs_part", "")) or getattr(bundle, part)
     ]
-    # They need more than an image and a model, or another kind of network: they are asked for by name.
+    # Methods that need more than an image and a model, or a special network, must be named.
     special = ("needs_background", "needs_attention", "picture")
     names = [n for n in names if not any(getattr(EXPLAINERS.get(n), kind, False) for kind in special)]
     if not getattr(predictor, "differentiable", True):
@@ -120,23 +122,26 @@ def possible_methods(predictor: Any, bundle: Any) -> list[str]:
 
 
 def pick_bundle(name: str | None, trust: Trust) -> Any:
-    """The bundle of that name or folder, if one is named."""
-    return face.load_bundle(name, trust=trust.scripts, trust_code=trust.factories) if name else None
+    """Return the bundle of that name or folder, or None without a name."""
+    return explanation.load_bundle(name, trust=trust.scripts, trust_code=trust.factories) if name else None
 
 
 def pick_predictor(model: str | None, bundle: Any, trust: Trust, output: str | None = None) -> Any:
-    """The model of the bundle unless another is named; `output` as in `load_predictor`, for a model file."""
+    """Return the named model, or else the bundle's; `output` as in `load_predictor`, for a model file.
+
+    raises  InputError for an unknown name, or `output` with a model of the bundle
+    """
     if output and (model is None or (bundle and model in bundle.predictors)):
-        raise InputError("--output says what a model file gives; the models of a bundle say it themselves")
+        raise InputError("expected --output with a model file only; got a model of a bundle; remove --output")
     allowed: Any = {"trust": trust.scripts, "trust_code": trust.factories}
     if bundle is None:
-        return face.load_predictor(model, output=output, **allowed)
+        return explanation.load_predictor(model, output=output, **allowed)
     if model is None:
         return bundle.predictor
     if model in bundle.predictors:
         return bundle.predictors[model]
     if Path(model).exists():
-        return face.load_predictor(model, output=output, **allowed)
+        return explanation.load_predictor(model, output=output, **allowed)
     known = ", ".join(bundle.predictors)
     raise InputError(
         f"expected a model file or a predictor of the bundle ({known}); "
@@ -145,13 +150,14 @@ def pick_predictor(model: str | None, bundle: Any, trust: Trust, output: str | N
 
 
 def read_settings(words: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`occlusion.box=8` to {"occlusion": {"box": 8}}; lists become tuples."""
+    """Return hyper-parameters by method, such as {"occlusion": {"box": 8}} for `occlusion.box=8`; lists become
+    tuples. Raise InputError for unknown methods and hyper-parameters."""
     settings: dict[str, dict[str, Any]] = {}
     for word in words:
         name, _, text = word.partition("=")
         method, _, key = name.partition(".")
         if not (method and key and text):
-            raise InputError(f"--set takes METHOD.NAME=VALUE; got '{word}'")
+            raise InputError(f"expected --set METHOD.NAME=VALUE; got '{word}'")
         try:
             value = json.loads(text)
         except json.JSONDecodeError:
@@ -166,6 +172,6 @@ def read_settings(words: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def read_images(paths: Sequence[Path], bundle: Any) -> list[Image]:
-    """Every image; with a bundle, stretched to the range that it takes."""
+    """Return the images; with a bundle, with the display window rescaled to the bundle's range."""
     images = [read_image(path) for path in paths]
     return [image.rescaled(*bundle.window) for image in images] if bundle else images

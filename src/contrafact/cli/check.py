@@ -23,21 +23,21 @@ def check(
     trust_code: TrustCode = False,
     json: Flag = False,
 ) -> None:
-    """Say what can and cannot be computed for a model, and why: every method is tried once.
+    """Report which methods a model supports, and why others fail. Every method runs once.
 
-    exact: the method as it is defined. approximate: an estimate, or with a part that is left out, and which.
-    unsupported: refused, and why. A TorchScript file is code: it is opened with --trust only.
+    exact: the method as it is defined. approximate: an estimate, or without a named part of the network.
+    unsupported: an error, with the reason. A TorchScript file is code: it is loaded with --trust only.
     Example: `contrafact check net.onnx --image knee.png`
 
     Args:
         model: A model file, or a shipped bundle by name (its predictor is checked).
-        image: What to try it on; default: noise of the size the model takes.
-        bundle: To try counterfactuals with.
-        output: What the model gives: logits, sigmoid, probabilities, regression or ordinal; default: what its
-            description says, else logits.
-        trust: Open TorchScript files, which are code that runs on this machine (docs/security.md).
-        trust_code: Import and call the factory of a model description, whatever package it is in.
-        json: For machines.
+        image: Test image; default: noise of the size the model takes.
+        bundle: Bundle for counterfactuals.
+        output: Kind of the model's output: logits, sigmoid, probabilities, regression or ordinal; default: from
+            its description, else logits.
+        trust: Load TorchScript files, which are code that runs on this machine (docs/security.md).
+        trust_code: Import and call the factory of a model description from any package.
+        json: Print the result as JSON.
     """
     from contrafact.api.compatibility import check_methods, findings_of, noise_for
     from contrafact.bundles import list_bundles
@@ -49,21 +49,21 @@ def check(
     trusted = Trust(trust, trust_code)
     loaded = pick_bundle(bundle, trusted)
     predictor = pick_predictor(None if model == bundle else model, loaded, trusted, output)
-    tried = read_image(image) if image else noise_for(predictor)
-    found = findings_of(predictor, tried)
+    test_image = read_image(image) if image else noise_for(predictor)
+    findings = findings_of(predictor, test_image)
     rows: list[dict[str, Any]] = []
-    with bar("trying every method", len(EXPLAINERS.names()), quiet=json) as move:
-        for row in check_methods(predictor, tried, loaded):
+    with bar("running every method", len(EXPLAINERS.names()), quiet=json) as move:
+        for row in check_methods(predictor, test_image, loaded):
             rows.append(row)
             move(len(rows), text=row["name"])
     about = {
         "classes": list(predictor.classes),
         "output": predictor.output,
         "gradients": getattr(predictor, "differentiable", True),
-        "network": found,
+        "network": findings,
         "methods": rows,
     }
-    lines = [f"{len(predictor.classes)} classes ({', '.join(predictor.classes)}), gives {predictor.output}"]
-    lines += [f"network: {line}" for line in found]
+    lines = [f"{len(predictor.classes)} classes ({', '.join(predictor.classes)}), output: {predictor.output}"]
+    lines += [f"network: {line}" for line in findings]
     lines += [f"{r['name']:<26} {r['status']:<12} {r['why']}" for r in rows]
     say(about, as_json=json, lines=lines)

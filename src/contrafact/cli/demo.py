@@ -24,17 +24,17 @@ def demo(
     checks: Annotated[bool, CHECKS] = True,
     json: Flag = False,
 ) -> None:
-    """Explain bundled real-model cases end to end and write a report.
+    """Explain example cases with the shipped models and write a report.
 
-    Draws synthetic patients from the `knee` and `brain` bundles, and phantoms whose cause is planted: no
-    patient's image ships. Example: `contrafact demo --images my_knee.png`
+    The demo generates synthetic patients from the `knee` and `brain` bundles, and phantoms with a known cause;
+    no patient's image ships. Example: `contrafact demo --images my_knee.png`
 
     Args:
-        out: Run folder; an old demo there is replaced.
+        out: Run folder; an earlier demo in it is replaced.
         images: Your own knee radiographs instead of synthetic patients.
-        cases: Synthetic patients per bundle.
-        seed: Of the synthetic patients.
-        checks: Check how far each result can be trusted.
+        cases: Number of synthetic patients per bundle.
+        seed: Seed of the synthetic patients.
+        checks: Add reliability checks to each result.
         json: Print the result as JSON.
     """
     from contrafact.api.case import explain_case

@@ -38,37 +38,37 @@ def explain(
     trust_code: TrustCode = False,
     json: Flag = False,
 ) -> None:
-    """Explain images by a model and write a run folder with a report.
+    """Explain a model's predictions for images and write a run folder with a report.
 
     Example: `contrafact explain knee.png --bundle knee --target class:1 --goal 0.9`
 
     Args:
         images: Files (PNG, JPEG, TIFF, NPY, NIfTI, DICOM) or DICOM series folders.
         model: A model file (.json, .onnx, .ts, .pt2), or a predictor of the bundle by name.
-        output: What the model gives: logits, sigmoid, probabilities, regression or ordinal; default: what its
-            description says, else logits.
+        output: Kind of the model's output: logits, sigmoid, probabilities, regression or ordinal; default: from
+            its description, else logits.
         bundle: A shipped bundle by name (`contrafact list bundles`), or its folder.
-        target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: what the
-            model prefers; of a counterfactual with --goal, the answer that it does not give.
-        methods: Names with commas between, or standard (the default: gradcam, integrated-gradients, occlusion
+        target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: the predicted
+            class; for a counterfactual with --goal, the second most probable class.
+        methods: Comma-separated names, or standard (the default: gradcam, integrated-gradients, occlusion
             and, with a bundle, latent-walk or medxgan), cams, gradients, without-gradients, pictures or all.
-        goal: Probability the counterfactual should reach: of the target, or, without --target, of the other
-            class than the predicted one (of several, the runner-up). Default: the other side of the decision.
-        out: Run folder; one that exists is continued.
+        goal: Probability that the counterfactual should reach: of the target, or, without --target, of the
+            second most probable class. Default: the opposite side of the decision.
+        out: Run folder; an existing run is continued.
         reference: A mask on the image's grid, for targets that compare with one (missed:1).
-        region: A mask on the image's grid: only its voxels are asked about.
+        region: A mask on the image's grid: the explanation is limited to its voxels.
         background: A folder of other images of the same kind (expected-gradients, feature-permutation).
-        followup: Later images of the same patient, shown beside the counterfactual.
+        followup: Later images of the same patient, shown next to the counterfactual.
         set_: A hyper-parameter, METHOD.NAME=VALUE; may be repeated.
-        rescale: Stretch each image's display window to the range the bundle takes.
-        seed: Of the methods' random draws.
-        labels: Map of places (organs, lesion) on the image's grid: heatmaps are told in words as well.
-        names: What a label means, NUMBER=NAME (1=lesion); may be repeated.
-        checks: Check how far each result can be trusted; costs some explanations more.
-        second_model: A model file, or a predictor of the bundle, that confirms counterfactuals or does not;
+        rescale: Rescale each image's display window to the range of the bundle.
+        seed: Seed of the methods' random numbers.
+        labels: Label map of regions (organs, lesion) on the image's grid, to describe heatmaps in words.
+        names: Name of a label, NUMBER=NAME (1=lesion); may be repeated.
+        checks: Add reliability checks to each result, at the cost of a few more explanations.
+        second_model: A model file, or a predictor of the bundle, that confirms or contradicts counterfactuals;
             default: the second model of the bundle.
-        trust: Open TorchScript files, which are code that runs on this machine (docs/security.md).
-        trust_code: Import and call the factory of a model description, whatever package it is in.
+        trust: Load TorchScript files, which are code that runs on this machine (docs/security.md).
+        trust_code: Import and call the factory of a model description from any package.
         json: Print the results as JSON.
     """
     from contrafact.api.case import explain_case
@@ -92,12 +92,12 @@ def explain(
     plan = with_masks(plan, reference=reference, region=region, background=background)
     plan = with_checks(with_places(plan, labels, names), checks, second_model, trusted)
     cases = read_images(images, plan.bundle if rescale else None)
-    later = read_images(followup or [], plan.bundle if rescale else None)
+    dated = read_images(followup or [], plan.bundle if rescale else None)
     run = Run.create(out, about={"title": "Explanation", **about})
     with bar("explaining", len(cases), quiet=json) as move:
         for number, image in enumerate(cases):
             name = f"{number + 1}. {Path(image.source).name}"
-            explain_case(run, name, image, plan, followup=later)
+            explain_case(run, name, image, plan, followup=dated)
             move(number + 1)
     report = write_report(run)
     say(

@@ -24,18 +24,18 @@ def export(
     share: float = 0.5,
     json: Flag = False,
 ) -> None:
-    """Write the results of a run as files that other programs open. Nothing is sent anywhere.
+    """Write the results of a run as files for other programs. The command sends no data.
 
     Example: `contrafact export runs/explain --to nifti`
 
     Args:
         run: Run folder.
         to: nifti (on the source's grid), npz, png, animation (GIF), html, pdf (by Chromium) or dicom.
-        out: Folder for the files; default: `exports` in the run folder, of DICOM `exports/dicom`.
-        kind: Of the PNG overlays: signed, heat, blended, masked or alpha.
-        keep_patient: Of DICOM: copy name, number, birth date and study from the source; else "anonymous".
-        banner: Of DICOM: burn SYNTHETIC - NOT FOR DIAGNOSIS into images that a network drew.
-        share: Of DICOM: how much of a map's evidence the segmented region holds.
+        out: Folder for the files; default: `exports` in the run folder, for DICOM `exports/dicom`.
+        kind: Style of PNG overlays: signed, heat, blended, masked or alpha.
+        keep_patient: DICOM: copy name, number, birth date and study from the source; else "anonymous".
+        banner: DICOM: burn SYNTHETIC - NOT FOR DIAGNOSIS into generated images.
+        share: DICOM: share of a map's evidence inside the segmented region.
         json: Print the paths as JSON.
     """
     from contrafact.export.dicom.export import export_dicom
@@ -55,13 +55,13 @@ def export(
             paths.append(str(path))
             move(min(len(paths), len(opened.rows())), text=path.name[:60])
     missing = _missing(folder) if to == "dicom" else []
-    said: dict[str, Any] = {"files": paths} | ({"missing": missing} if missing else {})
-    say(said, as_json=json, lines=[f"{len(paths)} file(s) in {folder}", *missing])
+    result: dict[str, Any] = {"files": paths} | ({"missing": missing} if missing else {})
+    say(result, as_json=json, lines=[f"{len(paths)} file(s) in {folder}", *missing])
 
 
 def _missing(folder: Path) -> list[str]:
-    """What a DICOM export could not keep, image by image."""
+    """Return the information that a DICOM export does not contain, image by image."""
     from contrafact.io import read_json
 
     about = read_json(folder / "about.json")
-    return [f"{name}: {words}" for name, found in about["missing"].items() for words in found]
+    return [f"{name}: {line}" for name, lines in about["missing"].items() for line in lines]

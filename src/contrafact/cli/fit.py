@@ -26,18 +26,18 @@ def fit(
 ) -> None:
     """Train a bundle on a folder of images: generator, encoder, directions.
 
-    Ctrl-C stops after the current step; `--resume` goes on from there, to the very same next step.
+    Ctrl-C stops after the current step; `--resume` continues with exactly the same next step.
     Example: `contrafact fit recipes/knee.toml --resume`
 
     Args:
-        config: TOML file; recipes/knee.toml is one.
+        config: TOML file, such as recipes/knee.toml.
         stage: generator, encoder or direction; default: all.
-        resume: Continue what is in the output folder.
-        device: cpu or cuda; default: cuda where there is one.
-        devices: Processes, one per GPU (or per share of the CPU), by Lightning Fabric.
-        trust: Open TorchScript files, which are code that runs on this machine (docs/security.md).
-        trust_code: Import and call the factory of a model description, whatever package it is in.
-        json: Print the last figures as JSON.
+        resume: Continue the training in the output folder.
+        device: cpu or cuda; default: cuda where available.
+        devices: Number of processes, one per GPU (or per share of the CPU), by Lightning Fabric.
+        trust: Load TorchScript files, which are code that runs on this machine (docs/security.md).
+        trust_code: Import and call the factory of a model description from any package.
+        json: Print the last losses and quality measures as JSON.
     """
     from contrafact.bundles.fitting import fit_stages, read_config
 
@@ -63,5 +63,5 @@ def fit(
     if stopped:
         raise KeyboardInterrupt
     if not last:
-        return  # one of several processes, not the first
+        return  # only the first of several processes reports
     say({"out": str(out), "stages": last}, as_json=json, lines=[f"written to {out}"])

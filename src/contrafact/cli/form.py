@@ -1,4 +1,4 @@
-"""`contrafact study --form`: a study file is written and run in the browser."""
+"""`contrafact study --form`: write and run a study file in the browser."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def serve_form(
     open_: bool,
     trust: Trust = UNTRUSTED,
 ) -> None:
-    """Serve the form on this machine until Ctrl-C, which ends a study that runs as well.
+    """Serve the form on this machine until Ctrl-C, which also ends a running study.
 
-    trust  of all studies that the page runs; the page itself cannot give it
+    trust  trust in the files of all studies that the page runs; the page itself cannot grant it
     """
     from contrafact.bundles import list_bundles
     from contrafact.cli.listing import targets
@@ -31,7 +31,7 @@ def serve_form(
     server, pages = serving.form_parts()
     path = root / "study.toml" if config is None else config.resolve()
     more = {"targets": targets(), "bundles": list(list_bundles())}
-    desk = StudyEditor(root, path, functools.partial(job, trust=trust), more=more)
+    editor = StudyEditor(root, path, functools.partial(job, trust=trust), more=more)
     place, token = server.bind("127.0.0.1", port), server.new_token()
     link = place.link(token=token)
 
@@ -41,13 +41,16 @@ def serve_form(
             webbrowser.open(link)
 
     try:
-        server.serve(pages.make_form_app(desk, token=token), place, ready=ready)
+        server.serve(pages.make_form_app(editor, token=token), place, ready=ready)
     finally:
-        desk.close()
+        editor.close()
 
 
 def job(path: str, *, trust: Trust = UNTRUSTED) -> Iterator[dict[str, Any]]:
-    """A study as the verb does it, said row by row; at the end its report."""
+    """Run a study as the command does, yield its progress task by task, and write its report.
+
+    raises  ContrafactError where every method fails
+    """
     from contrafact.core import ContrafactError
     from contrafact.io import open_run
     from contrafact.report.page import write_report
@@ -60,5 +63,5 @@ def job(path: str, *, trust: Trust = UNTRUSTED) -> Iterator[dict[str, Any]]:
         yield {"done": row.done, "total": row.total, "text": name, "error": error}
     run = open_run(Path(path).parent / read_study(path).out)
     if not run.rows():
-        raise ContrafactError(f"every method failed; '{run.folder}/failures.jsonl' says why")
+        raise ContrafactError(f"every method failed; see '{run.folder}/failures.jsonl' for the reasons")
     yield {"text": f"{len(run.rows())} results", "report": str(write_report(run))}

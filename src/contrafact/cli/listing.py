@@ -12,13 +12,13 @@ Flag = Annotated[bool, Parameter(negative="")]
 
 
 def list_(what: Literal["explainers", "metrics", "targets", "bundles"], *, json: Flag = False) -> None:
-    """Name what there is.
+    """List the available explainers, metrics, targets or bundles.
 
     Example: `contrafact list explainers --json`
 
     Args:
         what: explainers, metrics, targets or bundles.
-        json: For machines: names with their aliases and first line.
+        json: Print names, aliases and descriptions as JSON.
     """
     rows = {"explainers": _explainers, "metrics": _metrics, "targets": targets, "bundles": _bundles}[what]()
     lines = [
@@ -61,6 +61,7 @@ def _metrics() -> list[dict[str, Any]]:
 
 
 def targets() -> list[dict[str, Any]]:
+    """Return the forms of targets with their descriptions."""
     about = {
         "class:K": "log-odds of a class, by index or name",
         "margin:A,B": "log-odds of class A against class B",
@@ -69,13 +70,13 @@ def targets() -> list[dict[str, Any]]:
         "grade": "expected grade of an ordinal model",
         "region:K": "segmenter: mean log-odds of a class where it is predicted (@0.3: above a probability; "
         ",sum: summed)",
-        "lesion:K#N": "segmenter: the N-th largest connected part of it",
-        "boundary:K": "segmenter: a band on both sides of its edge",
+        "lesion:K#N": "segmenter: in the N-th largest connected component of the prediction",
+        "boundary:K": "segmenter: in a band on both sides of the predicted edge",
         "mask:K": "segmenter: in the reference mask",
-        "false-positive:K": "segmenter: where it is predicted and the reference says no",
-        "missed:K#N": "segmenter: where the reference says yes and it is not predicted (N: a whole part)",
+        "false-positive:K": "segmenter: where the class is predicted outside the reference",
+        "missed:K#N": "segmenter: where the class is in the reference but not predicted (N: a whole component)",
         "volume:K": "segmenter: soft volume in voxels",
-        "dice:K": "segmenter: soft Dice against the reference, or the prediction itself",
+        "dice:K": "segmenter: soft Dice with the reference, or with the prediction itself",
     }
     return [{"name": name, "about": text} for name, text in about.items()]
 

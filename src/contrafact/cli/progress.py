@@ -1,4 +1,4 @@
-"""What the verbs show while they work."""
+"""Progress bars, interruption and output of the commands."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 
 @contextlib.contextmanager
 def bar(text: str, total: float, *, quiet: bool) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr with the remaining time: `move(done, text="...")`; into a file or a
-    pipe, one line each time."""
+    """Yield a function `move(done, text="...")` that updates a progress bar on stderr with the remaining time;
+    in a file or a pipe it prints one line per call."""
     if quiet:
         yield lambda *_, **__: None
         return
@@ -47,13 +47,14 @@ def bar(text: str, total: float, *, quiet: bool) -> Iterator[Callable[..., None]
 
 
 def _lines(text: str, total: float) -> Callable[..., None]:
+    """Return a function that prints progress as lines."""
     whole, began, first = total, time.monotonic(), None
 
     def move(done: float, *, text: str | None = text, total: float | None = None) -> None:
         nonlocal whole, began, first
         whole = total or whole
         if first is None or done < first:
-            first, began = done, time.monotonic()  # what a resumed run found done took no time now
+            first, began = done, time.monotonic()  # finished parts of a resumed run took no time now
         left = ""
         if first < done < whole:
             seconds = (time.monotonic() - began) * (whole - done) / (done - first)
@@ -65,27 +66,28 @@ def _lines(text: str, total: float) -> Callable[..., None]:
 
 @contextlib.contextmanager
 def gentle_stop() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C asks the work to end at its next step; a second Ctrl-C ends it at once."""
-    asked = threading.Event()
+    """Yield a function that tells whether Ctrl-C was pressed, so that the work ends after its current step; a
+    second Ctrl-C ends it at once."""
+    requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield requested.is_set
         return
 
-    def ask(_signal: int, _frame: Any) -> None:
-        if asked.is_set():
+    def request(_signal: int, _frame: Any) -> None:
+        if requested.is_set():
             raise KeyboardInterrupt
-        asked.set()
-        print("stopping after this step; once more to stop at once", file=sys.stderr)
+        requested.set()
+        print("stopping after this step; press Ctrl-C again to stop at once", file=sys.stderr)
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = signal.signal(signal.SIGINT, request)
     try:
-        yield asked.is_set
+        yield requested.is_set
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def say(value: Any, *, as_json: bool, lines: list[str]) -> None:
-    """JSON for machines, lines for people, on stdout."""
+    """Print a value as JSON, or lines of text, on stdout."""
     if as_json:
         json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
         sys.stdout.write("\n")

@@ -13,14 +13,14 @@ Flag = Annotated[bool, Parameter(negative="")]
 
 
 def send(folder: Path, *, to: str, yes_send_to: str = "", json: Flag = False) -> None:
-    """Send exported DICOM files to an archive (PACS). Nothing else in Contrafact sends anything.
+    """Send exported DICOM files to an archive (PACS). No other command of Contrafact sends data.
 
     Example: `contrafact send runs/explain/exports/dicom --to 127.0.0.1:4242:ORTHANC`
 
     Args:
-        folder: What `contrafact export RUN --to dicom` wrote.
+        folder: Folder that `contrafact export RUN --to dicom` has written.
         to: https://host:port/path of a DICOMweb service (STOW-RS), or host:port:AET of a DICOM node (C-STORE).
-        yes_send_to: The host, once more, when it is not this machine.
+        yes_send_to: The host again, as confirmation, when it is not this machine.
         json: Print the result as JSON.
     """
     from contrafact.export.dicom.send import read_archive, send

@@ -28,22 +28,22 @@ def study(
     trust: TrustFile = False,
     trust_code: TrustCode = False,
 ) -> None:
-    """Many methods on many images, from one file; what the run folder holds already is passed over.
+    """Run many methods on many images, from one file; results in the run folder are not computed again.
 
-    A method that fails, or takes longer than its limit, is a row with its error; the others go on.
+    A method that fails, or exceeds its time limit, is a row with its error; the others continue.
     Example: `contrafact study study.toml`, or `contrafact study --form` to write the file in the browser
 
     Args:
         config: TOML file; docs/study.md shows one. With --form it need not exist.
         engine: processes (a time limit can stop a method) or local (in this process, for debugging).
-        retry: Try again what failed.
-        json: Print what became of every cell as JSON.
+        retry: Run failed tasks again.
+        json: Print the outcome of every task as JSON.
         form: Write the file in a page on this machine, and run it from there.
         root: With --form: the folder whose files the page may use.
-        port: With --form: default: any that is free.
+        port: With --form: port of the server; default: any free port.
         open_: With --form: open the browser too.
-        trust: Open TorchScript files, which are code that runs on this machine (docs/security.md).
-        trust_code: Import and call the factory of a model description, whatever package it is in.
+        trust: Load TorchScript files, which are code that runs on this machine (docs/security.md).
+        trust_code: Import and call the factory of a model description from any package.
     """
     from contrafact.core import ContrafactError, InputError, Trust
 
@@ -53,20 +53,20 @@ def study(
     from contrafact.io import open_run
     from contrafact.report.page import write_report
     from contrafact.study import read_study
-    from contrafact.study.runner import study as work
+    from contrafact.study.runner import study as run_study
 
     if config is None:
-        raise InputError("expected a study file; got none: name one, or write one with --form")
+        raise InputError("expected a study file; got none; name one, or write one with --form")
     rows: list[dict[str, Any]] = []
     with bar("study", 1, quiet=json) as move:
-        for row in work(config, engine=engine, retry=retry, trust=trust, trust_code=trust_code):
+        for row in run_study(config, engine=engine, retry=retry, trust=trust, trust_code=trust_code):
             error = row.failure.error if row.failure else ""
             name = f"{Path(row.cell.image).name} {row.cell.label}"
             move(row.done, text=f"{name}: {error}"[:100] if error else name, total=row.total)
             rows.append({"image": row.cell.image, "method": row.cell.label, "error": error})
     run = open_run(config.parent / read_study(config).out)
     if not run.rows():
-        raise ContrafactError(f"every method failed; '{run.folder}/failures.jsonl' says why")
+        raise ContrafactError(f"every method failed; see '{run.folder}/failures.jsonl' for the reasons")
     report, failed = write_report(run), run.failures()
     lines = [f"{len(run.rows())} results, {len(failed)} failed", f"report: {report}"]
     lines += [f"failed: {Path(f['source']).name} {f['method']}: {f['error']}" for f in failed]

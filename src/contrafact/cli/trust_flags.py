@@ -1,4 +1,4 @@
-"""Flags of the verbs that open models."""
+"""Flags of the commands that load models."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from cyclopts import Parameter
 
 TrustFile = Annotated[bool, Parameter(name="--trust", negative="")]
 TrustCode = Annotated[bool, Parameter(name="--trust-code", negative="")]
-# --no-trust is what --no-checks was called before files could be trusted.
+# --no-trust is the former name of --no-checks.
 CHECKS = Parameter(name="--checks", negative=("--no-checks", "--no-trust"))

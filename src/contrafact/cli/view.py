@@ -25,22 +25,21 @@ def view(
     trust: TrustFile = False,
     trust_code: TrustCode = False,
 ) -> None:
-    """Look at a run in the browser: its cases, and every case with its maps and counterfactuals.
+    """Show a run in the browser: its cases, with their heatmaps and counterfactuals.
 
-    A case page can ask the model anew (`Ask the model`) where the run's bundle is there. Only this machine
-    sees the pages unless --host says otherwise; then the link holds a token.
+    A case page can compute new explanations (`Ask the model`) where the run's bundle is available. Only this
+    machine can open the pages, unless --host is set; then the link contains a token.
     Example: `contrafact view runs/demo`
 
     Args:
         run: Run folder.
-        live: Bundle that answers live questions, by name or folder; default: those that the run names,
-            where they ship.
-        no_live: Show what the run holds, and no more.
-        host: Address to serve on.
-        port: Default: any that is free.
+        live: Bundle for live explanations, by name or folder; default: the shipped bundles that the run names.
+        no_live: Show the stored results only.
+        host: Address of the server.
+        port: Port of the server; default: any free port.
         open_: Open the browser too.
-        trust: Of the bundle of --live: open TorchScript files, which are code (docs/security.md).
-        trust_code: Of the bundle of --live: import and call any factory of its descriptions.
+        trust: For the bundle of --live: load TorchScript files, which are code (docs/security.md).
+        trust_code: For the bundle of --live: import and call any factory of its descriptions.
     """
     from contrafact.core import InputError
     from contrafact.io import open_run
@@ -51,10 +50,10 @@ def view(
         raise InputError("expected --live BUNDLE or --no-live; got both")
     opened = open_run(run)
     server, pages = serving.parts()
-    app_and_desk = (
+    app_and_service = (
         None if no_live else live_questions.make_live(opened, live, trust=trust, trust_code=trust_code)
     )
-    answers, desk = app_and_desk or (None, None)
+    answers, service = app_and_service or (None, None)
     place = server.bind(host, port)
     token = None if place.loopback else server.new_token()
     app = pages.make_app(opened, answers, token=token, hosts=place.names, addresses=not place.loopback)
@@ -68,5 +67,5 @@ def view(
     try:
         server.serve(app, place, ready=ready)
     finally:
-        if desk is not None:
-            desk.close()
+        if service is not None:
+            service.close()

@@ -1,4 +1,4 @@
-"""Using a generator to explain: bundle, direction, inversion, walk, translation."""
+"""Counterfactual methods: a trained generator changes an image until the model's prediction flips."""
 
 from contrafact.counterfactual.bundle import Bundle, Translation
 from contrafact.counterfactual.decision_boundary import decision_boundary

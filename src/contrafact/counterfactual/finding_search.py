@@ -1,6 +1,6 @@
-"""Where no drawn finding reaches the goal: codes that change the model's answer on the frame shown.
+"""Search for a finding that reaches the goal, by the model's gradient, where no sampled finding does.
 
-Source: own work, as the walk that follows the model (docs/decisions/0009, 0016).
+Source: own work, as the latent walk that follows the model (docs/decisions/0009, 0016).
 """
 
 from __future__ import annotations
@@ -13,25 +13,26 @@ from torch import Tensor
 
 from contrafact.counterfactual.latent_path import LatentPath
 
-STEPS, RATE = 30, 0.1  # of Adam; a coordinate's step is at most the rate, in its own standard deviations
-FIRST = 0.8  # share of an added code to start from: there is room to grow
-MISSING, CHANGE = 2.0, 2.0  # prices of the way that is missing, and of the mean change of a pixel
-SLACK = 0.02  # share of the way to go beyond the goal, so that rounding does not undo it
+STEPS, RATE = 30, 0.1  # of Adam; the rate bounds each coordinate's step, in its own standard deviations
+FIRST = 0.8  # share of an added code at the start of the search, which leaves room to grow
+MISSING, CHANGE = 2.0, 2.0  # weights of the missing change of the score, and of the mean change of a pixel
+SLACK = 0.02  # share of the change of the score beyond the goal, so that rounding does not undo it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FindingSearch:
-    """What may be moved, and what it costs.
+    """An optimisation of a finding's code, and at a price of the anatomy, towards the goal.
 
-    code     where the code of the finding stands in a latent
-    anatomy  (d,) which coordinates are anatomy
-    length   of the code of a finding of strength 1
+    path     the latent paths of the images
+    code     the coordinates of the finding's code in a latent
+    anatomy  (d,) whether a coordinate encodes anatomy
+    length   norm of the code of a finding of strength 1
     budget   greatest strength of the code
-    price    of the anatomy: what one standard deviation in every coordinate costs, where the whole way to
-             the goal costs 2; None: it stays as it is
+    price    weight of an anatomical change of one standard deviation in every coordinate, where the whole
+             missing change of the score has weight 2; None: the anatomy is kept constant
     """
 
-    walker: LatentPath
+    path: LatentPath
     code: slice
     anatomy: Tensor
     length: float
@@ -40,72 +41,71 @@ class FindingSearch:
 
     @staticmethod
     def of(
-        walker: LatentPath, generator: Any, *, finding: int, length: float, budget: float, price: float | None
+        path: LatentPath, generator: Any, *, finding: int, length: float, budget: float, price: float | None
     ) -> FindingSearch:
-        anatomy = torch.ones(walker.latents.shape[1], dtype=torch.bool, device=walker.latents.device)
-        for number in range(generator.strength(walker.latents[:1]).shape[1]):
+        """Return the search for one finding of a generator with codes for findings."""
+        anatomy = torch.ones(path.latents.shape[1], dtype=torch.bool, device=path.latents.device)
+        for number in range(generator.strength(path.latents[:1]).shape[1]):
             anatomy[generator.code(number)] = False
         code = generator.code(finding)
-        return FindingSearch(
-            walker=walker, code=code, anatomy=anatomy, length=length, budget=budget, price=price
-        )
+        return FindingSearch(path=path, code=code, anatomy=anatomy, length=length, budget=budget, price=price)
 
     @property
     def unit(self) -> Tensor:
-        """(d,) what a step of one is: a standard deviation of the anatomy, a strength of one of a code."""
-        spread = self.walker.statistics.covariance.diagonal().to(self.walker.latents)
+        """Return the unit (d,) of each coordinate: one standard deviation of anatomy, strength 1 of a code."""
+        spread = self.path.statistics.covariance.diagonal().to(self.path.latents)
         return torch.where(self.anatomy, spread.clamp_min(1e-8).sqrt(), self.length)
 
-    def moved(self, moves: Tensor) -> Tensor:
-        """(N,) root mean square of the anatomy's part of moves (N, d), in standard deviations."""
-        return (moves / self.unit.to(moves))[:, self.anatomy].square().mean(dim=1).sqrt()
+    def anatomy_distance(self, offsets: Tensor) -> Tensor:
+        """Return the root mean square (N,) of the anatomical part of offsets (N, d), in standard deviations."""
+        return (offsets / self.unit.to(offsets))[:, self.anatomy].square().mean(dim=1).sqrt()
 
-    def __call__(self, rows: Tensor, moves: Tensor, goals: Tensor, adds: Tensor, where: Tensor) -> Tensor:
-        """Moves (M, d) of the images `rows`, led on by the model's gradient to the goals (M,), with changes
-        made where `where` (M, 1, *S) says.
+    def __call__(self, rows: Tensor, offsets: Tensor, goals: Tensor, adds: Tensor, where: Tensor) -> Tensor:
+        """Return offsets (M, d) of the images `rows`, optimised by the model's gradient towards the goals (M,);
+        `where` (M, 1, *S) masks the changes.
 
-        Where a finding is added (M,), its code turns and grows within the budget; where one is taken away,
-        its code keeps the end it has, and the anatomy alone goes on.
-        cost  31 passes with gradients per move
+        Where a finding is added (`adds`, (M,)), its code changes within the budget; where one is removed, its
+        code keeps its end value, and the anatomy alone changes.
+        cost  31 passes with gradients per offset
         """
-        asked = (rows, moves, goals.to(moves), adds.to(moves.device), where)
-        parts = [part.split(32) for part in asked]
-        return torch.cat([self._led(*part) for part in zip(*parts, strict=True)])
+        arguments = (rows, offsets, goals.to(offsets), adds.to(offsets.device), where)
+        parts = [part.split(32) for part in arguments]
+        return torch.cat([self._optimised(*part) for part in zip(*parts, strict=True)])
 
-    def _led(self, rows: Tensor, moves: Tensor, goals: Tensor, adds: Tensor, where: Tensor) -> Tensor:
-        """The reached one of the smallest change, else the nearest one."""
-        unit, images = self.unit, self.walker.images[rows]
-        free = self.anatomy * (self.price is not None) + torch.zeros_like(moves)
+    def _optimised(self, rows: Tensor, offsets: Tensor, goals: Tensor, adds: Tensor, where: Tensor) -> Tensor:
+        """Return the offsets of the smallest change that reaches the goal, else of the closest score."""
+        unit, images = self.unit, self.path.images[rows]
+        free = self.anatomy * (self.price is not None) + torch.zeros_like(offsets)
         free[:, self.code] = adds[:, None].to(free)
-        first = self._bounded(rows, moves * torch.where(adds, FIRST, 1.0)[:, None])
-        here = (first / unit).requires_grad_(True)
-        best, least = first.clone(), torch.full_like(goals, torch.inf)
-        way = goals - self.walker.start[rows]
+        initial = self._bounded(rows, offsets * torch.where(adds, FIRST, 1.0)[:, None])
+        here = (initial / unit).requires_grad_(True)
+        best, least = initial.clone(), torch.full_like(goals, torch.inf)
+        required = goals - self.path.start[rows]
         adam = torch.optim.Adam([here], lr=RATE)
         for step in range(STEPS + 1):
             adam.param_groups[0]["lr"] = RATE * min(1.0, 2 * (1 - step / (STEPS + 1)))
             with torch.enable_grad():
-                frames = self.walker.frame(rows, here * unit, where)
-                missing = (goals - self.walker.measure(frames)) / way
+                frames = self.path.frame(rows, here * unit, where)
+                missing = (goals - self.path.measure(frames)) / required
                 change = (frames - images).abs().flatten(1).mean(dim=1)
                 cost = MISSING * (missing + SLACK).clamp_min(0) + CHANGE * change
                 cost = cost + (self.price or 0.0) * here[:, self.anatomy].square().mean(dim=1)
-                (slope,) = torch.autograd.grad(cost.sum(), here)
-            worth = (change + 1000 * missing.clamp_min(0)).detach()
-            better = worth < least
-            best[better], least[better] = (here.detach() * unit)[better], worth[better]
-            here.grad = slope * free
+                (gradient,) = torch.autograd.grad(cost.sum(), here)
+            ranking = (change + 1000 * missing.clamp_min(0)).detach()
+            better = ranking < least
+            best[better], least[better] = (here.detach() * unit)[better], ranking[better]
+            here.grad = gradient * free
             adam.step()
             with torch.no_grad():
                 here.copy_(self._bounded(rows, here * unit) / unit)
         return best
 
-    def _bounded(self, rows: Tensor, moves: Tensor) -> Tensor:
-        """The same moves with codes no stronger than the budget."""
-        own, moves = self.walker.latents[rows][:, self.code], moves.clone()
-        code = own + moves[:, self.code]
+    def _bounded(self, rows: Tensor, offsets: Tensor) -> Tensor:
+        """Return the offsets with codes limited to the budget's strength."""
+        own, offsets = self.path.latents[rows][:, self.code], offsets.clone()
+        code = own + offsets[:, self.code]
         length = code.norm(dim=1, keepdim=True).clamp_min(1e-12)
         most = torch.full_like(length, self.length * self.budget)
         limit = torch.maximum(own.norm(dim=1, keepdim=True), most)
-        moves[:, self.code] = torch.where(length > limit, code * limit / length - own, moves[:, self.code])
-        return moves
+        offsets[:, self.code] = torch.where(length > limit, code * limit / length - own, offsets[:, self.code])
+        return offsets

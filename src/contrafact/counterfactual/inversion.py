@@ -1,4 +1,4 @@
-"""From a real image to a latent whose picture the model sees as the same."""
+"""Inversion: the latent whose generated image reproduces a real image and its score."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from torch import Tensor
 from contrafact.core import Encoder, Generator, InputError
 from contrafact.counterfactual.latent_statistics import LatentStatistics
 
-AWAY = 0.5  # standard deviations of sampled latents that a restart begins from the encoder's
+AWAY = 0.5  # distance of a restart from the encoder's latent, in standard deviations of sampled latents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refinement:
-    """A short optimisation of the latent, from where the encoder put it.
+    """Settings of the optimisation that refines the encoder's latent of an image.
 
-    steps   of Adam; 0: trust the encoder
-    rate    of a step
-    prior   weight of the squared Mahalanobis distance from the mean, divided by its length d
+    steps   number of Adam steps; 0: use the encoder's latent
+    rate    learning rate
+    prior   weight of the squared Mahalanobis distance from the mean, divided by the number of dimensions d
     guide   weight of the squared difference of the model's scores (0 for a black box)
-    feature weight of the squared difference of what the model's last spatial layer gives, as a share of its
-            mean square (0 for a model whose layers are hidden)
-    anatomy weight of the squared excess of the anatomy's own score, in units of the gap between the
-            classes, for a generator with codes for findings: the finding belongs into its code
-    restarts   more optimisations, each from the encoder's latent displaced by half a standard deviation of
-            sampled ones; the best of all is kept, image by image
+    feature weight of the squared difference of the features of the model's last spatial layer, relative to
+            their mean square (0 for a model whose layers are hidden)
+    anatomy weight of the squared excess of the anatomy's own score, in units of the difference between the
+            classes, for a generator with codes for findings; it keeps the finding in its code
+    restarts   number of further optimisations, each from the encoder's latent displaced by half a standard
+            deviation of sampled latents; the best latent of each image is kept
     Source: Karras et al. 2020 (arXiv 1912.04958), app. D (projection). Differs: starts at an
     encoder, has a latent prior, the model's score and features, no noise maps.
     """
@@ -48,7 +48,7 @@ class Refinement:
                 raise InputError(f"{name} must be 0 or more; got {getattr(self, name)}")
 
 
-Look = Callable[[Tensor], Tensor]
+Measure = Callable[[Tensor], Tensor]
 
 
 def invert(
@@ -58,15 +58,15 @@ def invert(
     *,
     statistics: LatentStatistics,
     refinement: Refinement,
-    score: Look | None = None,
-    features: Look | None = None,
-    excess: Look | None = None,
+    score: Measure | None = None,
+    features: Measure | None = None,
+    excess: Measure | None = None,
 ) -> Tensor:
-    """Latents (N, d) of images (N, C, *S) in [-1, 1].
+    """Return the latents (N, d) of images (N, C, *S) in [-1, 1].
 
-    score     differentiable, images to (N,); None: only the picture counts
-    features  differentiable, images to what the model makes of them (N, ...)
-    excess    differentiable, latents to (N,): how much of the finding is in the anatomy (`Bundle.excess`)
+    score     differentiable function of images to scores (N,); None: the loss compares the pixels alone
+    features  differentiable function of images to the model's features (N, ...)
+    excess    differentiable function of latents to (N,), see `Bundle.excess`
     cost      one encoder pass, then `steps` generator (and model) passes with gradients, for each start
     """
     with torch.no_grad():
@@ -75,12 +75,12 @@ def invert(
         return w
     loss = _loss(generator, images, statistics, refinement, score=score, features=features, excess=excess)
     best, least = _refined(w, loss, statistics, refinement)
-    for number in range(refinement.restarts):  # one displacement for all images: none depends on others
+    for number in range(refinement.restarts):  # one displacement for all images: no result depends on the batch
         noise = torch.randn(w.shape[1], generator=torch.Generator().manual_seed(number))
-        away = AWAY * statistics.factor.to(w) @ noise.to(w)
-        other, found = _refined(w + away, loss, statistics, refinement)
-        better = found < least
-        best, least = torch.where(better[:, None], other, best), torch.where(better, found, least)
+        displacement = AWAY * statistics.factor.to(w) @ noise.to(w)
+        other, losses = _refined(w + displacement, loss, statistics, refinement)
+        better = losses < least
+        best, least = torch.where(better[:, None], other, best), torch.where(better, losses, least)
     return best
 
 
@@ -90,24 +90,28 @@ def _loss(
     statistics: LatentStatistics,
     refinement: Refinement,
     *,
-    score: Look | None,
-    features: Look | None,
-    excess: Look | None,
-) -> Look:
-    """Latents (N, d) to what is wrong with them (N,)."""
+    score: Measure | None,
+    features: Measure | None,
+    excess: Measure | None,
+) -> Measure:
+    """Return the loss of the inversion, a function of latents (N, d) that gives (N,)."""
     mean, precision = statistics.mean.to(images.device), statistics.precision.to(images.device)
     with torch.no_grad():
-        wanted = score(images) if score is not None else None
-        seen = features(images).flatten(1) if features is not None and refinement.feature else None
+        own_scores = score(images) if score is not None else None
+        own_features = features(images).flatten(1) if features is not None and refinement.feature else None
 
     def loss(latents: Tensor) -> Tensor:
-        drawn, away = generator.decode(latents), latents - mean
-        total = _distance(drawn, images) + refinement.prior * ((away @ precision) * away).mean(dim=1)
-        if score is not None and wanted is not None and refinement.guide:
-            total = total + refinement.guide * (score(drawn) - wanted).square().to(total)
-        if features is not None and seen is not None:
-            off = (features(drawn).flatten(1) - seen).square().mean(dim=1)
-            total = total + refinement.feature * (off / seen.square().mean(dim=1).clamp_min(1e-12)).to(total)
+        reconstruction, deviation = generator.decode(latents), latents - mean
+        total = _distance(reconstruction, images) + refinement.prior * (
+            (deviation @ precision) * deviation
+        ).mean(dim=1)
+        if score is not None and own_scores is not None and refinement.guide:
+            total = total + refinement.guide * (score(reconstruction) - own_scores).square().to(total)
+        if features is not None and own_features is not None:
+            difference = (features(reconstruction).flatten(1) - own_features).square().mean(dim=1)
+            total = total + refinement.feature * (
+                difference / own_features.square().mean(dim=1).clamp_min(1e-12)
+            ).to(total)
         if excess is not None and refinement.anatomy:
             total = total + refinement.anatomy * excess(latents).square().to(total)
         return total
@@ -116,21 +120,21 @@ def _loss(
 
 
 def _refined(
-    start: Tensor, loss: Look, statistics: LatentStatistics, refinement: Refinement
+    start: Tensor, loss: Measure, statistics: LatentStatistics, refinement: Refinement
 ) -> tuple[Tensor, Tensor]:
-    """Latents (N, d) after the optimisation, and their loss (N,)."""
+    """Return the latents (N, d) after the optimisation, and their loss (N,); the loss is 0 without restarts."""
     deviation = statistics.covariance.diagonal().clamp_min(1e-8).sqrt().to(start.device)
-    move = torch.zeros_like(start, requires_grad=True)
-    adam = torch.optim.Adam([move], lr=refinement.rate)
+    offset = torch.zeros_like(start, requires_grad=True)
+    adam = torch.optim.Adam([offset], lr=refinement.rate)
     for step in range(refinement.steps):
-        # Fall to zero over the last half: the end point does not depend on where Adam swings.
+        # The learning rate falls to 0 over the second half, so that oscillations of Adam do not decide the end.
         share = min(1.0, 2 * (1 - step / refinement.steps))
         adam.param_groups[0]["lr"] = refinement.rate * share
         with torch.enable_grad():
-            (slope,) = torch.autograd.grad(loss(start + move * deviation).sum(), move)
-        move.grad = slope
+            (slope,) = torch.autograd.grad(loss(start + offset * deviation).sum(), offset)
+        offset.grad = slope
         adam.step()
-    latents = (start + move * deviation).detach()
+    latents = (start + offset * deviation).detach()
     if not refinement.restarts:
         return latents, latents.new_zeros(len(latents))
     with torch.no_grad():
@@ -138,9 +142,9 @@ def _refined(
 
 
 def carry_over(images: Tensor, change: Tensor) -> Tensor:
-    """Images (N, C, *S) with a change that the generator drew; what it cannot draw stays as it is.
+    """Return images (N, C, *S) with a generated change added; details outside the generator's range remain.
 
-    Values are kept in the range that exists: -1 to 1, or the image's own where that is wider.
+    Values are clipped to [-1, 1], or to the image's own range where that is wider.
     """
     axes = tuple(range(1, images.ndim))
     low = images.amin(dim=axes, keepdim=True).clamp_max(-1.0)
@@ -148,11 +152,12 @@ def carry_over(images: Tensor, change: Tensor) -> Tensor:
     return torch.minimum(torch.maximum(images + change, low), high)
 
 
-def _distance(drawn: Tensor, images: Tensor) -> Tensor:
-    """Per image: squared difference of pixels and of 4 x 4 means, in units of the range."""
+def _distance(generated: Tensor, images: Tensor) -> Tensor:
+    """Return the reconstruction loss (N,): mean squared difference of pixels and of 4 x 4 means, as a share of
+    the range of values."""
     small = tuple(max(1, side // 4) for side in images.shape[2:])
     axes = tuple(range(1, images.ndim))
     pool: Any = F.adaptive_avg_pool2d if images.ndim == 4 else F.adaptive_avg_pool3d
-    fine = (drawn - images).square().mean(dim=axes)
-    coarse = pool(drawn, small) - pool(images, small)
+    fine = (generated - images).square().mean(dim=axes)
+    coarse = pool(generated, small) - pool(images, small)
     return 4 * (fine + coarse.square().mean(dim=axes))

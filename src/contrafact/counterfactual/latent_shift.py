@@ -1,3 +1,5 @@
+"""Latent shift: a counterfactual along the model's own gradient in latent space."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -13,20 +15,21 @@ from contrafact.counterfactual.latent_walk import LatentWalk, bundle_of, differe
 @EXPLAINERS.register("latent-shift", aliases=("latent_shift", "gifsplanation"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentShift:
-    """The same image, changed along the model's own gradient, seen through the generator.
+    """Change the image along the model's own gradient by the latent.
 
     images  float32 (N, C, H, W) in the bundle's units, at least the bundle's size
-    gives   one `Counterfactual` per image, as `latent-walk` does: same grid, steps, drift and reasons to stop
-    cost    as `latent-walk`; no direction needs to be fitted, so any differentiable model will do
+    gives   one `Counterfactual` per image, as `latent-walk` does: same grid, steps, reconstruction error and
+            outcomes
+    cost    as `latent-walk`; no direction needs to be fitted, so any differentiable model is suitable
     raises  UnsupportedError for a model without gradients; InputError as `latent-walk`
     Source: Cohen et al. 2021 (arXiv 2102.09475): latent + step x gradient of the score by the
-    latent. Differs: the gradient is turned by the covariance of latents, S g / (g' S g), so that a step of
-    one unit is the shortest one that a sampled image might take; its unit is a unit of the target; the
-    gradient is asked again on the way (`bend`); what the generator cannot draw is carried over; a
+    latent. Differs: the gradient g is multiplied by the covariance S of latents, S g / (g' S g), so that a
+    step of one unit has the least latent distance; its unit is a unit of the target; the gradient is
+    computed again along the path (`bend`); image details that the generator cannot represent are kept; a
     generator with an encoder instead of an autoencoder.
 
     goal, steps, levels, frames, budget, blend, tolerance, refinement   as in `latent-walk`
-    bend      ask the gradient again at every step; False: once, at the image, and go straight on
+    bend      compute the gradient again at every step; False: once, at the image, for a straight path
     """
 
     needs_bundle: ClassVar[bool] = True
@@ -46,7 +49,7 @@ class LatentShift:
         self._walk()
 
     def _walk(self) -> LatentWalk:
-        """The same search, with nothing of a cohort in it."""
+        """Return the equivalent `LatentWalk`, without a share of a global direction."""
         return LatentWalk(
             goal=self.goal,
             steps=self.steps,
@@ -63,6 +66,6 @@ class LatentShift:
         bundle = bundle_of(question, "latent-shift")
         if not differentiable(question):
             raise UnsupportedError(
-                "latent-shift needs gradients and this model gives none; use latent-walk instead"
+                "latent-shift expects a model with gradients; got one without; use latent-walk instead"
             )
         return self._walk().strips(question, bundle, None)

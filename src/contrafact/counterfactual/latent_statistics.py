@@ -1,4 +1,4 @@
-"""What is common among the latents of a generator: mean, covariance, length of a step."""
+"""Mean and covariance of a generator's latents, and the latent distance (SD) that they define."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ class LatentStatistics:
 
     @staticmethod
     def of(generator: Generator, rng: torch.Generator, *, samples: int = 10_000) -> LatentStatistics:
+        """Estimate mean and covariance from `samples` latents of the generator."""
         with torch.no_grad():
             w = generator.sample(samples, rng)
         return LatentStatistics(w.mean(dim=0), torch.cov(w.t()))
 
     @cached_property
     def precision(self) -> Tensor:
-        """Inverse covariance; directions with almost no spread count as having a ten-thousandth of
-        the greatest, so that rounding does not look implausible."""
+        """Return the inverse covariance (d, d). Eigenvalues below a ten-thousandth of the greatest are raised
+        to it, so that rounding errors along directions of almost no variance do not appear implausible."""
         values, vectors = torch.linalg.eigh(self.covariance.double())
         values = values.clamp_min(float(values.max()) * 1e-4)
         return ((vectors / values) @ vectors.t()).float()
 
     @cached_property
     def factor(self) -> Tensor:
-        """F (d, d) with F F' = covariance: normal draws of unit variance become latents' own spread."""
+        """Return F (d, d) with F F' = covariance; it maps standard normal samples to the spread of latents."""
         values, vectors = torch.linalg.eigh(self.covariance.double())
         return (vectors * values.clamp_min(0).sqrt()).float()
 
     def length(self, steps: Tensor) -> Tensor:
-        """Mahalanobis length of steps (..., d)."""
+        """Return the Mahalanobis length (...) of latent offsets (..., d): their latent distance (SD)."""
         return ((steps @ self.precision.to(steps.device)) * steps).sum(dim=-1).clamp_min(0).sqrt()

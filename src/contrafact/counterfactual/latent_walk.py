@@ -1,3 +1,5 @@
+"""Latent walk: a counterfactual along a direction in the latent space of a generator."""
+
 from __future__ import annotations
 
 import math
@@ -25,35 +27,35 @@ Measure = Callable[[Tensor], Tensor]
 @EXPLAINERS.register("latent-walk", aliases=("latent_walk", "walk"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentWalk:
-    """The same image, changed along the model's direction until the model changes its mind.
+    """Change the image along a direction in latent space until the prediction flips.
 
     images  float32 (N, C, H, W) in the bundle's units, at least the bundle's size
     gives   one `Counterfactual` per image, on the bundle's grid over the same field of view: the image plus
-            what the generator changes, G(w + d) - G(w), measured by the model frame by frame
+            the generated change, G(w + d) - G(w); the model scores every frame
     cost    one encoder pass, `refinement.steps` passes with gradients, 2 to 3 more per frame (on a
-            straight line about 20 without gradients), and `frames` for the strip; images of a batch
+            straight line about 20 without gradients), and `frames` for the result; images of a batch
             together
     raises  InputError without a bundle, for images outside the bundle's range, or a goal that is
             no probability
-    Source: Schutte et al. 2021 (arXiv 2101.07563), sec. 2. Differs: the latent is refined; what the
-    generator cannot draw is carried over; the step is the shortest one in latent space, its unit is a
-    unit of the target, and it follows the model's own gradient (see `path`); the smallest step is
+    Source: Schutte et al. 2021 (arXiv 2101.07563), sec. 2. Differs: the latent is refined; image details that
+    the generator cannot represent are kept; the step is the shortest one in latent space, its unit is a
+    unit of the target, and it follows the model's own gradient (see `LatentPath`); the smallest step is
     searched per image, within a budget.
 
     goal      probability of the class to reach (0.9: at least, 0.1: at most), or the value itself
-              for a regression or grade; None: the other side (0.9 when below one half, else 0.1)
-    steps     a fixed row of steps in target units instead of a search
+              for a regression or grade; None: the opposite side (0.9 when below one half, else 0.1)
+    steps     fixed requested changes in target units, instead of a search
     levels    several goals, one frame each (KL grade 0, 1, 2, 3, 4), instead of a search
-    hold      scores to leave as they are, to first order: other directions of the bundle, by
+    hold      scores to keep constant, to first order: other directions of the bundle, by
               PREDICTOR/TARGET (`cheat/class:1`)
-    frames    how many frames a searched strip has
-    budget    greatest length of a step, in standard deviations of synthetic images
-    follow    share of the image's own gradient in the direction, from 0 to 1; 0, or a model without
+    frames    number of frames of a searched counterfactual
+    budget    greatest latent distance (SD)
+    follow    weight of the image's own gradient in the direction, from 0 to 1; 0, or a model without
               gradients: one straight line for all images
-    steady    follow the gradient of the score under small shifts, blur and noise, and only as far as the plain
-              gradient agrees with it: changes that fool one model are not steady
-    blend     keep what the generator cannot draw; False: the frames are its drawings alone, the first one too
-    tolerance drift above which the strip is flagged, in target units
+    steady    follow the gradient of the score averaged over small shifts, blur and noise, weighted by its
+              agreement with the plain gradient; this suppresses adversarial changes
+    blend     add the generated change to the image; False: the frames are generated images, the first one too
+    tolerance reconstruction error of the score above which the result is flagged, in target units
     """
 
     strip: ClassVar[bool] = True
@@ -89,55 +91,57 @@ class LatentWalk:
         return self.strips(question, bundle, direction)
 
     def strips(self, question: Question, bundle: Bundle, direction: Direction | None) -> list[Counterfactual]:
-        """Along a direction, or (None) along each image's own gradient."""
+        """Return the counterfactuals along a direction, or (None) along each image's own gradient."""
         canvas, latents = inverted(question, bundle, self.refinement)
-        walk = LatentSearch(self, question, bundle, direction, canvas, latents)
+        search = LatentSearch(self, question, bundle, direction, canvas, latents)
         if self.steps is not None:
-            row = torch.tensor(sorted({0.0, *map(float, self.steps)}))
-            asked = row.expand(len(canvas), -1)
-            return walk.strips(asked, walk.moves(asked), ["steps"] * len(canvas), [None] * len(canvas))
+            steps = torch.tensor(sorted({0.0, *map(float, self.steps)}))
+            requested = steps.expand(len(canvas), -1)
+            outcomes = ["steps"] * len(canvas)
+            return search.strips(requested, search.offsets(requested), outcomes, [None] * len(canvas))
         if self.levels is not None:
-            return walk.level_strips(self.levels)
-        goals = walk.goals()
-        asked, moves, stopped = walk.search(goals, met=walk.satisfied(goals), frames=self.frames)
-        return walk.strips(asked, moves, stopped, goals.tolist())
+            return search.level_strips(self.levels)
+        goals = search.goals()
+        requested, offsets, outcomes = search.search(goals, met=search.satisfied(goals), frames=self.frames)
+        return search.strips(requested, offsets, outcomes, goals.tolist())
 
 
 def bundle_of(question: Question, method: str) -> Bundle:
-    """The question's bundle, or an error that says what it is for."""
+    """Return the question's bundle. Raise InputError where it has none."""
     if not isinstance(question.bundle, Bundle):
         raise InputError(f"{method} needs a bundle (generator, encoder, directions); got none")
     return question.bundle
 
 
 def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tuple[Tensor, Tensor]:
-    """The question's images (N, C, R, R) as the generator has them, in [-1, 1], and their latents (N, d)."""
+    """Return the question's images (N, C, R, R) in [-1, 1] at the generator's size, and their latents (N, d),
+    at the cost of `invert`, or from the bundle's cache."""
     canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.latent.statistics.mean.device))
-    predictor, target, slopes = question.predictor, question.target, differentiable(question)
-    # Found by its first three words (`living.asking`); several bundles may keep theirs in one place.
-    asked = f"{digest(question.images)} {getattr(predictor, 'digest', '')} {target} "
+    predictor, target, has_gradients = question.predictor, question.target, differentiable(question)
+    # The first three words of a key identify the entries of an image; several bundles may share one cache.
+    key = f"{digest(question.images)} {getattr(predictor, 'digest', '')} {target} "
     if bundle.found is not None:
-        asked += fingerprint(bundle.digest, refinement, digest_of_content(target))
-        if asked in bundle.found:
+        key += fingerprint(bundle.digest, refinement, digest_of_content(target))
+        if key in bundle.found:
             question.notes["latents_kept"] = [1.0] * len(canvas)
-            return canvas, bundle.found[asked].to(canvas.device)
+            return canvas, bundle.found[key].to(canvas.device)
     latents = invert(
         bundle.latent.generator,
         bundle.latent.encoder,
         canvas,
         statistics=bundle.latent.statistics,
         refinement=refinement,
-        score=bundle.scorer(predictor, target) if slopes else None,
-        features=_features(question, bundle) if slopes and refinement.feature else None,
-        excess=bundle.excess(predictor, target) if slopes else None,
+        score=bundle.scorer(predictor, target) if has_gradients else None,
+        features=_features(question, bundle) if has_gradients and refinement.feature else None,
+        excess=bundle.excess(predictor, target) if has_gradients else None,
     )
     if bundle.found is not None:
-        bundle.found[asked] = latents.cpu()
+        bundle.found[key] = latents.cpu()
     return canvas, latents
 
 
 def _features(question: Question, bundle: Bundle) -> Measure:
-    """Images in [-1, 1] to what the model's last spatial layer gives."""
+    """Return a function of images in [-1, 1] that gives the features of the model's last spatial layer."""
     predictor: Any = question.predictor
     if not getattr(predictor, "watchable", False):
         raise InputError("refinement.feature needs a model whose layers can be watched; set it to 0")
@@ -145,118 +149,116 @@ def _features(question: Question, bundle: Bundle) -> Measure:
     layer = predictor.feature_layer(question.images)
 
     def features(images: Tensor) -> Tensor:
-        with predictor.watch(layer.name) as seen:
+        with predictor.watch(layer.name) as outputs:
             predictor(bundle.to_units(images))
-        found: Tensor = seen[-1]
-        return found
+        last: Tensor = outputs[-1]
+        return last
 
     return features
 
 
 def differentiable(question: Question) -> bool:
-    """Whether the model gives gradients."""
+    """Whether the question's model gives gradients."""
     return bool(getattr(question.predictor, "differentiable", True))
 
 
 class LatentSearch:
-    """One batch on its way: its latents, and the model's answers.
+    """The search for counterfactuals of one batch of images, along their latent paths.
 
-    canvas, latents  as `inverted` gives them
-    direction        None: each image goes by its own gradient
+    canvas, latents  as `inverted` returns them
+    direction        the global direction; None: each image follows its own gradient
     """
 
     def __init__(
         self,
-        walk: LatentWalk,
+        settings: LatentWalk,
         question: Question,
         bundle: Bundle,
         direction: Direction | None,
         canvas: Tensor,
         latents: Tensor,
     ) -> None:
-        self.walk, self.bundle, self.question = walk, bundle, question
+        self.settings, self.bundle, self.question = settings, bundle, question
         measure: Measure = bundle.scorer(question.predictor, question.target)
-        self.follows = differentiable(question) and walk.follow > 0
+        self.follows = differentiable(question) and settings.follow > 0
         with torch.no_grad():
-            drawn = bundle.latent.generator.decode(latents)
+            reconstruction = bundle.latent.generator.decode(latents)
             start = measure(canvas)
-            # Of the whole image, as the model sees it without us: reducing it to the canvas may
-            # move the model too.
+            # Relative to the score of the original image: resampling to the canvas may change the score too.
             whole = question.target(question.predictor(question.images))
-            self.drift = torch.maximum((measure(drawn) - whole).abs(), (start - whole).abs())
+            changes = (measure(reconstruction) - whole).abs(), (start - whole).abs()
+            self.reconstruction_error = torch.maximum(*changes)
         self.start = start.cpu()
-        self.walker = LatentPath(
+        self.path = LatentPath(
             generator=bundle.latent.generator,
             statistics=bundle.latent.statistics,
             direction=direction,
             measure=measure,
             images=canvas,
             latents=latents,
-            drawn=drawn,
+            reconstruction=reconstruction,
             start=start.to(canvas),
-            blend=walk.blend,
-            steady=steady(measure) if walk.steady and self.follows else None,
+            blend=settings.blend,
+            steady=steady(measure) if settings.steady and self.follows else None,
             where=region_on_canvas(question, canvas),
         )
 
     @cached_property
     def line(self) -> Tensor:
-        """(N, d): one unit asked, straight on."""
-        return self.walker.line()
+        """Return the offsets (N, d) of one unit on the straight line."""
+        return self.path.line()
 
     @cached_property
     def ahead(self) -> Tensor:
-        """(N, d): one unit asked, straight on the way on which this image sets out."""
-        return self.walker.ahead(share=self.walk.follow) if self.follows else self.line
+        """Return the offsets (N, d) of one unit, straight along the initial direction of the latent path."""
+        return self.path.ahead(share=self.settings.follow) if self.follows else self.line
 
-    def at_once(self, asked: float, *, bends: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Frames (N, C, *S) in [-1, 1], straight ahead or following the model, within the budget; their
-        scores and lengths (N,).
-
-        cost  one pass, the first time one with gradients; following up to 17 with gradients
-        """
+    def single_frames(self, requested: float, *, bends: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Return one frame per image, (N, C, *S) in [-1, 1], for a requested change within the budget, with its
+        scores (N,) and latent distances (N,). `bends` follows the model, for up to 17 passes with gradients."""
         if bends and self.follows:
-            moves = self.moves(torch.full((len(self.start), 1), asked))[:, 0]
+            offsets = self.offsets(torch.full((len(self.start), 1), requested))[:, 0]
         else:
-            moves = self.walker.within(asked * self.ahead, self.walk.budget)
+            offsets = self.path.within(requested * self.ahead, self.settings.budget)
         with torch.no_grad():
-            frames = self.walker.frame(torch.arange(len(moves)), moves)
-            return frames, self.walker.measure(frames).cpu(), self.bundle.latent.statistics.length(moves).cpu()
+            frames = self.path.frame(torch.arange(len(offsets)), offsets)
+            distances = self.bundle.latent.statistics.length(offsets).cpu()
+            return frames, self.path.measure(frames).cpu(), distances
 
     @cached_property
     def reach(self) -> Tensor:
-        """(N,) units that the budget allows on the straight line."""
-        return (self.walk.budget / self.bundle.latent.statistics.length(self.line).clamp_min(1e-12)).cpu()
+        """Return the greatest change (N,) in target units that the budget allows on the straight line."""
+        return (self.settings.budget / self.bundle.latent.statistics.length(self.line).clamp_min(1e-12)).cpu()
 
     def goals(self) -> Tensor:
-        """(N,) the score to look for, in target units."""
+        """Return the goal scores (N,) in target units."""
         return torch.tensor([self.goal(float(s)) for s in self.start])
 
     def goal(self, start: float) -> float:
-        """The score to look for, in target units."""
+        """Return the goal score, in target units, for an image of score `start`."""
         to_score = getattr(self.question.target, "score_of", lambda value: value)
-        if self.walk.goal is not None:
-            return float(to_score(self.walk.goal))
+        if self.settings.goal is not None:
+            return float(to_score(self.settings.goal))
         if not hasattr(self.question.target, "score_of"):
             raise InputError(f"expected a goal for target {self.question.target}; got none")
         return float(to_score(0.9 if start < 0 else 0.1))
 
-    def moves(self, asked: Tensor) -> Tensor:
-        """Moves (N, K, d) of the latents for steps asked (N, K)."""
+    def offsets(self, requested: Tensor) -> Tensor:
+        """Return the latent offsets (N, K, d) for requested changes (N, K)."""
         if self.follows:
-            return self.walker.follow(asked, share=self.walk.follow, budget=self.walk.budget)
-        return self._straight(asked)
+            return self.path.follow(requested, share=self.settings.follow, budget=self.settings.budget)
+        return self._straight(requested)
 
-    def _straight(self, asked: Tensor) -> Tensor:
-        """Moves (N, K, d) on the straight line."""
-        return asked[:, :, None].to(self.line) * self.line[:, None]
+    def _straight(self, requested: Tensor) -> Tensor:
+        """Return the latent offsets (N, K, d) for requested changes (N, K) on the straight line."""
+        return requested[:, :, None].to(self.line) * self.line[:, None]
 
     def scores(self, rows: Tensor, steps: Tensor) -> Tensor:
-        """Along the straight line."""
-        return self.walker.scores(rows, steps[:, None].to(self.line) * self.line[rows]).cpu()
+        """Return the scores (M,) of the images `rows` after requested changes (M,) on the straight line."""
+        return self.path.scores(rows, steps[:, None].to(self.line) * self.line[rows]).cpu()
 
     def satisfied(self, goals: Tensor) -> Tensor:
-        """Images (N,) that are as sure as was asked: at least 0.9, or at most 0.1."""
+        """Whether the unchanged images (N,) meet their goals already; without a decision, never."""
         start = self.start
         if not hasattr(self.question.target, "score_of"):
             return torch.zeros(len(start), dtype=torch.bool)
@@ -265,43 +267,45 @@ class LatentSearch:
     def search(
         self, goals: Tensor, *, met: Tensor | None = None, frames: int = 2
     ) -> tuple[Tensor, Tensor, list[str]]:
-        """Steps (N, frames) from none to the smallest that reaches each goal, moves, and why it ended."""
+        """Return requested changes (N, frames) from 0 to the smallest that reaches each goal, the latent
+        offsets (N, frames, d), and the outcomes; `met` marks images that need no change."""
         close = torch.isclose(self.start, goals, atol=1e-3)
         met = close if met is None else close | met
-        shares = torch.linspace(0, 1, frames)
+        fractions = torch.linspace(0, 1, frames)
         if self.follows:
             ends, reached = torch.where(met, 0.0, goals - self.start), None
         else:
             ends, reached = self._least(goals, met)
-        asked = ends[:, None] * shares
-        moves = self.moves(asked)
-        return asked, moves, self._why(ends, moves[:, -1], goals, met, reached)
+        requested = ends[:, None] * fractions
+        offsets = self.offsets(requested)
+        return requested, offsets, self._outcomes(ends, offsets[:, -1], goals, met, reached)
 
-    def _why(
-        self, ends: Tensor, moves: Tensor, goals: Tensor, met: Tensor, reached: Tensor | None = None
+    def _outcomes(
+        self, ends: Tensor, offsets: Tensor, goals: Tensor, met: Tensor, reached: Tensor | None = None
     ) -> list[str]:
-        """Why the search for each goal ended; `reached` as the last frames measure it, unless known."""
-        final = self.walker.scores(torch.arange(len(ends)), moves).cpu()
+        """Return the outcome of each search; without `reached`, the last frames decide whether it succeeded."""
+        final = self.path.scores(torch.arange(len(ends)), offsets).cpu()
         if reached is None:
             reached = (final - goals) * ends.sign() >= 0
-        return reasons(reached, met, (final - self.start) / ends, self.spent(moves))
+        return outcomes_of(reached, met, (final - self.start) / ends, self.spent(offsets))
 
-    def spent(self, moves: Tensor) -> Tensor:
-        """Whether moves (N, d) are as long as the budget allows."""
-        return self.bundle.latent.statistics.length(moves).cpu() > 0.98 * self.walk.budget
+    def spent(self, offsets: Tensor) -> Tensor:
+        """Whether latent offsets (N, d) use up the budget."""
+        return self.bundle.latent.statistics.length(offsets).cpu() > 0.98 * self.settings.budget
 
     def _least(self, goals: Tensor, met: Tensor) -> tuple[Tensor, Tensor]:
-        """The smallest step (N,) on the straight line: bracketing by doubling, then bisection."""
+        """Return the smallest change (N,) on the straight line that reaches each goal, and whether one does;
+        the search brackets it by doubling, then bisects."""
         sign = torch.where(goals >= self.start, 1.0, -1.0)
         low, high = torch.zeros_like(goals), torch.zeros_like(goals)
         reached = met.clone()
         size = self.reach.to(goals).clamp_max(0.5)
         open_rows = (~met).nonzero()[:, 0]
         while len(open_rows):
-            found = self._beyond(open_rows, size, sign, goals)
+            enough = self._beyond(open_rows, size, sign, goals)
             high[open_rows] = size[open_rows]
-            reached[open_rows[found]] = True
-            missed = open_rows[~found]
+            reached[open_rows[enough]] = True
+            missed = open_rows[~enough]
             missed = missed[size[missed] < self.reach[missed]]
             low[missed] = size[missed]
             size[missed] = torch.minimum(size[missed] * 2, self.reach[missed])
@@ -309,80 +313,86 @@ class LatentSearch:
         rows = (reached & ~met).nonzero()[:, 0]
         for _ in range(10 if len(rows) else 0):
             middle = (low + high) / 2
-            found = self._beyond(rows, middle, sign, goals)
-            high[rows[found]] = middle[rows[found]]
-            low[rows[~found]] = middle[rows[~found]]
+            enough = self._beyond(rows, middle, sign, goals)
+            high[rows[enough]] = middle[rows[enough]]
+            low[rows[~enough]] = middle[rows[~enough]]
         return sign * high, reached
 
     def _beyond(self, rows: Tensor, size: Tensor, sign: Tensor, goals: Tensor) -> Tensor:
+        """Whether changes of `size` on the straight line reach the goals of the images `rows`."""
         scores = self.scores(rows, sign[rows] * size[rows])
         return (scores - goals[rows]) * sign[rows] >= 0
 
     def level_strips(self, levels: Sequence[float]) -> list[Counterfactual]:
-        """One frame per level and one for the image itself, in the order of their steps."""
+        """Return counterfactuals with one frame per level and one for the image, by requested change."""
         to_score = getattr(self.question.target, "score_of", float)
         goals = [torch.full_like(self.start, float(to_score(v))) for v in levels]
         if self.follows:
-            asked = torch.stack([torch.zeros_like(self.start), *(g - self.start for g in goals)], dim=1)
-            asked = torch.where(asked.abs() < 1e-3, 0.0, asked)
-            moves = self.moves(asked)
-            why = [
-                self._why(asked[:, k], moves[:, k], goal, asked[:, k] == 0)
+            requested = torch.stack([torch.zeros_like(self.start), *(g - self.start for g in goals)], dim=1)
+            requested = torch.where(requested.abs() < 1e-3, 0.0, requested)
+            offsets = self.offsets(requested)
+            per_level = [
+                self._outcomes(requested[:, k], offsets[:, k], goal, requested[:, k] == 0)
                 for k, goal in enumerate(goals, start=1)
             ]
         else:
-            found = [self.search(goal) for goal in goals]
-            asked = torch.stack([torch.zeros_like(self.start), *(f[0][:, -1] for f in found)], dim=1)
-            moves = self._straight(asked)
-            why = [f[2] for f in found]
-        missed = [[w[i] for w in why if w[i] not in ("reached", "already")] for i in range(len(asked))]
-        stopped = [reasons[0] if reasons else "reached" for reasons in missed]
-        order = asked.argsort(dim=1)
-        moves = moves.gather(1, order[:, :, None].expand_as(moves).to(moves.device))
-        return self.strips(asked.gather(1, order), moves, stopped, [None] * len(asked))
+            searches = [self.search(goal) for goal in goals]
+            requested = torch.stack([torch.zeros_like(self.start), *(f[0][:, -1] for f in searches)], dim=1)
+            offsets = self._straight(requested)
+            per_level = [f[2] for f in searches]
+        rows = range(len(requested))
+        missed = [[w[i] for w in per_level if w[i] not in ("reached", "already")] for i in rows]
+        outcomes = [failures[0] if failures else "reached" for failures in missed]
+        order = requested.argsort(dim=1)
+        offsets = offsets.gather(1, order[:, :, None].expand_as(offsets).to(offsets.device))
+        return self.strips(requested.gather(1, order), offsets, outcomes, [None] * len(requested))
 
     def strips(
-        self, asked: Tensor, moves: Tensor, stopped: list[str], goals: Sequence[float | None]
+        self, requested: Tensor, offsets: Tensor, outcomes: list[str], goals: Sequence[float | None]
     ) -> list[Counterfactual]:
-        """Draw and measure every frame; steps that are the same one are drawn once."""
-        grid, walker = self.question.grid.resized(self.walker.images.shape[2:]), self.walker
+        """Return the counterfactuals with every frame generated and scored; equal requests share one frame."""
+        grid, path = self.question.grid.resized(self.path.images.shape[2:]), self.path
         strips = []
-        for i, row in enumerate(asked):
+        for i, row in enumerate(requested):
             keep = torch.cat([torch.ones(1, dtype=torch.bool), row.diff().abs() > 1e-6])
-            steps, move = row[keep].double().numpy(), moves[i][keep.to(moves.device)]
+            steps, kept = row[keep].double().numpy(), offsets[i][keep.to(offsets.device)]
             with torch.no_grad():
-                frames = walker.frame(torch.full((len(steps),), i), move)
+                frames = path.frame(torch.full((len(steps),), i), kept)
                 origin = int(np.argmin(np.abs(steps)))
-                if walker.blend:
-                    frames[origin] = walker.images[i]
-                scores = walker.measure(frames)
-            drift = float(self.drift[i])
+                if path.blend:
+                    frames[origin] = path.images[i]
+                scores = path.measure(frames)
+            error = float(self.reconstruction_error[i])
             strips.append(
                 Counterfactual(
                     frames=self.bundle.to_units(frames).cpu().numpy(),
                     steps=steps,
                     scores=scores.double().cpu().numpy(),
-                    lengths=self.bundle.latent.statistics.length(move).double().cpu().numpy(),
+                    lengths=self.bundle.latent.statistics.length(kept).double().cpu().numpy(),
                     origin=origin,
-                    drift=drift,
-                    drifted=drift > self.walk.tolerance or not math.isfinite(drift),
-                    stopped=stopped[i],
+                    drift=error,
+                    drifted=error > self.settings.tolerance or not math.isfinite(error),
+                    stopped=outcomes[i],
                     goal=goals[i],
-                    reconstruction=self.bundle.to_units(walker.drawn[i]).cpu().numpy(),
+                    reconstruction=self.bundle.to_units(path.reconstruction[i]).cpu().numpy(),
                     grid=grid,
                 )
             )
         return strips
 
 
-def reasons(reached: Tensor, met: Tensor, moved: Tensor, spent: Tensor) -> list[str]:
-    """Why each search ended; `moved` is what a unit asked has changed, `spent` whether the budget is."""
-    reasons = []
+def outcomes_of(reached: Tensor, met: Tensor, achieved: Tensor, spent: Tensor) -> list[str]:
+    """Return the outcome of each search, a value of `Counterfactual.stopped`.
+
+    reached, met  (N,) whether the search reached the goal, and whether the unchanged image met it already
+    achieved      (N,) achieved change per requested unit; `spent` (N,): whether the budget is used up
+    """
+    outcomes = []
     for i in range(len(met)):
         if met[i]:
-            reasons.append("already")
+            outcomes.append("already")
         elif reached[i]:
-            reasons.append("reached")
+            outcomes.append("reached")
         else:
-            reasons.append("no_change" if float(moved[i]) <= 0.05 else "budget" if spent[i] else "search")
-    return reasons
+            outcomes.append("no_change" if float(achieved[i]) <= 0.05 else "budget" if spent[i] else "search")
+    return outcomes

@@ -1,3 +1,5 @@
+"""medXGAN counterfactuals: a finding is removed from or added to an image of constant anatomy."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contrafact.core import EXPLAINERS, Counterfactual, InputError, Question
-from contrafact.counterfactual.change_mask import narrowed
+from contrafact.counterfactual.change_mask import change_mask
 from contrafact.counterfactual.finding_search import FindingSearch
 from contrafact.counterfactual.inversion import Refinement
 from contrafact.counterfactual.latent_walk import (
@@ -18,61 +20,59 @@ from contrafact.counterfactual.latent_walk import (
     bundle_of,
     differentiable,
     inverted,
-    reasons,
+    outcomes_of,
 )
 
-GRID, HALVINGS = 8, 5  # of the search for the smallest share of a move
+GRID, HALVINGS = 8, 5  # grid points and bisections of the search for the smallest share of an offset
 
 
 @runtime_checkable
 class Coded(Protocol):
-    """A generator whose latents hold a code per finding, apart from the anatomy."""
+    """A generator whose latents contain a code per finding, separate from the anatomy."""
 
     def code(self, finding: int) -> slice:
-        """Where the code of a finding stands in a latent."""
+        """Return the coordinates of a finding's code in a latent."""
 
     def draw_code(self, n: int, rng: Any) -> Any:
-        """Codes (n, length) of a finding at strength 1."""
+        """Return n sampled codes (n, length) of a finding at strength 1."""
 
     def strength(self, latents: Any) -> Any:
-        """(N, findings) of latents; 0: the finding is not there."""
+        """Return the strengths (N, findings) of the findings in latents; 0 where a finding is absent."""
 
 
 @EXPLAINERS.register("medxgan")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MedXGANCounterfactual:
-    """The same anatomy with the finding taken away, or added, until the model changes its mind.
+    """Remove a finding, or add one, with the anatomy kept constant, until the prediction flips.
 
     images  float32 (N, C, *S) in the bundle's units, at least the bundle's size
-    gives   one `Counterfactual` per image, on the bundle's grid: the image plus what the generator changes,
-            G(a, p') - G(a, p), measured by the model frame by frame. `notes["spread"]`: mean standard
-            deviation between the counterfactuals that reached the goal, in image units;
-            `notes["counterfactuals"]`: how many did; `notes["anatomy"]`: by how much the anatomy itself was
-            moved, in standard deviations of each coordinate, 0 where the finding's code was enough;
-            `notes["area"]`: the share of the image in which a change was allowed in the end, 0 where none
-            was needed
-    cost    one encoder pass, `refinement.steps` passes with gradients, 14 passes per way that is tried
-            (one to remove, `several` + 1 to add), up to 29 and, following, as many again for each that
-            reaches the goal, and `frames` for the strip; where the model is followed, 31 passes with
-            gradients and 14 more for each
-    raises  InputError without a bundle of the family medxgan, for a target it has no finding for, and as
+    gives   one `Counterfactual` per image, on the bundle's grid: the image plus the generated change,
+            G(a, p') - G(a, p); the model scores every frame. `notes["spread"]`: mean standard deviation
+            between the counterfactuals that reach the goal, in image units; `notes["counterfactuals"]`: their
+            number; `notes["anatomy"]`: change of the anatomy in standard deviations of each coordinate, 0
+            where the finding's code suffices; `notes["area"]`: share of the image inside the final change
+            mask, 0 where no change is needed
+    cost    one encoder pass, `refinement.steps` passes with gradients, 14 passes per candidate (one to
+            remove, `several` + 1 to add), up to 29 and, with `follow`, as many again for each that reaches
+            the goal, and `frames` for the result; 31 passes with gradients and 14 more for each candidate
+            that the model's gradient optimises
+    raises  InputError without a bundle of the family medxgan, for a target without a finding, and as
             `latent-walk`
     Source: Dravid et al. 2022 (medXGAN, arXiv 2204.05376). Differs: the image itself is changed, not its
     reconstruction; both directions; the smallest strength that reaches the goal is searched; where the
-    finding's code alone does not get there, the model's gradient on the frame shown turns the code, and
-    moves the anatomy at a price (docs/decisions/0016); what does little for the answer is left as it was
-    (docs/decisions/0018); the generator stays as it is, and no mask of the lesion takes part.
+    finding's code alone does not suffice, the model's gradient on the final frame changes the code, and
+    the anatomy at a price (docs/decisions/0016); changes of little effect on the score are masked out
+    (docs/decisions/0018); the generator is not adapted to the image, and no lesion mask is used.
 
     goal, frames, blend, tolerance, refinement   as in `latent-walk`
-    budget    greatest strength of an added finding; 1 is the strongest the generator was trained on
-    several   how many findings to draw and try when one is added; the strip shows the one with the
-              smallest change
-    follow    lead on by the model's gradient where no way reaches the goal; a model without gradients, or
-              False: the drawn ways alone
-    anatomy   price of moving the anatomy with it (one standard deviation in every coordinate, where the
-              way to the goal costs 2); None: it stays as it is
-    keep      share of the model's change of mind for which only the part of the image is changed that does
-              that much; None: whatever the generator draws differently
+    budget    greatest strength of an added finding; 1 is the greatest in the generator's training
+    several   number of sampled candidates when a finding is added; the result is the one with the smallest
+              change
+    follow    optimise a candidate by the model's gradient where none reaches the goal; False, or a model
+              without gradients: sampled candidates alone
+    anatomy   weight of a change of the anatomy (one standard deviation in every coordinate, where the whole
+              missing change of the score has weight 2); None: the anatomy is kept constant
+    keep      share of the score's change that the smallest mask of the change must preserve; None: no mask
     """
 
     strip: ClassVar[bool] = True
@@ -99,7 +99,7 @@ class MedXGANCounterfactual:
             raise InputError(f"keep must be above 0 and at most 1, or None; got {self.keep}")
 
     def _settings(self) -> LatentWalk:
-        """What a walk has in common with this."""
+        """Return the settings of the latent search; its checks apply to the shared parameters."""
         return LatentWalk(
             goal=self.goal,
             frames=self.frames,
@@ -111,32 +111,35 @@ class MedXGANCounterfactual:
         )
 
     def __call__(self, question: Question, rng: np.random.Generator) -> list[Counterfactual]:
-        ways = self._ways(question, rng)
-        walking, goals, chosen = ways.walking, ways.goals, ways.best()
-        move = (ways.share[:, None].to(ways.full) * ways.full)[chosen]
-        met = walking.satisfied(goals)
-        move[met.to(move.device)] = 0
-        walking.walker = replace(walking.walker, where=ways.where[chosen])
-        shares = torch.linspace(0, 1, self.frames)
-        asked = torch.where(met, 0.0, goals - walking.start)[:, None] * shares
-        moved = (ways.score[chosen] - walking.start) / (goals - walking.start)
-        stopped = reasons(ways.reached[chosen], met, moved, ways.adds[chosen])
-        several = ways.pictures()
-        question.notes["spread"] = [float(spread(p).mean()) for p in several]
-        question.notes["counterfactuals"] = [float(len(p)) for p in several]
-        question.notes["anatomy"] = ways.steering.moved(move).tolist()
-        area = ways.where[chosen].flatten(1).mean(dim=1).cpu()
+        candidates = self._candidates(question, rng)
+        search, goals, chosen = candidates.search, candidates.goals, candidates.best()
+        offset = (candidates.share[:, None].to(candidates.full) * candidates.full)[chosen]
+        met = search.satisfied(goals)
+        offset[met.to(offset.device)] = 0
+        search.path = replace(search.path, where=candidates.where[chosen])
+        fractions = torch.linspace(0, 1, self.frames)
+        requested = torch.where(met, 0.0, goals - search.start)[:, None] * fractions
+        achieved = (candidates.score[chosen] - search.start) / (goals - search.start)
+        outcomes = outcomes_of(candidates.reached[chosen], met, achieved, candidates.adds[chosen])
+        successful = candidates.successful_frames()
+        question.notes["spread"] = [float(spread(frames).mean()) for frames in successful]
+        question.notes["counterfactuals"] = [float(len(frames)) for frames in successful]
+        question.notes["anatomy"] = candidates.finding_search.anatomy_distance(offset).tolist()
+        area = candidates.where[chosen].flatten(1).mean(dim=1).cpu()
         question.notes["area"] = torch.where(met, 0.0, area).tolist()
-        moves = move[:, None] * shares[None, :, None].to(move)
-        return walking.strips(asked, moves, stopped, goals.tolist())
+        offsets = offset[:, None] * fractions[None, :, None].to(offset)
+        return search.strips(requested, offsets, outcomes, goals.tolist())
 
     def counterfactuals(self, question: Question, rng: np.random.Generator) -> list[NDArray[np.float32]]:
-        """For each image every counterfactual found (M, C, *S) that reaches the goal, in image units; the
-        smallest change first; none where the image is beyond the goal already. `spread` of it is where they
-        differ."""
-        return self._ways(question, rng).pictures()
+        """Return for each image all counterfactuals (M, C, *S) that reach the goal, in image units.
 
-    def _ways(self, question: Question, rng: np.random.Generator) -> _Ways:
+        The smallest change comes first; the array is empty where the unchanged image meets the goal already.
+        `spread` of the array shows where they differ.
+        """
+        return self._candidates(question, rng).successful_frames()
+
+    def _candidates(self, question: Question, rng: np.random.Generator) -> _Candidates:
+        """Return the candidates of a batch after search, optimisation by the model and masking."""
         bundle = bundle_of(question, "medxgan")
         if not isinstance(bundle.latent.generator, Coded):
             raise InputError(
@@ -145,164 +148,172 @@ class MedXGANCounterfactual:
             )
         finding, sign = bundle.finding(question.predictor, question.target)
         canvas, latents = inverted(question, bundle, self.refinement)
-        walking = LatentSearch(self._settings(), question, bundle, None, canvas, latents)
-        draw = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        drawn = bundle.latent.generator.draw_code(self.several, draw).to(latents)
-        rises = (walking.goals() > walking.start) == (sign > 0)
-        steering = FindingSearch.of(
-            walking.walker,
+        search = LatentSearch(self._settings(), question, bundle, None, canvas, latents)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        codes = bundle.latent.generator.draw_code(self.several, generator).to(latents)
+        rises = (search.goals() > search.start) == (sign > 0)
+        finding_search = FindingSearch.of(
+            search.path,
             bundle.latent.generator,
             finding=finding,
-            length=float(drawn.norm(dim=1).mean()),
+            length=float(codes.norm(dim=1).mean()),
             budget=self.budget,
             price=self.anatomy,
         )
-        ways = _Ways(walking, steering, rises.tolist(), drawn * self.budget)
+        candidates = _Candidates(search, finding_search, rises.tolist(), codes * self.budget)
         follow = self.follow and differentiable(question)
         if follow:
-            ways.lead_on()
+            candidates.follow_model()
         if self.keep and self.blend:
-            for led in (False, True) if follow else (False,):
-                ways.narrow(self.keep, follow=led)
-        return ways
+            for following in (False, True) if follow else (False,):
+                candidates.apply_masks(self.keep, follow=following)
+        return candidates
 
 
-class _Ways:
-    """Every way that is tried, for every image of a batch: M of them.
+class _Candidates:
+    """The M candidate counterfactuals of a batch of images.
 
-    row, adds       (M,) of which image, and whether a finding is added
-    full            (M, d) the whole move; `share` (M,) of it is made
-    reached, score  (M,) whether the goal is, and what the model says there
-    where           (M, 1, *S) the share of the change that is made at each pixel
+    row, adds       (M,) index of the image, and whether a finding is added
+    full            (M, d) the full latent offset; the share `share` (M,) of it is applied
+    reached, score  (M,) whether the candidate reaches the goal, and its score
+    where           (M, 1, *S) change mask: the share of the change that is applied at each pixel
     """
 
     def __init__(
-        self, walking: LatentSearch, steering: FindingSearch, rises: list[bool], drawn: Tensor
+        self, search: LatentSearch, finding_search: FindingSearch, rises: list[bool], codes: Tensor
     ) -> None:
-        self.walking, self.steering, self.goals = walking, steering, walking.goals()
-        latents, place = walking.walker.latents, steering.code
+        self.search, self.finding_search, self.goals = search, finding_search, search.goals()
+        latents, code = search.path.latents, finding_search.code
         rows, full = [], []
         for number, (latent, adds) in enumerate(zip(latents, rises, strict=True)):
-            own = latent[place]
+            own = latent[code]
             ends = torch.zeros_like(own)[None]
-            if adds:  # more of what is there already, or something new
-                length = drawn.norm(dim=1).mean()
+            if adds:  # a present finding is amplified, or a sampled one is added
+                length = codes.norm(dim=1).mean()
                 grown = own / own.norm().clamp_min(1e-6) * length
-                ends = torch.cat([grown[None], drawn]) if float(own.norm()) > 1e-3 else drawn
-            move = latent.new_zeros(len(ends), len(latent))
-            move[:, place] = ends - own
-            full.append(move)
+                ends = torch.cat([grown[None], codes]) if float(own.norm()) > 1e-3 else codes
+            offset = latent.new_zeros(len(ends), len(latent))
+            offset[:, code] = ends - own
+            full.append(offset)
             rows += [number] * len(ends)
         self.row, self.full = torch.tensor(rows), torch.cat(full)
         self.adds = torch.tensor(rises)[self.row]
-        whole = walking.walker.where
-        everywhere = torch.ones_like(walking.walker.images[:, :1])
-        self.region = everywhere if whole is None else whole
+        region = search.path.where
+        everywhere = torch.ones_like(search.path.images[:, :1])
+        self.region = everywhere if region is None else region
         self.where = self.region[self.row]
         self.share, self.score, self.reached = self._search(torch.arange(len(rows)))
 
-    def lead_on(self) -> None:
-        """Follow the model where no way of an image reaches its goal."""
-        found = torch.zeros(len(self.goals), dtype=torch.bool)
-        found[self.row[self.reached]] = True
-        self._lead((~(found | self.walking.satisfied(self.goals)))[self.row].nonzero()[:, 0])
+    def follow_model(self) -> None:
+        """Optimise the candidates of images without a successful one by the model's gradient."""
+        successful = torch.zeros(len(self.goals), dtype=torch.bool)
+        successful[self.row[self.reached]] = True
+        self._follow((~(successful | self.search.satisfied(self.goals)))[self.row].nonzero()[:, 0])
 
-    def _lead(self, ways: Tensor) -> None:
-        if self.steering.price is None:
-            ways = ways[self.adds[ways]]  # of a finding that is taken away nothing else may move
-        if not len(ways):
+    def _follow(self, candidates: Tensor) -> None:
+        """Optimise selected candidates by the model's gradient, and search their shares again."""
+        if self.finding_search.price is None:
+            candidates = candidates[self.adds[candidates]]  # to remove a finding, only the anatomy could change
+        if not len(candidates):
             return
-        row = self.row[ways]
-        at = ways.to(self.full.device)
-        self.full[at] = self.steering(row, self.full[at], self.goals[row], self.adds[ways], self.where[at])
-        self.share[ways], self.score[ways], self.reached[ways] = self._search(ways)
+        row = self.row[candidates]
+        index = candidates.to(self.full.device)
+        self.full[index] = self.finding_search(
+            row, self.full[index], self.goals[row], self.adds[candidates], self.where[index]
+        )
+        self.share[candidates], self.score[candidates], self.reached[candidates] = self._search(candidates)
 
-    def narrow(self, keep: float, *, follow: bool) -> None:
-        """Leave out of every way that reaches its goal what does little for it (see `narrowed`), where less
-        of the image changes then: a part that reaches the goal by itself, or (`follow`) one within which the
-        model is followed where that is needed."""
-        needed = ~self.walking.satisfied(self.goals)
-        ways = (self.reached & needed[self.row]).nonzero()[:, 0]
-        if not len(ways):
+    def apply_masks(self, keep: float, *, follow: bool) -> None:
+        """Mask the changes of successful candidates (see `change_mask`) where less of the image changes then.
+
+        Without `follow` the masked change must reach the goal by itself; with it, the candidate is optimised
+        within the mask by the model's gradient where it does not.
+        """
+        needed = ~self.search.satisfied(self.goals)
+        candidates = (self.reached & needed[self.row]).nonzero()[:, 0]
+        if not len(candidates):
             return
-        row, goals = self.row[ways], None if follow else self.goals[self.row[ways]]
-        part = narrowed(self.walking.walker, row, self.full[ways], goals=goals, keep=keep)
-        part = part * self.region[row]
-        other = (part != self.where[ways]).flatten(1).any(dim=1).cpu()  # what is the same was searched already
-        ways, part = ways[other], part[other]
-        if not len(ways):
+        row, goals = self.row[candidates], None if follow else self.goals[self.row[candidates]]
+        mask = change_mask(self.search.path, row, self.full[candidates], goals=goals, keep=keep)
+        mask = mask * self.region[row]
+        # Equal masks were searched already.
+        different = (mask != self.where[candidates]).flatten(1).any(dim=1).cpu()
+        candidates, mask = candidates[different], mask[different]
+        if not len(candidates):
             return
-        names, size = ("full", "share", "score", "where"), self._sizes(ways)
-        before = {name: getattr(self, name)[ways] for name in names}
-        self.where[ways] = part
-        self.share[ways], self.score[ways], self.reached[ways] = self._search(ways)
+        names, size = ("full", "share", "score", "where"), self._sizes(candidates)
+        before = {name: getattr(self, name)[candidates] for name in names}
+        self.where[candidates] = mask
+        self.share[candidates], self.score[candidates], self.reached[candidates] = self._search(candidates)
         if follow:
-            self._lead(ways[~self.reached[ways]])
-        worse = ~self.reached[ways] | (self._sizes(ways) >= size)
+            self._follow(candidates[~self.reached[candidates]])
+        rejected = ~self.reached[candidates] | (self._sizes(candidates) >= size)
         for name, values in before.items():
-            getattr(self, name)[ways[worse]] = values[worse]
-        self.reached[ways] = True
+            getattr(self, name)[candidates[rejected]] = values[rejected]
+        self.reached[candidates] = True
 
-    def _search(self, ways: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The smallest share of each move that reaches the goal: a grid, then bisection. The share, the
-        score there, and whether the goal is reached."""
-        row, full, where = (x[ways.to(x.device)] for x in (self.row, self.full, self.where))
-        goals, start = self.goals[row], self.walking.start[row]
+    def _search(self, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the smallest share of each offset that reaches the goal, by a grid and bisection, the score
+        there, and whether the goal is reached."""
+        row, full, where = (x[candidates.to(x.device)] for x in (self.row, self.full, self.where))
+        goals, start = self.goals[row], self.search.start[row]
         sign = torch.where(goals >= start, 1.0, -1.0)
 
-        def at(share: Tensor) -> Tensor:
-            moves = share[:, None].to(full) * full
-            return self.walking.walker.scores(row.to(moves.device), moves, where).cpu()
+        def scores_at(share: Tensor) -> Tensor:
+            offsets = share[:, None].to(full) * full
+            return self.search.path.scores(row.to(offsets.device), offsets, where).cpu()
 
         grid = torch.linspace(0, 1, GRID + 1)
-        scores = torch.stack([at(s.expand(len(goals))) for s in grid[1:]], dim=1)
-        hit = (scores - goals[:, None]) * sign[:, None] >= 0
-        reached = hit.any(dim=1)
-        first = hit.int().argmax(dim=1)
+        scores = torch.stack([scores_at(s.expand(len(goals))) for s in grid[1:]], dim=1)
+        beyond = (scores - goals[:, None]) * sign[:, None] >= 0
+        reached = beyond.any(dim=1)
+        first = beyond.int().argmax(dim=1)
         low, high = grid[first], torch.where(reached, grid[first + 1], 1.0)
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            enough = (at(middle) - goals) * sign >= 0
+            enough = (scores_at(middle) - goals) * sign >= 0
             low = torch.where(enough, low, middle)
             high = torch.where(enough & reached, middle, high)
-        return high, at(high), reached
+        return high, scores_at(high), reached
 
     def best(self) -> Tensor:
-        """(N,) the way for each image: the smallest change that reaches the goal, else the one that gets
-        closest."""
+        """Return the index (N,) of each image's best candidate: the smallest change that reaches the goal, else
+        the closest score."""
         return torch.tensor([self._order(n)[0] for n in range(len(self.goals))])
 
     def _order(self, number: int) -> list[int]:
-        mine = (self.row == number).nonzero()[:, 0].tolist()
-        size = self._sizes(torch.tensor(mine)).tolist()
-        far = (self.score - self.goals[self.row]).abs().tolist()
-        keys = {w: (0, s) if self.reached[w] else (1, far[w]) for w, s in zip(mine, size, strict=True)}
-        return sorted(mine, key=keys.__getitem__)
+        """Return the indices of one image's candidates, the best first."""
+        own = (self.row == number).nonzero()[:, 0].tolist()
+        size = self._sizes(torch.tensor(own)).tolist()
+        distance = (self.score - self.goals[self.row]).abs().tolist()
+        keys = {w: (0, s) if self.reached[w] else (1, distance[w]) for w, s in zip(own, size, strict=True)}
+        return sorted(own, key=keys.__getitem__)
 
-    def _sizes(self, ways: Tensor) -> Tensor:
-        """(M,) mean change of a pixel."""
-        change = self._frames(ways) - self.walking.walker.images[self.row[ways]]
+    def _sizes(self, candidates: Tensor) -> Tensor:
+        """Return the mean absolute change (M,) of the pixels."""
+        change = self._frames(candidates) - self.search.path.images[self.row[candidates]]
         return change.abs().flatten(1).mean(dim=1).cpu()
 
-    def _frames(self, ways: Tensor) -> Tensor:
+    def _frames(self, candidates: Tensor) -> Tensor:
+        """Return the frames (M, C, *S) of candidates, in [-1, 1]."""
         with torch.no_grad():
-            moves = self.share[ways, None].to(self.full) * self.full[ways]
-            return self.walking.walker.frame(self.row[ways], moves, self.where[ways])
+            offsets = self.share[candidates, None].to(self.full) * self.full[candidates]
+            return self.search.path.frame(self.row[candidates], offsets, self.where[candidates])
 
-    def pictures(self) -> list[NDArray[np.float32]]:
-        """For each image the frames (M, C, *S) that reach the goal, in image units; none where it is reached
-        already, since its ways lead back."""
-        found, met = [], self.walking.satisfied(self.goals)
+    def successful_frames(self) -> list[NDArray[np.float32]]:
+        """Return for each image the frames (M, C, *S) that reach the goal, in image units; none where the
+        unchanged image meets it already."""
+        frames_of_images, met = [], self.search.satisfied(self.goals)
         for number in range(len(self.goals)):
-            ways = [w for w in self._order(number) if self.reached[w] and not met[number]]
-            frames = self._frames(torch.tensor(ways, dtype=torch.long))
-            found.append(self.walking.bundle.to_units(frames).cpu().numpy())
-        return found
+            candidates = [w for w in self._order(number) if self.reached[w] and not met[number]]
+            frames = self._frames(torch.tensor(candidates, dtype=torch.long))
+            frames_of_images.append(self.search.bundle.to_units(frames).cpu().numpy())
+        return frames_of_images
 
 
 def spread(counterfactuals: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(*S) where counterfactuals (M, C, *S) of one image differ: their standard deviation, mean over the
-    channels; 0 where there is one or none."""
+    """Return the standard deviation (*S) of counterfactuals (M, C, *S) of one image at each voxel, averaged
+    over channels; 0 for fewer than two."""
     if len(counterfactuals) < 2:
         return np.zeros(counterfactuals.shape[2:], dtype=np.float32)
     return np.asarray(counterfactuals.std(axis=0).mean(axis=0), dtype=np.float32)

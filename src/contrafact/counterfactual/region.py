@@ -1,4 +1,4 @@
-"""A region of an image on the grid at which a generator works."""
+"""The region of interest of a question, resampled to the size of the generator's images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from contrafact.core import InputError, Question
 
 
 def region_on_canvas(question: Question, canvas: Tensor) -> Tensor | None:
-    """The question's region (N, 1, *S) on the canvas: 1 where a pixel may change, since all that it covers may.
+    """Return the region (N, 1, *S) at the size of the canvas, or None where the question has no region.
 
-    raises  InputError where no pixel of the canvas lies wholly inside
+    A pixel of the canvas is 1 where all of the image that it covers lies inside the region, else 0.
+    raises  InputError when no pixel of the canvas lies entirely inside the region
     """
     if question.region is None:
         return None
@@ -21,7 +22,7 @@ def region_on_canvas(question: Question, canvas: Tensor) -> Tensor | None:
         region = F.interpolate(region, canvas.shape[2:], mode="area")
     if not bool((region >= 1).any()):
         raise InputError(
-            "the region covers no whole pixel of the size at which the bundle works, "
-            f"{' x '.join(map(str, canvas.shape[2:]))}: choose a larger one"
+            "expected a region that covers a whole pixel at the bundle's image size, "
+            f"{' x '.join(map(str, canvas.shape[2:]))}; got a smaller one; choose a larger region"
         )
     return (region >= 1).to(canvas).expand(len(canvas), *region.shape[1:])

@@ -1,7 +1,7 @@
-"""The method as it was published, to compare with: G(E(x) + step), along one straight line.
+"""The published method of Schutte et al., for comparisons: G(E(x) + step) along one straight line.
 
-Source: Schutte et al. 2021 (arXiv 2101.07563), sec. 2. Differs: the step that reaches a goal is searched,
-within the budget, as for every walk; the paper shows a fixed row.
+Source: Schutte et al. 2021 (arXiv 2101.07563), sec. 2. Differs: the step that reaches a goal is searched
+within the budget, as for every latent walk; the paper shows a fixed series of steps.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from contrafact.counterfactual.latent_walk import LatentWalk
 
 
 def as_published(bundle: Bundle, predictor: Predictor, target: Target, *, samples: int = 10_000) -> Bundle:
-    """The bundle with the paper's direction alone: logistic regression on hard decisions, Euclidean step.
+    """Return a copy of the bundle whose only direction is fitted as in the paper: logistic regression of the
+    predictor's hard decisions on the latents, with a Euclidean step.
 
     cost    `samples` passes of the generator and of the predictor
-    raises  InputError when the predictor decides the same for every drawn image
+    raises  InputError when the predictor gives the same class to every generated image
     """
-    found = fit_direction(
+    direction = fit_direction(
         bundle.latent.generator,
         bundle.scorer(predictor, target),
         target=target,
         model=getattr(predictor, "digest", ""),
         config=DirectionConfig(samples=samples, published=True),
     )
-    return dataclasses.replace(bundle, directions=(found,))
+    return dataclasses.replace(bundle, directions=(direction,))
 
 
 def published_walk(**settings: Any) -> LatentWalk:
-    """Encode, add the step, draw: no refinement, nothing carried over, no gradient of the model."""
+    """Return a `LatentWalk` that encodes the image, adds the step and decodes, as in the paper: no refinement
+    of the latent, no residual of the image added to the frames, no gradient of the model."""
     return LatentWalk(follow=0.0, blend=False, refinement=Refinement(steps=0), **settings)

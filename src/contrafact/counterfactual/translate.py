@@ -1,3 +1,5 @@
+"""Counterfactuals by a translator, a network that generates the image at another score in one pass."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,36 +12,36 @@ from torch import Tensor
 
 from contrafact.core import EXPLAINERS, Counterfactual, EncodedImages, ImageTranslator, InputError, Question
 from contrafact.counterfactual.bundle import Bundle
-from contrafact.counterfactual.latent_walk import Measure, bundle_of, reasons
+from contrafact.counterfactual.latent_walk import Measure, bundle_of, outcomes_of
 from contrafact.counterfactual.region import region_on_canvas
 
-GRID, HALVINGS = 8, 5  # scores tried at once between the image's own and the farthest, then bisections
-BEYOND = 0.5  # scores are asked for up to this share of the trained range beyond it
+GRID, HALVINGS = 8, 5  # grid points between the image's own score and the farthest, then bisections
+BEYOND = 0.5  # share of the trained range of scores by which a requested score may exceed it
 
 
 @EXPLAINERS.register("translate", aliases=("translator",))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translate:
-    """The same image as it would look at another score of the model, made by one pass of a network.
+    """Translate the image to another score of the model, by one pass of a network.
 
     images  float32 (N, C, *S) in the bundle's units, at least the bundle's size
-    gives   one `Counterfactual` per image, on the bundle's grid over the same field of view, measured by the
-            model frame by frame; `lengths` are 0, since there is no latent space; `reconstruction` is the
-            translation to the image's own score
-    cost    one encoding, 13 decodings and passes of the model without gradients to find the goal, and
-            `frames` of both for the strip; images of a batch together
+    gives   one `Counterfactual` per image, on the bundle's grid over the same field of view; the model scores
+            every frame; `lengths` are 0, since there is no latent space; `reconstruction` is the translation
+            to the image's own score
+    cost    one encoding, 13 decodings and passes of the model without gradients for the search, and
+            `frames` of both for the result; images of a batch together
     raises  InputError without a bundle that has a translator for the target, for images outside the bundle's
             range, or a goal that is no probability
     Source: Singla et al. 2020 (arXiv 1911.00483), 2023 (arXiv 2101.04230). Differs: see
-    `generation.translator`; the score asked of the network is searched until the score that the model gives
-    is the one wanted.
+    `generators.translator`; the score requested of the network is searched until the model's score reaches
+    the goal.
 
     goal      probability of the class to reach (0.9: at least, 0.1: at most), or the value itself for a
-              regression or grade; None: the other side (0.9 when below one half, else 0.1)
-    steps     a fixed row of changes in target units, asked of the network as they are, instead of a search
+              regression or grade; None: the opposite side (0.9 when below one half, else 0.1)
+    steps     fixed requested changes in target units, passed to the network unchanged, instead of a search
     levels    several goals, one frame each (KL grade 0, 1, 2, 3, 4), instead of a search
-    frames    how many frames a searched strip has
-    tolerance reconstruction error of the score above which the strip is flagged, in target units
+    frames    number of frames of a searched counterfactual
+    tolerance reconstruction error of the score above which the result is flagged, in target units
     """
 
     strip: ClassVar[bool] = True
@@ -62,74 +64,80 @@ class Translate:
         bundle = bundle_of(question, "translate")
         search = TranslationSearch.of(question, bundle)
         if self.steps is not None:
-            row = torch.tensor(sorted({0.0, *map(float, self.steps)})).expand(len(search.start), -1)
-            asked = search.conditions[:, None] + search.sign * row
-            return self._strips(search, row, asked, ["steps"] * len(row), [None] * len(row))
+            requested = torch.tensor(sorted({0.0, *map(float, self.steps)})).expand(len(search.start), -1)
+            conditions = search.conditions[:, None] + search.sign * requested
+            return self._strips(
+                search, requested, conditions, ["steps"] * len(requested), [None] * len(requested)
+            )
         if self.levels is not None:
             return self._level_strips(search)
         goals = search.goals(self.goal)
         met = search.satisfied(goals)
         ends, reached = search.find(goals)
         ends = torch.where(met, search.conditions, ends)
-        shares = torch.linspace(0, 1, self.frames)
-        asked = search.conditions[:, None] + (ends - search.conditions)[:, None] * shares
-        steps = torch.where(met, 0.0, goals - search.start)[:, None] * shares
-        return self._strips(search, steps, asked, search.why(ends, goals, met, reached), goals.tolist())
+        fractions = torch.linspace(0, 1, self.frames)
+        conditions = search.conditions[:, None] + (ends - search.conditions)[:, None] * fractions
+        requested = torch.where(met, 0.0, goals - search.start)[:, None] * fractions
+        outcomes = search.outcomes(ends, goals, met, reached)
+        return self._strips(search, requested, conditions, outcomes, goals.tolist())
 
     def _level_strips(self, search: TranslationSearch) -> list[Counterfactual]:
-        """One frame per level and one for the image itself, in the order of their steps."""
+        """Return counterfactuals with one frame per level and one for the image, by requested change."""
         goals = torch.tensor([search.score_of(level) for level in self.levels or ()])
         ends, missed = [], [list[str]() for _ in search.start]
         for goal in goals.tolist():
-            wanted = torch.full_like(search.start, goal)
-            end, reached = search.find(wanted)
-            met = torch.isclose(search.start, wanted, atol=1e-3)
+            level_goals = torch.full_like(search.start, goal)
+            end, reached = search.find(level_goals)
+            met = torch.isclose(search.start, level_goals, atol=1e-3)
             ends.append(torch.where(met, search.conditions, end))
-            for mine, reason in zip(missed, search.why(ends[-1], wanted, met, reached), strict=True):
-                mine += [reason] if reason not in ("reached", "already") else []
-        asked = torch.stack([search.conditions, *ends], dim=1)
-        steps = torch.cat([torch.zeros(len(asked), 1), goals[None] - search.start[:, None]], dim=1)
-        order = steps.argsort(dim=1)
-        why = [mine[0] if mine else "reached" for mine in missed]
-        return self._strips(search, steps.gather(1, order), asked.gather(1, order), why, [None] * len(asked))
+            for failures, outcome in zip(
+                missed, search.outcomes(ends[-1], level_goals, met, reached), strict=True
+            ):
+                failures += [outcome] if outcome not in ("reached", "already") else []
+        conditions = torch.stack([search.conditions, *ends], dim=1)
+        requested = torch.cat([torch.zeros(len(conditions), 1), goals[None] - search.start[:, None]], dim=1)
+        order = requested.argsort(dim=1)
+        requested, conditions = requested.gather(1, order), conditions.gather(1, order)
+        outcomes = [failures[0] if failures else "reached" for failures in missed]
+        return self._strips(search, requested, conditions, outcomes, [None] * len(conditions))
 
     def _strips(
         self,
         search: TranslationSearch,
-        steps: Tensor,
-        asked: Tensor,
-        stopped: Sequence[str],
+        requested: Tensor,
+        conditions: Tensor,
+        outcomes: Sequence[str],
         goals: Sequence[float | None],
     ) -> list[Counterfactual]:
-        """Draw and measure every frame; frames that are the same one are drawn once."""
+        """Return the counterfactuals with every frame generated and scored; equal requests share one frame."""
         bundle, question = search.bundle, search.question
         grid = question.grid.resized(search.canvas.shape[2:])
         with torch.no_grad():
-            own = search.translator.translate(search.encoded, search.conditions)
-            drift = torch.maximum(
-                (search.measure(own) - search.whole).abs(), (search.start - search.whole).abs()
+            reconstruction = search.translator.translate(search.encoded, search.conditions)
+            error = torch.maximum(
+                (search.measure(reconstruction) - search.whole).abs(), (search.start - search.whole).abs()
             )
         strips = []
-        for i, row in enumerate(steps):
+        for i, row in enumerate(requested):
             keep = torch.cat([torch.ones(1, dtype=torch.bool), row.diff().abs() > 1e-6])
-            row, to = row[keep], asked[i][keep]
-            origin = int(row.abs().argmin())
-            frames = search.frames(torch.full((len(row),), i), to)
+            steps, kept = row[keep], conditions[i][keep]
+            origin = int(steps.abs().argmin())
+            frames = search.frames(torch.full((len(steps),), i), kept)
             frames[origin] = search.canvas[i]
             with torch.no_grad():
                 scores = search.measure(frames)
             strips.append(
                 Counterfactual(
                     frames=bundle.to_units(frames).cpu().numpy(),
-                    steps=row.double().numpy(),
+                    steps=steps.double().numpy(),
                     scores=scores.double().cpu().numpy(),
-                    lengths=np.zeros(len(row)),
+                    lengths=np.zeros(len(steps)),
                     origin=origin,
-                    drift=float(drift[i]),
-                    drifted=float(drift[i]) > self.tolerance or not bool(torch.isfinite(drift[i])),
-                    stopped=stopped[i],
+                    drift=float(error[i]),
+                    drifted=float(error[i]) > self.tolerance or not bool(torch.isfinite(error[i])),
+                    stopped=outcomes[i],
                     goal=goals[i],
-                    reconstruction=bundle.to_units(own[i]).cpu().numpy(),
+                    reconstruction=bundle.to_units(reconstruction[i]).cpu().numpy(),
                     grid=grid,
                 )
             )
@@ -138,13 +146,13 @@ class Translate:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class TranslationSearch:
-    """One batch of images, encoded once, and the search for the score to ask of the translator.
+    """The search for the score that makes the translator reach a goal, for a batch of images encoded once.
 
-    canvas      images (N, C, *S) in [-1, 1] at the translator's size; `whole` (N,): the model's scores of the
-                images as they came, `start` (N,) of the canvas
-    conditions  (N,) the scores by which the translator is conditioned, of the canvas; those of another target
-                where it was trained on that one (a grade by the logit of one of its thresholds)
-    sign        1, or -1 where the target is the other one of two classes
+    canvas      images (N, C, *S) in [-1, 1] at the translator's size; `start` (N,): the model's scores of the
+                canvas, `whole` (N,) of the original images
+    conditions  (N,) the scores of the canvas that condition the translator; scores of another target where the
+                translator was trained on that one (a grade by the logit of one of its thresholds)
+    sign        1, or -1 where the target is the opposite of two classes
     """
 
     question: Question
@@ -160,11 +168,11 @@ class TranslationSearch:
 
     @classmethod
     def of(cls, question: Question, bundle: Bundle) -> TranslationSearch:
-        """Encode the images of a question; raises InputError where the bundle has no translator for its
-        target."""
+        """Encode the images of a question, and return their search. Raise InputError where the bundle has no
+        translator for the target."""
         translation, sign = bundle.translation(question.predictor, question.target)
         translator = bundle.translator
-        assert translator is not None  # `translation` has found something in it
+        assert translator is not None  # `translation` raises where there is none
         canvas = bundle.to_canvas(
             torch.as_tensor(question.images).to(translator.low.device), translator.image_shape
         )
@@ -195,12 +203,12 @@ class TranslationSearch:
         )
 
     def score_of(self, value: float) -> float:
-        """A goal in target units."""
+        """Return a goal in target units."""
         to_score = getattr(self.question.target, "score_of", float)
         return float(to_score(float(value)))
 
     def goals(self, goal: float | None) -> Tensor:
-        """(N,) the score to look for, in target units; None: the other side of each image's own."""
+        """Return the goal scores (N,) in target units; None: the opposite side of each image's decision."""
         if goal is not None:
             return torch.full_like(self.start, self.score_of(goal))
         if not hasattr(self.question.target, "score_of"):
@@ -208,28 +216,30 @@ class TranslationSearch:
         return torch.where(self.start < 0, self.score_of(0.9), self.score_of(0.1))
 
     def satisfied(self, goals: Tensor) -> Tensor:
-        """Images (N,) that are as sure as was asked already."""
+        """Whether the unchanged images (N,) meet their goals already."""
         if not hasattr(self.question.target, "score_of"):
             return torch.isclose(self.start, goals, atol=1e-3)
         return ((goals > 0) & (self.start >= goals)) | ((goals < 0) & (self.start <= goals))
 
-    def frames(self, rows: Tensor, to: Tensor) -> Tensor:
-        """Frames (M, C, *S) in [-1, 1] of images `rows` (M,) at the conditions `to` (M,)."""
+    def frames(self, rows: Tensor, conditions: Tensor) -> Tensor:
+        """Return the frames (M, C, *S) in [-1, 1] of the images `rows` (M,) at conditions (M,)."""
         with torch.no_grad():
             encoded = self.encoded.rows(rows.to(self.canvas.device))
-            made: Tensor = self.translator.translate(encoded, to.to(self.canvas))
-            return made
+            generated: Tensor = self.translator.translate(encoded, conditions.to(self.canvas))
+            return generated
 
-    def scores(self, rows: Tensor, to: Tensor) -> Tensor:
-        """What the model gives of those frames (M,)."""
+    def scores(self, rows: Tensor, conditions: Tensor) -> Tensor:
+        """Return the model's scores (M,) of those frames."""
         with torch.no_grad():
-            scores: Tensor = self.measure(self.frames(rows, to)).float().cpu()
+            scores: Tensor = self.measure(self.frames(rows, conditions)).float().cpu()
             return scores
 
     def find(self, goals: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest condition (N,) at which the model's score reaches each goal, and whether one does: a
-        row of conditions between the image's own and the farthest, then bisection. Where none does, the best
-        of them."""
+        """Return the nearest condition (N,) at which the model's score reaches each goal, and whether one does.
+
+        The search tries a grid of conditions between the image's own and the farthest, then bisects. Where no
+        condition reaches the goal, the result is the one with the closest score.
+        """
         number = int(self.encoded.which[0])
         low, high = float(self.translator.low[number]), float(self.translator.high[number])
         reach = BEYOND * (high - low)
@@ -237,41 +247,41 @@ class TranslationSearch:
         far = torch.where(rises == (self.sign > 0), high + reach, low - reach)
         far = torch.where(
             (far - self.conditions) * (far - (high + low) / 2) > 0, far, self.conditions
-        )  # an image beyond the range has nowhere to go
+        )  # an image beyond the range keeps its own condition
         count, rows = len(goals), torch.arange(len(goals))
-        shares = torch.linspace(0, 1, GRID + 1)[1:]
-        tried = self.conditions[:, None] + (far - self.conditions)[:, None] * shares
+        fractions = torch.linspace(0, 1, GRID + 1)[1:]
+        tried = self.conditions[:, None] + (far - self.conditions)[:, None] * fractions
         scores = self.scores(rows.repeat_interleave(GRID), tried.flatten()).view(count, GRID)
-        way = torch.where(rises, 1.0, -1.0)
-        beyond = (scores - goals[:, None]) * way[:, None] >= 0
+        sign = torch.where(rises, 1.0, -1.0)
+        beyond = (scores - goals[:, None]) * sign[:, None] >= 0
         reached = beyond.any(dim=1)
         first = beyond.int().argmax(dim=1)
-        best = ((scores - goals[:, None]) * way[:, None]).argmax(dim=1)
+        best = ((scores - goals[:, None]) * sign[:, None]).argmax(dim=1)
         edges = torch.cat([self.conditions[:, None], tried], dim=1)
         near, end = edges[rows, first], edges[rows, first + 1]
         for _ in range(HALVINGS):
             middle = (near + end) / 2
-            enough = (self.scores(rows, middle) - goals) * way >= 0
+            enough = (self.scores(rows, middle) - goals) * sign >= 0
             near, end = torch.where(enough, near, middle), torch.where(enough, middle, end)
         return torch.where(reached, end, tried[rows, best]), reached
 
-    def why(self, ends: Tensor, goals: Tensor, met: Tensor, reached: Tensor) -> list[str]:
-        """Why the search of each image ended."""
+    def outcomes(self, ends: Tensor, goals: Tensor, met: Tensor, reached: Tensor) -> list[str]:
+        """Return the outcome of each image's search, a value of `Counterfactual.stopped`."""
         final = self.scores(torch.arange(len(ends)), ends)
-        moved = (final - self.start) / torch.where(met, torch.ones_like(goals), goals - self.start)
-        return reasons(reached, met, moved, torch.zeros_like(met))
+        achieved = (final - self.start) / torch.where(met, torch.ones_like(goals), goals - self.start)
+        return outcomes_of(reached, met, achieved, torch.zeros_like(met))
 
 
 @EXPLAINERS.register("counterfactual")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestCounterfactual:
-    """The same image, changed until the prediction flips, by the engine that did best for this bundle.
+    """Change the image until the prediction flips, by the method with the best results for the bundle.
 
     images  float32 (N, C, *S) in the bundle's units, at least the bundle's size
     gives   one `Counterfactual` per image; the record's details name the engine
     cost    as the engine: `translate`, `latent-walk` or `medxgan`
     raises  as the engine
-    Source: whichever the engine names.
+    Source: the engine's own.
 
     goal, frames   as in `translate`
     """

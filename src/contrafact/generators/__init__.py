@@ -1,4 +1,4 @@
-"""Learning what images look like."""
+"""Generators, translators and encoders: networks that generate images, and their training."""
 
 from contrafact.generators.augmentation import PRESETS, Augmentation, augment, preset
 from contrafact.generators.discriminator import Discriminator

@@ -1,8 +1,8 @@
-"""Adaptive discriminator augmentation: the discriminator sees changed images, the generator never
-learns the change.
+"""Adaptive discriminator augmentation: the discriminator sees augmented images, and the augmentations do not
+leak into the generator.
 
 Source: Karras et al. 2020 (arXiv 2006.06676). Differs: presets per modality (a frontal chest is
-never flipped: the heart has a side); the warp is written with gathers, so it has a second
+never flipped, since the heart is on one side); the warp is written with gathers, so it has a second
 derivative, which R1 needs; no filtering, noise or cutout.
 """
 
@@ -19,7 +19,7 @@ from contrafact.core.errors import InputError, nearest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """How far each change may go. Every change is applied to each image with probability p.
+    """The strength of each augmentation. Each is applied to each image with probability p.
 
     mirror, quarter   left-right flip; rotation by multiples of 90 degrees
     shift             greatest translation as a share of the side
@@ -57,7 +57,7 @@ PRESETS: dict[str, Augmentation] = {
 
 
 def preset(name: str) -> Augmentation:
-    """The augmentation for a modality; an unknown name is answered with the nearest one."""
+    """Return the augmentation for a modality. Raise InputError, with the nearest name, for an unknown one."""
     if name not in PRESETS:
         known = ", ".join(PRESETS)
         raise InputError(f"augment must be one of {known}; got '{name}'{nearest(name, PRESETS)}")
@@ -65,20 +65,20 @@ def preset(name: str) -> Augmentation:
 
 
 def signed(images: Tensor) -> Tensor:
-    """Training images as float32 in [-1, 1]: uint8 is mapped, float passes through."""
+    """Return training images as float32 in [-1, 1]; uint8 is rescaled, float is unchanged."""
     return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images.float()
 
 
 def mirror_half(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Each image flipped left to right with probability one half."""
+    """Return the images, each flipped left to right with probability one half."""
     flip = torch.rand(len(images), generator=rng).to(images.device) < 0.5
     return torch.where(flip.view(-1, *(1,) * (images.ndim - 1)), images.flip(-1), images)
 
 
 def augment(images: Tensor, how: Augmentation, p: float, rng: torch.Generator) -> Tensor:
-    """Change each image with probability `p` per kind of change; twice differentiable.
+    """Return images (N, C, H, W) in [-1, 1], each augmented with probability `p` per kind of augmentation.
 
-    images (N, C, H, W) in [-1, 1]; p = 0 gives the very same tensor back.
+    The result is twice differentiable by the images. With p = 0 it is the same tensor.
     """
     if p <= 0 or how == PRESETS["none"]:
         return images
@@ -90,7 +90,7 @@ def augment(images: Tensor, how: Augmentation, p: float, rng: torch.Generator) -
 
 
 def draw_warp(n: int, how: Augmentation, p: float, rng: torch.Generator) -> Tensor:
-    """Inverse maps (n, 2, 3): output coordinates in [-1, 1] to input coordinates."""
+    """Return sampled inverse affine maps (n, 2, 3), from output coordinates in [-1, 1] to input coordinates."""
 
     def maybe(values: Tensor, neutral: float) -> Tensor:
         chosen = torch.rand(n, generator=rng) < p
@@ -103,13 +103,13 @@ def draw_warp(n: int, how: Augmentation, p: float, rng: torch.Generator) -> Tens
     spread = math.radians(how.rotate_degrees)
     angle = maybe((torch.rand(n, generator=rng) * 2 - 1) * spread, 0.0) + turns
     zoom = maybe(torch.exp2(torch.randn(n, generator=rng) * how.scale), 1.0)
-    move = [maybe((torch.rand(n, generator=rng) * 4 - 2) * how.shift, 0.0) for _ in range(2)]
+    shift = [maybe((torch.rand(n, generator=rng) * 4 - 2) * how.shift, 0.0) for _ in range(2)]
     cos, sin = torch.cos(angle), torch.sin(angle)
     # cos(pi/2) is not exactly 0 in float32; quarter turns must stay exact.
     cos, sin = (torch.where(v.abs() < 1e-6, torch.zeros_like(v), v) for v in (cos, sin))
     rows = [
-        torch.stack([cos * flip / zoom, -sin / zoom, move[0]], dim=1),
-        torch.stack([sin * flip / zoom, cos / zoom, move[1]], dim=1),
+        torch.stack([cos * flip / zoom, -sin / zoom, shift[0]], dim=1),
+        torch.stack([sin * flip / zoom, cos / zoom, shift[1]], dim=1),
     ]
     return torch.stack(rows, dim=1)
 
@@ -117,7 +117,7 @@ def draw_warp(n: int, how: Augmentation, p: float, rng: torch.Generator) -> Tens
 def draw_colour(
     n: int, channels: int, how: Augmentation, p: float, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Gain (n, C, 1, 1) and offset (n, 1, 1, 1)."""
+    """Return sampled gains (n, C, 1, 1) and offsets (n, 1, 1, 1) of the grey values."""
 
     def maybe(values: Tensor, neutral: float) -> Tensor:
         chosen = torch.rand(n, 1, generator=rng) < p
@@ -130,7 +130,7 @@ def draw_colour(
 
 
 def apply_warp(images: Tensor, warp: Tensor) -> Tensor:
-    """Bilinear warp with mirrored edges; images (N, C, H, W), warp (N, 2, 3)."""
+    """Return images (N, C, H, W) warped bilinearly by maps (N, 2, 3), with mirrored edges."""
     _n, channels, height, width = images.shape
     ys = (torch.arange(height, device=images.device) * 2 + 1) / height - 1
     xs = (torch.arange(width, device=images.device) * 2 + 1) / width - 1
@@ -138,7 +138,7 @@ def apply_warp(images: Tensor, warp: Tensor) -> Tensor:
     grid = torch.cat([grid.flatten(1), grid.new_ones(1, height * width)]).to(warp.dtype)
     x, y = (warp @ grid).unbind(dim=1)
     x, y = ((x + 1) * width - 1) / 2, ((y + 1) * height - 1) / 2
-    # Identity coordinates are whole numbers up to rounding; snapping keeps them exact.
+    # The coordinates of an identity are integers up to rounding; snapping keeps them exact.
     x, y = ((v * 4096).round() / 4096 for v in (x, y))
     x0, y0 = x.floor(), y.floor()
     fx, fy = (x - x0)[:, None], (y - y0)[:, None]
@@ -154,14 +154,15 @@ def apply_warp(images: Tensor, warp: Tensor) -> Tensor:
 
 
 def _mirror(index: Tensor, size: int) -> Tensor:
-    """Reflect indices into 0 .. size-1 (the edge pixel is repeated)."""
+    """Return indices reflected into 0 .. size-1, with the edge pixel repeated."""
     index = index.remainder(2 * size)
     return torch.where(index >= size, 2 * size - 1 - index, index)
 
 
 def next_probability(p: float, real_sign: float, *, target: float, images: int) -> float:
-    """One step of the controller: towards more augmentation while D is too sure of the reals.
+    """Return the augmentation probability after one step of the controller.
 
-    `images` is how many images were seen since the last step; 0 to 1 takes 500 thousand.
+    It increases while the mean sign of the discriminator's logits of real images exceeds `target`. `images` is
+    the number of images since the last step; 500 thousand change the probability by 1.
     """
     return min(1.0, max(0.0, p + math.copysign(images / 500_000, real_sign - target)))

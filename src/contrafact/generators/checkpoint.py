@@ -1,4 +1,4 @@
-"""The state of networks and their optimisers as a flat dictionary of tensors, and back."""
+"""Saved training states: networks and optimisers as a flat dictionary of tensors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from contrafact.core.errors import InputError
 from contrafact.core.fingerprint import fingerprint
 
-MAY_CHANGE = ("kimg", "gamma")  # of a run that is continued
+MAY_CHANGE = ("kimg", "gamma")  # settings that may differ when a run is continued
 
 
 def pack(
     modules: Mapping[str, nn.Module], adams: Mapping[str, torch.optim.Adam], **others: Tensor
 ) -> dict[str, Tensor]:
-    """Copied CPU tensors with flat names: weights and buffers, Adam's moments, and `others`."""
+    """Return weights and buffers, Adam's moments, and `others` as copied CPU tensors with flat names."""
     out = {
         f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()
     }
@@ -36,7 +36,8 @@ def unpack(
     modules: Mapping[str, nn.Module],
     adams: Mapping[str, torch.optim.Adam],
 ) -> None:
-    """Put a `pack` back; KeyError or RuntimeError where it belongs to other networks."""
+    """Load a state from `pack` into networks and optimisers. Raise KeyError or RuntimeError where it belongs to
+    other networks."""
     for name, module in modules.items():
         module.load_state_dict(part(state, name))
     for name, adam in adams.items():
@@ -49,7 +50,7 @@ def unpack(
 
 @contextlib.contextmanager
 def same_run(run: str) -> Iterator[None]:
-    """Inside, a state that does not fit says so: InputError with what was expected (`run`)."""
+    """Convert the errors of a state that does not fit into an InputError that names the expected `run`."""
     try:
         yield
     except (KeyError, RuntimeError) as error:
@@ -60,9 +61,9 @@ def same_run(run: str) -> Iterator[None]:
 
 
 def trained_with(config: Any, images: Tensor, origin: Mapping[str, Any] | None) -> Tensor:
-    """What a saved state must agree with to be continued, as bytes of JSON in a tensor.
+    """Return the settings that a saved state must share to be continued, as bytes of JSON in a tensor.
 
-    origin  what is known of the images besides: their window, the model that guides
+    origin  further facts: the window of the images, the digest of the guiding model
     """
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in MAY_CHANGE}
     about = {**settings, "images": fingerprint(images.cpu().numpy()), **(origin or {})}
@@ -70,28 +71,28 @@ def trained_with(config: Any, images: Tensor, origin: Mapping[str, Any] | None) 
 
 
 def check_trained_with(state: Mapping[str, Tensor], now: Tensor, *, only: tuple[str, ...] = ()) -> None:
-    """Raise InputError where a state was trained with something else; `only`: compare these names alone. A
-    precision that is not set is that of the state."""
-    if "about" not in state:  # saved before states said so
+    """Raise InputError where a state was trained with other settings; `only` limits the comparison to these
+    names. The precision "auto" matches any."""
+    if "about" not in state:  # saved by a version that did not record the settings
         return
-    before, after = (json.loads(bytes(one.cpu().numpy())) for one in (state["about"], now))
+    before, after = (json.loads(bytes(tensor.cpu().numpy())) for tensor in (state["about"], now))
     differs = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     differs = [name for name in differs if not only or name in only]
     differs = [name for name in differs if name != "precision" or after.get(name) != "auto"]
     if not differs:
         return
-    told = [
+    descriptions = [
         "other images"
         if name == "images"
         else f"{name.replace('_', ' ')} {json.dumps(before.get(name))}, now {json.dumps(after.get(name))}"
         for name in sorted(differs, key=lambda name: name == "images")
     ]
     raise InputError(
-        f"the saved run was trained with {'; '.join(told)}: continue it with what it was begun with, or choose "
-        "another out"
+        f"the saved run was trained with {'; '.join(descriptions)}: continue it with the same settings, or "
+        "choose another out"
     )
 
 
 def part(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The entries of one network, without its name."""
+    """Return the entries of one network, without its name in the keys."""
     return {k[len(name) + 1 :]: v for k, v in state.items() if k.startswith(name + ".")}

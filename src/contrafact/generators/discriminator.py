@@ -2,8 +2,8 @@
 
 Source: Karras et al. 2020 (arXiv 1912.04958), fig. 7; Karras et al. 2018 (arXiv 1710.10196),
 sec. 3 (minibatch standard deviation).
-Differs: halving is the mean of 2 x 2 pixels before the convolution; constant gains stand
-in the weights, so no picture-sized multiplication is left.
+Differs: downsampling is the mean of 2 x 2 pixels before the convolution; constant gains are part of the
+weights, which saves a multiplication of each feature map.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from contrafact.generators.stylegan2 import StyleGAN2Config
 
 
 def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
-    """Append one channel: the mean deviation of features over groups of images.
+    """Return features x (N, C, H, W) with one more channel (N, C+1, H, W): the mean standard deviation of the
+    features over groups of images.
 
-    x (N, C, H, W) -> (N, C+1, H, W); the group is the largest divisor of N up to `group`.
+    The size of a group is the largest divisor of N up to `group`.
     """
     n, channels, height, width = x.shape
     size = next(g for g in range(min(group, n), 0, -1) if n % g == 0)
@@ -32,7 +33,7 @@ def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
 
 
 class Block(nn.Module):
-    """(N, wide_in, r, r) -> (N, wide_out, r/2, r/2)."""
+    """A residual block: (N, wide_in, r, r) to (N, wide_out, r/2, r/2)."""
 
     def __init__(self, wide_in: int, wide_out: int) -> None:
         super().__init__()
@@ -46,7 +47,7 @@ class Block(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, C, R, R), and one-hot labels (N, labels) where conditional, to logits (N,)."""
+    """The discriminator: images (N, C, R, R), with one-hot labels (N, labels) where conditional, to logits."""
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
@@ -64,20 +65,20 @@ class Discriminator(nn.Module):
     def forward(
         self, images: Tensor, labels: Tensor | None = None, *, dtype: torch.dtype = torch.float32
     ) -> Tensor:
-        """`dtype` is the type of the convolutions down to 4 x 4; the end stays float32."""
-        return self.judge(self.features(images, dtype=dtype), labels)
+        """Return logits (N,); the convolutions down to 4 x 4 use `dtype`, the last layers float32."""
+        return self.logits(self.features(images, dtype=dtype), labels)
 
     def features(self, images: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
-        """(N, width of 4 x 4): what the logit is read from."""
+        """Return the features (N, width at 4 x 4) of the layer before the logit."""
         x = leaky_scaled(self.from_image(images.to(dtype)))
-        x = x.contiguous(memory_format=torch.channels_last)  # one channel says nothing of its layout
+        x = x.contiguous(memory_format=torch.channels_last)  # the layout of one channel is ambiguous
         for block in self.blocks:
             x = block(x)
         x = leaky_scaled(self.last_conv(minibatch_deviation(x.float())))
         return leaky(self.hidden(x.flatten(1)))
 
-    def judge(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits (N,) from `features`."""
+    def logits(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return logits (N,) from the result of `features`."""
         x: Tensor = self.out(features)
         if self.embed is None:
             return x[:, 0]

@@ -1,4 +1,4 @@
-"""How far synthetic images are from real ones: Fréchet distance and kernel distance (KID) on the
+"""Distances between generated and real images: Fréchet distance and kernel distance (KID) on the
 features of any network."""
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Extractor = Callable[[Tensor], Tensor]
 
 
 class RandomFeatures(nn.Module):
-    """An untrained network with fixed weights: an extractor that needs no download.
+    """An untrained network with fixed weights: a feature extractor that needs no download.
 
-    images (N, C, *S) in [-1, 1], of 2 or 3 `axes`, to (N, 256). It ranks generators of one data set; it
-    is not comparable with published numbers.
+    Images (N, C, *S) in [-1, 1], of 2 or 3 `axes`, to features (N, 256). Its distances rank generators of one
+    data set; they are not comparable with published values.
     """
 
     def __init__(self, channels: int, *, axes: int = 2, seed: int = 0) -> None:
@@ -49,12 +49,15 @@ class RandomFeatures(nn.Module):
 
 
 def kernel_distance(real: Tensor, fake: Tensor) -> float:
-    """Unbiased squared maximum mean discrepancy with the kernel (xy/d + 1)^3.
+    """Return the kernel distance (KID) of features `real` (N, F) and `fake` (M, F).
 
-    real (N, F), fake (M, F). Source: Binkowski et al. 2018 (arXiv 1801.01401), sec. 4.
+    It is the unbiased squared maximum mean discrepancy with the kernel (xy/d + 1)^3.
+
+    raises  InputError for fewer than 2 images on either side
+    Source: Binkowski et al. 2018 (arXiv 1801.01401), sec. 4.
     """
     if min(len(real), len(fake)) < 2:
-        raise InputError(f"KID needs at least 2 images a side; got {len(real)} and {len(fake)}")
+        raise InputError(f"KID needs at least 2 images on each side; got {len(real)} and {len(fake)}")
     x, y = real.double(), fake.double()
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
@@ -68,7 +71,7 @@ def kernel_distance(real: Tensor, fake: Tensor) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its 95 % interval."""
+    """A value with its 95 % interval."""
 
     value: float
     low: float
@@ -78,7 +81,7 @@ class Estimate:
 def kernel_distance_interval(
     real: Tensor, fake: Tensor, *, rng: np.random.Generator, rounds: int = 100, subset: int = 400
 ) -> Estimate:
-    """KID over random subsets without replacement, as the paper does; mean and 95 % interval."""
+    """Return mean and 95 % interval of KID over random subsets without replacement, as in the paper."""
     size = min(subset, len(real), len(fake))
     values = []
     for _ in range(rounds):
@@ -90,21 +93,22 @@ def kernel_distance_interval(
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
-    """Squared Fréchet distance of two Gaussians fitted to the features (computed by MONAI)."""
+    """Return the squared Fréchet distance of Gaussians fitted to features `real` (N, F) and `fake` (M, F), by
+    MONAI. Raise InputError for fewer than 2 images on either side."""
     from monai.metrics.fid import get_fid_score
 
     if min(len(real), len(fake)) < 2:
-        raise InputError(f"FID needs at least 2 images a side; got {len(real)} and {len(fake)}")
+        raise InputError(f"FID needs at least 2 images on each side; got {len(real)} and {len(fake)}")
     return float(get_fid_score(fake.double(), real.double()))
 
 
 def decoded(generator: Any, latents: Tensor) -> Tensor:
-    """Images (N, C, *S) of many latents, on the CPU; drawn a few at a time, so that volumes fit."""
+    """Return the images (N, C, *S) of latents, on the CPU; in batches that keep volumes within memory."""
     with torch.no_grad():
-        parts = latents.split(at_once(generator.image_shape[1:]))
+        parts = latents.split(batch_size(generator.image_shape[1:]))
         return torch.cat([generator.decode(part).cpu() for part in parts])
 
 
-def at_once(sides: Sequence[int]) -> int:
-    """How many images of that size: 100 of 64 x 64 pixels."""
+def batch_size(sides: Sequence[int]) -> int:
+    """Return a batch size for images of that size: 100 for 64 x 64 pixels, and in proportion."""
     return max(1, 100 * 64 * 64 // math.prod(sides))

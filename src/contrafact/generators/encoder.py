@@ -1,8 +1,8 @@
-"""From an image to the latent that draws it.
+"""The encoder: a network from an image to the latent that generates it.
 
 Source: Schutte et al. 2021 (arXiv 2101.07563), sec. 2 (`kind="resnet50"`, `published=True`).
-Differs (the default): a compact network that ships; real images take part, with an image term and
-a term that keeps the black box's output; it starts at the average latent.
+Differs (the default): a compact network that ships; training uses real images too, with an image loss and
+a loss on the black box's score; the output starts at the average latent.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ AnyGenerator = StyleGAN2 | MedXGAN | LegacyMedXGAN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderConfig:
-    """How an encoder is trained.
+    """Hyper-parameters of training an encoder.
 
     kind       "compact" (1.2 million weights at width 24) or "resnet50" (the paper's)
-    published  only the paper's loss: mean squared error of w on synthetic pairs
-    image, guide   weights of the real images' terms: absolute difference of pixels, and squared
-               difference of the black box's score (in target units), beside 1 for w
+    published  use only the paper's loss: mean squared error of w on generated pairs
+    image, guide   weights of the losses on real images: absolute difference of pixels, and squared
+               difference of the black box's score (in target units); the loss of w has weight 1
     anatomy    weight, for a generator with codes for findings, of the squared excess of the anatomy's own
-               score over a negative image's, in units of the gap between the classes
-    augment    probability of each change of the training's preset on a real image: a few thousand
-               images would be learnt by heart
-    precision  of the generator and the guide: fp32 or bf16; auto: fp32, on a CPU bf16 where that takes less
-               time. The encoder itself stays in fp32: the backward pass of batch normalisation in bfloat16
-               gave NaN on two threads
+               score over a negative image's, in units of the difference between the classes
+    augment    probability of each augmentation of the training's preset on a real image, against
+               memorising a few thousand images
+    precision  precision of the generator and the guide: fp32 or bf16; auto: fp32, on a CPU bf16 where that is
+               faster. The encoder always uses fp32: the backward pass of batch normalisation in bfloat16
+               gives NaN on two threads
     """
 
     kind: str = "compact"
@@ -79,7 +79,7 @@ class EncoderSize:
 
 
 def check_size(kind: str, width: int) -> None:
-    """Raise InputError for a kind that is not there, or no channel."""
+    """Raise InputError for an unknown kind, or a width below 1."""
     if kind not in KINDS:
         raise InputError(f"kind must be one of {KINDS}; got '{kind}'{nearest(kind, KINDS)}")
     if width < 1:
@@ -87,7 +87,7 @@ def check_size(kind: str, width: int) -> None:
 
 
 class ResNetEncoder(nn.Module):
-    """Images (N, C, *S) in [-1, 1] to latents (N, w_dim): w_avg + w_std * network(image)."""
+    """An encoder: images (N, C, *S) in [-1, 1] to latents (N, w_dim), w_avg + w_std * network(image)."""
 
     w_avg: Tensor
     w_std: Tensor
@@ -117,7 +117,7 @@ class ResNetEncoder(nn.Module):
 
     @staticmethod
     def of(generator: Generator, **size: Any) -> ResNetEncoder:
-        """An untrained one for a generator's images and latents; `kind` and `width` as above."""
+        """Return an untrained encoder for a generator's images and latents; `size`: `kind` and `width`."""
         channels, *sides = generator.image_shape
         return ResNetEncoder(channels, generator.latent_size, axes=len(sides), **size)
 
@@ -134,18 +134,19 @@ def train_encoder(
     mirror: bool = False,
     how: Augmentation | None = None,
 ) -> Iterator[tuple[Progress, ResNetEncoder]]:
-    """Train an encoder for a frozen generator; yields progress and the encoder every 50 steps.
+    """Train an encoder for a frozen generator; yield progress and the encoder every 50 steps.
 
-    images  real ones (N, C, *S): uint8 or float in [-1, 1]; unused when `published`
-    guide   images in [-1, 1] to the black box's scores (N,) or (N, K), differentiable; None: no term
-    how     changes of the real images, with probability `config.augment` each
-    cost    about 1.5 generator passes with gradients per step; twice as fast when `published`
+    images  real images (N, C, *S): uint8 or float in [-1, 1]; unused when `published`
+    guide   differentiable function of images in [-1, 1] to the black box's scores (N,) or (N, K); None: no
+            loss on the scores
+    how     augmentation of the real images, with probability `config.augment` each
+    cost    about 1.5 generator passes with gradients per step; half of that when `published`
     """
     rng = torch.Generator().manual_seed(config.seed)
     device = next(generator.parameters()).device
     with torch.no_grad():
         w = generator.sample(4096, rng)
-    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
+    with torch.random.fork_rng(devices=[]):  # initial weights are sampled on the CPU
         torch.default_generator.manual_seed(config.seed)
         encoder = ResNetEncoder.of(generator, kind=config.kind, width=config.width).to(device)
     encoder.w_avg.copy_(w.mean(dim=0))
@@ -153,8 +154,8 @@ def train_encoder(
     adam = torch.optim.Adam(encoder.parameters(), lr=config.rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, config.rate, total_steps=config.steps + 1)
     encoder.train()
-    trying = functools.partial(_try, encoder, generator, guide, config)
-    dtype = Precision(config.precision, device, elsewhere="fp32").of(trying)
+    trial = functools.partial(_trial_step, encoder, generator, guide, config)
+    dtype = Precision(config.precision, device, elsewhere="fp32").of(trial)
     began = time.perf_counter()
     for step in range(1, config.steps + 1):
         reals = _reals(images, config, rng, mirror, how)
@@ -181,6 +182,7 @@ def train_encoder(
 def _reals(
     images: Tensor, config: EncoderConfig, rng: torch.Generator, mirror: bool, how: Augmentation | None
 ) -> Tensor | None:
+    """Return a batch of augmented real images, or None for the published loss."""
     if config.published:
         return None
     at = torch.randint(len(images), (config.batch,), generator=rng)
@@ -189,20 +191,20 @@ def _reals(
     return augment(reals, how, config.augment, rng).clamp(-1, 1) if how else reals
 
 
-def _try(
+def _trial_step(
     encoder: ResNetEncoder,
     generator: AnyGenerator,
     guide: Guide | None,
     config: EncoderConfig,
     dtype: torch.dtype,
 ) -> None:
-    """What of a step computes in `dtype`, for its time alone."""
+    """Run the part of a training step that computes in `dtype`, to measure its time."""
     w = encoder.w_avg.repeat(config.batch, 1).requires_grad_()
-    found = generator.decode(w, dtype=dtype).float()
+    images = generator.decode(w, dtype=dtype).float()
     if guide is not None and config.guide:
         with torch.autocast(w.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-            found = guide(found).float()
-    torch.autograd.grad(found.sum(), w, allow_unused=True)
+            images = guide(images).float()
+    torch.autograd.grad(images.sum(), w, allow_unused=True)
 
 
 def _loss(
@@ -214,6 +216,7 @@ def _loss(
     rng: torch.Generator,
     dtype: torch.dtype,
 ) -> tuple[Tensor, dict[str, float]]:
+    """Return the loss of one batch, and its terms by name."""
     device = encoder.w_avg.device
     with torch.no_grad():
         w = generator.sample(config.batch, rng)
@@ -221,26 +224,26 @@ def _loss(
     both = fakes if reals is None else torch.cat([fakes, reals.to(device)])
     half = torch.autocast(device.type, dtype, enabled=dtype == torch.bfloat16)
     layout = torch.channels_last if both.ndim == 4 else torch.contiguous_format
-    found = encoder(both.float().contiguous(memory_format=layout))
-    latent = ((found[: len(w)] - w) / encoder.w_std).square().mean()
+    encoded = encoder(both.float().contiguous(memory_format=layout))
+    latent = ((encoded[: len(w)] - w) / encoder.w_std).square().mean()
     figures = {"latent": float(latent.detach())}
     if reals is None:
         return latent, figures
     reals = reals.to(device)
-    redrawn = generator.decode(found[len(w) :], dtype=dtype).float()
+    reconstruction = generator.decode(encoded[len(w) :], dtype=dtype).float()
     pool = F.avg_pool2d if reals.ndim == 4 else F.avg_pool3d
-    image = F.l1_loss(redrawn, reals) + F.l1_loss(pool(redrawn, 4), pool(reals, 4))
+    image = F.l1_loss(reconstruction, reals) + F.l1_loss(pool(reconstruction, 4), pool(reals, 4))
     loss = latent + config.image * image
     figures["image"] = float(image.detach())
     if guide is not None and config.guide:
         with half:
             with torch.no_grad():
-                wanted = guide(reals).float()
-            drift = F.smooth_l1_loss(guide(redrawn).float(), wanted)
-        loss = loss + config.guide * drift
-        figures["guide"] = float(drift.detach())
-        if isinstance(generator, MedXGAN):  # the finding belongs into its code, not into the anatomy
-            alone = generator.decode(generator.negative(found[len(w) :]), dtype=dtype).float()
+                own_scores = guide(reals).float()
+            score_loss = F.smooth_l1_loss(guide(reconstruction).float(), own_scores)
+        loss = loss + config.guide * score_loss
+        figures["guide"] = float(score_loss.detach())
+        if isinstance(generator, MedXGAN):  # keep the finding in its code, not in the anatomy
+            alone = generator.decode(generator.negative(encoded[len(w) :]), dtype=dtype).float()
             with half:
                 excess = generator.excess(guide(alone).float()).square().mean()
             loss = loss + config.anatomy * excess

@@ -1,9 +1,9 @@
-"""The building blocks of StyleGAN2, written from the papers in plain PyTorch.
+"""The layers of StyleGAN2, implemented from the papers in plain PyTorch.
 
 Source: Karras et al. 2018 (arXiv 1710.10196, equalised learning rate), 2019 (arXiv 1812.04948),
 2020 (arXiv 1912.04958, modulated convolution).
 Differs: modulation is the scale-in/scale-out form by default (one ordinary convolution with
-shared weights); resampling is plain PyTorch; there is no noise input unless asked for.
+shared weights); resampling is plain PyTorch; noise inputs are optional.
 """
 
 from __future__ import annotations
@@ -18,34 +18,32 @@ LEAKY_GAIN = math.sqrt(2.0)
 
 
 def leaky(x: Tensor) -> Tensor:
-    """Leaky ReLU (0.2) times sqrt 2, so that the second moment is kept."""
+    """Return the leaky ReLU (0.2) of x times sqrt 2, which preserves the second moment."""
     return F.leaky_relu(x, 0.2) * LEAKY_GAIN
 
 
 def leaky_scaled(x: Tensor) -> Tensor:
-    """`leaky` of x / sqrt 2. The gain passes through a leaky ReLU, so the layer before carries it
-    in its weights (`gain=LEAKY_GAIN`) and the picture is not multiplied once more."""
+    """Return `leaky` of x / sqrt 2. A leaky ReLU is linear in a positive gain, so the layer before includes the
+    gain in its weights (`gain=LEAKY_GAIN`), which saves a multiplication of the feature map."""
     x = F.leaky_relu(x, 0.2)
-    return x.clamp(-256, 256) if x.dtype == torch.float16 else x  # float16 ends at 65,504
+    return x.clamp(-256, 256) if x.dtype == torch.float16 else x  # the greatest float16 is 65,504
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Twice the height and width: the [1,3,3,1] filter, edges clamped instead of zero-padded."""
+    """Return x with twice the height and width, by the [1,3,3,1] filter with clamped edges."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def smooth(x: Tensor) -> Tensor:
-    """The [1,3,3,1] filter with gain 4 that follows a stride-2 transposed convolution.
-
-    (N, C, 2H+1, 2W+1) -> (N, C, 2H, 2W), depthwise.
-    """
+    """Return x (N, C, 2H+1, 2W+1) after the depthwise [1,3,3,1] filter with gain 4, (N, C, 2H, 2W); it follows
+    a transposed convolution of stride 2."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device, dtype=x.dtype)
     kernel = (taps[:, None] * taps[None, :] / 16)[None, None].expand(x.shape[1], 1, 4, 4)
     return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
 
 
 class EqualLinear(nn.Module):
-    """Linear layer with equalised learning rate: `(N, in_features) -> (N, out_features)`, float32."""
+    """A linear layer with equalised learning rate: `(N, in_features) -> (N, out_features)`, float32."""
 
     def __init__(self, in_features: int, out_features: int, *, bias: float = 0.0, rate: float = 1.0) -> None:
         super().__init__()
@@ -59,10 +57,10 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv2d(nn.Module):
-    """Convolution with equalised learning rate; runs in the type of its input.
+    """A convolution with equalised learning rate, in the precision of its input.
 
-    gain    multiplies weight and bias (a following `leaky_scaled`, the mean of two branches)
-    down    takes the mean of 2 x 2 pixels first
+    gain    factor of weight and bias (for a following `leaky_scaled`, or the mean of two branches)
+    down    average 2 x 2 pixels before the convolution
     """
 
     def __init__(
@@ -90,14 +88,14 @@ class EqualConv2d(nn.Module):
 
 
 class ModulatedConv2d(nn.Module):
-    """Convolution whose input channels are scaled per case, and whose output is renormalised.
+    """A convolution whose input channels are scaled per image, and whose output is renormalised.
 
     x       (N, in_channels, H, W), any float type; w float32 (N, w_dim)
     gives   (N, out_channels, H, W), twice that size when `up`
-    gain    multiplies the result (a following `leaky_scaled`)
+    gain    factor of the result (for a following `leaky_scaled`)
     Source: Karras et al. 2020, sec. 2.2. Differs: x is scaled before one shared convolution and
-    its result after it, algebraically the same as per-case weights (`grouped=True`, kept as the
-    yardstick of the tests and of benchmarks/training.py).
+    its result after it, algebraically the same as weights per image (`grouped=True`, the reference of the
+    tests and of benchmarks/training.py).
     """
 
     def __init__(
@@ -115,7 +113,7 @@ class ModulatedConv2d(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
         self.affine = EqualLinear(w_dim, in_channels, bias=1.0)
         self.up, self.demodulate, self.padding = up, demodulate, kernel // 2
-        # Demodulation cancels the size of the style; without it this keeps the variance at one.
+        # Demodulation cancels the scale of the style; without it this factor keeps the variance at one.
         self.scale = 1.0 if demodulate else 1 / math.sqrt(in_channels * kernel * kernel)
         self.gain = gain
         self.grouped = False
@@ -131,7 +129,7 @@ class ModulatedConv2d(nn.Module):
     def _convolve(self, x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
         if not self.up:
             return F.conv2d(x, weight, padding=self.padding, groups=groups)
-        # The 3 x 3 runs on the small grid: a quarter of the work of enlarging first.
+        # The 3 x 3 convolution runs before the enlargement, at a quarter of the cost.
         parts = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
         return smooth(F.conv_transpose2d(x, parts, stride=2, groups=groups))
 
@@ -154,7 +152,7 @@ class ModulatedConv2d(nn.Module):
 
 
 def smaller(images: Tensor, side: int) -> Tensor:
-    """Images (N, C, *S) as means, `side` pixels a side."""
-    times = images.shape[-1] // side
+    """Return images (N, C, *S) reduced by averaging to `side` pixels per side."""
+    factor = images.shape[-1] // side
     pool = F.avg_pool2d if images.ndim == 4 else F.avg_pool3d
-    return pool(images, times) if times > 1 else images
+    return pool(images, factor) if factor > 1 else images

@@ -1,4 +1,4 @@
-"""What generator and discriminator play for, one function each.
+"""The losses and regularisers of generator and discriminator, one function each.
 
 Source: Goodfellow et al. 2014 (non-saturating loss); Mescheder et al. 2018 (R1);
 Karras et al. 2020 (arXiv 1912.04958), sec. 3.1 (lazy regularisation) and 3.2 (path length).
@@ -15,48 +15,49 @@ from torch import Tensor, nn
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
-    """Mean of softplus(-D(G(z)))."""
+    """Return the mean of softplus(-D(G(z)))."""
     return F.softplus(-fake_logits).mean()
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Mean of softplus(D(G(z))) plus mean of softplus(-D(x))."""
+    """Return the mean of softplus(D(G(z))) plus the mean of softplus(-D(x))."""
     return F.softplus(fake_logits).mean() + F.softplus(-real_logits).mean()
 
 
-def r1_penalty(judge: Callable[[Tensor], Tensor], reals: Tensor, gamma: float) -> Tensor:
-    """gamma/2 times the squared gradient of D at real images, mean over the batch.
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], reals: Tensor, gamma: float) -> Tensor:
+    """Return gamma/2 times the squared gradient norm of D at real images, averaged over the batch.
 
-    The gradient is taken at the image before augmentation, through it.
+    The gradient is by the image before augmentation, through the augmentation.
     """
     reals = reals.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(judge(reals).sum(), reals, create_graph=True)
-    return slope.square().flatten(1).sum(dim=1).mean() * (gamma / 2)
+    (gradient,) = torch.autograd.grad(discriminator(reals).sum(), reals, create_graph=True)
+    return gradient.square().flatten(1).sum(dim=1).mean() * (gamma / 2)
 
 
 def path_lengths(decode: Callable[[Tensor], Tensor], ws: Tensor, rng: torch.Generator) -> Tensor:
-    """How far the image moves for a step in w: (N,), differentiable. ws (N, num_ws, w_dim)."""
+    """Return the path lengths (N,) of ws (N, num_ws, w_dim): the change of the image per step in w; the result
+    is differentiable."""
     images = decode(ws)
     shape, pixels = images.shape, math.prod(images.shape[2:])
     noise = torch.randn(shape, generator=rng).to(images.device) / math.sqrt(pixels)
-    (slope,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
-    return slope.square().sum(dim=2).mean(dim=1).sqrt()
+    (gradient,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
+    return gradient.square().sum(dim=2).mean(dim=1).sqrt()
 
 
 def path_penalty(lengths: Tensor, mean: Tensor) -> Tensor:
-    """Squared distance of the lengths from their running mean, times 2; moves the mean (in place)."""
+    """Return twice the mean squared distance of lengths (N,) from their running mean; update the mean."""
     mean.lerp_(lengths.detach().mean(), 0.01)
     return 2 * (lengths - mean).square().mean()
 
 
 def lazy_adam(parameters: Iterable[nn.Parameter], *, rate: float, interval: int) -> torch.optim.Adam:
-    """Adam (beta 0, 0.99) corrected for a regulariser that runs every `interval` steps (0: never)."""
+    """Return Adam (beta 0, 0.99) corrected for a regulariser that runs every `interval` steps (0: never)."""
     c = interval / (interval + 1) if interval else 1.0
     return torch.optim.Adam(parameters, lr=rate * c, betas=(0.0, 0.99**c), eps=1e-8)
 
 
 def clean_gradients(parameters: Iterable[nn.Parameter]) -> int:
-    """Replace NaN by 0 and infinities by +-1e5 in the gradients; how many tensors had any."""
+    """Replace NaN by 0 and infinities by +-1e5 in the gradients; return the number of affected tensors."""
     broken = 0
     for parameter in parameters:
         if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
@@ -66,6 +67,6 @@ def clean_gradients(parameters: Iterable[nn.Parameter]) -> int:
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """Mean absolute difference of neighbours (N, C, *S), summed over the axes."""
-    steps = [images.diff(dim=axis).abs().mean() for axis in range(2, images.ndim)]
-    return torch.stack(steps).sum()
+    """Return the mean absolute difference of neighbours in images (N, C, *S), summed over the axes."""
+    differences = [images.diff(dim=axis).abs().mean() for axis in range(2, images.ndim)]
+    return torch.stack(differences).sum()

@@ -1,4 +1,4 @@
-"""A generator with two codes: the anatomy, and the findings in it.
+"""The medXGAN generator, with separate codes for the anatomy and for the findings in it.
 
 Source: Dravid et al. 2022 (medXGAN, arXiv 2204.05376): a negative realisation is the same anatomy
 with the pathology code at zero.
@@ -28,7 +28,7 @@ class MedXGANConfig:
 
     resolution   side of the square (cubic) image, a power of two from 8 to 1024
     axes         2 or 3
-    anatomy      length of the anatomy code a (and of z, from which it is drawn)
+    anatomy      length of the anatomy code a (and of z, from which it is mapped)
     pathology    length of the pathology code p of one finding
     classes      number of findings, each with its own pathology code
     channel_base, channel_max   feature channels at side r: min(channel_base / r, channel_max)
@@ -54,7 +54,7 @@ class MedXGANConfig:
 
     @property
     def style(self) -> StyleGAN2Config:
-        """The style-based part."""
+        """Return the configuration of the style-based networks."""
         return StyleGAN2Config(
             resolution=self.resolution,
             channels=self.channels,
@@ -67,10 +67,10 @@ class MedXGANConfig:
 
 
 class PathologyStyle(nn.Module):
-    """Pathology codes p (N, classes * pathology) to a change of style (N, anatomy).
+    """A network from pathology codes p (N, classes * pathology) to a change of style (N, anatomy).
 
-    No biases, and a leaky ReLU: M(0) = 0 exactly, and M(s p) = s M(p) for s >= 0, so a path of
-    growing strength is a straight line in style.
+    It has no biases and a leaky ReLU, so that M(0) = 0 exactly, and M(s p) = s M(p) for s >= 0: a path of
+    increasing strength is a straight line in style.
     """
 
     def __init__(self, config: MedXGANConfig) -> None:
@@ -80,20 +80,20 @@ class PathologyStyle(nn.Module):
         self.second = nn.Parameter(torch.randn(config.classes, wide, wide))
 
     def forward(self, p: Tensor) -> Tensor:
-        # A unit vector has mean square 1 / pathology: the first layer keeps 1 without a gain.
+        # A unit vector has mean square 1 / pathology, so the first layer preserves 1 without a gain.
         x = leaky(torch.einsum("nkp,kwp->nkw", p.unflatten(1, (self.classes, -1)), self.first))
         x = torch.einsum("nkw,kvw->nkv", x, self.second / math.sqrt(self.second.shape[2]))
         return x.sum(dim=1)
 
 
 class MedXGAN(nn.Module):
-    """A generator of images from two codes: `sample` latents (a, p), `decode` them.
+    """A generator of images from two codes: `sample` gives latents (a, p), `decode` their images.
 
-    config  its size
-    levels  (classes, 2) the scores of the model that p of length 0 and 1 were trained to give
+    config  size of the networks
+    levels  (classes, 2) the model's scores for which p of length 0 and 1 are trained
     decode  latents (N, anatomy + classes * pathology) -> images float32 (N, C, *S), nominally in
             [-1, 1]; differentiable. With p = 0 it is the negative realisation of the anatomy a
-    Source: Dravid et al. 2022. Differs: see the head of this file.
+    Source: Dravid et al. 2022. Differs: see the module's docstring.
     """
 
     levels: Tensor
@@ -108,40 +108,42 @@ class MedXGAN(nn.Module):
 
     @property
     def image_shape(self) -> tuple[int, ...]:
+        """Return the shape (C, *S) of an image."""
         return (self.config.channels, *(self.config.resolution,) * self.config.axes)
 
     @property
     def latent_size(self) -> int:
+        """Return the length of a latent: the anatomy's and all findings' codes."""
         return self.config.anatomy + self.config.classes * self.config.pathology
 
     def split(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """(a, p) of latents (..., latent_size)."""
+        """Return the codes (a, p) of latents (..., latent_size)."""
         return latents[..., : self.config.anatomy], latents[..., self.config.anatomy :]
 
     def negative(self, latents: Tensor) -> Tensor:
-        """The same anatomy without any finding: p = 0."""
+        """Return latents of the same anatomy without any finding (p = 0)."""
         a, p = self.split(latents)
         return torch.cat([a, torch.zeros_like(p)], dim=-1)
 
     def code(self, finding: int) -> slice:
-        """Where the pathology code of a finding stands in a latent."""
+        """Return the coordinates of a finding's pathology code in a latent."""
         first = self.config.anatomy + finding * self.config.pathology
         return slice(first, first + self.config.pathology)
 
     def decode(self, latents: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
-        """`dtype` is the type of the convolutions; the image is float32."""
+        """Return the images (N, C, *S) of latents, as float32; the convolutions use `dtype`."""
         a, p = self.split(latents)
         images: Tensor = self.synthesis(a + self.pathology(p), dtype=dtype)
         return images
 
     def draw_code(self, n: int, rng: torch.Generator) -> Tensor:
-        """Codes (n, pathology) of one finding at strength 1."""
+        """Return sampled codes (n, pathology) of one finding at strength 1."""
         u = torch.randn(n, self.config.pathology, generator=rng)
         return (u / u.norm(dim=1, keepdim=True).clamp_min(1e-6)).to(self.levels.device)
 
     def draw_pathology(self, n: int, rng: torch.Generator) -> Tensor:
-        """Codes p (n, classes * pathology) of one finding each, of strength 1 in one half of the
-        cases, else uniform from 0 to 1."""
+        """Return sampled codes p (n, classes * pathology) with one finding each, of strength 1 in one half of
+        the cases, else uniform from 0 to 1."""
         config, device = self.config, self.levels.device
         u = self.draw_code(n * config.classes, rng).unflatten(0, (n, config.classes))
         s = (2 * torch.rand(n, generator=rng)).clamp_max(1.0)
@@ -150,23 +152,23 @@ class MedXGAN(nn.Module):
         return (u * s[:, :, None]).flatten(1)
 
     def strength(self, latents: Tensor) -> Tensor:
-        """Length s (N, classes) of the pathology codes."""
+        """Return the strength (N, classes) of each finding: the length of its pathology code."""
         return self.split(latents)[1].unflatten(1, (self.config.classes, -1)).norm(dim=2)
 
     def expected(self, strength: Tensor) -> Tensor:
-        """The scores (N, classes) that codes of that strength were trained to give."""
+        """Return the model's scores (N, classes) for which codes of that strength are trained."""
         low, high = self.levels.to(strength).unbind(dim=1)
         return low + strength * (high - low)
 
     def excess(self, scores: Tensor) -> Tensor:
-        """How far scores (N, classes) are above those of strength 0, in units of the gap to strength 1; 0
-        below."""
+        """Return by how much scores (N, classes) exceed those of strength 0, relative to the difference between
+        strength 1 and 0; at least 0."""
         low, high = self.levels.to(scores).unbind(dim=1)
         return ((scores.view(len(scores), -1) - low) / (high - low)).clamp_min(0.0)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw latents (n, latent_size), one half of them without a finding; drawn on the CPU, so
-        every device gets the same."""
+        """Return sampled latents (n, latent_size), one half of them without a finding; the random numbers come
+        from the CPU, so that every device gives the same."""
         z = torch.randn(n, self.config.anatomy, generator=rng).to(self.levels.device)
         p = self.draw_pathology(n, rng)
         absent = torch.rand(n, generator=rng) < 0.5

@@ -1,12 +1,12 @@
-"""Training a MedXGAN against a frozen classifier, which comes in as `guide`.
+"""The training of a medXGAN with a frozen classifier, the argument `guide`.
 
 Source: Dravid et al. 2022 (medXGAN, arXiv 2204.05376).
-Differs: the classifier's logits are matched, not its probabilities, and follow the strength s of the
-finding (a calibrated path); every anatomy is drawn twice, with and without the finding, and the
-difference is asked to be small and to lie in few places; a reader on the discriminator's features
-has to find both codes again, so that the anatomy stays the same; the negative realisation must be
-negative for every anatomy; both classes take part equally; R1, adaptive augmentation and an averaged
-generator; a run resumes to the very same next step.
+Differs: the loss matches the classifier's logits, not its probabilities, as a linear function of the
+finding's strength s (a calibrated path); every anatomy is generated twice, with and without the finding,
+and the difference is penalised by size and total variation; a reader on the discriminator's features
+predicts both codes, so that the anatomy stays constant; the negative realisation must be
+negative for every anatomy; both classes are sampled equally; R1, adaptive augmentation and an averaged
+generator; a resumed run continues with exactly the same next step.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from contrafact.generators.losses import (
     total_variation,
 )
 from contrafact.generators.medxgan import MedXGAN, MedXGANConfig
-from contrafact.generators.precision import Precision, check_precision, once
+from contrafact.generators.precision import Precision, check_precision, trial_step
 from contrafact.generators.stylegan2_3d import VolumeDiscriminator
 from contrafact.generators.stylegan2_training import move_average, seeded
 
@@ -45,20 +45,19 @@ Guide = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MedXGANTrainerConfig:
-    """How a MedXGAN is trained; what is not listed is as in `TrainerConfig`.
+    """Hyper-parameters of training a medXGAN; parameters that are not listed are as in `TrainerConfig`.
 
-    guide      weight of the classifier's term: the distance of its logit from the one asked, in
-               units of the gap between the classes
-    change     weight of the mean absolute difference, with and without the finding, and of its total
+    guide      weight of the classifier's loss: the distance of its logit from the requested one, in
+               units of the difference between the classes
+    change     weight of the mean absolute difference with and without the finding, and of its total
                variation
-    identity   weight of the codes' reader
-    noise      standard deviation of the noise on what the guide sees (the range is 2): an answer that
-               noise takes away is no finding. Halved until the guide, which may answer to noise itself,
-               says the same of the training images with it, to a tenth of the gap; 0 where it never does
-    judged     side at which the discriminator sees images, a power of two from 8; None: their own. Finer
-               texture is not asked for then: in volumes a small generator cannot draw it, and would lose
-               by it every time
-    probabilities   the guide gives probabilities, whose logits are taken
+    identity   weight of the loss of the reader, which predicts the codes
+    noise      standard deviation of the noise on the guide's input (the range is 2), against adversarial
+               findings. It is halved until the noise changes the guide's logits of the training images by
+               at most a tenth of the difference between the classes; 0 where it always does
+    judged     side of the discriminator's input, a power of two from 8; None: the side of the images. A
+               smaller one ignores fine texture, which a small generator cannot reproduce in volumes
+    probabilities   the guide gives probabilities, which are converted to logits
     """
 
     kimg: float = 100.0
@@ -94,14 +93,14 @@ class MedXGANTrainerConfig:
 
 
 class MedXGANTraining:
-    """The state of one training run. `step()` shows one batch to both networks.
+    """The state of one training run. `step()` trains both networks on one batch.
 
     images  (N, C, *S): uint8 (0 to 255) or float32 in [-1, 1]
-    guide   images in [-1, 1] to logits (N,) or (N, classes) of the findings, differentiable; above 0
-            the finding is there. Frozen by the caller
-    raises  InputError for images of another size, a guide that gives probabilities, a finding that no
-            training image has or that every one has; ContrafactError for a loss that is no number,
-            before any weight is changed by it
+    guide   differentiable function of images in [-1, 1] to logits (N,) or (N, classes) of the findings, frozen
+            by the caller; a finding is present where its logit is above 0
+    raises  InputError for images of another size, a guide that gives probabilities, a finding that is present
+            in no training image or in all; ContrafactError for a loss that is not finite, before it changes
+            any weight
     """
 
     def __init__(
@@ -119,53 +118,53 @@ class MedXGANTraining:
         self.about = trained_with(config, images, origin)
         self.device = torch.device(device)
         self.precision = Precision(config.precision, self.device)
-        with seeded(config.seed, self.device):  # layers draw their weights here; restored on leaving
+        with seeded(config.seed, self.device):  # seeds the initial weights; the global state is restored
             self.generator = MedXGAN(size).to(self.device)
             self.judged = replace(size.style, resolution=config.judged or size.resolution)
             kind = Discriminator if size.axes == 2 else VolumeDiscriminator
             self.discriminator = kind(self.judged).to(self.device)
             wide, codes = size.style.width(4), size.anatomy + size.classes * size.pathology
             self.reader = EqualLinear(wide, codes).to(self.device)
-        self.guide = Checked(guide, size.classes, probabilities=config.probabilities)
-        answers = self.guide.look(images, self.device)
-        self.rows, levels = by_class(answers)
-        self.noise = self._bearable(answers > 0, levels)
+        self.guide = CheckedGuide(guide, size.classes, probabilities=config.probabilities)
+        logits = self.guide.training_logits(images, self.device)
+        self.rows, levels = by_class(logits)
+        self.noise = self._tolerated_noise(logits > 0, levels)
         self.generator.levels.copy_(levels)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.rng = torch.Generator().manual_seed(config.seed * 1000 + 1)
-        judges = [*self.discriminator.parameters(), *self.reader.parameters()]
+        parameters = [*self.discriminator.parameters(), *self.reader.parameters()]
         self.adam_g = lazy_adam(self.generator.parameters(), rate=config.rate, interval=0)
-        self.adam_d = lazy_adam(judges, rate=config.rate, interval=config.r1_every)
+        self.adam_d = lazy_adam(parameters, rate=config.rate, interval=config.r1_every)
         self.steps, self.seen = 0, 0
         self.augment_p, self._signs = 0.0, [0.0, 0.0]
         self.gamma = config.gamma or 0.0008 * size.resolution**size.axes / config.batch
         self.figures: dict[str, float] = {}
 
-    def _bearable(self, there: Tensor, levels: Tensor) -> float:
-        """The noise that the guide bears: its answers to images with and to images without each finding
-        (N, classes) move by a tenth of the gap at most. Five times half of it, then none."""
+    def _tolerated_noise(self, present: Tensor, levels: Tensor) -> float:
+        """Return the greatest noise, `config.noise` halved up to five times, that changes the guide's logits of
+        images with and without each finding by at most a tenth of the classes' difference; else 0."""
         rng, deviation = torch.Generator().manual_seed(self.config.seed), self.config.noise
-        some = []  # finding, images, noise, answers
-        for number, column in enumerate(there.t()):
+        trials = []  # finding, images, noise, logits
+        for number, column in enumerate(present.t()):
             for side in (column, ~column):
                 rows = side.nonzero()[:, 0]
                 images = signed(self.images[rows[torch.randperm(len(rows), generator=rng)[:32]]])
-                plain = self.guide.answers(images, self.device)[:, number]
-                some.append((number, images, torch.randn(images.shape, generator=rng), plain))
+                plain = self.guide.logits(images, self.device)[:, number]
+                trials.append((number, images, torch.randn(images.shape, generator=rng), plain))
         gap = 0.1 * (levels[:, 1] - levels[:, 0])
 
-        def moved(number: int, images: Tensor, grain: Tensor, plain: Tensor) -> Tensor:
-            noisy = self.guide.answers(images + deviation * grain, self.device)[:, number]
+        def change(number: int, images: Tensor, noise: Tensor, plain: Tensor) -> Tensor:
+            noisy = self.guide.logits(images + deviation * noise, self.device)[:, number]
             return (noisy - plain).abs().median()
 
         for _ in range(5 if deviation else 0):
-            if all(bool(moved(*one) <= gap[one[0]]) for one in some):
+            if all(bool(change(*trial) <= gap[trial[0]]) for trial in trials):
                 return deviation
             deviation /= 2
         return 0.0
 
     def step(self) -> None:
-        """One step of D (and the reader), with R1 where it is due, and one of G."""
+        """Train the discriminator with the reader, and then the generator, by one step; with R1 where due."""
         self._step_discriminator()
         self._step_generator()
         self.steps += 1
@@ -180,55 +179,57 @@ class MedXGANTraining:
             self._signs = [0.0, 0.0]
 
     def _step_discriminator(self) -> None:
-        dtype, reals = self.precision.of(self._try), self._draw_reals()
+        dtype, reals = self.precision.of(self._trial_step), self._sample_reals()
         with torch.no_grad():
-            codes = self._draw_codes()
+            codes = self._sample_codes()
             fakes = self.generator.decode(codes, dtype=dtype)
         self.adam_d.zero_grad(set_to_none=True)
         logits = self.discriminator(self._augment(reals), dtype=dtype)
         features = self.discriminator.features(self._augment(fakes), dtype=dtype)
-        loss = discriminator_loss(logits, self.discriminator.judge(features))
-        self._note(loss_d=loss)
+        loss = discriminator_loss(logits, self.discriminator.logits(features))
+        self._record(loss_d=loss)
         self._signs = [self._signs[0] + float(logits.detach().sign().mean()), self._signs[1] + 1]
-        (loss + self.config.identity * self._unread(features, codes)).backward()
+        (loss + self.config.identity * self._reader_loss(features, codes)).backward()
         self._apply(self.adam_d, self.discriminator, self.reader)
         every = self.config.r1_every
         if every and self.steps % every == 0:
             self.adam_d.zero_grad(set_to_none=True)
             penalty = r1_penalty(lambda x: self.discriminator(self._augment(x)), reals, self.gamma)
-            self._note(r1=penalty)
+            self._record(r1=penalty)
             (penalty * every).backward()
             self._apply(self.adam_d, self.discriminator)
 
-    def _try(self, dtype: torch.dtype) -> None:
-        """The passes of a step, for their time alone."""
+    def _trial_step(self, dtype: torch.dtype) -> None:
+        """Run the passes of a training step without an update, to measure their time."""
         codes = torch.zeros(self.config.batch, self.generator.latent_size, device=self.device)
         fakes = smaller(self.generator.decode(codes, dtype=dtype), self.judged.resolution)
-        once(fakes, partial(self.discriminator, dtype=dtype), self.generator.synthesis, self.discriminator)
+        trial_step(
+            fakes, partial(self.discriminator, dtype=dtype), self.generator.synthesis, self.discriminator
+        )
 
     def _step_generator(self) -> None:
-        config, dtype = self.config, self.precision.of(self._try)
+        config, dtype = self.config, self.precision.of(self._trial_step)
         self.discriminator.requires_grad_(False)
         self.reader.requires_grad_(False)
         self.adam_g.zero_grad(set_to_none=True)
-        codes = self._draw_codes(track=True)
+        codes = self._sample_codes(track=True)
         fakes = self.generator.decode(codes, dtype=dtype)
         features = self.discriminator.features(self._augment(fakes), dtype=dtype)
-        adversary = generator_loss(self.discriminator.judge(features))
+        adversary = generator_loss(self.discriminator.logits(features))
         change = torch.sub(*fakes.chunk(2))
         small = change.abs().mean() + total_variation(change)
-        guided, unread = self._guided(fakes, codes), self._unread(features, codes)
-        loss = adversary + config.guide * guided + config.change * small + config.identity * unread
-        self._note(loss_g=adversary, guide=guided, change=small, identity=unread)
+        guided, identity = self._guide_loss(fakes, codes), self._reader_loss(features, codes)
+        loss = adversary + config.guide * guided + config.change * small + config.identity * identity
+        self._record(loss_g=adversary, guide=guided, change=small, identity=identity)
         self.figures["noise"] = self.noise
         loss.backward()
         self.discriminator.requires_grad_(True)
         self.reader.requires_grad_(True)
         self._apply(self.adam_g, self.generator)
 
-    def _guided(self, fakes: Tensor, codes: Tensor) -> Tensor:
-        """How far the guide's logits are from those asked: from both sides with the finding, from
-        above without it (a healthy image may be as healthy as it likes)."""
+    def _guide_loss(self, fakes: Tensor, codes: Tensor) -> Tensor:
+        """Return the loss of the guide's logits against the requested ones: two-sided with the finding, and
+        only for greater logits without it, since a negative image may be more negative."""
         if not self.config.guide:
             return fakes.new_zeros(())
         noise = torch.randn(fakes.shape, generator=self.rng).to(fakes) * self.noise
@@ -237,48 +238,48 @@ class MedXGANTraining:
             logits = self.guide(fakes + noise).float()
         strength = self.generator.strength(codes)
         low, high = self.generator.levels.unbind(dim=1)
-        off = (logits - self.generator.expected(strength)) / (high - low)
-        off = torch.where(strength > 0, off, off.clamp_min(0.0))
-        return F.smooth_l1_loss(off, torch.zeros_like(off), beta=0.1)
+        error = (logits - self.generator.expected(strength)) / (high - low)
+        error = torch.where(strength > 0, error, error.clamp_min(0.0))
+        return F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1)
 
-    def _unread(self, features: Tensor, codes: Tensor) -> Tensor:
-        """Squared error of the codes that are read from an image, in units of their spread."""
+    def _reader_loss(self, features: Tensor, codes: Tensor) -> Tensor:
+        """Return the squared error of the reader's codes, relative to the variance of the codes."""
         codes = codes.detach()
         error = (self.reader(features) - codes).square()
         a, p = self.generator.split(error)
         spread = self.generator.split(codes)[0].var(dim=0).mean().clamp_min(1e-4)
         return a.mean() / spread + p.mean() * self.size.pathology
 
-    def _draw_codes(self, *, track: bool = False) -> Tensor:
-        """Latents (batch, latent_size): half as many anatomies, with the finding, then without."""
+    def _sample_codes(self, *, track: bool = False) -> Tensor:
+        """Return sampled latents (batch, latent_size): batch / 2 anatomies with the finding, then without."""
         n = self.config.batch // 2
         z = torch.randn(n, self.size.anatomy, generator=self.rng).to(self.device)
         a = self.generator.mapping(z, track=track)
         p = self.generator.draw_pathology(n, self.rng)
         return torch.cat([torch.cat([a, p], dim=1), torch.cat([a, torch.zeros_like(p)], dim=1)])
 
-    def _draw_reals(self) -> Tensor:
-        """Images, one half of them with a finding."""
+    def _sample_reals(self) -> Tensor:
+        """Return a batch of training images, one half of them with a finding."""
         half = self.config.batch // 2
         picks = [rows[torch.randint(len(rows), (half,), generator=self.rng)] for rows in self.rows]
         reals = signed(self.images[torch.cat(picks)].to(self.device))
         return mirror_half(reals, self.rng) if self.config.mirror else reals
 
     def _augment(self, images: Tensor) -> Tensor:
-        """As the discriminator sees them."""
-        seen = augment(images, preset(self.config.augment), self.augment_p, self.rng)
-        return smaller(seen, self.judged.resolution)
+        """Return images as input of the discriminator: augmented, and reduced to its resolution."""
+        augmented = augment(images, preset(self.config.augment), self.augment_p, self.rng)
+        return smaller(augmented, self.judged.resolution)
 
-    def _note(self, **losses: Tensor) -> None:
-        """Keep the losses for the report; one that is no number ends the run before it does harm."""
+    def _record(self, **losses: Tensor) -> None:
+        """Keep the losses for the report. Raise ContrafactError for one that is not finite."""
         self.figures |= {name: float(loss.detach()) for name, loss in losses.items()}
         broken = [name for name in losses if not math.isfinite(self.figures[name])]
         if broken:
             self.discriminator.requires_grad_(True)
             self.reader.requires_grad_(True)
             raise ContrafactError(
-                f"{', '.join(broken)} is not a finite number at {self.seen / 1000:.1f} kimg; its gradient "
-                "was not used: check the guide and the images, or lower rate"
+                f"{', '.join(broken)} is not a finite number at {self.seen / 1000:.1f} kimg; its gradient was "
+                "not applied: check the guide and the images, or lower rate"
             )
 
     def _apply(self, adam: torch.optim.Adam, *networks: nn.Module) -> None:
@@ -291,30 +292,30 @@ class MedXGANTraining:
         move_average(self.average, self.generator, seen=self.seen, batch=config.batch, kimg=config.ema_kimg)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything the next step depends on, as copied CPU tensors with flat names."""
+        """Return everything that the next step depends on, as copied CPU tensors with flat names."""
         counts = [self.steps, self.seen, self.augment_p, *self._signs, self.gamma]
         return pack(
             self._modules(),
             self._adams(),
             rng=self.rng.get_state(),
-            about=self.precision.noted(self.about),
+            about=self.precision.recorded(self.about),
             counts=torch.tensor(counts, dtype=torch.float64),
         )
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go back to a `state()`; one of another network, other images or other settings is refused."""
+        """Restore a `state()`. Raise InputError for one of another network, other images or settings."""
         with same_run(f"{self.size.resolution} px medxgan"):
             unpack(state, self._modules(), self._adams())
             self.rng.set_state(state["rng"])
             counts = state["counts"].tolist()
         check_trained_with(state, self.about)
-        self.precision.go_on(state)
+        self.precision.resume(state)
         self.steps, self.seen = int(counts[0]), int(counts[1])
         self.augment_p, self._signs = counts[2], counts[3:5]
         self.gamma = self.config.gamma or counts[5]
 
-    def go_another_way(self, gamma: float, turn: int) -> None:
-        """After a return to an earlier state: a stronger penalty and other random numbers."""
+    def vary_after_rollback(self, gamma: float, turn: int) -> None:
+        """Set another R1 weight and other random numbers after the rollback number `turn`."""
         self.gamma = gamma
         self.figures.clear()
         self.rng.manual_seed(self.config.seed * 1000 + 1 + turn * 104_729)
@@ -331,8 +332,8 @@ class MedXGANTraining:
         }
 
 
-class Checked:
-    """A guide whose answers are logits (N, classes)."""
+class CheckedGuide:
+    """A guide with checked output: logits (N, classes)."""
 
     def __init__(self, guide: Guide, classes: int, *, probabilities: bool) -> None:
         self.guide, self.classes, self.probabilities = guide, classes, probabilities
@@ -346,42 +347,42 @@ class Checked:
             )
         return torch.logit(logits.float(), eps=1e-6) if self.probabilities else logits
 
-    def answers(self, images: Tensor, device: torch.device) -> Tensor:
-        """Logits (N, classes), on the CPU."""
+    def logits(self, images: Tensor, device: torch.device) -> Tensor:
+        """Return the logits (N, classes) of images, without gradients, on the CPU."""
         with torch.no_grad():
             return torch.cat([self(signed(part.to(device))).float().cpu() for part in images.split(64)])
 
-    def look(self, images: Tensor, device: torch.device) -> Tensor:
-        """Logits (N, classes) of the training images; probabilities are refused."""
-        logits = self.answers(images, device)
+    def training_logits(self, images: Tensor, device: torch.device) -> Tensor:
+        """Return the logits (N, classes) of the training images. Raise InputError for probabilities or NaN."""
+        logits = self.logits(images, device)
         if not bool(torch.isfinite(logits).all()):
             raise InputError("guide gave NaN or infinite logits for the training images")
         if not self.probabilities and len(logits) > 1 and 0 <= float(logits.min()) <= float(logits.max()) <= 1:
             raise InputError(
-                "guide must give logits; every answer to the training images lies from 0 to 1, as "
-                "probabilities do: give the values before the last softmax or sigmoid, or set "
-                "probabilities = true, and their logits are taken"
+                "guide must give logits; got values from 0 to 1 for all training images, as "
+                "probabilities do; return the values before the last softmax or sigmoid, or set "
+                "probabilities = true"
             )
         return logits
 
 
 def by_class(logits: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Rows of the images with a finding and without any, and the median logits (classes, 2) of the
-    images without and with each finding."""
+    """Return the rows of the images with a finding and of those without any, and the median logits
+    (classes, 2) of the images without and with each finding. Raise InputError where a group is empty."""
     levels = []
     for number, column in enumerate(logits.t()):
-        there = column > 0
-        if not 0 < int(there.sum()) < len(column):
-            which = "has" if bool(there.all()) else "lacks"
+        present = column > 0
+        if not 0 < int(present.sum()) < len(column):
+            which = "has" if bool(present.all()) else "lacks"
             raise InputError(
-                f"expected training images with and without finding {number}; by the guide every one of "
-                f"{len(column)} {which} it: add images of the other class"
+                f"expected training images with and without finding {number}; by the guide's prediction every "
+                f"one of {len(column)} {which} it: add images of the other class"
             )
-        levels.append(torch.stack([column[~there].median(), column[there].median()]))
-    some = (logits > 0).any(dim=1)
-    if bool(some.all()):
-        raise InputError("expected some training images without any finding; by the guide there is none")
-    return [some.nonzero()[:, 0], (~some).nonzero()[:, 0]], torch.stack(levels)
+        levels.append(torch.stack([column[~present].median(), column[present].median()]))
+    positive = (logits > 0).any(dim=1)
+    if bool(positive.all()):
+        raise InputError("expected training images without any finding; by the guide's prediction, got none")
+    return [positive.nonzero()[:, 0], (~positive).nonzero()[:, 0]], torch.stack(levels)
 
 
 def _check_images(images: Tensor, size: MedXGANConfig, config: MedXGANTrainerConfig) -> None:

@@ -1,6 +1,6 @@
-"""How precisely to compute: as it is set, or, on a CPU, by timing one step.
+"""The numerical precision of training: as configured, or on a CPU chosen by timing one step.
 
-Processors with instructions for bfloat16 take half the time for it, and others many times as long.
+Processors with bfloat16 instructions need half the time in bfloat16; others need many times as long.
 """
 
 from __future__ import annotations
@@ -41,9 +41,13 @@ def half_is_faster(step: Step) -> bool:
 
 
 class Precision:
-    """The type of a run's convolutions: as it is set; of `auto` on a CPU the faster of float32 and bfloat16,
-    found when it is asked for first and then kept; on other devices, and where several processes would have to
-    agree (`alone`), `elsewhere`."""
+    """The precision of a run's convolutions.
+
+    setting    a name of `PRECISIONS`, or "auto": on a CPU the faster of float32 and bfloat16, timed once at
+               the first use and then kept
+    elsewhere  meaning of "auto" on other devices, and where several processes must agree
+    alone      whether this is the only process
+    """
 
     def __init__(
         self, setting: str, device: torch.device, *, elsewhere: str = "bf16", alone: bool = True
@@ -51,23 +55,23 @@ class Precision:
         self.name = setting if setting != AUTO or (device.type == "cpu" and alone) else elsewhere
 
     def of(self, step: Step) -> torch.dtype:
-        """`step` computes once in the type that it is given, and changes nothing."""
+        """Return the precision; `step` computes once in a given type, without side effects, and is timed."""
         if self.name == AUTO:
             self.name = "bf16" if half_is_faster(step) else "fp32"
         return PRECISIONS[self.name]
 
-    def noted(self, about: Tensor) -> Tensor:
-        """What a saved state says of its run (`trained_with`), with the type that was found."""
-        words = json.loads(bytes(about.numpy())) | {"precision": self.name}
-        return torch.frombuffer(bytearray(json.dumps(words).encode()), dtype=torch.uint8)
+    def recorded(self, about: Tensor) -> Tensor:
+        """Return the settings of a saved state (`trained_with`) with the precision in use."""
+        settings = json.loads(bytes(about.numpy())) | {"precision": self.name}
+        return torch.frombuffer(bytearray(json.dumps(settings).encode()), dtype=torch.uint8)
 
-    def go_on(self, state: Mapping[str, Tensor]) -> None:
-        """Keep the type that a saved run was begun with, where none is set."""
+    def resume(self, state: Mapping[str, Tensor]) -> None:
+        """Adopt the precision of a saved run where the setting is "auto"."""
         if self.name == AUTO and "about" in state:
             self.name = json.loads(bytes(state["about"].cpu().numpy())).get("precision", AUTO)
 
 
-def once(images: Tensor, discriminator: Callable[[Tensor], Tensor], *parts: nn.Module) -> None:
-    """The gradients of a discriminator's answer by the weights of `parts`: a step that moves nothing."""
+def trial_step(images: Tensor, discriminator: Callable[[Tensor], Tensor], *parts: nn.Module) -> None:
+    """Compute the gradients of the discriminator's output by the weights of `parts`, without an update."""
     weights = [weight for part in parts for weight in part.parameters()]
     torch.autograd.grad(discriminator(images).float().sum(), weights, allow_unused=True)

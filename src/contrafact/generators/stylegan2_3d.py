@@ -1,7 +1,7 @@
 """Style-based synthesis and its discriminator for volumes.
 
 Source: Karras et al. 2020 (arXiv 1912.04958), in three dimensions.
-Differs: enlarging is trilinear, after the convolution; the two convolutions of a size are one.
+Differs: upsampling is trilinear, after the convolution; one convolution per size instead of two.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from contrafact.generators.stylegan2 import StyleGAN2Config
 
 
 class ModulatedConv3d(nn.Module):
-    """x (N, in, D, H, W) and w (N, w_dim) to (N, out, D, H, W); see `layers.ModulatedConv2d`."""
+    """A modulated convolution: x (N, in, D, H, W) and w (N, w_dim) to (N, out, D, H, W); see
+    `layers.ModulatedConv2d`."""
 
     def __init__(
         self, wide_in: int, wide_out: int, *, w_dim: int, kernel: int = 3, demodulate: bool = True
@@ -43,7 +44,7 @@ class ModulatedConv3d(nn.Module):
 
 
 class VolumeSynthesis(nn.Module):
-    """w (N, w_dim) to volumes (N, C, R, R, R), nominally in [-1, 1]."""
+    """The synthesis network: w (N, w_dim) to volumes (N, C, R, R, R), nominally in [-1, 1]."""
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
@@ -63,12 +64,12 @@ class VolumeSynthesis(nn.Module):
             x = leaky_scaled(conv(x, w)) * LEAKY_GAIN
             here = to_image(x, w).float()
             image = here if image is None else enlarged(image) + here
-        assert image is not None  # there are two sizes at least
+        assert image is not None  # a resolution of 8 or more has at least two sizes
         return image
 
 
 class VolumeDiscriminator(nn.Module):
-    """Volumes (N, C, R, R, R) to logits (N,); `features` is what it says before that."""
+    """The discriminator: volumes (N, C, R, R, R) to logits (N,); `features` is the layer before."""
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
@@ -80,22 +81,24 @@ class VolumeDiscriminator(nn.Module):
         self.out = EqualLinear(widths[-1], 1)
 
     def features(self, images: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the features (N, width at 4 x 4 x 4) of the layer before the logit."""
         x = leaky(self.from_image(images.to(dtype)))
         for block in self.blocks:
             x = halved(leaky(block(x)))
         flat = minibatch_deviation(x.float().flatten(2, 3)).unflatten(2, x.shape[2:4])
         return leaky(self.hidden(leaky(self.last_conv(flat)).flatten(1)))
 
-    def judge(self, features: Tensor) -> Tensor:
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits (N,) from the result of `features`."""
         logits: Tensor = self.out(features)[:, 0]
         return logits
 
     def forward(self, images: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
-        return self.judge(self.features(images, dtype=dtype))
+        return self.logits(self.features(images, dtype=dtype))
 
 
 class EqualConv3d(nn.Module):
-    """Convolution with equalised learning rate; runs in the type of its input."""
+    """A convolution with equalised learning rate, in the precision of its input."""
 
     def __init__(self, wide_in: int, wide_out: int, kernel: int) -> None:
         super().__init__()
@@ -109,10 +112,11 @@ class EqualConv3d(nn.Module):
 
 
 def enlarged(x: Tensor) -> Tensor:
-    """Twice the size, trilinear."""
+    """Return x (N, C, *S) at twice the size, by trilinear interpolation."""
     return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
 
 
 def halved(x: Tensor) -> Tensor:
-    """Half the size: means of 2 x 2 x 2 voxels. In single precision: torch has no other on the CPU."""
+    """Return x (N, C, *S) at half the size, by means of 2 x 2 x 2 voxels; in float32, which torch requires on
+    the CPU."""
     return F.avg_pool3d(x.float(), 2).to(x.dtype)

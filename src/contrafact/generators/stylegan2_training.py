@@ -1,8 +1,8 @@
-"""Training a StyleGAN2: one object that can step, say how it is, and be stopped anywhere.
+"""The training of a StyleGAN2, one step at a time.
 
 Source: Karras et al. 2020 (arXiv 1912.04958 and 2006.06676).
 Differs: the whole state (networks, Adam, random numbers, augmentation, path length) is a flat
-dictionary of tensors, so a run resumes to the very same next step.
+dictionary of tensors, so that a resumed run continues with exactly the same next step.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from contrafact.generators.losses import (
     path_penalty,
     r1_penalty,
 )
-from contrafact.generators.precision import Precision, check_precision, once
+from contrafact.generators.precision import Precision, check_precision, trial_step
 from contrafact.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerConfig:
-    """How a generator is trained.
+    """Hyper-parameters of training a generator.
 
-    kimg          thousands of real images to show
+    kimg          thousands of real images in the training
     batch         images per step, over all devices
     rate          Adam's learning rate
     gamma         weight of R1; None = 0.0008 resolution^2 / batch
     r1_every, path_every   steps between regularisers (0: never)
-    path_after_kimg        path length starts here; before it the images are not yet images
+    path_after_kimg        start of the path length regulariser, after the generator has learnt coarse structure
     mixing        probability of style mixing; 0 keeps one w per image, which inverts best
     ema_kimg      half-life of the averaged generator; None = 10 batch / 32
-    mirror        the data may be flipped left to right (never for a frontal chest)
-    augment       preset of the adaptive augmentation, see generation.augmentation
-    augment_target         share of real images D may call real with a positive sign, minus the rest
-    precision     type of the convolutions: bf16, fp16 or fp32; auto: bf16, on a CPU only where a step takes
-                  less time so than in fp32. Both regularisers run in float32
-    seed          of this run; nothing global is seeded
+    mirror        flip images left to right at random (never for a frontal chest)
+    augment       preset of the adaptive augmentation, see `generators.augmentation`
+    augment_target         target of the mean sign of the discriminator's logits of real images
+    precision     precision of the convolutions: bf16, fp16 or fp32; auto: bf16, on a CPU only where that is
+                  faster than fp32. Both regularisers use float32
+    seed          seed of this run; no global seed is set
     """
 
     kimg: float = 200.0
@@ -81,7 +81,7 @@ class TrainerConfig:
 
 
 class Team(Protocol):
-    """The processes that train together; Lightning Fabric is one."""
+    """A group of processes that train together, such as Lightning Fabric."""
 
     @property
     def world_size(self) -> int: ...
@@ -91,11 +91,12 @@ class Team(Protocol):
 
 
 class StyleGAN2Training:
-    """The state of one training run. `step()` shows one batch to both networks.
+    """The state of one training run. `step()` trains both networks on one batch.
 
-    images  (N, C, R, R): uint8 (0 to 255) or float32 in [-1, 1], kept where they are
+    images  (N, C, R, R): uint8 (0 to 255) or float32 in [-1, 1]; they stay on their device
     labels  (N, labels) one-hot or None
-    origin  what else a saved state must agree with, such as the window of the images
+    origin  further facts that a saved state must share, such as the window of the images
+    raises  InputError for images or labels that do not fit, or a batch that the processes cannot share
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class StyleGAN2Training:
         if config.batch % ranks:
             raise InputError(f"batch must be a multiple of {ranks} processes; got {config.batch}")
         self.local_batch = config.batch // ranks
-        with seeded(config.seed, self.device):  # layers draw their weights here; restored on leaving
+        with seeded(config.seed, self.device):  # seeds the initial weights; the global state is restored
             self.generator = StyleGAN2(size).to(self.device)
             self.discriminator = Discriminator(size).to(self.device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
@@ -132,7 +133,7 @@ class StyleGAN2Training:
         self.figures: dict[str, float] = {}
 
     def step(self) -> None:
-        """One step of D and one of G, with the regularisers that are due."""
+        """Train the discriminator and the generator by one step each, with the regularisers that are due."""
         self._step_discriminator()
         self._step_generator()
         self.steps += 1
@@ -148,10 +149,10 @@ class StyleGAN2Training:
             self._signs = [0.0, 0.0]
 
     def _step_discriminator(self) -> None:
-        dtype = self.precision.of(self._try)
-        reals, labels = self._draw_reals()
+        dtype = self.precision.of(self._trial_step)
+        reals, labels = self._sample_reals()
         with torch.no_grad():
-            fakes = self.generator.synthesis(self._draw_w(labels), dtype=dtype, rng=self.rng)
+            fakes = self.generator.synthesis(self._sample_w(labels), dtype=dtype, rng=self.rng)
         self.adam_d.zero_grad(set_to_none=True)
         real_logits = self.discriminator(self._augment(reals), labels, dtype=dtype)
         fake_logits = self.discriminator(self._augment(fakes), labels, dtype=dtype)
@@ -168,20 +169,22 @@ class StyleGAN2Training:
             self.figures["r1"] = float(penalty.detach())
             self._apply(self.adam_d, self.discriminator)
 
-    def _try(self, dtype: torch.dtype) -> None:
-        """The passes of a step, for their time alone."""
+    def _trial_step(self, dtype: torch.dtype) -> None:
+        """Run the passes of a training step without an update, to measure their time."""
         ws = torch.zeros(self.local_batch, self.size.w_dim, device=self.device)
         labels = torch.zeros(self.local_batch, self.size.labels, device=self.device)
         fakes = self.generator.synthesis(ws, dtype=dtype)
-        judge = functools.partial(self.discriminator, labels=labels if self.size.labels else None, dtype=dtype)
-        once(fakes, judge, self.generator.synthesis, self.discriminator)
+        discriminator = functools.partial(
+            self.discriminator, labels=labels if self.size.labels else None, dtype=dtype
+        )
+        trial_step(fakes, discriminator, self.generator.synthesis, self.discriminator)
 
     def _step_generator(self) -> None:
-        dtype = self.precision.of(self._try)
-        _, labels = self._draw_reals() if self.size.labels else (None, None)
+        dtype = self.precision.of(self._trial_step)
+        _, labels = self._sample_reals() if self.size.labels else (None, None)
         self.discriminator.requires_grad_(False)
         self.adam_g.zero_grad(set_to_none=True)
-        fakes = self.generator.synthesis(self._draw_w(labels, track=True), dtype=dtype, rng=self.rng)
+        fakes = self.generator.synthesis(self._sample_w(labels, track=True), dtype=dtype, rng=self.rng)
         loss = generator_loss(self.discriminator(self._augment(fakes), labels, dtype=dtype))
         loss.backward()
         self.discriminator.requires_grad_(True)
@@ -193,8 +196,8 @@ class StyleGAN2Training:
 
     def _regularise_path(self, every: int) -> None:
         half = max(1, self.local_batch // 2)
-        _, labels = self._draw_reals() if self.size.labels else (None, None)
-        ws = self._draw_w(None if labels is None else labels[:half], n=half)
+        _, labels = self._sample_reals() if self.size.labels else (None, None)
+        ws = self._sample_w(None if labels is None else labels[:half], n=half)
         ws = ws[:, None].expand(-1, self.size.num_ws, -1) if ws.ndim == 2 else ws
         self.adam_g.zero_grad(set_to_none=True)
         lengths = path_lengths(lambda w: self.generator.synthesis(w, rng=self.rng), ws, self.rng)
@@ -205,14 +208,15 @@ class StyleGAN2Training:
         self.figures["path"] = float(penalty.detach())
         self._apply(self.adam_g, self.generator)
 
-    def _draw_reals(self) -> tuple[Tensor, Tensor | None]:
+    def _sample_reals(self) -> tuple[Tensor, Tensor | None]:
+        """Return a batch of training images, and their labels where there are any."""
         at = torch.randint(len(self.images), (self.local_batch,), generator=self.rng)
         reals = signed(self.images[at.to(self.images.device)].to(self.device))
         if self.config.mirror:
             reals = mirror_half(reals, self.rng)
         return reals, None if self.labels is None else self.labels[at].to(self.device).float()
 
-    def _draw_w(self, labels: Tensor | None, *, n: int | None = None, track: bool = False) -> Tensor:
+    def _sample_w(self, labels: Tensor | None, *, n: int | None = None, track: bool = False) -> Tensor:
         n = n or self.local_batch
         z = torch.randn(2, n, self.size.z_dim, generator=self.rng).to(self.device)
         w: Tensor = self.generator.mapping(z[0], labels, track=track)
@@ -226,6 +230,7 @@ class StyleGAN2Training:
         return augment(images, preset(self.config.augment), self.augment_p, self.rng)
 
     def _note_signs(self, real_logits: Tensor) -> None:
+        """Add the mean sign of the logits of real images, which controls the augmentation."""
         signs = real_logits.detach().sign().mean()
         if self.team:
             signs = self.team.all_reduce(signs, reduce_op="mean")
@@ -233,6 +238,7 @@ class StyleGAN2Training:
         self._signs[1] += 1
 
     def _apply(self, adam: torch.optim.Adam, network: nn.Module) -> None:
+        """Average the gradients over all processes, and update the weights."""
         parameters = [p for p in network.parameters() if p.grad is not None]
         if self.team and self.team.world_size > 1:
             for parameter in parameters:
@@ -243,7 +249,7 @@ class StyleGAN2Training:
         adam.step()
 
     def _share_figures(self) -> None:
-        """Every process must see the same figures, or they would not stop and return together."""
+        """Average the figures over all processes, so that all stop and roll back together."""
         if self.team and self.team.world_size > 1:
             names = sorted(self.figures)
             values = torch.tensor([self.figures[n] for n in names], device=self.device)
@@ -255,36 +261,36 @@ class StyleGAN2Training:
         move_average(self.average, self.generator, seen=self.seen, batch=config.batch, kimg=config.ema_kimg)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything the next step depends on, as copied CPU tensors with flat names."""
+        """Return everything that the next step depends on, as copied CPU tensors with flat names."""
         counts = [self.steps, self.seen, self.augment_p, *self._signs, self.gamma]
         return pack(
             self._modules(),
             self._adams(),
             rng=self.rng.get_state(),
-            about=self.precision.noted(self.about),
+            about=self.precision.recorded(self.about),
             path_mean=self.path_mean,
             counts=torch.tensor(counts, dtype=torch.float64),
         )
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go back to a `state()`; one of another network, other images or other settings is refused."""
+        """Restore a `state()`. Raise InputError for one of another network, other images or settings."""
         with same_run(f"{self.size.resolution} px"):
             unpack(state, self._modules(), self._adams())
             self.rng.set_state(state["rng"])
-            if self.team and self.team.global_rank:  # the state is that of the first process
+            if self.team and self.team.global_rank:  # the saved random state is that of the first process
                 steps = int(state["counts"][0])
                 self.rng.manual_seed(self.config.seed * 1000 + self.team.global_rank + 1 + steps * 7919)
             self.path_mean = state["path_mean"].to(self.device, copy=True)
             counts = state["counts"].tolist()
         check_trained_with(state, self.about)
-        self.precision.go_on(state)
+        self.precision.resume(state)
         self.steps, self.seen = int(counts[0]), int(counts[1])
         self.augment_p, self._signs = counts[2], counts[3:5]
         self.gamma = self.config.gamma or counts[5]
 
-    def go_another_way(self, gamma: float, turn: int) -> None:
-        """After a return to an earlier state: a stronger penalty and other random numbers, or the
-        same steps would end in the same place."""
+    def vary_after_rollback(self, gamma: float, turn: int) -> None:
+        """Set another R1 weight and other random numbers after the rollback number `turn`, so that the training
+        does not repeat the same steps."""
         rank = self.team.global_rank if self.team else 0
         self.gamma = gamma
         self.figures.clear()
@@ -303,8 +309,7 @@ class StyleGAN2Training:
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Inside, the global random numbers start from a seed; those of the processor and of the device are
-    restored on leaving."""
+    """Seed the global random numbers of CPU and device inside the block, and restore them afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
@@ -319,12 +324,13 @@ def _check_images(images: Tensor, labels: Tensor | None, size: StyleGAN2Config) 
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise InputError(f"images must be uint8 or float in [-1, 1]; got {images.dtype}")
     if (labels is None) != (size.labels == 0):
-        raise InputError(f"this generator takes {size.labels} labels; got {labels is not None}")
+        given = "none" if labels is None else "labels"
+        raise InputError(f"this generator takes {size.labels} labels; got {given}")
 
 
 def move_average(average: Any, generator: Any, *, seen: int, batch: int, kimg: float | None) -> None:
-    """The averaged generator follows the other, with a half-life of `kimg` thousand images (None: 10 batch /
-    32), shorter at the beginning."""
+    """Update the averaged generator, with a half-life of `kimg` thousand images (None: 10 batch / 32), shorter
+    at the beginning."""
     half_life = 1000 * (kimg or batch * 10 / 32)
     half_life = max(1.0, min(half_life, 0.05 * seen))
     keep = 0.5 ** (batch / half_life)

@@ -1,14 +1,13 @@
-"""A translator: one pass turns an image into what it would look like at another score of a model.
+"""The translator: a network that changes an image to another score of a model in one pass.
 
-x' = x + change(x, now, to) · mask(x, now, to), where `now` is the model's score of x and `to` the score asked
-for. What the change does not touch stays as it is, bit for bit, so nothing has to be found again or carried
-over.
+x' = x + change(x, now, to) · mask(x, now, to), where `now` is the model's score of x and `to` the requested
+score. Pixels outside the mask keep their exact values, so no inversion of the image is needed.
 
 Source: Singla et al. 2020 (arXiv 1911.00483), 2023 (arXiv 2101.04230): a conditional generator that
 exaggerates a classifier's score step by step; Mertes et al. 2022 (GANterfactual). Differs: the image is
-changed by a masked residual, not drawn anew; the score asked for is a number, not a bin; the encoder sees
-only the image and its own score, so that all frames of one image share one pass of it; a region may be given
-in which the change must lie.
+changed by a masked residual, not generated anew; the requested score is a number, not a bin; the encoder's
+input is only the image and its own score, so that all frames of one image share one encoder pass; a region
+can limit the change.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ class TranslatorConfig:
     channels    of the image
     axes        2, or 3 for volumes
     widths      feature channels from the finest level to the coarsest
-    fold        pixels of a side that are folded into channels at the entrance: 2 costs a quarter of 1
-    targets     how many scores of the model it knows
+    fold        side of the blocks of pixels that become channels at the input: 2 costs a quarter of 1
+    targets     number of scores of the model that can condition it
     """
 
     resolution: int = 64
@@ -59,9 +58,9 @@ class TranslatorConfig:
 
 
 class Translator(nn.Module):
-    """Images (N, C, *S) in [-1, 1] and scores to images at another score.
+    """A network from images (N, C, *S) in [-1, 1] and scores to images at another score.
 
-    `low` and `high` (targets,) are the scores between which it was trained: others are asked at its own risk.
+    `low` and `high` (targets,) are the limits of the scores in training; beyond them it extrapolates.
     """
 
     low: Tensor
@@ -86,12 +85,12 @@ class Translator(nn.Module):
         )
         self.bottom = _Level(wide[-1], wide[-1], config.axes)
         self.out = _convolution(config.axes, wide[0], 2 * config.channels * folded)
-        for parameter in self.out.parameters():  # nothing changes at first
+        for parameter in self.out.parameters():  # the initial change is 0
             nn.init.zeros_(parameter)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """(C, *S) of an image."""
+        """Return the shape (C, *S) of an image."""
         return (self.config.channels, *(self.config.resolution,) * self.config.axes)
 
     def forward(
@@ -103,31 +102,31 @@ class Translator(nn.Module):
         which: Tensor | None = None,
         region: Tensor | None = None,
     ) -> Tensor:
-        """Images (N, C, *S) whose scores are `now` (N,) as they would be at the scores `to` (N,).
+        """Return images (N, C, *S) with scores `now` (N,) translated to the scores `to` (N,).
 
-        which   (N,) numbers of the targets that the scores are of; None: the first
-        region  (N, 1, *S), 1 where the image may change and 0 where it must not; None: everywhere
+        which   (N,) indices of the scores' targets; None: the first target
+        region  (N, 1, *S), 1 where the image may change, else 0; None: everywhere
         """
         return self.translate(self.encode(images, now, which=which, region=region), to)
 
     def encode(
         self, images: Tensor, now: Tensor, *, which: Tensor | None = None, region: Tensor | None = None
     ) -> Encoded:
-        """What every frame of the same images shares; costs about a third of a whole pass."""
+        """Return the encoding that all frames of the same images share; it costs a third of a full pass."""
         which = torch.zeros(len(images), dtype=torch.long, device=images.device) if which is None else which
         region = torch.ones_like(images[:, :1]) if region is None else region.to(images)
-        at = self._scaled(now, which)
+        scaled = self._scaled(now, which)
         kind = F.one_hot(which, self.config.targets).to(images)
-        embedded = self.of_image(torch.cat([at[:, None], kind], dim=1))
+        embedded = self.of_image(torch.cat([scaled[:, None], kind], dim=1))
         x = fold(torch.cat([images, region], dim=1), self.config.fold)
         features = []
         for number, level in enumerate(self.down):
             x = level(halved(x) if number else x, embedded)
             features.append(x)
-        return Encoded(images, region, which, at, kind, tuple(features))
+        return Encoded(images, region, which, scaled, kind, tuple(features))
 
     def translate(self, encoded: Encoded, to: Tensor) -> Tensor:
-        """The frames (N, C, *S) of encoded images at the scores `to` (N,)."""
+        """Return the frames (N, C, *S) of encoded images at the scores `to` (N,)."""
         goal = self._scaled(to, encoded.which)
         numbers = torch.stack([encoded.now, goal, goal - encoded.now], dim=1)
         embedded = self.of_goal(torch.cat([numbers, encoded.kind], dim=1))
@@ -140,18 +139,19 @@ class Translator(nn.Module):
         change = change * torch.sigmoid(mask + 1)
         if self.config.fold > 1:
             change = without_comb(change)
-        moved = (images + change * region).clamp(-1.0, 1.0)
-        return torch.where(region > 0, moved, images)  # what must stay is the very same number
+        changed = (images + change * region).clamp(-1.0, 1.0)
+        return torch.where(region > 0, changed, images)  # outside the region the values are exactly equal
 
     def _scaled(self, score: Tensor, which: Tensor) -> Tensor:
+        """Return scores (N,) scaled from [low, high] of their targets to [-1, 1]."""
         low, high = self.low[which], self.high[which]
         return (score.to(low) - (high + low) / 2) / ((high - low) / 2).clamp_min(1e-6)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """Images with the features that their frames share; `now` is the scaled score, `kind` (N, targets)
-    one-hot."""
+    """Encoded images: the features that their frames share, the scaled scores `now` (N,), and the one-hot
+    targets `kind` (N, targets)."""
 
     images: Tensor
     region: Tensor
@@ -161,14 +161,14 @@ class Encoded:
     features: tuple[Tensor, ...]
 
     def rows(self, chosen: Tensor) -> Encoded:
-        """Some of the images, in that order; one may come several times."""
+        """Return the selected images, in that order and with repetitions."""
         parts = (self.images, self.region, self.which, self.now, self.kind)
         images, region, which, now, kind = (part[chosen] for part in parts)
         return Encoded(images, region, which, now, kind, tuple(part[chosen] for part in self.features))
 
 
 class _Level(nn.Module):
-    """Two 3-wide convolutions; the scores set the scale and offset of the channels between them."""
+    """Two convolutions of width 3; the embedded scores modulate the channels between them."""
 
     def __init__(self, before: int, after: int, axes: int) -> None:
         super().__init__()
@@ -194,21 +194,20 @@ def _convolution(axes: int, before: int, after: int) -> nn.Conv2d | nn.Conv3d:
 
 
 def halved(x: Tensor) -> Tensor:
-    """Half of every side, by means."""
+    """Return x (N, C, *S) at half the size, by means."""
     return F.avg_pool2d(x, 2) if x.ndim == 4 else F.avg_pool3d(x, 2)
 
 
 def doubled(x: Tensor) -> Tensor:
-    """Twice every side, linearly between the centres of the cells."""
+    """Return x (N, C, *S) at twice the size, by linear interpolation between pixel centres."""
     return F.interpolate(
         x, scale_factor=2, mode="bilinear" if x.ndim == 4 else "trilinear", align_corners=False
     )
 
 
 def without_comb(x: Tensor) -> Tensor:
-    """Means with weights 1, 2, 1 along every axis: a pattern that alternates from pixel to pixel, which
-    unfolding
-    would leave, becomes 0."""
+    """Return x (N, C, *S) filtered with weights 1, 2, 1 along every axis, which removes the pattern of
+    alternating pixels that unfolding creates."""
     for axis in range(2, x.ndim):
         side = x.shape[axis]
         before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, side - 1)], dim=axis)
@@ -218,7 +217,7 @@ def without_comb(x: Tensor) -> Tensor:
 
 
 def fold(x: Tensor, by: int) -> Tensor:
-    """(N, C, *S) to (N, C · by^axes, *S / by): blocks of pixels become channels."""
+    """Return x (N, C, *S) with blocks of pixels as channels, (N, C · by^axes, *S / by)."""
     if by == 1:
         return x
     n, channels, *sides = x.shape
@@ -229,7 +228,7 @@ def fold(x: Tensor, by: int) -> Tensor:
 
 
 def unfold(x: Tensor, by: int, axes: int) -> Tensor:
-    """The way back from `fold`."""
+    """Return the inverse of `fold`."""
     if by == 1:
         return x
     n, channels, *sides = x.shape

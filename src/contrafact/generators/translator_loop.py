@@ -1,4 +1,4 @@
-"""The run around the steps of a translator: progress, remaining time, what the figures say."""
+"""The training loop of a translator: progress, remaining time and warnings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from contrafact.generators.translator_training import TranslatorTraining
 def train_translator(
     training: TranslatorTraining, *, report_kimg: float = 0.4, stop: Callable[[], bool] = lambda: False
 ) -> Iterator[Progress]:
-    """Train until `training.config.kimg`; yields a report every `report_kimg`, and one after `stop` says so,
-    which is asked between steps. The caller saves `training.state()`.
+    """Train until `training.config.kimg`; yield a report every `report_kimg`.
 
-    `figures`: the losses, by how much the score asked for is missed (`missed`) and the mean change of a pixel
-    (`changed`, the range is 2). A finding stands in the report where nothing moves, or where the
-    discriminator has won.
+    The caller saves `training.state()`. `stop` is called between steps; where it returns true, the training
+    yields a last report and ends. `figures` has the losses, the mean distance from the requested score
+    (`missed`) and the mean change of a pixel (`changed`, the range is 2). A report has a finding where images
+    do not change, or where the discriminator is too strong.
     """
     total, began, first = training.config.kimg * 1000, time.perf_counter(), training.seen
     due = training.seen + report_kimg * 1000
@@ -40,10 +40,10 @@ def train_translator(
 
 
 def _findings(training: TranslatorTraining) -> Iterator[str]:
-    """What the figures of the last step say, in sentences."""
+    """Yield the problems that the figures of the last step show, as sentences."""
     if training.seen < 2000:
         return
     if training.figures["changed"] < 5e-4:
-        yield "nothing is changed yet: raise guide, or lower size and smooth"
+        yield "the translator does not change the images yet: raise guide, or lower size and smooth"
     if training.figures["discriminator"] < 0.1:
-        yield "the discriminator tells every image: lower adversarial, or show more images"
+        yield "the discriminator recognises every generated image: lower adversarial, or use more images"

@@ -1,4 +1,4 @@
-"""What the training of a translator asks of a change, and how images are moved for it."""
+"""Losses of a translator's change, and the perturbations of its training images."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from torch import Tensor
 
 
 def huber(change: Tensor) -> Tensor:
-    """Mean of Huber's loss: quadratic up to 0.1 (the range is 2), so that small changes cost next to
-    nothing."""
+    """Return the mean Huber loss of a change (N, C, *S): quadratic up to 0.1 (the range is 2), so that small
+    changes have little weight."""
     return F.smooth_l1_loss(change, torch.zeros_like(change), beta=0.1)
 
 
 def variation(change: Tensor) -> Tensor:
-    """Huber's loss on the differences of neighbours, summed over the axes."""
+    """Return the Huber loss of the differences of neighbours, summed over the axes."""
     return torch.stack([huber(change.diff(dim=axis)) for axis in range(2, change.ndim)]).sum()
 
 
-def moved(images: Tensor, theta: Tensor) -> Tensor:
-    """Images under affine maps (N, axes, axes + 1), the edge repeated outside."""
+def shifted(images: Tensor, theta: Tensor) -> Tensor:
+    """Return images (N, C, *S) resampled by affine maps (N, axes, axes + 1), with repeated edges."""
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid.to(images.dtype), padding_mode="border", align_corners=False)
 
 
 def blurred(x: Tensor) -> Tensor:
-    """Means of three voxels along every axis."""
+    """Return x (N, C, *S) averaged over three voxels along every axis."""
     axes = x.ndim - 2
     padded = F.pad(x, (1, 1) * axes, mode="replicate")
     return F.avg_pool2d(padded, 3, 1) if axes == 2 else F.avg_pool3d(padded, 3, 1)

@@ -1,12 +1,12 @@
-"""Training a translator against a frozen model, which comes in as `guide`.
+"""The training of a translator with a frozen model, the argument `guide`.
 
 Source: Singla et al. 2020 (arXiv 1911.00483), 2023 (arXiv 2101.04230). Differs: the discriminator is
-projected and conditioned on the score, shown real images with the model's own score of them, so that a change
-has to look as real images of that score do; the guide sees the image shifted, blurred and with noise, so that
-only evidence that survives them counts; images and goals are drawn evenly over the scores, so that rare
-findings are seen as often as common ones; the change is held small by a loss that saturates, pixel by pixel,
-so that few places may change much; regions that may change are drawn at random. A run resumes to the very
-same next step.
+projected and conditioned on the score, with the model's own scores for real images, so that a translated
+image must resemble real images of its score; the guide's input is shifted, blurred and noisy, so that the
+change must survive these perturbations; images and goals are sampled evenly over the scores, so that rare
+findings are as frequent as common ones; the change is kept small by a loss that saturates per pixel,
+so that a few pixels may change much; regions that may change are sampled at random. A resumed run continues
+with exactly the same next step.
 """
 
 from __future__ import annotations
@@ -29,35 +29,36 @@ from contrafact.generators.projected_discriminator import (
     PlainFeatures,
     ProjectedFeatures,
     generator_hinge,
-    hinge_made,
+    hinge_generated,
     hinge_real,
 )
 from contrafact.generators.student import Student
 from contrafact.generators.stylegan2_training import seeded
 from contrafact.generators.translator import Translator, TranslatorConfig
-from contrafact.generators.translator_losses import blurred, huber, moved, variation
+from contrafact.generators.translator_losses import blurred, huber, shifted, variation
 
 Guide = Callable[[Tensor], Tensor]
 FEATURES, PRECISIONS = ("photographs", "none"), ("auto", "bf16", "fp32")
-NEIGHBOURS = 30  # images on either side of a score among which one is drawn
+NEIGHBOURS = 30  # number of images on either side of a score, among which one is sampled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranslatorTrainerConfig:
-    """How a translator is trained.
+    """Hyper-parameters of training a translator.
 
-    kimg         thousands of images to show; a knee at 128 pixels takes about 20
-    rate         Adam's step for the translator; the discriminator's is 0.4 of it
-    guide        weight of the model's term: smooth distance of its score from the score asked, in units of half
-                 the range of scores
-    adversarial  weight of the discriminator
-    size, smooth weights of the change's size and of its total variation
-    saturation   size of a pixel's change (the range is 2) from where more of it costs little; 0: Huber's loss
-    identity     weight of "at its own score an image stays as it is"; `cycle`: of the way back
-    regions      share of the batch that may change in a random box, or only outside it
-    jitter       greatest shift of what the guide sees, as a share of the side; `noise`: its standard deviation
-    features     what the discriminator looks at: "photographs" (EfficientNet-Lite0, 2D), or "none"
-    mirror       mirror half of the images left to right
+    kimg         thousands of images in the training; a knee at 128 pixels needs about 20
+    rate         Adam's learning rate for the translator; the discriminator's is 0.4 of it
+    guide        weight of the model's loss: smooth distance of its score from the requested one, in units of
+                 half the range of scores
+    adversarial  weight of the discriminator's loss
+    size, smooth weights of the size of the change and of its total variation
+    saturation   change of a pixel (the range is 2) at which the loss of its size saturates; 0: Huber loss
+    identity     weight of the loss of translations to the image's own score; `cycle`: of translations back
+    regions      share of the batch that may change only inside, or only outside, a random box
+    jitter       greatest shift of the guide's input, as a share of the side; `noise`: standard deviation of
+                 the noise on it
+    features     input of the discriminator: features of "photographs" (EfficientNet-Lite0, 2D), or "none"
+    mirror       flip half of the images left to right
     precision    "auto" (the faster of both on this machine), "bf16" or "fp32"
     """
 
@@ -95,12 +96,14 @@ class TranslatorTrainerConfig:
 
 
 class TranslatorTraining:
-    """A translator, its discriminator, and what a step of both is.
+    """The state of one training run of a translator. `step()` trains both networks on one batch.
 
     images  uint8 or float32 (N, C, *S) in [-1, 1] at the translator's resolution
-    guide   images in [-1, 1] to scores (N, targets)
-    black_box   the guide gives no gradients: a `Student` imitates it, and leads in its place
-    seen    images shown so far; `figures`: losses of the last step; `average`: the translator to keep
+    guide   function of images in [-1, 1] to scores (N, targets), differentiable unless `black_box`
+    black_box   the guide gives no gradients: a `Student` imitates it, and replaces it in the loss
+    seen    number of images so far; `figures`: losses of the last step; `average`: the translator with
+            averaged weights, which is the result
+    raises  InputError for images that do not fit, or scores that are not finite or constant
     """
 
     def __init__(
@@ -129,7 +132,7 @@ class TranslatorTraining:
             self.student = (
                 Student(size.channels, size.targets, axes=size.axes).to(self.device) if black_box else None
             )
-        if size.axes == 2:  # 1.2 to 1.6 times as fast on the CPUs tried, and what tensor cores want
+        if size.axes == 2:  # 1.2 to 1.6 times as fast on the tested CPUs, and the layout of tensor cores
             for network in (self.translator, self.features, self.heads):
                 _channels_last(network)
         self.translator.low.copy_(self.scores.quantile(0.03, dim=0))
@@ -144,27 +147,29 @@ class TranslatorTraining:
         self.adam_heads = torch.optim.Adam(self.heads.parameters(), 0.4 * config.rate, (0.0, 0.99))
         self.seen, self.figures = 0, dict[str, float]()
         self.about = trained_with(config, images, origin)
-        self.half = Precision(config.precision, self.device).of(self._try) == torch.bfloat16
+        self.half = Precision(config.precision, self.device).of(self._trial_step) == torch.bfloat16
 
     def step(self) -> None:
-        """One step of the translator and one of its discriminator, on one batch."""
+        """Train the translator and its discriminator (and the student) by one step each, on one batch."""
         b, low, high = self.config.batch, self.translator.low.cpu(), self.translator.high.cpu()
         which = torch.randint(self.config_targets, (b,), generator=self.rng)
-        begin, to = (low[which] + torch.rand(b, generator=self.rng) * (high - low)[which] for _ in range(2))
-        rows, real_rows = self._near(begin, which), self._near(to, which)
+        sources, to = (low[which] + torch.rand(b, generator=self.rng) * (high - low)[which] for _ in range(2))
+        rows, real_rows = self._rows_near(sources, which), self._rows_near(to, which)
         now, to = self.scores[rows, which].to(self.device), to.to(self.device)
-        images, reals = self._draw(rows), self._draw(real_rows)
+        images, reals = self._images_of(rows), self._images_of(real_rows)
         region, which = self._regions(b), which.to(self.device)
         with self._autocast():
-            made = self.translator(images, now, to, which=which, region=region)
+            translated = self.translator(images, now, to, which=which, region=region)
             warp = self._warp(b)
-            seen = self.features(moved(made, warp))
-            logits = self.heads(seen, self._condition(to, which))
-            score = (self.student or self.guide)(self._robust(made.float()))[torch.arange(b), which]
+            features = self.features(shifted(translated, warp))
+            logits = self.heads(features, self._condition(to, which))
+            score = (self.student or self.guide)(self._perturbed(translated.float()))[torch.arange(b), which]
             part = slice(0, b // 4)
-            back = self.translator(made[part], to[part], now[part], which=which[part], region=region[part])
+            back = self.translator(
+                translated[part], to[part], now[part], which=which[part], region=region[part]
+            )
             same = self.translator(images[part], now[part], now[part], which=which[part], region=region[part])
-        change = made.float() - images
+        change = translated.float() - images
         half_range = ((self.translator.high - self.translator.low) / 2)[which]
         losses = {
             "guide": self.config.guide * F.smooth_l1_loss(score.float() / half_range, to / half_range),
@@ -177,33 +182,36 @@ class TranslatorTraining:
         self._apply(self.adam, torch.stack(list(losses.values())).sum(), self.translator)
         with self._autocast():
             with torch.no_grad():
-                real = self.features(moved(reals, warp.flip(0)))
-            on_real = self.heads(real, self._condition_of(real_rows, which))
-            on_made = self.heads([one.detach() for one in seen], self._condition(to, which))
-        discriminator = hinge_real(on_real) + hinge_made(on_made)
+                real_features = self.features(shifted(reals, warp.flip(0)))
+            on_real = self.heads(real_features, self._condition_of(real_rows, which))
+            on_translated = self.heads([scale.detach() for scale in features], self._condition(to, which))
+        discriminator = hinge_real(on_real) + hinge_generated(on_translated)
         self._apply(self.adam_heads, discriminator, self.heads)
-        self._teach(torch.cat([images, reals]), torch.cat([rows, real_rows]), made.detach().float())
+        self._train_student(
+            torch.cat([images, reals]), torch.cat([rows, real_rows]), translated.detach().float()
+        )
         self.seen += b
         self._move_average()
         missed = (score.detach().float() - to).abs().mean()
-        self._note({**losses, "discriminator": discriminator, "missed": missed, "changed": change.abs().mean()})
+        self._record(
+            {**losses, "discriminator": discriminator, "missed": missed, "changed": change.abs().mean()}
+        )
 
-    def _teach(self, real: Tensor, rows: Tensor, made: Tensor) -> None:
-        """A step of the student of a black box, on real images with their scores and on generated ones, of
-        which
-        the model is asked."""
+    def _train_student(self, real: Tensor, rows: Tensor, translated: Tensor) -> None:
+        """Train the student of a black box by one step, on real images with their known scores and on
+        translated images, which the model scores."""
         if self.student is None or self.adam_student is None:
             return
         with torch.no_grad():
-            asked = self.guide(made).float().to(self.device)
-        images = torch.cat([real, made])
-        scores = torch.cat([self.scores[rows].to(self.device), asked])
+            translated_scores = self.guide(translated).float().to(self.device)
+        images = torch.cat([real, translated])
+        scores = torch.cat([self.scores[rows].to(self.device), translated_scores])
         with self._autocast():
-            loss = self.student.loss(self._robust(images), scores)
+            loss = self.student.loss(self._perturbed(images), scores)
         self._apply(self.adam_student, loss, self.student)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on."""
+        """Return everything that the next step depends on."""
         return pack(
             self._modules(),
             self._adams(),
@@ -213,7 +221,7 @@ class TranslatorTraining:
         )
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state of the same configuration and images."""
+        """Restore a `state()`. Raise InputError for one of another configuration or other images."""
         check_trained_with(state, self.about)
         with same_run("translator"):
             unpack(state, self._modules(), self._adams())
@@ -222,82 +230,90 @@ class TranslatorTraining:
 
     @property
     def config_targets(self) -> int:
+        """Return the number of targets of the translator."""
         return self.translator.config.targets
 
     def _scores_of(self, images: Tensor) -> Tensor:
+        """Return the guide's scores (N, targets) of the training images. Raise InputError where they are not
+        finite, or constant."""
         with torch.no_grad():
             parts = [self.guide(signed(part.to(self.device))).float().cpu() for part in images.split(128)]
         scores = torch.cat(parts)
         if not bool(torch.isfinite(scores).all()):
-            raise InputError("the model's scores of the training images hold NaN or infinite values")
+            raise InputError("expected finite scores of the training images; got NaN or infinite values")
         if bool((scores.quantile(0.97, dim=0) - scores.quantile(0.03, dim=0) < 1e-3).any()):
             raise InputError(
-                "the model gives all training images the same score: there is nothing to translate"
+                "expected scores that differ between training images; got the same score for all; check the "
+                "target"
             )
         return scores
 
-    def _near(self, score: Tensor, which: Tensor) -> Tensor:
-        """Rows of images whose score is near the one wanted, drawn among its neighbours."""
+    def _rows_near(self, score: Tensor, which: Tensor) -> Tensor:
+        """Return rows (N,) of random training images among the `NEIGHBOURS` of each score (N,)."""
         chosen = torch.empty(len(score), dtype=torch.long)
         reach = min(NEIGHBOURS, (len(self.images) - 1) // 2)
         for number in range(self.config_targets):
-            mine = (which == number).nonzero()[:, 0]
+            selected = (which == number).nonzero()[:, 0]
             order = self.order[:, number]
-            place = torch.searchsorted(self.scores[order, number].contiguous(), score[mine])
-            place = place.clamp(reach, len(order) - 1 - reach)
-            offset = torch.randint(-reach, reach + 1, place.shape, generator=self.rng)
-            chosen[mine] = order[place + offset]
+            position = torch.searchsorted(self.scores[order, number].contiguous(), score[selected])
+            position = position.clamp(reach, len(order) - 1 - reach)
+            offset = torch.randint(-reach, reach + 1, position.shape, generator=self.rng)
+            chosen[selected] = order[position + offset]
         return chosen
 
-    def _draw(self, rows: Tensor) -> Tensor:
+    def _images_of(self, rows: Tensor) -> Tensor:
+        """Return the training images of those rows, randomly flipped where `mirror` is set."""
         images = signed(self.images[rows].to(self.device))
         return mirror_half(images, self.rng) if self.config.mirror else images
 
     def _regions(self, n: int) -> Tensor:
-        """Where an image may change: everywhere, in a box, or outside it."""
+        """Return sampled regions (n, 1, *S) that may change: everywhere, inside a box, or outside it."""
         size = self.translator.config
         region = torch.ones(n, 1, *(size.resolution,) * size.axes)
-        drawn = torch.rand(n, 2, generator=self.rng)
+        random = torch.rand(n, 2, generator=self.rng)
         for number in range(n):
-            if drawn[number, 0] >= self.config.regions:
+            if random[number, 0] >= self.config.regions:
                 continue
-            inside = float(drawn[number, 1] < 0.5)
+            inside = float(random[number, 1] < 0.5)
             sides = torch.rand(size.axes, 2, generator=self.rng)
             region[number] = 1 - inside
-            place = region[number, 0]
+            box = region[number, 0]
             for axis, (start, length) in enumerate(sides.tolist()):
                 begin, wide = _span(size.resolution, start, length)
-                place = place.narrow(axis, begin, wide)
-            place.fill_(inside)
+                box = box.narrow(axis, begin, wide)
+            box.fill_(inside)
         return region.to(self.device)
 
     def _condition(self, score: Tensor, which: Tensor) -> Tensor:
-        """(N, 2 targets): the scaled score of the target that is asked for, and which it is."""
+        """Return the discriminator's condition (N, 2 targets): scaled scores, and one-hot targets."""
         scaled = torch.zeros(len(score), self.config_targets, device=self.device)
         scaled[torch.arange(len(score)), which] = self.translator._scaled(score, which)
         return torch.cat([scaled, F.one_hot(which, self.config_targets).to(scaled)], dim=1)
 
     def _condition_of(self, rows: Tensor, which: Tensor) -> Tensor:
+        """Return the condition (N, 2 targets) of real training images."""
         return self._condition(self.scores[rows, which.cpu()].to(self.device), which)
 
-    def _robust(self, images: Tensor) -> Tensor:
-        """What the guide sees: shifted, half of them blurred, with noise."""
+    def _perturbed(self, images: Tensor) -> Tensor:
+        """Return images as input of the guide: shifted, half of them blurred, with noise."""
         n, axes = len(images), images.ndim - 2
         theta = torch.eye(axes, axes + 1).repeat(n, 1, 1)
         theta[:, :, -1] = (torch.rand(n, axes, generator=self.rng) - 0.5) * 2 * self.config.jitter
-        x = moved(images, theta.to(self.device))
-        soft = blurred(x)
+        x = shifted(images, theta.to(self.device))
+        smooth = blurred(x)
         chosen = torch.rand(n, generator=self.rng).to(self.device) < 0.5
-        x = torch.where(chosen.view(-1, *(1,) * (x.ndim - 1)), soft, x)
+        x = torch.where(chosen.view(-1, *(1,) * (x.ndim - 1)), smooth, x)
         return x + self.config.noise * torch.randn(x.shape, generator=self.rng).to(self.device)
 
     def _warp(self, n: int) -> Tensor:
+        """Return n random shifts as affine maps (n, axes, axes + 1), for the discriminator's input."""
         axes = self.translator.config.axes
         theta = torch.eye(axes, axes + 1).repeat(n, 1, 1)
         theta[:, :, -1] = (torch.rand(n, axes, generator=self.rng) - 0.5) * 0.25
         return theta.to(self.device)
 
     def _size(self, change: Tensor) -> Tensor:
+        """Return the loss of a change's size: saturating, or Huber's."""
         if not self.config.saturation:
             return huber(change)
         square = change.square()
@@ -306,17 +322,19 @@ class TranslatorTraining:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
-    def _try(self, dtype: torch.dtype) -> None:
-        """One pass of the translator with gradients, for its time alone."""
-        images, score = self._draw(torch.arange(4).clamp_max(len(self.images) - 1)), torch.zeros(4)
+    def _trial_step(self, dtype: torch.dtype) -> None:
+        """Run one pass of the translator with gradients, to measure its time."""
+        images, score = self._images_of(torch.arange(4).clamp_max(len(self.images) - 1)), torch.zeros(4)
         which = torch.zeros(4, dtype=torch.long)
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            made = self.translator(images, score, score, which=which)
-        torch.autograd.grad(made.float().sum(), list(self.translator.out.parameters()))
+            translated = self.translator(images, score, score, which=which)
+        torch.autograd.grad(translated.float().sum(), list(self.translator.out.parameters()))
 
     def _apply(self, adam: torch.optim.Adam, loss: Tensor, network: nn.Module) -> None:
         if not bool(torch.isfinite(loss)):
-            raise ContrafactError("a loss is not finite; lower the rate, or set precision = 'fp32'")
+            raise ContrafactError(
+                "expected a finite loss; got NaN or infinity; lower the rate, or set precision = 'fp32'"
+            )
         parameters = list(network.parameters())
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = gradient
@@ -330,7 +348,7 @@ class TranslatorTraining:
             for mean, value in zip(self.average.parameters(), self.translator.parameters(), strict=True):
                 mean.lerp_(value, 1 - keep)
 
-    def _note(self, figures: Mapping[str, Tensor]) -> None:
+    def _record(self, figures: Mapping[str, Tensor]) -> None:
         self.figures = {name: float(value.detach()) for name, value in figures.items()}
 
     def _adams(self) -> dict[str, torch.optim.Adam]:
@@ -344,7 +362,7 @@ class TranslatorTraining:
 
 
 class _Mixing(nn.Module):
-    """The random part of the features, which a saved run must keep; the rest comes from its package."""
+    """The random layers of the projected features, which a saved run contains; the rest has fixed weights."""
 
     def __init__(self, features: nn.Module) -> None:
         super().__init__()
@@ -353,7 +371,7 @@ class _Mixing(nn.Module):
 
 
 def _span(side: int, start: float, length: float) -> tuple[int, int]:
-    """Begin and length of a span of a quarter to three quarters of a side."""
+    """Return start and length of a span between a quarter and three quarters of a side."""
     wide = round(side * (0.25 + 0.5 * length))
     return round(start * (side - wide)), wide
 

@@ -1,4 +1,4 @@
-"""Many methods on many images: what is asked, and processes that can be stopped."""
+"""Studies: many methods on many images and models, from one file."""
 
 import sys
 from importlib import import_module
@@ -17,8 +17,8 @@ __all__ = [
 
 
 class _Callable(ModuleType):
-    """`contrafact.study` is this package and a function: once imported, a package takes the name in its parent,
-    so it answers a call as the function does."""
+    """A package that can be called: `contrafact.study` is this package and the function `study`, since an
+    imported package replaces the function of its name in its parent."""
 
     def __call__(
         self,

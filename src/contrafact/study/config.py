@@ -1,4 +1,4 @@
-"""A study file: which methods on which images of which model."""
+"""The configuration of a study: methods, images, models and metrics."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from contrafact.core import EXPLAINERS, METRICS, InputError, Registry, check_typ
 class ModelChoice:
     """The model under study.
 
-    path     a model file as in `load_predictor`, relative to the study file; or none with a bundle
+    path     a model file as in `load_predictor`, relative to the study file; optional with a bundle
     bundle   a bundle by name or folder; path then names one of its predictors
-    output   what the model gives, as in `load_predictor`; none: as its description says, else logits
-    patch    a segmenter that takes patches: their size in voxels; none: the whole image at once
-    overlap  share of a patch that it has in common with its neighbour
+    output   kind of the model's output, as in `load_predictor`; none: from its description, else logits
+    patch    for a segmenter of patches: their size in voxels; none: the whole image at once
+    overlap  share of a patch that overlaps with its neighbour
     """
 
     path: str | None = None
@@ -30,29 +30,29 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyConfig:
-    """A whole study; paths are relative to the study file.
+    """The configuration of a study; paths are relative to the study file.
 
-    images   files, folders of them, or patterns (`cases/*.nii.gz`)
-    cohort   instead of images: a CSV with `path`, and where known `patient`, `label`, `mask`, `split` and
+    images   files, folders, or patterns (`cases/*.nii.gz`)
+    cohort   instead of images: a CSV with `path`, and optionally `patient`, `label`, `mask`, `split` and
              other columns
-    split    only the cases of this split
-    subgroups  columns of the cohort: figures for each of their values
+    split    use only the cases of this split
+    subgroups  columns of the cohort: results for each of their values
     out      run folder
     model    the model under study; or `models`, by name, to compare them on the same images
     methods  hyper-parameters by method; under another label with `method = "NAME"`
     metrics  hyper-parameters by metric; under another label with `metric = "NAME"`
-    second_model  trained without the others: whether it confirms a counterfactual
-    targets  each is asked of every image; none: what the model prefers
-    masks    where the cause lies, with {stem}, for metrics of localisation: no method sees it
-    references  judge maps that look at no model beside the methods: random, an edge detector, a blob in the
-             middle, and the truth where there are masks
+    second_model  an independently trained model, which confirms counterfactuals
+    targets  the targets of every image; none: the predicted class
+    masks    true location of the cause, with {stem}, for metrics of localisation; no method uses it
+    references  evaluate maps that depend on no model too: random, an edge detector, a central blob, and the
+             truth where there are masks
     background  a file or a folder of images of the same kind
     region, reference   masks, with {stem} for the image's own name
-    limit_seconds      of one method on one image; what takes longer is stopped and noted. none: no limit
+    limit_seconds      time limit for one method on one image; a method that exceeds it fails. none: no limit
     devices            cpu, cuda:0, …; none: every GPU, or the CPU
-    workers_per_device processes on each
-    seed               of what is drawn at random
-    title              stands on the report
+    workers_per_device number of processes on each device
+    seed               seed of random numbers
+    title              title of the report
     """
 
     out: str
@@ -80,17 +80,17 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if bool(self.images) == bool(self.cohort) or not self.methods:
             raise InputError(
-                "a study needs images or a cohort (not both), and methods; got "
+                "expected images or a cohort (not both), and methods; got "
                 f"{len(self.images)} images, {'a' if self.cohort else 'no'} cohort, {len(self.methods)} methods"
             )
         if not self.cohort and (self.split or self.subgroups):
-            raise InputError("split and subgroups name columns of a cohort; give cohort = 'FILE.csv'")
+            raise InputError("split and subgroups need a cohort; got none; set cohort = 'FILE.csv'")
         if self.limit_seconds is not None and self.limit_seconds <= 0:
             raise InputError(f"limit_seconds must be above 0; got {self.limit_seconds:g}")
         if self.workers_per_device < 1:
             raise InputError(f"workers_per_device must be at least 1; got {self.workers_per_device}")
         if (self.model is None) == (not self.models):
-            raise InputError("a study needs [model], or [models.NAME] for each of several; got both or neither")
+            raise InputError("expected [model], or [models.NAME] for each of several; got both or neither")
         for name, choice in self.choices.items():
             if choice.path is None and choice.bundle is None:
                 raise InputError(f"[{f'models.{name}' if name else 'model'}] needs path or bundle; got neither")
@@ -101,29 +101,32 @@ class StudyConfig:
 
     @property
     def choices(self) -> Mapping[str, ModelChoice]:
-        """The models by name; a single one has none."""
+        """Return the models by name; the name of a single one is empty."""
         return self.models if self.model is None else {"": self.model}
 
     def explainer(self, label: str) -> Any:
-        """The method of that label."""
-        return _made(EXPLAINERS, label, self.methods[label], "method")
+        """Return the method of that label."""
+        return _instance(EXPLAINERS, label, self.methods[label], "method")
 
     def metric(self, label: str) -> Any:
-        """The metric of that label."""
-        return _made(METRICS, label, self.metrics[label], "metric")
+        """Return the metric of that label."""
+        return _instance(METRICS, label, self.metrics[label], "metric")
 
 
 def read_study(path: str | Path) -> StudyConfig:
-    """A study from TOML; unknown keys, methods and hyper-parameters are answered with the nearest."""
+    """Return a study from a TOML file. Raise InputError, with the nearest name, for unknown keys, methods,
+    metrics and hyper-parameters."""
     return configure(StudyConfig, read_toml(path), where="study")
 
 
-def _made(registry: Registry, label: str, given: Mapping[str, Any], kind: str) -> Any:
-    given = {k: _tuples(v) for k, v in given.items()}
-    name = str(given.pop(kind, label))
-    check_types(registry.get(name), given, where=f"{kind}s.{label}")
-    return registry.make(name, **given)
+def _instance(registry: Registry, label: str, table: Mapping[str, Any], kind: str) -> Any:
+    """Return the method or metric of a label with the hyper-parameters of its table."""
+    settings = {k: _tuples(v) for k, v in table.items()}
+    name = str(settings.pop(kind, label))
+    check_types(registry.get(name), settings, where=f"{kind}s.{label}")
+    return registry.make(name, **settings)
 
 
 def _tuples(value: Any) -> Any:
+    """Return a value with its lists as tuples, at every level."""
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

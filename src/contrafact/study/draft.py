@@ -1,8 +1,8 @@
-"""A study file while it is written: what it can say, and what its reader refuses, field by field.
+"""Drafts of study files for a form: the possible settings, conversion, and problems by field.
 
-A draft holds texts, as a form has them: `study` by field, and lists of parts (models, second_model, methods,
-metrics), each with its label and its fields. `table_of` and `draft_of` go to the tables of TOML and back;
-what no study knows stays in the draft until it is removed.
+A draft contains texts, as a form does: `study` by field, and lists of parts (models, second_model, methods,
+metrics), each with its label and its fields. `table_of` and `draft_of` convert to TOML tables and back;
+unknown keys remain in the draft until the user removes them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REGISTRIES: dict[str, tuple[Registry, str]] = {
     "methods": (EXPLAINERS, "method"),
     "metrics": (METRICS, "metric"),
 }
-# Studies that lack only what is looked at.
+# Minimal studies, to which a check adds one setting.
 BARE: dict[str, Any] = {"out": "run", "images": ["x"], "model": {"path": "x"}, "methods": {"gradient": {}}}
 OF_COHORT = {**{k: v for k, v in BARE.items() if k != "images"}, "cohort": "x"}
 
@@ -32,23 +32,24 @@ Table = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, and where: `study.seed`, `methods.0`, `methods.0.masks`; empty: in the whole."""
+    """A problem of a draft with its place: `study.seed`, `methods.0`, `methods.0.masks`; empty: the draft."""
 
     place: str
     text: str
 
 
 def choices() -> dict[str, Any]:
-    """All that a study can say: its settings, every method and metric with theirs; from the classes alone."""
-    whole = [one for one in settings_of(StudyConfig) if one.name not in (*PARTS, "model")]
+    """Return all settings of a study, of models, and of every method and metric, from the classes' fields."""
+    general = [setting for setting in settings_of(StudyConfig) if setting.name not in (*PARTS, "model")]
     return {
-        "study": [dataclasses.asdict(one) for one in whole],
-        "models": [dataclasses.asdict(one) for one in settings_of(ModelChoice)],
-        **{part: [_member(one, name) for name in one.names()] for part, (one, _) in REGISTRIES.items()},
+        "study": [dataclasses.asdict(setting) for setting in general],
+        "models": [dataclasses.asdict(setting) for setting in settings_of(ModelChoice)],
+        **{part: [_member(reg, name) for name in reg.names()] for part, (reg, _) in REGISTRIES.items()},
     }
 
 
 def _member(registry: Registry, name: str) -> dict[str, Any]:
+    """Return name, aliases, documentation and settings of a registered method or metric."""
     cls = registry.get(name)
     about, _, rest = (inspect.getdoc(cls) or "").partition("\n")
     return {
@@ -56,18 +57,19 @@ def _member(registry: Registry, name: str) -> dict[str, Any]:
         "aliases": registry.names()[name],
         "about": about,
         "more": rest.strip(),
-        "settings": [dataclasses.asdict(one) for one in settings_of(cls)],
+        "settings": [dataclasses.asdict(setting) for setting in settings_of(cls)],
     }
 
 
 def empty_draft() -> dict[str, Any]:
+    """Return a draft with the default run folder and no parts."""
     return {"study": {"out": "runs/study"}, **{part: [] for part in PARTS}}
 
 
 def draft_of(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A draft that `table_of` turns into the same table.
+    """Return the draft that `table_of` converts to the same table.
 
-    raises  InputError for a table that a draft cannot hold: parts that are no tables, dates
+    raises  InputError for a table that a draft cannot represent: parts that are not tables, dates
     """
     draft: dict[str, Any] = {"study": {}, **{part: [] for part in PARTS}}
     for key, value in table.items():
@@ -82,28 +84,30 @@ def draft_of(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _part(label: str, value: Any, part: str, where: str) -> dict[str, Any]:
-    given = dict(_table(value, where))
+    """Return a part of a draft from its table."""
+    settings = dict(_table(value, where))
     word = REGISTRIES[part][1] if part in REGISTRIES else ""
-    kind = given.pop(word) if isinstance(given.get(word), str) else ""
+    kind = settings.pop(word) if isinstance(settings.get(word), str) else ""
     cls = _class_of(part, kind or label)
     fields = {}
-    for key, one in given.items():
-        inner = one if has_parts(cls, key) and isinstance(one, Mapping) and one else None
+    for key, setting in settings.items():
+        inner = setting if has_parts(cls, key) and isinstance(setting, Mapping) and setting else None
         if inner is None:
-            fields[key] = text_of(hint_of(cls, key), one)
+            fields[key] = text_of(hint_of(cls, key), setting)
         else:
             fields |= {f"{key}.{name}": text_of(hint_of(cls, f"{key}.{name}"), v) for name, v in inner.items()}
     return {"label": label, "kind": kind, "fields": fields}
 
 
 def _table(value: Any, where: str) -> Mapping[str, Any]:
+    """Return a value that is a table. Raise InputError for any other."""
     if not isinstance(value, Mapping):
         raise InputError(f"[{where}] must be a table; got {type(value).__name__}")
     return value
 
 
 def _class_of(part: str, name: str) -> type:
-    """What the fields of a part belong to; of an unknown method nothing is known."""
+    """Return the class whose fields are the settings of a part; `_Unknown` for an unknown method."""
     if part not in REGISTRIES:
         return ModelChoice
     try:
@@ -114,13 +118,13 @@ def _class_of(part: str, name: str) -> type:
 
 @dataclass(frozen=True)
 class _Unknown:
-    """A method that nobody registered: it has no settings."""
+    """The class of an unregistered method, without settings."""
 
 
 def table_of(draft: Draft) -> Table:
-    """The tables of a study; empty texts are left out.
+    """Return the table of a study; empty texts are omitted.
 
-    raises  InputError for a draft of another shape, or two parts of one label
+    raises  InputError for a draft of another structure, or two parts with one label
     """
     table: Table = {}
     for key, text in _texts(draft.get("study"), "study").items():
@@ -136,11 +140,12 @@ def table_of(draft: Draft) -> Table:
 
 
 def _parts_of(draft: Draft, part: str) -> Iterator[tuple[str, Table]]:
+    """Yield label and table of each part of a kind."""
     seen: set[str] = set()
     for entry in _entries(draft, part):
         label, kind = entry["label"], entry["kind"]
         if label in seen:
-            raise InputError(f"two of [{part}] have the label '{label}'; expected one of their own for each")
+            raise InputError(f"expected different labels in [{part}]; got '{label}' twice; rename one")
         seen.add(label)
         fields: Table = {REGISTRIES[part][1]: kind} if kind and part in REGISTRIES else {}
         cls = _class_of(part, kind or label)
@@ -154,89 +159,93 @@ def _parts_of(draft: Draft, part: str) -> Iterator[tuple[str, Table]]:
 
 
 def _entries(draft: Draft, part: str) -> list[dict[str, Any]]:
+    """Return the parts of a kind with label, kind and fields. Raise InputError for another structure."""
     entries = draft.get(part, [])
     if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
         raise InputError(f"expected a list of parts in '{part}' of the draft; got something else")
-    found = []
+    parts = []
     for entry in entries:
         words = _texts({k: entry.get(k, "") for k in ("label", "kind")}, part)
-        found.append({**words, "fields": _texts(entry.get("fields", {}), part)})
-    return found
+        parts.append({**words, "fields": _texts(entry.get("fields", {}), part)})
+    return parts
 
 
 def _texts(value: Any, where: str) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(one, str) for one in value.values()):
+    """Return a mapping of texts. Raise InputError for any other value."""
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
         raise InputError(f"expected texts by name in '{where}' of the draft; got something else")
     return dict(value)
 
 
 def problems_of(draft: Draft) -> list[Problem]:
-    """What the study's reader refuses, each at its place: it reads bare studies with one thing of the draft
-    at a time, and then the whole."""
+    """Return the errors of a draft, each with its place: every setting is checked in a minimal study by itself,
+    and then the whole draft."""
     try:
         table = table_of(draft)
         to_toml(table)
     except InputError as error:
         return [Problem("", str(error))]
-    found = [Problem(f"study.{key}", text) for key, text in _wrong_settings(table)]
+    problems = [Problem(f"study.{key}", text) for key, text in _wrong_settings(table)]
     for part in PARTS:
         parts = zip(_entries(draft, part), _parts_of(draft, part), strict=True)
         for number, (entry, (label, fields)) in enumerate(parts):
             for key, text in _wrong_part(part, label, fields, entry["fields"]):
-                found.append(Problem(f"{part}.{number}" + (f".{key}" if key else ""), text))
+                problems.append(Problem(f"{part}.{number}" + (f".{key}" if key else ""), text))
     whole = refusal(table)
-    if whole is not None and all(one.text != whole for one in found):
-        found.insert(0, Problem("", whole))
-    return found
+    if whole is not None and all(problem.text != whole for problem in problems):
+        problems.insert(0, Problem("", whole))
+    return problems
 
 
 def _wrong_settings(table: Table) -> Iterator[tuple[str, str]]:
+    """Yield (key, message) for every invalid setting of the whole study."""
     for key, value in table.items():
         if key in (*PARTS, "model"):
             continue
-        said = [
+        refusals = [
             refusal({**bare, key: value})
             for bare in (BARE, OF_COHORT)
             if key not in ("images", "cohort") or key in bare
         ]
-        if None not in said:
-            yield key, str(said[-1])
+        if None not in refusals:
+            yield key, str(refusals[-1])
 
 
 def _wrong_part(part: str, label: str, fields: Table, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(field, message) of one model, method or metric; an empty field: the part itself."""
+    """Yield (field, message) for every invalid field of a model, method or metric; an empty field: the part
+    itself."""
 
-    def read(given: Table) -> str | None:
+    def refusal_of(settings: Table) -> str | None:
         if part == "models":
-            return refusal({**BARE, "model": given})
-        return refusal({**BARE, part: given if part == "second_model" else {label: given}})
+            return refusal({**BARE, "model": settings})
+        return refusal({**BARE, part: settings if part == "second_model" else {label: settings}})
 
     word = REGISTRIES[part][1] if part in REGISTRIES else ""
     bare = {k: v for k, v in fields.items() if k == word} if word else {"path": "x"}
-    named = read(bare)
+    named = refusal_of(bare)
     if named is not None:
         yield "", named
         return
-    whole, seen = read(fields), False
+    whole, reported = refusal_of(fields), False
     for key in keys if whole is not None else ():
         head, _, rest = key.partition(".")
         if head not in fields and key not in fields:
             continue
         value = fields[key] if key in fields else {rest: fields[head][rest]}
-        said = read({**bare, (key if key in fields else head): value})
-        if said is not None:
-            seen = True
-            yield key, said
-    if whole is not None and not seen:
+        message = refusal_of({**bare, (key if key in fields else head): value})
+        if message is not None:
+            reported = True
+            yield key, message
+    if whole is not None and not reported:
         yield "", whole
 
 
 def refusal(table: Table) -> str | None:
-    """Why `contrafact study` would not read this study, in one line."""
+    """Return the error of `contrafact study` for this table, in one line; None for a valid one."""
     try:
         configure(StudyConfig, table, where="study")
     except ContrafactError as error:
         return " ".join(str(error).split())
-    except (TypeError, ValueError, ArithmeticError) as error:  # from a method's own checks
+    except (TypeError, ValueError, ArithmeticError) as error:  # from the checks of a method
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
     return None

@@ -1,4 +1,4 @@
-"""What a study file names, on disk: cases with their masks, models, and marks that tell when one changed."""
+"""The inputs of a study on disk: cases, masks and models, and the digests that detect changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from contrafact.api import explanation as face
+from contrafact.api import explanation
 from contrafact.core import (
     UNTRUSTED,
     ContrafactError,
@@ -29,10 +29,13 @@ from contrafact.study import ModelChoice, StudyConfig
 
 
 def cases_of(config: StudyConfig, folder: Path) -> list[Case]:
-    """The images of a study, each with its patient: of a cohort as its file says, otherwise its own name."""
+    """Return the cases of a study, each with its patient: from the cohort's file, or else the image's name.
+
+    raises  InputError for a missing file, an empty split, or an unknown column
+    """
     if config.cohort is None:
         return [Case(path=path, patient=stem_of(path)) for path in images_of(config, folder)]
-    cases = list(read_cohort(there(folder, config.cohort), keep_missing=True))
+    cases = list(read_cohort(existing_path(folder, config.cohort), keep_missing=True))
     if config.split is not None:
         splits = sorted({case.extra.get("split", "") for case in cases})
         cases = [case for case in cases if case.extra.get("split", "") == config.split]
@@ -52,29 +55,30 @@ def cases_of(config: StudyConfig, folder: Path) -> list[Case]:
 
 
 def images_of(config: StudyConfig, folder: Path) -> list[Path]:
-    """Files, folders and patterns, in order, each once."""
-    found: dict[Path, None] = {}
+    """Return the image files that the study's files, folders and patterns match, in order and without
+    duplicates. Raise InputError for one without a match."""
+    paths: dict[Path, None] = {}
     for text in config.images:
-        place = folder / text
-        if place.is_dir():
-            new = images_in(place)
-        elif place.exists():
-            new = [place]
+        path = folder / text
+        if path.is_dir():
+            matches = images_in(path)
+        elif path.exists():
+            matches = [path]
         else:
-            new = sorted(Path(name) for name in glob.glob(str(place)))
-        if not new:
+            matches = sorted(Path(name) for name in glob.glob(str(path)))
+        if not matches:
             raise InputError(f"no image matches '{text}'; expected files, a folder, or a pattern")
-        found |= dict.fromkeys(new)
-    return list(found)
+        paths |= dict.fromkeys(matches)
+    return list(paths)
 
 
 def model_of(choice: ModelChoice, folder: Path, device: str, trust: Trust = UNTRUSTED) -> tuple[Any, Any]:
-    """The predictor and the bundle, if any."""
+    """Return the predictor and the bundle (or None) of a model. Raise InputError for unknown names or files."""
     allowed: Any = {"trust": trust.scripts, "trust_code": trust.factories}
     bundle = None
     if choice.bundle is not None:
         local = folder / choice.bundle
-        bundle = face.load_bundle(local if local.is_dir() else choice.bundle, device=device, **allowed)
+        bundle = explanation.load_bundle(local if local.is_dir() else choice.bundle, device=device, **allowed)
         known = bundle.predictors
         if choice.path is not None and choice.path not in known:
             raise InputError(
@@ -83,52 +87,58 @@ def model_of(choice: ModelChoice, folder: Path, device: str, trust: Trust = UNTR
             )
         predictor: Any = known[choice.path] if choice.path else bundle.predictor
     else:
-        path = there(folder, str(choice.path))
-        predictor = face.load_predictor(path, device=device, output=choice.output, **allowed)
+        path = existing_path(folder, str(choice.path))
+        predictor = explanation.load_predictor(path, device=device, output=choice.output, **allowed)
     if choice.patch:
         if not isinstance(predictor, TorchPredictor):
-            raise InputError("patch needs a torch model; this one is a black box")
+            raise InputError("expected a torch model for patch; got a black box")
         predictor = TiledPredictor(predictor, choice.patch, overlap=choice.overlap)
     return predictor, bundle
 
 
-def there(folder: Path, text: str) -> Path:
-    place = folder / text
-    if not place.exists():
-        raise InputError(f"expected '{text}' beside the study file; it is not there")
-    return place
+def existing_path(folder: Path, text: str) -> Path:
+    """Return a path relative to a folder. Raise InputError where it does not exist."""
+    path = folder / text
+    if not path.exists():
+        raise InputError(f"expected '{text}' relative to the study file; it does not exist")
+    return path
 
 
 def stem_of(image: Path) -> str:
-    """The name without the ending; a folder's whole name."""
+    """Return the name of a file without its suffix, or the whole name of a folder."""
     name = image.name
     if image.is_dir():
         return name
     return name[: -len(".nii.gz")] if name.endswith(".nii.gz") else image.stem
 
 
-def own(folder: Path, text: str, image: Path) -> Path:
-    """A file that belongs to an image: {stem} is its name without the ending."""
-    return there(folder, text.replace("{stem}", stem_of(image)))
+def file_of_image(folder: Path, text: str, image: Path) -> Path:
+    """Return the file that belongs to an image; {stem} stands for the image's name without its suffix."""
+    return existing_path(folder, text.replace("{stem}", stem_of(image)))
 
 
-def maybe(folder: Path, text: str | None, image: Path, *, label_map: bool = False) -> Image | None:
-    return read_mask(own(folder, text, image), label_map=label_map) if text else None
+def optional_mask(folder: Path, text: str | None, image: Path, *, label_map: bool = False) -> Image | None:
+    """Return the mask that belongs to an image, or None where the study names none."""
+    return read_mask(file_of_image(folder, text, image), label_map=label_map) if text else None
 
 
 def read_mask(path: Path, *, label_map: bool) -> Image:
+    """Return the mask in a file, marked as a label map or not."""
     return dataclasses.replace(read_image(path), label_map=label_map)
 
 
 def label_maps(config: StudyConfig, folder: Path, cases: Sequence[Case]) -> frozenset[str]:
-    """Which masks of a study (masks, region, reference) are label maps: those of which any case's holds labels
-    that no mask has. It is decided once over all cases: the label map of one may hold 0 and 1 alone."""
+    """Return which masks of a study (masks, region, reference) are label maps.
+
+    A label map has other values than a mask in at least one case. The decision is made once for all cases,
+    since the label map of one case may contain only 0 and 1.
+    """
     keys = ("masks", "region", "reference") if config.metrics else ("region", "reference")
     return frozenset(key for key in keys if any(_holds_labels(config, key, folder, case) for case in cases))
 
 
 def _holds_labels(config: StudyConfig, key: str, folder: Path, case: Case) -> bool:
-    """Of one case; a mask that is not there, or cannot be read, is the failure of its own cells."""
+    """Whether the mask of one case contains labels; False where it cannot be read, which fails its tasks."""
     try:
         path = mask_path(config, key, folder, case) if case.path.exists() else None
         return path is not None and is_label_map(read_image(path).values)
@@ -137,31 +147,32 @@ def _holds_labels(config: StudyConfig, key: str, folder: Path, case: Case) -> bo
 
 
 def mask_of(config: StudyConfig, folder: Path, case: Case) -> Path | None:
-    """Where the cause lies, by the cohort's column `mask` (relative to it) or the study's `masks`; None where
-    none is named."""
+    """Return the mask of the cause, from the cohort's column `mask` (relative to the cohort) or the study's
+    `masks`; None where there is none."""
     if case.extra.get("mask") and config.cohort is not None:
-        return there((folder / config.cohort).parent, case.extra["mask"])
-    return own(folder, config.masks, case.path) if config.masks else None
+        return existing_path((folder / config.cohort).parent, case.extra["mask"])
+    return file_of_image(folder, config.masks, case.path) if config.masks else None
 
 
 def mask_path(config: StudyConfig, key: str, folder: Path, case: Case) -> Path | None:
-    """Where the mask of a case lies that a study names as `key`: masks, region or reference."""
+    """Return the path of a case's mask of that key (masks, region or reference), or None."""
     text = getattr(config, key)
     if key == "masks":
         return mask_of(config, folder, case)
-    return own(folder, text, case.path) if text else None
+    return file_of_image(folder, text, case.path) if text else None
 
 
 def read_all(folder: Path, text: str) -> list[Image]:
-    place = there(folder, text)
-    return [read_image(file) for file in (images_in(place) if place.is_dir() else [place])]
+    """Return the image of a file, or the images of a folder."""
+    path = existing_path(folder, text)
+    return [read_image(file) for file in (images_in(path) if path.is_dir() else [path])]
 
 
 def loaded(
     config: StudyConfig, folder: Path, device: str, trust: Trust
 ) -> tuple[dict[str, tuple[Any, Any]], list[Image]]:
-    """What a worker needs before its first cell: the models, predictor and bundle each, by name, and the
-    background. The workers of a CPU share its threads."""
+    """Return what a worker needs for its tasks: (predictor, bundle) by model name, and the background images.
+    Workers on a CPU share its threads."""
     if device == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // len(devices_of(config))))
     models = {name: model_of(choice, folder, device, trust) for name, choice in config.choices.items()}
@@ -169,13 +180,13 @@ def loaded(
 
 
 def devices_of(config: StudyConfig) -> list[str]:
-    """One for each worker: those that the study names, else all GPUs, else the CPU."""
-    found = config.devices or tuple(f"cuda:{i}" for i in range(torch.cuda.device_count())) or ("cpu",)
-    return [device for device in found for _ in range(config.workers_per_device)]
+    """Return the device of each worker: those of the study, else all GPUs, else the CPU."""
+    devices = config.devices or tuple(f"cuda:{i}" for i in range(torch.cuda.device_count())) or ("cpu",)
+    return [device for device in devices for _ in range(config.workers_per_device)]
 
 
 def digest_of(path: Path) -> str:
-    """Digest of a file, or of all files of a folder with their names; "missing" if absent."""
+    """Return the digest of a file, or of all files of a folder with their names; "missing" if absent."""
     if not path.exists():
         return "missing"
     if path.is_file():
@@ -185,38 +196,39 @@ def digest_of(path: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Studied:
-    """What cells must know of a model: digests of it and of its bundle (empty without one), and every target
-    as it reads once it is resolved."""
+class ModelIdentity:
+    """The identity of a model in task keys: digests of it and of its bundle (empty without one), and the
+    normalised text of every target."""
 
     digest: str
     bundle: str
     targets: Mapping[str, str]
 
 
-def studied(
+def identity_of_model(
     choice: ModelChoice, config: StudyConfig, folder: Path, cases: Sequence[Case], trust: Trust
-) -> Studied:
-    """A model, which is loaded for it on the CPU. A target by the bare name of a class costs a pass of the
-    first image."""
+) -> ModelIdentity:
+    """Return the identity of a model, which is loaded on the CPU. A target that is only the name of a class
+    costs a pass of the first image."""
     predictor, bundle = model_of(choice, folder, "cpu", trust)
     targets = {text: resolved(predictor, text, cases) for text in config.targets}
-    return Studied(predictor.digest, "" if bundle is None else bundle.digest, targets)
+    return ModelIdentity(predictor.digest, "" if bundle is None else bundle.digest, targets)
 
 
 def resolved(predictor: Any, text: str, cases: Sequence[Case]) -> str:
-    """A target's own text: `class:1` for the name of a class as well. One that does not fit stays as it is: its
-    cells say why."""
+    """Return the normalised text of a target, such as `class:1` for the name of a class. An invalid target is
+    returned unchanged; its tasks fail with the reason."""
     try:
         if is_form(text):
             return str(predictor.target(text))
         image = next(filter(None, map(_readable, cases)), None)
-        return text if image is None else str(face.parse(predictor, text, image))
+        return text if image is None else str(explanation.parse(predictor, text, image))
     except (ContrafactError, RuntimeError):
         return text
 
 
 def _readable(case: Case) -> Image | None:
+    """Return the image of a case, or None where it cannot be read."""
     try:
         return read_image(case.path)
     except InputError:
@@ -224,6 +236,6 @@ def _readable(case: Case) -> Image | None:
 
 
 def digests_of_model(choice: ModelChoice, folder: Path, trust: Trust = UNTRUSTED) -> tuple[str, str]:
-    """Digests of a predictor and of its bundle (empty without one), which are loaded for it on the CPU."""
+    """Return the digests of a predictor and of its bundle (empty without one), loaded on the CPU."""
     predictor, bundle = model_of(choice, folder, "cpu", trust)
     return predictor.digest, "" if bundle is None else bundle.digest

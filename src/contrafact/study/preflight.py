@@ -1,4 +1,4 @@
-"""What the paths of a study find on this machine, said before the study runs."""
+"""Checks of a study's paths before it runs: files, masks, models, and their facts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ from contrafact.core import inside as lies_inside
 from contrafact.io import Case, images_in, read_json
 from contrafact.study import StudyConfig
 from contrafact.study.draft import BARE, Problem
-from contrafact.study.inputs import cases_of, mask_path, stem_of, there
+from contrafact.study.inputs import cases_of, existing_path, mask_path, stem_of
 
-SHOWN = 5  # names of what is missing
-PLACES = ("cohort", "images", "masks", "background", "region", "reference", "out")
+SHOWN = 5  # number of missing names in a message
+PATH_KEYS = ("cohort", "images", "masks", "background", "region", "reference", "out")
 
 
 @dataclass(slots=True)
 class Survey:
-    """`outside`: paths that may not be used; `missing`: what is not there; `facts`: sentences by place;
-    `known`: words that fit a field."""
+    """The result of the checks.
+
+    outside  paths outside the allowed folder
+    missing  files that do not exist, or cannot be read
+    facts    sentences by place
+    known    possible values by place
+    """
 
     outside: list[Problem] = field(default_factory=list)
     missing: list[Problem] = field(default_factory=list)
@@ -33,46 +38,47 @@ class Survey:
 
 
 def survey(table: Mapping[str, Any], folder: Path, root: Path) -> Survey:
-    """Look for what a study names; nothing is read that lies outside `root`.
+    """Check the files that a study names, and return the result; no file outside `root` is read.
 
-    table   of a study whose values are of the right types; what is not there is passed over
-    folder  of the study file
-    cost    reads the cohort's file, and asks the disk for every case
+    table   table of a study with values of the right types; missing keys are ignored
+    folder  folder of the study file
+    cost    reads the cohort's file, and looks for the file of every case
     """
-    found = Survey()
+    result = Survey()
     for place, text in _paths(table):
         try:
             inside(root, folder, text)
         except InputError as error:
-            found.outside.append(Problem(place, str(error)))
-    if not found.outside:
-        cases = _cases(table, folder, root, found)
-        for place, path in _files_beside(table, folder, cases):
-            _refuse(found, place, [path], root)
+            result.outside.append(Problem(place, str(error)))
+    if not result.outside:
+        cases = _cases(table, folder, root, result)
+        for place, path in _files_of_cases(table, folder, cases):
+            _leads_out(result, place, [path], root)
         for place, choice in _models(table):
-            _refuse(found, f"{place}.path", _named(choice, folder), root)
-    if not found.outside:
-        _beside(table, folder, cases, found)
+            _leads_out(result, f"{place}.path", _files_of_model(choice, folder), root)
+    if not result.outside:
+        _check_files_of_cases(table, folder, cases, result)
         for place, choice in _models(table):
-            _try(found, place, _model, choice, folder, place, found)
-    return found
+            _attempt(result, place, _check_model, choice, folder, place, result)
+    return result
 
 
 def inside(root: Path, folder: Path, text: str) -> Path:
-    """The path that a text names from a folder, where it lies in `root`; links are followed."""
+    """Return the path of a text relative to a folder, with links resolved. Raise InputError outside `root`."""
     try:
-        place = (folder / text).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a zero byte
+        path = (folder / text).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # circular links, a zero byte
         raise InputError(f"expected a path; got '{text}' ({error})") from error
-    if not place.is_relative_to(root.resolve()):
+    if not path.is_relative_to(root.resolve()):
         raise InputError(
             f"expected a path in '{root}'; got '{text}', which lies outside: start the form in a folder that "
-            "holds all, or name one with --root"
+            "contains all files, or set one with --root"
         )
-    return place
+    return path
 
 
 def _lies_in(root: Path, path: Path) -> bool:
+    """Whether a path lies in `root`, with links resolved."""
     try:
         inside(root, path.parent, path.name)
     except InputError:
@@ -80,16 +86,18 @@ def _lies_in(root: Path, path: Path) -> bool:
     return True
 
 
-def _refuse(found: Survey, place: str, paths: Sequence[Path], root: Path) -> bool:
-    """Whether one leads out: a link among what a pattern found, a row of a cohort."""
-    away = next((path for path in paths if not _lies_in(root, path)), None)
-    if away is not None and place not in {one.place for one in found.outside}:
-        found.outside.append(Problem(place, f"'{away.name}' leads out of '{root}'"))
-    return away is not None
+def _leads_out(result: Survey, place: str, paths: Sequence[Path], root: Path) -> bool:
+    """Whether any of the paths leads out of `root` (a link, or a row of a cohort); the first is recorded."""
+    outside = next((path for path in paths if not _lies_in(root, path)), None)
+    if outside is not None and place not in {problem.place for problem in result.outside}:
+        result.outside.append(Problem(place, f"'{outside.name}' leads out of '{root}'"))
+    return outside is not None
 
 
-def _files_beside(table: Mapping[str, Any], folder: Path, cases: Sequence[Case]) -> Iterator[tuple[str, Path]]:
-    """Where other files of each case would lie, and the images of the background."""
+def _files_of_cases(
+    table: Mapping[str, Any], folder: Path, cases: Sequence[Case]
+) -> Iterator[tuple[str, Path]]:
+    """Yield the paths of the masks of each case, and of the background images, by place."""
     for case in cases:
         for key in ("region", "reference", "masks"):
             if key in table:
@@ -102,7 +110,8 @@ def _files_beside(table: Mapping[str, Any], folder: Path, cases: Sequence[Case])
 
 
 def _paths(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key in PLACES:
+    """Yield every path of a study, by place."""
+    for key in PATH_KEYS:
         texts = table.get(key, ())
         for text in [texts] if isinstance(texts, str) else texts:
             yield f"study.{key}", str(text).replace("{stem}", "stem")
@@ -115,135 +124,146 @@ def _paths(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _models(table: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """By place, as a draft counts them."""
+    """Return the models with their places in a draft."""
     several = ([table["model"]] if "model" in table else []) + list(table.get("models", {}).values())
     second = [("second_model.0", table["second_model"])] if "second_model" in table else []
     return [(f"models.{n}", choice) for n, choice in enumerate(several)] + second
 
 
-def _try(found: Survey, place: str, look: Callable[..., Any], *given: Any, **more: Any) -> Any:
+def _attempt(result: Survey, place: str, check: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return the result of a check, or None where it fails; the failure is recorded."""
     try:
-        return look(*given, **more)
+        return check(*args, **kwargs)
     except (ContrafactError, OSError, ValueError, csv.Error) as error:
-        found.missing.append(Problem(place, " ".join(str(error).split())))
+        result.missing.append(Problem(place, " ".join(str(error).split())))
         return None
 
 
-def _bare(table: Mapping[str, Any], *keys: str) -> StudyConfig:
-    """A study of these images and of nothing else."""
+def _minimal_study(table: Mapping[str, Any], *keys: str) -> StudyConfig:
+    """Return a study of the table's images, with the given keys and no others."""
     images = {key: table[key] for key in ("images", "cohort", *keys) if key in table}
     return configure(StudyConfig, {**{k: v for k, v in BARE.items() if k != "images"}, **images})
 
 
-def _cases(table: Mapping[str, Any], folder: Path, root: Path, found: Survey) -> list[Case]:
-    """The cases, by the study's own way, one thing more at a time: so it is known what is wrong."""
-    given = [key for key in ("images", "cohort") if key in table]
-    if len(given) != 1:
+def _cases(table: Mapping[str, Any], folder: Path, root: Path, result: Survey) -> list[Case]:
+    """Return the study's cases, with facts; images, split and subgroups are checked one after another, so that
+    each error has its place."""
+    sources = [key for key in ("images", "cohort") if key in table]
+    if len(sources) != 1:
         return []
-    place = f"study.{given[0]}"
+    place = f"study.{sources[0]}"
 
-    def look(**more: Any) -> list[Case]:
-        return cases_of(_bare({**table, **more}, *more), folder)
+    def read_cases(**more: Any) -> list[Case]:
+        return cases_of(_minimal_study({**table, **more}, *more), folder)
 
-    whole: list[Case] | None = _try(found, place, look)
-    if whole is None or _refuse(found, place, [case.path for case in whole], root):
+    whole: list[Case] | None = _attempt(result, place, read_cases)
+    if whole is None or _leads_out(result, place, [case.path for case in whole], root):
         return []
     columns = list(dict.fromkeys(name for case in whole for name in case.extra))
-    if "cohort" in given:
-        found.known["study.split"] = sorted({case.extra.get("split", "") for case in whole} - {""})
-        found.known["study.subgroups"] = ["label", *(c for c in columns if c not in ("mask", "split"))]
+    if "cohort" in sources:
+        result.known["study.split"] = sorted({case.extra.get("split", "") for case in whole} - {""})
+        result.known["study.subgroups"] = ["label", *(c for c in columns if c not in ("mask", "split"))]
     cases: list[Case] = whole
-    if "split" in table and "cohort" in given:
-        cases = _try(found, "study.split", look, split=table["split"]) or []
-    found.facts[place] = _said(cases)
+    if "split" in table and "cohort" in sources:
+        cases = _attempt(result, "study.split", read_cases, split=table["split"]) or []
+    result.facts[place] = _summary(cases)
     absent = [case.path.name for case in cases if not case.path.exists()]
     if absent:
-        found.missing.append(Problem(place, f"not there: {_names(absent)}"))
-    for name in table.get("subgroups", ()) if "cohort" in given else ():
-        if _try(found, "study.subgroups", look, subgroups=[name]) is not None:
+        result.missing.append(Problem(place, f"missing: {_names(absent)}"))
+    for name in table.get("subgroups", ()) if "cohort" in sources else ():
+        if _attempt(result, "study.subgroups", read_cases, subgroups=[name]) is not None:
             counted = Counter(case.label if name == "label" else case.extra.get(name, "") for case in cases)
-            found.facts.setdefault("study.subgroups", []).append(f"{name}: {_counted(counted)}")
+            result.facts.setdefault("study.subgroups", []).append(f"{name}: {_counted(counted)}")
     return cases
 
 
-def _said(cases: Sequence[Case]) -> list[str]:
-    there_are = sum(case.path.exists() for case in cases)
+def _summary(cases: Sequence[Case]) -> list[str]:
+    """Return the numbers of images, patients and labels, as sentences."""
+    existing = sum(case.path.exists() for case in cases)
     patients = len({case.patient for case in cases})
-    said = [f"images: {len(cases)}, patients: {patients}, found on the disk: {there_are}"]
+    lines = [f"images: {len(cases)}, patients: {patients}, found on the disk: {existing}"]
     labels = Counter(case.label for case in cases if case.label)
-    return said + ([f"labels: {_counted(labels)}"] if labels else [])
+    return lines + ([f"labels: {_counted(labels)}"] if labels else [])
 
 
-def _beside(table: Mapping[str, Any], folder: Path, cases: Sequence[Case], found: Survey) -> None:
-    """What belongs to the cases: masks of their own, and other images."""
+def _check_files_of_cases(
+    table: Mapping[str, Any], folder: Path, cases: Sequence[Case], result: Survey
+) -> None:
+    """Check the masks of the cases, and the background."""
     if "background" in table:
-        _try(found, "study.background", there, folder, table["background"])
-    there_are = [case for case in cases if case.path.exists()]
-    for key in ("region", "reference", "masks") if there_are else ():
+        _attempt(result, "study.background", existing_path, folder, table["background"])
+    existing = [case for case in cases if case.path.exists()]
+    for key in ("region", "reference", "masks") if existing else ():
         if key not in table:
             continue
-        config = _bare(table, key)
-        absent = [stem_of(case.path) for case in there_are if not _has(config, key, folder, case)]
-        had = len(there_are) - len(absent)
-        found.facts[f"study.{key}"] = [f"{had} of {len(there_are)} images have one"]
+        config = _minimal_study(table, key)
+        absent = [stem_of(case.path) for case in existing if not _has(config, key, folder, case)]
+        present = len(existing) - len(absent)
+        result.facts[f"study.{key}"] = [f"{present} of {len(existing)} images have one"]
         if absent:
-            found.missing.append(Problem(f"study.{key}", f"none for {_names(absent)}"))
+            result.missing.append(Problem(f"study.{key}", f"none for {_names(absent)}"))
 
 
 def _has(config: StudyConfig, key: str, folder: Path, case: Case) -> bool:
+    """Whether the mask of a case exists."""
     try:
         return bool(mask_path(config, key, folder, case))
     except InputError:
         return False
 
 
-def _named(choice: Mapping[str, Any], folder: Path) -> list[Path]:
-    """The files that a model's description names; those of a bundle must lie in the bundle anyway."""
+def _files_of_model(choice: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Return the files in a model's description; a bundle's files are checked by its reader."""
     path = folder / str(choice.get("path", ""))
     if "bundle" in choice or path.suffix != ".json" or not path.is_file():
         return []
     try:
-        about = _described(path)
-    except InputError:  # said where its files are looked for
+        about = _read_description(path)
+    except InputError:  # reported by `_check_model`
         return []
     return [path.parent / about[key] for key in ("model", "weights") if isinstance(about.get(key), str)]
 
 
-def _model(choice: Mapping[str, Any], folder: Path, place: str, found: Survey) -> None:
-    """Whether its files are there, and what its description says; no weights are read."""
+def _check_model(choice: Mapping[str, Any], folder: Path, place: str, result: Survey) -> None:
+    """Check a model's files and description, and record its predictors and classes; no weights are read."""
     if "bundle" in choice:
         local = folder / str(choice["bundle"])
         place_of = find_bundle(local if local.is_dir() else str(choice["bundle"]))
-        about = _described(place_of / "bundle.json")
+        about = _read_description(place_of / "bundle.json")
         predictors = dict(about.get("predictors") or {})
         wanted = str(choice.get("path", about.get("main")))
-        found.facts[place] = [f"predictors: {', '.join(predictors)}"]
+        result.facts[place] = [f"predictors: {', '.join(predictors)}"]
         if wanted not in predictors:
             known, near = ", ".join(predictors), nearest(wanted, predictors)
             raise InputError(f"this bundle's predictors are {known}; got '{wanted}'{near}")
         path = lies_inside(place_of, predictors[wanted], what="a file of a bundle")
     else:
-        path = there(folder, str(choice["path"]))
+        path = existing_path(folder, str(choice["path"]))
     if path.suffix == ".json":
-        classes = _described(path).get("classes")
+        classes = _read_description(path).get("classes")
         if isinstance(classes, list):
-            said = [f"classes: {', '.join(map(str, classes))}"]
-            found.facts[place] = [*found.facts.get(place, []), *said]
-            found.known["study.targets"] = [f"class:{name}" for name in classes]
+            fact = f"classes: {', '.join(map(str, classes))}"
+            result.facts[place] = [*result.facts.get(place, []), fact]
+            result.known["study.targets"] = [f"class:{name}" for name in classes]
 
 
-def _described(path: Path) -> dict[str, Any]:
+def _read_description(path: Path) -> dict[str, Any]:
+    """Return a JSON object. Raise InputError for JSON of another type."""
     about = read_json(path)
     if not isinstance(about, dict):
-        raise InputError(f"expected a description in '{path.name}'; got JSON of another kind")
+        raise InputError(f"expected a JSON object in '{path.name}'; got {type(about).__name__}")
     return about
 
 
 def _names(names: Sequence[str]) -> str:
+    """Return the first names and the number of the others, as text."""
     more = len(names) - SHOWN
-    shown = (name.encode("utf-8", "replace").decode() for name in names[:SHOWN])  # a disk may hold any bytes
+    shown = (
+        name.encode("utf-8", "replace").decode() for name in names[:SHOWN]
+    )  # file names may contain any bytes
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def _counted(counted: Counter[str]) -> str:
+    """Return names with their counts, as text."""
     return ", ".join(f"{name or 'none'} {count}" for name, count in sorted(counted.items()))

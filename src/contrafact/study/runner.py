@@ -1,4 +1,4 @@
-"""From a study file to a run folder: methods on images, then metrics on what they said; stopped and resumed."""
+"""Running a study: methods on images, then metrics on their results, with time limits and resumption."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from contrafact.io import Case, Run, read_image
 from contrafact.jobs.pool import ENGINES, Failure, run_cells
 from contrafact.study import StudyConfig, read_study
 from contrafact.study.inputs import (
-    Studied,
+    ModelIdentity,
     cases_of,
     devices_of,
     digest_of,
+    existing_path,
+    file_of_image,
+    identity_of_model,
     label_maps,
     loaded,
-    maybe,
-    own,
-    studied,
-    there,
+    optional_mask,
 )
-from contrafact.study.scoring import ScoringTask, begin_scoring, record_of, scorings_of, write_tables
+from contrafact.study.scoring import ScoringTask, begin_scoring, record_of, scoring_tasks_of, write_tables
 
 
 @dataclass(frozen=True, slots=True)
 class StudyTask:
-    """One method on one image for one target (empty: what the model prefers). `key` is unique in a run."""
+    """One method on one image for one target (empty: the predicted class). `key` is unique in a run."""
 
     key: str
     image: str
@@ -56,7 +56,7 @@ class StudyTask:
 
 @dataclass(frozen=True, slots=True)
 class TaskProgress:
-    """What became of a cell: of how many it is which, and what went wrong where something did."""
+    """Progress after one task: the task, the number of finished tasks, the total, and its failure, if any."""
 
     cell: StudyTask | ScoringTask
     done: int
@@ -72,14 +72,14 @@ def study(
     trust: bool = False,
     trust_code: bool = False,
 ) -> Iterator[TaskProgress]:
-    """Do what a study file asks, cell by cell; what its run folder holds already is passed over.
+    """Run a study task by task, and yield progress; results that its run folder has already are skipped.
 
-    engine  processes (a time limit can stop a method), or local: in this process, no limit
-    retry   try again what failed
-    trust, trust_code  of its models, as in `load_predictor`; a study file cannot give them
-    gives   a `TaskProgress` per cell, after its result or its failure is safe in the run folder: first every
-            method on every image, then the metrics, image by image; at the end the tables are written
-    raises  InputError for a study that cannot begin
+    engine  processes (a time limit can stop a method), or local: in this process, without limits
+    retry   run failed tasks again
+    trust, trust_code  for its models, as in `load_predictor`; a study file cannot set them
+    gives   a `TaskProgress` per task, after its result or its failure is written to the run folder: first every
+            method on every image, then the metrics, image by image; at the end the tables
+    raises  InputError for a study that cannot start; a task that fails is a row with its error
     """
     path = Path(path)
     config = read_study(path)
@@ -90,55 +90,55 @@ def study(
     cases = cases_of(config, path.parent)
     trusted = Trust(trust, trust_code)
     labelled = label_maps(config, path.parent, cases)
-    cells = cells_of(config, path.parent, cases, trusted, labelled=labelled)
+    tasks = tasks_of(config, path.parent, cases, trusted, labelled=labelled)
     run = Run.create(
         path.parent / config.out, about={"title": config.title, "study": dataclasses.asdict(config)}
     )
     for label in config.methods:
         run.add_methods(cards_of(config.explainer(label)))
-    total = len(cells) + (len({(c.image, c.target, c.model) for c in cells}) if config.metrics else 0)
+    total = len(tasks) + (len({(c.image, c.target, c.model) for c in tasks}) if config.metrics else 0)
     known = run.done() | (set() if retry else run.failed())
-    open_cells = [cell for cell in cells if cell.key not in known]
-    done = len(cells) - len(open_cells)
-    how: Any = {"devices": devices_of(config), "limit_seconds": config.limit_seconds, "engine": engine}
+    open_tasks = [task for task in tasks if task.key not in known]
+    done = len(tasks) - len(open_tasks)
+    options: Any = {"devices": devices_of(config), "limit_seconds": config.limit_seconds, "engine": engine}
     setting = (config, str(path.parent), trusted, labelled)
-    for outcome in run_cells(open_cells, begin, setting, **how):
-        cell, done = open_cells[outcome.number], done + 1
-        failed = outcome.result if isinstance(outcome.result, Failure) else None
-        if failed is not None:
+    for outcome in run_cells(open_tasks, begin, setting, **options):
+        task, done = open_tasks[outcome.number], done + 1
+        failure = outcome.result if isinstance(outcome.result, Failure) else None
+        if failure is not None:
             about = {
-                "method": cell.label,
-                "target": cell.target,
-                "source": cell.image,
-                "model_name": cell.model,
+                "method": task.label,
+                "target": task.target,
+                "source": task.image,
+                "model_name": task.model,
             }
-            run.add_failure(cell.key, seconds=round(outcome.seconds, 2), **about, **dataclasses.asdict(failed))
+            run.add_failure(task.key, seconds=round(outcome.seconds, 2), **about, **dataclasses.asdict(failure))
         else:
             image, result, extra = outcome.result
-            run.add(cell.key, image, result, **extra)
-        yield TaskProgress(cell, done, total, failed)
+            run.add(task.key, image, result, **extra)
+        yield TaskProgress(task, done, total, failure)
     if config.metrics:
-        scorings = scorings_of(run, config, path.parent, cases, cells, trusted, labelled=labelled)
-        yield from _scored(run, scorings, setting, how, done, total)
+        scorings = scoring_tasks_of(run, config, path.parent, cases, tasks, trusted, labelled=labelled)
+        yield from _score(run, scorings, setting, options, done, total)
         write_tables(run, config, [s.key for s in scorings])
 
 
-def _scored(
-    run: Run, scorings: list[ScoringTask], setting: Any, how: Any, done: int, total: int
+def _score(
+    run: Run, scorings: list[ScoringTask], setting: Any, options: Any, done: int, total: int
 ) -> Iterator[TaskProgress]:
-    """The second half: every metric on all maps of an image together."""
+    """Evaluate all results of each image with every metric, and yield progress."""
     known = run.scores()
-    # One whose worker failed is tried again: its maps are there.
+    # A scoring task whose worker failed runs again.
     pending = [s for s in scorings if s.key not in known or known[s.key].get("failure")]
     done += len(scorings) - len(pending)
-    for outcome in run_cells(pending, begin_scoring, (*setting, str(run.folder)), **how):
+    for outcome in run_cells(pending, begin_scoring, (*setting, str(run.folder)), **options):
         scoring, done = pending[outcome.number], done + 1
-        failed = outcome.result if isinstance(outcome.result, Failure) else None
+        failure = outcome.result if isinstance(outcome.result, Failure) else None
         run.add_scores(scoring.key, **record_of(scoring, outcome.result))
-        yield TaskProgress(scoring, done, total, failed)
+        yield TaskProgress(scoring, done, total, failure)
 
 
-def cells_of(
+def tasks_of(
     config: StudyConfig,
     folder: Path,
     cases: list[Case],
@@ -146,17 +146,21 @@ def cells_of(
     *,
     labelled: frozenset[str] = frozenset(),
 ) -> list[StudyTask]:
-    """Every model, image, target and method; the key tells when anything about them changes. `labelled` names
-    the masks that are label maps (`label_maps`)."""
+    """Return a task for every model, image, target and method; its key depends on everything that can change
+    the result. `labelled` names the masks that are label maps (`label_maps`)."""
     maps = sorted(labelled & {"region", "reference"})
-    models = {name: studied(choice, config, folder, cases, trust) for name, choice in config.choices.items()}
-    _say_of_targets_that_are_one(config, models)
-    others = tuple(digest_of(there(folder, text)) for text in (config.background,) if text)
-    cells = []
+    models = {
+        name: identity_of_model(choice, config, folder, cases, trust) for name, choice in config.choices.items()
+    }
+    _warn_of_equal_targets(config, models)
+    others = tuple(digest_of(existing_path(folder, text)) for text in (config.background,) if text)
+    tasks = []
     for case in cases:
         there_is = case.path.exists()
         masks = [text if there_is else None for text in (config.region, config.reference)]
-        region, reference = [digest_of(own(folder, text, case.path)) if text else "" for text in masks]
+        region, reference = [
+            digest_of(file_of_image(folder, text, case.path)) if text else "" for text in masks
+        ]
         content = digest_of(case.path)
         for (name, model), text, label in itertools.product(
             models.items(), config.targets or ("",), config.methods
@@ -177,11 +181,12 @@ def cells_of(
                 source=source_of_method(explainer),
             )
             key = "/".join(filter(None, (name, case.path.name, label, target or "-", request.key)))
-            cells.append(StudyTask(key, str(case.path), label, target, name))
-    return list({cell.key: cell for cell in cells}.values())
+            tasks.append(StudyTask(key, str(case.path), label, target, name))
+    return list({task.key: task for task in tasks}.values())
 
 
-def _say_of_targets_that_are_one(config: StudyConfig, models: Mapping[str, Studied]) -> None:
+def _warn_of_equal_targets(config: StudyConfig, models: Mapping[str, ModelIdentity]) -> None:
+    """Warn where several targets of the study are the same one."""
     for name, model in models.items():
         texts: dict[str, list[str]] = {}
         for text in config.targets:
@@ -189,30 +194,32 @@ def _say_of_targets_that_are_one(config: StudyConfig, models: Mapping[str, Studi
         for target, several in texts.items():
             if len(several) > 1:
                 whose = f" for model {name}" if name else ""
-                line = f"the targets {', '.join(several)} are one{whose}, {target}: it is asked once"
-                warnings.warn(f"{line}; leave all but one out", ContrafactWarning, stacklevel=3)
+                line = f"the targets {', '.join(several)} are the same{whose}, {target}, and run once"
+                warnings.warn(f"{line}; remove all but one", ContrafactWarning, stacklevel=3)
 
 
 def begin(setting: tuple[StudyConfig, str, Trust, frozenset[str]], device: str) -> Any:
-    """The models, each once for a process; gives what solves a cell."""
-    config, folder, trust, labelled = setting
-    place = Path(folder)
-    models, background = loaded(config, place, device, trust)
+    """Load the models once in a worker process; return the function that runs a task."""
+    config, path, trust, labelled = setting
+    folder = Path(path)
+    models, background = loaded(config, folder, device, trust)
 
-    def one(cell: StudyTask) -> tuple[Image, Heatmap | Counterfactual, dict[str, Any]]:
-        image = read_image(cell.image)
-        predictor, bundle = models[cell.model]
+    def run_task(task: StudyTask) -> tuple[Image, Heatmap | Counterfactual, dict[str, Any]]:
+        image = read_image(task.image)
+        predictor, bundle = models[task.model]
         plan = Plan(
             predictor=predictor,
             methods=(),
-            target=cell.target or None,
+            target=task.target or None,
             bundle=bundle,
             background=background,
-            region=maybe(place, config.region, Path(cell.image), label_map="region" in labelled),
-            reference=maybe(place, config.reference, Path(cell.image), label_map="reference" in labelled),
+            region=optional_mask(folder, config.region, Path(task.image), label_map="region" in labelled),
+            reference=optional_mask(
+                folder, config.reference, Path(task.image), label_map="reference" in labelled
+            ),
             seed=config.seed,
         )
-        result, extra = solve(Path(cell.image).name, image, config.explainer(cell.label), plan)
-        return image, result, {**extra, "label": cell.label, "model_name": cell.model}
+        result, extra = solve(Path(task.image).name, image, config.explainer(task.label), plan)
+        return image, result, {**extra, "label": task.label, "model_name": task.model}
 
-    return one
+    return run_task

@@ -1,4 +1,4 @@
-"""The metrics of a study: all maps of an image judged together, and the tables that follow."""
+"""The metrics of a study: the evaluation of all results of an image, and the tables."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from contrafact.api import explanation as face
-from contrafact.api.evaluation import panel_of, references_of, walked_of
+from contrafact.api import explanation
+from contrafact.api.evaluation import counterfactual_context, heatmap_context, references_of
 from contrafact.core import METRICS, UNTRUSTED, Counterfactual, Grid, Heatmap, Record, Trust, fingerprint
 from contrafact.core.execution import parameters_of
 from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_json
@@ -20,7 +20,15 @@ from contrafact.jobs.pool import Failure
 from contrafact.metrics import Score, evaluate, evaluate_strips, references
 from contrafact.metrics.families import WORD, by_construction, family_of, finds_truth, is_yes_or_no
 from contrafact.study import StudyConfig
-from contrafact.study.inputs import digest_of, digests_of_model, loaded, mask_of, maybe, model_of, read_mask
+from contrafact.study.inputs import (
+    digest_of,
+    digests_of_model,
+    loaded,
+    mask_of,
+    model_of,
+    optional_mask,
+    read_mask,
+)
 from contrafact.study.statistics import (
     area_under_curve,
     compare,
@@ -34,7 +42,7 @@ from contrafact.study.statistics import (
 
 @dataclass(frozen=True, slots=True)
 class ScoringTask:
-    """All results of one image for one target of one model: stored arrays by label, and what failed."""
+    """All results of one image for one target of one model: rows of the run by method label, and failures."""
 
     key: str
     image: str
@@ -46,7 +54,7 @@ class ScoringTask:
     label: str = "metrics"
 
 
-def scorings_of(
+def scoring_tasks_of(
     run: Run,
     config: StudyConfig,
     folder: Path,
@@ -56,80 +64,81 @@ def scorings_of(
     *,
     labelled: frozenset[str] = frozenset(),
 ) -> list[ScoringTask]:
-    """What is to be judged, from what the run holds; `labelled` as in `cells_of`."""
+    """Return a scoring task for every image, target and model of the run; `labelled` as in `tasks_of`."""
     rows = {row["key"]: row for row in run.rows()}
     failures = {row["key"]: str(row["error"]) for row in run.failures()}
     by_path = {str(case.path): case for case in cases}
-    asked = {label: parameters_of(config.metric(label)) for label in config.metrics}
+    metrics = {label: parameters_of(config.metric(label)) for label in config.metrics}
     second = config.second_model and digests_of_model(config.second_model, folder, trust)
-    found = []
-    for (image, target, model), some in groups(
+    tasks = []
+    for (image, target, model), group in groups(
         [asdict(cell) for cell in cells], ("image", "target", "model")
     ).items():
         case = by_path[image]
         mask = mask_of(config, folder, case) if case.path.exists() else None
-        maps = tuple((c["label"], rows[c["key"]]) for c in some if c["key"] in rows)
-        failed = tuple((c["label"], failures.get(c["key"], "not done")) for c in some if c["key"] not in rows)
-        answered = sorted(c["key"] for c in some if c["key"] in rows)
+        maps = tuple((c["label"], rows[c["key"]]) for c in group if c["key"] in rows)
+        failed = tuple((c["label"], failures.get(c["key"], "not done")) for c in group if c["key"] not in rows)
+        available = sorted(c["key"] for c in group if c["key"] in rows)
         known = [case.patient, case.label, dict(case.extra), mask and digest_of(mask)]
         known += ["label map"] if "masks" in labelled else []
-        mark = fingerprint(answered, failed, asked, second, known, config.seed, config.references)
+        mark = fingerprint(available, failed, metrics, second, known, config.seed, config.references)
         key = "/".join(filter(None, (model, case.path.name, target or "-", mark)))
-        found.append(ScoringTask(key, image, target, model, case, maps, failed))
-    return found
+        tasks.append(ScoringTask(key, image, target, model, case, maps, failed))
+    return tasks
 
 
 def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], device: str) -> Any:
-    """The models, each once for a process; gives what judges the maps of an image."""
-    config, folder, trust, labelled, run_folder = setting
-    place, run = Path(folder), open_run(run_folder)
-    models, background = loaded(config, place, device, trust)
+    """Load the models once in a worker process; return the function that runs a scoring task."""
+    config, path, trust, labelled, run_folder = setting
+    folder, run = Path(path), open_run(run_folder)
+    models, background = loaded(config, folder, device, trust)
     metrics = {label: config.metric(label) for label in config.metrics}
     choice = config.second_model
-    second = None if choice is None else model_of(choice, place, device, trust)[0]
+    second = None if choice is None else model_of(choice, folder, device, trust)[0]
 
-    def one(scoring: ScoringTask) -> dict[str, Any]:
+    def run_task(scoring: ScoringTask) -> dict[str, Any]:
         rows = {label: row for label, row in scoring.maps if not row.get("picture")}
         if not rows:
             return {"scores": [], "outputs": None}
         image, (predictor, bundle) = read_image(scoring.image), models[scoring.model]
-        mask = mask_of(config, place, scoring.case)
+        mask = mask_of(config, folder, scoring.case)
         target = scoring.target or next(iter(rows.values()))["record"]["target"]
         truth = read_mask(mask, label_map="masks" in labelled) if mask else None
         shared: Any = {"target": target, "mask": truth, "bundle": bundle, "seed": config.seed}
-        found = {label: stored(run, row) for label, row in rows.items()}
-        maps = {label: one for label, one in found.items() if isinstance(one, Heatmap)}
+        results = {label: stored(run, row) for label, row in rows.items()}
+        maps = {label: result for label, result in results.items() if isinstance(result, Heatmap)}
         scores: list[tuple[str, Score]] = []
         if maps:
-            path = scoring.case.path
-            reference = maybe(place, config.reference, path, label_map="reference" in labelled)
-            region = maybe(place, config.region, path, label_map="region" in labelled)
+            file = scoring.case.path
+            reference = optional_mask(folder, config.reference, file, label_map="reference" in labelled)
+            region = optional_mask(folder, config.region, file, label_map="region" in labelled)
             more = references_of(image, shared["mask"], target, predictor) if config.references else {}
-            shown: Any = {
+            inputs: Any = {
                 "reference": reference,
                 "region": region,
                 "background": background,
                 "references": more,
             }
-            with panel_of(maps, predictor, image, **shown, **shared) as panel:
+            with heatmap_context(maps, predictor, image, **inputs, **shared) as context:
                 for label, metric in _of("heatmap", metrics):
-                    scores += [(label, score) for score in evaluate(panel, [metric], [*maps, *more])]
-        for name, strip in found.items():
+                    scores += [(label, score) for score in evaluate(context, [metric], [*maps, *more])]
+        for name, strip in results.items():
             if isinstance(strip, Counterfactual):
-                with walked_of(strip, predictor, image, second_model=second, **shared) as walked:
+                with counterfactual_context(strip, predictor, image, second_model=second, **shared) as context:
                     for label, metric in _of("strip", metrics):
-                        scores += [(label, score) for score in evaluate_strips([walked], [metric], [name])]
-        return {"scores": scores, "outputs": _answers(predictor, image)}
+                        scores += [(label, score) for score in evaluate_strips([context], [metric], [name])]
+        return {"scores": scores, "outputs": _probabilities(predictor, image)}
 
-    return one
+    return run_task
 
 
 def _of(kind: str, metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the metrics of heatmaps or of counterfactuals, with their labels."""
     return [(label, metric) for label, metric in metrics.items() if metric.of == kind]
 
 
 def stored(run: Run, row: Mapping[str, Any]) -> Heatmap | Counterfactual:
-    """A result as it was, from its row and arrays."""
+    """Return the result of a row of the run, from its fields and arrays."""
     arrays = run.arrays(row)
     record = Record(**row["record"])
     if row["kind"] == "heatmap":
@@ -137,7 +146,7 @@ def stored(run: Run, row: Mapping[str, Any]) -> Heatmap | Counterfactual:
         return Heatmap(values=arrays["values"], grid=grid, record=record)
     numbers: dict[str, Any] = {k: np.asarray(row[k]) for k in ("steps", "scores", "lengths")}
     numbers |= {k: row[k] for k in ("origin", "drift", "drifted", "stopped", "goal")}
-    second = row.get("second")  # rows of older runs have none
+    second = row.get("second")  # rows of older versions have none
     return Counterfactual(
         frames=arrays["frames"],
         reconstruction=arrays["reconstruction"],
@@ -148,16 +157,16 @@ def stored(run: Run, row: Mapping[str, Any]) -> Heatmap | Counterfactual:
     )
 
 
-def _answers(predictor: Any, image: Any) -> list[float] | None:
-    """Probabilities of a classifier, for its AUC on the cohort."""
-    outputs = face.ask(predictor, image)
+def _probabilities(predictor: Any, image: Any) -> list[float] | None:
+    """Return a classifier's probabilities, for its AUC on the cohort; None for other models."""
+    outputs = explanation.ask(predictor, image)
     if outputs.ndim != 2 or predictor.output == "regression":
         return None
     return [float(p) for p in predictor.probabilities(outputs)[0]]
 
 
 def record_of(scoring: ScoringTask, result: Any) -> dict[str, Any]:
-    """A line for the run: who, what, and every score; a method or metric that failed has rows as well."""
+    """Return the line of a scoring task in the run: case, target, model, every score, and every failure."""
     case = scoring.case
     about: dict[str, Any] = {"image": case.path.name, "source": scoring.image, "patient": case.patient}
     about |= {"label": case.label, "target": scoring.target or "-", "model": scoring.model}
@@ -175,13 +184,14 @@ def record_of(scoring: ScoringTask, result: Any) -> dict[str, Any]:
 
 
 def _plain(label: str, score: Score) -> dict[str, Any]:
+    """Return a score as a mapping of JSON values."""
     about = {"metric": label, "method": score.label, "reason": score.reason}
     value = score.value if np.isfinite(score.value) else None
     return about | {"value": value, "passes": score.passes, "seconds": score.seconds, "note": score.note}
 
 
 def rows_of(lines: Sequence[Mapping[str, Any]], config: StudyConfig) -> list[dict[str, Any]]:
-    """One row per model, image, target, method and metric, sorted; NaN with a reason where it failed."""
+    """Return one row per model, image, target, method and metric, sorted; NaN with a reason for failures."""
     rows = []
     for line in lines:
         shared = {k: line[k] for k in ("model", "image", "patient", "label", "target")}
@@ -189,7 +199,7 @@ def rows_of(lines: Sequence[Mapping[str, Any]], config: StudyConfig) -> list[dic
         for score in line["scores"]:
             value = np.nan if score["value"] is None else score["value"]
             rows.append({**shared, **score, "value": value})
-        for failed in [*line["failed"], *_unjudged(line, config)]:
+        for failed in [*line["failed"], *_unevaluated(line, config)]:
             strip = failed["method"] in config.methods and _is_strip(config, failed["method"])
             kind = "strip" if strip else "heatmap"
             for metric in (m for m in config.metrics if config.metric(m).of == kind):
@@ -199,32 +209,34 @@ def rows_of(lines: Sequence[Mapping[str, Any]], config: StudyConfig) -> list[dic
     )
 
 
-def _unjudged(line: Mapping[str, Any], config: StudyConfig) -> list[dict[str, str]]:
-    """The reference maps where no method has a map of the image: they failed with them."""
-    asked = config.references and any(not _is_strip(config, label) for label in config.methods)
-    if line["scores"] or not asked:
+def _unevaluated(line: Mapping[str, Any], config: StudyConfig) -> list[dict[str, str]]:
+    """Return failures of the reference maps for an image of which no method has a map."""
+    expected = config.references and any(not _is_strip(config, label) for label in config.methods)
+    if line["scores"] or not expected:
         return []
     return [{"method": name, "reason": "no method has a map of this image"} for name in references()]
 
 
 def _is_strip(config: StudyConfig, label: str) -> bool:
+    """Whether a method gives counterfactuals."""
     return bool(getattr(config.explainer(label), "strip", False))
 
 
 def write_tables(run: Run, config: StudyConfig, keys: Sequence[str]) -> None:
-    """scores.csv (and scores.parquet where duckdb is there), summary.csv, comparisons.csv, summary.json.
+    """Write scores.csv (and scores.parquet where duckdb is installed), summary.csv, comparisons.csv and
+    summary.json.
 
-    keys  of the scores that the study asks for now: a run folder may hold those of other settings as well
+    keys  keys of the study's current scores; a run folder may contain scores of other settings too
 
-    A metric that holds by construction has its values in scores.csv, and no place in the tables. The reference
-    maps stand in every table but the comparisons of pairs, which are of methods.
+    A metric that holds by construction is in scores.csv, but not in the tables. The reference maps are in every
+    table except the paired comparisons of methods.
     """
     known = run.scores()
     lines = [known[key] for key in keys if key in known]
-    every = rows_of(lines, config)
-    made = {label: config.metric(label) for label in config.metrics}
-    shown = {label: metric for label, metric in made.items() if not by_construction(metric)}
-    rows = [row for row in every if row["metric"] in shown]
+    all_rows = rows_of(lines, config)
+    metrics = {label: config.metric(label) for label in config.metrics}
+    shown = {label: metric for label, metric in metrics.items() if not by_construction(metric)}
+    rows = [row for row in all_rows if row["metric"] in shown]
     better = {label: metric.better for label, metric in shown.items()}
     families = {label: _family(metric) for label, metric in shown.items()}
     shares = {label for label, metric in shown.items() if is_yes_or_no(metric)}
@@ -247,43 +259,43 @@ def write_tables(run: Run, config: StudyConfig, keys: Sequence[str]) -> None:
     }
     words: dict[str, Any] = {
         "better": better,
-        "metrics": {label: METRICS.name_of(metric) for label, metric in made.items()},
+        "metrics": {label: METRICS.name_of(metric) for label, metric in metrics.items()},
         "family": families,
         "words": {label: "" if finds_truth(metric) else WORD for label, metric in shown.items()},
-        "by_construction": sorted(set(made) - set(shown)),
+        "by_construction": sorted(set(metrics) - set(shown)),
     }
     write_json(run.folder / "summary.json", {**words, "keys": list(keys), **tables})
     more = [name for name in config.subgroups if name != "label"]
     columns = ["model", "image", "patient", "label", *more, "target", "method", "metric"]
-    _write_csv(run.folder / "scores.csv", every, [*columns, "value", "reason", "passes", "note"])
+    _write_csv(run.folder / "scores.csv", all_rows, [*columns, "value", "reason", "passes", "note"])
     _write_csv(run.folder / "summary.csv", tables["summary"])
     _write_csv(run.folder / "comparisons.csv", tables["methods"] + tables["models"])
     _write_parquet(run.folder)
 
 
 def _family(metric: Any) -> str:
-    """Metrics that do not see the truth are ranked by themselves, and their family's name says so."""
+    """Return the family of a metric; metrics that do not use the truth have their own families and ranks."""
     return family_of(metric) if finds_truth(metric) else f"{family_of(metric)} ({WORD})"
 
 
 def performance(run: Run, scored: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """How well each model tells the cohort's labels, where it is a classifier and they name its classes."""
+    """Return the AUC of each classifier on the cohort's labels, per class where the labels name it."""
     lines = {(r["model"], r["source"]): r for r in scored if r["outputs"] and r["label"]}
     table, stored_rows = [], run.rows()
-    for (model,), some in groups(lines.values(), ("model",)).items():
-        scores, labels = np.array([r["outputs"] for r in some]), [r["label"] for r in some]
+    for (model,), group in groups(lines.values(), ("model",)).items():
+        scores, labels = np.array([r["outputs"] for r in group]), [r["label"] for r in group]
         names = sorted(set(labels))
         for column in range(1, scores.shape[1]) if scores.shape[1] == 2 else range(scores.shape[1]):
             positive = set(names) & {str(column), *_names_of(stored_rows, model, column)}
-            found = area_under_curve(
-                scores[:, column], np.array([x in positive for x in labels]), [r["patient"] for r in some]
+            auc = area_under_curve(
+                scores[:, column], np.array([x in positive for x in labels]), [r["patient"] for r in group]
             )
-            table.append({"model": model, "class": column, **found})
+            table.append({"model": model, "class": column, **auc})
     return table
 
 
 def _names_of(rows: Sequence[Mapping[str, Any]], model: str, column: int) -> set[str]:
-    """What the run's rows call that class: answers read `NAME 93 %`."""
+    """Return the name of a class from the run's rows, whose predictions read `NAME 93 %`."""
     for row in rows:
         if row.get("model_name", "") == model and column < len(row.get("answers", [])):
             return {str(row["answers"][column]).rsplit(" ", 2)[0]}
@@ -291,6 +303,7 @@ def _names_of(rows: Sequence[Mapping[str, Any]], model: str, column: int) -> set
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Write rows as CSV, with empty fields for None and NaN."""
     names = list(columns or dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
@@ -303,9 +316,10 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[
 
 
 def _write_parquet(folder: Path) -> None:
+    """Write scores.csv as Parquet too, where duckdb is installed."""
     try:
         import duckdb
-    except ImportError:  # the CSV holds the same; `pip install contrafact[table]`
+    except ImportError:  # the CSV has the same content; `pip install contrafact[table]`
         return
     source, out = (str(folder / name).replace("'", "''") for name in ("scores.csv", "scores.parquet"))
     duckdb.sql(f"COPY (FROM read_csv('{source}', header = true)) TO '{out}' (FORMAT parquet)")

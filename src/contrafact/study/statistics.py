@@ -1,8 +1,8 @@
-"""Rows of scores to tables: means and medians with intervals over patients, paired tests, ranks.
+"""The statistics of a study: means and medians with intervals over patients, paired tests, ranks.
 
-A row is a mapping with model, image, patient, target, method, metric and value (NaN: it failed), a column for
-each subgroup, and `note`, where the value needs one. A value that failed is counted, and ranks last; it is
-never left out in silence.
+A row is a mapping with model, image, patient, target, method, metric and value (NaN for a failure), a column
+for each subgroup, and an optional `note` on the value. Failures are counted and rank last; none is omitted
+silently.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contrafact.core.intervals import wilson
 
 Rows = Sequence[Mapping[str, Any]]
 Table = list[dict[str, Any]]
-DRAWS = 2000
+RESAMPLES = 2000
 
 
 def summarise(
@@ -29,49 +29,49 @@ def summarise(
     *,
     shares: Collection[str] | None = None,
 ) -> Table:
-    """The mean and the median of every group, over patients and not images.
+    """Return the mean and the median of every group, over patients and not images.
 
-    shares  metrics that are 0 or 1 for each image, whose intervals are those of a share; None: all that may be
-    gives  the columns of `by`, mean with its 95 % interval low, high (None where nothing can be said), median,
+    shares  metrics that are 0 or 1 for each image, with the intervals of a proportion; None: all such metrics
+    gives  the columns of `by`, mean with its 95 % interval low, high (None for fewer than 2 patients), median,
            patients, failed (rows without a value), noted (values with a note, such as inverted curves)
     """
     table = []
-    for group, some in groups(rows, by).items():
-        means = per_patient(some)
-        share = shares is None or some[0].get("metric") in shares
-        low, high = (interval if share else bootstrap)(means, str(group))
+    for group, group_rows in groups(rows, by).items():
+        means = per_patient(group_rows)
+        is_share = shares is None or group_rows[0].get("metric") in shares
+        low, high = (interval if is_share else bootstrap)(means, str(group))
         table.append(
             dict(zip(by, group, strict=True))
             | {"mean": _known(means.mean() if len(means) else np.nan), "low": low, "high": high}
             | {"median": _known(np.median(means) if len(means) else np.nan), "patients": len(means)}
-            | {"failed": sum(not np.isfinite(r["value"]) for r in some)}
-            | {"noted": sum(bool(r.get("note")) for r in some)}
+            | {"failed": sum(not np.isfinite(r["value"]) for r in group_rows)}
+            | {"noted": sum(bool(r.get("note")) for r in group_rows)}
         )
     return table
 
 
 def ranks(rows: Rows, better: Mapping[str, str]) -> Table:
-    """The mean rank of each method for each metric: 1 is best, what failed is last, ties share.
+    """Return the mean rank of each method for each metric: 1 is best, failures are last, ties share a rank.
 
     better  "higher" or "lower" by metric
     gives   model, metric, method, rank, low, high, patients
     """
     table = []
-    for (model, metric), some in groups(rows, ("model", "metric")).items():
-        methods = sorted({str(r["method"]) for r in some})
-        patients = sorted({str(r["patient"]) for r in some})
+    for (model, metric), group_rows in groups(rows, ("model", "metric")).items():
+        methods = sorted({str(r["method"]) for r in group_rows})
+        patients = sorted({str(r["patient"]) for r in group_rows})
         values = np.full((len(patients), len(methods)), -np.inf)
         sign = 1 if better.get(metric, "higher") == "higher" else -1
-        for (patient, method), few in groups(some, ("patient", "method")).items():
-            found = per_patient(few)
-            if len(found) and all(np.isfinite(r["value"]) for r in few):
-                values[patients.index(patient), methods.index(method)] = sign * found[0]
-        placed = stats.rankdata(-values, axis=1)
+        for (patient, method), method_rows in groups(group_rows, ("patient", "method")).items():
+            mean = per_patient(method_rows)
+            if len(mean) and all(np.isfinite(r["value"]) for r in method_rows):
+                values[patients.index(patient), methods.index(method)] = sign * mean[0]
+        ranked = stats.rankdata(-values, axis=1)
         for column, method in enumerate(methods):
-            low, high = bootstrap(placed[:, column], f"{model}{metric}{method}")
-            about = {"model": model, "metric": metric, "method": method}
+            low, high = bootstrap(ranked[:, column], f"{model}{metric}{method}")
+            row = {"model": model, "metric": metric, "method": method}
             table.append(
-                about | {"rank": float(placed[:, column].mean()), "low": low, "high": high}
+                row | {"rank": float(ranked[:, column].mean()), "low": low, "high": high}
                 | {"patients": len(patients)}
             )  # fmt: skip
     return table
@@ -80,52 +80,52 @@ def ranks(rows: Rows, better: Mapping[str, str]) -> Table:
 def family_ranks(
     table: Rows, families: Mapping[str, str], *, counted: Mapping[str, bool] | None = None
 ) -> Table:
-    """Ranks by families of metrics: every family counts once, however many metrics it has.
+    """Return ranks over families of metrics: every family has the same weight, however many metrics it has.
 
-    table     of `ranks`
+    table     result of `ranks`
     families  the family of each metric
-    counted   whether a family counts for the rank over all; None, or none that does: all count
+    counted   whether a family counts for the overall rank; None, or none that does: all count
     gives     model, method, families (the mean rank over the metrics of each), rank (the mean over the families
-              that count), apart (greatest less least of those: how far they disagree about this method)
+              that count), apart (range of those: their disagreement about this method)
     """
-    found: Table = []
-    for (model, method), some in groups(table, ("model", "method")).items():
-        by = {
-            family: float(np.mean([r["rank"] for r in some if families[r["metric"]] == family]))
-            for family in dict.fromkeys(families[r["metric"]] for r in some)
+    result: Table = []
+    for (model, method), group_rows in groups(table, ("model", "method")).items():
+        by_family = {
+            family: float(np.mean([r["rank"] for r in group_rows if families[r["metric"]] == family]))
+            for family in dict.fromkeys(families[r["metric"]] for r in group_rows)
         }
-        told = [rank for family, rank in by.items() if counted is None or counted.get(family, True)]
-        told = told or list(by.values())
-        found.append(
-            {"model": model, "method": method, "families": by}
-            | {"rank": float(np.mean(told)), "apart": max(told) - min(told)}
+        overall = [rank for family, rank in by_family.items() if counted is None or counted.get(family, True)]
+        overall = overall or list(by_family.values())
+        result.append(
+            {"model": model, "method": method, "families": by_family}
+            | {"rank": float(np.mean(overall)), "apart": max(overall) - min(overall)}
         )
-    return sorted(found, key=lambda row: (row["model"], row["rank"]))
+    return sorted(result, key=lambda row: (row["model"], row["rank"]))
 
 
 def disagreement(table: Rows) -> Table:
-    """Do the families put the methods in the same order? Spearman's correlation for every two of them.
+    """Return Spearman's correlation between the method ranks of every two families of metrics.
 
-    table  of `family_ranks`
-    gives  model, first, second, correlation (None for fewer than 3 methods, or where one ranks all alike),
-           methods
+    table  result of `family_ranks`
+    gives  model, first, second, correlation (None for fewer than 3 methods, or where a family ranks all methods
+           equally), methods
     """
-    found: Table = []
-    for (model,), some in groups(table, ("model",)).items():
-        names = list(dict.fromkeys(family for row in some for family in row["families"]))
+    result: Table = []
+    for (model,), group_rows in groups(table, ("model",)).items():
+        names = list(dict.fromkeys(family for row in group_rows for family in row["families"]))
         for first, second in itertools.combinations(names, 2):
-            both = [r["families"] for r in some if first in r["families"] and second in r["families"]]
+            both = [r["families"] for r in group_rows if first in r["families"] and second in r["families"]]
             ranked = np.array([[r[first], r[second]] for r in both]).reshape(-1, 2)
-            said = len(ranked) > 2 and np.ptp(ranked, axis=0).all()
-            value = float(stats.spearmanr(*ranked.T).statistic) if said else None
-            found.append({"model": model, "first": first, "second": second, "correlation": value})
-            found[-1]["methods"] = len(ranked)
-    return found
+            defined = len(ranked) > 2 and np.ptp(ranked, axis=0).all()
+            value = float(stats.spearmanr(*ranked.T).statistic) if defined else None
+            result.append({"model": model, "first": first, "second": second, "correlation": value})
+            result[-1]["methods"] = len(ranked)
+    return result
 
 
 def compare(rows: Rows, between: str) -> Table:
-    """Every two methods (or models) on the same patients: Wilcoxon's signed-rank test, p by Holm over all
-    pairs of one metric (of one method, where models are compared).
+    """Compare every two methods (or models) on the same patients by Wilcoxon's signed-rank test, with Holm's
+    correction over all pairs for one metric (and one method, where models are compared).
 
     between  "method" or "model"
     gives    model or method, metric, first, second, difference (mean of first minus second) with its
@@ -133,86 +133,93 @@ def compare(rows: Rows, between: str) -> Table:
     """
     fixed = ("model", "metric") if between == "method" else ("method", "metric")
     table: Table = []
-    for group, some in groups(rows, fixed).items():
-        values = {str(k): _by_patient(few) for (k,), few in groups(some, (between,)).items()}
+    for group, group_rows in groups(rows, fixed).items():
+        values = {
+            str(k): _by_patient(value_rows) for (k,), value_rows in groups(group_rows, (between,)).items()
+        }
         part: Table = []
         for first, second in itertools.combinations(sorted(values), 2):
             shared = sorted(set(values[first]) & set(values[second]))
-            apart = np.array([values[first][p] - values[second][p] for p in shared])
-            low, high = bootstrap(apart, f"{group}{first}{second}")
+            differences = np.array([values[first][p] - values[second][p] for p in shared])
+            low, high = bootstrap(differences, f"{group}{first}{second}")
             part.append(
                 dict(zip(fixed, group, strict=True))
                 | {
                     "first": first,
                     "second": second,
-                    "difference": _known(apart.mean() if len(apart) else np.nan),
+                    "difference": _known(differences.mean() if len(differences) else np.nan),
                 }
-                | {"low": low, "high": high, "p": signed_rank(apart), "patients": len(shared)}
+                | {"low": low, "high": high, "p": signed_rank(differences), "patients": len(shared)}
             )
         for row, adjusted in zip(part, holm([row["p"] for row in part]), strict=True):
             table.append(row | {"holm": adjusted, "differs": adjusted is not None and adjusted < 0.05})
     return table
 
 
-def signed_rank(apart: NDArray[Any]) -> float | None:
-    """p of Wilcoxon's test on paired differences; None for fewer than 6 patients; 1 where all are equal."""
-    if len(apart) < 6:
+def signed_rank(differences: NDArray[Any]) -> float | None:
+    """Return p of Wilcoxon's test on paired differences (N,); None for fewer than 6 patients; 1 where all are
+    0."""
+    if len(differences) < 6:
         return None
-    if not np.any(apart):
+    if not np.any(differences):
         return 1.0
-    return float(stats.wilcoxon(apart).pvalue)
+    return float(stats.wilcoxon(differences).pvalue)
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected for their number (Holm 1979); what could not be tested stays None."""
+    """Return p-values corrected for their number (Holm 1979); None remains None."""
     known = [(p, i) for i, p in enumerate(values) if p is not None]
-    found: list[float | None] = [None] * len(values)
+    corrected: list[float | None] = [None] * len(values)
     least = 0.0
-    for place, (p, i) in enumerate(sorted(known)):
-        least = max(least, min(1.0, (len(known) - place) * p))
-        found[i] = least
-    return found
+    for position, (p, i) in enumerate(sorted(known)):
+        least = max(least, min(1.0, (len(known) - position) * p))
+        corrected[i] = least
+    return corrected
 
 
 def interval(values: NDArray[Any], name: str = "") -> tuple[float | None, float | None]:
-    """95 % interval of a mean over patients: `bootstrap`, and Wilson's where every patient has 0, or every one
-    has 1. Such values are a share, and resampling them gives an interval without width."""
+    """Return the 95 % interval of a mean over patients: by `bootstrap`, or Wilson's where all values are 0 or
+    all are 1, since resampling would give an interval of width 0."""
     if len(values) >= 2 and (not np.any(values) or np.all(values == 1)):
         return wilson(int(values.sum()), len(values))
     return bootstrap(values, name)
 
 
 def bootstrap(values: NDArray[Any], name: str = "") -> tuple[float | None, float | None]:
-    """95 % of the means of resampled patients; None for fewer than 2. The same draws for the same name."""
+    """Return the 95 % percentile interval of the means of resampled patients; None for fewer than 2. The same
+    name gives the same resamples."""
     if len(values) < 2:
         return None, None
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     means = np.concatenate(
-        [values[rng.integers(len(values), size=(200, len(values)))].mean(axis=1) for _ in range(DRAWS // 200)]
+        [
+            values[rng.integers(len(values), size=(200, len(values)))].mean(axis=1)
+            for _ in range(RESAMPLES // 200)
+        ]
     )
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 
 
 def area_under_curve(scores: NDArray[Any], labels: NDArray[Any], patients: Sequence[str]) -> dict[str, Any]:
-    """AUC of a model on the cohort with its interval over patients.
+    """Return the AUC of a model on the cohort with its interval over patients.
 
     scores  (N,) probability of the class; labels (N,) bool
-    gives   auc, low, high, cases; or `reason` where labels are of one class only. Where no case is misplaced
-            the interval is Wilson's, for as many patients as the smaller class has
+    gives   auc, low, high, cases, patients; or `reason` where all labels are of one class. For an AUC of 0 or 1
+            the interval is Wilson's, for the number of patients in the smaller class
     """
     from sklearn.metrics import roc_auc_score
 
     if labels.all() or not labels.any():
-        return {"auc": None, "reason": "one class only: the AUC is not defined; add cases of the other"}
+        return {"auc": None, "reason": "one class only: the AUC is undefined; add cases of the other"}
     rng, names = np.random.default_rng(0), sorted(set(patients))
     rows = [np.flatnonzero(np.array(patients) == name) for name in names]
-    draws = []
+    resampled = []
     for _ in range(400):
         chosen = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
         if 0 < labels[chosen].sum() < len(chosen):
-            draws.append(roc_auc_score(labels[chosen], scores[chosen]))
-    low, high = np.percentile(draws, [2.5, 97.5]) if len(draws) > 20 else (None, None)
+            resampled.append(roc_auc_score(labels[chosen], scores[chosen]))
+    low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) > 20 else (None, None)
     auc = float(roc_auc_score(labels, scores))
     if auc in (0.0, 1.0):
         fewest = min(len({p for p, x in zip(patients, labels, strict=True) if x == side}) for side in (0, 1))
@@ -224,25 +231,27 @@ def area_under_curve(scores: NDArray[Any], labels: NDArray[Any], patients: Seque
 
 
 def groups(rows: Iterable[Mapping[str, Any]], by: Sequence[str]) -> dict[tuple[str, ...], list[Any]]:
-    """Rows by the values of some columns, in sorted order."""
-    found: dict[tuple[str, ...], list[Any]] = {}
+    """Return rows grouped by the values of columns, in sorted order."""
+    grouped: dict[tuple[str, ...], list[Any]] = {}
     for row in rows:
-        found.setdefault(tuple(str(row.get(column, "")) for column in by), []).append(row)
-    return dict(sorted(found.items()))
+        grouped.setdefault(tuple(str(row.get(column, "")) for column in by), []).append(row)
+    return dict(sorted(grouped.items()))
 
 
 def per_patient(rows: Rows) -> NDArray[np.float64]:
-    """The mean of every patient that has a value."""
+    """Return the means of the patients that have a value."""
     return np.array(list(_by_patient(rows).values()), dtype=np.float64)
 
 
 def _by_patient(rows: Rows) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
+    """Return the mean value of each patient, without failures."""
+    by_patient: dict[str, list[float]] = {}
     for row in rows:
         if np.isfinite(row["value"]):
-            found.setdefault(str(row["patient"]), []).append(row["value"])
-    return {patient: float(np.mean(values)) for patient, values in sorted(found.items())}
+            by_patient.setdefault(str(row["patient"]), []).append(row["value"])
+    return {patient: float(np.mean(values)) for patient, values in sorted(by_patient.items())}
 
 
 def _known(value: Any) -> float | None:
+    """Return a number, or None where it is not finite."""
     return None if value is None or not np.isfinite(value) else float(value)

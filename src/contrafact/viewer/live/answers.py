@@ -179,20 +179,20 @@ class Asking:
     def find(self, task: Task, say: Any) -> dict[str, Any]:
         """The image's latent, found and kept."""
         walking = self._walking(task, say)
-        return {"drift": float(walking.drift[0]), "start": float(walking.start[0])}
+        return {"drift": float(walking.reconstruction_error[0]), "start": float(walking.start[0])}
 
     def move(self, task: Task, say: Any) -> dict[str, Any]:
         """One frame, straight ahead or (reach) following the model, measured."""
         walking = self._walking(task, say)
-        frames, scores, lengths = walking.at_once(task.amount, bends=task.kind == "reach")
+        frames, scores, lengths = walking.single_frames(task.amount, bends=task.kind == "reach")
         values = walking.bundle.to_units(frames)
         grid = task.image.grid.resized(values.shape[2:])
-        start = walking.bundle.to_units(walking.walker.images)
+        start = walking.bundle.to_units(walking.path.images)
         return {
             "arrays": {"frames": values.numpy(), "strip_affine": grid.affine, "affine": task.image.grid.affine},
             "score": float(scores[0]),
             "length": float(lengths[0]),
-            "spent": bool(lengths[0] > 0.98 * walking.walk.budget),
+            "spent": bool(lengths[0] > 0.98 * walking.settings.budget),
             "held": self._held(task, torch.cat([start, values])),
         }
 

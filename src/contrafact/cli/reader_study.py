@@ -1,4 +1,4 @@
-"""`contrafact read`"""
+"""`contrafact reader-study`"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 
-def read(
+def reader_study(
     run: Path,
     *,
     task: Literal["real", "worse", "both"] = "both",
@@ -18,22 +18,22 @@ def read(
     out: Path | None = None,
     csv: Path | None = None,
 ) -> None:
-    """Ask readers: is an image real or synthetic, and which of two shows more severe findings.
+    """Run a reader study in the browser: is an image real or synthetic, and which of two is more severe.
 
-    Prints a link for readers and one for the results. A reader who comes back goes on where they stopped.
-    Example: `contrafact read runs/demo --task worse`
+    The command prints a link for readers and one for the results. Readers can pause and continue later.
+    Example: `contrafact reader-study runs/demo --task worse`
 
     Args:
         run: Run folder with counterfactuals.
         task: real (images of patients, never phantoms, against synthetic ones), worse (which of two
-            synthetic images shows more of the finding), or both.
-        judgements: Of one reader, for each task; default: every image of the run once.
-        question: Asked of pairs, in place of "Which of the two images shows more severe FINDING?"
-        seed: Of the random order.
-        host: Address to serve on.
-        port: Default: any that is free.
+            synthetic images shows the more severe finding), or both.
+        judgements: Number of judgements per reader and task; default: every image of the run once.
+        question: Question for pairs; default: "Which of the two images shows more severe FINDING?"
+        seed: Seed of the random order.
+        host: Address of the server.
+        port: Port of the server; default: any free port.
         out: File of the answers; default: reading.sqlite in the run folder.
-        csv: Write the answers there and serve nothing.
+        csv: Write the answers to this file, and start no server.
     """
     from contrafact.core import InputError
     from contrafact.io import open_run
@@ -43,9 +43,9 @@ def read(
         raise InputError(f"expected at least one judgement; got {judgements}")
     opened = open_run(run)
     tasks = ("real", "worse") if task == "both" else (task,)
-    begun = {"tasks": tasks, "judgements": judgements, "question": question, "seed": seed, "path": out}
+    arguments = {"tasks": tasks, "judgements": judgements, "question": question, "seed": seed, "path": out}
     server, pages = serving.reading_parts()
-    reading = pages.Reading(opened, **begun)
+    reading = pages.Reading(opened, **arguments)
     if csv:
         serving.write_csv(reading, csv)
         print(f"answers: {csv}")
