@@ -31,6 +31,16 @@ def mean(values: Sequence[float] | NDArray[np.floating], form: str = ".2f") -> s
     return f"{values.mean():{form}} ({low:{form}} to {high:{form}})"
 
 
+def ratio(above: NDArray[np.floating], below: NDArray[np.floating]) -> str:
+    """The ratio of two sums over the same images with its 95 % bootstrap interval."""
+    if not len(above):
+        return "–"
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, len(above), (1000, len(above)))
+    low, high = np.percentile(above[rows].sum(axis=1) / below[rows].sum(axis=1), [2.5, 97.5])
+    return f"{above.sum() / below.sum():.2f} ({low:.2f} to {high:.2f})"
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]

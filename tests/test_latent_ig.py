@@ -536,9 +536,9 @@ def test_a_knee_larger_than_its_bundle_draws(patients: list[Any]) -> None:
         values = nn.functional.interpolate(values, scale_factor=1.5, mode="bilinear")[0].numpy()
     image = Image(values, window=made.window)
     quick = {"target": "class:1", "bundle": made, "refinement": Refinement(steps=5), "goal": 0.5}
-    heat = cf.explain("lig", made.predictor, image, **quick, most=33)
+    heat = cf.explain("lig", made.predictors["classifier_64"], image, **quick, most=33)
     assert heat.grid == image.grid
     assert np.abs(heat.values).max() > 0
     assert heat.record.notes["completeness"] <= 0.01 or heat.record.notes["points"] == 33
-    strip = cf.explain("latent-shift", made.predictor, image, **quick, frames=3)
+    strip = cf.explain("latent-shift", made.predictors["classifier_64"], image, **quick, frames=3)
     assert strip.stopped in ("reached", "already")

@@ -25,7 +25,7 @@ from PIL import Image as Picture
 from skimage.feature import hog
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
@@ -38,7 +38,7 @@ from contrafact.metrics import CounterfactualContext
 from contrafact.metrics.counterfactual.adversarial_null import adversarial_null
 from experiments.data import Cohort, load, nodule_windows
 from experiments.evaluate.anatomy import at_64, double_lines, joint_band, joint_width, near
-from experiments.tables import mean, share, table
+from experiments.tables import mean, ratio, share, table
 
 GOAL = 2.197  # log-odds of 0.9
 Values = NDArray[np.floating[Any]]
@@ -54,9 +54,10 @@ PUBLISHED, NULL = "StyleGAN2 as published", "null: blurred adversarial change"
 
 @dataclass
 class Run:
-    """What one engine made of every image: frames at its own size, None where it refused."""
+    """What one engine made of every image it did not refuse, with the model that it explained."""
 
     name: str
+    predictor: Any
     first: list[Values] = field(default_factory=list)
     last: list[Values] = field(default_factory=list)
     frames: list[Values] = field(default_factory=list)
@@ -75,21 +76,29 @@ def chosen(cohort: Cohort, count: int) -> Cohort:
         taken.add(who)
         want[label] -= 1
         rows.append(row)
-    return cohort.rows(sorted(rows))
+    return cohort.rows(rows)  # in random order: the first of them hold both labels
+
+
+def model_of(bundle: Bundle, engine: str) -> Any:
+    """The model that an engine explains: a latent space of smaller images has a model of its own."""
+    if ENGINES.get(engine, ("", {}))[0] == "translate" or engine == NULL:
+        return bundle.predictor
+    digests = {direction.model for direction in bundle.directions}
+    return next((p for p in bundle.predictors.values() if p.digest in digests), bundle.predictor)
 
 
 def explained(name: str, bundle: Bundle, images: Sequence[Image]) -> Run:
     """An engine's counterfactuals of every image."""
-    run = Run(name)
+    run = Run(name, model_of(bundle, name))
     method: Any
     method, settings = ENGINES.get(name, ("", {}))
     if name == PUBLISHED:
-        target = bundle.predictor.target("class:1")
-        bundle, method = as_published(bundle, bundle.predictor, target, samples=4000), published_walk()
+        target = run.predictor.target("class:1")
+        bundle, method = as_published(bundle, run.predictor, target, samples=4000), published_walk()
     for row, image in enumerate(images):
         began = time.perf_counter()
         try:
-            strip = cf.explain(method, bundle.predictor, image, target="class:1", bundle=bundle, **settings)
+            strip = cf.explain(method, run.predictor, image, target="class:1", bundle=bundle, **settings)
         except ContrafactError:
             continue
         run.seconds += time.perf_counter() - began
@@ -103,9 +112,9 @@ def explained(name: str, bundle: Bundle, images: Sequence[Image]) -> Run:
 
 def null_of(run: Run, bundle: Bundle, images: Sequence[Image]) -> Run:
     """For each counterfactual of `run` a blurred adversarial change of the same score."""
-    made = Run(NULL)
+    made = Run(NULL, bundle.predictor)
     target = bundle.predictor.target("class:1")
-    for row, last in zip(run.rows, run.last, strict=True):
+    for row, last in zip(run.rows[: len(images)], run.last, strict=False):
         image = images[row]
         strip = cf.explain("translate", bundle.predictor, image, target="class:1", bundle=bundle)
         question = Question(
@@ -140,23 +149,11 @@ def hog_judge(name: str, data: Path, side: int) -> Judge:
     return lambda frames: model.decision_function(features(frames))
 
 
-def model_scores(bundle: Bundle, frames: Values) -> Values:
-    """The explained model's log-odds (N,)."""
-    target = bundle.predictor.target("class:1")
-    with bundle.predictor.frozen(), torch.no_grad():
-        return target(bundle.predictor(torch.as_tensor(np.asarray(frames, dtype=np.float32)))).numpy()
-
-
-def second_scores(bundle: Bundle, frames: Values) -> Values:
-    second = bundle.second_model(bundle.predictor)
-    with second.frozen(), torch.no_grad():
-        return second.target("class:1")(second(torch.as_tensor(np.asarray(frames, dtype=np.float32)))).numpy()
-
-
-def slope_on_real(cohort: Cohort, model: Judge, judge: Judge) -> float:
-    """A judge's logits for one logit of the model, on the real images."""
-    images = cohort.images.float().numpy()
-    return float(np.polyfit(model(images), judge(images), 1)[0])
+def scores_of(predictor: Any, frames: Values) -> Values:
+    """A predictor's log-odds (N,) of the bundle's finding."""
+    target, values = predictor.target("class:1"), torch.as_tensor(np.asarray(frames, dtype=np.float32))
+    with predictor.frozen(), torch.no_grad():
+        return torch.cat([target(predictor(part)) for part in values.split(64)]).numpy()
 
 
 def places(name: str, cohort: Cohort, data: Path) -> list[NDArray[np.bool_] | None]:
@@ -175,13 +172,18 @@ def places(name: str, cohort: Cohort, data: Path) -> list[NDArray[np.bool_] | No
     return [None] * len(cohort)
 
 
-def row_of_page(run: Run, name: str, bundle: Bundle, cohort: Cohort, judges: dict[str, tuple[Judge, float]],
-                where: list[NDArray[np.bool_] | None]) -> dict[str, str]:  # fmt: skip
+def row_of_page(
+    run: Run,
+    name: str,
+    judges: dict[str, Judge],
+    cohort: Cohort,
+    where: list[NDArray[np.bool_] | None],
+) -> dict[str, str]:
     """Every figure of one engine as text."""
     if not run.rows:
         return {"engine": run.name}
     first, last = np.stack(run.first), np.stack(run.last)
-    before, after = model_scores(bundle, first), model_scores(bundle, last)
+    before, after = scores_of(run.predictor, first), scores_of(run.predictor, last)
     up, flips = before < 0, before * after < 0
     change = np.abs(last - first).mean(axis=1)
     row = {
@@ -190,13 +192,13 @@ def row_of_page(run: Run, name: str, bundle: Bundle, cohort: Cohort, judges: dic
         "goal reached": share(run.reached),
         "flips": share(flips),
     }
-    for letter, (judge, real) in judges.items():
+    images = cohort.images.float().numpy()
+    for letter, judge in judges.items():
+        real = float(np.polyfit(scores_of(run.predictor, images), judge(images), 1)[0])
         one, two = judge(first), judge(last)
-        crosses = (two > 0) == up
         for word, mine in (("up", up), ("down", ~up)):
-            row[f"followed by {letter}, {word}"] = share(crosses[flips & mine])
-            moved = float((two - one)[mine].mean() / (after - before)[mine].mean()) if mine.any() else np.nan
-            row[f"slope of {letter}, {word}"] = f"{moved / real:.2f}"
+            row[f"followed by {letter}, {word}"] = share(((two > 0) == up)[flips & mine])
+            row[f"slope of {letter}, {word}"] = ratio((two - one)[mine], real * (after - before)[mine])
     row["mean change, grey levels"] = mean(change.mean(axis=(1, 2)))
     row["half of the change lies in"] = mean([_half(one) for one in change])
     inside = [
@@ -209,10 +211,11 @@ def row_of_page(run: Run, name: str, bundle: Bundle, cohort: Cohort, judges: dic
         moved = np.array([joint_width(b[0]) - joint_width(a[0]) for a, b in zip(first, last, strict=True)])
         row["joint to arthrosis, px"] = f"{mean(moved[up])}, narrower in {np.mean(moved[up] < 0):.0%}"
         row["joint to healthy, px"] = f"{mean(moved[~up])}, wider in {np.mean(moved[~up] > 0):.0%}"
-        row["columns with a double joint line"] = f"{np.mean([double_lines(b[0]) for b in last]):.3f}"
+        row["columns with a double joint line"] = mean([double_lines(b[0]) for b in last], ".3f")
+        row["the same of the originals"] = mean([double_lines(a[0]) for a in first], ".3f")
     auc, kid, floor = realism(last, up, cohort)
-    row["real or synthetic: AUC"] = f"{auc:.2f}"
-    row["KID x1000 (real against real)"] = f"{1000 * kid:.2f} ({1000 * floor:.2f})"
+    row["real or synthetic: AUC"] = auc
+    row["KID x1000; of real images"] = f"{1000 * kid:.2f}; {1000 * floor:.2f}"
     row["seconds an image"] = f"{run.seconds / len(run.rows):.2f}" if run.seconds else "–"
     return row
 
@@ -223,7 +226,7 @@ def _half(change: Values) -> float:
     return float((np.searchsorted(np.cumsum(ordered), 0.5 * ordered.sum()) + 1) / ordered.size)
 
 
-def realism(last: Values, up: NDArray[np.bool_], cohort: Cohort) -> tuple[float, float, float]:
+def realism(last: Values, up: NDArray[np.bool_], cohort: Cohort) -> tuple[str, float, float]:
     """AUC of a classifier that tells frames from real images of the goal's label, by cross-validation over
     images; KID of the frames, and of one half of the real images from the other.
 
@@ -242,14 +245,17 @@ def realism(last: Values, up: NDArray[np.bool_], cohort: Cohort) -> tuple[float,
     x = torch.cat([made, seen]).numpy()
     y = np.r_[np.ones(len(made)), np.zeros(len(seen))]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000, class_weight="balanced"))
-    groups = np.r_[np.arange(len(made)), len(made) + np.arange(len(seen))]
-    guess = cross_val_predict(model, x, y, cv=GroupKFold(5), groups=groups, method="decision_function")
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    guess = cross_val_predict(model, x, y, cv=folds, method="decision_function")
+    rng, draws = np.random.default_rng(0), list[float]()
+    for _ in range(200):
+        parts = rng.integers(0, len(made), len(made)), len(made) + rng.integers(0, len(seen), len(seen))
+        some = np.concatenate(parts)
+        draws.append(float(roc_auc_score(y[some], guess[some])))
+    low, high = np.percentile(draws, [2.5, 97.5])
+    auc = f"{float(roc_auc_score(y, guess)):.2f} ({low:.2f} to {high:.2f})"
     half = len(seen) // 2
-    return (
-        float(roc_auc_score(y, guess)),
-        kernel_distance(seen, made),
-        kernel_distance(seen[:half], seen[half:]),
-    )
+    return auc, kernel_distance(seen, made), kernel_distance(seen[:half], seen[half:])
 
 
 def wall(runs: Sequence[Run], cohort: Cohort, path: Path, count: int = 12) -> None:
@@ -284,6 +290,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=120)
     parser.add_argument("--part", default="val", choices=["val", "choice"])
     parser.add_argument("--engines", nargs="*", default=[*ENGINES, PUBLISHED])
+    parser.add_argument("--few", type=int, default=40, help="images for the engines that take seconds")
     parser.add_argument("--page", type=Path)
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--json", type=Path, help="the figures as text, engine by engine")
@@ -291,22 +298,27 @@ def main() -> None:
     whole = load(options.name, options.data, options.part, side=options.side)
     cohort, bundle = chosen(whole, options.images), cf.load_bundle(options.bundle or options.name)
     images = [Image(one.float().numpy(), window=(0.0, 255.0)) for one in cohort.images]
-    model: Judge = lambda frames: model_scores(bundle, frames)  # noqa: E731
-    judges: dict[str, tuple[Judge, float]] = {}
-    raw: dict[str, Judge] = {"A": lambda frames: second_scores(bundle, frames)}
-    raw["B"] = hog_judge(options.name, options.data, options.side)
-    for letter, judge in raw.items():
-        judges[letter] = (judge, slope_on_real(whole, model, judge))
-        auc = roc_auc_score(whole.labels, judge(whole.images.float().numpy()))
-        print(f"judge {letter}: AUC {auc:.3f}, slope on real images {judges[letter][1]:.2f}", flush=True)
-    where, runs, lines = places(options.name, cohort, options.data), [], []
-    for name in options.engines:
-        runs.append(explained(name, bundle, images))
-        lines.append(row_of_page(runs[-1], options.name, bundle, whole, judges, where))
+    hogs = hog_judge(options.name, options.data, options.side)
+    where, runs, lines = places(options.name, cohort, options.data), list[Run](), list[dict[str, str]]()
+
+    def measured(run: Run) -> None:
+        second = bundle.second_model(run.predictor)
+        judges: dict[str, Judge] = {"A": lambda frames: scores_of(second, frames), "B": hogs}
+        runs.append(run)
+        lines.append(row_of_page(run, options.name, judges, whole, where))
         print(json.dumps(lines[-1]), flush=True)
-    runs.append(null_of(runs[0], bundle, images))
-    lines.append(row_of_page(runs[-1], options.name, bundle, whole, judges, where))
-    print(json.dumps(lines[-1]), flush=True)
+
+    for letter, judge in {
+        "A": lambda f: scores_of(bundle.second_model(bundle.predictor), f),
+        "B": hogs,
+    }.items():
+        auc = roc_auc_score(whole.labels, judge(whole.images.float().numpy()))
+        print(f"judge {letter}: AUC {auc:.3f}", flush=True)
+    for name in options.engines:
+        slow = ENGINES.get(name, ("", {}))[0] != "translate"
+        measured(explained(name, bundle, images[: options.few] if slow else images))
+    if runs:
+        measured(null_of(runs[0], bundle, images[: options.few]))
     if options.json:
         options.json.write_text(json.dumps(lines, indent=1))
     if options.picture:

@@ -96,7 +96,7 @@ def figures_of(row: dict[str, str], auc: float) -> list[dict[str, str]]:
     """The rows of a card from one engine's row of figures."""
     found = [{"what": "model: AUC against the label", "value": f"{auc:.3f}", "interval": "", "wanted": ""}]
     for what, text in row.items():
-        if what in ("engine", "images", "seconds an image") or text == "–":
+        if what in ("engine", "images", "seconds an image") or what.startswith("KID") or text == "–":
             continue
         value, _, rest = text.partition(" (")
         wanted = WANTED.get(what, "")

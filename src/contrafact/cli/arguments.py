@@ -14,7 +14,7 @@ from contrafact.core import EXPLAINERS, UNTRUSTED, Image, InputError, Trust, nea
 from contrafact.io import images_in, read_image
 
 PRESETS: dict[str, tuple[str, ...]] = {
-    "standard": ("gradcam", "integrated-gradients", "occlusion", "latent-walk", "medxgan"),
+    "standard": ("gradcam", "integrated-gradients", "occlusion"),  # and the bundle's engine
     "cams": ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam", "score-cam"),
     "gradients": ("gradient", "input-x-gradient", "integrated-gradients", "gradient-shap", "smooth"),
     "without-gradients": ("occlusion", "feature-ablation", "rise", "lime", "kernel-shap", "shapley-sampling"),
@@ -48,7 +48,8 @@ def plan_of(
     if names == ["pictures"]:
         names = list(PRESETS["pictures"])
     elif names[0] in PRESETS and len(names) == 1:
-        names = [n for n in possible if names[0] == "all" or n in PRESETS[names[0]]]
+        wanted = (*PRESETS[names[0]], *([loaded.own_method] if loaded and names[0] == "standard" else []))
+        names = [n for n in possible if names[0] == "all" or n in wanted]
     settings = read_settings(set_)
     for name in names:
         implied = EXPLAINERS.preset(name)
@@ -112,7 +113,7 @@ def possible_methods(predictor: Any, bundle: Any) -> list[str]:
         n for n in names if not (part := getattr(EXPLAINERS.get(n), "needs_part", "")) or getattr(bundle, part)
     ]
     # Methods that need more than an image and a model, or a special network, must be named.
-    special = ("needs_background", "needs_attention", "picture")
+    special = ("needs_background", "needs_attention", "picture", "chooses")
     names = [n for n in names if not any(getattr(EXPLAINERS.get(n), kind, False) for kind in special)]
     if not getattr(predictor, "differentiable", True):
         names = [n for n in names if not getattr(EXPLAINERS.get(n), "needs_gradients", False)]

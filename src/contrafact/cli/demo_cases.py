@@ -25,7 +25,7 @@ def demo_cases(images: Sequence[Path], cases: int, seed: int) -> tuple[list[Any]
     """Return (name, image, plan) for every case, and the cards of the bundles."""
     knee, phantom = explanation.load_bundle("knee"), explanation.load_bundle("phantom")
     methods = (*HEATMAPS, "latent-walk")
-    plan = Plan(predictor=knee.predictor, methods=methods, target="class:1", bundle=knee)
+    plan = Plan(predictor=knee.predictor, methods=(*HEATMAPS, knee.own_method), target="class:1", bundle=knee)
     planned: list[Any] = []
     if images:
         own = read_images(images, None)
@@ -57,8 +57,9 @@ def synthetic_patients(bundle: Any, count: int, seed: int) -> list[Image]:
     rng = torch.Generator().manual_seed(seed)
     truncation = {} if bundle.findings else {"psi": 0.8}
     with torch.no_grad():
-        w = bundle.generator.sample(max(64, 4 * count), rng, **truncation)
-        values = bundle.to_units(bundle.generator.decode(w).clamp(-1, 1))
+        w = bundle.latent.generator.sample(max(64, 4 * count), rng, **truncation)
+        values = bundle.to_units(bundle.latent.generator.decode(w).clamp(-1, 1))
+        values = bundle.to_units(bundle.to_canvas(values, bundle.image_shape))
     order = bundle.predict(values)[:, 1].argsort()
     selected = order[torch.linspace(0.1, 0.9, count).mul(len(order) - 1).round().long()]
     low, high = bundle.window

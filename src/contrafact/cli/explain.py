@@ -51,7 +51,7 @@ def explain(
         target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: the predicted
             class; for a counterfactual with --goal, the second most probable class.
         methods: Comma-separated names, or standard (the default: gradcam, integrated-gradients, occlusion
-            and, with a bundle, latent-walk or medxgan), cams, gradients, without-gradients, pictures or all.
+            and, with a bundle, its counterfactual engine), cams, gradients, without-gradients, pictures or all.
         goal: Probability that the counterfactual should reach: of the target, or, without --target, of the
             second most probable class. Default: the opposite side of the decision.
         out: Run folder; an existing run is continued.

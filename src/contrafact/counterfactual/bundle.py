@@ -258,6 +258,13 @@ class Bundle:
             return known[other], -1.0
         raise InputError(f"bundle '{self.name}' translates {', '.join(known)}; got target '{target}'")
 
+    @property
+    def own_method(self) -> str:
+        """The method behind "counterfactual" where no target is named: the engine, or the first that the bundle
+        has the parts for."""
+        parts = {"translate": self.translations, "medxgan": self.findings, "latent-walk": self.directions}
+        return self.engine or next((name for name, part in parts.items() if part), "latent-walk")
+
     def method_for(self, predictor: Predictor, target: Target) -> str:
         """Return the name of the method behind "counterfactual" for a target: the bundle's engine where it
         supports the target, else the first method that does."""

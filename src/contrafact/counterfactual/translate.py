@@ -289,6 +289,7 @@ class BestCounterfactual:
     strip: ClassVar[bool] = True
     needs_bundle: ClassVar[bool] = True
     takes_region: ClassVar[bool] = True
+    chooses: ClassVar[bool] = True  # another method does the work
     goal: float | None = None
     frames: int = 9
 
