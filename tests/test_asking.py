@@ -44,7 +44,7 @@ def test_it_offers_what_the_bundle_has() -> None:
     other = dataclasses.replace(bundle, predictor=box, predictors={"box": box})
     about = Asking([other])(task("about", box, image((0.0, 0, 0, 0))), say)[0]
     assert about["maps"] == ["occlusion"] and about["targets"][0]["strips"] == []
-    with pytest.raises(InputError, match="another model than those of bundle toy"):
+    with pytest.raises(InputError, match="a model of bundle toy; got another model"):
         asking(task("about", box, image((0.0, 0, 0, 0))), say)
 
 

@@ -258,7 +258,7 @@ def test_the_list_leads_to_a_pair_by_keyboard(browser: Any, site: Site) -> None:
         visit.page.wait_for_selector("#lines tr")
         assert visit.page.text_content(first) == "Elsewhere" and visit.fits()
         assert "60 points (narrow)" in visit.page.text_content("#lines tr:first-child")
-        assert "other answers" in visit.page.text_content("#lines tr:first-child")
+        assert "different classes" in visit.page.text_content("#lines tr:first-child")
         visit.page.select_option("#sort", "maps")
         visit.until(f"document.querySelector('{first}').textContent === 'Opposite'")
         assert "2.00" in visit.page.text_content("#lines tr:first-child") and "sort=maps" in visit.page.url
@@ -266,7 +266,7 @@ def test_the_list_leads_to_a_pair_by_keyboard(browser: Any, site: Site) -> None:
         visit.until(f"document.querySelector('{first}').textContent === 'Same'")
         visit.page.select_option("#method", "cam")
         visit.page.select_option("#a", "cheat")  # the other becomes the second
-        visit.until("document.getElementById('says-b').textContent === 'honest says'")
+        visit.until("document.getElementById('says-b').textContent === 'prediction of honest'")
         visit.page.evaluate("document.activeElement.blur()")
         visit.page.keyboard.press("/")
         visit.page.keyboard.type("half")
@@ -291,7 +291,7 @@ def test_other_models_have_other_methods(browser: Any, tmp_path: Path) -> None:
     with serving(make_app(run)) as site, Visit(browser, site) as visit:
         visit.go("/compare?method=walk", "#lines tr")
         visit.page.select_option("#b", "third")
-        visit.until("document.getElementById('says-b').textContent === 'third says'")
+        visit.until("document.getElementById('says-b').textContent === 'prediction of third'")
         assert visit.page.locator("#method option").all_text_contents() == ["rise", "lime"]
         assert visit.page.input_value("#method") == "rise" and visit.page.locator("#lines tr").count() == 1
 
@@ -308,11 +308,11 @@ def test_both_maps_lie_on_one_scale_and_their_difference_beside_them(browser: An
         np.testing.assert_allclose(one, np.array(ORANGE) / 3 + 2 / 3 * grey, atol=12)
         np.testing.assert_allclose(less, 2 / 3 * np.array(BLUE) + 0.6 / 3 * grey, atol=12)
         assert near(visit.pixels(0)[:100], visit.pixels(0)[:100].mean(axis=-1, keepdims=True), 1).all()
-        visit.choose("each its own")
+        visit.choose("per model")
         visit.until("document.querySelector('.legend').textContent.includes('sizes cannot')")
         np.testing.assert_allclose(spot(visit.pixels(0)), ORANGE, atol=12)
         assert np.ptp(spot(visit.pixels(2))) <= 2  # the same shape: nothing between them
-        visit.choose("one for both")
+        visit.choose("common")
         visit.page.focus(".stages")
         visit.page.keyboard.press("h")
         for k in range(3):
@@ -321,7 +321,7 @@ def test_both_maps_lie_on_one_scale_and_their_difference_beside_them(browser: An
         visit.slide("Contour", 96)
         assert near(visit.pixels(0), (255, 255, 255), 2).sum() > 100
         text = visit.page.text_content("main")
-        assert "honest and cheat: much alike" in text and "cosine of both" in text
+        assert "honest and cheat: similar" in text and "cosine similarity" in text
         assert "0.2 (better)" in text and "0.5 (better)" not in text
 
 
@@ -331,10 +331,10 @@ def test_both_strips_move_together(browser: Any, site: Site) -> None:
         visit.page.wait_for_load_state("networkidle")
         column, level = slice(250, 262), 75 / 200 * 255
         for way, change in ((1.0, 40), (0.5, 20), (0.0, 0)):
-            visit.slide("Way", way)
+            visit.slide("Position", way)
             assert visit.pixels(3)[20, column].mean() == pytest.approx(level + change / 200 * 255, abs=4)
             assert visit.pixels(4)[20, column].mean() == pytest.approx(level - change / 200 * 255, abs=4)
-        visit.slide("Way", 1)
+        visit.slide("Position", 1)
         visit.choose("change")
         brighter, darker = visit.pixels(3), visit.pixels(4)
         assert (brighter[..., 0] > brighter[..., 2]).all() and (darker[..., 2] > darker[..., 0]).all()

@@ -283,7 +283,7 @@ def test_a_file_with_unknown_keys_opens_and_loses_nothing(folder: Path) -> None:
     text = 'colour = "red"\n' + TOML + 'shade = [1, 2]\n[methods.nope]\na = "true"\n'
     (folder / "old.toml").write_text(text)
     opened = StudyEditor(folder, "old.toml", no_job).opened()
-    assert opened["note"].startswith("'old.toml' as it stands: [study] has an unknown key 'colour'")
+    assert opened["note"].startswith("'old.toml' is not a valid study: [study] has an unknown key 'colour'")
     assert table_of(opened["draft"]) == tomllib.loads(text)
     assert {one.place for one in problems_of(opened["draft"])} == {
         "study.colour",

@@ -83,10 +83,10 @@ def test_a_study_is_written_mended_saved_and_run_to_its_end(browser: Any, folder
     with Visit(browser, site) as visit:
         visit.go("/?token=t", "[id='study.title']")
         assert "token" not in visit.page.url
-        verdict(visit, "to mend")
+        verdict(visit, "to fix")
         assert visit.page.is_disabled("#save") and visit.page.is_disabled("#run")
         fill_all(visit)
-        verdict(visit, "A study. Nothing is missing.")
+        verdict(visit, "Valid study. Nothing is missing.")
         assert said(visit, "study.images") == "images: 2, patients: 2, found on the disk: 2"
         fill(visit, "methods.1.masks", "many")
         wait_for(visit, "methods.1.masks", "methods.rise.masks must be int; got 'many'")
@@ -96,7 +96,7 @@ def test_a_study_is_written_mended_saved_and_run_to_its_end(browser: Any, folder
         assert visit.page.evaluate("document.activeElement.id") == "methods.1.masks"
         fill(visit, "methods.1.masks", "20")
         fill(visit, "methods.1.cells", "4")
-        verdict(visit, "A study. Nothing is missing.")
+        verdict(visit, "Valid study. Nothing is missing.")
         assert "masks = 20" in visit.page.text_content("#toml")
         visit.page.click("#save")
         verdict(visit, "Saved.")
@@ -173,12 +173,12 @@ method = 'gradient'
         visit.page.wait_for_selector("[id='study.colour']")
         assert visit.page.input_value("[id='study.colour']") == HOSTILE
         wait_for(visit, "study.colour", "unknown key 'colour'")
-        assert "as it stands" in visit.page.text_content("#notice")
+        assert "is not a valid study" in visit.page.text_content("#notice")
         assert visit.page.locator("main img, main script").count() == 0
         visit.page.get_by_role("button", name="remove colour").click()
-        verdict(visit, "A study. Nothing is missing.")
+        verdict(visit, "Valid study. Nothing is missing.")
         visit.page.get_by_role("button", name="Remove", exact=False).last.click()
-        verdict(visit, "to mend")
+        verdict(visit, "to fix")
         assert "methods" in visit.page.text_content("#wrong")
 
 

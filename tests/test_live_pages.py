@@ -1,4 +1,4 @@
-"""Every control of `Ask the model`, in a real browser, before a worker whose answers are known."""
+"""Every control of live explanations, in a real browser, before a worker whose answers are known."""
 
 from __future__ import annotations
 
@@ -77,16 +77,16 @@ def test_the_slider_moves_the_image_and_the_model_answers(browser: Any, site: Si
         assert grey(visit) == pytest.approx(76, abs=3)
         visit.page.locator(".live label.slider input").first.focus()
         slide(visit, "Change requested", 8)
-        until(visit, f"{STATUS}.startsWith('Answered in')")
+        until(visit, f"{STATUS}.startsWith('Computed in')")
         assert grey(visit) == pytest.approx(84, abs=3)
         read = visit.page.text_content(".live .read")
         assert "12 % → >99 %" in read and read.count("+8.00") == 2  # requested, and achieved
-        assert "1.00 SD, the most allowed" in read
+        assert "1.00 SD, the maximum" in read
         assert visit.page.text_content(".live .tag") == "synthetic, not for diagnosis"
         visit.page.locator(".live label.slider input").first.evaluate(
             "e => e.dispatchEvent(new Event('change', {bubbles: true}))"
         )
-        until(visit, f"{STATUS}.endsWith('following the model.')")
+        until(visit, f"{STATUS}.endsWith('along the latent path.')")
         assert "+9.00" in visit.page.text_content(".live .read")  # achieved, of 8 requested
         for value in (-8, -6, -4, -8):  # the last one counts
             slide(visit, "Change requested", value)
@@ -109,7 +109,7 @@ def test_a_slider_moved_just_after_asking_loses_no_question(browser: Any, site: 
             """() => {
               const slider = document.querySelector(".live label.slider input");
               slider.value = 4;
-              [...document.querySelectorAll(".live button")].find(b => b.textContent === "Ask").click();
+              [...document.querySelectorAll(".live button")].find(b => b.textContent === "Explain").click();
               slider.dispatchEvent(new Event("input", { bubbles: true }));
             }"""
         )
@@ -124,10 +124,10 @@ def test_a_question_is_answered_shown_and_kept(browser: Any, site: Site, run: Ru
         open_panel(visit, name)
         assert visit.fits()
         slide(visit, "Change requested", 4)
-        until(visit, f"{STATUS}.startsWith('Answered in')")
+        until(visit, f"{STATUS}.startsWith('Computed in')")
         visit.page.focus("#live-method")
         visit.page.keyboard.press("Tab")
-        ask = visit.page.get_by_role("button", name="Ask", exact=True)
+        ask = visit.page.get_by_role("button", name="Explain", exact=True)
         ask.press("Enter")
         visit.page.wait_for_selector(".live .film")
         film = visit.page.text_content(".live .film")
@@ -136,7 +136,7 @@ def test_a_question_is_answered_shown_and_kept(browser: Any, site: Site, run: Ru
         check(visit)
         visit.page.get_by_role("button", name="Keep in the run").click()
         until(visit, "document.querySelector('.live').textContent.includes('ModelCache:')")
-        assert run.rows()[-1]["case"] == name and run.rows()[-1]["label"] == "latent-walk (asked live)"
+        assert run.rows()[-1]["case"] == name and run.rows()[-1]["label"] == "latent-walk (live)"
         visit.page.select_option("#live-method", "medxgan")
         assert visit.page.locator(".live").get_by_label("b/c").count() == 0
         ask.click()
@@ -148,7 +148,7 @@ def test_a_question_is_answered_shown_and_kept(browser: Any, site: Site, run: Ru
         assert methods == ["map: gradcam", "map: occlusion"]
         ask.click()
         until(visit, "document.querySelector('.live .card h2')?.textContent === 'Where: gradcam for class:0'")
-        assert "One scale for 2 maps of this model by gradcam" in visit.page.text_content(".live")
+        assert "Cohort scale: 2 maps of this model by gradcam" in visit.page.text_content(".live")
         slide(visit, "Opacity", 10)
         assert visit.fits()
         check(visit)
@@ -169,14 +169,14 @@ def test_long_work_can_be_cancelled_and_errors_are_told(browser: Any, site: Site
     with Visit(browser, site) as visit:
         open_panel(visit)
         slide(visit, "Change requested", SLOW)
-        until(visit, f"{STATUS}.startsWith('Answered in')")
-        visit.page.get_by_role("button", name="Ask", exact=True).click()
+        until(visit, f"{STATUS}.startsWith('Computed in')")
+        visit.page.get_by_role("button", name="Explain", exact=True).click()
         until(visit, f"{STATUS}.startsWith('asking')")
         check(visit)
         visit.page.get_by_role("button", name="Cancel").click()
         until(visit, f"{STATUS} === 'Cancelled.'")
         slide(visit, "Change requested", BAD)
-        visit.page.get_by_role("button", name="Ask", exact=True).click()
+        visit.page.get_by_role("button", name="Explain", exact=True).click()
         until(visit, f"{STATUS} === 'expected another goal; got this'", 120)
         visit.page.wait_for_load_state("networkidle")
 
@@ -185,8 +185,8 @@ def test_leaving_the_page_ends_its_work(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         open_panel(visit)
         slide(visit, "Change requested", SLOW)
-        until(visit, f"{STATUS}.startsWith('Answered in')")
-        visit.page.get_by_role("button", name="Ask", exact=True).click()
+        until(visit, f"{STATUS}.startsWith('Computed in')")
+        visit.page.get_by_role("button", name="Explain", exact=True).click()
         until(visit, f"{STATUS}.startsWith('asking')")
         jobs = [url.rpartition("/")[2] for url in visit.asked if "/live/job/" in url]
         job = jobs[-1]
@@ -205,7 +205,7 @@ def test_where_nothing_can_be_asked_the_page_says_so(browser: Any, tmp_path: Pat
         with serving(make_app(run, live_app(desk))) as site, Visit(browser, site) as visit:
             case = site.ask("/api/cases").json()["cases"][0]["id"]
             visit.go(f"/case/{case}", "#live")
-            until(visit, f"{STATUS} === 'Nothing can be asked here: expected a bundle; got none'", 60)
+            until(visit, f"{STATUS} === 'Not available: expected a bundle; got none'", 60)
             assert visit.page.locator(".live button").count() == 0
             visit.page.wait_for_load_state("networkidle")
     finally:

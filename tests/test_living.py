@@ -128,7 +128,7 @@ def test_a_page_learns_what_can_be_asked(page: Page) -> None:
 def test_a_move_is_answered_once_the_image_is_found(desk: LiveService, page: Page) -> None:
     desk._latents.clear()
     early = page.post("move", page.words())
-    assert early.status == 409 and "find the image" in early.text
+    assert early.status == 409 and "not inverted yet" in early.text
     _, told = page.done(method="find")
     assert told["kind"] == "latent"
     for amount in (1.0, -2.5):
@@ -151,7 +151,7 @@ def test_a_counterfactual_comes_with_its_arrays(page: Page) -> None:
     assert page.site.ask(f"/live/array/{job}/secret").status == 400
     assert page.site.ask(f"/live/array/{job}/frames?slice=-1").status == 400
     assert page.site.ask(f"/live/array/{job}x/frames").status == 404
-    assert page.site.ask("/live/job/none").text == "this answer is no longer there: ask again"
+    assert page.site.ask("/live/job/none").text == "this result is no longer available: compute it again"
 
 
 def test_a_map_is_drawn_on_the_scale_of_the_run(page: Page) -> None:
@@ -168,7 +168,7 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"method": "lime"}, "method must be one of"),
     ({"method": None}, "method must be one of"),
     ({"target": "class:0"}, "method must be one of gradcam, occlusion"),
-    ({"target": "class:0", "method": "find"}, "cannot move"),
+    ({"target": "class:0", "method": "find"}, "has no direction"),
     ({"amount": math.nan}, "finite number"),
     ({"amount": math.inf}, "finite number"),
     ({"amount": "1"}, "finite number"),
@@ -179,9 +179,9 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"amount": 1.0, "by": "reached"}, "probability above 0 and below 1"),
     ({"by": "force"}, "by must be one of"),
     ({"hold": ["nobody"]}, "hold must be one of"),
-    ({"hold": "b/c"}, "list of names"),
+    ({"hold": "b/c"}, "list of scores"),
     ({"hold": [[]]}, "hold must be one of"),
-    ({"hold": ["b/c"], "method": "medxgan"}, "holds nothing"),
+    ({"hold": ["b/c"], "method": "medxgan"}, "cannot keep scores constant"),
     ({"case": "nothing"}, "expected a case of this run"),
     ({"case": None}, "expected a case of this run"),
     ({"session": "other"}, "session of this page"),
@@ -240,7 +240,7 @@ def test_cancel_ends_the_process_and_the_next_question_is_answered(page: Page) -
     job = page.ask(amount=SLOW)
     page.until(job, "running")
     busy = page.post("ask", page.words())
-    assert busy.status == 409 and "one question at a time" in busy.text
+    assert busy.status == 409 and "is running already" in busy.text
     ends = time.monotonic() + 20
     while not (before := page.state(job).get("count")):  # the worker tells its number
         assert time.monotonic() < ends
@@ -327,7 +327,7 @@ def test_jobs_that_wait_end_with_the_line(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("contrafact.viewer.live.queue.Worker", none)
     line, job = JobQueue(start, Setting(bundles=("toy",))), waiting_job()
     line.put(job)
-    assert job.ended.wait(10) and "does not begin: OSError: no memory" in job.error
+    assert job.ended.wait(10) and "does not start: OSError: no memory" in job.error
     assert line.put(waiting_job()).state == "failed"
 
 

@@ -63,7 +63,7 @@ def test_a_map_under_15_percent_of_the_shared_scale_gets_its_own_and_the_factor_
     assert strong["scale"] == fair["scale"] == faint["shared"] == 48
     assert faint["scale"] == faint["own"] == 1 and faint["scale_words"].startswith("×48:")
     page = write_report(run).read_text()
-    assert page.count("×48: a faint map on its own scale") == 1
+    assert page.count("×48: per-image scale of a faint map") == 1
     paths = {path.name.split("-")[2]: path for path in export_run(run, "png", tmp_path / "png")}
     assert paths["faint"].stem.endswith("_x48") and not paths["fair"].stem.endswith("_x48")
     with Picture.open(paths["faint"]) as picture:

@@ -83,7 +83,7 @@ def test_a_map_that_is_empty_says_so() -> None:
 def test_a_map_over_its_image_needs_the_same_grid() -> None:
     page = shown(over(Image(ramp(), window=(0, 150)), heatmap("knee")))
     assert page.pictures[0][0, -1, 0] == 191  # three quarters of white, where the map says nothing
-    with pytest.raises(InputError, match="another grid"):
+    with pytest.raises(InputError, match="on one grid"):
         over(Image(np.zeros((1, 8, 8), np.float32)), heatmap("knee"))
 
 
@@ -97,7 +97,7 @@ def test_a_volume_in_three_planes_in_true_proportions() -> None:
     page = shown(volume())
     assert [name.split(", ")[1] for name in page.names] == ["sagittal", "coronal", "axial"]
     assert all((pixels.max(axis=-1) > 100).any() for pixels in page.pictures)
-    assert "slice 5 of 6, where it says most" in page.words
+    assert "slice 5 of 6, with the most evidence" in page.words
     image = Image(np.ones((1, 6, 8, 10), np.float32), grid=volume().grid)
     assert len(shown(image).pictures) == 3
     assert len(shown(over(image, volume())).pictures) == 3
@@ -131,7 +131,7 @@ def test_a_record_and_a_trust_card_in_words() -> None:
     assert "rise for class:1" in page.words and '"image": "abc"' in page.words
     card = TrustCard([Check(**DOUBT), Check(**PASSED), Check("seeds", None, None, None, "Not checked: slow.")])
     page = shown(card)
-    said = "Doubt: Noise moves it. Passed: random weights. seeds: Not checked: slow."
+    said = "Warning: Noise moves it. Passed: model randomisation. seeds: Not checked: slow."
     assert " ".join(page.words.split()).endswith(said)
     assert card[1] == Check(**PASSED) and "Not checked." in shown(TrustCard()).words
 

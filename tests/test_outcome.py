@@ -55,14 +55,14 @@ CHECK = {**PASSED, "name": "second model"}
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({}, "No second model was asked."),
-        ({"second": None, "confirmed": None}, "No second model was asked."),
+        ({}, "Not checked by a second model."),
+        ({"second": None, "confirmed": None}, "Not checked by a second model."),
         ({"second": [-1.0, 1.0], "confirmed": True}, "Confirmed by a second model."),
         ({"second": [-1.0, -1.0], "confirmed": False}, "Not confirmed by a second model."),
-        ({"second": [-1.0, 1.0], "confirmed": None}, "A second model was asked; there is no flip"),
+        ({"second": [-1.0, 1.0], "confirmed": None}, "Evaluated by a second model; there is no flip"),
         ({"trust": [CHECK]}, "Confirmed by a second model."),
         ({"trust": [{**CHECK, "passed": False}]}, "Not confirmed by a second model."),
-        ({"trust": [{**CHECK, "passed": None}]}, "A second model was asked; there is no flip"),
+        ({"trust": [{**CHECK, "passed": None}]}, "Evaluated by a second model; there is no flip"),
         ({"picture": True}, ""),
     ],
 )
@@ -78,7 +78,7 @@ def test_whether_a_second_model_confirms_is_said_also_where_none_was_asked(
 @pytest.mark.parametrize(
     ("second", "said", "tone"),
     [
-        (None, "No second model was asked.", "good"),
+        (None, "Not checked by a second model.", "good"),
         ([-1.0, 0, 0, 0, 1.0], "Confirmed by a second model.", "good"),
         ([1.0, 1, 1, 1, 2.0], "Not confirmed by a second model.", "warn"),
     ],
@@ -92,7 +92,7 @@ def test_pages_say_first_whether_a_second_model_confirms(
     page = write_report(run).read_text()
     assert f'<p class="verdict {tone}"><b>{said}</b> The goal was reached' in " ".join(page.split())
     assert f"<b>{said}</b> The goal was reached" in str(made._repr_html_())
-    assert ("For 1 of 1 counterfactuals no second model was asked." in page) is (second is None)
+    assert ("1 of 1 counterfactuals are not checked by a second model." in page) is (second is None)
     assert ("1 of 1 counterfactuals are not confirmed by a second model." in page) is (tone == "warn")
 
 
@@ -137,7 +137,7 @@ def test_a_probability_is_shown_and_logits_are_folded_away(tmp_path: Path) -> No
     assert (
         "narrow: 10 % → 90 %" in before
         and "measured</figcaption>" not in page
-        and " asked" not in before[before.index("<body") :].replace("No second model was asked.", "")
+        and " asked" not in before[before.index("<body") :]
     )
     folded, _, _ = after.partition("</details>")
     for words in ("change requested", "change achieved", "+4.00", f"{2 * LOGIT:+.2f}", f"{-LOGIT:.2f}"):
@@ -194,10 +194,7 @@ def test_differences_lie_on_a_quarter_of_the_window_by_closed_form(tmp_path: Pat
     assert difference_words(change, scale) == "nothing changed"
     change[:30] = 60.0
     assert difference_words(change, scale) == "3 % of the pixels change by more, up to 60"
-    assert (
-        difference_words(change / 20, scale)
-        == "the change stays far below: at most 3, so hardly any colour shows"
-    )
+    assert difference_words(change / 20, scale) == "the change is far below full colour: at most 3"
     assert difference_words(change / 2, scale) == ""
     run = Run.create(tmp_path / "run", about={})
     for key, size in (("a", 4.0), ("b", 40.0)):
@@ -207,7 +204,7 @@ def test_differences_lie_on_a_quarter_of_the_window_by_closed_form(tmp_path: Pat
         run.add(key, Image(ramp(), window=(0, 200)), walk, case=key)
     page = write_report(run).read_text()
     assert page.count("full colour: ±50, 25 % of the display window") == 2
-    assert "the change stays far below: at most 4" in page
+    assert "the change is far below full colour: at most 4" in page
 
 
 def test_the_run_says_how_large_a_pixel_is_only_where_the_file_does(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_maps_lie_where_they_point(browser: Any, site: Site) -> None:
         visit.slide("Contour", 0)
         visit.slide("Opacity", 100)
         before = visit.pixels()
-        visit.choose("this map's")
+        visit.choose("per image")
         visit.until("document.querySelector('.legend').textContent.includes('do not compare')")
         assert before.shape == visit.pixels().shape
 
@@ -226,7 +226,7 @@ def test_window_and_level_move_the_greys(browser: Any, site: Site) -> None:
 def test_the_slider_morphs_wipes_and_subtracts(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         open_case(visit, "Case 1")
-        assert visit.page.text_content("p.verdict").startswith("No second model was asked. The goal was")
+        assert visit.page.text_content("p.verdict").startswith("Not checked by a second model. The goal was")
         level = {k: (75 + 10 * k) / 200 * 255 for k in (0, 1, 2.5, 4)}
         for k, grey in level.items():
             visit.slide("Frame", k)

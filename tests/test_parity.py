@@ -75,7 +75,7 @@ def asked(entry: str, axes: int, task: str, channels: int) -> Any:
 
 @functools.cache
 def works(ours: str, entry: str, axes: int, task: str, channels: int) -> bool:
-    """Whether the planted block is found (a map), or what the model says rises (a picture)."""
+    """Return whether a map finds the planted block, or a generated image raises the score."""
     result = asked(entry, axes, task, channels)
     if not isinstance(result, Heatmap):
         return bool(result.scores[-1] > result.scores[0])
@@ -113,10 +113,10 @@ def test_there_are_39_and_they_are_28_algorithms_less_those_that_share_one() -> 
 def page() -> str:
     """The table, each cell from a run."""
     lines = [
-        "# TorchEsegeta's 39 entry points, here",
+        "# TorchEsegeta's 39 entry points in Contrafact",
         "",
-        "Made by `python tests/test_parity.py`, and a test fails when it is not what runs. A cell says on how",
-        "many channels the method found the planted block (of a picture: made the model say more).",
+        "Made by `python tests/test_parity.py`; a test fails if the table is out of date. A cell lists the",
+        "numbers of channels with which the method finds the planted block (an image: raises the score).",
         "TorchEsegeta is described in Chatterjee et al. 2021 (arXiv 2110.08429). Its names are aliases:",
         "`contrafact explain IMAGE --model M --methods captum_Saliency` works.",
         "",

@@ -169,10 +169,10 @@ def test_the_report_has_every_part(tmp_path: Path) -> None:
         assert words in text, words
     least = 100 * binomtest(3, 3).proportion_ci(method="wilson").low
     asks = "does the map change when the network's weights are random"
-    assert f"random weights {asks} heatmaps 3 of 3 100 % {least:.0f} to 100 %" in html.unescape(text)
-    assert "too weak to see heatmaps 0 of 1 0 % 0 to 79 %" in text
+    assert f"model randomisation {asks} heatmaps 3 of 3 100 % {least:.0f} to 100 %" in html.unescape(text)
+    assert "under invisible noise heatmaps 0 of 1 0 % 0 to 79 %" in text
     names = re.findall(r'<h2 id="name-[^"]+">([^<]+)', page)
-    assert names == ["Case 3", "Case 2", "Case 1"]  # failures, then doubts
+    assert names == ["Case 3", "Case 2", "Case 1"]  # failures, then warnings
 
 
 def test_the_table_of_checks_counts_what_was_judged() -> None:
@@ -192,7 +192,7 @@ def test_a_page_that_grows_too_large_says_so(tmp_path: Path, monkeypatch: pytest
         "contrafact.report.page.CARRIED", 1.5 * sum(len(a.get("data", "")) for a in arrays.values())
     )
     page = write_report(run).read_text()
-    assert page.count('type="application/json"') == 1 and page.count("Pictures only") == 2
+    assert page.count('type="application/json"') == 1 and page.count("Still pictures only") == 2
     monkeypatch.setattr("contrafact.report.page.IMAGES", 2)
     assert "1 more with results are not on this page" in write_report(run).read_text()
 
@@ -205,7 +205,7 @@ def test_volumes_show_the_slice_that_says_most(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", about={})
     run.add("a", image, Heatmap(values=values, grid=grid, record=heatmap("v").record), case="v")
     page = write_report(run).read_text()
-    assert "slice 4 of 5, where it says most" in page and "holds one slice per result" in page
+    assert "slice 4 of 5, with the most evidence" in page and "holds one slice per volume and result" in page
     moves = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', page)[0])
     shown = unpacked(moves["arrays"]["/array/0/values"])
     assert shown.max() == pytest.approx(2.0) and moves["about"]["image"]["slices"] == 0

@@ -297,7 +297,7 @@ def test_the_report_tells_what_was_found(folder: Path) -> None:
     write(folder, rest=METHODS + METRICS + "[metrics.relevance-mass]\n")
     run_study(folder)
     page = write_report(open_run(folder / "run")).read_text()
-    for words in ("What the study found", "deletion (lower is better)", "Mean ranks", "Subgroups",
+    for words in ("Results of the study", "deletion (lower is better)", "Mean ranks", "Subgroups",
                   "8 patients", "96 values are missing", "No method has a value", "reference: edge detector",
                   "Where families of metrics disagree", "Means and medians of every metric"):  # fmt: skip
         assert words in page, words

@@ -27,6 +27,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from browsing import HOSTILE, SIDE, Site, heatmap, many, planted_run, ramp, record, serving, strip
+from contrafact import render
 from contrafact.core import Grid, Heatmap, Image, InputError
 from contrafact.io import Run, open_run
 from contrafact.render.case import case_page, shown
@@ -60,7 +61,7 @@ def test_failures_come_first_then_doubts(site: Site) -> None:
     about = site.ask("/api/cases").json()
     assert (about["all"], about["failures"], about["doubts"]) == (3, 1, 1)
     assert about["cases"][0]["failures"] == ["lime: memory was short"]
-    assert about["cases"][1]["doubts"] == ["gradcam: small noise"]
+    assert about["cases"][1]["doubts"] == ["gradcam: robustness to noise"]
 
 
 def test_the_table_filters_and_sorts(run: Run, site: Site) -> None:
@@ -98,9 +99,9 @@ def test_a_case_says_what_the_run_says(site: Site) -> None:
     assert about["answers"] == ["narrow 30 %"]
     assert about["failures"][0]["error"] == "memory was short"
     [one], [how] = about["maps"], about["strips"]
-    assert one["trust"] == {"failed": [], "passed": ["random weights"], "open": []}
+    assert one["trust"] == {"failed": [], "passed": ["model randomisation"], "open": []}
     assert how["scores"][-1] == pytest.approx(1.6)
-    assert how["second"] == "No second model was asked."
+    assert how["second"] == "Not checked by a second model."
     assert how["followup"] == [{"name": "later.png", "answer": "narrow 80 %"}]
     assert (about["previous"], about["number"], about["of"]) == (None, 1, 3)
     assert site.ask(f"/api/case/{about['next']}").json()["name"] == "Case 2"
@@ -148,7 +149,7 @@ def test_a_check_that_could_not_be_made_is_no_doubt(tmp_path: Path) -> None:
     ]
     run.add("a", Image(ramp(), source="a.png"), heatmap("a"), case="A", trust=card)
     [case] = RunIndex(run).cases().values()
-    assert case.doubts == ["gradcam: other seeds"]
+    assert case.doubts == ["gradcam: seed stability"]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_a_strip_on_a_grid_of_its_own_shows_the_same_place_in_its_own_proportion
         about = site.ask(f"/api/case/{case['id']}").json()
     assert (about["image"]["aspect"], about["strips"][0]["aspect"]) == (1, 2)  # 2 mm by 1 mm
     report = shown_case(RunIndex(run), RunIndex(run).cases()[about["id"]])
-    assert report.about["strips"][0]["where"] == "slice 2 of 2, where most changes"
+    assert report.about["strips"][0]["where"] == "slice 2 of 2, with the largest change"
     still = base64.b64decode(report.stills[0]["frames"][1].partition(",")[2])
     size = Picture.open(io.BytesIO(still)).size
     assert max(size) == 2 * min(size) and report.stills[0]["frames"][1] != report.stills[0]["frames"][0]
@@ -315,7 +316,7 @@ def test_every_answer_keeps_the_browser_at_home(site: Site) -> None:
 
 
 def test_pages_name_no_other_host() -> None:
-    web = Path(make_app.__code__.co_filename).parent
+    web = Path(render.__file__).parent
     for path in [*(web / "web" / "dist").iterdir(), *(web / "templates").glob("*.html")]:
         if path.name == "volumes.js":
             continue  # names hosts in comments of its shaders: tests/test_volumes.py

@@ -113,7 +113,7 @@ def test_it_says_what_a_reader_must_know(tmp_path: Path) -> None:
         "gradcam",
         "The same patient later",
         "sick 95 %",
-        "Largest latent distance: 0.8 standard deviations",
+        "Largest latent distance: 0.8 SD",
     ):
         assert words in page, words
 
@@ -165,17 +165,17 @@ def test_checks_that_fail_are_sentences_and_those_that_pass_a_line(tmp_path: Pat
     run.add("b", image, strip(drift=4.0, drifted=True), case="c", trust=[drift, second])
     page = write_report(run).read_text()
     assert '<span class="doubt">It &lt;hardly&gt; moves.</span>' in page
-    assert "small noise, other seeds</span>" in page
+    assert "robustness to noise, seed stability</span>" in page
     assert "Noise is nothing" not in page
     assert "not checked: other methods: Not checked: why.</span>" in page
     assert '<span class="doubt">It may fool the first model.</span>' in page
     assert 'class="verdict warn"' in page
     assert "Said in the verdict" not in page and "Do not rely on this counterfactual" in page
-    assert "2 that did not pass a check" in page  # in the gallery of doubts, before the cases
+    assert "2 that did not pass a check" in page  # in the gallery of warnings, before the cases
     assert page.index("2 that did not pass") < page.index('id="cases"')
     assert re.search(
-        r"<td>small noise</td><td[^>]*>does the map [^<]*</td><td>heatmaps</td><td>1 of 1</td><td>100 %</td>"
-        r"<td>21 to 100 %",
+        r"<td>robustness to noise</td><td[^>]*>is the map stable [^<]*</td><td>heatmaps</td><td>1 of 1</td>"
+        r"<td>100 %</td><td>21 to 100 %",
         page,
     )
     Balanced().feed(page)
@@ -245,7 +245,7 @@ def test_a_picture_of_a_volume_and_what_failed_are_shown(tmp_path: Path) -> None
     run.add("k", image, strip, picture=True)
     run.add_failure("f", method="rise", source="a/b.nii.gz", error="stopped <after> its limit", seconds=3.0)
     page = write_report(run).read_text()
-    assert "What the network asks for (deep-dream" in page
+    assert "Image that maximises the score (deep-dream" in page
     assert "not a patient" in page
     assert "stopped &lt;after&gt; its limit" in page
     assert "b.nii.gz" in page

@@ -218,7 +218,7 @@ def test_planes_show_the_map_where_it_lies(browser: Any, site: Site) -> None:
             slide(visit, axis, at)
         assert read(visit).startswith("Voxel 6, 8, 0 ") and read(visit).endswith("map −0.500")
         assert blue(drawn(visit)) > 300
-        visit.page.locator("section", has=visit.page.locator("#solid")).get_by_label("this map's").check()
+        visit.page.locator("section", has=visit.page.locator("#solid")).get_by_label("per image").check()
         visit.until("document.querySelectorAll('.legend')[1].textContent.includes('do not compare')")
 
 

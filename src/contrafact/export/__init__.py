@@ -1,4 +1,4 @@
-"""Results as files for other programs. Never imports torch."""
+"""Export results as files for other programs. Never imports torch."""
 
 from contrafact.export.arrays import nifti_bytes, write_nifti, write_npz
 from contrafact.export.dicom.export import export_dicom

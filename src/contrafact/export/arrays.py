@@ -1,4 +1,4 @@
-"""Results as files that other programs open: NIfTI on the source's own grid, NumPy archives."""
+"""Export arrays: NIfTI on the grid of the source image, NumPy archives."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from contrafact.io.weights import write_atomic
 
 
 def write_nifti(path: Path, values: NDArray[Any], grid: Grid, *, source: str = "", about: str = "") -> None:
-    """`nifti_bytes` as a file, compressed where its name ends in .gz."""
+    """Write `nifti_bytes` to a file, compressed if its name ends in .gz."""
     content = nifti_bytes(values, grid, source=source, about=about)
     write_atomic(path, gzip.compress(content, 6, mtime=0) if path.name.endswith(".gz") else content)
 
 
 def nifti_bytes(values: NDArray[Any], grid: Grid, *, source: str = "", about: str = "") -> bytes:
-    """float32 values (*S), or (K, *S) as K volumes, as NIfTI with the grid's affine.
+    """Return float32 values (*S), or (K, *S) as K volumes, as NIfTI with the affine of the grid.
 
-    source  the file the image came from: of a NIfTI its own header is kept (units, codes, time)
-    about   goes into the description, 79 letters at most
+    source  the file of the image; the header of a NIfTI source is kept (units, codes, time)
+    about   text for the description field, at most 79 characters
     """
     import nibabel
 
@@ -44,7 +44,9 @@ def nifti_bytes(values: NDArray[Any], grid: Grid, *, source: str = "", about: st
     image = nibabel.Nifti1Image(array, affine, header)
     image.header.set_data_dtype(np.float32)
     image.header.set_slope_inter(1.0, 0.0)
-    image.header["cal_min"] = image.header["cal_max"] = 0.0  # of the source, not of what is written
+    image.header["cal_min"] = image.header["cal_max"] = (
+        0.0  # these values belong to the source, not to the result
+    )
     image.header["descrip"] = about.encode("ascii", "replace")[:79]
     if header is None:
         image.header.set_xyzt_units("mm" if grid.spacing_known else "unknown")
@@ -52,7 +54,7 @@ def nifti_bytes(values: NDArray[Any], grid: Grid, *, source: str = "", about: st
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], row: Mapping[str, Any]) -> None:
-    """Arrays with what the run says of them, under `about` as JSON; opens without pickles."""
+    """Write arrays with the row of the run as JSON under `about`; the file opens without pickles."""
     buffer = io.BytesIO()
     about = np.array(json.dumps(row, ensure_ascii=False))
     np.savez_compressed(buffer, about=about, **arrays)  # type: ignore[arg-type]
@@ -60,7 +62,7 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], row: Mapping[str, 
 
 
 def _header_of(source: str) -> Any:
-    """The header of the source, if it is a NIfTI file that is still there."""
+    """Return the header of the source, if it is a NIfTI file that still exists."""
     import nibabel
 
     path = Path(source)

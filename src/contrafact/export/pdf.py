@@ -1,4 +1,4 @@
-"""The report on paper: a browser of this machine prints it, offline."""
+"""The report as PDF, printed offline by a browser of this machine."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SECONDS = 180
 
 
 def write_pdf(run: Run, path: Path) -> Path:
-    """Print the report to `path` and give it.
+    """Print the report to `path` and return the path.
 
     cost    a few seconds, and a browser's memory
     raises  InputError for an empty run; UnsupportedError without Chromium or Chrome; ContrafactError where
-            the browser prints nothing
+            the browser does not print
     """
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
@@ -37,7 +37,9 @@ def write_pdf(run: Run, path: Path) -> Path:
         )
     with tempfile.TemporaryDirectory() as place:
         page, printed = write_report(run, Path(place) / "report.html"), Path(place) / "report.pdf"
-        root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # it has none for root
+        root = (
+            ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        )  # Chromium has no sandbox for root
         own = [f"--user-data-dir={place}/profile", f"--print-to-pdf={printed}", page.as_uri()]
         try:
             done = subprocess.run([browser, *ALONE, *root, *own], capture_output=True, timeout=SECONDS)

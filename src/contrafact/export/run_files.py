@@ -1,4 +1,4 @@
-"""A run as files for other programs: one file or a few for every result."""
+"""Export a run: one file or a few files per result."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> Iterator[Path]:
-    """Write every result of a run; gives the paths as they are written.
+    """Write every result of a run; yield the paths as they are written.
 
     form  nifti      heatmaps and frames, float32, on the source's grid with its affine and header
           npz        all arrays, with the record
-          png        overlays of `kind`; of volumes three planes and three projections that keep the sign;
-                     maps of several targets side by side on one scale. The name says `_x48` where a faint map
-                     has its own scale, and `_original` or `_synthetic` of a frame; the text chunk
-                     `Description` what colours and scale mean
-          animation  GIF: volumes through their slices, strips from frame to frame, each named under it
+          png        overlays of `kind`; for volumes three planes and three projections that keep the sign;
+                     maps of several targets side by side on one scale. File names contain `_x48` for a map on
+                     a per-image scale, and `_original` or `_synthetic` for a frame; the text chunk
+                     `Description` explains colours and scale
+          animation  GIF: slices of a volume, or frames of a counterfactual with captions
           html       the report
-          pdf        the report as Chromium or Chrome prints it: `write_pdf`
-          dicom      parametric maps, segmentations, pictures, synthetic series and figures: `export_dicom`
+          pdf        the report, printed by Chromium or Chrome: `write_pdf`
+          dicom      parametric maps, segmentations, pictures, synthetic series, measurements: `export_dicom`
     raises  InputError for an unknown form or an empty run
     """
     if form not in FORMS:
@@ -85,7 +85,7 @@ def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> It
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """A file name that is unique in the run: number, image, method, target."""
+    """Return a file name that is unique in the run: number, image, method, target."""
     source = Path(str(row.get("source") or "image")).name.split(".")[0]
     label = row.get("label") or row["record"]["method"]
     words = [row["array"].removesuffix(".npz"), source, str(label), row["record"]["target"]]
@@ -111,7 +111,7 @@ def _nifti(row: Mapping[str, Any], arrays: Arrays, stem: Path) -> Path:
 
 
 def _frames_in_words(row: Mapping[str, Any]) -> str:
-    """Which frames are what, short enough for a header."""
+    """Return which frames are original or synthetic, short enough for a header."""
     kinds = frame_kinds(row)
     drawn = (
         "synthetic" if ORIGINAL not in kinds else f"frame {kinds.index(ORIGINAL)} original, others SYNTHETIC"
@@ -120,7 +120,7 @@ def _frames_in_words(row: Mapping[str, Any]) -> str:
 
 
 def _marked(row: Mapping[str, Any], arrays: Arrays) -> tuple[Arrays, Mapping[str, Any]]:
-    """Arrays and row with the kind of every frame."""
+    """Return arrays and row with the kind of every frame added."""
     if row["kind"] != "strip":
         return arrays, row
     kinds = frame_kinds(row)
@@ -145,7 +145,7 @@ def _pictures(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex, kind: st
 
 
 def _captions(row: Mapping[str, Any]) -> list[str]:
-    """What stands under every frame: its kind, and the prediction for it."""
+    """Return the caption of every frame: its kind and its prediction."""
     name = str(row.get("target_name") or row["record"]["target"])
     titles = [t if t.startswith(ORIGINAL) else f"{t}, not for diagnosis" for t in frame_titles(row)]
     return [f"{title}; {name} {level}" for title, level in zip(titles, levels(row), strict=True)]
@@ -166,7 +166,7 @@ def _moving(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex) -> dict[st
 
 
 def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path]:
-    """Maps of one image by one method for several targets, side by side on one scale."""
+    """Write maps of one image by one method for several targets side by side on one scale."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
         if row["kind"] == "heatmap":
@@ -183,7 +183,7 @@ def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path
         scale = signed_scale([a["values"] for a in arrays])
         window, image = tuple(members[0]["window"]), arrays[0]["image"]
         maps = [display_sign(row) * a["values"] for row, a in zip(members, arrays, strict=True)]
-        if image.ndim == 4:  # one slice for all: where they say most together
+        if image.ndim == 4:  # one slice for all: the one with the most evidence over all maps
             at = telling_slice(np.sum([np.abs(m) for m in maps], axis=0), 0)
             image, maps = image[:, at], [m[at] for m in maps]
         drawn = [overlay(image, m, window=window, scale=scale, kind="signed") for m in maps]
@@ -202,6 +202,6 @@ def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path
 
 
 def _panel_name(row: Mapping[str, Any]) -> str:
-    """The target, and what orange stands for where that is another class."""
+    """Return the target, with the meaning of orange where that is another class."""
     name = str(row.get("target_name") or row["record"]["target"])
     return name if display_sign(row) > 0 else f"{name} (orange {colour_names(row)[0]})"

@@ -1,1 +1,1 @@
-"""Results to pixels, sentences and the data of pages. Never imports torch."""
+"""Convert results to pixels, sentences and the data of pages. Never imports torch."""

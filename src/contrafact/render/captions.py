@@ -1,4 +1,4 @@
-"""Words that a picture carries by itself: a line under it, or a text chunk of its file."""
+"""Text stored with a picture: a caption line, or a text chunk of the file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont, PngImagePlugin
 
 Pixels = NDArray[np.uint8]
-WIDE, LINE = 96, 14  # pixels: the narrowest picture that a line stands under, and its height
+WIDE, LINE = 96, 14  # pixels: the smallest width of a captioned picture, and the height of the caption
 
 
 def described_png(pixels: Pixels, words: str) -> bytes:
-    """A PNG with its description as text (UTF-8, chunk `Description`); the pixels are left alone."""
+    """Return a PNG with `words` in the text chunk `Description` (UTF-8); pixels are unchanged."""
     about, buffer = PngImagePlugin.PngInfo(), io.BytesIO()
     about.add_itxt("Description", words)
     Picture.fromarray(pixels).save(buffer, format="PNG", optimize=True, pnginfo=about)
@@ -22,7 +22,7 @@ def described_png(pixels: Pixels, words: str) -> bytes:
 
 
 def captioned(pixels: Pixels, words: str) -> Pixels:
-    """The picture (H, W, 3) with a line below it; a narrow one is enlarged by a whole factor first."""
+    """Return the picture (H, W, 3) with a caption below; a narrow picture is enlarged by an integer factor."""
     by = -(-WIDE // pixels.shape[1])
     large = pixels.repeat(by, axis=0).repeat(by, axis=1)
     line = Picture.new("RGB", (large.shape[1], LINE))

@@ -1,4 +1,4 @@
-"""One case for the viewer: what a page says of it, and its arrays as the screen needs them."""
+"""One case for the viewer: the data of its page, and its arrays prepared for the screen."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from contrafact.render.pixels import grey, middle_slice, signed_scale
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.render.text import GOOD_ENDS, REASONS, layer_words, trust_words
 
-SIDE = 1024  # pixels at most; larger images are shown at a half, a third, ...
+SIDE = 1024  # pixels at most; larger images are shown at 1/2, 1/3, ...
 
 
 def case_page(cohort: RunIndex, case: CaseResults) -> dict[str, Any]:
-    """Everything the case page says; its pixels come one array at a time."""
+    """Return the data of the case page, without pixel arrays; these are requested one at a time."""
     page: dict[str, Any] = {
         "id": case.id,
         "name": case.name,
@@ -73,7 +73,7 @@ def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spacing_words(grid: Grid) -> str:
-    """The size of a pixel or voxel in mm, or that nobody knows it."""
+    """Return the size of a pixel or voxel in mm as text, or that it is unknown."""
     name = "pixel" if len(grid.shape) == 2 else "voxel"
     if not grid.spacing_known:
         return f"{name} size unknown"
@@ -81,7 +81,7 @@ def spacing_words(grid: Grid) -> str:
 
 
 def holds_volumes(cohort: RunIndex, case: CaseResults) -> bool:
-    """Whether the case's image is a volume; False where it cannot be read."""
+    """Return whether the image of the case is a volume; False if it cannot be read."""
     for number in (*case.maps, *case.strips):
         try:
             return bool(_arrays(cohort.run.folder, str(cohort.row(number)["array"]))["image"].ndim == 4)
@@ -91,7 +91,7 @@ def holds_volumes(cohort: RunIndex, case: CaseResults) -> bool:
 
 
 def aspect_of(grid: Grid) -> float:
-    """Height of a pixel over its width, as it is shown."""
+    """Return the displayed height of a pixel divided by its width."""
     spacing: Sequence[float] = grid.spacing_mm[-2:]
     if len(grid.shape) == 3:
         spacing = turned(np.zeros((1, 1)), grid, 0, spacing)[1]
@@ -104,7 +104,7 @@ def _map(cohort: RunIndex, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def map_about(row: Mapping[str, Any], values: NDArray[Any], scale: MapScale) -> dict[str, Any]:
-    """What a page says of a map. scale: as `RunIndex.map_scale`"""
+    """Return the data of a heatmap for a page; `scale` comes from `RunIndex.map_scale`."""
     orange, blue = colour_names(row)
     return {
         **_made(row),
@@ -128,10 +128,10 @@ def _strip(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dict[str, Any]:
-    """What a page says of a counterfactual. grid: of its frames (K, C, *S)"""
+    """Return the data of a counterfactual for a page; `grid` is that of the frames (K, C, *S)."""
     steps, scores = row["steps"], row["scores"]
     if not np.isfinite([*steps, *scores, *row["lengths"], row["goal"] or 0, row["drift"]]).all():
-        raise InputError("expected finite steps, scores, lengths, goal and drift")
+        raise InputError("expected finite steps, scores, latent distances, goal and reconstruction error")
     target = str(row["record"]["target"])
     shares = [outcome.probability_of(target, score) for score in scores]
     plain = ("steps", "scores", "lengths", "origin", "drift", "drifted", "stopped", "goal")
@@ -164,14 +164,14 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
 
 
 def difference_about(row: Mapping[str, Any], frames: NDArray[Any]) -> dict[str, Any]:
-    """The scale of the difference pictures, in words, and what the last frame shows on it."""
+    """Return the scale of the difference pictures and a description of the last frame on it."""
     scale = difference_scale(row["window"])
     change = (frames[outcome.last_frame(row)] - frames[int(row["origin"])]).mean(axis=0)
     return {"scale": scale.value, "words": scale.words, "last": difference_words(change, scale)}
 
 
 def _curve(row: Mapping[str, Any]) -> Curve:
-    """Changes requested against changes achieved, both from the original, in units of the target."""
+    """Return the chart of requested and achieved changes from the original, in units of the target."""
     origin, scores = int(row["origin"]), np.asarray(row["scores"], dtype=float)
     steps = np.asarray(row["steps"], dtype=float)
     goal = None if row["goal"] is None else float(row["goal"]) - scores[origin]
@@ -195,36 +195,40 @@ def _made(row: Mapping[str, Any]) -> dict[str, Any]:
 def pixels(
     run: Run, row: Mapping[str, Any], name: str, *, at: int | None = None, of: int | None = None
 ) -> NDArray[np.float32]:
-    """An array of a result for the screen, float32: (K, C, H, W) of frames, (C, H, W) of images, (1, H, W)
-    of maps. Of a volume slice `at` of its first axis, upright; shrunk to `SIDE`. Slices are counted as those
-    of the image, or of a volume of `of` slices: a strip with fewer shows the one at the same place."""
+    """Return an array of a result for the screen, float32 and at most `SIDE` pixels a side.
+
+    at     slice along the first axis of a volume, shown upright
+    of     number of slices that `at` counts in; None: slices of the image. A counterfactual with fewer slices
+           shows the slice at the same position.
+    gives  (K, C, H, W) for frames, (C, H, W) for images, (1, H, W) for heatmaps
+    """
     return shown(_arrays(run.folder, str(row["array"])), name, at=at, of=of)
 
 
 def shown(
     arrays: Mapping[str, NDArray[Any]], name: str, *, at: int | None = None, of: int | None = None
 ) -> NDArray[np.float32]:
-    """As `pixels`, of arrays at hand."""
+    """Do the same as `pixels` for arrays that are already read."""
     if name not in arrays or name.endswith("affine"):
         known = ", ".join(sorted(n for n in arrays if not n.endswith("affine")))
         raise InputError(f"expected one of {known}; got '{name}'")
     values, grid = arrays[name], grid_of(arrays, name)
     if at is not None:
         of = of or arrays["image"].shape[1]
-        at = (2 * at + 1) * grid.shape[0] // (2 * of)  # by the middles of slices
+        at = (2 * at + 1) * grid.shape[0] // (2 * of)  # compares the centres of slices
     values = plane_of(values, grid, at)
     return np.ascontiguousarray(shrunk(values[None] if name == "values" else values), dtype="<f4")
 
 
 def grid_of(arrays: Mapping[str, NDArray[Any]], name: str) -> Grid:
-    """Of an array of a result."""
+    """Return the grid of one array of a result."""
     lead = 0 if name == "values" else 2 if name == "frames" else 1
     own = "affine" if name in ("values", "image") else "strip_affine"
     return Grid(arrays[name].shape[lead:], affine=arrays.get(own, arrays["affine"]))
 
 
 def plane_of(values: NDArray[Any], grid: Grid, at: int | None = None) -> NDArray[Any]:
-    """Of volumes (..., D, H, W) slice `at` (none: the middle one), upright; (..., H, W) stays what it is."""
+    """Return slice `at` of volumes (..., D, H, W), upright (None: the middle), and (..., H, W) unchanged."""
     lead = values.ndim - len(grid.shape)
     if len(grid.shape) == 2:
         return values
@@ -240,7 +244,7 @@ def shrink_by(size: Sequence[int], side: int = SIDE) -> int:
 
 
 def shrunk(values: NDArray[Any], side: int = SIDE, *, by: int = 0) -> NDArray[Any]:
-    """Means of blocks of `by` neighbours, so that the longer side is at most `side`. (..., H, W)"""
+    """Average blocks of `by` x `by` pixels, so that the longer side is at most `side`. (..., H, W)"""
     by = by or shrink_by(values.shape[-2:], side)
     if by == 1:
         return values
@@ -250,7 +254,7 @@ def shrunk(values: NDArray[Any], side: int = SIDE, *, by: int = 0) -> NDArray[An
 
 
 def thumbnail(run: Run, row: Mapping[str, Any], side: int = 96) -> bytes:
-    """The image as a small PNG; of a volume its middle slice."""
+    """Return the image, or the middle slice of a volume, as a small PNG."""
     image = run.arrays(row)["image"]
     image = middle_slice(image) if image.ndim == 4 else image
     by = max(1, -(-max(image.shape[-2:]) // side))
@@ -258,7 +262,7 @@ def thumbnail(run: Run, row: Mapping[str, Any], side: int = 96) -> bytes:
 
 
 def finite(value: Any) -> Any:
-    """For JSON: numbers that are none become None."""
+    """Make a value fit for JSON: NaN and infinity become None."""
     if isinstance(value, Mapping):
         return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -270,5 +274,5 @@ def finite(value: Any) -> Any:
 
 @lru_cache(maxsize=4)
 def _arrays(folder: Path, name: str) -> dict[str, NDArray[Any]]:
-    """Arrays of a run never change; the last ones are kept, for sliders over slices."""
+    """Read the arrays of a result. The last few are cached, because sliders request many slices."""
     return Run(folder).arrays({"array": name})

@@ -1,4 +1,4 @@
-"""Small charts as SVG text."""
+"""Data of small charts, drawn as SVG by the templates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Asked against measured, ready to draw: points in pixels, ticks as (pixel, label)."""
+    """Chart of requested and achieved changes: points in pixels, ticks as (pixel, label)."""
 
     width: int
     height: int
@@ -21,7 +21,7 @@ class Curve:
 
 
 def curve(steps: Sequence[float], scores: Sequence[float], start: float, goal: float | None) -> Curve:
-    """Measured score against asked step; `ideal` is the line of one for one."""
+    """Chart the measured scores over the requested steps; `ideal` is the line of equal change."""
     width, height, left, bottom, top, right = 340, 240, 44, 40, 14, 14
     ideal = [(s, start + s) for s in (min(steps), max(steps))]
     ys = [*scores, *(y for _, y in ideal), *([goal] if goal is not None else [])]
@@ -64,7 +64,7 @@ def _label(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Dots:
-    """Means with intervals, a line each, ready to draw: (y, label, x, low x, high x, text) in pixels."""
+    """Chart of means with intervals, one row each: (y, label, x, low x, high x, text) in pixels."""
 
     width: int
     height: int
@@ -73,7 +73,7 @@ class Dots:
 
 
 def dots(rows: Sequence[tuple[str, float, float | None, float | None]]) -> Dots:
-    """A chart of (label, mean, low, high), top to bottom."""
+    """Return a chart of rows (label, mean, low, high), top to bottom."""
     width, left, right, line = 520, 190, 60, 19
     ends = [v for _, mean, low, high in rows for v in (mean, low, high) if v is not None]
     low_end, high_end = min(ends), max(ends)

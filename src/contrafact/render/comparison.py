@@ -1,4 +1,4 @@
-"""Two models of a run, case by case: what each says, how alike their maps are, and their scores."""
+"""Compare two models of a run case by case: predictions, similarity of heatmaps, and metric scores."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from contrafact.render.run_index import CaseResults, RunIndex, name_order
 SORT = ("answers", "maps", "name", "order")
 ANSWER = re.compile(r"(?P<name>.*?):? (?P<number>-?[\d.]+(?:e[+-]?\d+)?)(?P<unit> %| voxels)?")
 UNREADABLE = (InputError, OSError, LookupError, TypeError, ValueError, BadZipFile)
-STRONG = 0.05  # of the voxels, for the overlap of what is strongest
+STRONG = 0.05  # share of the voxels that counts as strongest, for their overlap
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An image that both models were asked about, as a case of each.
+    """An image that has results of both models.
 
-    shared  numbers of the rows of both, by method and target
-    alone   what one model was asked and the other was not, in words
+    shared  row numbers of both models, by method and target
+    alone   descriptions of results that only one model has
     """
 
     id: str
@@ -45,9 +45,12 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """How far two answers are from each other: the class that differs most, by how much, in what unit
-    ("points" of 100, "share" of the larger region, or "units"), and whether the models prefer other classes
-    (None: there is nothing to prefer)."""
+    """Difference of two predictions.
+
+    name   the class that differs most
+    value  size of the difference, in `unit`: percentage "points", "share" of the larger region, or "units"
+    other  whether the predicted classes differ; None where no class is predicted
+    """
 
     name: str
     value: float
@@ -57,7 +60,7 @@ class Apart:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """The cases of every image by model, and the pairs of every two models, as the run was."""
+    """Index of the run: cases of every image by model, and pairs for every two models."""
 
     cases: dict[str, CaseResults]
     images: dict[str, dict[str, CaseResults]] = field(default_factory=dict)
@@ -65,7 +68,7 @@ class _Index:
 
 
 class Comparison:
-    """The pairs of a run; how alike maps are is measured once and kept."""
+    """Pairs of cases of a run. The similarity of maps is computed once and cached."""
 
     def __init__(self, cohort: RunIndex) -> None:
         self.cohort = cohort
@@ -73,7 +76,7 @@ class Comparison:
         self._index = _Index({})
 
     def index(self) -> _Index:
-        """Made again when the run has grown; in one piece, for several threads."""
+        """Return the index, rebuilt when the run has grown. It is replaced as a whole, for several threads."""
         cases, index = self.cohort.cases(), self._index
         if index.cases is not cases:
             index = _Index(cases)
@@ -83,11 +86,11 @@ class Comparison:
         return index
 
     def models(self) -> list[str]:
-        """Names of the run's models; a model without a name goes by its hash."""
+        """Return the names of the run's models; a model without a name is named by its hash."""
         return list(dict.fromkeys(model for by_model in self.index().images.values() for model in by_model))
 
     def chosen(self, first: str | None, second: str | None) -> tuple[str, str]:
-        """Two models of the run, by default its first two."""
+        """Return two models of the run, by default the first two."""
         known = self.models()
         if len(known) < 2:
             raise InputError(f"expected a run of several models; this one has {len(known)}")
@@ -101,7 +104,7 @@ class Comparison:
         return names
 
     def pairs(self, first: str, second: str) -> dict[str, Pair]:
-        """By id, in the order of the run; an image that only one model was asked about is left out."""
+        """Return the pairs by id, in the order of the run, without images with results of one model only."""
         index = self.index()
         found = index.pairs.get((first, second))
         if found is None:
@@ -111,26 +114,28 @@ class Comparison:
         return found
 
     def beside(self, case: CaseResults) -> tuple[str, str, str] | None:
-        """The pair that shows a case beside another model: id and both models; None without another."""
+        """Return a pair that contains the case: its id and both models; None if there is no other model."""
         if not _rows(case):
             return None
         id_, own = self._id(case), self._model(case)
         return next(((id_, own, model) for model in self.index().images.get(id_, {}) if model != own), None)
 
     def methods(self, pairs: Iterable[Pair]) -> list[str]:
-        """Methods that both models have for the same target, of any pair."""
+        """Return the methods for which any pair has heatmaps of both models for the same target."""
         return list(dict.fromkeys(label for pair in pairs for label, _ in pair.shared))
 
     def apart(self, pair: Pair, method: str) -> float | None:
-        """1 less the cosine of the two maps by a method, mean over targets: 0 the same, 1 nothing in common,
-        2 opposite; None where they cannot be compared or were not measured yet."""
+        """Return 1 minus the cosine similarity of the two maps by a method, averaged over targets.
+
+        0: equal, 1: unrelated, 2: opposite; None where maps cannot be compared or are not compared yet.
+        """
         rows = [numbers for (label, _), numbers in pair.shared.items() if label == method]
         found = [self._alike.get(numbers) for numbers in rows]
         known = [1 - value for value in found if value is not None]
         return sum(known) / len(known) if known else None
 
     def measure(self, pairs: Iterable[Pair], method: str, *, seconds: float) -> int:
-        """Compare maps until the time is over; gives how many pairs are left."""
+        """Compare maps for at most `seconds`; return the number of pairs left."""
         ends, left = time.monotonic() + seconds, 0
         for pair in pairs:
             for (label, _), numbers in pair.shared.items():
@@ -142,7 +147,7 @@ class Comparison:
         return left
 
     def both(self, numbers: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any]] | None:
-        """What two results say of every voxel; None where one cannot be read."""
+        """Return the evidence of two results per voxel; None where one cannot be read."""
         try:
             first, second = (evidence(self.cohort.run, self.cohort.row(number)) for number in numbers)
         except UNREADABLE:
@@ -173,7 +178,7 @@ class Comparison:
         return found
 
     def _id(self, case: CaseResults) -> str:
-        """The same for every model that was asked about the same pixels under the same name."""
+        """Return an id that is equal for all models with results of the same pixels under the same name."""
         image = str(self.cohort.row(_rows(case)[0])["record"].get("image"))
         return hashlib.sha256(f"{case.name}\0{image}".encode("utf-8", "replace")).hexdigest()[:16]
 
@@ -182,7 +187,7 @@ class Comparison:
 
 
 def sorted_pairs(pairs: Iterable[Pair], sort: str, apart: Mapping[str, float | None]) -> list[Pair]:
-    """answers  other answers first, then the farthest apart; maps: the least alike; name; order of the run"""
+    """Sort by "answers" (different classes first, then largest difference), "maps", "name" or "order"."""
     if sort not in SORT:
         raise InputError(f"sort must be one of {', '.join(SORT)}; got '{sort}'{nearest(sort, SORT)}")
     if sort == "answers":
@@ -198,7 +203,7 @@ def _far(apart: Apart | None) -> tuple[bool, bool, float]:
 
 
 def answers_apart(first: Sequence[str], second: Sequence[str]) -> Apart | None:
-    """How far two answers of the same kind are apart; None where they name other things."""
+    """Return the difference of two predictions; None where they name different classes or units."""
     said = [[ANSWER.fullmatch(text) for text in answers] for answers in (first, second)]
     if not first or any(found is None for answers in said for found in answers):
         return None
@@ -216,7 +221,7 @@ def answers_apart(first: Sequence[str], second: Sequence[str]) -> Apart | None:
 
 
 def evidence(run: Run, row: Mapping[str, Any]) -> NDArray[Any]:
-    """What a result says of every voxel: a map's values; of a strip, its farthest frame less its start."""
+    """Return the values of a heatmap, or the farthest frame of a counterfactual minus its origin."""
     arrays = run.arrays(row)
     if row["kind"] == "heatmap":
         return arrays["values"]
@@ -226,8 +231,10 @@ def evidence(run: Run, row: Mapping[str, Any]) -> NDArray[Any]:
 
 
 def alike(first: NDArray[Any], second: NDArray[Any]) -> float | None:
-    """The cosine of two maps: 1 the same up to a factor, 0 nothing in common, -1 opposite; None where the
-    shapes differ or one is zero everywhere."""
+    """Return the cosine similarity of two maps: 1 equal up to a factor, 0 unrelated, -1 opposite.
+
+    None where the shapes differ or one map is zero everywhere.
+    """
     if first.shape != second.shape:
         return None
     a, b = first.ravel().astype(np.float64), second.ravel().astype(np.float64)
@@ -236,8 +243,11 @@ def alike(first: NDArray[Any], second: NDArray[Any]) -> float | None:
 
 
 def overlap(first: NDArray[Any], second: NDArray[Any], share: float = STRONG) -> dict[str, float] | None:
-    """Of the strongest voxels of both maps: `shared`, how many are strong in both (of those strong in either),
-    and `opposite`, how many of the shared speak for the target in one and against it in the other."""
+    """Return the overlap of the strongest voxels of two maps.
+
+    shared    share of the voxels strong in either map that are strong in both
+    opposite  share of these that have opposite signs
+    """
     if alike(first, second) is None:
         return None
     strong = []
@@ -252,14 +262,14 @@ def overlap(first: NDArray[Any], second: NDArray[Any], share: float = STRONG) ->
 
 
 def pair_page(comparison: Comparison, pair: Pair) -> dict[str, Any]:
-    """Everything the page of a pair says; its pixels come one array at a time."""
+    """Return the data of the page of a pair, without pixel arrays; these are requested one at a time."""
     cohort = comparison.cohort
     pages = [case_page(cohort, case) for case in pair.cases]
     by_row = {part["row"]: part for page in pages for part in (*page["maps"], *page["strips"])}
     items, scores = [], scores_of(cohort, pair)
     for (label, target), numbers in pair.shared.items():
         if not all(number in by_row for number in numbers):
-            continue  # a row that cannot be shown: its page says why
+            continue  # a row that cannot be shown; the page of its case says why
         maps = comparison.both(numbers)
         items.append(
             {
@@ -291,16 +301,15 @@ def pair_page(comparison: Comparison, pair: Pair) -> dict[str, Any]:
 
 
 def scores_of(cohort: RunIndex, pair: Pair) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """What the study's metrics said, by method and target: the metric, which way is better, a value for each
-    model."""
+    """Return the study's metric scores by method and target: metric, direction, one value per model."""
     path = cohort.run.folder / "summary.json"
-    sources = [str(cohort.row(_rows(case)[0]).get("source")) for case in pair.cases]  # names may be shared
+    sources = [str(cohort.row(_rows(case)[0]).get("source")) for case in pair.cases]  # names need not be unique
     summary = read_json(path) if path.exists() else {}
     better, current = summary.get("better", {}), summary.get("keys")
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for key, line in cohort.run.scores().items():
         if current is not None and key not in current:
-            continue  # of a study that was changed since
+            continue  # the study has changed since
         for place, case in enumerate(pair.cases):
             if line.get("model") != case.model or line.get("source") != sources[place]:
                 continue

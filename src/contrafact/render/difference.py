@@ -1,4 +1,4 @@
-"""Pictures of what changed: one fixed scale for all of them, said in words."""
+"""Difference pictures: one fixed scale for all, with its description."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SHARE = 0.25  # of the display window: full colour
-FAINT = 0.1  # of the scale: a change that stays below is hardly seen
+SHARE = 0.25  # share of the display window that is full colour
+FAINT = 0.1  # share of the scale; a smaller change is hardly visible
 
 
 @dataclass(frozen=True, slots=True)
 class DifferenceScale:
-    """Full colour in units of the image: a quarter of the image's display window."""
+    """Value of full colour in image units: a quarter of the display window."""
 
     value: float
 
@@ -25,13 +25,13 @@ class DifferenceScale:
 
 
 def difference_scale(window: Sequence[float]) -> DifferenceScale:
-    """The scale of an image with this display window; it does not follow a window that a reader moves."""
+    """Return the scale for the stored display window; moving the window on a page does not change it."""
     low, high = (float(v) for v in window)
     return DifferenceScale(SHARE * max(high - low, 1e-9))
 
 
 def difference_words(change: NDArray[Any], scale: DifferenceScale) -> str:
-    """What of a change the scale does not show well: none, beyond it, far below it; empty where it fits."""
+    """Describe a change that does not fit the scale: zero, beyond it or far below it; else empty."""
     size = np.abs(change)
     most = float(size.max(initial=0.0))
     if most == 0:
@@ -40,7 +40,7 @@ def difference_words(change: NDArray[Any], scale: DifferenceScale) -> str:
         share = float((size > scale.value).mean())
         return f"{_percent(share)} of the pixels change by more, up to {most:.3g}"
     if most < FAINT * scale.value:
-        return f"the change stays far below: at most {most:.3g}, so hardly any colour shows"
+        return f"the change is far below full colour: at most {most:.3g}"
     return ""
 
 

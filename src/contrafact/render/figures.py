@@ -1,4 +1,4 @@
-"""Heatmaps as pictures: overlays of five kinds, projections that keep the sign, a walk through slices."""
+"""Heatmaps as pictures: five kinds of overlay, projections that keep the sign, animations through slices."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ PLANES = ("sagittal", "coronal", "axial")
 
 
 def overlay(image: Floats, values: Floats, *, window: tuple[float, float], scale: float, kind: str) -> Pixels:
-    """A heatmap (H, W) on its image (C, H, W), as a picture (H, W, 3), or (H, W, 4) for "alpha".
+    """Return a heatmap (H, W) over its image (C, H, W) as a picture (H, W, 3), or (H, W, 4) for "alpha".
 
-    kind  signed   colour by sign, opacity by size, on the darkened image
+    kind  signed   colour by sign, opacity by magnitude, on the darkened image
           heat     the map alone, from black
           blended  image and map half and half
           masked   the image, only where the map is above a fifth of the scale
@@ -46,36 +46,36 @@ def overlay(image: Floats, values: Floats, *, window: tuple[float, float], scale
 
 
 def telling_slice(values: Floats, axis: int) -> int:
-    """The slice across `axis` that holds most of a volume's evidence: for the target, where there is any."""
+    """Return the slice across `axis` with the most evidence for the target, or else the most of any kind."""
     others = tuple(a for a in range(values.ndim) if a != axis)
     weight = np.clip(values, 0, None) if values.max() > 0 else np.abs(values)
     return int(weight.sum(axis=others).argmax())
 
 
 def flat_frames(frames: Floats, origin: int) -> Floats:
-    """Frames (K, C, H, W); of volumes the slice that changes most from the image."""
+    """Return frames (K, C, H, W); of volumes, the slice that changes most from the image."""
     return frames if frames.ndim == 4 else frames[:, :, moving_slice(frames, origin)]
 
 
 def moving_slice(frames: Floats, origin: int) -> int:
-    """Of frames (K, C, D, H, W) the slice that changes most from the image; the middle where none does."""
+    """Return the slice of frames (K, C, D, H, W) that changes most from the image; the middle if none does."""
     moved = np.abs(frames - frames[origin]).sum(axis=(0, 1))
     return telling_slice(moved, 0) if moved.any() else frames.shape[2] // 2
 
 
 def across(values: Floats, at: int, axis: int) -> Floats:
-    """Slice `at` across an axis."""
+    """Return slice `at` across an axis."""
     return np.asarray(values.take(at, axis=axis))
 
 
 def signed_projection(values: Floats, axis: int) -> Floats:
-    """Along `axis`, the value that is largest in size, with its sign."""
+    """Return the value of largest magnitude along `axis`, with its sign."""
     high, low = values.max(axis=axis), values.min(axis=axis)
     return np.where(high >= -low, high, low)
 
 
 def plane_names(grid: Grid) -> tuple[str, ...]:
-    """What each array axis looks along: a slice across it is sagittal, coronal or axial."""
+    """Return the plane of slices across each array axis: sagittal, coronal or axial."""
     columns = np.abs(grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0))
     names: list[str] = []
     for axis in range(3):
@@ -87,8 +87,11 @@ def plane_names(grid: Grid) -> tuple[str, ...]:
 def views_of(
     image: Floats, values: Floats, grid: Grid, *, window: tuple[float, float], scale: float, kind: str
 ) -> dict[str, Pixels]:
-    """Pictures by name: the overlay of a slice; of a volume the telling slice in three planes, and three
-    projections (the image's brightest under the map's strongest)."""
+    """Return pictures by name.
+
+    An image gives one overlay. A volume gives the slice with the most evidence in three planes, and three
+    projections (the maximum of the image under the strongest value of the map).
+    """
     if values.ndim == 2:
         return {kind: overlay(image, values, window=window, scale=scale, kind=kind)}
     found = {}
@@ -104,8 +107,8 @@ def views_of(
 
 
 def upright(picture: Pixels, grid: Grid, axis: int, spacing: Sequence[float]) -> Pixels:
-    """A plane as radiologists look at it: true proportions; head or front up, the patient's left (or
-    front) to the viewer's right or left as is usual."""
+    """Return a plane in radiological orientation and true proportions: head or front up, the patient's left on
+    the viewer's right."""
     picture, spacing = turned(picture, grid, axis, spacing)
     step = min(spacing)
     size = tuple(max(1, round(n * s / step)) for n, s in zip(picture.shape[:2], spacing, strict=True))
@@ -117,7 +120,7 @@ def upright(picture: Pixels, grid: Grid, axis: int, spacing: Sequence[float]) ->
 def turned(
     plane: NDArray[Any], grid: Grid, axis: int, spacing: Sequence[float]
 ) -> tuple[NDArray[Any], Sequence[float]]:
-    """A plane (H, W, ...) across `axis` turned and mirrored until it stands upright, and its spacing."""
+    """Rotate and mirror a plane (H, W, ...) across `axis` until it is upright; return it with its spacing."""
     rows, columns = (a for a in range(3) if a != axis)
     directions = grid.affine[:3, :3]
     main = [int(np.abs(directions[:, a]).argmax()) for a in (rows, columns)]
@@ -134,7 +137,7 @@ def turned(
 def slices_animation(
     image: Floats, values: Floats, grid: Grid, *, window: tuple[float, float], scale: float, axis: int = 0
 ) -> bytes:
-    """A GIF that walks through the slices of a volume and back, upright, the map laid over."""
+    """Return a GIF of the slices of a volume with the map over them, upright, forwards and backwards."""
     sides = [grid.spacing_mm[a] for a in range(3) if a != axis]
     frames = []
     for at in range(values.shape[axis]):
@@ -145,7 +148,7 @@ def slices_animation(
 
 
 def animation(frames: Sequence[Pixels], *, milliseconds: int = 90) -> bytes:
-    """Pictures (H, W, 3) as a GIF that repeats."""
+    """Return pictures (H, W, 3) as a looping GIF."""
     pictures = [Picture.fromarray(frame).quantize(128) for frame in frames]
     buffer = io.BytesIO()
     pictures[0].save(
@@ -155,7 +158,7 @@ def animation(frames: Sequence[Pixels], *, milliseconds: int = 90) -> bytes:
 
 
 def panel(pictures: Sequence[tuple[str, Pixels]], *, scale: float, height: int = 256) -> Pixels:
-    """Pictures side by side with their names above and one colour bar for all."""
+    """Return pictures side by side, with names above and one colour bar."""
     sized = []
     for _, pixels in pictures:
         width = max(1, round(pixels.shape[1] * height / pixels.shape[0]))

@@ -1,4 +1,4 @@
-"""How a heatmap is coloured: on which scale, what orange means, and what must be said of it."""
+"""Display of heatmaps: colour scale, meaning of orange and blue, and notes on degenerate maps."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from contrafact.render.pixels import signed_scale
 
 Row = Mapping[str, Any]
 ScaleKey = tuple[str, str, str]
-FAINT = 0.15  # of the shared scale: a map that stays below is shown on its own
-CLIPPED = 0.05  # of the pixels at the end of the scale; on its own scale a map has 0.005
-ALIKE = 1e-6  # of the largest value: below it all values are the same
+FAINT = 0.15  # share of the cohort scale; a fainter map has a per-image scale
+CLIPPED = 0.05  # share of pixels beyond the scale; on its per-image scale a map has 0.005
+ALIKE = 1e-6  # share of the largest value; smaller differences count as equal
 
 
 @dataclass(frozen=True, slots=True)
 class MapScale:
-    """The value that is drawn in full colour.
+    """The value of full colour.
 
-    shared  of all maps of a model, kind of target and method; seen of there maps decided it
-    drawn   with which this map is drawn: `shared`, or its own where the map is faint
+    shared  the cohort scale: one value for all maps of a model, kind of target and method
+    drawn   the scale of this map: `shared`, or the per-image scale of a faint map
+    seen    number of maps from which the cohort scale is estimated
+    there   number of maps it applies to
     """
 
     shared: float
@@ -34,41 +36,41 @@ class MapScale:
 
     @property
     def factor(self) -> float:
-        """By how much the colours are stronger than on the shared scale: 1 where it is that scale."""
+        """Return the factor by which colours are stronger than on the cohort scale; 1 on that scale."""
         return self.shared / self.drawn
 
     @property
     def words(self) -> str:
-        """`×48` and what it means; empty on the shared scale."""
+        """Return `×48` with its meaning; empty on the cohort scale."""
         if self.drawn == self.shared:
             return ""
         digits = 0 if self.factor >= 9.95 else 1
         return (
-            f"×{self.factor:.{digits}f}: a faint map on its own scale; the shared scale is ±{self.shared:.3g}"
+            f"×{self.factor:.{digits}f}: per-image scale of a faint map; the cohort scale is ±{self.shared:.3g}"
         )
 
 
 def scale_key(row: Row) -> ScaleKey:
-    """What maps must share to be compared on one scale: model, kind of target, method."""
+    """Return what maps on one scale have in common: model, kind of target, method."""
     record = row["record"]
     return str(record["model"]), str(record["target"]).split(":")[0], str(record["method"])
 
 
 def scale_for(values: NDArray[Any], shared: float, seen: int = 0, there: int = 0) -> MapScale:
-    """The scale of one map beside others; a map whose 99.5th percentile is under 15 % of the shared scale gets
-    its own."""
+    """Return the scale of one map. A map whose 99.5th percentile is below 15 % of the cohort scale gets a
+    per-image scale."""
     own = signed_scale([values])
     return MapScale(shared, own if 0 < own < FAINT * shared else shared, seen, there)
 
 
 def map_flaw(values: NDArray[Any], scale: float) -> str:
-    """A sentence where a map shows no places: it is empty, constant, or most of it lies beyond the scale."""
+    """Describe a degenerate map: empty, constant or saturated; else return an empty string."""
     size = np.abs(values)
     most = float(size.max(initial=0.0))
     if most == 0:
         return "The map is zero everywhere: it shows no evidence."
     if float(np.ptp(values)) <= ALIKE * most:
-        return f"The map has the same value everywhere ({float(values.flat[0]):.3g}): it points to no place."
+        return f"The map has the same value everywhere ({float(values.flat[0]):.3g}): it localises nothing."
     share = float((size > scale * (1 + ALIKE)).mean())
     if share > CLIPPED:
         return f"Saturated: {100 * share:.0f} % of the map is beyond the end of the scale (up to {most:.3g})."
@@ -76,15 +78,15 @@ def map_flaw(values: NDArray[Any], scale: float) -> str:
 
 
 def display_sign(row: Row) -> int:
-    """1, or -1 where orange must be turned round: of two classes that exclude each other, orange is always
-    evidence for the last one. Stored values are never changed."""
+    """Return 1, or -1 where the colours are swapped: of two exclusive classes, orange is always evidence for
+    the last. Stored values never change."""
     first = re.match(r"(class|margin|probability):0\b", str(row["record"]["target"]))
     return -1 if first and len(_exclusive(row)) == 2 else 1
 
 
 def colour_names(row: Row) -> tuple[str, str]:
-    """What orange and blue mean, in words: ("for narrow joint", "for wide joint"), or, of more classes and of
-    other targets, ("for NAME", "against NAME")."""
+    """Return the meaning of orange and blue: ("for narrow joint", "for wide joint") for two exclusive classes,
+    else ("for NAME", "against NAME")."""
     classes = _exclusive(row)
     if len(classes) == 2 and _of_classes(row):
         return f"for {classes[1]}", f"for {classes[0]}"
@@ -92,7 +94,7 @@ def colour_names(row: Row) -> tuple[str, str]:
 
 
 def finding_of(row: Row) -> str:
-    """What orange, and a higher score times `display_sign`, is evidence for."""
+    """Return the finding that orange is evidence for; a higher score times `display_sign` means more of it."""
     classes = _exclusive(row)
     if len(classes) == 2 and _of_classes(row):
         return classes[1]
@@ -104,6 +106,6 @@ def _of_classes(row: Row) -> bool:
 
 
 def _exclusive(row: Row) -> list[str]:
-    """Names of classes of which exactly one is true; empty where the run does not say so."""
+    """Return the names of mutually exclusive classes; empty where the run does not declare them exclusive."""
     names = row.get("exclusive_classes")
     return [str(name) for name in names] if isinstance(names, list) else []

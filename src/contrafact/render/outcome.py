@@ -1,4 +1,4 @@
-"""What came of a counterfactual: heading, tone, levels before and after, the kind of every frame."""
+"""Outcome of a counterfactual as text: heading, tone, levels before and after, kind of every frame."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Row = Mapping[str, Any]
 ORIGINAL, SYNTHETIC = "original", "synthetic"
 NOTHING_FOUND = {
     "budget": "No counterfactual was found: the goal lies beyond the plausibility budget",
-    "search": "No counterfactual was found on the latent path that was tried",
+    "search": "No counterfactual was found on the latent path searched",
     "no_change": "No counterfactual was found: the prediction does not respond to this change",
 }
-NOT_ASKED = "No second model was asked."
+NOT_ASKED = "Not checked by a second model."
 CONFIRMED = "Confirmed by a second model."
 NOT_CONFIRMED = "Not confirmed by a second model."
-NO_FLIP = "A second model was asked; there is no flip that it could confirm."
+NO_FLIP = "Evaluated by a second model; there is no flip to confirm."
 UNITS = {
     "class": "logits",
     "margin": "logits",
@@ -32,30 +32,30 @@ LOGITS = ("region", "lesion", "boundary", "mask", "false-positive", "missed")
 
 
 def in_odds(target: str) -> bool:
-    """Whether scores of this target are logits that have a probability."""
+    """Return whether scores of this target are logits with a probability."""
     return kind_of(target) in ("class", "margin")
 
 
 def kind_of(target: str) -> str:
-    """The word before the colon: class, margin, grade, region, …"""
+    """Return the kind of a target, the part before the colon: class, margin, grade, region, …"""
     return target.split(":")[0]
 
 
 def unit_of(target: str) -> str:
-    """The unit of a target's scores, in words."""
+    """Return the unit of a target's scores."""
     kind = kind_of(target)
     return "logits" if kind in LOGITS else UNITS.get(kind, "units of the target")
 
 
 def probability_of(target: str, score: float) -> float | None:
-    """The probability behind a score, 0 to 1; None where the target has none."""
+    """Return the probability of a score, 0 to 1; None where the target has none."""
     if in_odds(target):
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, score))))
     return score if kind_of(target) == "probability" else None
 
 
 def level(target: str, score: float, *, unit: bool = True) -> str:
-    """A score as a reader takes it: `83 %`, or a number with its unit."""
+    """Return a score as text: `83 %`, or a number with its unit."""
     share = probability_of(target, score)
     if share is not None:
         return _percent(share)
@@ -64,19 +64,19 @@ def level(target: str, score: float, *, unit: bool = True) -> str:
 
 
 def before_after(row: Row) -> str:
-    """`10 % → 90 %`, or, of a target without probability, `1.20 → 2.85 grades`."""
+    """Return `10 % → 90 %`, or `1.20 → 2.85 grades` for a target without probability."""
     target, scores = str(row["record"]["target"]), row["scores"]
     first, last = scores[int(row["origin"])], scores[last_frame(row)]
     return f"{level(target, first, unit=False)} → {level(target, last)}"
 
 
 def last_frame(row: Row) -> int:
-    """The frame that answers, as `Counterfactual.end`."""
+    """Return the final frame, the same as `Counterfactual.end`."""
     return answering(row["scores"], int(row["origin"]), str(row["record"]["target"]))
 
 
 def flips(row: Row) -> bool | None:
-    """Whether the prediction is another one on the last frame; None for targets without a decision."""
+    """Return whether the prediction flips on the last frame; None for targets without a decision."""
     target, scores = str(row["record"]["target"]), row["scores"]
     ends = [probability_of(target, scores[k]) for k in (int(row["origin"]), last_frame(row))]
     if ends[0] is None or ends[1] is None:
@@ -85,10 +85,10 @@ def flips(row: Row) -> bool | None:
 
 
 def heading(row: Row) -> str:
-    """What happened, as a heading."""
+    """Return the outcome as a heading."""
     stopped, name = str(row["stopped"]), str(row.get("target_name") or row["record"]["target"])
     if row.get("picture"):
-        return f"What the network asks for ({row.get('label') or row['record']['method']}, {name})"
+        return f"Image that maximises the score ({row.get('label') or row['record']['method']}, {name})"
     if stopped == "already":
         return f"The prediction already met the goal: nothing was changed ({name}: {_now(row)})"
     words = f"{name}: {before_after(row)}"
@@ -103,8 +103,8 @@ def heading(row: Row) -> str:
 
 
 def second_words(row: Row) -> str:
-    """Whether a second model confirms a counterfactual, which a page says first: the model of the bundle, or
-    one that the reliability checks asked. Empty for a picture, which is none."""
+    """Return whether a second model confirms a counterfactual: the model of the bundle, or that of the
+    reliability checks. Empty for a picture by activation maximisation."""
     if row.get("picture"):
         return ""
     if row.get("second") is not None:
@@ -120,28 +120,28 @@ def second_words(row: Row) -> str:
 
 
 def tone(row: Row, *, doubtful: bool) -> str:
-    """good, plain or warn: only a change that was found and passed its checks is good."""
+    """Return "good", "plain" or "warn"; only a found change that passed its checks is good."""
     if doubtful:
         return "warn"
     return "good" if row["stopped"] == "reached" else "plain"
 
 
 def frame_kinds(row: Row) -> list[str]:
-    """Of every frame: the original image, or a synthetic one. Frame `origin` is the image itself."""
+    """Return the kind of every frame, original or synthetic; frame `origin` is the image itself."""
     origin = int(row["origin"])
     drawn = bool(row.get("picture"))
     return [ORIGINAL if k == origin and not drawn else SYNTHETIC for k in range(len(row["steps"]))]
 
 
 def frame_titles(row: Row) -> list[str]:
-    """`frame_kinds` for captions; an original that was itself generated says so."""
+    """Return `frame_kinds` for captions; a generated original is named as such."""
     generated = bool((row.get("about") or {}).get("synthetic"))
     first = f"{ORIGINAL} (itself a synthetic image)" if generated else ORIGINAL
     return [first if kind == ORIGINAL else SYNTHETIC for kind in frame_kinds(row)]
 
 
 def frame_table(row: Row) -> list[dict[str, str]]:
-    """Every frame in figures: its kind, its level, and the changes requested and achieved in target units."""
+    """Return a table of the frames: kind, level, and changes requested and achieved in target units."""
     target, scores, steps, origin = (
         str(row["record"]["target"]),
         row["scores"],
@@ -162,7 +162,7 @@ def frame_table(row: Row) -> list[dict[str, str]]:
 
 
 def levels(row: Row) -> list[str]:
-    """The level of every frame."""
+    """Return the level of every frame."""
     target: str = str(row["record"]["target"])
     scores: Sequence[float] = row["scores"]
     return [level(target, score) for score in scores]
@@ -173,7 +173,7 @@ def _now(row: Row) -> str:
 
 
 def _percent(share: float) -> str:
-    """Whole percents, but never 0 or 100 for what is neither."""
+    """Return a whole percentage; values that only round to 0 or 100 become <1 % or >99 %."""
     if 0 < share < 0.005 or 0.995 <= share < 1:
         return "<1 %" if share < 0.5 else ">99 %"
     return f"{100 * share:.0f} %"

@@ -13,9 +13,9 @@ SHOWN = 9  # frames at most
 
 
 def heatmap(result: Heatmap, *, image: Any = None, ax: Any = None, at: int | None = None) -> Any:
-    """Axes with a map in signed colours, 0 in white, over `image` (an `Image` or array (C, *S)) if given.
+    """Plot a map in signed colours (0 is white), over `image` (an `Image` or array (C, *S)) if given.
 
-    at  slice of a volume; None: the one with most of the map
+    at  slice of a volume; None: the slice with the largest sum of the map's magnitude
     """
     values = result.values
     number = _slice_of(np.abs(values), at) if values.ndim == 3 else None
@@ -23,7 +23,7 @@ def heatmap(result: Heatmap, *, image: Any = None, ax: Any = None, at: int | Non
     if image is not None:
         below = np.asarray(getattr(image, "values", image)).mean(axis=0)
         if below.shape != values.shape:
-            raise InputError(f"the image must be {values.shape}, as the map; got {below.shape}")
+            raise InputError(f"expected an image of shape {values.shape}, as the map; got {below.shape}")
         ax.imshow(below if number is None else below[number], cmap="gray")
     scale = float(np.abs(values).max()) or 1.0
     shown = ax.imshow(
@@ -41,9 +41,9 @@ def heatmap(result: Heatmap, *, image: Any = None, ax: Any = None, at: int | Non
 
 
 def strip(result: Counterfactual, *, at: int | None = None) -> Any:
-    """A figure with the frames of a counterfactual, each under the model's score for it.
+    """Return a figure with the frames of a counterfactual and the model's score for each.
 
-    at  slice of a volume; None: the one that changes most
+    at  slice of a volume; None: the slice that changes most
     """
     import matplotlib.pyplot as plt
 

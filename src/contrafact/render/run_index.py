@@ -1,4 +1,4 @@
-"""The cases of a run as a table: what was asked of each, what speaks against it, what failed."""
+"""Index of a run's cases: targets, warnings and failures of each."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from contrafact.core import InputError, nearest
 from contrafact.io import Run
 from contrafact.render.map_display import MapScale, ScaleKey, scale_for, scale_key
 from contrafact.render.pixels import signed_scale
-from contrafact.render.text import GOOD_ENDS
+from contrafact.render.text import GOOD_ENDS, check_title
 
 SHOW = ("all", "failures", "doubts", "clean")
 SORT = ("problems", "order", "name", "answer")
-SAMPLED = 64  # maps that decide a shared scale
-VALUES = 1 << 16  # of each
+SAMPLED = 64  # maps from which a cohort scale is estimated
+VALUES = 1 << 16  # values of each of them
 
 
 @dataclass(slots=True)
 class CaseResults:
-    """One image with one model: numbers of its rows in the run, its failures, and what the table says."""
+    """Results of one image with one model: row numbers in the run, failures, and fields of the table."""
 
     id: str
     name: str
@@ -44,7 +44,7 @@ class CaseResults:
     order: int = 0
 
     def line(self) -> dict[str, Any]:
-        """As the table shows it."""
+        """Return the fields that the table shows."""
         rows = [*self.maps, *self.strips]
         plain = ("id", "name", "source", "answers", "synthetic", "ends", "doubts")
         return {name: getattr(self, name) for name in plain} | {
@@ -56,14 +56,14 @@ class CaseResults:
         }
 
     def words(self) -> str:
-        """What a filter looks through."""
+        """Return the text that a filter searches."""
         failed = (f"{f['method']} {f['error']}" for f in self.failures)
         said = (self.name, self.source, *self.answers, *self.targets, *self.doubts, *self.ends, *failed)
         return "\n".join(said).casefold()
 
 
 class RunIndex:
-    """A run's cases, read again when the run has grown; safe in several threads."""
+    """Cases of a run, read again when the run has grown. Thread-safe."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -74,7 +74,7 @@ class RunIndex:
         self._scales: dict[ScaleKey, tuple[float, int, int]] = {}
 
     def cases(self) -> dict[str, CaseResults]:
-        """By id, in the order of the run."""
+        """Return the cases by id, in the order of the run."""
         with self._lock:
             stamp = tuple(_stamp(self.run.folder / n) for n in ("results.jsonl", "failures.jsonl"))
             if stamp != self._stamp:
@@ -90,7 +90,7 @@ class RunIndex:
         return self._rows[number]
 
     def chosen(self, *, words: str = "", show: str = "all", sort: str = "problems") -> list[CaseResults]:
-        """Filtered and sorted; "problems" puts failures first, then what has most doubts."""
+        """Return cases filtered and sorted; "problems" puts failures first, then the most warnings."""
         for name, value, known in (("show", show, SHOW), ("sort", sort, SORT)):
             if value not in known:
                 expected = f"{name} must be one of {', '.join(known)}"
@@ -100,13 +100,15 @@ class RunIndex:
         return sorted(found, key=_KEYS[sort])
 
     def map_scale(self, row: Mapping[str, Any], values: NDArray[Any]) -> MapScale:
-        """The scale that a map is drawn on, everywhere: that of its model, kind of target and method over the
-        run, or its own where it is faint, or where the run holds no such map."""
+        """Return the scale of a map on all pages: the cohort scale of its model, kind of target and method.
+
+        A map that is faint, or that the run does not hold, has a per-image scale.
+        """
         shared, seen, there = self.scale(scale_key(row))
         return scale_for(values, shared if there else max(signed_scale([values]), 1e-12), seen, there)
 
     def scale(self, key: ScaleKey) -> tuple[float, int, int]:
-        """One scale for maps of a key over the run: (scale, maps that decided it, maps there are)."""
+        """Return (cohort scale, maps it is estimated from, maps it applies to) for the maps of a key."""
         self.cases()
         with self._lock:
             if key in self._scales:
@@ -161,9 +163,13 @@ def _add(case: CaseResults, number: int, row: Mapping[str, Any]) -> None:
     record = row["record"]
     if row["kind"] not in ("heatmap", "strip"):
         raise ValueError(row["kind"])
-    doubts = [f"{record['method']}: {_text(c['name'])}" for c in row.get("trust") or () if c["passed"] is False]
+    doubts = [
+        f"{record['method']}: {check_title(_text(c['name']))}"
+        for c in row.get("trust") or ()
+        if c["passed"] is False
+    ]
     if row["kind"] == "strip" and not row.get("trust"):
-        doubts += [f"{record['method']}: drift"] if row["drifted"] else []
+        doubts += [f"{record['method']}: reconstruction error"] if row["drifted"] else []
         doubts += [f"{record['method']}: goal"] if row["stopped"] not in GOOD_ENDS else []
     case.answers = tuple(map(_text, row.get("answers") or ())) or case.answers
     case.synthetic = bool((row.get("about") or {}).get("synthetic"))
@@ -200,7 +206,7 @@ def _shown(case: CaseResults, show: str) -> bool:
 
 
 def name_order(text: str) -> list[tuple[int, int, str]]:
-    """CaseResults 10 after case 2."""
+    """Return a sort key that puts case 10 after case 2."""
     parts: Iterator[str] = iter(re.split(r"(\d{1,18})", text.casefold()))
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p]
 

@@ -1,4 +1,4 @@
-"""One case for the report: still pictures for paper, and the viewer's arrays for the screen."""
+"""One case for the report: still pictures for print, and the viewer's arrays for the screen."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from contrafact.render.pixels import grey, png_text, signed_overlay
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.report.encode_arrays import carried
 
-SIDE = 512  # pixels of an image in the page
-FRAME = 256  # of a frame on paper
+SIDE = 512  # pixels of an image on the page
+FRAME = 256  # pixels of a printed frame
 Arrays = dict[str, NDArray[np.float32]]
 Planes = dict[int, Arrays]
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the case page says (`about`), its still pictures by number of the row, and its arrays as text."""
+    """Data of the case page (`about`), still pictures by row number, and arrays as text."""
 
     about: dict[str, Any]
     stills: dict[int, dict[str, Any]]
@@ -37,7 +37,7 @@ class Shown:
 
 
 def shown_case(cohort: RunIndex, case: CaseResults) -> Shown:
-    """A case with its pictures; of volumes the slice where a result says most."""
+    """Return a case with its pictures; volumes are shown by the slice with the most evidence or change."""
     about = case_page(cohort, case)
     planes: Planes = {}
     stills = {}
@@ -57,7 +57,7 @@ def shown_case(cohort: RunIndex, case: CaseResults) -> Shown:
 
 
 def _as_text(planes: Planes) -> dict[str, dict[str, Any]]:
-    """By the address that the viewer asks for; what is there already is named, not repeated."""
+    """Return arrays by the address that the page requests; equal arrays are stored once."""
     found: dict[str, dict[str, Any]] = {}
     seen: dict[tuple[Any, ...], str] = {}
     for row, arrays in planes.items():
@@ -77,7 +77,7 @@ def _map_planes(cohort: RunIndex, one: dict[str, Any]) -> Arrays:
     values = cohort.run.arrays(cohort.row(one["row"]))["values"]
     at = one["slice"] if values.ndim == 3 else None
     if at is not None:
-        one["where"] = f"slice {at + 1} of {len(values)}, where it says most"
+        one["where"] = f"slice {at + 1} of {len(values)}, with the most evidence"
     return {name: _plane(cohort, one["row"], name, at) for name in ("image", "values")}
 
 
@@ -86,7 +86,7 @@ def _strip_planes(cohort: RunIndex, one: dict[str, Any]) -> Arrays:
     frames, at = arrays["frames"], None
     if frames.ndim == 5:
         at = moving_slice(frames, one["origin"])
-        one["where"] = f"slice {at + 1} of {frames.shape[2]}, where most changes"
+        one["where"] = f"slice {at + 1} of {frames.shape[2]}, with the largest change"
     later = sorted(name for name in arrays if name.startswith("followup"))
     names = ("frames", "reconstruction", *later)
     return {name: _plane(cohort, one["row"], name, at, frames.shape[2]) for name in names}
@@ -119,7 +119,7 @@ def _strip_still(
 
 
 def _picture(picture: NDArray[np.uint8], shown: Mapping[str, Any]) -> str:
-    """In true proportions, as text. shown: an image or a strip"""
+    """Return a picture in true proportions as text; `shown` is the data of an image or counterfactual."""
     aspect = float(shown["aspect"])
     if abs(aspect - 1) > 0.01:
         height, width = picture.shape[:2]

@@ -1,4 +1,4 @@
-"""Arrays as text inside a page: twelve bits over their range, differences of neighbours, deflated."""
+"""Encode arrays as text inside a page: 12 bits over their range, differences of neighbours, deflated."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LEVELS = 4095  # as scanners store: of CT from -1024 to 3071 every number
+LEVELS = 4095  # 12 bits, as scanners store: every CT number from -1024 to 3071
 
 
 def carried(values: NDArray[np.floating[Any]]) -> dict[str, Any]:
-    """Values of any shape as `web/source/carried.ts` reads them; within half a step of what they were.
+    """Encode values of any shape for `web/source/carried.ts`, with an error of at most half a step.
 
     gives  shape, low, step and data: value = low + step * level, levels as differences from the one to the
-           left and, of frames (K, C, H, W), from the frame before; low bytes, then high bytes
+           left and, for frames (K, C, H, W), from the frame before; low bytes, then high bytes
     """
     low, high = float(values.min()), float(values.max())
     step = (high - low) / LEVELS or 1.0

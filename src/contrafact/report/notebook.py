@@ -1,6 +1,6 @@
-"""Results as HTML for a notebook. `contrafact.core.display` asks for them by these names.
+"""HTML of results for notebooks. `contrafact.core.display` calls these functions by name.
 
-Inline styles, pictures as data, no scripts: a notebook that is not trusted shows it too, and nothing is loaded.
+Styles and pictures are inline, without scripts: untrusted notebooks show them too, and nothing is loaded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contrafact.render.text import layer_words, trust_words
 from contrafact.report.page import environment
 
 SIDE, SMALL = 320, 120  # pixels of the longer side
-FRAMES = 9  # of a strip, evenly
+FRAMES = 9  # frames of a counterfactual shown, evenly spaced
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Shown:
 
 
 def image(image: Image) -> str:
-    """Through its window; of a volume the middle slice in three planes."""
+    """Show the image in its window; of a volume, the middle slice in three planes."""
     if len(image.grid.shape) == 2:
         pictures = [("", grey(image.values, image.window))]
     else:
@@ -50,17 +50,19 @@ def image(image: Image) -> str:
 
 
 def heatmap(heat: Heatmap) -> str:
-    """The map alone, on its own scale; of a volume where it says most, in three planes."""
+    """Show the map alone on a per-image scale; of a volume, the strongest slice in three planes."""
     return _map(heat, np.zeros((1, *heat.grid.shape), dtype=np.float32), (0.0, 1.0), "heat")
 
 
 def over(image: Image, heat: Heatmap, *, kind: str = "signed") -> Shown:
-    """A map over its image, for a notebook; `kind` as in `contrafact export`.
+    """Show a map over its image; `kind` as in `contrafact export`.
 
-    raises  InputError where they lie on different grids
+    raises  InputError if the grids differ
     """
     if image.grid != heat.grid:
-        raise InputError("the map lies on another grid than the image; give the image that was explained")
+        raise InputError(
+            "expected the map and the image on one grid; got two grids; give the image that was explained"
+        )
     return Shown(_map(heat, image.values, image.window, kind))
 
 
@@ -74,7 +76,11 @@ def _map(heat: Heatmap, under: NDArray[Any], window: tuple[float, float], kind: 
         for name, picture in found.items()
         if not name.startswith("projection")
     ]
-    at = "" if flat else f"slice {telling_slice(heat.values, 0) + 1} of {len(heat.values)}, where it says most"
+    at = (
+        ""
+        if flat
+        else f"slice {telling_slice(heat.values, 0) + 1} of {len(heat.values)}, with the most evidence"
+    )
     return _page(
         "heatmap",
         pictures=_sized(pictures, heat.grid),
@@ -89,7 +95,7 @@ def _map(heat: Heatmap, under: NDArray[Any], window: tuple[float, float], kind: 
 
 
 def strip(strip: Counterfactual) -> str:
-    """Its frames, original or synthetic, with the prediction for each; what came of it, and what changed."""
+    """Show the frames with their predictions, the outcome and the difference picture."""
     row = row_of(strip)
     about = strip_about(row, strip.grid, strip.frames)
     frames = flat_frames(strip.frames, strip.origin)
@@ -123,12 +129,12 @@ def record(record: Record) -> str:
 
 
 def card(checks: Sequence[Mapping[str, Any]]) -> str:
-    """A trust card as rows: what failed and what could not be checked in sentences, what passed by name."""
+    """Show reliability checks: failed and open ones as sentences, passed ones by name."""
     return _page("card", card=trust_words({"trust": checks}))
 
 
 def row_of(strip: Counterfactual) -> dict[str, Any]:
-    """A strip as a row of a run, without arrays."""
+    """Return a counterfactual as a row of a run, without arrays."""
     known = dataclasses.asdict(strip.record) if strip.record else None
     about = known or {"method": "strip", "parameters": {}, "target": "", "seconds": 0.0, "forward_passes": 0.0}
     plain = {name: getattr(strip, name) for name in ("origin", "drift", "drifted", "stopped", "goal")}
@@ -142,7 +148,7 @@ def row_of(strip: Counterfactual) -> dict[str, Any]:
 def strip_traits(
     strip: Counterfactual, window: tuple[float, float] | None, at: int | None = None
 ) -> dict[str, Any]:
-    """What the control of a strip needs: its figures as JSON, its frames as little-endian float32.
+    """Return the state of the widget: values as JSON, frames as little-endian float32.
 
     at  slice of a volume; None: the middle one
     """
@@ -173,7 +179,7 @@ def _plane(image: Image, axis: int) -> NDArray[np.uint8]:
 def _sized(
     pictures: Sequence[tuple[str, NDArray[np.uint8]]], grid: Grid, side: int = SIDE
 ) -> list[dict[str, Any]]:
-    """PNG as text, in true proportions: no more pixels than are shown, and small images larger."""
+    """Return PNGs as text in true proportions, with no more pixels than shown; small images are enlarged."""
     made = []
     for name, pixels in pictures:
         high, wide = pixels.shape[0] * (1.0 if name in PLANES else aspect_of(grid)), float(pixels.shape[1])
@@ -191,7 +197,7 @@ def _size(grid: Grid) -> str:
 
 
 def _told(record: Record | None) -> dict[str, Any] | None:
-    """A record in few words, and all of it as JSON."""
+    """Return a summary of a record, and the whole record as JSON."""
     if record is None:
         return None
     whole = json.dumps(finite(dataclasses.asdict(record)), indent=1, ensure_ascii=False)

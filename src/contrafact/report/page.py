@@ -21,16 +21,16 @@ from contrafact.report.study import study_section
 from contrafact.report.text import bundle_cards, checks_table, hashes, limits, method_cards
 
 IMAGES = 24  # cases on one page
-CARRIED = 12_000_000  # characters of arrays on one page; later cases are pictures only
+CARRIED = 12_000_000  # characters of arrays on one page; later cases have pictures only
 GALLERY, FAILED = 24, 50
 RENDER = Path(render.__file__).parent
 
 
 def write_report(run: Run, path: str | Path | None = None) -> Path:
-    """Write `report.html` into the run folder (or to `path`) and give its path.
+    """Write `report.html` into the run folder (or to `path`) and return its path.
 
-    The page holds the viewer's own controls with the arrays they need, and still pictures of the same for
-    paper and for browsers without scripting. It asks nobody for anything: its policy forbids it.
+    The page holds the viewer's controls with their arrays, and still pictures for print and for browsers
+    without scripts. It makes no requests: its content security policy forbids them.
 
     raises  InputError for a run without results
     """
@@ -80,14 +80,14 @@ def environment() -> jinja2.Environment:
 
 
 def _whole(row: Mapping[str, Any]) -> bool:
-    """Whether a line of the run can be counted; one that cannot is a failure of its case."""
+    """Return whether a line of the run is complete; an incomplete one counts as a failure of its case."""
     record, needed = row.get("record"), {"method", "model", "image", "seconds", "versions"}
     strip = {"drifted", "stopped"} <= row.keys() or row.get("kind") == "heatmap"
     return isinstance(record, dict) and needed <= record.keys() and strip
 
 
 def _for_the_page(cases: Sequence[Shown]) -> list[dict[str, Any]]:
-    """What the template shows; arrays as long as there is room."""
+    """Return the cases for the template, with arrays until the size limit of the page."""
     room, found = CARRIED, []
     for case in cases:
         room -= case.size
@@ -97,7 +97,7 @@ def _for_the_page(cases: Sequence[Shown]) -> list[dict[str, Any]]:
 
 
 def _moving(about: Mapping[str, Any]) -> dict[str, Any]:
-    """For the controls, which name the slice of a map; nothing else of the case."""
+    """Return the data of the controls, with the slice in the label of each map."""
     maps = [
         {**one, "label": ", ".join(filter(None, (one["label"], one.get("where"))))} for one in about["maps"]
     ]
@@ -105,7 +105,7 @@ def _moving(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _gallery(cases: Sequence[Shown]) -> list[dict[str, Any]]:
-    """Results that speak against themselves: the picture, and what is wrong with it."""
+    """Return the results with warnings: a picture and the sentences."""
     found = []
     for case in cases:
         for one in (*case.about["maps"], *case.about["strips"]):
@@ -124,19 +124,19 @@ def _gallery(cases: Sequence[Shown]) -> list[dict[str, Any]]:
 
 
 def _built(name: str) -> str:
-    """A built file of the front end; nothing in it closes the element that it stands in."""
+    """Return a built file of the front end, checked not to close the element that holds it."""
     text = (RENDER / "web" / "dist" / name).read_text(encoding="utf-8")
     return text.replace("</script", r"<\/script").replace("<!--", r"<\!--").replace("</style", r"<\/style")
 
 
 def _running(title: str) -> str:
-    """The title on every printed page, spelt in code points: it may come from anywhere."""
+    """Return the title of printed pages as CSS code points, because the title is untrusted text."""
     spelt = "".join(f"\\{ord(letter):06x} " for letter in title[:90])
     return f'@page{{@top-left{{content:"{spelt}"}}}}'
 
 
 def _policy(style: str, script: str) -> str:
-    """No request to anywhere, and no script or style but our own, whatever a run's words hold."""
+    """Return a content security policy without requests, and without scripts or styles other than ours."""
 
     def own(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,4 +1,4 @@
-"""What a study found, for the report: performance, intervals, ranks, pairs, models, subgroups."""
+"""Results of a study for the report: performance, intervals, ranks, pairs, models, subgroups."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contrafact.render.charts import Dots, dots
 
 
 def study_section(run: Run) -> dict[str, Any] | None:
-    """Tables and charts from the run's summary; None where the run is no study with metrics."""
+    """Return tables and charts from the run's summary; None if the run has no metrics."""
     path = run.folder / "summary.json"
     if not path.exists():
         return None
@@ -43,7 +43,7 @@ def study_section(run: Run) -> dict[str, Any] | None:
 
 
 def chart(summary: Sequence[Mapping[str, Any]], metric: str, better: str) -> Dots | None:
-    """Mean and interval of every method, the best on top; None where no method has a value."""
+    """Return mean and interval of every method, the best first; None if no method has a value."""
     rows = [row for row in summary if row["metric"] == metric and row["mean"] is not None]
     rows.sort(key=lambda row: row["mean"], reverse=better == "higher")
     return dots([(_name(row), row["mean"], row["low"], row["high"]) for row in rows]) if rows else None
@@ -52,9 +52,9 @@ def chart(summary: Sequence[Mapping[str, Any]], metric: str, better: str) -> Dot
 def _ranks(
     rows: Sequence[Mapping[str, Any]], metrics: list[str], families: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """A line per method: its mean rank for each metric and each family, and over all; the best first.
+    """Return one row per method, the best first: mean rank for each metric and family, and over all.
 
-    families  ranks by families of metrics; of a run that is older: none, and the mean is over the metrics
+    families  ranks by families of metrics; empty for older runs, whose mean is over the metrics
     """
     by_family = {_name(row): row for row in families}
     lines: dict[str, dict[str, float]] = {}

@@ -1,5 +1,5 @@
-"""The control of a counterfactual in a notebook: morph, wipe, difference, frame by frame. Needs the extra
-`contrafact[notebook]`; loads nothing from anywhere."""
+"""Notebook widget of a counterfactual: morph, wipe, difference, single frames. Needs the extra
+`contrafact[notebook]`; makes no network requests."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SCRIPT = Path(render.__file__).parent / "web" / "dist" / "widget.js"
 
 
 class StripWidget(anywidget.AnyWidget):
-    """A strip to move through, the same control as in the viewer.
+    """Interactive counterfactual, the same control as in the viewer.
 
-    position  the frame shown, 0 to K - 1, also between frames: set it, or observe it
-    slice     of a volume, which is sent to the page alone; -1 for an image
+    position  the frame shown, 0 to K - 1; fractions lie between frames. It can be set and observed.
+    slice     the slice of a volume that is sent to the page; -1 for an image
     """
 
     _esm = SCRIPT.read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ class StripWidget(anywidget.AnyWidget):
     def __init__(
         self, strip: Counterfactual, *, window: tuple[float, float] | None = None, **more: Any
     ) -> None:
-        """window  (low, high) shown as black and white; None: the image's least and greatest value"""
+        """window  (low, high) shown as black and white; None: minimum and maximum of the image"""
         self._strip, self._window = strip, window
         volume = len(strip.grid.shape) == 3
         at = strip.grid.shape[0] // 2 if volume else -1

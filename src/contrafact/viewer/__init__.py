@@ -1,5 +1,5 @@
 """Pages in a browser: the viewer of a run, the study editor, the reader study. Needs the extra
-`contrafact[view]`; only the workers of live questions import torch."""
+`contrafact[view]`; only the workers of live explanations import torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ __all__ = ["make_app"]
 
 
 def make_app(run: Run, live: Any = None, **settings: Any) -> Any:
-    """The viewer of a run as an ASGI application: `viewer.app.make_app`, which needs the extra
+    """Return the viewer of a run as an ASGI application (`viewer.app.make_app`); needs the extra
     `contrafact[view]`."""
     return pages.parts()[1].make_app(run, live, **settings)

@@ -28,7 +28,7 @@ from contrafact.viewer.volumes import volume
 
 WEB = Path(render.__file__).parent / "web" / "dist"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain"}
-PAGE = 100  # cases a request may ask for
+PAGE = 100  # cases per request at most
 
 
 def make_app(
@@ -39,12 +39,12 @@ def make_app(
     hosts: Sequence[str] = (),
     addresses: bool = False,
 ) -> Guard:
-    """The viewer of one run; reads the run folder, writes nothing.
+    """Return the viewer of one run. It reads the run folder and writes nothing.
 
-    live       an application that computes, mounted under /live; None: results of the run only
-    token      needed for every page; None: pages are open, as suits an address that only this machine has
-    hosts      names in the Host header beside those of this machine
-    addresses  whether numeric addresses are ours too
+    live       application for live explanations, mounted under /live; None: stored results only
+    token      required for every page; None: pages are open, for addresses that only this machine can reach
+    hosts      further names allowed in the Host header
+    addresses  whether numeric addresses are allowed too
     """
     pages = _Pages(run, live is not None, token or secrets.token_urlsafe(24))
     routes: list[BaseRoute] = [
@@ -74,7 +74,7 @@ def page(template: str, **words: Any) -> Response:
 
 
 async def web_file(request: Request) -> Response:
-    """A built file of the front end; only names that are there."""
+    """Return a built file of the front end; other names are not found."""
     name = request.path_params["name"]
     if name not in {path.name for path in WEB.iterdir()}:
         raise HTTPException(404)
@@ -87,7 +87,7 @@ def wrong(_: Request, error: Exception) -> Response:
 
 
 def unreadable(_: Request, error: Exception) -> Response:
-    """A run that does not hold what its lines say."""
+    """Answer that the run is incomplete or damaged."""
     return PlainTextResponse(f"the run could not be read ({type(error).__name__})", 404)
 
 
@@ -113,7 +113,7 @@ class _Pages:
         return page("case.html", run=self.title, token=self._token(), **words)
 
     def lines(self, request: Request) -> Response:
-        """A page of the table: /api/cases?q=&show=&sort=&from=&count="""
+        """Return a page of the table: /api/cases?q=&show=&sort=&from=&count="""
         asked = request.query_params
         first, count = whole(asked.get("from", "0")), min(PAGE, whole(asked.get("count", "50")))
         found = self.table.chosen(
@@ -131,7 +131,7 @@ class _Pages:
         )
 
     def about(self, request: Request) -> Response:
-        """A case, with its neighbours in the order that the table was left in."""
+        """Return a case, with its neighbours in the current order of the table."""
         case, asked = self._found(request), request.query_params
         found = self.table.chosen(
             words=asked.get("q", ""), show=asked.get("show", "all"), sort=asked.get("sort", "problems")
@@ -157,7 +157,7 @@ class _Pages:
         return Response(thumbnail(self.run, self.table.row(request.path_params["row"])), media_type="image/png")
 
     def volume(self, request: Request) -> Response:
-        """/volume/ROW/NAME.nii.gz?frame=&channel="""
+        """Return a volume: /volume/ROW/NAME.nii.gz?frame=&channel="""
         row, asked = self.table.row(request.path_params["row"]), request.query_params
         which = {name: whole(asked.get(name, "0")) for name in ("frame", "channel")}
         content = volume(self.run, row, request.path_params["name"], **which)

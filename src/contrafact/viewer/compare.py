@@ -1,4 +1,4 @@
-"""Pages that show two models of a run beside one another."""
+"""Pages that compare two models of a run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from contrafact.render.comparison import Apart, Comparison, Pair, answers_apart,
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.viewer.requests import whole
 
-SECONDS = 2.0  # of comparing maps in one answer; the page asks again for what is left
+SECONDS = 2.0  # limit for comparing maps per request; the page sends further requests for the rest
 PAGE = 100
 
 
 class ComparePages:
-    """page  makes a page of a template and its words"""
+    """Pages of the comparison. page: function from a template and its values to a response"""
 
     def __init__(self, table: RunIndex, title: str, page: Callable[..., Response]) -> None:
         self.comparison, self.title, self.page = Comparison(table), title, page
@@ -39,7 +39,7 @@ class ComparePages:
         return len(self.comparison.models()) > 1
 
     def link(self, case: CaseResults) -> str | None:
-        """Where a case stands beside another model."""
+        """Return the address that compares a case with another model."""
         found = self.comparison.beside(case)
         return found and f"/compare/{found[0]}?" + urlencode({"a": found[1], "b": found[2]})
 
@@ -52,7 +52,7 @@ class ComparePages:
         return self.page("pair.html", title=pair.first.name, run=self.title, id=pair.id, token="")
 
     def lines(self, request: Request) -> Response:
-        """A page of the list: /api/compare?a=&b=&method=&sort=&q=&from=&count="""
+        """Return a page of the list: /api/compare?a=&b=&method=&sort=&q=&from=&count="""
         asked, (first, second) = request.query_params, self._models(request)
         found, method, left = self._found(request)
         start, count = (whole(asked.get(name, text)) for name, text in (("from", "0"), ("count", "50")))
@@ -75,7 +75,7 @@ class ComparePages:
         )
 
     def about(self, request: Request) -> Response:
-        """A pair, with its neighbours in the order that the list was left in."""
+        """Return a pair, with its neighbours in the current order of the list."""
         pair, (found, _, _) = self._pair(request), self._found(request)
         ids = [other.id for other in found]
         at = ids.index(pair.id) if pair.id in ids else -1
@@ -91,7 +91,7 @@ class ComparePages:
         )
 
     def _found(self, request: Request) -> tuple[list[Pair], str, int]:
-        """The list as it was asked for, the method its maps are of, and how many are still to be compared."""
+        """Return the requested list, the method of its maps, and the number of pairs still to compare."""
         asked, comparison = request.query_params, self.comparison
         words = asked.get("q", "").casefold().split()
         every = comparison.pairs(*self._models(request)).values()

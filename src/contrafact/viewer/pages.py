@@ -11,7 +11,7 @@ from contrafact.viewer.reader_study.results import as_csv, plan_words
 
 
 def parts() -> tuple[Any, Any]:
-    """The modules `server` and `app`; they are loaded here, so that reports need no server."""
+    """Return the modules `server` and `app`, imported here so that reports need no server."""
     try:
         from contrafact.viewer import app, server
     except ModuleNotFoundError as error:
@@ -22,7 +22,7 @@ def parts() -> tuple[Any, Any]:
 
 
 def reading_parts() -> tuple[Any, Any]:
-    """The modules `server` and `reader_app`."""
+    """Return the modules `server` and `reader_app`."""
     server, _ = parts()
     from contrafact.viewer.reader_study import app as reader_app
 
@@ -30,7 +30,7 @@ def reading_parts() -> tuple[Any, Any]:
 
 
 def form_parts() -> tuple[Any, Any]:
-    """The modules `server` and `form_app`."""
+    """Return the modules `server` and `form_app`."""
     server, _ = parts()
     from contrafact.viewer.study_editor import app as form_app
 
@@ -38,7 +38,7 @@ def form_parts() -> tuple[Any, Any]:
 
 
 def plan_of(reading: Any) -> list[str]:
-    """What a reader study can show, said before it begins."""
+    """Return the statistical power of a reader study, to be read before it begins."""
     return plan_words(reading.counts(), reading.left_out())
 
 

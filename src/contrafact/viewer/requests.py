@@ -1,4 +1,4 @@
-"""What a page may send: small JSON objects and whole numbers, checked word by word."""
+"""Validate what pages send: small JSON objects and whole numbers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contrafact.core import InputError
 
 
 async def said(request: Request) -> dict[str, Any]:
-    """The JSON object of a request."""
+    """Return the JSON object of a request."""
     if request.headers.get("content-type", "").split(";")[0] != "application/json":
         raise InputError("expected JSON")
     try:
         found = json.loads(await request.body())
-        json.dumps(found, ensure_ascii=False).encode()  # half a character could not be answered
+        json.dumps(found, ensure_ascii=False).encode()  # refuses half surrogates, which cannot be encoded
     except (ValueError, RecursionError) as error:
         raise InputError("expected JSON") from error
     if not isinstance(found, dict):
@@ -25,7 +25,7 @@ async def said(request: Request) -> dict[str, Any]:
 
 
 def text(found: dict[str, Any], name: str) -> str:
-    """A short text of it."""
+    """Return a short text of the object."""
     value = found.get(name)
     if not isinstance(value, str) or len(value) > 200:
         raise InputError(f"expected a short text as '{name}'")
@@ -33,7 +33,7 @@ def text(found: dict[str, Any], name: str) -> str:
 
 
 def whole(text: str | None) -> int:
-    """A whole number of an address."""
+    """Return a whole number from an address."""
     if not text or not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise InputError(f"expected a whole number; got '{(text or '')[:20]}'")
     return int(text)

@@ -1,4 +1,4 @@
-"""What stands before every page: who may ask, from where, and how much; and what the browser may load."""
+"""Access control of every page: tokens, hosts, request size, and the browser's content security policy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# NiiVue draws its letters from a picture inside its own file; pages with volumes may read such pictures.
+# NiiVue renders text from an embedded picture; pages with volumes may read data URIs.
 VOLUMES = POLICY.replace("img-src 'self'", "img-src 'self' data:")
 HEADERS = {
     "content-security-policy": POLICY,
@@ -31,19 +31,19 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
-    "cache-control": "no-store",  # images of patients stay out of the browser's disk
+    "cache-control": "no-store",  # images of patients must not be cached on disk
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """ASGI middleware.
+    """ASGI middleware that checks every request.
 
-    tokens      what each token allows, by name; a write needs one in the header x-contrafact-token, which
-                no other site can send
-    without     what a reader without any token may do; None: nothing
-    hosts       names in the Host header that are ours: another one is a rebound name
-    addresses   whether any numeric address is ours too, as it is when bound to all of them; a number cannot
+    tokens      role of each token; writes need a token in the header x-contrafact-token, which no other site
+                can send
+    without     role of a request without a token; None: refused
+    hosts       allowed names in the Host header, against DNS rebinding
+    addresses   whether numeric addresses are allowed too, for servers bound to all addresses; a number cannot
                 be rebound
     """
 
@@ -55,7 +55,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return  # no websockets; the server has no lifespan
+            return  # no websockets and no lifespan events
         headers, asked = Headers(scope=scope), dict(parse_qsl(scope["query_string"].decode("latin-1")))
         answer = self._refused(scope, headers) or self._enter(scope, headers, asked)
         body: bytes | None = b""
@@ -68,7 +68,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 sent = MutableHeaders(scope=message)
                 sent.update(HEADERS)
-                if scope.get("state", {}).get("volumes"):  # the page said so
+                if scope.get("state", {}).get("volumes"):  # set by the page
                     sent["content-security-policy"] = VOLUMES
             await send(message)
 
@@ -81,7 +81,7 @@ class Guard:
             await self.app(scope, receive if scope["method"] in READING else replayed, guarded)
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
-        """Names that are not ours, and requests that another site sent."""
+        """Refuse unknown host names and requests from other sites."""
         if not self._ours(headers.get("host", "")):
             return PlainTextResponse("this host name is not served here", 421)
         site, reads = headers.get("sec-fetch-site", "none"), scope["method"] in READING
@@ -96,12 +96,12 @@ class Guard:
         return None
 
     def _enter(self, scope: Scope, headers: Headers, asked: dict[str, str]) -> Response | None:
-        """A token in the link becomes a cookie, so that it leaves the address bar."""
+        """Store a token of the link in a cookie, so that it leaves the address bar."""
         token = asked.pop("token", "")
         role = self._role(token)
         if role is not None and scope["method"] in READING:
             where = scope["path"] + (f"?{urlencode(asked)}" if asked else "")
-            # One slash only: a second would name another host.
+            # One slash only: two would name another host.
             answer = RedirectResponse("/" + where.lstrip("/\\"), 303)
             answer.set_cookie(_cookie(token), token, httponly=True, samesite="lax")
             return answer
@@ -111,7 +111,7 @@ class Guard:
         return None
 
     def _roles(self, headers: Headers) -> dict[str, str]:
-        """What this browser may do, each with the token that allows it (none for `without`)."""
+        """Return the roles of this browser with their tokens (empty for `without`)."""
         try:
             cookies = SimpleCookie(headers.get("cookie", ""))
         except CookieError:
@@ -142,7 +142,7 @@ class Guard:
 
 
 async def _body(headers: Headers, receive: Receive) -> bytes | None:
-    """The whole body, or None where it is too long, said or not."""
+    """Return the whole body, or None if it is too long, declared or not."""
     said = headers.get("content-length", "0")
     if not said.isdecimal() or int(said) > BODY:
         return None
@@ -157,5 +157,5 @@ async def _body(headers: Headers, receive: Receive) -> bytes | None:
 
 
 def _cookie(token: str) -> str:
-    """Cookies know no ports: two viewers on one machine keep theirs apart by name."""
+    """Return a cookie name; it depends on the token, because cookies of all ports of a machine are shared."""
     return "contrafact-" + hashlib.sha256(token.encode()).hexdigest()[:8]

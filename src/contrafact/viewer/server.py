@@ -1,4 +1,4 @@
-"""A socket, a link, and uvicorn behind it."""
+"""Bind a socket, print a link and serve with uvicorn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contrafact.core import InputError
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server is bound, and what names lead there."""
+    """Address of a server, and the host names that lead there."""
 
     listener: socket.socket
     host: str
@@ -29,7 +29,7 @@ class Place:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Host names that are ours, beside those of this machine alone."""
+        """Return the allowed host names besides those of the loopback address."""
         given = self.host if ":" not in self.host else f"[{self.host}]"
         return (given,) if self.loopback else (given, socket.gethostname(), socket.getfqdn())
 
@@ -40,7 +40,7 @@ class Place:
 
 
 def bind(host: str, port: int) -> Place:
-    """Take the address first, so that the link is true when it is printed."""
+    """Bind the address before the link is printed, so that the link is valid."""
     try:
         kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=kind)
@@ -54,7 +54,7 @@ def new_token() -> str:
 
 
 def serve(app: ASGIApp, place: Place, *, ready: Callable[[], None]) -> None:
-    """Answer until Ctrl-C."""
+    """Serve until Ctrl-C."""
     config = uvicorn.Config(
         app,
         log_level="error",
@@ -66,5 +66,5 @@ def serve(app: ASGIApp, place: Place, *, ready: Callable[[], None]) -> None:
         timeout_graceful_shutdown=3,
     )
     ready()
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has stopped in order and says so
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has already stopped cleanly
         uvicorn.Server(config).run(sockets=[place.listener])

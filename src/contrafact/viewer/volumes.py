@@ -1,4 +1,4 @@
-"""Volumes of a run as NIfTI, for the viewer's planes and its rendering."""
+"""Volumes of a run as NIfTI, for the viewer's planes and rendering."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from contrafact.export.arrays import nifti_bytes
 from contrafact.export.run_files import grid_of
 from contrafact.io import Run, stored_grid
 
-SIDE = 320  # voxels along an axis at most; more come as means of neighbours
+SIDE = 320  # voxels along an axis at most; larger volumes are averaged
 NAMES = ("image", "values", "frames", "reconstruction", "change")
 
 
 def volume(run: Run, row: Mapping[str, Any], name: str, *, frame: int = 0, channel: int = 0) -> bytes:
-    """One volume of a result as NIfTI, compressed, float32, with its affine in RAS+ mm.
+    """Return one volume of a result as compressed NIfTI, float32, with its affine in RAS+ mm.
 
     name     image, values (a heatmap), frames (the one numbered `frame`), reconstruction, or change: that
-             frame less the image as the strip begins
-    channel  of an image of several
-    raises   InputError for what the result does not hold, and for images that are no volumes
+             frame minus the original
+    channel  channel of an image with several
+    raises   InputError for an array that the result lacks, and for images that are not volumes
     """
     if name not in NAMES:
         raise InputError(f"expected one of {', '.join(NAMES)}; got '{name}'")
@@ -49,7 +49,7 @@ def volume(run: Run, row: Mapping[str, Any], name: str, *, frame: int = 0, chann
 
 
 def lighter(values: NDArray[Any], grid: Grid, side: int = SIDE) -> tuple[NDArray[Any], Grid]:
-    """Means of blocks of neighbours along axes longer than `side`; the affine follows. (D, H, W)"""
+    """Average blocks along axes longer than `side` and adapt the affine. (D, H, W)"""
     by = [max(1, -(-n // side)) for n in values.shape]
     if max(by) == 1:
         return values, grid
@@ -57,7 +57,7 @@ def lighter(values: NDArray[Any], grid: Grid, side: int = SIDE) -> tuple[NDArray
     cut = values[tuple(slice(n * b) for n, b in zip(kept, by, strict=True))]
     blocks = cut.reshape([n for pair in zip(kept, by, strict=True) for n in pair])
     affine = grid.affine @ np.diag([*by, 1.0])
-    affine[:3, 3] += grid.affine[:3, :3] @ [(b - 1) / 2 for b in by]  # to the middle of the first block
+    affine[:3, 3] += grid.affine[:3, :3] @ [(b - 1) / 2 for b in by]  # to the centre of the first block
     return blocks.mean(axis=(1, 3, 5), dtype=np.float32), Grid(tuple(kept), affine=affine)
 
 

@@ -1,1 +1,1 @@
-"""Results as DICOM: maps, images, counterfactuals and figures, in the study of their source."""
+"""DICOM export of heatmaps, images, counterfactuals and measurements, in the study of their source."""

@@ -1,4 +1,4 @@
-"""A run as DICOM: maps, regions, pictures, counterfactuals and figures, in the study of their source."""
+"""Export a run as DICOM in the study of its source: heatmaps, regions, pictures, frames, measurements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from contrafact.render.map_display import colour_names, display_sign
 from contrafact.render.outcome import ORIGINAL, frame_kinds, last_frame, level, probability_of, unit_of
 from contrafact.render.pixels import grey
 from contrafact.render.run_index import RunIndex
-from contrafact.render.text import checks_of
+from contrafact.render.text import check_title, checks_of
 
 Row = Mapping[str, Any]
 Arrays = Mapping[str, NDArray[Any]]
@@ -34,7 +34,7 @@ AMOUNT = re.compile(r"(.+?): (-?\d[\d.eE+-]*)( voxels)?")
 
 @dataclass(slots=True, kw_only=True)
 class _Case:
-    """One image and all that was found of it."""
+    """One image with all its results."""
 
     source: DicomSource
     folder: Path
@@ -55,11 +55,11 @@ class _Case:
 def export_dicom(
     run: Run, folder: Path, *, keep_patient: bool = False, banner: bool = True, share: float = 0.5
 ) -> Iterator[Path]:
-    """Write every result of a run as DICOM files; gives the paths as they are written, `about.json` last.
+    """Write every result of a run as DICOM files; yield the paths as they are written, `about.json` last.
 
     keep_patient  copy name, number, birth date and dates of the study from the source; else "anonymous"
-    banner        burn SYNTHETIC - NOT FOR DIAGNOSIS into images that a network drew
-    share         of the evidence that the segmented region holds
+    banner        burn SYNTHETIC - NOT FOR DIAGNOSIS into generated images
+    share         share of the evidence in the segmented region
     raises        InputError for an empty run or a folder that holds files; UnsupportedError without highdicom
     """
     highdicom_or_refuse()
@@ -67,9 +67,11 @@ def export_dicom(
     if not rows:
         raise InputError(f"expected results in '{run.folder}'; the run is empty")
     if not 0 < share <= 1:
-        raise InputError(f"share of the evidence must be above 0 and at most 1; got {share}")
+        raise InputError(f"expected a share of the evidence above 0 and at most 1; got {share}")
     if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"'{folder}' holds files already, and every export has new UIDs; give an empty folder")
+        raise InputError(
+            f"expected an empty folder, because every export has new UIDs; got files in '{folder}'"
+        )
     cohort, files, missing = RunIndex(run), [], {}
     for number, members in enumerate(_by_image(rows).values()):
         first = run.arrays(members[0])
@@ -126,16 +128,16 @@ def _case(run: Run, case: _Case, image: NDArray[Any]) -> Iterator[Path]:
 
 
 def _source_pictures(case: _Case, image: NDArray[Any]) -> Iterator[Path]:
-    """The image itself, for results to refer to: there is no DICOM file of it."""
+    """Write the image itself, because results must refer to a DICOM file and there is none."""
     values = case.source.turned(image)
     if len(values) not in (1, 3):
-        case.missing.append(f"of {len(values)} channels the first is written")
+        case.missing.append(f"only the first of {len(values)} channels is written")
     colour = len(values) == 3
     window = tuple(case.rows[0]["window"])
     stack = values if values.ndim == 4 else values[:, None]
     levels = None if colour else levels_for(stack[0], case.source.headers[0], steps=200)
     series = Series(number=900, description="Image explained", uid=case.source.headers[0].SeriesInstanceUID)
-    drawn = Drawn(model="unknown", version="", derivation="The source says: synthetic", references=())
+    drawn = Drawn(model="unknown", version="", derivation="Declared synthetic by the source", references=())
     for at, header in enumerate(case.source.headers):
         pixels = grey(stack[:, at], window) if colour else stack[0, at]
         data = picture(
@@ -157,7 +159,7 @@ def _heatmap(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
     words, stem = f"{_method(row)} for {_target(row)}", _stem(row)
     if values.shape != case.source.grid.shape:
         raise InputError(f"expected a map on the image's grid; got {values.shape}")
-    factor = f"x{scale.factor:.0f} " if scale.words else ""  # before the words, which are cut to fit
+    factor = f"x{scale.factor:.0f} " if scale.words else ""  # comes first, because long descriptions are cut
     common = {"method": _method(row), "words": words, "version": _version(row)}
     if case.source.placed:
         series = case.series(f"Heatmap {factor}{words}")
@@ -180,9 +182,9 @@ def _heatmap(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
 def _region(
     case: _Case, row: Row, values: NDArray[Any], words: str, common: Mapping[str, Any]
 ) -> Iterator[Path]:
-    """The strongest places; of a volume only where its slices have a place in the patient."""
+    """Write the strongest regions; for volumes only if the position of the slices in the patient is known."""
     if not case.source.placed and len(case.source.headers) > 1:
-        case.missing.append(f"{words}: slices without a place in the patient: no region")
+        case.missing.append(f"{words}: position of the slices in the patient unknown: no region")
         return
     turned, series = display_sign(row) < 0, case.series(f"Evidence {words}")
     region = segmentation(case.source, values, series, share=case.share, turned=turned, **common)
@@ -194,8 +196,8 @@ def _region(
 
 
 def _strip(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
-    """Of volumes a series for every frame; of single images one of all synthetic frames. The original has a
-    series of its own, so that no series mixes both."""
+    """Write the frames: for volumes one series per frame, for single images one series of all synthetic frames.
+    The original has a separate series, so that no series mixes original and synthetic images."""
     frames, window = _in_source_units(row, case.source.turned(arrays["frames"]))
     grid = Grid(frames.shape[2:], affine=arrays["strip_affine"])
     headers = on_grid(case.source, grid)
@@ -238,7 +240,7 @@ def _strip(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
 
 
 def _in_source_units(row: Row, frames: NDArray[Any]) -> tuple[NDArray[Any], tuple[float, float]]:
-    """Frames and window; of an image that was stretched for the bundle, back in the units of its file."""
+    """Return frames and window in the units of the file, also for images that were rescaled for the bundle."""
     low, high = (float(v) for v in row["window"])
     stretched = row["about"].get("rescaled_from")
     if not stretched or high <= low:
@@ -252,7 +254,7 @@ def _derivation(row: Row, k: int, manifest: Mapping[str, Any]) -> str:
     target, count = str(record.get("target", "")), len(scores)
     if frame_kinds(row)[k] == ORIGINAL:
         return (
-            f"Original image, frame {k} of {count} of a counterfactual: no pixel was changed by a network; "
+            f"Original image, frame {k} of {count} of a counterfactual: no pixel is generated; "
             f"prediction for {_target(row)} {level(target, scores[k])}; model {record.get('model', '')}"
         )
     requested, achieved = row["steps"][k] - row["steps"][origin], scores[k] - scores[origin]
@@ -266,13 +268,13 @@ def _derivation(row: Row, k: int, manifest: Mapping[str, Any]) -> str:
 
 
 def _hashes(row: Row) -> str:
-    """What drew, by its weights; nothing where the record is older than these."""
+    """Return the hashes of generator and bundle; empty for older records."""
     record = row["record"] or {}
     return "".join(f", {name} hash {record[name]}" for name in ("generator", "bundle") if record.get(name))
 
 
 def _answers(row: Row) -> Figures:
-    """What the model says of the image, from the words the run holds."""
+    """Return the model's prediction for the image, from the text in the run."""
     figures, comments = {}, [f"Model {row['record']['model']}, image {row['record']['image']}"]
     for words in row.get("answers", ()):
         if found := SHARE.fullmatch(words):
@@ -281,11 +283,11 @@ def _answers(row: Row) -> Figures:
             figures[f"{found[1]}, voxels" if found[3] else found[1]] = (float(found[2]), "1")
         else:
             comments.append(words)
-    return Figures(title="What the model says of the image", figures=figures, comments=comments)
+    return Figures(title="Prediction for the image", figures=figures, comments=comments)
 
 
 def _figures(row: Row, manifest: Row) -> Figures:
-    """The record of a result, its own measurements and its trust card."""
+    """Return record, measurements and reliability checks of a result."""
     record = row["record"]
     figures = {
         "Seconds": (record["seconds"], "s"),
@@ -301,7 +303,7 @@ def _figures(row: Row, manifest: Row) -> Figures:
         checks[f"Check: {check['name']}"] = {True: "passed", False: "failed"}.get(
             check["passed"], "not checked"
         )
-        comments.append(f"{check['name']}: {check['sentence']}")
+        comments.append(f"{check_title(check['name'])}: {check['sentence']}")
         if check["value"] is not None:
             figures[f"Check: {check['name']}, measured"] = (check["value"], "1")
     title = f"{_method(row)} for {_target(row)}"
@@ -309,7 +311,7 @@ def _figures(row: Row, manifest: Row) -> Figures:
 
 
 def _changes(row: Row) -> dict[str, tuple[float, str]]:
-    """A counterfactual in figures: levels before and after, and the changes requested and achieved."""
+    """Return the measurements of a counterfactual: levels before and after, changes requested and achieved."""
     target, scores, steps = str(row["record"]["target"]), row["scores"], row["steps"]
     first, last = int(row["origin"]), last_frame(row)
     shown = {"Score before": scores[first], "Score after": scores[last]}
@@ -338,7 +340,7 @@ def _version(row: Row) -> str:
 
 
 def _generator(row: Row, manifest: Mapping[str, Any]) -> str:
-    """The one generator of this result: as its row names it, or the bundle of its hash, or the only one."""
+    """Return the generator of a result: as named in its row, else the bundle with its hash or the only one."""
     if row.get("generator_name"):
         return str(row["generator_name"])
     cards, own = list(manifest.get("bundles", ())), (row["record"] or {}).get("bundle")
@@ -348,7 +350,7 @@ def _generator(row: Row, manifest: Mapping[str, Any]) -> str:
 
 
 def _stem(row: Row) -> str:
-    """A file name without the name of the source, which may be that of a patient."""
+    """Return a file name without the name of the source, which may contain a patient's name."""
     words = "_".join([str(row["array"]).removesuffix(".npz"), _method(row), str(row["record"]["target"])])
     return re.sub(r"[^A-Za-z0-9#+-]+", "-", words.replace(":", "-"))[:100]
 

@@ -1,4 +1,4 @@
-"""Images as DICOM files: Secondary Captures, and series whose pixels a network drew, marked as such."""
+"""Images as DICOM files: Secondary Captures, and series of generated images, marked as synthetic."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def new_uid() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One series of results. `description` is made to fit."""
+    """One series of results; a long `description` is cut."""
 
     number: int
     description: str
@@ -57,13 +57,13 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """Where the pixels of a frame come from, and the flags that they must carry.
+    """Origin of the pixels of a frame, which decides its flags.
 
     model       the name of the one generator (a bundle)
-    derivation  what was changed, in words
+    derivation  description of the change
     references  headers of the source images
-    synthetic   False for the original among the frames: its pixels are the source's own, so it carries no flag
-                of synthetic data, no banner and no generator
+    synthetic   False for the original frame: its pixels are those of the source, so it has no flag of
+                synthetic data, no banner and no generator
     """
 
     model: str
@@ -75,7 +75,7 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """How float values are stored as 16 bit: value = stored * slope + intercept."""
+    """Storage of float values in 16 bits: value = stored * slope + intercept."""
 
     slope: float = 1.0
     intercept: float = 0.0
@@ -88,8 +88,8 @@ class Levels:
 
 
 def levels_for(values: Pixels, header: Any, *, steps: int = 20) -> Levels:
-    """The source's own slope and intercept where the values fit in with at least that many steps; else their
-    range over all that 16 bits hold. Whole series share one."""
+    """Return slope and intercept for a series: those of the source if values span at least `steps` steps, else
+    the range of the values over 16 bits."""
     low, high = float(values.min()), float(values.max())
     slope, intercept = (float(header.get(n) or d) for n, d in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
     if slope > 0 and (high - low) / slope >= steps:
@@ -114,12 +114,12 @@ def picture(
     banner: bool = True,
     uid: str | None = None,
 ) -> Any:
-    """One image file.
+    """Return one image file.
 
-    header  of the source slice: patient, study, place; its class is kept for drawn CT and MR
+    header  of the source slice: patient, study, position; its class is kept for generated CT and MR
     pixels  (H, W) float with levels, or (H, W, 3) bytes
-    drawn   the pixels are synthetic: all flags, and the banner burnt in
-    uid     of the file, where others refer to it already
+    drawn   given for generated pixels: sets all flags and burns in the banner
+    uid     UID of the file, if other files refer to it
     """
     data = _frame_of(header, series, number)
     own = drawn is not None and str(header.SOPClassUID) in SAME_CLASS and pixels.ndim == 2
@@ -149,7 +149,7 @@ def picture(
 
 
 def as_bytes(data: Any) -> bytes:
-    """A DICOM file, explicit VR little endian."""
+    """Return a DICOM file, explicit VR little endian."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
@@ -164,7 +164,7 @@ def as_bytes(data: Any) -> bytes:
 
 
 def equipment(purpose: tuple[str, str], model: str, version: str, words: str) -> Any:
-    """An item of ContributingEquipmentSequence."""
+    """Return an item of ContributingEquipmentSequence."""
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -185,7 +185,7 @@ def code(value: str, scheme: str, meaning: str) -> Any:
 
 
 def side_known(data: Any) -> None:
-    """Says that the side is not known, where there may be two and nothing says which it is."""
+    """Declare the laterality unknown, if the body part is paired and the side is not given."""
     part = str(data.get("BodyPartExamined") or "")
     if (not part or part in PAIRED) and "Laterality" not in data and "ImageLaterality" not in data:
         data.Laterality = ""
@@ -194,7 +194,7 @@ def side_known(data: Any) -> None:
 
 
 def own_scheme() -> Any:
-    """Says who defines the codes of `SCHEME`."""
+    """Return the item that says who defines the codes of `SCHEME`."""
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -204,14 +204,14 @@ def own_scheme() -> Any:
 
 
 def text(words: Any, length: int = 64) -> str:
-    """Words that any text attribute takes: one line, no backslash, no longer than it holds with its padding."""
+    """Return text that fits any text attribute: one line, no backslash, limited length."""
     line = " ".join("".join(c if c.isprintable() and c != "\\" else " " for c in str(words)).split())
     return line if len(line) < length else line[: length - 4] + "..."
 
 
 def burnt(pixels: Pixels, *, low: float, high: float) -> Pixels:
-    """The banner in bright letters on dark bars: in one line on top where it fits, else in as many as it takes,
-    on top and at the bottom; as much of it as an image has room for."""
+    """Burn the banner into an image in bright letters on dark bars: one line at the top if it fits, else
+    several at top and bottom."""
     width = pixels.shape[1]
     lines = next((found for found in BANNERS if all(_font(line, width) for line in found)), BANNERS[-1])
     bars = [_letters(line, width) for line in lines]
@@ -227,7 +227,7 @@ def burnt(pixels: Pixels, *, low: float, high: float) -> Pixels:
 
 
 def _font(line: str, width: int) -> Any:
-    """The largest letters, up to an eighteenth of the width, in which a line fits; None below 8 points."""
+    """Return the largest font, at most 1/18 of the width, in which the line fits; None below 8 points."""
     from PIL import ImageFont
 
     for size in range(max(8, min(28, width // 18)), 7, -1):
@@ -239,7 +239,7 @@ def _font(line: str, width: int) -> Any:
 
 
 def _letters(line: str, width: int) -> NDArray[np.bool_]:
-    """(h, width) True on the letters; cut off where they do not fit."""
+    """Return a mask (h, width), True on the letters; long lines are cut."""
     from PIL import Image as Picture
     from PIL import ImageDraw, ImageFont
 
@@ -251,7 +251,7 @@ def _letters(line: str, width: int) -> NDArray[np.bool_]:
 
 
 def _frame_of(header: Any, series: Series, number: int) -> Any:
-    """Patient, study, series, place: all that does not depend on the pixels."""
+    """Return the attributes that do not depend on the pixels: patient, study, series, position."""
     from pydicom.dataset import Dataset
 
     data = Dataset()
@@ -272,7 +272,7 @@ def _frame_of(header: Any, series: Series, number: int) -> Any:
 
 
 def _required_of_class(data: Any, sop_class: str) -> None:
-    """What CT and MR files must have, empty where it may be empty."""
+    """Add the attributes required for CT and MR files, empty where allowed."""
     empty = {
         CT: ("KVP", "AcquisitionNumber"),
         MR: ("ScanOptions", "MRAcquisitionType", "EchoTime", "EchoTrainLength"),
@@ -290,10 +290,10 @@ def _required_of_class(data: Any, sop_class: str) -> None:
 
 
 def _mark(data: Any, header: Any, drawn: Drawn) -> None:
-    """DICOM's rules for synthetic images (PS3.3 C.12.1); of an original, only where it comes from."""
+    """Set the attributes of synthetic images (PS3.3 C.12.1); for an original, only its source."""
     from pydicom.dataset import Dataset
 
-    if burned_in(header):  # of text that names the patient; a banner does not
+    if burned_in(header):  # refers to text that names the patient; the banner does not
         data.BurnedInAnnotation = burned_in(header)
     if recognizable(header):
         data.RecognizableVisualFeatures = recognizable(header)
@@ -301,10 +301,10 @@ def _mark(data: Any, header: Any, drawn: Drawn) -> None:
     if drawn.synthetic:
         data.SyntheticData = "YES"
         data.DerivationCodeSequence = [
-            code("COUNTERFACTUAL", SCHEME, "Counterfactual image drawn by a network")
+            code("COUNTERFACTUAL", SCHEME, "Counterfactual image generated by a network")
         ]
         data.CodingSchemeIdentificationSequence = [own_scheme()]
-        words = "Drew the pixels of this image; they are not a measurement of the patient"
+        words = "Generated the pixels of this image; they are not a measurement of the patient"
         data.ContributingEquipmentSequence = [
             equipment(("109100", "Synthesizing Equipment"), drawn.model, drawn.version, words)
         ]

@@ -1,4 +1,4 @@
-"""Heatmaps as DICOM files: the values as a Parametric Map, the strongest places as a Segmentation."""
+"""Heatmaps as DICOM files: the values as a Parametric Map, the strongest regions as a Segmentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SALIENCY = ("gradient", "input-x-gradient", "guided-backprop", "deconvolution")
 
 
 def quantity_of(method: str) -> str:
-    """DICOM's own word for what a method measures, by its keyword in the DCM dictionary (CID 6335)."""
+    """Return DICOM's term for the quantity of a method, by keyword of the DCM dictionary (CID 6335)."""
     if "gradcam" in method or method in ("hirescam", "layercam", "finer-cam"):
         return "GradientWeightedClassActivation"
     if method in CLASS_ACTIVATION:
@@ -31,10 +31,10 @@ def quantity_of(method: str) -> str:
 def parametric_map(
     source: DicomSource, values: Values, series: Series, *, method: str, words: str, scale: float, version: str
 ) -> Any:
-    """The values as they are, float32, on the slices of the source.
+    """Return the unscaled values, float32, on the slices of the source.
 
-    words  what was asked, for the reader
-    scale  value that is drawn as full: the window is -scale to scale
+    words  description of method and target, for readers
+    scale  value of full colour: the window is -scale to scale
     """
     highdicom = highdicom_or_refuse()
     from pydicom.sr.codedict import codes
@@ -66,7 +66,7 @@ def parametric_map(
 
 
 def strongest(values: Values, share: float = 0.5) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The fewest voxels that hold `share` of all that speaks for the target, and of all that speaks against."""
+    """Return the fewest voxels with `share` of the evidence for the target, and likewise against it."""
     return _strongest(np.maximum(values, 0), share), _strongest(np.maximum(-values, 0), share)
 
 
@@ -81,9 +81,9 @@ def segmentation(
     share: float = 0.5,
     turned: bool = False,
 ) -> Any | None:
-    """The strongest places as binary segments on the slices of the source; None for an empty map.
+    """Return the strongest regions as binary segments on the slices of the source; None for an empty map.
 
-    turned  evidence for the target is blue, not orange: as its picture has it
+    turned  evidence for the target is blue, not orange, as in its picture
     """
     highdicom = highdicom_or_refuse()
     from pydicom.sr.codedict import codes
@@ -132,13 +132,13 @@ def _colours(
 
 
 def planes(values: NDArray[Any]) -> NDArray[Any]:
-    """(D, H, W), also of one slice."""
+    """Return (D, H, W), also for one slice."""
     return values if values.ndim == 3 else values[None]
 
 
 @contextlib.contextmanager
 def names_as_they_are() -> Iterator[None]:
-    """highdicom warns of patients' names of one word."""
+    """Silence highdicom's warning about patient names of one word."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The string .* is unlikely")
         yield
@@ -180,7 +180,7 @@ def _common(series: Series, version: str) -> dict[str, Any]:
 
 
 def _finished(data: Any, source: DicomSource) -> Any:
-    """With what highdicom does not write: the flag of synthetic sources, and who made it."""
+    """Add what highdicom does not write: the flag of synthetic sources, and the software."""
     if source.synthetic:
         data.SyntheticData = "YES"
     data.SpecificCharacterSet = "ISO_IR 192"
@@ -188,6 +188,6 @@ def _finished(data: Any, source: DicomSource) -> Any:
         side_known(data)
     if not source.placed:
         data.PatientOrientation = ""
-    version, done = str(data.SoftwareVersions), "Computed what a model looked at; research use"
+    version, done = str(data.SoftwareVersions), "Computed an explanation of a model; research use"
     data.ContributingEquipmentSequence = [equipment(("109102", "Processing Equipment"), MAKER, version, done)]
     return data

@@ -1,4 +1,4 @@
-"""DICOM files to an archive, by STOW-RS or C-STORE: the only place that sends, and only when asked."""
+"""Send DICOM files to an archive by STOW-RS or C-STORE. Only this module sends data, and only on request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Where to send. `title` is the application entity of a DICOM node; `url` that of a web service."""
+    """A destination: `title` is the application entity of a DICOM node, `url` the address of a web service."""
 
     host: str
     port: int
@@ -28,7 +28,7 @@ class Archive:
 
     @property
     def loopback(self) -> bool:
-        """On this machine, by its literal address: a name may point anywhere."""
+        """Return whether the literal address is of this machine; a host name could point anywhere."""
         if self.host == "localhost":
             return True
         try:
@@ -38,8 +38,8 @@ class Archive:
 
 
 def read_archive(to: str) -> Archive:
-    """`https://host[:port]/path` or `host:port:AET`; no user names, questions or other signs, which programs
-    read in different ways.
+    """Read `https://host[:port]/path` or `host:port:AET`. User names, queries and special characters, which
+    programs interpret differently, are refused.
 
     raises  InputError for anything else
     """
@@ -56,10 +56,10 @@ def read_archive(to: str) -> Archive:
 
 
 def send(folder: Path, archive: Archive, *, confirmed: str = "") -> Iterator[Path]:
-    """Send every DICOM file (`*.dcm`) of a folder; gives each path when the archive has it.
+    """Send every DICOM file (`*.dcm`) of a folder; yield each path when the archive has stored it.
 
-    confirmed  the host, once more, for any host but this machine
-    raises     InputError for a host that was not confirmed or a folder without files; ContrafactError when the
+    confirmed  the host again, required for any host but this machine
+    raises     InputError for an unconfirmed host or a folder without files; ContrafactError when the
                archive refuses a file or cannot be reached
     """
     if not archive.loopback and confirmed != archive.host:
@@ -81,8 +81,8 @@ def _by_web(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
     except ImportError as error:
         raise UnsupportedError("sending needs: pip install 'contrafact[pacs]'") from error
     session = requests.Session()
-    session.trust_env = False  # no proxy: it would be another machine
-    session.max_redirects = 0  # nor does the archive say where images go
+    session.trust_env = False  # no proxy, which would be another machine
+    session.max_redirects = 0  # no redirects to other hosts
     client = DICOMwebClient(url=archive.url, session=session)
     client.set_http_retry_params(retry=False)
     for path in files:
@@ -90,7 +90,7 @@ def _by_web(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
             answer = client.store_instances([pydicom.dcmread(path)])
         except (requests.RequestException, OSError, ValueError) as error:
             raise ContrafactError(f"'{path.name}' was not sent to {archive.url}: {error}") from error
-        if answer is not None and answer.get("FailedSOPSequence"):  # Orthanc gives an empty one for none
+        if answer is not None and answer.get("FailedSOPSequence"):  # Orthanc sends an empty sequence for none
             reason = answer.FailedSOPSequence[0].get("FailureReason", "no reason given")
             raise ContrafactError(f"{archive.url} refused '{path.name}' (reason {reason})")
         yield path

@@ -1,4 +1,4 @@
-"""What DICOM results must keep of the series they were made from: patient, study, place and flags."""
+"""Attributes that DICOM results keep from their source series: patient, study, position and flags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAME_CLASS = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4")  # CT, M
 TEXTLESS = ("CT", "MR", "PT", "NM", "CR", "DX", "MG")
 HEADS = ("HEAD", "BRAIN", "SKULL", "FACE", "HEADNECK", "NECK", "ORBIT", "JAW")
 
-# Nothing is copied that is not on these lists: no private tags, no free text, no names of people or places.
+# Only attributes on these lists are copied: no private tags, no free text, no names of people or institutions.
 PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 PATIENT_WHEN_KEPT = (
     "IssuerOfPatientID",
@@ -90,14 +90,14 @@ NAMES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DicomSource:
-    """Headers without pixels, one for every slice of the grid in its order.
+    """Headers without pixels, one per slice of the grid, in order.
 
-    placed   position, orientation and frame of reference in the patient are known (or made, for a volume whose
-             spacing is known)
-    made     there is no DICOM source: the headers are new, and the image must be written under them
-    asked    the grid that was asked for; `grid` is the same, but of a made volume whose place in the patient
-             is known, turned upright (`flips` of rows and columns), and where it is not known, a plain one
-    missing  what could not be kept, in sentences
+    placed   position, orientation and frame of reference in the patient are known (or created, for a volume
+             with known spacing)
+    made     there is no DICOM source: the headers are new, and the image must be written with them
+    asked    the requested grid. `grid` equals it, except for created headers of a volume: with a known position
+             in the patient it is upright (`flips` of rows and columns), else it is an axial grid
+    missing  sentences about what could not be kept
     """
 
     headers: tuple[Any, ...]
@@ -109,7 +109,7 @@ class DicomSource:
     missing: tuple[str, ...] = ()
 
     def turned(self, values: NDArray[Any]) -> NDArray[Any]:
-        """An array (..., H, W) as the headers say that it lies."""
+        """Return an array (..., H, W) in the orientation of the headers."""
         rows, columns = (slice(None, None, -1 if flip else 1) for flip in self.flips)
         return values[..., rows, columns]
 
@@ -121,18 +121,18 @@ class DicomSource:
 def dicom_source(
     source: str, grid: Grid, *, about: Mapping[str, Any], digest: str, keep_patient: bool = False
 ) -> DicomSource:
-    """The headers that results on `grid` are written under.
+    """Return the headers of results on `grid`.
 
-    source, about  of the image, as the run holds them; a DICOM source is read again, headers only, and taken
-                   when it is still the same series on the same grid
-    digest         names the image where there is no study
+    source, about  fields of the image in the run; the headers of a DICOM source are read again and used if
+                   it is still the same series on the same grid
+    digest         identifies the image if there is no study
     """
     path = Path(source)
     if about.get("format") != "dicom":
         why = "the source is not DICOM: new study, patient 'anonymous', modality OT"
         return _made(grid, digest, about, (why,))
     if not source or not path.exists():
-        why = f"the DICOM source is no longer where it was ('{path.name}'): new study, patient 'anonymous'"
+        why = f"the DICOM source was not found ('{path.name}'): new study, patient 'anonymous'"
         return _made(grid, digest, about, (why,))
     try:
         found = _headers(path)
@@ -145,7 +145,7 @@ def dicom_source(
     except (ValueError, TypeError, AttributeError, OSError, IndexError) as error:
         raise InputError(f"'{path.name}' cannot be used as a DICOM source: {error}") from error
     if int(found[0].get("NumberOfFrames", 1) or 1) > 1:
-        why = "the source is a multi-frame file: its frames are written again, one by one"
+        why = "the source is a multi-frame file: its frames are written as single files"
         made = _made(grid, digest, about, (why,))
         return replace(made, headers=tuple(_joined(h, headers[0]) for h in made.headers))
     wanted = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID")
@@ -155,12 +155,12 @@ def dicom_source(
             _drop(header, "FrameOfReferenceUID", "PositionReferenceIndicator", *wanted[:2])
     missing = (f"the source has no {', '.join(lacking)}: no parametric map",) if lacking else ()
     if burned_in(headers[0]) != "NO" and not keep_patient:
-        missing = (*missing, "text in the pixels, which may name the patient, was not looked for")
+        missing = (*missing, "text in the pixels, which may name the patient, was not checked")
     return DicomSource(headers=headers, grid=grid, asked=grid, placed=not lacking, missing=missing)
 
 
 def on_grid(source: DicomSource, grid: Grid) -> tuple[Any, ...]:
-    """The headers for another grid in the same frame of reference (a strip is drawn at its own size)."""
+    """Return the headers for another grid in the same frame of reference, such as that of generated frames."""
     if grid == source.asked:
         return source.headers
     plain = source.made and flipped(source.asked, source.flips) != source.grid
@@ -177,9 +177,9 @@ def on_grid(source: DicomSource, grid: Grid) -> tuple[Any, ...]:
 
 
 def places(grid: Grid) -> list[dict[str, Any]]:
-    """ImagePositionPatient and the rest for every slice of a grid.
+    """Return ImagePositionPatient and related attributes for every slice of a grid.
 
-    raises  InputError where rows and columns are not at right angles, which DICOM cannot say
+    raises  InputError if rows and columns are not at right angles, which DICOM cannot express
     """
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid.affine
     steps = affine[:3, : len(grid.shape)]
@@ -188,7 +188,7 @@ def places(grid: Grid) -> list[dict[str, Any]]:
     cosines = [*(across / lengths[1]), *(down / lengths[0])]
     if abs(float(np.dot(cosines[:3], cosines[3:]))) > 1e-3:
         raise InputError(
-            "DICOM holds only slices whose rows and columns are at right angles; resample the image"
+            "expected rows and columns at right angles, as DICOM requires; got oblique ones; resample the image"
         )
     place: dict[str, Any] = {
         "ImageOrientationPatient": decimals(cosines),
@@ -202,8 +202,8 @@ def places(grid: Grid) -> list[dict[str, Any]]:
 
 
 def upright_flips(grid: Grid) -> tuple[bool, bool]:
-    """Whether rows and columns must be turned round so that viewers, which draw the first row on top and
-    the first column on the left, show a slice as radiologists look at it."""
+    """Return whether rows and columns must be flipped for radiological orientation, given that viewers show the
+    first row at the top and the first column on the left."""
     turned = []
     for axis in (-2, -1):
         step = (np.diag([-1.0, -1.0, 1.0]) @ grid.affine[:3, : len(grid.shape)])[:, axis]
@@ -213,7 +213,7 @@ def upright_flips(grid: Grid) -> tuple[bool, bool]:
 
 
 def flipped(grid: Grid, flips: tuple[bool, bool]) -> Grid:
-    """The grid of an array whose last two axes were turned round."""
+    """Return the grid of an array whose last two axes are flipped."""
     affine = grid.affine.copy()
     for axis, flip in zip((len(grid.shape) - 2, len(grid.shape) - 1), flips, strict=True):
         if flip:
@@ -223,20 +223,20 @@ def flipped(grid: Grid, flips: tuple[bool, bool]) -> Grid:
 
 
 def decimals(values: Sequence[float] | NDArray[np.float64]) -> list[Any]:
-    """Numbers in the 16 letters that a decimal string has."""
+    """Return numbers as decimal strings of at most 16 characters."""
     from pydicom.valuerep import DSfloat
 
     return [DSfloat(float(v), auto_format=True) for v in values]
 
 
 def recognizable(header: Any) -> str:
-    """YES for volumes of heads, from which a face can be drawn; else what the source says, or nothing."""
+    """Return YES for volumes of heads, because they show a face; else the value of the source, or nothing."""
     part = str(header.get("BodyPartExamined", "")).upper()
     return "YES" if part in HEADS else str(header.get("RecognizableVisualFeatures", ""))
 
 
 def burned_in(header: Any) -> str:
-    """Whether text in the pixels names the patient: what the source says; of scanners that write none, NO."""
+    """Return whether text in the pixels names the patient; NO for modalities without text."""
     said = str(header.get("BurnedInAnnotation") or "")
     return said or ("NO" if str(header.get("Modality")) in TEXTLESS else "")
 
@@ -253,7 +253,7 @@ def _headers(path: Path) -> list[Any]:
 
 
 def _header(data: Any, keep_patient: bool) -> Any:
-    """What may be known of a source file, in UTF-8."""
+    """Return the allowed attributes of a source file, in UTF-8."""
     from pydicom.dataset import Dataset
 
     data.decode()
@@ -263,7 +263,9 @@ def _header(data: Any, keep_patient: bool) -> Any:
         if name in data:
             header[name] = copy.deepcopy(data[name])
     for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
-        if name in header and max(len(str(v)) for v in header[name].value) > 16:  # too long to be written again
+        if (
+            name in header and max(len(str(v)) for v in header[name].value) > 16
+        ):  # longer than a decimal string allows
             setattr(header, name, decimals(header[name].value))
     header.SpecificCharacterSet = "ISO_IR 192"
     for name in (*PATIENT, *STUDY):
@@ -284,7 +286,7 @@ def _anonymous(header: Any, study: str) -> None:
 
 
 def _made(grid: Grid, digest: str, about: Mapping[str, Any], missing: tuple[str, ...]) -> DicomSource:
-    """Headers for an image that has none: new UIDs, the grid's geometry."""
+    """Create headers for an image without a DICOM source: new UIDs, geometry of the grid."""
     from pydicom.dataset import Dataset
     from pydicom.uid import generate_uid
 
@@ -298,7 +300,7 @@ def _made(grid: Grid, digest: str, about: Mapping[str, Any], missing: tuple[str,
         flips = upright_flips(grid)
         grid = flipped(grid, flips)
     elif volume:
-        missing = (*missing, "the place in the patient is not known: the slices are written as if axial")
+        missing = (*missing, "the position in the patient is not known: the slices are written as if axial")
         grid = _axial(grid)
     study, series, frame = (str(generate_uid(prefix=None)) for _ in range(3))
     head = Dataset()
@@ -334,20 +336,20 @@ def _made(grid: Grid, digest: str, about: Mapping[str, Any], missing: tuple[str,
 
 
 def _spacing_known(grid: Grid, about: Mapping[str, Any]) -> bool:
-    """Whether the file said how large a voxel is. Older runs do not tell: there 1 mm stood for unknown, but
-    in formats that have a spacing."""
+    """Return whether the voxel size is known. In older runs 1 mm stands for unknown, except in formats with a
+    spacing."""
     return grid.spacing_known and (set(grid.spacing_mm) != {1.0} or about.get("format") in ("nifti", "dicom"))
 
 
 def _axial(grid: Grid) -> Grid:
-    """The same spacing; columns go to the patient's left, rows to the back, slices to the head."""
+    """Return an axial grid of the same spacing: columns to the left, rows to the back, slices to the head."""
     gap, down, across = grid.spacing_mm
     affine = np.array([[0, 0, -across, 0], [0, -down, 0, 0], [gap, 0, 0, 0], [0, 0, 0, 1.0]])
     return Grid(grid.shape, affine=affine)
 
 
 def _joined(header: Any, source: Any) -> Any:
-    """A made header with the patient, the study and the flags of a source."""
+    """Return a created header with the patient, study and flags of a source."""
     kept = (*PATIENT_WHEN_KEPT, *STUDY_WHEN_KEPT)
     for name in ("StudyInstanceUID", *PATIENT, *STUDY, *FLAGS, "BodyPartExamined", *kept):
         if name in source:

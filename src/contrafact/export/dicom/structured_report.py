@@ -1,9 +1,10 @@
-"""Figures of explanations as a DICOM Structured Report (TID 1500)."""
+"""Measurements of explanations as a DICOM Structured Report (TID 1500)."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 from contrafact.export.dicom.images import MAKER, SCHEME, Series, equipment, new_uid, own_scheme, text
 from contrafact.export.dicom.maps import highdicom_or_refuse, names_as_they_are, quantity_of
 from contrafact.export.dicom.source import DicomSource
+from contrafact.render.text import check_title
+
+CHECK = re.compile(r"Check: (.+?)(, measured|)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What is known of one result, or of the image.
+    """Measurements of one result, or of the image.
 
     figures   name to (number, UCUM unit: "1", "%", "s")
     checks    name to passed, failed or not checked
@@ -32,9 +36,9 @@ class Figures:
 def numbers_report(
     source: DicomSource, groups: Sequence[Figures], evidence: Sequence[Any], series: Series, *, version: str
 ) -> Any:
-    """One group of measurements for the image and for each result, referring to the source slices.
+    """Return a report with one group of measurements for the image and one per result, referring to the source.
 
-    evidence  the maps and segmentations that the figures are of
+    evidence  the maps and segmentations that were measured
     """
     sr = highdicom_or_refuse().sr
     from pydicom.sr.codedict import codes
@@ -75,12 +79,17 @@ def numbers_report(
 
 
 def own_code(name: str) -> Any:
-    """A private code for a figure: the same name, the same code."""
+    """Return a private code. Equal names have equal codes; the meaning uses the shown name of a check."""
     from highdicom.sr import CodedConcept
 
     return CodedConcept(
-        "C" + hashlib.sha256(name.encode()).hexdigest()[:10].upper(), SCHEME, text(name) or "unnamed"
+        "C" + hashlib.sha256(name.encode()).hexdigest()[:10].upper(), SCHEME, text(_meaning(name)) or "unnamed"
     )
+
+
+def _meaning(name: str) -> str:
+    match = CHECK.fullmatch(name)
+    return f"Check: {check_title(match[1])}{match[2]}" if match else name
 
 
 def _group(sr: Any, codes: Any, source: DicomSource, one: Figures, version: str) -> Any:

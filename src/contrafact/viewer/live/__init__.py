@@ -1,6 +1,6 @@
-"""Live questions in the viewer: one case, asked again, in processes of their own.
+"""Live explanations in the viewer, computed in worker processes.
 
-The server's process holds jobs and results and never imports torch; `asking` does, in the workers.
+The server process holds jobs and results and never imports torch; the workers import `answers`, which does.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["LiveService", "make_live"]
 def make_live(
     run: Run, bundle: str | None = None, *, trust: bool = False, trust_code: bool = False
 ) -> tuple[Any, LiveService] | None:
-    """An application for `views.make_app(run, live=…)`, and the desk behind it, to be closed at the end.
+    """Return an application for `make_app(run, live=…)` and its service, which the caller must close.
 
-    bundle  a name or a folder; None: those that the run names, where they ship with the package
-    trust, trust_code  of its predictors, as in `load_predictor`; no page can give them
-    gives   None where no bundle is named
-    raises  InputError for a bundle that is not there
+    bundle  a name or a folder; None: the bundles that the run names, if they ship with the package
+    trust, trust_code  for its predictors, as in `load_predictor`; pages cannot set them
+    gives   None if no bundle is named
+    raises  InputError for an unknown bundle
     """
     named = [card.get("name") for card in run.manifest().get("bundles") or () if isinstance(card, dict)]
     names = (

@@ -1,4 +1,4 @@
-"""In a worker: what can be asked of an image, and the answers."""
+"""Live explanations in a worker process: available methods, single frames, explanations."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ MAPS = (
     "occlusion",
 )
 FRAMES, KEPT, WALKS = 9, 64, 4
-FINDING, ASKING = "finding this image among those the generator draws", "asking the model"
+FINDING, ASKING = "inverting the image", "running the model"
 
 
 def load(setting: Setting, device: str) -> Asking:
-    """Read the bundles; of several workers each takes its share of the cores."""
+    """Read the bundles; each worker uses half of the cores."""
     torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) // 2)))
     shipped = list_bundles()
     names = [name for name in setting.bundles if not setting.shipped or name in shipped]
     if not names:
         missing = ", ".join(setting.bundles)
         raise InputError(
-            f"expected the bundle of this run; '{missing}' does not ship with the package: give its folder "
+            f"expected a bundle of this run that ships with the package; got '{missing}'; give its folder "
             "with --live FOLDER"
         )
     allowed: Any = {"trust": setting.trust.scripts, "trust_code": setting.trust.factories}
@@ -56,7 +56,7 @@ def load(setting: Setting, device: str) -> Asking:
 
 
 class Watched:
-    """A predictor that says how often it was asked; everything else passes through to `inner`."""
+    """A predictor that reports its number of calls; everything else is passed to `inner`."""
 
     def __init__(self, inner: Any) -> None:
         self.inner, self._began = inner, 0.0
@@ -83,7 +83,7 @@ class Watched:
 
 
 class Asking:
-    """Answers tasks; latents and the last few walks are kept from one to the next."""
+    """Compute tasks; latents and the last few searches are cached between tasks."""
 
     def __init__(self, bundles: Sequence[Bundle]) -> None:
         self.found: dict[str, Tensor] = {}
@@ -102,11 +102,11 @@ class Asking:
         }
 
     def __call__(self, task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
-        """The answer, and the image's latents."""
+        """Return the result and the latents of the image."""
         if task.model not in self.models:
             names = ", ".join(dict.fromkeys(bundle.name for bundle, *_ in self.models.values()))
             raise InputError(
-                f"this case was asked of another model than those of bundle {names}: "
+                f"expected a case explained for a model of bundle {names}; got another model; "
                 "give its bundle with --live"
             )
         predictor = self.models[task.model][2]
@@ -123,11 +123,11 @@ class Asking:
         return answer, used
 
     def about(self, task: Task, say: Any) -> dict[str, Any]:
-        """What can be asked of this image."""
+        """Return the targets and methods available for this image."""
         bundle, name, predictor = self.models[task.model]
         outputs = face.ask(predictor.inner, task.image)
         if outputs.ndim != 2:
-            raise InputError("live questions are for classifiers; this model gives maps")
+            raise InputError("expected a classifier for live explanations; got a model that outputs maps")
         try:
             bundle.to_canvas(torch.as_tensor(task.image.values[None]))
             why_not = ""
@@ -139,7 +139,7 @@ class Asking:
         if predictor.output == "regression":
             texts = [f"value:{k}" for k in range(outputs.shape[1])]
         targets = [self._target(bundle, predictor, text, outputs, why_not) for text in texts]
-        # A bundle's own targets first: they can be moved.
+        # Targets with a direction in the bundle come first: they have counterfactuals.
         targets.sort(key=lambda about: (not about["strips"], texts.index(about["text"])))
         return {
             "bundle": bundle.name,
@@ -177,12 +177,12 @@ class Asking:
         }
 
     def find(self, task: Task, say: Any) -> dict[str, Any]:
-        """The image's latent, found and kept."""
+        """Invert the image and cache its latent."""
         walking = self._walking(task, say)
         return {"drift": float(walking.reconstruction_error[0]), "start": float(walking.start[0])}
 
     def move(self, task: Task, say: Any) -> dict[str, Any]:
-        """One frame, straight ahead or (reach) following the model, measured."""
+        """Return one frame with its score: along the global direction, or (reach) along the latent path."""
         walking = self._walking(task, say)
         frames, scores, lengths = walking.single_frames(task.amount, bends=task.kind == "reach")
         values = walking.bundle.to_units(frames)
@@ -197,7 +197,7 @@ class Asking:
         }
 
     def explain(self, task: Task, say: Any) -> LiveResult:
-        """An explanation through the one door, with its record and trust card."""
+        """Return an explanation by `core.explain`, with its record and reliability checks."""
         bundle, _, predictor = self.models[task.model]
         explainer = _explainer(task, predictor)
         strip = getattr(explainer, "strip", False)
@@ -207,7 +207,7 @@ class Asking:
         most = 4 + 5 * (FRAMES - 2) + 17 if task.method == "latent-walk" else None
         predictor.tell(say, ASKING, most)
         result = core.explain(explainer, predictor, [task.image], target=target, bundle=bundle)[0]
-        predictor.tell(say, "checking how far it can be trusted", None)
+        predictor.tell(say, "running reliability checks", None)
         plan = Plan(predictor=predictor.inner, methods=[task.method], target=task.target, bundle=bundle)
         extra = {
             "case": task.case,
@@ -231,14 +231,14 @@ class Asking:
         )
 
     def _latents(self, task: Task, say: Any) -> tuple[Tensor, Tensor]:
-        """Canvas and latents; said to the page where they are not kept."""
+        """Return canvas and latents, and report progress if they are not cached."""
         bundle, _, predictor = self.models[task.model]
         refinement = LatentWalk().refinement
         predictor.tell(say, FINDING, refinement.steps)
         return inverted(self._question(task), bundle, refinement)
 
     def _walking(self, task: Task, say: Any) -> LatentSearch:
-        """The image at the start of its walk; the last few are kept."""
+        """Return the search that starts from this image; the last few are cached."""
         key = (task.model, task.image.digest, task.target, task.hold)
         if key not in self._walks:
             bundle, _, predictor = self.models[task.model]
@@ -254,7 +254,7 @@ class Asking:
         return self._walks[key]
 
     def _held(self, task: Task, images: Tensor) -> list[dict[str, Any]]:
-        """What the models say that were to be left as they are, of the image and of its change."""
+        """Return the scores to be kept constant, for the image and for the changed image."""
         bundle = self.models[task.model][0]
         found = []
         for name in task.hold:
@@ -284,7 +284,7 @@ def _explainer(task: Task, predictor: Any) -> Any:
 
 
 def _same(bundle: Bundle, direction: Any, name: str) -> bool:
-    """Whether holding that score would forbid the move."""
+    """Return whether keeping that score constant would prevent the change."""
     try:
         bundle.holding(direction, [name])
     except InputError:
@@ -293,7 +293,7 @@ def _same(bundle: Bundle, direction: Any, name: str) -> bool:
 
 
 def _ends(strip: Counterfactual) -> Tensor:
-    """(2, C, *S): the image, and the frame farthest from it."""
+    """Return (2, C, *S): the image, and the frame farthest from it."""
     return torch.as_tensor(strip.frames[[strip.origin, int(np.abs(strip.steps).argmax())]])
 
 

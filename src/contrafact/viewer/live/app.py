@@ -1,4 +1,4 @@
-"""The pages' questions as an ASGI application, mounted under /live behind the viewer's guard."""
+"""Live explanations as an ASGI application, mounted under /live behind the viewer's access control."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from contrafact.viewer.requests import said, text, whole
 
 
 def live_app(desk: LiveService) -> Starlette:
-    """POST about, move, ask, cancel, keep; GET job/ID and array/ID/NAME. A job is known by an id that only
-    the page that asked for it has."""
+    """Return the application: POST about, move, ask, cancel, keep; GET job/ID and array/ID/NAME. Only the page
+    that started a job knows its id."""
     pages = _Pages(desk)
     routes = [
         Route("/about", _posted(pages.about), methods=["POST"]),
@@ -36,7 +36,7 @@ def live_app(desk: LiveService) -> Starlette:
 
 
 def _line(status: int) -> Callable[[Request, Exception], Response]:
-    """An error as one line."""
+    """Return a handler that answers errors as one line."""
 
     def answer(_: Request, error: Exception) -> Response:
         words = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)

@@ -1,4 +1,4 @@
-"""One process that does one job at a time, tells how far it is, and can be ended."""
+"""A worker process that runs one job at a time, reports progress and can be ended."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from contrafact.core import ContrafactError
 from contrafact.jobs.pool import Failure, Worker, solved
 from contrafact.viewer.live.tasks import Task
 
-BEAT = 0.03  # seconds between two looks at whether a job was cancelled
+BEAT = 0.03  # seconds between two checks for cancellation
 ENDED = ("done", "failed", "cancelled")
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A task on its way. state: waiting, running, done, failed, cancelled"""
+    """A task in the queue. state: waiting, running, done, failed, cancelled"""
 
     task: Task
     state: str = "waiting"
@@ -42,23 +42,25 @@ class Job:
         self.ended.set()
 
     def answer(self, seconds: float) -> Any:
-        """The result, waited for.
+        """Wait for the result and return it.
 
-        raises  ContrafactError, when it failed or does not come
+        raises  ContrafactError if the job failed or takes longer
         """
         if not self.ended.wait(seconds):
             self.stop = True
-            raise ContrafactError(f"no answer within {seconds:g} s; the machine is busy: ask again")
+            raise ContrafactError(
+                f"expected a result within {seconds:g} s; got none; the machine is busy: try again"
+            )
         if self.state != "done":
             raise ContrafactError(self.error or self.state)
         return self.result
 
 
 class JobQueue:
-    """Jobs in the order they came, for a process that is begun with the first of them.
+    """First-in, first-out queue of jobs for one process, which starts with the first job.
 
-    start          (setting, device) -> solve(task, say); called in the process
-    limit_seconds  a job that takes longer is ended, and its process with it
+    start          (setting, device) -> solve(task, say), called in the process
+    limit_seconds  a longer job is ended together with its process
     """
 
     def __init__(self, start: Callable[..., Any], setting: Any, *, limit_seconds: float = 600.0) -> None:
@@ -70,7 +72,7 @@ class JobQueue:
         self.ready, self.failure = False, ""
 
     def wake(self) -> None:
-        """Begin to load, so that the first job waits less."""
+        """Start loading, so that the first job waits less."""
         with self._turn:
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._work, daemon=True)
@@ -87,12 +89,12 @@ class JobQueue:
         return job
 
     def ahead(self, job: Job) -> int:
-        """Jobs that come first."""
+        """Return the number of jobs before this one."""
         with self._turn:
             return self._jobs.index(job) if job in self._jobs else 0
 
     def cancel(self, job: Job) -> None:
-        """One that waits never begins; one that runs is ended with its process."""
+        """Cancel a job: a waiting job never starts, a running one is ended with its process."""
         with self._turn:
             if job in self._jobs:
                 self._jobs.remove(job)
@@ -115,12 +117,12 @@ class JobQueue:
                     self._greet(worker)
                 elif (job := self._next()) is not None:
                     self._do(worker, job)
-        except Exception as error:  # a process that does not begin
-            why = f"the process that computes does not begin: {_words(error)}"
+        except Exception as error:  # the process does not start
+            why = f"the worker process does not start: {_words(error)}"
         finally:
             with self._turn:
                 self.failure = self.failure or why
-                while self._jobs:  # nobody is left to do them
+                while self._jobs:  # no process is left to run them
                     self._jobs.popleft().end("failed", error=self.failure)
             if worker is not None:
                 worker.stop()
@@ -132,7 +134,7 @@ class JobQueue:
             worker.greeted(worker.door.recv())
             failure = "" if worker.alive else worker.failure.error
         except (EOFError, OSError):
-            failure = f"the process that loads the model ended (exit code {worker.end()})"
+            failure = f"the worker process ended while loading the model (exit code {worker.end()})"
         self.ready = not failure
         self.failure = failure
 
@@ -143,14 +145,14 @@ class JobQueue:
             return self._jobs.popleft() if self._jobs else None
 
     def _do(self, worker: Worker, job: Job) -> None:
-        if job.stop:  # nobody waits for it any more
+        if job.stop:  # the job was cancelled
             job.end("cancelled")
             return
         job.began, job.state = time.monotonic(), "running"
         try:
             worker.give(0, [job.task])
             self._follow(worker, job)
-        except Exception as error:  # what cannot be sent or read; the jobs of others go on
+        except Exception as error:  # the task or result cannot be sent; other jobs continue
             job.end("failed", error=_words(error))
             self._again(worker)
 
@@ -170,7 +172,7 @@ class JobQueue:
             kind, said = worker.door.recv()
         except (EOFError, OSError):
             code = self._again(worker)
-            job.end("failed", error=f"the process that computes ended (exit code {code}); out of memory?")
+            job.end("failed", error=f"the worker process ended (exit code {code}); out of memory?")
             return
         if kind == "progress":
             job.words, job.count, job.of = said
@@ -193,8 +195,8 @@ def _words(error: Exception) -> str:
 
 
 def live(door: Connection, start: Callable[..., Any], setting: Any, device: str) -> None:
-    """The life of the process: begin, say so, do task after task and tell how far each is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which ends this process
+    """Run the worker: start, report it, run task after task and report progress."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C and ends this process
     solve = solved(lambda about: start(*about), (setting, device))
     door.send(solve if isinstance(solve, Failure) else "ready")
     if isinstance(solve, Failure):
@@ -212,7 +214,7 @@ def live(door: Connection, start: Callable[..., Any], setting: Any, device: str)
 
 
 def start(setting: Any, device: str) -> Any:
-    """In the worker, where torch is imported."""
+    """Start in the worker, where torch is imported."""
     from contrafact.viewer.live.answers import load
 
     return load(setting, device)

@@ -1,4 +1,4 @@
-"""Where questions arrive: who asked what, what is under way, and results until they are kept or forgotten."""
+"""Service for live explanations: sessions, jobs, and results until they are stored or dropped."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.viewer.live.queue import ENDED, Job, JobQueue, start
 from contrafact.viewer.live.tasks import Latents, LiveResult, Setting, Task
 
-SESSIONS, JOBS, LATENTS = 128, 24, 256  # how many are remembered; the oldest go first
-MOST = 1000.0  # of an amount asked, where the target itself has no more
+SESSIONS, JOBS, LATENTS = 128, 24, 256  # numbers kept; the oldest are dropped first
+MOST = 1000.0  # largest amount, unless the range of the target is larger
 STRIPS = ("latent-walk", "medxgan")
 
 
 class BusyError(ContrafactError):
-    """One page asks one thing at a time, or what it needs is not there yet."""
+    """The page has another job running, or a result it needs is not available yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveJob:
-    """A job, the page that asked for it, and the case it was asked of."""
+    """A job with its session and case."""
 
     session: str
     case: str
@@ -39,7 +39,7 @@ class LiveJob:
 
 
 class LiveService:
-    """One run, and two workers: moves are answered by one while the other does what takes long."""
+    """Live explanations of one run with two workers: one for single frames, one for long jobs."""
 
     def __init__(
         self, run: Run, setting: Setting, *, begin: Callable[..., Any] = start, limit_seconds: float = 600.0
@@ -58,7 +58,7 @@ class LiveService:
         self.long.close()
 
     def enter(self) -> str:
-        """A page, which may ask from now on."""
+        """Open a session for a page and return its id."""
         session = secrets.token_urlsafe(16)
         with self._lock:
             self._sessions[session] = None
@@ -67,7 +67,7 @@ class LiveService:
         return session
 
     def about(self, case_id: str) -> dict[str, Any]:
-        """What can be asked of a case; state: loading, ready, or none, with the reason."""
+        """Return the methods available for a case, with state "loading", "ready", or "none" and the reason."""
         self.quick.wake()
         self.long.wake()
         if self.quick.failure:
@@ -80,11 +80,11 @@ class LiveService:
             return {"state": "none", "reason": " ".join(str(error).split())}
 
     def move(self, said: dict[str, Any]) -> dict[str, Any]:
-        """One frame at once, drawn and measured; with `follow` the way follows the model."""
+        """Return one generated frame with its score; with `follow`, the latent path follows the model."""
         self._entered(said)
         task = self._task("reach" if said.get("follow") is True else "move", said)
         if not task.latents:
-            raise BusyError("find the image among those the generator draws first")
+            raise BusyError("the image is not inverted yet; run 'find' first")
         found = self.quick.put(Job(task)).answer(60)[0]
         at = said.get("slice")
         arrays, of = found["arrays"], task.image.values.shape[1]
@@ -94,13 +94,13 @@ class LiveService:
         return finite(plain) | {"shape": list(values.shape[1:]), "aspect": aspect, "frame": values[0].tobytes()}
 
     def ask(self, said: dict[str, Any]) -> str:
-        """Begin what takes long; the id of the job."""
+        """Start a long job and return its id."""
         session = self._entered(said)
         kind = "find" if said.get("method") == "find" else "explain"
         task = self._task(kind, said)
         with self._lock:
             if any(a.session == session and a.job.state not in ENDED for a in self._jobs.values()):
-                raise BusyError("one question at a time: cancel the one under way first")
+                raise BusyError("a job of this page is running already; cancel it first, or wait")
             job, name = Job(task), secrets.token_urlsafe(16)
             self._jobs[name] = LiveJob(session, said["case"], job, [])
             over = [n for n, a in self._jobs.items() if a.job.state in ENDED][: max(0, len(self._jobs) - JOBS)]
@@ -110,7 +110,7 @@ class LiveService:
         return name
 
     def progress(self, name: str) -> dict[str, Any]:
-        """How far a job is; with its result once it is done."""
+        """Return the progress of a job, and its result once it is done."""
         asked = self._asked(name)
         job, line = asked.job, self.long
         told = {"state": job.state, "error": job.error, "kept": bool(asked.kept)}
@@ -127,16 +127,16 @@ class LiveService:
         self.long.cancel(self._asked(name).job)
 
     def array(self, name: str, array: str, at: int | None) -> Any:
-        """An array of a result, as the screen needs it."""
+        """Return an array of a result for the screen."""
         job = self._asked(name).job
         return shown(stored_form(job.task.image, self._found(job).result)[1], array, at=at)
 
     def keep(self, name: str) -> str:
-        """Write a result into the run, as any other; its key."""
+        """Store a result in the run and return its key."""
         asked = self._asked(name)
         with self._lock:
             if asked.kept:
-                raise InputError("this result is in the run already")
+                raise InputError("this result is already stored in the run")
             found, task = self._found(asked.job), asked.job.task
             record = found.result.record
             request = Request(
@@ -149,7 +149,7 @@ class LiveService:
             )
             key = f"{task.case}/live/{task.method}/{task.target}/{request.key}"
             name_of_model = self._first(self._case(asked.case)).get("model_name", "")
-            about = {**found.extra, "model_name": name_of_model, "label": f"{task.method} (asked live)"}
+            about = {**found.extra, "model_name": name_of_model, "label": f"{task.method} (live)"}
             self.run.add_methods(found.cards)
             self.run.add(key, task.image, found.result, **about)
             asked.kept.append(key)
@@ -176,7 +176,7 @@ class LiveService:
     def _asked(self, name: str) -> LiveJob:
         with self._lock:
             if name not in self._jobs:
-                raise KeyError("this answer is no longer there: ask again")
+                raise KeyError("this result is no longer available: compute it again")
             return self._jobs[name]
 
     def _found(self, job: Job) -> LiveResult:
@@ -198,7 +198,7 @@ class LiveService:
         return self._abouts[case_id]
 
     def _image_task(self, kind: str, case_id: Any, **more: Any) -> Task:
-        """The case's image and model, as its first result has them."""
+        """Return a task with the image and model of the first result of the case."""
         case = self._case(case_id)
         row = self._first(case)
         arrays = self.run.arrays(row)
@@ -225,7 +225,7 @@ class LiveService:
         return self._cohort.row(rows[0])
 
     def _task(self, kind: str, said: dict[str, Any]) -> Task:
-        """A task whose every word was offered to the page."""
+        """Return a task, checked against the choices offered to the page."""
         plain = self._image_task(kind, said.get("case"))
         about = self._about(said["case"])
         target = _one_of("target", said.get("target"), {t["text"]: t for t in about["targets"]})
@@ -233,16 +233,16 @@ class LiveService:
         if kind != "explain":
             methods = dict.fromkeys(m for m in target["strips"] if kind == "find" or m == "latent-walk")
             if not methods:
-                raise InputError(about["why_not"] or f"this bundle cannot move '{target['text']}'")
+                raise InputError(about["why_not"] or f"this bundle has no direction for '{target['text']}'")
         method = said.get("method") if kind == "explain" else next(iter(methods))
         _one_of("method", method, methods)
         hold = said.get("hold", [])
         if not isinstance(hold, list) or len(hold) > 20:
-            raise InputError("expected a list of names to hold")
+            raise InputError("expected a list of scores to keep constant")
         for name in hold:
             _one_of("hold", name, dict.fromkeys(target["holds"]))
         if hold and method in STRIPS and method != "latent-walk":
-            raise InputError(f"{method} holds nothing; use latent-walk")
+            raise InputError(f"{method} cannot keep scores constant; use latent-walk")
         by = said.get("by", "asked")
         _one_of("by", by, {"asked": None, "reached": None})
         strip = kind in ("move", "reach") or (kind == "explain" and method in STRIPS)
@@ -277,8 +277,8 @@ def _one_of(what: str, value: Any, known: dict[str, Any]) -> Any:
 
 def _amount(value: Any, by: str, target: dict[str, Any]) -> float:
     plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-    most = max(MOST, abs(target["start"]) + target["span"])  # what the page's slider offers
-    if not plain or not abs(value) <= most:  # nor is it NaN
+    most = max(MOST, abs(target["start"]) + target["span"])  # the range of the page's slider
+    if not plain or not abs(value) <= most:  # also refuses NaN
         raise InputError(f"expected a finite number from {-most:g} to {most:g} as amount; got {value!r:.40}")
     if by == "reached" and target["odds"] and not 0 < value < 1:
         raise InputError(f"goal must be a probability above 0 and below 1; got {value:g}")

@@ -1,4 +1,4 @@
-"""What goes to a worker and what comes back: plain data, no torch."""
+"""Messages between the server and its workers: plain data, no torch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from contrafact.core import UNTRUSTED, Counterfactual, Heatmap, Image, Trust
 
 Latents = Mapping[str, NDArray[Any]]
-Say = Callable[[str, int, int | None], None]  # what is being done, how much of it, of how much
+Say = Callable[[str, int, int | None], None]  # (activity, steps done, steps in total)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a worker loads. shipped: only bundles that come with the package, since a run named them.
-    trust: given when the viewer is started, never by a page or a run."""
+    """What a worker loads.
+
+    shipped  load only bundles that ship with the package, because the run names them
+    trust    set when the viewer starts, never by a page or a run
+    """
 
     bundles: tuple[str, ...]
     shipped: bool = False
@@ -26,14 +29,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One thing to do for one image.
+    """One task for one image.
 
-    kind    about (what can be asked), find (the image's latent), move (one frame, straight on),
-            reach (one frame, following the model), explain
-    model   digest of the model that the case was asked of
-    by      asked: `amount` is a change in units of the target; reached: the probability or value itself
-    hold    scores to leave as they are, PREDICTOR/TARGET
-    latents what was found before, for a worker that was begun anew
+    kind    about (available methods), find (inversion), move (one frame along the global direction),
+            reach (one frame along the latent path), explain
+    model   digest of the model of the case
+    by      meaning of `amount`: asked, a change in units of the target; reached, a probability or value
+    hold    scores to keep constant, PREDICTOR/TARGET
+    latents cached latents, for a worker that was restarted
     """
 
     kind: str
@@ -50,8 +53,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveResult:
-    """An explanation, what its line in a run says beside it, what became of the scores held, and the cards of
-    its method."""
+    """An explanation, further fields of its row, scores kept constant, and descriptions of its method."""
 
     result: Heatmap | Counterfactual
     extra: dict[str, Any]

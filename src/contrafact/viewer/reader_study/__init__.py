@@ -1,1 +1,1 @@
-"""The reader study: can people tell real images from synthetic ones, and see which shows more of a finding."""
+"""The reader study: readers tell real from synthetic images, and which image shows a more severe finding."""

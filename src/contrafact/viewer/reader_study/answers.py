@@ -1,5 +1,5 @@
-"""Readers, their trials and answers in one SQLite file; every answer is a transaction that is on the disk
-before the reader sees the next image."""
+"""Readers, trials and answers in one SQLite file. Every answer is written to disk before the next image is
+shown."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ NAME = 40  # characters
 
 
 class OutOfTurnError(ContrafactError):
-    """This trial has an answer already, or it is not the turn of this one."""
+    """This trial has an answer already, or another trial is next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The file of a reader study."""
+    """The database file of a reader study."""
 
     path: Path
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Begin, or go on with the same settings."""
+        """Start the study, or continue it with the same settings."""
         with self._change() as base:
             for statement in filter(str.strip, TABLES.split(";")):
                 base.execute(statement)
@@ -45,15 +45,15 @@ class Answers:
                 row = base.execute("select value from settings where name = ?", (name,)).fetchone()
                 if row is not None and json.loads(row[0]) != value:
                     raise InputError(
-                        f"this study was begun with {name} = {json.loads(row[0])}; got {value}: go on with "
-                        "that, or begin another study with --out"
+                        f"expected {name} = {json.loads(row[0])}, as this study began; got {value}; use that, "
+                        "or start another study with --out"
                     )
                 base.execute("insert or ignore into settings values (?, ?)", (name, json.dumps(value)))
 
     def enter(
         self, name: str, items: Mapping[str, Sequence[Item]], *, seed: int, judgements: int | None
     ) -> tuple[int, int]:
-        """A reader comes, or comes back; (answered, trials). The trials are drawn once and kept."""
+        """Register a reader, or continue; return (answered, trials). Trials are sampled once and stored."""
         name = " ".join(name.split())
         if not (0 < len(name) <= NAME and name.isprintable()):
             raise InputError(f"expected a name of 1 to {NAME} letters")
@@ -68,7 +68,7 @@ class Answers:
         return self.place(name)
 
     def place(self, name: str) -> tuple[int, int]:
-        """(answered, trials) of a reader."""
+        """Return (answered, trials) of a reader."""
         with self._look() as base:
             done = base.execute("select count(*) from answers where reader = ?", (name,)).fetchone()[0]
             there = base.execute("select count(*) from trials where reader = ?", (name,)).fetchone()[0]
@@ -77,7 +77,7 @@ class Answers:
         return done, there
 
     def trial(self, name: str, position: int) -> Trial:
-        """The trial that is next; others stay hidden."""
+        """Return the next trial; other trials stay hidden."""
         done, there = self.place(name)
         if position != done or done >= there:
             raise OutOfTurnError(f"the next trial is {done}; got {position}")
@@ -90,7 +90,7 @@ class Answers:
         return Trial(line[0], line[1], shows, line[3])
 
     def add(self, name: str, position: int, answer: str, seconds: float | None) -> tuple[int, int]:
-        """Store one answer; sent twice it counts once, and the first one stands."""
+        """Store one answer. An answer sent twice counts once, and the first one is kept."""
         with self._change() as base:
             key = (name, position)
             given = base.execute("select answer from answers where reader = ? and position = ?", key).fetchone()
@@ -110,7 +110,7 @@ class Answers:
         return self.place(name)
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every trial of every reader, with its answer where there is one; in the order of reading."""
+        """Return all trials of all readers in order, with their answers if any."""
         with self._look() as base:
             base.row_factory = sqlite3.Row
             found = base.execute(
@@ -127,7 +127,7 @@ class Answers:
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and on the disk at the end."""
+        """Open a transaction that is on disk when it ends."""
         try:
             with self._look() as base:
                 base.execute("pragma synchronous = full")

@@ -28,7 +28,7 @@ REAL = "Is this image real or synthetic?"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A reader study of a run: what is asked, how much of it, and where the answers are."""
+    """A reader study of a run: tasks, number of trials, and the file of answers."""
 
     run: Run
     tasks: tuple[str, ...] = ("real", "worse")
@@ -41,15 +41,15 @@ class Reading:
         return {task: items_of(self.run, task) for task in self.tasks}
 
     def left_out(self) -> int:
-        """Images that are not of a patient, and so not asked about as real ones."""
+        """Return the number of images that are not of a patient and so are not shown as real."""
         return sum(left_out(self.run, task) for task in self.tasks)
 
     def counts(self) -> dict[str, int]:
-        """Judgements of one reader, by task."""
+        """Return the number of trials of one reader, by task."""
         return {task: len(items[: self.judgements]) for task, items in self.items().items()}
 
     def answers(self) -> Answers:
-        """The file, begun."""
+        """Return the file of answers, with the study started."""
         answers = Answers(self.path or self.run.folder / "reading.sqlite")
         plain = {"tasks": list(self.tasks), "judgements": self.judgements, "seed": self.seed}
         answers.begin(plain | {"question": self.question})
@@ -59,7 +59,7 @@ class Reading:
 def make_reading_app(
     reading: Reading, *, reader: str, owner: str, hosts: tuple[str, ...] = (), addresses: bool = False
 ) -> Guard:
-    """reader, owner  tokens of the two links: to judge, and to see the results"""
+    """Return the application. reader, owner: tokens of the links for readers and for results"""
     pages = _Pages(reading)
     routes = [
         Route("/", pages.start),
@@ -101,7 +101,7 @@ class _Pages:
         return JSONResponse({"name": " ".join(name.split()), "done": done, "of": there})
 
     def trial(self, request: Request) -> Response:
-        """What is asked next; nothing in it says what is true."""
+        """Return the next trial, without its true answer."""
         name = request.query_params.get("reader", "")
         done, there = self.store.place(name)
         if done >= there:
@@ -121,7 +121,7 @@ class _Pages:
         )
 
     def picture(self, request: Request) -> Response:
-        """Picture `k` of the trial whose turn it is."""
+        """Return picture `k` of the next trial."""
         asked = request.query_params
         trial = self.store.trial(asked.get("reader", ""), whole(asked.get("position")))
         k = whole(asked.get("k"))
@@ -155,11 +155,11 @@ class _Pages:
 
 def _owner(request: Request) -> None:
     if "owner" not in request.state.roles:
-        raise HTTPException(403, "results need the link for results: readers stay blind")
+        raise HTTPException(403, "results need the link for results, so that readers stay blinded")
 
 
 def _seconds(said: dict[str, Any]) -> float | None:
-    """What the page measured; no answer is lost for it."""
+    """Return the time measured by the page, or None; an invalid time loses no answer."""
     value = said.get("seconds")
     plain = isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value < 1e6
     return float(value) if plain and value is not None else None

@@ -1,4 +1,4 @@
-"""What the readers' answers say, with intervals."""
+"""Results of a reader study, with intervals."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from contrafact.core.power import judgements_needed, power, wilson
 from contrafact.viewer.reader_study.trials import TASKS
 
 COLUMNS = ("reader", "position", "task", "item", "truth", "answer", "correct", "seconds", "at")
-SHARE = 0.58  # what three radiologists reached in the paper
+SHARE = 0.58  # share reached by three radiologists in the paper
 
 
 def plan_words(counts: Mapping[str, int], left_out: int = 0) -> list[str]:
-    """What the study can show, said before it begins.
+    """Return the statistical power of the study, to be read before it begins.
 
-    counts    judgements of one reader, by task
-    left_out  images that are not of a patient, so that none of them is shown as a real one
+    counts    answers of one reader, by task
+    left_out  number of images that are not of a patient and so are not shown as real
     """
     needed = judgements_needed(SHARE)
     lines = []
     for task, count in counts.items():
         readers = -(-needed // count)
         lines.append(
-            f"task '{task}': {count} judgements per reader. To tell {_percent(SHARE)} from 50 % (two-sided, "
-            f"5 %, power 80 %) takes {needed} judgements: {readers} reader{'' if readers == 1 else 's'}. "
-            f"Three readers here give a power of {_percent(power(3 * count, SHARE))}. With 150 judgements "
-            f"the chance to find it is {_percent(power(150, SHARE))}."
+            f"task '{task}': {count} answers per reader. To tell {_percent(SHARE)} from 50 % (two-sided, "
+            f"5 %, power 80 %) takes {needed} answers: {readers} reader{'' if readers == 1 else 's'}. "
+            f"Three readers here give a power of {_percent(power(3 * count, SHARE))}. With 150 answers "
+            f"the power is {_percent(power(150, SHARE))}."
         )
     if left_out:
-        lines.append(f"task 'real': {left_out} images are left out, being phantoms or generated ones")
+        lines.append(f"task 'real': {left_out} images are left out, because they are phantoms or generated")
     return lines
 
 
@@ -40,7 +40,7 @@ def _percent(share: float) -> str:
 
 
 def table(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row per task and reader, and one for all readers of a task together."""
+    """Return one row per task and reader, and one for all readers of a task."""
     rows = []
     for task in TASKS:
         asked = [line for line in lines if line["task"] == task]
@@ -78,7 +78,7 @@ def _row(task: str, reader: str | None, lines: Iterable[Mapping[str, Any]]) -> d
 
 
 def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
-    """A line per trial that was answered."""
+    """Return the answered trials as CSV."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
@@ -89,5 +89,5 @@ def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula gets a quote before it."""
+    """Quote text that a spreadsheet would run as a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,4 +1,4 @@
-"""What a reader is shown: drawn from a run, in random order, balanced, and the answer not to be guessed."""
+"""Trials of a reader study: sampled from a run, balanced, in random order, without hints to the true answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHOICES = {"real": ("real", "synthetic"), "worse": ("left", "right")}
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One judgement. `shows` names pictures: a row of the run and a frame of it, -1 for the image itself."""
+    """One trial. `shows` lists pictures as (row of the run, frame), with frame -1 for the image itself."""
 
     task: str
     case: str
@@ -32,7 +32,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a trial is made of: `first` is the real image, or of a pair the one with less of the finding."""
+    """Source of a trial: `first` is the real image, or the less severe image of a pair."""
 
     task: str
     case: str
@@ -42,13 +42,13 @@ class Item:
 
 
 def items_of(run: Run, task: str) -> list[Item]:
-    """Every image that can be asked about, once.
+    """Return the items of a task, at most one per image.
 
-    real   the image itself, or the last frame of its counterfactual; of images that are not of a patient
-           (generated ones, phantoms) none is asked about: `left_out` counts them
-    worse  the frames of a counterfactual next to its image and farthest from it, both of them synthetic; the
-           one that shows the finding more severely is that with the higher score for it
-    raises InputError for a run that has none
+    real   the image itself, or the last frame of its counterfactual; images that are not of a patient
+           (generated ones, phantoms) are left out, and `left_out` counts them
+    worse  the frames of a counterfactual nearest to its image and farthest from it, both synthetic; the more
+           severe one has the higher score for the finding
+    raises InputError for a run without items
     """
     if task not in TASKS:
         raise InputError(f"task must be one of {', '.join(TASKS)}; got '{task}'{nearest(task, TASKS)}")
@@ -68,7 +68,7 @@ def items_of(run: Run, task: str) -> list[Item]:
 
 
 def left_out(run: Run, task: str) -> int:
-    """How many images of a run cannot be asked about as real ones: they are phantoms or were generated."""
+    """Return the number of images that cannot be shown as real, because they are phantoms or generated."""
     if task != "real":
         return 0
     rows = (row for row in run.rows() if row.get("kind") == "strip" and not row.get("picture"))
@@ -76,15 +76,15 @@ def left_out(run: Run, task: str) -> int:
 
 
 def of_a_patient(row: Mapping[str, Any]) -> bool:
-    """Whether nothing says that the image was made up: its own marks, its source, or the bundle that explained
-    it, if its images are phantoms."""
+    """Return whether the image is of a patient: neither its marks, nor its source, nor the bundle declare it a
+    phantom or generated."""
     about = row.get("about") or {}
     marks = any(about.get(name) for name in ("synthetic", "phantom", "factors")) or row.get("phantoms")
     return not marks and str(row.get("source")) not in ("synthetic", "phantom")
 
 
 def question_of(row: Mapping[str, Any]) -> str:
-    """What a reader is asked of two frames, with the finding by its name."""
+    """Return the question about two frames, with the name of the finding."""
     kind, finding = str(row["record"]["target"]).split(":")[0], finding_of(row)
     if kind == "grade":
         return "Which of the two images shows the higher grade?"
@@ -94,7 +94,7 @@ def question_of(row: Mapping[str, Any]) -> str:
 
 def _real(number: int, row: Mapping[str, Any]) -> Item | None:
     far = _farthest(row)
-    if far == row["origin"] or not of_a_patient(row):  # a frame that was not changed is the image
+    if far == row["origin"] or not of_a_patient(row):  # an unchanged frame is the image
         return None
     return Item("real", str(row.get("case") or row["key"]), number, -1, far)
 
@@ -111,16 +111,16 @@ def _worse(number: int, row: Mapping[str, Any]) -> Item | None:
 
 
 def _farthest(row: Mapping[str, Any]) -> int:
-    """The frame with the largest change asked."""
+    """Return the frame with the largest requested change."""
     steps = np.abs(np.array(row["steps"]) - row["steps"][row["origin"]])
     return int(steps.argmax())
 
 
 def trials_for(items: Sequence[Item], reader: int, *, seed: int, judgements: int | None = None) -> list[Trial]:
-    """The trials of one reader, in an order of their own.
+    """Return the trials of one reader in random order.
 
-    Half of the items are shown one way and half the other (to within one); the next reader sees each the
-    other way round, so that over two readers every image is seen both ways. The items are the same for all.
+    Half of the items (to within one) are shown in one version and half in the other; the next reader sees the
+    opposite versions, so that two readers see both versions of every item. All readers have the same items.
     """
     lot = np.random.default_rng([seed, 0]).permutation(len(items))[:judgements]
     trials = [_trial(items[i], (place + reader) % 2 == 1) for place, i in enumerate(lot)]
@@ -137,7 +137,7 @@ def _trial(item: Item, turned: bool) -> Trial:
 
 
 def picture(run: Run, row: Mapping[str, Any], frame: int) -> bytes:
-    """A picture as PNG; the same way for real and drawn images, so that the file tells nothing."""
+    """Return a picture as PNG, made in the same way for real and generated images."""
     arrays, at, name = run.arrays(row), None, "image" if frame < 0 else "frames"
     if arrays["image"].ndim == 4:
         moved = np.abs(arrays["frames"] - arrays["frames"][row["origin"]]).sum(axis=(0, 1))
@@ -145,7 +145,7 @@ def picture(run: Run, row: Mapping[str, Any], frame: int) -> bytes:
     values = pixels(run, row, name, at=at, of=arrays["frames"].shape[2])
     drawn = grey(values if frame < 0 else values[frame], tuple(row["window"]))
     aspect = aspect_of(grid_of(arrays, name))
-    if abs(aspect - 1) > 0.01:  # pixels that are not square
+    if abs(aspect - 1) > 0.01:  # non-square pixels
         high, wide = drawn.shape[:2]
         size = (max(1, round(wide / min(1, aspect))), max(1, round(high * max(1, aspect))))
         drawn = np.asarray(Picture.fromarray(drawn).resize(size, Picture.Resampling.BILINEAR))
@@ -155,6 +155,6 @@ def picture(run: Run, row: Mapping[str, Any], frame: int) -> bytes:
 def all_trials(
     items: Mapping[str, Sequence[Item]], reader: int, *, seed: int, judgements: int | None
 ) -> Iterator[Trial]:
-    """Task by task."""
+    """Yield the trials of all tasks, task by task."""
     for task in items:
         yield from trials_for(items[task], reader, seed=seed, judgements=judgements)

@@ -1,1 +1,1 @@
-"""The form that writes a study file and runs it."""
+"""The study editor: a form that writes a study file and runs it."""

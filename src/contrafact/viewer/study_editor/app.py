@@ -1,4 +1,4 @@
-"""The form that writes a study file and runs it. It knows neither studies nor disks: a desk does."""
+"""The pages of the study editor. Reading, checking and running studies is done by an `Editor`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contrafact.viewer.security import LOOPBACK, Guard
 
 
 class Editor(Protocol):
-    """What the form asks for; answers are JSON."""
+    """Functions that the form needs; results are JSON."""
 
     def choices(self) -> dict[str, Any]: ...
     def opened(self, path: str | None = None) -> dict[str, Any]: ...
@@ -29,8 +29,8 @@ class Editor(Protocol):
 
 
 def make_form_app(desk: Editor, *, token: str) -> Guard:
-    """The form; every page needs the token, and every write needs it in the header that no other site can
-    send. Names of this machine only."""
+    """Return the application. Every page needs the token, and every write needs it in a header that no other
+    site can send. Only host names of this machine are allowed."""
     pages = _Pages(desk, token)
     routes = [
         Route("/", pages.form),
@@ -48,7 +48,7 @@ def make_form_app(desk: Editor, *, token: str) -> Guard:
 
 
 def _unwritable(_: Request, error: Exception) -> Response:
-    return PlainTextResponse(f"this could not be read or written: {error}", 400)
+    return PlainTextResponse(f"expected a file that can be read and written; got an error: {error}", 400)
 
 
 class _Pages:
@@ -56,7 +56,7 @@ class _Pages:
         self.desk, self.token = desk, token
 
     def form(self, request: Request) -> Response:
-        return page("form.html", title="A study", token=self.token)
+        return page("form.html", title="Study editor", token=self.token)
 
     def choices(self, request: Request) -> Response:
         return JSONResponse(self.desk.choices())

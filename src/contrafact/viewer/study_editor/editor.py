@@ -1,4 +1,4 @@
-"""The desk behind the form: opens, examines and saves study files of one folder, and runs one at a time."""
+"""Open, check and save study files of one folder, and run one study at a time."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from contrafact.study.draft import (
 )
 from contrafact.study.preflight import inside, survey
 
-FAILED = 20  # failures that are named
+FAILED = 20  # failures listed by name
 State = dict[str, Any]
 
 
 class StudyEditor:
-    """What a form may do. Safe in several threads.
+    """Operations of the study editor. Thread-safe.
 
-    root  nothing outside this folder is read or written
-    path  the study file, in it; it need not exist
-    job   (path) -> messages, a study that runs: `done`, `total`, `text`, `error` of each row, and at the end
-          `report`
-    more  what else the form offers to choose from
+    root  folder; nothing outside is read or written
+    path  study file inside the folder; it need not exist
+    job   (path) -> messages of a running study: `done`, `total`, `text`, `error` of each row, and `report` at
+          the end
+    more  further choices of the form
     """
 
     def __init__(
@@ -61,23 +61,23 @@ class StudyEditor:
         return self._choices | self._more
 
     def opened(self, path: str | None = None) -> dict[str, Any]:
-        """The file as a draft (none: the one at hand); where it is no study as it stands, why."""
+        """Return the file as a draft (None: the current file), with a note if it is not a valid study."""
         place = self.path if path is None else self._place(path)
         name = str(place.relative_to(self.root))
         if not place.exists():
             return {"path": name, "draft": empty_draft(), "note": "", "exists": False}
         table = read_toml(place)
         why = refusal(table)
-        note = f"'{name}' as it stands: {why}" if why else ""
+        note = f"'{name}' is not a valid study: {why}" if why else ""
         return {"path": name, "draft": draft_of(table), "note": note, "exists": True}
 
     def examine(self, path: str, draft: Mapping[str, Any]) -> dict[str, Any]:
-        """Its TOML, what the study's reader refuses, and what it finds on the disk."""
+        """Return the TOML of a draft, its problems, and missing files."""
         place, wrong = self._place(path), problems_of(draft)
         try:
             table = table_of(draft)
             text = to_toml(table)
-        except InputError:  # among the problems already
+        except InputError:  # listed among the problems
             table, text = {}, ""
         seen = survey(_sound(table, wrong), place.parent, self.root)
         return {
@@ -90,9 +90,9 @@ class StudyEditor:
         }
 
     def save(self, path: str, draft: Mapping[str, Any], *, replace: bool = False) -> dict[str, Any]:
-        """Write the study file, whole or not at all; over another text only where that was asked first.
+        """Write the study file atomically; overwrite other contents only with `replace`.
 
-        raises  InputError for a draft that is no study, or that names paths outside the folder
+        raises  InputError for a draft that is not a study, or that names paths outside the folder
         """
         place = self._place(path)
         wrong = problems_of(draft)
@@ -112,7 +112,7 @@ class StudyEditor:
         return {"saved": str(place.relative_to(self.root)), "question": ""}
 
     def begin(self, path: str) -> State:
-        """Run a saved study in a process of its own."""
+        """Run a saved study in a separate process."""
         place = self._place(path)
         config = read_study(place)
         outside = survey(read_toml(place), place.parent, self.root).outside
@@ -132,7 +132,7 @@ class StudyEditor:
         return self.state()
 
     def state(self) -> State:
-        """How far the run is, with the seconds that are left where that can be said."""
+        """Return the progress of the run, with an estimate of the seconds left if possible."""
         with self._lock:
             state = dict(self._state)
         began, first = state.pop("began", 0.0), state.pop("first", None)
@@ -150,7 +150,7 @@ class StudyEditor:
         return self.state()
 
     def close(self) -> None:
-        """End what runs."""
+        """End the running study."""
         if self._run is not None:
             self._run.close()
 
@@ -161,7 +161,7 @@ class StudyEditor:
                 state["failed"] += 1
                 state["failures"] = [*state["failures"], f"{said['text']}: {said['error']}"][-FAILED:]
             state.update({key: value for key, value in said.items() if key != "error"})
-            if state["first"] is None:  # what a resumed run found done took no time now
+            if state["first"] is None:  # rows finished before a resume took no time now
                 state["first"], state["began"] = state["done"], time.monotonic()
 
     def _ended(self, how: str, why: str) -> None:
@@ -176,7 +176,7 @@ class StudyEditor:
 
 
 def _sound(table: Mapping[str, Any], wrong: list[Problem]) -> dict[str, Any]:
-    """What of a table the reader does not refuse: only that is looked for."""
+    """Return the valid part of a table; only its files are looked up."""
     places = [one.place for one in wrong]
     sound = {k: v for k, v in table.items() if k not in (*PARTS, "model") and f"study.{k}" not in places}
     if not any(place.startswith(("models", "second_model")) for place in places):
@@ -194,4 +194,4 @@ def _text_of(path: Path) -> str:
 
 def _question(path: str, text: str) -> str:
     comments = " and its comments" if any(line.strip().startswith("#") for line in text.splitlines()) else ""
-    return f"'{path}' exists. Write over it? What stands there now{comments} will be lost."
+    return f"'{path}' exists. Overwrite it? Its present contents{comments} will be lost."

@@ -141,7 +141,7 @@
     const lines = [];
     if (level <= 0) return lines;
     const at = (x, y) => (
-      // beyond the edge nothing is strong: lines close there
+      // values outside the image count as low, so that lines close at the edge
       x < 0 || y < 0 || x >= width || y >= height ? -level : Math.abs(data[y * width + x]) - level
     );
     for (let y = -1; y < height; y++) {
@@ -218,7 +218,7 @@
       class: "stage",
       tabindex: 0,
       role: "group",
-      "aria-label": "counterfactual. Left and right arrows change the frame, M the way of comparing"
+      "aria-label": "counterfactual. Left and right arrows change the frame, M the comparison mode"
     }, canvas, tag);
     const { picture, at: mark } = chart(strip);
     const legend = el("div", { class: "legend" }), read = el("dl", { class: "read" });
@@ -311,7 +311,7 @@
       reason,
       ". ",
       `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
-      strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} standard deviations of synthetic images.`
+      strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`
     );
   }
   var isOrigin = (strip, at) => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
@@ -324,7 +324,7 @@
     tag.classList.toggle("original", tag.textContent === "original");
   }
   function detailsOf(strip, picture) {
-    const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "distance, SD"];
+    const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "latent distance (SD)"];
     return el(
       "details",
       { class: "details" },
@@ -371,7 +371,7 @@
   function differenceLegend(scale, change) {
     const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
     const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
-    const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change stays far below: at most ${short(most)}, so hardly any colour shows.` : `Largest change: ${short(most)}.`;
+    const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change is far below full colour: at most ${short(most)}.` : `Largest change: ${short(most)}.`;
     return [
       el("div", { class: "scale", "aria-hidden": "true" }),
       el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale.scale)}`), el("span", {}, `brighter by ${short(scale.scale)}`)),
@@ -417,7 +417,7 @@
   }
   function playButton(state, last2, set, paint) {
     const button = el("button", { type: "button" }, "Play");
-    let timer2 = 0, way = 1;
+    let timer2 = 0, step = 1;
     button.addEventListener("click", () => {
       if (timer2) {
         clearInterval(timer2);
@@ -427,8 +427,8 @@
       }
       button.textContent = "Stop";
       timer2 = window.setInterval(() => {
-        if (state.at + 0.08 * way > last2 || state.at + 0.08 * way < 0) way = -way;
-        state.at = Math.max(0, Math.min(last2, state.at + 0.08 * way));
+        if (state.at + 0.08 * step > last2 || state.at + 0.08 * step < 0) step = -step;
+        state.at = Math.max(0, Math.min(last2, state.at + 0.08 * step));
         set(state.at);
         paint();
       }, 50);
@@ -544,7 +544,7 @@
     );
     const scales = maps.length > 0 && choice(
       "Scale",
-      [["fixed", "shared"], ["own", "this map's"]],
+      [["fixed", "cohort"], ["own", "per image"]],
       state.own ? "own" : "fixed",
       (v) => {
         state.own = v === "own";
@@ -598,7 +598,7 @@
       "section",
       { class: "card", "aria-labelledby": "where" },
       el("h2", { id: "where" }, "Where the model looks"),
-      !maps.length && el("p", { class: "dim" }, "This case has no maps."),
+      !maps.length && el("p", { class: "dim" }, "This case has no heatmaps."),
       el("div", { class: "columns" }, el("div", {}, stage, maps.length > 0 && legend, readout), controls, beside)
     );
   }
@@ -612,11 +612,11 @@
   var turned = (data, sign) => sign < 0 ? data.map((value) => -value) : data;
   function ownScaleWords(map) {
     const factor = map.shared / map.own;
-    return `×${factor.toFixed(factor >= 9.95 ? 0 : 1)}: the scale of this map alone, do not compare it with others; the shared scale is ±${short(map.shared)}`;
+    return `×${factor.toFixed(factor >= 9.95 ? 0 : 1)}: per-image scale, not comparable with other maps; the cohort scale is ±${short(map.shared)}`;
   }
   function legendOf(map, scale, own) {
     const [seen, there] = map.scale_from;
-    const from = !there ? "The scale of this map alone: do not compare it with others" : own ? ownScaleWords(map) : `One scale for ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (from ${seen} of them)` : "");
+    const from = !there ? "Per-image scale: not comparable with other maps" : own ? ownScaleWords(map) : `Cohort scale: ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (estimated from ${seen} of them)` : "");
     return [
       el("div", { class: "scale", "aria-hidden": "true" }),
       el("div", { class: "ends" }, el("span", {}, `${map.blue}: ${short(scale)}`), el("span", {}, `${map.orange}: ${short(scale)}`)),
@@ -682,11 +682,11 @@
     const section = el(
       "section",
       { class: "card live", "aria-labelledby": "live" },
-      el("h2", { id: "live" }, "Ask the model"),
+      el("h2", { id: "live" }, "Live explanation"),
       status
     );
     enter(id).then((told) => {
-      if (told.state === "none") status.textContent = `Nothing can be asked here: ${told.reason}`;
+      if (told.state === "none") status.textContent = `Not available: ${told.reason}`;
       else new Panel(section, status, { id, image, session: told.session }, told, view);
     }).catch((error) => {
       status.textContent = lineOf(error);
@@ -706,7 +706,7 @@
     return error instanceof Error ? error.message : String(error);
   }
   var Panel = class {
-    // painters of the page itself; those of an answer come after them
+    // painters of the page itself; those of a result follow
     constructor(section, status, page, offer, view) {
       this.status = status;
       this.page = page;
@@ -747,7 +747,7 @@
             "div",
             { class: "beside" },
             this.read,
-            el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight on in the model's direction; let go, and it follows the model. Each image is measured. Ask gives the whole way, and checks it. Nothing is written to the run unless you keep it.`),
+            el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag the slider, the image changes along the global direction; when you release it, the latent path follows the model. The prediction is computed for every image shown. Explain computes all frames and their reliability checks. Nothing is stored unless you keep it.`),
             offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`)
           )
         ),
@@ -765,23 +765,23 @@
     amount = 0;
     held = /* @__PURE__ */ new Set();
     found = /* @__PURE__ */ new Set();
-    // targets for which the image was found
+    // targets for which the image is inverted
     job = "";
     asking = false;
-    // from the question to its answer; its job is known a little later
+    // from the request to its result; the job id follows a little later
     moving = false;
     follows = false;
-    // the slider was let go: the way follows the model
+    // the slider was released: the latent path follows the model
     again = false;
     now = null;
     method = el("select", { id: "live-method" });
     goal = el("div", { class: "controls" });
-    stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the image, moved" });
+    stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the changed image" });
     tag = el("div", { class: "tag" });
     view_ = el("div", {}, el("div", { class: "stage" }, this.stage, this.tag));
     read = el("dl", { class: "read" });
     bar = el("progress", { "aria-label": "progress", hidden: true });
-    ask = el("button", { type: "button" }, "Ask");
+    ask = el("button", { type: "button" }, "Explain");
     cancel = el("button", { type: "button", hidden: true }, "Cancel");
     answer = el("div", {});
     paint;
@@ -795,14 +795,14 @@
     get slides() {
       return this.method.value === "latent-walk";
     }
-    /** What can be asked of this target. */
+    /** List the methods that are available for this target. */
     methods() {
       const before = this.method.value, names = [...this.target.strips, ...this.offer.maps];
       this.method.replaceChildren(...names.map((name) => el("option", { value: name }, NAMES[name] ?? `map: ${name}`)));
       if (names.includes(before)) this.method.value = before;
       this.goals();
     }
-    /** The controls of the method: a goal and what to hold, for a counterfactual. */
+    /** Show the controls of the method: for a counterfactual, a goal and the scores to keep constant. */
     goals() {
       const { target } = this;
       this.now = null;
@@ -821,7 +821,7 @@
       const holds = this.slides && target.holds.length > 0 && el(
         "fieldset",
         { class: "choice" },
-        el("legend", {}, "Hold still"),
+        el("legend", {}, "Keep constant"),
         ...target.holds.map((name) => {
           const box = el("input", { type: "checkbox", value: name, checked: this.held.has(name) });
           box.addEventListener("change", () => {
@@ -858,12 +858,12 @@
       });
       return made.box;
     }
-    /** The change asked of the model, in units of the target. */
+    /** The change requested, in units of the target. */
     get asked() {
       if (this.by === "asked") return this.amount;
       return (this.target.odds ? Math.log(this.amount / (1 - this.amount)) : this.amount) - this.target.start;
     }
-    /** A score as a reader takes it: a probability where there is one. */
+    /** A score as text: a probability where there is one. */
     level(score) {
       return this.target.odds ? chance(score) : `${score.toFixed(2)} ${this.target.unit}`;
     }
@@ -874,7 +874,7 @@
       this.read.replaceChildren(...pairs([[this.levelName, `${this.level(this.target.start)} (original)`]]));
       this.paint();
     }
-    /** One frame at once. The first needs the image's latent, which takes longer and can be cancelled. */
+    /** Compute one frame. The first needs the inversion of the image, which takes longer and can be cancelled. */
     async move() {
       if (!this.slides) return;
       if (this.moving) {
@@ -892,7 +892,7 @@
           if (target !== this.target || !this.slides) return;
           this.now = { shape: moved.shape, aspect: moved.aspect, data: floats(moved.frame) };
           this.reading(asked, moved);
-          if (!this.asking) this.say(`Answered in ${((performance.now() - began) / 1e3).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
+          if (!this.asking) this.say(`Computed in ${((performance.now() - began) / 1e3).toFixed(2)} s, along ${follow ? "the latent path" : "the global direction"}.`);
           this.paint();
         } while (this.again);
       } catch (error) {
@@ -908,7 +908,7 @@
         [this.levelName, `${this.level(target.start)} → ${this.level(moved.score)}`],
         [`change requested, ${target.unit}`, signed(asked)],
         [`change achieved, ${target.unit}`, signed(moved.score - target.start)],
-        ["latent distance", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`],
+        ["latent distance", `${moved.length.toFixed(2)} SD${moved.spent ? ", the maximum" : ""}`],
         ...heldPairs(moved.held)
       ]));
     }
@@ -935,10 +935,10 @@
       const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
       if (done?.state !== "done") return;
       if (done.kind === "strip") this.found.add(target);
-      this.say(`Answered in ${done.seconds.toFixed(1)} s.`);
+      this.say(`Computed in ${done.seconds.toFixed(1)} s.`);
       this.show(done);
     }
-    /** A job from its beginning to its end, told on the way; null where it could not begin. */
+    /** Run a job to its end and show its progress; null where it could not start. */
     async run(words3) {
       this.asking = true;
       this.busy(true);
@@ -985,7 +985,7 @@
         keep.disabled = true;
         try {
           await postJson("/live/keep", { job });
-          kept2.textContent = "Kept: the case page shows it from now on, and the report when it is written again.";
+          kept2.textContent = "Stored in the run: the case page shows it from now on, the report when it is written again.";
         } catch (error) {
           keep.disabled = false;
           kept2.textContent = lineOf(error);
@@ -995,7 +995,7 @@
       const part = done.kind === "strip" ? stripSection(done.about, this.view) : mapSection(done.about, this.view);
       this.answer.replaceChildren(part, held, el("div", { class: "row-of" }, keep, kept2));
     }
-    /** What nobody waits for any more is ended. */
+    /** Cancel the job when the page is left. */
     leave() {
       if (!this.job) return;
       fetch("/live/cancel", {
@@ -1010,7 +1010,7 @@
     return list2.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
   }
   function heldPairs(held) {
-    return held.map((one) => [`held: ${one.name}`, `${signed(one.from)} to ${signed(one.to)}`]);
+    return held.map((one) => [`kept constant: ${one.name}`, `${signed(one.from)} to ${signed(one.to)}`]);
   }
   function floats(text) {
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -1091,7 +1091,7 @@
       if (!seen.some((one) => one.isIntersecting)) return;
       watch.disconnect();
       page.start().catch((error) => {
-        readout.textContent = "The volume could not be drawn. The slices above show the same values.";
+        readout.textContent = "The volume could not be displayed. The slices above show the same values.";
         tell(error);
       });
     }, { threshold: 0.2 }).observe(stage);
@@ -1100,7 +1100,7 @@
       el(
         "p",
         { class: "dim small" },
-        "The patient's right and front are on the left, as on the slices above. Drawn by ",
+        "The patient's right and front are on the left, as on the slices above. Rendered by ",
         el("a", { href: "/web/licences.txt" }, "NiiVue"),
         ", from this machine."
       )
@@ -1173,7 +1173,7 @@
       const scale = isStrip(shown) ? shown.difference.scale : own ? shown.own : shown.shared;
       this.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
       const ends = isStrip(shown) ? [`darker by ${short(scale)}`, `brighter by ${short(scale)}`] : [`${shown.blue}: ${short(scale)}`, `${shown.orange}: ${short(scale)}`];
-      const words3 = isStrip(shown) ? ` Difference from the original; ${shown.difference.words}.` : own ? ` ${ownScaleWords(shown)}.` : " One scale for maps of this model by this method.";
+      const words3 = isStrip(shown) ? ` Difference from the original; ${shown.difference.words}.` : own ? ` ${ownScaleWords(shown)}.` : " Cohort scale: maps of this model by this method.";
       this.parts.legend.replaceChildren(
         el("div", { class: "scale", "aria-hidden": "true" }),
         el("div", { class: "ends" }, ...ends.map((end) => el("span", {}, end))),
@@ -1205,7 +1205,7 @@
     turn() {
       this.scene?.turn(this.state.azimuth, this.state.elevation, this.state.cut);
     }
-    /** Through the slices of the plane; a rendering turns. The next step waits until the last one is on the screen. */
+    /** Play the slices of the plane, or rotate the rendering. The next step waits until the last one is on the screen. */
     play(button) {
       this.playing = !this.playing;
       button.textContent = this.playing ? "Stop" : "Play";
@@ -1273,7 +1273,7 @@
         ...spatial,
         angle("Turn", 0, 359, "azimuth", (v) => `${v}°`),
         angle("Tilt", -90, 90, "elevation", (v) => `${v}°`),
-        angle("Cut", 0, 1, "cut", (v) => v ? `${Math.round(100 * v)} % of the way` : "off")
+        angle("Cut", 0, 1, "cut", (v) => v ? `${Math.round(100 * v)} % of the depth` : "off")
       ];
       turns.append(...this.sliders.slice(3).map((one) => one.box));
       const hide = el("input", { type: "checkbox", "data-key": "hide" });
@@ -1334,7 +1334,7 @@
         }).box,
         scales = choices3.some((one) => !isStrip(one)) && choice(
           "Scale",
-          [["fixed", "shared"], ["own", "this map's"]],
+          [["fixed", "cohort"], ["own", "per image"]],
           state.own ? "own" : "fixed",
           (v) => {
             state.own = v === "own";
@@ -1357,7 +1357,7 @@
             this.load();
           }
         ).box,
-        el("p", { class: "tag-line small" }, `Frame ${shown.origin} is the original; the others are synthetic, not for diagnosis. Colours: what changed.`)
+        el("p", { class: "tag-line small" }, `Frame ${shown.origin} is the original; the others are synthetic, not for diagnosis. Colours: difference from the original.`)
       ];
     }
   };
@@ -1396,8 +1396,8 @@
   function header(about, table) {
     byId("back").setAttribute("href", "/" + table);
     byId("place").textContent = about.number ? `${about.number} of ${about.of}` : "";
-    for (const way of ["previous", "next"]) {
-      const link = byId(way), id = about[way];
+    for (const side of ["previous", "next"]) {
+      const link = byId(side), id = about[side];
       if (id) link.href = `/case/${id}${table}`;
       else {
         link.removeAttribute("href");
@@ -1436,10 +1436,10 @@
     const none = !(trust.failed.length || trust.passed.length || trust.open.length);
     return el(
       "div",
-      { class: "trust", role: "group", "aria-label": "how far this can be trusted" },
-      el("h3", {}, "How far this can be trusted"),
-      none && el("p", { class: "dim" }, "Not checked. Runs made with trust cards say more here."),
-      ...trust.failed.map((text) => el("p", { class: "doubt" }, el("b", {}, "Doubt: "), text)),
+      { class: "trust", role: "group", "aria-label": "reliability checks" },
+      el("h3", {}, "Reliability checks"),
+      none && el("p", { class: "dim" }, "This result has no reliability checks."),
+      ...trust.failed.map((text) => el("p", { class: "doubt" }, el("b", {}, "Warning: "), text)),
       trust.passed.length > 0 && el("p", { class: "passed" }, el("b", {}, "Passed: "), trust.passed.join(", "), "."),
       trust.open.length > 0 && el(
         "details",
@@ -1522,10 +1522,10 @@
   var COUNT = 50;
   var ENDS = {
     reached: "goal reached",
-    already: "met already",
-    budget: "budget spent",
+    already: "already met",
+    budget: "budget exhausted",
     search: "not found",
-    no_change: "no answer",
+    no_change: "no response",
     steps: "fixed steps"
   };
   function cohortPage() {
@@ -1600,7 +1600,7 @@
   }
   function summary(answer) {
     const part = answer.found === answer.all ? plural(answer.all, "case") : `${answer.found} of ${plural(answer.all, "case")}`;
-    return `${part} · ${answer.failures} with failures · ${answer.doubts} with doubts`;
+    return `${part} · ${answer.failures} with failures · ${answer.doubts} with warnings`;
   }
   function row(line, table) {
     const link = `/case/${line.id}${table ? "?" + table : ""}`;
@@ -1617,20 +1617,20 @@
         line.source && el("span", { class: "dim small block" }, line.source),
         line.synthetic && el("span", { class: "small block warn-text" }, "synthetic image")
       ),
-      cell("the model says", ...line.answers.map((a) => el("span", { class: "block" }, a))),
-      cell("asked", line.targets.join(", ")),
-      cell("maps", plural(line.maps, "map")),
-      cell("changes", line.ends.length ? line.ends.map((end) => ENDS[end] ?? end).join(", ") : "none"),
-      cell("doubts", list(line.doubts, "doubt", "none")),
-      cell("failures", list(line.failures, "failure", "none"))
+      cell("prediction", ...line.answers.map((a) => el("span", { class: "block" }, a))),
+      cell("target", line.targets.join(", ")),
+      cell("heatmaps", plural(line.maps, "heatmap")),
+      cell("counterfactuals", line.ends.length ? line.ends.map((end) => ENDS[end] ?? end).join(", ") : "none"),
+      cell("warnings", list(line.doubts, "doubt", "warning")),
+      cell("failures", list(line.failures, "failure", "failure"))
     );
   }
-  function list(found, kind, none) {
-    if (!found.length) return el("span", { class: "dim" }, none);
+  function list(found, style, kind) {
+    if (!found.length) return el("span", { class: "dim" }, "none");
     const first = found[0].length > 90 ? found[0].slice(0, 88) + "…" : found[0];
     return el(
       "span",
-      { class: kind, title: found.join("\n") },
+      { class: style, title: found.join("\n") },
       el("b", {}, plural(found.length, kind)),
       " ",
       el("span", { class: "small block" }, first + (found.length > 1 ? `; ${found.length - 1} more` : ""))
@@ -1716,12 +1716,12 @@
         pick[name].replaceChildren(...lists[name].map((text) => el("option", { value: text }, text)));
       pick[name].value = chosen[name];
     }
-    byId("says-a").textContent = `${answer.chosen[0]} says`;
-    byId("says-b").textContent = `${answer.chosen[1]} says`;
+    byId("says-a").textContent = `prediction of ${answer.chosen[0]}`;
+    byId("says-b").textContent = `prediction of ${answer.chosen[1]}`;
   }
   function row2(line, table, models2) {
     const cell = (label, ...children) => el("td", { role: "cell", "data-label": label }, ...children);
-    const doubts = line.doubts.map((count, k) => count || line.failures[k] ? `${models2[k]}: ${plural(count, "doubt")}${line.failures[k] ? `, ${plural(line.failures[k], "failure")}` : ""}` : "").filter(Boolean);
+    const doubts = line.doubts.map((count, k) => count || line.failures[k] ? `${models2[k]}: ${plural(count, "warning")}${line.failures[k] ? `, ${plural(line.failures[k], "failure")}` : ""}` : "").filter(Boolean);
     return el(
       "tr",
       { role: "row" },
@@ -1736,14 +1736,14 @@
         el("a", { href: `/compare/${line.id}?${table}` }, line.name),
         line.source !== line.name && el("span", { class: "dim small block" }, line.source)
       ),
-      ...line.answers.map((said, k) => cell(`${models2[k]} says`, ...said.map((text) => el("span", { class: "block" }, text)))),
+      ...line.answers.map((said, k) => cell(`prediction of ${models2[k]}`, ...said.map((text) => el("span", { class: "block" }, text)))),
       cell(
-        "answers apart",
+        "difference of predictions",
         line.apart ? apartWords(line.apart) : el("span", { class: "dim" }, "not comparable"),
-        line.apart?.other === true && el("b", { class: "block warn-text" }, "other answers")
+        line.apart?.other === true && el("b", { class: "block warn-text" }, "different classes")
       ),
-      cell("maps apart", line.maps === null ? el("span", { class: "dim" }, "not compared") : line.maps.toFixed(2)),
-      cell("doubts", doubts.length ? doubts.join("; ") : el("span", { class: "dim" }, "none"))
+      cell("map distance", line.maps === null ? el("span", { class: "dim" }, "not compared") : line.maps.toFixed(2)),
+      cell("warnings", doubts.length ? doubts.join("; ") : el("span", { class: "dim" }, "none"))
     );
   }
   function apartWords(apart) {
@@ -1798,13 +1798,13 @@
       stopping: "stopping …",
       none: "",
       done: `Done: ${rows}.`,
-      cancelled: `Cancelled at ${rows}. What is done is kept: Run goes on from there.`,
+      cancelled: `Cancelled at ${rows}. Finished rows are kept: Run continues from there.`,
       failed: `Stopped: ${now.why}`
     }[now.state];
     byId("failures").replaceChildren(...(now.failures ?? []).map((text) => el("li", {}, text)));
     const after = byId("after");
     after.hidden = now.state !== "done";
-    after.replaceChildren("Look at it with ", el("code", {}, now.command ?? ""), "; the report: ", el("code", {}, now.report ?? ""));
+    after.replaceChildren("Open it with ", el("code", {}, now.command ?? ""), "; the report: ", el("code", {}, now.report ?? ""));
   }
   function clock(seconds) {
     const whole = Math.round(seconds);
@@ -1856,7 +1856,7 @@
       const answer = await postJson("/api/examine", { path, draft });
       if (mine !== turn) return;
       last = answer;
-      byId("notice").hidden = !byId("notice").textContent?.includes("as it stands:");
+      byId("notice").hidden = !byId("notice").textContent?.includes("is not a valid study:");
       show2(answer);
     } catch (error) {
       if (mine !== turn) return;
@@ -1887,7 +1887,7 @@
     byId("wrong").replaceChildren(...elsewhere.map((node) => el("li", {}, node)));
     for (const [place, words3] of Object.entries(answer.known)) suggest(place, words3);
     const count = answer.problems.length;
-    byId("verdict").textContent = count ? `${plural(count, "thing")} to mend before this can be saved.` : answer.missing.length ? `A study, but ${plural(answer.missing.length, "thing")} of it cannot be found.` : answer.saved ? "Saved. Nothing is missing." : "A study. Nothing is missing.";
+    byId("verdict").textContent = count ? `${plural(count, "problem")} to fix before this can be saved.` : answer.missing.length ? `Valid study, but ${plural(answer.missing.length, "input")} cannot be found.` : answer.saved ? "Saved. Nothing is missing." : "Valid study. Nothing is missing.";
   }
   function toField(place, there) {
     const [part, number, ...rest2] = place.split("."), parts = draft[part];
@@ -1916,7 +1916,7 @@
       dirty();
       return;
     }
-    const over = el("button", { type: "button" }, "Write over it"), keep = el("button", { type: "button" }, "Keep it");
+    const over = el("button", { type: "button" }, "Overwrite it"), keep = el("button", { type: "button" }, "Keep it");
     over.addEventListener("click", () => write(path, true).catch(tell));
     keep.addEventListener("click", () => {
       question.hidden = true;
@@ -1954,17 +1954,17 @@
     });
   }
   function field(setting, name, place, texts, remove) {
-    const kind = setting?.kind ?? "not known", about = `${place}-about`, said = `${place}-said`;
+    const kind = setting?.kind ?? "unknown setting", about = `${place}-about`, said = `${place}-said`;
     const asked = { id: place, "aria-describedby": `${about} ${said}`, spellcheck: "false", autocomplete: "off" };
     let input;
     if (kind === "texts") {
-      input = el("textarea", { ...asked, rows: Math.max(2, (texts[name] ?? "").split("\n").length), placeholder: "one a line" });
+      input = el("textarea", { ...asked, rows: Math.max(2, (texts[name] ?? "").split("\n").length), placeholder: "one per line" });
     } else if (kind === "yes or no") {
       const plain = setting.default === "true" ? "yes" : "no";
       input = el(
         "select",
         asked,
-        el("option", { value: "" }, `as usual (${plain})`),
+        el("option", { value: "" }, `default (${plain})`),
         el("option", { value: "true" }, "yes"),
         el("option", { value: "false" }, "no")
       );
@@ -1977,7 +1977,7 @@
       texts[name] = input.value;
       dirty();
     });
-    const usual = setting?.default ? `usually ${setting.default}` : "", kinds = kind === "texts" ? "texts, one a line" : kind;
+    const usual = setting?.default ? `default ${setting.default}` : "", kinds = kind === "texts" ? "texts, one per line" : kind;
     const removes = el("button", { type: "button", "aria-label": `remove ${name}` }, "Remove");
     removes.addEventListener("click", remove);
     return el(
@@ -2038,7 +2038,7 @@
         const member = choices2[which].find((m) => m.name === name || m.aliases.includes(name));
         const about = member ? [
           el("p", { class: "about" }, member.about),
-          el("details", {}, el("summary", {}, "What it does, costs and comes from"), el("pre", {}, member.more))
+          el("details", {}, el("summary", {}, "What it does, its cost and its source"), el("pre", {}, member.more))
         ] : [];
         return partBox(
           part,
@@ -2114,7 +2114,7 @@
     return section;
   }
   function targetsHelp() {
-    return el("details", {}, el("summary", {}, "What can be asked"), el(
+    return el("details", {}, el("summary", {}, "Available targets"), el(
       "dl",
       { class: "asked" },
       ...choices2.targets.flatMap((one) => [el("dt", {}, el("code", {}, one.name)), el("dd", {}, one.about)])
@@ -2141,8 +2141,8 @@
   function header2(about, table) {
     byId("back").setAttribute("href", "/compare" + table);
     byId("place").textContent = about.number ? `${about.number} of ${about.of}` : "";
-    for (const way of ["previous", "next"]) {
-      const link = byId(way), id = about[way];
+    for (const side of ["previous", "next"]) {
+      const link = byId(side), id = about[side];
       if (id) link.href = `/compare/${id}${table}`;
       else {
         link.removeAttribute("href");
@@ -2153,16 +2153,17 @@
       "p",
       {},
       el("a", { href: `/case/${about.cases[k]}` }, model),
-      " says: ",
-      el("b", {}, about.answers[k].join(", ") || "nothing"),
+      ": prediction ",
+      el("b", {}, about.answers[k].join(", ") || "none"),
       "."
     )));
     if (about.apart) byId("facts").append(el(
       "p",
       { class: about.apart.other ? "verdict warn" : "verdict" },
-      about.apart.other === null ? "The answers are " : about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ",
+      about.apart.other === null ? "" : about.apart.other ? "The predicted classes differ. " : "The predicted class is the same. ",
+      "Difference of the predictions: ",
       apartWords(about.apart),
-      " apart."
+      "."
     ));
   }
   function sliceSlider(image, view) {
@@ -2178,7 +2179,7 @@
   }
   function mapsSection(about, image, items, view, slices) {
     const state = { item: items[0], opacity: 0.85, level: 0, own: uneven(items[0]), hidden: false };
-    const names = [...about.models, `${about.models[0]} less ${about.models[1]}`];
+    const names = [...about.models, `${about.models[0]} minus ${about.models[1]}`];
     const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
     const legend = el("div", { class: "legend" }), said = el("div"), trust = el("div", { class: "twins" });
     const paint = painter(async () => paintMaps(canvases, names, image, state, view, legend));
@@ -2198,7 +2199,7 @@
     };
     const scales = choice(
       "Scale",
-      [["fixed", "one for both"], ["own", "each its own"]],
+      [["fixed", "common"], ["own", "per model"]],
       state.own ? "own" : "fixed",
       (v) => {
         state.own = v === "own";
@@ -2276,17 +2277,17 @@
     legend.replaceChildren(
       el("div", { class: "scale", "aria-hidden": "true" }),
       el("div", { class: "ends" }, el("span", {}, state.own ? parts[0].blue : `${parts[0].blue}: ${short(unit)}`), el("span", {}, state.own ? parts[0].orange : `${parts[0].orange}: ${short(unit)}`)),
-      el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange is evidence ${parts[0].orange}, blue ${parts[0].blue}. Right: orange where ${names[0]} gives more of it, blue where ${names[1]} does. ` + (state.own ? `Each map on its own scale (${scales.map(short).join(" and ")}): shapes can be compared, sizes cannot.` : `One scale for both, that of the model with the stronger maps by ${parts[0].method}: on it the other's may hardly show.`)),
+      el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange is evidence ${parts[0].orange}, blue ${parts[0].blue}. Right: orange where ${names[0]} has more of it, blue where ${names[1]} has. ` + (state.own ? `One scale per model (${scales.map(short).join(" and ")}): shapes can be compared, magnitudes cannot.` : `Common scale, that of the model with the stronger maps by ${parts[0].method}; the maps of the other model may be faint.`)),
       ...parts.map((part, k) => part.flaw && el("p", { class: "doubt" }, `${names[k]}: ${part.flaw}`)).filter(Boolean)
     );
   }
   function likeness(item, models2) {
-    if (item.alike === null || !item.overlap) return [el("p", { class: "dim" }, "These two cannot be compared: one is empty, or their shapes differ.")];
-    const words3 = item.alike > 0.8 ? "much alike" : item.alike > 0.4 ? "partly alike" : item.alike > -0.2 ? "hardly alike" : "opposite";
+    if (item.alike === null || !item.overlap) return [el("p", { class: "dim" }, "The two results cannot be compared: one is empty, or their shapes differ.")];
+    const words3 = item.alike > 0.8 ? "similar" : item.alike > 0.4 ? "partly similar" : item.alike > -0.2 ? "dissimilar" : "opposite";
     const facts = [
-      ["cosine of both", signed(item.alike)],
-      ["strongest 5 %: shared", `${(100 * item.overlap.shared).toFixed(0)} %`],
-      ["of the shared: opposite signs", `${(100 * item.overlap.opposite).toFixed(0)} %`]
+      ["cosine similarity", signed(item.alike)],
+      ["strongest 5 %: overlap", `${(100 * item.overlap.shared).toFixed(0)} %`],
+      ["opposite signs in the overlap", `${(100 * item.overlap.opposite).toFixed(0)} %`]
     ];
     return [
       el("h3", {}, `${models2[0]} and ${models2[1]}: ${words3}`),
@@ -2323,7 +2324,7 @@
         charts[k].at(index, share);
         tags[k].textContent = state.change ? "difference from the original" : kindAt(part, index + share);
         reads[k].textContent = `${part.target_name}: ${part.levels[part.origin]} → ${levelAt(part, index, share)}. ${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; reconstruction error ${part.drift.toFixed(2)} ${part.unit}${part.drifted ? ", above the tolerance" : ""}.`;
-        canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the way`);
+        canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the path`);
       }
       const all = Float32Array.from(changes.flatMap((change) => [...change.most]));
       legend.replaceChildren(...state.change ? differenceLegend(parts[0].difference, all) : []);
@@ -2338,7 +2339,7 @@
         "div",
         { class: "controls across" },
         slices?.box,
-        slider("Way", { min: 0, max: 1, step: 0.01, value: 1 }, (v) => `${Math.round(100 * v)} % of the strip`, (v) => {
+        slider("Position", { min: 0, max: 1, step: 0.01, value: 1 }, (v) => `${Math.round(100 * v)} % of the path`, (v) => {
           state.at = v;
           paint();
         }).box,
@@ -2381,7 +2382,7 @@
   function rest(about) {
     const failed = about.failures.flatMap((list2, k) => list2.map((failure) => ({ ...failure, model: about.models[k] })));
     return [
-      ...about.items.length ? [] : [el("section", { class: "card" }, el("p", {}, 'No method has results of both models for the same target, as when each was asked about the answer it prefers. A study that names its targets (targets = ["class:1"]) can be compared.'))],
+      ...about.items.length ? [] : [el("section", { class: "card" }, el("p", {}, 'No method has results of both models for the same target: each model was explained for its own predicted class. To compare models, name the targets in the study (targets = ["class:1"]).'))],
       ...about.alone.length ? [el(
         "details",
         { class: "card" },

@@ -145,7 +145,7 @@
     const lines = [];
     if (level <= 0) return lines;
     const at = (x, y) => (
-      // beyond the edge nothing is strong: lines close there
+      // values outside the image count as low, so that lines close at the edge
       x < 0 || y < 0 || x >= width || y >= height ? -level : Math.abs(data[y * width + x]) - level
     );
     for (let y = -1; y < height; y++) {
@@ -222,7 +222,7 @@
       class: "stage",
       tabindex: 0,
       role: "group",
-      "aria-label": "counterfactual. Left and right arrows change the frame, M the way of comparing"
+      "aria-label": "counterfactual. Left and right arrows change the frame, M the comparison mode"
     }, canvas, tag);
     const { picture, at: mark } = chart(strip);
     const legend = el("div", { class: "legend" }), read = el("dl", { class: "read" });
@@ -315,7 +315,7 @@
       reason,
       ". ",
       `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
-      strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} standard deviations of synthetic images.`
+      strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`
     );
   }
   var isOrigin = (strip, at) => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
@@ -328,7 +328,7 @@
     tag.classList.toggle("original", tag.textContent === "original");
   }
   function detailsOf(strip, picture) {
-    const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "distance, SD"];
+    const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "latent distance (SD)"];
     return el(
       "details",
       { class: "details" },
@@ -375,7 +375,7 @@
   function differenceLegend(scale, change) {
     const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
     const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
-    const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change stays far below: at most ${short(most)}, so hardly any colour shows.` : `Largest change: ${short(most)}.`;
+    const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change is far below full colour: at most ${short(most)}.` : `Largest change: ${short(most)}.`;
     return [
       el("div", { class: "scale", "aria-hidden": "true" }),
       el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale.scale)}`), el("span", {}, `brighter by ${short(scale.scale)}`)),
@@ -421,7 +421,7 @@
   }
   function playButton(state, last, set, paint) {
     const button = el("button", { type: "button" }, "Play");
-    let timer = 0, way = 1;
+    let timer = 0, step = 1;
     button.addEventListener("click", () => {
       if (timer) {
         clearInterval(timer);
@@ -431,8 +431,8 @@
       }
       button.textContent = "Stop";
       timer = window.setInterval(() => {
-        if (state.at + 0.08 * way > last || state.at + 0.08 * way < 0) way = -way;
-        state.at = Math.max(0, Math.min(last, state.at + 0.08 * way));
+        if (state.at + 0.08 * step > last || state.at + 0.08 * step < 0) step = -step;
+        state.at = Math.max(0, Math.min(last, state.at + 0.08 * step));
         set(state.at);
         paint();
       }, 50);
@@ -525,7 +525,7 @@
     );
     const scales = maps.length > 0 && choice(
       "Scale",
-      [["fixed", "shared"], ["own", "this map's"]],
+      [["fixed", "cohort"], ["own", "per image"]],
       state.own ? "own" : "fixed",
       (v) => {
         state.own = v === "own";
@@ -579,7 +579,7 @@
       "section",
       { class: "card", "aria-labelledby": "where" },
       el("h2", { id: "where" }, "Where the model looks"),
-      !maps.length && el("p", { class: "dim" }, "This case has no maps."),
+      !maps.length && el("p", { class: "dim" }, "This case has no heatmaps."),
       el("div", { class: "columns" }, el("div", {}, stage, maps.length > 0 && legend, readout), controls, beside)
     );
   }
@@ -593,11 +593,11 @@
   var turned = (data, sign) => sign < 0 ? data.map((value) => -value) : data;
   function ownScaleWords(map) {
     const factor = map.shared / map.own;
-    return `×${factor.toFixed(factor >= 9.95 ? 0 : 1)}: the scale of this map alone, do not compare it with others; the shared scale is ±${short(map.shared)}`;
+    return `×${factor.toFixed(factor >= 9.95 ? 0 : 1)}: per-image scale, not comparable with other maps; the cohort scale is ±${short(map.shared)}`;
   }
   function legendOf(map, scale, own) {
     const [seen, there] = map.scale_from;
-    const from = !there ? "The scale of this map alone: do not compare it with others" : own ? ownScaleWords(map) : `One scale for ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (from ${seen} of them)` : "");
+    const from = !there ? "Per-image scale: not comparable with other maps" : own ? ownScaleWords(map) : `Cohort scale: ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (estimated from ${seen} of them)` : "");
     return [
       el("div", { class: "scale", "aria-hidden": "true" }),
       el("div", { class: "ends" }, el("span", {}, `${map.blue}: ${short(scale)}`), el("span", {}, `${map.orange}: ${short(scale)}`)),
@@ -659,10 +659,10 @@
     const none = !(trust.failed.length || trust.passed.length || trust.open.length);
     return el(
       "div",
-      { class: "trust", role: "group", "aria-label": "how far this can be trusted" },
-      el("h3", {}, "How far this can be trusted"),
-      none && el("p", { class: "dim" }, "Not checked. Runs made with trust cards say more here."),
-      ...trust.failed.map((text) => el("p", { class: "doubt" }, el("b", {}, "Doubt: "), text)),
+      { class: "trust", role: "group", "aria-label": "reliability checks" },
+      el("h3", {}, "Reliability checks"),
+      none && el("p", { class: "dim" }, "This result has no reliability checks."),
+      ...trust.failed.map((text) => el("p", { class: "doubt" }, el("b", {}, "Warning: "), text)),
       trust.passed.length > 0 && el("p", { class: "passed" }, el("b", {}, "Passed: "), trust.passed.join(", "), "."),
       trust.open.length > 0 && el(
         "details",

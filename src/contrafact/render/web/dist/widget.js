@@ -160,7 +160,7 @@ function stripSection(strip, view) {
     class: "stage",
     tabindex: 0,
     role: "group",
-    "aria-label": "counterfactual. Left and right arrows change the frame, M the way of comparing"
+    "aria-label": "counterfactual. Left and right arrows change the frame, M the comparison mode"
   }, canvas, tag);
   const { picture, at: mark } = chart(strip);
   const legend = el("div", { class: "legend" }), read = el("dl", { class: "read" });
@@ -253,7 +253,7 @@ function verdict(strip) {
     reason,
     ". ",
     `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
-    strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} standard deviations of synthetic images.`
+    strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`
   );
 }
 var isOrigin = (strip, at) => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
@@ -266,7 +266,7 @@ function tagFor(tag, strip, mode, at) {
   tag.classList.toggle("original", tag.textContent === "original");
 }
 function detailsOf(strip, picture) {
-  const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "distance, SD"];
+  const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "latent distance (SD)"];
   return el(
     "details",
     { class: "details" },
@@ -313,7 +313,7 @@ function paintDifference(context, origin, now, strip, view, legend) {
 function differenceLegend(scale, change) {
   const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
   const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
-  const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change stays far below: at most ${short(most)}, so hardly any colour shows.` : `Largest change: ${short(most)}.`;
+  const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change is far below full colour: at most ${short(most)}.` : `Largest change: ${short(most)}.`;
   return [
     el("div", { class: "scale", "aria-hidden": "true" }),
     el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale.scale)}`), el("span", {}, `brighter by ${short(scale.scale)}`)),
@@ -359,7 +359,7 @@ function wipeByHand(stage, canvas, moved) {
 }
 function playButton(state, last, set, paint) {
   const button = el("button", { type: "button" }, "Play");
-  let timer = 0, way = 1;
+  let timer = 0, step = 1;
   button.addEventListener("click", () => {
     if (timer) {
       clearInterval(timer);
@@ -369,8 +369,8 @@ function playButton(state, last, set, paint) {
     }
     button.textContent = "Stop";
     timer = window.setInterval(() => {
-      if (state.at + 0.08 * way > last || state.at + 0.08 * way < 0) way = -way;
-      state.at = Math.max(0, Math.min(last, state.at + 0.08 * way));
+      if (state.at + 0.08 * step > last || state.at + 0.08 * step < 0) step = -step;
+      state.at = Math.max(0, Math.min(last, state.at + 0.08 * step));
       set(state.at);
       paint();
     }, 50);
@@ -417,10 +417,10 @@ function trustCard(trust) {
   const none = !(trust.failed.length || trust.passed.length || trust.open.length);
   return el(
     "div",
-    { class: "trust", role: "group", "aria-label": "how far this can be trusted" },
-    el("h3", {}, "How far this can be trusted"),
-    none && el("p", { class: "dim" }, "Not checked. Runs made with trust cards say more here."),
-    ...trust.failed.map((text) => el("p", { class: "doubt" }, el("b", {}, "Doubt: "), text)),
+    { class: "trust", role: "group", "aria-label": "reliability checks" },
+    el("h3", {}, "Reliability checks"),
+    none && el("p", { class: "dim" }, "This result has no reliability checks."),
+    ...trust.failed.map((text) => el("p", { class: "doubt" }, el("b", {}, "Warning: "), text)),
     trust.passed.length > 0 && el("p", { class: "passed" }, el("b", {}, "Passed: "), trust.passed.join(", "), "."),
     trust.open.length > 0 && el(
       "details",
@@ -592,11 +592,11 @@ button.frame:hover{border-color:#6b7884}
   td.picture{grid-row:1/3;width:auto}
   th[scope=row]{grid-column:2/4}
   td[data-label]{grid-column:span 1;font-size:13px}
-  td[data-label="the model says"]{grid-column:2/4}
-  td[data-label="asked"]{grid-column:1/3}td[data-label="changes"]{grid-column:1/4}
-  td[data-label="doubts"],td[data-label="failures"]{grid-column:1/4}
+  td[data-label="prediction"]{grid-column:2/4}
+  td[data-label="target"]{grid-column:1/3}td[data-label="counterfactuals"]{grid-column:1/4}
+  td[data-label="warnings"],td[data-label="failures"]{grid-column:1/4}
   td[data-label]:before{content:attr(data-label) ": ";color:var(--dim)}
-  td[data-label="the model says"]:before{display:block}
+  td[data-label="prediction"]:before{display:block}
 }
 
 progress{width:100%;height:6px;accent-color:var(--for);display:block;margin-bottom:10px}
@@ -641,8 +641,8 @@ progress{width:100%;height:6px;accent-color:var(--for);display:block;margin-bott
   .stages,.stages.two{grid-template-columns:minmax(0,1fr)}
   table.scores{display:table}.scores thead{position:static;display:table-header-group}.scores tbody{display:table-row-group}
   .scores tr,.scores tbody tr{display:table-row}.scores tbody td,.scores tbody th{padding:4px 8px 4px 0;border-bottom:1px solid var(--line)}
-  td[data-label="answers apart"],td[data-label="maps apart"]{grid-column:1/4}
-  td[data-label$=" says"]{grid-column:1/4}td[data-label$=" says"]:before{display:block}
+  td[data-label="difference of predictions"],td[data-label="map distance"]{grid-column:1/4}
+  td[data-label^="prediction of"]{grid-column:1/4}td[data-label^="prediction of"]:before{display:block}
 }
 .filters label{min-width:0}.filters select{max-width:min(100%,320px)}
 .controls>div:empty{display:none}
@@ -702,7 +702,7 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
   summary{list-style:none}
   footer{display:none}
 }
-/* the form of a study */
+/* the study editor */
 .form{display:grid;grid-template-columns:minmax(0,1fr) minmax(300px,430px);gap:0 22px;align-items:start}
 .form #notice,.form #waiting{grid-column:1/3}
 .form .file{position:sticky;top:12px;max-height:calc(100vh - 24px);overflow:auto}
@@ -730,7 +730,7 @@ fieldset.part details{margin:4px 0 10px}
 .asked dt{margin-top:6px}.asked dd{margin:0 0 0 14px;color:var(--dim);font-size:13.5px}
 code{font-size:13px;overflow-wrap:anywhere}
 @media(max-width:900px){.form{grid-template-columns:minmax(0,1fr)}.form #notice,.form #waiting{grid-column:1}.form .file{position:static;max-height:none}}
-/* end of the form */
+/* end of the study editor */
 `;
 
 // source/widget.ts

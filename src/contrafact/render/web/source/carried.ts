@@ -1,10 +1,10 @@
-// Arrays that came with the page, as `carried.py` wrote them.
+// Decode arrays embedded in the page by report/encode_arrays.py.
 
 import { type Values } from "./pixels";
 
 export interface Carried { shape: number[]; low: number; step: number; data: string }
 
-/** Levels as differences from the left and, of frames, from the frame before; low bytes, then high bytes. */
+/** Levels are stored as differences from the left neighbour and, for frames, from the frame before; low bytes first, then high bytes. */
 export async function opened(found: Carried): Promise<Values> {
   const packed = Uint8Array.from(atob(found.data), letter => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));

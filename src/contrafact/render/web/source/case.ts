@@ -1,4 +1,4 @@
-// One case: where the model looks, how the image would have to change, how far that can be trusted.
+// One case: where the model looks, how the image would have to change for another prediction, and the reliability checks.
 
 import { followupRow } from "./followup";
 import { liveSection } from "./live";
@@ -13,7 +13,7 @@ interface Made {
   row: number | string; method: string; label: string; target: string; target_name: string;
   seconds: number | null; passes: number | null; parameters: unknown; layer: string; trust: Trust;
 }
-/** scale: drawn with at first; shared, own: of maps like it in the run, and of it alone. sign: -1 turns the colours round. */
+/** scale: the scale shown first; shared, own: the cohort scale and the per-image scale. sign: -1 swaps the colours. */
 export interface MapAbout extends Made {
   scale: number; shared: number; own: number; scale_from: [number, number]; scale_words: string; slice: number;
   sign: 1 | -1; orange: string; blue: string; flaw: string;
@@ -41,10 +41,10 @@ interface CaseAbout {
   number: number; of: number; previous: string | null; next: string | null;
 }
 
-/** What the parts of the page share: the window, and the slice of a volume. */
+/** State that the parts of the page share: the window, and the slice of a volume. */
 export interface View {
   window: Window; aspect: number; slice?: number; redraw: (() => void)[];
-  moved?: (at: number) => void; // to a frame of the strip
+  moved?: (at: number) => void; // called with the frame shown
 }
 
 export async function casePage(): Promise<void> {
@@ -71,8 +71,8 @@ export async function casePage(): Promise<void> {
 function header(about: CaseAbout, table: string): void {
   byId("back").setAttribute("href", "/" + table);
   byId("place").textContent = about.number ? `${about.number} of ${about.of}` : "";
-  for (const way of ["previous", "next"] as const) {
-    const link = byId<HTMLAnchorElement>(way), id = about[way];
+  for (const side of ["previous", "next"] as const) {
+    const link = byId<HTMLAnchorElement>(side), id = about[side];
     if (id) link.href = `/case/${id}${table}`;
     else { link.removeAttribute("href"); link.setAttribute("aria-disabled", "true"); }
   }
@@ -97,13 +97,13 @@ function failureSection(about: CaseAbout): HTMLElement {
       typeof failure.seconds === "number" && ` (after ${failure.seconds} s)`)));
 }
 
-/** A trust card in words: what failed first, then what could not be checked, then what was passed. */
+/** The reliability checks of a result: failed ones as warnings, then passed ones, then those that were not run. */
 export function trustCard(trust: Trust): HTMLElement {
   const none = !(trust.failed.length || trust.passed.length || trust.open.length);
-  return el("div", { class: "trust", role: "group", "aria-label": "how far this can be trusted" },
-    el("h3", {}, "How far this can be trusted"),
-    none && el("p", { class: "dim" }, "Not checked. Runs made with trust cards say more here."),
-    ...trust.failed.map(text => el("p", { class: "doubt" }, el("b", {}, "Doubt: "), text)),
+  return el("div", { class: "trust", role: "group", "aria-label": "reliability checks" },
+    el("h3", {}, "Reliability checks"),
+    none && el("p", { class: "dim" }, "This result has no reliability checks."),
+    ...trust.failed.map(text => el("p", { class: "doubt" }, el("b", {}, "Warning: "), text)),
     trust.passed.length > 0 && el("p", { class: "passed" }, el("b", {}, "Passed: "), trust.passed.join(", "), "."),
     trust.open.length > 0 && el("details", {}, el("summary", {}, `Not checked: ${trust.open.length}`),
       ...trust.open.map(text => el("p", { class: "dim small" }, text))));
@@ -118,7 +118,7 @@ export function madeBy(made: { seconds: number | null; passes: number | null; pa
   return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
 }
 
-/** A labelled slider; `say` gives its value in words, for the eye and for the screen reader. */
+/** A labelled slider; `say` gives the text of a value, for the page and for screen readers. */
 export function slider(
   label: string, range: { min: number; max: number; step: number | "any"; value: number },
   say: (value: number) => string, moved: (value: number) => void,
@@ -144,7 +144,7 @@ export function choice(
 }
 let choices = 0;
 
-/** Draw once per frame of the screen; what goes wrong is told. */
+/** Paint at most once per frame of the screen, and show errors. */
 export function painter(paint: () => Promise<void>): () => void {
   let waiting = false, again = false;
   const run = async (): Promise<void> => {

@@ -1,4 +1,4 @@
-// The change requested against the change achieved, with the current frame on it.
+// A chart of the change requested against the change achieved; a mark shows the current frame.
 
 import { type StripAbout } from "./case";
 import { svg } from "./page";

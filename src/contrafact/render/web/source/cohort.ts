@@ -1,4 +1,4 @@
-// The table of cases: filtered and sorted by the server, fifty lines at a time.
+// The table of cases: the server filters and sorts it and sends fifty lines at a time.
 
 import { byId, el, getJson, plural, tell } from "./page";
 
@@ -10,8 +10,8 @@ interface Answer { cases: Line[]; found: number; all: number; failures: number; 
 
 const COUNT = 50;
 const ENDS: Record<string, string> = {
-  reached: "goal reached", already: "met already", budget: "budget spent", search: "not found",
-  no_change: "no answer", steps: "fixed steps",
+  reached: "goal reached", already: "already met", budget: "budget exhausted", search: "not found",
+  no_change: "no response", steps: "fixed steps",
 };
 
 export function cohortPage(): void {
@@ -44,7 +44,7 @@ export function cohortPage(): void {
       wanted.set("from", String(from));
       wanted.set("count", String(COUNT));
       const answer = await getJson<Answer>(`/api/cases?${wanted}`);
-      if (mine !== turn) return; // a newer question was asked meanwhile
+      if (mine !== turn) return; // a newer request was sent meanwhile
       const lines = answer.cases.map(line => row(line, table));
       if (fresh) body.replaceChildren(...lines); else body.append(...lines);
       shown = from + lines.length;
@@ -79,7 +79,7 @@ export function cohortPage(): void {
 
 function summary(answer: Answer): string {
   const part = answer.found === answer.all ? plural(answer.all, "case") : `${answer.found} of ${plural(answer.all, "case")}`;
-  return `${part} · ${answer.failures} with failures · ${answer.doubts} with doubts`;
+  return `${part} · ${answer.failures} with failures · ${answer.doubts} with warnings`;
 }
 
 function row(line: Line, table: string): HTMLTableRowElement {
@@ -94,18 +94,18 @@ function row(line: Line, table: string): HTMLTableRowElement {
     el("th", { role: "rowheader", scope: "row" }, el("a", { href: link }, line.name),
       line.source && el("span", { class: "dim small block" }, line.source),
       line.synthetic && el("span", { class: "small block warn-text" }, "synthetic image")),
-    cell("the model says", ...line.answers.map(a => el("span", { class: "block" }, a))),
-    cell("asked", line.targets.join(", ")),
-    cell("maps", plural(line.maps, "map")),
-    cell("changes", line.ends.length ? line.ends.map(end => ENDS[end] ?? end).join(", ") : "none"),
-    cell("doubts", list(line.doubts, "doubt", "none")),
-    cell("failures", list(line.failures, "failure", "none")));
+    cell("prediction", ...line.answers.map(a => el("span", { class: "block" }, a))),
+    cell("target", line.targets.join(", ")),
+    cell("heatmaps", plural(line.maps, "heatmap")),
+    cell("counterfactuals", line.ends.length ? line.ends.map(end => ENDS[end] ?? end).join(", ") : "none"),
+    cell("warnings", list(line.doubts, "doubt", "warning")),
+    cell("failures", list(line.failures, "failure", "failure")));
 }
 
-/** The first of a few, and how many more. */
-function list(found: string[], kind: string, none: string): Node {
-  if (!found.length) return el("span", { class: "dim" }, none);
+/** The first entry and the number of the others; `style` is a class of the style sheet. */
+function list(found: string[], style: string, kind: string): Node {
+  if (!found.length) return el("span", { class: "dim" }, "none");
   const first = found[0].length > 90 ? found[0].slice(0, 88) + "…" : found[0];
-  return el("span", { class: kind, title: found.join("\n") }, el("b", {}, plural(found.length, kind)), " ",
+  return el("span", { class: style, title: found.join("\n") }, el("b", {}, plural(found.length, kind)), " ",
     el("span", { class: "small block" }, first + (found.length > 1 ? `; ${found.length - 1} more` : "")));
 }

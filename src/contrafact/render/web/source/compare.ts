@@ -1,4 +1,4 @@
-// The cases of two models: what each says, how far their answers and their maps are apart.
+// The cases of two models: their predictions, and how much predictions and heatmaps differ.
 
 import { byId, el, getJson, plural, tell } from "./page";
 
@@ -32,7 +32,7 @@ export function comparePage(): void {
     return chosen;
   };
 
-  /** The rows from a place on; what stands there goes. */
+  /** Load the rows from a position on and replace those that are there. */
   const load = async (from: number): Promise<void> => {
     const mine = ++turn;
     try {
@@ -40,7 +40,7 @@ export function comparePage(): void {
       wanted.set("from", String(from));
       wanted.set("count", String(COUNT));
       const answer = await getJson<Answer>(`/api/compare?${wanted}`);
-      if (mine !== turn) return; // a newer question was asked meanwhile
+      if (mine !== turn) return; // a newer request was sent meanwhile
       fill(pick, answer);
       const lines = answer.lines.map(line => row(line, table, answer.chosen));
       body.replaceChildren(...[...body.rows].slice(0, from), ...lines);
@@ -90,25 +90,25 @@ function fill(pick: Record<"a" | "b" | "method", HTMLSelectElement>, answer: Ans
       pick[name].replaceChildren(...lists[name].map(text => el("option", { value: text }, text)));
     pick[name].value = chosen[name];
   }
-  byId("says-a").textContent = `${answer.chosen[0]} says`;
-  byId("says-b").textContent = `${answer.chosen[1]} says`;
+  byId("says-a").textContent = `prediction of ${answer.chosen[0]}`;
+  byId("says-b").textContent = `prediction of ${answer.chosen[1]}`;
 }
 
 function row(line: Line, table: string, models: [string, string]): HTMLTableRowElement {
   const cell = (label: string, ...children: (Node | string | false)[]) =>
     el("td", { role: "cell", "data-label": label }, ...children);
   const doubts = line.doubts.map((count, k) => count || line.failures[k]
-    ? `${models[k]}: ${plural(count, "doubt")}${line.failures[k] ? `, ${plural(line.failures[k], "failure")}` : ""}` : "").filter(Boolean);
+    ? `${models[k]}: ${plural(count, "warning")}${line.failures[k] ? `, ${plural(line.failures[k], "failure")}` : ""}` : "").filter(Boolean);
   return el("tr", { role: "row" },
     el("td", { role: "cell", class: "picture" },
       el("img", { src: `/thumbnail/${line.thumbnail}.png`, alt: "", loading: "lazy", width: 56, height: 56 })),
     el("th", { role: "rowheader", scope: "row" }, el("a", { href: `/compare/${line.id}?${table}` }, line.name),
       line.source !== line.name && el("span", { class: "dim small block" }, line.source)),
-    ...line.answers.map((said, k) => cell(`${models[k]} says`, ...said.map(text => el("span", { class: "block" }, text)))),
-    cell("answers apart", line.apart ? apartWords(line.apart) : el("span", { class: "dim" }, "not comparable"),
-      line.apart?.other === true && el("b", { class: "block warn-text" }, "other answers")),
-    cell("maps apart", line.maps === null ? el("span", { class: "dim" }, "not compared") : line.maps.toFixed(2)),
-    cell("doubts", doubts.length ? doubts.join("; ") : el("span", { class: "dim" }, "none")));
+    ...line.answers.map((said, k) => cell(`prediction of ${models[k]}`, ...said.map(text => el("span", { class: "block" }, text)))),
+    cell("difference of predictions", line.apart ? apartWords(line.apart) : el("span", { class: "dim" }, "not comparable"),
+      line.apart?.other === true && el("b", { class: "block warn-text" }, "different classes")),
+    cell("map distance", line.maps === null ? el("span", { class: "dim" }, "not compared") : line.maps.toFixed(2)),
+    cell("warnings", doubts.length ? doubts.join("; ") : el("span", { class: "dim" }, "none")));
 }
 
 export function apartWords(apart: Apart): string {

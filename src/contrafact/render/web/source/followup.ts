@@ -1,4 +1,4 @@
-// The same patient later: images that were taken, beside what was asked of the model.
+// Later images of the same patient, to compare with the counterfactual.
 
 import { painter, type StripAbout, type View } from "./case";
 import { el } from "./page";

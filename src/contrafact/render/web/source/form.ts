@@ -1,4 +1,4 @@
-// The form of a study: texts go to the server, which answers with what is wrong and the file as it would be.
+// The study editor: the server checks the texts and returns problems and the resulting file.
 
 import { byId, el, getJson, plural, postJson, tell } from "./page";
 import { runPanel } from "./running";
@@ -19,7 +19,7 @@ interface Answer {
 }
 interface Opened { path: string; draft: Draft; note: string; exists: boolean }
 
-// What stands together; what is not named here stands under "More".
+// Groups of settings; settings that are not named here appear under "More".
 const IMAGES = ["cohort", "images", "split", "subgroups", "masks", "background", "region", "reference"];
 const LIMITS = ["limit_seconds", "devices", "workers_per_device", "seed"];
 const STUDY = ["title", "out"];
@@ -60,9 +60,9 @@ async function examine(path: string, after: () => void): Promise<void> {
   last = null;
   try {
     const answer = await postJson<Answer>("/api/examine", { path, draft });
-    if (mine !== turn) return; // something was changed meanwhile
+    if (mine !== turn) return; // the draft changed meanwhile
     last = answer;
-    byId("notice").hidden = !byId("notice").textContent?.includes("as it stands:");
+    byId("notice").hidden = !byId("notice").textContent?.includes("is not a valid study:");
     show(answer);
   } catch (error) {
     if (mine !== turn) return;
@@ -92,12 +92,12 @@ function show(answer: Answer): void {
   byId("wrong").replaceChildren(...elsewhere.map(node => el("li", {}, node)));
   for (const [place, words] of Object.entries(answer.known)) suggest(place, words);
   const count = answer.problems.length;
-  byId("verdict").textContent = count ? `${plural(count, "thing")} to mend before this can be saved.`
-    : answer.missing.length ? `A study, but ${plural(answer.missing.length, "thing")} of it cannot be found.`
-    : answer.saved ? "Saved. Nothing is missing." : "A study. Nothing is missing.";
+  byId("verdict").textContent = count ? `${plural(count, "problem")} to fix before this can be saved.`
+    : answer.missing.length ? `Valid study, but ${plural(answer.missing.length, "input")} cannot be found.`
+    : answer.saved ? "Saved. Nothing is missing." : "Valid study. Nothing is missing.";
 }
 
-/** A field that has a message, by name; leads there. */
+/** A link to the field that has a message. */
 function toField(place: string, there: HTMLElement): HTMLElement {
   const [part, number, ...rest] = place.split("."), parts = draft[part as PartName];
   const label = parts?.[Number(number)] && (parts[Number(number)].label || part.replace("_", " ").replace(/s$/, ""));
@@ -110,7 +110,7 @@ function toField(place: string, there: HTMLElement): HTMLElement {
   return link;
 }
 
-/** Words that fit, offered under a field of one line. */
+/** Offer suggestions under a field of one line. */
 function suggest(place: string, words: string[]): void {
   const input = document.getElementById(place);
   if (!(input instanceof HTMLInputElement)) return;
@@ -125,7 +125,7 @@ async function write(path: string, replace: boolean): Promise<void> {
   const question = byId("question");
   question.hidden = !done.question;
   if (!done.question) { dirty(); return; }
-  const over = el("button", { type: "button" }, "Write over it"), keep = el("button", { type: "button" }, "Keep it");
+  const over = el("button", { type: "button" }, "Overwrite it"), keep = el("button", { type: "button" }, "Keep it");
   over.addEventListener("click", () => write(path, true).catch(tell));
   keep.addEventListener("click", () => { question.hidden = true; byId("save").focus(); });
   question.replaceChildren(el("p", {}, done.question), el("div", { class: "with" }, over, keep));
@@ -156,18 +156,18 @@ function studyField(name: string): HTMLElement {
   return field(setting, name, `study.${name}`, draft.study, () => { delete draft.study[name]; drawAll(); dirty(); });
 }
 
-/** One setting with its help and its messages; one that nobody knows can be removed. */
+/** One setting with its help and messages; an unknown setting can be removed. */
 function field(
   setting: Setting | undefined, name: string, place: string, texts: Record<string, string>, remove: () => void,
 ): HTMLElement {
-  const kind = setting?.kind ?? "not known", about = `${place}-about`, said = `${place}-said`;
+  const kind = setting?.kind ?? "unknown setting", about = `${place}-about`, said = `${place}-said`;
   const asked = { id: place, "aria-describedby": `${about} ${said}`, spellcheck: "false", autocomplete: "off" };
   let input: HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement;
   if (kind === "texts") {
-    input = el("textarea", { ...asked, rows: Math.max(2, (texts[name] ?? "").split("\n").length), placeholder: "one a line" });
+    input = el("textarea", { ...asked, rows: Math.max(2, (texts[name] ?? "").split("\n").length), placeholder: "one per line" });
   } else if (kind === "yes or no") {
     const plain = setting!.default === "true" ? "yes" : "no";
-    input = el("select", asked, el("option", { value: "" }, `as usual (${plain})`),
+    input = el("select", asked, el("option", { value: "" }, `default (${plain})`),
       el("option", { value: "true" }, "yes"), el("option", { value: "false" }, "no"));
   } else {
     const mode = kind === "whole number" ? "numeric" : kind === "number" ? "decimal" : undefined;
@@ -175,7 +175,7 @@ function field(
   }
   input.value = texts[name] ?? "";
   input.addEventListener("input", () => { texts[name] = input.value; dirty(); });
-  const usual = setting?.default ? `usually ${setting.default}` : "", kinds = kind === "texts" ? "texts, one a line" : kind;
+  const usual = setting?.default ? `default ${setting.default}` : "", kinds = kind === "texts" ? "texts, one per line" : kind;
   const removes = el("button", { type: "button", "aria-label": `remove ${name}` }, "Remove");
   removes.addEventListener("click", remove);
   return el("div", { class: "field" },
@@ -185,7 +185,7 @@ function field(
     el("div", { class: "said", id: said, "data-for": place, "aria-live": "polite" }));
 }
 
-/** Help as the docstrings have it: what stands between ` is code. */
+/** Help text from a docstring: text between backticks becomes code. */
 function coded(text: string): (Node | string)[] {
   return text.split("`").map((part, k) => k % 2 ? el("code", {}, part) : part);
 }
@@ -207,7 +207,7 @@ function partBox(part: Part, place: string, settings: Setting[], title: string, 
   const label = el("input", { type: "text", id: `${place}-label`, autocomplete: "off", spellcheck: "false" });
   label.value = part.label;
   label.addEventListener("input", () => {
-    if (!part.kind && place.startsWith("me")) part.kind = title; // the label was the name
+    if (!part.kind && place.startsWith("me")) part.kind = title; // the label served as the name
     part.label = label.value;
     dirty();
   });
@@ -227,7 +227,7 @@ function members(which: "methods" | "metrics", title: string): HTMLElement {
       const name = part.kind || part.label;
       const member = choices[which].find(m => m.name === name || m.aliases.includes(name));
       const about = member ? [el("p", { class: "about" }, member.about),
-        el("details", {}, el("summary", {}, "What it does, costs and comes from"), el("pre", {}, member.more))] : [];
+        el("details", {}, el("summary", {}, "What it does, its cost and its source"), el("pre", {}, member.more))] : [];
       return partBox(part, `${which}.${k}`, member?.settings ?? [], name || `no ${one}`, about, redraw,
         () => { draft[which].splice(k, 1); redraw(); dirty(); adding.focus(); }, "label");
     });
@@ -281,6 +281,6 @@ function models(): HTMLElement {
 }
 
 function targetsHelp(): HTMLElement {
-  return el("details", {}, el("summary", {}, "What can be asked"), el("dl", { class: "asked" },
+  return el("details", {}, el("summary", {}, "Available targets"), el("dl", { class: "asked" },
     ...choices.targets.flatMap(one => [el("dt", {}, el("code", {}, one.name)), el("dd", {}, one.about)])));
 }

@@ -1,4 +1,4 @@
-// Ask the model: move this image by hand, or have it explained anew. Workers of the server compute.
+// Live explanations: change the image with a slider, or compute a new explanation. Workers of the server compute.
 
 import { choice, painter, slider, trustCard, type ImageAbout, type MapAbout, type StripAbout, type View } from "./case";
 import { el, getJson, postJson, short, signed } from "./page";
@@ -22,13 +22,13 @@ const NAMES: Record<string, string> = { "latent-walk": "counterfactual: latent w
 const pause = (milliseconds: number) => new Promise(done => setTimeout(done, milliseconds));
 const chance = (score: number): string => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
 
-/** The panel of a case page; it says so where nothing can be asked. */
+/** The live panel of a case page; it says why where live explanations are not available. */
 export function liveSection(id: string, image: ImageAbout, view: View): HTMLElement {
   const status = el("p", { class: "dim", role: "status", id: "live-status" }, "loading the model …");
   const section = el("section", { class: "card live", "aria-labelledby": "live" },
-    el("h2", { id: "live" }, "Ask the model"), status);
+    el("h2", { id: "live" }, "Live explanation"), status);
   enter(id).then(told => {
-    if (told.state === "none") status.textContent = `Nothing can be asked here: ${told.reason}`;
+    if (told.state === "none") status.textContent = `Not available: ${told.reason}`;
     else new Panel(section, status, { id, image, session: told.session }, told as Offer, view);
   }).catch(error => { status.textContent = lineOf(error); });
   return section;
@@ -53,25 +53,25 @@ class Panel {
   private by: "asked" | "reached" = "asked";
   private amount = 0;
   private held = new Set<string>();
-  private found = new Set<string>(); // targets for which the image was found
+  private found = new Set<string>(); // targets for which the image is inverted
   private job = "";
-  private asking = false; // from the question to its answer; its job is known a little later
+  private asking = false; // from the request to its result; the job id follows a little later
   private moving = false;
-  private follows = false; // the slider was let go: the way follows the model
+  private follows = false; // the slider was released: the latent path follows the model
   private again = false;
   private now: (Values & { aspect?: number }) | null = null;
   private readonly method = el("select", { id: "live-method" });
   private readonly goal = el("div", { class: "controls" });
-  private readonly stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the image, moved" });
+  private readonly stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the changed image" });
   private readonly tag = el("div", { class: "tag" });
   private readonly view_ = el("div", {}, el("div", { class: "stage" }, this.stage, this.tag));
   private readonly read = el("dl", { class: "read" });
   private readonly bar = el("progress", { "aria-label": "progress", hidden: true });
-  private readonly ask = el("button", { type: "button" }, "Ask");
+  private readonly ask = el("button", { type: "button" }, "Explain");
   private readonly cancel = el("button", { type: "button", hidden: true }, "Cancel");
   private readonly answer = el("div", {});
   private readonly paint: () => void;
-  private readonly mark: number; // painters of the page itself; those of an answer come after them
+  private readonly mark: number; // painters of the page itself; those of a result follow
 
   constructor(
     section: HTMLElement, private readonly status: HTMLElement, private readonly page: Page,
@@ -99,9 +99,9 @@ class Panel {
           el("label", { class: "field" }, "Target", target), el("label", { class: "field" }, "Method", this.method), this.goal,
           el("div", { class: "row-of" }, this.ask, this.cancel), this.bar),
         el("div", { class: "beside" }, this.read,
-          el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag, the image goes straight on in the `
-            + "model's direction; let go, and it follows the model. Each image is measured. Ask gives the whole way, and checks it. "
-            + "Nothing is written to the run unless you keep it."),
+          el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag the slider, the image changes along `
+            + "the global direction; when you release it, the latent path follows the model. The prediction is computed for every image shown. "
+            + "Explain computes all frames and their reliability checks. Nothing is stored unless you keep it."),
           offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`))),
       this.answer);
     this.methods();
@@ -113,7 +113,7 @@ class Panel {
   private get walks(): boolean { return this.target.strips.includes(this.method.value); }
   private get slides(): boolean { return this.method.value === "latent-walk"; }
 
-  /** What can be asked of this target. */
+  /** List the methods that are available for this target. */
   private methods(): void {
     const before = this.method.value, names = [...this.target.strips, ...this.offer.maps];
     this.method.replaceChildren(...names.map(name => el("option", { value: name }, NAMES[name] ?? `map: ${name}`)));
@@ -121,7 +121,7 @@ class Panel {
     this.goals();
   }
 
-  /** The controls of the method: a goal and what to hold, for a counterfactual. */
+  /** Show the controls of the method: for a counterfactual, a goal and the scores to keep constant. */
   private goals(): void {
     const { target } = this;
     this.now = null;
@@ -130,7 +130,7 @@ class Panel {
     if (!this.walks) { this.goal.replaceChildren(); return; }
     const ways: [string, string][] = [["asked", `change requested, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
     const by = choice("Goal by", ways, this.by, value => { this.by = value as "asked" | "reached"; this.amount = 0; this.goals(); });
-    const holds = this.slides && target.holds.length > 0 && el("fieldset", { class: "choice" }, el("legend", {}, "Hold still"),
+    const holds = this.slides && target.holds.length > 0 && el("fieldset", { class: "choice" }, el("legend", {}, "Keep constant"),
       ...target.holds.map(name => {
         const box = el("input", { type: "checkbox", value: name, checked: this.held.has(name) });
         box.addEventListener("change", () => { box.checked ? this.held.add(name) : this.held.delete(name); this.follows = true; this.move(); });
@@ -154,13 +154,13 @@ class Panel {
     return made.box;
   }
 
-  /** The change asked of the model, in units of the target. */
+  /** The change requested, in units of the target. */
   private get asked(): number {
     if (this.by === "asked") return this.amount;
     return (this.target.odds ? Math.log(this.amount / (1 - this.amount)) : this.amount) - this.target.start;
   }
 
-  /** A score as a reader takes it: a probability where there is one. */
+  /** A score as text: a probability where there is one. */
   private level(score: number): string { return this.target.odds ? chance(score) : `${score.toFixed(2)} ${this.target.unit}`; }
 
   private get levelName(): string { return this.target.odds ? `probability of ${this.target.name}` : this.target.name; }
@@ -170,7 +170,7 @@ class Panel {
     this.paint();
   }
 
-  /** One frame at once. The first needs the image's latent, which takes longer and can be cancelled. */
+  /** Compute one frame. The first needs the inversion of the image, which takes longer and can be cancelled. */
   private async move(): Promise<void> {
     if (!this.slides) return;
     if (this.moving) { this.again = true; return; }
@@ -185,7 +185,7 @@ class Panel {
         if (target !== this.target || !this.slides) return;
         this.now = { shape: moved.shape, aspect: moved.aspect, data: floats(moved.frame) };
         this.reading(asked, moved);
-        if (!this.asking) this.say(`Answered in ${((performance.now() - began) / 1000).toFixed(2)} s, ${follow ? "following the model" : "straight on"}.`);
+        if (!this.asking) this.say(`Computed in ${((performance.now() - began) / 1000).toFixed(2)} s, along ${follow ? "the latent path" : "the global direction"}.`);
         this.paint();
       } while (this.again);
     } catch (error) {
@@ -201,7 +201,7 @@ class Panel {
     this.read.replaceChildren(...pairs([
       [this.levelName, `${this.level(target.start)} → ${this.level(moved.score)}`],
       [`change requested, ${target.unit}`, signed(asked)], [`change achieved, ${target.unit}`, signed(moved.score - target.start)],
-      ["latent distance", `${moved.length.toFixed(2)} SD${moved.spent ? ", the most allowed" : ""}`], ...heldPairs(moved.held)]));
+      ["latent distance", `${moved.length.toFixed(2)} SD${moved.spent ? ", the maximum" : ""}`], ...heldPairs(moved.held)]));
   }
 
   private put(values: Values & { aspect?: number }): void {
@@ -230,11 +230,11 @@ class Panel {
     const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
     if (done?.state !== "done") return;
     if (done.kind === "strip") this.found.add(target);
-    this.say(`Answered in ${done.seconds.toFixed(1)} s.`);
+    this.say(`Computed in ${done.seconds.toFixed(1)} s.`);
     this.show(done);
   }
 
-  /** A job from its beginning to its end, told on the way; null where it could not begin. */
+  /** Run a job to its end and show its progress; null where it could not start. */
   private async run(words: Record<string, unknown>): Promise<Progress | null> {
     this.asking = true;
     this.busy(true);
@@ -281,7 +281,7 @@ class Panel {
       keep.disabled = true;
       try {
         await postJson("/live/keep", { job });
-        kept.textContent = "Kept: the case page shows it from now on, and the report when it is written again.";
+        kept.textContent = "Stored in the run: the case page shows it from now on, the report when it is written again.";
       } catch (error) {
         keep.disabled = false;
         kept.textContent = lineOf(error);
@@ -292,7 +292,7 @@ class Panel {
     this.answer.replaceChildren(part, held, el("div", { class: "row-of" }, keep, kept));
   }
 
-  /** What nobody waits for any more is ended. */
+  /** Cancel the job when the page is left. */
   private leave(): void {
     if (!this.job) return;
     fetch("/live/cancel", {
@@ -307,7 +307,7 @@ function pairs(list: [string, string][]): HTMLElement[] {
 }
 
 function heldPairs(held: Held[]): [string, string][] {
-  return held.map(one => [`held: ${one.name}`, `${signed(one.from)} to ${signed(one.to)}`]);
+  return held.map(one => [`kept constant: ${one.name}`, `${signed(one.from)} to ${signed(one.to)}`]);
 }
 
 function floats(text: string): Float32Array {
@@ -315,7 +315,7 @@ function floats(text: string): Float32Array {
   return new Float32Array(bytes.buffer);
 }
 
-/** A map over the image, with what it says for and against. */
+/** A heatmap over the image, with its legend and checks. */
 function mapSection(map: MapAbout, view: View): HTMLElement {
   const canvas = el("canvas", { role: "img", width: 512, height: 512, "aria-label": `the image with the map ${map.label} for ${map.target_name} over it` });
   let opacity = 0.85;

@@ -1,4 +1,4 @@
-// Stands where NiiVue imports zarrita: this viewer reads NIfTI only, so 1.4 MB of codecs in WebAssembly stay out.
+// Replaces zarrita, which NiiVue imports: this viewer reads NIfTI only, so 1.4 MB of WebAssembly codecs are left out.
 
 const none = (): never => { throw new Error("this viewer reads NIfTI only"); };
 

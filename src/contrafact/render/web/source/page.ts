@@ -1,4 +1,4 @@
-// What every page needs: elements, requests, words. Text goes in as text, never as HTML.
+// Helpers of every page: elements, requests, text. Text is inserted as text, never as HTML.
 
 type Child = Node | string | null | undefined | false;
 type Attributes = Record<string, string | number | boolean | undefined>;
@@ -37,7 +37,7 @@ export async function getJson<T>(address: string): Promise<T> {
   return await answer.json() as T;
 }
 
-/** Writing needs the token of the page: other sites can neither read it nor send this header. */
+/** Send a write request. It needs the page's token: other sites can neither read the token nor send this header. */
 export async function postJson<T>(address: string, body: unknown): Promise<T> {
   const answer = await fetch(address, {
     method: "POST",
@@ -48,7 +48,7 @@ export async function postJson<T>(address: string, body: unknown): Promise<T> {
   return await answer.json() as T;
 }
 
-/** An error where people see and hear it. */
+/** Show an error in the page's alert region, which screen readers announce. */
 export function tell(error: unknown): void {
   const text = error instanceof Error ? error.message : String(error);
   const place = byId("notice");

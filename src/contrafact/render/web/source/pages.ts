@@ -1,4 +1,4 @@
-// The page says which it is.
+// Start the script of the page that is named in the body's data-page attribute.
 
 import { casePage } from "./case";
 import { cohortPage } from "./cohort";

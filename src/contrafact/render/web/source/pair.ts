@@ -1,4 +1,4 @@
-// One case of two models: their maps on one scale and what lies between them, their strips, their scores.
+// One case of two models: their heatmaps on one scale, the difference of these, their counterfactuals and scores.
 
 import { choice, painter, slider, trustCard, type ImageAbout, type MapAbout, type StripAbout, type View } from "./case";
 import { chart } from "./chart";
@@ -39,16 +39,16 @@ export async function pairPage(): Promise<void> {
 function header(about: PairAbout, table: string): void {
   byId("back").setAttribute("href", "/compare" + table);
   byId("place").textContent = about.number ? `${about.number} of ${about.of}` : "";
-  for (const way of ["previous", "next"] as const) {
-    const link = byId<HTMLAnchorElement>(way), id = about[way];
+  for (const side of ["previous", "next"] as const) {
+    const link = byId<HTMLAnchorElement>(side), id = about[side];
     if (id) link.href = `/compare/${id}${table}`;
     else { link.removeAttribute("href"); link.setAttribute("aria-disabled", "true"); }
   }
-  byId("facts").append(...about.models.map((model, k) => el("p", {}, el("a", { href: `/case/${about.cases[k]}` }, model), " says: ",
-    el("b", {}, about.answers[k].join(", ") || "nothing"), ".")));
+  byId("facts").append(...about.models.map((model, k) => el("p", {}, el("a", { href: `/case/${about.cases[k]}` }, model), ": prediction ",
+    el("b", {}, about.answers[k].join(", ") || "none"), ".")));
   if (about.apart) byId("facts").append(el("p", { class: about.apart.other ? "verdict warn" : "verdict" },
-    about.apart.other === null ? "The answers are " : about.apart.other ? "The models prefer other answers: " : "The models prefer the same answer: ",
-    apartWords(about.apart), " apart."));
+    about.apart.other === null ? "" : about.apart.other ? "The predicted classes differ. " : "The predicted class is the same. ",
+    "Difference of the predictions: ", apartWords(about.apart), "."));
 }
 
 type Slider = ReturnType<typeof slider>;
@@ -62,7 +62,7 @@ interface State { item: Item; opacity: number; level: number; own: boolean; hidd
 
 function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: View, slices: Slider | null): HTMLElement {
   const state: State = { item: items[0], opacity: 0.85, level: 0, own: uneven(items[0]), hidden: false };
-  const names = [...about.models, `${about.models[0]} less ${about.models[1]}`];
+  const names = [...about.models, `${about.models[0]} minus ${about.models[1]}`];
   const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
   const legend = el("div", { class: "legend" }), said = el("div"), trust = el("div", { class: "twins" });
   const paint = painter(async () => paintMaps(canvases, names, image, state, view, legend));
@@ -78,7 +78,7 @@ function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: V
     tellItem();
     paint();
   };
-  const scales = choice("Scale", [["fixed", "one for both"], ["own", "each its own"]], state.own ? "own" : "fixed",
+  const scales = choice("Scale", [["fixed", "common"], ["own", "per model"]], state.own ? "own" : "fixed",
     v => { state.own = v === "own"; paint(); });
   const hide = el("input", { type: "checkbox" });
   hide.addEventListener("change", () => { state.hidden = hide.checked; paint(); });
@@ -100,7 +100,7 @@ function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: V
       el("label", { class: "check" }, hide, " Hide the maps (H)")), said, trust));
 }
 
-/** Whether one map would hardly show on a scale for both: below 15 % of it. */
+/** Whether one map stays below 15 % of the common scale. */
 function uneven(item: Item): boolean {
   const parts = item.parts as [MapAbout, MapAbout], most = Math.max(...parts.map(part => part.shared));
   return parts.some(part => part.own > 1e-9 && part.own < 0.15 * most);
@@ -114,7 +114,7 @@ async function paintMaps(
   const maps = await Promise.all(parts.map(part => getValues(part.row, "values", view.slice)));
   const scales = parts.map(part => state.own ? part.own : Math.max(...parts.map(other => other.shared)));
   const unit = Math.max(...scales), colours = (data: Float32Array): Float32Array => turned(data, parts[0].sign);
-  // The third is a difference of what the eye sees: of maps on their own scales, shares of those.
+  // The third picture is the difference of the two shown: on scales per model, of the normalised maps.
   const apart = state.own ? maps[0].data.map((v, i) => v / scales[0] - maps[1].data[i] / scales[1]) : maps[0].data.map((v, i) => v - maps[1].data[i]);
   const drawn: [Float32Array, number][] = [[colours(maps[0].data), scales[0]], [colours(maps[1].data), scales[1]], [colours(apart), state.own ? 1 : unit]];
   const [, height, width] = base.shape;
@@ -130,18 +130,18 @@ async function paintMaps(
   legend.replaceChildren(el("div", { class: "scale", "aria-hidden": "true" }),
     el("div", { class: "ends" }, el("span", {}, state.own ? parts[0].blue : `${parts[0].blue}: ${short(unit)}`), el("span", {}, state.own ? parts[0].orange : `${parts[0].orange}: ${short(unit)}`)),
     el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange is evidence ${parts[0].orange}, blue ${parts[0].blue}. Right: orange where `
-      + `${names[0]} gives more of it, blue where ${names[1]} does. ` + (state.own
-      ? `Each map on its own scale (${scales.map(short).join(" and ")}): shapes can be compared, sizes cannot.`
-      : `One scale for both, that of the model with the stronger maps by ${parts[0].method}: on it the other's may hardly show.`)),
+      + `${names[0]} has more of it, blue where ${names[1]} has. ` + (state.own
+      ? `One scale per model (${scales.map(short).join(" and ")}): shapes can be compared, magnitudes cannot.`
+      : `Common scale, that of the model with the stronger maps by ${parts[0].method}; the maps of the other model may be faint.`)),
     ...parts.map((part, k) => part.flaw && el("p", { class: "doubt" }, `${names[k]}: ${part.flaw}`)).filter(Boolean) as HTMLElement[]);
 }
 
 function likeness(item: Item, models: [string, string]): HTMLElement[] {
-  if (item.alike === null || !item.overlap) return [el("p", { class: "dim" }, "These two cannot be compared: one is empty, or their shapes differ.")];
-  const words = item.alike > 0.8 ? "much alike" : item.alike > 0.4 ? "partly alike" : item.alike > -0.2 ? "hardly alike" : "opposite";
+  if (item.alike === null || !item.overlap) return [el("p", { class: "dim" }, "The two results cannot be compared: one is empty, or their shapes differ.")];
+  const words = item.alike > 0.8 ? "similar" : item.alike > 0.4 ? "partly similar" : item.alike > -0.2 ? "dissimilar" : "opposite";
   const facts: [string, string][] = [
-    ["cosine of both", signed(item.alike)], ["strongest 5 %: shared", `${(100 * item.overlap.shared).toFixed(0)} %`],
-    ["of the shared: opposite signs", `${(100 * item.overlap.opposite).toFixed(0)} %`]];
+    ["cosine similarity", signed(item.alike)], ["strongest 5 %: overlap", `${(100 * item.overlap.shared).toFixed(0)} %`],
+    ["opposite signs in the overlap", `${(100 * item.overlap.opposite).toFixed(0)} %`]];
   return [el("h3", {}, `${models[0]} and ${models[1]}: ${words}`),
     el("dl", { class: "read" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))];
 }
@@ -163,7 +163,7 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
   const charts = parts.map(part => chart(part)), reads = parts.map(() => el("p", { class: "small" })), tags = parts.map(() => el("div", { class: "tag" })), legend = el("div", { class: "legend" });
   const paint = painter(async () => {
     const changes = await Promise.all(parts.map(part => changeOf(part, view)));
-    const scale = parts[0].difference.scale; // the same image: the same for both
+    const scale = parts[0].difference.scale; // the image is the same, so the scale is too
     for (const [k, part] of parts.entries()) {
       const { frames } = changes[k], { index, share } = placeOf(part, state.at), origin = frameOf(frames, part.origin);
       const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.steps.length - 1)), share);
@@ -175,7 +175,7 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
       reads[k].textContent = `${part.target_name}: ${part.levels[part.origin]} → ${levelAt(part, index, share)}. `
         + `${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; `
         + `reconstruction error ${part.drift.toFixed(2)} ${part.unit}${part.drifted ? ", above the tolerance" : ""}.`;
-      canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the way`);
+      canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the path`);
     }
     const all = Float32Array.from(changes.flatMap(change => [...change.most]));
     legend.replaceChildren(...(state.change ? differenceLegend(parts[0].difference, all) : []));
@@ -185,7 +185,7 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
   return el("section", { class: "card", "aria-labelledby": id },
     el("h2", { id }, `How the image would have to change for each model (${item.label}, ${item.target_name})`),
     el("div", { class: "controls across" }, slices?.box,
-      slider("Way", { min: 0, max: 1, step: 0.01, value: 1 }, v => `${Math.round(100 * v)} % of the strip`, v => { state.at = v; paint(); }).box,
+      slider("Position", { min: 0, max: 1, step: 0.01, value: 1 }, v => `${Math.round(100 * v)} % of the path`, v => { state.at = v; paint(); }).box,
       choice("Show", [["frame", "frame"], ["change", "change"]], "frame", v => { state.change = v === "change"; paint(); })),
     el("div", { class: "stages two" }, ...parts.map((part, k) => el("figure", {}, el("figcaption", {}, about.models[k]),
       el("div", { class: "stage" }, canvases[k], tags[k]), reads[k], detailsOf(part, charts[k].picture),
@@ -193,7 +193,7 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
     legend, ...likeness(item, about.models), scoreTable(item, about.models));
 }
 
-/** From the image to the end of the strip: 0 to 1. */
+/** The frame at a position from the image (0) to the end of the counterfactual (1). */
 function placeOf(part: StripAbout, at: number): { index: number; share: number } {
   const last = part.steps.length - 1, end = part.origin === last ? 0 : last, place = part.origin + at * (end - part.origin);
   const index = Math.min(Math.floor(place), last);
@@ -217,8 +217,8 @@ function less(a: Values, b: Values): Float32Array {
 function rest(about: PairAbout): HTMLElement[] {
   const failed = about.failures.flatMap((list, k) => list.map(failure => ({ ...failure, model: about.models[k] })));
   return [
-    ...(about.items.length ? [] : [el("section", { class: "card" }, el("p", {}, "No method has results of both models for the same target, as when "
-      + "each was asked about the answer it prefers. A study that names its targets (targets = [\"class:1\"]) can be compared."))]),
+    ...(about.items.length ? [] : [el("section", { class: "card" }, el("p", {}, "No method has results of both models for the same target: each model "
+      + "was explained for its own predicted class. To compare models, name the targets in the study (targets = [\"class:1\"])."))]),
     ...(about.alone.length ? [el("details", { class: "card" }, el("summary", {}, `Of one model only: ${plural(about.alone.length, "result")}`),
       ...about.alone.map(text => el("p", { class: "dim small" }, text)))] : []),
     ...(failed.length ? [el("section", { class: "card", "aria-labelledby": "failed" },

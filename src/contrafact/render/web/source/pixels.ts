@@ -1,4 +1,4 @@
-// Arrays to pixels: window and level, signed colours, contours. The same colours as in the report.
+// Convert arrays to pixels: window and level, signed colours, contours. The colours equal those of the report.
 
 export const FOR = [255, 150, 40], AGAINST = [70, 160, 255];
 
@@ -8,15 +8,15 @@ export interface Window { low: number; high: number }
 const kept = new Map<string, Promise<Values>>();
 const given = new Map<string, () => Promise<Values>>();
 
-/** An array that came with the page: nobody is asked for it. */
+/** Register an array that is part of the page and needs no request. */
 export function give(address: string, open: () => Promise<Values>): void {
   given.set(address, open);
 }
 
-/** Rows whose values do not come from the server: in a notebook they come from the kernel. */
+/** Rows whose values do not come from the server; in a notebook they come from the kernel. */
 export const provided = new Map<number, (name: string, slice?: number) => Promise<Values>>();
 
-/** An array of a result, asked for once: of a row of the run, or of a live answer. */
+/** An array of a result, requested once: of a row of the run, or of a live explanation. */
 export function getValues(row: number | string, name: string, slice?: number): Promise<Values> {
   const own = typeof row === "number" ? provided.get(row) : undefined;
   if (own) return own(name, slice);
@@ -48,7 +48,7 @@ export function mixed(a: Values, b: Values, share: number): Values {
   return { shape: a.shape, data: a.data.map((v, i) => v * (1 - share) + b.data[i] * share) };
 }
 
-/** (C, H, W) through a window; fewer than three channels are grey. */
+/** Apply a window to (C, H, W); images of fewer than three channels are grey. */
 export function greyPixels(values: Values, window: Window, dim = 1): ImageData {
   const [channels, height, width] = values.shape, size = height * width;
   const pixels = new ImageData(width, height), span = Math.max(window.high - window.low, 1e-9);
@@ -62,7 +62,7 @@ export function greyPixels(values: Values, window: Window, dim = 1): ImageData {
   return pixels;
 }
 
-/** Signed values: colour by sign, opacity by size on the given scale. */
+/** Signed values: the sign sets the colour, the magnitude on the given scale sets the opacity. */
 export function signedPixels(data: Float32Array, width: number, height: number, scale: number, opacity: number): ImageData {
   const pixels = new ImageData(width, height);
   for (let i = 0; i < data.length; i++) {
@@ -73,7 +73,7 @@ export function signedPixels(data: Float32Array, width: number, height: number, 
   return pixels;
 }
 
-/** Mean over channels of the difference of two images. */
+/** Difference of two images, averaged over channels. */
 export function difference(a: Values, b: Values): Float32Array {
   const [channels, height, width] = a.shape, size = height * width, found = new Float32Array(size);
   for (let c = 0; c < channels; c++)
@@ -110,7 +110,7 @@ export function fit(canvas: HTMLCanvasElement, height: number, width: number, as
 export function contour(data: Float32Array, width: number, height: number, level: number): number[][] {
   const lines: number[][] = [];
   if (level <= 0) return lines;
-  const at = (x: number, y: number): number => // beyond the edge nothing is strong: lines close there
+  const at = (x: number, y: number): number => // values outside the image count as low, so that lines close at the edge
     x < 0 || y < 0 || x >= width || y >= height ? -level : Math.abs(data[y * width + x]) - level;
   for (let y = -1; y < height; y++) {
     for (let x = -1; x < width; x++) {
@@ -134,7 +134,7 @@ export function drawContour(context: CanvasRenderingContext2D, lines: number[][]
     context.lineTo((x1 + 0.5) * sx, (y1 + 0.5) * sy);
   }
   context.lineCap = "round";
-  for (const [colour, wide] of [["#000", 4], ["#fff", 2]] as const) { // white on black: seen on any grey
+  for (const [colour, wide] of [["#000", 4], ["#fff", 2]] as const) { // white on black is visible on any grey
     context.strokeStyle = colour;
     context.lineWidth = wide;
     context.stroke();

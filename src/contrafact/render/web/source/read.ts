@@ -1,4 +1,4 @@
-// The reader study: one trial after another; every answer is on the server's disk before the next is shown.
+// The reader study: the server stores every answer on disk before the next trial is shown.
 
 import { byId, el, getJson, postJson, tell } from "./page";
 

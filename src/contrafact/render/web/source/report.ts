@@ -1,5 +1,5 @@
-// The report: the case page's own controls, with arrays that came with the page. Still pictures stand for
-// them on paper, and where scripts do not run.
+// The report: the controls of the case page with embedded arrays. On paper, and where scripts do not run, still
+// pictures replace them.
 
 import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./case";
 import { opened, type Carried } from "./carried";
@@ -26,7 +26,7 @@ function liven(section: HTMLElement): void {
     moving.append(stripSection(strip, view));
     if (strip.followup.length) moving.append(followupRow(strip, view));
   }
-  for (const part of moving.querySelectorAll("section")) { // the case is the landmark; it comes several times
+  for (const part of moving.querySelectorAll("section")) { // the case is the landmark; ids would occur several times
     part.removeAttribute("aria-labelledby");
     part.querySelector("h2")!.removeAttribute("id");
   }

@@ -1,4 +1,4 @@
-// A study that runs: begun, watched, cancelled.
+// Start, watch and cancel a study.
 
 import { byId, el, getJson, plural, postJson, tell } from "./page";
 
@@ -10,7 +10,7 @@ interface State {
 
 const GOES_ON = ["running", "stopping"];
 
-/** The buttons and the bar; `allow` says anew whether a run may begin. */
+/** The buttons and the progress bar; `allow` updates whether a run may start. */
 export function runPanel(path: () => string, saved: () => boolean): { allow: () => void } {
   const run = byId<HTMLButtonElement>("run"), cancel = byId<HTMLButtonElement>("cancel");
   let state: State = { state: "none", seconds_left: null };
@@ -43,13 +43,13 @@ function show(now: State): void {
   byId("state").textContent = {
     running: total ? `${rows}${now.seconds_left === null ? "" : `, about ${clock(now.seconds_left)} left`}: ${now.text}` : "starting …",
     stopping: "stopping …", none: "",
-    done: `Done: ${rows}.`, cancelled: `Cancelled at ${rows}. What is done is kept: Run goes on from there.`,
+    done: `Done: ${rows}.`, cancelled: `Cancelled at ${rows}. Finished rows are kept: Run continues from there.`,
     failed: `Stopped: ${now.why}`,
   }[now.state];
   byId("failures").replaceChildren(...(now.failures ?? []).map(text => el("li", {}, text)));
   const after = byId("after");
   after.hidden = now.state !== "done";
-  after.replaceChildren("Look at it with ", el("code", {}, now.command ?? ""), "; the report: ", el("code", {}, now.report ?? ""));
+  after.replaceChildren("Open it with ", el("code", {}, now.command ?? ""), "; the report: ", el("code", {}, now.report ?? ""));
 }
 
 function clock(seconds: number): string {

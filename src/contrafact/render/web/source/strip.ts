@@ -1,4 +1,4 @@
-// How the image would have to change: the frames, morphed, wiped or as a difference.
+// A counterfactual: its frames, shown as a morph, a wipe or a difference.
 
 import { choice, madeBy, painter, slider, trustCard, type StripAbout, type View } from "./case";
 import { chart } from "./chart";
@@ -13,7 +13,7 @@ export function stripSection(strip: StripAbout, view: View): HTMLElement {
   const canvas = el("canvas", { role: "img", width: 512, height: 512 });
   const tag = el("div", { class: "tag" });
   const stage = el("div", { class: "stage", tabindex: 0, role: "group",
-    "aria-label": "counterfactual. Left and right arrows change the frame, M the way of comparing" }, canvas, tag);
+    "aria-label": "counterfactual. Left and right arrows change the frame, M the comparison mode" }, canvas, tag);
   const { picture, at: mark } = chart(strip);
   const legend = el("div", { class: "legend" }), read = el("dl", { class: "read" });
 
@@ -80,12 +80,12 @@ function verdict(strip: StripAbout): HTMLElement {
   const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
   return el("p", { class: `verdict ${strip.tone}` }, el("b", {}, strip.second), " ", reason, ". ",
     `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
-    strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} standard deviations of synthetic images.`);
+    strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`);
 }
 
 const isOrigin = (strip: StripAbout, at: number): boolean => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
 
-/** What a place of a strip shows: the original, or something synthetic. */
+/** The kind of image at a position of the counterfactual: original or synthetic. */
 export function kindAt(strip: StripAbout, at: number): string {
   return isOrigin(strip, at) ? strip.kinds[strip.origin] : "synthetic, not for diagnosis";
 }
@@ -97,9 +97,9 @@ function tagFor(tag: HTMLElement, strip: StripAbout, mode: Mode, at: number): vo
   tag.classList.toggle("original", tag.textContent === "original");
 }
 
-/** Figures behind the levels: requested and achieved changes, folded away. */
+/** A table of requested and achieved changes, collapsed at first. */
 export function detailsOf(strip: StripAbout, picture: SVGElement): HTMLElement {
-  const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "distance, SD"];
+  const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "latent distance (SD)"];
   return el("details", { class: "details" }, el("summary", {}, `Details: ${strip.unit}, changes requested and achieved`), picture,
     el("div", { class: "wide", role: "region", tabindex: 0, "aria-label": "figures of every frame" },
       el("table", { class: "figures" }, el("thead", {}, el("tr", {}, ...heads.map(head => el("th", { scope: "col" }, head)))),
@@ -111,7 +111,7 @@ function between(list: number[], k: number, share: number): number {
   return list[k] * (1 - share) + list[Math.min(k + 1, list.length - 1)] * share;
 }
 
-/** The level at a place of the strip: `83 %`, or a score in its unit; between frames, where nothing was measured, marked ≈. */
+/** The level at a position of the counterfactual: `83 %`, or a score in its unit. Interpolated levels between frames are marked ≈. */
 export function levelAt(strip: StripAbout, k: number, share: number): string {
   const at = share < 0.011 ? k : share > 0.989 ? Math.min(k + 1, strip.levels.length - 1) : -1;
   if (at >= 0) return strip.levels[at];
@@ -141,12 +141,12 @@ function paintDifference(
   legend.append(...differenceLegend(strip.difference, change));
 }
 
-/** The one scale of all difference pictures, and what of a change it does not show well. */
+/** The legend of a difference picture, with a note where the change lies outside the scale. */
 export function differenceLegend(scale: StripAbout["difference"], change: Float32Array): HTMLElement[] {
   const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
   const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
   const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.`
-    : most < 0.1 * scale.scale ? `The change stays far below: at most ${short(most)}, so hardly any colour shows.` : `Largest change: ${short(most)}.`;
+    : most < 0.1 * scale.scale ? `The change is far below full colour: at most ${short(most)}.` : `Largest change: ${short(most)}.`;
   return [el("div", { class: "scale", "aria-hidden": "true" }),
     el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale.scale)}`), el("span", {}, `brighter by ${short(scale.scale)}`)),
     el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)];
@@ -185,13 +185,13 @@ function wipeByHand(stage: HTMLElement, canvas: HTMLElement, moved: (share: numb
 
 function playButton(state: { at: number }, last: number, set: (value: number) => void, paint: () => void): HTMLElement {
   const button = el("button", { type: "button" }, "Play");
-  let timer = 0, way = 1;
+  let timer = 0, step = 1;
   button.addEventListener("click", () => {
     if (timer) { clearInterval(timer); timer = 0; button.textContent = "Play"; return; }
     button.textContent = "Stop";
     timer = window.setInterval(() => {
-      if (state.at + 0.08 * way > last || state.at + 0.08 * way < 0) way = -way;
-      state.at = Math.max(0, Math.min(last, state.at + 0.08 * way));
+      if (state.at + 0.08 * step > last || state.at + 0.08 * step < 0) step = -step;
+      state.at = Math.max(0, Math.min(last, state.at + 0.08 * step));
       set(state.at);
       paint();
     }, 50);
@@ -199,7 +199,7 @@ function playButton(state: { at: number }, last: number, set: (value: number) =>
   return button;
 }
 
-/** All frames in a row; a click goes to one. */
+/** All frames in a row; a click selects one. */
 function film(strip: StripAbout, view: View, picked: (k: number) => void): HTMLElement {
   const canvases = strip.steps.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
   const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "reconstruction of the image by the generator" });

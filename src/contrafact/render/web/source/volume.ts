@@ -1,4 +1,4 @@
-// A volume in three linked planes and as a rendering, the map over it. NiiVue draws; it is loaded here only.
+// A volume in three linked planes and as a rendering, with the map over it. NiiVue renders it and is loaded here only.
 
 import { choice, painter, slider, type ImageAbout, type MapAbout, type StripAbout, type View } from "./case";
 import { el, short, signed, tell } from "./page";
@@ -32,16 +32,16 @@ export function volumeSection(image: ImageAbout, maps: MapAbout[], strips: Strip
   const legend = el("div", { class: "legend" });
   const page = new Page(image, state, view, { canvas, stage, readout, legend });
   const controls = page.controls(choices);
-  new IntersectionObserver((seen, watch) => { // only when one gets there: drawing without a GPU takes seconds
+  new IntersectionObserver((seen, watch) => { // only when it becomes visible: rendering without a GPU takes seconds
     if (!seen.some(one => one.isIntersecting)) return;
     watch.disconnect();
     page.start().catch(error => {
-      readout.textContent = "The volume could not be drawn. The slices above show the same values.";
+      readout.textContent = "The volume could not be displayed. The slices above show the same values.";
       tell(error);
     });
   }, { threshold: 0.2 }).observe(stage);
   return card(el("div", { class: "volumes" }, el("div", {}, stage, legend, readout), controls),
-    el("p", { class: "dim small" }, "The patient's right and front are on the left, as on the slices above. Drawn by ",
+    el("p", { class: "dim small" }, "The patient's right and front are on the left, as on the slices above. Rendered by ",
       el("a", { href: "/web/licences.txt" }, "NiiVue"), ", from this machine."));
 }
 
@@ -73,8 +73,8 @@ class Page {
     const scene = await Volumes.on(this.parts.canvas, place => this.moved(place));
     const { shown, frame, channel } = this.state;
     await this.reload(scene);
-    this.scene = scene; // the controls move it from here on: it holds its volume now
-    scene.window(this.view.window.low, this.view.window.high); // what was moved while it loaded
+    this.scene = scene; // from here on the controls may move it
+    scene.window(this.view.window.low, this.view.window.high); // the window may have changed while the volume loaded
     this.sliders.forEach(one => { one.input.disabled = false; });
     if (this.place) this.moved(this.place);
     this.layer();
@@ -92,7 +92,7 @@ class Page {
     await scene.show(image!, map, this.view.window, Boolean(shown && !isStrip(shown) && shown.sign < 0));
     scene.size.forEach((count, axis) => { this.sliders[axis].input.max = String(count - 1); });
     this.layer();
-    if (this.place) this.moved(this.place); // the sliders know their ends now
+    if (this.place) this.moved(this.place); // the ranges of the sliders are known now
   }
 
   private layer(): void {
@@ -103,7 +103,7 @@ class Page {
     const ends = isStrip(shown) ? [`darker by ${short(scale)}`, `brighter by ${short(scale)}`]
       : [`${shown.blue}: ${short(scale)}`, `${shown.orange}: ${short(scale)}`];
     const words = isStrip(shown) ? ` Difference from the original; ${shown.difference.words}.`
-      : own ? ` ${ownScaleWords(shown)}.` : " One scale for maps of this model by this method.";
+      : own ? ` ${ownScaleWords(shown)}.` : " Cohort scale: maps of this model by this method.";
     this.parts.legend.replaceChildren(el("div", { class: "scale", "aria-hidden": "true" }),
       el("div", { class: "ends" }, ...ends.map(end => el("span", {}, end))),
       el("p", { class: "dim small" }, share < 100 ? `Shown: the strongest ${share} %, ${short(this.level)} and more.` : "Shown: every voxel.",
@@ -132,11 +132,11 @@ class Page {
 
   private turn(): void { this.scene?.turn(this.state.azimuth, this.state.elevation, this.state.cut); }
 
-  /** Through the slices of the plane; a rendering turns. The next step waits until the last one is on the screen. */
+  /** Play the slices of the plane, or rotate the rendering. The next step waits until the last one is on the screen. */
   private play(button: HTMLButtonElement): void {
     this.playing = !this.playing;
     button.textContent = this.playing ? "Stop" : "Play";
-    this.parts.readout.setAttribute("aria-live", this.playing ? "off" : "polite"); // not read out at every slice
+    this.parts.readout.setAttribute("aria-live", this.playing ? "off" : "polite"); // screen readers must not announce every slice
     const mine = ++this.plays;
     const next = (): void => {
       const axis = WALKS[this.state.sight];
@@ -178,9 +178,9 @@ class Page {
     const turns = el("div", { class: "controls" });
     const angle = (label: string, min: number, max: number, key: "azimuth" | "elevation" | "cut", say: (v: number) => string) =>
       slider(label, { min, max, step: key === "cut" ? 0.01 : 1, value: state[key] }, say, v => { state[key] = v; this.turn(); });
-    spatial.forEach(one => { one.input.disabled = true; }); // until there is a volume to move in
+    spatial.forEach(one => { one.input.disabled = true; }); // until the volume is loaded
     this.sliders = [...spatial, angle("Turn", 0, 359, "azimuth", v => `${v}°`), angle("Tilt", -90, 90, "elevation", v => `${v}°`),
-      angle("Cut", 0, 1, "cut", v => v ? `${Math.round(100 * v)} % of the way` : "off")];
+      angle("Cut", 0, 1, "cut", v => v ? `${Math.round(100 * v)} % of the depth` : "off")];
     turns.append(...this.sliders.slice(3).map(one => one.box));
     const hide = el("input", { type: "checkbox", "data-key": "hide" });
     hide.addEventListener("change", () => { state.hidden = hide.checked; this.lay(); });
@@ -210,7 +210,7 @@ class Page {
       some && slider("Threshold", { min: 1, max: 100, step: 1, value: state.share },
         v => v < 100 ? `the strongest ${v} %` : "off", v => { state.share = v; this.lay(); }).box,
       some && slider("Opacity", { min: 0, max: 100, step: 1, value: state.opacity }, percent, v => { state.opacity = v; this.lay(); }).box,
-      scales = choices.some(one => !isStrip(one)) && choice("Scale", [["fixed", "shared"], ["own", "this map's"]], state.own ? "own" : "fixed",
+      scales = choices.some(one => !isStrip(one)) && choice("Scale", [["fixed", "cohort"], ["own", "per image"]], state.own ? "own" : "fixed",
         v => { state.own = v === "own"; this.lay(); }),
       some && el("label", { class: "check" }, hide, " Hide the map (H)"));
   }
@@ -221,14 +221,14 @@ class Page {
     return [slider("Frame", { min: 0, max: shown.steps.length - 1, step: 1, value: this.state.frame },
       k => `${k} of ${shown.steps.length - 1}: ${shown.kinds[k]}, ${shown.levels[k]}`,
       k => { this.state.frame = k; this.load(); }).box,
-    el("p", { class: "tag-line small" }, `Frame ${shown.origin} is the original; the others are synthetic, not for diagnosis. Colours: what changed.`)];
+    el("p", { class: "tag-line small" }, `Frame ${shown.origin} is the original; the others are synthetic, not for diagnosis. Colours: difference from the original.`)];
   }
 }
 
-/** Three figures that count. */
+/** Digits after the point for three significant digits. */
 const digits = (value: number): number => value ? Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))) : 2;
 
-/** With its target where there are several. */
+/** The label, with the target where there are several targets. */
 function nameOf(shown: MapAbout | StripAbout, among: (MapAbout | StripAbout)[] = []): string {
   const one = new Set(among.map(other => other.target)).size === 1;
   return (isStrip(shown) ? "change by " : "") + (one ? shown.label : `${shown.label}, ${shown.target_name}`);

@@ -1,15 +1,15 @@
-// Volumes by NiiVue, in a bundle of its own: loaded only where a case is a volume. Colours are the viewer's.
+// Volumes by NiiVue, in a separate bundle that is loaded only for volumes. The colours are those of the viewer.
 
 import { DRAG_MODE, MULTIPLANAR_TYPE, Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivue";
 
 import { AGAINST, FOR } from "./pixels";
 
 export type Sight = "planes" | "axial" | "coronal" | "sagittal" | "render";
-/** Where the crosshair is: its voxel in the file, in RAS+ mm, as the place on each axis, and what lies there. */
+/** Position of the crosshair: voxel of the file, RAS+ mm, index along each axis; and the values there. */
 export interface Place { voxel: number[]; mm: number[]; ras: number[]; image: number; map: number | null }
 export interface Overlay { scale: number; opacity: number; share: number }
 
-const SAMPLE = 1 << 20; // voxels that decide where the strongest few per cent begin
+const SAMPLE = 1 << 20; // voxels used to estimate the threshold of the strongest voxels
 
 const SIGHTS = {
   planes: SLICE_TYPE.MULTIPLANAR, axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL,
@@ -33,7 +33,7 @@ export class Volumes {
       multiplanarLayout: MULTIPLANAR_TYPE.GRID, crosshairGap: 2, viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "",
     });
     await scene.attachToCanvas(canvas, false);
-    canvas.tabIndex = -1; // the stage around it takes the keys
+    canvas.tabIndex = -1; // the stage around it receives the keys
     for (const [name, [r, g, b]] of [["for", FOR], ["against", AGAINST]] as const)
       scene.addColormap(name, { R: [r, r], G: [g, g], B: [b, b], A: [0, 255], I: [0, 255] });
     const made = new Volumes(scene, moved);
@@ -47,7 +47,7 @@ export class Volumes {
   async show(image: ArrayBuffer, map: ArrayBuffer | null, window: { low: number; high: number }, turned = false): Promise<void> {
     const base = await read(image, "image", { colormap: "gray", cal_min: window.low, cal_max: window.high });
     const over = map && await read(map, "map", { colormap: turned ? "against" : "for", colormapNegative: turned ? "for" : "against", opacity: 0 });
-    const place = this.base && [...this.scene.scene.crosshairPos]; // no waiting from here: never a scene without its volume
+    const place = this.base && [...this.scene.scene.crosshairPos]; // no await from here on, so that the scene always has a volume
     for (const volume of [this.over, this.base]) if (volume) this.scene.removeVolume(volume);
     this.base = base;
     this.scene.addVolume(this.base);
@@ -58,7 +58,7 @@ export class Volumes {
       const every = Math.ceil(this.raw.length / SAMPLE);
       this.sorted = (every > 1 ? this.raw.filter((_, i) => i % every === 0) : this.raw).map(Math.abs).sort();
       this.scene.addVolume(this.over);
-      this.over.modulationImage = 1; // opacity by size, as everywhere in the viewer
+      this.over.modulationImage = 1; // the magnitude sets the opacity, as everywhere in the viewer
       this.over.modulateAlpha = 1;
     }
     if (!place) return this.strongest();
@@ -66,7 +66,7 @@ export class Volumes {
     this.tell();
   }
 
-  /** The map's scale and opacity; only the strongest `share` of its voxels is shown. Gives the level of the share. */
+  /** Set scale and opacity of the map, and show only the strongest `share` of its voxels. Return the threshold. */
   overlay({ scale, opacity, share }: Overlay): number {
     if (!this.over) return 0;
     const count = this.sorted.length, level = share >= 1 ? 0 : this.sorted[Math.min(count - 1, Math.floor((1 - share) * count))];
@@ -93,7 +93,7 @@ export class Volumes {
     this.scene.setClipPlane(cut > 0 ? [0.9 - 1.8 * cut, azimuth, elevation] : [2, 0, 0]);
   }
 
-  /** Put the crosshair on a voxel, counted along right, front and head. */
+  /** Move the crosshair to a voxel, counted along right, front and head. */
   to(ras: number[]): void {
     this.scene.scene.crosshairPos = this.scene.vox2frac(ras as never);
     this.scene.drawScene();
@@ -125,7 +125,7 @@ export class Volumes {
   }
 }
 
-/** The voxel of the file at a place in mm: the affine's inverse, by Cramer's rule. */
+/** The voxel of the file at a position in mm: the inverse of the affine, by Cramer's rule. */
 function voxelAt(volume: NVImage, mm: number[]): number[] {
   const rows = volume.hdr!.affine, column = (k: number): number[] => [0, 1, 2].map(r => rows[r][k]);
   const [a, b, c, away] = [column(0), column(1), column(2), [0, 1, 2].map(r => mm[r] - rows[r][3])];

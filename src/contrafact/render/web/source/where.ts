@@ -1,4 +1,4 @@
-// Where the model looks: the image with a map over it.
+// Where the model looks: the image with a heatmap over it.
 
 import { choice, madeBy, painter, slider, trustCard, type ImageAbout, type MapAbout, type View } from "./case";
 import { el, plural, short } from "./page";
@@ -44,7 +44,7 @@ export function whereSection(image: ImageAbout, maps: MapAbout[], view: View): H
   };
   const slices = view.slice === undefined ? null : slider("Slice", { min: 0, max: image.slices - 1, step: 1, value: view.slice },
     at => `${at + 1} of ${image.slices}`, at => { view.slice = at; view.redraw.forEach(again => again()); });
-  const scales = maps.length > 0 && choice("Scale", [["fixed", "shared"], ["own", "this map's"]], state.own ? "own" : "fixed",
+  const scales = maps.length > 0 && choice("Scale", [["fixed", "cohort"], ["own", "per image"]], state.own ? "own" : "fixed",
     v => { state.own = v === "own"; paint(); });
   const hide = el("input", { type: "checkbox" });
   hide.addEventListener("change", () => { state.hidden = hide.checked; paint(); });
@@ -67,7 +67,7 @@ export function whereSection(image: ImageAbout, maps: MapAbout[], view: View): H
     ...windows,
     maps.length > 0 && el("label", { class: "check" }, hide, " Hide the map (H)"));
   return el("section", { class: "card", "aria-labelledby": "where" }, el("h2", { id: "where" }, "Where the model looks"),
-    !maps.length && el("p", { class: "dim" }, "This case has no maps."),
+    !maps.length && el("p", { class: "dim" }, "This case has no heatmaps."),
     el("div", { class: "columns" }, el("div", {}, stage, maps.length > 0 && legend, readout), controls, beside));
 }
 
@@ -79,23 +79,23 @@ function besideOf(map: MapAbout | undefined): HTMLElement[] {
   return map ? [trustCard(map.trust), madeBy(map)] : [];
 }
 
-/** Whether a map is so weak that it is shown on its own scale at first. */
+/** Whether a map is so weak that the per-image scale is shown first. */
 export const faint = (map: MapAbout | undefined): boolean => map !== undefined && map.scale < map.shared;
 
-/** Values as they are coloured: orange is positive. */
+/** Values with the sign of their colour: orange is positive. */
 export const turned = (data: Float32Array, sign: number): Float32Array => sign < 0 ? data.map(value => -value) : data;
 
-/** `×48: this map's own scale`: by how much the colours are stronger than on the shared one. */
+/** `×48: per-image scale`: the factor by which colours are stronger than on the cohort scale. */
 export function ownScaleWords(map: MapAbout): string {
   const factor = map.shared / map.own;
-  return `×${factor.toFixed(factor >= 9.95 ? 0 : 1)}: the scale of this map alone, do not compare it with others; the shared scale is ±${short(map.shared)}`;
+  return `×${factor.toFixed(factor >= 9.95 ? 0 : 1)}: per-image scale, not comparable with other maps; the cohort scale is ±${short(map.shared)}`;
 }
 
-/** The colours of a map on a scale, and what orange, blue and the scale mean. */
+/** The legend of a map: colour bar, meaning of orange and blue, and the scale. */
 export function legendOf(map: MapAbout, scale: number, own: boolean): HTMLElement[] {
   const [seen, there] = map.scale_from;
-  const from = !there ? "The scale of this map alone: do not compare it with others" : own ? ownScaleWords(map)
-    : `One scale for ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (from ${seen} of them)` : "");
+  const from = !there ? "Per-image scale: not comparable with other maps" : own ? ownScaleWords(map)
+    : `Cohort scale: ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (estimated from ${seen} of them)` : "");
   return [
     el("div", { class: "scale", "aria-hidden": "true" }),
     el("div", { class: "ends" }, el("span", {}, `${map.blue}: ${short(scale)}`), el("span", {}, `${map.orange}: ${short(scale)}`)),
@@ -103,7 +103,7 @@ export function legendOf(map: MapAbout, scale: number, own: boolean): HTMLElemen
     ...(map.flaw ? [el("p", { class: "doubt" }, map.flaw)] : [])];
 }
 
-/** A value in words: how much, and for what. */
+/** A value with the class that it is evidence for. */
 function evidence(map: MapAbout, value: number): string {
   return value === 0 ? "0" : `${short(Math.abs(value))} ${value * map.sign > 0 ? map.orange : map.blue}`;
 }

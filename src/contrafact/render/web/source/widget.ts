@@ -1,4 +1,4 @@
-// The strip of the viewer inside a notebook: values come from the kernel, styles stay in a shadow root.
+// The viewer's counterfactual control in a notebook: values come from the kernel, styles stay in a shadow root.
 
 import { slider, type StripAbout, type View } from "./case";
 import { el } from "./page";
@@ -14,7 +14,7 @@ interface Model {
   off(event: string, heard: () => void): void;
 }
 
-// The pages' own styles: the root is the widget, its width is the cell's.
+// The styles of the pages, with the widget as root and the width of the notebook cell.
 const STYLE = ":host{display:block;container-type:inline-size;color-scheme:dark}"
   + sheet.replace(":root{", ":host{").replace(/(^|\n)body\{/, "$1.page{").replaceAll("@media(max-width:", "@container (max-width:")
   + ".page{border-radius:10px}.page .card{margin:0}";
@@ -26,7 +26,7 @@ function floats(bytes: DataView): Float32Array {
 
 function render({ model, el: place }: { model: Model; el: HTMLElement }): () => void {
   const root = place.attachShadow({ mode: "open" }), row = ++rows;
-  place.dataset.lmSuppressShortcuts = "true"; // M compares, and does not make the cell Markdown
+  place.dataset.lmSuppressShortcuts = "true"; // M changes the comparison mode and must not turn the cell into Markdown
   const shape: number[] = model.get("shape");
   provided.set(row, async (name: string): Promise<Values> => name === "frames"
     ? { shape: model.get("shape"), data: floats(model.get("frames")) }
@@ -55,7 +55,7 @@ function render({ model, el: place }: { model: Model; el: HTMLElement }): () => 
     const at = slider("Slice", { min: 0, max: model.get("slices") - 1, step: 1, value: model.get("slice") },
       k => `${k + 1} of ${model.get("slices")}`, k => { model.set("slice", k); model.save_changes(); });
     parts.unshift(el("div", { class: "card" }, at.box));
-    view.slice = 0; // which one is the kernel's matter
+    view.slice = 0; // the kernel selects the slice
   }
   model.on("change:frames", turned);
   model.on("change:position", moved);
