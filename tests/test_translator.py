@@ -19,7 +19,8 @@ from contrafact.core import Image, InputError
 from contrafact.counterfactual import Bundle, Translation
 from contrafact.generators import Translator, TranslatorConfig, TranslatorTrainerConfig, TranslatorTraining
 from contrafact.generators.translator import fold, unfold, without_comb
-from contrafact.io import write_json, write_tensors
+from contrafact.io import Run, write_json, write_tensors
+from contrafact.metrics.trust.counterfactual_card import trust_card_of_strip
 from contrafact.models import Preprocessing, TorchPredictor
 
 AS_THEY_ARE = Preprocessing(window=(0, 1))  # these toys take images in their own units
@@ -332,6 +333,18 @@ def test_the_engine_of_a_bundle_answers_to_the_common_name() -> None:
     strip = cf.explain("counterfactual", bundle.predictor, grey(80.0), target="class:1", bundle=bundle)
     assert strip.record.details["engine"] == "translate"
     assert strip.flips
+
+
+def test_no_page_tells_a_latent_distance_of_an_engine_without_latents(tmp_path: Path) -> None:
+    bundle = bright_bundle()
+    strip = cf.explain("translate", bundle.predictor, grey(80.0), target="class:1", bundle=bundle)
+    check = next(one for one in trust_card_of_strip(strip) if one.name == "length")
+    assert check.passed is None and "no latent space" in check.sentence
+    run = Run.create(tmp_path / "run", about={})
+    run.add("case", grey(80.0), strip)
+    text = write_report(run).read_text(encoding="utf-8")
+    assert "Largest latent distance" not in text.split("<script", maxsplit=1)[0]
+    assert "Engine: translate" in text
 
 
 def test_a_bundle_without_latent_space_says_what_to_use() -> None:

@@ -155,7 +155,7 @@ def frame_table(row: Row) -> list[dict[str, str]]:
             "score": f"{scores[k]:+.2f}",
             "requested": f"{steps[k] - steps[origin]:+.2f}",
             "achieved": f"{scores[k] - scores[origin]:+.2f}",
-            "distance": f"{row['lengths'][k]:.2f}",
+            "distance": f"{row['lengths'][k]:.2f}" if max(row["lengths"]) > 0 else "–",
         }
         for k, kind in enumerate(frame_kinds(row))
     ]

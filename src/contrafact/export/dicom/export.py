@@ -317,7 +317,8 @@ def _changes(row: Row) -> dict[str, tuple[float, str]]:
     shown = {"Score before": scores[first], "Score after": scores[last]}
     shown |= {"Change requested": steps[last] - steps[first], "Change achieved": scores[last] - scores[first]}
     shown |= {"Reconstruction error": row["drift"], "Goal": row["goal"]}
-    shown |= {"Latent distance in standard deviations": row["lengths"][last]}
+    if max(row["lengths"]) > 0:  # a translator has no latent space
+        shown |= {"Latent distance in standard deviations": row["lengths"][last]}
     figures = {name: (value, "1") for name, value in shown.items() if value is not None}
     for name, k in (("before", first), ("after", last)):
         share = probability_of(target, scores[k])

@@ -137,6 +137,9 @@ def _length(strip: Counterfactual, limits: Thresholds) -> Check:
     value = float(strip.lengths.max())
     if strip.stopped == "already":
         return Check("length", value, limits.length, None, "Not checked: nothing was changed.")
+    if value == 0:
+        sentence = "Not checked: this engine has no latent space, so no latent distance."
+        return Check("length", None, limits.length, None, sentence)
     good, text = value <= limits.length, number_text(value, limits.length, ".1f")
     sentence = (
         f"The latent distance of the change is {text} SD, within the limit of {limits.length:g} SD. This does "

@@ -311,9 +311,10 @@
       reason,
       ". ",
       `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
-      strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`
+      strip.stopped !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`
     );
   }
+  var hasLatents = (strip) => Math.max(...strip.lengths) > 0;
   var isOrigin = (strip, at) => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
   function kindAt(strip, at) {
     return isOrigin(strip, at) ? strip.kinds[strip.origin] : "synthetic, not for diagnosis";
@@ -354,7 +355,7 @@
     const name = strip.shares ? `probability of ${strip.target_name}` : strip.target_name;
     const pairs2 = strip.picture ? [[name, levelAt(strip, k, share)]] : [
       [name, `${strip.levels[strip.origin].replace(` ${strip.unit}`, "")} → ${levelAt(strip, k, share)}`],
-      ["latent distance", between(strip.lengths, k, share).toFixed(2) + " SD"]
+      ...hasLatents(strip) ? [["latent distance", between(strip.lengths, k, share).toFixed(2) + " SD"]] : []
     ];
     return pairs2.flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]);
   }

@@ -80,8 +80,11 @@ function verdict(strip: StripAbout): HTMLElement {
   const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
   return el("p", { class: `verdict ${strip.tone}` }, el("b", {}, strip.second), " ", reason, ". ",
     `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
-    strip.stopped !== "already" && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`);
+    strip.stopped !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`);
 }
+
+/** Whether the engine has a latent space; a translator has none. */
+const hasLatents = (strip: StripAbout): boolean => Math.max(...strip.lengths) > 0;
 
 const isOrigin = (strip: StripAbout, at: number): boolean => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
 
@@ -123,7 +126,7 @@ function readings(strip: StripAbout, k: number, share: number): HTMLElement[] {
   const name = strip.shares ? `probability of ${strip.target_name}` : strip.target_name;
   const pairs: [string, string][] = strip.picture ? [[name, levelAt(strip, k, share)]] : [
     [name, `${strip.levels[strip.origin].replace(` ${strip.unit}`, "")} → ${levelAt(strip, k, share)}`],
-    ["latent distance", between(strip.lengths, k, share).toFixed(2) + " SD"]];
+    ...(hasLatents(strip) ? [["latent distance", between(strip.lengths, k, share).toFixed(2) + " SD"] as [string, string]] : [])];
   return pairs.flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]);
 }
 
