@@ -14,6 +14,7 @@ from contrafact.core import Counterfactual, Heatmap, InputError
 from contrafact.viewer.live.tasks import LiveResult, Task
 
 SLOW, BAD, DEAD = 7.0, 6.0, 5.0  # amounts that never end, are refused, and kill the process
+NOTHING = {"slides": False, "holds": False, "latent": False}
 LATENT = {"known": np.arange(3.0)}
 
 
@@ -64,6 +65,12 @@ def about(task: Task) -> dict[str, Any]:
         "model": HOSTILE,
         "targets": [{**plain, **moved}, {**plain, **still}],
         "maps": ["gradcam", "occlusion"],
+        "methods": {
+            "latent-walk": {"slides": True, "holds": True, "latent": True},
+            "medxgan": {"slides": False, "holds": False, "latent": True},
+            "gradcam": NOTHING,
+            "occlusion": NOTHING,
+        },
         "why_not": "",
         "case": task.case,
     }

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contrafact.core import Counterfactual, Image, InputError
+from contrafact.core import EXPLAINERS, Counterfactual, Image, InputError
 from contrafact.models import BlackBox
 from contrafact.viewer.live.answers import Asking
 from contrafact.viewer.live.tasks import Task
 from test_counterfactual import image, two_scores
 from test_medxgan import four, two_findings
+from test_translator import bright_bundle, grey
 
 WORDS: list[tuple[str, int, int | None]] = []
 
@@ -95,3 +96,44 @@ def test_findings_of_a_medxgan_are_asked_in_both_ways(by: str, amount: float) ->
     strip = asking(asked, say)[0].result
     goal = np.log(9) if by == "reached" else -1.5 + 3
     assert strip.goal == pytest.approx(goal, abs=1e-3) and strip.stopped == "reached"
+
+
+@pytest.mark.parametrize(("by", "amount"), [("reached", 0.9), ("asked", 3.0)])
+def test_a_translator_is_asked_in_both_ways_and_needs_no_latent(by: str, amount: float) -> None:
+    bundle = bright_bundle()
+    asking, shown = Asking([bundle]), grey(100)
+    about = asking(task("about", bundle.predictor, shown), say)[0]
+    strips = {target["text"]: target["strips"] for target in about["targets"]}
+    assert about["why_not"] == ""
+    assert strips == {"class:0": ["translate"], "class:1": ["translate"]}  # of two classes, either
+    assert about["methods"]["translate"] == {"slides": False, "holds": False, "latent": False}
+    found, latents = asking(
+        task("explain", bundle.predictor, shown, method="translate", by=by, amount=amount), say
+    )
+    assert not latents
+    assert found.result.record.method == "translate"
+    assert found.extra["generator_name"] == "bright (Brighter)"
+    strip = found.result
+    if by == "asked":
+        assert strip.stopped == "steps"
+        assert strip.steps[-1] == pytest.approx(3.0)
+    else:
+        assert strip.stopped == "reached"
+        assert strip.scores[-1] >= np.log(9) - 1e-3
+
+
+def test_what_a_page_offers_follows_from_the_attributes_of_the_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, model = two_scores()
+
+    def ask() -> Any:
+        return Asking([bundle])(task("about", model, image((-1.0, 0.5, 0, 0))), say)[0]
+
+    before = ask()
+    able = {"slides": True, "holds": True, "latent": True}
+    assert before["methods"]["latent-walk"] == able
+    assert set(before["maps"]) < set(before["methods"])
+    monkeypatch.setattr(EXPLAINERS.get("rise"), "live", True, raising=False)
+    monkeypatch.setattr(EXPLAINERS.get("latent-walk"), "live", False)
+    after = ask()
+    assert set(after["maps"]) - set(before["maps"]) == {"rise"}
+    assert all(target["strips"] == [] for target in after["targets"])

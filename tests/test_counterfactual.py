@@ -29,7 +29,7 @@ from contrafact.counterfactual import (
 )
 from contrafact.counterfactual.inversion import carry_over
 from contrafact.counterfactual.latent_path import Gradients
-from contrafact.counterfactual.latent_walk import LatentSearch
+from contrafact.counterfactual.latent_search import LatentSearch, SearchSettings
 from contrafact.models import BlackBox, Preprocessing, TorchPredictor
 
 OWN = Preprocessing(window=(0, 1))  # the toys scale their images themselves
@@ -198,7 +198,9 @@ def test_a_move_at_once_is_the_closed_form_within_the_budget(asked: float, bends
     latents = made.encoder(made.to_canvas(torch.as_tensor(question.images)))
     canvas = made.to_canvas(torch.as_tensor(question.images))
     for follow in (0.5, 0.0):
-        walking = LatentSearch(LatentWalk(follow=follow), question, made, made.directions[0], canvas, latents)
+        walking = LatentSearch(
+            SearchSettings(follow=follow), question, made, made.directions[0], canvas, latents
+        )
         _, scores, lengths = walking.single_frames(asked, bends=bends)
         if asked == 100:
             assert float(lengths) == pytest.approx(5.0, abs=1e-3)

@@ -9,11 +9,21 @@ import numpy as np
 import pytest
 import torch
 
+import contrafact as cf
 from conftest import grey_preprocessing, small_network
-from contrafact.core import Differentiable, Explainer, Predictor, Target
+from contrafact.core import (
+    Explainer,
+    Image,
+    Predictor,
+    Question,
+    Target,
+    UnsupportedError,
+    adapted,
+    is_predictor,
+)
 from contrafact.counterfactual import LatentWalk
 from contrafact.generators import MedXGAN, MedXGANConfig, ResNetEncoder, StyleGAN2, StyleGAN2Config
-from contrafact.models import BlackBox, TorchPredictor
+from contrafact.models import BlackBox, TiledPredictor, TorchPredictor, as_predictor
 
 SIZE = StyleGAN2Config(resolution=16, channels=2, channel_base=64, channel_max=8, z_dim=6, w_dim=6)
 CODES: dict[str, Any] = {"resolution": 16, "anatomy": 6, "pathology": 3, "channel_base": 64, "channel_max": 8}
@@ -73,7 +83,9 @@ def predictors() -> dict[str, Any]:
 def test_a_predictor_takes_arrays_and_tensors_of_any_size_and_says_who_it_is(name: str) -> None:
     predictor = predictors()[name]
     assert isinstance(predictor, Predictor)
-    assert isinstance(predictor, Differentiable) == (name == "torch")
+    assert is_predictor(predictor)
+    assert adapted(predictor) is predictor
+    assert predictor.differentiable == predictor.watchable == (name == "torch")
     images = torch.rand(3, 1, 20, 24, generator=rng()) * 255
     with torch.no_grad():
         outputs = predictor(images)
@@ -96,3 +108,79 @@ def test_explainers_are_frozen_data() -> None:
     assert walk == LatentWalk(goal=0.9)
     with pytest.raises(AttributeError):
         walk.goal = 0.5  # type: ignore[misc]
+
+
+def test_a_black_box_refuses_what_it_cannot_do_in_one_line() -> None:
+    box = predictors()["black box"]
+    for ask in (lambda: box.feature_layer(None), lambda: box.watch().__enter__()):
+        with pytest.raises(UnsupportedError, match="hides its layers"):
+            ask()
+    assert box.replacing(None, None, (1, 1), np.zeros(2, int)) is None
+    assert box.module is None
+
+
+def test_a_model_that_takes_patches_is_a_full_predictor() -> None:
+    tiled = TiledPredictor(predictors()["torch"], (16, 16))
+    assert is_predictor(tiled)
+    assert tiled.differentiable
+    assert not tiled.watchable
+
+
+def test_a_function_becomes_a_predictor_and_stays_as_it_is() -> None:
+    def means(images: Any) -> Any:
+        return torch.as_tensor(images).flatten(1).mean(dim=1, keepdim=True)
+
+    before = dict(vars(means))
+    known = adapted(means)
+    assert is_predictor(known)
+    assert isinstance(known, Predictor)
+    assert vars(means) == before
+    assert known.digest == adapted(means).digest
+    assert known.digest != adapted(lambda images: 2 * means(images)).digest
+    assert (known.classes, known.class_count, known.module) == ((), 0, None)
+    assert not known.differentiable
+    with pytest.raises(UnsupportedError, match="hides its layers"):
+        known.watch()
+    with pytest.raises(ValueError, match="a function of images; got int"):
+        adapted(3)
+
+
+def test_a_question_holds_a_full_predictor_whatever_it_was_given() -> None:
+    image = Image(np.ones((1, 4, 4)))
+    question = Question(
+        predictor=lambda images: images.sum(axis=(1, 2, 3)),  # type: ignore[arg-type]
+        images=image.values[None],
+        target=lambda outputs: outputs,
+        grid=image.grid,
+    )
+    assert is_predictor(question.predictor)
+    assert question.predictor(question.images).tolist() == [16.0]
+
+
+def test_the_door_turns_modules_and_functions_into_predictors_and_gives_predictors_back() -> None:
+    module = small_network().eval()
+    made = as_predictor(module)
+    assert is_predictor(made)
+    assert made.module is module
+    assert as_predictor(made) is made
+    assert as_predictor(lambda x: x.reshape(len(x), -1)[:, :2]).module is None
+
+
+@pytest.mark.parametrize("kind", ["module", "predictor", "black box"])
+def test_explain_changes_nothing_in_what_the_caller_gave(kind: str) -> None:
+    module = small_network().train()
+    given = {
+        "module": module,
+        "predictor": TorchPredictor(module),
+        "black box": BlackBox(lambda x: x.reshape(len(x), -1)[:, :2]),
+    }[kind]
+    names, digest = getattr(given, "classes", None), getattr(given, "digest", None)
+    image = Image(np.random.default_rng(0).random((1, 16, 16)))
+    heat = cf.explain("occlusion", given, image)
+    assert heat.record.target.startswith("class:")
+    assert getattr(given, "classes", None) == names
+    assert getattr(given, "digest", None) == digest
+    assert module.training
+    if kind != "module":
+        assert heat.record.model == digest
+        assert given.class_count == 2

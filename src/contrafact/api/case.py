@@ -12,13 +12,22 @@ import numpy as np
 
 from contrafact.api import explanation
 from contrafact.api.evaluation import heatmap_context
-from contrafact.core import EXPLAINERS, Counterfactual, Heatmap, Image, InputError, Request, labels_in
+from contrafact.core import (
+    EXPLAINERS,
+    Counterfactual,
+    Heatmap,
+    Image,
+    InputError,
+    Request,
+    labels_in,
+    traits_of,
+)
 from contrafact.core.method_cards import cards_of
 from contrafact.core.request import digest_of_image
 from contrafact.io import Run
 from contrafact.metrics import Check, card_as_json, trust_card, trust_card_of_strip
 from contrafact.metrics.evidence import evidence, in_words, places_of
-from contrafact.models import class_sizes, steadiness
+from contrafact.models import class_names, class_sizes, steadiness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +97,7 @@ def solve(
         "target_name": target_name(plan.predictor, str(target)),
         **display_facts(plan.predictor, plan.bundle if isinstance(result, Counterfactual) else None),
     }
-    if getattr(explainer, "picture", False):
+    if traits_of(explainer).picture:
         return result, extra | {"picture": True}
     if plan.labels is not None and isinstance(result, Heatmap):
         extra |= describe_evidence(result, image, plan, str(extra["target_name"]))
@@ -174,7 +183,7 @@ def request_of(
         also["second_model"] = plan.second_model.digest
     if plan.labels is not None:
         also["labels"] = [digest_of_image(plan.labels), sorted(plan.names.items())]
-    if followup and getattr(explainer, "strip", False):
+    if followup and traits_of(explainer).strip:
         also["followup"] = [digest_of_image(later) for later in followup]
     return Request.of(
         explainer,
@@ -193,22 +202,24 @@ def request_of(
 def answers(predictor: Any, image: Image) -> list[str]:
     """Return the model's predictions for an image as text, one per class."""
     outputs = explanation.ask(predictor, image)
+    names = class_names(predictor)
     if predictor.output == "regression":
-        return [f"{name}: {value:.3g}" for name, value in zip(predictor.classes, outputs[0], strict=True)]
+        return [f"{name}: {value:.3g}" for name, value in zip(names, outputs[0], strict=True)]
     if outputs.ndim > 2:
         sizes = class_sizes(outputs, predictor.output)
-        return [f"{name}: {size} voxels" for name, size in zip(predictor.classes, sizes, strict=True)]
+        return [f"{name}: {size} voxels" for name, size in zip(names, sizes, strict=True)]
     probabilities = predictor.probabilities(outputs)[0]
-    return [f"{name} {100 * float(p):.0f} %" for name, p in zip(predictor.classes, probabilities, strict=True)]
+    return [f"{name} {100 * float(p):.0f} %" for name, p in zip(names, probabilities, strict=True)]
 
 
 def display_facts(predictor: Any, bundle: Any = None) -> dict[str, Any]:
     """Return the facts that pages and exports need with a result: exclusive classes, so that colours have the
     same meaning in every case, the generator's name, and whether the images are phantoms."""
-    exclusive = predictor.output in ("logits", "probabilities", "ordinal") and len(predictor.classes) > 1
-    facts: dict[str, Any] = {"exclusive_classes": list(map(str, predictor.classes))} if exclusive else {}
+    exclusive = predictor.output in ("logits", "probabilities", "ordinal") and predictor.class_count > 1
+    facts: dict[str, Any] = {"exclusive_classes": list(class_names(predictor))} if exclusive else {}
     if bundle is not None:
-        facts["generator_name"] = f"{bundle.name} ({type(bundle.generator).__name__})"
+        network = bundle.translator if bundle.generator is None else bundle.generator
+        facts["generator_name"] = f"{bundle.name} ({type(network).__name__})"
     if bundle is not None and bundle.card.get("images") == "phantoms":
         facts["phantoms"] = True
     return facts
@@ -220,5 +231,6 @@ def target_name(predictor: Any, text: str) -> str:
     match = re.match(r"(\w[\w-]*):(\d+)(.*)", text)
     if not match or match[1] in ("margin", "value"):
         return text
-    name = str(predictor.classes[int(match[2])])
+    names, number = class_names(predictor), int(match[2])
+    name = names[number] if names else str(number)
     return name if match[1] == "class" else f"{match[1]} of {name}{match[3]}"

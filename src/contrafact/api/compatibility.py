@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from contrafact.api import explanation
-from contrafact.core import EXPLAINERS, ContrafactError, ContrafactWarning, Image, InputRangeWarning, Record
+from contrafact.core import (
+    EXPLAINERS,
+    ContrafactError,
+    ContrafactWarning,
+    Image,
+    InputRangeWarning,
+    Record,
+    traits_of,
+)
 from contrafact.models import TorchPredictor, inspect_network, steadiness
 
 # Small hyper-parameters for a quick trial; they do not change whether a method works.
@@ -64,7 +72,7 @@ def _layers(predictor: Any, image: Image) -> list[str]:
 
 def _verdict(name: str, record: Record) -> tuple[str, str]:
     """Return status and reason of a method from the record of its result."""
-    if getattr(_quick(name), "sampled", False):
+    if traits_of(_quick(name)).sampled:
         return "approximate", "an estimate from samples or a search"
     if "conservation" in record.notes:
         share = record.notes["conservation"]
@@ -97,7 +105,7 @@ def _of_rectifiers(record: Record) -> tuple[str, str]:
 def _quick(name: str) -> Any:
     """Return a method with small hyper-parameters."""
     fields = EXPLAINERS.fields_of(name)
-    counterfactual = getattr(EXPLAINERS.get(name), "needs_bundle", False)  # whose steps are not a number
+    counterfactual = traits_of(name).needs_bundle  # whose steps are not a number
     counts = {k: v for k, v in QUICK.items() if k in fields and not counterfactual}
     if name == "integrated-gradients":
         counts.pop("steps")  # the adaptive form measures completeness

@@ -12,27 +12,36 @@ import numpy as np
 
 from contrafact import metrics as _metrics
 from contrafact.api import explanation
+from contrafact.api.types import (
+    BundleLike,
+    ImageLike,
+    ImagesLike,
+    MaskLike,
+    MetricLike,
+    ModelLike,
+    OneTarget,
+    Result,
+)
 from contrafact.core import EXPLAINERS, METRICS, Counterfactual, Heatmap, Image, InputError, Question
 from contrafact.io.arrays import as_image, as_images
 from contrafact.metrics import CounterfactualContext, HeatmapContext, Score
-
-Result = Heatmap | Counterfactual
+from contrafact.models import as_predictor
 
 
 def evaluate(
     results: Result | Sequence[Result] | Mapping[str, Result],
-    predictor: Any,
-    image: Any,
-    metrics: Sequence[Any],
+    predictor: ModelLike,
+    image: ImageLike,
+    metrics: Sequence[MetricLike],
     *,
-    target: Any = None,
-    mask: Any = None,
-    second_model: Any = None,
+    target: OneTarget | None = None,
+    mask: MaskLike | None = None,
+    second_model: ModelLike | None = None,
     references: bool = False,
-    reference: Any = None,
-    background: Any = (),
-    region: Any = None,
-    bundle: Any = None,
+    reference: MaskLike | None = None,
+    background: ImagesLike = (),
+    region: MaskLike | None = None,
+    bundle: BundleLike | None = None,
     seed: int = 0,
 ) -> list[Score]:
     """Evaluate explanations of one image together; maps and metrics share the model's passes.
@@ -50,48 +59,29 @@ def evaluate(
     gives      a `Score` per metric and result; one without a value has the reason
     raises     InputError for maps of another image, an unknown metric
     """
-    labelled, image = _labelled(results), as_image(image)
-    mask, reference, region = (
-        m if m is None else as_image(m, grid=image.grid) for m in (mask, reference, region)
-    )
-    background = as_images(background)
-    if not hasattr(predictor, "output"):
-        predictor = explanation.load_predictor(predictor)
+    labelled, shown, model = _labelled(results), as_image(image), as_predictor(predictor)
     record = next(iter(labelled.values())).record
     target = record.target if target is None and record is not None else target
-    chosen = [METRICS.make(m) if isinstance(m, str) else m for m in metrics]
+    chosen: list[Any] = [METRICS.make(m) if isinstance(m, str) else m for m in metrics]
     maps = {label: result for label, result in labelled.items() if isinstance(result, Heatmap)}
     strips = {label: result for label, result in labelled.items() if isinstance(result, Counterfactual)}
+    if isinstance(bundle, (str, Path)):
+        bundle = explanation.load_bundle(bundle)
+    true_mask = None if mask is None else as_image(mask, grid=shown.grid)
+    shared: Any = {"target": target, "mask": true_mask, "bundle": bundle, "seed": seed}
     scores: list[Score] = []
     if maps:
-        more = references_of(image, mask, target, predictor) if references else {}
-        with heatmap_context(
-            maps,
-            predictor,
-            image,
-            target=target,
-            mask=mask,
-            references=more,
-            reference=reference,
-            background=background,
-            region=region,
-            bundle=bundle,
-            seed=seed,
-        ) as context:
+        more = references_of(shown, true_mask, target, model) if references else {}
+        other, part = (None if m is None else as_image(m, grid=shown.grid) for m in (reference, region))
+        options: Any = {"reference": other, "region": part, "background": as_images(background)}
+        with heatmap_context(maps, model, shown, references=more, **options, **shared) as context:
             scores += _metrics.evaluate(context, [m for m in chosen if m.of == "heatmap"], [*maps, *more])
-    if second_model is None and bundle is not None:
-        bundle = explanation.load_bundle(bundle) if isinstance(bundle, (str, Path)) else bundle
-        second_model = bundle.second_model(predictor)
-    arguments: Any = {
-        "target": target,
-        "mask": mask,
-        "second_model": second_model,
-        "bundle": bundle,
-        "seed": seed,
-    }
+    second = None if second_model is None else as_predictor(second_model)
+    if second is None and bundle is not None:
+        second = bundle.second_model(model)
     for label, strip in strips.items():
-        with counterfactual_context(strip, predictor, image, **arguments) as context:
-            scores += _metrics.evaluate_strips([context], [m for m in chosen if m.of == "strip"], [label])
+        with counterfactual_context(strip, model, shown, second_model=second, **shared) as of_strip:
+            scores += _metrics.evaluate_strips([of_strip], [m for m in chosen if m.of == "strip"], [label])
     return scores
 
 
@@ -131,7 +121,7 @@ def counterfactual_context(
         )
         return result
 
-    with getattr(predictor, "frozen", contextlib.nullcontext)():
+    with predictor.frozen():
         yield CounterfactualContext(
             strip=strip,
             question=Question(
@@ -188,7 +178,7 @@ def heatmap_context(
         target = explanation.compared(target, reference, [image], predictor)
     values = image.values[None]
     freeze = getattr(target, "freeze", None)
-    with getattr(predictor, "frozen", contextlib.nullcontext)():
+    with predictor.frozen():
         question = Question(
             predictor=predictor,
             images=values,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack, overload
 
 import numpy as np
 import torch
@@ -15,18 +14,40 @@ from torch import Tensor
 
 import contrafact.attribution as _attribution
 from contrafact import core
+from contrafact.api.types import (
+    AnyImage,
+    ArrayLike,
+    BundleLike,
+    CounterfactualMethod,
+    ExplainOptions,
+    HeatmapMethod,
+    ImagesLike,
+    MaskLike,
+    ModelLike,
+    OneImage,
+    Result,
+    TargetLike,
+)
 from contrafact.bundles import load_bundle
 from contrafact.bundles.fitting import fit
-from contrafact.core import EXPLAINERS, ContrafactError, Image, InputError, mask_of
+from contrafact.core import (
+    EXPLAINERS,
+    ContrafactError,
+    Counterfactual,
+    Heatmap,
+    Image,
+    InputError,
+    Predictor,
+    mask_of,
+)
 from contrafact.core.contents import digest_of_content
 from contrafact.core.empty import warn_if_empty
 from contrafact.io.arrays import as_image, as_images, is_batch
 from contrafact.models import (
-    AnyPredictor,
-    BlackBox,
     RegionTarget,
-    TiledPredictor,
     TorchPredictor,
+    as_predictor,
+    class_names,
     class_sizes,
     load_predictor,
 )
@@ -39,19 +60,91 @@ NAMED = (ClassTarget, GradeTarget, MarginTarget, ProbabilityTarget, ValueTarget,
 _ = _attribution
 
 
+@overload
 def explain(
-    explainer: Any,
-    predictor: Any,
-    images: Any,
+    explainer: HeatmapMethod, predictor: ModelLike, images: OneImage, **options: Unpack[ExplainOptions]
+) -> Heatmap: ...
+@overload
+def explain(
+    explainer: HeatmapMethod,
+    predictor: ModelLike,
+    images: list[AnyImage] | tuple[AnyImage, ...],
+    **options: Unpack[ExplainOptions],
+) -> list[Heatmap]: ...
+@overload
+def explain(
+    explainer: HeatmapMethod, predictor: ModelLike, images: ArrayLike, **options: Unpack[ExplainOptions]
+) -> Heatmap | list[Heatmap]: ...
+@overload
+def explain(
+    explainer: CounterfactualMethod, predictor: ModelLike, images: OneImage, **options: Unpack[ExplainOptions]
+) -> Counterfactual: ...
+@overload
+def explain(
+    explainer: CounterfactualMethod,
+    predictor: ModelLike,
+    images: list[AnyImage] | tuple[AnyImage, ...],
+    **options: Unpack[ExplainOptions],
+) -> list[Counterfactual]: ...
+@overload
+def explain(
+    explainer: CounterfactualMethod, predictor: ModelLike, images: ArrayLike, **options: Unpack[ExplainOptions]
+) -> Counterfactual | list[Counterfactual]: ...
+@overload
+def explain(
+    explainer: str,
+    predictor: ModelLike,
+    images: OneImage,
     *,
-    target: Any = None,
-    reference: Any = None,
-    bundle: Any = None,
-    background: Any = (),
-    region: Any = None,
+    target: TargetLike | None = None,
+    reference: MaskLike | None = None,
+    bundle: BundleLike | None = None,
+    background: ImagesLike = (),
+    region: MaskLike | None = None,
     seed: int = 0,
-    **parameters: Any,
-) -> Any:
+    **parameters: object,
+) -> Result: ...
+@overload
+def explain(
+    explainer: str,
+    predictor: ModelLike,
+    images: list[AnyImage] | tuple[AnyImage, ...],
+    *,
+    target: TargetLike | None = None,
+    reference: MaskLike | None = None,
+    bundle: BundleLike | None = None,
+    background: ImagesLike = (),
+    region: MaskLike | None = None,
+    seed: int = 0,
+    **parameters: object,
+) -> list[Heatmap] | list[Counterfactual]: ...
+@overload
+def explain(
+    explainer: str,
+    predictor: ModelLike,
+    images: ArrayLike,
+    *,
+    target: TargetLike | None = None,
+    reference: MaskLike | None = None,
+    bundle: BundleLike | None = None,
+    background: ImagesLike = (),
+    region: MaskLike | None = None,
+    seed: int = 0,
+    **parameters: object,
+) -> Result | list[Heatmap] | list[Counterfactual]: ...
+def explain(
+    explainer: str | HeatmapMethod | CounterfactualMethod,
+    predictor: ModelLike,
+    images: ImagesLike,
+    *,
+    target: TargetLike | None = None,
+    reference: MaskLike | None = None,
+    bundle: BundleLike | None = None,
+    background: ImagesLike = (),
+    region: MaskLike | None = None,
+    seed: int = 0,
+    **parameters: object,
+) -> Result | list[Heatmap] | list[Counterfactual]:
     """Explain one image or a list of images.
 
     explainer   a name (`contrafact list explainers`) with its hyper-parameters as keywords, or an
@@ -79,33 +172,31 @@ def explain(
     single, batch = not is_batch(images), as_images(images)
     if not batch:
         raise InputError("expected an image or a list of images; got an empty list")
-    if isinstance(explainer, str):
-        explainer = EXPLAINERS.make(explainer, **parameters)
-    elif parameters:
+    if parameters and not isinstance(explainer, str):
         raise InputError(f"give {', '.join(parameters)} to the explainer object itself")
-    if not isinstance(predictor, (TorchPredictor, BlackBox, TiledPredictor)):
-        predictor = load_predictor(predictor)
+    method = EXPLAINERS.make(explainer, **parameters) if isinstance(explainer, str) else explainer
+    model = as_predictor(predictor)
     if isinstance(bundle, (str, Path)):
         bundle = load_bundle(bundle)
     others = as_images(background)
     results: list[Any] = [None] * len(batch)
     try:
-        if isinstance(predictor, TorchPredictor):
-            predictor.look(batch[0].values[None])
-        changes = getattr(explainer, "goal", None) is not None
-        for parsed, rows in _by_target(predictor, target, batch, changes=changes):
+        if isinstance(model, TorchPredictor):
+            model.look(batch[0].values[None])
+        changes = getattr(method, "goal", None) is not None
+        for parsed, rows in _by_target(model, target, batch, changes=changes):
             part = [batch[row] for row in rows]
             if reference is not None:
-                parsed = compared(parsed, as_image(reference, grid=part[0].grid), part, predictor)
+                parsed = compared(parsed, as_image(reference, grid=part[0].grid), part, model)
             mask = None if region is None else as_image(region, grid=part[0].grid)
             explained = core.explain(
-                explainer,
-                predictor,
+                method,
+                model,
                 part,
                 target=parsed,
                 bundle=bundle,
                 background=others,
-                region=None if mask is None else on_grid(mask, part, parsed, predictor),
+                region=None if mask is None else on_grid(mask, part, parsed, model),
                 seed=seed,
             )
             for row, result in zip(rows, explained, strict=True):
@@ -114,7 +205,7 @@ def explain(
         if not out_of_memory(error):
             raise
         raise ContrafactError(
-            f"the model does not fit the memory of {getattr(predictor, 'device', 'the CPU')} with one image of "
+            f"the model does not fit the memory of {model.device} with one image of "
             f"{batch[0].values.shape}; crop the image, or use patches (TiledPredictor)"
         ) from error
     for result in results:
@@ -123,7 +214,7 @@ def explain(
 
 
 def _by_target(
-    predictor: AnyPredictor, target: Any, images: Sequence[Image], *, changes: bool = False
+    predictor: Predictor, target: Any, images: Sequence[Image], *, changes: bool = False
 ) -> list[tuple[Any, list[int]]]:
     """Return the targets, each with the indices of its images; one target for all images is parsed once. With
     `changes`, the default is the second most probable class instead of the predicted one."""
@@ -144,7 +235,7 @@ def _by_target(
     return list(groups.values())
 
 
-def parse(predictor: AnyPredictor, text: Any, image: Image) -> Any:
+def parse(predictor: Predictor, text: Any, image: Image) -> Any:
     """Return a target from text, or from the name or index of a class; None: the predicted class or region of
     the image. A target object is returned unchanged. Raise InputError for anything else."""
     text = text.tolist() if isinstance(text, (np.ndarray, Tensor)) else text
@@ -152,11 +243,9 @@ def parse(predictor: AnyPredictor, text: Any, image: Image) -> Any:
         if callable(text):
             return text
         raise InputError(f"expected a target as text, a class name or number, or an object; got {text!r:.60}")
-    if not predictor.classes:  # names may be unknown; their number is that of the outputs
-        count = ask(predictor, image).shape[1] + (predictor.output == "ordinal")
-        predictor.classes = tuple(str(k) for k in range(count))
-    if isinstance(text, str) and text in predictor.classes and not is_form(text):
-        text = predictor.classes.index(text)
+    names = names_of(predictor, image)
+    if isinstance(text, str) and text in names and not is_form(text):
+        text = names.index(text)
     if isinstance(text, str):
         return predictor.target(text)
     if text is not None:
@@ -177,7 +266,7 @@ def parse(predictor: AnyPredictor, text: Any, image: Image) -> Any:
     return predictor.target(f"region:{sizes.index(max(sizes))}")
 
 
-def other_class(predictor: AnyPredictor, image: Image) -> Any | None:
+def other_class(predictor: Predictor, image: Image) -> Any | None:
     """Return the target of the second most probable class. None where the model has no second class, or is not
     a classifier."""
     outputs = ask(predictor, image)
@@ -191,7 +280,7 @@ def other_class(predictor: AnyPredictor, image: Image) -> Any | None:
     return parse(predictor, f"class:{runner_up}", image)
 
 
-def compared(target: Any, reference: Image, images: Sequence[Image], predictor: AnyPredictor) -> Any:
+def compared(target: Any, reference: Image, images: Sequence[Image], predictor: Predictor) -> Any:
     """Return the target with its reference mask.
 
     raises  InputError for a target without a reference, another grid, or a mask without the target's class
@@ -208,7 +297,7 @@ def compared(target: Any, reference: Image, images: Sequence[Image], predictor: 
     return dataclasses.replace(target, reference=mask)
 
 
-def on_grid(mask: Image, images: Sequence[Image], target: Any, predictor: AnyPredictor) -> NDArray[np.bool_]:
+def on_grid(mask: Image, images: Sequence[Image], target: Any, predictor: Predictor) -> NDArray[np.bool_]:
     """Return a mask (*S) on the grid of the images; of a label map, the mask of the target's class.
 
     raises  InputError for another grid, several channels, or values that are neither a mask nor labels
@@ -218,11 +307,18 @@ def on_grid(mask: Image, images: Sequence[Image], target: Any, predictor: AnyPre
     if mask.channels != 1:
         raise InputError(f"expected a mask of one channel; got {mask.channels}")
     index = getattr(target, "index", None)
-    return mask_of(mask.values[0], label=index, classes=len(predictor.classes), label_map=mask.label_map)
+    return mask_of(mask.values[0], label=index, classes=predictor.class_count, label_map=mask.label_map)
 
 
-def ask(predictor: AnyPredictor, image: Image) -> Tensor:
+def names_of(predictor: Predictor, image: Image) -> tuple[str, ...]:
+    """Return the class names; where none are declared, the class numbers, at the cost of one pass."""
+    if not predictor.class_count:
+        ask(predictor, image)
+    return class_names(predictor)
+
+
+def ask(predictor: Predictor, image: Image) -> Tensor:
     """Return the raw outputs (1, K, ...) for one image, without gradients and without a change of the model."""
-    frozen = getattr(predictor, "frozen", contextlib.nullcontext)
-    with frozen(), torch.no_grad():
-        return predictor(image.values[None])
+    with predictor.frozen(), torch.no_grad():
+        outputs: Tensor = predictor(image.values[None])
+        return outputs

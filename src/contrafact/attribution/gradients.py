@@ -19,7 +19,7 @@ def needs_gradients(question: Question, method: str) -> Any:
     raises  UnsupportedError for a model without gradients, or a target whose gradient is 0 everywhere or not
             finite
     """
-    if not getattr(question.predictor, "differentiable", True) or not hasattr(question.predictor, "watch"):
+    if not question.predictor.differentiable:
         raise UnsupportedError(f"{method} needs gradients and this model has none; use occlusion instead")
     if getattr(question.target, "frozen", False):
         _check_gradient(question)
@@ -31,7 +31,7 @@ def watchable(question: Question, method: str) -> Any:
 
     raises  UnsupportedError for a model whose layers cannot be read
     """
-    if not hasattr(question.predictor, "watch") or not getattr(question.predictor, "watchable", False):
+    if not question.predictor.watchable:
         raise UnsupportedError(f"{method} reads layers and this model hides them; use occlusion or rise")
     return question.predictor
 
@@ -99,10 +99,11 @@ def feature_layer(question: Question, layer: str | None, method: str, *, module:
     layer   name of the layer; None: the predictor's default
     raises  UnsupportedError for a model whose layers cannot be read, or a layer without a feature map
     """
-    find = getattr(question.predictor, "feature_layer", None)
-    if find is None:
+    predictor: Any = question.predictor
+    if not predictor.differentiable:
         raise UnsupportedError(f"{method} reads layers and this model hides them; use occlusion or rise")
-    chosen: FeatureLayer = find(question.images, layer, module=True) if module else find(question.images, layer)
+    more = {"module": True} if module else {}
+    chosen: FeatureLayer = predictor.feature_layer(question.images, layer, **more)
     question.details.update(layer=chosen.name, cells=list(chosen.cells))
     return chosen
 

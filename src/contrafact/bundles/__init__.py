@@ -7,5 +7,6 @@ MODEL_CARD.md
 """
 
 from contrafact.bundles.store import find_bundle, list_bundles, load_bundle, save_bundle
+from contrafact.counterfactual import Bundle
 
-__all__ = ["find_bundle", "list_bundles", "load_bundle", "save_bundle"]
+__all__ = ["Bundle", "find_bundle", "list_bundles", "load_bundle", "save_bundle"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from contrafact.api import explanation
 from contrafact.api.case import Plan
-from contrafact.core import EXPLAINERS, UNTRUSTED, Image, InputError, Trust, nearest
+from contrafact.core import EXPLAINERS, UNTRUSTED, Image, InputError, Trust, nearest, traits_of
 from contrafact.io import images_in, read_image
 
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -107,19 +107,16 @@ def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Pla
 
 def possible_methods(predictor: Any, bundle: Any) -> list[str]:
     """Return the methods that a preset may use with this model and bundle; `contrafact check` gives reasons."""
-    names = [n for n in EXPLAINERS.names() if bundle or not getattr(EXPLAINERS.get(n), "needs_bundle", False)]
+    known = {name: traits_of(name) for name in EXPLAINERS.names()}
+    names = [n for n in known if bundle or not known[n].needs_bundle]
     # A bundle has directions, codes for findings, or a translator.
-    names = [
-        n for n in names if not (part := getattr(EXPLAINERS.get(n), "needs_part", "")) or getattr(bundle, part)
-    ]
+    names = [n for n in names if not (part := known[n].needs_part) or getattr(bundle, part)]
     # Methods that need more than an image and a model, or a special network, must be named.
     special = ("needs_background", "needs_attention", "picture", "chooses")
-    names = [n for n in names if not any(getattr(EXPLAINERS.get(n), kind, False) for kind in special)]
-    if not getattr(predictor, "differentiable", True):
-        names = [n for n in names if not getattr(EXPLAINERS.get(n), "needs_gradients", False)]
-    elif not predictor.watchable:
-        names = [n for n in names if not getattr(EXPLAINERS.get(n), "needs_layers", False)]
-    return names
+    names = [n for n in names if not any(getattr(known[n], kind) for kind in special)]
+    if not predictor.differentiable:
+        return [n for n in names if not known[n].needs_gradients]
+    return [n for n in names if predictor.watchable or not known[n].needs_layers]
 
 
 def pick_bundle(name: str | None, trust: Trust) -> Any:
@@ -135,10 +132,14 @@ def pick_predictor(model: str | None, bundle: Any, trust: Trust, output: str | N
     if output and (model is None or (bundle and model in bundle.predictors)):
         raise InputError("expected --output with a model file only; got a model of a bundle; remove --output")
     allowed: Any = {"trust": trust.scripts, "trust_code": trust.factories}
-    if bundle is None:
-        return explanation.load_predictor(model, output=output, **allowed)
+    if model is None and bundle is None:
+        raise InputError(
+            "expected a model file, or a bundle with a model; got neither: give --model or --bundle"
+        )
     if model is None:
         return bundle.predictor
+    if bundle is None:
+        return explanation.load_predictor(model, output=output, **allowed)
     if model in bundle.predictors:
         return bundle.predictors[model]
     if Path(model).exists():

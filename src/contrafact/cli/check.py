@@ -44,6 +44,7 @@ def check(
     from contrafact.cli.arguments import pick_bundle, pick_predictor
     from contrafact.core import EXPLAINERS, Trust
     from contrafact.io import read_image
+    from contrafact.models import class_names
 
     bundle = bundle or (model if model in list_bundles() else None)
     trusted = Trust(trust, trust_code)
@@ -56,14 +57,15 @@ def check(
         for row in check_methods(predictor, test_image, loaded):
             rows.append(row)
             move(len(rows), text=row["name"])
+    names = list(class_names(predictor))
     about = {
-        "classes": list(predictor.classes),
+        "classes": names,
         "output": predictor.output,
-        "gradients": getattr(predictor, "differentiable", True),
+        "gradients": predictor.differentiable,
         "network": findings,
         "methods": rows,
     }
-    lines = [f"{len(predictor.classes)} classes ({', '.join(predictor.classes)}), output: {predictor.output}"]
+    lines = [f"{len(names)} classes ({', '.join(names)}), output: {predictor.output}"]
     lines += [f"network: {line}" for line in findings]
     lines += [f"{r['name']:<26} {r['status']:<12} {r['why']}" for r in rows]
     say(about, as_json=json, lines=lines)

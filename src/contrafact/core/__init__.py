@@ -15,35 +15,34 @@ from contrafact.core.fingerprint import fingerprint
 from contrafact.core.grid import Grid
 from contrafact.core.image import Image, digest
 from contrafact.core.masks import is_label_map, labels_in, mask_of
+from contrafact.core.predictor_adapter import adapted, is_predictor
 from contrafact.core.protocols import (
     BoxAnswers,
-    Differentiable,
     EncodedImages,
     Encoder,
-    Explainer,
     FeatureLayer,
     Generator,
     ImageTranslator,
-    Incremental,
     Predictor,
-    Question,
     Target,
 )
-from contrafact.core.registry import EXPLAINERS, METRICS, Registry
+from contrafact.core.question import Explainer, Question
+from contrafact.core.registry import EXPLAINERS, GENERATORS, METRICS, Registry
 from contrafact.core.request import Request
 from contrafact.core.results import Counterfactual, Heatmap, Record
 from contrafact.core.stored import read_result
+from contrafact.core.traits import Traits, traits_of
 from contrafact.core.trust import UNTRUSTED, Trust, inside
 
 __all__ = [
     "EXPLAINERS",
+    "GENERATORS",
     "METRICS",
     "UNTRUSTED",
     "BoxAnswers",
     "ContrafactError",
     "ContrafactWarning",
     "Counterfactual",
-    "Differentiable",
     "EmptyMapWarning",
     "EncodedImages",
     "Encoder",
@@ -54,7 +53,6 @@ __all__ = [
     "Heatmap",
     "Image",
     "ImageTranslator",
-    "Incremental",
     "InputError",
     "InputRangeWarning",
     "Predictor",
@@ -63,8 +61,10 @@ __all__ = [
     "Registry",
     "Request",
     "Target",
+    "Traits",
     "Trust",
     "UnsupportedError",
+    "adapted",
     "check_types",
     "configure",
     "digest",
@@ -72,6 +72,7 @@ __all__ = [
     "fingerprint",
     "inside",
     "is_label_map",
+    "is_predictor",
     "labels_in",
     "mask_of",
     "nearest",
@@ -79,4 +80,5 @@ __all__ = [
     "read_toml",
     "to_toml",
     "toml_value",
+    "traits_of",
 ]

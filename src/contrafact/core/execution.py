@@ -9,7 +9,7 @@ import importlib.metadata
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,25 +18,29 @@ from numpy.typing import NDArray
 from contrafact.core.empty import emptiness
 from contrafact.core.errors import InputError
 from contrafact.core.image import Image
-from contrafact.core.protocols import BoxAnswers, Explainer, Predictor, Question, Target
+from contrafact.core.predictor_adapter import DelegatingPredictor, adapted
+from contrafact.core.protocols import BoxAnswers, Predictor, Target
+from contrafact.core.question import Explainer, Question
 from contrafact.core.registry import EXPLAINERS
 from contrafact.core.results import Counterfactual, Heatmap, Record
+from contrafact.core.traits import traits_of
 
 
-class Counted:
+class Counted(DelegatingPredictor):
     """Wrap a predictor and count its forward passes, one per image; delegate everything else to `inner`."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.inner, self.passes = predictor, 0
+        super().__init__(predictor)
+        self.passes = 0
 
     def __call__(self, images: Any) -> Any:
         self.passes += len(images)
         return self.inner(images)
 
-    def replacing(self, *arguments: Any) -> BoxAnswers | None:
-        """Return `inner.replacing(...)`; None if `inner` has no such method. Count one pass per box, and two to
-        start: the image itself, and one box by a full pass."""
-        inner = getattr(self.inner, "replacing", lambda *_: None)(*arguments)
+    def replacing(self, image: Any, other: Any, box: tuple[int, ...], corner: Any) -> BoxAnswers | None:
+        """Return `inner.replacing(...)`. Count one pass per box, and two to start: the image itself, and one
+        box by a full pass."""
+        inner = self.inner.replacing(image, other, box, corner)
         if inner is None:
             return None
         self.passes += 2
@@ -47,13 +51,10 @@ class Counted:
 
         return dataclasses.replace(inner, answers=answers)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
 
 def explain(
     explainer: Explainer,
-    predictor: Predictor,
+    predictor: Predictor | Callable[[Any], Any],
     images: Sequence[Image],
     *,
     target: Target,
@@ -65,7 +66,8 @@ def explain(
 ) -> list[Heatmap] | list[Counterfactual]:
     """Explain every image, in batches of images that share a grid.
 
-    predictor   frozen during the call and restored bit for bit afterwards, also after an error
+    predictor   frozen during the call and restored bit for bit afterwards, also after an error; a plain
+                function of images is adapted (`adapted`)
     target      a target that depends on a region of the prediction is frozen on each image first
     background  other images, for methods that compare with them (expected gradients)
     region      bool (*S): only these voxels are explained; the map is 0 elsewhere
@@ -75,6 +77,7 @@ def explain(
     """
     if not images:
         raise InputError("expected at least one image to explain; got none")
+    predictor = adapted(predictor)
     results: list[Any] = [None] * len(images)
     freeze = getattr(target, "freeze", None)
     for rows in _batches(images, 1 if freeze else batch):
@@ -82,8 +85,7 @@ def explain(
         counted = Counted(predictor)
         values = np.stack([image.values for image in group])
         begin = time.perf_counter()
-        frozen = getattr(predictor, "frozen", contextlib.nullcontext)
-        with frozen():
+        with predictor.frozen():
             question = Question(
                 predictor=counted,
                 images=values,
@@ -168,7 +170,7 @@ def _record(
         method=EXPLAINERS.name_of(explainer),
         parameters=parameters_of(explainer),
         target=str(target),
-        model=str(getattr(predictor, "digest", None) or type(predictor).__name__),
+        model=predictor.digest,
         image=image.digest,
         source=image.source,
         seed=seed,
@@ -182,7 +184,7 @@ def _record(
 
 def _bundle_hashes(explainer: Explainer, bundle: Any) -> dict[str, Any]:
     """Return the hashes of the bundle and its generator; empty if the method does not use a bundle."""
-    if not any(getattr(part, "needs_bundle", False) for part in parts_of(explainer)):
+    if not any(traits_of(part).needs_bundle for part in parts_of(explainer)):
         return {}
     return dict(getattr(bundle, "hashes", {}))
 

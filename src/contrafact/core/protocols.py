@@ -5,41 +5,85 @@ Arrays are NumPy arrays or torch tensors; this package imports only NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core.grid import Grid
-from contrafact.core.results import Counterfactual
-
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Raw outputs for a batch in the image's own units: (N, C, *S) -> (N, K) or (N, K, *S')."""
+    """The model that is explained: raw outputs for a batch of images in their own units."""
 
-    def __call__(self, images: Any) -> Any: ...
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names as declared; empty if none were declared."""
 
+    @property
+    def class_count(self) -> int:
+        """Number of classes; 0 while none were declared and the model was never called."""
 
-@runtime_checkable
-class Differentiable(Protocol):
-    """A predictor through which torch can differentiate."""
+    @property
+    def output(self) -> str:
+        """Kind of the outputs: logits, sigmoid, probabilities, regression or ordinal."""
 
-    device: Any
+    @property
+    def device(self) -> Any:
+        """Where images are computed."""
 
-    def __call__(self, images: Any) -> Any: ...
+    @property
+    def digest(self) -> str:
+        """Identity of the model with all of its declarations."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether torch can differentiate through a call."""
+
+    @property
+    def watchable(self) -> bool:
+        """Whether layers can be read."""
+
+    @property
+    def preprocessing(self) -> Any:
+        """What is done to images before the network; None if nothing was declared."""
+
+    @property
+    def module(self) -> Any:
+        """The torch module inside; None for a black box."""
+
+    def __call__(self, images: Any) -> Any:
+        """Return raw outputs (N, K) for images (N, C, *S), or (N, K, *S') for a segmenter."""
+
     def frozen(self) -> AbstractContextManager[None]:
         """Set evaluation mode and disable parameter gradients inside; restore everything on exit."""
 
-    def watch(self, layer: str | None) -> AbstractContextManager[list[Any]]:
-        """Collect the outputs of a layer (None: the default layer) inside."""
+    def watch(self, layer: str | None = None) -> AbstractContextManager[list[Any]]:
+        """Collect the outputs of a layer (None: the default layer) inside.
+
+        raises  UnsupportedError if layers cannot be read
+        """
 
     def feature_layer(self, images: Any, layer: str | None = None) -> FeatureLayer:
         """Return a layer for images (N, C, *S) of this size; None: the last feature map that all later layers
-        depend on."""
+        depend on.
+
+        raises  UnsupportedError if layers cannot be read
+        """
+
+    def replacing(
+        self, image: Any, other: Any, box: tuple[int, ...], corner: NDArray[np.int64]
+    ) -> BoxAnswers | None:
+        """Return outputs for boxes of an image (C, *S) replaced by the same boxes of `other`, verified at one
+        corner against a full pass; None if this model cannot recompute only what a box changes."""
+
+    def target(self, text: str) -> Target:
+        """Return the target of a text; raise InputError if it does not fit this model's classes."""
+
+    def probabilities(self, outputs: Any) -> Any:
+        """Convert raw outputs (N, K) to class probabilities (N, classes)."""
 
 
 class FeatureLayer(Protocol):
@@ -76,17 +120,6 @@ class BoxAnswers:
     answers: Callable[[NDArray[np.int64]], Any]
     share: float
     memory: float
-
-
-@runtime_checkable
-class Incremental(Protocol):
-    """A predictor that recomputes only what a box changes. Optional: test with `getattr`."""
-
-    def replacing(
-        self, image: Any, other: Any, box: tuple[int, ...], corner: NDArray[np.int64]
-    ) -> BoxAnswers | None:
-        """Return outputs for boxes of an image (C, *S) replaced by the same boxes of `other`, verified at one
-        corner against a full pass; None if this model does not support it."""
 
 
 @runtime_checkable
@@ -148,39 +181,3 @@ class ImageTranslator(Protocol):
 
     def translate(self, encoded: Any, to: Any) -> Any:
         """Return images (N, C, *S) in [-1, 1]: each encoded image at the score `to` (N,)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Question:
-    """The input of an explainer.
-
-    images  (N, C, *S) float32, all on one grid
-    target  one for the whole batch (`explain` groups images by target)
-    bundle  generator, encoder and directions, for the methods that need them
-    background  other images (M, C, *S) of the same kind, for the methods that compare with them
-    region  bool (*S): only these voxels are explained, the map is 0 elsewhere; None: all
-    notes   output: measurements of the method, N numbers by name; copied to the `Record`
-    details output: choices of the method for the whole batch (its layer); copied to the `Record`
-    """
-
-    predictor: Predictor
-    images: NDArray[np.float32]
-    target: Target
-    grid: Grid
-    bundle: Any = None
-    background: NDArray[np.float32] | None = None
-    region: NDArray[np.bool_] | None = None
-    notes: dict[str, list[float]] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-
-
-@runtime_checkable
-class Explainer(Protocol):
-    """A method: a frozen dataclass that holds hyper-parameters only, and is called on a batch.
-
-    Return heatmap values (N, *S), or one `Counterfactual` per image.
-    """
-
-    def __call__(
-        self, question: Question, rng: np.random.Generator
-    ) -> NDArray[np.float32] | Sequence[Counterfactual]: ...

@@ -117,3 +117,4 @@ def _part(value: Any, kind: Any) -> Any:
 
 EXPLAINERS = Registry("explainer", "contrafact.explainers")
 METRICS = Registry("metric", "contrafact.metrics")
+GENERATORS = Registry("generator family", "contrafact.generators")

@@ -14,6 +14,7 @@ from contrafact.core.errors import InputError
 from contrafact.core.execution import parameters_of, versions
 from contrafact.core.fingerprint import fingerprint
 from contrafact.core.image import Image
+from contrafact.core.protocols import Predictor
 from contrafact.core.registry import EXPLAINERS
 from contrafact.core.source import LIBRARIES
 
@@ -55,7 +56,7 @@ class Request:
     @staticmethod
     def of(
         explainer: Any,
-        predictor: Any,
+        predictor: Predictor,
         image: Image,
         *,
         target: Any,
@@ -88,16 +89,15 @@ def digest_of_image(image: Image) -> str:
     return fingerprint(image.values, image.grid.affine, image.window, *labels)
 
 
-def text_of_target(predictor: Any, target: Any) -> str:
+def text_of_target(predictor: Predictor, target: Any) -> str:
     """Return the resolved text of a target: the same for its text, its index and its object. Include a digest
     if the text is incomplete (a reference mask, a third-party target). Empty for None."""
     if target is None:
         return ""
-    read = getattr(predictor, "target", None)
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
-        target = f"{'value' if getattr(predictor, 'output', '') == 'regression' else 'class'}:{int(target)}"
+        target = f"{'value' if predictor.output == 'regression' else 'class'}:{int(target)}"
     try:
-        plain = read(str(target)) if read else None
+        plain: Any = predictor.target(str(target))
     except InputError:
         plain = None
     if isinstance(target, str):

@@ -18,10 +18,12 @@ from contrafact.core import (
     InputError,
     Predictor,
     Target,
+    adapted,
     fingerprint,
     nearest,
 )
 from contrafact.core.contents import digest_of_content
+from contrafact.counterfactual.coded import Coded
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_statistics import LatentStatistics
 
@@ -85,6 +87,13 @@ class Bundle:
     engine: str | None = None
     found: MutableMapping[str, Tensor] | None = None
 
+    def __post_init__(self) -> None:
+        own = None if self.predictor is None else adapted(self.predictor)
+        object.__setattr__(self, "predictor", own)
+        for name in ("predictors", "seconds"):
+            models = {key: adapted(model) for key, model in getattr(self, name).items()}
+            object.__setattr__(self, name, models)
+
     @property
     def latent(self) -> LatentSpace:
         """Return generator, encoder and statistics. Raise InputError for a bundle without a latent space."""
@@ -112,9 +121,9 @@ class Bundle:
     def digest(self) -> str:
         """Return the digest of everything that a counterfactual depends on: generator, encoder, window,
         statistics, directions, findings, translator, and the bundle's models."""
-        models = sorted((name, getattr(p, "digest", "")) for name, p in self.predictors.items())
-        models += sorted((f"second of {name}", getattr(p, "digest", "")) for name, p in self.seconds.items())
-        own = getattr(self.predictor, "digest", "")
+        models = sorted((name, p.digest) for name, p in self.predictors.items())
+        models += sorted((f"second of {name}", p.digest) for name, p in self.seconds.items())
+        own = "" if self.predictor is None else self.predictor.digest
         parts = [self.generator_digest, digest_of_content(self.encoder), self.window, self.crop]
         parts += [] if self.least is None else [str(self.least)]
         translator = [] if self.translator is None else [digest_of_content(self.translator), *self.translations]
@@ -140,14 +149,14 @@ class Bundle:
         `Image`, in the bundle's units."""
         if isinstance(images, (list, tuple)):
             images = torch.stack([torch.as_tensor(image.values) for image in images])
-        with getattr(self.predictor, "frozen", contextlib.nullcontext)(), torch.no_grad():
+        with self.predictor.frozen(), torch.no_grad():
             probabilities: Tensor = self.predictor.probabilities(self.predictor(images))
         return probabilities
 
     def second_model(self, predictor: Predictor) -> Any:
         """Return the second model of one of the bundle's predictors, or None."""
-        own = getattr(predictor, "digest", None)
-        names = [name for name, known in self.predictors.items() if getattr(known, "digest", "") == own]
+        own = predictor.digest
+        names = [name for name, known in self.predictors.items() if known.digest == own]
         return next((self.seconds[name] for name in names if name in self.seconds), None)
 
     def second_scores(self, predictor: Predictor, target: str, frames: Any) -> Any:
@@ -169,7 +178,7 @@ class Bundle:
         raises  InputError for a model or a target without a direction; the message lists the fitted targets
         """
         self.latent  # noqa: B018  raises for a bundle without a latent space
-        model = getattr(predictor, "digest", "")
+        model = predictor.digest
         fitted = [d for d in self.directions if d.model == model]
         if not fitted:
             raise InputError(
@@ -189,7 +198,7 @@ class Bundle:
 
     def name_of(self, direction: Direction) -> str:
         """Return `PREDICTOR/TARGET`, the name of a direction in `hold`."""
-        names = {getattr(p, "digest", ""): name for name, p in self.predictors.items()}
+        names = {p.digest: name for name, p in self.predictors.items()}
         return f"{names.get(direction.model, direction.model)}/{direction.target}"
 
     def holding(self, direction: Direction, names: Sequence[str]) -> Direction:
@@ -210,7 +219,7 @@ class Bundle:
 
         raises  InputError for a model or a target without a code
         """
-        codes = {t: n for n, (m, t) in enumerate(self.findings) if m == getattr(predictor, "digest", "")}
+        codes = {t: n for n, (m, t) in enumerate(self.findings) if m == predictor.digest}
         if not codes:
             raise InputError(
                 f"bundle '{self.name}' was fitted to other models; expected one of its predictors, or fit one "
@@ -219,14 +228,14 @@ class Bundle:
         if str(target) in codes:
             return codes[str(target)], 1
         other = OTHER.get(str(target), "")
-        exclusive = getattr(predictor, "output", "") in ("logits", "probabilities")
-        if other in codes and exclusive and len(getattr(predictor, "classes", ())) == 2:
+        exclusive = predictor.output in ("logits", "probabilities")
+        if other in codes and exclusive and predictor.class_count == 2:
             return codes[other], -1
         raise InputError(f"bundle '{self.name}' has findings for {', '.join(codes)}; got target '{target}'")
 
     def predictor_of(self, digest: str) -> Any:
         """Return the bundle's predictor with that digest. Raise InputError where there is none."""
-        matches = [known for known in self.predictors.values() if getattr(known, "digest", "") == digest]
+        matches = [known for known in self.predictors.values() if known.digest == digest]
         if not matches:
             raise InputError(f"bundle '{self.name}' has no model of digest {digest[:12]}")
         return matches[0]
@@ -240,11 +249,7 @@ class Bundle:
             raise InputError(
                 f"bundle '{self.name}' has no translator; use {self.method_for(predictor, target)}"
             )
-        known = {
-            entry.target: entry
-            for entry in self.translations
-            if entry.model == getattr(predictor, "digest", "")
-        }
+        known = {entry.target: entry for entry in self.translations if entry.model == predictor.digest}
         if not known:
             raise InputError(
                 f"bundle '{self.name}' was fitted to other models; expected one of its predictors, or "
@@ -253,8 +258,8 @@ class Bundle:
         if str(target) in known:
             return known[str(target)], 1.0
         other = OTHER.get(str(target), "")
-        exclusive = getattr(predictor, "output", "") in ("logits", "probabilities")
-        if other in known and exclusive and len(getattr(predictor, "classes", ())) == 2:
+        exclusive = predictor.output in ("logits", "probabilities")
+        if other in known and exclusive and predictor.class_count == 2:
             return known[other], -1.0
         raise InputError(f"bundle '{self.name}' translates {', '.join(known)}; got target '{target}'")
 
@@ -264,6 +269,16 @@ class Bundle:
         has the parts for."""
         parts = {"translate": self.translations, "medxgan": self.findings, "latent-walk": self.directions}
         return self.engine or next((name for name, part in parts.items() if part), "latent-walk")
+
+    def knows(self, part: str, predictor: Predictor, target: Target) -> bool:
+        """Whether a part (directions, findings or translations) has an entry for a model's target."""
+        if part == "findings" and not isinstance(self.generator, Coded):
+            return False
+        find: Any = {"directions": self.direction, "findings": self.finding, "translations": self.translation}
+        with contextlib.suppress(InputError):
+            find[part](predictor, target)
+            return True
+        return False
 
     def method_for(self, predictor: Predictor, target: Target) -> str:
         """Return the name of the method behind "counterfactual" for a target: the bundle's engine where it

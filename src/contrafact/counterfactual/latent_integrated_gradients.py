@@ -11,10 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.core import EXPLAINERS, InputError, Question, UnsupportedError, nearest
+from contrafact.core import EXPLAINERS, InputError, Question, UnsupportedError, nearest, traits_of
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.inversion import Refinement
-from contrafact.counterfactual.latent_walk import LatentSearch, LatentWalk, bundle_of, differentiable, inverted
+from contrafact.counterfactual.latent_search import (
+    LatentSearch,
+    SearchSettings,
+    bundle_of,
+    differentiable,
+    inverted,
+)
 from contrafact.counterfactual.line_integral import ImagePath, LineIntegral, Measure, mean_gradient, scores_of
 
 FORMS = ("path", "fixed", "published")
@@ -90,12 +96,12 @@ class LatentIntegratedGradients:
                 "expected groups and negatives of at least 1 and a spread of 0 or more; "
                 f"got {self.groups}, {self.negatives}, {self.spread}"
             )
-        self._walk()
+        self._settings()
 
     @property
     def sampled(self) -> bool:
         """Whether another seed gives another map."""
-        other = self.combine is not None and getattr(EXPLAINERS.get(self.combine), "sampled", False)
+        other = self.combine is not None and traits_of(self.combine).sampled
         return self.negatives > 1 or bool(other)
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -127,15 +133,10 @@ class LatentIntegratedGradients:
         values = np.asarray(torch.stack(maps).cpu().numpy(), dtype=np.float32)
         return values if self.combine is None else self._combined(values, question, rng)
 
-    def _walk(self) -> LatentWalk:
-        """Return the latent walk that searches the negative; its checks apply to the shared parameters."""
-        return LatentWalk(
-            goal=self.goal,
-            frames=KNOTS,
-            budget=self.budget,
-            follow=self.follow,
-            blend=self.anchored,
-            refinement=self.refinement,
+    def _settings(self) -> SearchSettings:
+        """Return the settings of the latent search; its checks apply to the shared parameters."""
+        return SearchSettings(
+            goal=self.goal, frames=KNOTS, budget=self.budget, follow=self.follow, blend=self.anchored
         )
 
     def _paths(self, question: Question, bundle: Bundle, rng: np.random.Generator) -> Tensor:
@@ -155,7 +156,7 @@ class LatentIntegratedGradients:
             repeated = np.repeat(question.images, self.negatives, axis=0)
             direction = None if self.follow == 1 else bundle.direction(question.predictor, question.target)
             search = LatentSearch(
-                self._walk(),
+                self._settings(),
                 dataclasses.replace(question, images=repeated),
                 bundle,
                 direction,

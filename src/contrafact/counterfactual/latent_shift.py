@@ -9,7 +9,13 @@ import numpy as np
 
 from contrafact.core import EXPLAINERS, Counterfactual, Question, UnsupportedError
 from contrafact.counterfactual.inversion import Refinement
-from contrafact.counterfactual.latent_walk import LatentWalk, bundle_of, differentiable
+from contrafact.counterfactual.latent_search import (
+    LatentSearch,
+    SearchSettings,
+    bundle_of,
+    differentiable,
+    inverted,
+)
 
 
 @EXPLAINERS.register("latent-shift", aliases=("latent_shift", "gifsplanation"))
@@ -46,11 +52,11 @@ class LatentShift:
     refinement: Refinement = field(default_factory=Refinement)
 
     def __post_init__(self) -> None:
-        self._walk()
+        self._settings()
 
-    def _walk(self) -> LatentWalk:
-        """Return the equivalent `LatentWalk`, without a share of a global direction."""
-        return LatentWalk(
+    def _settings(self) -> SearchSettings:
+        """Return the settings of the latent search; its checks apply to the shared parameters."""
+        return SearchSettings(
             goal=self.goal,
             steps=self.steps,
             levels=self.levels,
@@ -59,7 +65,6 @@ class LatentShift:
             follow=1.0 if self.bend else 0.0,
             blend=self.blend,
             tolerance=self.tolerance,
-            refinement=self.refinement,
         )
 
     def __call__(self, question: Question, rng: np.random.Generator) -> list[Counterfactual]:
@@ -68,4 +73,5 @@ class LatentShift:
             raise UnsupportedError(
                 "latent-shift expects a model with gradients; got one without; use latent-walk instead"
             )
-        return self._walk().strips(question, bundle, None)
+        canvas, latents = inverted(question, bundle, self.refinement)
+        return LatentSearch(self._settings(), question, bundle, None, canvas, latents).requested_strips()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,11 +12,12 @@ from torch import Tensor
 
 from contrafact.core import EXPLAINERS, Counterfactual, InputError, Question
 from contrafact.counterfactual.change_mask import change_mask
+from contrafact.counterfactual.coded import Coded
 from contrafact.counterfactual.finding_search import FindingSearch
 from contrafact.counterfactual.inversion import Refinement
-from contrafact.counterfactual.latent_walk import (
+from contrafact.counterfactual.latent_search import (
     LatentSearch,
-    LatentWalk,
+    SearchSettings,
     bundle_of,
     differentiable,
     inverted,
@@ -24,20 +25,6 @@ from contrafact.counterfactual.latent_walk import (
 )
 
 GRID, HALVINGS = 8, 5  # grid points and bisections of the search for the smallest share of an offset
-
-
-@runtime_checkable
-class Coded(Protocol):
-    """A generator whose latents contain a code per finding, separate from the anatomy."""
-
-    def code(self, finding: int) -> slice:
-        """Return the coordinates of a finding's code in a latent."""
-
-    def draw_code(self, n: int, rng: Any) -> Any:
-        """Return n sampled codes (n, length) of a finding at strength 1."""
-
-    def strength(self, latents: Any) -> Any:
-        """Return the strengths (N, findings) of the findings in latents; 0 where a finding is absent."""
 
 
 @EXPLAINERS.register("medxgan")
@@ -78,6 +65,7 @@ class MedXGANCounterfactual:
     strip: ClassVar[bool] = True
     needs_bundle: ClassVar[bool] = True
     needs_part: ClassVar[str] = "findings"
+    live: ClassVar[bool] = True
     goal: float | None = None
     frames: int = 9
     budget: float = 1.25
@@ -98,16 +86,15 @@ class MedXGANCounterfactual:
         if self.keep is not None and not 0 < self.keep <= 1:
             raise InputError(f"keep must be above 0 and at most 1, or None; got {self.keep}")
 
-    def _settings(self) -> LatentWalk:
+    def _settings(self) -> SearchSettings:
         """Return the settings of the latent search; its checks apply to the shared parameters."""
-        return LatentWalk(
+        return SearchSettings(
             goal=self.goal,
             frames=self.frames,
             budget=self.budget,
             follow=0.0,
             blend=self.blend,
             tolerance=self.tolerance,
-            refinement=self.refinement,
         )
 
     def __call__(self, question: Question, rng: np.random.Generator) -> list[Counterfactual]:

@@ -27,7 +27,7 @@ def as_published(bundle: Bundle, predictor: Predictor, target: Target, *, sample
         bundle.latent.generator,
         bundle.scorer(predictor, target),
         target=target,
-        model=getattr(predictor, "digest", ""),
+        model=predictor.digest,
         config=DirectionConfig(samples=samples, published=True),
     )
     return dataclasses.replace(bundle, directions=(direction,))

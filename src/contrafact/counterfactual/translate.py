@@ -12,7 +12,7 @@ from torch import Tensor
 
 from contrafact.core import EXPLAINERS, Counterfactual, EncodedImages, ImageTranslator, InputError, Question
 from contrafact.counterfactual.bundle import Bundle
-from contrafact.counterfactual.latent_walk import Measure, bundle_of, outcomes_of
+from contrafact.counterfactual.latent_search import Measure, bundle_of, outcomes_of
 from contrafact.counterfactual.region import region_on_canvas
 
 GRID, HALVINGS = 8, 5  # grid points between the image's own score and the farthest, then bisections
@@ -47,6 +47,7 @@ class Translate:
     strip: ClassVar[bool] = True
     needs_bundle: ClassVar[bool] = True
     needs_part: ClassVar[str] = "translations"
+    live: ClassVar[bool] = True
     takes_region: ClassVar[bool] = True
     goal: float | None = None
     steps: tuple[float, ...] | None = None

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image as Picture
 
 from contrafact.core import Grid, Image, InputError
 from contrafact.io.images import read_image
 
+
+class TensorLike(Protocol):
+    """A tensor, of torch or of a library with the same methods."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Size of each axis."""
+
+    def detach(self) -> Any:
+        """The same values without a graph."""
+
+
+ArrayLike: TypeAlias = NDArray[np.generic] | TensorLike
+OneImage: TypeAlias = Image | str | Path | Picture
+ImageLike: TypeAlias = OneImage | ArrayLike
 CHANNELS = 4  # at most; a longer first axis is spatial
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.core import Counterfactual, InputError, Question
+from contrafact.core import Counterfactual, InputError, Question, adapted
 from contrafact.metrics.cache import ModelCache
 
 _T = TypeVar("_T")
@@ -88,7 +88,7 @@ class CounterfactualContext(ModelCache):
         """Return target values (N,) of images (N, C, *S); `by`: another predictor and target."""
         predictor, target = (self.question.predictor, self.question.target) if by is None else by
         tensor = torch.as_tensor(np.asarray(images, dtype=np.float32))
-        tensor = tensor.to(getattr(predictor, "device", "cpu"))
+        tensor = tensor.to(adapted(predictor).device)
         return self._score_batches(len(images), lambda part: tensor[part], tensor[0].numel(), predictor, target)
 
     def walk(self, image: Frames, score: float, *, metric: str) -> Frames:

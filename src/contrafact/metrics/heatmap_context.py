@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.core import ContrafactError, Explainer, InputError, Question
+from contrafact.core import ContrafactError, Explainer, InputError, Question, adapted
 from contrafact.core.execution import Counted
 from contrafact.metrics.cache import ModelCache
 from contrafact.perturbation import feature_labels, fill_values
@@ -58,7 +58,7 @@ class HeatmapContext(ModelCache):
         self.question, self.maps = question, np.nan_to_num(np.asarray(maps, dtype=np.float64))
         self.explainers, self.mask, self.seed, self.batch = tuple(explainers), mask, seed, batch
         self.shuffled = shuffled
-        self.device = getattr(question.predictor, "device", "cpu")
+        self.device = question.predictor.device
         self.image = torch.as_tensor(question.images[0]).to(self.device)
         self.passes = 0
         self.failed: dict[int, str] = {}
@@ -317,8 +317,8 @@ class HeatmapContext(ModelCache):
         if not self.explainers:
             raise InputError("this metric explains again; got maps without explainers; pass the explainers")
         original = self.question
-        counted = Counted(original.predictor if predictor is None else predictor)
-        frozen = getattr(predictor, "frozen", contextlib.nullcontext)
+        other = None if predictor is None else adapted(predictor)
+        counted = Counted(other or original.predictor)
         question = Question(
             predictor=counted,
             images=original.images if images is None else images,
@@ -329,7 +329,7 @@ class HeatmapContext(ModelCache):
             region=original.region,
         )
         rng = np.random.default_rng(self.seed if seed is None else seed)
-        with frozen():
+        with contextlib.nullcontext() if other is None else other.frozen():
             maps = np.asarray(self.explainers[which](question, rng), dtype=np.float64)
         self.passes += counted.passes
         return maps if original.region is None else np.where(original.region, maps, 0)

@@ -2,7 +2,8 @@
 
 from contrafact.models.determinism import Steadiness, steadiness
 from contrafact.models.inspection import Findings, inspect_network
-from contrafact.models.loading import load_predictor, preprocessing_from, read_weights
+from contrafact.models.loading import as_predictor, load_predictor, preprocessing_from, read_weights
+from contrafact.models.predictor_info import class_names
 from contrafact.models.predictors import AnyPredictor, BlackBox, TorchPredictor, last_spatial_layer
 from contrafact.models.preprocessing import Preprocessing, resize
 from contrafact.models.region_targets import FrozenRegion, RegionTarget, class_sizes
@@ -22,6 +23,8 @@ __all__ = [
     "Steadiness",
     "TiledPredictor",
     "TorchPredictor",
+    "as_predictor",
+    "class_names",
     "class_sizes",
     "inspect_network",
     "last_spatial_layer",

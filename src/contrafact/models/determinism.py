@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +52,7 @@ def steadiness(predictor: Predictor, images: Any) -> Steadiness:
     """
     image = torch.as_tensor(images)
     others = torch.cat([image, 0.5 * image.flip(-1)])  # of another mean and contrast
-    with getattr(predictor, "frozen", contextlib.nullcontext)(), torch.no_grad():
+    with predictor.frozen(), torch.no_grad():
         first, second, in_batch = (_outputs(predictor(batch)) for batch in (image, image, others))
     # Rounding differs between a batch and a single image.
     allowed = 1e-3 * max(1e-3, float(first.abs().max()))

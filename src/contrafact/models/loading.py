@@ -9,15 +9,15 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from contrafact.core import InputError, UnsupportedError, fingerprint, inside, nearest
+from contrafact.core import InputError, Predictor, UnsupportedError, fingerprint, inside, is_predictor, nearest
 from contrafact.models.archives import checked_script
 from contrafact.models.description_schema import read_description
 from contrafact.models.exported import checked_program
@@ -26,11 +26,19 @@ from contrafact.models.onnx_files import check_onnx
 from contrafact.models.predictors import AnyPredictor, BlackBox, TorchPredictor
 from contrafact.models.preprocessing import Preprocessing
 
+
+class Estimator(Protocol):
+    """An estimator of scikit-learn, or one that is used like it."""
+
+    def predict(self, images: Any, /) -> Any: ...
+
+
+ModelLike: TypeAlias = Predictor | nn.Module | Estimator | Callable[[np.ndarray[Any, Any]], object] | str | Path
 SUFFIXES = (".json", ".onnx", ".ts", ".pt", ".pt2")
 
 
 def load_predictor(
-    model: Any,
+    model: ModelLike,
     *,
     classes: Sequence[str] = (),
     output: str | None = None,
@@ -84,6 +92,15 @@ def load_predictor(
     if path.suffix in (".ts", ".pt"):
         return TorchPredictor(_guarded(path, lambda: _torchscript(path, trust)), device=device, **about)
     raise InputError(f"a model file ends in {', '.join(SUFFIXES)}; got '{path.name}'")
+
+
+def as_predictor(model: ModelLike) -> Predictor:
+    """Return the predictor of a file, a torch module, a function or an estimator; what is a predictor already
+    is given back, and nothing is changed in what the caller holds.
+
+    raises  InputError, as `load_predictor`
+    """
+    return model if is_predictor(model) else load_predictor(model)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contrafact.core import InputError, nearest
+from contrafact.core import InputError, Predictor, nearest
 from contrafact.models.declaration_checks import check_kind
 from contrafact.models.identity import digest_of_use
 from contrafact.models.preprocessing import Preprocessing
@@ -36,6 +36,12 @@ class Described:
         self.output = output
         self.preprocessing = preprocessing or Preprocessing()
         self.head = head
+        self._count = 0
+
+    @property
+    def class_count(self) -> int:
+        """Return the number of classes: as declared, else as the last outputs had; 0 before the first."""
+        return len(self.classes) or self._count
 
     def _used(self, content: str) -> str:
         """Return the digest of a model's content with its present declarations."""
@@ -44,7 +50,7 @@ class Described:
 
     def target(self, text: str) -> AnyTarget | RegionTarget:
         """Return the target of a text; raise InputError if it does not fit this model's classes."""
-        return parse_target(text, kind=self.output, classes=self.classes)
+        return parse_target(text, kind=self.output, classes=_names(self.classes, self.class_count))
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Convert raw outputs (N, K) to class probabilities (N, classes)."""
@@ -75,7 +81,18 @@ class Described:
         if not bool(torch.isfinite(outputs.detach()).all()):
             raise InputError("the model returned NaN or infinite outputs for this image")
         check_kind(outputs, self.output)
+        self._count = outputs.shape[1] + (self.output == "ordinal")
         return outputs
+
+
+def class_names(predictor: Predictor) -> tuple[str, ...]:
+    """Return the class names as declared, else the class numbers; empty if none were declared and the model was
+    never called."""
+    return _names(predictor.classes, predictor.class_count)
+
+
+def _names(declared: Sequence[str], count: int) -> tuple[str, ...]:
+    return tuple(declared) or tuple(str(k) for k in range(count))
 
 
 def pick(outputs: Any, head: int | str | None) -> Any:

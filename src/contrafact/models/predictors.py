@@ -9,7 +9,7 @@ import contextlib
 import copy
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class TorchPredictor(Described):
     tokens    for a transformer: number of tokens without a position (class and register tokens, which come
               first), then the grid of the others, such as (1, 14, 14); empty: detected
     """
+
+    differentiable = True
 
     def __init__(
         self,
@@ -300,6 +302,8 @@ class BlackBox(Described):
     """
 
     differentiable = False
+    watchable = False
+    module = None
     device = torch.device("cpu")
 
     def __init__(
@@ -337,6 +341,23 @@ class BlackBox(Described):
         if self._identity is not None and before is not None:
             self._identity.leave(before)
         return self._checked(outputs, len(x)).float()
+
+    def frozen(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing to freeze."""
+        return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def watch(self, layer: str | None = None) -> Iterator[list[Tensor]]:
+        """Refused: a black box shows no layers."""
+        self.feature_layer(None, layer)
+        yield []
+
+    def feature_layer(self, images: Any, layer: str | None = None) -> NoReturn:
+        """Refused, as `watch`."""
+        raise UnsupportedError("a black box hides its layers; use occlusion or rise")
+
+    def replacing(self, image: Any, other: Any, box: tuple[int, ...], corner: Any) -> None:
+        """None: a black box is asked about whole images."""
 
 
 AnyPredictor = TorchPredictor | BlackBox

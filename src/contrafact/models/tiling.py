@@ -19,7 +19,6 @@ from contrafact.core import InputError, UnsupportedError, fingerprint
 from contrafact.models.identity import digest_of_use
 from contrafact.models.predictors import TorchPredictor
 from contrafact.models.region_targets import RegionTarget
-from contrafact.models.target_syntax import parse_target
 from contrafact.models.targets import AnyTarget, probabilities
 
 Window = tuple[slice, ...]
@@ -39,6 +38,7 @@ class TiledPredictor:
                its patches
     """
 
+    differentiable = True
     watchable = False
 
     def __init__(
@@ -64,6 +64,11 @@ class TiledPredictor:
         self._pinned = ""
 
     @property
+    def class_count(self) -> int:
+        """Return the number of classes, as of the wrapped predictor."""
+        return len(self.classes) or self.predictor.class_count
+
+    @property
     def digest(self) -> str:
         """16 hex digits of the wrapped predictor and of how its patches are blended."""
         if self._pinned:
@@ -77,7 +82,7 @@ class TiledPredictor:
 
     def target(self, text: str) -> AnyTarget | RegionTarget:
         """Return the target of a text; raise InputError if it does not fit this model's classes."""
-        return parse_target(text, kind=self.output, classes=self.classes)
+        return self.predictor.target(text)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Convert raw outputs (N, K, *S) to class probabilities."""
@@ -105,6 +110,9 @@ class TiledPredictor:
             "a model that takes patches has no layer map of the whole volume; use integrated-gradients, "
             "occlusion, or crop the image to one patch"
         )
+
+    def replacing(self, image: Any, other: Any, box: tuple[int, ...], corner: Any) -> None:
+        """Return None: a box may lie in several patches."""
 
     def windows(self, size: Sequence[int]) -> list[Window]:
         """Return the windows that cover an image of `size`."""

@@ -54,7 +54,7 @@ def remade(predictor: Any) -> Iterator[None]:
     pass. Less memory, one more forward pass, the same gradient."""
     from torch.utils.checkpoint import checkpoint
 
-    module = getattr(predictor, "module", None)
+    module = predictor.module
     blocks = [m for m in module.children() if next(m.parameters(), None) is not None] if module else []
     if len(blocks) == 1:
         blocks = list(blocks[0].children()) or blocks

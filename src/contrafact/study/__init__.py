@@ -1,9 +1,13 @@
 """Studies: many methods on many images and models, from one file."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from contrafact.study.config import ModelChoice, StudyConfig, read_study
 from contrafact.study.torchesegeta import convert_torchesegeta
@@ -15,6 +19,9 @@ __all__ = [
     "read_study",
 ]
 
+if TYPE_CHECKING:
+    from contrafact.study.runner import TaskProgress
+
 
 class _Callable(ModuleType):
     """A package that can be called: `contrafact.study` is this package and the function `study`, since an
@@ -22,15 +29,18 @@ class _Callable(ModuleType):
 
     def __call__(
         self,
-        path: Any,
+        path: str | Path,
         *,
         engine: str = "processes",
         retry: bool = False,
         trust: bool = False,
         trust_code: bool = False,
-    ) -> Any:
+    ) -> Iterator[TaskProgress]:
         study = import_module("contrafact.study.runner").study
-        return study(path, engine=engine, retry=retry, trust=trust, trust_code=trust_code)
+        progress: Iterator[TaskProgress] = study(
+            path, engine=engine, retry=retry, trust=trust, trust_code=trust_code
+        )
+        return progress
 
 
 sys.modules[__name__].__class__ = _Callable

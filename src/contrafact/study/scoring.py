@@ -13,7 +13,17 @@ import numpy as np
 
 from contrafact.api import explanation
 from contrafact.api.evaluation import counterfactual_context, heatmap_context, references_of
-from contrafact.core import METRICS, UNTRUSTED, Counterfactual, Grid, Heatmap, Record, Trust, fingerprint
+from contrafact.core import (
+    METRICS,
+    UNTRUSTED,
+    Counterfactual,
+    Grid,
+    Heatmap,
+    Record,
+    Trust,
+    fingerprint,
+    traits_of,
+)
 from contrafact.core.execution import parameters_of
 from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_json
 from contrafact.jobs.pool import Failure
@@ -219,7 +229,7 @@ def _unevaluated(line: Mapping[str, Any], config: StudyConfig) -> list[dict[str,
 
 def _is_strip(config: StudyConfig, label: str) -> bool:
     """Whether a method gives counterfactuals."""
-    return bool(getattr(config.explainer(label), "strip", False))
+    return traits_of(config.explainer(label)).strip
 
 
 def write_tables(run: Run, config: StudyConfig, keys: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ class HiResCAM:
     """
 
     needs_gradients: ClassVar[bool] = True
+    live: ClassVar[bool] = True
     needs_layers: ClassVar[bool] = True
     layer: str | None = None
 

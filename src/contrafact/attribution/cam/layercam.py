@@ -28,6 +28,7 @@ class LayerCAM:
     """
 
     needs_gradients: ClassVar[bool] = True
+    live: ClassVar[bool] = True
     needs_layers: ClassVar[bool] = True
     layer: str | None = None
 

@@ -25,6 +25,7 @@ class Gradient:
     """
 
     needs_gradients: ClassVar[bool] = True
+    live: ClassVar[bool] = True
     absolute: bool = False
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ class GuidedBackprop:
     """
 
     needs_gradients: ClassVar[bool] = True
+    live: ClassVar[bool] = True
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         slopes = rectified_slopes(question, "guided-backprop", lambda inner, _: inner.clamp_min(0))

@@ -28,6 +28,7 @@ class InputXGradient:
     """
 
     needs_gradients: ClassVar[bool] = True
+    live: ClassVar[bool] = True
     baseline: str | float = "min"
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:

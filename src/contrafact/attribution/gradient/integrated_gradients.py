@@ -37,6 +37,7 @@ class IntegratedGradients:
     """
 
     needs_gradients: ClassVar[bool] = True
+    live: ClassVar[bool] = True
     gap: float = 0.01
     most: int = 129
     steps: int | None = None

@@ -50,7 +50,7 @@ def rectified_slopes(question: Question, method: str, rule: Rule) -> Tensor:
 @contextlib.contextmanager
 def followed_calls(predictor: Any) -> Iterator[FollowedCalls]:
     """Run a network inside this context to get outputs that `rectified_by` can differentiate."""
-    module, calls = getattr(predictor, "module", None), FollowedCalls(_own(predictor))
+    module, calls = predictor.module, FollowedCalls(_own(predictor))
     with contextlib.ExitStack() as stack:
         if isinstance(module, torch.nn.Module):
             stack.callback(module.register_forward_pre_hook(calls.begin).remove)
@@ -144,7 +144,7 @@ def _behind(node: Node | None) -> Iterator[Node]:
 
 def _own(predictor: Any) -> set[int]:
     """Return the addresses of a network's parameters and buffers."""
-    module = getattr(predictor, "module", None)
+    module = predictor.module
     if not isinstance(module, torch.nn.Module):
         return set()
     return {tensor.untyped_storage().data_ptr() for tensor in [*module.parameters(), *module.buffers()]}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core import EXPLAINERS, InputError, Question, nearest
+from contrafact.core import EXPLAINERS, InputError, Question, nearest, traits_of
 
 KINDS = ("mean", "square", "variance")
 
@@ -59,7 +59,7 @@ class Smooth:
         inner = self._made()
         images = question.images
         # A generator neither produces nor accepts values outside its window.
-        uses_bundle = getattr(inner, "needs_bundle", False)
+        uses_bundle = traits_of(inner).needs_bundle
         low, high = getattr(question.bundle, "window", (None, None)) if uses_bundle else (None, None)
         axes = tuple(range(1, images.ndim))
         reach = self.noise * np.ptp(images, axis=axes, keepdims=True)

@@ -35,7 +35,8 @@ class GreyLevels:
     @staticmethod
     def of(question: Question, image: Tensor) -> GreyLevels:
         """Return the range for one image (C, *S)."""
-        window = getattr(getattr(question.predictor, "preprocessing", None), "window", None)
+        preprocessing = question.predictor.preprocessing
+        window = None if preprocessing is None else preprocessing.window
         low, high = window or (float(image.min()), float(image.max()))
         return GreyLevels(low, max(high, low + 1e-6))
 
@@ -203,6 +204,6 @@ def for_each_image(
     """Return `optimised(image, rng)` for every image, each with the same random numbers, so that a result does
     not depend on the other images."""
     seed = int(rng.integers(2**62))
-    device = getattr(question.predictor, "device", "cpu")
+    device = question.predictor.device
     images: NDArray[np.float32] = question.images
     return [optimised(torch.as_tensor(image).to(device), np.random.default_rng(seed)) for image in images]

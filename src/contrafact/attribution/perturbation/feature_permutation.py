@@ -49,7 +49,7 @@ class FeaturePermutation:
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         background = others(question, "feature-permutation")
         picks = rng.permutation(len(background))[: self.samples]
-        device = getattr(question.predictor, "device", "cpu")
+        device = question.predictor.device
         images = torch.as_tensor(question.images).to(device)
         pool = torch.as_tensor(background[picks]).to(device)
         with torch.no_grad():

@@ -53,7 +53,7 @@ def by_features(
     gives      each feature's value spread evenly over its voxels, so that the map sums to the features' sum
     """
     seed = int(rng.integers(2**31))
-    device = getattr(question.predictor, "device", "cpu")
+    device = question.predictor.device
     images = torch.as_tensor(question.images).to(device)
 
     def forward(batch: Tensor) -> Tensor:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.core import EXPLAINERS, BoxAnswers, InputError, Question
+from contrafact.core import EXPLAINERS, InputError, Question
 from contrafact.perturbation.fill import fill_values
 from contrafact.perturbation.memory import portions
 
@@ -39,6 +39,7 @@ class Occlusion:
     batch        hidden images per forward pass at most, fewer for large volumes
     """
 
+    live: ClassVar[bool] = True
     box: int | tuple[int, ...] | None = None
     stride: int | tuple[int, ...] | None = None
     fill: str | float = "blur"
@@ -50,7 +51,7 @@ class Occlusion:
         stride = _per_axis(self.stride, tuple(max(1, b // 2) for b in box), "stride")
         if any(b > n for b, n in zip(box, size, strict=True)):
             raise InputError(f"box must be at most {size} voxels for this image; got {box}")
-        device = getattr(question.predictor, "device", "cpu")
+        device = question.predictor.device
         images = torch.as_tensor(question.images).to(device)
         hidden = fill_values(images, self.fill)
         starts = _starts(size, box, stride)
@@ -75,8 +76,7 @@ class Occlusion:
     ) -> NDArray[np.float64]:
         """Return the target (K,) with each of K boxes hidden."""
         values = np.empty(len(corners))
-        replacing = getattr(question.predictor, "replacing", lambda *_: None)
-        local: BoxAnswers | None = replacing(image, hidden, box, corners[len(corners) // 2])
+        local = question.predictor.replacing(image, hidden, box, corners[len(corners) // 2])
         if local is not None and local.share < 0.7:  # above, the bookkeeping costs more than it saves
             answers = local.answers
 

@@ -57,7 +57,7 @@ class RISE:
         size = question.images.shape[2:]
         if self.cells > min(size):
             raise InputError(f"cells must be at most {min(size)} for this image; got {self.cells}")
-        device = getattr(question.predictor, "device", "cpu")
+        device = question.predictor.device
         images = torch.as_tensor(question.images).to(device)
         empty = fill_values(images, self.fill)
         if question.region is not None:  # voxels outside the region are always visible

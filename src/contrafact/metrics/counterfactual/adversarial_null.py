@@ -112,9 +112,9 @@ def _passed(
 def _slope(walked: CounterfactualContext, image: Frames, blur: float) -> Frames:
     """Return the blurred gradient (C, *S) of the target with respect to the image."""
     predictor, target = walked.question.predictor, walked.question.target
-    if not getattr(predictor, "differentiable", True):
+    if not predictor.differentiable:
         raise UnsupportedError("adversarial-null needs gradients and this model has none")
-    at = torch.from_numpy(image[None]).to(getattr(predictor, "device", "cpu")).requires_grad_()
+    at = torch.from_numpy(image[None]).to(predictor.device).requires_grad_()
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(target(predictor(at)).sum(), at)
     walked.passes += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from contrafact.core import InputError, UnsupportedError, nearest
-from contrafact.core.execution import Counted
+from contrafact.core.predictor_adapter import DelegatingPredictor
 from contrafact.metrics.heatmap_context import HeatmapContext, Values
 from contrafact.metrics.similarity import alike
 
@@ -91,9 +90,9 @@ def copied(predictor: Any) -> Any:
 
     raises  UnsupportedError for a black box, for TorchScript, and for a network that cannot be copied
     """
-    while isinstance(predictor, Counted):
+    while isinstance(predictor, DelegatingPredictor):
         predictor = predictor.inner
-    module = getattr(predictor, "module", None)
+    module = predictor.module
     if not isinstance(module, nn.Module):
         raise UnsupportedError("randomisation replaces weights and a black box has none; pass the torch module")
     if isinstance(module, torch.jit.ScriptModule):
@@ -128,7 +127,7 @@ def layers_of(predictor: Any, images: Tensor) -> Layers:
     order: list[nn.Module] = []
     handles = [module.register_forward_hook(note) for module in names]
     try:
-        with getattr(predictor, "frozen", contextlib.nullcontext)(), torch.no_grad():
+        with predictor.frozen(), torch.no_grad():
             predictor(images)
     finally:
         for handle in handles:

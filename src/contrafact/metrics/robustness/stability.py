@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from contrafact.core import METRICS, InputError
+from contrafact.core import METRICS, InputError, traits_of
 from contrafact.metrics.heatmap_context import HeatmapContext, Values
 from contrafact.metrics.similarity import spearman
 
@@ -39,7 +39,7 @@ class Stability:
             raise InputError("stability explains again; got maps without explainers; pass the explainers")
 
         def correlation(which: int) -> float:
-            if not getattr(panel.explainers[which], "sampled", False):
+            if not traits_of(panel.explainers[which]).sampled:
                 return 1.0
             others = range(panel.seed + 1, panel.seed + 1 + self.seeds)
             first, region = panel.maps[which], panel.question.region

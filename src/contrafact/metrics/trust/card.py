@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from contrafact.core import ContrafactError, Record
+from contrafact.core import ContrafactError, Record, traits_of
 from contrafact.core.display import html_of
 from contrafact.metrics.heatmap_context import HeatmapContext
 from contrafact.metrics.randomisation.layers import random_map
@@ -135,7 +135,7 @@ def trust_card(
     limits = thresholds or Thresholds()
     cost, passes = (record.seconds, record.forward_passes) if record else (0.0, 0.0)
     draws = 3 if passes <= QUICK else 1
-    seeds = 2 if panel.explainers and getattr(panel.explainers[which], "sampled", False) else 0
+    seeds = 2 if panel.explainers and traits_of(panel.explainers[which]).sampled else 0
     jobs: list[tuple[str, float, Callable[[], Check]]] = [
         ("random weights", 1, lambda: _random_weights(panel, which, limits)),
         ("small noise", draws, lambda: _small_noise(panel, which, limits, draws)),

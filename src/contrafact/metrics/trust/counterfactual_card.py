@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.core import Counterfactual, InputError
+from contrafact.core import Counterfactual, InputError, adapted
 from contrafact.core.results import confirms
 from contrafact.metrics.trust.card import Check, Thresholds, TrustCard, checked, number_text
 
@@ -35,8 +34,9 @@ def trust_card_of_strip(
     limits = thresholds or Thresholds()
     jobs: dict[str, Callable[[], Check]] = {}
     if second_model is not None:  # independent evidence first
-        jobs["second model"] = lambda: _second_model(strip, second_model, target, limits)
-        jobs["drift by a second model"] = lambda: _drift_by(strip, second_model, target, limits)
+        other = adapted(second_model)
+        jobs["second model"] = lambda: _second_model(strip, other, target, limits)
+        jobs["drift by a second model"] = lambda: _drift_by(strip, other, target, limits)
     jobs |= {
         "image error": lambda: _image_error(strip, limits),
         "drift": lambda: _drift(strip, limits),
@@ -160,7 +160,7 @@ def _target_of(strip: Counterfactual, predictor: Any, target: Any) -> Any:
 
 def _scores(predictor: Any, target: Any, images: NDArray[np.float32]) -> list[float]:
     """Return a model's target values of images (N, C, *S)."""
-    with getattr(predictor, "frozen", contextlib.nullcontext)(), torch.no_grad():
+    with predictor.frozen(), torch.no_grad():
         return [float(value) for value in target(predictor(images))]
 
 

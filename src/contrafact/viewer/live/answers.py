@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import os
@@ -19,23 +18,13 @@ from contrafact import core
 from contrafact.api import explanation as face
 from contrafact.api.case import Plan, answers, display_facts, target_name, trust_of
 from contrafact.bundles import list_bundles, load_bundle
-from contrafact.core import EXPLAINERS, Counterfactual, InputError, Question, digest
+from contrafact.core import EXPLAINERS, Counterfactual, InputError, Predictor, Question, digest, traits_of
 from contrafact.core.method_cards import cards_of
-from contrafact.counterfactual import Bundle, LatentWalk, MedXGANCounterfactual
-from contrafact.counterfactual.latent_walk import LatentSearch, inverted
-from contrafact.counterfactual.medxgan import Coded
+from contrafact.core.predictor_adapter import DelegatingPredictor
+from contrafact.counterfactual import Bundle, Refinement
+from contrafact.counterfactual.latent_search import LatentSearch, SearchSettings, inverted
 from contrafact.viewer.live.tasks import LiveResult, Setting, Task
 
-MAPS = (
-    "gradcam",
-    "layercam",
-    "hirescam",
-    "gradient",
-    "input-x-gradient",
-    "integrated-gradients",
-    "guided-backprop",
-    "occlusion",
-)
 FRAMES, KEPT, WALKS = 9, 64, 4
 FINDING, ASKING = "inverting the image", "running the model"
 
@@ -55,11 +44,12 @@ def load(setting: Setting, device: str) -> Asking:
     return Asking([load_bundle(name, device=device, **allowed) for name in names])
 
 
-class Watched:
+class Watched(DelegatingPredictor):
     """A predictor that reports its number of calls; everything else is passed to `inner`."""
 
-    def __init__(self, inner: Any) -> None:
-        self.inner, self._began = inner, 0.0
+    def __init__(self, inner: Predictor) -> None:
+        super().__init__(inner)
+        self._began = 0.0
         self.quiet()
 
     def quiet(self) -> None:
@@ -77,9 +67,6 @@ class Watched:
             self._began = time.monotonic()
             self._heard(self.words, self.calls if self.of is None else min(self.calls, self.of), self.of)
         return self.inner(images)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
 
 
 class Asking:
@@ -112,7 +99,7 @@ class Asking:
         predictor = self.models[task.model][2]
         self.found.update({k: torch.from_numpy(v.copy()) for k, v in task.latents.items()})
         try:
-            with getattr(predictor, "frozen", contextlib.nullcontext)():
+            with predictor.frozen():
                 answer = self._kinds[task.kind](task, say)
         finally:
             predictor.quiet()
@@ -129,11 +116,11 @@ class Asking:
         if outputs.ndim != 2:
             raise InputError("expected a classifier for live explanations; got a model that outputs maps")
         try:
-            bundle.to_canvas(torch.as_tensor(task.image.values[None]))
+            bundle.to_canvas(torch.as_tensor(task.image.values[None]), bundle.image_shape)
             why_not = ""
         except InputError as error:
             why_not = str(error)
-        texts = [f"class:{k}" for k in range(len(predictor.classes))]
+        texts = [f"class:{k}" for k in range(predictor.class_count)]
         if predictor.output == "ordinal":
             texts.insert(0, "grade")
         if predictor.output == "regression":
@@ -141,30 +128,30 @@ class Asking:
         targets = [self._target(bundle, predictor, text, outputs, why_not) for text in texts]
         # Targets with a direction in the bundle come first: they have counterfactuals.
         targets.sort(key=lambda about: (not about["strips"], texts.index(about["text"])))
+        maps = [name for name in _live(strip=False) if _possible(name, predictor)]
         return {
             "bundle": bundle.name,
             "model": name,
             "targets": targets,
-            "maps": [method for method in MAPS if _possible(method, predictor)],
+            "maps": maps,
+            "methods": {name: _can(name) for name in [*_live(strip=True), *maps]},
             "why_not": why_not,
         }
 
     def _target(
-        self, bundle: Bundle, predictor: Any, text: str, outputs: Tensor, why_not: str
+        self, bundle: Bundle, predictor: Watched, text: str, outputs: Tensor, why_not: str
     ) -> dict[str, Any]:
         target = predictor.target(text)
         start, odds = float(target(outputs)[0]), hasattr(target, "score_of")
-        span, holds, strips = abs(start) + 4, [], []
-        with contextlib.suppress(InputError):
+        span, holds = abs(start) + 4, []
+        strips = [n for n in _live(strip=True) if bundle.knows(traits_of(n).needs_part, predictor, target)]
+        if bundle.knows("directions", predictor, target):
             direction = bundle.direction(predictor, target)
             span = span if odds else 4 * direction.deviation
             names = map(bundle.name_of, bundle.directions)
             holds = [name for name in names if not _same(bundle, direction, name)]
-            strips += ["latent-walk"]
-        with contextlib.suppress(InputError):
-            if isinstance(bundle.generator, Coded):
-                bundle.finding(predictor, target)
-                strips += ["medxgan"]
+        elif not odds and bundle.knows("translations", predictor, target):
+            span = _trained_range(bundle, predictor, target)
         return {
             "text": text,
             "name": target_name(predictor, text),
@@ -200,12 +187,10 @@ class Asking:
         """Return an explanation by `core.explain`, with its record and reliability checks."""
         bundle, _, predictor = self.models[task.model]
         explainer = _explainer(task, predictor)
-        strip = getattr(explainer, "strip", False)
         target = predictor.target(task.target)
-        if strip:
+        if _can(task.method)["latent"]:
             self._latents(task, say)
-        most = 4 + 5 * (FRAMES - 2) + 17 if task.method == "latent-walk" else None
-        predictor.tell(say, ASKING, most)
+        predictor.tell(say, ASKING, traits_of(explainer).expected_passes or None)
         result = core.explain(explainer, predictor, [task.image], target=target, bundle=bundle)[0]
         predictor.tell(say, "running reliability checks", None)
         plan = Plan(predictor=predictor.inner, methods=[task.method], target=task.target, bundle=bundle)
@@ -233,7 +218,7 @@ class Asking:
     def _latents(self, task: Task, say: Any) -> tuple[Tensor, Tensor]:
         """Return canvas and latents, and report progress if they are not cached."""
         bundle, _, predictor = self.models[task.model]
-        refinement = LatentWalk().refinement
+        refinement: Refinement = EXPLAINERS.make(_way(task)).refinement
         predictor.tell(say, FINDING, refinement.steps)
         return inverted(self._question(task), bundle, refinement)
 
@@ -242,11 +227,13 @@ class Asking:
         key = (task.model, task.image.digest, task.target, task.hold)
         if key not in self._walks:
             bundle, _, predictor = self.models[task.model]
-            direction = bundle.direction(predictor, predictor.target(task.target))
-            if task.hold:
+            target = predictor.target(task.target)
+            found = bundle.knows("directions", predictor, target)
+            direction = bundle.direction(predictor, target) if found or traits_of(_way(task)).slides else None
+            if task.hold and direction is not None:
                 direction = bundle.holding(direction, task.hold)
             canvas, latents = self._latents(task, say)
-            made = LatentSearch(LatentWalk(), self._question(task), bundle, direction, canvas, latents)
+            made = LatentSearch(SearchSettings(), self._question(task), bundle, direction, canvas, latents)
             self._walks[key] = made
             if len(self._walks) > WALKS:
                 self._walks.popitem(last=False)
@@ -260,27 +247,54 @@ class Asking:
         for name in task.hold:
             other, _, text = name.partition("/")
             predictor = bundle.predictors[other]
-            with getattr(predictor, "frozen", contextlib.nullcontext)(), torch.no_grad():
+            with predictor.frozen(), torch.no_grad():
                 first, last = (float(v) for v in predictor.target(text)(predictor(images)))
             found.append({"name": name, "from": first, "to": last})
         return found
 
 
-def _explainer(task: Task, predictor: Any) -> Any:
-    if task.method not in ("latent-walk", "medxgan"):
+def _live(*, strip: bool) -> list[str]:
+    """Methods that may be asked from a page: those of changed frames, or of maps."""
+    known = {name: traits_of(name) for name in EXPLAINERS.names()}
+    return [name for name, traits in known.items() if traits.live and traits.strip == strip]
+
+
+def _can(method: str) -> dict[str, bool]:
+    """What a method can do on a page: move with a slider, hold other scores, begin at the image's latent."""
+    fields = EXPLAINERS.fields_of(method)
+    return {
+        "slides": traits_of(method).slides,
+        "holds": "hold" in fields,
+        "latent": "refinement" in fields and traits_of(method).strip,
+    }
+
+
+def _way(task: Task) -> str:
+    """The method whose latents a task needs; of a task that names none, the one that slides."""
+    return task.method or next(name for name in _live(strip=True) if traits_of(name).slides)
+
+
+def _trained_range(bundle: Bundle, predictor: Predictor, target: Any) -> float:
+    """Between which scores of a target the translator was trained."""
+    assert bundle.translator is not None  # it knows the target
+    number = bundle.translation(predictor, target)[0].number
+    return float(bundle.translator.high[number] - bundle.translator.low[number])
+
+
+def _explainer(task: Task, predictor: Watched) -> Any:
+    fields = EXPLAINERS.fields_of(task.method)
+    if not traits_of(task.method).strip:
         return EXPLAINERS.make(task.method)
-    target = predictor.target(task.target)
-    if task.method == "latent-walk" and task.by == "asked":
+    hold: dict[str, Any] = {"hold": task.hold} if "hold" in fields else {}
+    if task.by == "asked" and "steps" in fields:
         if task.amount == 0:
             raise InputError("expected a change other than 0; move the slider first")
-        return LatentWalk(steps=tuple(np.linspace(0, task.amount, FRAMES).tolist()), hold=task.hold)
-    goal = task.amount
+        return EXPLAINERS.make(task.method, steps=tuple(np.linspace(0, task.amount, FRAMES).tolist()), **hold)
+    target, goal = predictor.target(task.target), task.amount
     if task.by == "asked":
         goal += float(target(face.ask(predictor.inner, task.image))[0])
         goal = 1 / (1 + math.exp(-goal)) if hasattr(target, "score_of") else goal
-    if task.method == "latent-walk":
-        return LatentWalk(goal=goal, hold=task.hold, frames=FRAMES)
-    return MedXGANCounterfactual(goal=goal, frames=FRAMES)
+    return EXPLAINERS.make(task.method, goal=goal, frames=FRAMES, **hold)
 
 
 def _same(bundle: Bundle, direction: Any, name: str) -> bool:
@@ -297,8 +311,8 @@ def _ends(strip: Counterfactual) -> Tensor:
     return torch.as_tensor(strip.frames[[strip.origin, int(np.abs(strip.steps).argmax())]])
 
 
-def _possible(method: str, predictor: Any) -> bool:
-    kind = EXPLAINERS.get(method)
-    if not getattr(predictor, "differentiable", True):
-        return not getattr(kind, "needs_gradients", False)
-    return predictor.watchable or not getattr(kind, "needs_layers", False)
+def _possible(method: str, predictor: Predictor) -> bool:
+    needs = traits_of(method)
+    if not predictor.differentiable:
+        return not needs.needs_gradients
+    return predictor.watchable or not needs.needs_layers

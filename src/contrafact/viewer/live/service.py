@@ -21,7 +21,6 @@ from contrafact.viewer.live.tasks import Latents, LiveResult, Setting, Task
 
 SESSIONS, JOBS, LATENTS = 128, 24, 256  # numbers kept; the oldest are dropped first
 MOST = 1000.0  # largest amount, unless the range of the target is larger
-STRIPS = ("latent-walk", "medxgan")
 
 
 class BusyError(ContrafactError):
@@ -231,7 +230,8 @@ class LiveService:
         target = _one_of("target", said.get("target"), {t["text"]: t for t in about["targets"]})
         methods = dict.fromkeys([*target["strips"], *about["maps"]])
         if kind != "explain":
-            methods = dict.fromkeys(m for m in target["strips"] if kind == "find" or m == "latent-walk")
+            needed = "latent" if kind == "find" else "slides"
+            methods = dict.fromkeys(m for m in target["strips"] if about["methods"][m][needed])
             if not methods:
                 raise InputError(about["why_not"] or f"this bundle has no direction for '{target['text']}'")
         method = said.get("method") if kind == "explain" else next(iter(methods))
@@ -241,11 +241,12 @@ class LiveService:
             raise InputError("expected a list of scores to keep constant")
         for name in hold:
             _one_of("hold", name, dict.fromkeys(target["holds"]))
-        if hold and method in STRIPS and method != "latent-walk":
-            raise InputError(f"{method} cannot keep scores constant; use latent-walk")
+        if hold and method in target["strips"] and not about["methods"][method]["holds"]:
+            able = [m for m in target["strips"] if about["methods"][m]["holds"]]
+            raise InputError(f"{method} cannot keep scores constant; use {' or '.join(able) or 'no hold'}")
         by = said.get("by", "asked")
         _one_of("by", by, {"asked": None, "reached": None})
-        strip = kind in ("move", "reach") or (kind == "explain" and method in STRIPS)
+        strip = kind in ("move", "reach") or (kind == "explain" and method in target["strips"])
         amount = _amount(said.get("amount"), by, target) if strip else 0.0
         task = Task(
             kind=kind,

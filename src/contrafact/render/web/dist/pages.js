@@ -675,7 +675,7 @@
   }
 
   // source/live.ts
-  var NAMES = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN" };
+  var NAMES = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN", translate: "counterfactual: translation" };
   var pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
   var chance = (score) => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
   function liveSection(id, image, view) {
@@ -793,8 +793,11 @@
     get walks() {
       return this.target.strips.includes(this.method.value);
     }
+    get able() {
+      return this.offer.methods[this.method.value] ?? { slides: false, holds: false, latent: false };
+    }
     get slides() {
-      return this.method.value === "latent-walk";
+      return this.able.slides;
     }
     /** List the methods that are available for this target. */
     methods() {
@@ -819,7 +822,7 @@
         this.amount = 0;
         this.goals();
       });
-      const holds = this.slides && target.holds.length > 0 && el(
+      const holds = this.able.holds && target.holds.length > 0 && el(
         "fieldset",
         { class: "choice" },
         el("legend", {}, "Keep constant"),
@@ -921,7 +924,7 @@
       this.stage.setAttribute("aria-label", this.now ? `synthetic image, ${signed(this.asked, 1)} ${this.target.unit} requested` : "the original image");
     }
     words() {
-      return { session: this.page.session, case: this.page.id, target: this.target.text, hold: this.slides ? [...this.held] : [] };
+      return { session: this.page.session, case: this.page.id, target: this.target.text, hold: this.able.holds ? [...this.held] : [] };
     }
     async find() {
       const target = this.target.text;
@@ -932,10 +935,10 @@
     }
     async explain() {
       if (this.asking) return;
-      const method = this.method.value, target = this.target.text;
+      const method = this.method.value, target = this.target.text, { latent } = this.able;
       const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
       if (done?.state !== "done") return;
-      if (done.kind === "strip") this.found.add(target);
+      if (done.kind === "strip" && latent) this.found.add(target);
       this.say(`Computed in ${done.seconds.toFixed(1)} s.`);
       this.show(done);
     }

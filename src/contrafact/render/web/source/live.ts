@@ -7,7 +7,8 @@ import { stripSection } from "./strip";
 import { faint, legendOf, turned } from "./where";
 
 interface Target { text: string; name: string; odds: boolean; unit: string; start: number; span: number; strips: string[]; holds: string[] }
-interface Offer { bundle: string; model: string; targets: Target[]; maps: string[]; why_not: string }
+interface Able { slides: boolean; holds: boolean; latent: boolean }
+interface Offer { bundle: string; model: string; targets: Target[]; maps: string[]; methods: Record<string, Able>; why_not: string }
 interface Told extends Partial<Offer> { state: "loading" | "ready" | "none"; reason?: string; session: string }
 interface Held { name: string; from: number; to: number }
 interface Moved { score: number; length: number; spent: boolean; aspect: number; held: Held[]; shape: number[]; frame: string }
@@ -18,7 +19,7 @@ interface Progress {
 
 interface Page { id: string; image: ImageAbout; session: string }
 
-const NAMES: Record<string, string> = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN" };
+const NAMES: Record<string, string> = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN", translate: "counterfactual: translation" };
 const pause = (milliseconds: number) => new Promise(done => setTimeout(done, milliseconds));
 const chance = (score: number): string => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
 
@@ -111,7 +112,8 @@ class Panel {
   private say(words: string): void { this.status.textContent = words; }
 
   private get walks(): boolean { return this.target.strips.includes(this.method.value); }
-  private get slides(): boolean { return this.method.value === "latent-walk"; }
+  private get able(): Able { return this.offer.methods[this.method.value] ?? { slides: false, holds: false, latent: false }; }
+  private get slides(): boolean { return this.able.slides; }
 
   /** List the methods that are available for this target. */
   private methods(): void {
@@ -130,7 +132,7 @@ class Panel {
     if (!this.walks) { this.goal.replaceChildren(); return; }
     const ways: [string, string][] = [["asked", `change requested, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
     const by = choice("Goal by", ways, this.by, value => { this.by = value as "asked" | "reached"; this.amount = 0; this.goals(); });
-    const holds = this.slides && target.holds.length > 0 && el("fieldset", { class: "choice" }, el("legend", {}, "Keep constant"),
+    const holds = this.able.holds && target.holds.length > 0 && el("fieldset", { class: "choice" }, el("legend", {}, "Keep constant"),
       ...target.holds.map(name => {
         const box = el("input", { type: "checkbox", value: name, checked: this.held.has(name) });
         box.addEventListener("change", () => { box.checked ? this.held.add(name) : this.held.delete(name); this.follows = true; this.move(); });
@@ -213,7 +215,7 @@ class Panel {
   }
 
   private words(): Record<string, unknown> {
-    return { session: this.page.session, case: this.page.id, target: this.target.text, hold: this.slides ? [...this.held] : [] };
+    return { session: this.page.session, case: this.page.id, target: this.target.text, hold: this.able.holds ? [...this.held] : [] };
   }
 
   private async find(): Promise<boolean> {
@@ -226,10 +228,10 @@ class Panel {
 
   private async explain(): Promise<void> {
     if (this.asking) return;
-    const method = this.method.value, target = this.target.text;
+    const method = this.method.value, target = this.target.text, { latent } = this.able;
     const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
     if (done?.state !== "done") return;
-    if (done.kind === "strip") this.found.add(target);
+    if (done.kind === "strip" && latent) this.found.add(target);
     this.say(`Computed in ${done.seconds.toFixed(1)} s.`);
     this.show(done);
   }
