@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,29 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contrafact.core import InputError, UnsupportedError, configure, nearest, read_toml
+from contrafact.core import InputError, configure, read_toml
 from contrafact.counterfactual import DirectionConfig
 from contrafact.generators import (
     EncoderConfig,
-    LegacyConfig,
-    LegacyMedXGAN,
-    LegacyTrainerConfig,
-    LegacyTraining,
-    MedXGAN,
-    MedXGANConfig,
-    MedXGANTrainerConfig,
-    MedXGANTraining,
-    StyleGAN2,
+    GeneratorFamily,
     StyleGAN2Config,
-    StyleGAN2Training,
     TrainerConfig,
-    TranslatorConfig,
-    TranslatorTrainerConfig,
+    TrainingSetup,
+    family_named,
+    family_of_size,
 )
-
-AnyConfig = StyleGAN2Config | MedXGANConfig | LegacyConfig | TranslatorConfig
-AnyGenerator = StyleGAN2 | MedXGAN | LegacyMedXGAN
-AnyTraining = StyleGAN2Training | MedXGANTraining | LegacyTraining
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,44 +72,21 @@ class FitConfig:
     out: str
     data: DataConfig
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
-    generator: AnyConfig = field(default_factory=StyleGAN2Config)
-    training: TrainerConfig | MedXGANTrainerConfig | LegacyTrainerConfig | TranslatorTrainerConfig = field(
-        default_factory=TrainerConfig
-    )
+    generator: Any = field(default_factory=StyleGAN2Config)
+    training: Any = field(default_factory=TrainerConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     direction: DirectionConfig = field(default_factory=DirectionConfig)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _StyleGAN2Fit(FitConfig):
-    generator: StyleGAN2Config = field(default_factory=StyleGAN2Config)
-    training: TrainerConfig = field(default_factory=TrainerConfig)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _MedXGANFit(FitConfig):
-    generator: MedXGANConfig = field(default_factory=MedXGANConfig)
-    training: MedXGANTrainerConfig = field(default_factory=MedXGANTrainerConfig)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _LegacyFit(FitConfig):
-    generator: LegacyConfig = field(default_factory=LegacyConfig)
-    training: LegacyTrainerConfig = field(default_factory=LegacyTrainerConfig)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TranslatorFit(FitConfig):
-    generator: TranslatorConfig = field(default_factory=TranslatorConfig)
-    training: TranslatorTrainerConfig = field(default_factory=TranslatorTrainerConfig)
-
-
-CONFIGS: dict[str, type[FitConfig]] = {
-    "stylegan2": _StyleGAN2Fit,
-    "medxgan": _MedXGANFit,
-    "medxgan-legacy": _LegacyFit,
-    "translator": _TranslatorFit,
-}
+@functools.cache
+def config_class(family: str) -> type[FitConfig]:
+    """Return `FitConfig` with the [generator] and [training] tables of a family."""
+    kind = family_named(family)
+    tables = {"generator": kind.size, "training": kind.settings}
+    fields = [(name, table, field(default_factory=table)) for name, table in tables.items()]
+    return dataclasses.make_dataclass(
+        f"{kind.__name__}Fit", fields, bases=(FitConfig,), frozen=True, kw_only=True, slots=True
+    )
 
 
 def read_config(path: str | Path) -> tuple[FitConfig, Path]:
@@ -131,21 +98,9 @@ def read_config(path: str | Path) -> tuple[FitConfig, Path]:
     path = Path(path)
     table = read_toml(path)
     family, table["generator"] = family_of(table.get("generator", {}))
-    config = configure(CONFIGS[family], table, where=path.name)
-    if codes := codes_of(config.generator):
-        targets = next(iter(config.models.values())).targets if config.models else ()
-        if len(targets) != codes:
-            raise InputError(
-                f"expected one code per target of the first model of a medxgan; got {codes} classes for "
-                f"{len(targets)} targets"
-            )
-    if isinstance(config.generator, TranslatorConfig):
-        targets = next(iter(config.models.values())).targets if config.models else ()
-        if len(targets) != config.generator.targets:
-            raise InputError(
-                f"expected as many targets of a translator as of its first model; got targets = "
-                f"{config.generator.targets} in [generator] for {len(targets)} in [models]"
-            )
+    config = configure(config_class(family), table, where=path.name)
+    targets = next(iter(config.models.values())).targets if config.models else ()
+    family_named(family).check(config.generator, len(targets))
     if getattr(config.generator, "axes", 2) == 3 and config.training.mirror:
         raise InputError("mirror must be false for volumes, whose last axis need not be left-right; got true")
     return config, (path.parent / config.out).resolve()
@@ -156,40 +111,27 @@ def family_of(table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     unknown family."""
     rest = dict(table)
     family = rest.pop("family", "stylegan2")
-    if family not in CONFIGS:
-        raise InputError(
-            f"family must be one of {', '.join(CONFIGS)}; got '{family}'{nearest(family, CONFIGS)}"
-        )
+    family_named(family)
     return family, rest
 
 
-def name_of(config: AnyConfig) -> str:
-    """Return the name of the family of a generator with that configuration."""
-    names = {
-        StyleGAN2Config: "stylegan2",
-        MedXGANConfig: "medxgan",
-        LegacyConfig: "medxgan-legacy",
-        TranslatorConfig: "translator",
-    }
-    return names[type(config)]
+def name_of(size: Any) -> str:
+    """Return the name of the family of a generator of that size."""
+    return family_of_size(size)
 
 
-def codes_of(config: AnyConfig) -> int:
+def codes_of(size: Any) -> int:
     """Return the number of codes for findings of a generator; 0 for one that uses directions."""
-    return 1 if isinstance(config, LegacyConfig) else getattr(config, "classes", 0)
+    return family_named(name_of(size)).codes(size)
 
 
-def make_generator(config: AnyConfig) -> AnyGenerator:
-    """Return an untrained generator of that size. Raise InputError for a translator."""
-    if isinstance(config, TranslatorConfig):
-        raise InputError("expected a generator with a latent space; got a translator")
-    if isinstance(config, LegacyConfig):
-        return LegacyMedXGAN(config)
-    return MedXGAN(config) if isinstance(config, MedXGANConfig) else StyleGAN2(config)
+def make_generator(size: Any) -> Any:
+    """Return an untrained generator of that size. Raise InputError for a family without a latent space."""
+    return latent_family(size).network(size)
 
 
 def make_training(
-    size: AnyConfig,
+    size: Any,
     config: Any,
     images: Tensor,
     *,
@@ -197,33 +139,31 @@ def make_training(
     device: str,
     team: Any,
     origin: Mapping[str, Any] | None = None,
-) -> AnyTraining:
+) -> Any:
     """Return a training run of a generator before its first step.
 
-    guide   differentiable function of images in [-1, 1] to scores (N, targets), for medXGAN
+    guide   differentiable function of images in [-1, 1] to scores (N, targets), for guided families
     origin  further facts that its saved states must share
-    raises  InputError for a translator; UnsupportedError for a medXGAN without a guide or on several devices
+    raises  InputError for a family without a latent space; UnsupportedError for a guided family without a
+            guide, or on several devices
     """
-    if isinstance(size, TranslatorConfig):
-        raise InputError("expected a generator with a latent space; got a translator")
-    if isinstance(size, StyleGAN2Config):
-        return StyleGAN2Training(size, config, images, device=device, team=team, origin=origin)
-    if guide is None:
-        raise UnsupportedError(
-            "expected [models.NAME] with a torch model, whose gradients train a medxgan; got none"
-        )
-    if team is not None:
-        raise UnsupportedError("expected one device for a medxgan; got several")
-    if isinstance(size, LegacyConfig):
-        return LegacyTraining(size, config, images, guide=guide, device=device, origin=origin)
-    return MedXGANTraining(size, config, images, guide=guide, device=device, origin=origin)
+    setup = TrainingSetup(images=images, guide=guide, device=device, team=team, origin=origin)
+    return latent_family(size).training(size, config, setup)
+
+
+def latent_family(size: Any) -> type[GeneratorFamily]:
+    """Return the family of a generator of that size. Raise InputError for one without a latent space."""
+    name = name_of(size)
+    if not family_named(name).latent:
+        raise InputError(f"expected a generator with a latent space; got a {name}")
+    return family_named(name)
 
 
 @contextlib.contextmanager
 def guided(predictor: Any, targets: list[Any], window: tuple[float, float]) -> Iterator[Any]:
     """Yield the frozen model as a guide, a function of images in [-1, 1] to scores (N, targets); None for a
     model without gradients."""
-    if not getattr(predictor, "differentiable", True):
+    if not predictor.differentiable:
         yield None
         return
     low, high = window

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contrafact.bundles.fit_config import FitConfig, ModelConfig, codes_of, guided
+from contrafact.bundles.fit_config import FitConfig, ModelConfig, guided, name_of
 from contrafact.core import InputError, Trust
-from contrafact.generators import TranslatorConfig
+from contrafact.generators import family_named
 from contrafact.io import read_json, write_json
 from contrafact.models import load_predictor
 
@@ -41,7 +41,7 @@ class Loader:
 def origin_of(config: FitConfig, load: Loader) -> dict[str, Any]:
     """Return the facts that a saved training must share besides its images: window, crop, guiding model."""
     origin: dict[str, Any] = {"window": list(config.data.window), "crop": config.data.crop}
-    if (codes_of(config.generator) or isinstance(config.generator, TranslatorConfig)) and config.models:
+    if family_named(name_of(config.generator)).guided and config.models:
         model = next(iter(config.models.values()))
         origin |= {"model": load(model).digest, "targets": list(model.targets)}
     return origin

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -13,19 +14,13 @@ from contrafact.bundles.fit_config import FitConfig, name_of
 from contrafact.bundles.fit_models import Loader, copy_models, origin_of, scores_of
 from contrafact.core import InputError
 from contrafact.counterfactual import Bundle, Translation
-from contrafact.generators import (
-    Progress,
-    TranslatorConfig,
-    TranslatorTrainerConfig,
-    TranslatorTraining,
-    train_translator,
-)
+from contrafact.generators import GeneratorFamily, Progress, TrainingSetup
 from contrafact.io import read_tensors, write_json, write_tensors
 
 
 def fit_translator(
     config: FitConfig,
-    size: TranslatorConfig,
+    family: type[GeneratorFamily],
     out: Path,
     images: Tensor,
     load: Loader,
@@ -38,24 +33,22 @@ def fit_translator(
 
     raises  InputError without a model
     """
-    assert isinstance(config.training, TranslatorTrainerConfig)
     if not config.models:
         raise InputError("expected [models.NAME], the model with which a translator is trained; got none")
     with scores_of(config, load) as (guide, black_box):
-        training = TranslatorTraining(
-            size,
-            config.training,
-            images,
+        setup = TrainingSetup(
+            images=images,
             guide=guide,
             black_box=black_box,
             device=load.device,
             origin=origin_of(config, load),
         )
+        training = family.training(config.generator, config.training, setup)
         path = out / "checkpoint.safetensors"
         if path.exists():
             training.restore(read_tensors(path))
         write_json(out / "fit.json", {"family": name_of(config.generator), **dataclasses.asdict(config)})
-        for progress in train_translator(training, stop=stop):
+        for progress in family.train(training, stop=stop):
             write_tensors(path, training.state())
             write_tensors(out / "translator.safetensors", training.average.state_dict())
             yield "generator", progress
@@ -63,7 +56,7 @@ def fit_translator(
         _write_bundle(config, out, load, training)
 
 
-def _write_bundle(config: FitConfig, out: Path, load: Loader, training: TranslatorTraining) -> None:
+def _write_bundle(config: FitConfig, out: Path, load: Loader, training: Any) -> None:
     name, model = next(iter(config.models.items()))
     predictors = {key: load(choice) for key, choice in config.models.items()}
     digest = predictors[name].digest

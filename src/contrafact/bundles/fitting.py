@@ -6,7 +6,6 @@ a crash with exactly the same next step; the encoder and the directions take min
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from torch import Tensor
 
 from contrafact.bundles import load_bundle, save_bundle
 from contrafact.bundles.fit_config import (
-    AnyGenerator,
     FitConfig,
     codes_of,
     make_generator,
@@ -33,10 +31,8 @@ from contrafact.counterfactual import Anchors, Bundle, Direction, LatentStatisti
 from contrafact.generators import (
     Progress,
     ResNetEncoder,
-    TranslatorConfig,
-    TranslatorTrainerConfig,
+    family_named,
     train_encoder,
-    train_generator,
 )
 from contrafact.generators.augmentation import preset, signed
 from contrafact.generators.checkpoint import check_trained_with, trained_with
@@ -106,15 +102,17 @@ def fit_stages(
         count = len(images)
         yield "images", Progress(done=count, total=count, seconds_left=0.0, findings=tuple(findings))
     team = _team(devices, device)
-    if isinstance(config.generator, TranslatorConfig):
-        if team is not None:
-            raise UnsupportedError("expected one device for a translator; got several")
+    name = name_of(config.generator)
+    family = family_named(name)
+    if team is not None and not family.parallel:
+        raise UnsupportedError(f"expected one device for a {name}; got several")
+    if not family.latent:
         if stage not in (None, "generator"):
-            raise InputError(f"expected the stage generator, the only one of a translator; got '{stage}'")
-        yield from fit_translator(config, config.generator, out, images, load, stop)
+            raise InputError(f"expected the stage generator, the only one of a {name}; got '{stage}'")
+        yield from fit_translator(config, family, out, images, load, stop)
         return
     if stage in (None, "generator"):
-        with guide_of(config, load, wanted=codes_of(config.generator) > 0) as guide:
+        with guide_of(config, load, wanted=family.guided) as guide:
             yield from _fit_generator(config, out, images, load, _together(stop, team), device, team, guide)
     if team is not None and team.global_rank:
         return  # the first process runs the other stages
@@ -147,7 +145,7 @@ def _fit_generator(
         about = {"family": name_of(config.generator), **dataclasses.asdict(config)}
         write_json(out / "fit.json", about)
         (out / "encoder.safetensors").unlink(missing_ok=True)  # it encodes for an older generator
-    for progress in train_generator(training, stop=stop):
+    for progress in family_named(name_of(config.generator)).train(training, stop=stop):
         if first:
             write_tensors(path, training.state())
             write_tensors(out / "generator.safetensors", training.average.state_dict())
@@ -164,9 +162,8 @@ def _fit_encoder(
 
 
 def _encoder_steps(
-    config: FitConfig, out: Path, images: Tensor, generator: AnyGenerator, guide: Any, stop: Stop
+    config: FitConfig, out: Path, images: Tensor, generator: Any, guide: Any, stop: Stop
 ) -> Iterator[tuple[str, Progress]]:
-    assert not isinstance(config.training, TranslatorTrainerConfig)  # it has no encoder
     for progress, encoder in train_encoder(
         generator,
         images,
@@ -219,16 +216,14 @@ def _fit_directions(
         yield "direction", Progress(done=number, total=len(wanted), seconds_left=float("nan"))
         predictor = predictors[name]
         target = predictor.target(text)
-        with getattr(predictor, "frozen", contextlib.nullcontext)():
+        with predictor.frozen():
             direction = fit_direction(
                 generator,
                 blank.scorer(predictor, target),
                 target=target,
                 model=predictor.digest,
                 hold=[blank.scorer(predictor, predictor.target(t)) for t in config.models[name].hold],
-                anchors=Anchors(
-                    images=real, latents=latents, gradients=getattr(predictor, "differentiable", True)
-                ),
+                anchors=Anchors(images=real, latents=latents, gradients=predictor.differentiable),
                 config=config.direction,
             )
         exclusive = predictor.output in ("logits", "probabilities")
@@ -274,7 +269,7 @@ def _anchors(encoder: ResNetEncoder, images: Tensor, config: FitConfig, device: 
     return sample, latents
 
 
-def _generator(config: FitConfig, out: Path, device: str) -> AnyGenerator:
+def _generator(config: FitConfig, out: Path, device: str) -> Any:
     """Return the trained generator in the output folder. Raise InputError where there is none."""
     generator = make_generator(config.generator)
     path = out / "generator.safetensors"
@@ -295,7 +290,7 @@ def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
     return encoder.to(device).eval().requires_grad_(False)
 
 
-def _write_samples(path: Path, generator: AnyGenerator) -> None:
+def _write_samples(path: Path, generator: Any) -> None:
     """Write a grid of 4 x 8 images from fixed latents (middle slices of volumes), for visual inspection."""
     from PIL import Image as Picture
 

@@ -40,7 +40,15 @@ def checked(about: Any, schema: int) -> Mapping[str, Any]:
     own = {"translator": "a table", "translations": "a list"}
     _require(about, {**kinds, **(own if "translator" in about else latent)}, "bundle.json")
     kinds = {"encoder": "a table", "findings": "a list", "seconds": "a table", "card": "a table"}
-    optional = {"family": "text", "crop": "text", "engine": "text", "least": "a number", **latent, **kinds}
+    optional = {
+        "family": "text",
+        "translator_family": "text",
+        "crop": "text",
+        "engine": "text",
+        "least": "a number",
+        **latent,
+        **kinds,
+    }
     _require(about, {k: kind for k, kind in optional.items() if k in about}, "bundle.json")
     window = about["window"]
     if len(window) != 2 or not all(_is(limit, "a number") for limit in window) or not window[0] < window[1]:

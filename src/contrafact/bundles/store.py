@@ -14,28 +14,13 @@ from torch import Tensor
 from contrafact.bundles.schema import built, checked, sized
 from contrafact.core import InputError, inside, nearest
 from contrafact.counterfactual import Bundle, Direction, LatentStatistics, Translation
-from contrafact.generators import (
-    EncoderSize,
-    LegacyConfig,
-    LegacyMedXGAN,
-    MedXGAN,
-    MedXGANConfig,
-    ResNetEncoder,
-    StyleGAN2,
-    StyleGAN2Config,
-    Translator,
-    TranslatorConfig,
-)
+from contrafact.generators import EncoderSize, ResNetEncoder, families, family_named, family_of_network
 from contrafact.io import read_json, read_tensors, write_json, write_tensors
 from contrafact.models import load_predictor
 
 HERE = Path(__file__).parent
 SCHEMA = 1
-FAMILIES: dict[str, tuple[Any, Any]] = {
-    "stylegan2": (StyleGAN2, StyleGAN2Config),
-    "medxgan": (MedXGAN, MedXGANConfig),
-    "medxgan-legacy": (LegacyMedXGAN, LegacyConfig),
-}
+FAMILY_OF = {"generator": ("family", "stylegan2"), "translator": ("translator_family", "translator")}
 
 
 def list_bundles() -> dict[str, Path]:
@@ -75,7 +60,7 @@ def load_bundle(
     parts: dict[str, Any] = {}
     stored: dict[str, Tensor] = {}
     if "generator" in about:
-        generator = built(lambda: _generator(about), "'generator'")
+        generator = built(lambda: _network(about, "generator"), "'generator'")
         size = sized(EncoderSize, about, "encoder")
         encoder = built(lambda: ResNetEncoder.of(generator, kind=size.kind, width=size.width), "'encoder'")
         _fill(generator, _part(folder, "generator.safetensors"))
@@ -84,8 +69,7 @@ def load_bundle(
         stored = {name: tensor.to(device) for name, tensor in read.items()}
         parts |= {"generator": generator, "encoder": encoder}
     if "translator" in about:
-        translator_size = sized(TranslatorConfig, about, "translator")
-        translator = built(lambda: Translator(translator_size), "'translator'")
+        translator = built(lambda: _network(about, "translator"), "'translator'")
         _fill(translator, _part(folder, "translator.safetensors"))
         parts["translator"] = translator
     networks = {name: part.to(device).eval().requires_grad_(False) for name, part in parts.items()}
@@ -123,15 +107,16 @@ def _part(folder: Path, name: object) -> Path:
     return inside(folder, name, what="a file of a bundle")
 
 
-def _generator(about: Mapping[str, Any]) -> Any:
-    """Return an untrained generator of the family and size in `bundle.json`; without a family, a StyleGAN2."""
-    family = about.get("family", "stylegan2")
-    if family not in FAMILIES:
-        raise InputError(
-            f"expected the family {' or '.join(FAMILIES)}; got '{family}'{nearest(family, FAMILIES)}"
-        )
-    kind, config = FAMILIES[family]
-    return kind(sized(config, about, "generator"))
+def _network(about: Mapping[str, Any], part: str) -> Any:
+    """Return an untrained generator or translator of the family and size in bundle.json; older bundles name no
+    family, and the package's own translator has no name there."""
+    word, default = FAMILY_OF[part]
+    name, latent = about.get(word, default), part == "generator"
+    known = [one for one, family in families().items() if family.latent == latent]
+    if name not in known:
+        raise InputError(f"expected the family {' or '.join(known)}; got '{name}'{nearest(name, known)}")
+    family = family_named(name)
+    return family.network(sized(family.size, about, part))
 
 
 def save_bundle(
@@ -182,9 +167,9 @@ def _save_latent_space(folder: Path, bundle: Bundle, encoder_size: Mapping[str, 
     latent = bundle.latent
     generator: Any = latent.generator
     encoder = latent.encoder
-    family = next((name for name, (kind, _) in FAMILIES.items() if isinstance(generator, kind)), None)
+    family = family_of_network(generator, latent=True)
     if family is None or not isinstance(encoder, ResNetEncoder):
-        known = " or ".join(kind.__name__ for kind, _ in FAMILIES.values())
+        known = " or ".join(one.network.__name__ for one in families().values() if one.latent)
         raise InputError(f"expected a {known}, and a ResNetEncoder, in a stored bundle; got other classes")
     names = _names(bundle)
     rows, tensors = [], {"mean": latent.statistics.mean, "covariance": latent.statistics.covariance}
@@ -215,9 +200,11 @@ def _save_latent_space(folder: Path, bundle: Bundle, encoder_size: Mapping[str, 
 
 def _save_translator(folder: Path, bundle: Bundle) -> dict[str, Any]:
     """Write the translator; return its entries of bundle.json."""
-    translator = bundle.translator
-    if not isinstance(translator, Translator):
-        raise InputError(f"expected a Translator in a stored bundle; got a {type(translator).__name__}")
+    translator: Any = bundle.translator
+    family = family_of_network(translator, latent=False)
+    if family is None:
+        known = " or ".join(one.network.__name__ for one in families().values() if not one.latent)
+        raise InputError(f"expected a {known} in a stored bundle; got a {type(translator).__name__}")
     names = _names(bundle)
     rows: list[dict[str, Any]] = []
     for entry in bundle.translations:
@@ -225,7 +212,8 @@ def _save_translator(folder: Path, bundle: Bundle) -> dict[str, Any]:
         if entry.by is not None:
             rows[-1]["by"] = {"predictor": names[entry.by[0]], "target": entry.by[1]}
     write_tensors(folder / "translator.safetensors", _half(translator.state_dict()))
-    return {"translator": dataclasses.asdict(translator.config), "translations": rows}
+    named = {} if family == "translator" else {"translator_family": family}
+    return {**named, "translator": dataclasses.asdict(translator.config), "translations": rows}
 
 
 def _names(bundle: Bundle) -> dict[str, str]:

@@ -11,6 +11,15 @@ from contrafact.generators.distances import (
     kernel_distance_interval,
 )
 from contrafact.generators.encoder import EncoderConfig, EncoderSize, ResNetEncoder, train_encoder
+from contrafact.generators.families import LegacyFamily, MedXGANFamily, StyleGAN2Family, TranslatorFamily
+from contrafact.generators.family import (
+    GeneratorFamily,
+    TrainingSetup,
+    families,
+    family_named,
+    family_of_network,
+    family_of_size,
+)
 from contrafact.generators.medxgan import MedXGAN, MedXGANConfig
 from contrafact.generators.medxgan_legacy import (
     LEGACY,
@@ -37,13 +46,16 @@ __all__ = [
     "EncoderSize",
     "Estimate",
     "Extractor",
+    "GeneratorFamily",
     "LegacyConfig",
     "LegacyDiscriminator",
+    "LegacyFamily",
     "LegacyMedXGAN",
     "LegacyTrainerConfig",
     "LegacyTraining",
     "MedXGAN",
     "MedXGANConfig",
+    "MedXGANFamily",
     "MedXGANTrainerConfig",
     "MedXGANTraining",
     "Progress",
@@ -51,13 +63,20 @@ __all__ = [
     "ResNetEncoder",
     "StyleGAN2",
     "StyleGAN2Config",
+    "StyleGAN2Family",
     "StyleGAN2Training",
     "TrainerConfig",
+    "TrainingSetup",
     "Translator",
     "TranslatorConfig",
+    "TranslatorFamily",
     "TranslatorTrainerConfig",
     "TranslatorTraining",
     "augment",
+    "families",
+    "family_named",
+    "family_of_network",
+    "family_of_size",
     "frechet_distance",
     "kernel_distance",
     "kernel_distance_interval",

@@ -8,6 +8,7 @@ a loss on the black box's score; the output starts at the average latent.
 from __future__ import annotations
 
 import functools
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ def train_encoder(
     cost    about 1.5 generator passes with gradients per step; half of that when `published`
     """
     rng = torch.Generator().manual_seed(config.seed)
-    device = next(generator.parameters()).device
+    device = next(iter(generator.state_dict().values())).device  # some have buffers alone
     with torch.no_grad():
         w = generator.sample(4096, rng)
     with torch.random.fork_rng(devices=[]):  # initial weights are sampled on the CPU
@@ -191,6 +192,13 @@ def _reals(
     return augment(reals, how, config.augment, rng).clamp(-1, 1) if how else reals
 
 
+def _decoded(generator: AnyGenerator, latents: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the images of latents; a family whose `decode` takes no dtype computes in its own."""
+    if "dtype" in inspect.signature(generator.decode).parameters:
+        return generator.decode(latents, dtype=dtype)
+    return generator.decode(latents)
+
+
 def _trial_step(
     encoder: ResNetEncoder,
     generator: AnyGenerator,
@@ -200,7 +208,7 @@ def _trial_step(
 ) -> None:
     """Run the part of a training step that computes in `dtype`, to measure its time."""
     w = encoder.w_avg.repeat(config.batch, 1).requires_grad_()
-    images = generator.decode(w, dtype=dtype).float()
+    images = _decoded(generator, w, dtype).float()
     if guide is not None and config.guide:
         with torch.autocast(w.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             images = guide(images).float()
@@ -220,7 +228,7 @@ def _loss(
     device = encoder.w_avg.device
     with torch.no_grad():
         w = generator.sample(config.batch, rng)
-        fakes = generator.decode(w, dtype=dtype)
+        fakes = _decoded(generator, w, dtype)
     both = fakes if reals is None else torch.cat([fakes, reals.to(device)])
     half = torch.autocast(device.type, dtype, enabled=dtype == torch.bfloat16)
     layout = torch.channels_last if both.ndim == 4 else torch.contiguous_format
@@ -230,7 +238,7 @@ def _loss(
     if reals is None:
         return latent, figures
     reals = reals.to(device)
-    reconstruction = generator.decode(encoded[len(w) :], dtype=dtype).float()
+    reconstruction = _decoded(generator, encoded[len(w) :], dtype).float()
     pool = F.avg_pool2d if reals.ndim == 4 else F.avg_pool3d
     image = F.l1_loss(reconstruction, reals) + F.l1_loss(pool(reconstruction, 4), pool(reals, 4))
     loss = latent + config.image * image
@@ -243,7 +251,7 @@ def _loss(
         loss = loss + config.guide * score_loss
         figures["guide"] = float(score_loss.detach())
         if isinstance(generator, MedXGAN):  # keep the finding in its code, not in the anatomy
-            alone = generator.decode(generator.negative(encoded[len(w) :]), dtype=dtype).float()
+            alone = _decoded(generator, generator.negative(encoded[len(w) :]), dtype).float()
             with half:
                 excess = generator.excess(guide(alone).float()).square().mean()
             loss = loss + config.anatomy * excess

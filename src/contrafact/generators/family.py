@@ -1,0 +1,103 @@
+"""What a family of generators is: network, sizes and training, registered under one name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from contrafact.core import GENERATORS, InputError, nearest
+from contrafact.generators.training_loop import Progress, train_generator
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TrainingSetup:
+    """What a run is trained on, and with.
+
+    images  (N, C, *S) uint8, or float32 in [-1, 1], at the generator's size
+    guide   images in [-1, 1] to scores (N, targets) of the first model; None: not wanted
+    black_box  the guide has no gradients
+    team    several processes, as `lightning_fabric.Fabric`; None: one
+    origin  what else the saved states of a run must agree with
+    """
+
+    images: Tensor
+    guide: Any = None
+    black_box: bool = False
+    device: str = "cpu"
+    team: Any = None
+    origin: Mapping[str, Any] | None = None
+
+
+class GeneratorFamily:
+    """A family of generators. A new one is a subclass in one file with
+    `@GENERATORS.register("name")` above it, imported by an entry point of the group `contrafact.generators`.
+
+    network   class of the generator, made of its size alone: an `nn.Module` that keeps the size as `config` and
+              is a `core.Generator`, or a `core.ImageTranslator`
+    size      frozen dataclass of the [generator] table: `resolution`, `channels`, and `axes` where volumes are
+              known
+    settings  frozen dataclass of the [training] table: `kimg` and `mirror`, with a latent space `augment` too
+    latent    whether images have latents; else the network is a translator, and `fit` has one stage
+    guided    trained against the first model, which then has to give gradients
+    parallel  whether several devices may train one run
+    """
+
+    network: ClassVar[Any]
+    size: ClassVar[Any]
+    settings: ClassVar[Any]
+    latent: ClassVar[bool] = True
+    guided: ClassVar[bool] = False
+    parallel: ClassVar[bool] = False
+
+    @classmethod
+    def codes(cls, size: Any) -> int:  # noqa: ARG003  for families that have some
+        """How many codes of findings a generator of that size has; 0: it goes along directions."""
+        return 0
+
+    @classmethod
+    def check(cls, size: Any, targets: int) -> None:
+        """Raise InputError where a size does not fit the number of targets of the first model."""
+
+    @classmethod
+    def training(cls, size: Any, settings: Any, setup: TrainingSetup) -> Any:
+        """A run at its first step: `step()`, `state()`, `restore(state)`, `seen`, `average`, and what `train`
+        needs besides."""
+        raise NotImplementedError
+
+    @classmethod
+    def train(cls, training: Any, *, stop: Callable[[], bool]) -> Iterator[Progress]:
+        """Train to the end of the settings, with reports; `stop` is asked between steps."""
+        return train_generator(training, stop=stop)
+
+
+def family_named(name: str) -> type[GeneratorFamily]:
+    """The family of that name; an unknown one is answered with the nearest."""
+    known = GENERATORS.names()
+    if name not in known:
+        raise InputError(f"family must be one of {', '.join(known)}; got '{name}'{nearest(name, known)}")
+    family: type[GeneratorFamily] = GENERATORS.get(name)
+    return family
+
+
+def families() -> dict[str, type[GeneratorFamily]]:
+    """Every family by its name."""
+    return {name: family_named(name) for name in GENERATORS.names()}
+
+
+def family_of_size(size: Any) -> str:
+    """The name of the family whose [generator] table that is."""
+    for name, family in families().items():
+        if type(size) is family.size:
+            return name
+    raise InputError(f"expected the size of a registered generator; got {type(size).__name__}")
+
+
+def family_of_network(network: Any, *, latent: bool) -> str | None:
+    """The name of the family that a network is of, with or without a latent space; None: of none."""
+    known = {name: family for name, family in families().items() if family.latent == latent}
+    exact = [name for name, family in known.items() if type(network) is family.network]
+    near = [name for name, family in known.items() if isinstance(network, family.network)]
+    return next(iter(exact or near), None)
