@@ -22,6 +22,7 @@ from contrafact.generators.translator import fold, unfold, without_comb
 from contrafact.io import Run, write_json, write_tensors
 from contrafact.metrics.trust.counterfactual_card import trust_card_of_strip
 from contrafact.models import Preprocessing, TorchPredictor
+from contrafact.report import write_report
 
 AS_THEY_ARE = Preprocessing(window=(0, 1))  # these toys take images in their own units
 SMALL = {"resolution": 16, "widths": (4, 8), "fold": 2}

@@ -158,7 +158,7 @@ def output_tokens(question: Question, count: int, tokens: int, method: str) -> T
     """Return the shares (N, T) of the tokens that feed the output: the class token, or all tokens equally
     where there is no class token."""
     extra, _ = token_grid(tokens, question.images.shape[2:], method)
-    share = torch.full((count, tokens), 1.0 / tokens, device=question.predictor.device)  # type: ignore[attr-defined]
+    share = torch.full((count, tokens), 1.0 / tokens, device=question.predictor.device)
     if extra:
         share = torch.zeros_like(share)
         share[:, 0] = 1.0
