@@ -48,6 +48,11 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "x.png"
 
 
+def python_path() -> str:
+    """The tests' folder, for a process of its own, with the path of this one."""
+    return os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+
+
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     code = main([str(w) for w in words])
     out, err = capsys.readouterr()
@@ -334,7 +339,7 @@ def test_fit_makes_a_bundle_that_explains(
 def test_ctrl_c_during_training_loses_nothing(tmp_path: Path, model: Path) -> None:
     config = fit_folder(tmp_path, model, 500.0)
     words = [sys.executable, "-m", "contrafact.cli", "fit", str(config), "--stage", "generator"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": python_path()}
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment)
     path = tmp_path / "out" / "fit.json"
     deadline = time.monotonic() + 120
@@ -369,7 +374,7 @@ def test_two_processes_train_one_generator(tmp_path: Path, model: Path) -> None:
     pytest.importorskip("lightning_fabric")
     config = fit_folder(tmp_path, model, 0.064)
     words = [sys.executable, "-m", "contrafact.cli", "fit", str(config), "--stage", "generator"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*words, "--devices", "2", "--device", "cpu", "--json"],
         capture_output=True,

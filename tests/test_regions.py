@@ -169,7 +169,7 @@ def test_one_of_several_outputs_counts(wrap: str, head: object) -> None:
 def test_without_a_target_the_largest_class_that_is_not_the_background() -> None:
     heat = cf.explain("occlusion", segmenter(), two_spots(), box=3, stride=3)
     assert heat.record.target == "region:1"
-    with pytest.raises(InputError, match="finds nothing"):
+    with pytest.raises(InputError, match="without a predicted region"):
         cf.explain("occlusion", segmenter(), Image(np.zeros((1, 12, 12))), box=3, stride=3)
 
 

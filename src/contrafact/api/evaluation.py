@@ -170,7 +170,7 @@ def heatmap_context(
     wrong = [label for label, heat in results.items() if heat.grid != image.grid]
     if wrong:
         raise InputError(
-            f"expected maps on the grid of the image; got {wrong[0]} on another; use the image that was "
+            f"expected maps on the image's grid; got {wrong[0]} on another grid; use the image that was "
             "explained"
         )
     target = explanation.parse(predictor, target, image)
