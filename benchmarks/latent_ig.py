@@ -1,11 +1,11 @@
-"""Latent integrated gradients against a planted truth, beside what it is compared with.
+"""Evaluate latent integrated gradients and other methods against a planted truth.
 
     python benchmarks/latent_ig.py --page docs/results/latent_ig.md
 
-Phantom knees nobody has seen, the two models of the shipped phantom bundle: one that learned the joint space
-and one that cheats on the side marker; the drawing's own mask says where that is. A map is judged by where it
-says most for the answer: pointing game, IoU of as many pixels as the mask has, area under precision over
-recall; then again on the image with noise.
+Unseen phantom knees, the two models of the shipped phantom bundle: one that learned the joint space
+and one with a shortcut, the side marker; masks of the phantom give the locations. A map is evaluated by the
+location of its evidence for the prediction: pointing game, IoU of as many pixels as the mask has, area under
+precision over recall; then again on the image with noise.
 """
 
 from __future__ import annotations
