@@ -265,7 +265,7 @@ OMP_NUM_THREADS=1 python benchmarks/latent_ig.py --page docs/results/latent_ig.m
 ```
 
 on the shipped phantom bundle. Means over phantoms that no network has seen, with 95 % bootstrap intervals. A
-map is judged by its positive side, where it says that evidence *for* the answer lies, and again by its absolute
+map is evaluated by its positive side, where it says that evidence *for* the answer lies, and again by its absolute
 values; IoU is that of as many top pixels as the mask has. Of the walk and the shift the map is the size of the
 change, last frame less image. The forms of latent IG: A as published (sum of gradients times the difference of
 the ends, the class chosen anew at every point, on probabilities), B with the class held fixed, C the line

@@ -66,7 +66,7 @@ What Quantus 0.6.0 does; the same file holds it by tests, which run where Quantu
 
 * **Every metric that hides**: of several channels it hides one channel of a voxel at a time, with the map
   repeated for each; ours hides the voxel. A `"mean"` or `"black"` is taken again at every step from the
-  image as it is by then, half hidden, so the fill drifts; `"uniform"` is one number for the whole image,
+  image as it is by then, half hidden, so the fill changes; `"uniform"` is one number for the whole image,
   from 0 to 1 whatever the image's units.
 * **Sensitivity-n** adds up no subset: the attribution of one step of the ranking is compared with the fall
   of all steps so far, and the correlation runs over images instead of subsets. One image is an error; the

@@ -374,7 +374,7 @@ def section(name: str, data: Path, judges: Path, *, count: int, anew: int) -> tu
     ]
     straight = in_short(LatentWalk(follow=0.0), bundle, cases, judges)
     lines += [
-        f"Ours along the cohort's direction alone, without the model's gradient (`follow = 0`): {straight}",
+        f"Ours along the global direction alone, without the model's gradient (`follow = 0`): {straight}",
         "",
     ]
     for form in forms:
