@@ -268,9 +268,9 @@ on the shipped phantom bundle. Means over phantoms that no network has seen, wit
 map is evaluated by its positive side, where it says that evidence *for* the answer lies, and again by its
 absolute values; IoU is that of as many top pixels as the mask has. Of the walk and the shift the map is the
 size of the change, last frame minus image. The forms of latent IG: A as published (sum of gradients times the
-difference of the ends, the class chosen anew at every point, on probabilities), B with the class held fixed, C the line
-integral, D with what the generator cannot draw carried over, so that the path ends in the image itself. A's sum
-is compared with the change of the probability, that of the others with the change of the log-odds.
+difference of the ends, the class chosen anew at every point, on probabilities), B with the class kept fixed, C
+the line integral, D with details outside the generator carried over, so that the path ends in the image itself.
+A's sum is compared with the change of the probability, that of the others with the change of the log-odds.
 
 What to read from it: the published form fails because its class changes half way, which cancels the two halves.
 With the class fixed the map points as well as the line integral on these short paths; what the line integral

@@ -169,7 +169,7 @@ def test_every_setting_of_every_method_and_metric_is_a_field_whose_default_is_ac
 
 def test_help_comes_from_the_docstring() -> None:
     about = {one.name: one for one in settings_of(StudyConfig)}
-    assert about["workers_per_device"].help == "processes on each"
+    assert about["workers_per_device"].help == "number of processes on each device"
     assert about["reference"].help == about["region"].help == "masks, with {stem} for the image's own name"
     assert "a file or a folder" in about["background"].help
     smooth = {one.name: one for one in settings_of(EXPLAINERS.get("smooth"))}
