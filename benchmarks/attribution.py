@@ -1,10 +1,10 @@
-"""Speed of heatmaps against the library one would pick instead, at equal settings, in one run.
+"""Measure the speed of heatmaps against other libraries, at equal settings, in one run.
 
     python benchmarks/attribution.py [--rounds 5] [--device cuda] [--page docs/results/speed_attribution.md]
 
-Each pair is measured in turns; a ratio is theirs over ours, of medians. Forward passes are counted. What is
-not installed is left out, and said: torchcam is `pip install torchcam`. With `--page` all is measured twice,
-with memory kept by the allocator and without.
+Each pair is measured in turns; a ratio is theirs over ours, of medians. Forward passes are counted. Libraries
+that are not installed are skipped with a message: torchcam is `pip install torchcam`. With `--page` all is
+measured twice, with memory kept by the allocator and without.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a second model follows the counterfactuals of the knee bundle, and whether the joint moves.
+"""Whether a second model follows the counterfactuals of the knee bundle, and whether the joint space changes.
 
     python benchmarks/confirmation.py ../shared/data/knee_kl_128 --part choice --images 40
     python benchmarks/confirmation.py DATA --images 120 --page docs/results/confirmation.md
@@ -121,10 +121,10 @@ PAGE = """# Confirmation of counterfactuals by a second model
 `python benchmarks/confirmation.py DATA --images {images} --page docs/results/confirmation.md`
 
 {images} held-out knees of as many patients, half of each class, by the shipped knee bundle at 64 pixels, to the
-other side of the decision (90 % or 10 %). The second model is the bundle's: plain convolutions, trained apart,
-no part in any search. In brackets: 95 % intervals. Joint space: of the narrower compartment, the darkness
-between the bone edges as a share of the contrast (of real knees 2.2 px at grade 0, 1.6 at grade 3, 0.8 at
-grade 4). The setting was chosen on patients cut from the training part
+other side of the decision (90 % or 10 %). The second model is the bundle's: plain convolutions, trained
+separately, not used in any search. In brackets: 95 % intervals. Joint space: of the narrower compartment, the
+darkness between the bone edges as a share of the contrast (of real knees 2.2 px at grade 0, 1.6 at grade 3,
+0.8 at grade 4). The setting was chosen on patients cut from the training part
 (`--part choice`), whom the bundle's networks had seen.
 
 """

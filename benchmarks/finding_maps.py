@@ -1,11 +1,11 @@
-"""Where a generator changes an image, judged as a heatmap: insertion and deletion on real held-out images.
+"""Evaluate the changes of a generator as heatmaps: insertion and deletion on real held-out images.
 
     python benchmarks/finding_maps.py DATA --page docs/results/medxgan_real.md
 
-Held-out slices and radiographs that the bundle's model finds positive. The size of the change along a strip
-(medxgan, the walk) and latent integrated gradients, beside Grad-CAM, integrated gradients and RISE, and a
-map of noise. Insertion: the voxels a map says most of are shown first, and the area under the score's curve
-should be great; deletion: they are hidden first, and it should be small.
+Held-out slices and radiographs that the bundle's model predicts positive. The magnitude of the change of a
+counterfactual (medxgan, latent walk) and latent integrated gradients, beside Grad-CAM, integrated gradients
+and RISE, and a map of noise. Insertion: the strongest voxels of a map are shown first, and the area under the
+score's curve should be large; deletion: they are hidden first, and it should be small.
 """
 
 from __future__ import annotations

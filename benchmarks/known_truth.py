@@ -1,12 +1,12 @@
-"""Every heatmap method against a planted truth: a lesion that a 2D and a 3D classifier were trained to find,
-and one of several vessels that a 3D segmenter was asked about.
+"""Evaluate every heatmap method against a planted truth: a lesion that a 2D and a 3D classifier were trained to
+find, and one of several vessels of a 3D segmenter.
 
     python benchmarks/known_truth.py --page docs/results/known_truth.md
 
-The networks are trained here, on phantoms, in about a minute each. A map is judged by where it says most:
-pointing game (its greatest value lies in the truth or next to it), relevance mass (share of its positive
-weight in the truth) and IoU of as many voxels as the truth has. Beside the methods: a random map, an edge
-detector, a blob in the centre, the truth itself, and TorchEsegeta's own semantics, written from their
+The networks are trained here, on phantoms, in about a minute each. A map is evaluated by the location of its
+evidence: pointing game (its largest value lies in the truth or next to it), relevance mass (share of its
+positive weight in the truth) and IoU of as many voxels as the truth has. Beside the methods: a random map, an
+edge detector, a blob in the centre, the truth itself, and TorchEsegeta's own semantics, written from their
 description (docs/results says which).
 """
 
@@ -327,7 +327,7 @@ def page(tasks: Sequence[Task]) -> str:
         "trained on them in a minute each. Sorted by IoU; means over the cases with 95 % bootstrap intervals.",
         "The intervals are of the cases. A network that is trained anew (another number of threads is enough)",
         "moves many rows by more: occlusion in 2D from 0.18 to 0.32, RISE from 0.76 to 0.70.",
-        "A map is judged by its positive side: where it says that the evidence *for* the answer lies.", "",
+        "A map is evaluated by its positive side: where it says that the evidence *for* the answer lies.", "",
         "Rows named TorchEsegeta are its semantics as they are described (a score that counts voxels; guided",
         "backprop that finds no ReLU to change; integrated gradients without the difference factor).", "",
         "To a classifier of lesions a flat box is itself like one, so hiding places under the image's mean may",

@@ -1,11 +1,11 @@
-"""Latent integrated gradients against a planted truth, beside what it is compared with.
+"""Evaluate latent integrated gradients and other methods against a planted truth.
 
     python benchmarks/latent_ig.py --page docs/results/latent_ig.md
 
-Phantom knees nobody has seen, the two models of the shipped phantom bundle: one that learned the joint space
-and one that cheats on the side marker; the drawing's own mask says where that is. A map is judged by where it
-says most for the answer: pointing game, IoU of as many pixels as the mask has, area under precision over
-recall; then again on the image with noise.
+Unseen phantom knees, the two models of the shipped phantom bundle: one that learned the joint space
+and one with a shortcut, the side marker; masks of the phantom give the locations. A map is evaluated by the
+location of its evidence for the prediction: pointing game, IoU of as many pixels as the mask has, area under
+precision over recall; then again on the image with noise.
 """
 
 from __future__ import annotations
@@ -265,12 +265,12 @@ OMP_NUM_THREADS=1 python benchmarks/latent_ig.py --page docs/results/latent_ig.m
 ```
 
 on the shipped phantom bundle. Means over phantoms that no network has seen, with 95 % bootstrap intervals. A
-map is judged by its positive side, where it says that evidence *for* the answer lies, and again by its absolute
-values; IoU is that of as many top pixels as the mask has. Of the walk and the shift the map is the size of the
-change, last frame less image. The forms of latent IG: A as published (sum of gradients times the difference of
-the ends, the class chosen anew at every point, on probabilities), B with the class held fixed, C the line
-integral, D with what the generator cannot draw carried over, so that the path ends in the image itself. A's sum
-is compared with the change of the probability, that of the others with the change of the log-odds.
+map is evaluated by its positive side, where it says that evidence *for* the answer lies, and again by its
+absolute values; IoU is that of as many top pixels as the mask has. Of the walk and the shift the map is the
+size of the change, last frame minus image. The forms of latent IG: A as published (sum of gradients times the
+difference of the ends, the class chosen anew at every point, on probabilities), B with the class kept fixed, C
+the line integral, D with details outside the generator carried over, so that the path ends in the image itself.
+A's sum is compared with the change of the probability, that of the others with the change of the log-odds.
 
 What to read from it: the published form fails because its class changes half way, which cancels the two halves.
 With the class fixed the map points as well as the line integral on these short paths; what the line integral

@@ -1,9 +1,9 @@
-"""MedXGAN against a planted truth, in 2D and 3D, beside its published form.
+"""Evaluate MedXGAN against a planted truth, in 2D and 3D, beside its published form.
 
     python benchmarks/medxgan.py --page docs/results/medxgan.md --picture docs/pictures/medxgan.png
 
 Classifiers and generators are trained here, on phantoms (`medxgan_tasks.py`), and kept in --runs: a second
-call only measures. Masks judge, and take part in nothing else.
+call only measures. Masks are used for evaluation only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from medxgan_pictures import Shown, draw
 from medxgan_tasks import TASKS, Task, bundle_for, say, seconds_of
 
 CHANGE, LINE = "medxgan, size of the change", "latent IG"
-WHOLE = "medxgan, size of all that is drawn differently"
+WHOLE = "medxgan, size of the whole change of the generated image"
 OTHERS = {
     "gradcam": ("gradcam", {}),
     "integrated-gradients, from the darkest value": ("integrated-gradients", {}),
@@ -73,40 +73,41 @@ OMP_NUM_THREADS=1 python benchmarks/medxgan.py --page docs/results/medxgan.md \\
 
 Classifiers, generators and encoders are trained here, on phantoms, with the default weights of the losses
 unless a line says otherwise; no mask takes part. Phantoms that are explained were seen by none of them.
-Means over images with 95 % bootstrap intervals. A map is judged by its positive side (and its absolute
+Means over images with 95 % bootstrap intervals. A map is evaluated by its positive side (and its absolute
 values in a column of their own): the pointing game, IoU of as many top voxels as the mask has, area under
-precision over recall. Of medXGAN and of the walks the map is the size of the change, last frame less image.
-Maps are made and judged as in [latent_ig.md](latent_ig.md). Seconds and minutes are of a busy machine.
+precision over recall. For medXGAN and the latent walks the map is the magnitude of the change, last frame
+minus image. Maps are made and evaluated as in [latent_ig.md](latent_ig.md). Seconds and minutes are of a busy
+machine.
 
 What to read from it. Of lesions in 2D, the change of medXGAN points far better than Grad-CAM and better than
 integrated gradients; of lesions in 3D far better than Grad-CAM and as well as integrated gradients. Of knees,
 where the finding is a shape, both the change and latent IG point far better than Grad-CAM, integrated
-gradients and RISE. RISE, which asks the model hundreds of times, points best at a bright lesion. At lesions
-latent IG points about as well as integrated gradients, in 2D worse than those from the mean, in 3D a little
+gradients and RISE. RISE, which runs the model hundreds of times, points best at a bright lesion. At lesions
+latent IG points about as well as integrated gradients, in 2D less well than those from the mean, in 3D a little
 better than those from the darkest value: it follows the
 grain of the gradient as they do. What it has for that is a sum that is good to 1 %, where the published
 formula misses almost all. At lesions in 2D, noise of 0.05 takes from the change about as much as from
 integrated gradients from the mean, and less than from those from the darkest value; noise of 0.1 takes half
 as much from the change as from either. In 3D noise of 0.1 takes least from latent IG and from the change, and
 most from integrated gradients, as the paper says. On knees noise takes little from any of them.
-RISE, which points best without noise, is not in the tables of noise, since it asks the model hundreds of times
-for each map; nor are the fixed and the published form of latent IG and, in 3D, latent-shift and all that is
-drawn differently.
-Outside the finding the image stays: SSIM is above 0.95 everywhere, on the image's own range too, since only
-the part is changed that counts for the model; all that the generator draws differently would leave 0.80 to
-0.95. In 3D the discriminator judges at half the side, and the classifier was taught with noise: one that was
-not answers to noise alone, and no lesion is learned from it.
+RISE, which points best without noise, is not in the tables of noise, because it runs the model hundreds of
+times for each map; nor are the fixed and the published form of latent IG and, in 3D, latent-shift and the
+whole change of the generated image.
+Outside the finding the image stays: SSIM is above 0.95 everywhere, on the image's own range too, because only
+the region sufficient for the model is changed; the whole change of the generated image would leave 0.80 to
+0.95. In 3D the discriminator works at half resolution, and the classifier was trained with noise: without it,
+its prediction responds to noise alone, and the generator learns no lesion from it.
 
-![Phantoms as they are, redrawn, without the finding, and maps](../pictures/medxgan.png)
+![Phantoms, their reconstructions, without the finding, and maps](../pictures/medxgan.png)
 """
 COUNTED = """## The counterfactuals
 
 The finding removed from images that have it, and added to images that do not. The flip is the model's
 answer to the last frame, measured again; the goal is a probability of 0.1 or 0.9. SSIM is that of image and
 counterfactual outside the mask, grown by 4 so that SSIM's window of 7 lies outside too; its scale is the
-range of 8 bits, or the image's own range, which is stricter. The last rows are of drawn anatomies, with
+range of 8 bits, or the image's own range, which is stricter. The last rows are of sampled anatomies, with
 s from 0 to 1. A change is made where it counts for the model (docs/decisions/0018); beside it stands all that
-the generator draws differently (`keep = None`). Latents are refined by 60 steps, of volumes by 180.
+the generator changes (`keep = None`). Latents are refined by 60 steps, of volumes by 180.
 
 That the answer rises from frame to frame holds by construction, as the search follows that answer, and is no
 row.
@@ -228,19 +229,23 @@ ROWS = (
     ("SSIM outside the mask, over the image's own range", "removed", "identity over its range"),
     ("mean change of a pixel, grey levels of 255", "removed", "change"),
     ("share of the image in which it may change", "removed", "area"),
-    ("all that is drawn differently: SSIM, over 8 bits", "whole", "identity over 8 bits"),
-    ("all that is drawn differently: SSIM, over the image's own range", "whole", "identity over its range"),
-    ("all that is drawn differently: mean change of a pixel", "whole", "change"),
-    ("drift of the reconstruction, log-odds", "removed", "drift"),
-    ("share with a flag (drift, or goal not reached)", "removed", "abstained"),
+    ("whole change of the generated image: SSIM, over 8 bits", "whole", "identity over 8 bits"),
+    (
+        "whole change of the generated image: SSIM, over the image's own range",
+        "whole",
+        "identity over its range",
+    ),
+    ("whole change of the generated image: mean change of a pixel", "whole", "change"),
+    ("reconstruction error, log-odds", "removed", "drift"),
+    ("share with a flag (reconstruction error, or goal not reached)", "removed", "abstained"),
     ("flip rate, finding added", "added", "flipped"),
     ("goal (0.9) reached", "added", "goal"),
     ("counterfactuals an image that reach it, of those tried", "added", "several"),
-    ("drawn anatomies: negative at s = 0", "along", "negative"),
-    ("drawn anatomies: positive at s = 1", "along", "positive"),
+    ("sampled anatomies: negative at s = 0", "along", "negative"),
+    ("sampled anatomies: positive at s = 1", "along", "positive"),
 )
 # What the generator is trained for, by the very model that is asked: checks of the training, and no evidence.
-TRAINED_FOR = (("rank correlation of s and answer", "rank"), ("logits measured for each asked", "slope"))
+TRAINED_FOR = (("rank correlation of s and score", "rank"), ("logits achieved per logit requested", "slope"))
 
 
 def column(task: Task, bundle: Bundle) -> dict[str, dict[str, Map]]:
@@ -270,7 +275,7 @@ def checks(columns: dict[str, Any]) -> list[str]:
     for what, key in TRAINED_FOR:
         told = [f"{n} {np.mean(c['along'][key]):.2f}" for n, c in columns.items() if key in c["along"]]
         parts.append(f"{what} ({', '.join(told)})")
-    return ["Trained for by the very model that is asked, and no evidence either:", f"{'; '.join(parts)}.", ""]
+    return ["Trained with the explained model itself, and no evidence either:", f"{'; '.join(parts)}.", ""]
 
 
 def chapter(task: Task, cases: Cases, found: Found) -> list[str]:

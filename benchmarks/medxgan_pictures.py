@@ -1,4 +1,4 @@
-"""The figure of benchmarks/medxgan.py: images, what medXGAN makes of them, and maps."""
+"""The figure of benchmarks/medxgan.py: images, their medXGAN results, and maps."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What benchmarks/medxgan.py measures on: phantoms, classifiers and generators, trained here and kept.
+"""Tasks of benchmarks/medxgan.py: phantoms, classifiers and generators, trained here and stored.
 
-Nothing that is trained sees a mask: masks judge, and nothing else.
+No network is trained with masks: they are used for evaluation only.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What is left of every heatmap when the network forgets what it learned: model and label randomisation.
+"""Measure how every heatmap changes when the network is randomised: model and label randomisation.
 
     python benchmarks/randomisation.py --page docs/results/randomisation.md \\
         --picture docs/pictures/randomisation.png
 
 Two networks are trained here on phantoms with and without a lesion, in about a minute: one on the true labels,
-one on the same images with permuted labels, until it knows them by heart. Layers are made random in the order
-in which the network runs them: from the output and from the input, one after another, and one alone.
+one on the same images with permuted labels, until it has memorised them. Layers are randomised in the order
+of execution: from the output and from the input, one after another, and one alone.
 """
 
 from __future__ import annotations

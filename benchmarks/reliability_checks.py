@@ -1,11 +1,11 @@
-"""Do the checks of a trust card find wrong maps, and leave right ones alone? On planted truth.
+"""Measure on planted truth whether the reliability checks detect wrong maps and pass right ones.
 
     python benchmarks/reliability_checks.py --page docs/results/reliability_checks.md
 
 Right maps: the exact map of a linear model whose weights are planted at one place, and integrated gradients
 and input x gradient of networks that are trained here to find a lesion, where at least half of their greatest
 values lie in it. Wrong maps: edges and intensity of the image, noise, smooth noise, and the right map permuted,
-shifted, mirrored and negated. Every map gets a whole card, made with its own explainer.
+shifted, mirrored and negated. Every map is checked with its own explainer.
 
 Two sets, with other networks and other phantoms: the thresholds were chosen on the first and are measured on
 the second.
@@ -274,13 +274,13 @@ def page(sets: list[tuple[Found, dict[str, int]]]) -> str:
     return "\n".join([
         "# Reliability checks against a planted truth", "",
         "```", "python benchmarks/reliability_checks.py --page docs/results/reliability_checks.md", "```", "",
-        "Does a trust card find a wrong map, and leave a right one alone? Right maps: the exact map of a",
-        "linear model whose weights lie at one planted place (its reason is known), and integrated gradients",
+        "Do the reliability checks detect a wrong map, and pass a right one? Right maps: the exact map of a",
+        "linear model whose weights lie at one planted place (its cause is known), and integrated gradients",
         "and input × gradient of networks trained to find a lesion, where at least half of the greatest values",
         "lie in it. Wrong maps: of the image alone (edges, intensity, noise), and the right map permuted,",
         "shifted, mirrored or negated; only those with at most a tenth of the greatest values in the truth.",
-        "Each map gets a whole card with its own explainer. Shares with Wilson's 95 % intervals; several maps",
-        "are of one phantom, which the intervals leave out. A card is passed when no check fails.", "",
+        "Each map is checked with its own explainer. Shares with Wilson's 95 % intervals; several maps",
+        "are of one phantom, which the intervals leave out. A map passes when no check fails.", "",
         "Two sets with other networks, other phantoms and other random numbers: thresholds were chosen on the",
         "first, figures that count are those of the second. (The second had been measured once before, with a",
         "first guess of 0.97 for removal and the older 0.5 for noise: 21 % of its right maps failed “small",

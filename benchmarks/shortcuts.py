@@ -1,11 +1,11 @@
-"""Known truth for counterfactuals: which method shows a shortcut, and which says how a model uses what it sees?
+"""Measure on known truth which methods show a shortcut, and which show how a model uses its evidence.
 
     python benchmarks/shortcuts.py --page docs/results/shortcuts.md
 
 Phantom knees that no network has seen, with seven planted factors, and the two models of the bundle `phantom`:
-the honest one learned the joint space, the cheating one the brightness of the side marker. Walks (ours, and the
-published form) and heatmaps are judged side by side. What happened to the factors is read from every frame by
-analysis through synthesis: the maker of the phantoms is fitted to the picture, all seven factors at once.
+the honest one learned the joint space, the cheating one the brightness of the side marker. Counterfactuals
+(ours and the published form) and heatmaps are evaluated side by side. The factors of every frame are measured
+by analysis by synthesis: the phantom model is fitted to the picture, all seven factors at once.
 """
 
 from __future__ import annotations
@@ -235,8 +235,8 @@ def rows(bundle: Bundle, name: str, cases: Sequence[Phantom], ruler: Ruler) -> l
     made = [
         walk_row("latent walk, ours", LatentWalk(), bundle, name, cases, ruler),
         walk_row("latent walk, as published", published_walk(), theirs, name, cases, ruler),
-        walk_row("ours, -3 to 3 asked", LatentWalk(steps=STEPS), bundle, name, cases, ruler),
-        walk_row("as published, -3 to 3 asked", published_walk(steps=STEPS), theirs, name, cases, ruler),
+        walk_row("ours, -3 to 3 requested", LatentWalk(steps=STEPS), bundle, name, cases, ruler),
+        walk_row("as published, -3 to 3 requested", published_walk(steps=STEPS), theirs, name, cases, ruler),
     ]
     for method, settings in HEATMAPS.items():
         made += heatmap_rows(method, settings, bundle, name, cases)
@@ -259,20 +259,20 @@ PAGE = """# Shortcuts: which method shows where, and which shows how
 
 {count} phantom knees that no network has seen (32 px, seven planted factors), and two models: the *honest*
 one learned the joint space (3 px wide or less is narrow), the *cheating* one the brightness of the side
-marker. The same question to all: what makes you say "narrow joint"? Means with 95 % intervals, bootstrap over
+marker. All methods explain the same prediction: "narrow joint". Means with 95 % intervals, bootstrap over
 phantoms.
 
 ```
 python benchmarks/shortcuts.py --page docs/results/shortcuts.md
 ```
 
-How to read it. *IoU*: as many pixels as the truth has, those that a heatmap says most of, or that a walk
-changed most. *Share*: of a heatmap's positive side, or of a walk's absolute change, that lies there; by
-chance {areas}. A heatmap is asked about the class that the model decides. A walk is judged by its own
-change: the published form from its own reconstruction, ours from the image. Walks go to the other class
-(probability 0.9 or 0.1), in nine frames, within 5 standard deviations of latents; the rows "-3 to 3 asked"
+How to read it. *IoU*: as many pixels as the truth has, those with the largest heatmap values, or that a
+counterfactual changed most. *Share*: of a heatmap's positive side, or of a counterfactual's absolute change,
+that lies there; by chance {areas}. A heatmap explains the predicted class. A counterfactual is evaluated by
+its own change: the published form from its own reconstruction, ours from the image. The goal is the other class
+(probability 0.9 or 0.1), in nine frames, within 5 standard deviations of latents; the rows "-3 to 3 requested"
 take a fixed row of steps from every image, also from those that cannot go further: a marker has no more
-than its full brightness. *Correlation*: of the steps asked and the planted cause of this model, as the
+than its full brightness. *Correlation*: of the steps requested and the planted cause of this model, as the
 ruler reads it in every frame. The ruler fits the phantom's maker to a picture; its mean error on these
 phantoms, in % of each factor's span: {error}. Seconds: one core of a busy machine.
 
@@ -311,18 +311,18 @@ last layer is coarse, misses the marker altogether; integrated gradients finds t
 joint space; occlusion and RISE the other way round; LRP half of each. A gradient heatmap costs a fraction
 of a walk.
 
-*How.* Only a walk says that the honest model wants the gap narrower, and by how many pixels for a logit, or
-that the cheating model wants the marker brighter, and by how much; and that next to nothing else has to
+*How.* Only a counterfactual shows that the honest model needs a narrower gap, and by how many pixels per
+logit, or that the cheating model needs a brighter marker, and by how much; and that next to nothing else has to
 change. On a heatmap of the honest model the same place could mean a narrower gap, a wider one, or a
 brighter one.
 
-*Ours and the published form.* Both find both causes, and phantoms are easy to draw. Ours reaches the goal
+*Ours and the published form.* Both find both causes, and phantoms are easy to generate. Ours reaches the goal
 on every phantom, within the same budget, and moves the other factors less with the honest model, as little
 with the other. About half of the change of both, spread thin, lies on neither truth.
 
-*A limit.* Asked for more logits than its factor can give (the rows of a fixed -3 to 3), our walk, which
-follows the model's gradient, finds them elsewhere: with the cheating model the other factors move more than
-on the published straight line, and the marker comes first less often. Ask for a flip, not for more."""
+*A limit.* If more logits are requested than the factor can give (the rows of a fixed -3 to 3), our search,
+which follows the model's gradient, finds them elsewhere: with the cheating model the other factors move more
+than on the published straight line, and the marker comes first less often. Request a flip, not more."""
 
 
 def main() -> None:

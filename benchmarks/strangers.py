@@ -1,11 +1,11 @@
-"""Networks that nobody here has written, by their default layer, against independent implementations.
+"""Evaluate third-party networks by their default layer against independent implementations.
 
     pip install timm grad-cam && python benchmarks/strangers.py --page docs/results/strangers.md
 
 Ten architectures of timm and MONAI with random weights (nothing is downloaded; the statistics of batch
 normalisation are those of a few images). Class activation maps are compared with pytorch-grad-cam at the
 layer that is the default here, gradients with captum. A cell of the table is the correlation of two maps, or
-why there is no map.
+the reason why there is no map.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Speed of one StyleGAN2 step, and of one explained image, on this machine.
+"""Measure the speed of one StyleGAN2 step, and of one explained image, on this machine.
 
     python benchmarks/training.py [--resolution 64] [--seconds 20]
 

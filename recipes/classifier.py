@@ -1,11 +1,11 @@
-"""Train the small classifiers of the bundles: a black box that others could have made.
+"""Train the small classifiers of the bundles, which the bundles explain as black boxes.
 
     python recipes/classifier.py knee ../shared/data/knee_kl_128 --out runs/knee
     python recipes/classifier.py chest ../shared/data/chestxray_pneumonia_224 --out runs/chest
     python recipes/classifier.py brain ../shared/data/brain_tumor_mri_4class_224 --out runs/brain
 
 The knee network learns the whole grade (cumulative logits, P(grade > k)); the classifier of the
-bundle is its logit for grade > 1 with a two-class head, so both share what they see.
+bundle is its logit for grade > 1 with a two-class head, so both share their features.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Measure the counterfactuals of the shipped bundles, ours beside the published form.
+"""Measure the counterfactuals of the shipped bundles by this package's method and by the published form.
 
     python recipes/oracle.py knee DATA/knee_kl_128 --out runs/oracle
     python recipes/oracle.py chest DATA/chestxray_pneumonia_224 --out runs/oracle
     python recipes/counterfactuals.py DATA --judges runs/oracle
 
 Writes docs/results/counterfactuals.md. Intervals: 95 %, 1,000 bootstrap samples of the patients; differences:
-Wilcoxon's signed-rank test on the images that both could be measured on, Holm's correction over the rows.
+Wilcoxon's signed-rank test on the images with results of both, Holm's correction over the rows.
 """
 
 from __future__ import annotations
@@ -326,7 +326,7 @@ ROWS = {
     "proximity": "proximity: mean absolute change, share of the range",
     "proximity-ssim": "proximity: SSIM outside the changed place",
     "perceptual-distance": "perceptual distance (features of the second classifier)",
-    "latent-length": "latent length, standard deviations",
+    "latent-length": "latent distance, SD",
     "sparsity": "sparsity: share of pixels changed by more than 5 % of the range",
     "cout": "COUT, -1 to 1",
     "identity": "identity: SSIM outside the place of the finding",
@@ -338,7 +338,7 @@ ROWS = {
     "reconstruction-error": "reconstruction: mean absolute error, share of the range",
     "reconstruction-psnr": "reconstruction: PSNR, dB",
     "reconstruction-ssim": "reconstruction: SSIM",
-    "drift": "reconstruction: drift, logits",
+    "drift": "reconstruction: error of the score, logits",
 }
 
 
@@ -374,7 +374,7 @@ def section(name: str, data: Path, judges: Path, *, count: int, anew: int) -> tu
     ]
     straight = in_short(LatentWalk(follow=0.0), bundle, cases, judges)
     lines += [
-        f"Ours along the cohort's direction alone, without the model's gradient (`follow = 0`): {straight}",
+        f"Ours along the global direction alone, without the model's gradient (`follow = 0`): {straight}",
         "",
     ]
     for form in forms:
@@ -395,10 +395,10 @@ def listed(counts: Counter[str]) -> str:
 
 HEAD = """# Counterfactuals, measured
 
-The two bundles of real images, walked by this package's method and by the form that Schutte et al. 2021
-published: G(E(x) + step), the logistic direction, no refinement, nothing carried over, one straight line (the
-step that reaches the goal is searched, as for ours, within the same budget of 5 standard deviations). Every
-strip is asked every metric of the registry; those that need a planted truth stand in
+The two bundles of real images, with counterfactuals by this package's method and by the form that Schutte et
+al. 2021 published: G(E(x) + step), the logistic direction, no refinement, nothing carried over, one straight
+line (the step that reaches the goal is searched, as for ours, within the same budget of 5 SD). Every
+counterfactual is evaluated by every metric of the registry; metrics that need a planted truth are in
 [shortcuts.md](shortcuts.md), the fit of f~ in [knee.md](knee.md) and [chest.md](chest.md).
 
 ```
@@ -412,7 +412,7 @@ the reasons below each table. *p*: Wilcoxon's signed-rank test between the two f
 the rows. *Second classifier* (oracle): other seed, other architecture, same training patients, held-out AUC
 {auc}; it does not ship. Composition and reversibility explain again, on {anew} of the images. Realism: random
 halves of the real images that the model puts in the goal class, without the patients whose images were
-walked; the floor is one half against the other. With so few images a side, FID is far from 0 even for real
+changed; the floor is one half against the other. With so few images a side, FID is far from 0 even for real
 against real: read it beside its floor.
 Seconds: one core of a busy machine.
 """
@@ -426,18 +426,18 @@ and moves the model with what it changed most (COUT above 0; below 0 as publishe
 does next to nothing to the model; as published, on knees, it does as much as the walk itself: most of that
 length is not about the question.
 
-*What a second classifier says.* It confirms, within the budget, {confirmed}.
-Our other flips are labelled adversarial: the model follows and an independent one does not; they should not
-be read as anatomy. On knees the published form, allowed 25 standard deviations, and our walk without the
-model's gradient are confirmed more often when they flip (the sentences below the table), the first with larger
-changes, the second flipping less. Following the model's own gradient makes walks short in part by way of what
-only this model sees; the label exists to say so, strip by strip, and `follow = 0` is there for who prefers
-fewer and surer flips.
+*Confirmation by a second classifier.* It confirms, within the budget, {confirmed}.
+Our other flips are labelled adversarial: the prediction of the explained model flips and that of an
+independent one does not; they should not be read as anatomy. On knees the published form, allowed 25 SD, and
+our search without the model's gradient are confirmed more often when they flip (the sentences below the
+table), the first with larger changes, the second flipping less. Following the model's own gradient shortens
+latent paths partly through features that only this model uses; the label marks such counterfactuals, and
+`follow = 0` gives fewer but better confirmed flips.
 
 *Realism.* To the second classifier's features, frames of both forms are farther from real images of the
 goal class than real ones are from each other; ours is nearer on knees to the lower class and on clearing a
-chest, the published form on adding pneumonia (fewer than half of its walks arrive). Random features see
-little difference.
+chest, the published form on adding pneumonia (fewer than half of its searches reach the goal). Random
+features see little difference.
 
 *Not measured here*: devices and markers by name (no masks), several readers, and, at 64 px with 20 images a
 side, anything that FID could be compared with in other papers."""

@@ -1,13 +1,13 @@
-"""Measure a bundle on the held-out patients and write its results page and its card.
+"""Measure a bundle on the held-out patients; write its results page and its model card.
 
     python recipes/evaluate.py knee ../shared/data/knee_kl_128 --bundle runs/knee/bundle
     python recipes/evaluate.py chest ../shared/data/chestxray_pneumonia_224 --bundle runs/chest/bundle
     python recipes/evaluate.py brain ../shared/data/brain_tumor_mri_4class_224 --bundle runs/brain/bundle
 
-The brain bundle has codes for findings: its strips are measured by `findings.py`, half of the images on each
-side of the model's decision, and a second classifier (`oracle.py`) judges their last frames.
-Figures have 95 % intervals from 1,000 bootstrap samples of the patients; shares of 0 or 1 have Wilson's, and
-what was measured once has none.
+The brain bundle has codes for findings: its counterfactuals are measured by `findings.py`, half of the images
+on each side of the model's decision, and a second classifier (`oracle.py`) evaluates their last frames.
+Values have 95 % intervals from 1,000 bootstrap samples of the patients; shares of 0 or 1 have Wilson's, and
+single measurements have none.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from oracle import load_judge
 
 PAPER = {"f auc": "0.89", "f~ auc label": "0.80", "turing": "58 % (readers)"}
 NOTE = (
-    "How to read it. The generator is small and young (`kimg` in the recipe): the machine's Turing test tells "
-    "its own pictures from real ones. A frame of a counterfactual is not such a picture: it is the patient's "
-    "image plus the change that the generator draws, and every score here was measured on that frame. f~ is a "
-    "straight line through the latent of E alone."
+    "How to read it. The generator is small and young (`kimg` in the recipe): a real-versus-synthetic "
+    "classifier tells generated from real images. A frame of a counterfactual is not a generated image: it "
+    "is the patient's image plus the change of the generated image, and every score here was measured on "
+    "that frame. f~ is a linear function of the latent of E alone."
 )
 INTERVALS = (
     "Intervals: 95 %, bootstrap over {0}; of a share of 0 or 1 Wilson's, for as many {0} as have such a row."
@@ -162,7 +162,7 @@ def classifier_and_surrogate(bundle: Any, held: Cohort, scores: np.ndarray) -> T
 
 
 def reconstruction(table: Table, bundle: Any, images: Tensor) -> None:
-    """PSNR, SSIM and drift of E alone, after refinement; blending gives the image back exactly."""
+    """PSNR, SSIM and reconstruction error of E alone and after refinement; blending is exact."""
     canvas = bundle.to_canvas(images.float())
     scorer = bundle.scorer(bundle.predictor, bundle.predictor.target("class:1"))
     for name, steps in (("E alone", 0), ("after refinement", Refinement().steps)):
@@ -191,7 +191,8 @@ def reconstruction(table: Table, bundle: Any, images: Tensor) -> None:
         )
         table.add(f"reconstruction, {name}: PSNR, dB", lambda i, v=psnr: float(v[i].mean()))
         table.add(f"reconstruction, {name}: SSIM", lambda i, v=ssim: float(v[i].mean()))
-        table.add(f"reconstruction, {name}: median drift, logits", lambda i, v=moved: float(np.median(v[i])))
+        what = f"reconstruction, {name}: median error of the score, logits"
+        table.add(what, lambda i, v=moved: float(np.median(v[i])))
 
 
 def walks(table: Table, bundle: Any, images: list[Image], scores: np.ndarray) -> Counter[str]:
@@ -216,7 +217,7 @@ def walks(table: Table, bundle: Any, images: list[Image], scores: np.ndarray) ->
             among=rows,
         )
     length = np.array([s.lengths.max() for s in flips])
-    table.add("median length of the change, standard deviations", lambda i: float(np.median(length[i])))
+    table.add("median latent distance, SD", lambda i: float(np.median(length[i])))
     table.put("seconds for one explained image (encode, refine, search, nine frames)", seconds, None)
     return Counter(s.stopped for s in flips)
 
@@ -271,7 +272,7 @@ def turing(table: Table, bundle: Any, fit: Cohort, held: Cohort) -> None:
     if low == high:
         low, high = wilson(int(right.sum()), len(right))
     table.put(
-        "machine's Turing test: share it tells right (chance 0.5)",
+        "real-versus-synthetic classifier: accuracy (chance 0.5)",
         float(right.mean()),
         (float(low), float(high)),
         paper=PAPER["turing"],
@@ -288,7 +289,7 @@ def write(name: str, table: Table, held: Cohort, walked: int, stopped: Counter[s
         f"# Results of the bundle `{name}`",
         "",
         f"Measured on {len(held.images)} held-out images of {len(set(held.patients))} patients, none of "
-        f"whom was seen in training; reconstruction and walks on {walked} of them. "
+        f"whom was seen in training; reconstruction and searches on {walked} of them. "
         f"{INTERVALS.format('patients')} The last column is Schutte et al. 2021 where they "
         "state a figure (their image size, data split and models differ).",
         "",

@@ -1,12 +1,12 @@
-"""How far exposure alone tells the chest radiographs apart, and what the counterfactuals change of it.
+"""Measure how well exposure alone separates the chest radiographs, and how counterfactuals change it.
 
     python recipes/exposure.py ../shared/data/chestxray_pneumonia_224 --images 24 --picture exposure.png
 
-Eight numbers of an image that say nothing of any place (mean, spread and six percentiles of its greys) go
-into a logistic regression on the patients that the bundle was made from, and are tested on the held-out ones.
+Eight numbers of an image without spatial information (mean, spread and six percentiles of its greys) are the
+input of a logistic regression on the bundle's training patients, tested on the held-out ones.
 Then normal held-out images are changed to a probability of pneumonia of 0.9. A curve of greys, the same for
-the whole image (the mean change at every grey level of the original), is what exposure can do: the share of
-the change that it explains is measured.
+the whole image (the mean change at every grey level of the original), is the effect of exposure: its share of
+the change is measured.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What is measured of a bundle with codes for findings: its strips, where they change the image, and what tells
-its classes apart without looking at any finding. Used by `evaluate.py`."""
+"""Measurements of a bundle with codes for findings: its counterfactuals, where they change the image, and how
+well its classes are separated without any finding. Used by `evaluate.py`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from contrafact.counterfactual import MedXGANCounterfactual
 
 Values = np.ndarray[Any, Any]
 Add = Callable[..., Any]  # of a table with intervals: what, figure of rows, wanted
-SIDES = (("added", -1), ("taken away", 1))
+SIDES = (("added", -1), ("removed", 1))
 RIM = 4  # pixels that belong to the edge of the head: scalp and skull
 
 
@@ -79,8 +79,9 @@ def strip_rows(add: Add, found: Strips) -> None:
         for title, values in _smallness(strips).items():
             add(f"finding {name}: {title}", _median(values, rows & asked))
     drift = np.array([s.drift for s in strips])
-    add("reconstruction after refinement: median drift, logits", lambda i: float(np.median(drift[i])))
-    add("reconstruction after refinement: drift above 1 logit, share", lambda i: float((drift[i] > 1).mean()))
+    refined = "reconstruction after refinement: "
+    add(f"{refined}median error of the score, logits", lambda i: float(np.median(drift[i])))
+    add(f"{refined}error of the score above 1 logit, share", lambda i: float((drift[i] > 1).mean()))
     drawn = [structural_similarity(s.image[0], s.reconstruction[0], data_range=255.0) for s in strips]
     add("reconstruction after refinement: SSIM", lambda i: float(np.array(drawn)[i].mean()))
 
@@ -214,7 +215,7 @@ def place_rows(add: Add, found: Strips) -> None:
 
 
 def picture(path: Path, found: Strips, *, rows: int = 6, scale: int = 2) -> None:
-    """Strips that reached their goal, three frames each and the change; left added, right taken away."""
+    """Counterfactuals that reached their goal, three frames each and the difference; left added."""
     columns = []
     for _name, sign in SIDES:
         chosen = [s for s, at in zip(found.strips, found.start, strict=True) if np.sign(at) == sign]

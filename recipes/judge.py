@@ -1,4 +1,4 @@
-"""Judge heatmap methods on a cohort: prepare the cases, run the study, write the table.
+"""Evaluate heatmap methods on a cohort: prepare the cases, run the study, write the table.
 
     python recipes/judge.py knee ../shared/data/knee_kl_128 --images 200
     python recipes/judge.py chest ../shared/data/chestxray_pneumonia_224 --images 60

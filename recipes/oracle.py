@@ -1,4 +1,5 @@
-"""Train the classifiers that judge counterfactuals: the second model of a bundle, and one of another question.
+"""Train the classifiers that evaluate counterfactuals: the second model of a bundle, and one for another
+question.
 
     python recipes/oracle.py knee ../shared/data/knee_kl_128 --out runs/oracle
     python recipes/oracle.py chest ../shared/data/chestxray_pneumonia_224 --out runs/oracle
@@ -7,11 +8,11 @@
     python recipes/oracle.py knee - --out runs/oracle --ship src/contrafact/bundles/knee
 
 `oracle`: the same question, another seed and architecture (plain convolutions in the manner of VGG, where the
-first is a small ResNet), and no look at the first one's answers. With `--ship` it becomes the bundle's second
-model: it confirms every counterfactual or does not, and takes part in no training, search or choice. Of the
-phantoms it learns the joint space from images whose side marker tells nothing, so it confirms no flip of the
-model that cheats. `other`: another question, which a change of
-the finding should leave alone: left or right knee; bacterial or viral pneumonia; the brain slices have no
+first is a small ResNet), without the first one's predictions. With `--ship` it becomes the bundle's second
+model: it confirms counterfactuals, and is used in no training, search or choice. On
+phantoms it learns the joint space from images whose side marker carries no information, so it confirms no flip
+of the model with the shortcut. `other`: another question, which a change of
+the finding should not affect: left or right knee; bacterial or viral pneumonia; the brain slices have no
 other label. The same training patients; some minutes on one core.
 """
 

@@ -1,8 +1,8 @@
-"""Segmenters that others trained, as modules into which their published weights load.
+"""Segmenters trained by others, as modules that load their published weights.
 
-W-Net: two small U-Nets, the second sees what the first said (Galdran et al. 2022, arXiv 2009.01907; weights
-MIT). hippodeep: hippocampus in T1 (Thyreau et al. 2018, doi 10.1016/j.media.2017.11.004; weights MIT). Both
-written from the papers and the names and shapes in the weights.
+W-Net: two small U-Nets, the second receives the output of the first (Galdran et al. 2022, arXiv 2009.01907;
+weights MIT). hippodeep: hippocampus in T1 (Thyreau et al. 2018, doi 10.1016/j.media.2017.11.004; weights
+MIT). Both written from the papers, and from the names and shapes of the weights.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Results in an archive, end to end on this machine: exported, sent, read back, and looked at in OHIF.
+"""Test DICOM results end to end on this machine: export, send, read back, and display in OHIF.
 
     python recipes/pacs.py                                          # Orthanc alone
     python recipes/pacs.py --ohif FOLDER --picture docs/pictures/dicom.png
 
 Needs Orthanc with its DICOMweb plug-in (Debian: orthanc, orthanc-dicomweb) and `contrafact[dicom,pacs]`. The
 picture needs OHIF's built pages (`npm pack @ohif/app@3.13.2`, unpacked; FOLDER is its `dist`), Chromium and
-playwright. Everything listens on 127.0.0.1 only and is gone afterwards.
+playwright. All servers listen on 127.0.0.1 only and stop afterwards.
 """
 
 from __future__ import annotations

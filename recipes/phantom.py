@@ -1,6 +1,6 @@
 """Train the phantom bundle: python recipes/phantom.py
 
-Draws 4,000 phantoms with independent factors for the generator, trains two classifiers of narrowed
+Generates 4,000 phantoms with independent factors for the generator, trains two classifiers of narrowed
 joint space (one honest, one on data where the side marker gives the label away), then fits the
 bundle of recipes/phantom.toml. About ten minutes on two cores.
 """

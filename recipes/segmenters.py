@@ -1,10 +1,10 @@
-"""Explain segmenters that others trained, on real images: where each looks, in pictures.
+"""Explain segmenters trained by others on real images, and write pictures of their heatmaps.
 
     pip install unet
     python recipes/hippocampus.py ../shared/data/msd_task04_hippocampus
     python recipes/segmenters.py ../shared/data --out docs/pictures
 
-Writes a panel for each network and docs/results/segmenters.md with what was measured.
+Writes a panel for each network and docs/results/segmenters.md with the measurements.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Put a fitted bundle into the package, with its card.
+"""Add a fitted bundle to the package, with its model card.
 
 python recipes/ship.py knee --bundle runs/knee/bundle
 """
@@ -85,7 +85,7 @@ def model_card(name: str, about: dict[str, Any], size: int) -> str:
             f"models they explain. {size / 1e6:.1f} MB, half precision, safetensors.",
             "",
             "**Intended use.** To show how the bundled models decide, and to try Contrafact. For research and "
-            "teaching. Not a medical device, not for diagnosis. Images it draws are synthetic.",
+            "teaching. Not a medical device, not for diagnosis. Images it generates are synthetic.",
             "",
             f"**Data.** {card['data']}",
             "",

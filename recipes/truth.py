@@ -1,8 +1,7 @@
 """Known truth: python recipes/truth.py writes docs/results/phantom.md
 
-Phantom knees nobody has seen are walked along the directions of an honest model and of one that
-cheats on the side marker, by the published method and by ours; a ruler reads from every frame what
-was planted. Intervals: 95 %, bootstrap over phantoms.
+Unseen phantom knees are changed along the directions of an honest model and of one with a shortcut, the
+side marker, by the published method and by ours; a ruler measures the planted factors in every frame. Intervals: 95 %, bootstrap over phantoms.
 """
 
 from __future__ import annotations
@@ -61,15 +60,15 @@ def main() -> None:
     print("\n".join(lines))
 
 
-PAGE = """# Known truth: what the strips show
+PAGE = """# Known truth: what the counterfactuals show
 
-{count} phantom knees that no network has seen (32 px), walked over −3 to 3 asked logits. The *honest* model learned the joint space; the *cheating* one was trained on data where the brightness of the side marker tells the label. A ruler reads joint space and marker from every frame. "As published" is the logistic direction with a Euclidean step and the encoder alone; both are shown with what the generator cannot draw carried over, and per logit *measured*, since a published step has no unit.
+{count} phantom knees that no network has seen (32 px), changed by −3 to 3 requested logits. The *honest* model learned the joint space; the *cheating* one was trained on data where the brightness of the side marker gives the label away. A ruler reads joint space and marker from every frame. "As published" is the logistic direction with a Euclidean step and the encoder alone; in both, details outside the generator are carried over, and results are per logit *achieved*, because a published step has no unit.
 
 ```
 python recipes/truth.py
 ```
 
-| model, method | correlation of step and joint space | joint space, % of its range per logit measured | correlation of step and marker | marker, % of its range per logit measured | logits measured per logit asked |
+| model, method | correlation of step and joint space | joint space, % of its range per logit achieved | correlation of step and marker | marker, % of its range per logit achieved | logits achieved per logit requested |
 | --- | --- | --- | --- | --- | --- |
 {rows}
 """

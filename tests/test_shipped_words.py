@@ -46,4 +46,4 @@ def test_the_page_of_medxgan_has_no_row_that_holds_by_construction(monkeypatch: 
         "old": {"along": {"rank": [1.0]}},
     }
     said = " ".join(medxgan.checks(columns))
-    assert "answer (lesions 0.95, old 1.00)" in said and "asked (lesions 1.20)" in said and "|" not in said
+    assert "score (lesions 0.95, old 1.00)" in said and "requested (lesions 1.20)" in said and "|" not in said

@@ -27,7 +27,7 @@ def view(
 ) -> None:
     """Show a run in the browser: its cases, with their heatmaps and counterfactuals.
 
-    A case page can compute new explanations (`Ask the model`) where the run's bundle is available. Only this
+    A case page can compute live explanations where the run's bundle is available. Only this
     machine can open the pages, unless --host is set; then the link contains a token.
     Example: `contrafact view runs/demo`
 

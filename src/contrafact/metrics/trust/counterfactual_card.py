@@ -23,8 +23,8 @@ def trust_card_of_strip(
 ) -> TrustCard:
     """Return the reliability checks of a counterfactual.
 
-    Checks by the model that steered the search (drift, goal) can fail, but never count as passed. The agreement
-    of requested and achieved change holds by construction, and is not checked.
+    Checks by the model that guided the search (`drift`, `goal`) can fail, but never count as passed. The
+    agreement of requested and achieved change holds by construction, and is not checked.
 
     second_model  another predictor, ideally trained independently: its prediction must flip as well, and it
                   measures the effect of the reconstruction alone
