@@ -432,6 +432,9 @@ def test_the_demo_shows_a_slice_on_each_side_from_the_bundle_of_findings() -> No
     answers = [float(plan.bundle.predict([image])[0, 1]) for image, plan in slices]
     assert answers[0] < 0.5 < answers[1]
     assert all("medxgan" in plan.methods for _, plan in slices)
+    first, image, plan = planned[0]
+    assert first == "Synthetic knee 1" and "translate" in plan.methods
+    assert image.values.shape == plan.bundle.image_shape
     assert all(image.about["synthetic"] for image, _ in slices), "no patient's image ships"
 
 

@@ -402,7 +402,7 @@ def test_the_output_of_a_model_file_is_said_on_the_command_line(tmp_path: Path, 
         in said
     )
     assert main([*words, "--bundle", "knee", "--output", "logits"]) == 2
-    assert "the models of a bundle say it themselves" in capsys.readouterr().err
+    assert "got a model of a bundle" in capsys.readouterr().err
 
 
 def test_a_counterfactual_can_be_saved_read_and_plotted(tmp_path: Path) -> None:

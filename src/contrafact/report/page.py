@@ -35,7 +35,8 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
     raises  InputError for a run without results
     """
     manifest, cohort = run.manifest(), RunIndex(run)
-    chosen = [case for case in cohort.chosen(sort="problems") if case.maps or case.strips]
+    sort = "order" if manifest.get("demo") else "problems"  # the demo tells its story in its own order
+    chosen = [case for case in cohort.chosen(sort=sort) if case.maps or case.strips]
     rows = [row for row in map(cohort.row, range(len(run.rows()))) if _whole(row)]
     if not rows:
         raise InputError(f"expected results in '{run.folder}'; the run is empty")

@@ -253,7 +253,8 @@ function verdict(strip) {
     reason,
     ". ",
     `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
-    strip.stopped !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`
+    strip.stopped !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`,
+    !strip.picture && ` Engine: ${strip.label}.`
   );
 }
 var hasLatents = (strip) => Math.max(...strip.lengths) > 0;

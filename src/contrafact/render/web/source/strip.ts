@@ -80,7 +80,8 @@ function verdict(strip: StripAbout): HTMLElement {
   const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
   return el("p", { class: `verdict ${strip.tone}` }, el("b", {}, strip.second), " ", reason, ". ",
     `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
-    strip.stopped !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`);
+    strip.stopped !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`,
+    !strip.picture && ` Engine: ${strip.label}.`);
 }
 
 /** Whether the engine has a latent space; a translator has none. */
