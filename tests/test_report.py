@@ -263,3 +263,14 @@ def test_lines_that_make_no_sense_do_not_stop_the_report(tmp_path: Path) -> None
         file.writelines(json.dumps(row) + "\n" for row in bad)
     page = write_report(run).read_text()
     assert "cannot be shown" in page and "Case 1" in page
+
+
+def test_a_demo_is_shown_in_its_own_order_and_a_run_by_its_warnings(tmp_path: Path) -> None:
+    check = {"name": "goal", "value": 1.0, "limit": 1.0, "passed": False, "sentence": "No."}
+    for demo, first in ((True, "plain"), (False, "doubtful")):
+        run = Run.create(tmp_path / f"run{demo}", about={"demo": demo})
+        for name, trust in (("plain", []), ("doubtful", [check])):
+            run.add(name, Image(ramp(), window=(0, 150)), heatmap(name), case=name, trust=trust)
+        text = write_report(run).read_text(encoding="utf-8")
+        places = {name: text.index(f">{name}</h2>") for name in ("plain", "doubtful")}
+        assert min(places, key=places.__getitem__) == first
