@@ -137,7 +137,7 @@ def interval(values: Map, form: str = ".2f") -> str:
     rng = np.random.default_rng(0)
     means = values[rng.integers(0, len(values), (1000, len(values)))].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
-    if low == high and low in (0.0, 1.0):  # a share that is all or nothing: resampling gives it no width
+    if set(values.tolist()) <= {low} & {0.0, 1.0} and "+" not in form:  # a share that is all or nothing
         low, high = wilson(int(low) * len(values), len(values))
     return f"{values.mean():{form}} ({low:{form}} to {high:{form}})"
 
