@@ -205,7 +205,7 @@ def _histology(root: Path, part: str, side: int) -> Cohort:
         table = list(csv.DictReader(file))
     images, labels, sources, names = [], [], [], []
     for row in table:
-        source = f"{row['class']}-{row['source_tile']}"
+        source = row["source_tile"]
         if (zlib.crc32(f"val {source}".encode()) % 5 == 0) != (part == "val"):
             continue
         if part != "val" and in_choice(source) != (part == "choice"):
@@ -215,7 +215,7 @@ def _histology(root: Path, part: str, side: int) -> Cohort:
             y, x = (round(k * (224 - side) / 2) for k in divmod(number, 3))
             crop = values[y : y + side, x : x + side]
             images.append(torch.from_numpy(crop.copy()).movedim(2, 0)[None])
-            labels.append(int(row["class"] != "lung_n"))
+            labels.append(int(row["label"] != "lung_n"))
             sources.append(source)
             names.append(f"{row['file']}-{number}")
     return Cohort(torch.cat(images), np.array(labels), np.array(labels), sources, names, ("benign", "tumour"))
