@@ -263,7 +263,7 @@ def integrated(rounds: int, device: str) -> list[str]:
     """Adaptive points, stopped at the completeness that captum's 50 reach on the shipped knee classifier."""
     from captum.attr import IntegratedGradients
 
-    bundle = cf.load_bundle("knee")
+    bundle = cf.load_bundle("knee").for_latent_space()
     predictor = bundle.predictor
     predictor.module.to(device)
     with torch.no_grad():

@@ -140,7 +140,7 @@ def main() -> None:
     fit, held = load("knee", options.data)
     cohort = fit if options.part == "choice" else held
     rows = chosen(cohort, options.part, options.images)
-    bundle = cf.load_bundle("knee")
+    bundle = cf.load_bundle("knee").for_latent_space()
     images = [Image(cohort.images[i].float().numpy(), window=(0.0, 255.0)) for i in rows]
     lines = [f"| {' | '.join(HEAD)} |", "|" + " --- |" * len(HEAD)]
     for name, more in SETTINGS.items():

@@ -222,7 +222,7 @@ def timed(job: Callable[[], Any], device: str) -> tuple[Any, float]:
 
 
 def knees(count: int, device: str) -> tuple[Any, list[Image]]:
-    bundle = cf.load_bundle("knee")
+    bundle = cf.load_bundle("knee").for_latent_space()
     bundle.predictor.module.to(device)
     bundle.predictor.device = torch.device(device)
     with torch.no_grad():

@@ -54,7 +54,7 @@ def explained(seconds: float) -> dict[str, float]:
     """Milliseconds per image: encode, refine, search, nine frames, outputs; alone and in a batch."""
     found = {}
     for name in list_bundles():
-        bundle = cf.load_bundle(name)
+        bundle = cf.load_bundle(name).for_latent_space()
         rng = torch.Generator().manual_seed(0)
         with torch.no_grad():
             values = bundle.to_units(bundle.generator.decode(bundle.generator.sample(16, rng)).clamp(-1, 1))

@@ -345,7 +345,7 @@ ROWS = {
 def section(name: str, data: Path, judges: Path, *, count: int, anew: int) -> tuple[list[str], str]:
     """The lines of one bundle, and how many of its flips the second classifier confirms."""
     _, held = load(name, data / FOLDERS[name])
-    bundle = load_bundle(name)
+    bundle = load_bundle(name).for_latent_space()
     cases = choose(name, bundle, held, count)
     target = bundle.predictor.target("class:1")
     theirs = as_published(bundle, bundle.predictor, target, samples=5000)

@@ -348,6 +348,14 @@ def test_no_page_tells_a_latent_distance_of_an_engine_without_latents(tmp_path: 
     assert "Engine: translate" in text
 
 
+def test_a_latent_space_of_smaller_images_has_a_model_of_its_own() -> None:
+    bundle = load_bundle("knee")
+    own = bundle.for_latent_space()
+    assert own.predictor is bundle.predictors["classifier_64"]
+    assert own.direction(own.predictor, own.predictor.target("class:1")).target == "class:1"
+    assert bright_bundle().for_latent_space().predictor.classes == ("dark", "bright")
+
+
 def test_a_bundle_without_latent_space_says_what_to_use() -> None:
     bundle = bright_bundle()
     with pytest.raises(InputError, match="translat"):

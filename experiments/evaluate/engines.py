@@ -83,8 +83,7 @@ def model_of(bundle: Bundle, engine: str) -> Any:
     """The model that an engine explains: a latent space of smaller images has a model of its own."""
     if ENGINES.get(engine, ("", {}))[0] == "translate" or engine == NULL:
         return bundle.predictor
-    digests = {direction.model for direction in bundle.directions}
-    return next((p for p in bundle.predictors.values() if p.digest in digests), bundle.predictor)
+    return bundle.for_latent_space().predictor
 
 
 def explained(name: str, bundle: Bundle, images: Sequence[Image]) -> Run:

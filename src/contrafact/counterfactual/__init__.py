@@ -1,6 +1,7 @@
 """Counterfactual methods: a trained generator changes an image until the model's prediction flips."""
 
-from contrafact.counterfactual.bundle import Bundle, Translation
+from contrafact.counterfactual.bundle import Bundle
+from contrafact.counterfactual.bundle_parts import Translation
 from contrafact.counterfactual.decision_boundary import decision_boundary
 from contrafact.counterfactual.direction import Anchors, Direction, DirectionConfig, fit_direction, least_step
 from contrafact.counterfactual.inversion import Refinement, invert

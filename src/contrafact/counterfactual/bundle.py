@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from contrafact.core import (
@@ -23,28 +23,13 @@ from contrafact.core import (
     nearest,
 )
 from contrafact.core.contents import digest_of_content
+from contrafact.counterfactual.bundle_parts import LatentSpace, Translation, resized
 from contrafact.counterfactual.coded import Coded
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_statistics import LatentStatistics
 
 LEVELS = (-2.2, 2.2)  # log-odds without and with a finding (0.1 and 0.9), unless the generator has its own
 OTHER = {"class:0": "class:1", "class:1": "class:0"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Translation:
-    """A target for which the bundle's translator was trained.
-
-    model, target  digest of the predictor, and the target as text
-    number         index of the score among those that condition the translator
-    by             (digest, target) of the conditioning score where it is another, monotonically related score;
-                   None: the target's own score
-    """
-
-    model: str
-    target: str
-    number: int = 0
-    by: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)  # no slots: hashes are kept
@@ -263,6 +248,13 @@ class Bundle:
             return known[other], -1.0
         raise InputError(f"bundle '{self.name}' translates {', '.join(known)}; got target '{target}'")
 
+    def for_latent_space(self) -> Bundle:
+        """Return the bundle with the model as its `predictor` that its directions or findings were fitted to: a
+        latent space of smaller images has a model of its own."""
+        fitted = {*(one.model for one in self.directions), *(model for model, _ in self.findings)}
+        own = [p for p in (self.predictor, *self.predictors.values()) if getattr(p, "digest", "") in fitted]
+        return dataclasses.replace(self, predictor=own[0]) if own else self
+
     @property
     def own_method(self) -> str:
         """The method behind "counterfactual" where no target is named: the engine, or the first that the bundle
@@ -352,30 +344,13 @@ class Bundle:
                 f"{highest:g}; use image.rescaled({low:g}, {high:g}), or --rescale"
             )
         if tuple(images.shape[2:]) != tuple(size):
-            images = _resized(images, tuple(size))
+            images = resized(images, tuple(size))
         return (images - low) / (high - low) * 2 - 1
 
     def to_units(self, canvas: Tensor) -> Tensor:
         """Return images (N, C, *S) in [-1, 1] converted to image units."""
         low, high = self.window
         return (canvas + 1) / 2 * (high - low) + low
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LatentSpace:
-    """A generator, its encoder, and the statistics of its latents."""
-
-    generator: Generator
-    encoder: Encoder
-    statistics: LatentStatistics
-
-
-def _resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Return images (N, C, *S) resampled to `size`, with antialiasing where it shrinks."""
-    if len(size) == 2:
-        return F.interpolate(images, size, mode="bilinear", antialias=True)
-    larger = any(have < need for have, need in zip(images.shape[2:], size, strict=True))
-    return F.interpolate(images, size, mode="trilinear" if larger else "area")
 
 
 def _opposite(directions: list[Direction], target: str) -> Direction | None:

@@ -1,0 +1,45 @@
+"""What a bundle consists of, apart from its models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from contrafact.core import Encoder, Generator
+from contrafact.counterfactual.latent_statistics import LatentStatistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translation:
+    """A target for which the bundle's translator was trained.
+
+    model, target  digest of the predictor, and the target as text
+    number         index of the score among those that condition the translator
+    by             (digest, target) of the conditioning score where it is another, monotonically related score;
+                   None: the target's own score
+    """
+
+    model: str
+    target: str
+    number: int = 0
+    by: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LatentSpace:
+    """A generator, its encoder, and the statistics of its latents."""
+
+    generator: Generator
+    encoder: Encoder
+    statistics: LatentStatistics
+
+
+def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Return images (N, C, *S) at another size, by means where they get smaller."""
+    """Return images (N, C, *S) resampled to `size`, with antialiasing where it shrinks."""
+    if len(size) == 2:
+        return F.interpolate(images, size, mode="bilinear", antialias=True)
+    larger = any(have < need for have, need in zip(images.shape[2:], size, strict=True))
+    return F.interpolate(images, size, mode="trilinear" if larger else "area")
