@@ -254,7 +254,7 @@ def test_the_list_leads_to_a_pair_by_keyboard(browser: Any, site: Site) -> None:
     first = "#lines tr:first-child th a"
     with Visit(browser, site) as visit:
         visit.go("/", "#lines tr")
-        visit.page.click("text=Models side by side")
+        visit.page.click("text=Compare models")
         visit.page.wait_for_selector("#lines tr")
         assert visit.page.text_content(first) == "Elsewhere" and visit.fits()
         assert "60 points (narrow)" in visit.page.text_content("#lines tr:first-child")
@@ -309,7 +309,7 @@ def test_both_maps_lie_on_one_scale_and_their_difference_beside_them(browser: An
         np.testing.assert_allclose(less, 2 / 3 * np.array(BLUE) + 0.6 / 3 * grey, atol=12)
         assert near(visit.pixels(0)[:100], visit.pixels(0)[:100].mean(axis=-1, keepdims=True), 1).all()
         visit.choose("per model")
-        visit.until("document.querySelector('.legend').textContent.includes('sizes cannot')")
+        visit.until("document.querySelector('.legend').textContent.includes('magnitudes cannot')")
         np.testing.assert_allclose(spot(visit.pixels(0)), ORANGE, atol=12)
         assert np.ptp(spot(visit.pixels(2))) <= 2  # the same shape: nothing between them
         visit.choose("common")

@@ -119,7 +119,7 @@ def test_a_run_is_shown_cancelled_and_found_again(browser: Any, folder: Path) ->
         with serving(app) as site, Visit(browser, site, 390) as visit:
             visit.go("/?token=t", "[id='study.title']")
             fill_all(visit)
-            verdict(visit, "A study.")
+            verdict(visit, "Valid study")
             visit.page.click("#save")
             verdict(visit, "Saved.")
             visit.page.click("#run")
@@ -140,7 +140,7 @@ def test_another_file_is_written_over_only_after_a_question(browser: Any, folder
     with Visit(browser, site) as visit:
         visit.go("/?token=t", "[id='study.title']")
         fill_all(visit)
-        verdict(visit, "A study.")
+        verdict(visit, "Valid study")
         path.write_text("# mine\n")
         visit.page.click("#save")
         visit.page.wait_for_selector("#question:not([hidden])")

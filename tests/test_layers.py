@@ -113,3 +113,16 @@ def test_nothing_below_cli_prints_or_pickles() -> None:
                 if isinstance(node.value, ast.Name) and node.value.id == "torch" and not inside_fork:
                     wrong.append(f"{path.name}: global seed")
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_circle_among_the_scripts_of_the_pages() -> None:
+    source = ROOT / "render" / "web" / "source"
+    left = {
+        path.stem: set(re.findall(r'from "\./(\w+)"', path.read_text(encoding="utf-8")))
+        for path in source.glob("*.ts")
+    }
+    assert {"types", "controls", "case"} <= set(left)
+    while left:
+        done = {name for name, into in left.items() if not into & set(left)}
+        assert done, f"a circle among {', '.join(sorted(left))}"
+        left = {name: into for name, into in left.items() if name not in done}

@@ -97,7 +97,7 @@ def test_the_slider_moves_the_image_and_the_model_answers(browser: Any, site: Si
         until(visit, "document.querySelector('.live .read').textContent.includes('+2.00')")
         visit.choose("change requested, logits")
         visit.page.locator(".live").get_by_label("b/c").check()
-        until(visit, "document.querySelector('.live .read').textContent.includes('held: b/c')")
+        until(visit, "document.querySelector('.live .read').textContent.includes('kept constant: b/c')")
         assert visit.page.locator(".live img").count() == 0  # words of the bundle stay words
         visit.page.wait_for_load_state("networkidle")
 
@@ -135,7 +135,7 @@ def test_a_question_is_answered_shown_and_kept(browser: Any, site: Site, run: Ru
         assert len(run.rows()) == rows and visit.fits()
         check(visit)
         visit.page.get_by_role("button", name="Keep in the run").click()
-        until(visit, "document.querySelector('.live').textContent.includes('ModelCache:')")
+        until(visit, "document.querySelector('.live').textContent.includes('Stored in the run')")
         assert run.rows()[-1]["case"] == name and run.rows()[-1]["label"] == "latent-walk (live)"
         visit.page.select_option("#live-method", "medxgan")
         assert visit.page.locator(".live").get_by_label("b/c").count() == 0

@@ -54,6 +54,93 @@
     return String(Number(value.toPrecision(3))).replace("-", "−");
   }
 
+  // source/controls.ts
+  function trustCard(trust) {
+    const none = !(trust.failed.length || trust.passed.length || trust.open.length);
+    return el(
+      "div",
+      { class: "trust", role: "group", "aria-label": "reliability checks" },
+      el("h3", {}, "Reliability checks"),
+      none && el("p", { class: "dim" }, "This result has no reliability checks."),
+      ...trust.failed.map((text) => el("p", { class: "doubt" }, el("b", {}, "Warning: "), text)),
+      trust.passed.length > 0 && el("p", { class: "passed" }, el("b", {}, "Passed: "), trust.passed.join(", "), "."),
+      trust.open.length > 0 && el(
+        "details",
+        {},
+        el("summary", {}, `Not checked: ${trust.open.length}`),
+        ...trust.open.map((text) => el("p", { class: "dim small" }, text))
+      )
+    );
+  }
+  function madeBy(made) {
+    const cost = [
+      made.seconds !== null && `${made.seconds.toFixed(2)} s`,
+      made.passes !== null && plural(Math.round(made.passes), "pass", "passes") + " through the model"
+    ].filter(Boolean).join(", ");
+    const how = made.layer ? `Made in ${cost}, from ${made.layer}` : `Made in ${cost}`;
+    return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
+  }
+  function slider(label, range, say, moved) {
+    const input = el("input", { type: "range", ...range });
+    const shown = el("output", {}, say(range.value));
+    const tellValue = () => {
+      const text = say(Number(input.value));
+      shown.textContent = text;
+      input.setAttribute("aria-valuetext", text);
+    };
+    input.addEventListener("input", () => {
+      tellValue();
+      moved(Number(input.value));
+    });
+    tellValue();
+    const box = el("label", { class: "slider" }, el("span", {}, label), input, shown);
+    return { box, input, set: (value) => {
+      input.value = String(value);
+      tellValue();
+    } };
+  }
+  function choice(legend, options, chosen, picked) {
+    const name = `choice-${++choices}`;
+    const box = el(
+      "fieldset",
+      { class: "choice" },
+      el("legend", {}, legend),
+      ...options.map(([value, text]) => el(
+        "label",
+        {},
+        el("input", { type: "radio", name, value, checked: value === chosen }),
+        el("span", {}, text)
+      ))
+    );
+    box.addEventListener("change", (event) => picked(event.target.value));
+    return box;
+  }
+  var choices = 0;
+  function painter(paint) {
+    let waiting = false, again = false;
+    const run = async () => {
+      waiting = true;
+      try {
+        await paint();
+      } catch (error) {
+        tell(error);
+      }
+      waiting = false;
+      if (again) {
+        again = false;
+        ask();
+      }
+    };
+    const ask = () => {
+      if (waiting) again = true;
+      else {
+        waiting = true;
+        requestAnimationFrame(run);
+      }
+    };
+    return ask;
+  }
+
   // source/pixels.ts
   var FOR = [255, 150, 40];
   var AGAINST = [70, 160, 255];
@@ -1053,7 +1140,7 @@
     );
   }
 
-  // source/volume.ts
+  // source/volume_section.ts
   var SIGHTS = [
     ["planes", "planes and rendering"],
     ["axial", "axial"],
@@ -1436,91 +1523,6 @@
         typeof failure.seconds === "number" && ` (after ${failure.seconds} s)`
       ))
     );
-  }
-  function trustCard(trust) {
-    const none = !(trust.failed.length || trust.passed.length || trust.open.length);
-    return el(
-      "div",
-      { class: "trust", role: "group", "aria-label": "reliability checks" },
-      el("h3", {}, "Reliability checks"),
-      none && el("p", { class: "dim" }, "This result has no reliability checks."),
-      ...trust.failed.map((text) => el("p", { class: "doubt" }, el("b", {}, "Warning: "), text)),
-      trust.passed.length > 0 && el("p", { class: "passed" }, el("b", {}, "Passed: "), trust.passed.join(", "), "."),
-      trust.open.length > 0 && el(
-        "details",
-        {},
-        el("summary", {}, `Not checked: ${trust.open.length}`),
-        ...trust.open.map((text) => el("p", { class: "dim small" }, text))
-      )
-    );
-  }
-  function madeBy(made) {
-    const cost = [
-      made.seconds !== null && `${made.seconds.toFixed(2)} s`,
-      made.passes !== null && plural(Math.round(made.passes), "pass", "passes") + " through the model"
-    ].filter(Boolean).join(", ");
-    const how = made.layer ? `Made in ${cost}, from ${made.layer}` : `Made in ${cost}`;
-    return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
-  }
-  function slider(label, range, say, moved) {
-    const input = el("input", { type: "range", ...range });
-    const shown = el("output", {}, say(range.value));
-    const tellValue = () => {
-      const text = say(Number(input.value));
-      shown.textContent = text;
-      input.setAttribute("aria-valuetext", text);
-    };
-    input.addEventListener("input", () => {
-      tellValue();
-      moved(Number(input.value));
-    });
-    tellValue();
-    const box = el("label", { class: "slider" }, el("span", {}, label), input, shown);
-    return { box, input, set: (value) => {
-      input.value = String(value);
-      tellValue();
-    } };
-  }
-  function choice(legend, options, chosen, picked) {
-    const name = `choice-${++choices}`;
-    const box = el(
-      "fieldset",
-      { class: "choice" },
-      el("legend", {}, legend),
-      ...options.map(([value, text]) => el(
-        "label",
-        {},
-        el("input", { type: "radio", name, value, checked: value === chosen }),
-        el("span", {}, text)
-      ))
-    );
-    box.addEventListener("change", (event) => picked(event.target.value));
-    return box;
-  }
-  var choices = 0;
-  function painter(paint) {
-    let waiting = false, again = false;
-    const run = async () => {
-      waiting = true;
-      try {
-        await paint();
-      } catch (error) {
-        tell(error);
-      }
-      waiting = false;
-      if (again) {
-        again = false;
-        ask();
-      }
-    };
-    const ask = () => {
-      if (waiting) again = true;
-      else {
-        waiting = true;
-        requestAnimationFrame(run);
-      }
-    };
-    return ask;
   }
 
   // source/cohort.ts

@@ -55,6 +55,93 @@
     return String(Number(value.toPrecision(3))).replace("-", "−");
   }
 
+  // source/controls.ts
+  function trustCard(trust) {
+    const none = !(trust.failed.length || trust.passed.length || trust.open.length);
+    return el(
+      "div",
+      { class: "trust", role: "group", "aria-label": "reliability checks" },
+      el("h3", {}, "Reliability checks"),
+      none && el("p", { class: "dim" }, "This result has no reliability checks."),
+      ...trust.failed.map((text) => el("p", { class: "doubt" }, el("b", {}, "Warning: "), text)),
+      trust.passed.length > 0 && el("p", { class: "passed" }, el("b", {}, "Passed: "), trust.passed.join(", "), "."),
+      trust.open.length > 0 && el(
+        "details",
+        {},
+        el("summary", {}, `Not checked: ${trust.open.length}`),
+        ...trust.open.map((text) => el("p", { class: "dim small" }, text))
+      )
+    );
+  }
+  function madeBy(made) {
+    const cost = [
+      made.seconds !== null && `${made.seconds.toFixed(2)} s`,
+      made.passes !== null && plural(Math.round(made.passes), "pass", "passes") + " through the model"
+    ].filter(Boolean).join(", ");
+    const how = made.layer ? `Made in ${cost}, from ${made.layer}` : `Made in ${cost}`;
+    return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
+  }
+  function slider(label, range, say, moved) {
+    const input = el("input", { type: "range", ...range });
+    const shown = el("output", {}, say(range.value));
+    const tellValue = () => {
+      const text = say(Number(input.value));
+      shown.textContent = text;
+      input.setAttribute("aria-valuetext", text);
+    };
+    input.addEventListener("input", () => {
+      tellValue();
+      moved(Number(input.value));
+    });
+    tellValue();
+    const box = el("label", { class: "slider" }, el("span", {}, label), input, shown);
+    return { box, input, set: (value) => {
+      input.value = String(value);
+      tellValue();
+    } };
+  }
+  function choice(legend, options, chosen, picked) {
+    const name = `choice-${++choices}`;
+    const box = el(
+      "fieldset",
+      { class: "choice" },
+      el("legend", {}, legend),
+      ...options.map(([value, text]) => el(
+        "label",
+        {},
+        el("input", { type: "radio", name, value, checked: value === chosen }),
+        el("span", {}, text)
+      ))
+    );
+    box.addEventListener("change", (event) => picked(event.target.value));
+    return box;
+  }
+  var choices = 0;
+  function painter(paint) {
+    let waiting = false, again = false;
+    const run = async () => {
+      waiting = true;
+      try {
+        await paint();
+      } catch (error) {
+        tell(error);
+      }
+      waiting = false;
+      if (again) {
+        again = false;
+        ask();
+      }
+    };
+    const ask = () => {
+      if (waiting) again = true;
+      else {
+        waiting = true;
+        requestAnimationFrame(run);
+      }
+    };
+    return ask;
+  }
+
   // source/pixels.ts
   var FOR = [255, 150, 40];
   var AGAINST = [70, 160, 255];
@@ -476,6 +563,29 @@
     draw(canvas.getContext("2d"), greyPixels(values, view.window));
   }
 
+  // source/followup.ts
+  function followupRow(strip, view) {
+    const canvases = strip.followup.map((later) => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `later image ${later.name}` }));
+    const paint = painter(async () => {
+      for (const [k, canvas] of canvases.entries())
+        small(canvas, await getValues(strip.row, `followup_${String(k).padStart(3, "0")}`, view.slice), view, view.aspect);
+    });
+    view.redraw.push(paint);
+    paint();
+    const id = `later-${strip.row}`;
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": id },
+      el("h2", { id }, "The same patient later"),
+      el("div", { class: "film" }, ...strip.followup.map((later, k) => el(
+        "figure",
+        { class: "frame later" },
+        canvases[k],
+        el("figcaption", {}, el("b", {}, later.name), el("span", { class: "block" }, later.answer))
+      )))
+    );
+  }
+
   // source/where.ts
   function whereSection(image, maps, view) {
     const state = { map: maps[0], opacity: 0.85, level: 0, own: faint(maps[0]), hidden: false };
@@ -654,116 +764,6 @@
       const said = found && chosen ? `, map ${evidence(chosen, found.data[y * width + x])}` : "";
       readout.textContent = `column ${x}, row ${y}: image ${grey.join(" ")}${said}`;
     });
-  }
-
-  // source/case.ts
-  function trustCard(trust) {
-    const none = !(trust.failed.length || trust.passed.length || trust.open.length);
-    return el(
-      "div",
-      { class: "trust", role: "group", "aria-label": "reliability checks" },
-      el("h3", {}, "Reliability checks"),
-      none && el("p", { class: "dim" }, "This result has no reliability checks."),
-      ...trust.failed.map((text) => el("p", { class: "doubt" }, el("b", {}, "Warning: "), text)),
-      trust.passed.length > 0 && el("p", { class: "passed" }, el("b", {}, "Passed: "), trust.passed.join(", "), "."),
-      trust.open.length > 0 && el(
-        "details",
-        {},
-        el("summary", {}, `Not checked: ${trust.open.length}`),
-        ...trust.open.map((text) => el("p", { class: "dim small" }, text))
-      )
-    );
-  }
-  function madeBy(made) {
-    const cost = [
-      made.seconds !== null && `${made.seconds.toFixed(2)} s`,
-      made.passes !== null && plural(Math.round(made.passes), "pass", "passes") + " through the model"
-    ].filter(Boolean).join(", ");
-    const how = made.layer ? `Made in ${cost}, from ${made.layer}` : `Made in ${cost}`;
-    return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
-  }
-  function slider(label, range, say, moved) {
-    const input = el("input", { type: "range", ...range });
-    const shown = el("output", {}, say(range.value));
-    const tellValue = () => {
-      const text = say(Number(input.value));
-      shown.textContent = text;
-      input.setAttribute("aria-valuetext", text);
-    };
-    input.addEventListener("input", () => {
-      tellValue();
-      moved(Number(input.value));
-    });
-    tellValue();
-    const box = el("label", { class: "slider" }, el("span", {}, label), input, shown);
-    return { box, input, set: (value) => {
-      input.value = String(value);
-      tellValue();
-    } };
-  }
-  function choice(legend, options, chosen, picked) {
-    const name = `choice-${++choices}`;
-    const box = el(
-      "fieldset",
-      { class: "choice" },
-      el("legend", {}, legend),
-      ...options.map(([value, text]) => el(
-        "label",
-        {},
-        el("input", { type: "radio", name, value, checked: value === chosen }),
-        el("span", {}, text)
-      ))
-    );
-    box.addEventListener("change", (event) => picked(event.target.value));
-    return box;
-  }
-  var choices = 0;
-  function painter(paint) {
-    let waiting = false, again = false;
-    const run = async () => {
-      waiting = true;
-      try {
-        await paint();
-      } catch (error) {
-        tell(error);
-      }
-      waiting = false;
-      if (again) {
-        again = false;
-        ask();
-      }
-    };
-    const ask = () => {
-      if (waiting) again = true;
-      else {
-        waiting = true;
-        requestAnimationFrame(run);
-      }
-    };
-    return ask;
-  }
-
-  // source/followup.ts
-  function followupRow(strip, view) {
-    const canvases = strip.followup.map((later) => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `later image ${later.name}` }));
-    const paint = painter(async () => {
-      for (const [k, canvas] of canvases.entries())
-        small(canvas, await getValues(strip.row, `followup_${String(k).padStart(3, "0")}`, view.slice), view, view.aspect);
-    });
-    view.redraw.push(paint);
-    paint();
-    const id = `later-${strip.row}`;
-    return el(
-      "section",
-      { class: "card", "aria-labelledby": id },
-      el("h2", { id }, "The same patient later"),
-      el("div", { class: "film" }, ...strip.followup.map((later, k) => el(
-        "figure",
-        { class: "frame later" },
-        canvases[k],
-        el("figcaption", {}, el("b", {}, later.name), el("span", { class: "block" }, later.answer))
-      )))
-    );
   }
 
   // source/report.ts

@@ -34,6 +34,327 @@ function short(value) {
   return String(Number(value.toPrecision(3))).replace("-", "−");
 }
 
+// source/controls.ts
+function trustCard(trust) {
+  const none = !(trust.failed.length || trust.passed.length || trust.open.length);
+  return el(
+    "div",
+    { class: "trust", role: "group", "aria-label": "reliability checks" },
+    el("h3", {}, "Reliability checks"),
+    none && el("p", { class: "dim" }, "This result has no reliability checks."),
+    ...trust.failed.map((text) => el("p", { class: "doubt" }, el("b", {}, "Warning: "), text)),
+    trust.passed.length > 0 && el("p", { class: "passed" }, el("b", {}, "Passed: "), trust.passed.join(", "), "."),
+    trust.open.length > 0 && el(
+      "details",
+      {},
+      el("summary", {}, `Not checked: ${trust.open.length}`),
+      ...trust.open.map((text) => el("p", { class: "dim small" }, text))
+    )
+  );
+}
+function madeBy(made) {
+  const cost = [
+    made.seconds !== null && `${made.seconds.toFixed(2)} s`,
+    made.passes !== null && plural(Math.round(made.passes), "pass", "passes") + " through the model"
+  ].filter(Boolean).join(", ");
+  const how = made.layer ? `Made in ${cost}, from ${made.layer}` : `Made in ${cost}`;
+  return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
+}
+function slider(label, range, say, moved) {
+  const input = el("input", { type: "range", ...range });
+  const shown = el("output", {}, say(range.value));
+  const tellValue = () => {
+    const text = say(Number(input.value));
+    shown.textContent = text;
+    input.setAttribute("aria-valuetext", text);
+  };
+  input.addEventListener("input", () => {
+    tellValue();
+    moved(Number(input.value));
+  });
+  tellValue();
+  const box = el("label", { class: "slider" }, el("span", {}, label), input, shown);
+  return { box, input, set: (value) => {
+    input.value = String(value);
+    tellValue();
+  } };
+}
+function choice(legend, options, chosen, picked) {
+  const name = `choice-${++choices}`;
+  const box = el(
+    "fieldset",
+    { class: "choice" },
+    el("legend", {}, legend),
+    ...options.map(([value, text]) => el(
+      "label",
+      {},
+      el("input", { type: "radio", name, value, checked: value === chosen }),
+      el("span", {}, text)
+    ))
+  );
+  box.addEventListener("change", (event) => picked(event.target.value));
+  return box;
+}
+var choices = 0;
+function painter(paint) {
+  let waiting = false, again = false;
+  const run = async () => {
+    waiting = true;
+    try {
+      await paint();
+    } catch (error) {
+      tell(error);
+    }
+    waiting = false;
+    if (again) {
+      again = false;
+      ask();
+    }
+  };
+  const ask = () => {
+    if (waiting) again = true;
+    else {
+      waiting = true;
+      requestAnimationFrame(run);
+    }
+  };
+  return ask;
+}
+
+// source/pages.css
+var pages_default = `:root{--bg:#0e1114;--panel:#161b20;--line:#2a323a;--text:#e8ecef;--dim:#a9b4be;--for:#ff9628;--against:#46a0ff;--ok:#5fc98f;--warn:#ffcf5c}
+*{box-sizing:border-box}
+[hidden]{display:none!important}
+body{margin:0;background:var(--bg);color:var(--text);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
+header,main,footer{max-width:1240px;margin:0 auto;padding:0 24px}
+header{padding-top:20px}
+h1{font-size:24px;margin:0 0 4px;font-weight:600;letter-spacing:-.01em;overflow-wrap:anywhere}
+h2{font-size:18px;margin:0 0 10px;font-weight:600;overflow-wrap:anywhere}
+h3{font-size:14px;margin:0 0 6px;font-weight:600;color:var(--dim)}
+p{margin:4px 0;max-width:76ch;overflow-wrap:anywhere}
+a{color:#8cc4ff}
+a[aria-disabled]{color:var(--dim);text-decoration:none}
+.dim{color:var(--dim)}.small{font-size:13px}.block{display:block}.warn-text{color:var(--warn)}
+.skip{position:absolute;left:-999px}.skip:focus{left:8px;top:8px;background:var(--panel);padding:6px 10px;z-index:9}
+.mark{display:inline-block;border:1px solid var(--warn);color:var(--warn);border-radius:4px;padding:1px 8px;font-size:12px;font-weight:600;letter-spacing:.04em;text-transform:uppercase}
+.card{background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:18px 20px;margin:18px 0}
+#notice{background:#3a1d12;border:1px solid var(--for);border-radius:6px;padding:8px 12px;margin:10px 0;overflow-wrap:anywhere}
+nav{display:flex;flex-wrap:wrap;gap:6px 18px;margin-bottom:12px;align-items:baseline}
+nav .place{color:var(--dim)}
+:focus-visible{outline:2px solid var(--for);outline-offset:2px}
+button,select,input[type=search],input[type=text]{background:#232b33;color:var(--text);border:1px solid #6b7884;border-radius:5px;padding:6px 12px;font:inherit;font-size:14px;min-height:34px}
+button{cursor:pointer}
+button:disabled{opacity:.55;cursor:default}
+input[type=range]{width:100%;accent-color:var(--for);margin:0;min-height:24px}
+input[type=radio],input[type=checkbox]{accent-color:var(--for);width:17px;height:17px;margin:0 6px 0 0;vertical-align:-3px}
+pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px;color:var(--dim);max-height:300px;overflow:auto}
+summary{cursor:pointer;color:var(--dim)}
+footer{padding:10px 24px 40px;color:var(--dim);font-size:13px}
+
+.filters{display:flex;flex-wrap:wrap;gap:10px 16px;align-items:end;margin:14px 0 8px}
+.filters label{display:flex;flex-direction:column;gap:3px;color:var(--dim);font-size:13px}
+.filters .grow{flex:1 1 240px}.filters .grow input{width:100%}
+table{border-collapse:collapse;width:100%;font-size:14px}
+th,td{text-align:left;padding:8px 14px 8px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word;font-weight:400}
+thead th{color:var(--dim);white-space:nowrap;position:sticky;top:0;background:var(--bg);z-index:1}
+th[scope=row]{min-width:150px;overflow-wrap:anywhere}td[data-label]{max-width:260px}th[scope=row] a{font-weight:600}
+td.picture{width:70px}
+td.picture img,.blank{width:56px;height:56px;object-fit:contain;background:#000;border-radius:4px;display:block}
+tbody tr:hover{background:#ffffff08}
+.failure b{color:#ff8d7a}.doubt b,td .doubt b{color:var(--warn)}
+td .doubt{border:0;padding:0;background:none;display:inline}
+#more{margin:14px 0;width:100%}
+
+.columns{display:grid;grid-template-columns:minmax(280px,440px) minmax(210px,290px) minmax(250px,1fr);gap:22px}
+.stage{position:relative;background:#000;border-radius:4px;overflow:hidden;touch-action:pan-y}
+.stage canvas{width:auto;height:auto;max-width:100%;max-height:80vh;margin:0 auto;display:block;cursor:crosshair}
+.tag{position:absolute;left:0;right:0;bottom:0;padding:3px 8px;background:#000c;color:var(--warn);font-size:12px}
+.scale{height:8px;border-radius:3px;margin:8px 0 2px;background:linear-gradient(90deg,var(--against),#14181c,var(--for))}
+.ends{display:flex;justify-content:space-between;font-size:12.5px;color:var(--dim)}
+.under{min-height:20px}
+.controls{display:flex;flex-direction:column;gap:12px}
+.controls button{align-self:flex-start}
+.slider{display:grid;grid-template-columns:auto 1fr;gap:0 10px;font-size:13.5px}
+.slider input{grid-column:1/3;grid-row:2}
+.slider output{text-align:right;color:var(--dim);font-variant-numeric:tabular-nums}
+.choice{border:0;padding:0;margin:0;display:flex;flex-wrap:wrap;gap:4px 16px;font-size:13.5px}
+.choice legend{padding:0;margin-bottom:2px}
+.check{font-size:13.5px}
+.trust p{font-size:14px}
+.doubt{border-left:3px solid var(--warn);padding:3px 10px;background:#ffffff08}
+.passed b{color:var(--ok)}
+.verdict{border-left:3px solid var(--ok);padding:4px 12px;margin:0 0 14px;background:#ffffff08}
+.verdict.warn{border-color:var(--warn)}.verdict.plain{border-color:#6b7884}
+.details .figures{font-size:12px}.details .figures th,.details .figures td{padding:3px 8px 3px 0;white-space:nowrap}
+.tag.original{color:var(--text)}.mark-line{color:var(--warn)}
+.beside{display:flex;flex-direction:column;gap:12px;min-width:0}
+.read{display:grid;grid-template-columns:1fr auto;gap:2px 14px;font-variant-numeric:tabular-nums;font-size:14px;margin:0}
+.read dt{color:var(--dim)}.read dd{margin:0;text-align:right}
+.chart{width:100%;max-width:420px;height:auto}
+.chart text{fill:var(--dim);font-size:11px}
+.chart .grid{stroke:#242c34}.chart .ideal{fill:none;stroke:#8391a0;stroke-dasharray:4 4}
+.chart .goal{stroke:var(--ok);stroke-dasharray:2 3}.chart .goal-text{fill:var(--ok)}
+.chart .measured{fill:none;stroke:var(--for);stroke-width:2}.chart .point{fill:var(--for)}
+.chart .now{fill:none;stroke:#fff;stroke-width:2}
+.film{display:flex;align-items:flex-start;gap:8px;overflow-x:auto;padding:14px 3px 8px;position:relative}
+.frame{flex:none;width:108px;padding:5px;margin:0;display:flex;flex-direction:column;gap:2px;font-size:12px;color:var(--dim);text-align:left;background:none;border:1px solid transparent}
+button.frame:hover{border-color:#6b7884}
+.frame.origin{border-color:var(--text)}
+.frame canvas{width:96px;height:auto;background:#000;border-radius:3px}
+.frame.later{width:172px}.frame.later canvas{width:160px}
+
+@media(max-width:1080px){.columns{grid-template-columns:minmax(260px,1fr) minmax(210px,300px)}.beside{grid-column:1/3}}
+@media(max-width:700px){
+  header,main,footer{padding-left:14px;padding-right:14px}
+  .card{padding:14px}
+  .columns{grid-template-columns:minmax(0,1fr)}.beside{grid-column:1}
+  table,tbody,tr{display:block}thead{position:absolute;left:-9999px}
+  tbody tr{display:grid;grid-template-columns:70px 1fr 1fr;gap:2px 10px;padding:10px 0;border-bottom:1px solid var(--line)}
+  tbody td,tbody th{border:0;padding:2px 0}
+  td.picture{grid-row:1/3;width:auto}
+  th[scope=row]{grid-column:2/4}
+  td[data-label]{grid-column:span 1;font-size:13px}
+  td[data-label="prediction"]{grid-column:2/4}
+  td[data-label="target"]{grid-column:1/3}td[data-label="counterfactuals"]{grid-column:1/4}
+  td[data-label="warnings"],td[data-label="failures"]{grid-column:1/4}
+  td[data-label]:before{content:attr(data-label) ": ";color:var(--dim)}
+  td[data-label="prediction"]:before{display:block}
+}
+
+progress{width:100%;height:6px;accent-color:var(--for);display:block;margin-bottom:10px}
+.pictures{display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:16px;margin:10px 0}
+.pictures figure{margin:0;text-align:center}
+.pictures img{width:100%;max-width:560px;max-height:62vh;object-fit:contain;background:#000;border-radius:4px}
+[tabindex="-1"]:focus-visible{outline:none}
+.choices{display:flex;gap:12px;justify-content:center;margin:14px 0}
+.choices button{min-width:140px;min-height:48px;font-size:16px}
+.row-of{display:flex;gap:16px;align-items:center}
+.pooled th,.pooled td{font-weight:600}
+.plain th[scope=row]{font-weight:inherit}
+@media(max-width:700px){
+  .plain tbody tr{grid-template-columns:1fr}
+  .plain tbody td,.plain tbody th[scope=row],.plain td[data-label]{grid-column:1;max-width:none}
+  .pictures{grid-template-columns:1fr;gap:8px}.pictures img{max-height:34vh}
+}
+
+.volumes{display:grid;grid-template-columns:minmax(0,1fr) minmax(230px,300px);gap:22px}
+.volumes>*{min-width:0}
+.solid{position:relative;height:min(74vh,680px);min-height:420px;background:#000;border-radius:4px;overflow:hidden}
+.solid canvas{position:absolute;inset:0;width:100%;height:100%;display:block}
+.tag-line{color:var(--warn)}
+@media(max-width:700px){.volumes{grid-template-columns:minmax(0,1fr)}.solid{height:420px}}
+.stages{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:16px}
+.stages.two{grid-template-columns:repeat(2,minmax(0,1fr));max-width:900px}
+.stages figure{margin:0;min-width:0}
+.stages figcaption{font-weight:600;font-size:14px;margin-bottom:4px;overflow-wrap:anywhere}
+.pair-parts{display:grid;grid-template-columns:minmax(210px,290px) minmax(0,1fr) minmax(0,1fr);gap:22px;margin-top:16px}
+.pair-parts>*{min-width:0}
+.twins{display:flex;flex-direction:column;gap:14px}
+.across{max-width:440px;margin-bottom:14px}
+.scores{margin-top:12px;font-size:13.5px}
+.scores caption{text-align:left;color:var(--dim);padding-bottom:4px}
+.scores th,.scores td{padding:4px 12px 4px 0;font-variant-numeric:tabular-nums}
+.scores thead th{position:static;background:none;white-space:normal}
+.scores th[scope=row]{min-width:0}
+.wins{font-weight:600}
+.card>.read,.pair-parts .read{max-width:440px}
+@media(max-width:1080px){.pair-parts{grid-template-columns:minmax(0,1fr)}}
+@media(max-width:700px){
+  .stages,.stages.two{grid-template-columns:minmax(0,1fr)}
+  table.scores{display:table}.scores thead{position:static;display:table-header-group}.scores tbody{display:table-row-group}
+  .scores tr,.scores tbody tr{display:table-row}.scores tbody td,.scores tbody th{padding:4px 8px 4px 0;border-bottom:1px solid var(--line)}
+  td[data-label="difference of predictions"],td[data-label="map distance"]{grid-column:1/4}
+  td[data-label^="prediction of"]{grid-column:1/4}td[data-label^="prediction of"]:before{display:block}
+}
+.filters label{min-width:0}.filters select{max-width:min(100%,320px)}
+.controls>div:empty{display:none}
+.live .field{display:flex;flex-direction:column;gap:3px;color:var(--dim);font-size:13px}
+.live .row-of{flex-wrap:wrap;gap:10px}
+.live .card{background:none;padding:14px 0 0;border:0;border-top:1px solid var(--line);border-radius:0}
+.live select{max-width:100%}
+/* The report: still pictures and, where scripts run, the case page's controls in their place. */
+.report .card .card{border:0;padding:0;background:none;margin:14px 0 0}
+.part{margin:26px 0 0}
+.gallery{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}
+.gallery figure{margin:0;width:200px}
+.gallery img{width:100%;height:auto;display:block;background:#000;border-radius:4px}
+.still figcaption,.gallery figcaption{font-size:12.5px;color:var(--dim);margin-top:4px;line-height:1.4;overflow-wrap:anywhere}
+.still figcaption b{color:var(--text)}
+.still .frame img{width:100%;height:auto;display:block;background:#000}
+figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)}
+.checked{color:var(--ok)}
+.chart.dots{max-width:520px}.chart .name{fill:var(--text)}
+.wide{overflow-x:auto}
+.lines{display:grid;grid-template-columns:max-content 1fr;gap:1px 14px;font-size:13.5px;margin:4px 0 14px}
+.lines dt{color:var(--dim)}.lines dd{margin:0;max-width:90ch;overflow-wrap:anywhere}
+.method h3{color:var(--text)}
+.figures{width:auto}.figures td,.figures th{padding:4px 18px 4px 0}.figures th{color:var(--dim)}
+@media(max-width:700px){
+  .gallery figure{width:calc(50% - 8px)}
+  .report .figures{display:table}.report .figures tbody{display:table-row-group}
+  .report .figures thead{display:table-header-group;position:static}.report .figures tr{display:table-row}
+}
+@media screen{.alive .still{display:none}}
+@page{size:A4;margin:16mm 13mm 15mm;@bottom-left{content:"For research; not for diagnosis";font:8pt sans-serif}@bottom-right{content:counter(page) " of " counter(pages);font:8pt sans-serif}@top-left{font:8pt sans-serif}}
+@media print{
+  :root{--bg:#fff;--panel:#fff;--line:#bbb;--text:#000;--dim:#444;--warn:#8a5a00;--ok:#1c7a47}
+  body{font-size:10pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
+  header,main,footer{max-width:none;padding:0}
+  .moving,.skip,nav,.screen,button,#notice{display:none!important}
+  a{color:inherit;text-decoration:none}
+  .card{border-width:1px 0 0;border-radius:0;padding:8px 0;margin:8px 0}
+  .case{break-before:page;border:0}.part{display:none}
+  .part+.case{break-before:page}
+  figure,svg,tr,.verdict,.method,li{break-inside:avoid}
+  h2,h3{break-after:avoid}
+  thead th{position:static}
+  .gallery{gap:8px}.gallery .ends{font-size:7.5pt}.gallery figure{width:calc(25% - 8px)}.gallery figcaption{font-size:8pt}
+  .film{flex-wrap:wrap;overflow:visible;gap:4px}
+  .film{padding:6px 0}.frame{width:calc(9.09% - 4px);padding:0}.still .frame figcaption{font-size:6.5pt;line-height:1.25}
+  .frame.later{width:40mm}
+  .frame.origin{outline:1px solid #000}
+  .chart{max-width:90mm}.chart.dots{max-width:100%}.chart .now{display:none}.chart .grid{stroke:#ddd}
+  .scale{background:linear-gradient(90deg,var(--against),#fff,var(--for))}
+  .doubt,.verdict{background:none}
+  .wide{overflow:visible}table{font-size:8.5pt}.figures td,.figures th{padding:2px 10px 2px 0}
+  .figures td,.figures th{white-space:normal}.figures td{overflow-wrap:break-word}.figures code{white-space:nowrap}
+  .gallery>div{width:calc(50% - 8px)}.method{display:inline-block;width:calc(50% - 12px);vertical-align:top;margin-right:8px}
+  .lines{font-size:8pt;grid-template-columns:15mm 1fr;gap:0 6px;margin:2px 0 8px}
+  details::details-content{content-visibility:visible;block-size:auto}
+  summary{list-style:none}
+  footer{display:none}
+}
+/* the study editor */
+.form{display:grid;grid-template-columns:minmax(0,1fr) minmax(300px,430px);gap:0 22px;align-items:start}
+.form #notice,.form #waiting{grid-column:1/3}
+.form .file{position:sticky;top:12px;max-height:calc(100vh - 24px);overflow:auto}
+.form textarea{background:#232b33;color:var(--text);border:1px solid #6b7884;border-radius:5px;padding:6px 12px;font:inherit;font-size:14px;width:100%;resize:vertical}
+.form input[type=text],.form .field select{width:100%;min-width:0}
+.form ::placeholder{color:var(--dim);opacity:1}
+.form [aria-invalid=true]{border-color:var(--warn)}
+.form label{font-size:14px}
+.fields{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:10px 18px;align-items:start}
+.field{margin:0 0 10px;min-width:0}
+.fields .field{margin:0}
+.about{color:var(--dim);font-size:12.5px;margin:2px 0}
+.said span{display:block;font-size:13px;overflow-wrap:anywhere}
+.refused{color:#ff9d8a}.absent{color:var(--warn)}.fact{color:var(--ok)}
+fieldset.part{border:1px solid var(--line);border-radius:8px;padding:10px 14px 14px;margin:0 0 14px;min-width:0}
+fieldset.part legend{font-weight:600;padding:0 6px;overflow-wrap:anywhere}
+fieldset.part>button{margin-top:12px}
+fieldset.part details{margin:4px 0 10px}
+.with{display:flex;flex-wrap:wrap;gap:8px 10px;align-items:center;margin:6px 0}
+.with input{flex:1 1 120px}.with select{flex:1 1 200px;max-width:100%;min-width:0}
+.wrong{margin:4px 0;padding-left:18px;font-size:13.5px;color:#ff9d8a;overflow-wrap:anywhere}
+.wrong:empty{display:none}
+#question{border-left:3px solid var(--warn);padding:2px 10px;background:#ffffff08}
+#toml{color:var(--text);background:#0e1114;border-radius:5px;padding:10px;max-height:52vh}
+.asked dt{margin-top:6px}.asked dd{margin:0 0 0 14px;color:var(--dim);font-size:13.5px}
+code{font-size:13px;overflow-wrap:anywhere}
+@media(max-width:900px){.form{grid-template-columns:minmax(0,1fr)}.form #notice,.form #waiting{grid-column:1}.form .file{position:static;max-height:none}}
+/* end of the study editor */
+`;
+
 // source/pixels.ts
 var FOR = [255, 150, 40];
 var AGAINST = [70, 160, 255];
@@ -414,327 +735,6 @@ function small(canvas, values, view, aspect) {
   draw(canvas.getContext("2d"), greyPixels(values, view.window));
 }
 
-// source/case.ts
-function trustCard(trust) {
-  const none = !(trust.failed.length || trust.passed.length || trust.open.length);
-  return el(
-    "div",
-    { class: "trust", role: "group", "aria-label": "reliability checks" },
-    el("h3", {}, "Reliability checks"),
-    none && el("p", { class: "dim" }, "This result has no reliability checks."),
-    ...trust.failed.map((text) => el("p", { class: "doubt" }, el("b", {}, "Warning: "), text)),
-    trust.passed.length > 0 && el("p", { class: "passed" }, el("b", {}, "Passed: "), trust.passed.join(", "), "."),
-    trust.open.length > 0 && el(
-      "details",
-      {},
-      el("summary", {}, `Not checked: ${trust.open.length}`),
-      ...trust.open.map((text) => el("p", { class: "dim small" }, text))
-    )
-  );
-}
-function madeBy(made) {
-  const cost = [
-    made.seconds !== null && `${made.seconds.toFixed(2)} s`,
-    made.passes !== null && plural(Math.round(made.passes), "pass", "passes") + " through the model"
-  ].filter(Boolean).join(", ");
-  const how = made.layer ? `Made in ${cost}, from ${made.layer}` : `Made in ${cost}`;
-  return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
-}
-function slider(label, range, say, moved) {
-  const input = el("input", { type: "range", ...range });
-  const shown = el("output", {}, say(range.value));
-  const tellValue = () => {
-    const text = say(Number(input.value));
-    shown.textContent = text;
-    input.setAttribute("aria-valuetext", text);
-  };
-  input.addEventListener("input", () => {
-    tellValue();
-    moved(Number(input.value));
-  });
-  tellValue();
-  const box = el("label", { class: "slider" }, el("span", {}, label), input, shown);
-  return { box, input, set: (value) => {
-    input.value = String(value);
-    tellValue();
-  } };
-}
-function choice(legend, options, chosen, picked) {
-  const name = `choice-${++choices}`;
-  const box = el(
-    "fieldset",
-    { class: "choice" },
-    el("legend", {}, legend),
-    ...options.map(([value, text]) => el(
-      "label",
-      {},
-      el("input", { type: "radio", name, value, checked: value === chosen }),
-      el("span", {}, text)
-    ))
-  );
-  box.addEventListener("change", (event) => picked(event.target.value));
-  return box;
-}
-var choices = 0;
-function painter(paint) {
-  let waiting = false, again = false;
-  const run = async () => {
-    waiting = true;
-    try {
-      await paint();
-    } catch (error) {
-      tell(error);
-    }
-    waiting = false;
-    if (again) {
-      again = false;
-      ask();
-    }
-  };
-  const ask = () => {
-    if (waiting) again = true;
-    else {
-      waiting = true;
-      requestAnimationFrame(run);
-    }
-  };
-  return ask;
-}
-
-// source/pages.css
-var pages_default = `:root{--bg:#0e1114;--panel:#161b20;--line:#2a323a;--text:#e8ecef;--dim:#a9b4be;--for:#ff9628;--against:#46a0ff;--ok:#5fc98f;--warn:#ffcf5c}
-*{box-sizing:border-box}
-[hidden]{display:none!important}
-body{margin:0;background:var(--bg);color:var(--text);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-header,main,footer{max-width:1240px;margin:0 auto;padding:0 24px}
-header{padding-top:20px}
-h1{font-size:24px;margin:0 0 4px;font-weight:600;letter-spacing:-.01em;overflow-wrap:anywhere}
-h2{font-size:18px;margin:0 0 10px;font-weight:600;overflow-wrap:anywhere}
-h3{font-size:14px;margin:0 0 6px;font-weight:600;color:var(--dim)}
-p{margin:4px 0;max-width:76ch;overflow-wrap:anywhere}
-a{color:#8cc4ff}
-a[aria-disabled]{color:var(--dim);text-decoration:none}
-.dim{color:var(--dim)}.small{font-size:13px}.block{display:block}.warn-text{color:var(--warn)}
-.skip{position:absolute;left:-999px}.skip:focus{left:8px;top:8px;background:var(--panel);padding:6px 10px;z-index:9}
-.mark{display:inline-block;border:1px solid var(--warn);color:var(--warn);border-radius:4px;padding:1px 8px;font-size:12px;font-weight:600;letter-spacing:.04em;text-transform:uppercase}
-.card{background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:18px 20px;margin:18px 0}
-#notice{background:#3a1d12;border:1px solid var(--for);border-radius:6px;padding:8px 12px;margin:10px 0;overflow-wrap:anywhere}
-nav{display:flex;flex-wrap:wrap;gap:6px 18px;margin-bottom:12px;align-items:baseline}
-nav .place{color:var(--dim)}
-:focus-visible{outline:2px solid var(--for);outline-offset:2px}
-button,select,input[type=search],input[type=text]{background:#232b33;color:var(--text);border:1px solid #6b7884;border-radius:5px;padding:6px 12px;font:inherit;font-size:14px;min-height:34px}
-button{cursor:pointer}
-button:disabled{opacity:.55;cursor:default}
-input[type=range]{width:100%;accent-color:var(--for);margin:0;min-height:24px}
-input[type=radio],input[type=checkbox]{accent-color:var(--for);width:17px;height:17px;margin:0 6px 0 0;vertical-align:-3px}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px;color:var(--dim);max-height:300px;overflow:auto}
-summary{cursor:pointer;color:var(--dim)}
-footer{padding:10px 24px 40px;color:var(--dim);font-size:13px}
-
-.filters{display:flex;flex-wrap:wrap;gap:10px 16px;align-items:end;margin:14px 0 8px}
-.filters label{display:flex;flex-direction:column;gap:3px;color:var(--dim);font-size:13px}
-.filters .grow{flex:1 1 240px}.filters .grow input{width:100%}
-table{border-collapse:collapse;width:100%;font-size:14px}
-th,td{text-align:left;padding:8px 14px 8px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word;font-weight:400}
-thead th{color:var(--dim);white-space:nowrap;position:sticky;top:0;background:var(--bg);z-index:1}
-th[scope=row]{min-width:150px;overflow-wrap:anywhere}td[data-label]{max-width:260px}th[scope=row] a{font-weight:600}
-td.picture{width:70px}
-td.picture img,.blank{width:56px;height:56px;object-fit:contain;background:#000;border-radius:4px;display:block}
-tbody tr:hover{background:#ffffff08}
-.failure b{color:#ff8d7a}.doubt b,td .doubt b{color:var(--warn)}
-td .doubt{border:0;padding:0;background:none;display:inline}
-#more{margin:14px 0;width:100%}
-
-.columns{display:grid;grid-template-columns:minmax(280px,440px) minmax(210px,290px) minmax(250px,1fr);gap:22px}
-.stage{position:relative;background:#000;border-radius:4px;overflow:hidden;touch-action:pan-y}
-.stage canvas{width:auto;height:auto;max-width:100%;max-height:80vh;margin:0 auto;display:block;cursor:crosshair}
-.tag{position:absolute;left:0;right:0;bottom:0;padding:3px 8px;background:#000c;color:var(--warn);font-size:12px}
-.scale{height:8px;border-radius:3px;margin:8px 0 2px;background:linear-gradient(90deg,var(--against),#14181c,var(--for))}
-.ends{display:flex;justify-content:space-between;font-size:12.5px;color:var(--dim)}
-.under{min-height:20px}
-.controls{display:flex;flex-direction:column;gap:12px}
-.controls button{align-self:flex-start}
-.slider{display:grid;grid-template-columns:auto 1fr;gap:0 10px;font-size:13.5px}
-.slider input{grid-column:1/3;grid-row:2}
-.slider output{text-align:right;color:var(--dim);font-variant-numeric:tabular-nums}
-.choice{border:0;padding:0;margin:0;display:flex;flex-wrap:wrap;gap:4px 16px;font-size:13.5px}
-.choice legend{padding:0;margin-bottom:2px}
-.check{font-size:13.5px}
-.trust p{font-size:14px}
-.doubt{border-left:3px solid var(--warn);padding:3px 10px;background:#ffffff08}
-.passed b{color:var(--ok)}
-.verdict{border-left:3px solid var(--ok);padding:4px 12px;margin:0 0 14px;background:#ffffff08}
-.verdict.warn{border-color:var(--warn)}.verdict.plain{border-color:#6b7884}
-.details .figures{font-size:12px}.details .figures th,.details .figures td{padding:3px 8px 3px 0;white-space:nowrap}
-.tag.original{color:var(--text)}.mark-line{color:var(--warn)}
-.beside{display:flex;flex-direction:column;gap:12px;min-width:0}
-.read{display:grid;grid-template-columns:1fr auto;gap:2px 14px;font-variant-numeric:tabular-nums;font-size:14px;margin:0}
-.read dt{color:var(--dim)}.read dd{margin:0;text-align:right}
-.chart{width:100%;max-width:420px;height:auto}
-.chart text{fill:var(--dim);font-size:11px}
-.chart .grid{stroke:#242c34}.chart .ideal{fill:none;stroke:#8391a0;stroke-dasharray:4 4}
-.chart .goal{stroke:var(--ok);stroke-dasharray:2 3}.chart .goal-text{fill:var(--ok)}
-.chart .measured{fill:none;stroke:var(--for);stroke-width:2}.chart .point{fill:var(--for)}
-.chart .now{fill:none;stroke:#fff;stroke-width:2}
-.film{display:flex;align-items:flex-start;gap:8px;overflow-x:auto;padding:14px 3px 8px;position:relative}
-.frame{flex:none;width:108px;padding:5px;margin:0;display:flex;flex-direction:column;gap:2px;font-size:12px;color:var(--dim);text-align:left;background:none;border:1px solid transparent}
-button.frame:hover{border-color:#6b7884}
-.frame.origin{border-color:var(--text)}
-.frame canvas{width:96px;height:auto;background:#000;border-radius:3px}
-.frame.later{width:172px}.frame.later canvas{width:160px}
-
-@media(max-width:1080px){.columns{grid-template-columns:minmax(260px,1fr) minmax(210px,300px)}.beside{grid-column:1/3}}
-@media(max-width:700px){
-  header,main,footer{padding-left:14px;padding-right:14px}
-  .card{padding:14px}
-  .columns{grid-template-columns:minmax(0,1fr)}.beside{grid-column:1}
-  table,tbody,tr{display:block}thead{position:absolute;left:-9999px}
-  tbody tr{display:grid;grid-template-columns:70px 1fr 1fr;gap:2px 10px;padding:10px 0;border-bottom:1px solid var(--line)}
-  tbody td,tbody th{border:0;padding:2px 0}
-  td.picture{grid-row:1/3;width:auto}
-  th[scope=row]{grid-column:2/4}
-  td[data-label]{grid-column:span 1;font-size:13px}
-  td[data-label="prediction"]{grid-column:2/4}
-  td[data-label="target"]{grid-column:1/3}td[data-label="counterfactuals"]{grid-column:1/4}
-  td[data-label="warnings"],td[data-label="failures"]{grid-column:1/4}
-  td[data-label]:before{content:attr(data-label) ": ";color:var(--dim)}
-  td[data-label="prediction"]:before{display:block}
-}
-
-progress{width:100%;height:6px;accent-color:var(--for);display:block;margin-bottom:10px}
-.pictures{display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:16px;margin:10px 0}
-.pictures figure{margin:0;text-align:center}
-.pictures img{width:100%;max-width:560px;max-height:62vh;object-fit:contain;background:#000;border-radius:4px}
-[tabindex="-1"]:focus-visible{outline:none}
-.choices{display:flex;gap:12px;justify-content:center;margin:14px 0}
-.choices button{min-width:140px;min-height:48px;font-size:16px}
-.row-of{display:flex;gap:16px;align-items:center}
-.pooled th,.pooled td{font-weight:600}
-.plain th[scope=row]{font-weight:inherit}
-@media(max-width:700px){
-  .plain tbody tr{grid-template-columns:1fr}
-  .plain tbody td,.plain tbody th[scope=row],.plain td[data-label]{grid-column:1;max-width:none}
-  .pictures{grid-template-columns:1fr;gap:8px}.pictures img{max-height:34vh}
-}
-
-.volumes{display:grid;grid-template-columns:minmax(0,1fr) minmax(230px,300px);gap:22px}
-.volumes>*{min-width:0}
-.solid{position:relative;height:min(74vh,680px);min-height:420px;background:#000;border-radius:4px;overflow:hidden}
-.solid canvas{position:absolute;inset:0;width:100%;height:100%;display:block}
-.tag-line{color:var(--warn)}
-@media(max-width:700px){.volumes{grid-template-columns:minmax(0,1fr)}.solid{height:420px}}
-.stages{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:16px}
-.stages.two{grid-template-columns:repeat(2,minmax(0,1fr));max-width:900px}
-.stages figure{margin:0;min-width:0}
-.stages figcaption{font-weight:600;font-size:14px;margin-bottom:4px;overflow-wrap:anywhere}
-.pair-parts{display:grid;grid-template-columns:minmax(210px,290px) minmax(0,1fr) minmax(0,1fr);gap:22px;margin-top:16px}
-.pair-parts>*{min-width:0}
-.twins{display:flex;flex-direction:column;gap:14px}
-.across{max-width:440px;margin-bottom:14px}
-.scores{margin-top:12px;font-size:13.5px}
-.scores caption{text-align:left;color:var(--dim);padding-bottom:4px}
-.scores th,.scores td{padding:4px 12px 4px 0;font-variant-numeric:tabular-nums}
-.scores thead th{position:static;background:none;white-space:normal}
-.scores th[scope=row]{min-width:0}
-.wins{font-weight:600}
-.card>.read,.pair-parts .read{max-width:440px}
-@media(max-width:1080px){.pair-parts{grid-template-columns:minmax(0,1fr)}}
-@media(max-width:700px){
-  .stages,.stages.two{grid-template-columns:minmax(0,1fr)}
-  table.scores{display:table}.scores thead{position:static;display:table-header-group}.scores tbody{display:table-row-group}
-  .scores tr,.scores tbody tr{display:table-row}.scores tbody td,.scores tbody th{padding:4px 8px 4px 0;border-bottom:1px solid var(--line)}
-  td[data-label="difference of predictions"],td[data-label="map distance"]{grid-column:1/4}
-  td[data-label^="prediction of"]{grid-column:1/4}td[data-label^="prediction of"]:before{display:block}
-}
-.filters label{min-width:0}.filters select{max-width:min(100%,320px)}
-.controls>div:empty{display:none}
-.live .field{display:flex;flex-direction:column;gap:3px;color:var(--dim);font-size:13px}
-.live .row-of{flex-wrap:wrap;gap:10px}
-.live .card{background:none;padding:14px 0 0;border:0;border-top:1px solid var(--line);border-radius:0}
-.live select{max-width:100%}
-/* The report: still pictures and, where scripts run, the case page's controls in their place. */
-.report .card .card{border:0;padding:0;background:none;margin:14px 0 0}
-.part{margin:26px 0 0}
-.gallery{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}
-.gallery figure{margin:0;width:200px}
-.gallery img{width:100%;height:auto;display:block;background:#000;border-radius:4px}
-.still figcaption,.gallery figcaption{font-size:12.5px;color:var(--dim);margin-top:4px;line-height:1.4;overflow-wrap:anywhere}
-.still figcaption b{color:var(--text)}
-.still .frame img{width:100%;height:auto;display:block;background:#000}
-figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)}
-.checked{color:var(--ok)}
-.chart.dots{max-width:520px}.chart .name{fill:var(--text)}
-.wide{overflow-x:auto}
-.lines{display:grid;grid-template-columns:max-content 1fr;gap:1px 14px;font-size:13.5px;margin:4px 0 14px}
-.lines dt{color:var(--dim)}.lines dd{margin:0;max-width:90ch;overflow-wrap:anywhere}
-.method h3{color:var(--text)}
-.figures{width:auto}.figures td,.figures th{padding:4px 18px 4px 0}.figures th{color:var(--dim)}
-@media(max-width:700px){
-  .gallery figure{width:calc(50% - 8px)}
-  .report .figures{display:table}.report .figures tbody{display:table-row-group}
-  .report .figures thead{display:table-header-group;position:static}.report .figures tr{display:table-row}
-}
-@media screen{.alive .still{display:none}}
-@page{size:A4;margin:16mm 13mm 15mm;@bottom-left{content:"For research; not for diagnosis";font:8pt sans-serif}@bottom-right{content:counter(page) " of " counter(pages);font:8pt sans-serif}@top-left{font:8pt sans-serif}}
-@media print{
-  :root{--bg:#fff;--panel:#fff;--line:#bbb;--text:#000;--dim:#444;--warn:#8a5a00;--ok:#1c7a47}
-  body{font-size:10pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
-  header,main,footer{max-width:none;padding:0}
-  .moving,.skip,nav,.screen,button,#notice{display:none!important}
-  a{color:inherit;text-decoration:none}
-  .card{border-width:1px 0 0;border-radius:0;padding:8px 0;margin:8px 0}
-  .case{break-before:page;border:0}.part{display:none}
-  .part+.case{break-before:page}
-  figure,svg,tr,.verdict,.method,li{break-inside:avoid}
-  h2,h3{break-after:avoid}
-  thead th{position:static}
-  .gallery{gap:8px}.gallery .ends{font-size:7.5pt}.gallery figure{width:calc(25% - 8px)}.gallery figcaption{font-size:8pt}
-  .film{flex-wrap:wrap;overflow:visible;gap:4px}
-  .film{padding:6px 0}.frame{width:calc(9.09% - 4px);padding:0}.still .frame figcaption{font-size:6.5pt;line-height:1.25}
-  .frame.later{width:40mm}
-  .frame.origin{outline:1px solid #000}
-  .chart{max-width:90mm}.chart.dots{max-width:100%}.chart .now{display:none}.chart .grid{stroke:#ddd}
-  .scale{background:linear-gradient(90deg,var(--against),#fff,var(--for))}
-  .doubt,.verdict{background:none}
-  .wide{overflow:visible}table{font-size:8.5pt}.figures td,.figures th{padding:2px 10px 2px 0}
-  .figures td,.figures th{white-space:normal}.figures td{overflow-wrap:break-word}.figures code{white-space:nowrap}
-  .gallery>div{width:calc(50% - 8px)}.method{display:inline-block;width:calc(50% - 12px);vertical-align:top;margin-right:8px}
-  .lines{font-size:8pt;grid-template-columns:15mm 1fr;gap:0 6px;margin:2px 0 8px}
-  details::details-content{content-visibility:visible;block-size:auto}
-  summary{list-style:none}
-  footer{display:none}
-}
-/* the study editor */
-.form{display:grid;grid-template-columns:minmax(0,1fr) minmax(300px,430px);gap:0 22px;align-items:start}
-.form #notice,.form #waiting{grid-column:1/3}
-.form .file{position:sticky;top:12px;max-height:calc(100vh - 24px);overflow:auto}
-.form textarea{background:#232b33;color:var(--text);border:1px solid #6b7884;border-radius:5px;padding:6px 12px;font:inherit;font-size:14px;width:100%;resize:vertical}
-.form input[type=text],.form .field select{width:100%;min-width:0}
-.form ::placeholder{color:var(--dim);opacity:1}
-.form [aria-invalid=true]{border-color:var(--warn)}
-.form label{font-size:14px}
-.fields{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:10px 18px;align-items:start}
-.field{margin:0 0 10px;min-width:0}
-.fields .field{margin:0}
-.about{color:var(--dim);font-size:12.5px;margin:2px 0}
-.said span{display:block;font-size:13px;overflow-wrap:anywhere}
-.refused{color:#ff9d8a}.absent{color:var(--warn)}.fact{color:var(--ok)}
-fieldset.part{border:1px solid var(--line);border-radius:8px;padding:10px 14px 14px;margin:0 0 14px;min-width:0}
-fieldset.part legend{font-weight:600;padding:0 6px;overflow-wrap:anywhere}
-fieldset.part>button{margin-top:12px}
-fieldset.part details{margin:4px 0 10px}
-.with{display:flex;flex-wrap:wrap;gap:8px 10px;align-items:center;margin:6px 0}
-.with input{flex:1 1 120px}.with select{flex:1 1 200px;max-width:100%;min-width:0}
-.wrong{margin:4px 0;padding-left:18px;font-size:13.5px;color:#ff9d8a;overflow-wrap:anywhere}
-.wrong:empty{display:none}
-#question{border-left:3px solid var(--warn);padding:2px 10px;background:#ffffff08}
-#toml{color:var(--text);background:#0e1114;border-radius:5px;padding:10px;max-height:52vh}
-.asked dt{margin-top:6px}.asked dd{margin:0 0 0 14px;color:var(--dim);font-size:13.5px}
-code{font-size:13px;overflow-wrap:anywhere}
-@media(max-width:900px){.form{grid-template-columns:minmax(0,1fr)}.form #notice,.form #waiting{grid-column:1}.form .file{position:static;max-height:none}}
-/* end of the study editor */
-`;
-
 // source/widget.ts
 var STYLE = ":host{display:block;container-type:inline-size;color-scheme:dark}" + pages_default.replace(":root{", ":host{").replace(/(^|\n)body\{/, "$1.page{").replaceAll("@media(max-width:", "@container (max-width:") + ".page{border-radius:10px}.page .card{margin:0}";
 var rows = 0;
@@ -758,7 +758,7 @@ function render({ model, el: place }) {
   const view = { window: { low, high }, aspect: model.get("aspect"), redraw: [], moved: (at) => tell2(at) };
   const section = stripSection(strip, view), parts = [section];
   const frame = section.querySelector(".slider input");
-  const turned2 = () => view.redraw.forEach((again) => again());
+  const turned = () => view.redraw.forEach((again) => again());
   const moved = () => {
     const at = model.get("position");
     if (Math.abs(at - told) < 1e-6) return;
@@ -779,14 +779,14 @@ function render({ model, el: place }) {
     parts.unshift(el("div", { class: "card" }, at.box));
     view.slice = 0;
   }
-  model.on("change:frames", turned2);
+  model.on("change:frames", turned);
   model.on("change:position", moved);
   told = Number(frame.value);
   moved();
   root.append(el("style", {}, STYLE), el("div", { class: "page" }, ...parts));
   return () => {
     provided.delete(row);
-    model.off("change:frames", turned2);
+    model.off("change:frames", turned);
     model.off("change:position", moved);
   };
 }

@@ -1,6 +1,6 @@
 // A chart of the change requested against the change achieved; a mark shows the current frame.
 
-import { type StripAbout } from "./case";
+import { type StripAbout } from "./types";
 import { svg } from "./page";
 
 export function chart(strip: StripAbout): { picture: SVGElement; at: (k: number, share: number) => void } {

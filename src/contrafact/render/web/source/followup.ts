@@ -1,6 +1,7 @@
 // Later images of the same patient, to compare with the counterfactual.
 
-import { painter, type StripAbout, type View } from "./case";
+import { painter } from "./controls";
+import { type StripAbout, type View } from "./types";
 import { el } from "./page";
 import { getValues } from "./pixels";
 import { small } from "./strip";

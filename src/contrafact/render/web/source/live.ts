@@ -1,6 +1,7 @@
 // Live explanations: change the image with a slider, or compute a new explanation. Workers of the server compute.
 
-import { choice, painter, slider, trustCard, type ImageAbout, type MapAbout, type StripAbout, type View } from "./case";
+import { choice, painter, slider, trustCard } from "./controls";
+import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./types";
 import { el, getJson, postJson, short, signed } from "./page";
 import { draw, fit, getValues, greyPixels, signedPixels, type Values } from "./pixels";
 import { stripSection } from "./strip";

@@ -1,6 +1,7 @@
 // One case of two models: their heatmaps on one scale, the difference of these, their counterfactuals and scores.
 
-import { choice, painter, slider, trustCard, type ImageAbout, type MapAbout, type StripAbout, type View } from "./case";
+import { choice, painter, slider, trustCard } from "./controls";
+import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./types";
 import { chart } from "./chart";
 import { apartWords, type Apart } from "./compare";
 import { byId, el, getJson, plural, short, signed } from "./page";

@@ -1,7 +1,7 @@
 // The report: the controls of the case page with embedded arrays. On paper, and where scripts do not run, still
 // pictures replace them.
 
-import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./case";
+import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./types";
 import { opened, type Carried } from "./carried";
 import { followupRow } from "./followup";
 import { el, tell } from "./page";

@@ -1,6 +1,7 @@
 // A counterfactual: its frames, shown as a morph, a wipe or a difference.
 
-import { choice, madeBy, painter, slider, trustCard, type StripAbout, type View } from "./case";
+import { choice, madeBy, painter, slider, trustCard } from "./controls";
+import { type StripAbout, type View } from "./types";
 import { chart } from "./chart";
 import { el, short } from "./page";
 import { difference, draw, fit, frameOf, getValues, greyPixels, mixed, signedPixels, type Values } from "./pixels";

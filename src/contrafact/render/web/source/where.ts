@@ -1,6 +1,7 @@
 // Where the model looks: the image with a heatmap over it.
 
-import { choice, madeBy, painter, slider, trustCard, type ImageAbout, type MapAbout, type View } from "./case";
+import { choice, madeBy, painter, slider, trustCard } from "./controls";
+import { type ImageAbout, type MapAbout, type View } from "./types";
 import { el, plural, short } from "./page";
 import { contour, draw, drawContour, fit, getValues, greyPixels, percentile, signedPixels } from "./pixels";
 

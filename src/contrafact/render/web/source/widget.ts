@@ -1,6 +1,7 @@
 // The viewer's counterfactual control in a notebook: values come from the kernel, styles stay in a shadow root.
 
-import { slider, type StripAbout, type View } from "./case";
+import { slider } from "./controls";
+import { type StripAbout, type View } from "./types";
 import { el } from "./page";
 import sheet from "./pages.css";
 import { provided, type Values } from "./pixels";

@@ -1,8 +1,9 @@
 // A volume in three linked planes and as a rendering, with the map over it. NiiVue renders it and is loaded here only.
 
-import { choice, painter, slider, type ImageAbout, type MapAbout, type StripAbout, type View } from "./case";
+import { choice, painter, slider } from "./controls";
+import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./types";
 import { el, short, signed, tell } from "./page";
-import type { Place, Sight, Volumes } from "./volumes";
+import type { Place, Sight, Volumes } from "./niivue_scene";
 import { faint, ownScaleWords } from "./where";
 
 const SIGHTS: [Sight, string][] = [
@@ -69,7 +70,7 @@ class Page {
   }
 
   async start(): Promise<void> {
-    const address = "/web/volumes.js", { Volumes } = await import(address) as typeof import("./volumes");
+    const address = "/web/volumes.js", { Volumes } = await import(address) as typeof import("./niivue_scene");
     const scene = await Volumes.on(this.parts.canvas, place => this.moved(place));
     const { shown, frame, channel } = this.state;
     await this.reload(scene);

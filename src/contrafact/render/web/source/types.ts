@@ -1,0 +1,35 @@
+// What the server says of a case and its results, and the state that the parts of a page share.
+
+import { type Window } from "./pixels";
+
+export interface Trust { failed: string[]; passed: string[]; open: string[] }
+export interface Made {
+  row: number | string; method: string; label: string; target: string; target_name: string;
+  seconds: number | null; passes: number | null; parameters: unknown; layer: string; trust: Trust;
+}
+/** scale: the scale shown first; shared, own: the cohort scale and the per-image scale. sign: -1 swaps the colours. */
+export interface MapAbout extends Made {
+  scale: number; shared: number; own: number; scale_from: [number, number]; scale_words: string; slice: number;
+  sign: 1 | -1; orange: string; blue: string; flaw: string;
+}
+export interface Curve {
+  width: number; height: number; points: [number, number][]; ideal: [number, number][];
+  x_ticks: [number, string][]; y_ticks: [number, string][]; goal_y: number | null;
+}
+export interface StripAbout extends Made {
+  steps: number[]; scores: number[]; shares: number[] | null; lengths: number[]; origin: number; drift: number;
+  drifted: boolean; stopped: string; goal: number | null; picture: boolean; unit: string; reason: string;
+  doubtful: boolean; aspect: number; curve: Curve; followup: { name: string; answer: string }[];
+  heading: string; second: string; tone: "good" | "plain" | "warn"; before_after: string; kinds: string[]; levels: string[];
+  table: { kind: string; level: string; score: string; requested: string; achieved: string; distance: string }[];
+  difference: { scale: number; words: string; last: string };
+}
+export interface ImageAbout {
+  row: number; channels: number; size: number[]; slices: number; shrunk: number; aspect: number;
+  window: [number, number]; range: [number, number]; factors: Record<string, number>; spacing: string;
+}
+/** State that the parts of the page share: the window, and the slice of a volume. */
+export interface View {
+  window: Window; aspect: number; slice?: number; redraw: (() => void)[];
+  moved?: (at: number) => void; // called with the frame shown
+}
