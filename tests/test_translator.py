@@ -369,6 +369,37 @@ def test_an_unknown_target_is_answered_with_those_that_are_known() -> None:
         cf.explain("translate", other, grey(80.0), target="class:1", bundle=bundle)
 
 
+@pytest.mark.parametrize(
+    ("method", "name", "target", "words"),
+    [
+        ("latent-walk", "classifier", "class:1", "expects its predictor classifier_64; .* use translate for"),
+        (
+            "translate",
+            "classifier_64",
+            "class:1",
+            "expects its predictor classifier, grade; .* use latent-walk",
+        ),
+        ("latent-shift", "classifier", "class:1", "makes images of 64 x 64; .* 128 x 128: .* classifier_64"),
+        ("counterfactual", "classifier", "margin:1,0", "translates class:1; got target 'margin:1,0'"),
+        ("counterfactual", "grade", "class:3", "translates grade; got target 'class:3'"),
+        ("counterfactual", "classifier_64", "margin:1,0", "has directions for class:1; got target"),
+    ],
+)
+def test_a_bundle_names_the_model_and_the_targets_of_each_of_its_engines(
+    method: str, name: str, target: str, words: str
+) -> None:
+    bundle = load_bundle("knee")
+    with pytest.raises(InputError, match=words) as caught:
+        cf.explain(method, bundle.predictors[name], grey(80.0, side=128), target=target, bundle=bundle)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("bundle", "words"), [(None, "got none"), (3, "got int")])
+def test_no_bundle_is_told_from_something_else(bundle: object, words: str) -> None:
+    with pytest.raises(InputError, match=f"translate needs a bundle.*{words}"):
+        cf.explain("translate", bright_bundle().predictor, grey(80.0), target="class:1", bundle=bundle)
+
+
 def test_smaller_images_are_enlarged_where_the_bundle_says_so() -> None:
     bundle, small = bright_bundle(least=12), grey(80.0, side=12)
     strip = cf.explain("translate", bundle.predictor, small, target="class:1", bundle=bundle)

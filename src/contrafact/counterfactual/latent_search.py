@@ -27,7 +27,10 @@ Measure = Callable[[Tensor], Tensor]
 def bundle_of(question: Question, method: str) -> Bundle:
     """Return the question's bundle. Raise InputError where it has none."""
     if not isinstance(question.bundle, Bundle):
-        raise InputError(f"{method} needs a bundle (generator, encoder, directions); got none")
+        given = "none" if question.bundle is None else type(question.bundle).__name__
+        raise InputError(
+            f"{method} needs a bundle (a name, a folder, or what load_bundle returns); got {given}"
+        )
     return question.bundle
 
 
@@ -36,6 +39,7 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
     at the cost of `invert`, or from the bundle's cache."""
     canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.latent.statistics.mean.device))
     predictor, target, has_gradients = question.predictor, question.target, differentiable(question)
+    _check_size(predictor, bundle, tuple(canvas.shape[2:]))
     # The first three words of a key identify the entries of an image; several bundles may share one cache.
     key = f"{digest(question.images)} {predictor.digest} {target} "
     if bundle.found is not None:
@@ -56,6 +60,19 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
     if bundle.found is not None:
         bundle.found[key] = latents.cpu()
     return canvas, latents
+
+
+def _check_size(predictor: Any, bundle: Bundle, size: tuple[int, ...]) -> None:
+    """Raise InputError for a model that takes larger images than the generator makes."""
+    least = getattr(getattr(predictor, "preprocessing", None), "size", None)
+    if least and any(have < need for have, need in zip(size, least, strict=True)):
+        own = bundle.for_latent_space().predictor
+        names = [name for name, known in bundle.predictors.items() if known is own]
+        have, need = (" x ".join(map(str, sides)) for sides in (size, least))
+        raise InputError(
+            f"the generator of bundle '{bundle.name}' makes images of {have}; expected a model of this size; got "
+            f"one that takes {need}: use the bundle's predictor {', '.join(names)}, or the method translate"
+        )
 
 
 def _features(question: Question, bundle: Bundle) -> Measure:
