@@ -271,6 +271,40 @@ def test_a_score_met_already_changes_nothing() -> None:
     assert len(strip.frames) == 1
 
 
+def test_a_goal_at_the_own_score_changes_nothing() -> None:
+    bundle = bright_bundle()
+    plain = cf.explain("translate", bundle.predictor, grey(80.0), target="class:1", bundle=bundle)
+    own = 1 / (1 + np.exp(-float(plain.scores[0])))
+    strip = cf.explain("translate", bundle.predictor, grey(80.0), target="class:1", bundle=bundle, goal=own)
+    assert strip.outcome == "already"
+    assert len(strip.frames) == 1
+
+
+def test_no_requested_change_is_minus_nothing() -> None:
+    bundle = bright_bundle()
+    strip = cf.explain("translate", bundle.predictor, grey(180.0), target="class:1", bundle=bundle, goal=0.1)
+    assert not np.signbit(strip.steps[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": (1.0, float("nan"))}, "steps must be a list of finite numbers"),
+        ({"steps": 3}, "steps must be a list"),
+        ({"steps": ("a",)}, "steps must be a list"),
+        ({"levels": 0.5}, "levels must be a list"),
+        ({"levels": ()}, "levels must be a list"),
+        ({"frames": 2.5}, "frames must be at least 2, a whole number"),
+    ],
+)
+@pytest.mark.parametrize("method", ["translate", "latent-walk"])
+def test_requests_that_are_no_numbers_are_refused(method: str, settings: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        cf.explain(
+            method, bright_bundle().predictor, grey(80.0), target="class:1", bundle=bright_bundle(), **settings
+        )
+
+
 def test_a_goal_out_of_reach_is_said() -> None:
     bundle = bright_bundle()
     bundle.translator.low.fill_(-0.2)
@@ -309,6 +343,8 @@ def test_a_score_conditioned_by_another_one_is_searched_in_its_own_units() -> No
     )
     strip = cf.explain("translate", grade, grey(110.0), target="value:0", bundle=both, goal=3.0)
     assert abs(strip.scores[-1] - 3.0) < 0.2
+    with pytest.raises(InputError, match="expected a goal or levels for target value:0"):
+        cf.explain("translate", grade, grey(110.0), target="value:0", bundle=both, steps=(1.0,))
 
 
 @pytest.mark.parametrize("method", ["translate", "counterfactual"])

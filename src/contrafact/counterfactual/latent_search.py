@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,18 @@ def _features(question: Question, bundle: Bundle) -> Measure:
     return features
 
 
+def check_requests(*, goal: Any, steps: Any, levels: Any, frames: Any) -> None:
+    """Raise InputError for several of goal, steps and levels, rows that are not numbers, and too few frames."""
+    if not isinstance(frames, Integral) or frames < 2:
+        raise InputError(f"frames must be at least 2, a whole number; got {frames}")
+    if sum(x is not None for x in (goal, steps, levels)) > 1:
+        raise InputError("expected one of goal, steps and levels; got several")
+    for name, row in (("steps", steps), ("levels", levels)):
+        values = list(row) if isinstance(row, Iterable) else []
+        if row is not None and not (values and all(isinstance(v, Real) and math.isfinite(v) for v in values)):
+            raise InputError(f"{name} must be a list of finite numbers, such as [0.1, 0.5]; got {row!r:.60}")
+
+
 def differentiable(question: Question) -> bool:
     """Whether the question's model gives gradients."""
     return question.predictor.differentiable
@@ -115,14 +128,11 @@ class SearchSettings:
     tolerance: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.frames < 2:
-            raise InputError(f"frames must be at least 2; got {self.frames}")
+        check_requests(goal=self.goal, steps=self.steps, levels=self.levels, frames=self.frames)
         if not self.budget > 0:
             raise InputError(f"budget must be above 0; got {self.budget}")
         if not 0 <= self.follow <= 1:
             raise InputError(f"follow must be from 0 to 1; got {self.follow}")
-        if sum(x is not None for x in (self.goal, self.steps, self.levels)) > 1:
-            raise InputError("expected one of goal, steps and levels; got several")
 
 
 class LatentSearch:
