@@ -13,15 +13,18 @@ from torch import Tensor
 
 import contrafact as cf
 from conftest import grey_preprocessing, small_network
+from contrafact.api.case import facts_of
 from contrafact.bundles import load_bundle, save_bundle
 from contrafact.bundles.fitting import fit
 from contrafact.core import Image, InputError
+from contrafact.core.contents import digest_of_content
 from contrafact.counterfactual import Bundle, Translation
 from contrafact.generators import Translator, TranslatorConfig, TranslatorTrainerConfig, TranslatorTraining
 from contrafact.generators.translator import fold, unfold, without_comb
 from contrafact.io import Run, write_json, write_tensors
 from contrafact.metrics.trust.counterfactual_card import trust_card_of_strip
 from contrafact.models import Preprocessing, TorchPredictor
+from contrafact.render.text import engine_words
 from contrafact.report import write_report
 
 AS_THEY_ARE = Preprocessing(window=(0, 1))  # these toys take images in their own units
@@ -382,6 +385,38 @@ def test_no_page_tells_a_latent_distance_of_an_engine_without_latents(tmp_path: 
     text = write_report(run).read_text(encoding="utf-8")
     assert "Largest latent distance" not in text.split("<script", maxsplit=1)[0]
     assert "Engine: translate" in text
+
+
+def test_an_engine_without_latents_is_named_and_its_failure_speaks_of_no_latent_path(tmp_path: Path) -> None:
+    bundle = bright_bundle()
+    bundle.translator.low.fill_(-0.2)
+    bundle.translator.high.fill_(0.2)
+    strip = cf.explain("counterfactual", bundle.predictor, grey(80.0), target="class:1", bundle=bundle)
+    assert strip.outcome == "search"
+    goal = next(one for one in trust_card_of_strip(strip) if one.name == "goal")
+    assert "latent" not in goal.sentence
+    run = Run.create(tmp_path / "run", about={})
+    run.add("case", grey(80.0), strip)
+    text = write_report(run).read_text(encoding="utf-8")
+    assert "latent path" not in text.split("<script", maxsplit=1)[0]
+    assert "Engine: translate." in text
+    assert "Engine: translate." in strip._repr_html_()
+    assert (
+        engine_words({"record": {"method": "counterfactual", "details": {"engine": "translate"}}})
+        == "translate"
+    )
+    assert engine_words({"record": {"method": "latent-walk"}, "label": "mine"}) == "mine"
+
+
+def test_the_record_names_the_network_that_made_the_frames() -> None:
+    """The knee bundle has two: DICOM files named the StyleGAN2 for frames of the translator."""
+    bundle = load_bundle("knee")
+    strip = cf.explain(
+        "counterfactual", bundle.predictor, grey(80.0, side=128), target="class:1", bundle=bundle, frames=2
+    )
+    assert strip.record.generator == digest_of_content(bundle.translator)
+    assert facts_of(strip, bundle.predictor, bundle)["generator_name"] == "knee (Translator)"
+    assert bundle.network_of("latent-walk") is bundle.generator
 
 
 def test_a_latent_space_of_smaller_images_has_a_model_of_its_own() -> None:

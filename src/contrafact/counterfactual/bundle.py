@@ -120,6 +120,16 @@ class Bundle:
         """Return both digests under the names that records and cards use."""
         return {"bundle": self.digest, "generator": self.generator_digest}
 
+    def network_of(self, method: str) -> Any:
+        """Return the network that makes the frames of a method: the translator for `translate`, else the
+        generator; the only one where the bundle has one."""
+        translates = method == "translate" and self.translator is not None
+        return self.translator if translates or self.generator is None else self.generator
+
+    def hashes_of(self, method: str) -> dict[str, str]:
+        """Return the bundle's digest and that of the network that makes the frames of a method."""
+        return {"bundle": self.digest, "generator": digest_of_content(self.network_of(method))}
+
     def _digested_values(self) -> Iterator[Any]:
         """Yield the values of statistics, directions and findings that enter the digest."""
         if self.statistics is not None:
