@@ -39,7 +39,7 @@ def row(stopped: str, scores: list[float], target: str = "class:1", **more: Any)
         ("reached", [0.5, LOGIT], "The goal was reached; the prediction does not flip"),
         ("already", [LOGIT, LOGIT], "The prediction already met the goal: nothing was changed (narrow: 90 %)"),
         ("budget", [-LOGIT, -1.0], "No counterfactual was found: the goal lies beyond"),
-        ("search", [-LOGIT, -1.0], "No counterfactual was found on the latent path"),
+        ("search", [-LOGIT, -1.0], "No counterfactual was found: the search"),
         ("no_change", [-LOGIT, -LOGIT], "No counterfactual was found: the prediction does not respond"),
         ("steps", [-LOGIT, LOGIT], "Fixed steps, and the prediction flips"),
         ("steps", [-LOGIT, -1.0], "Fixed steps ("),

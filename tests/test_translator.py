@@ -13,15 +13,18 @@ from torch import Tensor
 
 import contrafact as cf
 from conftest import grey_preprocessing, small_network
+from contrafact.api.case import facts_of
 from contrafact.bundles import load_bundle, save_bundle
 from contrafact.bundles.fitting import fit
 from contrafact.core import Image, InputError
+from contrafact.core.contents import digest_of_content
 from contrafact.counterfactual import Bundle, Translation
 from contrafact.generators import Translator, TranslatorConfig, TranslatorTrainerConfig, TranslatorTraining
 from contrafact.generators.translator import fold, unfold, without_comb
 from contrafact.io import Run, write_json, write_tensors
 from contrafact.metrics.trust.counterfactual_card import trust_card_of_strip
 from contrafact.models import Preprocessing, TorchPredictor
+from contrafact.render.text import engine_words
 from contrafact.report import write_report
 
 AS_THEY_ARE = Preprocessing(window=(0, 1))  # these toys take images in their own units
@@ -271,6 +274,40 @@ def test_a_score_met_already_changes_nothing() -> None:
     assert len(strip.frames) == 1
 
 
+def test_a_goal_at_the_own_score_changes_nothing() -> None:
+    bundle = bright_bundle()
+    plain = cf.explain("translate", bundle.predictor, grey(80.0), target="class:1", bundle=bundle)
+    own = 1 / (1 + np.exp(-float(plain.scores[0])))
+    strip = cf.explain("translate", bundle.predictor, grey(80.0), target="class:1", bundle=bundle, goal=own)
+    assert strip.outcome == "already"
+    assert len(strip.frames) == 1
+
+
+def test_no_requested_change_is_minus_nothing() -> None:
+    bundle = bright_bundle()
+    strip = cf.explain("translate", bundle.predictor, grey(180.0), target="class:1", bundle=bundle, goal=0.1)
+    assert not np.signbit(strip.steps[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": (1.0, float("nan"))}, "steps must be a list of finite numbers"),
+        ({"steps": 3}, "steps must be a list"),
+        ({"steps": ("a",)}, "steps must be a list"),
+        ({"levels": 0.5}, "levels must be a list"),
+        ({"levels": ()}, "levels must be a list"),
+        ({"frames": 2.5}, "frames must be at least 2, a whole number"),
+    ],
+)
+@pytest.mark.parametrize("method", ["translate", "latent-walk"])
+def test_requests_that_are_no_numbers_are_refused(method: str, settings: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        cf.explain(
+            method, bright_bundle().predictor, grey(80.0), target="class:1", bundle=bright_bundle(), **settings
+        )
+
+
 def test_a_goal_out_of_reach_is_said() -> None:
     bundle = bright_bundle()
     bundle.translator.low.fill_(-0.2)
@@ -309,6 +346,8 @@ def test_a_score_conditioned_by_another_one_is_searched_in_its_own_units() -> No
     )
     strip = cf.explain("translate", grade, grey(110.0), target="value:0", bundle=both, goal=3.0)
     assert abs(strip.scores[-1] - 3.0) < 0.2
+    with pytest.raises(InputError, match="expected a goal or levels for target value:0"):
+        cf.explain("translate", grade, grey(110.0), target="value:0", bundle=both, steps=(1.0,))
 
 
 @pytest.mark.parametrize("method", ["translate", "counterfactual"])
@@ -348,6 +387,38 @@ def test_no_page_tells_a_latent_distance_of_an_engine_without_latents(tmp_path: 
     assert "Engine: translate" in text
 
 
+def test_an_engine_without_latents_is_named_and_its_failure_speaks_of_no_latent_path(tmp_path: Path) -> None:
+    bundle = bright_bundle()
+    bundle.translator.low.fill_(-0.2)
+    bundle.translator.high.fill_(0.2)
+    strip = cf.explain("counterfactual", bundle.predictor, grey(80.0), target="class:1", bundle=bundle)
+    assert strip.outcome == "search"
+    goal = next(one for one in trust_card_of_strip(strip) if one.name == "goal")
+    assert "latent" not in goal.sentence
+    run = Run.create(tmp_path / "run", about={})
+    run.add("case", grey(80.0), strip)
+    text = write_report(run).read_text(encoding="utf-8")
+    assert "latent path" not in text.split("<script", maxsplit=1)[0]
+    assert "Engine: translate." in text
+    assert "Engine: translate." in strip._repr_html_()
+    assert (
+        engine_words({"record": {"method": "counterfactual", "details": {"engine": "translate"}}})
+        == "translate"
+    )
+    assert engine_words({"record": {"method": "latent-walk"}, "label": "mine"}) == "mine"
+
+
+def test_the_record_names_the_network_that_made_the_frames() -> None:
+    """The knee bundle has two: DICOM files named the StyleGAN2 for frames of the translator."""
+    bundle = load_bundle("knee")
+    strip = cf.explain(
+        "counterfactual", bundle.predictor, grey(80.0, side=128), target="class:1", bundle=bundle, frames=2
+    )
+    assert strip.record.generator == digest_of_content(bundle.translator)
+    assert facts_of(strip, bundle.predictor, bundle)["generator_name"] == "knee (Translator)"
+    assert bundle.network_of("latent-walk") is bundle.generator
+
+
 def test_a_latent_space_of_smaller_images_has_a_model_of_its_own() -> None:
     bundle = load_bundle("knee")
     own = bundle.for_latent_space()
@@ -367,6 +438,37 @@ def test_an_unknown_target_is_answered_with_those_that_are_known() -> None:
     other = TorchPredictor(small_network(), classes=["a", "b"], preprocessing=grey_preprocessing())
     with pytest.raises(InputError, match="fitted to other models"):
         cf.explain("translate", other, grey(80.0), target="class:1", bundle=bundle)
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "target", "words"),
+    [
+        ("latent-walk", "classifier", "class:1", "expects its predictor classifier_64; .* use translate for"),
+        (
+            "translate",
+            "classifier_64",
+            "class:1",
+            "expects its predictor classifier, grade; .* use latent-walk",
+        ),
+        ("latent-shift", "classifier", "class:1", "makes images of 64 x 64; .* 128 x 128: .* classifier_64"),
+        ("counterfactual", "classifier", "margin:1,0", "translates class:1; got target 'margin:1,0'"),
+        ("counterfactual", "grade", "class:3", "translates grade; got target 'class:3'"),
+        ("counterfactual", "classifier_64", "margin:1,0", "has directions for class:1; got target"),
+    ],
+)
+def test_a_bundle_names_the_model_and_the_targets_of_each_of_its_engines(
+    method: str, name: str, target: str, words: str
+) -> None:
+    bundle = load_bundle("knee")
+    with pytest.raises(InputError, match=words) as caught:
+        cf.explain(method, bundle.predictors[name], grey(80.0, side=128), target=target, bundle=bundle)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("bundle", "words"), [(None, "got none"), (3, "got int")])
+def test_no_bundle_is_told_from_something_else(bundle: object, words: str) -> None:
+    with pytest.raises(InputError, match=f"translate needs a bundle.*{words}"):
+        cf.explain("translate", bright_bundle().predictor, grey(80.0), target="class:1", bundle=bundle)
 
 
 def test_smaller_images_are_enlarged_where_the_bundle_says_so() -> None:

@@ -562,6 +562,21 @@ def test_layer_deeplift_of_a_layer_beside_a_skip_is_not_refused() -> None:
     assert np.abs(ask("layer-deeplift", model, picture(), layer="second", target="value:0")).max() > 0
 
 
+def test_layer_deeplift_leaves_no_tensor_in_the_network() -> None:
+    """A tensor left in a layer before the explained one is part of the model's digest: the bundle of this model
+    did not know it any more."""
+    from contrafact.core.contents import digest_of_content
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        parts = [nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 2, 3, padding=1), nn.ReLU()]
+        module = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        model = TorchPredictor(module, classes=["a", "b"])
+    before = digest_of_content(module)
+    ask("layer-deeplift", model, picture(), layer="3", target="value:0")
+    assert digest_of_content(module) == before
+
+
 @pytest.mark.parametrize("axes", [2, 3])
 def test_integrated_gradients_stop_when_they_are_complete_and_say_so(axes: int) -> None:
     model, image = built(axes), picture(axes)

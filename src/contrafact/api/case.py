@@ -95,7 +95,7 @@ def solve(
         "case": name,
         "answers": answers(plan.predictor, image),
         "target_name": target_name(plan.predictor, str(target)),
-        **display_facts(plan.predictor, plan.bundle if isinstance(result, Counterfactual) else None),
+        **facts_of(result, plan.predictor, plan.bundle),
     }
     if traits_of(explainer).picture:
         return result, extra | {"picture": True}
@@ -212,14 +212,21 @@ def answers(predictor: Any, image: Image) -> list[str]:
     return [f"{name} {100 * float(p):.0f} %" for name, p in zip(names, probabilities, strict=True)]
 
 
-def display_facts(predictor: Any, bundle: Any = None) -> dict[str, Any]:
+def facts_of(result: Heatmap | Counterfactual, predictor: Any, bundle: Any) -> dict[str, Any]:
+    """Return the `display_facts` of a result; those of a bundle belong to a counterfactual alone."""
+    if not isinstance(result, Counterfactual) or result.record is None:
+        return display_facts(predictor)
+    return display_facts(predictor, bundle, result.record.details.get("engine") or result.record.method)
+
+
+def display_facts(predictor: Any, bundle: Any = None, method: str = "") -> dict[str, Any]:
     """Return the facts that pages and exports need with a result: exclusive classes, so that colours have the
-    same meaning in every case, the generator's name, and whether the images are phantoms."""
+    same meaning in every case, the name of the network that makes the frames of a method, and whether the images
+    are phantoms."""
     exclusive = predictor.output in ("logits", "probabilities", "ordinal") and predictor.class_count > 1
     facts: dict[str, Any] = {"exclusive_classes": list(class_names(predictor))} if exclusive else {}
     if bundle is not None:
-        network = bundle.translator if bundle.generator is None else bundle.generator
-        facts["generator_name"] = f"{bundle.name} ({type(network).__name__})"
+        facts["generator_name"] = f"{bundle.name} ({type(bundle.network_of(method)).__name__})"
     if bundle is not None and bundle.card.get("images") == "phantoms":
         facts["phantoms"] = True
     return facts

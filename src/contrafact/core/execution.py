@@ -103,7 +103,9 @@ def explain(
             notes = {name: float(values[position]) for name, values in question.notes.items()}
             record = _record(explainer, predictor, image, target=target, seed=seed, cost=cost, notes=notes)
             record = dataclasses.replace(
-                record, details=dict(question.details), **_bundle_hashes(explainer, bundle)
+                record,
+                details=dict(question.details),
+                **_bundle_hashes(explainer, bundle, question.details.get("engine") or record.method),
             )
             if isinstance(value, Counterfactual):
                 results[row] = _confirmed(value.stamped(record), bundle, predictor, target)
@@ -182,11 +184,13 @@ def _record(
     )
 
 
-def _bundle_hashes(explainer: Explainer, bundle: Any) -> dict[str, Any]:
-    """Return the hashes of the bundle and its generator; empty if the method does not use a bundle."""
+def _bundle_hashes(explainer: Explainer, bundle: Any, engine: str) -> dict[str, Any]:
+    """Return the hashes of the bundle and of the network behind the engine; empty if the method does not use a
+    bundle."""
     if not any(traits_of(part).needs_bundle for part in parts_of(explainer)):
         return {}
-    return dict(getattr(bundle, "hashes", {}))
+    hashes_of = getattr(bundle, "hashes_of", None)
+    return {} if hashes_of is None else dict(hashes_of(engine))
 
 
 def parts_of(explainer: Any) -> Iterator[Any]:

@@ -120,6 +120,16 @@ class Bundle:
         """Return both digests under the names that records and cards use."""
         return {"bundle": self.digest, "generator": self.generator_digest}
 
+    def network_of(self, method: str) -> Any:
+        """Return the network that makes the frames of a method: the translator for `translate`, else the
+        generator; the only one where the bundle has one."""
+        translates = method == "translate" and self.translator is not None
+        return self.translator if translates or self.generator is None else self.generator
+
+    def hashes_of(self, method: str) -> dict[str, str]:
+        """Return the bundle's digest and that of the network that makes the frames of a method."""
+        return {"bundle": self.digest, "generator": digest_of_content(self.network_of(method))}
+
     def _digested_values(self) -> Iterator[Any]:
         """Yield the values of statistics, directions and findings that enter the digest."""
         if self.statistics is not None:
@@ -166,9 +176,10 @@ class Bundle:
         model = predictor.digest
         fitted = [d for d in self.directions if d.model == model]
         if not fitted:
-            raise InputError(
-                f"bundle '{self.name}' was fitted to other models; expected one of its predictors, "
-                "or fit a direction for this one: contrafact fit CONFIG --stage direction"
+            raise self._fitted_to_others(
+                predictor,
+                [d.model for d in self.directions],
+                "a direction: contrafact fit CONFIG --stage direction",
             )
         for direction in fitted:
             if direction.target == str(target):
@@ -206,9 +217,10 @@ class Bundle:
         """
         codes = {t: n for n, (m, t) in enumerate(self.findings) if m == predictor.digest}
         if not codes:
-            raise InputError(
-                f"bundle '{self.name}' was fitted to other models; expected one of its predictors, or fit one "
-                "to this model: contrafact fit CONFIG with family = 'medxgan'"
+            raise self._fitted_to_others(
+                predictor,
+                [model for model, _ in self.findings],
+                "a generator: contrafact fit CONFIG with family = 'medxgan'",
             )
         if str(target) in codes:
             return codes[str(target)], 1
@@ -217,6 +229,26 @@ class Bundle:
         if other in codes and exclusive and predictor.class_count == 2:
             return codes[other], -1
         raise InputError(f"bundle '{self.name}' has findings for {', '.join(codes)}; got target '{target}'")
+
+    def _methods_of(self, predictor: Predictor) -> list[str]:
+        """Return the counterfactual methods that the bundle has a part for, fitted to this model."""
+        fitted = {
+            "translate": {entry.model for entry in self.translations},
+            "medxgan": {model for model, _ in self.findings},
+            "latent-walk": {direction.model for direction in self.directions},
+        }
+        return [name for name, models in fitted.items() if predictor.digest in models]
+
+    def _fitted_to_others(self, predictor: Predictor, models: Sequence[str], fit: str) -> InputError:
+        """Return the error for a model that is none of `models` (digests): it names these and a way out."""
+        names = ", ".join(name for name, known in self.predictors.items() if known.digest in models)
+        able = " or ".join(self._methods_of(predictor))
+        return InputError(
+            f"bundle '{self.name}' was fitted to other models: this method expects its predictor "
+            f"{names or '(none)'}; got another model; "
+            + (f"use {able} for this one" if able else "give that one (--model)")
+            + f", or fit {fit}"
+        )
 
     def predictor_of(self, digest: str) -> Any:
         """Return the bundle's predictor with that digest. Raise InputError where there is none."""
@@ -236,9 +268,10 @@ class Bundle:
             )
         known = {entry.target: entry for entry in self.translations if entry.model == predictor.digest}
         if not known:
-            raise InputError(
-                f"bundle '{self.name}' was fitted to other models; expected one of its predictors, or "
-                "fit one to this model: contrafact fit CONFIG with family = 'translator'"
+            raise self._fitted_to_others(
+                predictor,
+                [entry.model for entry in self.translations],
+                "a translator: contrafact fit CONFIG with family = 'translator'",
             )
         if str(target) in known:
             return known[str(target)], 1.0
@@ -284,7 +317,7 @@ class Bundle:
             with contextlib.suppress(InputError):
                 if name in known and known[name]():
                     return name
-        return "latent-walk"
+        return next(iter(self._methods_of(predictor)), self.own_method)  # its error names the known targets
 
     def excess(self, predictor: Predictor, target: Target) -> Callable[[Tensor], Tensor] | None:
         """Return a function of latents (N, d) that measures how much of the finding their anatomy contains.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,10 @@ Measure = Callable[[Tensor], Tensor]
 def bundle_of(question: Question, method: str) -> Bundle:
     """Return the question's bundle. Raise InputError where it has none."""
     if not isinstance(question.bundle, Bundle):
-        raise InputError(f"{method} needs a bundle (generator, encoder, directions); got none")
+        given = "none" if question.bundle is None else type(question.bundle).__name__
+        raise InputError(
+            f"{method} needs a bundle (a name, a folder, or what load_bundle returns); got {given}"
+        )
     return question.bundle
 
 
@@ -36,6 +40,7 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
     at the cost of `invert`, or from the bundle's cache."""
     canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.latent.statistics.mean.device))
     predictor, target, has_gradients = question.predictor, question.target, differentiable(question)
+    _check_size(predictor, bundle, tuple(canvas.shape[2:]))
     # The first three words of a key identify the entries of an image; several bundles may share one cache.
     key = f"{digest(question.images)} {predictor.digest} {target} "
     if bundle.found is not None:
@@ -58,6 +63,19 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
     return canvas, latents
 
 
+def _check_size(predictor: Any, bundle: Bundle, size: tuple[int, ...]) -> None:
+    """Raise InputError for a model that takes larger images than the generator makes."""
+    least = getattr(getattr(predictor, "preprocessing", None), "size", None)
+    if least and any(have < need for have, need in zip(size, least, strict=True)):
+        own = bundle.for_latent_space().predictor
+        names = [name for name, known in bundle.predictors.items() if known is own]
+        have, need = (" x ".join(map(str, sides)) for sides in (size, least))
+        raise InputError(
+            f"the generator of bundle '{bundle.name}' makes images of {have}; expected a model of this size; got "
+            f"one that takes {need}: use the bundle's predictor {', '.join(names)}, or the method translate"
+        )
+
+
 def _features(question: Question, bundle: Bundle) -> Measure:
     """Return a function of images in [-1, 1] that gives the features of the model's last spatial layer."""
     predictor: Any = question.predictor
@@ -73,6 +91,18 @@ def _features(question: Question, bundle: Bundle) -> Measure:
         return last
 
     return features
+
+
+def check_requests(*, goal: Any, steps: Any, levels: Any, frames: Any) -> None:
+    """Raise InputError for several of goal, steps and levels, rows that are not numbers, and too few frames."""
+    if not isinstance(frames, Integral) or frames < 2:
+        raise InputError(f"frames must be at least 2, a whole number; got {frames}")
+    if sum(x is not None for x in (goal, steps, levels)) > 1:
+        raise InputError("expected one of goal, steps and levels; got several")
+    for name, row in (("steps", steps), ("levels", levels)):
+        values = list(row) if isinstance(row, Iterable) else []
+        if row is not None and not (values and all(isinstance(v, Real) and math.isfinite(v) for v in values)):
+            raise InputError(f"{name} must be a list of finite numbers, such as [0.1, 0.5]; got {row!r:.60}")
 
 
 def differentiable(question: Question) -> bool:
@@ -98,14 +128,11 @@ class SearchSettings:
     tolerance: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.frames < 2:
-            raise InputError(f"frames must be at least 2; got {self.frames}")
+        check_requests(goal=self.goal, steps=self.steps, levels=self.levels, frames=self.frames)
         if not self.budget > 0:
             raise InputError(f"budget must be above 0; got {self.budget}")
         if not 0 <= self.follow <= 1:
             raise InputError(f"follow must be from 0 to 1; got {self.follow}")
-        if sum(x is not None for x in (self.goal, self.steps, self.levels)) > 1:
-            raise InputError("expected one of goal, steps and levels; got several")
 
 
 class LatentSearch:

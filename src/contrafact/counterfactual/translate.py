@@ -12,7 +12,7 @@ from torch import Tensor
 
 from contrafact.core import EXPLAINERS, Counterfactual, EncodedImages, ImageTranslator, InputError, Question
 from contrafact.counterfactual.bundle import Bundle
-from contrafact.counterfactual.latent_search import Measure, bundle_of, outcomes_of
+from contrafact.counterfactual.latent_search import Measure, bundle_of, check_requests, outcomes_of
 from contrafact.counterfactual.region import region_on_canvas
 
 GRID, HALVINGS = 8, 5  # grid points between the image's own score and the farthest, then bisections
@@ -38,7 +38,8 @@ class Translate:
 
     goal      probability of the class to reach (0.9: at least, 0.1: at most), or the value itself for a
               regression or grade; None: the opposite side (0.9 when below one half, else 0.1)
-    steps     fixed requested changes in target units, passed to the network unchanged, instead of a search
+    steps     fixed requested changes in target units, passed to the network unchanged, instead of a search; not
+              for a target by the score of another (a grade by log-odds)
     levels    several goals, one frame each (KL grade 0, 1, 2, 3, 4), instead of a search
     frames    number of frames of a searched counterfactual
     tolerance reconstruction error of the score above which the result is flagged, in target units
@@ -56,15 +57,13 @@ class Translate:
     tolerance: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.frames < 2:
-            raise InputError(f"frames must be at least 2; got {self.frames}")
-        if sum(x is not None for x in (self.goal, self.steps, self.levels)) > 1:
-            raise InputError("expected one of goal, steps and levels; got several")
+        check_requests(goal=self.goal, steps=self.steps, levels=self.levels, frames=self.frames)
 
     def __call__(self, question: Question, rng: np.random.Generator) -> list[Counterfactual]:
         bundle = bundle_of(question, "translate")
         search = TranslationSearch.of(question, bundle)
         if self.steps is not None:
+            search.check_own_score()
             requested = torch.tensor(sorted({0.0, *map(float, self.steps)})).expand(len(search.start), -1)
             conditions = search.conditions[:, None] + search.sign * requested
             return self._strips(
@@ -78,7 +77,7 @@ class Translate:
         ends = torch.where(met, search.conditions, ends)
         fractions = torch.linspace(0, 1, self.frames)
         conditions = search.conditions[:, None] + (ends - search.conditions)[:, None] * fractions
-        requested = torch.where(met, 0.0, goals - search.start)[:, None] * fractions
+        requested = torch.where(met, 0.0, goals - search.start)[:, None] * fractions + 0.0  # no -0
         outcomes = search.outcomes(ends, goals, met, reached)
         return self._strips(search, requested, conditions, outcomes, goals.tolist())
 
@@ -154,6 +153,7 @@ class TranslationSearch:
     conditions  (N,) the scores of the canvas that condition the translator; scores of another target where the
                 translator was trained on that one (a grade by the logit of one of its thresholds)
     sign        1, or -1 where the target is the opposite of two classes
+    by          the other target whose scores are the conditions; empty: the target's own
     """
 
     question: Question
@@ -166,6 +166,7 @@ class TranslationSearch:
     whole: Tensor
     conditions: Tensor
     sign: float
+    by: str = ""
 
     @classmethod
     def of(cls, question: Question, bundle: Bundle) -> TranslationSearch:
@@ -201,7 +202,17 @@ class TranslationSearch:
             whole=whole,
             conditions=conditions,
             sign=sign if translation.by is None else 1.0,
+            by="" if translation.by is None else translation.by[1],
         )
+
+    def check_own_score(self) -> None:
+        """Raise InputError where the translator is conditioned by another score, so that a fixed change of this
+        one cannot be passed to it."""
+        if self.by:
+            raise InputError(
+                f"expected a goal or levels for target {self.question.target}, since the translator of bundle "
+                f"'{self.bundle.name}' is conditioned by {self.by}; got steps"
+            )
 
     def score_of(self, value: float) -> float:
         """Return a goal in target units."""
@@ -218,9 +229,10 @@ class TranslationSearch:
 
     def satisfied(self, goals: Tensor) -> Tensor:
         """Whether the unchanged images (N,) meet their goals already."""
+        equal = torch.isclose(self.start, goals, atol=1e-3)
         if not hasattr(self.question.target, "score_of"):
-            return torch.isclose(self.start, goals, atol=1e-3)
-        return ((goals > 0) & (self.start >= goals)) | ((goals < 0) & (self.start <= goals))
+            return equal
+        return equal | ((goals > 0) & (self.start >= goals)) | ((goals < 0) & (self.start <= goals))
 
     def frames(self, rows: Tensor, conditions: Tensor) -> Tensor:
         """Return the frames (M, C, *S) in [-1, 1] of the images `rows` (M,) at conditions (M,)."""

@@ -21,7 +21,7 @@ from contrafact.render.figures import png, telling_slice, turned
 from contrafact.render.map_display import MapScale, colour_names, display_sign, map_flaw
 from contrafact.render.pixels import grey, middle_slice, signed_scale
 from contrafact.render.run_index import CaseResults, RunIndex
-from contrafact.render.text import GOOD_ENDS, REASONS, layer_words, trust_words
+from contrafact.render.text import GOOD_ENDS, REASONS, engine_words, layer_words, trust_words
 
 SIDE = 1024  # pixels at most; larger images are shown at 1/2, 1/3, ...
 
@@ -143,6 +143,7 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
     return {
         **_made(row),
         **{name: row[name] for name in plain},
+        "engine": engine_words(row),
         "aspect": aspect_of(grid),
         "picture": bool(row.get("picture")),
         "unit": outcome.unit_of(target),

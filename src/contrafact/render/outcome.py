@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 ORIGINAL, SYNTHETIC = "original", "synthetic"
 NOTHING_FOUND = {
     "budget": "No counterfactual was found: the goal lies beyond the plausibility budget",
-    "search": "No counterfactual was found on the latent path searched",
+    "search": "No counterfactual was found: the search came to its end before the goal",
     "no_change": "No counterfactual was found: the prediction does not respond to this change",
 }
 NOT_ASKED = "Not checked by a second model."

@@ -10,7 +10,7 @@ REASONS = {
     "already": "the prediction already met the goal: nothing was changed",
     "budget": "no counterfactual was found within the plausibility budget: the frames end at the largest "
     "change allowed",
-    "search": "no counterfactual was found on the latent path searched, with plausibility budget left",
+    "search": "no counterfactual was found: the search came to its end before the goal",
     "no_change": "no counterfactual was found: the prediction does not respond to this change",
     "steps": "fixed steps, without a goal",
 }
@@ -71,6 +71,18 @@ def trust_words(row: Mapping[str, Any], *, said: Sequence[str] = ()) -> dict[str
         "passed": [check_title(check["name"]) for check in card if check["passed"]],
         "open": [f"{check_title(c['name'])}: {c['sentence']}" for c in card if c["passed"] is None],
     }
+
+
+def engine_words(row: Mapping[str, Any]) -> str:
+    """Return the method that made a counterfactual, with the result's own label where it has one: a method that
+    chooses another one is named by its choice."""
+    record = row.get("record") or {}
+    method = str(record.get("method", ""))
+    label = str(row.get("label") or method)
+    engine = str((record.get("details") or {}).get("engine") or "")
+    if not engine:
+        return label
+    return engine if label == method else f"{engine} ({label})"
 
 
 def layer_words(details: Mapping[str, Any]) -> str:

@@ -62,7 +62,7 @@ def _attribute(
     oracle: Any, scored: nn.Module, images: Tensor, baseline: Tensor, method: str
 ) -> tuple[Tensor, Tensor]:
     """Return captum's contributions, and their error (N,) against the change of the score."""
-    changed = _not_in_place(scored)
+    changed, names = _not_in_place(scored), [(part, set(vars(part))) for part in scored.modules()]
     try:
         with torch.enable_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
@@ -74,6 +74,9 @@ def _attribute(
     finally:
         for module in changed:
             module.inplace = True
+        for part, own in names:  # captum keeps tensors in layers that its backward pass does not reach
+            for name in set(vars(part)) - own:
+                delattr(part, name)
     maps = maps[0] if isinstance(maps, tuple) else maps
     return torch.as_tensor(maps).detach(), torch.as_tensor(gaps).detach()
 

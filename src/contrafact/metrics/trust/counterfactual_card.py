@@ -125,7 +125,7 @@ def _goal(strip: Counterfactual) -> Check:
         "steps": "No goal was requested: the changes are fixed steps.",
         "budget": "The prediction did not reach the goal within the plausibility budget: this is no "
         "counterfactual.",
-        "search": "The prediction did not reach the goal on the latent path tried: this is no counterfactual.",
+        "search": "The search came to its end before the goal: this is no counterfactual.",
         "no_change": "The prediction does not respond to this change: this is no counterfactual.",
     }
     passed = None if strip.stopped in ("reached", "already", "steps") else False

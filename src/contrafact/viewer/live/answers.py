@@ -16,7 +16,7 @@ from torch import Tensor
 
 from contrafact import core
 from contrafact.api import explanation as face
-from contrafact.api.case import Plan, answers, display_facts, target_name, trust_of
+from contrafact.api.case import Plan, answers, facts_of, target_name, trust_of
 from contrafact.bundles import list_bundles, load_bundle
 from contrafact.core import EXPLAINERS, Counterfactual, InputError, Predictor, Question, digest, traits_of
 from contrafact.core.method_cards import cards_of
@@ -198,7 +198,7 @@ class Asking:
             "case": task.case,
             "answers": answers(predictor.inner, task.image),
             "target_name": target_name(predictor, task.target),
-            **display_facts(predictor.inner, bundle if isinstance(result, Counterfactual) else None),
+            **facts_of(result, predictor.inner, bundle),
             "trust": trust_of(result, task.image, explainer, plan, target),
         }
         held = self._held(task, _ends(result)) if isinstance(result, Counterfactual) else []

@@ -575,7 +575,7 @@ function verdict(strip) {
     ". ",
     `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
     strip.stopped !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`,
-    !strip.picture && ` Engine: ${strip.label}.`
+    !strip.picture && ` Engine: ${strip.engine}.`
   );
 }
 var hasLatents = (strip) => Math.max(...strip.lengths) > 0;

@@ -82,7 +82,7 @@ function verdict(strip: StripAbout): HTMLElement {
   return el("p", { class: `verdict ${strip.tone}` }, el("b", {}, strip.second), " ", reason, ". ",
     `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
     strip.stopped !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`,
-    !strip.picture && ` Engine: ${strip.label}.`);
+    !strip.picture && ` Engine: ${strip.engine}.`);
 }
 
 /** Whether the engine has a latent space; a translator has none. */

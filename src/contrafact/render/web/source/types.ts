@@ -18,7 +18,7 @@ export interface Curve {
 }
 export interface StripAbout extends Made {
   steps: number[]; scores: number[]; shares: number[] | null; lengths: number[]; origin: number; drift: number;
-  drifted: boolean; stopped: string; goal: number | null; picture: boolean; unit: string; reason: string;
+  drifted: boolean; stopped: string; goal: number | null; picture: boolean; unit: string; reason: string; engine: string;
   doubtful: boolean; aspect: number; curve: Curve; followup: { name: string; answer: string }[];
   heading: string; second: string; tone: "good" | "plain" | "warn"; before_after: string; kinds: string[]; levels: string[];
   table: { kind: string; level: string; score: string; requested: string; achieved: string; distance: string }[];
