@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +129,12 @@ def main() -> None:
 
     The brain slices are grey pictures stored as colour, some with traces of it; they are written
     beside the list as grey ones."""
-    name, root, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("name")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    words = parser.parse_args()
+    name, root, out = words.name, words.data, words.out
     fit, _ = load(name, root)
     out.parent.mkdir(parents=True, exist_ok=True)
     paths = [path.resolve() for path in fit.paths]

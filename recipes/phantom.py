@@ -7,6 +7,7 @@ bundle of recipes/phantom.toml. About ten minutes on two cores.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def train(
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     if not (OUT / "images").exists():
         (OUT / "images").mkdir(parents=True)
         for number, values in enumerate(draw(4000, 1)[0]):

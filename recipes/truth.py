@@ -6,6 +6,7 @@ side marker, by the published method and by ours; a ruler measures the planted f
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,7 @@ def interval(figure: object) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     bundle = load_bundle("phantom")
     rng = np.random.default_rng(4711)
     images = [knee_phantom(draw_factors(rng), rng).image for _ in range(COUNT)]

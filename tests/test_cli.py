@@ -182,6 +182,21 @@ def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str],
     assert "Example" in out
 
 
+def test_the_list_of_commands_says_what_each_does(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--help"], ["-h"], []):
+        code, out, _ = run(capsys, *words)
+        assert code == 0
+        text = " ".join(out.replace("│", " ").split())
+        assert "explain Explain a model's predictions for images" in text
+        assert "list List the available explainers" in text
+
+
+def test_the_list_of_metrics_says_what_they_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(capsys, "list", "metrics")[1]
+    assert "counterfactual, higher is better: Check whether the model's output for the counterfactual" in out
+    assert "strip, " not in out
+
+
 def bad(tmp_path: Path) -> dict[str, tuple[list[object], str]]:
     """Every kind of bad input: the words, and what the one line must say."""
     (tmp_path / "text.png").write_text("this is not a picture")

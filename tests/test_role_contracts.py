@@ -184,3 +184,64 @@ def test_explain_changes_nothing_in_what_the_caller_gave(kind: str) -> None:
     if kind != "module":
         assert heat.record.model == digest
         assert given.class_count == 2
+
+
+class Passes:
+    """A wrapper of a user: every attribute is that of the model inside."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __call__(self, images: Any) -> Any:
+        return self.inner(images)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner" or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+
+class Earlier:
+    """A predictor with the members of an earlier protocol alone: no `class_count`, no `replacing`."""
+
+    def __init__(self, inner: Any) -> None:
+        self.module, self.inner = inner.module, inner
+        self.classes, self.output, self.device, self.digest = ("a", "b"), inner.output, inner.device, "earlier"
+
+    def __call__(self, images: Any) -> Any:
+        return self.inner(images)
+
+    def frozen(self) -> Any:
+        return self.inner.frozen()
+
+    def watch(self, layer: str | None = None) -> Any:
+        return self.inner.watch(layer)
+
+    def feature_layer(self, images: Any, layer: str | None = None, *, module: bool = False) -> Any:
+        return self.inner.feature_layer(images, layer, module=module)
+
+    def change(self, layer: str | None, function: Any) -> Any:
+        return self.inner.change(layer, function)
+
+    def layer(self, layer: str | None) -> Any:
+        return self.inner.layer(layer)
+
+    def target(self, text: str) -> Any:
+        return self.inner.target(text)
+
+    def probabilities(self, outputs: Any) -> Any:
+        return self.inner.probabilities(outputs)
+
+
+@pytest.mark.parametrize("wrap", [Passes, Earlier])
+@pytest.mark.parametrize("method", ["gradcam", "ablation-cam", "layer-deeplift", "guided-backprop"])
+def test_a_wrapper_of_a_model_is_explained_as_the_model_inside(wrap: Any, method: str) -> None:
+    about: dict[str, Any] = {"classes": ["a", "b"], "preprocessing": grey_preprocessing(), "output": "sigmoid"}
+    inner = TorchPredictor(small_network().eval(), **about)
+    image = Image(np.random.default_rng(0).random((1, 16, 16), dtype=np.float32) * 255)
+    wrapped = as_predictor(wrap(inner))
+    assert (wrapped.output, wrapped.classes, wrapped.module) == ("sigmoid", ("a", "b"), inner.module)
+    heat = cf.explain(method, wrap(inner), image, target="class:b")
+    np.testing.assert_array_equal(heat.values, cf.explain(method, inner, image, target="class:b").values)
+    (score,) = cf.evaluate(heat, wrap(inner), image, ["mprt"])
+    assert np.isfinite(score.value), score.error

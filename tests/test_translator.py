@@ -19,7 +19,13 @@ from contrafact.bundles.fitting import fit
 from contrafact.core import Image, InputError
 from contrafact.core.contents import digest_of_content
 from contrafact.counterfactual import Bundle, Translation
-from contrafact.generators import Translator, TranslatorConfig, TranslatorTrainerConfig, TranslatorTraining
+from contrafact.generators import (
+    Translator,
+    TranslatorConfig,
+    TranslatorTrainerConfig,
+    TranslatorTraining,
+    precision,
+)
 from contrafact.generators.translator import fold, unfold, without_comb
 from contrafact.io import Run, write_json, write_tensors
 from contrafact.metrics.trust.counterfactual_card import trust_card_of_strip
@@ -167,6 +173,28 @@ def test_training_goes_on_from_a_saved_state_to_the_very_same_step() -> None:
     again.step()
     for name, value in straight.state().items():
         assert torch.equal(again.state()[name], value), name
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_training_goes_on_in_the_precision_it_was_begun_with(
+    monkeypatch: pytest.MonkeyPatch, half: bool
+) -> None:
+    """A second timing, by which the other precision were faster, changes nothing; nor does timing itself."""
+    monkeypatch.setattr(precision, "half_is_faster", lambda step: [step(torch.bfloat16), half][1])
+    fixed = training_of(precision="bf16" if half else "fp32", mirror=True)
+    begun = training_of(precision="auto", mirror=True)
+    for run in (fixed, begun):
+        run.step()
+    state = begun.state()
+    assert [k for k in state if k != "about" and not torch.equal(state[k], fixed.state()[k])] == []
+    monkeypatch.setattr(precision, "half_is_faster", lambda _: not half)
+    again = training_of(precision="auto", mirror=True)
+    again.restore(state)
+    for run in (begun, again):
+        run.step()
+    assert [k for k, v in begun.state().items() if not torch.equal(v, again.state()[k])] == []
+    with pytest.raises(InputError, match="the saved run was trained with precision"):
+        training_of(precision="fp32" if half else "bf16", mirror=True).restore(state)
 
 
 def test_training_learns_to_reach_the_score_asked() -> None:

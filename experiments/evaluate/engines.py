@@ -1,7 +1,7 @@
 """Judge the engines of a bundle on val patients, by networks that took no part in training, search or choice.
 
     python -m experiments.evaluate.engines knee --data ../shared/data --images 120 \
-        --page docs/results/engines_knee.md --picture docs/pictures/engines_knee.png
+        --page docs/results/engines.md --picture docs/pictures/engines_knee.png
 
 Judge A is the bundle's second model, judge B histograms of gradients with logistic regression. Every engine
 explains the same images, one a patient, half of each label, to a probability of 0.9 on the other side of the

@@ -78,9 +78,9 @@ def _check_card(card: Mapping[str, Any]) -> None:
     _require(card, {"figures": "a list"} if "figures" in card else {}, where)
     for number, text in enumerate(limits):
         if not _is(text, "text"):
-            raise InputError(f"expected text as limits {number} of {where}; got {text!r:.60}")
+            raise InputError(f"expected text as entry {number} of limits in {where}; got {text!r:.60}")
     for number, figure in enumerate(card.get("figures", ())):
-        place = f"figures {number} of {where}"
+        place = f"entry {number} of figures in {where}"
         if not isinstance(figure, dict):
             raise InputError(f"expected a table as {place}; got {figure!r:.60}")
         _require(figure, {"what": "text"}, place)

@@ -46,6 +46,8 @@ def main(words: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("--help", "-h"):
+        _load_commands()
     try:
         with _warnings_in_one_line():
             app(words, exit_on_error=False, print_error=False, result_action="return_value")
@@ -59,6 +61,13 @@ def main(words: list[str] | None = None) -> int:
     except Exception as error:
         return _report(error, 1, debug, hint=f"{type(error).__name__}: ", tail=" (--debug shows where)")
     return 0
+
+
+def _load_commands() -> None:
+    """Import the modules of all commands, whose docstrings the list of commands shows."""
+    for name in app:
+        if not name.startswith("-"):
+            app[name]
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from contrafact.cli.progress import say
 
+KINDS = {"heatmap": "heatmap", "strip": "counterfactual"}  # what a metric evaluates, in words
 Flag = Annotated[bool, Parameter(negative="")]
 
 
@@ -54,7 +55,7 @@ def _metrics() -> list[dict[str, Any]]:
             "aliases": list(aliases),
             "of": cls.of,
             "better": cls.better,
-            "about": f"{cls.of}, {cls.better} is better: {(cls.__doc__ or '').strip().splitlines()[0]}",
+            "about": f"{KINDS[cls.of]}, {cls.better} is better: {(cls.__doc__ or '').strip().splitlines()[0]}",
         }
         for name, aliases, cls in rows
     ]

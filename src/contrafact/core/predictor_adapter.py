@@ -46,9 +46,14 @@ def adapted(predictor: Any) -> Predictor:
 
 
 def is_predictor(thing: Any) -> TypeGuard[Predictor]:
-    """Whether an object has every member of the protocol; none of its properties is computed."""
-    return not isinstance(thing, type) and all(
-        inspect.getattr_static(thing, name, _MISSING) is not _MISSING for name in MEMBERS
+    """Whether an object has every member of the protocol. Its own properties are not computed; of an object
+    that passes attributes on (`__getattr__`), those it passes on are."""
+    if isinstance(thing, type) or not callable(thing):
+        return False
+    passes_on = hasattr(type(thing), "__getattr__")
+    return all(
+        inspect.getattr_static(thing, name, _MISSING) is not _MISSING or (passes_on and hasattr(thing, name))
+        for name in MEMBERS
     )
 
 
@@ -127,10 +132,16 @@ class CallablePredictor:
     that is true of any function. The function itself is left as it is."""
 
     def __init__(self, function: Any) -> None:
-        self.inner = function
+        self.inner, self._pinned = function, ""
 
     def __call__(self, images: Any) -> Any:
         return self.inner(images)
+
+    def __getattr__(self, name: str) -> Any:
+        """Other members of the function, such as `layer` and `change` of a model whose layers can be read."""
+        if name == "inner" or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.inner, name)
 
     def _own(self, name: str, kind: Any, default: Any) -> Any:
         """A member of the function, where it has one of that kind."""
@@ -160,7 +171,12 @@ class CallablePredictor:
 
     @property
     def digest(self) -> str:
-        return str(self._own("digest", str, "") or digest_of_content(self.inner))
+        return str(self._pinned or self._own("digest", str, "") or digest_of_content(self.inner))
+
+    @digest.setter
+    def digest(self, digest: str) -> None:
+        """Fix the digest, for a modified copy that represents its model."""
+        self._pinned = digest
 
     @property
     def differentiable(self) -> bool:
@@ -176,7 +192,8 @@ class CallablePredictor:
 
     @property
     def module(self) -> Any:
-        return None
+        """The torch module of a model whose layers can be read; else None."""
+        return getattr(self.inner, "module", None) if self._method("watch") else None
 
     def frozen(self) -> AbstractContextManager[None]:
         freeze = self._method("frozen")
@@ -190,11 +207,11 @@ class CallablePredictor:
         found: AbstractContextManager[list[Any]] = watch(layer)
         return found
 
-    def feature_layer(self, images: Any, layer: str | None = None) -> FeatureLayer:
+    def feature_layer(self, images: Any, layer: str | None = None, **more: Any) -> FeatureLayer:
         look = self._method("feature_layer")
         if look is None:
             raise UnsupportedError("this model hides its layers; use occlusion or rise")
-        found: FeatureLayer = look(images, layer)
+        found: FeatureLayer = look(images, layer, **more)
         return found
 
     def replacing(self, image: Any, other: Any, box: tuple[int, ...], corner: Any) -> BoxAnswers | None:

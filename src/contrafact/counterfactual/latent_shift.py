@@ -21,7 +21,7 @@ from contrafact.counterfactual.latent_search import (
 @EXPLAINERS.register("latent-shift", aliases=("latent_shift", "gifsplanation"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentShift:
-    """Change the image along the model's own gradient by the latent.
+    """Change the image along the model's own gradient in latent space.
 
     images  float32 (N, C, H, W) in the bundle's units, at least the bundle's size
     gives   one `Counterfactual` per image, as `latent-walk` does: same grid, steps, reconstruction error and

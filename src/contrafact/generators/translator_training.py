@@ -59,7 +59,7 @@ class TranslatorTrainerConfig:
                  the noise on it
     features     input of the discriminator: features of "photographs" (EfficientNet-Lite0, 2D), or "none"
     mirror       flip half of the images left to right
-    precision    "auto" (the faster of both on this machine), "bf16" or "fp32"
+    precision    "bf16" or "fp32"; "auto": bf16, on a CPU the faster of both, kept when the run is resumed
     """
 
     kimg: float = 20.0
@@ -147,7 +147,7 @@ class TranslatorTraining:
         self.adam_heads = torch.optim.Adam(self.heads.parameters(), 0.4 * config.rate, (0.0, 0.99))
         self.seen, self.figures = 0, dict[str, float]()
         self.about = trained_with(config, images, origin)
-        self.half = Precision(config.precision, self.device).of(self._trial_step) == torch.bfloat16
+        self.precision = Precision(config.precision, self.device)
 
     def step(self) -> None:
         """Train the translator and its discriminator (and the student) by one step each, on one batch."""
@@ -217,12 +217,13 @@ class TranslatorTraining:
             self._adams(),
             seen=torch.tensor(self.seen),
             rng=self.rng.get_state(),
-            about=self.about,
+            about=self.precision.recorded(self.about),
         )
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Restore a `state()`. Raise InputError for one of another configuration or other images."""
         check_trained_with(state, self.about)
+        self.precision.resume(state)
         with same_run("translator"):
             unpack(state, self._modules(), self._adams())
             self.seen = int(state["seen"])
@@ -320,11 +321,12 @@ class TranslatorTraining:
         return (square / (square + self.config.saturation**2)).mean() * 0.1
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
+        half = self.precision.of(self._trial_step) == torch.bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
 
     def _trial_step(self, dtype: torch.dtype) -> None:
         """Run one pass of the translator with gradients, to measure its time."""
-        images, score = self._images_of(torch.arange(4).clamp_max(len(self.images) - 1)), torch.zeros(4)
+        images, score = signed(self.images[torch.arange(4).clamp_max(len(self.images) - 1)]), torch.zeros(4)
         which = torch.zeros(4, dtype=torch.long)
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
             translated = self.translator(images, score, score, which=which)

@@ -17,7 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from contrafact.core import InputError, Predictor, UnsupportedError, fingerprint, inside, is_predictor, nearest
+from contrafact.core import (
+    InputError,
+    Predictor,
+    UnsupportedError,
+    adapted,
+    fingerprint,
+    inside,
+    is_predictor,
+    nearest,
+)
 from contrafact.models.archives import checked_script
 from contrafact.models.description_schema import read_description
 from contrafact.models.exported import checked_program
@@ -95,12 +104,16 @@ def load_predictor(
 
 
 def as_predictor(model: ModelLike) -> Predictor:
-    """Return the predictor of a file, a torch module, a function or an estimator; what is a predictor already
-    is given back, and nothing is changed in what the caller holds.
+    """Return the predictor of a file, a torch module, a function or an estimator. A predictor is returned
+    unchanged; an object that declares its kind of output and parses targets keeps its declarations. Nothing of
+    the caller's is changed.
 
     raises  InputError, as `load_predictor`
     """
-    return model if is_predictor(model) else load_predictor(model)
+    if is_predictor(model):
+        return model
+    declares = isinstance(getattr(model, "output", None), str) and callable(getattr(model, "target", None))
+    return adapted(model) if declares and not isinstance(model, nn.Module) else load_predictor(model)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
