@@ -221,8 +221,8 @@ def facts_of(result: Heatmap | Counterfactual, predictor: Any, bundle: Any) -> d
 
 def display_facts(predictor: Any, bundle: Any = None, method: str = "") -> dict[str, Any]:
     """Return the facts that pages and exports need with a result: exclusive classes, so that colours have the
-    same meaning in every case, the name of the network that makes the frames of a method, and whether the images
-    are phantoms."""
+    same meaning in every case, the name of the network that makes the frames of a method, and whether the
+    images are phantoms."""
     exclusive = predictor.output in ("logits", "probabilities", "ordinal") and predictor.class_count > 1
     facts: dict[str, Any] = {"exclusive_classes": list(class_names(predictor))} if exclusive else {}
     if bundle is not None:
