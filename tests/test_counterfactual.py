@@ -415,13 +415,13 @@ def test_levels_of_a_class_are_probabilities() -> None:
 
 
 def test_two_independent_findings_are_not_each_others_opposite() -> None:
-    from contrafact.counterfactual.bundle import _opposite
+    from contrafact.counterfactual.bundle_parts import opposite
 
     model = predictor()
     made = bundle(model).directions[0]
-    assert _opposite([made], "class:0") is not None
+    assert opposite([made], "class:0") is not None
     made.fit["classes"] = 0  # what `fit` writes for sigmoid outputs
-    assert _opposite([made], "class:0") is None
+    assert opposite([made], "class:0") is None
 
 
 class Fine(nn.Module):

@@ -436,6 +436,20 @@ def test_an_engine_without_latents_is_named_and_its_failure_speaks_of_no_latent_
     assert engine_words({"record": {"method": "latent-walk"}, "label": "mine"}) == "mine"
 
 
+@pytest.mark.parametrize("method", ["translate", "counterfactual"])
+def test_metrics_of_an_engine_without_latents(method: str) -> None:
+    """A distance of 0 in no space was the best of all ranks; the common name could not be asked again."""
+    bundle, image = bright_bundle(), grey(80.0)
+    strip = cf.explain(method, bundle.predictor, image, target="class:1", bundle=bundle)
+    names = ["latent-length", "composition", "reversibility", "validity"]
+    scores = {one.metric: one for one in cf.evaluate(strip, bundle.predictor, image, names, bundle=bundle)}
+    assert np.isnan(scores["latent-length"].value)
+    assert "latent space" in scores["latent-length"].reason
+    assert scores["composition"].value < 0.01
+    assert scores["reversibility"].value < 0.02
+    assert scores["validity"].value == 1
+
+
 def test_the_record_names_the_network_that_made_the_frames() -> None:
     """The knee bundle has two: DICOM files named the StyleGAN2 for frames of the translator."""
     bundle = load_bundle("knee")

@@ -112,7 +112,9 @@ def counterfactual_context(
             raise InputError("expected a counterfactual with a record of its method; got one without")
         goal = 1 / (1 + np.exp(-score)) if hasattr(target, "score_of") else score
         goal = float(np.clip(goal, 1e-6, 1 - 1e-6)) if hasattr(target, "score_of") else float(goal)
+        known = EXPLAINERS.fields_of(str(strip.record.parameters["name"]))
         changed = {"goal": goal, "levels": None, "steps": None}
+        changed = {name: value for name, value in changed.items() if name in known}
         explainer = explainer_of({**strip.record.parameters, **changed})
         low, high = image.window
         start = Image(np.clip(values, low, high), grid=strip.grid, window=image.window)

@@ -23,13 +23,12 @@ from contrafact.core import (
     nearest,
 )
 from contrafact.core.contents import digest_of_content
-from contrafact.counterfactual.bundle_parts import LatentSpace, Translation, resized
+from contrafact.counterfactual.bundle_parts import OTHER, LatentSpace, Translation, opposite, resized
 from contrafact.counterfactual.coded import Coded
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_statistics import LatentStatistics
 
 LEVELS = (-2.2, 2.2)  # log-odds without and with a finding (0.1 and 0.9), unless the generator has its own
-OTHER = {"class:0": "class:1", "class:1": "class:0"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)  # no slots: hashes are kept
@@ -184,9 +183,9 @@ class Bundle:
         for direction in fitted:
             if direction.target == str(target):
                 return direction
-        opposite = _opposite(fitted, str(target))
-        if opposite is not None:
-            return opposite
+        negated = opposite(fitted, str(target))
+        if negated is not None:
+            return negated
         raise InputError(
             f"bundle '{self.name}' has directions for {', '.join(d.target for d in fitted)}; "
             f"got target '{target}'"
@@ -384,21 +383,3 @@ class Bundle:
         """Return images (N, C, *S) in [-1, 1] converted to image units."""
         low, high = self.window
         return (canvas + 1) / 2 * (high - low) + low
-
-
-def _opposite(directions: list[Direction], target: str) -> Direction | None:
-    """Return the negated direction of the opposite of two classes, whose log-odds have the opposite sign."""
-    other = OTHER.get(target)
-    for direction in directions:
-        if direction.target == other and direction.fit.get("classes") == 2:
-            return Direction(
-                alpha=-direction.alpha,
-                intercept=-direction.intercept,
-                step=-direction.step,
-                deviation=direction.deviation,
-                target=target,
-                model=direction.model,
-                fit=direction.fit,
-                held=direction.held,
-            )
-    return None

@@ -8,7 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from contrafact.core import Encoder, Generator
+from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_statistics import LatentStatistics
+
+OTHER = {"class:0": "class:1", "class:1": "class:0"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +40,26 @@ class LatentSpace:
 
 
 def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Return images (N, C, *S) at another size, by means where they get smaller."""
     """Return images (N, C, *S) resampled to `size`, with antialiasing where it shrinks."""
     if len(size) == 2:
         return F.interpolate(images, size, mode="bilinear", antialias=True)
     larger = any(have < need for have, need in zip(images.shape[2:], size, strict=True))
     return F.interpolate(images, size, mode="trilinear" if larger else "area")
+
+
+def opposite(directions: list[Direction], target: str) -> Direction | None:
+    """Return the negated direction of the opposite of two classes, whose log-odds have the opposite sign."""
+    other = OTHER.get(target)
+    for direction in directions:
+        if direction.target == other and direction.fit.get("classes") == 2:
+            return Direction(
+                alpha=-direction.alpha,
+                intercept=-direction.intercept,
+                step=-direction.step,
+                deviation=direction.deviation,
+                target=target,
+                model=direction.model,
+                fit=direction.fit,
+                held=direction.held,
+            )
+    return None

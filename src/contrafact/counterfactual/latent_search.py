@@ -29,9 +29,7 @@ def bundle_of(question: Question, method: str) -> Bundle:
     """Return the question's bundle. Raise InputError where it has none."""
     if not isinstance(question.bundle, Bundle):
         given = "none" if question.bundle is None else type(question.bundle).__name__
-        raise InputError(
-            f"{method} needs a bundle (a name, a folder, or what load_bundle returns); got {given}"
-        )
+        raise InputError(f"{method} needs a bundle (a name, a folder, or that of load_bundle); got {given}")
     return question.bundle
 
 

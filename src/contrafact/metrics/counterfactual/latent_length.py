@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from contrafact.core import METRICS
+from contrafact.core import EXPLAINERS, METRICS, Counterfactual, InputError, traits_of
 from contrafact.metrics.counterfactual_context import CounterfactualContext
 
 
@@ -13,6 +13,7 @@ class LatentLength:
     """Measure the latent distance of the change: how unusual it is for the generator's images.
 
     gives   Mahalanobis distance in latent space, in standard deviations (SD)
+    raises  InputError for a counterfactual by an engine without a latent space, such as a translator
     Source: Mahalanobis 1936, over the latents of Schutte et al. 2021 (arXiv 2101.07563). Differs: the
     covariance is that of sampled latents, as in the counterfactual.
     """
@@ -22,4 +23,14 @@ class LatentLength:
     family: ClassVar[str] = "closeness"
 
     def __call__(self, walked: CounterfactualContext) -> float:
+        if _without_latents(walked.strip):
+            raise InputError(
+                "latent-length needs an engine with a latent space; this counterfactual's has none"
+            )
         return float(walked.strip.lengths[walked.end])
+
+
+def _without_latents(strip: Counterfactual) -> bool:
+    """Whether a counterfactual was made by an engine without a latent space."""
+    engine = "" if strip.record is None else str(strip.record.details.get("engine") or strip.record.method)
+    return engine in EXPLAINERS.names() and traits_of(engine).needs_part == "translations"
