@@ -436,3 +436,12 @@ def test_json_without_end_is_no_description(tmp_path: Path) -> None:
     (tmp_path / "net.json").write_text('{"classes": ' + "[" * 100_000 + "]" * 100_000 + "}")
     with pytest.raises(InputError, match="nested too deeply"):
         load_predictor(tmp_path / "net.json")
+
+
+def test_no_probability_of_a_grade_is_minus_nothing() -> None:
+    """The answer beside a knee read "KL 3 -0 %"."""
+    from contrafact.models.targets import grade_probabilities
+
+    found = grade_probabilities(torch.tensor([[2.0, -1.0, -1.0, 0.0]]))
+    assert not torch.signbit(found).any()
+    assert found.sum() == pytest.approx(1)

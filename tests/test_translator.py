@@ -15,7 +15,7 @@ import contrafact as cf
 from conftest import grey_preprocessing, small_network
 from contrafact.api.case import facts_of
 from contrafact.bundles import load_bundle, save_bundle
-from contrafact.bundles.fitting import fit
+from contrafact.bundles.fitting import fit, fit_stages
 from contrafact.core import Image, InputError
 from contrafact.core.contents import digest_of_content
 from contrafact.counterfactual import Bundle, Translation
@@ -27,7 +27,7 @@ from contrafact.generators import (
     precision,
 )
 from contrafact.generators.translator import fold, unfold, without_comb
-from contrafact.io import Run, write_json, write_tensors
+from contrafact.io import Run, read_tensors, write_json, write_tensors
 from contrafact.metrics.trust.counterfactual_card import trust_card_of_strip
 from contrafact.models import Preprocessing, TorchPredictor
 from contrafact.render.text import engine_words
@@ -587,6 +587,9 @@ def test_a_bundle_with_only_a_translator_is_written_and_read(tmp_path: Path) -> 
         ({"translator": []}, "translator"),
         ({"translations": [{"predictor": "nobody", "target": "class:1", "number": 0}]}, "nobody"),
         ({"translations": [{"predictor": "model", "target": "class:1"}]}, "number"),
+        ({"translations": [{"predictor": "model", "target": "class:1", "number": 1}]}, "from 0 to 0; got 1"),
+        ({"translations": [{"predictor": "model", "target": "class:1", "number": -1}]}, "from 0 to 0; got -1"),
+        ({"translations": [{"predictor": "model", "target": "class:1", "number": 0.5}]}, "whole number"),
         ({"translations": [{"predictor": "model", "target": "class:1", "number": 0, "by": 3}]}, "by"),
         ({"engine": 3}, "engine"),
     ],
@@ -602,20 +605,46 @@ def test_a_damaged_description_is_one_line(tmp_path: Path, change: dict[str, obj
     assert "\n" not in str(caught.value)
 
 
-def test_fit_makes_a_translator_from_a_folder_and_goes_on_where_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("out.bias", float("nan"), "finite weights in 'translator.safetensors'"),
+        ("low", 9.0, "'low' below 'high'"),
+    ],
+)
+def test_damaged_weights_are_one_line(tmp_path: Path, name: str, value: float, words: str) -> None:
+    test_a_bundle_with_only_a_translator_is_written_and_read(tmp_path)
+    tensors = read_tensors(tmp_path / "translator.safetensors")
+    write_tensors(tmp_path / "translator.safetensors", {**tensors, name: torch.full_like(tensors[name], value)})
+    with pytest.raises(InputError, match=words):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("kimg", float("inf")), ("rate", -1.0), ("rate", 0.0), ("noise", -1.0), ("guide", float("nan"))],
+)
+def test_a_training_setting_out_of_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{name} must be"):
+        TranslatorTrainerConfig(**{name: value})
+
+
+def fit_file(tmp_path: Path, name: str = "model") -> Path:
+    """The configuration of a small fit, with its images and its model of that name."""
     written_model(tmp_path)
     rng = np.random.default_rng(0)
     (tmp_path / "images").mkdir()
     for number in range(70):
         values = np.clip(rng.uniform(0, 60, (16, 16)) + 3 * number, 0, 255).astype(np.uint8)
         Picture.fromarray(values).save(tmp_path / "images" / f"{number:03}.png")
-    (tmp_path / "fit.toml").write_text(
-        """
+    path = tmp_path / "fit.toml"
+    path.write_text(
+        f"""
 name = "small"
 out = "run"
 [data]
 path = "images"
-[models.model]
+[models.{name}]
 path = "model.json"
 targets = ["class:1"]
 [generator]
@@ -627,12 +656,25 @@ kimg = 0.064
 features = "none"
 """
     )
-    bundle = fit(tmp_path / "fit.toml")
+    return path
+
+
+def test_fit_makes_a_translator_from_a_folder_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = fit_file(tmp_path)
+    bundle = fit(path)
     assert bundle is not None
     assert bundle.engine == "translate"
     strip = cf.explain(
         "counterfactual", bundle.predictor, tmp_path / "images" / "010.png", target="class:1", bundle=bundle
     )
     assert strip.frames.shape[1:] == (1, 16, 16)
-    again = fit(tmp_path / "fit.toml")
+    again = fit(path)
     assert again.digest == bundle.digest
+    assert [name for name, _ in fit_stages(path)] == ["generator"]  # a finished run says so
+
+
+def test_no_model_has_the_name_of_a_part_of_the_bundle(tmp_path: Path) -> None:
+    """The weights of a model named translator were overwritten by those of the translator."""
+    with pytest.raises(InputError, match="got 'translator'; rename it"):
+        fit(fit_file(tmp_path, "translator"))
+    assert not (tmp_path / "run").exists()

@@ -25,6 +25,8 @@ from contrafact.generators import (
     family_of_size,
 )
 
+PARTS = ("bundle", "generator", "encoder", "statistics", "translator")  # names of a bundle's own files
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
@@ -92,13 +94,16 @@ def config_class(family: str) -> type[FitConfig]:
 def read_config(path: str | Path) -> tuple[FitConfig, Path]:
     """Return the configuration in a TOML file and its output folder; paths in it are relative to the file.
 
-    raises  InputError for unknown keys or families, other numbers of codes or targets than the first model's,
-            and mirrored volumes
+    raises  InputError for unknown keys or families, models named as a part of the bundle, other numbers of
+            codes or targets than the first model's, and mirrored volumes
     """
     path = Path(path)
     table = read_toml(path)
     family, table["generator"] = family_of(table.get("generator", {}))
     config = configure(config_class(family), table, where=path.name)
+    for name in config.models:
+        if name in PARTS or Path(name).name != name:
+            raise InputError(f"expected a model name that is no part of a bundle; got '{name}'; rename it")
     targets = next(iter(config.models.values())).targets if config.models else ()
     family_named(family).check(config.generator, len(targets))
     if getattr(config.generator, "axes", 2) == 3 and config.training.mirror:

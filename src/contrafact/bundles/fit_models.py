@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from contrafact.bundles.fit_config import FitConfig, ModelConfig, guided, name_of
-from contrafact.core import InputError, Trust
+from contrafact.core import Trust
 from contrafact.generators import family_named
 from contrafact.io import read_json, write_json
 from contrafact.models import load_predictor
@@ -85,14 +85,11 @@ def copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:
     """Copy descriptions and weights of the models into a bundle's folder; return their file names by model.
 
     Every file has the model's name, so that no model overwrites another.
-    raises  InputError for a model with the name of a part of the bundle
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for name, model in config.models.items():
         source = root / model.path
-        if name in ("bundle", "generator", "encoder", "statistics") or Path(name).name != name:
-            raise InputError(f"expected a model name that is no part of a bundle; got '{name}'; rename it")
         files[name] = f"{name}{source.suffix}"
         if source.suffix != ".json":
             shutil.copy(source, folder / files[name])

@@ -48,6 +48,9 @@ def fit_translator(
         if path.exists():
             training.restore(read_tensors(path))
         write_json(out / "fit.json", {"family": name_of(config.generator), **dataclasses.asdict(config)})
+        total = training.config.kimg * 1000
+        if training.seen >= total:
+            yield "generator", Progress(done=training.seen, total=total, seconds_left=0.0)
         for progress in family.train(training, stop=stop):
             write_tensors(path, training.state())
             write_tensors(out / "translator.safetensors", training.average.state_dict())

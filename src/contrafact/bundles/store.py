@@ -71,6 +71,7 @@ def load_bundle(
     if "translator" in about:
         translator = built(lambda: _network(about, "translator"), "'translator'")
         _fill(translator, _part(folder, "translator.safetensors"))
+        _check_translator(translator, about["translations"])
         parts["translator"] = translator
     networks = {name: part.to(device).eval().requires_grad_(False) for name, part in parts.items()}
 
@@ -231,6 +232,20 @@ def _translation(row: Mapping[str, Any], predictors: Mapping[str, Any]) -> Trans
     )
 
 
+def _check_translator(translator: Any, rows: list[Mapping[str, Any]]) -> None:
+    """Raise InputError where the translator has no range of scores for a row of translations."""
+    count = len(translator.low)
+    if not bool((translator.low < translator.high).all()):
+        raise InputError("expected 'low' below 'high' in 'translator.safetensors'; got a range without width")
+    for place, row in enumerate(rows):
+        number = row["number"]
+        if number != int(number) or not 0 <= number < count:
+            raise InputError(
+                f"'number' in translations {place} of bundle.json must be a whole number from 0 to "
+                f"{count - 1}; got {number}"
+            )
+
+
 def _direction(number: int, row: Mapping[str, Any], stored: Mapping[str, Tensor], model: str) -> Direction:
     alpha = stored[f"{number}.alpha"]
     return Direction(
@@ -288,3 +303,6 @@ def _fill(module: torch.nn.Module, path: Path) -> None:
     except RuntimeError as error:
         line = " ".join(str(error).split())[:200]
         raise InputError(f"'{path.name}' does not fit bundle.json: {line}") from error
+    invalid = sum(int((~torch.isfinite(v)).sum()) for v in state.values() if v.is_floating_point())
+    if invalid:
+        raise InputError(f"expected finite weights in '{path.name}'; got {invalid} NaN or infinite values")

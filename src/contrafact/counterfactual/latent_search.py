@@ -69,7 +69,7 @@ def _check_size(predictor: Any, bundle: Bundle, size: tuple[int, ...]) -> None:
         names = [name for name, known in bundle.predictors.items() if known is own]
         have, need = (" x ".join(map(str, sides)) for sides in (size, least))
         raise InputError(
-            f"the generator of bundle '{bundle.name}' makes images of {have}; expected a model of this size; "
+            f"the generator of bundle '{bundle.name}' makes images of {have}; expected a model of that size; "
             f"got one that takes {need}: use the bundle's predictor {', '.join(names)}, or the method translate"
         )
 

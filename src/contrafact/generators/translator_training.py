@@ -12,6 +12,7 @@ with exactly the same next step.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,9 @@ from contrafact.generators.translator_losses import blurred, huber, shifted, var
 
 Guide = Callable[[Tensor], Tensor]
 FEATURES, PRECISIONS = ("photographs", "none"), ("auto", "bf16", "fp32")
+AMOUNTS = (
+    "guide", "adversarial", "size", "smooth", "saturation", "identity", "cycle", "jitter", "noise", "ema_kimg"
+)  # fmt: skip
 NEIGHBOURS = 30  # number of images on either side of a score, among which one is sampled
 
 
@@ -89,8 +93,10 @@ class TranslatorTrainerConfig:
                 raise InputError(f"{name} must be one of {', '.join(known)}; got '{value}'{hint}")
         if self.batch < 4 or self.batch % 4:
             raise InputError(f"batch must be a multiple of 4; got {self.batch}")
-        if not self.kimg > 0:
-            raise InputError(f"kimg must be above 0; got {self.kimg}")
+        for name, least in {"kimg": "above", "rate": "above", **dict.fromkeys(AMOUNTS, "at least")}.items():
+            value = getattr(self, name)
+            if not 0 <= value < math.inf or (value == 0 and least == "above"):
+                raise InputError(f"{name} must be {least} 0 and finite; got {value}")
         if not 0 <= self.regions <= 1:
             raise InputError(f"regions must be from 0 to 1; got {self.regions}")
 

@@ -56,8 +56,8 @@ def _rows(outputs: Tensor, target: object) -> Tensor:
 def grade_probabilities(outputs: Tensor) -> Tensor:
     """Convert cumulative logits (N, K) to grade probabilities (N, K + 1), after making them monotone."""
     above = torch.sigmoid(outputs).cummin(dim=1).values
-    ends = [torch.ones_like(above[:, :1]), above, torch.zeros_like(above[:, :1])]
-    return -torch.diff(torch.cat(ends, dim=1), dim=1)
+    ends = torch.cat([torch.ones_like(above[:, :1]), above, torch.zeros_like(above[:, :1])], dim=1)
+    return ends[:, :-1] - ends[:, 1:]  # not minus their difference, in which no probability is -0
 
 
 def probabilities(outputs: Tensor, kind: str) -> Tensor:
