@@ -281,6 +281,16 @@ def test_the_goal_is_reached_and_not_overshot(value: float, goal: float | None) 
     assert np.all(np.diff(strip.scores) * np.sign(wanted) >= -1e-6)
 
 
+def test_an_image_from_0_to_1_is_no_black_image() -> None:
+    bundle, image = bright_bundle(), Image(grey(80.0).values / 255, window=(0.0, 1.0))
+    ask = {"target": "class:1", "bundle": bundle}
+    with pytest.raises(
+        InputError, match=r"takes values from 0 to 255; got 0\.\d+ to 0\.\d+; use image.rescaled"
+    ):
+        cf.explain("translate", bundle.predictor, image, **ask)
+    assert cf.explain("translate", bundle.predictor, image.rescaled(0, 255), **ask).outcome == "reached"
+
+
 def test_the_first_frame_is_the_image_itself() -> None:
     image = grey(80.0)
     strip = cf.explain("translate", bright_bundle().predictor, image, target="class:1", bundle=bright_bundle())

@@ -23,7 +23,14 @@ from contrafact.core import (
     nearest,
 )
 from contrafact.core.contents import digest_of_content
-from contrafact.counterfactual.bundle_parts import OTHER, LatentSpace, Translation, opposite, resized
+from contrafact.counterfactual.bundle_parts import (
+    OTHER,
+    LatentSpace,
+    Translation,
+    check_values,
+    opposite,
+    resized,
+)
 from contrafact.counterfactual.coded import Coded
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_statistics import LatentStatistics
@@ -349,11 +356,11 @@ class Bundle:
         """Return images (N, C, *S) rescaled to [-1, 1] and reduced to a shape (C, *S); None: the generator's.
 
         raises  InputError for other channels or dimensions, images that are too small, other proportions where
-                the bundle was fitted to cropped images, and values outside the bundle's window
+                the bundle was fitted to cropped images, and values outside the bundle's window, or all in
+                its lowest hundredth
         """
         channels, *size = shape or self.latent.generator.image_shape
         low, high = self.window
-        slack = 0.02 * (high - low)
         if images.ndim != len(size) + 2 or images.shape[1] != channels:
             raise InputError(
                 f"bundle '{self.name}' expects {channels}-channel {len(size)}D images; "
@@ -369,12 +376,7 @@ class Bundle:
                 f"bundle '{self.name}' was fitted to centre crops; got an image of "
                 f"{' x '.join(map(str, images.shape[2:]))}: crop it to the same proportions first"
             )
-        lowest, highest = float(images.min()), float(images.max())
-        if lowest < low - slack or highest > high + slack:
-            raise InputError(
-                f"bundle '{self.name}' takes values from {low:g} to {high:g}; got {lowest:g} to "
-                f"{highest:g}; use image.rescaled({low:g}, {high:g}), or --rescale"
-            )
+        check_values(images, self.window, self.name)
         if tuple(images.shape[2:]) != tuple(size):
             images = resized(images, tuple(size))
         return (images - low) / (high - low) * 2 - 1

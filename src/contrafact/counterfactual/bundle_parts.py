@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from contrafact.core import Encoder, Generator
+from contrafact.core import Encoder, Generator, InputError
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_statistics import LatentStatistics
 
@@ -45,6 +45,23 @@ def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
         return F.interpolate(images, size, mode="bilinear", antialias=True)
     larger = any(have < need for have, need in zip(images.shape[2:], size, strict=True))
     return F.interpolate(images, size, mode="trilinear" if larger else "area")
+
+
+def check_values(images: Tensor, window: tuple[float, float], name: str) -> None:
+    """Raise InputError for images (N, C, *S) outside a bundle's window, or all in its lowest hundredth: values
+    from 0 to 1 where the window ends at 255 would be a black image. Constant images pass."""
+    low, high = window
+    slack, dark = 0.02 * (high - low), low + 0.01 * (high - low)
+    lowest, highest = images.flatten(1).amin(dim=1), images.flatten(1).amax(dim=1)
+    outside = (lowest < low - slack) | (highest > high + slack)
+    wrong = outside | ((lowest < highest) & (highest < dark))
+    if not bool(wrong.any()):
+        return
+    which = int(wrong.int().argmax())
+    raise InputError(
+        f"bundle '{name}' takes values from {low:g} to {high:g}; got {float(lowest[which]):g} to "
+        f"{float(highest[which]):g}; use image.rescaled({low:g}, {high:g}), or --rescale"
+    )
 
 
 def opposite(directions: list[Direction], target: str) -> Direction | None:
