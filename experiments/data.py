@@ -106,7 +106,7 @@ def nodule_windows(root: Path, part: str) -> list[NoduleWindow]:
     """Pairs of windows from the same slice: one holds the whole nodule, one none of it, as like as can be in
     the share of air and in how dark and bright they are beside the nodule, so that neither says which is which.
 
-    A slice without a second window that is alike (air within 0.06) gives none; up to two slices a nodule.
+    A slice without a second window that is alike (air within 0.06) gives none; up to three slices a nodule.
     """
     folder = root / "lidc_nodules_128" / ("val" if part == "val" else "train")
     nodules = sorted(p for p in folder.iterdir() if p.is_dir())
@@ -172,8 +172,7 @@ def _nodule(root: Path, part: str, side: int) -> Cohort:
 
 
 def _chest(root: Path, part: str, side: int) -> Cohort:
-    """Greys matched to one curve: the median of the training images' sorted greys, so exposure tells
-    nothing."""
+    """Chest radiographs as they are: exposure alone tells much of the label (docs/results/chest.md)."""
     paths = sorted((root / "chestxray_pneumonia_224" / "train").glob("*/*.jp*g"))
     patients = [_chest_patient(p) for p in paths]
     names = sorted(set(patients))

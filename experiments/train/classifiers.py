@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from contrafact.generators.precision import half_is_faster
 from contrafact.models.example_networks import PlainNetwork, ResidualNetwork
 from experiments.data import Cohort, load
 
@@ -133,19 +134,6 @@ def outputs_of(network: nn.Module, images: Tensor) -> Tensor:
     return torch.cat([network(part.float() / 127.5 - 1) for part in images.split(128)])
 
 
-def faster_in_half(network: nn.Module, x: Tensor) -> bool:
-    """Whether one step in bfloat16 takes less time than one in float32 on this processor."""
-    seconds = []
-    for half in (False, True):
-        for _ in range(2):
-            began = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                outputs = network(x)
-            torch.autograd.grad(outputs.float().sum(), list(network.parameters()))
-        seconds.append(time.perf_counter() - began)
-    return seconds[1] < seconds[0]
-
-
 def train(
     fit: Cohort, choice: Cohort, network: nn.Module, folder: Path, name: str, seed: int, epochs: int
 ) -> None:
@@ -164,7 +152,14 @@ def train(
         for key, part in parts.items():
             part.load_state_dict(state[key])
         begun, best = state["epoch"], state["best"]
-    half = faster_in_half(network, torch.randn(batch, *fit.images.shape[1:]))
+    trial = torch.randn(batch, *fit.images.shape[1:])
+
+    def step(dtype: torch.dtype) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            outputs = network(trial)
+        torch.autograd.grad(outputs.float().sum(), list(network.parameters()))
+
+    half = half_is_faster(step)
     for epoch in range(begun, epochs):
         rng = torch.Generator().manual_seed(1000 * seed + epoch)
         began, total = time.perf_counter(), 0.0

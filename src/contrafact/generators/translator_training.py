@@ -166,7 +166,7 @@ class TranslatorTraining:
         region, which = self._regions(b), which.to(self.device)
         with self._autocast():
             translated = self.translator(images, now, to, which=which, region=region)
-            warp = self._warp(b)
+            warp = self._shifts(b, 0.25)  # of the discriminator's input
             features = self.features(shifted(translated, warp))
             logits = self.heads(features, self._condition(to, which))
             score = (self.student or self.guide)(self._perturbed(translated.float()))[torch.arange(b), which]
@@ -303,20 +303,18 @@ class TranslatorTraining:
 
     def _perturbed(self, images: Tensor) -> Tensor:
         """Return images as input of the guide: shifted, half of them blurred, with noise."""
-        n, axes = len(images), images.ndim - 2
-        theta = torch.eye(axes, axes + 1).repeat(n, 1, 1)
-        theta[:, :, -1] = (torch.rand(n, axes, generator=self.rng) - 0.5) * 2 * self.config.jitter
-        x = shifted(images, theta.to(self.device))
+        n = len(images)
+        x = shifted(images, self._shifts(n, 2 * self.config.jitter))
         smooth = blurred(x)
         chosen = torch.rand(n, generator=self.rng).to(self.device) < 0.5
         x = torch.where(chosen.view(-1, *(1,) * (x.ndim - 1)), smooth, x)
         return x + self.config.noise * torch.randn(x.shape, generator=self.rng).to(self.device)
 
-    def _warp(self, n: int) -> Tensor:
-        """Return n random shifts as affine maps (n, axes, axes + 1), for the discriminator's input."""
+    def _shifts(self, n: int, width: float) -> Tensor:
+        """Return n random shifts as affine maps (n, axes, axes + 1), uniform over `width` (a side is 2)."""
         axes = self.translator.config.axes
         theta = torch.eye(axes, axes + 1).repeat(n, 1, 1)
-        theta[:, :, -1] = (torch.rand(n, axes, generator=self.rng) - 0.5) * 0.25
+        theta[:, :, -1] = (torch.rand(n, axes, generator=self.rng) - 0.5) * width
         return theta.to(self.device)
 
     def _size(self, change: Tensor) -> Tensor:
