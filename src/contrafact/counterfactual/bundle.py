@@ -24,10 +24,10 @@ from contrafact.core import (
 )
 from contrafact.core.contents import digest_of_content
 from contrafact.counterfactual.bundle_parts import (
-    OTHER,
     LatentSpace,
     Translation,
     check_values,
+    entry_for,
     opposite,
     resized,
 )
@@ -228,12 +228,9 @@ class Bundle:
                 [model for model, _ in self.findings],
                 "a generator: contrafact fit CONFIG with family = 'medxgan'",
             )
-        if str(target) in codes:
-            return codes[str(target)], 1
-        other = OTHER.get(str(target), "")
-        exclusive = predictor.output in ("logits", "probabilities")
-        if other in codes and exclusive and predictor.class_count == 2:
-            return codes[other], -1
+        match = entry_for(codes, predictor, target)
+        if match is not None:
+            return match
         raise InputError(f"bundle '{self.name}' has findings for {', '.join(codes)}; got target '{target}'")
 
     def _methods_of(self, predictor: Predictor) -> list[str]:
@@ -263,7 +260,7 @@ class Bundle:
             raise InputError(f"bundle '{self.name}' has no model of digest {digest[:12]}")
         return matches[0]
 
-    def translation(self, predictor: Predictor, target: Target) -> tuple[Translation, float]:
+    def translation(self, predictor: Predictor, target: Target) -> tuple[Translation, int]:
         """Return the translator's entry for a target, and 1; or -1 for the opposite of two classes.
 
         raises  InputError without a translator, for another model, or for a target without training
@@ -279,12 +276,9 @@ class Bundle:
                 [entry.model for entry in self.translations],
                 "a translator: contrafact fit CONFIG with family = 'translator'",
             )
-        if str(target) in known:
-            return known[str(target)], 1.0
-        other = OTHER.get(str(target), "")
-        exclusive = predictor.output in ("logits", "probabilities")
-        if other in known and exclusive and predictor.class_count == 2:
-            return known[other], -1.0
+        match = entry_for(known, predictor, target)
+        if match is not None:
+            return match
         raise InputError(f"bundle '{self.name}' translates {', '.join(known)}; got target '{target}'")
 
     def for_latent_space(self) -> Bundle:

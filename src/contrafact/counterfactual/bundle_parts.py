@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from contrafact.core import Encoder, Generator, InputError
+from contrafact.core import Encoder, Generator, InputError, Predictor, Target
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_statistics import LatentStatistics
 
+Entry = TypeVar("Entry")
 OTHER = {"class:0": "class:1", "class:1": "class:0"}
 
 
@@ -37,6 +40,16 @@ class LatentSpace:
     generator: Generator
     encoder: Encoder
     statistics: LatentStatistics
+
+
+def entry_for(entries: Mapping[str, Entry], predictor: Predictor, target: Target) -> tuple[Entry, int] | None:
+    """Return the entry of a target, and 1; of exactly two classes also that of the opposite one, and -1; None
+    where there is neither."""
+    if str(target) in entries:
+        return entries[str(target)], 1
+    other = OTHER.get(str(target), "")
+    exclusive = predictor.output in ("logits", "probabilities")
+    return (entries[other], -1) if other in entries and exclusive and predictor.class_count == 2 else None
 
 
 def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
