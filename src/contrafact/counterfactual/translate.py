@@ -28,7 +28,7 @@ class Translate:
     gives   one `Counterfactual` per image, on the bundle's grid over the same field of view; the model scores
             every frame; `lengths` are 0, since there is no latent space; `reconstruction` is the translation
             to the image's own score
-    cost    one encoding, 13 decodings and passes of the model without gradients for the search, and
+    cost    one encoding, 15 decodings and 17 passes of the model without gradients for the search, and
             `frames` of both for the result; images of a batch together
     raises  InputError without a bundle that has a translator for the target, for images outside the bundle's
             range, or a goal that is no probability
