@@ -27,6 +27,7 @@ from contrafact.generators import (
     precision,
 )
 from contrafact.generators.translator import fold, unfold, without_comb
+from contrafact.generators.translator_losses import recoloured
 from contrafact.io import Run, read_tensors, write_json, write_tensors
 from contrafact.metrics.trust.counterfactual_card import trust_card_of_strip
 from contrafact.models import Preprocessing, TorchPredictor
@@ -204,6 +205,53 @@ def test_training_learns_to_reach_the_score_asked() -> None:
         training.step()
         missed.append(training.figures["missed"])
     assert np.mean(missed[-20:]) < 0.6 * np.mean(missed[:20])
+
+
+def test_pairs_teach_what_the_same_place_looks_like_without_the_finding() -> None:
+    """A bright square on noise; the pairs hold the same noise below it, which no other loss knows of."""
+    rng = torch.Generator().manual_seed(3)
+    without = (torch.rand(64, 1, 16, 16, generator=rng) * 60 + 40).byte()
+    with_finding = without.clone()
+    with_finding[:, :, 4:10, 4:10] = 220
+
+    def guide(x: Tensor) -> Tensor:
+        return 4 * x[:, :, 4:10, 4:10].mean(dim=(1, 2, 3))[:, None]
+
+    def distance(**changes: object) -> float:
+        settings = {"kimg": 4.0, "features": "none", "precision": "fp32", "rate": 3e-3, "adversarial": 0.0}
+        training = TranslatorTraining(
+            TranslatorConfig(**SMALL),
+            TranslatorTrainerConfig(**{**settings, **changes}),
+            torch.cat([with_finding, without]),
+            guide=guide,
+            pairs=(with_finding, without),
+        )
+        for _ in range(150):
+            training.step()
+        before, after = (part.float() / 127.5 - 1 for part in (with_finding, without))
+        with torch.no_grad():
+            made = training.translator(before, guide(before)[:, 0], guide(after)[:, 0])
+        return float((made - after)[:, :, 4:10, 4:10].abs().mean())
+
+    assert distance() < 0.7 * distance(pairs=0.0)
+    with pytest.raises(InputError, match="as pairs"):
+        images = torch.cat([with_finding, without])
+        config = TranslatorTrainerConfig(features="none")
+        TranslatorTraining(
+            TranslatorConfig(**SMALL), config, images, guide=guide, pairs=(with_finding, without[:3])
+        )
+
+
+def test_exposure_changes_what_guide_and_discriminator_see_and_nothing_else() -> None:
+    rng = torch.Generator().manual_seed(3)
+    images = torch.rand(4, 3, 16, 16, generator=rng) * 2 - 1
+    same = recoloured(images, torch.eye(3).expand(4, 3, 3), torch.zeros(4, 3), torch.zeros(4, 3))
+    torch.testing.assert_close(same, images)
+    plain, varied = training_of(), training_of(exposure=0.4)
+    view = [run._perturbed(torch.zeros(64, 1, 16, 16)).mean(dim=(1, 2, 3)) for run in (plain, varied)]
+    assert view[0].std() < 0.01 < 0.05 < view[1].std()
+    varied.step()
+    assert np.isfinite(list(varied.figures.values())).all()
 
 
 def test_a_black_box_is_imitated_and_its_score_is_reached() -> None:

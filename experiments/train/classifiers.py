@@ -29,6 +29,7 @@ from experiments.data import Cohort, load
 
 MIRROR = {"knee": True, "chest": False, "nodule": True, "histology": True}
 TURN = {"nodule", "histology"}
+STAIN = {"histology"}  # colours change at random, so that the stain of a slide does not tell its class
 EPOCHS = {"knee": 20, "chest": 10, "nodule": 40, "histology": 12}
 
 
@@ -122,6 +123,18 @@ def varied(x: Tensor, rng: torch.Generator, *, mirror: bool, turn: bool) -> Tens
     return x + noise * torch.randn(x.shape, generator=rng)
 
 
+def stained(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Colour images in [-1, 1] with other stains: channels mixed and scaled, a quarter of them grey."""
+    n, channels = x.shape[:2]
+    mix = torch.eye(channels) + 0.25 * torch.randn(n, channels, channels, generator=rng)
+    mix = mix / mix.sum(dim=2, keepdim=True).clamp_min(0.3)  # white stays white
+    grey = torch.rand(n, 1, 1, generator=rng) < 0.25
+    mix = torch.where(grey, torch.full_like(mix, 1 / channels), mix)
+    gain = 1 + 0.5 * (torch.rand(n, channels, 1, 1, generator=rng) - 0.5)
+    darkness = torch.einsum("nij,njhw->nihw", mix, 1 - x) * gain
+    return (1 - darkness).clamp(-1.2, 1.2)
+
+
 def running(averages: list[Tensor], values: list[Tensor], count: Tensor | int) -> None:
     """Exponential average that forgets the random start: its reach grows to 500 steps."""
     decay = min(0.998, (1 + int(count)) / (10 + int(count)))
@@ -167,6 +180,7 @@ def train(
         for rows in torch.randperm(len(fit), generator=rng).split(batch):
             x = fit.images[rows].float() / 127.5 - 1
             x = varied(x, rng, mirror=MIRROR[name], turn=name in TURN)
+            x = stained(x, rng) if name in STAIN else x
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 outputs = network(x.contiguous(memory_format=torch.channels_last))
             loss = F.binary_cross_entropy_with_logits(outputs.float(), goals[rows] * 0.96 + 0.02)

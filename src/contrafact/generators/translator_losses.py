@@ -29,3 +29,13 @@ def blurred(x: Tensor) -> Tensor:
     axes = x.ndim - 2
     padded = F.pad(x, (1, 1) * axes, mode="replicate")
     return F.avg_pool2d(padded, 3, 1) if axes == 2 else F.avg_pool3d(padded, 3, 1)
+
+
+def recoloured(images: Tensor, mix: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
+    """Return images (N, C, *S) with other colours and another exposure: channels mixed by (N, C, C), multiplied
+    by 1 + contrast (N, C), plus brightness (N, C)."""
+    trailing = (1,) * (images.ndim - 2)
+    mixed = torch.einsum("nij,nj...->ni...", mix.to(images), images)
+    return mixed * (1 + contrast.to(images)).view(*contrast.shape, *trailing) + brightness.to(images).view(
+        *brightness.shape, *trailing
+    )

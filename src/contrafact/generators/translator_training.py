@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contrafact.core.errors import ContrafactError, InputError, nearest
+from contrafact.core.fingerprint import fingerprint
 from contrafact.generators.augmentation import mirror_half, signed
 from contrafact.generators.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
 from contrafact.generators.precision import Precision
@@ -36,12 +37,13 @@ from contrafact.generators.projected_discriminator import (
 from contrafact.generators.student import Student
 from contrafact.generators.stylegan2_training import seeded
 from contrafact.generators.translator import Translator, TranslatorConfig
-from contrafact.generators.translator_losses import blurred, huber, shifted, variation
+from contrafact.generators.translator_losses import blurred, huber, recoloured, shifted, variation
 
 Guide = Callable[[Tensor], Tensor]
 FEATURES, PRECISIONS = ("photographs", "none"), ("auto", "bf16", "fp32")
 AMOUNTS = (
-    "guide", "adversarial", "size", "smooth", "saturation", "identity", "cycle", "jitter", "noise", "ema_kimg"
+    "guide", "adversarial", "size", "smooth", "saturation", "identity", "cycle", "pairs", "jitter", "noise",
+    "exposure", "ema_kimg",
 )  # fmt: skip
 NEIGHBOURS = 30  # number of images on either side of a score, among which one is sampled
 
@@ -59,8 +61,12 @@ class TranslatorTrainerConfig:
     saturation   change of a pixel (the range is 2) at which the loss of its size saturates; 0: Huber loss
     identity     weight of the loss of translations to the image's own score; `cycle`: of translations back
     regions      share of the batch that may change only inside, or only outside, a random box
+    pairs        weight of the loss of translations from images with a finding to the same images without it,
+                 where the training has such pairs
     jitter       greatest shift of the guide's input, as a share of the side; `noise`: standard deviation of
                  the noise on it
+    exposure     strength of random changes of brightness, contrast and colour on the inputs of the guide and
+                 the discriminator, so that a change of exposure or stain earns nothing; 0.4 is much
     features     input of the discriminator: features of "photographs" (EfficientNet-Lite0, 2D), or "none"
     mirror       flip half of the images left to right
     precision    "bf16" or "fp32"; "auto": bf16, on a CPU the faster of both, kept when the run is resumed
@@ -76,9 +82,11 @@ class TranslatorTrainerConfig:
     saturation: float = 0.0
     identity: float = 4.0
     cycle: float = 2.0
+    pairs: float = 4.0
     regions: float = 0.25
     jitter: float = 0.045
     noise: float = 0.05
+    exposure: float = 0.0
     ema_kimg: float = 4.0
     mirror: bool = False
     features: str = "photographs"
@@ -106,6 +114,8 @@ class TranslatorTraining:
 
     images  uint8 or float32 (N, C, *S) in [-1, 1] at the translator's resolution
     guide   function of images in [-1, 1] to scores (N, targets), differentiable unless `black_box`
+    pairs   images (P, C, *S) with a finding, and the same images without it, such as patches with a pasted
+            lesion: examples of its removal, from the guide's score of the first to that of the second
     black_box   the guide gives no gradients: a `Student` imitates it, and replaces it in the loss
     seen    number of images so far; `figures`: losses of the last step; `average`: the translator with
             averaged weights, which is the result
@@ -119,15 +129,20 @@ class TranslatorTraining:
         images: Tensor,
         *,
         guide: Guide,
+        pairs: tuple[Tensor, Tensor] | None = None,
         black_box: bool = False,
         device: str | torch.device = "cpu",
         origin: Mapping[str, Any] | None = None,
     ) -> None:
         _check_images(images, size, config)
         self.device = torch.device(device)
-        self.config, self.images, self.guide = config, images, guide
+        self.config, self.images, self.guide, self.pairs = config, images, guide, pairs
         self.rng = torch.Generator().manual_seed(config.seed)
         self.scores = self._scores_of(images)
+        if pairs is not None:
+            _check_pairs(pairs, images)
+            self.pair_scores = tuple(self._finite_scores_of(part) for part in pairs)
+            origin = {**(origin or {}), "pairs": [fingerprint(part.cpu().numpy()) for part in pairs]}
         self.order = self.scores.argsort(dim=0)
         with seeded(config.seed, self.device):
             self.translator = Translator(size).to(self.device)
@@ -167,7 +182,7 @@ class TranslatorTraining:
         with self._autocast():
             translated = self.translator(images, now, to, which=which, region=region)
             warp = self._shifts(b, 0.25)  # of the discriminator's input
-            features = self.features(shifted(translated, warp))
+            features = self.features(self._exposed(shifted(translated, warp)))
             logits = self.heads(features, self._condition(to, which))
             score = (self.student or self.guide)(self._perturbed(translated.float()))[torch.arange(b), which]
             part = slice(0, b // 4)
@@ -175,6 +190,7 @@ class TranslatorTraining:
                 translated[part], to[part], now[part], which=which[part], region=region[part]
             )
             same = self.translator(images[part], now[part], now[part], which=which[part], region=region[part])
+            removed = self._removed(b // 4)
         change = translated.float() - images
         half_range = ((self.translator.high - self.translator.low) / 2)[which]
         losses = {
@@ -184,11 +200,12 @@ class TranslatorTraining:
             "smooth": self.config.smooth * variation(change),
             "cycle": self.config.cycle * huber(back.float() - images[part]),
             "identity": self.config.identity * huber(same.float() - images[part]),
+            **({} if removed is None else {"pairs": self.config.pairs * huber(removed)}),
         }
         self._apply(self.adam, torch.stack(list(losses.values())).sum(), self.translator)
         with self._autocast():
             with torch.no_grad():
-                real_features = self.features(shifted(reals, warp.flip(0)))
+                real_features = self.features(self._exposed(shifted(reals, warp.flip(0))))
             on_real = self.heads(real_features, self._condition_of(real_rows, which))
             on_translated = self.heads([scale.detach() for scale in features], self._condition(to, which))
         discriminator = hinge_real(on_real) + hinge_generated(on_translated)
@@ -243,16 +260,20 @@ class TranslatorTraining:
     def _scores_of(self, images: Tensor) -> Tensor:
         """Return the guide's scores (N, targets) of the training images. Raise InputError where they are not
         finite, or constant."""
-        with torch.no_grad():
-            parts = [self.guide(signed(part.to(self.device))).float().cpu() for part in images.split(128)]
-        scores = torch.cat(parts)
-        if not bool(torch.isfinite(scores).all()):
-            raise InputError("expected finite scores of the training images; got NaN or infinite values")
+        scores = self._finite_scores_of(images)
         if bool((scores.quantile(0.97, dim=0) - scores.quantile(0.03, dim=0) < 1e-3).any()):
             raise InputError(
                 "expected scores that differ between training images; got the same score for all; check the "
                 "target"
             )
+        return scores
+
+    def _finite_scores_of(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            parts = [self.guide(signed(part.to(self.device))).float().cpu() for part in images.split(128)]
+        scores = torch.cat(parts)
+        if not bool(torch.isfinite(scores).all()):
+            raise InputError("expected finite scores of the training images; got NaN or infinite values")
         return scores
 
     def _rows_near(self, score: Tensor, which: Tensor) -> Tensor:
@@ -307,8 +328,30 @@ class TranslatorTraining:
         x = shifted(images, self._shifts(n, 2 * self.config.jitter))
         smooth = blurred(x)
         chosen = torch.rand(n, generator=self.rng).to(self.device) < 0.5
-        x = torch.where(chosen.view(-1, *(1,) * (x.ndim - 1)), smooth, x)
+        x = self._exposed(torch.where(chosen.view(-1, *(1,) * (x.ndim - 1)), smooth, x))
         return x + self.config.noise * torch.randn(x.shape, generator=self.rng).to(self.device)
+
+    def _removed(self, n: int) -> Tensor | None:
+        """Return what is wrong (n, C, *S) with translations of n pairs from their first images to their second;
+        None without pairs."""
+        if self.pairs is None or not self.config.pairs:
+            return None
+        rows = torch.randint(len(self.pairs[0]), (n,), generator=self.rng)
+        which = torch.randint(self.config_targets, (n,), generator=self.rng)
+        before, after = (signed(part[rows].to(self.device)) for part in self.pairs)
+        now, to = (scores[rows, which].to(self.device) for scores in self.pair_scores)
+        translated: Tensor = self.translator(before, now, to, which=which.to(self.device))
+        return translated.float() - after
+
+    def _exposed(self, images: Tensor) -> Tensor:
+        """Return images with random brightness, contrast and colours, as far as `exposure` says."""
+        strength, (n, channels) = self.config.exposure, images.shape[:2]
+        if not strength:
+            return images
+        mix = torch.eye(channels) + 0.5 * strength * torch.randn(n, channels, channels, generator=self.rng)
+        mix = mix / mix.sum(dim=2, keepdim=True).clamp_min(0.3) if channels > 1 else torch.ones(n, 1, 1)
+        contrast, brightness = strength * (torch.rand(2, n, channels, generator=self.rng) - 0.5)
+        return recoloured(images, mix, contrast, brightness)
 
     def _shifts(self, n: int, width: float) -> Tensor:
         """Return n random shifts as affine maps (n, axes, axes + 1), uniform over `width` (a side is 2)."""
@@ -396,3 +439,15 @@ def _check_images(images: Tensor, size: TranslatorConfig, config: TranslatorTrai
         raise InputError(f"expected at least {4 * config.batch} training images; got {len(images)}")
     if size.axes == 3 and config.features == "photographs":
         raise InputError("features must be 'none' for volumes; got 'photographs'")
+
+
+def _check_pairs(pairs: tuple[Tensor, Tensor], images: Tensor) -> None:
+    """Raise InputError for pairs that do not fit one another, or the training images."""
+    shapes = [tuple(part.shape) for part in pairs]
+    if (
+        len(shapes) != 2
+        or shapes[0] != shapes[1]
+        or shapes[0][1:] != tuple(images.shape[1:])
+        or not shapes[0][0]
+    ):
+        raise InputError(f"expected two rows of images {tuple(images.shape[1:])} as pairs; got {shapes}")
