@@ -7,7 +7,7 @@ alone; a model that learned to cheat on the marker gives itself away.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -99,6 +99,22 @@ def test_one_batch_equals_one_by_one(patients: list[Image]) -> None:
         alone = cf.explain("latent-walk", bundle.predictor, image, **ask)
         # Rounding differs with the batch, and sixty steps of descent carry it on: under 1 % of the range.
         np.testing.assert_allclose(alone.frames, strip.frames, atol=2.0)
+
+
+def test_noise_that_nobody_sees_changes_no_frame(patients: list[Image]) -> None:
+    """The search divides and compares; where it were chaotic, 1e-4 grey levels would end in another frame."""
+    bundle, rng = cf.load_bundle("phantom"), np.random.default_rng(0)
+    noise = [1e-4 * rng.standard_normal(p.values.shape).astype(np.float32) for p in patients]
+    noisy = [replace(p, values=p.values + n) for p, n in zip(patients, noise, strict=True)]
+    for steps in ((1.0,), (-2.0,)):
+        ask = {"target": "class:1", "bundle": bundle, "steps": steps}
+        pairs = zip(
+            cf.explain("latent-walk", bundle.predictor, patients, **ask),
+            cf.explain("latent-walk", bundle.predictor, noisy, **ask),
+            strict=True,
+        )
+        worst = [float(np.abs(a.frames - b.frames).max()) for a, b in pairs]
+        assert max(worst) < 10.0 and np.median(worst) < 0.5, worst
 
 
 def test_the_ruler_reads_what_was_planted() -> None:

@@ -218,7 +218,14 @@ def test_pairs_teach_what_the_same_place_looks_like_without_the_finding() -> Non
         return 4 * x[:, :, 4:10, 4:10].mean(dim=(1, 2, 3))[:, None]
 
     def distance(**changes: object) -> float:
-        settings = {"kimg": 4.0, "features": "none", "precision": "fp32", "rate": 5e-3, "adversarial": 0.0, "guide": 0.2}
+        settings = {
+            "kimg": 4.0,
+            "features": "none",
+            "precision": "fp32",
+            "rate": 5e-3,
+            "adversarial": 0.0,
+            "guide": 0.2,
+        }
         training = TranslatorTraining(
             TranslatorConfig(**SMALL),
             TranslatorTrainerConfig(**{**settings, **changes}),

@@ -20,7 +20,7 @@ from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.inversion import carry_over
 from contrafact.counterfactual.latent_statistics import LatentStatistics
 
-LONGEST = 1.0  # greatest latent distance (SD) of one Newton step: a gradient is valid no farther
+LONGEST = 1.0  # greatest latent distance (SD) of a first Newton step: a gradient is valid no farther
 SLACK = 0.04  # a requested change counts as achieved up to this share of a level beyond it
 
 
@@ -144,10 +144,13 @@ class LatentPath:
         `slack` beyond it.
 
         The best offset is kept, but the next step starts from the last one, better or worse: the model's
-        surface is rough, and accepting only improvements ends in the nearest local minimum.
+        surface is rough, and accepting only improvements ends in the nearest local minimum. A step that leaves
+        more than half of the distance to the level halves the greatest length of the next one; without this
+        the steps of a rough surface amplify rounding errors until two equal images end in two different frames.
         """
         here, best = here.clone(), here.clone()
-        gap = torch.full_like(level, torch.inf)
+        gap, last = torch.full_like(level, torch.inf), torch.full_like(level, torch.inf)
+        longest = torch.full_like(level, LONGEST)
         rows = (level > 0).nonzero()[:, 0]
         for number in range(tries + 1):
             if not len(rows):
@@ -157,11 +160,14 @@ class LatentPath:
             distance = torch.maximum(-beyond, beyond - slack[rows]).clamp_min(0)
             closer = distance < gap[rows]
             best[rows[closer]], gap[rows[closer]] = here[rows[closer]], distance[closer]
+            longest[rows[distance > last[rows] / 2]] /= 2
+            last[rows] = distance
             missing = distance > 0
             rows, gradients, beyond = rows[missing], gradients.of(missing), beyond[missing]
             if number < tries and len(rows):
                 required = sign * (slack[rows] / 2 - beyond)
-                here[rows] = self._newton_step(here[rows], gradients, required, share=share, budget=budget)
+                step = self._newton_step(gradients, required, longest[rows], share=share)
+                here[rows] = self.within(here[rows] + step, budget)
         return best
 
     def _gradients(self, rows: Tensor, offsets: Tensor) -> Gradients:
@@ -186,15 +192,12 @@ class LatentPath:
         sizes = ((a @ self.statistics.covariance.to(a)) * a).sum(dim=1) * (spread * b).sum(dim=1)
         return ((a * spread).sum(dim=1) / sizes.sqrt().clamp_min(1e-12)).clamp_min(0.0)
 
-    def _newton_step(
-        self, here: Tensor, gradients: Gradients, required: Tensor, *, share: float, budget: float
-    ) -> Tensor:
-        """Return offsets (M, d) after one step of least length that should change the scores by `required`,
-        within the budget."""
+    def _newton_step(self, gradients: Gradients, required: Tensor, longest: Tensor, *, share: float) -> Tensor:
+        """Return the steps (M, d) of least length that should change the scores by `required`, shortened to
+        `longest` (M,) where they are longer."""
         unit = self._unit_offset(gradients, share)
         step = unit * (required / (unit * gradients.plain).sum(dim=1).clamp_min(0.2))[:, None]
-        there = here + step * (LONGEST / self.statistics.length(step).clamp_min(LONGEST))[:, None]
-        return self.within(there, budget)
+        return step * (longest / torch.maximum(self.statistics.length(step), longest))[:, None]
 
     def within(self, offsets: Tensor, budget: float) -> Tensor:
         """Return offsets (N, d), shortened to the budget where they are longer."""
