@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parent.resolve()
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 EXTRAS = {"demo": "dicom,view", "test": "all,dev", "check": "all,dev"}
-PYTHON = ("src", "tests", "benchmarks", "recipes", "experiments", "dev.py")
+PYTHON = ("src", "tests", "experiments", "dev.py")
 
 
 def main() -> int:

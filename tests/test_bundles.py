@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import importlib
-import importlib.util
 import json
 import shutil
-import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,9 +24,11 @@ from contrafact.core import Image, InputError
 from contrafact.core.intervals import wilson
 from contrafact.io import read_image
 from contrafact.report.text import bundle_cards
+from experiments import cohorts
+from experiments.evaluate.bundle import Table
 
 NAMES = sorted(list_bundles())
-RECIPES = Path(__file__).parents[1] / "recipes"
+PAGES = Path(__file__).parents[1] / "docs" / "results"
 
 
 def drawn(name: str, count: int = 6) -> list[Image]:
@@ -108,22 +107,11 @@ def real_knees(shared: Path, per_grade: int | None) -> tuple[list[Image], np.nda
     return images, np.array(labels)
 
 
-def cohorts() -> Any:
-    """recipes/cohorts.py, which knows who is held out."""
-    spec = importlib.util.spec_from_file_location("cohorts", RECIPES / "cohorts.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["cohorts"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def real_chests(shared: Path, per_class: int | None) -> tuple[list[Image], np.ndarray]:
     """Of patients who are held out."""
     root = shared / "chestxray_pneumonia_224"
     paths = sorted((root / "train").glob("*/*.jp*g"))
-    held = [p for p, out in zip(paths, cohorts().chest_held(paths), strict=True) if out]
+    held = [p for p, out in zip(paths, cohorts.chest_held(paths), strict=True) if out]
     images, labels = [], []
     for label, name in enumerate(("NORMAL", "PNEUMONIA")):
         some = [p for p in held if p.parent.name == name][:per_class]
@@ -134,7 +122,7 @@ def real_chests(shared: Path, per_class: int | None) -> tuple[list[Image], np.nd
 
 def real_brains(shared: Path, per_class: int | None) -> tuple[list[Image], np.ndarray]:
     """Slices that are held out."""
-    _, held = cohorts().load("brain", shared / "brain_tumor_mri_4class_224")
+    _, held = cohorts.load("brain", shared / "brain_tumor_mri_4class_224")
     rows = np.concatenate([np.flatnonzero(held.labels == label)[:per_class] for label in (0, 1)])
     return [Image(held.images[i].float().numpy(), window=(0, 255)) for i in rows], held.labels[rows]
 
@@ -199,7 +187,7 @@ def test_no_figure_of_a_card_has_an_interval_without_a_width(name: str) -> None:
     """A share of 0 or 1 on few patients is not certain; what was measured once has no interval."""
     folder = list_bundles()[name]
     card = (folder / "MODEL_CARD.md").read_text()
-    page = (RECIPES.parent / "docs" / "results" / f"{name}.md").read_text()
+    page = (PAGES / f"{name}.md").read_text()
     for row in json.loads((folder / "bundle.json").read_text())["card"].get("figures", []):
         low, _, high = row["interval"].partition(" to ")
         once = row["what"].startswith(("seconds", "model: AUC"))
@@ -208,10 +196,8 @@ def test_no_figure_of_a_card_has_an_interval_without_a_width(name: str) -> None:
             assert f"| {row['what']} | {row['value']} | {row['interval']} |" in text, row
 
 
-def test_the_writer_of_cards_gives_shares_wilsons_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(RECIPES)
-    evaluate = importlib.import_module("evaluate")
-    table = evaluate.Table(["a", "a", "b", "c", "d"])
+def test_the_writer_of_cards_gives_shares_wilsons_interval() -> None:
+    table = Table(["a", "a", "b", "c", "d"])
     ones, some = np.ones(5), np.array([True, True, True, False, False])
     table.add("all", lambda i: float(ones[i].mean()))
     table.add("of two", lambda i: float(ones[i][some[i]].mean()) if some[i].any() else np.nan, among=some)

@@ -1,17 +1,14 @@
-"""The measures of recipes/findings.py: closed forms on drawn heads."""
+"""The measures of experiments/evaluate/findings.py: closed forms on drawn heads."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
-import findings
 from contrafact.core import Counterfactual, Grid
+from experiments.evaluate import findings
 
 
 def disc(radius: float, *, centre: tuple[float, float] = (31.5, 31.5)) -> np.ndarray[Any, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,11 @@ pytest.importorskip("highdicom", reason="pip install 'contrafact[dicom]'")
 pytest.importorskip("dicomweb_client", reason="pip install 'contrafact[pacs]'")
 pytest.importorskip("pynetdicom", reason="pip install 'contrafact[pacs]'")
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.fixture(scope="module")
 def pacs() -> Any:
-    """recipes/pacs.py, which people run by hand."""
-    spec = importlib.util.spec_from_file_location("pacs", ROOT / "recipes" / "pacs.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["pacs"] = module
-    spec.loader.exec_module(module)
+    """experiments/evaluate/pacs.py, which people run by hand."""
+    module = importlib.import_module("experiments.evaluate.pacs")
     if not module.found_orthanc() or not any(Path(p).exists() for p in module.PLUGINS):
         pytest.skip("no Orthanc with DICOMweb on this machine (Debian: orthanc, orthanc-dicomweb)")
     return module

@@ -27,10 +27,10 @@ def fit(
     """Train a bundle on a folder of images: generator, encoder, directions.
 
     Ctrl-C stops after the current step; `--resume` continues with exactly the same next step.
-    Example: `contrafact fit recipes/knee.toml --resume`
+    Example: `contrafact fit experiments/train/knee.toml --resume`
 
     Args:
-        config: TOML file, such as recipes/knee.toml.
+        config: TOML file, such as experiments/train/knee.toml.
         stage: generator, encoder or direction; default: all.
         resume: Continue the training in the output folder.
         device: cpu or cuda; default: cuda where available.

@@ -95,7 +95,7 @@ class ModulatedConv2d(nn.Module):
     gain    factor of the result (for a following `leaky_scaled`)
     Source: Karras et al. 2020, sec. 2.2. Differs: x is scaled before one shared convolution and
     its result after it, algebraically the same as weights per image (`grouped=True`, the reference of the
-    tests and of benchmarks/training.py).
+    tests and of experiments/speed/training.py).
     """
 
     def __init__(

@@ -1,0 +1,1 @@
+"""How long things take, as a ratio to the library a user would take instead."""
