@@ -51,7 +51,7 @@ a random order and Quantus that of memory. Sparseness differs for maps of small 
 1e-7 per voxel. Faithfulness correlation and estimate are not compared in the table: Quantus hides single
 voxels, or runs of 64 voxels of one rank, where ours hides boxes.
 
-`tests/test_metric_oracles.py` holds the agreement on equal perturbations: captum's infidelity
+`tests/metrics/test_metric_oracles.py` holds the agreement on equal perturbations: captum's infidelity
 (`scaled=False, relative=False`; its `normalize` is our `scaled`) to 1e-5 in 2D and 3D; Quantus' sparseness,
 complexity, pointing game, relevance rank, relevance mass of a map without negative voxels, faithfulness
 correlation and estimate, pixel-flipping, and of one channel, filled with a number, region perturbation and

@@ -153,7 +153,7 @@ def test_a_digest_is_the_same_in_another_process() -> None:
         "print(TorchPredictor(small_network().eval(), classes=['a', 'b']).digest)"
     )
     there = subprocess.run(
-        [sys.executable, "-c", words], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+        [sys.executable, "-c", words], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
     )
     assert there.stdout.strip() == TorchPredictor(small_network().eval(), classes=["a", "b"]).digest
 
@@ -512,6 +512,7 @@ def test_digests_do_not_hang_on_the_order_of_hashes() -> None:
         "held = [{'a', 'b', 'c', 'd'}, Helper({1.5, 'x', None}), frozenset({('u', 1), ('v', 2)})];"
         "print(TorchPredictor(Free(held)).digest, BlackBox(lambda x: (x, held, OUTER)).digest)"
     )
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     found = {
         subprocess.run(
             [sys.executable, "-c", words],
@@ -519,7 +520,7 @@ def test_digests_do_not_hang_on_the_order_of_hashes() -> None:
             text=True,
             check=True,
             cwd=Path(__file__).parent,
-            env={**os.environ, "PYTHONHASHSEED": seed},
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": seed},
         ).stdout
         for seed in ("1", "2")
     }

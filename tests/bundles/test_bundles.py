@@ -28,7 +28,7 @@ from experiments import cohorts
 from experiments.evaluate.bundle import Table
 
 NAMES = sorted(list_bundles())
-PAGES = Path(__file__).parents[1] / "docs" / "results"
+PAGES = Path(__file__).parents[2] / "docs" / "results"
 
 
 def drawn(name: str, count: int = 6) -> list[Image]:

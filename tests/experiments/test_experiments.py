@@ -15,7 +15,7 @@ import pytest
 import experiments
 from contrafact.bundles.fit_config import read_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MODULES = sorted(m.name for m in pkgutil.walk_packages(experiments.__path__, "experiments.") if not m.ispkg)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import contrafact
 
 ROOT = Path(contrafact.__file__).parent
-TABLE = Path(__file__).parents[1] / "docs" / "map.md"
+TABLE = Path(__file__).parents[2] / "docs" / "map.md"
 HEAVY = {
     "core": {"torch", "monai", "captum", "sklearn", "scipy", "PIL"},
     "io": {"torch", "monai", "captum", "sklearn"},

@@ -267,7 +267,7 @@ def test_killed_in_the_middle_it_resumes_to_the_same_table(tmp_path: Path) -> No
         "import sys; from contrafact.study.runner import study; "
         "[None for _ in study(sys.argv[1], engine='local', trust_code=True)]"
     )
-    tests = str(Path(__file__).parent)
+    tests = str(Path(__file__).parents[1])
     for wanted in ("results.jsonl", "scores.jsonl"):  # once among the maps, once among the metrics
         process = subprocess.Popen(
             [sys.executable, "-c", code, str(killed / "study.toml")],

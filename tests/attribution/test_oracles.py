@@ -1,4 +1,4 @@
-"""Agreement with other libraries where they are right: torchcam and MONAI (captum: tests/test_truths.py)."""
+"""Agreement with other libraries where they are right: torchcam and MONAI (captum: test_truths.py)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """TorchEsegeta's 39 entry points: each runs here, in 2D and 3D, for classifiers and segmenters, on 1, 3 and
 4 channels, and finds the planted block. docs/parity-torchesegeta.md is made from what ran:
-`python tests/test_parity.py` writes it anew."""
+`PYTHONPATH=tests python tests/contracts/test_parity.py` writes it anew."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from contrafact.attribution import TORCHESEGETA_NAMES
 from contrafact.core import EXPLAINERS, Heatmap, Image
 from contrafact.models import TorchPredictor
 
-PAGE = Path(__file__).parents[1] / "docs" / "parity-torchesegeta.md"
+PAGE = Path(__file__).parents[2] / "docs" / "parity-torchesegeta.md"
 TASKS = ("classification", "segmentation")
 QUICK: dict[str, dict[str, Any]] = {
     "integrated-gradients": {"baseline": 0.0},
@@ -115,8 +115,9 @@ def page() -> str:
     lines = [
         "# TorchEsegeta's 39 entry points in Contrafact",
         "",
-        "Made by `python tests/test_parity.py`; a test fails if the table is out of date. A cell lists the",
-        "numbers of channels with which the method finds the planted block (an image: raises the score).",
+        "Made by `PYTHONPATH=tests python tests/contracts/test_parity.py`; a test fails if the table is out of",
+        "date. A cell lists the numbers of channels with which the method finds the planted block (an image:",
+        "raises the score).",
         "TorchEsegeta is described in Chatterjee et al. 2021 (arXiv 2110.08429). Its names are aliases:",
         "`contrafact explain IMAGE --model M --methods captum_Saliency` works.",
         "",
@@ -145,7 +146,7 @@ def page() -> str:
 
 
 def test_the_page_says_what_runs() -> None:
-    assert PAGE.read_text() == page(), "write it anew: python tests/test_parity.py"
+    assert PAGE.read_text() == page(), "write it anew: PYTHONPATH=tests python tests/contracts/test_parity.py"
 
 
 def test_all_three_noise_tunnels_around_any_method_in_3d() -> None:

@@ -14,7 +14,7 @@ import pytest
 import contrafact as cf
 from contrafact.bundles import load_bundle
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def checked(path: Path, cache: Path) -> subprocess.CompletedProcess[str]:
@@ -31,7 +31,7 @@ def checked(path: Path, cache: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_checker_knows_the_kind_of_every_result_and_refuses_what_explain_would() -> None:
-    found = checked(ROOT / "tests" / "typed_use.py", ROOT / ".mypy_cache")
+    found = checked(Path(__file__).with_name("typed_use.py"), ROOT / ".mypy_cache")
     assert found.returncode == 0, found.stdout + found.stderr
 
 

@@ -16,7 +16,7 @@ from contrafact.core import EXPLAINERS, Image, UnsupportedError, explain
 from contrafact.core.execution import parameters_of
 from contrafact.models import BlackBox, TorchPredictor
 
-# tests/test_pictures.py, tests/test_attention.py, tests/test_counterfactual.py and test_latent_ig.py
+# attribution/test_pictures.py, attribution/test_attention.py and counterfactual/
 OTHERS = ("picture", "needs_attention", "needs_bundle")
 METHODS = [
     name

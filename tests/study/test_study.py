@@ -134,7 +134,7 @@ def test_what_failed_is_a_row_and_is_tried_again_only_when_asked(folder: Path) -
 def test_in_processes_by_the_command_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     path = write(
         folder,
         "limit_seconds = 3.0\nworkers_per_device = 2\n",

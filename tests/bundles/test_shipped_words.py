@@ -11,7 +11,7 @@ import pytest
 from contrafact.bundles import list_bundles, load_bundle
 from experiments.evaluate import medxgan
 
-DOCS = Path(__file__).parents[1] / "docs" / "results"
+DOCS = Path(__file__).parents[2] / "docs" / "results"
 
 
 def test_the_chest_bundle_says_how_far_exposure_alone_goes_and_that_no_consolidation_is_added() -> None:

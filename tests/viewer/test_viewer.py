@@ -319,7 +319,7 @@ def test_pages_name_no_other_host() -> None:
     web = Path(render.__file__).parent
     for path in [*(web / "web" / "dist").iterdir(), *(web / "templates").glob("*.html")]:
         if path.name == "volumes.js":
-            continue  # names hosts in comments of its shaders: tests/test_volumes.py
+            continue  # names hosts in comments of its shaders: tests/browser/test_volumes.py
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         assert "http:" not in text and "https:" not in text, path.name
     for path in set((web / "templates").glob("*.html")) - {web / "templates" / "notebook.html"}:  # not served

@@ -529,7 +529,7 @@ def test_that_asks_for_it(): ask()
 
 def test_a_warning_that_no_test_asked_for_fails_it_though_the_command_line_prints_it(tmp_path: Path) -> None:
     (tmp_path / "test_shown.py").write_text(SHOWN)
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     words = ["-c", str(root / "pyproject.toml"), "-p", "conftest", "-p", "no:cacheprovider"]
     paths = os.pathsep.join([str(root / "tests"), str(root / "src"), os.environ.get("PYTHONPATH", "")])
     found = subprocess.run(

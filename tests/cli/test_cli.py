@@ -50,7 +50,7 @@ def picture(tmp_path: Path) -> Path:
 
 def python_path() -> str:
     """The tests' folder, for a process of its own, with the path of this one."""
-    return os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    return os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
