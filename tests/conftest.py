@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,15 @@ def shared() -> Path:
     if not SHARED.exists():
         pytest.skip("no ../shared/data on this machine: real images are not part of the repository")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for the tests in browser/."""
+    from visiting import chromium  # Playwright, which need not be installed
+
+    with chromium() as started:
+        yield started
 
 
 class PlantedBlock(nn.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from contrafact.render.comparison import (
 )
 from contrafact.render.run_index import RunIndex
 from contrafact.viewer import make_app
-from test_pages import AXE, BLUE, BROWSER, ORANGE, PALE, UNNAMED, WIDTHS, Visit, near
+from visiting import AXE, BLUE, ORANGE, PALE, UNNAMED, WIDTHS, Visit, near
 
 SPOT = np.zeros((SIDE, SIDE), dtype=np.float32)
 SPOT[4:8, 4:8] = 1
@@ -230,19 +229,6 @@ def test_models_asked_about_other_targets_share_nothing(tmp_path: Path) -> None:
     assert comparison.apart(pair, "gradcam") is None
     with pytest.raises(InputError, match="one of a, b"):
         comparison.chosen("c", None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    if BROWSER is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as started:
-        root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        chromium = started.chromium.launch(executable_path=BROWSER, args=root)
-        yield chromium
-        chromium.close()
 
 
 def spot(pixels: np.ndarray, row: int = 6, column: int = 6) -> np.ndarray:

@@ -28,7 +28,7 @@ from contrafact.io import Run
 from contrafact.report.page import write_report
 from contrafact.viewer import make_app
 from contrafact.viewer.reader_study.app import Reading, make_reading_app
-from test_pages import AXE, BLUE, ORANGE, PALE, PROGRESS, UNNAMED, WIDTHS, Visit, browser, open_case  # noqa: F401
+from visiting import AXE, BLUE, ORANGE, PALE, PROGRESS, UNNAMED, WIDTHS, Visit, open_case
 
 ALL = "button, input, select, summary, a[href], [tabindex='0']"
 # The next control that was not moved yet; those that came while others moved go first, before they leave again.
@@ -147,7 +147,7 @@ def site(run: Run) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_control_of_the_viewer_moves(browser: Any, site: Site, width: int) -> None:  # noqa: F811
+def test_every_control_of_the_viewer_moves(browser: Any, site: Site, width: int) -> None:
     with Visit(browser, site, width) as visit:
         visit.go("/", "#lines tr")
         moved = move_all(visit)
@@ -177,7 +177,7 @@ def late(app: Any, seconds: float) -> Any:
     return answer
 
 
-def test_controls_move_while_their_answers_are_on_the_way(browser: Any, run: Run) -> None:  # noqa: F811
+def test_controls_move_while_their_answers_are_on_the_way(browser: Any, run: Run) -> None:
     with serving(late(make_app(run), 0.4)) as site, Visit(browser, site) as visit:
         visit.go("/", "#lines tr")
         moved = move_all(visit)
@@ -193,7 +193,7 @@ def test_controls_move_while_their_answers_are_on_the_way(browser: Any, run: Run
 class Paper(Visit):
     """A page from a file: it may ask for itself and nothing else."""
 
-    def __init__(self, browser: Any, path: Path, width: int = 1280, scripts: bool = True) -> None:  # noqa: F811
+    def __init__(self, browser: Any, path: Path, width: int = 1280, scripts: bool = True) -> None:
         super().__init__(browser, SimpleNamespace(link=f"file://{path.parent}"), width)  # type: ignore[arg-type]
         if not scripts:
             self.context.close()
@@ -212,7 +212,7 @@ class Paper(Visit):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_control_of_the_report_moves_without_a_server(browser: Any, run: Run, width: int) -> None:  # noqa: F811
+def test_every_control_of_the_report_moves_without_a_server(browser: Any, run: Run, width: int) -> None:
     with Paper(browser, write_report(run), width) as visit:
         visit.until("document.querySelectorAll('.alive').length > 0")
         for section in range(4):  # cases come alive when one scrolls to them
@@ -224,7 +224,7 @@ def test_every_control_of_the_report_moves_without_a_server(browser: Any, run: R
         looks_like_a_page(visit)
 
 
-def test_the_report_draws_what_the_run_holds(browser: Any, run: Run) -> None:  # noqa: F811
+def test_the_report_draws_what_the_run_holds(browser: Any, run: Run) -> None:
     with Paper(browser, write_report(run)) as visit:
         assert visit.page.locator("section.case h2").first.text_content() == "Case 3"
         visit.until("document.querySelectorAll('section.case .stage canvas').length > 1")
@@ -242,7 +242,7 @@ def test_the_report_draws_what_the_run_holds(browser: Any, run: Run) -> None:  #
         assert "→ 83 %" in visit.page.text_content(".read >> nth=0")  # a score of +1.60
 
 
-def test_without_scripting_and_on_paper_there_are_pictures(browser: Any, run: Run) -> None:  # noqa: F811
+def test_without_scripting_and_on_paper_there_are_pictures(browser: Any, run: Run) -> None:
     path = write_report(run)
     with Paper(browser, path, scripts=False) as visit:
         assert visit.page.locator(".still").first.is_visible() and not visit.page.locator(".alive").count()
@@ -261,7 +261,7 @@ def test_without_scripting_and_on_paper_there_are_pictures(browser: Any, run: Ru
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_control_of_the_reader_study_moves(browser: Any, tmp_path: Path, width: int) -> None:  # noqa: F811
+def test_every_control_of_the_reader_study_moves(browser: Any, tmp_path: Path, width: int) -> None:
     reading = Reading(planted_run(tmp_path / "run"))
     with serving(make_reading_app(reading, reader="r", owner="o")) as site:
         with Visit(browser, site, width) as visit:
@@ -286,7 +286,7 @@ def test_every_control_of_the_reader_study_moves(browser: Any, tmp_path: Path, w
             looks_like_a_page(visit)
 
 
-def test_two_readers_in_two_browsers_do_not_meet(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_two_readers_in_two_browsers_do_not_meet(browser: Any, tmp_path: Path) -> None:
     reading = Reading(planted_run(tmp_path / "run"))
     app = make_reading_app(reading, reader="r", owner="o")
     with serving(app) as site, Visit(browser, site) as ada, Visit(browser, site, 390) as bela:
@@ -303,7 +303,7 @@ def test_two_readers_in_two_browsers_do_not_meet(browser: Any, tmp_path: Path) -
         assert bela.page.text_content("#progress").startswith("3 of 6")
 
 
-def test_hostile_words_in_the_report_do_nothing(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_hostile_words_in_the_report_do_nothing(browser: Any, tmp_path: Path) -> None:
     run = Run.create(
         tmp_path / "run", about={"title": HOSTILE, "bundles": [{"name": HOSTILE, "limits": HOSTILE}]}
     )
@@ -322,7 +322,7 @@ def test_hostile_words_in_the_report_do_nothing(browser: Any, tmp_path: Path) ->
 
 @pytest.mark.parametrize("cases", [1, 2000])
 def test_light_and_heavy_runs_paint_at_once(
-    browser: Any,  # noqa: F811
+    browser: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     cases: int,

@@ -23,9 +23,7 @@ from contrafact.viewer.study_editor.app import make_form_app
 from contrafact.viewer.study_editor.editor import StudyEditor
 from forming import study_folder
 from jobs import slow_job
-from test_pages import AXE, PALE, UNNAMED, WIDTHS, Visit, browser
-
-__all__ = ["browser"]
+from visiting import AXE, PALE, UNNAMED, WIDTHS, Visit
 
 
 @pytest.fixture

@@ -20,9 +20,8 @@ from contrafact.viewer.live.app import live_app
 from contrafact.viewer.live.service import LiveService
 from contrafact.viewer.live.tasks import Setting
 from pretending import BAD, SLOW, start
-from test_pages import AXE, PALE, UNNAMED, WIDTHS, Visit, browser
+from visiting import AXE, PALE, UNNAMED, WIDTHS, Visit
 
-_ = browser  # a fixture
 STATUS = "document.getElementById('live-status').textContent"
 
 

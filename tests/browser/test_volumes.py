@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from contrafact.viewer.security import POLICY, VOLUMES
 from contrafact.viewer.volumes import lighter, volume
 
 pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
-from test_pages import AXE, BROWSER, PALE, UNNAMED, WEB, WIDTHS, Visit, near
+from visiting import AXE, PALE, UNNAMED, WEB, WIDTHS, Visit, chromium, near
 
 SHAPE = (6, 10, 8)  # slices along the head, rows along the back, columns along the left; not RAS on purpose
 AFFINE = np.array([[0, 0, -2.0, 12], [0, -1.5, 0, 5], [3.0, 0, 0, -7], [0, 0, 0, 1]])
@@ -145,15 +144,8 @@ def test_long_axes_are_shortened_and_the_affine_follows() -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    if BROWSER is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as started:
-        root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        chromium = started.chromium.launch(executable_path=BROWSER, args=[*WEBGL, *root])
-        yield chromium
-        chromium.close()
+    with chromium(*WEBGL) as started:
+        yield started
 
 
 def enter(visit: Visit) -> None:

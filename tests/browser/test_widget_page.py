@@ -19,9 +19,7 @@ from starlette.routing import Route
 from browsing import Site, serving, strip
 from contrafact.report.notebook import strip_traits
 from contrafact.viewer.app import WEB
-from test_pages import AXE, Visit, browser
-
-__all__ = ["browser"]
+from visiting import AXE, Visit
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>cell</title>
 <link rel="icon" href="data:,"><body style="background:#fff">

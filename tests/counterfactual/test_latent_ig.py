@@ -23,8 +23,8 @@ from contrafact.counterfactual import (
 from contrafact.counterfactual.line_integral import ImagePath, LineIntegral, boxes
 from contrafact.models import BlackBox, Preprocessing, TorchPredictor
 from contrafact.phantoms import draw_factors, knee_phantom
-from test_counterfactual import Bowl, FourPixels, bundle, predictor
-from test_counterfactual import image as four_pixels
+from four_pixels import Bowl, FourPixels, bundle, predictor
+from four_pixels import image as four_pixels
 
 EXACT = Refinement(steps=0)
 LATENT = (0.8, -0.4, 0.5)

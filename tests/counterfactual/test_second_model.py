@@ -21,7 +21,7 @@ from contrafact.counterfactual.latent_statistics import LatentStatistics
 from contrafact.counterfactual.steady_gradient import VIEWS, steady, views_of
 from contrafact.io import Run
 from contrafact.metrics import trust_card_of_strip
-from test_counterfactual import bundle, image, predictor
+from four_pixels import bundle, image, predictor
 
 
 def strip_of(scores: list[float], second: list[float] | None, target: str = "class:1") -> Counterfactual:

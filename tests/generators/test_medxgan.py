@@ -49,8 +49,9 @@ from contrafact.generators.losses import total_variation
 from contrafact.generators.stylegan2_training import seeded
 from contrafact.io import read_cohort, read_tensors
 from contrafact.metrics import trust_card_of_strip
-from contrafact.models import BlackBox, Preprocessing, TorchPredictor
+from contrafact.models import BlackBox, TorchPredictor
 from contrafact.phantoms import lesion_phantom
+from two_findings import AS_THEY_ARE, TwoFindings, four, two_findings
 
 SIZE = MedXGANConfig(resolution=16, anatomy=16, pathology=4, channel_base=128, channel_max=16)
 TINY = {"resolution": 8, "anatomy": 6, "pathology": 3, "channel_base": 64, "channel_max": 8}
@@ -330,9 +331,6 @@ class InUnits(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.network(x / 127.5 - 1)
         return found
-
-
-AS_THEY_ARE = Preprocessing(window=(0, 1))  # images as they come: this network scales them itself
 
 
 @pytest.fixture(scope="module")
@@ -759,73 +757,6 @@ class Spot(nn.Module):
         spots = F.avg_pool2d(x * 2 - 1, 3, 1).flatten(1)
         logit = 12.0 * (0.05 * torch.logsumexp(spots / 0.05, dim=1) - self.limit)
         return torch.stack([-logit, logit], dim=1) / 2
-
-
-class TwoFindings:
-    """Pixel i of 2 x 2 is a_i / 8; finding k brightens pixel k by the length of its code."""
-
-    image_shape = (1, 2, 2)
-    latent_size = 8
-
-    def decode(self, w: Tensor) -> Tensor:
-        a, p = w[:, :4], w[:, 4:].unflatten(1, (2, 2)).norm(dim=2)
-        return ((a + F.pad(p, (0, 2))) / 8).reshape(-1, 1, 2, 2)
-
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        return torch.randn(n, 8, generator=rng)
-
-    def code(self, finding: int) -> slice:
-        return slice(4 + 2 * finding, 6 + 2 * finding)
-
-    def draw_code(self, n: int, rng: torch.Generator) -> Tensor:
-        return F.normalize(torch.randn(n, 2, generator=rng), dim=1)
-
-    def strength(self, latents: Tensor) -> Tensor:
-        return latents[:, 4:].unflatten(1, (2, 2)).norm(dim=2)
-
-
-class KnowsTwo(nn.Module):
-    """Healthy anatomy is -1 at the first two pixels; what is above it belongs to the codes, up to `most`."""
-
-    def __init__(self, most: float = 9.0) -> None:
-        super().__init__()
-        self.most = most
-
-    def forward(self, images: Tensor) -> Tensor:
-        w = images.reshape(-1, 4) * 8
-        strength = (w[:, :2] + 1).clamp(0, self.most)
-        codes = torch.stack([strength, torch.zeros_like(strength)], dim=2).flatten(1)
-        return torch.cat([w - F.pad(strength, (0, 2)), codes], dim=1)
-
-
-class TwoLogits(nn.Module):
-    """Log-odds of finding k: three times w_k, from images in 0..255."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(3.0))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.weight * ((images.reshape(-1, 4) / 127.5 - 1) * 8)[:, :2]
-
-
-def two_findings(most: float = 9.0) -> Bundle:
-    predictor = TorchPredictor(TwoLogits(), preprocessing=AS_THEY_ARE, classes=["one", "two"], output="sigmoid")
-    generator = TwoFindings()
-    return Bundle(
-        name="toy",
-        generator=generator,
-        encoder=KnowsTwo(most),
-        statistics=LatentStatistics(torch.zeros(8), torch.eye(8)),
-        window=(0.0, 255.0),
-        directions=(),
-        findings=((predictor.digest, "class:0"), (predictor.digest, "class:1")),
-        predictor=predictor,
-    )
-
-
-def four(*w: float) -> Image:
-    return Image(((torch.tensor(w) / 8 + 1) * 127.5).reshape(1, 2, 2).numpy(), window=(0, 255))
 
 
 @pytest.mark.parametrize("finding", [0, 1])

@@ -8,7 +8,7 @@ import torch
 
 from contrafact.attribution import GradCAM, Gradient
 from contrafact.metrics import Deletion, Infidelity, MaxSensitivity, evaluate
-from test_metric_contract import linear_panel
+from linear_panel import linear_panel
 
 
 def test_infidelity_of_a_linear_model_is_zero_for_its_worth_and_one_for_nothing() -> None:

@@ -39,7 +39,7 @@ from contrafact.metrics import (
 from contrafact.metrics.faithfulness.road import impute, neighbours
 from contrafact.metrics.families import finds_truth
 from contrafact.models import Preprocessing, TorchPredictor
-from test_metric_contract import Linear, linear_panel
+from linear_panel import Linear, linear_panel
 
 LOCALISATION = ["pointing-game", "relevance-mass", "relevance-rank", "iou", "auprc"]
 

@@ -51,8 +51,8 @@ from contrafact.metrics import (
     verdict,
 )
 from contrafact.models import BlackBox, Preprocessing, TorchPredictor
-from test_metric_contract import Linear
-from test_metric_contract_strip import Shifted, toy
+from linear_panel import Linear
+from linear_walk import Shifted, toy
 
 
 def test_validity_is_measured_again_and_not_believed() -> None:

@@ -34,8 +34,8 @@ from contrafact.metrics import (
 from contrafact.metrics.randomisation.layers import copied, layers_of, redraw
 from contrafact.metrics.similarity import alike, spearman
 from contrafact.models import BlackBox, TorchPredictor
-from test_metric_contract import linear_panel
-from test_regions import segmenter, two_spots
+from linear_panel import linear_panel
+from two_spots import segmenter, two_spots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

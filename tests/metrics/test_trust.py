@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from test_randomisation import Dice, Edges, panel_of, plain_network, predictor_of, shapes
 from torch import Tensor, nn
 
 from contrafact.api.case import Plan, solve
@@ -20,10 +21,8 @@ from contrafact.core import Counterfactual, Grid, Heatmap, Image, Question, Reco
 from contrafact.metrics import Check, HeatmapContext, Thresholds, card_as_json, trust_card, trust_card_of_strip
 from contrafact.metrics.trust import card as trust
 from contrafact.models import BlackBox, TorchPredictor
-from test_metric_contract import linear_panel
-from test_randomisation import Dice, Edges, panel_of, plain_network, predictor_of, shapes
-from test_regions import segmenter, two_spots
-from test_views import strip
+from linear_panel import linear_panel
+from two_spots import segmenter, two_spots
 
 
 def named(checks: tuple[Check, ...]) -> dict[str, Check]:
@@ -287,11 +286,16 @@ def bright_strip(**changes: object) -> Counterfactual:
         "steps": scores - scores[0],
         "scores": scores,
         "lengths": np.array([0.0, 1.0, 2.0]),
+        "origin": 0,
+        "drift": 0.2,
+        "drifted": False,
+        "stopped": "reached",
+        "goal": 1.0,
+        "reconstruction": frames[0],
         "grid": Grid((16, 16)),
         "record": record(),
-        "reconstruction": frames[0],
     }
-    return strip(**{**values, **changes})
+    return Counterfactual(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def test_a_good_strip_passes_and_each_fault_is_said() -> None:

@@ -7,43 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import contrafact as cf
 from contrafact.core import Grid, Image, InputError, UnsupportedError
 from contrafact.models import BlackBox, TorchPredictor
-
-
-class Bright(nn.Module):
-    """Logits of [dark, bright]: a voxel is bright above 0.5, by its own value alone."""
-
-    def __init__(self, axes: int = 2, *, wrap: str = "", steps: bool = False) -> None:
-        super().__init__()
-        self.wrap, self.steps = wrap, steps
-        self.conv = {2: nn.Conv2d, 3: nn.Conv3d}[axes](1, 1, 1)
-        nn.init.ones_(self.conv.weight)
-        nn.init.constant_(self.conv.bias, -0.5)
-
-    def forward(self, x: Tensor) -> object:
-        z = 4 * self.conv(x)
-        z = (z > 0) * 1.0 + 0 * z if self.steps else z
-        maps = torch.cat([-z, z], dim=1)
-        if self.wrap == "list":
-            return [maps, maps[..., ::2, ::2]]
-        return {"out": maps, "aux": -maps} if self.wrap == "dict" else maps
-
-
-def segmenter(axes: int = 2, **more: object) -> TorchPredictor:
-    head = more.pop("head", None)
-    return TorchPredictor(Bright(axes, **more), classes=["dark", "bright"], head=head)
-
-
-def two_spots(axes: int = 2) -> Image:
-    """0.1 everywhere, 0.9 in a spot of 3 and one of 2 voxels a side."""
-    values = np.full((1, *(12,) * axes), 0.1, dtype=np.float32)
-    values[(0, *(slice(1, 4),) * axes)] = 0.9
-    values[(0, *(slice(7, 9),) * axes)] = 0.9
-    return Image(values)
+from two_spots import segmenter, two_spots
 
 
 def gradient(text: str, image: Image, model: TorchPredictor | None = None, **more: object) -> np.ndarray:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bright_half import bright_bundle, grey
 from contrafact.core import EXPLAINERS, Counterfactual, Image, InputError
 from contrafact.models import BlackBox
 from contrafact.viewer.live.answers import Asking
 from contrafact.viewer.live.tasks import Task
-from test_counterfactual import image, two_scores
-from test_medxgan import four, two_findings
-from test_translator import bright_bundle, grey
+from four_pixels import image, two_scores
+from two_findings import four, two_findings
 
 WORDS: list[tuple[str, int, int | None]] = []
 
