@@ -65,6 +65,15 @@ def test_the_map_names_every_package_and_no_other() -> None:
     assert set(arrows()) == there
 
 
+def test_tests_lie_in_folders_that_mirror_the_packages() -> None:
+    tests = Path(__file__).parents[1]
+    assert not list(tests.glob("test_*.py"))
+    folders = {path.parent.relative_to(tests).as_posix() for path in tests.rglob("test_*.py")}
+    assert folders <= {*arrows(), "contracts", "browser", "experiments"}
+    names = [path.name for path in tests.rglob("*.py")]
+    assert len(names) == len(set(names))  # modules are known by their names alone
+
+
 def test_every_room_only_knows_the_rooms_it_may() -> None:
     wrong, allowed = [], arrows()
     for path in ROOT.rglob("*.py"):
