@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 
 from contrafact.models import resize
@@ -148,6 +149,42 @@ def _pair(path: Path, nodule: str) -> list[NoduleWindow]:
         NoduleWindow(values[place], readers[place], has, patient, name)
         for place, has in ((with_nodule, True), (best[1], False))
     ]
+
+
+def nodule_pairs(root: Path, part: str, *, side: int) -> tuple[Tensor, Tensor]:
+    """Windows with a pasted nodule, and the same windows without it, uint8 (N, 1, side, side).
+
+    The nodule, with two pixels around it, comes from the other window of the same slice; it is pasted, with a
+    soft edge, where the tissue around it is most like its own.
+    """
+    windows, pasted, plain = nodule_windows(root, part), [], []
+    for own, other in zip(windows[::2], windows[1::2], strict=True):
+        with_nodule = _pasted(own, other.values)
+        if with_nodule is not None:
+            pasted.append(_sized(with_nodule, side))
+            plain.append(_sized(other.values, side))
+    return torch.cat(pasted), torch.cat(plain)
+
+
+def _pasted(own: NoduleWindow, onto: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """The window `onto` with the nodule of the window `own`; None where no place is alike within 40 levels."""
+    core = ndimage.binary_dilation(own.readers > 0, iterations=2)
+    rim = ndimage.binary_dilation(core, iterations=3) & ~core
+    rows, columns = np.nonzero(rim)
+    rng = np.random.default_rng(zlib.crc32(own.name.encode()))
+    lit, best = own.values[rim].astype(float), (40.0, (0, 0))
+    for _ in range(60):
+        dy = int(rng.integers(-rows.min(), WINDOW - rows.max()))
+        dx = int(rng.integers(-columns.min(), WINDOW - columns.max()))
+        under = onto[rows + dy, columns + dx].astype(float)
+        distance = abs(np.median(under) - np.median(lit)) + 0.5 * abs(under.std() - lit.std())
+        if distance < best[0]:
+            best = (distance, (dy, dx))
+    if best[0] == 40.0:
+        return None
+    soft = ndimage.gaussian_filter(core.astype(float), 1.0)
+    soft, nodule = (np.roll(x, best[1], axis=(0, 1)) for x in (soft, own.values.astype(float)))
+    return np.round(onto * (1 - soft) + nodule * soft).astype(np.uint8)
 
 
 def _content(values: NDArray[np.uint8], readers: NDArray[np.uint8]) -> NDArray[np.float64]:

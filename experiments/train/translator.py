@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from contrafact.generators.augmentation import signed
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_training import TranslatorTrainerConfig, TranslatorTraining
-from experiments.data import Cohort, load
+from experiments.data import Cohort, load, nodule_pairs
 from experiments.train.classifiers import MIRROR, make, row_of
 
 
@@ -93,7 +93,8 @@ def main() -> None:
     size = TranslatorConfig(resolution=options.side, channels=fit.images.shape[1], widths=widths)
     settings = {key: json.loads(value) for key, value in (one.split("=") for one in options.set)}
     config = TranslatorTrainerConfig(kimg=options.kimg, mirror=MIRROR[options.name], **settings)
-    training = TranslatorTraining(size, config, fit.images, guide=lambda x: model(x)[:, None])
+    pairs = nodule_pairs(options.data, "fit", side=options.side) if options.name == "nodule" else None
+    training = TranslatorTraining(size, config, fit.images, guide=lambda x: model(x)[:, None], pairs=pairs)
     options.out.mkdir(parents=True, exist_ok=True)
     path, best = options.out / "state.safetensors", 0.0
     if path.exists():
