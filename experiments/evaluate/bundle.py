@@ -29,11 +29,11 @@ from torch import Tensor
 import contrafact as cf
 from contrafact.bundles import load_bundle
 from contrafact.core import Image
-from contrafact.core.intervals import wilson
 from contrafact.counterfactual import Refinement, invert
 from contrafact.generators import RandomFeatures, kernel_distance_interval
 from contrafact.io import read_json, write_json
 from contrafact.models.example_networks import ResidualNetwork
+from experiments import tables
 from experiments.cohorts import Cohort, load
 from experiments.evaluate.findings import Strips, explained, picture, place_rows, shortcut_rows, strip_rows
 from experiments.train.oracle import load_judge
@@ -51,14 +51,15 @@ INTERVALS = (
 MARK = "<!-- below: written by experiments/evaluate/bundle.py -->"
 
 
+PAGES = {"knee": "knee_stylegan2"}  # knee.md is of its translator
+
+
 class Table:
     """Rows of a results page; intervals over patients."""
 
     def __init__(self, patients: list[str]) -> None:
         self.rows: list[dict[str, str]] = []
-        names = sorted(set(patients))
-        self._of = {p: np.array([i for i, q in enumerate(patients) if q == p]) for p in names}
-        self._names = names
+        self.patients = patients
 
     def add(
         self,
@@ -72,42 +73,34 @@ class Table:
     ) -> float:
         """`figure` gets the rows it may use; the interval comes from drawing patients, and is Wilson's for a
         share that is 0 or 1, over the patients that have a row in `among` (None: all)."""
-        rng = np.random.default_rng(0)
-        every = np.concatenate([self._of[n] for n in self._names])
-        value = figure(every)
-        draws = []
-        for _ in range(rounds):
-            chosen = rng.integers(len(self._names), size=len(self._names))
-            try:
-                draws.append(figure(np.concatenate([self._of[self._names[i]] for i in chosen])))
-            except ValueError:
-                continue
-        low, high = np.nanpercentile(draws, [2.5, 97.5])
-        if value in (0.0, 1.0) and low == high == value:
-            count = sum(among is None or bool(among[rows].any()) for rows in self._of.values())
-            low, high = wilson(int(value) * count, count)
-        self.put(what, value, (float(low), float(high)), wanted=wanted, paper=paper)
+        value, low, high = tables.interval(figure, self.patients, share=True, among=among, rounds=rounds)
+        self.put(what, value, (low, high), wanted=wanted, paper=paper)
         return value
 
     def put(
         self,
         what: str,
         value: float,
-        interval: tuple[float, float] | None,
+        between: tuple[float, float] | None,
         *,
         wanted: str = "",
         paper: str = "",
     ) -> None:
-        """A row; `interval` is None for what was measured once."""
+        """A row; `between` is its interval, None for what was measured once."""
         row = {
             "what": what,
             "value": f"{value:.3f}",
-            "interval": f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "",
+            "interval": f"{between[0]:.3f} to {between[1]:.3f}" if between else "",
             "wanted": wanted,
             "paper": paper,
         }
         self.rows.append(row)
         print(row, flush=True)
+
+    def markdown(self, *columns: str) -> str:
+        """The rows with these columns after the interval."""
+        rows = [[row[key] for key in ("what", "value", "interval", *columns)] for row in self.rows]
+        return tables.table(["measured", "figure", "95 % interval", *columns], rows)
 
 
 @torch.no_grad()
@@ -225,7 +218,7 @@ def walks(table: Table, bundle: Any, images: list[Image], scores: np.ndarray) ->
 def realism(table: Table, bundle: Any, fit: Cohort, held: Cohort) -> None:
     """KID on two extractors."""
     fake = synthetic(bundle, 2000, 5)
-    network = bundle.predictors.get("grade", bundle.predictor).module
+    network = bundle.predictor.module
 
     @torch.no_grad()
     def features(extract: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
@@ -266,15 +259,11 @@ def turing(table: Table, bundle: Any, fit: Cohort, held: Cohort) -> None:
         on_real = torch.cat([judge(x.float() / 127.5 - 1)[:, 0] for x in held.images.split(128)]).numpy()
         on_fake = torch.cat([judge(x.float() / 127.5 - 1)[:, 0] for x in test.split(128)]).numpy()
     right = np.concatenate([on_real > 0, on_fake <= 0])
-    rng = np.random.default_rng(0)
-    draws = [right[rng.integers(len(right), size=len(right))].mean() for _ in range(1000)]
-    low, high = np.percentile(draws, [2.5, 97.5])
-    if low == high:
-        low, high = wilson(int(right.sum()), len(right))
+    accuracy, low, high = tables.interval(lambda rows: right[rows].mean(), len(right), share=True)
     table.put(
         "real-versus-synthetic classifier: accuracy (chance 0.5)",
-        float(right.mean()),
-        (float(low), float(high)),
+        accuracy,
+        (low, high),
         paper=PAPER["turing"],
     )
 
@@ -299,17 +288,11 @@ def write(name: str, table: Table, held: Cohort, walked: int, stopped: Counter[s
         "",
         NOTE,
         "",
-        "| measured | figure | 95 % interval | wanted | paper |",
-        "| --- | --- | --- | --- | --- |",
-        *(
-            f"| {r['what']} | {r['value']} | {r['interval']} | {r['wanted']} | {r['paper']} |"
-            for r in table.rows
-        ),
-        "",
+        table.markdown("wanted", "paper"),
         "Why the searches ended: " + ", ".join(f"{k} {v}" for k, v in sorted(stopped.items())) + ".",
         "",
     ]
-    Path(f"docs/results/{name}.md").write_text("\n".join(lines))
+    Path(f"docs/results/{PAGES.get(name, name)}.md").write_text("\n".join(lines))
 
 
 def balanced(scores: np.ndarray, count: int) -> np.ndarray:
@@ -340,10 +323,10 @@ def with_findings(options: argparse.Namespace, fit: Cohort, held: Cohort, bundle
     write_findings(options, (every, part, data, places), held, found)
 
 
-def write_findings(options: argparse.Namespace, tables: tuple[Table, ...], held: Cohort, found: Strips) -> None:
+def write_findings(options: argparse.Namespace, made: tuple[Table, ...], held: Cohort, found: Strips) -> None:
     """The figures into the bundle's card and into tables that the results page takes up."""
     about = read_json(options.bundle / "bundle.json")
-    about["card"]["figures"] = tables[0].rows + tables[1].rows
+    about["card"]["figures"] = made[0].rows + made[1].rows
     write_json(options.bundle / "bundle.json", about)
     titles = (
         "Model and generator",
@@ -357,15 +340,8 @@ def write_findings(options: argparse.Namespace, tables: tuple[Table, ...], held:
         f"model finds negative and {len(found.strips) - up} positive, {options.several} drawn findings each, "
         f"{found.seconds:.1f} seconds a strip. {INTERVALS.format('slices')}",
     ]
-    for title, table in zip(titles, tables, strict=True):
-        lines += [
-            "",
-            f"## {title}",
-            "",
-            "| measured | figure | 95 % interval | wanted |",
-            "| --- | --- | --- | --- |",
-        ]
-        lines += [f"| {r['what']} | {r['value']} | {r['interval']} | {r['wanted']} |" for r in table.rows]
+    for title, one in zip(titles, made, strict=True):
+        lines += ["", f"## {title}", "", one.markdown("wanted").rstrip()]
     ends = ", ".join(f"{k} {v}" for k, v in sorted(found.reasons.items()))
     lines += ["", f"Why the searches ended: {ends}.", ""]
     page = Path(f"docs/results/{options.name}.md")
@@ -385,7 +361,7 @@ def main() -> None:
     parser.add_argument("--several", type=int, default=2, help="drawn findings per image; for brain")
     options = parser.parse_args()
     fit, held = load(options.name, options.data)
-    bundle = load_bundle(options.bundle)
+    bundle = load_bundle(options.bundle).for_latent_space()
     if options.name == "brain":
         with_findings(options, fit, held, bundle)
         return

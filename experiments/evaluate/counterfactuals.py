@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 from torch import Tensor
 
 import contrafact as cf
 from contrafact.bundles import load_bundle
 from contrafact.core import METRICS, ContrafactError, Counterfactual, Image, Question
-from contrafact.core.intervals import wilson
 from contrafact.counterfactual import Bundle, LatentWalk, Refinement, as_published, invert, published_walk
 from contrafact.counterfactual.inversion import carry_over
 from contrafact.generators import RandomFeatures, frechet_distance, kernel_distance
@@ -45,6 +45,7 @@ from contrafact.metrics import (
 from contrafact.metrics.families import by_construction
 from experiments.cohorts import Cohort, load
 from experiments.evaluate.bundle import scores_of
+from experiments.tables import interval, table
 from experiments.train.oracle import OTHER, load_judge
 
 FOLDERS = {"knee": "knee_kl_128", "chest": "chestxray_pneumonia_224"}
@@ -199,24 +200,19 @@ def optional(make: Callable[[], float]) -> float:
         return float("nan")
 
 
-def interval(values: Sequence[float], patients: Sequence[str]) -> str:
+def over_patients(values: Sequence[float], patients: Sequence[str]) -> str:
     """Mean, with its interval over patients, and the number of strips it stands on where some had none."""
-    array, names = np.array(values, dtype=float), sorted(set(patients))
+    array = np.array(values, dtype=float)
     good = np.isfinite(array)
     if not good.any():
         return "–"
-    rows = {n: [i for i, p in enumerate(patients) if p == n and good[i]] for n in names}
-    rng, means = np.random.default_rng(0), []
-    for _ in range(1000):
-        chosen = [i for k in rng.integers(len(names), size=len(names)) for i in rows[names[k]]]
-        if chosen:
-            means.append(array[chosen].mean())
-    low, high = np.percentile(means, [2.5, 97.5])
-    if low == high and means[0] in (0.0, 1.0):  # a share that is all or nothing
-        judged = sum(bool(found) for found in rows.values())
-        low, high = wilson(int(means[0]) * judged, judged)
+
+    def mean(rows: NDArray[np.intp]) -> float:
+        return float(array[rows][good[rows]].mean()) if good[rows].any() else float("nan")
+
+    value, low, high = interval(mean, patients, share=True, among=good)
     count = "" if good.all() else f", n {int(good.sum())}"
-    return f"{number(array[good].mean())} ({number(low)} to {number(high)}{count})"
+    return f"{number(value)} ({number(low)} to {number(high)}{count})"
 
 
 def number(value: float) -> str:
@@ -238,7 +234,9 @@ def differences(forms: Sequence[Form], names: Sequence[str]) -> dict[str, str]:
     return words
 
 
-def realism_rows(forms: Sequence[Form], cases: Cases, bundle: Bundle, held: Cohort, judges: Path) -> list[str]:
+def realism_rows(
+    forms: Sequence[Form], cases: Cases, bundle: Bundle, held: Cohort, judges: Path
+) -> list[list[str]]:
     """KID and FID against real images of the goal class (as the model decides) of other patients."""
     oracle, scores = load_judge(judges, cases.name), scores_of(bundle, held.images)
     extractors: dict[str, Callable[[Tensor], Tensor]] = {
@@ -267,10 +265,8 @@ def realism_rows(forms: Sequence[Form], cases: Cases, bundle: Bundle, held: Coho
             for distance in DISTANCES:
                 cells = [estimate(one[distance]) for one in found]
                 floor, count = found[0][distance].floor, found[0][distance].count
-                lines.append(
-                    f"| {distance} of frames of {words}, {title} | {cells[0]} | {cells[1]} | {number(floor)} | "
-                    f"{count} |"
-                )
+                what = f"{distance} of frames of {words}, {title}"
+                lines.append([what, *cells, number(floor), str(count)])
     return lines
 
 
@@ -297,7 +293,7 @@ def diversity_row(ours: Form, cases: Cases, count: int) -> str:
         found.append(diversity([test, *others]))
     return (
         f"Diversity, the mean distance between three walks of one image to the same goal (`follow` 0, 0.5, 1; "
-        f"{count} images): {interval(found, [cases.patients[i] for i in some])} of the range."
+        f"{count} images): {over_patients(found, [cases.patients[i] for i in some])} of the range."
     )
 
 
@@ -313,7 +309,7 @@ def in_short(walk: LatentWalk, bundle: Bundle, cases: Cases, judges: Path) -> st
     metrics = [Validity(), Validity(at=0.0), LatentLength(), Proximity(), OracleAgreement()]
     with predictor.frozen():
         found = [[optional(lambda t=t, m=m: m(t)) for t in tests] for m in metrics]
-    goal, flip, length, near, agreed = (interval(values, cases.patients) for values in found)
+    goal, flip, length, near, agreed = (over_patients(values, cases.patients) for values in found)
     return (
         f"goal reached {goal}, flip {flip}, latent length {length}, proximity {near}, oracle agreement of "
         f"those that flipped {agreed}."
@@ -354,18 +350,21 @@ def section(name: str, data: Path, judges: Path, *, count: int, anew: int) -> tu
         measure(form, cases, judges, anew)
     apart = differences(forms, list(ROWS))
     lines = [
-        f"## {name}", "",
+        f"## {name}",
+        "",
         f"{len(cases.images)} held-out images of {len(set(cases.patients))} patients, half on each side of the "
         f"model's decision, walked to the other; other question: {OTHER[name]}; place of the finding: "
-        f"{WORDS[name]} of 64.", "",
-        "| measured | ours | as published | p |", "| --- | --- | --- | --- |",
-    ]  # fmt: skip
-    for key, words in ROWS.items():
-        cells = [interval(form.values[key], cases.patients) for form in forms]
-        lines.append(f"| {words} | {cells[0]} | {cells[1]} | {apart.get(key, '–')} |")
-    lines.append(f"| seconds for one image, in batches | {forms[0].seconds:.2f} | {forms[1].seconds:.2f} | – |")
-    lines += ["", "| realism | ours | as published | floor: real against real | images a side |"]
-    lines += ["| --- " * 5 + "|", *realism_rows(forms, cases, bundle, held, judges), ""]
+        f"{WORDS[name]} of 64.",
+        "",
+    ]
+    rows = [
+        [words, *(over_patients(form.values[key], cases.patients) for form in forms), apart.get(key, "–")]
+        for key, words in ROWS.items()
+    ]
+    rows.append(["seconds for one image, in batches", *(f"{form.seconds:.2f}" for form in forms), "–"])
+    lines.append(table(["measured", "ours", "as published", "p"], rows))
+    head = ["realism", "ours", "as published", "floor: real against real", "images a side"]
+    lines.append(table(head, realism_rows(forms, cases, bundle, held, judges)))
     lines += [diversity_row(forms[0], cases, min(8, count)), ""]
     far = in_short(published_walk(budget=25.0), theirs, cases, judges)
     lines += [

@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 import contrafact as cf
 from contrafact.core import Image
 from experiments.cohorts import load
+from experiments.tables import cell, interval
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 Values = NDArray[np.floating[Any]]
@@ -33,16 +34,6 @@ Values = NDArray[np.floating[Any]]
 def greys(values: Values) -> list[float]:
     """Eight numbers of an image's greys, of no place."""
     return [float(values.mean()), float(values.std()), *np.percentile(values, PERCENTILES).tolist()]
-
-
-def auc_interval(labels: Values, guess: Values, patients: list[str]) -> tuple[float, float, float]:
-    """AUC with its 95 % interval, bootstrap over patients."""
-    names, rng, draws = sorted(set(patients)), np.random.default_rng(0), []
-    rows = {name: [i for i, p in enumerate(patients) if p == name] for name in names}
-    for _ in range(1000):
-        drawn = np.concatenate([rows[names[i]] for i in rng.integers(len(names), size=len(names))])
-        draws.append(roc_auc_score(labels[drawn], guess[drawn]))
-    return float(roc_auc_score(labels, guess)), *np.percentile(draws, [2.5, 97.5]).tolist()
 
 
 def by_curve(before: Values, after: Values) -> float:
@@ -74,9 +65,9 @@ def main() -> None:
     scale = StandardScaler().fit(tables[0])
     model = LogisticRegression(max_iter=1000).fit(scale.transform(tables[0]), fit.labels)
     guess = model.decision_function(scale.transform(tables[1]))
-    value, low, high = auc_interval(held.labels, guess, held.patients)
-    print(f"AUC from eight greys: {value:.3f} ({low:.3f} to {high:.3f})")
-    bundle, shares, moved, rows = cf.load_bundle("chest"), [], [], []
+    auc = interval(lambda rows: float(roc_auc_score(held.labels[rows], guess[rows])), held.patients)
+    print(f"AUC from eight greys: {cell(auc, '.3f')}")
+    bundle, shares, moved, rows = cf.load_bundle("chest").for_latent_space(), [], [], []
     for number in np.flatnonzero(held.labels == 0)[: chosen.images]:
         image = Image(held.images[number].numpy().astype(np.float32), window=bundle.window)
         strip = cf.explain("latent-walk", bundle.predictor, image, target="class:1", bundle=bundle, goal=0.9)

@@ -25,7 +25,7 @@ from contrafact.metrics import CentreReference, EdgeReference
 from contrafact.metrics.faithfulness.deletion import area
 from contrafact.metrics.heatmap_context import HeatmapContext
 from experiments.cohorts import load
-from experiments.evaluate.latent_ig import interval, table
+from experiments.tables import mean, table
 
 Map = np.ndarray[Any, Any]
 FOLDERS = {"brain": "brain_tumor_mri_4class_224", "chest": "chestxray_pneumonia_224"}
@@ -55,7 +55,7 @@ class Cases:
 
 
 def cases_of(name: str, data: Path, count: int) -> Cases:
-    bundle, (_, held) = cf.load_bundle(name), load(name, data / FOLDERS[name])
+    bundle, (_, held) = cf.load_bundle(name).for_latent_space(), load(name, data / FOLDERS[name])
     predictor = bundle.predictor
     with predictor.frozen(), torch.no_grad():
         target = predictor.target("class:1")
@@ -118,23 +118,18 @@ def chapter(cases: Cases) -> list[str]:
     maps, seconds = maps_of(cases)
     scores = judged(cases, maps)
     lines = [f"## {cases.name}", "", f"{len(cases.images)} images.", ""]
-    lines += table(
-        ["map", *scores, "s an image"],
-        [
-            [title, *(interval(v[k]) for v in scores.values()), f"{seconds.get(title, 0):.2f}"]
-            for k, title in enumerate(maps)
-        ],
-    )
+    rows = [
+        [title, *(mean(v[k]) for v in scores.values()), f"{seconds.get(title, 0):.2f}"]
+        for k, title in enumerate(maps)
+    ]
+    lines.append(table(["map", *scores, "s an image"], rows))
     first, *others = maps
     lines += [f"{first}, less another on the same images:", ""]
-    lines += table(
-        ["less", *scores],
-        [
-            [title, *(interval(v[0] - v[k], "+.2f") for v in scores.values())]
-            for k, title in enumerate(others, start=1)
-        ],
-    )
-    return lines
+    rows = [
+        [title, *(mean(v[0] - v[k], "+.2f") for v in scores.values())]
+        for k, title in enumerate(others, start=1)
+    ]
+    return [*lines, table(["less", *scores], rows)]
 
 
 def main() -> None:

@@ -21,10 +21,12 @@ import nibabel
 import numpy as np
 from PIL import Image as Picture
 
+import contrafact as cf
 from contrafact.io import read_json
 from contrafact.phantoms import draw_factors, knee_phantom
 from contrafact.study.runner import study
 from experiments.cohorts import load
+from experiments.tables import table
 
 METHODS = {
     "gradient": "", "input-x-gradient": "",
@@ -46,8 +48,8 @@ MODELS = {
     "hippocampus": "[model]\npath = '{model}'\n",
 }
 ABOUT = {
-    "knee": "held-out knees (KL grade), 64 px, the shipped classifier; asked: the class it prefers",
-    "chest": "held-out chest X-rays, 64 px, the shipped classifier; asked: the class it prefers",
+    "knee": "held-out knees (KL grade), {side} px, the shipped classifier; asked: the class it prefers",
+    "chest": "held-out chest X-rays, {side} px, the shipped classifier; asked: the class it prefers",
     "phantom": "knee phantoms, 32 px, the two shipped classifiers; the mask is the joint space, which "
     "the honest model was trained to measure; the cheat was trained on phantoms whose corner marker gives the "
     "answer away",
@@ -56,9 +58,15 @@ ABOUT = {
 }
 
 
+def side_of(name: str) -> int:
+    """Pixels a side of the images: what the shipped model takes."""
+    size: tuple[int, ...] = cf.load_bundle(name).predictor.preprocessing.size
+    return size[0]
+
+
 def radiographs(name: str, data: Path, out: Path, count: int) -> list[dict[str, str]]:
-    """Held-out images at the bundle's size, patients at random."""
-    _, held = load(name, data)
+    """Held-out images at the model's size, patients at random."""
+    _, held = load(name, data, side=side_of(name))
     rows = []
     for i in sorted(np.random.default_rng(0).permutation(len(held.images))[:count]):
         file = out / "images" / f"{held.paths[i].stem}.png"
@@ -106,13 +114,13 @@ def prepare(name: str, data: Path | None, out: Path, count: int, model: Path) ->
     else:
         rows = hippocampi(data, out, count) if name == "hippocampus" else radiographs(name, data, out, count)
     with (out / "cohort.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
     more = {"knee": ["label", "side"], "chest": ["kind"], "phantom": ["marker"], "hippocampus": []}[name]
     metrics = METRICS | (PLACES if name in ("phantom", "hippocampus") else {})
-    boxes = {"phantom": (6, 3), "hippocampus": (10, 5)}.get(name, (16, 8))
-    methods = METHODS | {"occlusion": "box = {}\nstride = {}".format(*boxes)}
+    box = {"phantom": 6, "hippocampus": 10}.get(name) or side_of(name) // 4
+    methods = METHODS | {"occlusion": f"box = {box}\nstride = {box // 2}"}
     if name == "hippocampus":  # a pass over a volume costs more
         methods["rise"] = "masks = 60"
     text = f'title = "Heatmaps judged: {name}"\ncohort = "cohort.csv"\nout = "run"\n'
@@ -137,24 +145,23 @@ def write(name: str, out: Path, command: str) -> None:
     noted = sum(r["noted"] for r in found["summary"])
     words = {m: f" ({word})" if word else "" for m, word in found["words"].items()}
     heads = [m + (" ↑" if better[m] == "higher" else " ↓") + words[m] for m in metrics]
+    about = ABOUT[name].format(side=side_of(name)) if "{side}" in ABOUT[name] else ABOUT[name]
     lines = [
-        f"# Heatmaps judged: {name}", "", f"{patients} patients: {ABOUT[name]}.", "",
+        f"# Heatmaps judged: {name}", "", f"{patients} patients: {about}.", "",
         "```", command, "```", "",
         "Mean (95 % interval, bootstrap over patients), and the median after a semicolon. Methods in order of "
         "their mean rank over families of metrics that see the truth, each family once; apart: how far those "
         f"families disagree. {failed} values are missing (they rank last); {noted} are of inverted curves "
         "(hiding the whole image does not lower the answer). Rows named *reference* look at no model, or are "
         "the mask. Pairs, subgroups: the run's report.", "",
-        "| method | rank | apart | " + " | ".join([*families, *heads]) + " |",
-        "| --- " * (len(families) + len(metrics) + 3) + "|",
     ]  # fmt: skip
+    made = []
     for model, method in keys:
         place = places[model, method]
         cells = [f"{model + ': ' if model else ''}{method}", f"{place['rank']:.1f}", f"{place['apart']:.1f}"]
         cells += [f"{place['families'][f]:.1f}" if f in place["families"] else "–" for f in families]
-        cells += [_cell(rows.get((model, method, m))) for m in metrics]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", _agreement(found["disagreement"])]
+        made.append([*cells, *(_cell(rows.get((model, method, m))) for m in metrics)])
+    lines += [table(["method", "rank", "apart", *families, *heads], made), _agreement(found["disagreement"])]
     for row in found["performance"]:
         if row["auc"] is not None:
             lines += ["", f"AUC of {row['model'] or 'the model'} for class {row['class']}: {row['auc']:.3f} "
@@ -163,10 +170,12 @@ def write(name: str, out: Path, command: str) -> None:
     lines += ["", f"{differ} of {len(found['methods'])} pairs of methods differ (Wilcoxon, Holm, p < 0.05)."]
     if found["models"]:
         apart = [r for r in found["models"] if r["differs"]]
-        lines += ["", f"Between the models {len(apart)} of {len(found['models'])} figures differ:", "",
-                  "| method | metric | difference | 95 % interval |", "| --- " * 4 + "|"]  # fmt: skip
-        lines += [f"| {r['method']} | {r['metric']} ({r['first']} − {r['second']}) | {r['difference']:+.3g} | "
-                  f"{r['low']:.3g} to {r['high']:.3g} |" for r in apart]  # fmt: skip
+        lines += ["", f"Between the models {len(apart)} of {len(found['models'])} figures differ:", ""]
+        differing = [
+            [r["method"], f"{r['metric']} ({r['first']} − {r['second']})", f"{r['difference']:+.3g}",
+             f"{r['low']:.3g} to {r['high']:.3g}"] for r in apart
+        ]  # fmt: skip
+        lines.append(table(["method", "metric", "difference", "95 % interval"], differing).rstrip())
     Path(f"docs/results/judged_{name}.md").write_text("\n".join(lines) + "\n")
 
 

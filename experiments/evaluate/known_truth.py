@@ -28,11 +28,11 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.core import EXPLAINERS, ContrafactError, Image
-from contrafact.core.intervals import wilson
 from contrafact.models import Preprocessing, TorchPredictor
 from contrafact.models.example_networks import ResidualNetwork
 from contrafact.perturbation.fill import fill_values
 from contrafact.phantoms import lesion_phantom, vessel_phantom
+from experiments.tables import mean, table
 
 Map = np.ndarray[Any, Any]
 FEW: dict[str, dict[str, Any]] = {
@@ -276,18 +276,9 @@ def _maker(task: Task, name: str, **more: Any) -> Callable[[Image], Map]:
     return make
 
 
-def interval(values: list[float]) -> str:
-    """Mean with its 95 % bootstrap interval."""
-    array, rng = np.array(values), np.random.default_rng(0)
-    means = array[rng.integers(0, len(array), (1000, len(array)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    if low == high and low in (0.0, 1.0):  # a share that is all or nothing: resampling gives it no width
-        low, high = wilson(int(low) * len(array), len(array))
-    return f"{array.mean():.2f} ({low:.2f} to {high:.2f})"
-
-
-def table(task: Task) -> list[str]:
-    rows: dict[str, tuple[float, str]] = {}
+def ranked(task: Task) -> str:
+    """The table of every method, the best by IoU first."""
+    rows: list[tuple[float, list[str]]] = []
     truths = {id(image): truth.astype(float) for image, truth in task.cases}
     every = makers(task) | {"the truth": lambda image: truths[id(image)]}
     for name, make in every.items():
@@ -295,19 +286,15 @@ def table(task: Task) -> list[str]:
         try:
             scores = [judged(np.nan_to_num(make(image)), truth) for image, truth in task.cases]
         except ContrafactError as error:
-            rows[name] = (-1.0, f"| {name} | refused: {error} | | | |")
+            rows.append((-1.0, [name, f"refused: {error}", "", "", ""]))
             continue
         seconds = (time.perf_counter() - began) / len(task.cases)
         parts = [list(part) for part in zip(*scores, strict=True)]
-        cells = " | ".join(interval(part) for part in parts)
-        rows[name] = (float(np.mean(parts[2])), f"| {name} | {cells} | {seconds:.2f} |")
-        print(f"{task.name}: {rows[name][1]}", flush=True)
-    ordered = sorted(rows.values(), key=lambda row: -row[0])
-    head = [
-        "| method | pointing game | relevance mass | IoU at matched area | s an image |",
-        "| --- " * 5 + "|",
-    ]
-    return [*head, *(row for _, row in ordered)]
+        rows.append((float(np.mean(parts[2])), [name, *(mean(part) for part in parts), f"{seconds:.2f}"]))
+        print(f"{task.name}: {' | '.join(rows[-1][1])}", flush=True)
+    rows.sort(key=lambda row: -row[0])
+    head = ["method", "pointing game", "relevance mass", "IoU at matched area", "s an image"]
+    return table(head, [cells for _, cells in rows])
 
 
 def quality(task: Task) -> str:
@@ -343,7 +330,7 @@ def page(tasks: Sequence[Task]) -> str:
             f"{len(task.cases)} cases; the network is right on a share of {right} of {of}.",
             "",
         ]
-        lines += [*table(task), ""]
+        lines.append(ranked(task))
     return "\n".join(lines)
 
 

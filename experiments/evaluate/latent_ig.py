@@ -22,9 +22,9 @@ import torch
 
 import contrafact as cf
 from contrafact.core import METRICS, Image, Question
-from contrafact.core.intervals import wilson
 from contrafact.metrics.heatmap_context import HeatmapContext
 from contrafact.phantoms import draw_factors, knee_phantom
+from experiments.tables import mean, table
 
 Map = np.ndarray[Any, Any]
 TRUTHS = {"honest": "joint_space", "cheat": "marker"}
@@ -132,21 +132,6 @@ def knees(model: str, count: int) -> Cases:
     return Cases(model, bundle, predictor, images, masks, METHODS, QUIET)
 
 
-def interval(values: Map, form: str = ".2f") -> str:
-    """Mean with its 95 % bootstrap interval over images."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(0, len(values), (1000, len(values)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    if set(values.tolist()) <= {low} & {0.0, 1.0} and "+" not in form:  # a share that is all or nothing
-        low, high = wilson(int(low) * len(values), len(values))
-    return f"{values.mean():{form}} ({low:{form}} to {high:{form}})"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
-
-
 @dataclass(frozen=True)
 class Found:
     """By method: judged (judges, images) by its positive side and by its absolute values; IoU with each noise;
@@ -171,20 +156,20 @@ def measured(cases: Cases) -> Found:
         if "change" in notes[0] and "completeness" in notes[0]:
             kinds = ("completeness", "change", "points")
             found.gaps[name] = [np.array([n[k] for n in notes[: len(maps)]]) for k in kinds]
-        iou = interval(found.scores[name][1])
+        iou = mean(found.scores[name][1])
         print(f"{cases.name}: {name}: IoU {iou}, {found.seconds[name]:.2f} s", flush=True)
     return found
 
 
-def localisation(found: Found) -> list[str]:
+def localisation(found: Found) -> str:
     """Where the maps point."""
     return table(
         ["method", "pointing game", "IoU", "AUPRC", "IoU of the absolute map", "s an image"],
         [
             [
                 name,
-                *(interval(row) for row in scores),
-                interval(found.sizes[name][1]),
+                *(mean(row) for row in scores),
+                mean(found.sizes[name][1]),
                 f"{found.seconds[name]:.2f}",
             ]
             for name, scores in found.scores.items()
@@ -192,24 +177,21 @@ def localisation(found: Found) -> list[str]:
     )
 
 
-def better(found: Found, ours: str, others: Sequence[str]) -> list[str]:
+def better(found: Found, ours: str, others: Sequence[str]) -> str:
     """How much more IoU ours has than others, image by image."""
     return table(
         ["less", "positive side", "absolute maps"],
         [
             [
                 name,
-                *(
-                    interval(judged[ours][1] - judged[name][1], "+.2f")
-                    for judged in (found.scores, found.sizes)
-                ),
+                *(mean(judged[ours][1] - judged[name][1], "+.2f") for judged in (found.scores, found.sizes)),
             ]
             for name in others
         ],
     )
 
 
-def sums(found: Found) -> list[str]:
+def sums(found: Found) -> str:
     """What is missing in the sum of the maps."""
     return table(
         ["method", "mean", "greatest", "change of the score", "points"],
@@ -220,12 +202,12 @@ def sums(found: Found) -> list[str]:
     )
 
 
-def under_noise(found: Found) -> list[str]:
+def under_noise(found: Found) -> str:
     """What noise takes from the IoU."""
     return table(
         ["method", *(f"noise {noise:g} of the range" for noise in NOISES)],
         [
-            [name, *(interval(after - found.scores[name][1], "+.2f") for after in noisy)]
+            [name, *(mean(after - found.scores[name][1], "+.2f") for after in noisy)]
             for name, noisy in found.noisy.items()
             if noisy
         ],
@@ -243,16 +225,16 @@ def chapter(model: str, count: int) -> list[str]:
         f"{count} phantoms that it finds positive; the mask of the {TRUTHS[model].replace('_', ' ')} covers",
         f"{share:.0%} of the image, which is the AUPRC of a random map.",
         "",
-        *localisation(found),
+        localisation(found),
         f"IoU of {OURS}, less that of another on the same images:",
         "",
-        *better(found, f"latent IG, {OURS}", others),
+        better(found, f"latent IG, {OURS}", others),
         "What is missing in the sum of the map, as a share of the change of the score:",
         "",
-        *sums(found),
+        sums(found),
         "IoU on the image with Gaussian noise less that on the image without:",
         "",
-        *under_noise(found),
+        under_noise(found),
     ]
 
 

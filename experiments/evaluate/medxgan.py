@@ -24,20 +24,10 @@ from contrafact.core import METRICS, Image, Question
 from contrafact.counterfactual import Bundle, Refinement
 from contrafact.generators import RandomFeatures, kernel_distance
 from contrafact.metrics import CounterfactualContext
-from experiments.evaluate.latent_ig import (
-    Cases,
-    Found,
-    Map,
-    better,
-    interval,
-    localisation,
-    measured,
-    sums,
-    table,
-    under_noise,
-)
+from experiments.evaluate.latent_ig import Cases, Found, Map, better, localisation, measured, sums, under_noise
 from experiments.evaluate.medxgan_pictures import Shown, draw
 from experiments.evaluate.medxgan_tasks import TASKS, Task, bundle_for, say, seconds_of
+from experiments.tables import mean, table
 
 CHANGE, LINE = "medxgan, size of the change", "latent IG"
 WHOLE = "medxgan, size of the whole change of the generated image"
@@ -275,7 +265,7 @@ def column(task: Task, bundle: Bundle) -> dict[str, dict[str, Map]]:
 
 def compared(columns: dict[str, Any]) -> list[list[str]]:
     return [
-        [what, *(interval(np.array(c[part][key])) if key in c[part] else "-" for c in columns.values())]
+        [what, *(mean(np.array(c[part][key])) if key in c[part] else "-" for c in columns.values())]
         for what, part, key in ROWS
     ]
 
@@ -298,19 +288,19 @@ def chapter(task: Task, cases: Cases, found: Found) -> list[str]:
         f"{len(cases.images)} phantoms that no network has seen; the mask covers {share:.1%} of the image,",
         "which is the AUPRC of a random map.",
         "",
-        *localisation(found),
+        localisation(found),
         "IoU of the medXGAN change, less that of another on the same images:",
         "",
-        *better(found, CHANGE, others),
+        better(found, CHANGE, others),
         "IoU of latent IG, less that of another on the same images:",
         "",
-        *better(found, LINE, others),
+        better(found, LINE, others),
         "What is missing in the sum of the map, as a share of the change of the score:",
         "",
-        *sums(found),
+        sums(found),
         "IoU on the image with Gaussian noise less that on the image without:",
         "",
-        *under_noise(found),
+        under_noise(found),
     ]
 
 
@@ -345,13 +335,13 @@ def page(strips: dict[str, Any], chapters: dict[str, list[str]]) -> str:
         HEAD,
         "## What was trained",
         "",
-        *table(MADE, [one["trained"] for one in strips.values()]),
+        table(MADE, [one["trained"] for one in strips.values()]),
         COUNTED,
     ]
-    lines += [*table(["", *ours], compared(ours)), *checks(ours)]
+    lines += [table(["", *ours], compared(ours)), *checks(ours)]
     if {"few", "published"} <= set(columns):
         both = {"default": columns["few"], "as published": columns["published"]}
-        lines += [LEGACY, *table(["", *both], compared(both)), *checks(both)]
+        lines += [LEGACY, table(["", *both], compared(both)), *checks(both)]
     return "\n".join([*lines, *(line for chapter in chapters.values() for line in chapter)]).rstrip() + "\n"
 
 

@@ -29,14 +29,15 @@ from contrafact.metrics import DataRandomisation, randomisation_curve
 from contrafact.models import Preprocessing, TorchPredictor
 from contrafact.models.example_networks import ResidualNetwork
 from contrafact.phantoms import lesion_phantom
-from contrafact.study.statistics import interval
 from experiments.evaluate.known_truth import FEW
+from experiments.tables import mean, table
 
 METHODS = (
     "gradient", "input-x-gradient", "integrated-gradients", "smooth", "gradient-shap", "guided-backprop",
     "deconvolution", "gradcam", "layercam", "guided-gradcam", "lrp", "excitation-backprop", "deeplift",
     "occlusion",
 )  # fmt: skip
+HEAD = ("method", "half the layers random", "all layers random", "one layer random", "permuted labels")
 ORDERS = {"from-output": "from the output", "from-input": "from the input", "alone": "one layer alone"}
 Curves = dict[str, dict[str, np.ndarray[Any, Any]]]
 
@@ -100,10 +101,11 @@ def draw(curves: Curves, layers: list[str], path: Path) -> None:
         for order, (colour, style) in styles.items():
             values = curves[name][order]
             values = values[:, ::-1] if order == "alone" else values
-            mean, at = np.nanmean(values, axis=0), np.arange(1, values.shape[1] + 1)
+            middle, at = np.nanmean(values, axis=0), np.arange(1, values.shape[1] + 1)
             spread = np.nanstd(values, axis=0) / np.sqrt(len(values))
-            axis.plot(at, mean, style, color=colour, label=ORDERS[order], linewidth=1.6)
-            axis.fill_between(at, mean - 2 * spread, mean + 2 * spread, color=colour, alpha=0.15, linewidth=0)
+            axis.plot(at, middle, style, color=colour, label=ORDERS[order], linewidth=1.6)
+            low, high = middle - 2 * spread, middle + 2 * spread
+            axis.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
         axis.set_title(name, fontsize=9)
         axis.set_ylim(0, 1)
         axis.grid(alpha=0.25)
@@ -141,11 +143,7 @@ def main() -> None:
     for name in METHODS:
         fall, alone = curves[name]["from-output"], curves[name]["alone"].mean(axis=1)
         ends = [fall[:, fall.shape[1] // 2 - 1], fall[:, -1], alone, np.array(shuffled[name])]
-        cells = []
-        for number, values in enumerate(ends):
-            low, high = interval(values[np.isfinite(values)], f"{name}{number}")
-            cells.append(f"{np.nanmean(values):.2f} ({low:.2f} to {high:.2f})")
-        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+        rows.append([name, *(mean(values) for values in ends)])
     lines = [
         "# Randomisation", "",
         "Likeness (size of Spearman's rank correlation, 0 to 1; mean and 95 % interval over "
@@ -157,8 +155,7 @@ def main() -> None:
         "show what the network learned.", "",
         "```", "python -m experiments.evaluate.randomisation --page docs/results/randomisation.md "
         "--picture docs/pictures/randomisation.png", "```", "",
-        "| method | half the layers random | all layers random | one layer random | permuted labels |",
-        "| --- " * 5 + "|", *rows, "",
+        table(HEAD, rows),
         "![likeness of the map as layers become random](../pictures/randomisation.png)", "",
     ]  # fmt: skip
     print("\n".join(lines))

@@ -28,12 +28,12 @@ from torch import Tensor, nn
 
 from contrafact.attribution import InputXGradient, IntegratedGradients
 from contrafact.core import Image, Question
-from contrafact.core.intervals import wilson
 from contrafact.metrics import Check, HeatmapContext, Thresholds, trust_card
 from contrafact.models import Preprocessing, TorchPredictor
 from contrafact.models.example_networks import ResidualNetwork
 from contrafact.phantoms import lesion_phantom
 from experiments.evaluate.known_truth import LesionNet
+from experiments.tables import share, table
 
 Map = np.ndarray[Any, Any]
 SIZES = {2: (48, 4.0, 7.0), 3: (24, 3.0, 5.0)}  # side, least and greatest radius of a lesion
@@ -225,42 +225,42 @@ def measured(seed: int, count: int, steps: int) -> tuple[Found, dict[str, int]]:
     return found, right
 
 
-def share(part: int, whole: int) -> str:
-    low, high = wilson(part, whole)
-    return f"{part / whole:.0%} ({low:.0%} to {high:.0%})" if whole else "–"
-
-
 def failed(cards: list[dict[str, Check]], name: str) -> str:
     judged = [card[name].passed for card in cards if name in card and card[name].passed is not None]
-    return share(sum(not passed for passed in judged), len(judged))
+    return share([not passed for passed in judged], ".0%")
 
 
 def passed_whole(card: dict[str, Check]) -> bool:
     return not any(check.passed is False for check in card.values())
 
 
-def table(found: Found) -> list[str]:
-    lines = ["| map | maps | " + " | ".join(f"fails “{name}”" for name in CHECKS) + " | passes the card |"]
-    lines.append("| --- " * (len(CHECKS) + 3) + "|")
+def by_kind(found: Found) -> str:
+    """How many maps of every kind fail each check, and pass the whole card."""
     wrong = [card for kind in WRONG for card in found[kind]]
     moved = [card for kind in ("permuted", "shifted", "mirrored", "negated") for card in found[kind]]
-    rows = {"**right**": found["right"], **{kind: found[kind] for kind in WRONG}}
-    for name, some in (rows | {"**all wrong**": wrong, "**right network, wrong place**": moved}).items():
-        cells = [failed(some, check) for check in CHECKS]
-        whole = share(sum(map(passed_whole, some)), len(some))
-        lines.append(f"| {name} | {len(some)} | " + " | ".join(cells) + f" | {whole} |")
-    return lines
+    kinds = {"**right**": found["right"], **{kind: found[kind] for kind in WRONG}}
+    kinds |= {"**all wrong**": wrong, "**right network, wrong place**": moved}
+    rows = [
+        [
+            name,
+            str(len(some)),
+            *(failed(some, check) for check in CHECKS),
+            share([passed_whole(card) for card in some], ".0%"),
+        ]
+        for name, some in kinds.items()
+    ]
+    return table(["map", "maps", *(f"fails “{name}”" for name in CHECKS), "passes the card"], rows)
 
 
 def chosen(found: Found) -> str:
     """What the first set says about the threshold of the removal test."""
     right = np.array([card["removal test"].value for card in found["right"]], dtype=float)
     wrong = np.array([c["removal test"].value for k in WRONG for c in found[k]], dtype=float)
-    cells = [
-        f"| {cut:.2f} | {(right < cut).mean():.0%} | {(wrong >= cut).mean():.0%} |"
+    rows = [
+        [f"{cut:.2f}", f"{(right < cut).mean():.0%}", f"{(wrong >= cut).mean():.0%}"]
         for cut in (0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.98, 1.0)
     ]
-    return "\n".join(["| threshold | right maps flagged | wrong maps passed |", "| --- " * 3 + "|", *cells])
+    return table(["threshold", "right maps flagged", "wrong maps passed"], rows)
 
 
 def noisiest(found: Found) -> float:
@@ -287,16 +287,16 @@ def page(sets: list[tuple[Found, dict[str, int]]]) -> str:
         "first guess of 0.97 for removal and the older 0.5 for noise: 21 % of its right maps failed “small",
         "noise”. The thresholds of now were then taken from the first set alone.)", "",
         "## Second set: measured", "",
-        f"Right maps: {counts}.", "", *table(second), "",
+        f"Right maps: {counts}.", "", by_kind(second),
         "False alarms stand in the row *right*, misses in the last column of the others. Random weights and",
         "small noise do not see *where*: a map of the right network that is permuted, shifted or mirrored",
         "passes them. “adds up” and “other seeds” are asked of methods that promise a sum or draw at random,",
         "and say nothing of places; they are not measured here.", "",
         "## First set: where thresholds were chosen", "",
         f"Removal test: {Thresholds().removal:g}, the greatest of these that flags hardly any right map.", "",
-        chosen(first), "",
+        chosen(first),
         f"Small noise: {Thresholds().noise:g}; right maps of this set change by up to {noisiest(first):.2f}.",
-        "Random weights: as it was before.", "", *table(first), "",
+        "Random weights: as it was before.", "", by_kind(first),
         "## Limits", "",
         "Phantoms have no air around them. In an image with much of it many of the other places are air,",
         "whose removal changes nothing, and a wrong map inside the body beats them too easily. A reason that",

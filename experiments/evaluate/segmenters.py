@@ -27,6 +27,7 @@ from contrafact.models import TorchPredictor, load_predictor
 from contrafact.render.figures import Pixels, across, overlay, panel, png, telling_slice
 from contrafact.render.pixels import grey, signed_scale
 from experiments.evaluate.segmenter_networks import HippoNet, WNet
+from experiments.tables import table
 
 Row = tuple[str, str, str]
 
@@ -229,8 +230,7 @@ def main() -> None:
     for name, job in jobs.items():
         pixels, rows = job()
         write_atomic(asked.out / f"{name}.png", png(pixels))
-        lines += [f"![{name}](../pictures/{name}.png)", "", "| | measured | |", "| --- | --- | --- |"]
-        lines += [f"| {' | '.join(row)} |" for row in rows] + [""]
+        lines += [f"![{name}](../pictures/{name}.png)", "", table(["", "measured", ""], rows)]
         print(name, rows, flush=True)
     asked.page.write_text("\n".join(lines))
 

@@ -22,7 +22,6 @@ from scipy.optimize import least_squares
 import contrafact as cf
 from contrafact.bundles import load_bundle
 from contrafact.core import Counterfactual, Question
-from contrafact.core.intervals import wilson
 from contrafact.counterfactual import Bundle, LatentWalk, as_published, published_walk
 from contrafact.metrics import (
     ChangeIoU,
@@ -35,6 +34,7 @@ from contrafact.metrics import (
     evaluate_strips,
 )
 from contrafact.phantoms import KneeFactors, Phantom, draw_factors, knee_phantom
+from experiments.tables import mean, table
 
 Values = np.ndarray[Any, Any]
 STEPS = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)
@@ -105,19 +105,6 @@ def ruler_error(ruler: Ruler, cases: Sequence[Phantom]) -> str:
     return ", ".join(parts)
 
 
-def interval(values: Sequence[float], digits: int = 2) -> str:
-    """Mean with its 95 % bootstrap interval over phantoms."""
-    array = np.array([v for v in values if np.isfinite(v)])
-    if not len(array):
-        return "–"
-    rng = np.random.default_rng(0)
-    means = array[rng.integers(len(array), size=(1000, len(array)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    if low == high and low in (0.0, 1.0):  # a share that is all or nothing: resampling gives it no width
-        low, high = wilson(int(low) * len(array), len(array))
-    return f"{array.mean():.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
 def factors(ruler: Ruler) -> dict[str, Factor]:
     def reader(name: str) -> Callable[[Values], float]:
         return lambda picture: ruler(picture)[name]
@@ -150,7 +137,7 @@ def walked(
 
 def walk_row(
     title: str, walk: LatentWalk, bundle: Bundle, name: str, cases: Sequence[Phantom], ruler: Ruler
-) -> str:
+) -> list[str]:
     began = time.perf_counter()
     strips = cf.explain(
         walk, bundle.predictors[name], [c.image for c in cases], target="class:1", bundle=bundle
@@ -168,18 +155,18 @@ def walk_row(
     others = [
         100 * np.mean([abs(effect(t, factor)) for factor in SPANS if factor != CAUSE[name]]) for t in tests
     ]
-    cells = [
-        interval(joint),
-        interval(found["change-share"]),
-        interval(marker),
-        interval(found["shortcut-share"]),
-        interval(found["factor-correlation"]),
-        f"{interval(per_logit)} {unit}",
-        f"{interval(others, 1)} %",
-        interval(found["validity"]),
+    return [
+        title,
+        mean(joint),
+        mean(found["change-share"]),
+        mean(marker),
+        mean(found["shortcut-share"]),
+        mean(found["factor-correlation"]),
+        f"{mean(per_logit)} {unit}",
+        f"{mean(others, '.1f')} %",
+        mean(found["validity"]),
         f"{seconds:.2f}",
     ]
-    return f"| {title} | " + " | ".join(cells) + " |"
 
 
 def on_marker(test: CounterfactualContext) -> CounterfactualContext:
@@ -206,7 +193,7 @@ def judged(values: Values, truth: Values) -> tuple[float, float]:
 
 def heatmap_rows(
     method: str, settings: dict[str, Any], bundle: Bundle, name: str, cases: Sequence[Phantom]
-) -> list[str]:
+) -> list[list[str]]:
     """Each image is asked about the class that the model decides, so that the positive side is its reason;
     judged by that side, and by the absolute value."""
     predictor, maps = bundle.predictors[name], []
@@ -224,12 +211,12 @@ def heatmap_rows(
             [judged(change(m), case.masks[mask]) for m, case in zip(maps, cases, strict=True)]
             for mask in ("joint_space", "marker")
         ]
-        cells = [interval([pair[k] for pair in side]) for side in pairs for k in (0, 1)]
-        made.append(f"| {title} | " + " | ".join([*cells, no, no, no, "–", f"{seconds:.2f}"]) + " |")
+        cells = [mean([pair[k] for pair in side]) for side in pairs for k in (0, 1)]
+        made.append([title, *cells, no, no, no, "–", f"{seconds:.2f}"])
     return made
 
 
-def rows(bundle: Bundle, name: str, cases: Sequence[Phantom], ruler: Ruler) -> list[str]:
+def rows(bundle: Bundle, name: str, cases: Sequence[Phantom], ruler: Ruler) -> list[list[str]]:
     predictor = bundle.predictors[name]
     theirs = as_published(bundle, predictor, predictor.target("class:1"))
     made = [
@@ -292,11 +279,9 @@ def page(bundle: Bundle, cases: Sequence[Phantom], ruler: Ruler, conclusion: str
     error, tables = ruler_error(ruler, cases), []
     print(error, flush=True)
     for name in CAUSE:
-        made = rows(bundle, name, cases, ruler)
-        print(name, *made, sep="\n", flush=True)
         title = "cheating" if name == "cheat" else name
-        tables += [f"## The {title} model", "", f"| {' | '.join(COLUMNS)} |", "| --- " * len(COLUMNS) + "|"]
-        tables += [*made, ""]
+        tables += [f"## The {title} model", "", table(COLUMNS, rows(bundle, name, cases, ruler))]
+        print(tables[-1], flush=True)
     return PAGE.format(
         count=len(cases), areas=areas, error=error, tables="\n".join(tables).rstrip(), conclusion=conclusion
     )

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 import contrafact as cf
 from contrafact.core import ContrafactError, Image
 from contrafact.models import TorchPredictor
+from experiments.tables import table
 
 CAMS = {
     "gradcam": "GradCAM",
@@ -186,16 +187,13 @@ def main() -> None:
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
     methods = (*CAMS, *GRADIENTS)
-    lines = [
-        f"| network | default layer, cells | {' | '.join(methods)} |",
-        f"| --- | --- |{' --- |' * len(methods)}",
-    ]
+    rows = []
     for name, (make, channels) in networks().items():
         layer, cells = compare(make, channels)
-        lines.append(f"| {name} | {layer} | {' | '.join(cells[m] for m in methods)} |")
-        print(lines[-1], flush=True)
+        rows.append([name, layer, *(cells[m] for m in methods)])
+        print(" | ".join(rows[-1]), flush=True)
     if options.page:
-        options.page.write_text(PAGE + "\n".join(lines) + "\n")
+        options.page.write_text(PAGE + table(["network", "default layer, cells", *methods], rows))
 
 
 PAGE = """# Networks of strangers

@@ -55,6 +55,8 @@ def explained(seconds: float) -> dict[str, float]:
     found = {}
     for name in list_bundles():
         bundle = cf.load_bundle(name).for_latent_space()
+        if not bundle.directions:  # of medXGAN, or without a latent space
+            continue
         rng = torch.Generator().manual_seed(0)
         with torch.no_grad():
             values = bundle.to_units(bundle.generator.decode(bundle.generator.sample(16, rng)).clamp(-1, 1))

@@ -10,10 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image as Picture
 
+import contrafact as cf
 import experiments
+from contrafact.bundles import list_bundles
 from contrafact.bundles.fit_config import read_config
+from experiments.evaluate import bundle, judge
+from experiments.speed import training
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(m.name for m in pkgutil.walk_packages(experiments.__path__, "experiments.") if not m.ispkg)
@@ -75,3 +81,48 @@ def test_the_package_does_not_import_experiments() -> None:
 def test_a_configuration_of_a_shipped_bundle_can_be_read_and_writes_to_runs(path: Path) -> None:
     _, out = read_config(path)
     assert out.parent == ROOT / "runs"
+
+
+def knee_files(folder: Path) -> Path:
+    """Six held-out knees and six to train on, drawn, in the folders of their grades."""
+    rng = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for number in range(6):
+            file = folder / part / str(number % 5) / f"90{number}{part}L.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Picture.fromarray(rng.integers(0, 255, (128, 128), dtype=np.uint8)).save(file)
+    return folder
+
+
+def test_the_study_of_heatmaps_gives_a_model_images_of_its_size(tmp_path: Path) -> None:
+    """The model of the bundle `knee` takes 128 pixels, that of `chest` 64."""
+    study = judge.prepare("knee", knee_files(tmp_path / "knee_kl_128"), tmp_path / "out", 4, Path("none"))
+    side = cf.load_bundle("knee").predictor.preprocessing.size[0]
+    images = [cf.read_image(file).values for file in (tmp_path / "out" / "images").iterdir()]
+    assert [values.shape for values in images] == [(1, side, side)] * 4
+    assert f"box = {side // 4}" in study.read_text()
+
+
+def test_a_latent_space_is_measured_with_the_model_it_was_fitted_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundle `knee` explains another model, of larger images, with its translator."""
+    seen = []
+
+    def stop(measured: Any, *_: Any) -> None:
+        seen.append(measured)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bundle, "classifier_and_surrogate", stop)
+    folder = str(list_bundles()["knee"])
+    monkeypatch.setattr(sys, "argv", ["", "knee", str(knee_files(tmp_path)), "--bundle", folder])
+    with pytest.raises(KeyboardInterrupt):
+        bundle.main()
+    assert seen[0].predictor.digest == seen[0].directions[0].model
+
+
+def test_only_bundles_with_directions_are_timed_by_a_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`brain` has none: a walk there is an error."""
+    walked = set()
+    monkeypatch.setattr(training.cf, "explain", lambda *_, **ask: walked.add(ask["bundle"].name))
+    assert {name.split(":")[0] for name in training.explained(1e-9)} == walked == {"knee", "chest", "phantom"}
