@@ -18,7 +18,16 @@ from contrafact.export.run_files import export_run
 from contrafact.io import Run
 from contrafact.metrics import trust_card_of_strip
 from contrafact.render.difference import difference_scale, difference_words
-from contrafact.render.outcome import before_after, flips, frame_titles, heading, level, second_words, tone
+from contrafact.render.outcome import (
+    before_after,
+    flips,
+    frame_table,
+    frame_titles,
+    heading,
+    level,
+    second_words,
+    tone,
+)
 from contrafact.render.text import trust_words
 from contrafact.report.page import write_report
 
@@ -106,6 +115,24 @@ def test_targets_without_a_probability_have_levels_in_their_unit() -> None:
     assert "does not flip" not in heading(row("reached", [1.2, 2.85], "grade"))
 
 
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "0 %"),
+        (1e-9, "<1 %"),
+        (0.005, "<1 %"),
+        (0.0051, "1 %"),
+        (0.5, "50 %"),
+        (0.9949, "99 %"),
+        (0.995, ">99 %"),
+        (1 - 1e-9, ">99 %"),
+        (1.0, "100 %"),
+    ],
+)
+def test_only_what_is_certain_is_0_or_100_percent(share: float, text: str) -> None:
+    assert level("probability:1", share) == text
+
+
 def test_nothing_that_was_not_changed_is_green(tmp_path: Path) -> None:
     assert tone(row("already", [3.0]), doubtful=False) == "plain"
     assert tone(row("reached", [3.0]), doubtful=False) == "good"
@@ -172,6 +199,17 @@ def test_every_frame_says_whether_it_is_original_or_synthetic(tmp_path: Path) ->
                 assert file["frame_kinds"].tolist() == about["frame_kinds"] == ["original", *["synthetic"] * 4]
 
 
+def test_changes_in_the_table_of_frames_are_those_from_the_image() -> None:
+    both_ways = row("steps", [-2.0, -0.5, 1.5], origin=1, lengths=[1.0, 0.0, 2.0]) | {"steps": [-1.0, 0.0, 2.0]}
+    table = frame_table(both_ways)
+    assert [line["kind"] for line in table] == ["synthetic", "original", "synthetic"]
+    assert [line["level"] for line in table] == ["12 %", "38 %", "82 %"]
+    assert [line["requested"] for line in table] == ["-1.00", "+0.00", "+2.00"]
+    assert [line["achieved"] for line in table] == ["-1.50", "+0.00", "+2.00"]
+    assert [line["distance"] for line in table] == ["1.00", "0.00", "2.00"]
+    assert [line["distance"] for line in frame_table({**both_ways, "lengths": [0.0] * 3})] == ["–"] * 3
+
+
 def test_an_animation_names_every_frame_under_it(tmp_path: Path) -> None:
     run = planted_run(tmp_path / "run", cases=1)
     (path,) = export_run(run, "animation", tmp_path / "gif")
@@ -196,6 +234,9 @@ def test_differences_lie_on_a_quarter_of_the_window_by_closed_form(tmp_path: Pat
     assert difference_words(change, scale) == "3 % of the pixels change by more, up to 60"
     assert difference_words(change / 20, scale) == "the change is far below full colour: at most 3"
     assert difference_words(change / 2, scale) == ""
+    small = difference_scale((0.0, 1.0))  # the same shares of another window
+    assert difference_words(change / 4000, small) == "the change is far below full colour: at most 0.015"
+    assert difference_words(change / 1000, small) == ""
     run = Run.create(tmp_path / "run", about={})
     for key, size in (("a", 4.0), ("b", 40.0)):
         frames = np.stack([ramp(), ramp(level=size)])

@@ -174,6 +174,6 @@ def _now(row: Row) -> str:
 
 def _percent(share: float) -> str:
     """Return a whole percentage; values that only round to 0 or 100 become <1 % or >99 %."""
-    if 0 < share < 0.005 or 0.995 <= share < 1:
+    if 0 < share <= 0.005 or 0.995 <= share < 1:
         return "<1 %" if share < 0.5 else ">99 %"
     return f"{100 * share:.0f} %"
