@@ -106,6 +106,17 @@ def test_looking_at_attention_changes_no_answer(mask: str | None) -> None:
             torch.testing.assert_close(again, weights)
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
+def test_attention_that_lowers_the_target_is_left_out() -> None:
+    """All that the token finds raises the second class and lowers the first."""
+    predictor = TorchPredictor(Planted(), classes=["no", "yes"])
+    up, down = (
+        cf.explain("gradient-attention", predictor, marked(2), target=t).values for t in ("class:1", "class:0")
+    )
+    assert up.min() >= 0 and up[4:8, 8:12].min() > 0
+    assert not down.any()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_without_a_class_token_all_tokens_answer(method: str) -> None:
     predictor = TorchPredictor(Planted(2, "softmax", token=False), classes=["no", "yes"])

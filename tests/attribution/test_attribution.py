@@ -76,6 +76,15 @@ def test_occlusion_of_a_linear_model_is_the_mass_under_the_box() -> None:
     assert heat.record.forward_passes == 17
 
 
+def test_by_default_a_box_is_an_eighth_of_each_side_and_the_next_half_a_box_further() -> None:
+    weights = torch.rand(1, 1, 32, 16, generator=torch.Generator().manual_seed(0))
+    image = Image(np.random.default_rng(0).uniform(0, 1, (1, 32, 16)).astype(np.float32))
+    heat = explain("occlusion", linear(weights), image, target="value:0", fill=0.0)
+    same = explain("occlusion", linear(weights), image, target="value:0", fill=0.0, box=(4, 2), stride=(2, 1))
+    np.testing.assert_array_equal(heat.values, same.values)
+    assert heat.record.forward_passes == 15 * 15 + 1
+
+
 def test_occlusion_hides_under_a_blur_so_that_a_box_is_no_finding() -> None:
     """A model that looks for edges is told more by a flat box than by the image."""
 
@@ -93,6 +102,14 @@ def test_occlusion_hides_under_a_blur_so_that_a_box_is_no_finding() -> None:
     )
     assert flat.min() < -1
     assert blurred.min() > -0.1 and blurred.max() == blurred[:, 14:17, 14:17].max() > 0.5
+
+
+def test_an_image_is_filled_channel_by_channel() -> None:
+    images = torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [1.0, 10, 100]
+    ).view(3, 1, 1)
+    for fill, value in (("mean", images.mean(dim=(2, 3))), ("min", images.amin(dim=(2, 3)))):
+        torch.testing.assert_close(fill_values(images, fill), value[:, :, None, None].expand_as(images))
 
 
 def test_a_slab_of_one_slice_again_and_again_is_blurred_as_the_slice() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor, nn
 
 import contrafact as cf
@@ -304,6 +305,16 @@ def test_supervoxels_keep_to_edges() -> None:
         feature_labels(values, "grid", 17)
 
 
+def test_there_are_about_as_many_supervoxels_as_asked_for_along_every_axis() -> None:
+    from contrafact.perturbation import feature_labels
+
+    rng = np.random.default_rng(0)
+    for axes, size in ((2, 24), (3, 12)):
+        values = rng.uniform(0, 1, (1, *(size,) * axes)).astype(np.float32)
+        count = int(feature_labels(ndimage.gaussian_filter(values, 2), "slic", 3).max()) + 1
+        assert 0.5 * 3**axes < count < 2 * 3**axes
+
+
 def test_layer_activation_shows_one_filter_or_their_mean() -> None:
     model, image = built(), picture()
     with model.frozen(), model.watch("0") as seen:
@@ -353,6 +364,80 @@ def test_conductance_of_a_layer_that_all_passes_sums_to_the_change() -> None:
         _, points = along(question, -1.0, np.linspace(0, 1, 200).tolist(), "3", "layer-conductance")
     total = sum(float(((a[1] + b[1]) / 2 * (b[0] - a[0])).sum()) for a, b in itertools.pairwise(points))
     assert total == pytest.approx(change(model, image, -1.0), rel=0.02)
+
+
+class Squares(nn.Module):
+    """A regression value: the weighted sum of the squared voxels, by a layer that is the image itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 1, bias=False)
+        nn.init.ones_(self.conv.weight)
+        weights = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(2)) - 0.3
+        self.weights = nn.Parameter(weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.weights * self.conv(x).square()).flatten(1).sum(dim=1, keepdim=True)
+
+
+def squares() -> TorchPredictor:
+    return TorchPredictor(Squares(), classes=["x"], output="regression")
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_conductance_of_squares_is_exact_with_any_number_of_steps(steps: int) -> None:
+    model, image = squares(), picture()
+    weights = model.module.weights.detach().numpy()[0]
+    found = ask("layer-conductance", model, image, target="value:0", layer="conv", baseline=0.2, steps=steps)
+    np.testing.assert_allclose(found, weights * (image.values[0] ** 2 - 0.2**2), atol=1e-5)
+
+
+def test_influence_is_the_mean_gradient_along_the_path() -> None:
+    model, image = squares(), picture()
+    weights = model.module.weights.detach().numpy()[0]
+    found = ask("internal-influence", model, image, target="value:0", layer="conv", baseline=0.2, steps=2)
+    np.testing.assert_allclose(found, weights * (image.values[0] + 0.2), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("expected-gradients", {"background": [Image(np.full((1, 8, 8), 0.2, np.float32))]}),
+        ("gradient-shap", {"baselines": (0.2,)}),
+        ("layer-gradient-shap", {"baselines": (0.2,), "layer": "conv"}),
+    ],
+)
+def test_random_points_of_a_path_lie_in_the_middle_on_average(method: str, more: dict[str, Any]) -> None:
+    model, image = squares(), picture()
+    weights = model.module.weights.detach().numpy()[0]
+    expected = weights * (image.values[0] ** 2 - 0.2**2)
+    ask_with = {"target": "value:0", "samples": 4, **more}
+    found = np.mean([ask(method, model, image, seed=seed, **ask_with) for seed in range(30)], axis=0)
+    size = np.abs(weights * (image.values[0] - 0.2) ** 2)  # off by a quarter of it at either end of each part
+    assert (np.abs(found - expected) < 0.06 * size + 1e-5).all()
+
+
+def test_eigencam_has_the_sign_of_the_sum_over_channels() -> None:
+    """Whatever sign the decomposition gives its vectors: of the opposite target the map is the opposite."""
+    rng = torch.Generator().manual_seed(4)
+    activations, slopes = (torch.randn(16, 5, 6, 6, generator=rng) for _ in range(2))
+    maps, terms = MEMBERS["eigencam"](activations, slopes), (activations * slopes).sum(dim=1)
+    assert bool(((maps * terms).flatten(1).sum(dim=1) > 0).all())
+    torch.testing.assert_close(MEMBERS["eigencam"](activations, -slopes), -maps, atol=1e-4, rtol=1e-3)
+
+
+def test_score_cam_weighs_filters_by_the_gain_over_the_empty_image() -> None:
+    """Of a sum of voxels plus a constant: the constant counts for nothing."""
+    head = nn.Linear(64, 1)
+    nn.init.ones_(head.weight)
+    module = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1), nn.Flatten(), head)
+    maps = []
+    for constant in (0.0, 100.0):
+        nn.init.constant_(head.bias, constant)
+        model = TorchPredictor(module, classes=["x"], output="regression")
+        maps.append(ask("score-cam", model, picture(), target="value:0", layer="0"))
+    np.testing.assert_allclose(maps[1], maps[0], atol=1e-4)
+    assert np.abs(maps[0]).max() > 0.01
 
 
 def test_ablation_and_gradient_agree_where_the_end_is_linear() -> None:

@@ -89,6 +89,7 @@ def test_maps_that_are_alike_by_closed_form() -> None:
     assert overlap(SPOT, -SPOT) == {"shared": 1.0, "opposite": 1.0}
     assert overlap(SPOT, AWAY) == {"shared": 0.0, "opposite": 0.0}
     assert overlap(SPOT, SPOT + AWAY)["shared"] == pytest.approx(0.5)
+    assert overlap(SPOT + AWAY, SPOT)["shared"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,25 @@ def test_a_strip_knows_its_image_and_its_change() -> None:
 
 
 @pytest.mark.parametrize(
+    ("scores", "origin", "target", "end"),
+    [
+        ([-1.0, 0.5, 2.0], 0, "class:1", 2),
+        ([-1.0, 0.5, 2.0], 2, "class:1", 0),
+        ([1.0, -0.5, -2.0], 1, "class:1", 0),  # only the first crosses the threshold
+        ([-1.0, -0.5, 2.0], 1, "margin:1,0", 2),
+        ([1.0, -0.5, 2.0], 1, "class:1", 2),  # both cross
+        ([-1.0, -0.5, -2.0], 1, "class:1", 2),  # neither does
+        ([1.0, -0.5, -2.0], 1, "value:0", 2),  # no threshold
+    ],
+)
+def test_the_counterfactual_is_the_end_across_the_threshold_or_else_the_last(
+    scores: list[float], origin: int, target: str, end: int
+) -> None:
+    record = dataclasses.replace(RECORD, target=target)
+    assert strip(scores=np.array(scores), origin=origin, record=record).end == end
+
+
+@pytest.mark.parametrize(
     "changes",
     [{"steps": np.zeros(2)}, {"grid": Grid((3, 3))}, {"scores": np.full(3, np.nan)}, {"stopped": "bored"}],
 )

@@ -247,6 +247,16 @@ def test_a_gradient_that_is_not_steady_is_not_followed() -> None:
     assert agreement < 0.3 and steadily < 0.1
 
 
+def test_agreement_is_the_cosine_in_the_metric_of_the_latents_and_not_below_0() -> None:
+    walker = dataclasses.replace(
+        walker_of(0.0, steadily=True),
+        statistics=LatentStatistics(torch.zeros(2), torch.diag(torch.tensor([4.0, 1.0]))),
+    )
+    a = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    b = torch.tensor([[3.0, 0.0], [1.0, 2.0], [-1.0, 0.5]])
+    torch.testing.assert_close(walker._agreement(a, b), torch.tensor([1.0, 0.5**0.5, 0.0]))
+
+
 def test_a_steady_gradient_is_followed_as_before() -> None:
     plain, _ = way(walker_of(0.0, steadily=False))
     steadily, agreement = way(walker_of(0.0, steadily=True))

@@ -112,6 +112,7 @@ def test_planes_are_named_and_turned_as_radiologists_look_at_them() -> None:
     sagittal[4, 5] = 255  # front, head
     assert upright(sagittal, turned, 0, (1.0, 1.0)).shape[:2] == (6, 5)
     assert upright(sagittal, turned, 0, (1.0, 1.0))[0, 0].min() == 255
+    assert upright(sagittal, turned, 0, (1.0, 3.0)).shape[:2] == (18, 5)  # the spacing turns with the plane
 
 
 def test_five_kinds_of_overlay() -> None:

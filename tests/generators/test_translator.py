@@ -4,6 +4,7 @@ features of photographs: the discriminator looks at the images themselves."""
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +29,9 @@ from contrafact.generators import (
     precision,
 )
 from contrafact.generators.translator import fold, unfold, without_comb
-from contrafact.generators.translator_losses import recoloured
+from contrafact.generators.translator_loop import train_translator
+from contrafact.generators.translator_losses import recoloured, variation
+from contrafact.generators.translator_training import _span
 from contrafact.io import Run, read_tensors, write_json, write_tensors
 from contrafact.metrics.trust.counterfactual_card import trust_card_of_strip
 from contrafact.models import TorchPredictor
@@ -261,6 +264,84 @@ def test_images_and_goals_are_drawn_evenly_over_the_scores() -> None:
     assert (training.scores[rows, 0] > middle).float().mean() > 0.1
 
 
+def test_boxes_are_a_quarter_to_three_quarters_of_a_side_and_inside_it() -> None:
+    spans = [_span(64, start, length) for start in np.linspace(0, 1, 9) for length in np.linspace(0, 1, 9)]
+    assert {wide for _, wide in spans} == {16, 20, 24, 28, 32, 36, 40, 44, 48}
+    assert min(begin for begin, _ in spans) == 0 and max(begin + wide for begin, wide in spans) == 64
+
+
+def test_shifts_go_as_far_to_either_side() -> None:
+    training = training_of()
+    theta = training._shifts(4000, 0.2)
+    assert torch.equal(theta[:, :, :2], torch.eye(2).expand(4000, 2, 2))
+    shifts = theta[:, :, 2]
+    assert shifts.abs().max() <= 0.1 < shifts.max() + 0.001
+    assert shifts.mean().abs() < 0.005 and shifts.min() < -0.099
+
+
+def test_the_distance_missed_is_one_that_sides_do_not_cancel() -> None:
+    """A translator that learns nothing leaves two independent scores, a third of the range apart."""
+    training = training_of(rate=1e-12, jitter=0.0, noise=0.0, regions=0.0)
+    missed = []
+    for _ in range(30):
+        training.step()
+        missed.append(training.figures["missed"])
+    third = float(training.translator.high - training.translator.low) / 3
+    assert np.mean(missed) == pytest.approx(third, rel=0.2)
+
+
+def test_the_average_reaches_over_a_tenth_of_the_training_up_to_its_length() -> None:
+    """The weight of the old average halves in every `reach` images."""
+    training = training_of(ema_kimg=0.5)
+    for seen, reach in ((1000, 100), (20_000, 500)):
+        training.seen = seen
+        with torch.no_grad():
+            for parameter in training.average.parameters():
+                parameter.zero_()
+            for parameter in training.translator.parameters():
+                parameter.fill_(1.0)
+        training._move_average()
+        expected = 1 - 0.5 ** (training.config.batch / reach)
+        assert float(next(iter(training.average.parameters())).mean()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_discriminator_sees_real_images_with_their_own_scores() -> None:
+    training, conditions = training_of(), []
+    training.heads.register_forward_pre_hook(lambda _, given: conditions.append(given[1][:, 0].detach()))
+    training.step()
+    own = training.translator._scaled(training.scores[:, 0], torch.zeros(80, dtype=torch.long))
+    known = [bool((asked[:, None] - own).abs().amin(dim=1).max() < 1e-6) for asked in conditions]
+    assert known == [False, True, False]  # translated, real, translated again
+
+
+def test_the_variation_of_a_change_is_summed_over_the_axes() -> None:
+    ramp = 0.02 * torch.arange(8.0)
+    along = ramp.view(1, 1, 8, 1).expand(1, 1, 8, 8)
+    assert float(variation(along)) == pytest.approx(0.5 * 0.02**2 / 0.1, rel=1e-4)  # quadratic up to 0.1
+    both = along + 3 * along.transpose(2, 3)
+    assert float(variation(both)) == pytest.approx((1 + 9) * 0.5 * 0.02**2 / 0.1, rel=1e-4)
+    assert float(variation(50 * along)) == pytest.approx(1 - 0.05, rel=1e-4)  # linear beyond
+    volume = ramp.view(1, 1, 8, 1, 1).expand(1, 1, 8, 8, 8)
+    assert float(variation(volume + volume.transpose(2, 4))) == pytest.approx(2 * 0.5 * 0.02**2 / 0.1, rel=1e-4)
+
+
+def test_the_time_left_is_that_of_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that goes on after 400 of 1000 images: 100 images take two seconds."""
+    clock = [50.0]
+    monkeypatch.setattr("contrafact.generators.translator_loop.time.perf_counter", lambda: clock[0])
+    training = SimpleNamespace(config=SimpleNamespace(kimg=1.0), seen=400, figures={"missed": 0.0})
+
+    def step() -> None:
+        training.seen += 100
+        clock[0] += 2.0
+
+    training.step = step
+    reports = list(train_translator(training, report_kimg=0.2))
+    assert [(report.done, report.total) for report in reports] == [(600, 1000), (800, 1000), (1000, 1000)]
+    assert [report.seconds_left for report in reports] == [pytest.approx(s) for s in (8.0, 4.0, 0.0)]
+    assert {report.figures["images_s"] for report in reports} == {50.0}
+
+
 def test_a_model_with_one_score_for_all_is_refused() -> None:
     images = torch.zeros(80, 1, 16, 16, dtype=torch.uint8)
     with pytest.raises(InputError, match="same score"):
@@ -409,6 +490,69 @@ def test_a_region_is_kept_exactly(method: str) -> None:
     changed = np.abs(strip.frames - strip.image[None]).max(axis=(0, 1)) > 1e-4
     assert changed.any()
     assert not (changed & ~region).any()
+
+
+def test_a_region_of_a_finer_image_is_kept_to_whole_pixels_of_the_canvas() -> None:
+    bundle = bright_bundle()
+    region = np.zeros((1, 32, 32), dtype=np.float32)
+    region[0, 3:12, 6:19] = 1  # rows 2 to 5 and columns 3 to 8 of 16 lie wholly inside
+    strip = cf.explain(
+        "translate",
+        bundle.predictor,
+        grey(80.0, side=32),
+        target="class:1",
+        bundle=bundle,
+        goal=0.9,
+        region=Image(region),
+    )
+    changed = np.abs(strip.frames - strip.image[None]).max(axis=(0, 1)) > 1e-4
+    expected = np.zeros((16, 16), dtype=bool)
+    expected[2:6, 3:9] = True
+    np.testing.assert_array_equal(changed, expected)
+
+
+def test_the_reconstruction_error_includes_the_effect_of_reducing_the_image() -> None:
+    """The model reads the upper eight rows: half of the canvas, but only a quarter of the original."""
+    values = np.full((1, 32, 32), 51.0, dtype=np.float32)
+    values[0, :8] = 102.0
+    bundle = bright_bundle()
+    whole, canvas = 5 * (102 / 127.5 - 1), 5 * (76.5 / 127.5 - 1)
+
+    class Compensating(Brighter):
+        """Draws the image at its own score as bright as the original is to the model."""
+
+        def translate(self, encoded: object, to: Tensor) -> Tensor:
+            return super().translate(encoded, to + whole - canvas)
+
+    for kind in (Brighter, Compensating):
+        made = kind(TranslatorConfig(**SMALL))
+        made.low.fill_(-3.0)
+        made.high.fill_(3.0)
+        strip = cf.explain(
+            "translate",
+            bundle.predictor,
+            Image(values, window=(0.0, 255.0)),
+            target="class:1",
+            bundle=bright_bundle(translator=made.eval()),
+        )
+        assert strip.drift == pytest.approx(whole - canvas, rel=0.05)
+
+
+def test_a_goal_out_of_reach_ends_at_the_closest_score() -> None:
+    """Where asking for more does less, the last of what was tried is not the best."""
+
+    class Turning(Brighter):
+        def translate(self, encoded: object, to: Tensor) -> Tensor:
+            asked = to - self.back(encoded)
+            return super().translate(encoded, self.back(encoded) + 1 - (asked - 1).abs())
+
+    made = Turning(TranslatorConfig(**SMALL))
+    made.low.fill_(-3.0)
+    made.high.fill_(3.0)
+    bundle = bright_bundle(translator=made.eval())
+    strip = cf.explain("translate", bundle.predictor, grey(80.0), target="class:1", bundle=bundle, goal=0.9)
+    assert strip.outcome == "search"
+    assert 0.7 < strip.scores[-1] - strip.scores[0] <= 1.05
 
 
 def test_the_engine_of_a_bundle_answers_to_the_common_name() -> None:

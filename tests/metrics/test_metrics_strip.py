@@ -65,6 +65,11 @@ def test_validity_is_measured_again_and_not_believed() -> None:
     down = made.strip([0.0, -1.0], goal=-3.0)
     assert Validity()(made.walked(down)) == 1
     assert Validity()(made.walked(made.strip([0.0, -0.5], goal=-3.0))) == 0
+    # A goal on the image's own side of the threshold: -2 must rise to -0.5, or for another image 2 fall to 0.5.
+    assert [Validity()(made.walked(made.strip([0.0, s], goal=-0.5))) for s in (1.0, 1.6)] == [0, 1]
+    high = made.walked(made.strip([0.0, 2.4], goal=0.5), image=made.frames([4.0])[0])
+    assert Validity()(high) == 1  # 0.4
+    assert Validity()(made.walked(made.strip([0.0, 3.0], goal=0.5), image=made.frames([4.0])[0])) == 0  # 1
     assert Validity()(made.walked(made.strip([0.0], goal=-3.0, stopped="already"))) == 1
     with pytest.raises(InputError, match="a counterfactual with a goal"):
         Validity()(made.walked(made.strip([0.0, 1.0], goal=None, stopped="steps")))

@@ -121,6 +121,14 @@ def test_what_the_method_promised_to_add_up_to_is_checked(notes: dict[str, float
     assert ("%" in check.sentence) is not passed
 
 
+def test_a_gap_is_a_share_of_all_evidence_for_and_against() -> None:
+    panel = linear_panel()
+    panel.maps[0] -= panel.maps[0].mean()  # as much for as against
+    size = float(np.abs(panel.maps[0]).sum())
+    (check,) = trust._complete(panel, 0, {"completeness_gap": -0.02 * size}, trust.Thresholds())
+    assert check.value == pytest.approx(0.02) and check.passed
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elsewhere:
     """The right map at a wrong place: it depends on the weights and stays under noise."""

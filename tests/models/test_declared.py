@@ -84,6 +84,8 @@ def test_images_of_0_to_255_without_preprocessing_are_warned_of_once_with_the_li
     for declared in (Preprocessing(window=(0, 255)), Preprocessing(mean=(100.0,), std=(50.0,))):
         TorchPredictor(small_network(), preprocessing=declared)(255 * X)
     TorchPredictor(small_network())(10 * X - 5)
+    with pytest.warns(cf.InputRangeWarning, match="receives values from -[0-9.]+ to -?[0-9.]+"):
+        TorchPredictor(small_network())(1010 * X - 1000)  # Hounsfield units of lung: far below 0
     BlackBox(lambda x: np.zeros((len(x), 2)))(255 * X)
     assert issubclass(cf.InputRangeWarning, ContrafactWarning) and issubclass(ContrafactWarning, UserWarning)
 

@@ -218,6 +218,10 @@ def test_the_curve_puts_more_to_the_right_and_higher_up() -> None:
     assert list(ys) == sorted(ys, reverse=True)
     assert ys[2] < made.goal_y < ys[1]
     assert all(0 <= x <= made.width for x in xs)
+    assert [text for _, text in made.x_ticks] == ["0", "0.5", "1", "1.5", "2"]
+    assert [x for x, _ in made.x_ticks[::2]] == list(xs)  # a tick stands below the point of its value
+    assert [text for _, text in made.y_ticks] == ["-1", "-0.5", "0", "0.5", "1"]
+    assert [y for y, _ in made.y_ticks[::2]] == list(ys)
     flat = curve([0.0, 0.0], [1.0, 1.0], 1.0, None)
     assert all(np.isfinite(p).all() for p in flat.points)
 
@@ -258,6 +262,9 @@ def test_dots_lie_where_their_values_are_and_the_best_is_on_top() -> None:
     found = dots([("a", 0.2, 0.1, 0.3), ("b", 0.4, None, None)])
     (_, _, a, low, high, text), (_, _, b, *_) = found.rows
     assert low < a < high < b and text == "0.2"
+    assert np.diff([low, a, high, b]) == pytest.approx((b - low) / 3, abs=0.2)  # 0.1, 0.2, 0.3, 0.4
+    ticks = {text: x for x, text in found.ticks}
+    assert (ticks["0.1"], ticks["0.2"], ticks["0.3"], ticks["0.4"]) == (low, a, high, b)
     assert all(190 <= x <= found.width for x, _ in found.ticks)
     rows = [{"model": "", "method": m, "metric": "x", "mean": v, "low": v, "high": v}
             for m, v in (("a", 1.0), ("b", 2.0), ("c", None))]  # fmt: skip

@@ -91,6 +91,9 @@ def test_families_count_once_however_many_metrics_they_have() -> None:
     assert pairs == {("removal", "place"): -1, ("removal", "shape"): -0.5, ("place", "shape"): 0.5}
     two = [r for r in found.values() if r["method"] != "c"]
     assert all(r["correlation"] is None for r in disagreement(two))
+    level = [{**r, "families": {**r["families"], "place": 2.0}} for r in found.values()]  # ranks all equally
+    flat = {(r["first"], r["second"]): r["correlation"] for r in disagreement(level)}
+    assert flat == {("removal", "place"): None, ("removal", "shape"): -0.5, ("place", "shape"): None}
 
 
 def test_the_interval_is_the_textbooks_for_many_patients() -> None:
@@ -111,6 +114,8 @@ def test_what_failed_is_counted_and_ranks_last() -> None:
     assert places == {"a": pytest.approx((3 + 2 + 3) / 3), "b": pytest.approx((1 + 3 + 1) / 3),
                       "c": pytest.approx((2 + 1 + 2) / 3)}  # fmt: skip
     assert {r["method"]: r["rank"] for r in ranks(some, {"x": "lower"})}["a"] == 1
+    some[next(i for i, r in enumerate(some) if r["method"] == "b" and np.isnan(r["value"]))]["value"] = 9.0
+    assert {r["method"]: r["rank"] for r in ranks(some, {"x": "higher"})} == places  # one image of two failed
 
 
 def test_pairs_are_tested_as_scipy_does_and_corrected() -> None:
@@ -125,6 +130,7 @@ def test_pairs_are_tested_as_scipy_does_and_corrected() -> None:
     apart = rng.normal(0.1, 1, 20)
     assert signed_rank(apart) == stats.wilcoxon(apart).pvalue
     assert signed_rank(apart * 0) == 1
+    assert signed_rank(apart[:6]) == stats.wilcoxon(apart[:6]).pvalue
     assert signed_rank(apart[:5]) is None
 
 
@@ -153,3 +159,20 @@ def test_one_class_only_is_said() -> None:
     assert found["auc"] == 1 and found["high"] == 1
     assert found["low"] == pytest.approx(stats.binomtest(10, 10).proportion_ci(method="wilson").low)
     assert "one class only" in area_under_curve(scores, labels | True, patients)["reason"]
+
+
+def test_an_auc_of_1_is_as_sure_as_the_smaller_class_is_large() -> None:
+    scores, labels = np.linspace(0, 1, 20), np.arange(20) > 15
+    found = area_under_curve(scores, labels, [str(i) for i in range(20)])
+    assert found["low"] == pytest.approx(stats.binomtest(4, 4).proportion_ci(method="wilson").low)
+
+
+def test_copies_of_a_patients_images_make_no_auc_surer() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.random(30) < 0.5
+    scores = labels + rng.normal(0, 1, 30)
+    patients = [f"{i:02}" for i in range(30)]
+    once = area_under_curve(scores, labels, patients)
+    often = area_under_curve(np.tile(scores, 5), np.tile(labels, 5), patients * 5)
+    assert 0.5 < once["low"] < once["auc"] < once["high"] < 1
+    assert often == pytest.approx({**once, "cases": 150})
