@@ -1,14 +1,16 @@
 """The shared cohorts as tensors: images, labels, patients, in three parts that share no patient.
 
 `fit` trains; `choice` (a tenth of the training patients) chooses settings and moments; `val` is measured once.
+`train` is `fit` and `choice` together, for what is trained without a choice.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +22,22 @@ from torch import Tensor
 
 from contrafact.models import resize
 
-PARTS = ("fit", "choice", "val")
+PARTS = ("fit", "choice", "val", "train")
+FOLDERS = {
+    "knee": "knee_kl_128",
+    "chest": "chestxray_pneumonia_224",
+    "brain": "brain_tumor_mri_4class_224",
+    "nodule": "lidc_nodules_128",
+    "histology": "lc25000_lung_224",
+}
 WINDOW = 48  # pixels of a nodule window
 LUNG = 90  # greys below are air in the released lung window
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """images uint8 (N, C, side, side); labels 0 or 1; levels: the ordinal grade, or the label; names of
-    files."""
+    """images uint8 (N, C, side, side); labels 0 or 1; levels: the ordinal grade, or the label; names of files,
+    and their paths where each is one image."""
 
     images: Tensor
     labels: NDArray[np.int64]
@@ -36,6 +45,13 @@ class Cohort:
     patients: list[str]
     names: list[str]
     classes: tuple[str, str]
+    paths: list[Path] = field(default_factory=list)
+
+    @property
+    def goals(self) -> Tensor:
+        """What a network learns, (N, outputs): grades as cumulative labels, P(grade > k); a label as it is."""
+        levels = torch.from_numpy(self.levels)
+        return (levels[:, None] > torch.arange(int(self.levels.max()))).float()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,12 +65,37 @@ class Cohort:
             patients=[self.patients[i] for i in chosen],
             names=[self.names[i] for i in chosen],
             classes=self.classes,
+            paths=[self.paths[i] for i in chosen] if self.paths else [],
         )
 
 
 def load(name: str, root: Path, part: str, *, side: int) -> Cohort:
-    """One part of a cohort: `knee`, `chest`, `nodule` or `histology`, from the folder of all shared data."""
-    return COHORTS[name](root, part, side)
+    """One part of a cohort: `knee`, `chest`, `brain`, `nodule` or `histology`, from the folder of all shared
+    data or from the cohort's own."""
+    return COHORTS[name](folder_of(name, root), part, side)
+
+
+def train_and_val(name: str, root: Path, *, side: int = 64) -> tuple[Cohort, Cohort]:
+    """All images to train on, and those of the other patients."""
+    return load(name, root, "train", side=side), load(name, root, "val", side=side)
+
+
+def folder_of(name: str, root: Path) -> Path:
+    """The folder of a cohort, from it or from the folder of all shared data."""
+    return root / FOLDERS[name] if (root / FOLDERS[name]).is_dir() else root
+
+
+def balanced(cohort: Cohort, count: int, *, seed: int = 1) -> Cohort:
+    """As many images of each label, of different patients, in random order: the first hold both labels."""
+    rows, taken, want = [], set(), {0: count // 2, 1: count - count // 2}
+    for row in np.random.default_rng(seed).permutation(len(cohort)).tolist():
+        who, label = cohort.patients[row], int(cohort.labels[row])
+        if who in taken or not want[label]:
+            continue
+        taken.add(who)
+        want[label] -= 1
+        rows.append(row)
+    return cohort.rows(rows)
 
 
 def in_choice(patient: str) -> bool:
@@ -63,12 +104,17 @@ def in_choice(patient: str) -> bool:
 
 
 def _of_part(patients: list[str], part: str) -> list[int]:
-    return [i for i, who in enumerate(patients) if part == "val" or in_choice(who) == (part == "choice")]
+    whole = part in ("val", "train")
+    return [i for i, who in enumerate(patients) if whole or in_choice(who) == (part == "choice")]
 
 
 def read(paths: list[Path], side: int) -> Tensor:
     """Grey images at `side` pixels, uint8, resized as predictors resize."""
-    return torch.cat([_sized(np.asarray(Image.open(path).convert("L")), side) for path in paths])
+    images = []
+    for path in paths:
+        with Image.open(path) as picture:
+            images.append(_sized(np.asarray(picture.convert("L")), side))
+    return torch.cat(images)
 
 
 def _sized(values: NDArray[np.uint8], side: int) -> Tensor:
@@ -77,9 +123,8 @@ def _sized(values: NDArray[np.uint8], side: int) -> Tensor:
     return resize(image, (side, side)).round().clamp(0, 255).byte()
 
 
-def _knee(root: Path, part: str, side: int) -> Cohort:
-    folder = root / "knee_kl_128" / ("val" if part == "val" else "train")
-    paths = sorted(folder.glob("*/*.jpg"))
+def _knee(folder: Path, part: str, side: int) -> Cohort:
+    paths = sorted((folder / ("val" if part == "val" else "train")).glob("*/*.jpg"))
     paths = [paths[i] for i in _of_part([p.stem[:-1] for p in paths], part)]
     grades = np.array([int(p.parent.name) for p in paths])
     return Cohort(
@@ -89,6 +134,7 @@ def _knee(root: Path, part: str, side: int) -> Cohort:
         patients=[p.stem[:-1] for p in paths],
         names=[p.name for p in paths],
         classes=("KL 0-1", "KL 2-4"),
+        paths=paths,
     )
 
 
@@ -109,7 +155,7 @@ def nodule_windows(root: Path, part: str) -> list[NoduleWindow]:
 
     A slice without a second window that is alike (air within 0.06) gives none; up to three slices a nodule.
     """
-    folder = root / "lidc_nodules_128" / ("val" if part == "val" else "train")
+    folder = folder_of("nodule", root) / ("val" if part == "val" else "train")
     nodules = sorted(p for p in folder.iterdir() if p.is_dir())
     kept = _of_part([p.name.split("_")[0] for p in nodules], part)
     found: list[NoduleWindow] = []
@@ -208,35 +254,68 @@ def _nodule(root: Path, part: str, side: int) -> Cohort:
     )
 
 
-def _chest(root: Path, part: str, side: int) -> Cohort:
+def _chest(folder: Path, part: str, side: int) -> Cohort:
     """Chest radiographs as they are: exposure alone tells much of the label (docs/results/chest.md)."""
-    paths = sorted((root / "chestxray_pneumonia_224" / "train").glob("*/*.jp*g"))
-    patients = [_chest_patient(p) for p in paths]
-    names = sorted(set(patients))
-    held = {names[i] for i in np.random.default_rng(0).permutation(len(names))[: round(0.15 * len(names))]}
-    rows = [i for i, who in enumerate(patients) if (who in held) == (part == "val")]
-    rows = [i for i in rows if part == "val" or in_choice(patients[i]) == (part == "choice")]
-    labels = np.array([int(paths[i].parent.name == "PNEUMONIA") for i in rows])
+    paths = sorted((folder / "train").glob("*/*.jp*g"))
+    paths = [p for p, held in zip(paths, chest_held(paths), strict=True) if held == (part == "val")]
+    paths = [paths[i] for i in _of_part([chest_patient(p) for p in paths], part)]
+    labels = np.array([int(path.parent.name == "PNEUMONIA") for path in paths])
     return Cohort(
-        images=read([paths[i] for i in rows], side),
+        images=read(paths, side),
         labels=labels,
         levels=labels,
-        patients=[patients[i] for i in rows],
-        names=[paths[i].name for i in rows],
+        patients=[chest_patient(p) for p in paths],
+        names=[p.name for p in paths],
         classes=("normal", "pneumonia"),
+        paths=paths,
     )
 
 
-def _chest_patient(path: Path) -> str:
-    """`person63_bacteria_306` -> person63; `IM-0115-0001` and `NORMAL2-IM-0115-0001` -> their number."""
-    stem = path.stem
-    return stem.split("_")[0] if stem.startswith("person") else "-".join(stem.split("-")[:-1]) or stem
+def chest_patient(path: Path) -> str:
+    """`person63_bacteria_306` -> person63; `IM-0115-0001` and `NORMAL2-IM-0115-0001-0002` -> their number."""
+    found = re.match(r"(person\d+|(?:NORMAL2-)?IM-\d+)", path.stem)
+    return found.group(1) if found else path.stem
 
 
-def _histology(root: Path, part: str, side: int) -> Cohort:
+def chest_held(paths: list[Path]) -> list[bool]:
+    """Whether each image belongs to the 15 % of patients who are held out."""
+    patients = [chest_patient(p) for p in paths]
+    names = sorted(set(patients))
+    held = {names[i] for i in np.random.default_rng(0).permutation(len(names))[: round(0.15 * len(names))]}
+    return [who in held for who in patients]
+
+
+def _brain(folder: Path, part: str, side: int) -> Cohort:
+    paths = sorted(folder.glob("*/*.jp*g"))
+    paths = [p for p, held in zip(paths, brain_held(paths), strict=True) if held == (part == "val")]
+    paths = [paths[i] for i in _of_part([_brain_name(p) for p in paths], part)]
+    labels = np.array([int(path.parent.name != "notumor") for path in paths])
+    return Cohort(
+        images=read(paths, side),
+        labels=labels,
+        levels=labels,
+        patients=[_brain_name(p) for p in paths],
+        names=[p.name for p in paths],
+        classes=("no tumour", "tumour"),
+        paths=paths,
+    )
+
+
+def _brain_name(path: Path) -> str:
+    return f"{path.parent.name}-{path.stem}"
+
+
+def brain_held(paths: list[Path]) -> list[bool]:
+    """Whether each file belongs to the 20 % that are held out. The files name no patient, and the data holds
+    near-duplicate slices, so this is no test of other patients."""
+    held = np.zeros(len(paths), dtype=bool)
+    held[np.random.default_rng(0).permutation(len(paths))[: round(0.2 * len(paths))]] = True
+    return [bool(out) for out in held]
+
+
+def _histology(folder: Path, part: str, side: int) -> Cohort:
     """Nine crops of `side` pixels from each tile of 224, in colour, tumour (two kinds) or benign; a fifth of
     the source tiles are `val`."""
-    folder = root / "lc25000_lung_224"
     with (folder / "tiles.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     images, labels, sources, names = [], [], [], []
@@ -244,7 +323,7 @@ def _histology(root: Path, part: str, side: int) -> Cohort:
         source = row["source_tile"]
         if (zlib.crc32(f"val {source}".encode()) % 5 == 0) != (part == "val"):
             continue
-        if part != "val" and in_choice(source) != (part == "choice"):
+        if part not in ("val", "train") and in_choice(source) != (part == "choice"):
             continue
         values = np.asarray(Image.open(folder / row["file"]).convert("RGB"))
         for number in range(9):
@@ -260,6 +339,7 @@ def _histology(root: Path, part: str, side: int) -> Cohort:
 COHORTS: dict[str, Callable[[Path, str, int], Cohort]] = {
     "knee": _knee,
     "chest": _chest,
+    "brain": _brain,
     "nodule": _nodule,
     "histology": _histology,
 }

@@ -34,7 +34,7 @@ from contrafact.generators import RandomFeatures, kernel_distance_interval
 from contrafact.io import read_json, write_json
 from contrafact.models.example_networks import ResidualNetwork
 from experiments import tables
-from experiments.cohorts import Cohort, load
+from experiments.data import Cohort, train_and_val
 from experiments.evaluate.findings import Strips, explained, picture, place_rows, shortcut_rows, strip_rows
 from experiments.train.oracle import load_judge
 
@@ -360,7 +360,7 @@ def main() -> None:
     parser.add_argument("--judges", type=Path, default=Path("runs/oracle"), help="of oracle.py; for brain")
     parser.add_argument("--several", type=int, default=2, help="drawn findings per image; for brain")
     options = parser.parse_args()
-    fit, held = load(options.name, options.data)
+    fit, held = train_and_val(options.name, options.data)
     bundle = load_bundle(options.bundle).for_latent_space()
     if options.name == "brain":
         with_findings(options, fit, held, bundle)

@@ -12,7 +12,6 @@ them, the second model as well) and measured on the held-out part.
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 
 import contrafact as cf
 from contrafact.core import Counterfactual, Image
-from experiments.cohorts import Cohort, load
+from experiments.data import balanced, load
 from experiments.evaluate.anatomy import joint_width
 from experiments.tables import share, table
 
@@ -30,22 +29,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "own gradient in full, while steady": {"follow": 1.0, "steady": True},
     "global direction alone": {"follow": 0.0},
 }
-
-
-def chosen(cohort: Cohort, part: str, count: int) -> list[int]:
-    """Knees of different patients, as many of each class; of the training part a tenth of the patients."""
-    rng = np.random.default_rng(3)
-    taken, rows = set(), []
-    want = {0: (count + 1) // 2, 1: count // 2}
-    for row in rng.permutation(len(cohort.labels)):
-        patient, label = cohort.patients[row], int(cohort.labels[row])
-        tenth = int(hashlib.sha256(patient.encode()).hexdigest(), 16) % 10 == 0
-        if patient in taken or not want[label] or (part == "choice" and not tenth):
-            continue
-        taken.add(patient)
-        want[label] -= 1
-        rows.append(int(row))
-    return rows
 
 
 def walks(bundle: Any, images: list[Image], more: dict[str, Any]) -> list[Counterfactual]:
@@ -102,11 +85,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=120)
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
-    fit, held = load("knee", options.data)
-    cohort = fit if options.part == "choice" else held
-    rows = chosen(cohort, options.part, options.images)
+    part = load("knee", options.data, options.part, side=64)
+    cohort = balanced(part, options.images, seed=3)
     bundle = cf.load_bundle("knee").for_latent_space()
-    images = [Image(cohort.images[i].float().numpy(), window=(0.0, 255.0)) for i in rows]
+    images = [Image(cohort.images[i].float().numpy(), window=(0.0, 255.0)) for i in range(len(cohort))]
     rows = []
     for name, more in SETTINGS.items():
         rows.append(row_of(name, walks(bundle, images, more)))

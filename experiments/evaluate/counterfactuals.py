@@ -43,12 +43,11 @@ from contrafact.metrics import (
     verdict,
 )
 from contrafact.metrics.families import by_construction
-from experiments.cohorts import Cohort, load
+from experiments.data import Cohort, load
 from experiments.evaluate.bundle import scores_of
 from experiments.tables import interval, table
 from experiments.train.oracle import OTHER, load_judge
 
-FOLDERS = {"knee": "knee_kl_128", "chest": "chestxray_pneumonia_224"}
 # Where the finding may be, of 64 x 64 pixels: what lies outside must stay.
 PLACES = {"knee": (slice(18, 46), slice(4, 60)), "chest": (slice(10, 56), slice(6, 58))}
 WORDS = {"knee": "rows 18 to 45, columns 4 to 59", "chest": "rows 10 to 55, columns 6 to 57"}
@@ -340,7 +339,7 @@ ROWS = {
 
 def section(name: str, data: Path, judges: Path, *, count: int, anew: int) -> tuple[list[str], str]:
     """The lines of one bundle, and how many of its flips the second classifier confirms."""
-    _, held = load(name, data / FOLDERS[name])
+    held = load(name, data, "val", side=64)
     bundle = load_bundle(name).for_latent_space()
     cases = choose(name, bundle, held, count)
     target = bundle.predictor.target("class:1")
@@ -451,10 +450,10 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=Path("docs/results/counterfactuals.md"))
     options = parser.parse_args()
     lines, confirmed = [], []
-    for name in FOLDERS:
+    for name in PLACES:
         some, count = section(name, options.data, options.judges, count=options.images, anew=options.anew)
         lines, confirmed = [*lines, *some], [*confirmed, count]
-    auc = ", ".join(f"{judge_auc(name, options.data, options.judges):.3f} ({name})" for name in FOLDERS)
+    auc = ", ".join(f"{judge_auc(name, options.data, options.judges):.3f} ({name})" for name in PLACES)
     parts = [
         HEAD.format(auc=auc, anew=options.anew),
         "\n".join(lines).rstrip() + "\n",
@@ -466,7 +465,7 @@ def main() -> None:
 def judge_auc(name: str, data: Path, judges: Path) -> float:
     from sklearn.metrics import roc_auc_score
 
-    _, held = load(name, data / FOLDERS[name])
+    held = load(name, data, "val", side=64)
     judge = load_judge(judges, name)
     with torch.no_grad():
         found = torch.cat([judge.target("class:1")(judge(x.float())) for x in held.images.split(128)])

@@ -36,7 +36,7 @@ from contrafact.counterfactual import Bundle, as_published, published_walk
 from contrafact.generators import RandomFeatures, kernel_distance
 from contrafact.metrics import CounterfactualContext
 from contrafact.metrics.counterfactual.adversarial_null import adversarial_null
-from experiments.data import Cohort, load, nodule_windows
+from experiments.data import Cohort, balanced, load, nodule_windows
 from experiments.evaluate.anatomy import at_64, double_lines, joint_band, joint_width, near
 from experiments.tables import mean, ratio, share, table
 
@@ -64,19 +64,6 @@ class Run:
     reached: list[bool] = field(default_factory=list)
     seconds: float = 0.0
     rows: list[int] = field(default_factory=list)
-
-
-def chosen(cohort: Cohort, count: int) -> Cohort:
-    """As many images of each label, of different patients, in the order of the files."""
-    rows, taken, want = [], set(), {0: count // 2, 1: count - count // 2}
-    for row in np.random.default_rng(1).permutation(len(cohort)).tolist():
-        who, label = cohort.patients[row], int(cohort.labels[row])
-        if who in taken or not want[label]:
-            continue
-        taken.add(who)
-        want[label] -= 1
-        rows.append(row)
-    return cohort.rows(rows)  # in random order: the first of them hold both labels
 
 
 def model_of(bundle: Bundle, engine: str) -> Any:
@@ -295,7 +282,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="the figures as text, engine by engine")
     options = parser.parse_args()
     whole = load(options.name, options.data, options.part, side=options.side)
-    cohort, bundle = chosen(whole, options.images), cf.load_bundle(options.bundle or options.name)
+    cohort, bundle = balanced(whole, options.images), cf.load_bundle(options.bundle or options.name)
     images = [Image(one.float().numpy(), window=(0.0, 255.0)) for one in cohort.images]
     hogs = hog_judge(options.name, options.data, options.side)
     where, runs, lines = places(options.name, cohort, options.data), list[Run](), list[dict[str, str]]()

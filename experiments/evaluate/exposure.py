@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 import contrafact as cf
 from contrafact.core import Image
-from experiments.cohorts import load
+from experiments.data import train_and_val
 from experiments.tables import cell, interval
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--picture", type=Path)
     chosen = parser.parse_args()
-    fit, held = load("chest", chosen.data)
+    fit, held = train_and_val("chest", chosen.data)
     tables = [np.array([greys(x.numpy().astype(float)) for x in c.images[:, 0]]) for c in (fit, held)]
     scale = StandardScaler().fit(tables[0])
     model = LogisticRegression(max_iter=1000).fit(scale.transform(tables[0]), fit.labels)

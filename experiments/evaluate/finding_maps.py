@@ -24,11 +24,10 @@ from contrafact.core import Image, Question
 from contrafact.metrics import CentreReference, EdgeReference
 from contrafact.metrics.faithfulness.deletion import area
 from contrafact.metrics.heatmap_context import HeatmapContext
-from experiments.cohorts import load
+from experiments.data import FOLDERS, load
 from experiments.tables import mean, table
 
 Map = np.ndarray[Any, Any]
-FOLDERS = {"brain": "brain_tumor_mri_4class_224", "chest": "chestxray_pneumonia_224"}
 STRIPS: dict[str, tuple[str, dict[str, Any]]] = {
     "brain": ("medxgan", {"frames": 2, "several": 2}),
     "chest": ("latent-walk", {"frames": 2}),
@@ -55,7 +54,7 @@ class Cases:
 
 
 def cases_of(name: str, data: Path, count: int) -> Cases:
-    bundle, (_, held) = cf.load_bundle(name).for_latent_space(), load(name, data / FOLDERS[name])
+    bundle, held = cf.load_bundle(name).for_latent_space(), load(name, data, "val", side=64)
     predictor = bundle.predictor
     with predictor.frozen(), torch.no_grad():
         target = predictor.target("class:1")
@@ -134,14 +133,16 @@ def chapter(cases: Cases) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="folder that holds " + " and ".join(FOLDERS.values()))
+    parser.add_argument(
+        "data", type=Path, help="folder that holds " + " and ".join(FOLDERS[name] for name in STRIPS)
+    )
     parser.add_argument("--page", type=Path, required=True)
     parser.add_argument("--images", type=int, default=24)
     options = parser.parse_args()
     command = "python -m experiments.evaluate.finding_maps DATA"
     command += f" --page {options.page} --images {options.images}"
     lines = ["# Maps of the change on real images", "", *INTRODUCTION, "```", command, "```", "", *READING]
-    for name in FOLDERS:
+    for name in STRIPS:
         lines += chapter(cases_of(name, options.data, options.images))
     options.page.write_text("\n".join(lines).rstrip() + "\n")
 

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 import contrafact as cf
 from contrafact.core import Counterfactual, Image
 from contrafact.counterfactual import MedXGANCounterfactual
-from experiments.cohorts import Cohort
+from experiments.data import Cohort
 
 Values = np.ndarray[Any, Any]
 Add = Callable[..., Any]  # of a table with intervals: what, figure of rows, wanted

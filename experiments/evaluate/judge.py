@@ -25,7 +25,7 @@ import contrafact as cf
 from contrafact.io import read_json
 from contrafact.phantoms import draw_factors, knee_phantom
 from contrafact.study.runner import study
-from experiments.cohorts import load
+from experiments.data import load
 from experiments.tables import table
 
 METHODS = {
@@ -66,13 +66,13 @@ def side_of(name: str) -> int:
 
 def radiographs(name: str, data: Path, out: Path, count: int) -> list[dict[str, str]]:
     """Held-out images at the model's size, patients at random."""
-    _, held = load(name, data, side=side_of(name))
+    held = load(name, data, "val", side=side_of(name))
     rows = []
     for i in sorted(np.random.default_rng(0).permutation(len(held.images))[:count]):
-        file = out / "images" / f"{held.paths[i].stem}.png"
+        stem = Path(held.names[i]).stem
+        file = out / "images" / f"{stem}.png"
         Picture.fromarray(held.images[i][0].numpy()).save(file)
-        stem = held.paths[i].stem
-        more = {"grade": held.paths[i].parent.name, "side": stem[-1]} if name == "knee" else {
+        more = {"grade": str(held.levels[i]), "side": stem[-1]} if name == "knee" else {
             "kind": next((k for k in ("bacteria", "virus") if k in stem), "normal")
         }  # fmt: skip
         label = held.classes[int(held.labels[i])]

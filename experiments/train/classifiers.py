@@ -12,10 +12,13 @@ was ended goes on from its last epoch.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +30,7 @@ from contrafact.generators.precision import half_is_faster
 from contrafact.models.example_networks import PlainNetwork, ResidualNetwork
 from experiments.data import Cohort, load
 
+Vary = Callable[[Tensor, torch.Generator], Tensor]
 MIRROR = {"knee": True, "chest": False, "nodule": True, "histology": True}
 TURN = {"nodule", "histology"}
 STAIN = {"histology"}  # colours change at random, so that the stain of a slide does not tell its class
@@ -92,12 +96,6 @@ def make(role: str, arguments: dict[str, object]) -> nn.Module:
     return kinds[role](**arguments)  # type: ignore[arg-type]
 
 
-def goals_of(cohort: Cohort) -> Tensor:
-    """Grades as cumulative labels, P(grade > k); other labels as they are."""
-    levels = torch.from_numpy(cohort.levels)
-    return (levels[:, None] > torch.arange(int(cohort.levels.max()))).float()
-
-
 def row_of(name: str) -> int:
     """Which output is the question of the bundle."""
     return 1 if name == "knee" else 0
@@ -148,60 +146,92 @@ def outputs_of(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def train(
-    fit: Cohort, choice: Cohort, network: nn.Module, folder: Path, name: str, seed: int, epochs: int
-) -> None:
-    """AdamW with one cycle and an average of the weights; state in `folder`, the best epoch in `best`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    goals, batch = goals_of(fit), 32
+    network: nn.Module,
+    cohort: Cohort,
+    *,
+    vary: Vary,
+    epochs: int,
+    seed: int,
+    batch: int = 32,
+    folder: Path | None = None,
+    merit: Callable[[nn.Module], float] | None = None,
+) -> nn.Module:
+    """AdamW with one cycle; gives back the average of the weights. `vary` changes images in [-1, 1] at random.
+
+    With a `folder`, a run that was ended goes on from its last epoch, and the average of the epoch with the
+    greatest `merit` is kept there as `best.safetensors`.
+    """
+    images, goals = cohort.images, cohort.goals * 0.96 + 0.02  # logits stay in a range that one can walk
     network = network.to(memory_format=torch.channels_last)
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=running, use_buffers=True)
-    steps = epochs * math.ceil(len(fit) / batch)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
+    steps = epochs * math.ceil(len(images) / batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
     parts = {"network": network, "average": average, "optimiser": optimiser, "schedule": schedule}
-    begun, best, path = 0, 0.0, folder / "state.pt"
-    if path.exists():
-        state = torch.load(path, weights_only=True)
-        for key, part in parts.items():
-            part.load_state_dict(state[key])
-        begun, best = state["epoch"], state["best"]
-    trial = torch.randn(batch, *fit.images.shape[1:])
-
-    def step(dtype: torch.dtype) -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            outputs = network(trial)
-        torch.autograd.grad(outputs.float().sum(), list(network.parameters()))
-
-    half = half_is_faster(step)
+    begun, best = resumed(parts, folder)
+    half = half_is_faster(functools.partial(passes, network, torch.randn(batch, *images.shape[1:])))
     for epoch in range(begun, epochs):
         rng = torch.Generator().manual_seed(1000 * seed + epoch)
         began, total = time.perf_counter(), 0.0
         network.train()
-        for rows in torch.randperm(len(fit), generator=rng).split(batch):
-            x = fit.images[rows].float() / 127.5 - 1
-            x = varied(x, rng, mirror=MIRROR[name], turn=name in TURN)
-            x = stained(x, rng) if name in STAIN else x
+        for rows in torch.randperm(len(images), generator=rng).split(batch):
+            x = vary(images[rows].float() / 127.5 - 1, rng).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                outputs = network(x.contiguous(memory_format=torch.channels_last))
-            loss = F.binary_cross_entropy_with_logits(outputs.float(), goals[rows] * 0.96 + 0.02)
+                outputs = network(x)
+            loss = F.binary_cross_entropy_with_logits(outputs.float(), goals[rows])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
             schedule.step()
             average.update_parameters(network)
             total += float(loss.detach()) * len(rows)
-        judged = average.module.eval()
-        auc = roc_auc_score(choice.labels, outputs_of(judged, choice.images)[:, row_of(name)].numpy())
-        if auc >= best or epoch + 1 == epochs:
-            best = max(auc, best)
-            save_file(
-                {k: v.contiguous().clone() for k, v in judged.state_dict().items()}, folder / "best.safetensors"
-            )
-        state = {key: part.state_dict() for key, part in parts.items()}
-        torch.save({**state, "epoch": epoch + 1, "best": best}, path.with_suffix(".new"))
-        path.with_suffix(".new").replace(path)
-        loss_of, seconds = total / len(fit), time.perf_counter() - began
-        print(f"{epoch + 1}/{epochs} loss {loss_of:.4f} choice AUC {auc:.4f} {seconds:.0f} s", flush=True)
+        told = f"{epoch + 1}/{epochs} loss {total / len(images):.4f}"
+        if folder and merit:
+            auc = merit(average.module.eval())
+            if auc >= best or epoch + 1 == epochs:
+                best = max(auc, best)
+                weights = average.module.state_dict().items()
+                save_file({k: v.contiguous().clone() for k, v in weights}, folder / "best.safetensors")
+            keep(parts, folder, epoch=epoch + 1, best=best)
+            told += f" choice AUC {auc:.4f}"
+        print(f"{told} {time.perf_counter() - began:.0f} s", flush=True)
+    return average.module.eval()
+
+
+def passes(network: nn.Module, trial: Tensor, dtype: torch.dtype) -> None:
+    """The passes of a step, for their time alone."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        outputs = network(trial)
+    torch.autograd.grad(outputs.float().sum(), list(network.parameters()))
+
+
+def resumed(parts: dict[str, Any], folder: Path | None) -> tuple[int, float]:
+    """Put the parts into the state that `keep` wrote: the epochs that are done, and the greatest merit."""
+    if folder is None:
+        return 0, 0.0
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "state.pt").exists():
+        return 0, 0.0
+    state = torch.load(folder / "state.pt", weights_only=True)
+    for key, part in parts.items():
+        part.load_state_dict(state[key])
+    return state["epoch"], state["best"]
+
+
+def keep(parts: dict[str, Any], folder: Path, **done: float) -> None:
+    """Write the state of a run, all or nothing."""
+    torch.save({**{key: part.state_dict() for key, part in parts.items()}, **done}, folder / "state.new")
+    (folder / "state.new").replace(folder / "state.pt")
+
+
+def vary_of(name: str) -> Vary:
+    """How the images of a cohort are varied."""
+
+    def vary(x: Tensor, rng: torch.Generator) -> Tensor:
+        x = varied(x, rng, mirror=MIRROR[name], turn=name in TURN)
+        return stained(x, rng) if name in STAIN else x
+
+    return vary
 
 
 def main() -> None:
@@ -218,11 +248,16 @@ def main() -> None:
     )
     seed = {"model": 0, "second": 17, "judge": 31, "member": 47}[options.role]
     torch.manual_seed(seed)
-    arguments = size_of(options.role, options.side, fit.images.shape[1], goals_of(fit).shape[1])
+    arguments = size_of(options.role, options.side, fit.images.shape[1], fit.goals.shape[1])
     network, folder = make(options.role, arguments), options.out / options.role
-    train(fit, choice, network, folder, options.name, seed, options.epochs or EPOCHS[options.name])
+    epochs, row = options.epochs or EPOCHS[options.name], row_of(options.name)
+
+    def merit(judged: nn.Module) -> float:
+        return float(roc_auc_score(choice.labels, outputs_of(judged, choice.images)[:, row].numpy()))
+
+    train(network, fit, vary=vary_of(options.name), epochs=epochs, seed=seed, folder=folder, merit=merit)
     network.load_state_dict(load_file(folder / "best.safetensors"))
-    outputs = outputs_of(network.eval(), val.images)[:, row_of(options.name)]
+    outputs = outputs_of(network.eval(), val.images)[:, row]
     auc = float(roc_auc_score(val.labels, outputs.numpy()))
     (folder / "about.json").write_text(
         json.dumps({"arguments": arguments, "auc_val": auc, "side": options.side})

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from experiments.cohorts import load
+from experiments.data import load
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     words = parser.parse_args()
     name, root, out = words.name, words.data, words.out
-    fit, _ = load(name, root)
+    fit = load(name, root, "train", side=64)
     out.parent.mkdir(parents=True, exist_ok=True)
     paths = [path.resolve() for path in fit.paths]
     if name == "brain":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,9 +23,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from contrafact.generators.augmentation import augment, preset
-from contrafact.generators.precision import half_is_faster
 from contrafact.models.example_networks import ResidualNetwork
-from experiments.cohorts import Cohort, load
+from experiments.data import Cohort, train_and_val
+from experiments.train.classifiers import outputs_of, train
 
 SIZE = {"width": 24, "stages": 4, "blocks": 2, "fine": 1}
 AUGMENT = {"knee": "extremity-xray", "chest": "frontal-xray", "brain": "symmetric-slice"}
@@ -37,7 +36,7 @@ def residual(outputs: int, size: dict[str, int] = SIZE) -> nn.Module:
     return ResidualNetwork(outputs=outputs, **size, dropout=0.2)
 
 
-def train(
+def trained(
     cohort: Cohort,
     *,
     epochs: int,
@@ -46,54 +45,17 @@ def train(
     mirror: bool,
     make: Callable[[int], nn.Module] = residual,
 ) -> nn.Module:
-    """AdamW with one cycle, augmentation, and an average of the weights at the end."""
+    """A network, trained on images varied as radiographs or slices vary."""
     torch.manual_seed(seed)
-    rng = torch.Generator().manual_seed(seed)
-    images, goals = cohort.images, cohort.goals
-    network = make(goals.shape[1]).to(memory_format=torch.channels_last)
-    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=running, use_buffers=True)
-    steps = epochs * math.ceil(len(images) / 64)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
-    how, half = preset(AUGMENT[name]), half_is_faster(functools.partial(step_of, network, images[:64]))
-    network.train()
-    for epoch in range(epochs):
-        order = torch.randperm(len(images), generator=rng)
-        total = 0.0
-        for rows in order.split(64):
-            if schedule.last_epoch >= steps:
-                break
-            x = images[rows].float() / 127.5 - 1
-            if mirror:
-                flip = torch.rand(len(x), generator=rng) < 0.5
-                x = torch.where(flip[:, None, None, None], x.flip(3), x)
-            x = soften(augment(x, how, 0.6, rng), rng)
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                outputs = network(x.contiguous(memory_format=torch.channels_last))
-            goal = goals[rows] * 0.96 + 0.02  # smoothing: logits stay in a range one can walk
-            loss = F.binary_cross_entropy_with_logits(outputs.float(), goal)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            average.update_parameters(network)
-            total += float(loss.detach()) * len(rows)
-        print(f"epoch {epoch + 1}/{epochs} loss {total / len(images):.4f}", flush=True)
-    return average.module.eval()
+    how = preset(AUGMENT[name])
 
+    def vary(x: Tensor, rng: torch.Generator) -> Tensor:
+        if mirror:
+            flip = torch.rand(len(x), generator=rng) < 0.5
+            x = torch.where(flip[:, None, None, None], x.flip(3), x)
+        return soften(augment(x, how, 0.6, rng), rng)
 
-def step_of(network: nn.Module, images: Tensor, dtype: torch.dtype) -> None:
-    """The passes of a step, for their time alone."""
-    x = (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        outputs = network(x)
-    torch.autograd.grad(outputs.float().sum(), list(network.parameters()))
-
-
-def running(averages: list[Tensor], values: list[Tensor], count: Tensor | int) -> None:
-    """Exponential average that forgets the random start: its reach grows to 500 steps."""
-    decay = min(0.998, (1 + int(count)) / (10 + int(count)))
-    torch.optim.swa_utils.get_ema_multi_avg_fn(decay)(averages, values, count)
+    return train(make(cohort.goals.shape[1]), cohort, vary=vary, epochs=epochs, seed=seed, batch=64)
 
 
 def soften(x: Tensor, rng: torch.Generator) -> Tensor:
@@ -105,11 +67,6 @@ def soften(x: Tensor, rng: torch.Generator) -> Tensor:
     smooth = F.conv2d(row, kernel.view(1, 1, 5, 1))
     x = torch.lerp(x, smooth, blur.clamp_min(0))
     return x + 0.06 * noise.clamp_min(0) * torch.randn(x.shape, generator=rng)
-
-
-@torch.no_grad()
-def outputs_of(network: nn.Module, images: Tensor) -> Tensor:
-    return torch.cat([network(part.float() / 127.5 - 1) for part in images.split(128)])
 
 
 def two_classes(network: nn.Module, row: int) -> dict[str, Tensor]:
@@ -156,10 +113,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=50)
     options = parser.parse_args()
-    fit, held = load(options.name, options.data)
+    fit, held = train_and_val(options.name, options.data)
     row = 1 if options.name == "knee" else 0
     size = SMALL if options.name == "brain" else SIZE
-    network = train(
+    network = trained(
         fit,
         epochs=options.epochs,
         seed=0,

@@ -31,9 +31,10 @@ from torch import Tensor, nn
 from contrafact.io import read_json, write_json
 from contrafact.models import Preprocessing, TorchPredictor
 from contrafact.models.example_networks import PlainNetwork
-from experiments.cohorts import Cohort, load
+from experiments.data import Cohort, train_and_val
 from experiments.train import phantom
-from experiments.train.latent_classifier import outputs_of, train, two_classes
+from experiments.train.classifiers import outputs_of
+from experiments.train.latent_classifier import trained, two_classes
 
 ROW = {"knee": 1, "chest": 0, "brain": 0}  # which output is the question of the bundle
 EPOCHS = {"knee": 20, "chest": 12, "brain": 15}
@@ -55,21 +56,14 @@ def load_judge(folder: Path, name: str) -> TorchPredictor:
 
 def asked_otherwise(cohort: Cohort, name: str) -> Cohort:
     """The same images with the other question's labels; those it cannot be asked of are left out."""
-    stems = [p.stem for p in cohort.paths]
+    stems = [Path(file).stem for file in cohort.names]
     rows = [i for i, stem in enumerate(stems) if name == "knee" or "bacteria" in stem or "virus" in stem]
     labels = np.array([int(stems[i][-1] == "R" if name == "knee" else "virus" in stems[i]) for i in rows])
-    return dataclasses.replace(
-        cohort,
-        images=cohort.images[rows],
-        labels=labels,
-        goals=torch.from_numpy(labels).float()[:, None],
-        patients=[cohort.patients[i] for i in rows],
-        paths=[cohort.paths[i] for i in rows],
-    )
+    return dataclasses.replace(cohort.rows(rows), labels=labels, levels=labels)
 
 
 def make(fit: Cohort, held: Cohort, *, file: Path, name: str, row: int, epochs: int, mirror: bool) -> None:
-    network = train(fit, epochs=epochs, seed=17, name=name, mirror=mirror, make=plain)
+    network = trained(fit, epochs=epochs, seed=17, name=name, mirror=mirror, make=plain)
     outputs = outputs_of(network, held.images)
     print(f"{file.stem}: AUC {roc_auc_score(held.labels, outputs[:, row].numpy()):.4f}", flush=True)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +133,7 @@ def main() -> None:
     if name == "phantom":
         make_phantom(options.out / "phantom.safetensors")
         return
-    fit, held = load(name, options.data)
+    fit, held = train_and_val(name, options.data)
     if options.only != "other":
         make(
             fit,

@@ -24,7 +24,7 @@ from contrafact.core import Image, InputError
 from contrafact.core.intervals import wilson
 from contrafact.io import read_image
 from contrafact.report.text import bundle_cards
-from experiments import cohorts
+from experiments import data
 from experiments.evaluate.bundle import Table
 
 NAMES = sorted(list_bundles())
@@ -111,7 +111,7 @@ def real_chests(shared: Path, per_class: int | None) -> tuple[list[Image], np.nd
     """Of patients who are held out."""
     root = shared / "chestxray_pneumonia_224"
     paths = sorted((root / "train").glob("*/*.jp*g"))
-    held = [p for p, out in zip(paths, cohorts.chest_held(paths), strict=True) if out]
+    held = [p for p, out in zip(paths, data.chest_held(paths), strict=True) if out]
     images, labels = [], []
     for label, name in enumerate(("NORMAL", "PNEUMONIA")):
         some = [p for p in held if p.parent.name == name][:per_class]
@@ -122,7 +122,7 @@ def real_chests(shared: Path, per_class: int | None) -> tuple[list[Image], np.nd
 
 def real_brains(shared: Path, per_class: int | None) -> tuple[list[Image], np.ndarray]:
     """Slices that are held out."""
-    _, held = cohorts.load("brain", shared / "brain_tumor_mri_4class_224")
+    held = data.load("brain", shared, "val", side=64)
     rows = np.concatenate([np.flatnonzero(held.labels == label)[:per_class] for label in (0, 1)])
     return [Image(held.images[i].float().numpy(), window=(0, 255)) for i in rows], held.labels[rows]
 

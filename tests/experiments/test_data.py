@@ -1,0 +1,75 @@
+"""Cohorts of drawn files: no patient lies in two parts, and every part is read from either folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.data import FOLDERS, Cohort, balanced, chest_patient, load
+
+
+def draw(path: Path, rng: np.random.Generator) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 255, (16, 16), dtype=np.uint8)).save(path)
+
+
+def files(root: Path, name: str) -> None:
+    """Sixty patients with two images each, in the folders and under the names of the real cohort."""
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        for image in (1, 2):
+            if name == "knee":
+                part = "val" if number % 4 == 0 else "train"
+                draw(root / FOLDERS[name] / part / str(number % 5) / f"9{number:03d}{'LR'[image - 1]}.jpg", rng)
+            elif name == "brain":
+                kind = ("glioma", "notumor")[number % 2]
+                draw(root / FOLDERS[name] / kind / f"{number:03d}-{image}.jpg", rng)
+            elif number % 2:
+                draw(root / FOLDERS[name] / "train/PNEUMONIA" / f"person{number}_virus_{image}.jpeg", rng)
+            else:
+                draw(root / FOLDERS[name] / "train/NORMAL" / f"IM-{number:04d}-0001-000{image}.jpeg", rng)
+
+
+@pytest.mark.parametrize("name", ["knee", "chest", "brain"])
+def test_no_patient_lies_in_two_parts_and_no_image_in_none(tmp_path: Path, name: str) -> None:
+    """Some chest radiographs of one patient differ in their last number alone."""
+    files(tmp_path, name)
+    parts = {part: load(name, tmp_path, part, side=16) for part in ("fit", "choice", "val", "train")}
+    own = {part: set(cohort.patients) for part, cohort in parts.items()}
+    assert all(own.values())
+    assert not own["fit"] & own["choice"] and not own["train"] & own["val"]
+    assert own["fit"] | own["choice"] == own["train"]
+    assert len(parts["train"]) + len(parts["val"]) == 120
+    assert len(own["train"] | own["val"]) == (120 if name == "brain" else 60), "brain slices name no patient"
+    again = load(name, tmp_path / FOLDERS[name], "val", side=16)
+    assert again.names == parts["val"].names and again.paths == parts["val"].paths
+
+
+def test_the_patient_of_a_chest_radiograph() -> None:
+    told = {
+        "person63_bacteria_306": "person63",
+        "IM-0115-0001": "IM-0115",
+        "IM-0437-0001-0002": "IM-0437",
+        "NORMAL2-IM-0115-0001": "NORMAL2-IM-0115",
+    }
+    assert {stem: chest_patient(Path(f"{stem}.jpeg")) for stem in told} == told
+
+
+def test_grades_are_learned_as_cumulative_labels(tmp_path: Path) -> None:
+    files(tmp_path, "knee")
+    cohort = load("knee", tmp_path, "train", side=16)
+    assert cohort.goals.shape == (len(cohort), 4)
+    assert np.array_equal(cohort.goals.sum(dim=1).numpy(), cohort.levels)
+    assert np.array_equal(cohort.goals[:, 1].numpy() > 0, cohort.labels > 0)
+
+
+def test_a_balanced_choice_has_one_image_a_patient_and_as_many_of_each_label(tmp_path: Path) -> None:
+    files(tmp_path, "chest")
+    cohort: Cohort = load("chest", tmp_path, "train", side=16)
+    chosen = balanced(cohort, 20)
+    assert len(set(chosen.patients)) == len(chosen) == 20
+    assert int(chosen.labels.sum()) == 10
+    assert chosen.names != balanced(cohort, 20, seed=2).names
