@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from torch import Tensor
 
 import contrafact as cf
-from bright_half import AS_THEY_ARE, SMALL, bright_bundle, grey
+from bright_half import AS_THEY_ARE, SMALL, Brighter, bright_bundle, grey
 from conftest import grey_preprocessing, small_network
 from contrafact.api.case import facts_of
 from contrafact.bundles import load_bundle, save_bundle
