@@ -57,11 +57,13 @@ def test_the_bundle_is_shipped() -> None:
     assert "phantom" in list_bundles()
 
 
+@pytest.mark.slow
 def test_an_honest_model_walks_along_the_joint_space(walked: dict[str, list[Counterfactual]]) -> None:
     asked, joint, _ = changes(walked["honest"])
     assert np.corrcoef(asked, joint)[0, 1] < -0.9
 
 
+@pytest.mark.slow
 def test_and_leaves_the_marker_alone(walked: dict[str, list[Counterfactual]]) -> None:
     asked, joint, marker = changes(walked["honest"])
     # Own units: the range that was planted is 4 px of joint space and 1 of marker brightness.
@@ -70,6 +72,7 @@ def test_and_leaves_the_marker_alone(walked: dict[str, list[Counterfactual]]) ->
     assert marker_share < joint_share / 10
 
 
+@pytest.mark.slow
 def test_a_model_that_cheats_on_the_marker_gives_itself_away(walked: dict[str, list[Counterfactual]]) -> None:
     asked, joint, marker = changes(walked["cheat"])
     # A marker ends at none and at full brightness, so the outer steps of some patients saturate.
@@ -78,6 +81,7 @@ def test_a_model_that_cheats_on_the_marker_gives_itself_away(walked: dict[str, l
 
 
 @pytest.mark.parametrize("model", ["honest", "cheat"])
+@pytest.mark.slow
 def test_what_is_asked_is_what_is_measured(walked: dict[str, list[Counterfactual]], model: str) -> None:
     asked = np.concatenate([s.steps for s in walked[model]])
     got = np.concatenate([s.scores - s.scores[s.origin] for s in walked[model]])
@@ -85,6 +89,7 @@ def test_what_is_asked_is_what_is_measured(walked: dict[str, list[Counterfactual
     assert 0.6 < np.polyfit(asked, got, 1)[0] < 1.4
 
 
+@pytest.mark.slow
 def test_most_phantoms_change_their_answer_within_the_budget(patients: list[Image]) -> None:
     bundle = cf.load_bundle("phantom")
     strips = cf.explain("latent-walk", bundle.predictor, patients, target="class:1", bundle=bundle)
@@ -103,6 +108,7 @@ def test_one_batch_equals_one_by_one(patients: list[Image]) -> None:
         assert difference.mean() < 0.5 and difference.max() < 15.0
 
 
+@pytest.mark.slow
 def test_noise_that_nobody_sees_changes_no_frame(patients: list[Image]) -> None:
     """The search divides and compares; where it were chaotic, 1e-4 grey levels would end in another frame."""
     bundle, rng = cf.load_bundle("phantom"), np.random.default_rng(0)

@@ -172,6 +172,7 @@ def test_a_resumed_run_takes_the_very_same_next_steps(axes: int, channels: int, 
         training().restore(kept)
 
 
+@pytest.mark.slow
 def test_the_logit_rises_with_the_strength_and_the_negative_is_negative(trained: MedXGANTraining) -> None:
     generator = trained.average
     with torch.no_grad():
@@ -339,6 +340,7 @@ def bundle(trained: MedXGANTraining) -> Bundle:
     return bundle_of(trained.average, encoded(trained.average), predictor)
 
 
+@pytest.mark.slow
 def test_findings_are_removed_and_added_to_the_image_itself(bundle: Bundle) -> None:
     before = {k: v.clone() for k, v in bundle.generator.state_dict().items()}
     images = [Image(x.float().numpy()) for x in phantoms(12)]
@@ -363,6 +365,7 @@ def test_findings_are_removed_and_added_to_the_image_itself(bundle: Bundle) -> N
     np.testing.assert_allclose(alone.scores, strips[3].scores, atol=0.05)
 
 
+@pytest.mark.slow
 def test_the_other_class_is_the_same_finding_the_other_way(bundle: Bundle) -> None:
     image, path = [Image(phantoms(2)[1].float().numpy())], MedXGANCounterfactual(several=2)
     ask = {"bundle": bundle}
@@ -383,6 +386,7 @@ def test_the_other_class_is_the_same_finding_the_other_way(bundle: Bundle) -> No
             MedXGANCounterfactual(**wrong)
 
 
+@pytest.mark.slow
 def test_several_counterfactuals_and_where_they_differ(bundle: Bundle) -> None:
     values = phantoms(4)[::2].float().numpy()
     target = bundle.predictor.target("class:1")
@@ -402,6 +406,7 @@ def test_several_counterfactuals_and_where_they_differ(bundle: Bundle) -> None:
     assert not spread(most[:1]).any()
 
 
+@pytest.mark.slow
 def test_samples_lie_on_the_decision_boundary(bundle: Bundle) -> None:
     latents = decision_boundary(bundle.generator, lambda x: guide(x)[:, 0], 8, rng())
     with torch.no_grad():
@@ -494,6 +499,7 @@ def test_the_published_networks_have_their_sizes() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.slow
 def test_the_published_training_resumes_and_refuses(precision: str) -> None:
     size, config = (
         LegacyConfig(channels=1, anatomy=5, pathology=3),
@@ -628,6 +634,7 @@ def test_fit_reads_volumes(tmp_path: Path) -> None:
         fit(path, trust=True)
 
 
+@pytest.mark.slow
 def test_fit_makes_a_bundle_of_the_published_networks(tmp_path: Path) -> None:
     size = "channels = 1\nanatomy = 6\npathology = 3"
     path = fit_file(tmp_path, f'family = "medxgan-legacy"\n{size}', side=64)

@@ -42,6 +42,7 @@ def solver(setting: str, device: str) -> Any:
     return solve
 
 
+@pytest.mark.slow
 def test_what_fails_hangs_or_dies_is_an_outcome_and_the_others_go_on() -> None:
     cells = [1, "fail", "hang", "die", 2, 3]
     outcomes = {
@@ -131,6 +132,7 @@ def test_what_failed_is_a_row_and_is_tried_again_only_when_asked(folder: Path) -
     assert [kind for *_, kind in rows(path, retry=True)] == ["error"] * 2
 
 
+@pytest.mark.slow
 def test_in_processes_by_the_command_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

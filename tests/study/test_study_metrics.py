@@ -260,6 +260,7 @@ def test_two_models_are_compared_on_the_same_cohort(folder: Path) -> None:
     assert {r["model"] for r in summary["performance"]} == {"old", "new"}
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_resumes_to_the_same_table(tmp_path: Path) -> None:
     whole, killed = made(_new(tmp_path / "whole")), made(_new(tmp_path / "killed"))
     run_study(whole)

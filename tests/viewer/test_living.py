@@ -407,6 +407,7 @@ def test_only_bundles_that_the_run_names_or_the_user_gives_are_live(tmp_path: Pa
     made[1].close()
 
 
+@pytest.mark.slow
 def test_a_live_answer_is_the_librarys(tmp_path: Path, record_property: Any) -> None:
     """A real worker with the phantom bundle: the same frames as `contrafact.explain`, latents kept."""
     from contrafact.api.case import Plan, explain_case
