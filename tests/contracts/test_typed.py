@@ -30,6 +30,7 @@ def checked(path: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_checker_knows_the_kind_of_every_result_and_refuses_what_explain_would() -> None:
     found = checked(Path(__file__).with_name("typed_use.py"), ROOT / ".mypy_cache")
     assert found.returncode == 0, found.stdout + found.stderr

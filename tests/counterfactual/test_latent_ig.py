@@ -491,6 +491,7 @@ def patients() -> list[Any]:
     return [knee_phantom(draw_factors(rng), rng) for _ in range(6)]
 
 
+@pytest.mark.slow
 def test_on_phantoms_it_shows_what_the_model_learned_and_the_shortcut_of_the_one_that_cheats(
     patients: list[Any],
 ) -> None:
@@ -528,6 +529,7 @@ def test_in_a_shipped_bundle_the_end_of_the_path_is_the_image(patients: list[Any
     np.testing.assert_array_equal(heat.values, other.values)
 
 
+@pytest.mark.slow
 def test_a_knee_larger_than_its_bundle_draws(patients: list[Any]) -> None:
     made = cf.load_bundle("knee")
     with torch.no_grad():
