@@ -1,6 +1,6 @@
 """Add a fitted bundle to the package, with its model card.
 
-python -m experiments.train.ship knee --bundle runs/knee/bundle
+python -m experiments.train.ship chest --bundle runs/chest/bundle
 """
 
 from __future__ import annotations
@@ -15,16 +15,6 @@ from contrafact.io import read_json, write_atomic, write_json
 
 ROOT = Path(__file__).parents[2]
 CARDS: dict[str, dict[str, str]] = {
-    "knee": {
-        "about": "knee radiographs, osteoarthritis (Kellgren-Lawrence 2 to 4) against none (0 and 1)",
-        "data": "5,778 knee radiographs of the Osteoarthritis Initiative with Kellgren-Lawrence grade "
-        "(Chen 2018, Mendeley Data, doi 10.17632/56rmx5bjcr.1), reduced to 64 x 64 pixels.",
-        "licence": "Data: CC BY 4.0 (Chen 2018). Weights: CC BY 4.0, with that attribution.",
-        "limits": "64 pixels a side: joint spaces are one to three pixels wide. One cohort, one "
-        "contrast equalisation (CLAHE). Not tested on implants, fractures or other projections. "
-        "The generator saw 175 thousand images: a small network still tells its pictures from real ones, and "
-        "what it cannot draw is carried over from the patient's own image (docs/results/knee.md).",
-    },
     "chest": {
         "about": "frontal chest radiographs of children, pneumonia against normal",
         "data": "Paediatric chest radiographs of one hospital (Kermany, Zhang, Goldbaum, Mendeley Data, "

@@ -63,6 +63,21 @@ def test_commands_in_documents_name_scripts_that_are_there() -> None:
     assert told <= set(SCRIPTS)
 
 
+def test_the_list_of_scripts_names_each_of_them_and_pages_that_are_there() -> None:
+    text = (ROOT / "experiments/README.md").read_text(encoding="utf-8")
+    parts = re.split(r"^## `(\w+)`", text, flags=re.MULTILINE)
+    listed = {
+        f"experiments.{folder}.{name}"
+        for folder, part in zip(parts[1::2], parts[2::2], strict=True)
+        for name in re.findall(r"^\| `(\w+)`", part, re.MULTILINE)
+    }
+    assert listed == set(SCRIPTS)
+    pages = {(ROOT / "experiments" / page).resolve() for page in re.findall(r"\]\(([^)]+\.md)\)", text)}
+    assert all(page.exists() for page in pages)
+    measured = {p for p in ROOT.glob("docs/results/*.md") if "python -m experiments" in p.read_text("utf-8")}
+    assert measured <= pages
+
+
 def test_no_script_edits_the_import_path() -> None:
     assert not [name for name in MODULES if "sys.path" in source(name)]
 
