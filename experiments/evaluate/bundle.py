@@ -36,6 +36,7 @@ from contrafact.models.example_networks import ResidualNetwork
 from experiments import tables
 from experiments.data import Cohort, train_and_val
 from experiments.evaluate.findings import Strips, explained, picture, place_rows, shortcut_rows, strip_rows
+from experiments.evaluate.scores import both_sides, scores_of
 from experiments.train.oracle import load_judge
 
 PAPER = {"f auc": "0.89", "f~ auc label": "0.80", "turing": "58 % (readers)"}
@@ -101,14 +102,6 @@ class Table:
         """The rows with these columns after the interval."""
         rows = [[row[key] for key in ("what", "value", "interval", *columns)] for row in self.rows]
         return tables.table(["measured", "figure", "95 % interval", *columns], rows)
-
-
-@torch.no_grad()
-def scores_of(bundle: Any, images: Tensor) -> np.ndarray:
-    predictor = bundle.predictor
-    target = predictor.target("class:1")
-    with predictor.frozen():
-        return np.concatenate([target(predictor(x.float())).numpy() for x in images.split(128)])
 
 
 @torch.no_grad()
@@ -295,27 +288,19 @@ def write(name: str, table: Table, held: Cohort, walked: int, stopped: Counter[s
     Path(f"docs/results/{PAGES.get(name, name)}.md").write_text("\n".join(lines))
 
 
-def balanced(scores: np.ndarray, count: int) -> np.ndarray:
-    """Rows of `count` images, half of them on each side of the decision."""
-    rng = np.random.default_rng(0)
-    sides = [np.flatnonzero(scores < 0), np.flatnonzero(scores >= 0)]
-    return np.sort(np.concatenate([rng.permutation(side)[: count // 2] for side in sides]))
-
-
 def with_findings(options: argparse.Namespace, fit: Cohort, held: Cohort, bundle: Any) -> None:
     """A bundle whose generator has codes for findings: strips, realism, and the data's own shortcut."""
-    scores, labels = scores_of(bundle, held.images), held.labels
+    scores, labels = scores_of(bundle.predictor, held.images), held.labels
     every, judge = Table(held.patients), load_judge(options.judges, options.name)
     every.add("f: AUC against the label", lambda i: roc_auc_score(labels[i], scores[i]))
-    second = judge.target("class:1")(judge(held.images.float())).detach().numpy()
+    second = scores_of(judge, held.images)
     every.add("the second classifier: AUC against the label", lambda i: roc_auc_score(labels[i], second[i]))
     realism(every, bundle, fit, held)
     data = Table(held.patients)
     shortcut_rows(data.add, fit, held)
-    some = balanced(scores, options.images)
+    some = both_sides(scores, options.images)
     images = [Image(held.images[i].float().numpy(), window=(0.0, 255.0)) for i in some]
-    with judge.frozen():
-        found = explained(bundle, images, judge, several=options.several)
+    found = explained(bundle, images, judge, several=options.several)
     part, places = (Table([held.patients[i] for i in some]) for _ in range(2))
     strip_rows(part.add, found)
     place_rows(places.add, found)
@@ -365,7 +350,7 @@ def main() -> None:
     if options.name == "brain":
         with_findings(options, fit, held, bundle)
         return
-    scores = scores_of(bundle, held.images)
+    scores = scores_of(bundle.predictor, held.images)
     table = classifier_and_surrogate(bundle, held, scores)
     some = np.sort(np.random.default_rng(0).permutation(len(held.images))[: options.images])
     part = Table([held.patients[i] for i in some])

@@ -44,7 +44,7 @@ from contrafact.metrics import (
 )
 from contrafact.metrics.families import by_construction
 from experiments.data import Cohort, load
-from experiments.evaluate.bundle import scores_of
+from experiments.evaluate.scores import both_sides, scores_of
 from experiments.tables import interval, table
 from experiments.train.oracle import OTHER, load_judge
 
@@ -85,9 +85,8 @@ class Cases:
 
 
 def choose(name: str, bundle: Bundle, held: Cohort, count: int) -> Cases:
-    scores, rng = scores_of(bundle, held.images), np.random.default_rng(0)
-    sides = [np.flatnonzero(scores < 0), np.flatnonzero(scores >= 0)]
-    rows = np.sort(np.concatenate([rng.permutation(side)[: count // 2] for side in sides]))
+    scores = scores_of(bundle.predictor, held.images)
+    rows = both_sides(scores, count)
     return Cases(
         name,
         [Image(held.images[i].float().numpy(), window=(0.0, 255.0)) for i in rows],
@@ -237,7 +236,7 @@ def realism_rows(
     forms: Sequence[Form], cases: Cases, bundle: Bundle, held: Cohort, judges: Path
 ) -> list[list[str]]:
     """KID and FID against real images of the goal class (as the model decides) of other patients."""
-    oracle, scores = load_judge(judges, cases.name), scores_of(bundle, held.images)
+    oracle, scores = load_judge(judges, cases.name), scores_of(bundle.predictor, held.images)
     extractors: dict[str, Callable[[Tensor], Tensor]] = {
         "features of the second classifier": lambda x: oracle.module.features(oracle.preprocessing(x)),
         "random features": lambda x: RandomFeatures(1)(x / 127.5 - 1),
@@ -466,10 +465,7 @@ def judge_auc(name: str, data: Path, judges: Path) -> float:
     from sklearn.metrics import roc_auc_score
 
     held = load(name, data, "val", side=64)
-    judge = load_judge(judges, name)
-    with torch.no_grad():
-        found = torch.cat([judge.target("class:1")(judge(x.float())) for x in held.images.split(128)])
-    return float(roc_auc_score(held.labels, found.numpy()))
+    return float(roc_auc_score(held.labels, scores_of(load_judge(judges, name), held.images)))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from contrafact.metrics import CounterfactualContext
 from contrafact.metrics.counterfactual.adversarial_null import adversarial_null
 from experiments.data import Cohort, balanced, load, nodule_windows
 from experiments.evaluate.anatomy import at_64, double_lines, joint_band, joint_width, near
+from experiments.evaluate.scores import scores_of
 from experiments.tables import mean, ratio, share, table
 
 GOAL = 2.197  # log-odds of 0.9
@@ -133,13 +134,6 @@ def hog_judge(name: str, data: Path, side: int) -> Judge:
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=500))
     model.fit(features(fit.images[rows].numpy()), fit.labels[rows])
     return lambda frames: model.decision_function(features(frames))
-
-
-def scores_of(predictor: Any, frames: Values) -> Values:
-    """A predictor's log-odds (N,) of the bundle's finding."""
-    target, values = predictor.target("class:1"), torch.as_tensor(np.asarray(frames, dtype=np.float32))
-    with predictor.frozen(), torch.no_grad():
-        return torch.cat([target(predictor(part)) for part in values.split(64)]).numpy()
 
 
 def places(name: str, cohort: Cohort, data: Path) -> list[NDArray[np.bool_] | None]:

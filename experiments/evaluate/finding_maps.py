@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import contrafact as cf
 from contrafact.core import Image, Question
@@ -25,6 +24,7 @@ from contrafact.metrics import CentreReference, EdgeReference
 from contrafact.metrics.faithfulness.deletion import area
 from contrafact.metrics.heatmap_context import HeatmapContext
 from experiments.data import FOLDERS, load
+from experiments.evaluate.scores import scores_of
 from experiments.tables import mean, table
 
 Map = np.ndarray[Any, Any]
@@ -55,11 +55,8 @@ class Cases:
 
 def cases_of(name: str, data: Path, count: int) -> Cases:
     bundle, held = cf.load_bundle(name).for_latent_space(), load(name, data, "val", side=64)
-    predictor = bundle.predictor
-    with predictor.frozen(), torch.no_grad():
-        target = predictor.target("class:1")
-        scores = torch.cat([target(predictor(part.float())) for part in held.images.split(64)])
-    rows = np.random.default_rng(0).permutation((scores > 0).nonzero()[:, 0].numpy())[:count]
+    positive = np.flatnonzero(scores_of(bundle.predictor, held.images) > 0)
+    rows = np.random.default_rng(0).permutation(positive)[:count]
     return Cases(name, bundle, [Image(held.images[i].float().numpy(), window=(0.0, 255.0)) for i in rows])
 
 

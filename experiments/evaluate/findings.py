@@ -22,6 +22,7 @@ import contrafact as cf
 from contrafact.core import Counterfactual, Image
 from contrafact.counterfactual import MedXGANCounterfactual
 from experiments.data import Cohort
+from experiments.evaluate.scores import scores_of
 
 Values = np.ndarray[Any, Any]
 Add = Callable[..., Any]  # of a table with intervals: what, figure of rows, wanted
@@ -56,8 +57,7 @@ def explained(bundle: Any, images: Sequence[Image], judge: Any, *, several: int)
     strips = cf.explain(path, bundle.predictor, list(images), target="class:1", bundle=bundle)
     seconds = (time.perf_counter() - began) / len(images)
     last = np.stack([s.frames[-1] for s in strips])
-    second = judge.target("class:1")(judge(last)).detach().numpy()
-    return Strips(strips, second, seconds)
+    return Strips(strips, scores_of(judge, last), seconds)
 
 
 def strip_rows(add: Add, found: Strips) -> None:

@@ -6,12 +6,14 @@ import ast
 import importlib
 import pkgutil
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Picture
 
 import contrafact as cf
@@ -19,7 +21,9 @@ import experiments
 from contrafact.bundles import list_bundles
 from contrafact.bundles.fit_config import read_config
 from experiments.evaluate import bundle, judge
+from experiments.evaluate.scores import both_sides, scores_of
 from experiments.speed import training
+from experiments.train import oracle
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(m.name for m in pkgutil.walk_packages(experiments.__path__, "experiments.") if not m.ispkg)
@@ -141,3 +145,33 @@ def test_only_bundles_with_directions_are_timed_by_a_walk(monkeypatch: pytest.Mo
     walked = set()
     monkeypatch.setattr(training.cf, "explain", lambda *_, **ask: walked.add(ask["bundle"].name))
     assert {name.split(":")[0] for name in training.explained(1e-9)} == walked == {"knee", "chest", "phantom"}
+
+
+def test_the_second_model_of_a_translators_bundle_is_not_replaced_by_one_of_smaller_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["", "knee", "-", "--out", str(tmp_path), "--ship", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        oracle.main()
+    assert "made by experiments.train.classifiers" in capsys.readouterr().err
+
+
+def test_a_second_model_is_put_into_a_bundle_for_every_model_that_it_confirms(tmp_path: Path) -> None:
+    folder = shutil.copytree(list_bundles()["phantom"], tmp_path / "phantom")
+    torch.manual_seed(3)
+    network = oracle.plain(2).eval()
+    oracle.keep(tmp_path / "phantom.safetensors", network.state_dict())
+    oracle.ship("phantom", folder, tmp_path)
+    shipped, x = cf.load_bundle(folder), torch.rand(2, 1, 32, 32) * 255
+    for name in ("honest", "cheat"):
+        second = shipped.second_model(shipped.predictors[name])
+        found = scores_of(second, x)
+        wanted = network(x / 127.5 - 1).diff(dim=1)[:, 0].detach().numpy()
+        assert np.allclose(found, wanted, atol=0.02), "half precision"
+
+
+def test_half_of_the_images_lie_on_each_side_of_the_decision() -> None:
+    scores = np.random.default_rng(0).normal(1.0, 1.0, 200).astype(np.float32)
+    rows = both_sides(scores, 20)
+    assert len(set(rows.tolist())) == 20
+    assert int((scores[rows] < 0).sum()) == 10
