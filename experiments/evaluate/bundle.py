@@ -337,7 +337,7 @@ def write_findings(options: argparse.Namespace, made: tuple[Table, ...], held: C
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=["knee", "chest", "brain"])
     parser.add_argument("data", type=Path)
     parser.add_argument("--bundle", type=Path, required=True)

@@ -79,7 +79,7 @@ darkness between the bone edges as a share of the contrast (of real knees 2.2 px
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--part", choices=["choice", "val"], default="val")
     parser.add_argument("--images", type=int, default=120)

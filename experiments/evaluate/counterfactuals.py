@@ -441,7 +441,7 @@ side, anything that FID could be compared with in other papers."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--judges", type=Path, required=True)
     parser.add_argument("--images", type=int, default=40)

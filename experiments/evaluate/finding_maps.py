@@ -129,7 +129,7 @@ def chapter(cases: Cases) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "data", type=Path, help="folder that holds " + " and ".join(FOLDERS[name] for name in STRIPS)
     )

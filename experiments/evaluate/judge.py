@@ -198,7 +198,7 @@ def _cell(row: Any) -> str:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("name", choices=sorted(MODELS))
     words.add_argument("data", type=Path, nargs="?")
     words.add_argument("--images", type=int, default=100)

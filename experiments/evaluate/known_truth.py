@@ -335,7 +335,7 @@ def page(tasks: Sequence[Task]) -> str:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--cases", type=int, default=24)
     words.add_argument("--seconds", type=float, default=60.0, help="of training, for each network")
     words.add_argument("--page", type=Path)

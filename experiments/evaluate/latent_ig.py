@@ -264,7 +264,7 @@ combinations do not hold visibly better here. Seconds are of a busy machine and 
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--cases", type=int, default=8)
     words.add_argument("--page", type=Path)
     asked = words.parse_args()

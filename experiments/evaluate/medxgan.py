@@ -364,7 +364,7 @@ def maps_of(task: Task, bundle: Bundle) -> list[str]:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--page", type=Path)
     words.add_argument("--picture", type=Path)
     words.add_argument("--runs", type=Path, default=Path("runs/medxgan"))

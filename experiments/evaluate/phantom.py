@@ -66,7 +66,9 @@ def over_phantoms(figure: Callable[[Values], float]) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     bundle = load_bundle("phantom")
     rng = np.random.default_rng(4711)
     images = [knee_phantom(draw_factors(rng), rng).image for _ in range(COUNT)]

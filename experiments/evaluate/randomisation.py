@@ -120,7 +120,7 @@ def draw(curves: Curves, layers: list[str], path: Path) -> None:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--images", type=int, default=10)
     words.add_argument("--page", type=Path)
     words.add_argument("--picture", type=Path)

@@ -305,7 +305,7 @@ def page(sets: list[tuple[Found, dict[str, int]]]) -> str:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--cases", type=int, default=12, help="of each 2D task; half as many in 3D")
     words.add_argument("--steps", type=int, default=250, help="of training, for each network")
     words.add_argument("--page", type=Path)

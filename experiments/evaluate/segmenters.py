@@ -213,7 +213,7 @@ def hippocampus(data: Path, model: Path) -> tuple[Pixels, list[Row]]:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("data", type=Path)
     words.add_argument("--out", type=Path, default=Path("docs/pictures"))
     words.add_argument("--page", type=Path, default=Path("docs/results/segmenters.md"))

@@ -311,7 +311,7 @@ than on the published straight line, and the marker comes first less often. Requ
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--cases", type=int, default=40)
     words.add_argument("--page", type=Path)
     asked = words.parse_args()

@@ -183,7 +183,7 @@ def compare(make: Callable[[], nn.Module], channels: int) -> tuple[str, dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
     methods = (*CAMS, *GRADIENTS)

@@ -305,7 +305,7 @@ def integrated(rounds: int, device: str) -> list[str]:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--rounds", type=int, default=5)
     words.add_argument("--device", default="cpu")
     words.add_argument("--page", type=Path)

@@ -275,7 +275,7 @@ def measure(count: int, device: str) -> list[str]:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--images", type=int, default=20)
     words.add_argument("--device", default="cpu")
     words.add_argument("--page", type=Path)

@@ -93,7 +93,7 @@ def train(cases: list[tuple[Tensor, Tensor]], seconds: float, seed: int) -> nn.M
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__)
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("data", type=Path)
     words.add_argument("--out", type=Path, default=Path("runs/hippocampus"))
     words.add_argument("--seconds", type=float, default=600)

@@ -107,7 +107,7 @@ def save(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=["knee", "chest", "brain"])
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)

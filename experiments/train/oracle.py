@@ -109,7 +109,7 @@ def ship(name: str, folder: Path, out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[*ROW, "phantom"])
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)

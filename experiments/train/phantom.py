@@ -70,7 +70,9 @@ def train(
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     if not (OUT / "images").exists():
         (OUT / "images").mkdir(parents=True)
         for number, values in enumerate(draw(4000, 1)[0]):

@@ -123,7 +123,7 @@ def model_card(name: str, about: dict[str, Any], size: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(CARDS))
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--kimg", default="some", help="thousands of images that the generator saw")
