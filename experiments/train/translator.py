@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from contrafact.generators.augmentation import signed
 from contrafact.generators.translator import Translator, TranslatorConfig
-from contrafact.generators.translator_training import TranslatorTrainerConfig, TranslatorTraining
+from contrafact.generators.translator_settings import TranslatorTrainerConfig
+from contrafact.generators.translator_training import TranslatorTraining
 from experiments.data import Cohort, load, nodule_pairs
 from experiments.train.classifiers import MIRROR, make, row_of
 

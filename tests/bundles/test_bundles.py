@@ -238,6 +238,13 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda about: about.update(findings=[{"predictor": "honest"}]), "expected 'target'"),
     (lambda about: about.update(predictors={"honest": 5}), "file of a bundle|expected one of"),
     (lambda about: about.update(family=[]), "'family' in bundle.json must be text"),
+    (
+        lambda about: about.update(crop="centre"),
+        "'crop' in 'bundle.json' must be one of.*did you mean 'center'",
+    ),
+    (lambda about: about.update(engine="translate"), "'engine' in 'bundle.json' must be one of"),
+    (lambda about: about.update(least=47.5), "'least' in 'bundle.json' must be a whole number"),
+    (lambda about: about.update(least=0), "'least' in 'bundle.json' must be a whole number"),
     (lambda about: about.update(crop=1), "'crop' in bundle.json must be text"),
     (lambda about: "[" * 100_000 + "]" * 100_000, "nested too deeply|expected a table"),  # noqa: ARG005
 ]

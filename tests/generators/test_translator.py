@@ -15,6 +15,7 @@ from torch import Tensor
 import contrafact as cf
 from bright_half import AS_THEY_ARE, SMALL, Brighter, bright_bundle, grey
 from conftest import grey_preprocessing, small_network
+from contrafact.api import evaluation
 from contrafact.api.case import facts_of
 from contrafact.bundles import load_bundle, save_bundle
 from contrafact.bundles.fitting import fit, fit_stages
@@ -827,8 +828,8 @@ def test_fit_makes_a_translator_from_a_folder_and_goes_on_where_it_was(tmp_path:
         "counterfactual", bundle.predictor, tmp_path / "images" / "010.png", target="class:1", bundle=bundle
     )
     assert strip.frames.shape[1:] == (1, 16, 16)
-    again = fit(path)
-    assert again.digest == bundle.digest
+    again = fit(path, stage="generator")  # the only one
+    assert again is not None and again.digest == bundle.digest
     assert [name for name, _ in fit_stages(path)] == ["generator"]  # a finished run says so
 
 
@@ -837,3 +838,27 @@ def test_no_model_has_the_name_of_a_part_of_the_bundle(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="got 'translator'; rename it"):
         fit(fit_file(tmp_path, "translator"))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("table", ["encoder", "direction"])
+def test_a_translator_has_no_latent_space_to_configure(tmp_path: Path, table: str) -> None:
+    path = fit_file(tmp_path)
+    path.write_text(path.read_text() + f"[{table}]\nseed = 3\n")
+    with pytest.raises(InputError, match=rf"expected no \[{table}\] for a translator"):
+        fit(path)
+
+
+def test_a_run_of_another_size_is_not_continued(tmp_path: Path) -> None:
+    path = fit_file(tmp_path)
+    fit(path)
+    path.write_text(path.read_text().replace("widths = [4, 8]", "widths = [4, 12]"))
+    with pytest.raises(InputError, match="trained with size .*now"):
+        fit(path)
+
+
+def test_models_of_the_same_finding_are_no_side_effect() -> None:
+    """The bundle of knees holds its classifier for two sizes, and its grade by the classifier's score."""
+    bundle = cf.load_bundle("knee")
+    assert evaluation._others(bundle, bundle.predictor) == {}
+    phantom = cf.load_bundle("phantom")
+    assert list(evaluation._others(phantom, phantom.predictors["honest"])) == ["cheat class:1"]

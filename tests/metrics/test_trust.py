@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -439,3 +439,12 @@ def test_the_way_of_hiding_that_speaks_most_for_a_map_counts_and_ties_count_half
     monkeypatch.setattr(trust, "removal_test", lambda *_: {"blur": 0.2, "mean": 1.0, "min": 0.5})
     check = trust._removal(linear_panel(), 0, Thresholds())
     assert (check.value, check.passed) == (1.0, True)
+
+
+def test_what_a_translator_holds_by_training_is_no_check_that_was_passed() -> None:
+    of = record()
+    for by in (replace(of, method="translate"), replace(of, details={**of.details, "engine": "translate"})):
+        check = named(trust_card_of_strip(bright_strip(record=by)))["image error"]
+        assert check.passed is None and "leaves the image as it is" in check.sentence
+    poor = bright_strip(record=by, reconstruction=np.zeros((1, 16, 16), np.float32))
+    assert named(trust_card_of_strip(poor))["image error"].passed is False

@@ -543,3 +543,16 @@ def test_a_warning_that_no_test_asked_for_fails_it_though_the_command_line_print
     )
     lines = [line.split(" - ")[0] for line in found.stdout.splitlines() if line.startswith(("ERROR", "FAILED"))]
     assert [line.rsplit("::")[-1] for line in lines] == ["test_a_product_path"], found.stdout + found.stderr
+
+
+def test_smaller_images_are_enlarged_only_where_the_model_says_from_which_size() -> None:
+    images = torch.arange(48 * 48.0).view(1, 1, 48, 48)
+    spec = {"size": (64, 64), "window": (0.0, 255.0)}
+    with pytest.raises(InputError, match="at least 64 x 64; got 48 x 48"):
+        Preprocessing(**spec)(images)
+    assert Preprocessing(**spec, least=48)(images).shape == (1, 1, 64, 64)
+    with pytest.raises(InputError, match="at least 48 x 48; got 47 x 48"):
+        Preprocessing(**spec, least=48)(images[:, :, 1:])
+    for wrong in (0, 1.5, "48"):
+        with pytest.raises(InputError, match="least must be a whole number"):
+            Preprocessing(**spec, least=wrong)

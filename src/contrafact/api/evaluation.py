@@ -139,10 +139,20 @@ def counterfactual_context(
 
 
 def _others(bundle: Any, predictor: Any) -> dict[str, Any]:
-    """Return the bundle's other predictors with the targets of their directions, by name."""
+    """Return the bundle's predictors of other findings, with the targets of their directions, by name.
+
+    A model of the same classes for images of another size, and one whose counterfactuals are conditioned by
+    this model's score, ask for the same finding.
+    """
     if bundle is None:
         return {}
-    models = {p.digest: (name, p) for name, p in bundle.predictors.items() if p.digest != predictor.digest}
+    same = {predictor.digest} | {e.model for e in bundle.translations if e.by and e.by[0] == predictor.digest}
+    same |= {
+        p.digest
+        for p in bundle.predictors.values()
+        if p.classes == predictor.classes and p.preprocessing.size != predictor.preprocessing.size
+    }
+    models = {p.digest: (name, p) for name, p in bundle.predictors.items() if p.digest not in same}
     triples = [(*models[d.model], d.target) for d in bundle.directions if d.model in models]
     return {f"{name} {target}": (other, other.target(target)) for name, other, target in triples}
 

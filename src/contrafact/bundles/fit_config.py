@@ -100,6 +100,10 @@ def read_config(path: str | Path) -> tuple[FitConfig, Path]:
     path = Path(path)
     table = read_toml(path)
     family, table["generator"] = family_of(table.get("generator", {}))
+    if not family_named(family).latent:
+        for name in ("encoder", "direction"):
+            if name in table:
+                raise InputError(f"expected no [{name}] for a {family}, which has no latent space; remove it")
     config = configure(config_class(family), table, where=path.name)
     for name in config.models:
         if name in PARTS or Path(name).name != name:

@@ -58,15 +58,16 @@ def fit(
     stage   generator, encoder or direction; None: all three
     resume  continue the training in the output folder; False: raise InputError where there is one
     trust, trust_code  for its models, as in `load_predictor`
-    gives   the bundle, or None when `stage` is an earlier stage
+    gives   the bundle, or None when `stage` is an earlier stage; a translator has one stage, generator
     cost    minutes to days, depending on the size and `kimg`
     raises  InputError for a configuration or data that cannot be used
     """
     allowed: Any = {"trust": trust, "trust_code": trust_code}
     for _ in fit_stages(config, stage=stage, resume=resume, **allowed):
         pass
-    wanted = stage is None or stage == "direction"
-    return load_bundle(read_config(config)[1] / "bundle", **allowed) if wanted else None
+    read, out = read_config(config)
+    last = "direction" if family_named(name_of(read.generator)).latent else "generator"
+    return load_bundle(out / "bundle", **allowed) if stage in (None, last) else None
 
 
 def fit_stages(

@@ -22,6 +22,7 @@ BUILD_ERRORS = (
 ROW = {"predictor": "text", "target": "text"}
 TRANSLATION = {**ROW, "number": "a number"}
 CARD = {"about": "text", "data": "text", "licence": "text", "images": "text"}
+CROPS = ("squeeze", "center")
 SHOWN = ("what", "value", "interval", "wanted", "paper")  # of a figure of a card
 DIRECTION = {**ROW, "intercept": "a number", "deviation": "a number", "fit": "a table"}
 
@@ -50,6 +51,7 @@ def checked(about: Any, schema: int) -> Mapping[str, Any]:
         **kinds,
     }
     _require(about, {k: kind for k, kind in optional.items() if k in about}, "bundle.json")
+    _check_choices(about)
     window = about["window"]
     if len(window) != 2 or not all(_is(limit, "a number") for limit in window) or not window[0] < window[1]:
         raise InputError(f"'window' in 'bundle.json' must be [low, high] with low < high; got {window!r:.60}")
@@ -68,6 +70,20 @@ def checked(about: Any, schema: int) -> Mapping[str, Any]:
         _require_predictor(name, about["predictors"], "'seconds' of bundle.json")
     _check_card(about.get("card", {}))
     return about
+
+
+def _check_choices(about: Mapping[str, Any]) -> None:
+    """Raise InputError for an unknown crop or engine, an engine that the bundle lacks, and an odd `least`."""
+    engines = ("latent-walk", "latent-shift", "medxgan", *(("translate",) if "translator" in about else ()))
+    for key, known in (("crop", CROPS), ("engine", engines)):
+        if about.get(key, known[0]) not in known:
+            hint = nearest(about[key], known)
+            raise InputError(
+                f"'{key}' in 'bundle.json' must be one of {', '.join(known)}; got '{about[key]:.60}'{hint}"
+            )
+    least = about.get("least", 1)
+    if least != int(least) or least < 1:
+        raise InputError(f"'least' in 'bundle.json' must be a whole number above 0; got {least}")
 
 
 def _check_card(card: Mapping[str, Any]) -> None:

@@ -35,7 +35,8 @@ from contrafact.generators.stylegan2_training import StyleGAN2Training, TrainerC
 from contrafact.generators.training_loop import Progress, train_generator
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_loop import train_translator
-from contrafact.generators.translator_training import TranslatorTrainerConfig, TranslatorTraining
+from contrafact.generators.translator_settings import TranslatorTrainerConfig
+from contrafact.generators.translator_training import TranslatorTraining
 
 __all__ = [
     "LEGACY",

@@ -20,7 +20,8 @@ from contrafact.generators.stylegan2_training import StyleGAN2Training, TrainerC
 from contrafact.generators.training_loop import Progress
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_loop import train_translator
-from contrafact.generators.translator_training import TranslatorTrainerConfig, TranslatorTraining
+from contrafact.generators.translator_settings import TranslatorTrainerConfig
+from contrafact.generators.translator_training import TranslatorTraining
 
 
 @GENERATORS.register("stylegan2")

@@ -12,16 +12,15 @@ with exactly the same next step.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from contrafact.core.errors import ContrafactError, InputError, nearest
+from contrafact.core.errors import ContrafactError, InputError
 from contrafact.core.fingerprint import fingerprint
 from contrafact.generators.augmentation import mirror_half, signed
 from contrafact.generators.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
@@ -38,75 +37,10 @@ from contrafact.generators.student import Student
 from contrafact.generators.stylegan2_training import seeded
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_losses import blurred, huber, recoloured, shifted, variation
+from contrafact.generators.translator_settings import TranslatorTrainerConfig
 
 Guide = Callable[[Tensor], Tensor]
-FEATURES, PRECISIONS = ("photographs", "none"), ("auto", "bf16", "fp32")
-AMOUNTS = (
-    "guide", "adversarial", "size", "smooth", "saturation", "identity", "cycle", "pairs", "jitter", "noise",
-    "exposure", "ema_kimg",
-)  # fmt: skip
 NEIGHBOURS = 30  # number of images on either side of a score, among which one is sampled
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TranslatorTrainerConfig:
-    """Hyper-parameters of training a translator.
-
-    kimg         thousands of images in the training; a knee at 128 pixels needs about 20
-    rate         Adam's learning rate for the translator; the discriminator's is 0.4 of it
-    guide        weight of the model's loss: smooth distance of its score from the requested one, in units of
-                 half the range of scores
-    adversarial  weight of the discriminator's loss
-    size, smooth weights of the size of the change and of its total variation
-    saturation   change of a pixel (the range is 2) at which the loss of its size saturates; 0: Huber loss
-    identity     weight of the loss of translations to the image's own score; `cycle`: of translations back
-    regions      share of the batch that may change only inside, or only outside, a random box
-    pairs        weight of the loss of translations from images with a finding to the same images without it,
-                 where the training has such pairs
-    jitter       greatest shift of the guide's input, as a share of the side; `noise`: standard deviation of
-                 the noise on it
-    exposure     strength of random changes of brightness, contrast and colour on the inputs of the guide and
-                 the discriminator, so that a change of exposure or stain earns nothing; 0.4 is much
-    features     input of the discriminator: features of "photographs" (EfficientNet-Lite0, 2D), or "none"
-    mirror       flip half of the images left to right
-    precision    "bf16" or "fp32"; "auto": bf16, on a CPU the faster of both, kept when the run is resumed
-    """
-
-    kimg: float = 20.0
-    batch: int = 16
-    rate: float = 1e-3
-    guide: float = 2.0
-    adversarial: float = 0.25
-    size: float = 1.0
-    smooth: float = 0.5
-    saturation: float = 0.0
-    identity: float = 4.0
-    cycle: float = 2.0
-    pairs: float = 4.0
-    regions: float = 0.25
-    jitter: float = 0.045
-    noise: float = 0.05
-    exposure: float = 0.0
-    ema_kimg: float = 4.0
-    mirror: bool = False
-    features: str = "photographs"
-    precision: str = "auto"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, known in (("features", FEATURES), ("precision", PRECISIONS)):
-            value = getattr(self, name)
-            if value not in known:
-                hint = nearest(value, known)
-                raise InputError(f"{name} must be one of {', '.join(known)}; got '{value}'{hint}")
-        if self.batch < 4 or self.batch % 4:
-            raise InputError(f"batch must be a multiple of 4; got {self.batch}")
-        for name, least in {"kimg": "above", "rate": "above", **dict.fromkeys(AMOUNTS, "at least")}.items():
-            value = getattr(self, name)
-            if not 0 <= value < math.inf or (value == 0 and least == "above"):
-                raise InputError(f"{name} must be {least} 0 and finite; got {value}")
-        if not 0 <= self.regions <= 1:
-            raise InputError(f"regions must be from 0 to 1; got {self.regions}")
 
 
 class TranslatorTraining:
@@ -167,7 +101,7 @@ class TranslatorTraining:
             self.adam_student = torch.optim.Adam(self.student.parameters(), config.rate)
         self.adam_heads = torch.optim.Adam(self.heads.parameters(), 0.4 * config.rate, (0.0, 0.99))
         self.seen, self.figures = 0, dict[str, float]()
-        self.about = trained_with(config, images, origin)
+        self.about = trained_with(config, images, {**(origin or {}), "size": asdict(size)})
         self.precision = Precision(config.precision, self.device)
 
     def step(self) -> None:

@@ -20,6 +20,8 @@ class Preprocessing:
     """Convert images from their own units to those of the network.
 
     size      spatial size the network takes; None: any
+    least     smallest side of an image; smaller images than `size` are enlarged. None: those are refused, since
+              a smaller image would have invented pixels
     channels  image channels; one grey channel is repeated to fill them. None: any
     window    (low, high) in image units, mapped to 0..1 (values outside are kept, not clipped)
     mean, std per channel, applied after the window
@@ -30,6 +32,7 @@ class Preprocessing:
     window: tuple[float, float] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    least: int | None = None
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -41,7 +44,8 @@ class Preprocessing:
             raise InputError(f"std must be positive; got {self.std}")
 
     def check(self, images: Tensor) -> None:
-        """Raise InputError for images (N, C, *S) of the wrong dimension or channels, or smaller than `size`."""
+        """Raise InputError for images (N, C, *S) of the wrong dimension or channels, or smaller than `size` or
+        `least`."""
         if images.ndim not in (4, 5):
             raise InputError(f"images must be (N, C, H, W) or (N, C, D, H, W); got {tuple(images.shape)}")
         channels = images.shape[1]
@@ -53,9 +57,10 @@ class Preprocessing:
         if self.size is not None:
             if images.ndim - 2 != len(self.size):
                 raise InputError(f"this model takes {len(self.size)}D images; got {images.ndim - 2}D")
-            if any(have < want for have, want in zip(images.shape[2:], self.size, strict=True)):
+            least = self.size if self.least is None else (self.least,) * len(self.size)
+            if any(have < want for have, want in zip(images.shape[2:], least, strict=True)):
                 raise InputError(
-                    f"this model takes images of at least {_times(self.size)}; got "
+                    f"this model takes images of at least {_times(least)}; got "
                     f"{_times(tuple(images.shape[2:]))}; a smaller image would have "
                     "invented pixels"
                 )
@@ -85,6 +90,8 @@ def _check_numbers(spec: Preprocessing) -> None:
     """Raise InputError for values that are not numbers, or not of the right count."""
     if spec.channels is not None and not _are([spec.channels], numbers.Integral, least=1):
         raise InputError(f"channels must be a whole number above 0; got {spec.channels!r:.60}")
+    if spec.least is not None and not _are([spec.least], numbers.Integral, least=1):
+        raise InputError(f"least must be a whole number above 0; got {spec.least!r:.60}")
     if spec.size is not None and not _are(spec.size, numbers.Integral, least=1):
         raise InputError(f"size must be whole numbers above 0, such as (256, 256); got {spec.size!r:.60}")
     if spec.window is not None and not (_are(spec.window, numbers.Real) and len(spec.window) == 2):
