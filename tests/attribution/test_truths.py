@@ -279,6 +279,21 @@ def test_smoothing_is_the_mean_of_its_inner_method() -> None:
         cf.explain("smooth", model, image, target="value:0", kind="varience")
 
 
+def test_the_noise_of_smoothing_is_a_share_of_each_images_own_range() -> None:
+    model, weak = squares(), picture()
+    strong = Image(5 * weak.values)
+    ask_with = {"target": "value:0", "noise": 0.2, "samples": 5}
+    for kind in ("mean", "variance"):
+        together = cf.explain("smooth", model, [weak, strong], kind=kind, **ask_with)
+        alone = [cf.explain("smooth", model, image, kind=kind, **ask_with) for image in (weak, strong)]
+        for one, same in zip(together, alone, strict=True):
+            np.testing.assert_allclose(one.values, same.values, rtol=1e-3, atol=1e-5)
+    slopes = 2 * model.module.weights.detach().numpy()[0]
+    spread = slopes * 0.2 * np.ptp(weak.values)
+    many = ask("smooth", model, weak, kind="variance", **{**ask_with, "samples": 2000})
+    np.testing.assert_allclose(many, spread**2, rtol=0.2)
+
+
 def test_rise_tells_what_showing_a_place_adds() -> None:
     weights = np.zeros((8, 8), dtype=np.float32)
     weights[1:4, 1:4], weights[5:7, 5:7] = 1.0, -1.0
@@ -756,6 +771,34 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(method: str) -> None
     assert max(hungry.module.asked) > 3
     with pytest.raises(cf.core.ContrafactError, match="does not fit (in )?(the )?memory"):
         cf.explain(method, TorchPredictor(Hungry(plain.module, 0), classes=["a", "b"]), image, **ask_with)
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_errors_of_memory_are_told_from_others_on_every_device(error: RuntimeError, memory: bool) -> None:
+    from contrafact.perturbation.memory import portions
+
+    done: list[tuple[int, int]] = []
+
+    def work(part: slice) -> None:
+        if part.stop - part.start > 2:
+            raise error
+        done.append((part.start, part.stop))
+
+    if memory:
+        portions(7, 5, 1, work)
+        assert done == [(0, 2), (2, 4), (4, 6), (6, 7)]
+    else:
+        with pytest.raises(RuntimeError, match="cannot be multiplied"):
+            portions(7, 5, 1, work)
 
 
 @pytest.mark.parametrize("axes", [2, 3])

@@ -214,6 +214,11 @@ def test_a_change_keeps_what_the_generator_cannot_draw() -> None:
     changed = carry_over(x, torch.full_like(x, 0.7))
     torch.testing.assert_close(changed, torch.tensor([[[[-0.3, 1.2], [1.4, 0.7]]]]))
     torch.testing.assert_close(carry_over(x, torch.full_like(x, -3.0)).min(), torch.tensor(-1.0))
+    faint = x / 4  # values from -0.25 to 0.35 may become as dark and as bright as any image
+    for sign in (-1.0, 1.0):
+        torch.testing.assert_close(carry_over(faint, sign * torch.ones_like(x)), (faint + sign).clamp(-1, 1))
+        torch.testing.assert_close(carry_over(faint, 3 * sign * torch.ones_like(x)), sign * torch.ones_like(x))
+    torch.testing.assert_close(carry_over(-x, torch.full_like(x, -3.0)).min(), torch.tensor(-1.4))
 
 
 def test_the_published_direction_is_logistic_and_euclidean() -> None:
