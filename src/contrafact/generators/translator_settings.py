@@ -27,8 +27,8 @@ class TranslatorTrainerConfig:
     saturation   change of a pixel (the range is 2) at which the loss of its size saturates; 0: Huber loss
     identity     weight of the loss of translations to the image's own score; `cycle`: of translations back
     regions      share of the batch that may change only inside, or only outside, a random box
-    pairs        weight of the loss of translations from images with a finding to the same images without it,
-                 where the training has such pairs
+    pairs        weight of the loss of translations of pairs, images with a finding and the same without it,
+                 where the training has them; a small finding is a small share of the mean: 60
     jitter       greatest shift of the guide's input, as a share of the side; `noise`: standard deviation of
                  the noise on it
     exposure     strength of random changes of brightness, contrast and colour on the inputs of the guide and

@@ -49,7 +49,7 @@ class TranslatorTraining:
     images  uint8 or float32 (N, C, *S) in [-1, 1] at the translator's resolution
     guide   function of images in [-1, 1] to scores (N, targets), differentiable unless `black_box`
     pairs   images (P, C, *S) with a finding, and the same images without it, such as patches with a pasted
-            lesion: examples of its removal, from the guide's score of the first to that of the second
+            lesion: examples of its removal, and of its addition in the region where they differ
     black_box   the guide gives no gradients: a `Student` imitates it, and replaces it in the loss
     seen    number of images so far; `figures`: losses of the last step; `average`: the translator with
             averaged weights, which is the result
@@ -124,7 +124,7 @@ class TranslatorTraining:
                 translated[part], to[part], now[part], which=which[part], region=region[part]
             )
             same = self.translator(images[part], now[part], now[part], which=which[part], region=region[part])
-            removed = self._removed(b // 4)
+            wrong = self._of_pairs(b // 4)
         change = translated.float() - images
         half_range = ((self.translator.high - self.translator.low) / 2)[which]
         losses = {
@@ -134,7 +134,7 @@ class TranslatorTraining:
             "smooth": self.config.smooth * variation(change),
             "cycle": self.config.cycle * huber(back.float() - images[part]),
             "identity": self.config.identity * huber(same.float() - images[part]),
-            **({} if removed is None else {"pairs": self.config.pairs * huber(removed)}),
+            **({} if wrong is None else {"pairs": self.config.pairs * huber(wrong)}),
         }
         self._apply(self.adam, torch.stack(list(losses.values())).sum(), self.translator)
         with self._autocast():
@@ -265,17 +265,24 @@ class TranslatorTraining:
         x = self._exposed(torch.where(chosen.view(-1, *(1,) * (x.ndim - 1)), smooth, x))
         return x + self.config.noise * torch.randn(x.shape, generator=self.rng).to(self.device)
 
-    def _removed(self, n: int) -> Tensor | None:
-        """Return what is wrong (n, C, *S) with translations of n pairs from their first images to their second;
-        None without pairs."""
+    def _of_pairs(self, n: int) -> Tensor | None:
+        """Return what is wrong (2 n, C, *S) with translations of n pairs: from their first images to their
+        second, and back where the region is given in which they differ; None without pairs."""
         if self.pairs is None or not self.config.pairs:
             return None
         rows = torch.randint(len(self.pairs[0]), (n,), generator=self.rng)
         which = torch.randint(self.config_targets, (n,), generator=self.rng)
         before, after = (signed(part[rows].to(self.device)) for part in self.pairs)
         now, to = (scores[rows, which].to(self.device) for scores in self.pair_scores)
-        translated: Tensor = self.translator(before, now, to, which=which.to(self.device))
-        return translated.float() - after
+        differs = blurred((before - after).abs().amax(dim=1, keepdim=True)) > 0
+        translated: Tensor = self.translator(
+            torch.cat([before, after]),
+            torch.cat([now, to]),
+            torch.cat([to, now]),
+            which=which.repeat(2).to(self.device),
+            region=torch.cat([torch.ones_like(differs), differs]).to(before),
+        )
+        return translated.float() - torch.cat([after, before])
 
     def _exposed(self, images: Tensor) -> Tensor:
         """Return images with random brightness, contrast and colours, as far as `exposure` says."""
