@@ -3,9 +3,10 @@
     python -m experiments.evaluate.engines knee --data ../shared/data --images 120 \
         --page docs/results/engines.md --picture docs/pictures/engines_knee.png
 
-Judge A is the bundle's second model, judge B histograms of gradients with logistic regression. Every engine
-explains the same images, one a patient, half of each label, to a probability of 0.9 on the other side of the
-decision. The null is a blurred adversarial change of the same score as the first engine's.
+Judge A is the bundle's second model, judge B histograms of gradients with logistic regression, judge C (with
+--networks) a third network that ships nowhere. Every engine explains the same images, one a patient, half of
+each label, to a probability of 0.9 on the other side of the decision. The null is a blurred adversarial change
+of the same score as the first engine's.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ from contrafact.counterfactual import Bundle, as_published, published_walk
 from contrafact.generators import RandomFeatures, kernel_distance
 from contrafact.metrics import CounterfactualContext
 from contrafact.metrics.counterfactual.adversarial_null import adversarial_null
+from contrafact.models import resize
 from experiments.data import Cohort, balanced, load, nodule_windows
 from experiments.evaluate.anatomy import at_64, double_lines, joint_band, joint_width, near
 from experiments.evaluate.scores import scores_of
 from experiments.tables import mean, ratio, share, table
+from experiments.train.translator import network, scorer
 
 GOAL = 2.197  # log-odds of 0.9
 Values = NDArray[np.floating[Any]]
@@ -134,6 +137,18 @@ def hog_judge(name: str, data: Path, side: int) -> Judge:
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=500))
     model.fit(features(fit.images[rows].numpy()), fit.labels[rows])
     return lambda frames: model.decision_function(features(frames))
+
+
+def third_network(networks: Path, name: str) -> Judge:
+    """Log-odds (N,) of frames by the role `judge` of `experiments.train.classifiers`, which never ships."""
+    judge = scorer(network(networks, "judge"), name)
+
+    @torch.no_grad()
+    def scores(frames: Values) -> Values:
+        x = torch.as_tensor(np.asarray(frames), dtype=torch.float32) / 127.5 - 1
+        return torch.cat([judge(part) for part in x.split(64)]).numpy()
+
+    return scores
 
 
 def places(name: str, cohort: Cohort, data: Path) -> list[NDArray[np.bool_] | None]:
@@ -242,23 +257,29 @@ def wall(runs: Sequence[Run], cohort: Cohort, path: Path, count: int = 12) -> No
     """The first images of the list, one a row: original, then every engine's last frame and its difference."""
     side, rows = cohort.images.shape[-1], []
     for row in range(min(count, len(cohort))):
-        tiles = [cohort.images[row, 0].float().numpy()]
+        tiles = [_shown(cohort.images[row].float().numpy(), side)]
         for run in runs:
             if row not in run.rows:
-                tiles += [np.zeros((side, side))] * 2
+                tiles += [np.zeros_like(tiles[0])] * 2
                 continue
             k = run.rows.index(row)
-            first, last = (_sized(one[k][0], side) for one in (run.first, run.last))
+            first, last = (_shown(one[k], side) for one in (run.first, run.last))
             tiles += [last, np.clip(127.5 + 1.5 * (last - first), 0, 255)]
-        rows.append(np.concatenate([np.pad(tile, 1, constant_values=255) for tile in tiles], axis=1))
+        rows.append(
+            np.concatenate(
+                [np.pad(tile, ((1, 1), (1, 1), (0, 0)), constant_values=255) for tile in tiles], axis=1
+            )
+        )
     picture = np.concatenate(rows).clip(0, 255).round().astype(np.uint8)
+    picture = picture if picture.shape[2] == 3 else picture[..., 0]
     path.parent.mkdir(parents=True, exist_ok=True)
     Picture.fromarray(picture).save(path, optimize=True)
 
 
-def _sized(values: Values, side: int) -> Values:
-    picture = Picture.fromarray(values.clip(0, 255).round().astype(np.uint8))
-    return np.asarray(picture.resize((side, side), Picture.Resampling.BILINEAR), dtype=float)
+def _shown(image: Values, side: int) -> Values:
+    """An image (C, H, W) of 0 to 255 as (side, side, C)."""
+    made = resize(torch.as_tensor(np.asarray(image), dtype=torch.float32)[None], (side, side))[0]
+    return np.asarray(made.movedim(0, 2))
 
 
 def main() -> None:
@@ -271,6 +292,7 @@ def main() -> None:
     parser.add_argument("--part", default="val", choices=["val", "choice"])
     parser.add_argument("--engines", nargs="*", default=[*ENGINES, PUBLISHED])
     parser.add_argument("--few", type=int, default=40, help="images for the engines that take seconds")
+    parser.add_argument("--networks", type=Path, help="folder with the role judge, as judge C")
     parser.add_argument("--page", type=Path)
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--json", type=Path, help="the figures as text, engine by engine")
@@ -279,11 +301,12 @@ def main() -> None:
     cohort, bundle = balanced(whole, options.images), cf.load_bundle(options.bundle or options.name)
     images = [Image(one.float().numpy(), window=(0.0, 255.0)) for one in cohort.images]
     hogs = hog_judge(options.name, options.data, options.side)
+    third = {"C": third_network(options.networks, options.name)} if options.networks else {}
     where, runs, lines = places(options.name, cohort, options.data), list[Run](), list[dict[str, str]]()
 
     def measured(run: Run) -> None:
         second = bundle.second_model(run.predictor)
-        judges: dict[str, Judge] = {"A": lambda frames: scores_of(second, frames), "B": hogs}
+        judges: dict[str, Judge] = {"A": lambda frames: scores_of(second, frames), "B": hogs, **third}
         runs.append(run)
         lines.append(row_of_page(run, options.name, judges, whole, where))
         print(json.dumps(lines[-1]), flush=True)
@@ -291,6 +314,7 @@ def main() -> None:
     for letter, judge in {
         "A": lambda f: scores_of(bundle.second_model(bundle.predictor), f),
         "B": hogs,
+        **third,
     }.items():
         auc = roc_auc_score(whole.labels, judge(whole.images.float().numpy()))
         print(f"judge {letter}: AUC {auc:.3f}", flush=True)

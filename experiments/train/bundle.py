@@ -44,12 +44,13 @@ def write_networks(
         stem, side = "classifier" if role == "model" else "second", [about["side"], about["side"]]
         small = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
         save_file({k: v.contiguous() for k, v in small.items()}, out / f"{stem}.safetensors")
+        small_images = {"least": NATIVE[name]} if name == "nodule" else {}
         grey = {"mean": [0.5] * channels, "std": [0.5] * channels}
         common = {
             "factory": f"contrafact.models.example_networks:{FACTORIES[role]}",
             "arguments": {**about["arguments"], "pair": row_of(name)},
             "weights": f"{stem}.safetensors",
-            "preprocessing": {"size": side, "channels": channels, "window": [0, 255], **grey},
+            "preprocessing": {"size": side, "channels": channels, "window": [0, 255], **grey, **small_images},
         }
         heads: dict[str, dict[str, Any]] = {
             "classifier": {"classes": list(cohort.classes), "output": "logits", "head": "pair"}
