@@ -18,13 +18,14 @@ from safetensors.torch import save_file
 
 from conftest import RANGE, small_network
 from contrafact.api import explanation as face
-from contrafact.api.case import Plan, method_and_target
+from contrafact.api.case import Plan, answers, method_and_target
 from contrafact.attribution import GradCAM
 from contrafact.bundles import load_bundle
 from contrafact.cli import app, main
 from contrafact.core import Image
 from contrafact.counterfactual import LatentWalk
-from contrafact.io import open_run, read_tensors
+from contrafact.io import open_run, read_image, read_tensors
+from contrafact.models import load_predictor
 from contrafact.phantoms import draw_factors, knee_phantom
 
 
@@ -57,6 +58,57 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
     code = main([str(w) for w in words])
     out, err = capsys.readouterr()
     return code, out, err
+
+
+class Counting(torch.nn.Module):
+    """A network that counts the images that pass through it."""
+
+    passes = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = small_network()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        Counting.passes += len(x)
+        return self.network(x)
+
+
+@pytest.mark.parametrize(
+    ("words", "passes"),
+    [
+        (["--methods", "gradient", "--target", "class:1"], 1),
+        (["--methods", "gradient"], 2),  # the predicted class costs one
+        (["--methods", "gradient,input-x-gradient"], 3),
+        (["--methods", "gradient,input-x-gradient", "--target", "class:1"], 2),
+    ],
+)
+def test_explain_asks_the_model_once_for_what_it_knows(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, picture: Path, words: list[str], passes: int
+) -> None:
+    save_file(Counting().state_dict(), tmp_path / "w.safetensors")
+    about = {
+        "factory": "test_cli:Counting",
+        "weights": "w.safetensors",
+        "classes": ["well", "sick"],
+        "preprocessing": {"size": [16, 16], "channels": 1, "window": [0, 255]},
+    }
+    (tmp_path / "m.json").write_text(json.dumps(about))
+    words = [
+        "explain",
+        str(picture),
+        "--model",
+        str(tmp_path / "m.json"),
+        "--trust-code",
+        "--no-checks",
+        *words,
+    ]
+    Counting.passes = 0
+    code, _, err = run(capsys, *words, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert Counting.passes == passes
+    plain = load_predictor(tmp_path / "m.json", trust_code=True)
+    assert open_run(tmp_path / "run").rows()[0]["answers"] == answers(plain, read_image(picture))
 
 
 def test_explain_writes_a_run_and_goes_on(

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from conftest import small_network
 from contrafact.core import InputError
-from contrafact.io import open_run
+from contrafact.io import images, open_run
 from contrafact.study import read_study
 from contrafact.study.inputs import cases_of, label_maps
 from contrafact.study.runner import study
@@ -89,6 +89,27 @@ def test_every_metric_of_every_method_of_every_image_and_the_tables(folder: Path
     (auc,) = summary["performance"]
     assert 0 <= auc["auc"] <= 1 and auc["cases"] == 16 and auc["patients"] == 8
     assert not run_study(folder)  # all is done
+
+
+def test_a_study_reads_every_file_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a target is the name of a class, which asks the model about the first image."""
+    masks = folder / "masks"
+    masks.mkdir()
+    for number in range(2):
+        np.save(masks / f"{number}.npy", np.pad(np.ones((1, 4, 4), np.float32), ((0, 0), (4, 8), (4, 8))))
+    cohort = (folder / "cohort.csv").read_text().splitlines()
+    (folder / "cohort.csv").write_text("\n".join(cohort[:3]) + "\n")
+    metrics = METRICS + "[metrics.relevance-mass]\n"
+    path = write(
+        folder, 'masks = "masks/{stem}.npy"\n', rest="[methods.gradient]\n[methods.gradcam]\n" + metrics
+    )
+    path.write_text(path.read_text().replace('"class:1"', '"yes", "no"'))
+    read, reader = [], images._read_array
+    monkeypatch.setattr(
+        images, "_read_array", lambda file, *more: read.append(file.name) or reader(file, *more)
+    )
+    assert not [row for row in run_study(folder) if row.failure]
+    assert sorted(read) == ["0.npy", "0.npy", "1.npy", "1.npy"]  # an image and a mask of each name
 
 
 def _in_order(table: list[dict[str, str]]) -> bool:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from contrafact.api import explanation
 from contrafact.api.evaluation import heatmap_context
+from contrafact.api.explanation import Outputs
 from contrafact.core import (
     EXPLAINERS,
     Counterfactual,
@@ -60,40 +63,54 @@ class Plan:
 def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Sequence[Image] = ()) -> None:
     """Explain one image with every method, and add the results to the run; results that the run has already
     are not computed again."""
-    done = run.done()
+    done, outputs = run.done(), Outputs(plan.predictor, image)
+    later = functools.cache(lambda: [(i, "; ".join(answers(plan.predictor, i))) for i in followup])
     for method in plan.methods:
         explainer, target = method_and_target(
-            EXPLAINERS.make(method, **plan.settings.get(method, {})), plan, image
+            EXPLAINERS.make(method, **plan.settings.get(method, {})), plan, image, outputs
         )
         request = request_of(explainer, plan, image, target=target, followup=followup)
         key = f"{name}/{method}/{target}/{request.key}"
         if key in done:
             continue
         run.add_methods(cards_of(explainer))
-        result, extra = solve(name, image, explainer, plan, target=target)
-        shown = followup if isinstance(result, Counterfactual) else ()
-        dated = [(i, "; ".join(answers(plan.predictor, i))) for i in shown]
+        result, extra = solve(name, image, explainer, plan, target=target, outputs=outputs)
+        dated = later() if isinstance(result, Counterfactual) else ()
         run.add(key, image, result, followup=dated, **extra)
 
 
 def solve(
-    name: str, image: Image, explainer: Any, plan: Plan, *, target: Any = None
+    name: str,
+    image: Image,
+    explainer: Any,
+    plan: Plan,
+    *,
+    target: Any = None,
+    outputs: Outputs | None = None,
 ) -> tuple[Heatmap | Counterfactual, dict[str, Any]]:
-    """Explain one image with one method; return the result, and the additional fields of its row in the run."""
-    target = target_of(plan, image) if target is None else target
-    result = explanation.explain(
+    """Explain one image with one method; return the result, and the additional fields of its row in the run.
+
+    outputs   the model's outputs for the image, which several methods share
+    """
+    outputs = outputs or Outputs(plan.predictor, image)
+    target = target_of(plan, image, outputs) if target is None else target
+    seen: dict[int, Any] = {}
+    result: Heatmap | Counterfactual = explanation.explain_images(
         explainer,
         plan.predictor,
-        image,
+        [image],
         target=target,
         bundle=plan.bundle,
         background=plan.background,
         region=plan.region,
         seed=plan.seed,
-    )
+        outputs=seen,
+    )[0]
+    if outputs.known is None and seen:
+        outputs.known = torch.as_tensor(seen[0])[None]
     extra = {
         "case": name,
-        "answers": answers(plan.predictor, image),
+        "answers": answers(plan.predictor, image, outputs),
         "target_name": target_name(plan.predictor, str(target)),
         **facts_of(result, plan.predictor, plan.bundle),
     }
@@ -148,25 +165,27 @@ def _trust_of(
         return card_as_json(trust_card(context, 0, record=result.record))
 
 
-def method_and_target(explainer: Any, plan: Plan, image: Image) -> tuple[Any, Any]:
+def method_and_target(
+    explainer: Any, plan: Plan, image: Image, outputs: Outputs | None = None
+) -> tuple[Any, Any]:
     """Return a method and its target for one image. The default target of a method with a goal is the second
     most probable class; for a single class that is predicted, the goal becomes its absence."""
+    outputs = outputs or Outputs(plan.predictor, image)
     goal = getattr(explainer, "goal", None)
     if plan.target is not None or goal is None:
-        return explainer, target_of(plan, image)
-    other = explanation.other_class(plan.predictor, image)
+        return explainer, target_of(plan, image, outputs)
+    other = explanation.other_class(plan.predictor, image, outputs)
     if other is not None:
         return explainer, other
-    outputs = explanation.ask(plan.predictor, image)
-    single = plan.predictor.output == "sigmoid" and outputs.shape[1:] == (1,)
-    if single and float(plan.predictor.probabilities(outputs)[0, 0]) >= 0.5:
+    single = plan.predictor.output == "sigmoid" and outputs().shape[1:] == (1,)
+    if single and float(plan.predictor.probabilities(outputs())[0, 0]) >= 0.5:
         explainer = dataclasses.replace(explainer, goal=1 - goal)
-    return explainer, target_of(plan, image)
+    return explainer, target_of(plan, image, outputs)
 
 
-def target_of(plan: Plan, image: Image) -> Any:
+def target_of(plan: Plan, image: Image, outputs: Outputs) -> Any:
     """Return the plan's target for one image, with its reference mask where there is one."""
-    target = explanation.parse(plan.predictor, plan.target, image)
+    target = explanation.parse(plan.predictor, plan.target, image, outputs)
     return (
         target
         if plan.reference is None
@@ -199,9 +218,9 @@ def request_of(
     )
 
 
-def answers(predictor: Any, image: Image) -> list[str]:
+def answers(predictor: Any, image: Image, known: Outputs | None = None) -> list[str]:
     """Return the model's predictions for an image as text, one per class."""
-    outputs = explanation.ask(predictor, image)
+    outputs = (known or Outputs(predictor, image))()
     names = class_names(predictor)
     if predictor.output == "regression":
         return [f"{name}: {value:.3g}" for name, value in zip(names, outputs[0], strict=True)]

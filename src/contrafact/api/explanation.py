@@ -179,13 +179,40 @@ def explain(
     if isinstance(bundle, (str, Path)):
         bundle = load_bundle(bundle)
     others = as_images(background)
+    results = explain_images(
+        method,
+        model,
+        batch,
+        target=target,
+        reference=reference,
+        bundle=bundle,
+        background=others,
+        region=region,
+        seed=seed,
+    )
+    return results[0] if single else results
+
+
+def explain_images(
+    method: Any,
+    model: Predictor,
+    batch: Sequence[Image],
+    *,
+    target: Any = None,
+    reference: MaskLike | None = None,
+    bundle: Any = None,
+    background: Sequence[Image] = (),
+    region: MaskLike | None = None,
+    seed: int = 0,
+    outputs: dict[int, Any] | None = None,
+) -> list[Any]:
+    """Explain images as `explain` does, with arguments that are converted already; `outputs` as in
+    `core.explain`."""
     results: list[Any] = [None] * len(batch)
     try:
-        if isinstance(model, TorchPredictor):
-            model.look(batch[0].values[None])
         changes = getattr(method, "goal", None) is not None
         for parsed, rows in _by_target(model, target, batch, changes=changes):
-            part = [batch[row] for row in rows]
+            part, seen = [batch[row] for row in rows], dict[int, Any]()
             if reference is not None:
                 parsed = compared(parsed, as_image(reference, grid=part[0].grid), part, model)
             mask = None if region is None else as_image(region, grid=part[0].grid)
@@ -195,12 +222,17 @@ def explain(
                 part,
                 target=parsed,
                 bundle=bundle,
-                background=others,
+                background=background,
                 region=None if mask is None else on_grid(mask, part, parsed, model),
                 seed=seed,
+                outputs=seen,
             )
             for row, result in zip(rows, explained, strict=True):
                 results[row] = result
+            if outputs is not None:
+                outputs.update({rows[number]: row for number, row in seen.items()})
+        if isinstance(model, TorchPredictor):
+            model.look(batch[0].values[None])
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
@@ -210,7 +242,7 @@ def explain(
         ) from error
     for result in results:
         warn_if_empty(result)
-    return results[0] if single else results
+    return results
 
 
 def _by_target(
@@ -224,8 +256,9 @@ def _by_target(
             raise InputError(f"expected one target, or one for each of {len(images)} images; got {len(target)}")
         each = [parse(predictor, parsed, image) for parsed, image in zip(target, images, strict=True)]
     elif target is None:
-        other = [other_class(predictor, image) if changes else None for image in images]
-        each = [parse(predictor, parsed, image) for parsed, image in zip(other, images, strict=True)]
+        asked = [Outputs(predictor, image) for image in images]
+        other = [other_class(predictor, of.image, of) if changes else None for of in asked]
+        each = [parse(predictor, text, of.image, of) for text, of in zip(other, asked, strict=True)]
     else:
         each = [parse(predictor, target, images[0])] * len(images)
     groups: dict[Any, tuple[Any, list[int]]] = {}
@@ -235,28 +268,50 @@ def _by_target(
     return list(groups.values())
 
 
-def parse(predictor: Predictor, text: Any, image: Image) -> Any:
+class Outputs:
+    """The raw outputs (1, K, ...) of a model for one image, from one pass at most.
+
+    known   the outputs where they are known; else None, and the first call computes them
+    """
+
+    def __init__(self, predictor: Predictor, image: Image) -> None:
+        self.predictor, self.image = predictor, image
+        self.known: Tensor | None = None
+
+    def __call__(self) -> Tensor:
+        if self.known is None:
+            self.known = ask(self.predictor, self.image)
+        return self.known
+
+
+def parse(predictor: Predictor, text: Any, image: Image, outputs: Outputs | None = None) -> Any:
     """Return a target from text, or from the name or index of a class; None: the predicted class or region of
-    the image. A target object is returned unchanged. Raise InputError for anything else."""
+    the image. A target object is returned unchanged. Raise InputError for anything else.
+
+    outputs   the model's outputs for the image, where a pass may have been made before
+    """
+    outputs = outputs or Outputs(predictor, image)
     text = text.tolist() if isinstance(text, (np.ndarray, Tensor)) else text
     if not (text is None or isinstance(text, (str, int, np.integer))) or isinstance(text, bool):
         if callable(text):
             return text
         raise InputError(f"expected a target as text, a class name or number, or an object; got {text!r:.60}")
-    names = names_of(predictor, image)
+    if not predictor.class_count:
+        outputs()  # counts the classes
+    names = class_names(predictor)
     if isinstance(text, str) and text in names and not is_form(text):
         text = names.index(text)
     if isinstance(text, str):
         return predictor.target(text)
     if text is not None:
-        kind = "region" if ask(predictor, image).ndim > 2 else "class"
+        kind = "region" if outputs().ndim > 2 else "class"
         return predictor.target(f"{'value' if predictor.output == 'regression' else kind}:{int(text)}")
     if predictor.output == "regression":
         return predictor.target("value:0")
-    outputs = ask(predictor, image)
-    if outputs.ndim == 2:
-        return predictor.target(f"class:{int(predictor.probabilities(outputs)[0].argmax())}")
-    sizes = class_sizes(outputs, predictor.output)
+    raw = outputs()
+    if raw.ndim == 2:
+        return predictor.target(f"class:{int(predictor.probabilities(raw)[0].argmax())}")
+    sizes = class_sizes(raw, predictor.output)
     if len(sizes) > 1 and predictor.output != "sigmoid":
         sizes[0] = 0  # the first of exclusive classes is the background
     if not max(sizes):
@@ -266,18 +321,18 @@ def parse(predictor: Predictor, text: Any, image: Image) -> Any:
     return predictor.target(f"region:{sizes.index(max(sizes))}")
 
 
-def other_class(predictor: Predictor, image: Image) -> Any | None:
-    """Return the target of the second most probable class. None where the model has no second class, or is not
-    a classifier."""
-    outputs = ask(predictor, image)
-    if predictor.output == "regression" or outputs.ndim != 2:
+def other_class(predictor: Predictor, image: Image, outputs: Outputs | None = None) -> Any | None:
+    """Return the target of the second most probable class; `outputs` as in `parse`. None where the model has no
+    second class, or is not a classifier."""
+    outputs = outputs or Outputs(predictor, image)
+    if predictor.output == "regression" or outputs().ndim != 2:
         return None
-    probabilities = predictor.probabilities(outputs)[0].tolist()
+    probabilities = predictor.probabilities(outputs())[0].tolist()
     if len(probabilities) < 2:
         return None
     best = probabilities.index(max(probabilities))
     runner_up = max((k for k in range(len(probabilities)) if k != best), key=probabilities.__getitem__)
-    return parse(predictor, f"class:{runner_up}", image)
+    return parse(predictor, f"class:{runner_up}", image, outputs)
 
 
 def compared(target: Any, reference: Image, images: Sequence[Image], predictor: Predictor) -> Any:
@@ -310,15 +365,7 @@ def on_grid(mask: Image, images: Sequence[Image], target: Any, predictor: Predic
     return mask_of(mask.values[0], label=index, classes=predictor.class_count, label_map=mask.label_map)
 
 
-def names_of(predictor: Predictor, image: Image) -> tuple[str, ...]:
-    """Return the class names; where none are declared, the class numbers, at the cost of one pass."""
-    if not predictor.class_count:
-        ask(predictor, image)
-    return class_names(predictor)
-
-
 def ask(predictor: Predictor, image: Image) -> Tensor:
     """Return the raw outputs (1, K, ...) for one image, without gradients and without a change of the model."""
     with predictor.frozen(), torch.no_grad():
-        outputs: Tensor = predictor(image.values[None])
-        return outputs
+        return torch.as_tensor(predictor(image.values[None]))

@@ -73,15 +73,19 @@ def scored_slopes(question: Question, images: Any, *, batch: int = 16) -> tuple[
     If the memory is too small for one image, activations are computed twice instead of stored.
     """
     predictor: Any = question.predictor
+    unchanged = images is question.images and not question.outputs
     images = torch.as_tensor(images).to(predictor.device).detach()
     values, slopes = images.new_zeros(len(images)), torch.empty_like(images)
 
     def work(part: slice) -> None:
         inputs = images[part].requires_grad_()
         with torch.enable_grad():
-            scores = score(question, predictor(inputs))
+            outputs = predictor(inputs)
+            scores = score(question, outputs)
             (slopes[part],) = torch.autograd.grad(scores.sum(), inputs)
         values[part] = scores.detach()
+        if unchanged:
+            question.outputs.extend(outputs.detach())
 
     try:
         portions(len(images), batch, images[0].numel(), work)
@@ -125,11 +129,15 @@ def layer_at(question: Question, images: Any, layer: FeatureLayer) -> tuple[Tens
     """Return the activations (N, K, *cells) of a layer at `images`, and the target's gradient with respect
     to them; the backward pass stops at the layer."""
     predictor: Any = question.predictor
+    unchanged = images is question.images and not question.outputs
     # Parameters are frozen, so the graph must start at the image.
     images = torch.as_tensor(images).to(predictor.device).detach().requires_grad_()
     with torch.enable_grad(), predictor.watch(layer.name) as seen:
-        values = score(question, predictor(images))
+        outputs = predictor(images)
+        values = score(question, outputs)
         (slopes,) = torch.autograd.grad(values.sum(), seen[-1], allow_unused=True)
+    if unchanged:
+        question.outputs.extend(outputs.detach())
     if slopes is None:
         raise UnsupportedError(f"the target {question.target} does not depend on layer '{layer.name}'")
     return layer.read(seen[-1].detach()), layer.read(slopes)

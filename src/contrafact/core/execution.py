@@ -63,6 +63,7 @@ def explain(
     region: NDArray[np.bool_] | None = None,
     seed: int = 0,
     batch: int = 16,
+    outputs: dict[int, Any] | None = None,
 ) -> list[Heatmap] | list[Counterfactual]:
     """Explain every image, in batches of images that share a grid.
 
@@ -72,6 +73,8 @@ def explain(
     background  other images, for methods that compare with them (expected gradients)
     region      bool (*S): only these voxels are explained; the map is 0 elsewhere
     seed        of the method's random numbers, the same for every batch
+    outputs     filled with the model's raw outputs (K, ...) by number of the image, where the method computed
+                them for the unchanged image, which spares the caller a pass
     gives       one `Heatmap` or `Counterfactual` per image, in order, on the image's grid
     raises      InputError for unusable arguments
     """
@@ -97,6 +100,8 @@ def explain(
             )
             explanations = explainer(question, np.random.default_rng(seed))
         cost = (time.perf_counter() - begin) / len(group), counted.passes / len(group)
+        if outputs is not None and len(question.outputs) == len(group):
+            outputs.update(zip(rows, question.outputs, strict=True))
         if len(explanations) != len(group):
             raise InputError(f"{explainer} gave {len(explanations)} results for {len(group)} images")
         for position, (row, image, value) in enumerate(zip(rows, group, explanations, strict=True)):

@@ -26,6 +26,7 @@ class Question:
     region  bool (*S): only these voxels are explained, the map is 0 elsewhere; None: all
     notes   output: measurements of the method, N numbers by name; copied to the `Record`
     details output: choices of the method for the whole batch (its layer); copied to the `Record`
+    outputs output: the model's raw outputs of the unchanged images, in order, where the method computed them
     """
 
     predictor: Predictor
@@ -37,6 +38,7 @@ class Question:
     region: NDArray[np.bool_] | None = None
     notes: dict[str, list[float]] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+    outputs: list[Any] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "predictor", adapted(self.predictor))

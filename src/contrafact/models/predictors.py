@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from contrafact.core import BoxAnswers, ContrafactError, InputError, UnsupportedError, fingerprint, nearest
+from contrafact.core import BoxAnswers, InputError, UnsupportedError, fingerprint, nearest
 from contrafact.models.calls import FUNCTIONS, tapped
 from contrafact.models.declaration_checks import RAW, check_last_step, warn_of_range, within_unit
 from contrafact.models.default_layer import Chooser
@@ -91,29 +91,34 @@ class TorchPredictor(Described):
                 return self(images)
         x = self._prepared(images)
         outputs = self._checked(self._run(x), len(x))
-        if outputs.grad_fn is not None and self.output in RAW and within_unit(outputs):
-            check_last_step(outputs, self.output)
+        if self.output in RAW and (outputs.grad_fn is not None or not self._looked):
+            self._check_raw(x, outputs)
         return outputs.float()
 
     def look(self, images: Any) -> None:
-        """Raise InputError for a model that ends in a sigmoid or softmax although raw outputs are declared.
+        """Raise InputError for a model that ends in a sigmoid or softmax although raw outputs are declared. Its
+        calls do so too, except while hooks are registered.
 
-        cost  one pass, and another with gradients if all outputs are from 0 to 1; once per predictor, and not
-              while hooks are registered
+        cost  a pass, and another with gradients if all outputs are from 0 to 1; none after a call that has
+              checked the model
         """
-        if self._looked or self.output not in RAW or _listens(self.module):
-            return
+        if not self._looked and self.output in RAW and not _listens(self.module):
+            with torch.no_grad():
+                self(images)
+
+    def _check_raw(self, x: Tensor, outputs: Tensor) -> None:
+        """Raise InputError for outputs from 0 to 1 whose last step is a sigmoid or softmax. Outputs without a
+        graph are computed again, once per predictor."""
+        if within_unit(outputs):
+            if outputs.grad_fn is None:
+                if _listens(self.module):
+                    return
+                self._looked = True  # one pass, also where the check fails
+                with torch.inference_mode(False), torch.enable_grad():
+                    again = self._run(x.detach().clone().requires_grad_())
+                outputs = torch.as_tensor(pick(again, self.head))
+            check_last_step(outputs, self.output)
         self._looked = True
-        with self.frozen():
-            try:
-                with torch.no_grad():
-                    doubtful = within_unit(self(images))
-            except (RuntimeError, ContrafactError):
-                return  # the next call raises a specific error
-            if doubtful:
-                with torch.enable_grad():
-                    outputs = self._run(self._prepared(images).detach().requires_grad_())
-                check_last_step(torch.as_tensor(pick(outputs, self.head)), self.output)
 
     def _prepared(self, images: Any) -> Tensor:
         x = self.preprocessing(torch.as_tensor(images).to(self.device, torch.float32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,7 +125,21 @@ def optional_mask(folder: Path, text: str | None, image: Path, *, label_map: boo
 
 def read_mask(path: Path, *, label_map: bool) -> Image:
     """Return the mask in a file, marked as a label map or not."""
-    return dataclasses.replace(read_image(path), label_map=label_map)
+    return dataclasses.replace(read_once(path), label_map=label_map)
+
+
+def read_once(path: Path) -> Image:
+    """Return the image in a file or a series' folder as `read_image`; the last few of this process are kept
+    until their files change."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+    return _read_version(
+        path, tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+    )
+
+
+@functools.lru_cache(maxsize=4)  # an image and its masks
+def _read_version(path: Path, version: tuple[tuple[str, int, int], ...]) -> Image:  # noqa: ARG001  a cache key
+    return read_image(path)
 
 
 def label_maps(config: StudyConfig, folder: Path, cases: Sequence[Case]) -> frozenset[str]:
@@ -141,7 +156,7 @@ def _holds_labels(config: StudyConfig, key: str, folder: Path, case: Case) -> bo
     """Whether the mask of one case contains labels; False where it cannot be read, which fails its tasks."""
     try:
         path = mask_path(config, key, folder, case) if case.path.exists() else None
-        return path is not None and is_label_map(read_image(path).values)
+        return path is not None and is_label_map(read_once(path).values)
     except InputError:
         return False
 
@@ -230,7 +245,7 @@ def resolved(predictor: Any, text: str, cases: Sequence[Case]) -> str:
 def _readable(case: Case) -> Image | None:
     """Return the image of a case, or None where it cannot be read."""
     try:
-        return read_image(case.path)
+        return read_once(case.path)
     except InputError:
         return None
 

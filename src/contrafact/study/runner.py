@@ -25,7 +25,7 @@ from contrafact.core import (
 from contrafact.core.execution import parameters_of
 from contrafact.core.method_cards import cards_of
 from contrafact.core.request import source_of_method
-from contrafact.io import Case, Run, read_image
+from contrafact.io import Case, Run
 from contrafact.jobs.pool import ENGINES, Failure, run_cells
 from contrafact.study import StudyConfig, read_study
 from contrafact.study.inputs import (
@@ -39,6 +39,7 @@ from contrafact.study.inputs import (
     label_maps,
     loaded,
     optional_mask,
+    read_once,
 )
 from contrafact.study.scoring import ScoringTask, begin_scoring, record_of, scoring_tasks_of, write_tables
 
@@ -205,7 +206,7 @@ def begin(setting: tuple[StudyConfig, str, Trust, frozenset[str]], device: str) 
     models, background = loaded(config, folder, device, trust)
 
     def run_task(task: StudyTask) -> tuple[Image, Heatmap | Counterfactual, dict[str, Any]]:
-        image = read_image(task.image)
+        image = read_once(Path(task.image))
         predictor, bundle = models[task.model]
         plan = Plan(
             predictor=predictor,

@@ -19,13 +19,14 @@ from contrafact.core import (
     Counterfactual,
     Grid,
     Heatmap,
+    Image,
     Record,
     Trust,
     fingerprint,
     traits_of,
 )
 from contrafact.core.execution import parameters_of
-from contrafact.io import Case, Run, open_run, read_image, write_atomic, write_json
+from contrafact.io import Case, Run, open_run, stored_grid, write_atomic, write_json
 from contrafact.jobs.pool import Failure
 from contrafact.metrics import Score, evaluate, evaluate_strips, references
 from contrafact.metrics.families import WORD, by_construction, family_of, finds_truth, is_yes_or_no
@@ -110,7 +111,7 @@ def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], 
         rows = {label: row for label, row in scoring.maps if not row.get("picture")}
         if not rows:
             return {"scores": [], "outputs": None}
-        image, (predictor, bundle) = read_image(scoring.image), models[scoring.model]
+        image, (predictor, bundle) = image_of(run, next(iter(rows.values()))), models[scoring.model]
         mask = mask_of(config, folder, scoring.case)
         target = scoring.target or next(iter(rows.values()))["record"]["target"]
         truth = read_mask(mask, label_map="masks" in labelled) if mask else None
@@ -145,6 +146,14 @@ def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], 
 def _of(kind: str, metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the metrics of heatmaps or of counterfactuals, with their labels."""
     return [(label, metric) for label, metric in metrics.items() if metric.of == kind]
+
+
+def image_of(run: Run, row: Mapping[str, Any]) -> Image:
+    """Return the image of a row of the run, as it was explained."""
+    arrays = run.arrays(row)
+    values = arrays["image"]
+    grid = stored_grid(row, values.shape[1:], arrays["affine"])
+    return Image(values, grid, tuple(row["window"]), source=row["source"], about=row["about"])
 
 
 def stored(run: Run, row: Mapping[str, Any]) -> Heatmap | Counterfactual:

@@ -62,7 +62,9 @@ class Occlusion:
             wanted = inside[tuple(corners.T)].any(axis=tuple(range(1, 1 + len(size))))
         maps = []
         with torch.no_grad():
-            whole = question.target(question.predictor(images)).tolist()
+            outputs = question.predictor(images)
+            question.outputs.extend(outputs)
+            whole = question.target(outputs).tolist()
             for image, empty, score in zip(images, hidden, whole, strict=True):
                 falls = np.zeros((len(corners), 2))
                 falls[wanted, 0] = score - self._scores(question, image, empty, corners[wanted], box)
