@@ -28,6 +28,7 @@ from contrafact.generators import (
 )
 from contrafact.generators.augmentation import apply_warp, draw_warp, next_probability
 from contrafact.generators.diagnostics import TrainingMonitor
+from contrafact.generators.gan_run import move_average
 
 SIZE = StyleGAN2Config(resolution=8, channel_base=64, channel_max=8, z_dim=8, w_dim=8)
 BUSY = {"path_after_kimg": 0.0, "path_every": 2, "r1_every": 2, "mixing": 0.5, "mirror": True}
@@ -176,7 +177,7 @@ def test_the_average_has_its_half_life() -> None:
     before = run.average.synthesis.constant.clone()
     run.generator.synthesis.constant.data = before + 1
     for _ in range(2):
-        run._move_average()
+        move_average(run)
     torch.testing.assert_close(run.average.synthesis.constant, before + 0.5)
 
 

@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contrafact.core.errors import ContrafactError, InputError
-from contrafact.generators.augmentation import augment, mirror_half, next_probability, preset, signed
-from contrafact.generators.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
+from contrafact.generators.augmentation import augment, mirror_half, preset, signed
+from contrafact.generators.checkpoint import trained_with
 from contrafact.generators.discriminator import Discriminator
+from contrafact.generators.gan_run import adapt_augmentation, move_average, resume, saved, vary
 from contrafact.generators.layers import EqualLinear, smaller
 from contrafact.generators.losses import (
     clean_gradients,
@@ -38,7 +39,7 @@ from contrafact.generators.losses import (
 from contrafact.generators.medxgan import MedXGAN, MedXGANConfig
 from contrafact.generators.precision import Precision, check_precision, trial_step
 from contrafact.generators.stylegan2_3d import VolumeDiscriminator
-from contrafact.generators.stylegan2_training import move_average, seeded
+from contrafact.generators.stylegan2_training import seeded
 
 Guide = Callable[[Tensor], Tensor]
 
@@ -136,7 +137,7 @@ class MedXGANTraining:
         self.adam_g = lazy_adam(self.generator.parameters(), rate=config.rate, interval=0)
         self.adam_d = lazy_adam(parameters, rate=config.rate, interval=config.r1_every)
         self.steps, self.seen = 0, 0
-        self.augment_p, self._signs = 0.0, [0.0, 0.0]
+        self.augment_p, self.signs = 0.0, [0.0, 0.0]
         self.gamma = config.gamma or 0.0008 * size.resolution**size.axes / config.batch
         self.figures: dict[str, float] = {}
 
@@ -169,14 +170,8 @@ class MedXGANTraining:
         self._step_generator()
         self.steps += 1
         self.seen += self.config.batch
-        self._move_average()
-        if self.steps % 4 == 0:
-            sign = self._signs[0] / self._signs[1]
-            self.figures["real_sign"] = sign
-            self.augment_p = next_probability(
-                self.augment_p, sign, target=self.config.augment_target, images=4 * self.config.batch
-            )
-            self._signs = [0.0, 0.0]
+        move_average(self)
+        adapt_augmentation(self)
 
     def _step_discriminator(self) -> None:
         dtype, reals = self.precision.of(self._trial_step), self._sample_reals()
@@ -188,7 +183,7 @@ class MedXGANTraining:
         features = self.discriminator.features(self._augment(fakes), dtype=dtype)
         loss = discriminator_loss(logits, self.discriminator.logits(features))
         self._record(loss_d=loss)
-        self._signs = [self._signs[0] + float(logits.detach().sign().mean()), self._signs[1] + 1]
+        self.signs = [self.signs[0] + float(logits.detach().sign().mean()), self.signs[1] + 1]
         (loss + self.config.identity * self._reader_loss(features, codes)).backward()
         self._apply(self.adam_d, self.discriminator, self.reader)
         every = self.config.r1_every
@@ -287,43 +282,22 @@ class MedXGANTraining:
         self.figures["broken_gradients"] = float(clean_gradients(parameters))
         adam.step()
 
-    def _move_average(self) -> None:
-        config = self.config
-        move_average(self.average, self.generator, seen=self.seen, batch=config.batch, kimg=config.ema_kimg)
-
     def state(self) -> dict[str, Tensor]:
         """Return everything that the next step depends on, as copied CPU tensors with flat names."""
-        counts = [self.steps, self.seen, self.augment_p, *self._signs, self.gamma]
-        return pack(
-            self._modules(),
-            self._adams(),
-            rng=self.rng.get_state(),
-            about=self.precision.recorded(self.about),
-            counts=torch.tensor(counts, dtype=torch.float64),
-        )
+        return saved(self)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Restore a `state()`. Raise InputError for one of another network, other images or settings."""
-        with same_run(f"{self.size.resolution} px medxgan"):
-            unpack(state, self._modules(), self._adams())
-            self.rng.set_state(state["rng"])
-            counts = state["counts"].tolist()
-        check_trained_with(state, self.about)
-        self.precision.resume(state)
-        self.steps, self.seen = int(counts[0]), int(counts[1])
-        self.augment_p, self._signs = counts[2], counts[3:5]
-        self.gamma = self.config.gamma or counts[5]
+        resume(self, state, f"{self.size.resolution} px medxgan")
 
     def vary_after_rollback(self, gamma: float, turn: int) -> None:
         """Set another R1 weight and other random numbers after the rollback number `turn`."""
-        self.gamma = gamma
-        self.figures.clear()
-        self.rng.manual_seed(self.config.seed * 1000 + 1 + turn * 104_729)
+        vary(self, gamma, turn)
 
-    def _adams(self) -> dict[str, torch.optim.Adam]:
+    def adams(self) -> dict[str, torch.optim.Adam]:
         return {"adam_g": self.adam_g, "adam_d": self.adam_d}
 
-    def _modules(self) -> dict[str, nn.Module]:
+    def modules(self) -> dict[str, nn.Module]:
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from contrafact.core.errors import InputError
-from contrafact.generators.augmentation import augment, mirror_half, next_probability, preset, signed
-from contrafact.generators.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
+from contrafact.generators.augmentation import augment, mirror_half, preset, signed
+from contrafact.generators.checkpoint import same_run, trained_with
 from contrafact.generators.discriminator import Discriminator
+from contrafact.generators.gan_run import adapt_augmentation, move_average, resume, saved, vary
 from contrafact.generators.losses import (
     clean_gradients,
     discriminator_loss,
@@ -127,7 +128,7 @@ class StyleGAN2Training:
         self.adam_g = lazy_adam(self.generator.parameters(), rate=config.rate, interval=config.path_every)
         self.adam_d = lazy_adam(self.discriminator.parameters(), rate=config.rate, interval=config.r1_every)
         self.steps, self.seen = 0, 0
-        self.augment_p, self._signs = 0.0, [0.0, 0.0]
+        self.augment_p, self.signs = 0.0, [0.0, 0.0]
         self.path_mean = torch.zeros((), device=self.device)
         self.gamma = config.gamma or 0.0008 * size.resolution**2 / config.batch
         self.figures: dict[str, float] = {}
@@ -138,15 +139,9 @@ class StyleGAN2Training:
         self._step_generator()
         self.steps += 1
         self.seen += self.config.batch
-        self._move_average()
+        move_average(self)
         self._share_figures()
-        if self.steps % 4 == 0 and self._signs[1]:
-            sign = self._signs[0] / self._signs[1]
-            self.figures["real_sign"] = sign
-            self.augment_p = next_probability(
-                self.augment_p, sign, target=self.config.augment_target, images=4 * self.config.batch
-            )
-            self._signs = [0.0, 0.0]
+        adapt_augmentation(self)
 
     def _step_discriminator(self) -> None:
         dtype = self.precision.of(self._trial_step)
@@ -234,8 +229,8 @@ class StyleGAN2Training:
         signs = real_logits.detach().sign().mean()
         if self.team:
             signs = self.team.all_reduce(signs, reduce_op="mean")
-        self._signs[0] += float(signs)
-        self._signs[1] += 1
+        self.signs[0] += float(signs)
+        self.signs[1] += 1
 
     def _apply(self, adam: torch.optim.Adam, network: nn.Module) -> None:
         """Average the gradients over all processes, and update the weights."""
@@ -256,50 +251,28 @@ class StyleGAN2Training:
             shared = self.team.all_reduce(values, reduce_op="mean").tolist()
             self.figures = dict(zip(names, shared, strict=True))
 
-    def _move_average(self) -> None:
-        config = self.config
-        move_average(self.average, self.generator, seen=self.seen, batch=config.batch, kimg=config.ema_kimg)
-
     def state(self) -> dict[str, Tensor]:
         """Return everything that the next step depends on, as copied CPU tensors with flat names."""
-        counts = [self.steps, self.seen, self.augment_p, *self._signs, self.gamma]
-        return pack(
-            self._modules(),
-            self._adams(),
-            rng=self.rng.get_state(),
-            about=self.precision.recorded(self.about),
-            path_mean=self.path_mean,
-            counts=torch.tensor(counts, dtype=torch.float64),
-        )
+        return saved(self, path_mean=self.path_mean)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Restore a `state()`. Raise InputError for one of another network, other images or settings."""
-        with same_run(f"{self.size.resolution} px"):
-            unpack(state, self._modules(), self._adams())
-            self.rng.set_state(state["rng"])
-            if self.team and self.team.global_rank:  # the saved random state is that of the first process
-                steps = int(state["counts"][0])
-                self.rng.manual_seed(self.config.seed * 1000 + self.team.global_rank + 1 + steps * 7919)
+        name = f"{self.size.resolution} px"
+        resume(self, state, name)
+        with same_run(name):
             self.path_mean = state["path_mean"].to(self.device, copy=True)
-            counts = state["counts"].tolist()
-        check_trained_with(state, self.about)
-        self.precision.resume(state)
-        self.steps, self.seen = int(counts[0]), int(counts[1])
-        self.augment_p, self._signs = counts[2], counts[3:5]
-        self.gamma = self.config.gamma or counts[5]
+        if self.team and self.team.global_rank:  # the saved random state is that of the first process
+            self.rng.manual_seed(self.config.seed * 1000 + self.team.global_rank + 1 + self.steps * 7919)
 
     def vary_after_rollback(self, gamma: float, turn: int) -> None:
         """Set another R1 weight and other random numbers after the rollback number `turn`, so that the training
         does not repeat the same steps."""
-        rank = self.team.global_rank if self.team else 0
-        self.gamma = gamma
-        self.figures.clear()
-        self.rng.manual_seed(self.config.seed * 1000 + rank + 1 + turn * 104_729)
+        vary(self, gamma, turn, rank=self.team.global_rank if self.team else 0)
 
-    def _adams(self) -> dict[str, torch.optim.Adam]:
+    def adams(self) -> dict[str, torch.optim.Adam]:
         return {"adam_g": self.adam_g, "adam_d": self.adam_d}
 
-    def _modules(self) -> dict[str, nn.Module]:
+    def modules(self) -> dict[str, nn.Module]:
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
@@ -326,14 +299,3 @@ def _check_images(images: Tensor, labels: Tensor | None, size: StyleGAN2Config) 
     if (labels is None) != (size.labels == 0):
         given = "none" if labels is None else "labels"
         raise InputError(f"this generator takes {size.labels} labels; got {given}")
-
-
-def move_average(average: Any, generator: Any, *, seen: int, batch: int, kimg: float | None) -> None:
-    """Update the averaged generator, with a half-life of `kimg` thousand images (None: 10 batch / 32), shorter
-    at the beginning."""
-    half_life = 1000 * (kimg or batch * 10 / 32)
-    half_life = max(1.0, min(half_life, 0.05 * seen))
-    keep = 0.5 ** (batch / half_life)
-    with torch.no_grad():
-        torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - keep)
-        average.mapping.w_avg.copy_(generator.mapping.w_avg)
