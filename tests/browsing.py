@@ -51,13 +51,13 @@ def strip(name: str, **changes: Any) -> Counterfactual:
     """Five frames; the last is 40 grey levels brighter than the image."""
     values: dict[str, Any] = {
         "frames": np.stack([ramp(level=10.0 * k) for k in range(5)]),
-        "steps": np.arange(5.0),
+        "requested": np.arange(5.0),
         "scores": np.arange(5.0) * 0.9 - 2,
-        "lengths": np.arange(5.0) / 4,
+        "latent_distance": np.arange(5.0) / 4,
         "origin": 0,
-        "drift": 0.1,
-        "drifted": False,
-        "stopped": "reached",
+        "reconstruction_error": 0.1,
+        "above_tolerance": False,
+        "outcome": "reached",
         "goal": 1.5,
         "reconstruction": ramp(level=1.0),
         "grid": Grid((SIDE, SIDE)),

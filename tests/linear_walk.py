@@ -50,13 +50,13 @@ class Toy:
         asked = np.array(steps, dtype=np.float64)
         about: dict[str, Any] = {
             "frames": self.frames(steps),
-            "steps": asked,
+            "requested": asked,
             "scores": asked - 2,
-            "lengths": np.abs(asked),
+            "latent_distance": np.abs(asked),
             "origin": int(np.abs(asked).argmin()),
-            "drift": 0.0,
-            "drifted": False,
-            "stopped": "reached",
+            "reconstruction_error": 0.0,
+            "above_tolerance": False,
+            "outcome": "reached",
             "goal": float(asked[-1] - 2),
             "reconstruction": (self.image + 1).astype(np.float32),
             "grid": Grid(self.image.shape[1:]),

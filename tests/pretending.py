@@ -31,7 +31,7 @@ def answer(task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
         for step in range(3):
             say("finding", step, 3)
             time.sleep(0.02)
-        return {"drift": 0.1}, LATENT
+        return {"reconstruction_error": 0.1}, LATENT
     if task.kind in ("move", "reach"):
         grid = task.image.grid
         values = task.image.values[None] + np.float32(task.amount)
@@ -85,13 +85,13 @@ def result(task: Task) -> Any:
     steps = np.linspace(0, task.amount, 5)
     return Counterfactual(
         frames=np.stack([image.values + np.float32(step) for step in steps]),
-        steps=steps,
+        requested=steps,
         scores=steps - 2,
-        lengths=np.abs(steps) / 4,
+        latent_distance=np.abs(steps) / 4,
         origin=0,
-        drift=0.1,
-        drifted=False,
-        stopped="steps",
+        reconstruction_error=0.1,
+        above_tolerance=False,
+        outcome="steps",
         goal=None,
         reconstruction=image.values,
         grid=image.grid,

@@ -189,7 +189,7 @@ def walks(table: Table, bundle: Any, images: list[Image], scores: np.ndarray) ->
     flips = cf.explain("latent-walk", bundle.predictor, images, **ask)
     seconds = (time.perf_counter() - began) / len(images)
     flipped = np.array([bool((np.sign(s.scores) != np.sign(s.scores[s.origin])).any()) for s in flips])
-    reached = np.array([s.stopped == "reached" for s in flips])
+    reached = np.array([s.outcome == "reached" for s in flips])
     for name, rows in (("to the higher class", scores < 0), ("to the lower class", scores >= 0)):
         table.add(
             f"validity {name}: flip within budget",
@@ -202,10 +202,10 @@ def walks(table: Table, bundle: Any, images: list[Image], scores: np.ndarray) ->
             lambda i, r=rows: float(reached[i][r[i]].mean()),
             among=rows,
         )
-    length = np.array([s.lengths.max() for s in flips])
+    length = np.array([s.latent_distance.max() for s in flips])
     table.add("median latent distance, SD", lambda i: float(np.median(length[i])))
     table.put("seconds for one explained image (encode, refine, search, nine frames)", seconds, None)
-    return Counter(s.stopped for s in flips)
+    return Counter(s.outcome for s in flips)
 
 
 def realism(table: Table, bundle: Any, fit: Cohort, held: Cohort) -> None:

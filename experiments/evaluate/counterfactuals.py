@@ -375,7 +375,7 @@ def section(name: str, data: Path, judges: Path, *, count: int, anew: int) -> tu
         "",
     ]
     for form in forms:
-        ends = Counter(test.strip.stopped for test in form.tests)
+        ends = Counter(test.strip.outcome for test in form.tests)
         lines += [
             f"{form.title.capitalize()}: walks ended with {listed(ends)}; changes labelled "
             f"{listed(form.verdicts)}; not measured: {listed(form.reasons)}.",

@@ -74,7 +74,7 @@ def main() -> None:
         first, last = strip.image[0].astype(float), strip.frames[-1][0].astype(float)
         shares.append(by_curve(first, last))
         ends = model.decision_function(scale.transform(np.array([greys(first), greys(last)])))
-        moved.append([strip.stopped == "reached", last.mean() - first.mean(), last.std() - first.std(), *ends])
+        moved.append([strip.outcome == "reached", last.mean() - first.mean(), last.std() - first.std(), *ends])
         change = np.clip(128 + 2 * (last - first), 0, 255)
         rows.append(np.concatenate([first.clip(0, 255), last.clip(0, 255), change], axis=1))
     found = np.array(moved, dtype=float)

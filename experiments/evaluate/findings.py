@@ -48,7 +48,7 @@ class Strips:
 
     @property
     def reasons(self) -> Counter[str]:
-        return Counter(s.stopped for s in self.strips)
+        return Counter(s.outcome for s in self.strips)
 
 
 def explained(bundle: Any, images: Sequence[Image], judge: Any, *, several: int) -> Strips:
@@ -63,8 +63,8 @@ def explained(bundle: Any, images: Sequence[Image], judge: Any, *, several: int)
 def strip_rows(add: Add, found: Strips) -> None:
     """Validity, smallness, order, and what an independent classifier says."""
     strips, start, end = found.strips, found.start, found.end
-    asked = np.array([s.stopped != "already" for s in strips])
-    reached = np.array([s.stopped == "reached" for s in strips])
+    asked = np.array([s.outcome != "already" for s in strips])
+    reached = np.array([s.outcome == "reached" for s in strips])
     flipped = start * end < 0
     confirmed = (found.second > 0) == (end > 0)
     alone = np.array([s.record.notes["anatomy"] == 0 for s in strips])
@@ -78,7 +78,7 @@ def strip_rows(add: Add, found: Strips) -> None:
         add(f"finding {name}: the code alone, anatomy untouched", _mean(alone, of), among=of)
         for title, values in _smallness(strips).items():
             add(f"finding {name}: {title}", _median(values, rows & asked))
-    drift = np.array([s.drift for s in strips])
+    drift = np.array([s.reconstruction_error for s in strips])
     refined = "reconstruction after refinement: "
     add(f"{refined}median error of the score, logits", lambda i: float(np.median(drift[i])))
     add(f"{refined}error of the score above 1 logit, share", lambda i: float((drift[i] > 1).mean()))
@@ -199,7 +199,7 @@ def place_rows(add: Add, found: Strips) -> None:
         before, after = look_of(first), look_of(last)
         looks.append([after[n] - before[n] for n in names])
     start, moved = found.start, np.array(looks)
-    asked = np.array([s.stopped != "already" for s in found.strips])
+    asked = np.array([s.outcome != "already" for s in found.strips])
     for name, sign in SIDES:
         rows = (np.sign(start) == sign) & asked
         if not rows.any():
@@ -219,7 +219,7 @@ def picture(path: Path, found: Strips, *, rows: int = 6, scale: int = 2) -> None
     columns = []
     for _name, sign in SIDES:
         chosen = [s for s, at in zip(found.strips, found.start, strict=True) if np.sign(at) == sign]
-        chosen = sorted(chosen, key=lambda s: s.stopped != "reached")[:rows]
+        chosen = sorted(chosen, key=lambda s: s.outcome != "reached")[:rows]
         lines = []
         for s in chosen:
             frames = [s.image[0], s.reconstruction[0], s.frames[len(s.frames) // 2][0], s.frames[-1][0]]

@@ -208,7 +208,7 @@ def main() -> None:
     out = asked.out or Path(f"runs/judged_{asked.name}")
     path = prepare(asked.name, asked.data, out, asked.images, asked.model)
     for row in study(path, engine="local", trust_code=True):  # its factory is experiments/train/hippocampus.py
-        print(f"{row.done}/{row.total} {Path(row.cell.image).name} {row.cell.label}", flush=True)
+        print(f"{row.done}/{row.total} {Path(row.task.image).name} {row.task.label}", flush=True)
     data = f" ../shared/data/{asked.data.name}" if asked.data else ""
     write(asked.name, out, f"python -m experiments.evaluate.judge {asked.name}{data} --images {asked.images}")
 

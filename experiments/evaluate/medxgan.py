@@ -184,8 +184,8 @@ def strips(
                 **{f"identity {how}": similar(walked, how) for how in SPANS if mask is not None},
                 "change": float(np.abs(strip.change).mean()),
                 "area": strip.record.notes["area"],
-                "drift": strip.drift,
-                "abstained": float(strip.drifted or strip.stopped != "reached"),
+                "drift": strip.reconstruction_error,
+                "abstained": float(strip.above_tolerance or strip.outcome != "reached"),
                 "several": strip.record.notes["counterfactuals"],
                 "spread": strip.record.notes["spread"],
             }

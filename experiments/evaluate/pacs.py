@@ -90,8 +90,16 @@ def explained(folder: Path, image: Image) -> Run:
     heat = Heatmap(values=values, grid=image.grid, record=Record(method="gradcam", **record))
     run.add("map", image, heat, answers=["lesion 97 %", "none 3 %"], target_name="lesion")
     frames = np.stack([image.values, np.minimum(image.values, 40)])
-    plain: Any = {"drift": 0.1, "drifted": False, "stopped": "reached", "goal": -2.0, "origin": 0}
-    numbers = {name: np.array([0.0, -4.0]) for name in ("steps", "scores")} | {"lengths": np.array([0.0, 1.0])}
+    plain: Any = {
+        "reconstruction_error": 0.1,
+        "above_tolerance": False,
+        "outcome": "reached",
+        "goal": -2.0,
+        "origin": 0,
+    }
+    numbers = {name: np.array([0.0, -4.0]) for name in ("requested", "scores")} | {
+        "latent_distance": np.array([0.0, 1.0])
+    }
     made = Record(method="latent-walk", **record)
     strip = Counterfactual(
         frames=frames, reconstruction=frames[0], grid=image.grid, record=made, **plain, **numbers

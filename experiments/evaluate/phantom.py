@@ -38,7 +38,7 @@ HEAD = (
 
 def row(what: str, bundle: Bundle, name: str, walk: LatentWalk, images: list[cf.Image]) -> list[str]:
     strips = cf.explain(walk, bundle.predictors[name], images, target="class:1", bundle=bundle)
-    asked = np.stack([s.steps for s in strips])
+    asked = np.stack([s.requested for s in strips])
     got = np.stack([s.scores - s.scores[s.origin] for s in strips])
     joint = np.stack(
         [[measure_joint_space(f[0]) - measure_joint_space(s.image[0]) for f in s.frames] for s in strips]

@@ -41,8 +41,8 @@ def test_the_network_says_more_of_the_last_frame_than_of_the_first(name: str, ax
     strip: Counterfactual = asked(name, planted_predictor(axes, channels), image(axes, channels))
     assert strip.frames.shape[1:] == (channels, *(16,) * axes)
     assert strip.scores[-1] > strip.scores[0] + 0.01
-    np.testing.assert_allclose(strip.steps, strip.scores - strip.scores[0], atol=1e-9)
-    assert strip.lengths[0] == 0 < strip.lengths[-1]
+    np.testing.assert_allclose(strip.requested, strip.scores - strip.scores[0], atol=1e-9)
+    assert strip.latent_distance[0] == 0 < strip.latent_distance[-1]
 
 
 def test_maximising_paints_the_block_that_the_model_looks_at() -> None:
@@ -107,7 +107,7 @@ def test_a_blind_model_says_so() -> None:
     predictor = planted_predictor(2, 1)
     predictor.module.conv.weight.data.zero_()
     for name in ("activation-maximisation", "deep-dream"):
-        assert asked(name, predictor, image()).stopped == "no_change"
+        assert asked(name, predictor, image()).outcome == "no_change"
 
 
 @pytest.mark.parametrize("shape", [(1, 12), (3, 9, 12), (1, 6, 7, 8)])

@@ -100,7 +100,7 @@ def test_of_a_strip_the_farthest_frame_counts_whichever_way_it_goes(
     tmp_path: Path, origin: int, steps: list[float], change: float
 ) -> None:
     frames, row = np.stack([ramp(level=level) for level in (30.0, 20.0, 10.0)]), np.array(steps, dtype=float)
-    made = strip("one", frames=frames, origin=origin, steps=row, scores=row, lengths=np.abs(row))
+    made = strip("one", frames=frames, origin=origin, requested=row, scores=row, latent_distance=np.abs(row))
     run = Run.create(tmp_path / "run", about={})
     run.add("one", Image(frames[origin]), made)
     np.testing.assert_allclose(evidence(run, run.rows()[0]), change)

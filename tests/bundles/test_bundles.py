@@ -155,12 +155,12 @@ def test_real_images_change_their_answer_both_ways_and_by_what_was_asked(
         with bundle.predictor.frozen(), torch.no_grad():
             again = bundle.predictor.target("class:1")(bundle.predictor(strip.frames))
         np.testing.assert_allclose(strip.scores, again, atol=1e-2)  # what is printed is what is shown
-        assert strip.lengths.max() <= 5.01
+        assert strip.latent_distance.max() <= 5.01
     flips = [(s.scores.min() < 0 < s.scores.max()) for s in strips]
     assert np.mean(flips) >= 0.8
-    assert np.median([s.drift for s in strips]) < 0.5
+    assert np.median([s.reconstruction_error for s in strips]) < 0.5
     rows = cf.explain(bundle.own_method, bundle.predictor, images[::3], **ask, steps=(-2.0, -1.0, 1.0, 2.0))
-    assert np.median([spearmanr(s.steps, s.scores).statistic for s in rows]) >= 0.9
+    assert np.median([spearmanr(s.requested, s.scores).statistic for s in rows]) >= 0.9
 
 
 def test_a_tumour_is_added_to_real_slices_and_taken_away(shared: Path) -> None:
@@ -175,11 +175,11 @@ def test_a_tumour_is_added_to_real_slices_and_taken_away(shared: Path) -> None:
         with bundle.predictor.frozen(), torch.no_grad():
             again = bundle.predictor.target("class:1")(bundle.predictor(strip.frames))
         np.testing.assert_allclose(strip.scores, again, atol=1e-2)  # what is printed is what is shown
-        assert spearmanr(strip.steps, strip.scores).statistic > 0.85, label
+        assert spearmanr(strip.requested, strip.scores).statistic > 0.85, label
     flips = np.array([s.scores[0] * s.scores[-1] < 0 for s in strips])
     assert flips[labels == 0].mean() >= 0.6
     assert flips[labels == 1].mean() >= 0.6
-    assert np.median([s.drift for s in strips]) < 0.5
+    assert np.median([s.reconstruction_error for s in strips]) < 0.5
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -47,7 +47,7 @@ def walked(patients: list[Image]) -> dict[str, list[Counterfactual]]:
 
 def changes(strips: list[Counterfactual]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Asked logits, change of the joint space in px, change of the marker in its own units."""
-    asked = np.concatenate([s.steps for s in strips])
+    asked = np.concatenate([s.requested for s in strips])
     joint = [measure_joint_space(f[0]) - measure_joint_space(s.image[0]) for s in strips for f in s.frames]
     marker = [measure_marker(f[0]) - measure_marker(s.image[0]) for s in strips for f in s.frames]
     return asked, np.array(joint), np.array(marker)
@@ -83,7 +83,7 @@ def test_a_model_that_cheats_on_the_marker_gives_itself_away(walked: dict[str, l
 @pytest.mark.parametrize("model", ["honest", "cheat"])
 @pytest.mark.slow
 def test_what_is_asked_is_what_is_measured(walked: dict[str, list[Counterfactual]], model: str) -> None:
-    asked = np.concatenate([s.steps for s in walked[model]])
+    asked = np.concatenate([s.requested for s in walked[model]])
     got = np.concatenate([s.scores - s.scores[s.origin] for s in walked[model]])
     assert np.corrcoef(asked, got)[0, 1] > 0.85
     assert 0.6 < np.polyfit(asked, got, 1)[0] < 1.4
@@ -93,7 +93,7 @@ def test_what_is_asked_is_what_is_measured(walked: dict[str, list[Counterfactual
 def test_most_phantoms_change_their_answer_within_the_budget(patients: list[Image]) -> None:
     bundle = cf.load_bundle("phantom")
     strips = cf.explain("latent-walk", bundle.predictor, patients, target="class:1", bundle=bundle)
-    assert np.mean([s.stopped == "reached" for s in strips]) >= 0.9
+    assert np.mean([s.outcome == "reached" for s in strips]) >= 0.9
 
 
 def test_one_batch_equals_one_by_one(patients: list[Image]) -> None:

@@ -523,7 +523,7 @@ def test_a_goal_without_a_target_asks_for_the_other_answer(
         code, out, _ = run(capsys, *words)
         heat, walk = json.loads(out)["results"]
         assert code == 0 and heat["record"]["target"] == f"class:{best}"
-        assert walk["record"]["target"] == f"class:{1 - best}" and walk["stopped"] == "reached"
+        assert walk["record"]["target"] == f"class:{1 - best}" and walk["outcome"] == "reached"
         assert walk["scores"][walk["origin"]] < 0 and walk["scores"][-1] == pytest.approx(np.log(9), abs=0.2)
         assert walk["target_name"] == walk["exclusive_classes"][1 - best]
         named = [*words[:-3], "--out", tmp_path / f"named{number}", "--no-trust", "--target", f"class:{best}"]

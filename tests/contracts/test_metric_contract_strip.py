@@ -59,7 +59,7 @@ def test_what_is_missing_is_said_and_never_a_silent_nan(name: str) -> None:
 @pytest.mark.parametrize("name", STRIP)
 def test_a_strip_that_goes_nowhere_has_a_number_or_a_reason(name: str) -> None:
     made = toy()
-    still = made.walked(made.strip([0.0], stopped="already"))
+    still = made.walked(made.strip([0.0], outcome="already"))
     score = next(evaluate_strips([still], [METRICS.make(name)], ["still"]))
     assert np.isfinite(score.value) != bool(score.reason)
 

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from contrafact.core import (
     explain,
     nearest,
 )
+from contrafact.core.stored import read_result
 
 RECORD = Record(method="m", parameters={}, target="t", model="x", image="i")
 
@@ -89,13 +91,13 @@ def test_a_heatmap_must_be_finite_and_on_its_grid() -> None:
 def strip(**changes: Any) -> Counterfactual:
     values: dict[str, Any] = {
         "frames": np.arange(3.0).reshape(3, 1, 1, 1) * np.ones((3, 1, 2, 2)),
-        "steps": np.array([0.0, 1.0, 2.0]),
+        "requested": np.array([0.0, 1.0, 2.0]),
         "scores": np.array([0.0, 1.0, 2.0]),
-        "lengths": np.array([0.0, 0.5, 1.0]),
+        "latent_distance": np.array([0.0, 0.5, 1.0]),
         "origin": 0,
-        "drift": 0.1,
-        "drifted": False,
-        "stopped": "reached",
+        "reconstruction_error": 0.1,
+        "above_tolerance": False,
+        "outcome": "reached",
         "goal": 2.0,
         "reconstruction": np.zeros((1, 2, 2)),
         "grid": Grid((2, 2)),
@@ -131,11 +133,44 @@ def test_the_counterfactual_is_the_end_across_the_threshold_or_else_the_last(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"steps": np.zeros(2)}, {"grid": Grid((3, 3))}, {"scores": np.full(3, np.nan)}, {"stopped": "bored"}],
+    [{"requested": np.zeros(2)}, {"grid": Grid((3, 3))}, {"scores": np.full(3, np.nan)}, {"outcome": "bored"}],
 )
 def test_a_strip_refuses_what_does_not_fit(changes: dict[str, Any]) -> None:
     with pytest.raises(ContrafactError):
         strip(**changes)
+
+
+OLD = {
+    "steps": "requested",
+    "lengths": "latent_distance",
+    "drift": "reconstruction_error",
+    "drifted": "above_tolerance",
+    "stopped": "outcome",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), OLD.items())
+def test_old_names_of_a_strips_fields_work_with_a_warning(old: str, new: str) -> None:
+    made = strip()
+    fields = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
+    with pytest.warns(DeprecationWarning, match=f"Counterfactual.{old} is called Counterfactual.{new} now"):
+        again = Counterfactual(**{old if name == new else name: value for name, value in fields.items()})
+    with pytest.warns(DeprecationWarning, match=f"Counterfactual.{old} is called Counterfactual.{new} now"):
+        assert getattr(again, old) is fields[new]
+    with pytest.raises(AttributeError, match="no attribute 'stops'"):
+        again.stops  # noqa: B018
+
+
+def test_a_file_with_old_names_is_read(tmp_path: Path) -> None:
+    with np.load(strip().save(tmp_path / "now.npz")) as file:
+        arrays = {name: file[name] for name in file.files}
+    header = json.loads(str(arrays.pop("about")))
+    before = {new: old for old, new in OLD.items()}
+    header, arrays = ({before.get(k, k): v for k, v in part.items()} for part in (header, arrays))
+    np.savez(tmp_path / "old.npz", about=np.array(json.dumps(header)), **arrays)
+    again = read_result(tmp_path / "old.npz")
+    for name in OLD.values():
+        np.testing.assert_array_equal(getattr(again, name), getattr(strip(), name))
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:

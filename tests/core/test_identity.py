@@ -296,7 +296,7 @@ def test_a_study_asks_again_when_the_source_of_its_model_changes(tmp_path: Path,
 
     def asked() -> list[str]:
         sys.modules.pop("own_factory", None)
-        return [row.cell.label for row in study(path, engine="local", trust_code=True)]
+        return [row.task.label for row in study(path, engine="local", trust_code=True)]
 
     assert (asked(), asked()) == (["gradient", "metrics"], [])
     study_folder(tmp_path, scale="(1.0 + 1.0)")

@@ -240,18 +240,18 @@ def test_the_walk_finds_the_smallest_step_that_reaches_the_goal(start: tuple[flo
     strip = explain("latent-walk", model, image(start), target="class:1", bundle=bundle(model), goal=goal)
     wanted = math.log(goal / (1 - goal))
     if goal == 0.9 and 3 * start[0] > wanted:  # at least 0.9, and it is
-        assert strip.stopped == "already"
+        assert strip.outcome == "already"
         return
     if goal == 0.2 and 3 * start[0] < wanted:
-        assert strip.stopped == "already"
+        assert strip.outcome == "already"
         return
-    assert strip.stopped == "reached"
+    assert strip.outcome == "reached"
     assert strip.goal == pytest.approx(wanted)
     assert strip.scores[-1] == pytest.approx(wanted, abs=0.02)
-    assert strip.steps[-1] == pytest.approx(wanted - 3 * start[0], rel=0.03, abs=0.02)
-    np.testing.assert_allclose(strip.scores - strip.scores[0], strip.steps, rtol=0.03, atol=0.02)
-    assert strip.drift < 0.2
-    assert not strip.drifted
+    assert strip.requested[-1] == pytest.approx(wanted - 3 * start[0], rel=0.03, abs=0.02)
+    np.testing.assert_allclose(strip.scores - strip.scores[0], strip.requested, rtol=0.03, atol=0.02)
+    assert strip.reconstruction_error < 0.2
+    assert not strip.above_tolerance
     np.testing.assert_allclose(strip.image, image(start).values, atol=1e-3)
 
 
@@ -270,7 +270,7 @@ def test_class_zero_of_two_walks_the_other_way() -> None:
     strip = explain(
         "latent-walk", model, image((1.0, 0, 0, 0)), target="class:0", bundle=bundle(model), goal=0.9
     )
-    assert strip.stopped == "reached"
+    assert strip.outcome == "reached"
     assert strip.frames[-1, 0, 0, 0] < strip.frames[0, 0, 0, 0]
 
 
@@ -296,10 +296,10 @@ def test_a_fixed_row_of_steps_goes_both_ways_through_the_image() -> None:
         bundle=bundle(model),
         steps=(-2.0, 2.0, 1.0),
     )
-    np.testing.assert_allclose(strip.steps, [-2, 0, 1, 2])
+    np.testing.assert_allclose(strip.requested, [-2, 0, 1, 2])
     assert strip.origin == 1
-    assert strip.stopped == "steps"
-    np.testing.assert_allclose(strip.scores, strip.scores[1] + strip.steps, atol=0.1)
+    assert strip.outcome == "steps"
+    np.testing.assert_allclose(strip.scores, strip.scores[1] + strip.requested, atol=0.1)
 
 
 def test_levels_give_one_frame_each() -> None:
@@ -313,7 +313,7 @@ def test_levels_give_one_frame_each() -> None:
         levels=(-1.0, 1.0, 2.0),
     )
     np.testing.assert_allclose(strip.scores, [-1, 0, 1, 2], atol=0.02)
-    assert strip.stopped == "reached"
+    assert strip.outcome == "reached"
 
 
 def bundle_for_value(model: TorchPredictor) -> Bundle:
@@ -379,8 +379,8 @@ def test_drift_counts_what_reducing_the_image_does_to_the_model(encoder: nn.Modu
         steps=(1.0,),
         refinement=Refinement(steps=0),
     )
-    assert strip.drift == pytest.approx(10, abs=0.5)
-    assert strip.drifted
+    assert strip.reconstruction_error == pytest.approx(10, abs=0.5)
+    assert strip.above_tolerance
 
 
 def poor_direction(model: TorchPredictor, *, held: Tensor | None = None) -> Bundle:
@@ -401,13 +401,13 @@ def test_the_walk_follows_the_model_where_a_straight_line_goes_wrong() -> None:
     made, start = poor_direction(model), image((0.5, 0.0, 0.1, 0.0))
     ask = {"target": "class:1", "bundle": made}
     strip = explain("latent-walk", model, start, **ask, goal=0.1)
-    assert strip.stopped == "reached"
+    assert strip.outcome == "reached"
     assert strip.goal - 0.05 < strip.scores[-1] <= strip.goal
-    np.testing.assert_allclose(strip.scores - strip.scores[0], strip.steps, atol=0.1)
+    np.testing.assert_allclose(strip.scores - strip.scores[0], strip.requested, atol=0.1)
     row = explain("latent-walk", model, start, **ask, steps=(-2.0, -1.0, 1.0, 2.0))
     np.testing.assert_allclose(row.scores - row.scores[2], [-2, -1, 0, 1, 2], atol=0.1)
     line = explain("latent-walk", model, start, **ask, goal=0.1, follow=0.0)
-    assert line.stopped == "no_change"
+    assert line.outcome == "no_change"
     assert line.scores[-1] > line.scores[0]
 
 
@@ -418,7 +418,7 @@ def test_following_keeps_still_what_is_held() -> None:
     other = {}
     for name, held in (("free", None), ("held", torch.tensor([[0.0, 1.0, 0.0, 0.0]]))):
         strip = explain("latent-walk", model, start, bundle=poor_direction(model, held=held), **ask)
-        assert strip.stopped == "reached"
+        assert strip.outcome == "reached"
         other[name] = abs(float(strip.frames[-1, 0, 0, 1] - strip.frames[0, 0, 0, 1]))
     assert other["free"] > 1  # w_1 moves along with w_0, and speaks for the class itself
     assert other["held"] < 0.02 * other["free"]
@@ -450,8 +450,8 @@ def test_no_move_is_longer_than_the_budget(follow: float) -> None:
         budget=0.7,
         follow=follow,
     )
-    assert strip.stopped in ("budget", "no_change")
-    assert strip.lengths.max() == pytest.approx(0.7, rel=0.02)
+    assert strip.outcome in ("budget", "no_change")
+    assert strip.latent_distance.max() == pytest.approx(0.7, rel=0.02)
     assert strip.scores[-1] > strip.goal
 
 
@@ -466,8 +466,8 @@ def test_no_counterfactual_within_the_budget_is_an_answer() -> None:
         goal=0.999,
         budget=0.5,
     )
-    assert strip.stopped == "budget"
-    assert strip.lengths[-1] == pytest.approx(0.5, rel=0.01)
+    assert strip.outcome == "budget"
+    assert strip.latent_distance[-1] == pytest.approx(0.5, rel=0.01)
     assert strip.scores[-1] < strip.goal
 
 
@@ -480,7 +480,7 @@ def test_a_model_that_stops_answering_is_said() -> None:
 
     deaf = Deaf(lambda x: np.zeros((len(x), 2), np.float32), classes=["no", "yes"], digest=model.digest)
     strip = explain("latent-walk", deaf, image((-1.0, 0, 0, 0)), target="class:1", bundle=made, goal=0.9)
-    assert strip.stopped == "no_change"
+    assert strip.outcome == "no_change"
 
 
 def test_an_image_that_meets_the_goal_is_left_alone() -> None:
@@ -489,7 +489,7 @@ def test_an_image_that_meets_the_goal_is_left_alone() -> None:
     strip = explain(
         "latent-walk", model, image((0.5, 0, 0, 0)), target="class:1", bundle=bundle(model), goal=goal
     )
-    assert strip.stopped == "already"
+    assert strip.outcome == "already"
     np.testing.assert_allclose(strip.frames, np.repeat(strip.frames[:1], len(strip.frames), axis=0), atol=1e-3)
 
 
@@ -503,7 +503,7 @@ def test_a_black_box_gets_a_walk_too() -> None:
 
     black_box = BlackBox(function, classes=["no", "yes"], digest=model.digest)
     strip = explain("latent-walk", black_box, image((-1.0, 0, 0, 0)), target="class:1", bundle=made, goal=0.9)
-    assert strip.stopped == "reached"
+    assert strip.outcome == "reached"
 
 
 def test_what_the_generator_cannot_draw_is_carried_over() -> None:
@@ -534,8 +534,8 @@ def test_drift_above_the_tolerance_flags_the_strip() -> None:
     wrong = dataclasses.replace(made, encoder=Wrong())
     walk = LatentWalk(goal=0.9, refinement=Refinement(steps=0))
     strip = explain(walk, model, image((-1.0, 0, 0, 0)), target="class:1", bundle=wrong)
-    assert strip.drift == pytest.approx(3.0, abs=0.05)
-    assert strip.drifted
+    assert strip.reconstruction_error == pytest.approx(3.0, abs=0.05)
+    assert strip.above_tolerance
 
 
 def test_refinement_brings_a_bad_start_home_and_leaves_the_generator_alone() -> None:
@@ -626,9 +626,9 @@ def test_as_published_a_frame_is_a_drawing_and_else_the_image_that_changed() -> 
     start = image((-0.5, 0.2, 0.1, 1.0))
     drawn = explain(published_walk(), model, [start], target="class:1", bundle=theirs)[0]
     kept = explain(LatentWalk(), model, [start], target="class:1", bundle=made)[0]
-    assert drawn.stopped == kept.stopped == "reached"
+    assert drawn.outcome == kept.outcome == "reached"
     last = 127.5  # pixel i is w_i / 8: what was forgotten is drawn as 0
-    step = theirs.directions[0].step * float(drawn.steps[-1]) * 127.5 / 8
+    step = theirs.directions[0].step * float(drawn.requested[-1]) * 127.5 / 8
     np.testing.assert_allclose(drawn.image.ravel()[:3], start.values.ravel()[:3], atol=1e-3)
     assert drawn.image.ravel()[3] == pytest.approx(last, abs=1e-3)
     np.testing.assert_allclose(drawn.frames[-1].ravel(), drawn.image.ravel() + step.numpy(), atol=1e-2)

@@ -439,8 +439,8 @@ def test_the_shift_is_the_gradient_turned_by_the_covariance(bend: bool) -> None:
     np.testing.assert_allclose(moved, np.outer([-1, 0, 1, 2], unit), atol=0.03 if bend else 1e-3)
     np.testing.assert_allclose(strip.scores - strip.scores[1], [-1, 0, 1, 2], atol=0.1 if bend else 1e-3)
     lengths = [abs(k) * float(made.statistics.length(torch.from_numpy(unit))) for k in (-1, 0, 1, 2)]
-    np.testing.assert_allclose(strip.lengths, lengths, rtol=0.05)
-    assert strip.stopped == "steps"
+    np.testing.assert_allclose(strip.latent_distance, lengths, rtol=0.05)
+    assert strip.outcome == "steps"
 
 
 @pytest.mark.parametrize("bend", [True, False])
@@ -450,15 +450,15 @@ def test_a_shift_ends_as_a_walk_does(bend: bool) -> None:
     images = [four_pixels((-1.0, 0.2, 0.1, 0.0)), four_pixels((1.0, 0.0, 0.0, 0.3))]
     strips = shift(made, images, model=model, bend=bend)
     for strip, goal in zip(strips, (math.log(9), -math.log(9)), strict=True):
-        assert strip.stopped == "reached"
+        assert strip.outcome == "reached"
         assert strip.scores[-1] == pytest.approx(goal, abs=0.05)
         assert strip.record.method == "latent-shift"
     for strip, image in zip(strips, images, strict=True):
         alone = shift(made, image, model=model, bend=bend)
         np.testing.assert_allclose(alone.frames, strip.frames, atol=1e-2)
     far = shift(made, images[0], model=model, bend=bend, goal=0.9999, budget=0.5)
-    assert far.stopped == "budget"
-    assert far.lengths[-1] == pytest.approx(0.5, rel=0.02)
+    assert far.outcome == "budget"
+    assert far.latent_distance[-1] == pytest.approx(0.5, rel=0.02)
     rows = shift(made, images[0], model=model, bend=bend, levels=(0.2, 0.8))
     np.testing.assert_allclose(rows.scores[1:], [-math.log(4), math.log(4)], atol=0.1)
 
@@ -468,8 +468,8 @@ def test_a_bent_shift_reaches_what_a_straight_one_cannot() -> None:
     made = dataclasses.replace(bundle(model), directions=())
     start = four_pixels((0.2, 0.0, 2.0, 0.0))
     bent, line = (shift(made, start, model=model, goal=0.02, bend=bend) for bend in (True, False))
-    assert bent.stopped == "reached"
-    assert line.stopped != "reached" or line.lengths[-1] > bent.lengths[-1]
+    assert bent.outcome == "reached"
+    assert line.outcome != "reached" or line.latent_distance[-1] > bent.latent_distance[-1]
 
 
 def test_a_shift_needs_gradients_and_says_so() -> None:
@@ -543,4 +543,4 @@ def test_a_knee_larger_than_its_bundle_draws(patients: list[Any]) -> None:
     assert np.abs(heat.values).max() > 0
     assert heat.record.notes["completeness"] <= 0.01 or heat.record.notes["points"] == 33
     strip = cf.explain("latent-shift", made.predictors["classifier_64"], image, **quick, frames=3)
-    assert strip.stopped in ("reached", "already")
+    assert strip.outcome in ("reached", "already")

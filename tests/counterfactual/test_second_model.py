@@ -29,13 +29,13 @@ def strip_of(scores: list[float], second: list[float] | None, target: str = "cla
     record = Record(method="latent-walk", parameters={}, target=target, model="m", image="i")
     return Counterfactual(
         frames=np.zeros((count, 1, 4, 4), np.float32),
-        steps=np.arange(count, dtype=float),
+        requested=np.arange(count, dtype=float),
         scores=np.array(scores),
-        lengths=np.zeros(count),
+        latent_distance=np.zeros(count),
         origin=0,
-        drift=0.0,
-        drifted=False,
-        stopped="reached",
+        reconstruction_error=0.0,
+        above_tolerance=False,
+        outcome="reached",
         goal=None,
         reconstruction=np.zeros((1, 4, 4), np.float32),
         grid=Grid((4, 4)),

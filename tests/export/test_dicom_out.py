@@ -113,8 +113,9 @@ def add_strip(run: Run, image: Image, key: str = "strip", grid: Grid | None = No
     frames = np.round(low + share * (high - low)).astype(np.float32)
     steps = np.array([-1.0, 0.0, 1.0])
     strip = Counterfactual(
-        frames=frames, steps=steps, scores=2 * steps, lengths=abs(steps), origin=1, drift=0.1, drifted=False,
-        stopped="reached", goal=2.0, reconstruction=frames[1], grid=grid,
+        frames=frames, requested=steps, scores=2 * steps, latent_distance=abs(steps), origin=1,
+        reconstruction_error=0.1, above_tolerance=False,
+        outcome="reached", goal=2.0, reconstruction=frames[1], grid=grid,
         record=dataclasses.replace(record(image, "latent-walk"), bundle="b" * 16, generator="a" * 16),
     )  # fmt: skip
     run.add(key, image, strip, target_name="yes")

@@ -170,8 +170,9 @@ def test_animations_walk_through_slices_and_frames(tmp_path: Path) -> None:
     frames = np.stack([np.full((1, 6, 6), v, np.float32) for v in (0.0, 0.5, 1.0)])
     steps = np.arange(3.0)
     strip = Counterfactual(
-        frames=frames, steps=steps, scores=steps, lengths=steps, origin=0, drift=0.0, drifted=False,
-        stopped="steps", goal=None, reconstruction=frames[0], grid=image.grid, record=record("latent-walk"),
+        frames=frames, requested=steps, scores=steps, latent_distance=steps, origin=0,
+        reconstruction_error=0.0, above_tolerance=False,
+        outcome="steps", goal=None, reconstruction=frames[0], grid=image.grid, record=record("latent-walk"),
     )  # fmt: skip
     run.add("k", image, strip)
     (path,) = export_run(run, "animation", tmp_path / "out")

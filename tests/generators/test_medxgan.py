@@ -349,7 +349,7 @@ def test_findings_are_removed_and_added_to_the_image_itself(bundle: Bundle) -> N
     strips = explain(path, bundle.predictor, images, target=target, bundle=bundle)
     assert all(torch.equal(before[k], v) for k, v in bundle.generator.state_dict().items()), "bit-identical"
     added, removed = strips[::2], strips[1::2]
-    assert [s.stopped for s in added].count("reached") >= 3, [s.stopped for s in added]
+    assert [s.outcome for s in added].count("reached") >= 3, [s.outcome for s in added]
     assert sum(s.scores[0] < 0 < s.scores[-1] for s in added) >= 5, [s.scores for s in added]
     assert sum(s.scores[0] > 0 > s.scores[-1] for s in removed) >= 5, [s.scores for s in removed]
     for strip, image in zip(strips, images, strict=True):
@@ -358,7 +358,7 @@ def test_findings_are_removed_and_added_to_the_image_itself(bundle: Bundle) -> N
         assert strip.record.method == "medxgan"
         assert {"spread", "counterfactuals"} <= set(strip.record.notes)
         up = strip.goal is not None and strip.goal > strip.scores[0]
-        if strip.stopped == "reached":
+        if strip.outcome == "reached":
             assert (strip.scores[-1] >= strip.goal - 1e-3) if up else (strip.scores[-1] <= strip.goal + 1e-3)
     assert all(s.goal is not None and s.goal < 0 for s in removed)
     alone = explain(path, bundle.predictor, images[3:4], target=target, bundle=bundle)[0]
@@ -579,7 +579,7 @@ def test_fit_makes_a_bundle_of_this_family(tmp_path: Path) -> None:
     )[0]
     way = np.sign(strip.goal - strip.scores[0])
     assert way * (strip.scores[-1] - strip.scores[0]) >= 0, "it never goes the wrong way"
-    assert strip.stopped == "already" or np.abs(strip.change).max() > 0
+    assert strip.outcome == "already" or np.abs(strip.change).max() > 0
     text = path.read_text()
     path.write_text(text.replace('"medxgan"', '"medxgn"'))
     with pytest.raises(InputError, match="did you mean 'medxgan'"):
@@ -774,11 +774,11 @@ def test_the_smallest_strength_is_its_closed_form_and_touches_one_finding_only(f
     path = MedXGANCounterfactual(refinement=Refinement(steps=0), budget=2.0)
     goal = float(np.log(9))
     removed = explain(path, made.predictor, [four(0.9, 0.9, 0.3, -0.2)], **ask)[0]
-    assert removed.stopped == "reached"
+    assert removed.outcome == "reached"
     assert -goal - 0.03 <= removed.scores[-1] <= -goal  # 3 (s - 1), s from 1.9 to 0.27, halved 8 times
-    np.testing.assert_allclose(removed.lengths[-1], 1.9 - (1 - goal / 3), atol=0.01)
+    np.testing.assert_allclose(removed.latent_distance[-1], 1.9 - (1 - goal / 3), atol=0.01)
     added = explain(path, made.predictor, [four(-1, -1, 0.3, -0.2)], **ask)[0]
-    assert added.stopped == "reached"
+    assert added.outcome == "reached"
     assert goal <= added.scores[-1] <= goal + 0.03
     assert added.record.notes["counterfactuals"] == 4
     assert added.record.notes["spread"] == pytest.approx(0, abs=0.1), "every code of a strength looks the same"
@@ -786,7 +786,7 @@ def test_the_smallest_strength_is_its_closed_form_and_touches_one_finding_only(f
         changed = np.abs(strip.change.reshape(4)) > 1e-3
         assert changed.tolist() == [k == finding for k in range(4)]
         np.testing.assert_allclose(np.diff(strip.scores, 2), 0, atol=1e-3)  # equal strengths, equal steps
-        np.testing.assert_allclose(strip.steps, np.linspace(0, strip.goal - strip.scores[0], 9), atol=1e-5)
+        np.testing.assert_allclose(strip.requested, np.linspace(0, strip.goal - strip.scores[0], 9), atol=1e-5)
 
 
 class Emptied(TwoFindings):
@@ -849,9 +849,11 @@ def test_an_image_far_from_the_training_data_is_flagged_and_one_out_of_range_ref
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     path = MedXGANCounterfactual(refinement=Refinement(steps=0))
     near, far = explain(path, made.predictor, [four(0.9, 0.3, 0.3, -0.2), four(6.0, 0.3, 0.3, -0.2)], **ask)
-    assert not near.drifted
-    assert far.drifted
-    assert far.drift == pytest.approx(3 * (6 - 2), abs=1e-2)  # logits 3 w, of which it draws w = 2 at most
+    assert not near.above_tolerance
+    assert far.above_tolerance
+    assert far.reconstruction_error == pytest.approx(
+        3 * (6 - 2), abs=1e-2
+    )  # logits 3 w, of which it draws w = 2 at most
     [drift] = [check for check in trust_card_of_strip(far) if check.name == "drift"]
     assert "do not rely on this counterfactual" in drift.sentence
     with pytest.raises(InputError, match="takes values from 0 to 255"):
@@ -874,8 +876,8 @@ def test_it_says_why_it_stopped(
     path = MedXGANCounterfactual(refinement=Refinement(steps=0), anatomy=None, **settings)
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     strip = explain(path, made.predictor, [four(*w)], **ask)[0]
-    assert strip.stopped == why
-    assert not strip.drifted
+    assert strip.outcome == why
+    assert not strip.above_tolerance
     assert len(strip.frames) == (1 if why == "already" else 9)
     assert strip.record.notes["counterfactuals"] == 0
 
@@ -895,16 +897,16 @@ def test_the_code_is_turned_by_the_model_until_the_goal_is_reached() -> None:
     images = [four(-1, -1, 0.3, -0.2), four(-1, -1, 0.1, 0.4)]
     drawn = explain(MedXGANCounterfactual(**settings, follow=False), made.predictor, images, **ask)
     led = explain(MedXGANCounterfactual(**settings), made.predictor, images, **ask)
-    assert any(s.stopped != "reached" for s in drawn), "else there is nothing to lead"
+    assert any(s.outcome != "reached" for s in drawn), "else there is nothing to lead"
     goal = float(np.log(9))
     for strip, straight in zip(led, drawn, strict=True):
-        assert strip.stopped == "reached"
+        assert strip.outcome == "reached"
         assert goal <= strip.scores[-1] <= goal + 0.2
         np.testing.assert_allclose(strip.change.reshape(4)[0] / 127.5 * 8, 1 + goal / 3, atol=0.07)
         np.testing.assert_allclose(strip.change.reshape(4)[1:], 0, atol=1e-3)
-        assert strip.lengths[-1] <= 2.0 + 1e-4, "the code stays within the budget"
+        assert strip.latent_distance[-1] <= 2.0 + 1e-4, "the code stays within the budget"
         assert strip.record.notes["anatomy"] == 0
-        if straight.stopped == "reached":
+        if straight.outcome == "reached":
             np.testing.assert_array_equal(strip.frames, straight.frames)
     alone = explain(MedXGANCounterfactual(**settings), made.predictor, images[1:], **ask)[0]
     np.testing.assert_allclose(alone.scores, led[1].scores, atol=1e-3)
@@ -931,8 +933,10 @@ def test_the_budget_is_a_strength_whatever_the_length_of_a_code() -> None:
         ask = {"target": made.predictor.target("class:0"), "bundle": made}
         found.append(explain(path, made.predictor, [four(-1, -1, 0.3, -0.2)], **ask)[0])
     short, long = found
-    assert short.stopped == long.stopped == "budget"  # a strength of 1.73 is asked
-    assert long.lengths[-1] == pytest.approx(12.5, abs=1e-3)  # the whole of 1.25, in standard deviations
+    assert short.outcome == long.outcome == "budget"  # a strength of 1.73 is asked
+    assert long.latent_distance[-1] == pytest.approx(
+        12.5, abs=1e-3
+    )  # the whole of 1.25, in standard deviations
     np.testing.assert_allclose(long.scores, short.scores, atol=1e-2)
 
 
@@ -946,7 +950,7 @@ def test_the_anatomy_moves_only_where_the_code_is_not_enough_and_its_price_holds
         strip = explain(path, made.predictor, image, **ask)[0]
         moved[price] = strip.record.notes["anatomy"]
         assert (np.abs(strip.change.reshape(4)[1:]) < 1e-3).all(), "no other pixel, no other finding"
-        assert strip.stopped == ("reached" if price < 1 else "budget")
+        assert strip.outcome == ("reached" if price < 1 else "budget")
     need = 1 + float(np.log(9)) / 3 - 1.25  # one pixel of four: half of it as root mean square
     assert moved[0.3] == pytest.approx(need / 2, abs=0.1)
     assert moved[100.0] < 0.2 * moved[0.3]
@@ -967,7 +971,7 @@ def test_a_black_box_keeps_the_drawn_ways() -> None:
     image, target = [four(-1, -1, 0.3, -0.2)], box.target("class:0")
     one = explain(path, box, image, target=target, bundle=made)[0]
     other = explain(dataclasses.replace(path, follow=False), box, image, target=target, bundle=made)[0]
-    assert one.stopped == "budget"
+    assert one.outcome == "budget"
     np.testing.assert_array_equal(one.frames, other.frames)
 
 
@@ -1097,7 +1101,7 @@ def test_only_the_part_that_changes_the_answer_is_changed(follow: bool) -> None:
     whole = explain(MedXGANCounterfactual(**settings, keep=None), made.predictor, [image], **ask)[0]
     part = explain(MedXGANCounterfactual(**settings), made.predictor, [image], **ask)[0]
     for strip, area in ((whole, 1.0), (part, 0.08)):
-        assert strip.stopped == "reached"
+        assert strip.outcome == "reached"
         assert strip.scores[-1] == pytest.approx(np.log(9), abs=0.1)
         assert strip.record.notes["area"] == pytest.approx(area, abs=0.03)
         np.testing.assert_allclose(np.diff(strip.scores, 2), 0, atol=1e-3)
@@ -1154,7 +1158,7 @@ def test_each_image_of_a_batch_has_its_own_part() -> None:
     path = MedXGANCounterfactual(refinement=Refinement(steps=0), budget=2.5, several=2)
     together = explain(path, predictor, images, **ask)
     for image, strip, place in zip(images, together, (slice(4, 12), slice(22, 30)), strict=True):
-        assert strip.stopped == "reached"
+        assert strip.outcome == "reached"
         size = np.abs(strip.change[0])
         assert size[place, place].max() > 5
         size[place, place] = 0
@@ -1175,9 +1179,9 @@ def test_code_is_led_on_within_the_part() -> None:
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     settings = {"refinement": Refinement(steps=0), "several": 1, "goal": 0.9, "budget": 2.2, "anatomy": None}
     drawn = explain(MedXGANCounterfactual(**settings, follow=False), made.predictor, [image], **ask)[0]
-    assert drawn.stopped != "reached", "else there is nothing to lead on"
+    assert drawn.outcome != "reached", "else there is nothing to lead on"
     strip = explain(MedXGANCounterfactual(**settings), made.predictor, [image], **ask)[0]
-    assert strip.stopped == "reached"
+    assert strip.outcome == "reached"
     size = np.abs(strip.change[0])
     size[4:12, 4:12] = 0
     assert not size.any()
@@ -1205,7 +1209,7 @@ def test_the_model_is_followed_within_the_part_where_it_alone_is_not_enough() ->
     for budget in (0.92, 1.25):
         strip = explain(MedXGANCounterfactual(**settings, budget=budget), made.predictor, [image], **ask)[0]
         starts[budget] = strip
-        assert strip.stopped == "reached"
+        assert strip.outcome == "reached"
         assert strip.scores[-1] == pytest.approx(0, abs=0.1)
     size = np.abs(starts[1.25].change[0])
     size[4:12, 4:12] = 0
@@ -1219,7 +1223,7 @@ def test_what_is_beyond_the_goal_already_has_no_part(monkeypatch: pytest.MonkeyP
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     path = MedXGANCounterfactual(refinement=Refinement(steps=0), goal=0.06)
     strip = explain(path, made.predictor, [image], **ask)[0]  # 0.047 as it is
-    assert (strip.stopped, strip.record.notes["area"]) == ("already", 0.0)
+    assert (strip.outcome, strip.record.notes["area"]) == ("already", 0.0)
 
 
 def test_a_part_that_the_answer_needs_stays_and_a_change_that_all_counts_stays_whole() -> None:

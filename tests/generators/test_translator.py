@@ -411,7 +411,7 @@ def test_a_goal_at_the_own_score_changes_nothing() -> None:
 def test_no_requested_change_is_minus_nothing() -> None:
     bundle = bright_bundle()
     strip = cf.explain("translate", bundle.predictor, grey(180.0), target="class:1", bundle=bundle, goal=0.1)
-    assert not np.signbit(strip.steps[0])
+    assert not np.signbit(strip.requested[0])
 
 
 @pytest.mark.parametrize(
@@ -536,7 +536,7 @@ def test_the_reconstruction_error_includes_the_effect_of_reducing_the_image() ->
             target="class:1",
             bundle=bright_bundle(translator=made.eval()),
         )
-        assert strip.drift == pytest.approx(whole - canvas, rel=0.05)
+        assert strip.reconstruction_error == pytest.approx(whole - canvas, rel=0.05)
 
 
 def test_a_goal_out_of_reach_ends_at_the_closest_score() -> None:

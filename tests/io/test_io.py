@@ -14,6 +14,7 @@ from PIL import Image as Picture
 from pydicom.data import get_testdata_file
 
 from contrafact.core import ContrafactError, Counterfactual, Grid, Heatmap, Image, InputError, Record
+from contrafact.core.stored import RENAMED
 from contrafact.io import open_run, read_cohort, read_image, read_tensors, write_atomic, write_tensors
 from contrafact.io.run import Run
 
@@ -306,13 +307,13 @@ def test_a_run_gives_back_what_was_put_and_goes_on(tmp_path: Path) -> None:
         image,
         Counterfactual(
             frames=np.ones((2, 1, 4, 5)),
-            steps=np.array([0.0, 1.0]),
+            requested=np.array([0.0, 1.0]),
             scores=np.array([0.0, 1.0]),
-            lengths=np.array([0.0, 1.0]),
+            latent_distance=np.array([0.0, 1.0]),
             origin=0,
-            drift=0.0,
-            drifted=False,
-            stopped="reached",
+            reconstruction_error=0.0,
+            above_tolerance=False,
+            outcome="reached",
             goal=1.0,
             reconstruction=np.zeros((1, 4, 5)),
             grid=Grid((4, 5)),
@@ -326,6 +327,12 @@ def test_a_run_gives_back_what_was_put_and_goes_on(tmp_path: Path) -> None:
     np.testing.assert_array_equal(arrays["image"], image.values)
     assert rows[1]["followup"] == [{"name": "x.png", "answer": "sick 80 %"}]
     assert set(run.arrays(rows[1])) >= {"frames", "reconstruction", "followup_000"}
+    path, old = tmp_path / "r" / "results.jsonl", {new: name for name, new in RENAMED.items()}
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    earlier = [{old.get(name, name): value for name, value in line.items()} for line in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in earlier))
+    assert earlier[1]["lengths"] == [0.0, 1.0]
+    assert open_run(tmp_path / "r").rows() == rows
 
 
 def test_a_line_cut_short_by_a_crash_is_passed_over(tmp_path: Path) -> None:

@@ -70,9 +70,9 @@ def test_validity_is_measured_again_and_not_believed() -> None:
     high = made.walked(made.strip([0.0, 2.4], goal=0.5), image=made.frames([4.0])[0])
     assert Validity()(high) == 1  # 0.4
     assert Validity()(made.walked(made.strip([0.0, 3.0], goal=0.5), image=made.frames([4.0])[0])) == 0  # 1
-    assert Validity()(made.walked(made.strip([0.0], goal=-3.0, stopped="already"))) == 1
+    assert Validity()(made.walked(made.strip([0.0], goal=-3.0, outcome="already"))) == 1
     with pytest.raises(InputError, match="a counterfactual with a goal"):
-        Validity()(made.walked(made.strip([0.0, 1.0], goal=None, stopped="steps")))
+        Validity()(made.walked(made.strip([0.0, 1.0], goal=None, outcome="steps")))
 
 
 def test_distances_are_those_of_the_step() -> None:
@@ -369,7 +369,7 @@ def test_a_null_that_cannot_be_had_says_so() -> None:
     with pytest.raises(InputError, match="no blurred change reaches the score of 2 in 1 rounds"):
         AdversarialNull(rounds=1)(made.walked())
     with pytest.raises(InputError, match="changes the score"):
-        AdversarialNull()(made.walked(made.strip([0.0], stopped="already")))
+        AdversarialNull()(made.walked(made.strip([0.0], outcome="already")))
     black = BlackBox(lambda x: np.stack([-x.sum((1, 2, 3)), x.sum((1, 2, 3))], axis=1), classes=["a", "b"])
     question = Question(
         predictor=black,

@@ -291,13 +291,13 @@ def bright_strip(**changes: object) -> Counterfactual:
     scores = 2 * found - 0  # log-odds of two classes with opposite outputs
     values: dict[str, object] = {
         "frames": frames[1:] if changes.get("origin") == 0 else frames,
-        "steps": scores - scores[0],
+        "requested": scores - scores[0],
         "scores": scores,
-        "lengths": np.array([0.0, 1.0, 2.0]),
+        "latent_distance": np.array([0.0, 1.0, 2.0]),
         "origin": 0,
-        "drift": 0.2,
-        "drifted": False,
-        "stopped": "reached",
+        "reconstruction_error": 0.2,
+        "above_tolerance": False,
+        "outcome": "reached",
         "goal": 1.0,
         "reconstruction": frames[0],
         "grid": Grid((16, 16)),
@@ -320,28 +320,31 @@ def test_a_good_strip_passes_and_each_fault_is_said() -> None:
         and "not show that such an image" in good["length"].sentence
     )
     faults: list[tuple[str, dict[str, object], str]] = [
-        ("drift", {"drift": 4.0, "drifted": True}, "do not rely on this counterfactual"),
-        ("goal", {"stopped": "budget"}, "no counterfactual"),
-        ("goal", {"stopped": "no_change"}, "does not respond"),
+        ("drift", {"reconstruction_error": 4.0, "above_tolerance": True}, "do not rely on this counterfactual"),
+        ("goal", {"outcome": "budget"}, "no counterfactual"),
+        ("goal", {"outcome": "no_change"}, "does not respond"),
         (
             "image error",
             {"reconstruction": np.zeros((1, 16, 16), np.float32)},
             "reconstructs this image poorly",
         ),
-        ("length", {"lengths": np.array([0.0, 2.0, 4.9])}, "distance of the change is 4.9 SD"),
+        ("length", {"latent_distance": np.array([0.0, 2.0, 4.9])}, "distance of the change is 4.9 SD"),
     ]
     for name, changes, words in faults:
         check = named(trust_card_of_strip(bright_strip(**changes)))[name]
         assert check.passed is False and words in check.sentence, check
-    steps = named(trust_card_of_strip(bright_strip(stopped="steps")))
+    steps = named(trust_card_of_strip(bright_strip(outcome="steps")))
     assert steps["goal"].passed is None
     tolerant = dataclasses.replace(record(), parameters={"tolerance": 5.0})
-    assert named(trust_card_of_strip(bright_strip(drift=4.0, record=tolerant)))["drift"].threshold == 5.0
+    assert (
+        named(trust_card_of_strip(bright_strip(reconstruction_error=4.0, record=tolerant)))["drift"].threshold
+        == 5.0
+    )
 
 
 @pytest.mark.parametrize("lengths", [(0.0, 2.0, 4.9), (4.9, 2.0, 0.0), (4.9, 0.0, 1.0)])
 def test_the_length_of_a_strip_is_its_greatest_whichever_way_it_goes(lengths: tuple[float, ...]) -> None:
-    check = named(trust_card_of_strip(bright_strip(lengths=np.array(lengths))))["length"]
+    check = named(trust_card_of_strip(bright_strip(latent_distance=np.array(lengths))))["length"]
     assert (check.value, check.passed) == (4.9, False)
 
 
@@ -352,7 +355,9 @@ def test_drift_is_measured_by_the_model_that_no_search_has_seen_and_the_picture_
     with torch.no_grad():
         ends = torch.from_numpy(np.stack([bright_strip().image, off]))
         moved = float(np.diff(model.target("class:1")(model(ends)))[0])
-    card = named(trust_card_of_strip(bright_strip(reconstruction=off, drift=0.0), second_model=model))
+    card = named(
+        trust_card_of_strip(bright_strip(reconstruction=off, reconstruction_error=0.0), second_model=model)
+    )
     assert card["drift"].passed is None  # fitted away, in the eyes of the model it was fitted to
     assert card["drift by a second model"].value == pytest.approx(moved, rel=1e-5)
     assert card["drift by a second model"].passed is False and moved > 1

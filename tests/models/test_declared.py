@@ -414,21 +414,21 @@ def test_a_counterfactual_can_be_saved_read_and_plotted(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).uniform(0, 1, (4, 1, 8, 8)).astype(np.float32)
     strip = cf.Counterfactual(
         frames=frames,
-        steps=np.arange(4.0),
+        requested=np.arange(4.0),
         scores=np.array([-1.0, 0.0, 1.0, 2.0]),
-        lengths=np.arange(4.0),
+        latent_distance=np.arange(4.0),
         origin=0,
-        drift=0.25,
-        drifted=False,
-        stopped="reached",
+        reconstruction_error=0.25,
+        above_tolerance=False,
+        outcome="reached",
         goal=None,
         reconstruction=frames[0],
         grid=cf.Grid((8, 8), spacing_mm=(2, 2)),
     )
     again = cf.read_result(strip.save(tmp_path / "strip.npz"))
-    for name in ("frames", "steps", "scores", "lengths", "reconstruction"):
+    for name in ("frames", "requested", "scores", "latent_distance", "reconstruction"):
         np.testing.assert_array_equal(getattr(again, name), getattr(strip, name))
-    plain = ("origin", "drift", "drifted", "stopped", "goal", "record", "grid")
+    plain = ("origin", "reconstruction_error", "above_tolerance", "outcome", "goal", "record", "grid")
     assert all(getattr(again, name) == getattr(strip, name) for name in plain)
     np.testing.assert_array_equal(np.asarray(strip), frames)
     axes = strip.plot().axes

@@ -36,9 +36,13 @@ LOGIT = float(np.log(9))  # 90 %
 
 def row(stopped: str, scores: list[float], target: str = "class:1", **more: Any) -> dict[str, Any]:
     count = len(scores)
-    plain: dict[str, Any] = {"stopped": stopped, "scores": scores, "steps": [float(k) for k in range(count)]}
+    plain: dict[str, Any] = {
+        "outcome": stopped,
+        "scores": scores,
+        "requested": [float(k) for k in range(count)],
+    }
     plain |= {"origin": 0, "record": {"target": target, "method": "latent-walk"}, "target_name": "narrow"}
-    return plain | {"lengths": [0.0] * count} | more
+    return plain | {"latent_distance": [0.0] * count} | more
 
 
 @pytest.mark.parametrize(
@@ -141,7 +145,12 @@ def test_nothing_that_was_not_changed_is_green(tmp_path: Path) -> None:
     card = [{**PASSED, "name": name} for name in names]
     same = np.full(5, 2.5)
     still = strip(
-        "a", frames=np.stack([ramp()] * 5), steps=same * 0, scores=same, stopped="already", lengths=same * 0
+        "a",
+        frames=np.stack([ramp()] * 5),
+        requested=same * 0,
+        scores=same,
+        outcome="already",
+        latent_distance=same * 0,
     )
     run = Run.create(tmp_path / "run", about={})
     run.add("a", Image(ramp(), window=(0, 200)), still, case="a", trust=card)
@@ -157,7 +166,7 @@ def test_nothing_that_was_not_changed_is_green(tmp_path: Path) -> None:
 
 def test_a_probability_is_shown_and_logits_are_folded_away(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", about={})
-    walk = strip("a", scores=np.linspace(-LOGIT, LOGIT, 5), steps=np.linspace(0, 4.0, 5))
+    walk = strip("a", scores=np.linspace(-LOGIT, LOGIT, 5), requested=np.linspace(0, 4.0, 5))
     run.add("a", Image(ramp(), window=(0, 200)), walk, case="a", target_name="narrow")
     page = write_report(run).read_text()
     before, _, after = page.partition('<details class="details">')
@@ -200,14 +209,16 @@ def test_every_frame_says_whether_it_is_original_or_synthetic(tmp_path: Path) ->
 
 
 def test_changes_in_the_table_of_frames_are_those_from_the_image() -> None:
-    both_ways = row("steps", [-2.0, -0.5, 1.5], origin=1, lengths=[1.0, 0.0, 2.0]) | {"steps": [-1.0, 0.0, 2.0]}
+    both_ways = row("steps", [-2.0, -0.5, 1.5], origin=1, latent_distance=[1.0, 0.0, 2.0]) | {
+        "requested": [-1.0, 0.0, 2.0]
+    }
     table = frame_table(both_ways)
     assert [line["kind"] for line in table] == ["synthetic", "original", "synthetic"]
     assert [line["level"] for line in table] == ["12 %", "38 %", "82 %"]
     assert [line["requested"] for line in table] == ["-1.00", "+0.00", "+2.00"]
     assert [line["achieved"] for line in table] == ["-1.50", "+0.00", "+2.00"]
     assert [line["distance"] for line in table] == ["1.00", "0.00", "2.00"]
-    assert [line["distance"] for line in frame_table({**both_ways, "lengths": [0.0] * 3})] == ["–"] * 3
+    assert [line["distance"] for line in frame_table({**both_ways, "latent_distance": [0.0] * 3})] == ["–"] * 3
 
 
 def test_an_animation_names_every_frame_under_it(tmp_path: Path) -> None:
@@ -241,7 +252,7 @@ def test_differences_lie_on_a_quarter_of_the_window_by_closed_form(tmp_path: Pat
     for key, size in (("a", 4.0), ("b", 40.0)):
         frames = np.stack([ramp(), ramp(level=size)])
         line = np.array([-1.0, 1.0])
-        walk = strip(key, frames=frames, steps=line + 1, scores=line, lengths=line + 1)
+        walk = strip(key, frames=frames, requested=line + 1, scores=line, latent_distance=line + 1)
         run.add(key, Image(ramp(), window=(0, 200)), walk, case=key)
     page = write_report(run).read_text()
     assert page.count("full colour: ±50, 25 % of the display window") == 2

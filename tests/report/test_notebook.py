@@ -112,7 +112,7 @@ def test_a_strip_with_what_was_measured() -> None:
     assert "full colour: ±37.5, 25 % of the display window" in page.words  # of 0 to 150
     assert "+4.00" in page.words and "+3.60" in page.words and "measured" not in page.words
     assert "NOT FOR DIAGNOSIS" in page.words
-    bad = shown(strip("knee", drifted=True, stopped="budget", goal=None))
+    bad = shown(strip("knee", above_tolerance=True, outcome="budget", goal=None))
     assert "Do not rely on this counterfactual" in bad.words
     assert "No counterfactual was found within" in bad.words
 
@@ -121,7 +121,9 @@ def test_a_long_strip_shows_some_of_its_frames_and_says_so() -> None:
     count = 40
     frames = np.stack([ramp(level=float(k)) for k in range(count)])
     line = np.arange(float(count))
-    page = shown(strip("knee", frames=frames, steps=line, scores=line, lengths=line, origin=7, record=None))
+    page = shown(
+        strip("knee", frames=frames, requested=line, scores=line, latent_distance=line, origin=7, record=None)
+    )
     assert len(page.pictures) == 11 and "10 of 40 frames" in page.words  # and their difference
     assert page.names.count("original") == 1 and page.names.count("synthetic") == 9
 
@@ -189,9 +191,9 @@ def test_the_widget_keeps_its_position_in_the_strip_and_sends_slices() -> None:
     deep = strip(
         "v",
         frames=frames,
-        steps=line,
+        requested=line,
         scores=line,
-        lengths=line,
+        latent_distance=line,
         grid=Grid((3, 4, 5)),
         reconstruction=frames[0],
     )

@@ -28,13 +28,13 @@ def strip(**changes: object) -> Counterfactual:
     base = np.linspace(0, 255, 64).reshape(1, 1, 8, 8)
     values: dict[str, object] = {
         "frames": np.concatenate([base, base + 10, base + 20]).astype(np.float32),
-        "steps": np.array([0.0, 1.0, 2.0]),
+        "requested": np.array([0.0, 1.0, 2.0]),
         "scores": np.array([-1.0, 0.1, 1.2]),
-        "lengths": np.array([0.0, 0.4, 0.8]),
+        "latent_distance": np.array([0.0, 0.4, 0.8]),
         "origin": 0,
-        "drift": 0.2,
-        "drifted": False,
-        "stopped": "reached",
+        "reconstruction_error": 0.2,
+        "above_tolerance": False,
+        "outcome": "reached",
         "goal": 1.0,
         "reconstruction": base[0],
         "grid": GRID,
@@ -119,7 +119,7 @@ def test_it_says_what_a_reader_must_know(tmp_path: Path) -> None:
 
 
 def test_a_strip_not_to_be_trusted_says_so(tmp_path: Path) -> None:
-    page = report(tmp_path, strip(drift=4.0, drifted=True, stopped="budget"))
+    page = report(tmp_path, strip(reconstruction_error=4.0, above_tolerance=True, outcome="budget"))
     assert "Do not rely on this counterfactual" in page
     assert "No counterfactual was found within the plausibility budget" in page
     assert 'class="verdict warn"' in page
@@ -162,7 +162,7 @@ def test_checks_that_fail_are_sentences_and_those_that_pass_a_line(tmp_path: Pat
         "sentence": "Said in the verdict.",
     }
     second = {**card[0], "name": "second model", "sentence": "It may fool the first model."}
-    run.add("b", image, strip(drift=4.0, drifted=True), case="c", trust=[drift, second])
+    run.add("b", image, strip(reconstruction_error=4.0, above_tolerance=True), case="c", trust=[drift, second])
     page = write_report(run).read_text()
     assert '<span class="doubt">It &lt;hardly&gt; moves.</span>' in page
     assert "robustness to noise, seed stability</span>" in page
@@ -241,8 +241,9 @@ def test_a_picture_of_a_volume_and_what_failed_are_shown(tmp_path: Path) -> None
     frames = np.stack([np.full((1, 4, 6, 6), v, np.float32) for v in (0.2, 0.5)])
     steps = np.arange(2.0)
     strip = Counterfactual(
-        frames=frames, steps=steps, scores=steps, lengths=steps, origin=0, drift=0.0, drifted=False,
-        stopped="steps", goal=None, reconstruction=frames[-1], grid=Grid((4, 6, 6)),
+        frames=frames, requested=steps, scores=steps, latent_distance=steps, origin=0,
+        reconstruction_error=0.0, above_tolerance=False,
+        outcome="steps", goal=None, reconstruction=frames[-1], grid=Grid((4, 6, 6)),
         record=Record(method="deep-dream", parameters={}, target="region:1", model="m", image="i"),
     )  # fmt: skip
     run = Run.create(tmp_path / "run", about={"title": "t"})

@@ -17,7 +17,7 @@ from conftest import small_network
 from contrafact.cli import main
 from contrafact.core import ContrafactError, ContrafactWarning, InputError, Trust
 from contrafact.io import Run, open_run
-from contrafact.jobs.pool import Failure, run_cells
+from contrafact.jobs.pool import Failure, run_tasks
 from contrafact.study import read_study
 from contrafact.study.inputs import cases_of, images_of
 from contrafact.study.runner import study, tasks_of
@@ -46,7 +46,7 @@ def solver(setting: str, device: str) -> Any:
 def test_what_fails_hangs_or_dies_is_an_outcome_and_the_others_go_on() -> None:
     cells = [1, "fail", "hang", "die", 2, 3]
     outcomes = {
-        o.number: o.result for o in run_cells(cells, solver, "m", devices=["a", "b"], limit_seconds=2.0)
+        o.number: o.result for o in run_tasks(cells, solver, "m", devices=["a", "b"], limit_seconds=2.0)
     }
     assert sorted(outcomes) == list(range(6))
     assert outcomes[0] in ("m a 1", "m b 1")
@@ -60,11 +60,11 @@ def test_what_fails_hangs_or_dies_is_an_outcome_and_the_others_go_on() -> None:
 
 def test_a_model_that_does_not_load_is_no_cells_failure() -> None:
     with pytest.raises(ContrafactError, match="no worker could start: there is no such model"):
-        list(run_cells([1, 2], solver, "no model", devices=["cpu"]))
+        list(run_tasks([1, 2], solver, "no model", devices=["cpu"]))
 
 
 def test_in_this_process_the_same_cells_give_the_same() -> None:
-    outcomes = list(run_cells([1, "fail"], solver, "m", devices=["cpu"], engine="local"))
+    outcomes = list(run_tasks([1, "fail"], solver, "m", devices=["cpu"], engine="local"))
     assert outcomes[0].result == "m cpu 1"
     assert isinstance(outcomes[1].result, Failure)
 
@@ -95,7 +95,7 @@ def write(folder: Path, text: str = "", methods: str = "[methods.gradient]\n[met
 
 def rows(path: Path, **more: Any) -> list[tuple[str, str, str]]:
     found = study(path, engine="local", trust_code=True, **more)
-    return [(Path(r.cell.image).name, r.cell.label, r.failure.kind if r.failure else "") for r in found]
+    return [(Path(r.task.image).name, r.task.label, r.failure.kind if r.failure else "") for r in found]
 
 
 def test_every_method_on_every_image_and_again_nothing(folder: Path) -> None:

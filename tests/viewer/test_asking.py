@@ -75,12 +75,12 @@ def test_an_explanation_comes_with_its_words() -> None:
     shown = image((-1.0, 0.5, 0, 0))
     walk = {"method": "latent-walk", "hold": ("other/class:1",)}
     found = asking(task("explain", model, shown, amount=2.0, **walk), say)[0]
-    assert isinstance(found.result, Counterfactual) and found.result.stopped == "steps"
+    assert isinstance(found.result, Counterfactual) and found.result.outcome == "steps"
     assert found.result.scores[-1] == pytest.approx(-1, abs=0.15)
     assert found.extra["case"] == "a" and found.extra["trust"] and found.extra["answers"]
     assert found.extra["held"] == found.held and found.held[0]["name"] == "other/class:1"
     found = asking(task("explain", model, shown, amount=0.9, by="reached", **walk), say)[0]
-    assert found.result.stopped == "reached"
+    assert found.result.outcome == "reached"
     with pytest.raises(InputError, match="other than 0"):
         asking(task("explain", model, shown, **walk), say)
 
@@ -95,7 +95,7 @@ def test_findings_of_a_medxgan_are_asked_in_both_ways(by: str, amount: float) ->
     asked = task("explain", bundle.predictor, shown, method="medxgan", target="class:0", by=by, amount=amount)
     strip = asking(asked, say)[0].result
     goal = np.log(9) if by == "reached" else -1.5 + 3
-    assert strip.goal == pytest.approx(goal, abs=1e-3) and strip.stopped == "reached"
+    assert strip.goal == pytest.approx(goal, abs=1e-3) and strip.outcome == "reached"
 
 
 @pytest.mark.parametrize(("by", "amount"), [("reached", 0.9), ("asked", 3.0)])
@@ -115,10 +115,10 @@ def test_a_translator_is_asked_in_both_ways_and_needs_no_latent(by: str, amount:
     assert found.extra["generator_name"] == "bright (Brighter)"
     strip = found.result
     if by == "asked":
-        assert strip.stopped == "steps"
-        assert strip.steps[-1] == pytest.approx(3.0)
+        assert strip.outcome == "steps"
+        assert strip.requested[-1] == pytest.approx(3.0)
     else:
-        assert strip.stopped == "reached"
+        assert strip.outcome == "reached"
         assert strip.scores[-1] >= np.log(9) - 1e-3
 
 

@@ -143,7 +143,7 @@ def test_a_move_is_answered_once_the_image_is_found(desk: LiveService, page: Pag
 
 def test_a_counterfactual_comes_with_its_arrays(page: Page) -> None:
     job, told = page.done(amount=4.0)
-    assert told["kind"] == "strip" and told["about"]["steps"] == [0, 1, 2, 3, 4]
+    assert told["kind"] == "strip" and told["about"]["requested"] == [0, 1, 2, 3, 4]
     assert told["about"]["row"] == job and not told["kept"]
     answer = page.site.ask(f"/live/array/{job}/frames")
     frames = np.frombuffer(answer.body, "<f4").reshape([int(n) for n in answer.headers["x-shape"].split(",")])
@@ -276,7 +276,7 @@ def test_two_browsers_at_once_do_not_mix(site: Page) -> None:
         page.enter()
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda k: pages[k].done(amount=float(k + 2)), range(2)))
-    assert [told["about"]["steps"][-1] for _, told in found] == [2, 3]
+    assert [told["about"]["requested"][-1] for _, told in found] == [2, 3]
     assert found[0][0] != found[1][0] and pages[0].session != pages[1].session
 
 
@@ -350,7 +350,7 @@ def test_a_result_is_kept_only_when_asked(tmp_path: Path) -> None:
             assert again.status == 400 and "already" in again.text
             assert page.state(job)["kept"]
             [row] = [row for row in run.rows() if row["key"] == key]
-            assert row["record"]["method"] == "latent-walk" and row["steps"][-1] == 4
+            assert row["record"]["method"] == "latent-walk" and row["requested"][-1] == 4
             assert row["record"]["model"] and row["case"] == "Case 1"
             assert run.methods() == {"latent-walk": {"about": "Pretends."}}
             frames = np.frombuffer(site.ask(f"/live/array/{job}/frames").body, "<f4")
@@ -430,7 +430,7 @@ def test_a_live_answer_is_the_librarys(tmp_path: Path, record_property: Any) -> 
             page = Page(site, token, site.ask("/api/cases").json()["cases"][0]["id"])
             told = page.enter()
             assert told["model"] == "cheat" and told["targets"][0]["holds"] == ["honest/class:1"]
-            assert page.done(method="find")[1]["drift"] < 5
+            assert page.done(method="find")[1]["reconstruction_error"] < 5
             began = time.perf_counter()
             moved = page.post("move", page.words(amount=-1.0)).json()
             record_property("seconds_of_a_move", time.perf_counter() - began)

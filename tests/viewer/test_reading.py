@@ -414,7 +414,7 @@ def test_phantoms_made_by_the_package_say_so() -> None:
 def test_a_frame_that_was_not_changed_is_not_called_synthetic(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", about={})
     same = np.zeros(5)
-    still = strip("a", frames=np.stack([ramp()] * 5), steps=same, scores=same + 2, stopped="already")
+    still = strip("a", frames=np.stack([ramp()] * 5), requested=same, scores=same + 2, outcome="already")
     run.add("a", Image(ramp(), source="real.png"), still, case="a")
     with pytest.raises(InputError, match="counterfactuals of real images"):
         items_of(run, "real")

@@ -58,7 +58,7 @@ def job(path: str, *, trust: Trust = UNTRUSTED) -> Iterator[dict[str, Any]]:
     from contrafact.study.runner import study
 
     for row in study(path, trust=trust.scripts, trust_code=trust.factories):
-        name = f"{Path(row.cell.image).name} {row.cell.label}"
+        name = f"{Path(row.task.image).name} {row.task.label}"
         error = row.failure.error if row.failure else ""
         yield {"done": row.done, "total": row.total, "text": name, "error": error}
     run = open_run(Path(path).parent / read_study(path).out)

@@ -61,9 +61,9 @@ def study(
     with bar("study", 1, quiet=json) as move:
         for row in run_study(config, engine=engine, retry=retry, trust=trust, trust_code=trust_code):
             error = row.failure.error if row.failure else ""
-            name = f"{Path(row.cell.image).name} {row.cell.label}"
+            name = f"{Path(row.task.image).name} {row.task.label}"
             move(row.done, text=f"{name}: {error}"[:100] if error else name, total=row.total)
-            rows.append({"image": row.cell.image, "method": row.cell.label, "error": error})
+            rows.append({"image": row.task.image, "method": row.task.label, "error": error})
     run = open_run(config.parent / read_study(config).out)
     if not run.rows():
         raise ContrafactError(f"every method failed; see '{run.folder}/failures.jsonl' for the reasons")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from contrafact.core.display import html_of, plotted
 from contrafact.core.errors import ContrafactError, InputError
 from contrafact.core.grid import Grid
-from contrafact.core.stored import save_result
+from contrafact.core.stored import RENAMED, present_names, save_result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,7 @@ def confirms(before: float, after: float, score: float) -> bool:
     return before * after < 0 < after * score
 
 
-STOPPED = ("steps", "reached", "already", "budget", "search", "no_change")
+OUTCOMES = ("steps", "reached", "already", "budget", "search", "no_change")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -111,29 +113,31 @@ class Counterfactual:
     """A counterfactual: frames from the image to the changed image, with the model's score of each.
 
     frames      (K, C, *S) float32, units of the image; detail that the generator cannot reproduce is kept
-    steps       (K,) requested change of the score, in units of the target (logits for a class)
+    requested   (K,) requested change of the score, in units of the target (logits for a class)
     scores      (K,) achieved score of each frame, same units; frame `origin` is the image
-    lengths     (K,) latent distance: Mahalanobis length of the latent offset, in SD of the latents
-    drift       reconstruction error in units of the target: |score(image) - score(reconstruction)|, or that
-                of resizing the image to the generator's size, if greater
-    drifted     the reconstruction error is above the tolerance: do not trust this counterfactual
-    stopped     why the search ended: steps (fixed steps were requested), reached (the goal), already (the
+    latent_distance  (K,) Mahalanobis length of the latent offset, in SD of the latents
+    reconstruction_error  in units of the target: |score(image) - score(reconstruction)|, or that of resizing
+                the image to the generator's size, if greater
+    above_tolerance  the reconstruction error is above the tolerance: do not trust this counterfactual
+    outcome     why the search ended: steps (fixed steps were requested), reached (the goal), already (the
                 image met the goal), budget (no counterfactual within the plausibility budget), search
                 (none found within the budget), no_change (the direction does not change the prediction)
     goal        the requested score, or None
     reconstruction (C, *S) the image as the generator reproduces it
     second      (K,) scores of the frames by a second, independently trained model for the same target; None
                 without such a model
+
+    Earlier names of these fields (`core.stored.RENAMED`) work with a warning.
     """
 
     frames: NDArray[np.float32]
-    steps: NDArray[np.float64]
+    requested: NDArray[np.float64]
     scores: NDArray[np.float64]
-    lengths: NDArray[np.float64]
+    latent_distance: NDArray[np.float64]
     origin: int
-    drift: float
-    drifted: bool
-    stopped: str
+    reconstruction_error: float
+    above_tolerance: bool
+    outcome: str
     goal: float | None
     reconstruction: NDArray[np.float32]
     grid: Grid
@@ -144,24 +148,21 @@ class Counterfactual:
         count = len(self.frames)
         if self.second is not None and len(self.second) != count:
             raise ContrafactError("a counterfactual needs as many scores of the second model as frames")
-        if not len(self.steps) == len(self.scores) == len(self.lengths) == count:
-            raise ContrafactError("a counterfactual needs as many steps, scores and lengths as frames")
+        if not len(self.requested) == len(self.scores) == len(self.latent_distance) == count:
+            raise ContrafactError(
+                "a counterfactual needs as many requested changes, scores and latent distances as frames"
+            )
         if self.frames.shape[2:] != self.grid.shape:
             raise ContrafactError(f"frames must be on {self.grid.shape}; got {self.frames.shape}")
         if not (np.isfinite(self.frames).all() and np.isfinite(self.scores).all()):
             raise ContrafactError("the counterfactual holds NaN or infinite values")
-        if self.stopped not in STOPPED:
-            raise InputError(f"stopped must be one of {STOPPED}; got '{self.stopped}'")
+        if self.outcome not in OUTCOMES:
+            raise InputError(f"outcome must be one of {OUTCOMES}; got '{self.outcome}'")
 
     @property
     def image(self) -> NDArray[np.float32]:
         """(C, *S) the unchanged image: frame `origin`."""
         return self.frames[self.origin]
-
-    @property
-    def outcome(self) -> str:
-        """Why the search ended; the same as `stopped`."""
-        return self.stopped
 
     @property
     def end(self) -> int:
@@ -209,3 +210,29 @@ class Counterfactual:
     def stamped(self, record: Record) -> Counterfactual:
         """Return a copy with this record."""
         return dataclasses.replace(self, record=record)
+
+
+def _accept_old_names(kind: Any) -> None:
+    """Accept the old names of a counterfactual's fields, as arguments and as attributes, with a warning."""
+    build = kind.__init__
+
+    def warn(name: str) -> None:
+        line = f"Counterfactual.{name} is called Counterfactual.{RENAMED[name]} now"
+        warnings.warn(line, DeprecationWarning, stacklevel=3)
+
+    @functools.wraps(build)
+    def init(self: Any, **fields: Any) -> None:
+        for name in RENAMED.keys() & fields.keys():
+            warn(name)
+        build(self, **present_names(fields))
+
+    def old(self: Any, name: str) -> Any:
+        if name not in RENAMED:
+            raise AttributeError(f"'Counterfactual' object has no attribute '{name}'", name=name, obj=self)
+        warn(name)
+        return getattr(self, RENAMED[name])
+
+    kind.__init__, kind.__getattr__ = init, old
+
+
+_accept_old_names(Counterfactual)

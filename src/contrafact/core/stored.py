@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,24 @@ import numpy as np
 from contrafact.core.errors import InputError
 from contrafact.core.grid import Grid
 
-KINDS = {"heatmap": ("values",), "strip": ("frames", "steps", "scores", "lengths", "reconstruction")}
+KINDS = {
+    "heatmap": ("values",),
+    "strip": ("frames", "requested", "scores", "latent_distance", "reconstruction"),
+}
 OPTIONAL = ("second",)  # array of a counterfactual that may be None
-PLAIN = ("origin", "drift", "drifted", "stopped", "goal")
+PLAIN = ("origin", "reconstruction_error", "above_tolerance", "outcome", "goal")
+RENAMED = {
+    "steps": "requested",
+    "lengths": "latent_distance",
+    "drift": "reconstruction_error",
+    "drifted": "above_tolerance",
+    "stopped": "outcome",
+}  # fields of a counterfactual in files of earlier versions
+
+
+def present_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a counterfactual by their present names."""
+    return {RENAMED.get(name, name): value for name, value in fields.items()}
 
 
 def save_result(result: Any, path: str | Path, kind: str) -> Path:
@@ -52,10 +68,11 @@ def read_result(path: str | Path) -> Any:
         raise InputError(f"expected a saved result; got '{path}', which does not exist")
     try:
         with np.load(path, allow_pickle=False) as file:
-            header = json.loads(str(file["about"]))
-            arrays = {name: file[name] for name in KINDS[header["kind"]]}
-            arrays |= {name: file[name] for name in OPTIONAL if name in file}
-            affine = file["affine"]
+            header = present_names(json.loads(str(file["about"])))
+            stored = present_names({name: file[name] for name in file.files if name != "about"})
+            arrays = {name: stored[name] for name in KINDS[header["kind"]]}
+            arrays |= {name: stored[name] for name in OPTIONAL if name in stored}
+            affine = stored["affine"]
     except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"'{path.name}' is not a result that `save` wrote ({type(error).__name__})") from error
     record: Any = None if header["record"] is None else Record(**header["record"])

@@ -351,13 +351,13 @@ class LatentSearch:
             strips.append(
                 Counterfactual(
                     frames=self.bundle.to_units(frames).cpu().numpy(),
-                    steps=steps,
+                    requested=steps,
                     scores=scores.double().cpu().numpy(),
-                    lengths=self.bundle.latent.statistics.length(kept).double().cpu().numpy(),
+                    latent_distance=self.bundle.latent.statistics.length(kept).double().cpu().numpy(),
                     origin=origin,
-                    drift=error,
-                    drifted=error > self.settings.tolerance or not math.isfinite(error),
-                    stopped=outcomes[i],
+                    reconstruction_error=error,
+                    above_tolerance=error > self.settings.tolerance or not math.isfinite(error),
+                    outcome=outcomes[i],
                     goal=goals[i],
                     reconstruction=self.bundle.to_units(path.reconstruction[i]).cpu().numpy(),
                     grid=grid,
@@ -367,7 +367,7 @@ class LatentSearch:
 
 
 def outcomes_of(reached: Tensor, met: Tensor, achieved: Tensor, spent: Tensor) -> list[str]:
-    """Return the outcome of each search, a value of `Counterfactual.stopped`.
+    """Return the outcome of each search, a value of `Counterfactual.outcome`.
 
     reached, met  (N,) whether the search reached the goal, and whether the unchanged image met it already
     achieved      (N,) achieved change per requested unit; `spent` (N,): whether the budget is used up

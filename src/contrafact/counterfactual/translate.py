@@ -129,13 +129,13 @@ class Translate:
             strips.append(
                 Counterfactual(
                     frames=bundle.to_units(frames).cpu().numpy(),
-                    steps=steps.double().numpy(),
+                    requested=steps.double().numpy(),
                     scores=scores.double().cpu().numpy(),
-                    lengths=np.zeros(len(steps)),
+                    latent_distance=np.zeros(len(steps)),
                     origin=origin,
-                    drift=float(error[i]),
-                    drifted=float(error[i]) > self.tolerance or not bool(torch.isfinite(error[i])),
-                    stopped=outcomes[i],
+                    reconstruction_error=float(error[i]),
+                    above_tolerance=float(error[i]) > self.tolerance or not bool(torch.isfinite(error[i])),
+                    outcome=outcomes[i],
                     goal=goals[i],
                     reconstruction=bundle.to_units(reconstruction[i]).cpu().numpy(),
                     grid=grid,
@@ -279,7 +279,7 @@ class TranslationSearch:
         return torch.where(reached, end, tried[rows, best]), reached
 
     def outcomes(self, ends: Tensor, goals: Tensor, met: Tensor, reached: Tensor) -> list[str]:
-        """Return the outcome of each image's search, a value of `Counterfactual.stopped`."""
+        """Return the outcome of each image's search, a value of `Counterfactual.outcome`."""
         final = self.scores(torch.arange(len(ends)), ends)
         achieved = (final - self.start) / torch.where(met, torch.ones_like(goals), goals - self.start)
         return outcomes_of(reached, met, achieved, torch.zeros_like(met))

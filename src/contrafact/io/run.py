@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import ContrafactError, Counterfactual, Grid, Heatmap, Image, InputError
+from contrafact.core.stored import present_names
 from contrafact.io.weights import read_json, write_atomic, write_json
 
 SCHEMA = 1
@@ -127,8 +128,10 @@ class Run:
         return {row["key"] for row in self.failures()}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the lines of finished results in order; skip a line that a crash truncated."""
-        return self._lines("results.jsonl")
+        """Return the lines of finished results in order, by the present names of their fields; skip a line that
+        a crash truncated."""
+        rows = self._lines("results.jsonl")
+        return [present_names(row) if row.get("kind") == "strip" else row for row in rows]
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
         path = self.folder / name
@@ -169,9 +172,9 @@ def stored_form(
         return row | {"kind": "heatmap", "record": dataclasses.asdict(result.record)}, arrays
     arrays |= {"frames": result.frames, "reconstruction": result.reconstruction}
     arrays["strip_affine"] = result.grid.affine
-    plain = ("origin", "drift", "drifted", "stopped", "goal")
+    plain = ("origin", "reconstruction_error", "above_tolerance", "outcome", "goal")
     row |= {"kind": "strip", **{k: getattr(result, k) for k in plain}}
-    row |= {k: getattr(result, k).tolist() for k in ("steps", "scores", "lengths")}
+    row |= {k: getattr(result, k).tolist() for k in ("requested", "scores", "latent_distance")}
     row |= {"second": None if result.second is None else result.second.tolist(), "confirmed": result.confirmed}
     arrays |= {f"followup_{i:03d}": later.values for i, (later, _) in enumerate(followup)}
     row["followup"] = [{"name": Path(later.source).name, "answer": answer} for later, answer in followup]

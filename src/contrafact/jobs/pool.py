@@ -1,4 +1,4 @@
-"""A pool of child processes that solves tasks ("cells") of any kind, with a time limit for each.
+"""A pool of child processes that solves tasks of any kind, with a time limit for each.
 
 A method that hangs inside a library cannot be interrupted: its process is ended, and a new one continues with
 the next task.
@@ -42,8 +42,8 @@ class Outcome:
     seconds: float
 
 
-def run_cells(
-    cells: Sequence[Any],
+def run_tasks(
+    tasks: Sequence[Any],
     start: Start,
     setting: Any,
     *,
@@ -53,7 +53,7 @@ def run_cells(
 ) -> Iterator[Outcome]:
     """Yield outcomes as tasks finish; the result of a task that fails is a `Failure`, and the others continue.
 
-    cells    the tasks
+    tasks    the tasks
     start    (setting, device) -> solve, called once in every process; `solve` returns the result of a task
     setting  first argument of `start`; `start`, setting and tasks must be picklable
     devices  one process per entry; a device may occur several times
@@ -62,15 +62,15 @@ def run_cells(
     raises   ContrafactError if no worker can start (the model does not load)
     """
     if engine == "local":
-        yield from _locally(cells, start(setting, devices[0]))
+        yield from _locally(tasks, start(setting, devices[0]))
         return
-    pending = deque(range(len(cells)))
-    workers = [Worker(start, setting, device) for device in list(devices)[: max(1, len(cells))]]
+    pending = deque(range(len(tasks)))
+    workers = [Worker(start, setting, device) for device in list(devices)[: max(1, len(tasks))]]
     try:
         while pending or any(worker.number is not None for worker in workers):
             for worker in workers:
                 if worker.number is None and pending and worker.ready:
-                    worker.give(pending.popleft(), cells)
+                    worker.give(pending.popleft(), tasks)
             yield from _collect(workers, limit_seconds)
             if not any(worker.alive for worker in workers):
                 raise ContrafactError(f"no worker could start: {workers[0].failure.error}")
@@ -79,16 +79,16 @@ def run_cells(
             worker.stop()
 
 
-def _locally(cells: Sequence[Any], solve: Solve) -> Iterator[Outcome]:
-    for number, cell in enumerate(cells):
+def _locally(tasks: Sequence[Any], solve: Solve) -> Iterator[Outcome]:
+    for number, task in enumerate(tasks):
         began = time.monotonic()
-        yield Outcome(number, solved(solve, cell), time.monotonic() - began)
+        yield Outcome(number, solved(solve, task), time.monotonic() - began)
 
 
-def solved(solve: Solve, cell: Any) -> Any:
+def solved(solve: Solve, task: Any) -> Any:
     """Return the result of one task, or a `Failure`."""
     try:
-        return solve(cell)
+        return solve(task)
     except Exception as error:  # a failure of any kind becomes a row
         return Failure("error", " ".join(str(error).split()) or type(error).__name__, traceback.format_exc())
 
@@ -162,11 +162,11 @@ class Worker:
         else:
             self.ready = True
 
-    def give(self, number: int, cells: Sequence[Any]) -> None:
+    def give(self, number: int, tasks: Sequence[Any]) -> None:
         """Send task `number` to the process."""
         self.number, self._since = number, time.monotonic()
         with contextlib.suppress(OSError):  # `_collect` detects a process that has died
-            self.door.send(cells[number])
+            self.door.send(tasks[number])
 
     def end(self) -> int | None:
         """End the process and return its exit code."""
@@ -195,7 +195,7 @@ def _serve(door: Connection, start: Start, setting: Any, device: str) -> None:
     door.send("ready")
     while True:
         try:
-            cell = door.recv()
+            task = door.recv()
         except (EOFError, KeyboardInterrupt):
             return
-        door.send(solved(solve, cell))
+        door.send(solved(solve, task))

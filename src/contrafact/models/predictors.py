@@ -99,8 +99,7 @@ class TorchPredictor(Described):
         """Raise InputError for a model that ends in a sigmoid or softmax although raw outputs are declared. Its
         calls do so too, except while hooks are registered.
 
-        cost  a pass, and another with gradients if all outputs are from 0 to 1; none after a call that has
-              checked the model
+        cost  up to two passes; none after a call that has checked the model
         """
         if not self._looked and self.output in RAW and not _listens(self.module):
             with torch.no_grad():
@@ -110,9 +109,9 @@ class TorchPredictor(Described):
         """Raise InputError for outputs from 0 to 1 whose last step is a sigmoid or softmax. Outputs without a
         graph are computed again, once per predictor."""
         if within_unit(outputs):
+            if outputs.grad_fn is None and _listens(self.module):
+                return
             if outputs.grad_fn is None:
-                if _listens(self.module):
-                    return
                 self._looked = True  # one pass, also where the check fails
                 with torch.inference_mode(False), torch.enable_grad():
                     again = self._run(x.detach().clone().requires_grad_())

@@ -129,16 +129,22 @@ def _strip(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dict[str, Any]:
     """Return the data of a counterfactual for a page; `grid` is that of the frames (K, C, *S)."""
-    steps, scores = row["steps"], row["scores"]
-    if not np.isfinite([*steps, *scores, *row["lengths"], row["goal"] or 0, row["drift"]]).all():
+    steps, scores = row["requested"], row["scores"]
+    if not np.isfinite(
+        [*steps, *scores, *row["latent_distance"], row["goal"] or 0, row["reconstruction_error"]]
+    ).all():
         raise InputError("expected finite steps, scores, latent distances, goal and reconstruction error")
     target = str(row["record"]["target"])
     shares = [outcome.probability_of(target, score) for score in scores]
-    plain = ("steps", "scores", "lengths", "origin", "drift", "drifted", "stopped", "goal")
+    plain = ["requested", "scores", "latent_distance", "origin", "goal", "reconstruction_error"]
+    plain += ["above_tolerance", "outcome"]
     trust = trust_words(row, said=("drift", "goal"))
     second = outcome.second_words(row)
     bad = (
-        row["drifted"] or second == outcome.NOT_CONFIRMED or trust["failed"] or row["stopped"] not in GOOD_ENDS
+        row["above_tolerance"]
+        or second == outcome.NOT_CONFIRMED
+        or trust["failed"]
+        or row["outcome"] not in GOOD_ENDS
     )
     return {
         **_made(row),
@@ -155,7 +161,7 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
         "kinds": outcome.frame_titles(row),
         "levels": outcome.levels(row),
         "table": outcome.frame_table(row),
-        "reason": REASONS.get(row["stopped"], str(row["stopped"])),
+        "reason": REASONS.get(row["outcome"], str(row["outcome"])),
         "doubtful": bool(bad),
         "trust": trust,
         "curve": dataclasses.asdict(_curve(row)),
@@ -174,7 +180,7 @@ def difference_about(row: Mapping[str, Any], frames: NDArray[Any]) -> dict[str, 
 def _curve(row: Mapping[str, Any]) -> Curve:
     """Return the chart of requested and achieved changes from the original, in units of the target."""
     origin, scores = int(row["origin"]), np.asarray(row["scores"], dtype=float)
-    steps = np.asarray(row["steps"], dtype=float)
+    steps = np.asarray(row["requested"], dtype=float)
     goal = None if row["goal"] is None else float(row["goal"]) - scores[origin]
     return curve((steps - steps[origin]).tolist(), (scores - scores[origin]).tolist(), 0.0, goal)
 

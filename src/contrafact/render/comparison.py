@@ -225,7 +225,7 @@ def evidence(run: Run, row: Mapping[str, Any]) -> NDArray[Any]:
     arrays = run.arrays(row)
     if row["kind"] == "heatmap":
         return arrays["values"]
-    origin, steps = int(row["origin"]), np.asarray(row["steps"], dtype=float)
+    origin, steps = int(row["origin"]), np.asarray(row["requested"], dtype=float)
     frames = arrays["frames"]
     return np.asarray(frames[int(np.abs(steps - steps[origin]).argmax())] - frames[origin])
 

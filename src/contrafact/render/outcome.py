@@ -86,7 +86,7 @@ def flips(row: Row) -> bool | None:
 
 def heading(row: Row) -> str:
     """Return the outcome as a heading."""
-    stopped, name = str(row["stopped"]), str(row.get("target_name") or row["record"]["target"])
+    stopped, name = str(row["outcome"]), str(row.get("target_name") or row["record"]["target"])
     if row.get("picture"):
         return f"Image that maximises the score ({row.get('label') or row['record']['method']}, {name})"
     if stopped == "already":
@@ -123,14 +123,14 @@ def tone(row: Row, *, doubtful: bool) -> str:
     """Return "good", "plain" or "warn"; only a found change that passed its checks is good."""
     if doubtful:
         return "warn"
-    return "good" if row["stopped"] == "reached" else "plain"
+    return "good" if row["outcome"] == "reached" else "plain"
 
 
 def frame_kinds(row: Row) -> list[str]:
     """Return the kind of every frame, original or synthetic; frame `origin` is the image itself."""
     origin = int(row["origin"])
     drawn = bool(row.get("picture"))
-    return [ORIGINAL if k == origin and not drawn else SYNTHETIC for k in range(len(row["steps"]))]
+    return [ORIGINAL if k == origin and not drawn else SYNTHETIC for k in range(len(row["requested"]))]
 
 
 def frame_titles(row: Row) -> list[str]:
@@ -145,7 +145,7 @@ def frame_table(row: Row) -> list[dict[str, str]]:
     target, scores, steps, origin = (
         str(row["record"]["target"]),
         row["scores"],
-        row["steps"],
+        row["requested"],
         int(row["origin"]),
     )
     return [
@@ -155,7 +155,7 @@ def frame_table(row: Row) -> list[dict[str, str]]:
             "score": f"{scores[k]:+.2f}",
             "requested": f"{steps[k] - steps[origin]:+.2f}",
             "achieved": f"{scores[k] - scores[origin]:+.2f}",
-            "distance": f"{row['lengths'][k]:.2f}" if max(row["lengths"]) > 0 else "–",
+            "distance": f"{row['latent_distance'][k]:.2f}" if max(row["latent_distance"]) > 0 else "–",
         }
         for k, kind in enumerate(frame_kinds(row))
     ]

@@ -169,13 +169,13 @@ def _add(case: CaseResults, number: int, row: Mapping[str, Any]) -> None:
         if c["passed"] is False
     ]
     if row["kind"] == "strip" and not row.get("trust"):
-        doubts += [f"{record['method']}: reconstruction error"] if row["drifted"] else []
-        doubts += [f"{record['method']}: goal"] if row["stopped"] not in GOOD_ENDS else []
+        doubts += [f"{record['method']}: reconstruction error"] if row["above_tolerance"] else []
+        doubts += [f"{record['method']}: goal"] if row["outcome"] not in GOOD_ENDS else []
     case.answers = tuple(map(_text, row.get("answers") or ())) or case.answers
     case.synthetic = bool((row.get("about") or {}).get("synthetic"))
     case.targets[_text(row.get("target_name") or record["target"])] = None
     if row["kind"] == "strip":
-        case.ends.append(_text(row["stopped"]))
+        case.ends.append(_text(row["outcome"]))
     case.doubts += doubts
     (case.maps if row["kind"] == "heatmap" else case.strips).append(number)
 

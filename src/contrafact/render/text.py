@@ -51,7 +51,7 @@ def check_title(name: str) -> str:
 def checks_of(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the checks of a result. If nothing was changed, checks of the change count as not run."""
     checks = row.get("trust") or ()
-    if row.get("kind") != "strip" or row.get("stopped") != "already":
+    if row.get("kind") != "strip" or row.get("outcome") != "already":
         return list(checks)
     open_ = {"passed": None, "sentence": "Not checked: nothing was changed."}
     return [{**c, **open_} if c["passed"] and c["name"] in OF_A_CHANGE else c for c in checks]

@@ -118,7 +118,7 @@ def strip(strip: Counterfactual) -> str:
         frames=shown,
         difference=_sized([("", drawn)], strip.grid, SMALL)[0],
         about=about,
-        length=f"{max(about['lengths']):.1f}",
+        length=f"{max(about['latent_distance']):.1f}",
         all=len(frames),
         record=_told(strip.record),
     )
@@ -137,8 +137,11 @@ def row_of(strip: Counterfactual) -> dict[str, Any]:
     """Return a counterfactual as a row of a run, without arrays."""
     known = dataclasses.asdict(strip.record) if strip.record else None
     about = known or {"method": "strip", "parameters": {}, "target": "", "seconds": 0.0, "forward_passes": 0.0}
-    plain = {name: getattr(strip, name) for name in ("origin", "drift", "drifted", "stopped", "goal")}
-    lists = {name: getattr(strip, name).tolist() for name in ("steps", "scores", "lengths")}
+    plain = {
+        name: getattr(strip, name)
+        for name in ("origin", "reconstruction_error", "above_tolerance", "outcome", "goal")
+    }
+    lists = {name: getattr(strip, name).tolist() for name in ("requested", "scores", "latent_distance")}
     window = [float(strip.image.min()), float(strip.image.max())]
     second = None if strip.second is None else strip.second.tolist()
     said = {"second": second, "confirmed": strip.confirmed}

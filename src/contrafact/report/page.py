@@ -83,7 +83,7 @@ def environment() -> jinja2.Environment:
 def _whole(row: Mapping[str, Any]) -> bool:
     """Return whether a line of the run is complete; an incomplete one counts as a failure of its case."""
     record, needed = row.get("record"), {"method", "model", "image", "seconds", "versions"}
-    strip = {"drifted", "stopped"} <= row.keys() or row.get("kind") == "heatmap"
+    strip = {"above_tolerance", "outcome"} <= row.keys() or row.get("kind") == "heatmap"
     return isinstance(record, dict) and needed <= record.keys() and strip
 
 
@@ -110,13 +110,13 @@ def _gallery(cases: Sequence[Shown]) -> list[dict[str, Any]]:
     found = []
     for case in cases:
         for one in (*case.about["maps"], *case.about["strips"]):
-            still, strip = case.stills[one["row"]], "steps" in one
+            still, strip = case.stills[one["row"]], "requested" in one
             said = list(one["trust"]["failed"])
             if strip and not one["picture"]:
-                size = f"{one['drift']:.2f} {one['unit']}"
+                size = f"{one['reconstruction_error']:.2f} {one['unit']}"
                 drift = f"generating this image without a change moves the prediction by {size}"
-                said += [drift] if one["drifted"] else []
-                said += [] if one["stopped"] in GOOD_ENDS else [one["reason"]]
+                said += [drift] if one["above_tolerance"] else []
+                said += [] if one["outcome"] in GOOD_ENDS else [one["reason"]]
             if said:
                 picture = still["change"] if strip else still["picture"]
                 words = {name: one[name] for name in ("label", "target_name", "row")}

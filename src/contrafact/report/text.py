@@ -45,9 +45,9 @@ def limits(manifest: Row, rows: Sequence[Row], failures: Sequence[Row], *, cases
     drawn = sum(bool(case["synthetic"]) for case in cases)
     unchecked = sum(not row.get("trust") for row in (*maps, *strips))
     alone, denied = (sum(second_words(row) == words for row in strips) for words in (NOT_ASKED, NOT_CONFIRMED))
-    drifted = sum(bool(row["drifted"]) for row in strips)
-    ended = sum(row["stopped"] not in GOOD_ENDS for row in strips)
-    already = sum(row["stopped"] == "already" for row in strips)
+    drifted = sum(bool(row["above_tolerance"]) for row in strips)
+    ended = sum(row["outcome"] not in GOOD_ENDS for row in strips)
+    already = sum(row["outcome"] == "already" for row in strips)
     flat = any(one.get("where") for case in cases for one in (*case["maps"], *case["strips"]))
     said = [
         "A heatmap shows the evidence for this model's prediction on this image. It shows neither the cause of "

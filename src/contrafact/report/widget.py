@@ -44,7 +44,7 @@ class StripWidget(anywidget.AnyWidget):
         self._strip, self._window = strip, window
         volume = len(strip.grid.shape) == 3
         at = strip.grid.shape[0] // 2 if volume else -1
-        first = len(strip.steps) - 1 if strip.origin == 0 else strip.origin
+        first = len(strip.requested) - 1 if strip.origin == 0 else strip.origin
         super().__init__(
             **strip_traits(strip, window, at if volume else None),
             slices=strip.grid.shape[0] if volume else 0,
@@ -56,7 +56,7 @@ class StripWidget(anywidget.AnyWidget):
 
     @traitlets.validate("position")
     def _in_the_strip(self, proposal: Any) -> float:
-        return float(min(max(proposal["value"], 0.0), len(self._strip.steps) - 1.0))
+        return float(min(max(proposal["value"], 0.0), len(self._strip.requested) - 1.0))
 
     def _turn(self, change: Any) -> None:
         at = min(max(int(change["new"]), 0), max(self.slices - 1, 0))

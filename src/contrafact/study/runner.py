@@ -26,7 +26,7 @@ from contrafact.core.execution import parameters_of
 from contrafact.core.method_cards import cards_of
 from contrafact.core.request import source_of_method
 from contrafact.io import Case, Run
-from contrafact.jobs.pool import ENGINES, Failure, run_cells
+from contrafact.jobs.pool import ENGINES, Failure, run_tasks
 from contrafact.study import StudyConfig, read_study
 from contrafact.study.inputs import (
     ModelIdentity,
@@ -59,10 +59,16 @@ class StudyTask:
 class TaskProgress:
     """Progress after one task: the task, the number of finished tasks, the total, and its failure, if any."""
 
-    cell: StudyTask | ScoringTask
+    task: StudyTask | ScoringTask
     done: int
     total: int
     failure: Failure | None
+
+    @property
+    def cell(self) -> StudyTask | ScoringTask:
+        """The old name of `task`."""
+        warnings.warn("TaskProgress.cell is called TaskProgress.task now", DeprecationWarning, stacklevel=2)
+        return self.task
 
 
 def study(
@@ -103,7 +109,7 @@ def study(
     done = len(tasks) - len(open_tasks)
     options: Any = {"devices": devices_of(config), "limit_seconds": config.limit_seconds, "engine": engine}
     setting = (config, str(path.parent), trusted, labelled)
-    for outcome in run_cells(open_tasks, begin, setting, **options):
+    for outcome in run_tasks(open_tasks, begin, setting, **options):
         task, done = open_tasks[outcome.number], done + 1
         failure = outcome.result if isinstance(outcome.result, Failure) else None
         if failure is not None:
@@ -132,7 +138,7 @@ def _score(
     # A scoring task whose worker failed runs again.
     pending = [s for s in scorings if s.key not in known or known[s.key].get("failure")]
     done += len(scorings) - len(pending)
-    for outcome in run_cells(pending, begin_scoring, (*setting, str(run.folder)), **options):
+    for outcome in run_tasks(pending, begin_scoring, (*setting, str(run.folder)), **options):
         scoring, done = pending[outcome.number], done + 1
         failure = outcome.result if isinstance(outcome.result, Failure) else None
         run.add_scores(scoring.key, **record_of(scoring, outcome.result))

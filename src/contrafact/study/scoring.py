@@ -70,7 +70,7 @@ def scoring_tasks_of(
     config: StudyConfig,
     folder: Path,
     cases: Sequence[Case],
-    cells: Sequence[Any],
+    study_tasks: Sequence[Any],
     trust: Trust = UNTRUSTED,
     *,
     labelled: frozenset[str] = frozenset(),
@@ -83,7 +83,7 @@ def scoring_tasks_of(
     second = config.second_model and digests_of_model(config.second_model, folder, trust)
     tasks = []
     for (image, target, model), group in groups(
-        [asdict(cell) for cell in cells], ("image", "target", "model")
+        [asdict(task) for task in study_tasks], ("image", "target", "model")
     ).items():
         case = by_path[image]
         mask = mask_of(config, folder, case) if case.path.exists() else None
@@ -163,8 +163,8 @@ def stored(run: Run, row: Mapping[str, Any]) -> Heatmap | Counterfactual:
     if row["kind"] == "heatmap":
         grid = Grid(arrays["values"].shape, affine=arrays["affine"])
         return Heatmap(values=arrays["values"], grid=grid, record=record)
-    numbers: dict[str, Any] = {k: np.asarray(row[k]) for k in ("steps", "scores", "lengths")}
-    numbers |= {k: row[k] for k in ("origin", "drift", "drifted", "stopped", "goal")}
+    numbers: dict[str, Any] = {k: np.asarray(row[k]) for k in ("requested", "scores", "latent_distance")}
+    numbers |= {k: row[k] for k in ("origin", "reconstruction_error", "above_tolerance", "outcome", "goal")}
     second = row.get("second")  # rows of older versions have none
     return Counterfactual(
         frames=arrays["frames"],

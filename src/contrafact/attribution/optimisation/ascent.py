@@ -121,13 +121,13 @@ def as_counterfactual(question: Question, frames: Sequence[Tensor], objective: O
     moved = np.sqrt(np.square(stack - stack[0]).reshape(len(stack), -1).mean(axis=1))
     return Counterfactual(
         frames=stack,
-        steps=scores - scores[0],
+        requested=scores - scores[0],
         scores=scores,
-        lengths=moved / max(float(stack[0].std()), 1e-6),
+        latent_distance=moved / max(float(stack[0].std()), 1e-6),
         origin=0,
-        drift=0.0,
-        drifted=False,
-        stopped="steps" if np.ptp(scores) > 0 else "no_change",
+        reconstruction_error=0.0,
+        above_tolerance=False,
+        outcome="steps" if np.ptp(scores) > 0 else "no_change",
         goal=None,
         reconstruction=stack[-1],
         grid=question.grid,

@@ -30,4 +30,4 @@ class CalibrationGap:
 
 def calibration_slope(walked: CounterfactualContext) -> float:
     """Return the achieved change per unit of requested change (least squares over the frames); ideally 1."""
-    return slope(walked.strip.steps, walked.measured, "calibration-gap")
+    return slope(walked.strip.requested, walked.measured, "calibration-gap")

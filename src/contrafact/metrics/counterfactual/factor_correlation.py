@@ -26,7 +26,7 @@ class FactorCorrelation:
 
     def __call__(self, walked: CounterfactualContext) -> float:
         needed(walked.factors, "factor-correlation", "planted factors (`factors`)")
-        sizes, steps = walked.read(walked.cause), walked.strip.steps
+        sizes, steps = walked.read(walked.cause), walked.strip.requested
         if len(steps) < 3:
             raise InputError(f"factor-correlation needs at least 3 frames; got {len(steps)}")
         if np.ptp(sizes) == 0:

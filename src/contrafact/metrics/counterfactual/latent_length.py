@@ -27,7 +27,7 @@ class LatentLength:
             raise InputError(
                 "latent-length needs an engine with a latent space; this counterfactual's has none"
             )
-        return float(walked.strip.lengths[walked.end])
+        return float(walked.strip.latent_distance[walked.end])
 
 
 def _without_latents(strip: Counterfactual) -> bool:

@@ -35,7 +35,7 @@ class RandomDirection:
         own = abs(float(walked.measured[walked.end] - walked.measured[walked.strip.origin]))
         if own < 1e-3:
             raise InputError("random-direction needs a counterfactual that changes the score; it does not")
-        rng, length = walked.rng("control"), float(walked.strip.lengths[walked.end])
+        rng, length = walked.rng("control"), float(walked.strip.latent_distance[walked.end])
         rows = [control(length, rng) for _ in range(self.samples)]
         ends = walked.score(np.stack([frame for row in rows for frame in (row[0], row[-1])]))
         return float(np.abs(ends[1::2] - ends[::2]).mean() / own)

@@ -27,7 +27,7 @@ class StepMonotonicity:
     by_construction: ClassVar[bool] = True
 
     def __call__(self, walked: CounterfactualContext) -> float:
-        steps, scores = walked.strip.steps, walked.measured
+        steps, scores = walked.strip.requested, walked.measured
         if len(steps) < 3:
             raise InputError(f"step-monotonicity needs at least 3 frames; got {len(steps)}")
         if np.ptp(scores) == 0:

@@ -35,7 +35,7 @@ class Validity:
         if self.at is not None:
             return float((final > self.at) != (whole > self.at))
         goal = needed(walked.strip.goal, "validity", "a counterfactual with a goal, or `at`")
-        if walked.strip.stopped == "already":
+        if walked.strip.outcome == "already":
             return 1.0
         missing = goal - final if goal >= whole else final - goal
         return float(missing <= self.slack)

@@ -94,15 +94,15 @@ def _drift(strip: Counterfactual, limits: Thresholds) -> Check:
     """Check the reconstruction error of the explained model's output, which is low by construction if the
     reconstruction was fitted to this output."""
     limit = _tolerance(strip, limits)
-    value = number_text(strip.drift, limit, ".2f")
+    value = number_text(strip.reconstruction_error, limit, ".2f")
     sentence = (
         f"The reconstruction error of the model's output is {value}, above the tolerance of {limit:g}: do not "
         "rely on this counterfactual."
-        if strip.drifted
+        if strip.above_tolerance
         else f"The reconstruction error of the explained model's output is {value}. The reconstruction may be "
         "fitted to this model, so this number is no evidence."
     )
-    return Check("drift", strip.drift, limit, False if strip.drifted else None, sentence)
+    return Check("drift", strip.reconstruction_error, limit, False if strip.above_tolerance else None, sentence)
 
 
 def _drift_by(strip: Counterfactual, predictor: Any, target: Any, limits: Thresholds) -> Check:
@@ -132,14 +132,14 @@ def _goal(strip: Counterfactual) -> Check:
         "search": "The search came to its end before the goal: this is no counterfactual.",
         "no_change": "The prediction does not respond to this change: this is no counterfactual.",
     }
-    passed = None if strip.stopped in ("reached", "already", "steps") else False
-    return Check("goal", float(strip.scores[strip.end]), strip.goal, passed, sentences[strip.stopped])
+    passed = None if strip.outcome in ("reached", "already", "steps") else False
+    return Check("goal", float(strip.scores[strip.end]), strip.goal, passed, sentences[strip.outcome])
 
 
 def _length(strip: Counterfactual, limits: Thresholds) -> Check:
     """Check the latent distance of the change; whether such an image is anatomically possible is not tested."""
-    value = float(strip.lengths.max())
-    if strip.stopped == "already":
+    value = float(strip.latent_distance.max())
+    if strip.outcome == "already":
         return Check("length", value, limits.length, None, "Not checked: nothing was changed.")
     if value == 0:
         sentence = "Not checked: this engine has no latent space, so no latent distance."

@@ -166,7 +166,10 @@ class Asking:
     def find(self, task: Task, say: Any) -> dict[str, Any]:
         """Invert the image and cache its latent."""
         walking = self._walking(task, say)
-        return {"drift": float(walking.reconstruction_error[0]), "start": float(walking.start[0])}
+        return {
+            "reconstruction_error": float(walking.reconstruction_error[0]),
+            "start": float(walking.start[0]),
+        }
 
     def move(self, task: Task, say: Any) -> dict[str, Any]:
         """Return one frame with its score: along the global direction, or (reach) along the latent path."""
@@ -308,7 +311,7 @@ def _same(bundle: Bundle, direction: Any, name: str) -> bool:
 
 def _ends(strip: Counterfactual) -> Tensor:
     """Return (2, C, *S): the image, and the frame farthest from it."""
-    return torch.as_tensor(strip.frames[[strip.origin, int(np.abs(strip.steps).argmax())]])
+    return torch.as_tensor(strip.frames[[strip.origin, int(np.abs(strip.requested).argmax())]])
 
 
 def _possible(method: str, predictor: Predictor) -> bool:

@@ -54,7 +54,7 @@ def items_of(run: Run, task: str) -> list[Item]:
         raise InputError(f"task must be one of {', '.join(TASKS)}; got '{task}'{nearest(task, TASKS)}")
     found: dict[str, Item] = {}
     for number, row in enumerate(run.rows()):
-        if row.get("kind") != "strip" or row.get("picture") or len(row["steps"]) < 2:
+        if row.get("kind") != "strip" or row.get("picture") or len(row["requested"]) < 2:
             continue
         item = _real(number, row) if task == "real" else _worse(number, row)
         if item is not None:
@@ -112,7 +112,7 @@ def _worse(number: int, row: Mapping[str, Any]) -> Item | None:
 
 def _farthest(row: Mapping[str, Any]) -> int:
     """Return the frame with the largest requested change."""
-    steps = np.abs(np.array(row["steps"]) - row["steps"][row["origin"]])
+    steps = np.abs(np.array(row["requested"]) - row["requested"][row["origin"]])
     return int(steps.argmax())
 
 

@@ -297,7 +297,7 @@
 
   // source/strip.ts
   function stripSection(strip, view) {
-    const last2 = strip.steps.length - 1, first = strip.origin === 0 ? last2 : strip.origin === last2 ? 0 : strip.origin;
+    const last2 = strip.requested.length - 1, first = strip.origin === 0 ? last2 : strip.origin === last2 ? 0 : strip.origin;
     const state = { at: first, mode: "morph", wipe: 0.5 };
     const canvas = el("canvas", { role: "img", width: 512, height: 512 });
     const tag = el("div", { class: "tag" });
@@ -388,7 +388,7 @@
     );
   }
   function verdict(strip) {
-    const error = strip.drifted ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual" : "within the tolerance";
+    const error = strip.above_tolerance ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual" : "within the tolerance";
     const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
     return el(
       "p",
@@ -397,12 +397,12 @@
       " ",
       reason,
       ". ",
-      `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
-      strip.stopped !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`,
+      `Reconstruction error: ${strip.reconstruction_error.toFixed(2)} ${strip.unit}, ${error}.`,
+      strip.outcome !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.latent_distance).toFixed(1)} SD.`,
       !strip.picture && ` Engine: ${strip.engine}.`
     );
   }
-  var hasLatents = (strip) => Math.max(...strip.lengths) > 0;
+  var hasLatents = (strip) => Math.max(...strip.latent_distance) > 0;
   var isOrigin = (strip, at) => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
   function kindAt(strip, at) {
     return isOrigin(strip, at) ? strip.kinds[strip.origin] : "synthetic, not for diagnosis";
@@ -443,13 +443,13 @@
     const name = strip.shares ? `probability of ${strip.target_name}` : strip.target_name;
     const pairs2 = strip.picture ? [[name, levelAt(strip, k, share)]] : [
       [name, `${strip.levels[strip.origin].replace(` ${strip.unit}`, "")} → ${levelAt(strip, k, share)}`],
-      ...hasLatents(strip) ? [["latent distance", between(strip.lengths, k, share).toFixed(2) + " SD"]] : []
+      ...hasLatents(strip) ? [["latent distance", between(strip.latent_distance, k, share).toFixed(2) + " SD"]] : []
     ];
     return pairs2.flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]);
   }
   function words(strip, at) {
-    const k = Math.min(Math.floor(at), strip.steps.length - 1), share = at - k;
-    return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.steps.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}, ${levelAt(strip, k, share)}`;
+    const k = Math.min(Math.floor(at), strip.requested.length - 1), share = at - k;
+    return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.requested.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}, ${levelAt(strip, k, share)}`;
   }
   function paintDifference(context, origin, now, strip, view, legend) {
     const [, height, width] = origin.shape, change = difference(now, origin);
@@ -525,7 +525,7 @@
     return button;
   }
   function film(strip, view, picked) {
-    const canvases = strip.steps.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
+    const canvases = strip.requested.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
     const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "reconstruction of the image by the generator" });
     const paint = painter(async () => {
       const frames = await getValues(strip.row, "frames", view.slice);
@@ -1198,8 +1198,8 @@
       )
     );
   }
-  var isStrip = (shown) => "frames" in shown || "steps" in shown;
-  var lastOf = (shown) => shown && isStrip(shown) ? shown.origin ? 0 : shown.steps.length - 1 : 0;
+  var isStrip = (shown) => "frames" in shown || "requested" in shown;
+  var lastOf = (shown) => shown && isStrip(shown) ? shown.origin ? 0 : shown.requested.length - 1 : 0;
   var Page = class {
     constructor(image, state, view, parts) {
       this.image = image;
@@ -1442,8 +1442,8 @@
       return [
         slider(
           "Frame",
-          { min: 0, max: shown.steps.length - 1, step: 1, value: this.state.frame },
-          (k) => `${k} of ${shown.steps.length - 1}: ${shown.kinds[k]}, ${shown.levels[k]}`,
+          { min: 0, max: shown.requested.length - 1, step: 1, value: this.state.frame },
+          (k) => `${k} of ${shown.requested.length - 1}: ${shown.kinds[k]}, ${shown.levels[k]}`,
           (k) => {
             this.state.frame = k;
             this.load();
@@ -2324,13 +2324,13 @@
       const scale = parts[0].difference.scale;
       for (const [k, part] of parts.entries()) {
         const { frames } = changes[k], { index, share } = placeOf(part, state.at), origin = frameOf(frames, part.origin);
-        const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.steps.length - 1)), share);
+        const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.requested.length - 1)), share);
         const [, height, width] = origin.shape, context = fit(canvases[k], height, width, part.aspect);
         draw(context, greyPixels(state.change ? origin : now, view.window, state.change ? 0.5 : 1));
         if (state.change) draw(context, signedPixels(less(now, origin), width, height, scale, 0.95));
         charts[k].at(index, share);
         tags[k].textContent = state.change ? "difference from the original" : kindAt(part, index + share);
-        reads[k].textContent = `${part.target_name}: ${part.levels[part.origin]} → ${levelAt(part, index, share)}. ${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; reconstruction error ${part.drift.toFixed(2)} ${part.unit}${part.drifted ? ", above the tolerance" : ""}.`;
+        reads[k].textContent = `${part.target_name}: ${part.levels[part.origin]} → ${levelAt(part, index, share)}. ${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; reconstruction error ${part.reconstruction_error.toFixed(2)} ${part.unit}${part.above_tolerance ? ", above the tolerance" : ""}.`;
         canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the path`);
       }
       const all = Float32Array.from(changes.flatMap((change) => [...change.most]));
@@ -2370,12 +2370,12 @@
     );
   }
   function placeOf(part, at) {
-    const last2 = part.steps.length - 1, end = part.origin === last2 ? 0 : last2, place = part.origin + at * (end - part.origin);
+    const last2 = part.requested.length - 1, end = part.origin === last2 ? 0 : last2, place = part.origin + at * (end - part.origin);
     const index = Math.min(Math.floor(place), last2);
     return { index, share: place - index };
   }
   async function changeOf(part, view) {
-    const frames = await getValues(part.row, "frames", view.slice), end = part.origin === part.steps.length - 1 ? 0 : part.steps.length - 1;
+    const frames = await getValues(part.row, "frames", view.slice), end = part.origin === part.requested.length - 1 ? 0 : part.requested.length - 1;
     return { frames, most: less(frameOf(frames, end), frameOf(frames, part.origin)) };
   }
   function less(a, b) {

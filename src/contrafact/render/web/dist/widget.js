@@ -473,7 +473,7 @@ function chart(strip) {
 
 // source/strip.ts
 function stripSection(strip, view) {
-  const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin === last ? 0 : strip.origin;
+  const last = strip.requested.length - 1, first = strip.origin === 0 ? last : strip.origin === last ? 0 : strip.origin;
   const state = { at: first, mode: "morph", wipe: 0.5 };
   const canvas = el("canvas", { role: "img", width: 512, height: 512 });
   const tag = el("div", { class: "tag" });
@@ -564,7 +564,7 @@ function stripSection(strip, view) {
   );
 }
 function verdict(strip) {
-  const error = strip.drifted ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual" : "within the tolerance";
+  const error = strip.above_tolerance ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual" : "within the tolerance";
   const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
   return el(
     "p",
@@ -573,12 +573,12 @@ function verdict(strip) {
     " ",
     reason,
     ". ",
-    `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
-    strip.stopped !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`,
+    `Reconstruction error: ${strip.reconstruction_error.toFixed(2)} ${strip.unit}, ${error}.`,
+    strip.outcome !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.latent_distance).toFixed(1)} SD.`,
     !strip.picture && ` Engine: ${strip.engine}.`
   );
 }
-var hasLatents = (strip) => Math.max(...strip.lengths) > 0;
+var hasLatents = (strip) => Math.max(...strip.latent_distance) > 0;
 var isOrigin = (strip, at) => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
 function kindAt(strip, at) {
   return isOrigin(strip, at) ? strip.kinds[strip.origin] : "synthetic, not for diagnosis";
@@ -619,13 +619,13 @@ function readings(strip, k, share) {
   const name = strip.shares ? `probability of ${strip.target_name}` : strip.target_name;
   const pairs = strip.picture ? [[name, levelAt(strip, k, share)]] : [
     [name, `${strip.levels[strip.origin].replace(` ${strip.unit}`, "")} → ${levelAt(strip, k, share)}`],
-    ...hasLatents(strip) ? [["latent distance", between(strip.lengths, k, share).toFixed(2) + " SD"]] : []
+    ...hasLatents(strip) ? [["latent distance", between(strip.latent_distance, k, share).toFixed(2) + " SD"]] : []
   ];
   return pairs.flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]);
 }
 function words(strip, at) {
-  const k = Math.min(Math.floor(at), strip.steps.length - 1), share = at - k;
-  return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.steps.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}, ${levelAt(strip, k, share)}`;
+  const k = Math.min(Math.floor(at), strip.requested.length - 1), share = at - k;
+  return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.requested.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}, ${levelAt(strip, k, share)}`;
 }
 function paintDifference(context, origin, now, strip, view, legend) {
   const [, height, width] = origin.shape, change = difference(now, origin);
@@ -701,7 +701,7 @@ function playButton(state, last, set, paint) {
   return button;
 }
 function film(strip, view, picked) {
-  const canvases = strip.steps.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
+  const canvases = strip.requested.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
   const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "reconstruction of the image by the generator" });
   const paint = painter(async () => {
     const frames = await getValues(strip.row, "frames", view.slice);

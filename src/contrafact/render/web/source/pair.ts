@@ -167,7 +167,7 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
     const scale = parts[0].difference.scale; // the image is the same, so the scale is too
     for (const [k, part] of parts.entries()) {
       const { frames } = changes[k], { index, share } = placeOf(part, state.at), origin = frameOf(frames, part.origin);
-      const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.steps.length - 1)), share);
+      const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.requested.length - 1)), share);
       const [, height, width] = origin.shape, context = fit(canvases[k], height, width, part.aspect);
       draw(context, greyPixels(state.change ? origin : now, view.window, state.change ? 0.5 : 1));
       if (state.change) draw(context, signedPixels(less(now, origin), width, height, scale, 0.95));
@@ -175,7 +175,7 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
       tags[k].textContent = state.change ? "difference from the original" : kindAt(part, index + share);
       reads[k].textContent = `${part.target_name}: ${part.levels[part.origin]} → ${levelAt(part, index, share)}. `
         + `${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; `
-        + `reconstruction error ${part.drift.toFixed(2)} ${part.unit}${part.drifted ? ", above the tolerance" : ""}.`;
+        + `reconstruction error ${part.reconstruction_error.toFixed(2)} ${part.unit}${part.above_tolerance ? ", above the tolerance" : ""}.`;
       canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the path`);
     }
     const all = Float32Array.from(changes.flatMap(change => [...change.most]));
@@ -196,13 +196,13 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
 
 /** The frame at a position from the image (0) to the end of the counterfactual (1). */
 function placeOf(part: StripAbout, at: number): { index: number; share: number } {
-  const last = part.steps.length - 1, end = part.origin === last ? 0 : last, place = part.origin + at * (end - part.origin);
+  const last = part.requested.length - 1, end = part.origin === last ? 0 : last, place = part.origin + at * (end - part.origin);
   const index = Math.min(Math.floor(place), last);
   return { index, share: place - index };
 }
 
 async function changeOf(part: StripAbout, view: View): Promise<{ frames: Values; most: Float32Array }> {
-  const frames = await getValues(part.row, "frames", view.slice), end = part.origin === part.steps.length - 1 ? 0 : part.steps.length - 1;
+  const frames = await getValues(part.row, "frames", view.slice), end = part.origin === part.requested.length - 1 ? 0 : part.requested.length - 1;
   return { frames, most: less(frameOf(frames, end), frameOf(frames, part.origin)) };
 }
 

@@ -9,7 +9,7 @@ import { difference, draw, fit, frameOf, getValues, greyPixels, mixed, signedPix
 type Mode = "morph" | "wipe" | "difference";
 
 export function stripSection(strip: StripAbout, view: View): HTMLElement {
-  const last = strip.steps.length - 1, first = strip.origin === 0 ? last : strip.origin === last ? 0 : strip.origin;
+  const last = strip.requested.length - 1, first = strip.origin === 0 ? last : strip.origin === last ? 0 : strip.origin;
   const state = { at: first, mode: "morph" as Mode, wipe: 0.5 };
   const canvas = el("canvas", { role: "img", width: 512, height: 512 });
   const tag = el("div", { class: "tag" });
@@ -75,18 +75,18 @@ export function stripSection(strip: StripAbout, view: View): HTMLElement {
 }
 
 function verdict(strip: StripAbout): HTMLElement {
-  const error = strip.drifted
+  const error = strip.above_tolerance
     ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual"
     : "within the tolerance";
   const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
   return el("p", { class: `verdict ${strip.tone}` }, el("b", {}, strip.second), " ", reason, ". ",
-    `Reconstruction error: ${strip.drift.toFixed(2)} ${strip.unit}, ${error}.`,
-    strip.stopped !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.lengths).toFixed(1)} SD.`,
+    `Reconstruction error: ${strip.reconstruction_error.toFixed(2)} ${strip.unit}, ${error}.`,
+    strip.outcome !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.latent_distance).toFixed(1)} SD.`,
     !strip.picture && ` Engine: ${strip.engine}.`);
 }
 
 /** Whether the engine has a latent space; a translator has none. */
-const hasLatents = (strip: StripAbout): boolean => Math.max(...strip.lengths) > 0;
+const hasLatents = (strip: StripAbout): boolean => Math.max(...strip.latent_distance) > 0;
 
 const isOrigin = (strip: StripAbout, at: number): boolean => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
 
@@ -128,13 +128,13 @@ function readings(strip: StripAbout, k: number, share: number): HTMLElement[] {
   const name = strip.shares ? `probability of ${strip.target_name}` : strip.target_name;
   const pairs: [string, string][] = strip.picture ? [[name, levelAt(strip, k, share)]] : [
     [name, `${strip.levels[strip.origin].replace(` ${strip.unit}`, "")} → ${levelAt(strip, k, share)}`],
-    ...(hasLatents(strip) ? [["latent distance", between(strip.lengths, k, share).toFixed(2) + " SD"] as [string, string]] : [])];
+    ...(hasLatents(strip) ? [["latent distance", between(strip.latent_distance, k, share).toFixed(2) + " SD"] as [string, string]] : [])];
   return pairs.flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]);
 }
 
 function words(strip: StripAbout, at: number): string {
-  const k = Math.min(Math.floor(at), strip.steps.length - 1), share = at - k;
-  return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.steps.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}, ${levelAt(strip, k, share)}`;
+  const k = Math.min(Math.floor(at), strip.requested.length - 1), share = at - k;
+  return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.requested.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}, ${levelAt(strip, k, share)}`;
 }
 
 function paintDifference(
@@ -206,7 +206,7 @@ function playButton(state: { at: number }, last: number, set: (value: number) =>
 
 /** All frames in a row; a click selects one. */
 function film(strip: StripAbout, view: View, picked: (k: number) => void): HTMLElement {
-  const canvases = strip.steps.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
+  const canvases = strip.requested.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
   const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "reconstruction of the image by the generator" });
   const paint = painter(async () => {
     const frames = await getValues(strip.row, "frames", view.slice);

@@ -17,8 +17,8 @@ export interface Curve {
   x_ticks: [number, string][]; y_ticks: [number, string][]; goal_y: number | null;
 }
 export interface StripAbout extends Made {
-  steps: number[]; scores: number[]; shares: number[] | null; lengths: number[]; origin: number; drift: number;
-  drifted: boolean; stopped: string; goal: number | null; picture: boolean; unit: string; reason: string; engine: string;
+  requested: number[]; scores: number[]; shares: number[] | null; latent_distance: number[]; origin: number;
+  reconstruction_error: number; above_tolerance: boolean; outcome: string; goal: number | null; picture: boolean; unit: string; reason: string; engine: string;
   doubtful: boolean; aspect: number; curve: Curve; followup: { name: string; answer: string }[];
   heading: string; second: string; tone: "good" | "plain" | "warn"; before_after: string; kinds: string[]; levels: string[];
   table: { kind: string; level: string; score: string; requested: string; achieved: string; distance: string }[];

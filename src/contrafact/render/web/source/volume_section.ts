@@ -46,8 +46,8 @@ export function volumeSection(image: ImageAbout, maps: MapAbout[], strips: Strip
       el("a", { href: "/web/licences.txt" }, "NiiVue"), ", from this machine."));
 }
 
-const isStrip = (shown: MapAbout | StripAbout): shown is StripAbout => "frames" in shown || "steps" in shown;
-const lastOf = (shown?: MapAbout | StripAbout): number => shown && isStrip(shown) ? (shown.origin ? 0 : shown.steps.length - 1) : 0;
+const isStrip = (shown: MapAbout | StripAbout): shown is StripAbout => "frames" in shown || "requested" in shown;
+const lastOf = (shown?: MapAbout | StripAbout): number => shown && isStrip(shown) ? (shown.origin ? 0 : shown.requested.length - 1) : 0;
 
 class Page {
   private scene: Volumes | null = null;
@@ -219,8 +219,8 @@ class Page {
   private frameSlider(): HTMLElement[] {
     const { shown } = this.state;
     if (!shown || !isStrip(shown)) return [];
-    return [slider("Frame", { min: 0, max: shown.steps.length - 1, step: 1, value: this.state.frame },
-      k => `${k} of ${shown.steps.length - 1}: ${shown.kinds[k]}, ${shown.levels[k]}`,
+    return [slider("Frame", { min: 0, max: shown.requested.length - 1, step: 1, value: this.state.frame },
+      k => `${k} of ${shown.requested.length - 1}: ${shown.kinds[k]}, ${shown.levels[k]}`,
       k => { this.state.frame = k; this.load(); }).box,
     el("p", { class: "tag-line small" }, `Frame ${shown.origin} is the original; the others are synthetic, not for diagnosis. Colours: difference from the original.`)];
   }
