@@ -31,6 +31,7 @@ for _verb, _place in (
     ("export", "export:export"),
     ("send", "send:send"),
     ("convert", "convert:convert"),
+    ("attributes", "attributes:attributes"),
     ("list", "listing:list_"),
     ("check", "check:check"),
 ):

@@ -1,5 +1,6 @@
 """Counterfactual methods: a trained generator changes an image until the model's prediction flips."""
 
+from contrafact.counterfactual.attributes import Attribute, find_attributes
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.bundle_parts import Translation
 from contrafact.counterfactual.decision_boundary import decision_boundary
@@ -15,6 +16,7 @@ from contrafact.counterfactual.translate import BestCounterfactual, Translate
 
 __all__ = [
     "Anchors",
+    "Attribute",
     "BestCounterfactual",
     "Bundle",
     "Direction",
@@ -29,6 +31,7 @@ __all__ = [
     "Translation",
     "as_published",
     "decision_boundary",
+    "find_attributes",
     "fit_direction",
     "invert",
     "least_step",

@@ -156,3 +156,8 @@ def smaller(images: Tensor, side: int) -> Tensor:
     factor = images.shape[-1] // side
     pool = F.avg_pool2d if images.ndim == 4 else F.avg_pool3d
     return pool(images, factor) if factor > 1 else images
+
+
+def style_layers(network: nn.Module) -> list[nn.Module]:
+    """Return the layers of a generator whose outputs (N, k) scale feature maps, in order: its style space."""
+    return [m.affine for m in network.modules() if isinstance(getattr(m, "affine", None), EqualLinear)]  # type: ignore[misc]

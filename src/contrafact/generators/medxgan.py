@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from contrafact.core.errors import InputError
-from contrafact.generators.layers import leaky
+from contrafact.generators.layers import leaky, style_layers
 from contrafact.generators.stylegan2 import Mapping, StyleGAN2Config, Synthesis
 from contrafact.generators.stylegan2_3d import VolumeSynthesis
 
@@ -129,6 +129,11 @@ class MedXGAN(nn.Module):
         """Return the coordinates of a finding's pathology code in a latent."""
         first = self.config.anatomy + finding * self.config.pathology
         return slice(first, first + self.config.pathology)
+
+    @property
+    def style_layers(self) -> list[nn.Module]:
+        """Return the layers whose outputs scale feature maps: the style space."""
+        return style_layers(self.synthesis)
 
     def decode(self, latents: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return the images (N, C, *S) of latents, as float32; the convolutions use `dtype`."""

@@ -15,7 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from contrafact.core.errors import InputError
-from contrafact.generators.layers import LEAKY_GAIN, EqualLinear, ModulatedConv2d, leaky, leaky_scaled, upsample
+from contrafact.generators.layers import (
+    LEAKY_GAIN,
+    EqualLinear,
+    ModulatedConv2d,
+    leaky,
+    leaky_scaled,
+    style_layers,
+    upsample,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +193,11 @@ class StyleGAN2(nn.Module):
     def latent_size(self) -> int:
         """Return the length of a latent w."""
         return self.config.w_dim
+
+    @property
+    def style_layers(self) -> list[nn.Module]:
+        """Return the layers whose outputs scale feature maps: the style space."""
+        return style_layers(self.synthesis)
 
     def decode(self, w: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return the images (N, C, R, R) of w (N, w_dim), as float32; the convolutions use `dtype`."""

@@ -1,0 +1,99 @@
+"""Attributes of style space: the planted causes of phantoms, what a move changes, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import contrafact as cf
+from contrafact.cli import main
+from contrafact.core import InputError, UnsupportedError
+from contrafact.counterfactual.attributes import Attribute, StyleSpace, find_attributes, frames_of
+from contrafact.phantoms import measure_joint_space, measure_marker
+
+
+@pytest.fixture(scope="module")
+def bundle() -> cf.Bundle:
+    return cf.load_bundle("phantom")
+
+
+def found(bundle: cf.Bundle, name: str, **settings: object) -> list[Attribute]:
+    predictor = bundle.predictors[name]
+    asked = {"count": 3, "images": 16, **settings}
+    return find_attributes(bundle, predictor, predictor.target("class:1"), **asked)  # type: ignore[arg-type]
+
+
+def test_the_first_attribute_of_each_model_is_what_it_was_made_to_read(bundle: cf.Bundle) -> None:
+    """The honest model reads the joint space, the cheating one the marker; both are planted."""
+    latents = bundle.latent.generator.sample(24, torch.Generator().manual_seed(5), psi=0.7)
+    changed = {}
+    for name in ("honest", "cheat"):
+        best = found(bundle, name)[0]
+        frames = frames_of(bundle, best, latents, (0.0, 1.0)).numpy()[:, :, 0]
+        joint = np.mean([abs(measure_joint_space(b) - measure_joint_space(a)) for a, b in frames])
+        marker = np.mean([abs(measure_marker(b) - measure_marker(a)) for a, b in frames])
+        changed[name] = (joint / 4.0, marker)  # as shares of the planted ranges
+    assert changed["honest"][0] > 2 * changed["honest"][1], changed
+    assert changed["cheat"][1] > 2 * changed["cheat"][0], changed
+
+
+def test_attributes_are_ordered_and_measured_again_on_other_images(bundle: cf.Bundle) -> None:
+    rows = found(bundle, "honest", count=4)
+    effects = [row.effect for row in rows]
+    assert effects == sorted(effects, reverse=True) and min(effects) > 0
+    for row in rows:
+        assert row.interval[0] < row.effect < row.interval[1]
+        assert row.again > 0 and 0 <= row.flips <= 1
+        assert row.second is not None
+    assert found(bundle, "honest", count=4) == rows  # the same seed, the same rows
+    other = found(bundle, "honest", count=4, seed=1)
+    places = [{(row.layer, row.coordinate) for row in some} for some in (rows, other)]
+    assert len(places[0] & places[1]) >= 2
+
+
+def test_a_move_changes_one_style_and_leaves_nothing_behind(bundle: cf.Bundle) -> None:
+    space = StyleSpace(bundle)
+    latents = bundle.latent.generator.sample(3, torch.Generator().manual_seed(5))
+    plain = bundle.latent.generator.decode(latents)
+    styles = space.styles(latents)
+    assert len(styles) == len(space.layers) and all(len(s) == 3 for s in styles)
+    assert torch.equal(space.moved(latents, 2, 1, 0.0), plain)
+    assert not torch.allclose(space.moved(latents, 2, 1, 2.0), plain, atol=1e-3)
+    assert torch.equal(bundle.latent.generator.decode(latents), plain)
+
+    def total(images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1).double().sum(dim=1)
+
+    gradient = space.gradients(latents, total)[2][:, 1]
+    step = 1e-2
+    finite = (total(space.moved(latents, 2, 1, step)) - total(space.moved(latents, 2, 1, -step))) / (2 * step)
+    torch.testing.assert_close(gradient.double(), finite, rtol=0.02, atol=1e-2)
+
+
+def test_what_has_no_style_space_is_refused(bundle: cf.Bundle) -> None:
+    predictor = bundle.predictor
+    target = predictor.target("class:1")
+    with pytest.raises(InputError, match="count from 1"):
+        find_attributes(bundle, predictor, target, count=0)
+    legacy = type("Legacy", (), {"generator": object()})()
+    with pytest.raises(UnsupportedError, match="a generator with style space"):
+        StyleSpace(type("Other", (), {"latent": legacy, "name": "other"})())  # type: ignore[arg-type]
+
+
+def test_the_verb_writes_rows_and_strips_and_keeps_the_names_of_a_reader(tmp_path: Path) -> None:
+    words = ["attributes", "phantom", "--count", "2", "--images", "8", "--out", str(tmp_path / "a"), "--quiet"]
+    assert main(words) == 0
+    file = tmp_path / "a" / "attributes.json"
+    table = json.loads(file.read_text())
+    assert table["bundle"] == "phantom" and table["target"] == "class:1" and len(table["attributes"]) == 2
+    row = table["attributes"][0]
+    assert (tmp_path / "a" / row["strip"]).stat().st_size > 1000
+    row["name"] = "joint space"
+    file.write_text(json.dumps(table))
+    assert main(words) == 0
+    assert json.loads(file.read_text())["attributes"][0]["name"] == "joint space"
+    assert main(["attributes", "phantom", "--target", "class:7", "--out", str(tmp_path / "b")]) == 2
