@@ -166,6 +166,7 @@ _PLACES = {
         "read_result",
     ),
     "contrafact.counterfactual": (
+        "Attribute",
         "BestCounterfactual",
         "Bundle",
         "LatentIntegratedGradients",
@@ -174,6 +175,7 @@ _PLACES = {
         "MedXGANCounterfactual",
         "Refinement",
         "Translate",
+        "find_attributes",
     ),
     "contrafact.io": ("read_image",),
     "contrafact.metrics": (
