@@ -27,8 +27,9 @@ class TranslatorTrainerConfig:
     saturation   change of a pixel (the range is 2) at which the loss of its size saturates; 0: Huber loss
     identity     weight of the loss of translations to the image's own score; `cycle`: of translations back
     regions      share of the batch that may change only inside, or only outside, a random box
-    pairs        weight of the loss of translations of pairs, images with a finding and the same without it,
-                 where the training has them; a small finding is a small share of the mean: 60
+    pairs        weight of the squared error of translations of pairs, images with a finding and the same
+                 without it, where the training has them. (Huber's loss,
+                 whose least value for most pixels is no change at all, learned nothing in 6 thousand images.)
     jitter       greatest shift of the guide's input, as a share of the side; `noise`: standard deviation of
                  the noise on it
     exposure     strength of random changes of brightness, contrast and colour on the inputs of the guide and
@@ -48,7 +49,7 @@ class TranslatorTrainerConfig:
     saturation: float = 0.0
     identity: float = 4.0
     cycle: float = 2.0
-    pairs: float = 4.0
+    pairs: float = 40.0
     regions: float = 0.25
     jitter: float = 0.045
     noise: float = 0.05

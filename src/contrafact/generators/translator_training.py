@@ -134,7 +134,7 @@ class TranslatorTraining:
             "smooth": self.config.smooth * variation(change),
             "cycle": self.config.cycle * huber(back.float() - images[part]),
             "identity": self.config.identity * huber(same.float() - images[part]),
-            **({} if wrong is None else {"pairs": self.config.pairs * huber(wrong)}),
+            **({} if wrong is None else {"pairs": self.config.pairs * wrong.square().mean()}),
         }
         self._apply(self.adam, torch.stack(list(losses.values())).sum(), self.translator)
         with self._autocast():
