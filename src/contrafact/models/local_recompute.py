@@ -14,119 +14,30 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import math
 import operator
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
-Corners = NDArray[np.int64]
+from contrafact.models.local_operations import (
+    CONVOLUTIONS,
+    JOINTS,
+    NORMS,
+    POINTWISE,
+    POOLS,
+    apply_window,
+    joinable,
+    mean_of,
+    over_all,
+    sliding,
+)
+from contrafact.models.patches import Corners, Patch, large, union
 
-CONVOLUTIONS: dict[Any, Callable[..., Tensor]] = {
-    nn.Conv1d: F.conv1d,
-    nn.Conv2d: F.conv2d,
-    nn.Conv3d: F.conv3d,
-}
-MAXIMA: dict[Any, Callable[..., Tensor]] = {
-    nn.MaxPool1d: F.max_pool1d,
-    nn.MaxPool2d: F.max_pool2d,
-    nn.MaxPool3d: F.max_pool3d,
-}
-MEANS: dict[Any, Callable[..., Tensor]] = {
-    nn.AvgPool1d: F.avg_pool1d,
-    nn.AvgPool2d: F.avg_pool2d,
-    nn.AvgPool3d: F.avg_pool3d,
-}
-POOLS = {F.max_pool2d: nn.MaxPool2d, F.max_pool3d: nn.MaxPool3d, F.avg_pool2d: nn.AvgPool2d,
-         F.avg_pool3d: nn.AvgPool3d}  # fmt: skip
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-# Pointwise in evaluation mode.
-POINTWISE: set[Any] = {
-    nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.ReLU6,
-    nn.Softplus, nn.Mish, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
-    F.relu, F.relu_, F.leaky_relu, F.elu, F.gelu, F.silu, F.sigmoid, F.tanh, F.softplus, F.mish,
-    torch.relu, torch.relu_, torch.sigmoid, torch.tanh, "relu", "relu_", "sigmoid", "tanh", "contiguous",
-}  # fmt: skip
-# Pointwise functions of several maps.
-JOINTS: set[Any] = {
-    operator.add, operator.iadd, operator.sub, operator.mul, operator.imul, operator.truediv, operator.neg,
-    torch.add, torch.sub, torch.mul, torch.cat, torch.concat, "add", "add_", "mul", "mul_", "sub",
-}  # fmt: skip
 KEPT = 2**31  # greatest size of one image's maps, in bytes; beyond it full passes need far less memory
 SHAPES = ("shape", "ndim", "dtype", "device")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Patch:
-    """A changed window of a map for each of N boxes; elsewhere the map is unchanged.
-
-    values  (N, C, *P); start: first voxel of each window (N, axes); kept: the original map (1, C, *S)
-    """
-
-    values: Tensor
-    start: Corners
-    kept: Tensor
-
-    def window(self, start: Corners, size: tuple[int, ...], outside: float = 0.0) -> Tensor:
-        """Return another window (N, C, *size) that contains the box; `outside` beyond the map."""
-        if self.values.shape[2:] == size and np.array_equal(start, self.start):
-            return self.values
-        rows = self.before(start, size, outside).movedim(1, -1).flatten(0, -2)
-        device, patch = rows.device, self.values.movedim(1, -1).flatten(0, -2)
-        offset, axes = self.start - start, range(len(size))
-        indices = _indices(offset, self.values.shape[2:], device)
-        count = torch.arange(len(start), device=device).reshape(-1, *(1,) * len(size))
-        to = (_flat(indices, size) + count * math.prod(size)).flatten()
-        if (offset < 0).any() or (offset + self.values.shape[2:] > size).any():
-            inside = [(indices[i] >= 0) & (indices[i] < size[i]) for i in axes]
-            kept = _every(inside, operator.and_).flatten()
-            to, patch = to[kept], patch[kept]
-        rows.index_copy_(0, to, patch)
-        return rows.unflatten(0, (len(start), *size)).movedim(-1, 1)
-
-    def before(self, start: Corners, size: tuple[int, ...], outside: float = 0.0) -> Tensor:
-        """Return a window (N, C, *size) of the kept map, gathered by rows of channels (faster than values)."""
-        rows, full = self.kept.movedim(1, -1).flatten(0, -2), self.kept.shape[2:]
-        indices, axes = _indices(start, size, rows.device), range(len(size))
-        leaves = bool((start < 0).any() or (start + size > full).any())
-        near = [indices[i].clamp(0, full[i] - 1) for i in axes] if leaves else indices
-        values = rows.index_select(0, _flat(near, full).flatten())
-        if leaves:
-            beyond = _every([indices[i] != near[i] for i in axes], operator.or_)
-            values[beyond.flatten()] = outside
-        return values.unflatten(0, (len(start), *size)).movedim(-1, 1)
-
-    def whole(self) -> Tensor:
-        """Return full copies of the map (N, C, *S), in the fastest memory order for convolutions."""
-        full = self.window(np.zeros_like(self.start), tuple(self.kept.shape[2:]))
-        return full if full.ndim == 4 and full.device.type == "cpu" else full.contiguous()
-
-
-def _indices(start: Corners, size: tuple[int, ...], device: torch.device) -> list[Tensor]:
-    """Return the voxel indices (N, size) of windows along each axis."""
-    first = torch.from_numpy(start).to(device)
-    return [first[:, i, None] + torch.arange(n, device=device) for i, n in enumerate(size)]
-
-
-def _every(parts: list[Tensor], join: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Combine one tensor per axis (N, P_i) to a tensor over all voxels (N, *P)."""
-    total = parts[0]
-    for i, part in enumerate(parts[1:], start=1):
-        total = join(total[..., None], part.reshape(len(part), *(1,) * i, -1))
-    return total
-
-
-def _flat(indices: list[Tensor], full: tuple[int, ...]) -> Tensor:
-    """Return flat indices (N, *P) into a map of size `full`."""
-    sizes = [math.prod(full[i + 1 :]) for i in range(len(full))]
-    return _every([part * n for part, n in zip(indices, sizes, strict=True)], operator.add)
 
 
 Operations = tuple[fx.Graph, dict[fx.Node, Any]]
@@ -251,31 +162,44 @@ class _Replacing(fx.Interpreter):
 
     def _local(self, n: fx.Node, patches: list[Patch], args: Any, kwargs: Any) -> Any:
         """Return the patch of an operation's output; None if the operation is not known to be local."""
-        what, kept, first = n.target, self.kept[n], patches[0]
         if n.op == "output":
             return None
+        what, first = n.target, patches[0]
         if (n.op == "call_function" and what is getattr and args[1] in SHAPES) or what in ("size", "dim"):
             shown = first.kept.expand(len(first.values), *first.kept.shape[1:])
             return getattr(self, n.op)(what, (shown, *args[1:]), kwargs)
         part: Any = self.submodules[what] if n.op == "call_module" and isinstance(what, str) else what
         if what in POOLS and len(args) < 6:
             part = POOLS[what](*args[1:], **kwargs)
-        kind, alone = type(part) if isinstance(part, nn.Module) else part, args and args[0] is first
-        alone = alone and len(patches) == 1
-        if alone and _over_all(part, first, args[1:], kwargs):
-            return _mean(first, kept)
-        if alone and (slide := _slide(part)) is not None:
-            return _apply_window(first, kept, *slide)
-        if alone and (kind in POINTWISE or (kind in NORMS and part.running_mean is not None)):
-            values = getattr(self, n.op)(what, (first.values, *args[1:]), kwargs)
-            return Patch(values, first.start, kept)
-        if kind in JOINTS and _joinable(kind, patches, args, kwargs):
-            start, size = _union(patches)
-            if _large(size, kept):
-                return None
-            inputs = map_aggregate(args, lambda v: v.window(start, size) if isinstance(v, Patch) else v)
-            return Patch(getattr(self, n.op)(what, inputs, kwargs), start, kept)
+        alone = len(patches) == 1 and bool(args) and args[0] is first
+        output = self._of_one(n, part, first, args, kwargs) if alone else None
+        return self._of_several(n, part, patches, args, kwargs) if output is None else output
+
+    def _of_one(self, n: fx.Node, part: Any, patch: Patch, args: Any, kwargs: Any) -> Any:
+        """Return the output of a mean over a map, a sliding window, or a pointwise operation on one map."""
+        kept, kind = self.kept[n], _kind(part)
+        if over_all(part, patch, args[1:], kwargs):
+            return mean_of(patch, kept)
+        if (slide := sliding(part)) is not None:
+            return apply_window(patch, kept, *slide)
+        if kind in POINTWISE or (kind in NORMS and part.running_mean is not None):
+            return Patch(getattr(self, n.op)(n.target, (patch.values, *args[1:]), kwargs), patch.start, kept)
         return None
+
+    def _of_several(self, n: fx.Node, part: Any, patches: list[Patch], args: Any, kwargs: Any) -> Any:
+        """Return the output of a pointwise operation on several maps, on windows that contain those of all."""
+        if _kind(part) not in JOINTS or not joinable(_kind(part), patches, args, kwargs):
+            return None
+        start, size = union(patches)
+        if large(size, self.kept[n]):
+            return None
+        inputs = map_aggregate(args, lambda v: v.window(start, size) if isinstance(v, Patch) else v)
+        return Patch(getattr(self, n.op)(n.target, inputs, kwargs), start, self.kept[n])
+
+
+def _kind(part: Any) -> Any:
+    """Return the type of a module; a function or the name of a method itself."""
+    return type(part) if isinstance(part, nn.Module) else part
 
 
 def _patches(values: Any) -> list[Patch]:
@@ -284,109 +208,10 @@ def _patches(values: Any) -> list[Patch]:
     return patches
 
 
-def _large(size: tuple[int, ...], kept: Tensor) -> bool:
-    return 2 * math.prod(size) > math.prod(kept.shape[2:])
-
-
 def _weights(n: fx.Node, modules: dict[str, nn.Module]) -> int:
     """Return the multiplications per output value of a convolution; 0 for any other operation."""
     part = modules.get(str(n.target)) if n.op == "call_module" else None
     return part.weight.numel() // part.out_channels if isinstance(part, nn.modules.conv._ConvNd) else 0
-
-
-Slide = tuple[Callable[[Tensor], Tensor], Any, Any, Any, Any, float]
-
-
-def _slide(part: Any) -> Slide | None:
-    """Return a sliding window: function of a padded map, kernel, stride, padding, dilation, padding value."""
-    kind = type(part)
-    if kind in CONVOLUTIONS and part.padding_mode == "zeros" and not isinstance(part.padding, str):
-        convolve, more = CONVOLUTIONS[kind], (part.dilation, part.groups)
-        return (
-            lambda x: convolve(x, part.weight, part.bias, part.stride, 0, *more),
-            part.kernel_size, part.stride, part.padding, part.dilation, 0.0,
-        )  # fmt: skip
-    if kind in MAXIMA and not part.return_indices:
-        pool = MAXIMA[kind]
-        return (
-            lambda x: pool(x, part.kernel_size, part.stride, 0, part.dilation),
-            part.kernel_size, part.stride, part.padding, part.dilation, -math.inf,
-        )  # fmt: skip
-    if kind in MEANS and not part.ceil_mode and (part.count_include_pad or not np.any(part.padding)):
-        mean, divisor = MEANS[kind], getattr(part, "divisor_override", None)
-        if divisor is None:
-            return (
-                lambda x: mean(x, part.kernel_size, part.stride),
-                part.kernel_size,
-                part.stride,
-                part.padding,
-                1,
-                0.0,
-            )
-    return None
-
-
-def _apply_window(
-    patch: Patch, kept: Tensor, function: Callable[[Tensor], Tensor], kernel: Any, stride: Any, padding: Any,
-    dilation: Any, outside: float,
-) -> Patch | None:  # fmt: skip
-    """Return the outputs that depend on any voxel of the patch, as windows of one size for all boxes."""
-    axes = patch.start.shape[1]
-    k, s, p, d = (
-        np.broadcast_to(np.asarray(v, dtype=np.int64), axes) for v in (kernel, stride, padding, dilation)
-    )
-    reach, full = (k - 1) * d + 1, np.asarray(kept.shape[2:])
-    ends = patch.start + patch.values.shape[2:]
-    low = np.clip(-((reach - 1 - p - patch.start) // s), 0, full - 1)  # rounded up
-    high = np.clip((ends - 1 + p) // s, 0, full - 1)
-    size = np.maximum((high - low + 1).max(axis=0), 1)
-    if _large(tuple(size), kept):
-        return None
-    start = np.minimum(low, full - size)
-    window = patch.window(start * s - p, tuple(((size - 1) * s + reach).tolist()), outside)
-    return Patch(function(window), start, kept)
-
-
-def _over_all(part: Any, patch: Patch, args: Any, kwargs: Any) -> bool:
-    """Whether an operation is the mean over all voxels of a map."""
-    axes = patch.start.shape[1]
-    pools = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
-    if type(part) in pools or part in (F.adaptive_avg_pool2d, F.adaptive_avg_pool3d):
-        size: Any = part.output_size if isinstance(part, nn.Module) else kwargs.get("output_size", *args[:1])
-        return bool(size == 1 or tuple(np.ravel(size)) == (1,) * axes)
-    if part not in (torch.mean, "mean") or "dtype" in kwargs:
-        return False
-    dim = kwargs.get("dim", *args[:1]) if args or "dim" in kwargs else ()
-    return sorted(np.ravel(dim) % (axes + 2)) == list(range(2, axes + 2)) if np.size(dim) else False
-
-
-def _mean(patch: Patch, kept: Tensor) -> Tensor | None:
-    """Return means over whole maps (N, C, ...), shaped like `kept`, from the change in the patch."""
-    if not bool(torch.isfinite(kept).all()):
-        return None
-    size = tuple(patch.values.shape[2:])
-    change = (patch.values - patch.before(patch.start, size)).flatten(2).sum(dim=2, dtype=torch.float32)
-    change = change / math.prod(patch.kept.shape[2:])
-    return (kept + change.reshape(len(change), *kept.shape[1:])).to(kept.dtype)
-
-
-def _joinable(kind: Any, patches: list[Patch], args: Any, kwargs: Any) -> bool:
-    """Whether all arguments are patches of maps of one size, or numbers."""
-    if kind in (torch.cat, torch.concat):
-        dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
-        if len(patches) != len(args[0]) or dim % patches[0].values.ndim != 1:
-            return False
-    elif any(not isinstance(v, (Patch, int, float)) for v in args) or not set(kwargs) <= {"alpha"}:
-        return False
-    return len({patch.kept.shape[2:] for patch in patches}) == 1
-
-
-def _union(patches: list[Patch]) -> tuple[Corners, tuple[int, ...]]:
-    """Return start and size of the smallest windows, of one size, that contain those of all patches."""
-    low = np.min([patch.start for patch in patches], axis=0)
-    high = np.max([patch.start + patch.values.shape[2:] for patch in patches], axis=0)
-    size = (high - low).max(axis=0)
-    return np.minimum(low, np.asarray(patches[0].kept.shape[2:]) - size), tuple(size.tolist())
 
 
 def _in_place(n: fx.Node, modules: dict[str, nn.Module]) -> bool:

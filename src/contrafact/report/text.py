@@ -44,10 +44,6 @@ def limits(manifest: Row, rows: Sequence[Row], failures: Sequence[Row], *, cases
     maps = [row for row in rows if row.get("kind") == "heatmap"]
     drawn = sum(bool(case["synthetic"]) for case in cases)
     unchecked = sum(not row.get("trust") for row in (*maps, *strips))
-    alone, denied = (sum(second_words(row) == words for row in strips) for words in (NOT_ASKED, NOT_CONFIRMED))
-    drifted = sum(bool(row["above_tolerance"]) for row in strips)
-    ended = sum(row["outcome"] not in GOOD_ENDS for row in strips)
-    already = sum(row["outcome"] == "already" for row in strips)
     flat = any(one.get("where") for case in cases for one in (*case["maps"], *case["strips"]))
     said = [
         "A heatmap shows the evidence for this model's prediction on this image. It shows neither the cause of "
@@ -58,23 +54,39 @@ def limits(manifest: Row, rows: Sequence[Row], failures: Sequence[Row], *, cases
         "patient would look with or without a disease. Values between two frames are interpolated.",
         drawn and f"{drawn} of the {len(cases)} cases shown are synthetic images, not patients.",
         unchecked and f"{unchecked} of {len(maps) + len(strips)} results have no reliability checks.",
-        alone and f"{alone} of {len(strips)} counterfactuals are not checked by a second model.",
-        denied and f"{denied} of {len(strips)} counterfactuals are not confirmed by a second model.",
-        drifted
-        and f"{drifted} of {len(strips)} counterfactuals have a large reconstruction error: generating the "
-        "image without a change moves the prediction.",
-        ended and f"{ended} of {len(strips)} searches found no counterfactual.",
-        already
-        and f"{already} of {len(strips)} searches changed nothing: the prediction already met the goal.",
+        *_limits_of_strips(strips),
         failures and f"{len(failures)} methods failed on an image and have no result.",
         flat
         and "This page holds one slice per volume and result; the viewer (contrafact view) shows all slices.",
+        *_limits_of_bundles(manifest),
     ]
+    return [str(text) for text in said if text]
+
+
+def _limits_of_strips(strips: Sequence[Row]) -> list[str]:
+    """Return how many counterfactuals have a limit, one sentence for each limit that any has."""
+    second = [second_words(row) for row in strips]
+    sentences = {
+        "counterfactuals are not checked by a second model.": second.count(NOT_ASKED),
+        "counterfactuals are not confirmed by a second model.": second.count(NOT_CONFIRMED),
+        "counterfactuals have a large reconstruction error: generating the image without a change moves the "
+        "prediction.": sum(bool(row["above_tolerance"]) for row in strips),
+        "searches found no counterfactual.": sum(row["outcome"] not in GOOD_ENDS for row in strips),
+        "searches changed nothing: the prediction already met the goal.": sum(
+            row["outcome"] == "already" for row in strips
+        ),
+    }
+    return [f"{count} of {len(strips)} {text}" for text, count in sentences.items() if count]
+
+
+def _limits_of_bundles(manifest: Row) -> list[str]:
+    """Return the limits that the cards of the bundles state."""
+    said = []
     for card in manifest.get("bundles", ()):
         own = card.get("limits") or ()
         own = [own] if isinstance(own, str) else own
         said += [f"Bundle {card.get('name', '')}: {text}" for text in own]
-    return [str(text) for text in said if text]
+    return said
 
 
 def method_cards(run: Run, rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -159,18 +159,25 @@ def _cases(table: Mapping[str, Any], folder: Path, root: Path, result: Survey) -
     whole: list[Case] | None = _attempt(result, place, read_cases)
     if whole is None or _leads_out(result, place, [case.path for case in whole], root):
         return []
-    columns = list(dict.fromkeys(name for case in whole for name in case.extra))
-    if "cohort" in sources:
-        result.known["study.split"] = sorted({case.extra.get("split", "") for case in whole} - {""})
-        result.known["study.subgroups"] = ["label", *(c for c in columns if c not in ("mask", "split"))]
-    cases: list[Case] = whole
-    if "split" in table and "cohort" in sources:
-        cases = _attempt(result, "study.split", read_cases, split=table["split"]) or []
+    cases = _cases_of_cohort(table, whole, read_cases, result) if "cohort" in sources else whole
     result.facts[place] = _summary(cases)
     absent = [case.path.name for case in cases if not case.path.exists()]
     if absent:
         result.missing.append(Problem(place, f"missing: {_names(absent)}"))
-    for name in table.get("subgroups", ()) if "cohort" in sources else ():
+    return cases
+
+
+def _cases_of_cohort(
+    table: Mapping[str, Any], whole: list[Case], read_cases: Callable[..., list[Case]], result: Survey
+) -> list[Case]:
+    """Return the cases of the study's split, and record splits, columns and the sizes of subgroups."""
+    columns = list(dict.fromkeys(name for case in whole for name in case.extra))
+    result.known["study.split"] = sorted({case.extra.get("split", "") for case in whole} - {""})
+    result.known["study.subgroups"] = ["label", *(c for c in columns if c not in ("mask", "split"))]
+    cases = whole
+    if "split" in table:
+        cases = _attempt(result, "study.split", read_cases, split=table["split"]) or []
+    for name in table.get("subgroups", ()):
         if _attempt(result, "study.subgroups", read_cases, subgroups=[name]) is not None:
             counted = Counter(case.label if name == "label" else case.extra.get(name, "") for case in cases)
             result.facts.setdefault("study.subgroups", []).append(f"{name}: {_counted(counted)}")

@@ -144,6 +144,22 @@ REFUSED = {
     torch.pow, Tensor.pow, Tensor.__pow__, F.normalize,
 }  # fmt: skip
 
+# Method of `RelevanceMode` for each function; a later entry counts where a function has several.
+HANDLERS: dict[Any, str] = {
+    **dict.fromkeys(REFUSED, "_refuse"),
+    **dict.fromkeys(MATRICES, "_product"),
+    **dict.fromkeys(SOFTMAX, "_softmax"),
+    F.multi_head_attention_forward: "_multi_head",
+    F.scaled_dot_product_attention: "_attend",
+    **dict.fromkeys(SCALES, "_scaled"),
+    **dict.fromkeys(DIFFERENCES, "_difference"),
+    **dict.fromkeys(SUMS | PRODUCTS, "_shared"),
+    **dict.fromkeys(PASS, "_pass"),
+    **dict.fromkeys(NORMS, "_normalised"),
+    **dict.fromkeys(POOLS, "_plain_linear"),
+    **dict.fromkeys({*CONVOLUTIONS, F.linear}, "_weighted"),
+}
+
 
 class RelevanceMode(TorchFunctionMode):
     """Mode in which the network's backward pass propagates relevance by `rule`.
@@ -161,40 +177,8 @@ class RelevanceMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not self._tracked((*args, *kwargs.values())):
-            return func(*args, **kwargs)
-        if func in CONVOLUTIONS or func is F.linear:
-            return self._weighted(func, args, kwargs)
-        if func in POOLS:
-            return self._plain_linear(func, args, kwargs)
-        if func in NORMS and self.rule != "alpha1-beta0":
-            return self._normalised(func, args, kwargs)
-        if func in PASS:
-            return self._pass(func, args, kwargs)
-        if func in SUMS or func in PRODUCTS:
-            return self._shared(func, args, kwargs)
-        if func in DIFFERENCES:
-            return self._difference(func, args, kwargs)
-        if func in SCALES:
-            return self._scaled(func, args, kwargs)
-        if func is F.scaled_dot_product_attention:
-            return self._attend(*args, **kwargs)
-        if func is F.multi_head_attention_forward:
-            with self:  # torch disables a mode inside its own handler
-                return multi_head(args, kwargs), None
-        if func in SOFTMAX:
-            with torch.no_grad():
-                weights = func(*args, **kwargs)
-            if weights.ndim >= 3 and weights.shape[-1] == weights.shape[-2]:
-                return torch.as_tensor(weights)
-        if func in MATRICES:
-            return self._product(func, args, kwargs)
-        if func in REFUSED:
-            raise UnsupportedError(
-                f"{self.method} has no rule for {getattr(func, '__name__', func)} in this network; use "
-                "integrated-gradients"
-            )
-        return func(*args, **kwargs)
+        rule = HANDLERS.get(func) if self._tracked((*args, *kwargs.values())) else None
+        return func(*args, **kwargs) if rule is None else getattr(self, rule)(func, args, kwargs)
 
     @staticmethod
     def _tracked(args: Any) -> bool:
@@ -235,9 +219,12 @@ class RelevanceMode(TorchFunctionMode):
     def _normalised(self, func: Any, args: Any, kwargs: Any) -> Tensor:
         """Propagate through a normalisation with constant statistics, which is a scale and a shift.
 
-        The shift keeps its share of the relevance. A convolution before it is merged with it into one step, so
-        that shifts that cancel each other do not make a divisor small.
+        The shift keeps its share of the relevance; alpha1-beta0 passes the relevance on unchanged. A
+        convolution before it is merged with it into one step, so that shifts that cancel each other do not
+        make a divisor small.
         """
+        if self.rule == "alpha1-beta0":
+            return self._pass(func, args, kwargs)
         x = args[0]
         with torch.no_grad():
             output = func(*args, **kwargs)
@@ -326,7 +313,24 @@ class RelevanceMode(TorchFunctionMode):
             output = func(*args, **kwargs)
         return torch.as_tensor(_Relevance.apply(output, back, *(args[i] for i in positions)))
 
-    def _attend(self, *args: Any, **kwargs: Any) -> Tensor:
+    def _refuse(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        raise UnsupportedError(
+            f"{self.method} has no rule for {getattr(func, '__name__', func)} in this network; use "
+            "integrated-gradients"
+        )
+
+    def _softmax(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """Keep the weights of attention constant; there is no rule for any other softmax."""
+        with torch.no_grad():
+            weights = torch.as_tensor(func(*args, **kwargs))
+        square = weights.ndim >= 3 and weights.shape[-1] == weights.shape[-2]
+        return weights if square else self._refuse(func, args, kwargs)
+
+    def _multi_head(self, func: Any, args: Any, kwargs: Any) -> tuple[Tensor, None]:
+        with self:  # torch disables a mode inside its own handler
+            return multi_head(args, kwargs), None
+
+    def _attend(self, func: Any, args: Any, kwargs: Any) -> Tensor:
         """Propagate through attention with constant weights, which get no relevance themselves."""
         seen = AttentionMode()
         with torch.no_grad():
