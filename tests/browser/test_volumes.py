@@ -299,7 +299,7 @@ def test_without_webgl_the_slices_remain(browser: Any, site: Site) -> None:
         visit.page.wait_for_selector("#solid")
         assert "has no WebGL 2" in solid(visit).text_content()
         assert visit.pixels().max() > 100  # the slice view
-        assert not any("volumes.js" in url or ".nii.gz" in url for url in visit.asked)
+        assert not any("niivue_scene.js" in url or ".nii.gz" in url for url in visit.asked)
 
 
 def test_flat_cases_load_no_volumes(browser: Any, tmp_path: Path) -> None:
@@ -308,13 +308,13 @@ def test_flat_cases_load_no_volumes(browser: Any, tmp_path: Path) -> None:
         visit.page.click("#lines tr a")
         visit.page.wait_for_selector(".film")
         assert not visit.page.query_selector("#solid")
-        assert not any("volumes.js" in url for url in visit.asked)
+        assert not any("niivue_scene.js" in url for url in visit.asked)
         assert near(visit.pixels(), (0, 0, 0), 255).all()
 
 
 def test_the_volumes_file_names_hosts_only_in_comments() -> None:
     """Of its shaders, and in what NiiVue's package says of itself; one that names others shows here."""
-    built = (WEB / "dist/volumes.js").read_text()
+    built = (WEB / "dist/niivue_scene.js").read_text()
     places = [found.start() for found in re.finditer("https?://", built)]
     lines = [built[built.rfind("\n", 0, at) + 1 : at + 60] for at in places]
     said = [x for x in lines if not x.lstrip().startswith("//") and "github.com/niivue" not in x[-90:]]
@@ -325,11 +325,12 @@ def test_the_built_volumes_are_those_of_the_source_and_name_every_licence(tmp_pa
     build = WEB / "node_modules/.bin/esbuild"
     if not build.exists() or not (WEB / "node_modules/@niivue").exists():
         pytest.skip("esbuild and NiiVue come with `npm ci` in render/web")
-    about = json.loads((WEB / "package.json").read_text())["scripts"]["build:volumes"]
-    words = about.replace("dist/volumes.js", f"{tmp_path}/volumes.js --metafile={tmp_path}/about.json").split()
+    about = json.loads((WEB / "package.json").read_text())["scripts"]["build:niivue"]
+    out = f"{tmp_path}/niivue_scene.js --metafile={tmp_path}/about.json"
+    words = about.replace("dist/niivue_scene.js", out).split()
     subprocess.run([str(build), *words[1:]], cwd=WEB, check=True, capture_output=True)
-    built = (WEB / "dist/volumes.js").read_bytes()
-    assert (tmp_path / "volumes.js").read_bytes() == built
+    built = (WEB / "dist/niivue_scene.js").read_bytes()
+    assert (tmp_path / "niivue_scene.js").read_bytes() == built
     assert b"WebAssembly" not in built and b"new Worker" not in built and b"new Function" not in built
     [joined] = json.loads((tmp_path / "about.json").read_text())["outputs"].values()
     packages = {

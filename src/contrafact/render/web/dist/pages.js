@@ -1171,7 +1171,11 @@
       azimuth: 110,
       elevation: 15,
       cut: 0.3,
-      channel: 0
+      channel: 0,
+      place: null,
+      level: 0,
+      playing: false,
+      plays: 0
     };
     const canvas = el("canvas", { role: "img", "aria-label": "the volume is loading" });
     const stage = el("div", { class: "solid", tabindex: 0, role: "group", "aria-label": "volume. Arrows and page up and down move the crosshair, V changes the view, H hides the map, space plays, S goes to the strongest voxel" }, canvas);
@@ -1218,11 +1222,7 @@
     view;
     parts;
     scene = null;
-    place = null;
     sliders = [];
-    playing = false;
-    plays = 0;
-    level = 0;
     frames = el("div");
     load = painter(async () => {
       if (this.scene) await this.reload(this.scene);
@@ -1231,8 +1231,8 @@
       this.layer();
     });
     async start() {
-      const address = "/web/volumes.js", { Volumes } = await import(address);
-      const scene = await Volumes.on(this.parts.canvas, (place) => this.moved(place));
+      const address = "/web/niivue_scene.js", { NiivueScene } = await import(address);
+      const scene = await NiivueScene.on(this.parts.canvas, (place) => this.moved(place));
       const { shown, frame, channel } = this.state;
       await this.reload(scene);
       this.scene = scene;
@@ -1240,7 +1240,7 @@
       this.sliders.forEach((one) => {
         one.input.disabled = false;
       });
-      if (this.place) this.moved(this.place);
+      if (this.state.place) this.moved(this.state.place);
       this.layer();
       if (shown !== this.state.shown || frame !== this.state.frame || channel !== this.state.channel) this.load();
       this.scene.sight(this.state.sight);
@@ -1257,13 +1257,13 @@
         this.sliders[axis].input.max = String(count - 1);
       });
       this.layer();
-      if (this.place) this.moved(this.place);
+      if (this.state.place) this.moved(this.state.place);
     }
     layer() {
       const { shown, opacity, share, own, hidden } = this.state;
       if (!this.scene || !shown) return;
       const scale = isStrip(shown) ? shown.difference.scale : own ? shown.own : shown.shared;
-      this.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
+      this.state.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
       const ends = isStrip(shown) ? [`darker by ${short(scale)}`, `brighter by ${short(scale)}`] : [`${shown.blue}: ${short(scale)}`, `${shown.orange}: ${short(scale)}`];
       const words3 = isStrip(shown) ? ` Difference from the original; ${shown.difference.words}.` : own ? ` ${ownScaleWords(shown)}.` : " Cohort scale: maps of this model by this method.";
       this.parts.legend.replaceChildren(
@@ -1272,7 +1272,7 @@
         el(
           "p",
           { class: "dim small" },
-          share < 100 ? `Shown: the strongest ${share} %, ${short(this.level)} and more.` : "Shown: every voxel.",
+          share < 100 ? `Shown: the strongest ${share} %, ${short(this.state.level)} and more.` : "Shown: every voxel.",
           words3,
           !isStrip(shown) && shown.flaw ? ` ${shown.flaw}` : ""
         )
@@ -1280,7 +1280,7 @@
       this.parts.canvas.setAttribute("aria-label", hidden ? "the volume alone" : `the volume with ${nameOf2(shown)} over it`);
     }
     moved(place) {
-      this.place = place;
+      this.state.place = place;
       place.ras.forEach((at, axis) => this.sliders[axis].set(Math.round(at)));
       const known = !this.image.spacing.includes("unknown");
       const said = known ? [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less2, more], axis) => `${Math.abs(place.mm[axis]).toFixed(1)} mm ${place.mm[axis] < 0 ? less2 : more}`).join(", ") : this.image.spacing;
@@ -1289,8 +1289,8 @@
       this.parts.readout.textContent = `Voxel ${place.voxel.map(Math.round).join(", ")} (${said}): image ${short(place.image)}` + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
     }
     step(axis, by) {
-      if (!this.scene || !this.place) return;
-      const ras = this.place.ras.map(Math.round), count = this.scene.size[axis];
+      if (!this.scene || !this.state.place) return;
+      const ras = this.state.place.ras.map(Math.round), count = this.scene.size[axis];
       ras[axis] = (ras[axis] + by + count) % count;
       this.scene.to(ras);
     }
@@ -1299,13 +1299,13 @@
     }
     /** Play the slices of the plane, or rotate the rendering. The next step waits until the last one is on the screen. */
     play(button) {
-      this.playing = !this.playing;
-      button.textContent = this.playing ? "Stop" : "Play";
-      this.parts.readout.setAttribute("aria-live", this.playing ? "off" : "polite");
-      const mine = ++this.plays;
+      this.state.playing = !this.state.playing;
+      button.textContent = this.state.playing ? "Stop" : "Play";
+      this.parts.readout.setAttribute("aria-live", this.state.playing ? "off" : "polite");
+      const mine = ++this.state.plays;
       const next = () => {
         const axis = WALKS[this.state.sight];
-        if (!this.playing || mine !== this.plays) return;
+        if (!this.state.playing || mine !== this.state.plays) return;
         if (axis >= 0) this.step(axis, 1);
         else {
           this.state.azimuth = (this.state.azimuth + 4) % 360;
@@ -1347,8 +1347,8 @@
         { min: 0, max: 1, step: 1, value: 0 },
         (at) => `${at + 1} of ${this.scene?.size[axis] ?? 1}, from ${less2} to ${more}`,
         (at) => {
-          if (!this.scene || !this.place) return;
-          const ras = this.place.ras.map(Math.round);
+          if (!this.scene || !this.state.place) return;
+          const ras = this.state.place.ras.map(Math.round);
           ras[axis] = at;
           this.scene.to(ras);
         }

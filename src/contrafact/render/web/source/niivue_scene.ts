@@ -16,7 +16,7 @@ const SIGHTS = {
   sagittal: SLICE_TYPE.SAGITTAL, render: SLICE_TYPE.RENDER,
 };
 
-export class Volumes {
+export class NiivueScene {
   private base: NVImage | null = null;
   private over: NVImage | null = null;
   private raw = new Float32Array();
@@ -24,7 +24,7 @@ export class Volumes {
 
   private constructor(private readonly scene: Niivue, private readonly moved: (place: Place) => void) {}
 
-  static async on(canvas: HTMLCanvasElement, moved: (place: Place) => void): Promise<Volumes> {
+  static async on(canvas: HTMLCanvasElement, moved: (place: Place) => void): Promise<NiivueScene> {
     const scene = new Niivue({
       backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 0.8], crosshairWidth: 0.4, crosshairWidthUnit: "percent",
       clipPlaneColor: [0, 0, 0, 0], fontColor: [0.9, 0.9, 0.9, 1], show3Dcrosshair: true,
@@ -36,7 +36,7 @@ export class Volumes {
     canvas.tabIndex = -1; // the stage around it receives the keys
     for (const [name, [r, g, b]] of [["for", FOR], ["against", AGAINST]] as const)
       scene.addColormap(name, { R: [r, r], G: [g, g], B: [b, b], A: [0, 255], I: [0, 255] });
-    const made = new Volumes(scene, moved);
+    const made = new NiivueScene(scene, moved);
     scene.onLocationChange = () => made.tell();
     return made;
   }

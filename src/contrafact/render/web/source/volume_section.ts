@@ -3,7 +3,7 @@
 import { choice, painter, slider } from "./controls";
 import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./types";
 import { el, short, signed, tell } from "./page";
-import type { Place, Sight, Volumes } from "./niivue_scene";
+import type { Place, Sight, NiivueScene } from "./niivue_scene";
 import { faint, ownScaleWords } from "./where";
 
 const SIGHTS: [Sight, string][] = [
@@ -12,9 +12,11 @@ const AXES = [["Sagittal slice", "left", "right"], ["Coronal slice", "back", "fr
 const WALKS: Record<Sight, number> = { planes: 2, axial: 2, coronal: 1, sagittal: 0, render: -1 };
 const NO_WEBGL = "This browser has no WebGL 2, which planes and rendering need. The slices above show the same values.";
 
+/** What the panel shows. place: the crosshair, once known; level: the least value that is drawn; plays: how often Play was pressed. */
 interface State {
   shown: MapAbout | StripAbout | null; frame: number; share: number; opacity: number; own: boolean; hidden: boolean;
   sight: Sight; azimuth: number; elevation: number; cut: number; channel: number;
+  place: Place | null; level: number; playing: boolean; plays: number;
 }
 
 export function volumeSection(image: ImageAbout, maps: MapAbout[], strips: StripAbout[], view: View): HTMLElement {
@@ -25,6 +27,7 @@ export function volumeSection(image: ImageAbout, maps: MapAbout[], strips: Strip
   const state: State = {
     shown: choices[0] ?? null, frame: lastOf(choices[0]), share: 10, opacity: 85, own: faint(maps[0]), hidden: false,
     sight: "planes", azimuth: 110, elevation: 15, cut: 0.3, channel: 0,
+    place: null, level: 0, playing: false, plays: 0,
   };
   const canvas = el("canvas", { role: "img", "aria-label": "the volume is loading" });
   const stage = el("div", { class: "solid", tabindex: 0, role: "group", "aria-label": "volume. Arrows and page up and down "
@@ -50,12 +53,8 @@ const isStrip = (shown: MapAbout | StripAbout): shown is StripAbout => "frames" 
 const lastOf = (shown?: MapAbout | StripAbout): number => shown && isStrip(shown) ? (shown.origin ? 0 : shown.requested.length - 1) : 0;
 
 class Page {
-  private scene: Volumes | null = null;
-  private place: Place | null = null;
+  private scene: NiivueScene | null = null;
   private sliders: ReturnType<typeof slider>[] = [];
-  private playing = false;
-  private plays = 0;
-  private level = 0;
   private frames: HTMLElement = el("div");
   private readonly load = painter(async () => { if (this.scene) await this.reload(this.scene); });
   private readonly lay = painter(async () => { this.layer(); });
@@ -70,14 +69,14 @@ class Page {
   }
 
   async start(): Promise<void> {
-    const address = "/web/volumes.js", { Volumes } = await import(address) as typeof import("./niivue_scene");
-    const scene = await Volumes.on(this.parts.canvas, place => this.moved(place));
+    const address = "/web/niivue_scene.js", { NiivueScene } = await import(address) as typeof import("./niivue_scene");
+    const scene = await NiivueScene.on(this.parts.canvas, place => this.moved(place));
     const { shown, frame, channel } = this.state;
     await this.reload(scene);
     this.scene = scene; // from here on the controls may move it
     scene.window(this.view.window.low, this.view.window.high); // the window may have changed while the volume loaded
     this.sliders.forEach(one => { one.input.disabled = false; });
-    if (this.place) this.moved(this.place);
+    if (this.state.place) this.moved(this.state.place);
     this.layer();
     if (shown !== this.state.shown || frame !== this.state.frame || channel !== this.state.channel) this.load();
     this.scene.sight(this.state.sight);
@@ -85,7 +84,7 @@ class Page {
     this.parts.stage.dataset.ready = "yes";
   }
 
-  private async reload(scene: Volumes): Promise<void> {
+  private async reload(scene: NiivueScene): Promise<void> {
     const { shown, frame, channel } = this.state;
     const row = shown?.row ?? this.image.row, base = shown && isStrip(shown) ? `frames.nii.gz?frame=${frame}` : "image.nii.gz?frame=0";
     const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${frame}` : "values.nii.gz";
@@ -93,27 +92,27 @@ class Page {
     await scene.show(image!, map, this.view.window, Boolean(shown && !isStrip(shown) && shown.sign < 0));
     scene.size.forEach((count, axis) => { this.sliders[axis].input.max = String(count - 1); });
     this.layer();
-    if (this.place) this.moved(this.place); // the ranges of the sliders are known now
+    if (this.state.place) this.moved(this.state.place); // the ranges of the sliders are known now
   }
 
   private layer(): void {
     const { shown, opacity, share, own, hidden } = this.state;
     if (!this.scene || !shown) return;
     const scale = isStrip(shown) ? shown.difference.scale : own ? shown.own : shown.shared;
-    this.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
+    this.state.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
     const ends = isStrip(shown) ? [`darker by ${short(scale)}`, `brighter by ${short(scale)}`]
       : [`${shown.blue}: ${short(scale)}`, `${shown.orange}: ${short(scale)}`];
     const words = isStrip(shown) ? ` Difference from the original; ${shown.difference.words}.`
       : own ? ` ${ownScaleWords(shown)}.` : " Cohort scale: maps of this model by this method.";
     this.parts.legend.replaceChildren(el("div", { class: "scale", "aria-hidden": "true" }),
       el("div", { class: "ends" }, ...ends.map(end => el("span", {}, end))),
-      el("p", { class: "dim small" }, share < 100 ? `Shown: the strongest ${share} %, ${short(this.level)} and more.` : "Shown: every voxel.",
+      el("p", { class: "dim small" }, share < 100 ? `Shown: the strongest ${share} %, ${short(this.state.level)} and more.` : "Shown: every voxel.",
         words, !isStrip(shown) && shown.flaw ? ` ${shown.flaw}` : ""));
     this.parts.canvas.setAttribute("aria-label", hidden ? "the volume alone" : `the volume with ${nameOf(shown)} over it`);
   }
 
   private moved(place: Place): void {
-    this.place = place;
+    this.state.place = place;
     place.ras.forEach((at, axis) => this.sliders[axis].set(Math.round(at)));
     const known = !this.image.spacing.includes("unknown");
     const said = known ? [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less, more], axis) =>
@@ -125,8 +124,8 @@ class Page {
   }
 
   private step(axis: number, by: number): void {
-    if (!this.scene || !this.place) return;
-    const ras = this.place.ras.map(Math.round), count = this.scene.size[axis];
+    if (!this.scene || !this.state.place) return;
+    const ras = this.state.place.ras.map(Math.round), count = this.scene.size[axis];
     ras[axis] = (ras[axis] + by + count) % count;
     this.scene.to(ras);
   }
@@ -135,13 +134,13 @@ class Page {
 
   /** Play the slices of the plane, or rotate the rendering. The next step waits until the last one is on the screen. */
   private play(button: HTMLButtonElement): void {
-    this.playing = !this.playing;
-    button.textContent = this.playing ? "Stop" : "Play";
-    this.parts.readout.setAttribute("aria-live", this.playing ? "off" : "polite"); // screen readers must not announce every slice
-    const mine = ++this.plays;
+    this.state.playing = !this.state.playing;
+    button.textContent = this.state.playing ? "Stop" : "Play";
+    this.parts.readout.setAttribute("aria-live", this.state.playing ? "off" : "polite"); // screen readers must not announce every slice
+    const mine = ++this.state.plays;
     const next = (): void => {
       const axis = WALKS[this.state.sight];
-      if (!this.playing || mine !== this.plays) return;
+      if (!this.state.playing || mine !== this.state.plays) return;
       if (axis >= 0) this.step(axis, 1);
       else { this.state.azimuth = (this.state.azimuth + 4) % 360; this.sliders[3].set(this.state.azimuth); this.turn(); }
       requestAnimationFrame(() => setTimeout(next, 120));
@@ -171,8 +170,8 @@ class Page {
     const { state } = this, percent = (v: number) => `${v} %`;
     const spatial = AXES.map(([label, less, more], axis) => slider(label, { min: 0, max: 1, step: 1, value: 0 },
       at => `${at + 1} of ${this.scene?.size[axis] ?? 1}, from ${less} to ${more}`, at => {
-        if (!this.scene || !this.place) return;
-        const ras = this.place.ras.map(Math.round);
+        if (!this.scene || !this.state.place) return;
+        const ras = this.state.place.ras.map(Math.round);
         ras[axis] = at;
         this.scene.to(ras);
       }));
