@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from contrafact.api import explanation
-from contrafact.api.evaluation import heatmap_context
+from contrafact.api.evaluation import Inputs, heatmap_context
 from contrafact.api.explanation import Outputs
 from contrafact.core import (
     EXPLAINERS,
@@ -156,11 +156,8 @@ def _trust_of(
         plan.predictor,
         image,
         target=target,
-        background=plan.background,
-        region=plan.region,
-        bundle=plan.bundle,
+        inputs=Inputs(background=plan.background, region=plan.region, bundle=plan.bundle, seed=plan.seed),
         explainers=[explainer],
-        seed=plan.seed,
     ) as context:
         return card_as_json(trust_card(context, 0, record=result.record))
 

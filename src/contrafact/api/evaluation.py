@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ from contrafact.core import EXPLAINERS, METRICS, Counterfactual, Heatmap, Image,
 from contrafact.io.arrays import as_image, as_images
 from contrafact.metrics import CounterfactualContext, HeatmapContext, Score
 from contrafact.models import as_predictor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a heatmap may depend on besides image, model and target; each as in `explain`."""
+
+    reference: Image | None = None
+    region: Image | None = None
+    background: Sequence[Image] = ()
+    bundle: Any = None
+    seed: int = 0
 
 
 def evaluate(
@@ -73,8 +85,11 @@ def evaluate(
     if maps:
         more = references_of(shown, true_mask, target, model) if references else {}
         other, part = (None if m is None else as_image(m, grid=shown.grid) for m in (reference, region))
-        options: Any = {"reference": other, "region": part, "background": as_images(background)}
-        with heatmap_context(maps, model, shown, references=more, **options, **shared) as context:
+        others = as_images(background)
+        inputs = Inputs(reference=other, region=part, background=others, bundle=bundle, seed=seed)
+        with heatmap_context(
+            maps, model, shown, target=target, mask=true_mask, inputs=inputs, references=more
+        ) as context:
             scores += _metrics.evaluate(context, [m for m in chosen if m.of == "heatmap"], [*maps, *more])
     second = None if second_model is None else as_predictor(second_model)
     if second is None and bundle is not None:
@@ -165,16 +180,13 @@ def heatmap_context(
     *,
     target: Any,
     mask: Image | None = None,
-    reference: Image | None = None,
-    background: Sequence[Image] = (),
-    region: Image | None = None,
-    bundle: Any = None,
+    inputs: Inputs | None = None,
     explainers: Sequence[Any] = (),
     references: Mapping[str, Any] | None = None,
-    seed: int = 0,
 ) -> Iterator[HeatmapContext]:
     """Yield the context of heatmap metrics, with the model frozen inside the block.
 
+    inputs      those of the explanations
     explainers  the method of each map; none: from their records
     references  methods of further maps, evaluated after these (`references_of`)
     raises      InputError for a map on another grid than the image
@@ -185,9 +197,11 @@ def heatmap_context(
             f"expected maps on the image's grid; got {wrong[0]} on another grid; use the image that was "
             "explained"
         )
+    given = inputs or Inputs()
     target = explanation.parse(predictor, target, image)
-    if reference is not None:
-        target = explanation.compared(target, reference, [image], predictor)
+    if given.reference is not None:
+        target = explanation.compared(target, given.reference, [image], predictor)
+    region = given.region
     values = image.values[None]
     freeze = getattr(target, "freeze", None)
     with predictor.frozen():
@@ -196,13 +210,13 @@ def heatmap_context(
             images=values,
             target=freeze(predictor, values) if freeze else target,
             grid=image.grid,
-            bundle=bundle,
-            background=np.stack([other.values for other in background]) if background else None,
+            bundle=given.bundle,
+            background=np.stack([other.values for other in given.background]) if given.background else None,
             region=None if region is None else explanation.on_grid(region, [image], target, predictor),
         )
         more = list((references or {}).values())
         methods = explainers or [explainer_of(heat.record.parameters) for heat in results.values()]
-        rng = np.random.default_rng([seed, zlib.crc32(values.tobytes())])
+        rng = np.random.default_rng([given.seed, zlib.crc32(values.tobytes())])
         reference_maps = [method(question, rng)[0] for method in more]
         if question.region is not None:
             reference_maps = [np.where(question.region, values, 0) for values in reference_maps]
@@ -211,7 +225,7 @@ def heatmap_context(
             np.stack([*(heat.values for heat in results.values()), *reference_maps]),
             explainers=[*methods, *more],
             mask=None if mask is None else explanation.on_grid(mask, [image], target, predictor),
-            seed=seed,
+            seed=given.seed,
         )
 
 

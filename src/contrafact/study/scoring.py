@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from contrafact.api import explanation
-from contrafact.api.evaluation import counterfactual_context, heatmap_context, references_of
+from contrafact.api.evaluation import Inputs, counterfactual_context, heatmap_context, references_of
 from contrafact.core import (
     METRICS,
     UNTRUSTED,
@@ -123,14 +123,13 @@ def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], 
             file = scoring.case.path
             reference = optional_mask(folder, config.reference, file, label_map="reference" in labelled)
             region = optional_mask(folder, config.region, file, label_map="region" in labelled)
-            more = references_of(image, shared["mask"], target, predictor) if config.references else {}
-            inputs: Any = {
-                "reference": reference,
-                "region": region,
-                "background": background,
-                "references": more,
-            }
-            with heatmap_context(maps, predictor, image, **inputs, **shared) as context:
+            more = references_of(image, truth, target, predictor) if config.references else {}
+            inputs = Inputs(
+                reference=reference, region=region, background=background, bundle=bundle, seed=config.seed
+            )
+            with heatmap_context(
+                maps, predictor, image, target=target, mask=truth, inputs=inputs, references=more
+            ) as context:
                 for label, metric in _of("heatmap", metrics):
                     scores += [(label, score) for score in evaluate(context, [metric], [*maps, *more])]
         for name, strip in results.items():
