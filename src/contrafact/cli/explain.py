@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,29 +14,84 @@ from contrafact.cli.trust_flags import CHECKS, TrustCode, TrustFile
 Flag = Annotated[bool, Parameter(negative="")]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """Options that choose the models.
+
+    Args:
+        model: A model file (.json, .onnx, .ts, .pt2), or a predictor of the bundle by name.
+        output: Kind of the model's output: logits, sigmoid, probabilities, regression or ordinal; default: from
+            its description, else logits.
+        bundle: A shipped bundle by name (`contrafact list bundles`), or its folder.
+        second_model: A model file, or a predictor of the bundle, that confirms or contradicts counterfactuals;
+            default: the second model of the bundle.
+        trust: Load TorchScript files, which are code that runs on this machine (docs/security.md).
+        trust_code: Import and call the factory of a model description from any package.
+    """
+
+    model: str | None = None
+    output: str | None = None
+    bundle: str | None = None
+    second_model: str | None = None
+    trust: TrustFile = False
+    trust_code: TrustCode = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """Options that say what is asked of each image.
+
+    Args:
+        target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: the predicted
+            class; for a counterfactual with --goal, the second most probable class.
+        methods: Comma-separated names, or standard (the default: gradcam, integrated-gradients, occlusion
+            and, with a bundle, its counterfactual engine), cams, gradients, without-gradients, pictures or all.
+        goal: Probability that the counterfactual should reach: of the target, or, without --target, of the
+            second most probable class. Default: the opposite side of the decision.
+        set_: A hyper-parameter, METHOD.NAME=VALUE; may be repeated.
+        seed: Seed of the methods' random numbers.
+    """
+
+    target: str | None = None
+    methods: str = ""
+    goal: float | None = None
+    set_: Annotated[list[str] | None, Parameter(name="--set")] = None
+    seed: int = 0
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Files beside the images.
+
+    Args:
+        reference: A mask on the image's grid, for targets that compare with one (missed:1).
+        region: A mask on the image's grid: the explanation is limited to its voxels.
+        background: A folder of other images of the same kind (expected-gradients, feature-permutation).
+        followup: Later images of the same patient, shown next to the counterfactual.
+        labels: Label map of regions (organs, lesion) on the image's grid, to describe heatmaps in words.
+        names: Name of a label, NUMBER=NAME (1=lesion); may be repeated.
+    """
+
+    reference: Path | None = None
+    region: Path | None = None
+    background: Path | None = None
+    followup: list[Path] | None = None
+    labels: Path | None = None
+    names: list[str] | None = None
+
+
 def explain(
     images: list[Path],
     *,
-    model: str | None = None,
-    output: str | None = None,
-    bundle: str | None = None,
-    target: str | None = None,
-    methods: str = "",
-    goal: float | None = None,
+    models: Models = Models(),
+    questions: Questions = Questions(),
+    files: Files = Files(),
     out: Path = Path("runs/explain"),
-    reference: Path | None = None,
-    region: Path | None = None,
-    background: Path | None = None,
-    followup: list[Path] | None = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
     rescale: Flag = False,
-    seed: int = 0,
-    labels: Path | None = None,
-    names: list[str] | None = None,
     checks: Annotated[bool, CHECKS] = True,
-    second_model: str | None = None,
-    trust: TrustFile = False,
-    trust_code: TrustCode = False,
     json: Flag = False,
 ) -> None:
     """Explain a model's predictions for images and write a run folder with a report.
@@ -44,31 +100,12 @@ def explain(
 
     Args:
         images: Files (PNG, JPEG, TIFF, NPY, NIfTI, DICOM) or DICOM series folders.
-        model: A model file (.json, .onnx, .ts, .pt2), or a predictor of the bundle by name.
-        output: Kind of the model's output: logits, sigmoid, probabilities, regression or ordinal; default: from
-            its description, else logits.
-        bundle: A shipped bundle by name (`contrafact list bundles`), or its folder.
-        target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: the predicted
-            class; for a counterfactual with --goal, the second most probable class.
-        methods: Comma-separated names, or standard (the default: gradcam, integrated-gradients, occlusion
-            and, with a bundle, its counterfactual engine), cams, gradients, without-gradients, pictures or all.
-        goal: Probability that the counterfactual should reach: of the target, or, without --target, of the
-            second most probable class. Default: the opposite side of the decision.
+        models: Options that choose the models.
+        questions: Options that say what is asked of each image.
+        files: Files beside the images.
         out: Run folder; an existing run is continued.
-        reference: A mask on the image's grid, for targets that compare with one (missed:1).
-        region: A mask on the image's grid: the explanation is limited to its voxels.
-        background: A folder of other images of the same kind (expected-gradients, feature-permutation).
-        followup: Later images of the same patient, shown next to the counterfactual.
-        set_: A hyper-parameter, METHOD.NAME=VALUE; may be repeated.
         rescale: Rescale each image's display window to the range of the bundle.
-        seed: Seed of the methods' random numbers.
-        labels: Label map of regions (organs, lesion) on the image's grid, to describe heatmaps in words.
-        names: Name of a label, NUMBER=NAME (1=lesion); may be repeated.
         checks: Add reliability checks to each result, at the cost of a few more explanations.
-        second_model: A model file, or a predictor of the bundle, that confirms or contradicts counterfactuals;
-            default: the second model of the bundle.
-        trust: Load TorchScript files, which are code that runs on this machine (docs/security.md).
-        trust_code: Import and call the factory of a model description from any package.
         json: Print the results as JSON.
     """
     from contrafact.api.case import explain_case
@@ -77,22 +114,22 @@ def explain(
     from contrafact.io import Run
     from contrafact.report.page import write_report
 
-    trusted = Trust(trust, trust_code)
+    trusted = Trust(models.trust, models.trust_code)
     plan, about = plan_of(
-        model,
-        bundle,
-        target=target,
-        methods=methods,
-        goal=goal,
-        output=output,
-        set_=set_ or [],
-        seed=seed,
+        models.model,
+        models.bundle,
+        target=questions.target,
+        methods=questions.methods,
+        goal=questions.goal,
+        output=models.output,
+        set_=questions.set_ or [],
+        seed=questions.seed,
         trust=trusted,
     )
-    plan = with_masks(plan, reference=reference, region=region, background=background)
-    plan = with_checks(with_places(plan, labels, names), checks, second_model, trusted)
+    plan = with_masks(plan, reference=files.reference, region=files.region, background=files.background)
+    plan = with_checks(with_places(plan, files.labels, files.names), checks, models.second_model, trusted)
     cases = read_images(images, plan.bundle if rescale else None)
-    dated = read_images(followup or [], plan.bundle if rescale else None)
+    dated = read_images(files.followup or [], plan.bundle if rescale else None)
     run = Run.create(out, about={"title": "Explanation", **about})
     with bar("explaining", len(cases), quiet=json) as move:
         for number, image in enumerate(cases):
