@@ -20,7 +20,7 @@ from contrafact.io import Run, open_run
 from contrafact.jobs.pool import Failure, run_tasks
 from contrafact.study import read_study
 from contrafact.study.inputs import cases_of, images_of
-from contrafact.study.runner import study, tasks_of
+from contrafact.study.runner import StudyTask, TaskProgress, study, tasks_of
 
 
 def solver(setting: str, device: str) -> Any:
@@ -96,6 +96,12 @@ def write(folder: Path, text: str = "", methods: str = "[methods.gradient]\n[met
 def rows(path: Path, **more: Any) -> list[tuple[str, str, str]]:
     found = study(path, engine="local", trust_code=True, **more)
     return [(Path(r.task.image).name, r.task.label, r.failure.kind if r.failure else "") for r in found]
+
+
+def test_the_task_of_a_progress_is_found_by_its_old_name_with_a_warning() -> None:
+    task = StudyTask("key", "a.npy", "gradient", "class:1")
+    with pytest.warns(DeprecationWarning, match="TaskProgress.cell is called TaskProgress.task now"):
+        assert TaskProgress(task, 1, 1, None).cell is task
 
 
 def test_every_method_on_every_image_and_again_nothing(folder: Path) -> None:
