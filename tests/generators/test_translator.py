@@ -195,6 +195,7 @@ def test_pairs_teach_what_the_same_place_looks_like_without_the_finding() -> Non
         return float((made - after)[:, :, 4:10, 4:10].abs().mean())
 
     assert distance(pairs=20.0) < 0.7 * distance(pairs=0.0)
+    assert distance(pairs=0.0, pair_kimg=4.0) < 0.7 * distance(pairs=0.0)
     with pytest.raises(InputError, match="as pairs"):
         images = torch.cat([with_finding, without])
         config = TranslatorTrainerConfig(features="none")

@@ -1,16 +1,19 @@
-"""The settings of a translator's training."""
+"""The settings of a translator's training, and the checks of its images."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from contrafact.core.errors import InputError, nearest
+from contrafact.generators.translator import TranslatorConfig
 
 FEATURES, PRECISIONS = ("photographs", "none"), ("auto", "bf16", "fp32")
 AMOUNTS = (
     "guide", "adversarial", "size", "smooth", "saturation", "identity", "cycle", "pairs", "jitter", "noise",
-    "exposure", "ema_kimg",
+    "pair_kimg", "exposure", "ema_kimg",
 )  # fmt: skip
 
 
@@ -30,6 +33,8 @@ class TranslatorTrainerConfig:
     pairs        weight of the squared error of translations of pairs, images with a finding and the same
                  without it, where the training has them. (Huber's loss,
                  whose least value for most pixels is no change at all, learned nothing in 6 thousand images.)
+    pair_kimg    thousands of images at the start of training that learn from pairs alone; 0: none. Removing a
+                 lesion is soon learned so, and hardly beside the other losses
     jitter       greatest shift of the guide's input, as a share of the side; `noise`: standard deviation of
                  the noise on it
     exposure     strength of random changes of brightness, contrast and colour on the inputs of the guide and
@@ -50,6 +55,7 @@ class TranslatorTrainerConfig:
     identity: float = 4.0
     cycle: float = 2.0
     pairs: float = 40.0
+    pair_kimg: float = 0.0
     regions: float = 0.25
     jitter: float = 0.045
     noise: float = 0.05
@@ -74,3 +80,26 @@ class TranslatorTrainerConfig:
                 raise InputError(f"{name} must be {least} 0 and finite; got {value}")
         if not 0 <= self.regions <= 1:
             raise InputError(f"regions must be from 0 to 1; got {self.regions}")
+
+
+def check_images(images: Tensor, size: TranslatorConfig, config: TranslatorTrainerConfig) -> None:
+    """Raise InputError for images that do not fit the translator or its training."""
+    wanted = (size.channels, *(size.resolution,) * size.axes)
+    if tuple(images.shape[1:]) != wanted:
+        raise InputError(f"expected training images {wanted}; got {tuple(images.shape[1:])}")
+    if len(images) < 4 * config.batch:
+        raise InputError(f"expected at least {4 * config.batch} training images; got {len(images)}")
+    if size.axes == 3 and config.features == "photographs":
+        raise InputError("features must be 'none' for volumes; got 'photographs'")
+
+
+def check_pairs(pairs: tuple[Tensor, Tensor], images: Tensor) -> None:
+    """Raise InputError for pairs that do not fit one another, or the training images."""
+    shapes = [tuple(part.shape) for part in pairs]
+    if (
+        len(shapes) != 2
+        or shapes[0] != shapes[1]
+        or shapes[0][1:] != tuple(images.shape[1:])
+        or not shapes[0][0]
+    ):
+        raise InputError(f"expected two rows of images {tuple(images.shape[1:])} as pairs; got {shapes}")

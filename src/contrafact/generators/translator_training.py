@@ -37,7 +37,7 @@ from contrafact.generators.student import Student
 from contrafact.generators.stylegan2_training import seeded
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_losses import blurred, huber, recoloured, shifted, variation
-from contrafact.generators.translator_settings import TranslatorTrainerConfig
+from contrafact.generators.translator_settings import TranslatorTrainerConfig, check_images, check_pairs
 
 Guide = Callable[[Tensor], Tensor]
 NEIGHBOURS = 30  # number of images on either side of a score, among which one is sampled
@@ -68,13 +68,13 @@ class TranslatorTraining:
         device: str | torch.device = "cpu",
         origin: Mapping[str, Any] | None = None,
     ) -> None:
-        _check_images(images, size, config)
+        check_images(images, size, config)
         self.device = torch.device(device)
         self.config, self.images, self.guide, self.pairs = config, images, guide, pairs
         self.rng = torch.Generator().manual_seed(config.seed)
         self.scores = self._scores_of(images)
         if pairs is not None:
-            _check_pairs(pairs, images)
+            check_pairs(pairs, images)
             self.pair_scores = tuple(self._finite_scores_of(part) for part in pairs)
             origin = {**(origin or {}), "pairs": [fingerprint(part.cpu().numpy()) for part in pairs]}
         self.order = self.scores.argsort(dim=0)
@@ -105,7 +105,11 @@ class TranslatorTraining:
         self.precision = Precision(config.precision, self.device)
 
     def step(self) -> None:
-        """Train the translator and its discriminator (and the student) by one step each, on one batch."""
+        """Train the translator and its discriminator (and the student) by one step each, on one batch; at the
+        start the translator alone, on pairs, where the configuration asks for it."""
+        if self.pairs is not None and self.seen < 1000 * self.config.pair_kimg:
+            self._step_of_pairs()
+            return
         b, low, high = self.config.batch, self.translator.low.cpu(), self.translator.high.cpu()
         which = torch.randint(self.config_targets, (b,), generator=self.rng)
         sources, to = (low[which] + torch.rand(b, generator=self.rng) * (high - low)[which] for _ in range(2))
@@ -265,10 +269,20 @@ class TranslatorTraining:
         x = self._exposed(torch.where(chosen.view(-1, *(1,) * (x.ndim - 1)), smooth, x))
         return x + self.config.noise * torch.randn(x.shape, generator=self.rng).to(self.device)
 
+    def _step_of_pairs(self) -> None:
+        with self._autocast():
+            wrong = self._of_pairs(self.config.batch)
+        assert wrong is not None
+        loss = wrong.square().mean()
+        self._apply(self.adam, loss, self.translator)
+        self.seen += self.config.batch
+        self._move_average()
+        self._record({"pairs": self.config.pairs * loss})
+
     def _of_pairs(self, n: int) -> Tensor | None:
         """Return what is wrong (2 n, C, *S) with translations of n pairs: from their first images to their
         second, and back where the region is given in which they differ; None without pairs."""
-        if self.pairs is None or not self.config.pairs:
+        if self.pairs is None or not (self.config.pairs or self.config.pair_kimg):
             return None
         rows = torch.randint(len(self.pairs[0]), (n,), generator=self.rng)
         which = torch.randint(self.config_targets, (n,), generator=self.rng)
@@ -370,25 +384,3 @@ def _channels_last(network: nn.Module) -> None:
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def _check_images(images: Tensor, size: TranslatorConfig, config: TranslatorTrainerConfig) -> None:
-    wanted = (size.channels, *(size.resolution,) * size.axes)
-    if tuple(images.shape[1:]) != wanted:
-        raise InputError(f"expected training images {wanted}; got {tuple(images.shape[1:])}")
-    if len(images) < 4 * config.batch:
-        raise InputError(f"expected at least {4 * config.batch} training images; got {len(images)}")
-    if size.axes == 3 and config.features == "photographs":
-        raise InputError("features must be 'none' for volumes; got 'photographs'")
-
-
-def _check_pairs(pairs: tuple[Tensor, Tensor], images: Tensor) -> None:
-    """Raise InputError for pairs that do not fit one another, or the training images."""
-    shapes = [tuple(part.shape) for part in pairs]
-    if (
-        len(shapes) != 2
-        or shapes[0] != shapes[1]
-        or shapes[0][1:] != tuple(images.shape[1:])
-        or not shapes[0][0]
-    ):
-        raise InputError(f"expected two rows of images {tuple(images.shape[1:])} as pairs; got {shapes}")
