@@ -262,7 +262,7 @@ def test_lines_that_make_no_sense_do_not_stop_the_report(tmp_path: Path) -> None
     with (run.folder / "results.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in bad)
     page = write_report(run).read_text()
-    assert "cannot be shown" in page and "Case 1" in page
+    assert "is unreadable" in page and "name of an .npz file in" in page and "Case 1" in page
 
 
 def test_a_demo_is_shown_in_its_own_order_and_a_run_by_its_warnings(tmp_path: Path) -> None:

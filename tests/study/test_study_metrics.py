@@ -91,6 +91,27 @@ def test_every_metric_of_every_method_of_every_image_and_the_tables(folder: Path
     assert not run_study(folder)  # all is done
 
 
+def test_a_damaged_result_costs_its_own_values_alone(folder: Path) -> None:
+    rest = "[methods.gradient]\n[methods.gradcam]\n[metrics.infidelity]\nsamples = 4\n"
+    write(folder, rest=rest)
+    run_study(folder)
+    run = open_run(folder / "run")
+    torn = next(row for row in run.rows() if row["label"] == "gradcam")["array"]
+    content = bytearray((run.folder / "arrays" / torn).read_bytes())
+    content[60:90] = bytes(30)
+    (run.folder / "arrays" / torn).write_bytes(bytes(content))
+    lost = next(row for row in run.rows() if row["label"] == "gradient" and row["source"].endswith("7.npy"))
+    (run.folder / "arrays" / lost["array"]).unlink()
+    lines = (run.folder / "scores.jsonl").read_text().splitlines()
+    (run.folder / "scores.jsonl").write_text(json.dumps({"key": json.loads(lines[3])["key"], "scores": None}))
+    assert not [row for row in run_study(folder) if row.failure]
+    empty = [row for row in scores(folder) if not row["value"]]
+    assert {(row["method"], row["reason"].split("'")[1]) for row in empty} == {
+        ("gradcam", f"arrays/{torn}"),
+        ("gradient", f"arrays/{lost['array']}"),
+    }
+
+
 def test_a_study_reads_every_file_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a target is the name of a class, which asks the model about the first image."""
     masks = folder / "masks"

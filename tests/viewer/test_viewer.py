@@ -262,7 +262,7 @@ def test_lines_that_make_no_sense_are_failures_not_faults(run: Run) -> None:
         assert site.ask(f"/array/{len(rows)}/image").status == 400
         assert site.ask(f"/thumbnail/{len(rows)}.png").status == 400
     with pytest.raises(InputError, match="name of an .npz"):
-        run.arrays({"array": "/etc/x.npz"})
+        run.arrays({**rows[0], "array": "/etc/x.npz"})
 
 
 PATHS = (

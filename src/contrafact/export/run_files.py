@@ -49,13 +49,11 @@ def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> It
           html       the report
           pdf        the report, printed by Chromium or Chrome: `write_pdf`
           dicom      parametric maps, segmentations, pictures, synthetic series, measurements: `export_dicom`
-    raises  InputError for an unknown form or an empty run
+    raises  InputError for an unknown form, or a run without a result that can be read
+    warns   with the name of each result that cannot be read; the others are written
     """
     if form not in FORMS:
         raise InputError(f"expected one of {', '.join(FORMS)}; got '{form}'{nearest(form, FORMS)}")
-    rows = run.rows()
-    if not rows:
-        raise InputError(f"expected results in '{run.folder}'; the run is empty")
     if form == "html":
         yield write_report(run, folder / "report.html")
         return
@@ -65,9 +63,10 @@ def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> It
     if form == "dicom":
         yield from export_dicom(run, folder)
         return
-    cohort = RunIndex(run)
-    for row in rows:
-        arrays, stem = run.arrays(row), folder / name_of(row)
+    cohort, rows = RunIndex(run), []
+    for row, arrays in run.results():
+        rows.append(row)
+        stem = folder / name_of(row)
         if form == "nifti":
             yield _nifti(row, arrays, stem)
         elif form == "npz":
@@ -106,7 +105,7 @@ def _nifti(row: Mapping[str, Any], arrays: Arrays, stem: Path) -> Path:
     if row["kind"] == "strip":
         about = f"{_frames_in_words(row)}; {about}"
     same = arrays["image"].shape[1:] == grid.shape
-    write_nifti(path, values, grid, source=row["source"] if same else "", about=about)
+    write_nifti(path, values, grid, source=row.get("source") or "" if same else "", about=about)
     return path
 
 

@@ -16,7 +16,10 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +27,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core import ContrafactError, Counterfactual, Grid, Heatmap, Image, InputError
+from contrafact.core import ContrafactError, ContrafactWarning, Counterfactual, Grid, Heatmap, Image, InputError
 from contrafact.core.stored import present_names
+from contrafact.io.stored_rows import check_arrays, row_flaw, scores_readable, whole_failure
 from contrafact.io.weights import read_json, write_atomic, write_json
 
 SCHEMA = 1
+# What reading a damaged .npz raises.
+DAMAGED: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    LookupError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +126,18 @@ class Run:
         _safely(lambda: _append(self.folder / "failures.jsonl", {"key": key, **_json(about)}))
 
     def failures(self) -> list[dict[str, Any]]:
-        """Return the failures without a later result; the last one of each key."""
+        """Return the failures without a later result, each with every field; the last one of each key."""
         done = self.done()
-        return list(
-            {row["key"]: row for row in self._lines("failures.jsonl") if row["key"] not in done}.values()
-        )
+        found = {row["key"]: row for row in self._lines("failures.jsonl") if row["key"] not in done}
+        return [whole_failure(row) for row in found.values()]
 
     def add_scores(self, key: str, **about: Any) -> None:
         """Store the values of metrics; they replace earlier ones of the same key."""
         _safely(lambda: _append(self.folder / "scores.jsonl", {"key": key, **_json(about)}))
 
     def scores(self) -> dict[str, dict[str, Any]]:
-        """Return the values of metrics, by key."""
-        return {row["key"]: row for row in self._lines("scores.jsonl")}
+        """Return the values of metrics, by key, without lines that are damaged."""
+        return {row["key"]: row for row in self._lines("scores.jsonl") if scores_readable(row)}
 
     def failed(self) -> set[str]:
         """Return the keys of `failures`."""
@@ -142,7 +158,7 @@ class Run:
                 row = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(row, dict) and "key" in row:
+            if isinstance(row, dict) and isinstance(row.get("key"), str):
                 rows.append(row)
         return rows
 
@@ -151,12 +167,60 @@ class Run:
         return {row["key"] for row in self.rows()}
 
     def arrays(self, row: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        """Return the arrays of a line of `rows`, by name."""
-        name = str(row["array"])
+        """Return the arrays of a line of `rows`, by name.
+
+        raises  InputError that names the file, where the row or its file is damaged
+        """
+        flaw = row_flaw(row)
+        if flaw:
+            raise InputError(f"the line '{row.get('key')}' of results.jsonl is unreadable: {flaw}")
+        arrays = self.array_file(row["array"])
+        check_arrays(row, arrays)
+        return arrays
+
+    def results(self) -> Iterator[tuple[dict[str, Any], dict[str, NDArray[Any]]]]:
+        """Yield every row that can be read, with its arrays; warn of each that cannot, by the name of its file.
+
+        raises  InputError for an empty run, and where no row can be read
+        """
+        rows, found = self.rows(), 0
+        for row in rows:
+            try:
+                arrays = self.arrays(row)
+            except InputError as error:
+                warnings.warn(f"left out: {error}", ContrafactWarning, stacklevel=2)
+                continue
+            found += 1
+            yield row, arrays
+        if not found:
+            why = f"none of its {len(rows)} results can be read" if rows else "the run is empty"
+            raise InputError(f"expected results in '{self.folder}'; {why}")
+
+    def flaw(self, row: Mapping[str, Any]) -> str:
+        """Return why a row cannot be read, as far as is seen without reading its arrays; else an empty text."""
+        found = row_flaw(row)
+        if found:
+            return f"this line of results.jsonl is unreadable: {found}"
+        try:
+            whole = zipfile.is_zipfile(self._array_path(row["array"]))
+        except InputError as error:
+            return str(error)
+        return "" if whole else f"'arrays/{row['array']}' of the run is missing or damaged"
+
+    def array_file(self, name: str) -> dict[str, NDArray[Any]]:
+        """Return the arrays in one file of the run; raise InputError that names it where it is damaged."""
+        path = self._array_path(name)
+        try:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except DAMAGED as error:
+            why = "it is missing" if isinstance(error, FileNotFoundError) else type(error).__name__
+            raise InputError(f"'arrays/{name}' of the run is unreadable ({why})") from error
+
+    def _array_path(self, name: str) -> Path:
         if Path(name).name != name or not name.endswith(".npz"):  # a run of unknown origin
             raise InputError(f"expected the name of an .npz file in 'arrays'; got '{name}'")
-        with np.load(self.folder / "arrays" / name, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        return self.folder / "arrays" / name
 
 
 def stored_form(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from contrafact.core import Grid, InputError
 from contrafact.io import Run, stored_grid
+from contrafact.io.stored_rows import check_arrays
 from contrafact.render import outcome
 from contrafact.render.charts import Curve, curve
 from contrafact.render.difference import difference_scale, difference_words
@@ -43,11 +44,12 @@ def case_page(cohort: RunIndex, case: CaseResults) -> dict[str, Any]:
     for number in (*case.maps, *case.strips):
         row = cohort.row(number)
         try:
+            check_arrays(row, _arrays(cohort.run.folder, row["array"]))
             about = _image(cohort.run, row) | {"row": number}
             one = _map(cohort, row) if row["kind"] == "heatmap" else _strip(cohort.run, row)
-        except (InputError, OSError, KeyError, TypeError, ValueError) as error:
-            method = str((row.get("record") or {}).get("method"))
-            page["failures"].append({"method": method, "error": f"cannot be shown: {error}", "seconds": None})
+        except (InputError, OSError, LookupError, TypeError, ValueError) as error:
+            failure = {"method": row["record"]["method"], "target": "", "seconds": None}
+            page["failures"].append({**failure, "error": f"cannot be shown: {error}"})
             continue
         page["image"] = page["image"] or about
         page["maps" if row["kind"] == "heatmap" else "strips"].append({**one, "row": number})
@@ -282,4 +284,4 @@ def finite(value: Any) -> Any:
 @lru_cache(maxsize=4)
 def _arrays(folder: Path, name: str) -> dict[str, NDArray[Any]]:
     """Read the arrays of a result. The last few are cached, because sliders request many slices."""
-    return Run(folder).arrays({"array": name})
+    return Run(folder).array_file(name)

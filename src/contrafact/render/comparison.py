@@ -304,8 +304,12 @@ def scores_of(cohort: RunIndex, pair: Pair) -> dict[tuple[str, str], list[dict[s
     """Return the study's metric scores by method and target: metric, direction, one value per model."""
     path = cohort.run.folder / "summary.json"
     sources = [str(cohort.row(_rows(case)[0]).get("source")) for case in pair.cases]  # names need not be unique
-    summary = read_json(path) if path.exists() else {}
-    better, current = summary.get("better", {}), summary.get("keys")
+    try:
+        summary = read_json(path) if path.exists() else {}
+    except InputError:  # the values are in scores.jsonl too; only their direction is lost
+        summary = {}
+    summary = summary if isinstance(summary, dict) else {}
+    better, current = summary.get("better") or {}, summary.get("keys")
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for key, line in cohort.run.scores().items():
         if current is not None and key not in current:

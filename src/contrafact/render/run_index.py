@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from contrafact.core import InputError, nearest
 from contrafact.io import Run
+from contrafact.io.stored_rows import row_flaw
 from contrafact.render.map_display import MapScale, ScaleKey, scale_for, scale_key
 from contrafact.render.pixels import signed_scale
 from contrafact.render.text import GOOD_ENDS, check_title
@@ -79,7 +81,7 @@ class RunIndex:
             stamp = tuple(_stamp(self.run.folder / n) for n in ("results.jsonl", "failures.jsonl"))
             if stamp != self._stamp:
                 self._rows = self.run.rows()
-                self._cases = _grouped(self._rows, self.run.failures())
+                self._cases = _grouped(self.run, self._rows)
                 self._stamp, self._scales = stamp, {}
             return self._cases
 
@@ -114,22 +116,19 @@ class RunIndex:
             if key in self._scales:
                 return self._scales[key]
             stamp, every = self._stamp, self._rows
-        rows = [r for r in every if r.get("kind") == "heatmap" and _readable(r) and scale_key(r) == key]
+        rows = [r for r in every if r.get("kind") == "heatmap" and not row_flaw(r) and scale_key(r) == key]
         picked = [rows[i] for i in np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).round().astype(int)]
         maps = []
         for row in picked:
-            values = self.run.arrays(row)["values"].ravel()
-            maps.append(values[:: -(-values.size // VALUES)])
-        found = (max(signed_scale(maps), 1e-12) if maps else 1.0, len(picked), len(rows))
+            with contextlib.suppress(InputError):  # a damaged file is reported where its own map is shown
+                values = self.run.arrays(row)["values"].ravel()
+                maps.append(values[:: -(-values.size // VALUES)])
+        found = (max(signed_scale(maps), 1e-12) if maps else 1.0, len(maps), len(rows))
         with self._lock:
             return self._scales.setdefault(key, found) if stamp == self._stamp else found
 
 
-def _readable(row: Mapping[str, Any]) -> bool:
-    return {"model", "target", "method"} <= _record(row).keys()
-
-
-def _grouped(rows: list[dict[str, Any]], failures: list[dict[str, Any]]) -> dict[str, CaseResults]:
+def _grouped(run: Run, rows: list[dict[str, Any]]) -> dict[str, CaseResults]:
     cases: dict[str, CaseResults] = {}
     by_source: dict[tuple[str, str], CaseResults] = {}
     for number, row in enumerate(rows):
@@ -139,18 +138,19 @@ def _grouped(rows: list[dict[str, Any]], failures: list[dict[str, Any]]) -> dict
         case = _case(cases, (name, _text(record.get("image")), _text(record.get("model"))), name)
         case.source, case.model = Path(source).name, model or case.model
         by_source.setdefault((source, model), case)
-        try:
+        flaw = run.flaw(row)
+        if flaw:
+            case.failures.append(
+                {"method": _text(record.get("method")), "error": flaw, "target": "", "seconds": None}
+            )
+        else:
             _add(case, number, row)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            about = f"this line of the run cannot be read ({type(error).__name__})"
-            case.failures.append({"method": _text(record.get("method")), "error": about, "seconds": None})
-    for row in failures:
-        source, model = _text(row.get("source")), _text(row.get("model_name"))
-        name = Path(source).name or _text(row.get("key"))
+    for row in run.failures():
+        source, model = row["source"], row["model_name"]
+        name = Path(source).name or row["key"]
         case = by_source.get((source, model)) or _case(cases, (source, model, "failed"), name)
         case.source, case.model = Path(source).name, model
-        said = {n: _text(row.get(n)) for n in ("method", "error", "target")}
-        case.failures.append({**said, "seconds": row.get("seconds")})
+        case.failures.append({name: row[name] for name in ("method", "error", "target", "seconds")})
     return cases
 
 
@@ -161,8 +161,6 @@ def _case(cases: dict[str, CaseResults], key: tuple[str, ...], name: str) -> Cas
 
 def _add(case: CaseResults, number: int, row: Mapping[str, Any]) -> None:
     record = row["record"]
-    if row["kind"] not in ("heatmap", "strip"):
-        raise ValueError(row["kind"])
     doubts = [
         f"{record['method']}: {check_title(_text(c['name']))}"
         for c in row.get("trust") or ()

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from contrafact import render
 from contrafact.core import InputError
 from contrafact.io import Run, write_atomic
+from contrafact.io.stored_rows import row_flaw
 from contrafact.render.run_index import RunIndex
 from contrafact.render.text import GOOD_ENDS, REASONS
 from contrafact.report.case import Shown, shown_case
@@ -35,13 +36,16 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
     raises  InputError for a run without results
     """
     manifest, cohort = run.manifest(), RunIndex(run)
+    manifest["bundles"] = [card for card in manifest.get("bundles") or () if isinstance(card, dict)]
     sort = "order" if manifest.get("demo") else "problems"  # the demo tells its story in its own order
     chosen = [case for case in cohort.chosen(sort=sort) if case.maps or case.strips]
-    rows = [row for row in map(cohort.row, range(len(run.rows()))) if _whole(row)]
+    every = [cohort.row(number) for number in range(len(run.rows()))]
+    rows = [row for row in every if not row_flaw(row)]
     if not rows:
-        raise InputError(f"expected results in '{run.folder}'; the run is empty")
+        why = f"none of its {len(every)} lines can be read" if every else "the run is empty"
+        raise InputError(f"expected results in '{run.folder}'; {why}")
     cases = [shown_case(cohort, case) for case in chosen[:IMAGES]]
-    failures = [{**f, "source": Path(str(f.get("source", ""))).name} for f in run.failures()]
+    failures = _failures(cohort, cases)
     title = str(manifest.get("title", run.folder.name))
     style, script = _built("pages.css") + _running(title), _built("report.js")
     page = (
@@ -80,11 +84,14 @@ def environment() -> jinja2.Environment:
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
 
 
-def _whole(row: Mapping[str, Any]) -> bool:
-    """Return whether a line of the run is complete; an incomplete one counts as a failure of its case."""
-    record, needed = row.get("record"), {"method", "model", "image", "seconds", "versions"}
-    strip = {"above_tolerance", "outcome"} <= row.keys() or row.get("kind") == "heatmap"
-    return isinstance(record, dict) and needed <= record.keys() and strip
+def _failures(cohort: RunIndex, cases: Sequence[Shown]) -> list[dict[str, Any]]:
+    """Return what failed or cannot be read in every case of the run, with the name of its image."""
+    shown = {case.about["id"]: case.about["failures"] for case in cases}
+    return [
+        {**failure, "source": case.source or case.name}
+        for case in cohort.cases().values()
+        for failure in shown.get(case.id, case.failures)
+    ]
 
 
 def _for_the_page(cases: Sequence[Shown]) -> list[dict[str, Any]]:

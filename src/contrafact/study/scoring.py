@@ -20,6 +20,7 @@ from contrafact.core import (
     Grid,
     Heatmap,
     Image,
+    InputError,
     Record,
     Trust,
     fingerprint,
@@ -76,8 +77,10 @@ def scoring_tasks_of(
     labelled: frozenset[str] = frozenset(),
 ) -> list[ScoringTask]:
     """Return a scoring task for every image, target and model of the run; `labelled` as in `tasks_of`."""
-    rows = {row["key"]: row for row in run.rows()}
-    failures = {row["key"]: str(row["error"]) for row in run.failures()}
+    every = {row["key"]: (row, run.flaw(row)) for row in run.rows()}
+    rows = {key: row for key, (row, flaw) in every.items() if not flaw}
+    failures = {row["key"]: row["error"] for row in run.failures()}
+    failures |= {key: flaw for key, (_, flaw) in every.items() if flaw}
     by_path = {str(case.path): case for case in cases}
     metrics = {label: parameters_of(config.metric(label)) for label in config.metrics}
     second = config.second_model and digests_of_model(config.second_model, folder, trust)
@@ -108,15 +111,21 @@ def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], 
     second = None if choice is None else model_of(choice, folder, device, trust)[0]
 
     def run_task(scoring: ScoringTask) -> dict[str, Any]:
-        rows = {label: row for label, row in scoring.maps if not row.get("picture")}
-        if not rows:
-            return {"scores": [], "outputs": None}
+        results: dict[str, Heatmap | Counterfactual] = {}
+        unreadable: dict[str, str] = {}
+        for label, row in scoring.maps:
+            try:
+                results |= {} if row.get("picture") else {label: stored(run, row)}
+            except InputError as error:
+                unreadable[label] = str(error)
+        if not results:
+            return {"scores": [], "outputs": None, "unreadable": unreadable}
+        rows = {label: row for label, row in scoring.maps if label in results}
         image, (predictor, bundle) = image_of(run, next(iter(rows.values()))), models[scoring.model]
         mask = mask_of(config, folder, scoring.case)
         target = scoring.target or next(iter(rows.values()))["record"]["target"]
         truth = read_mask(mask, label_map="masks" in labelled) if mask else None
         shared: Any = {"target": target, "mask": truth, "bundle": bundle, "seed": config.seed}
-        results = {label: stored(run, row) for label, row in rows.items()}
         maps = {label: result for label, result in results.items() if isinstance(result, Heatmap)}
         scores: list[tuple[str, Score]] = []
         if maps:
@@ -137,7 +146,7 @@ def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], 
                 with counterfactual_context(strip, predictor, image, second_model=second, **shared) as context:
                     for label, metric in _of("strip", metrics):
                         scores += [(label, score) for score in evaluate_strips([context], [metric], [name])]
-        return {"scores": scores, "outputs": _probabilities(predictor, image)}
+        return {"scores": scores, "outputs": _probabilities(predictor, image), "unreadable": unreadable}
 
     return run_task
 
@@ -152,7 +161,9 @@ def image_of(run: Run, row: Mapping[str, Any]) -> Image:
     arrays = run.arrays(row)
     values = arrays["image"]
     grid = stored_grid(row, values.shape[1:], arrays["affine"])
-    return Image(values, grid, tuple(row["window"]), source=row["source"], about=row["about"])
+    return Image(
+        values, grid, tuple(row["window"]), source=row.get("source") or "", about=row.get("about") or {}
+    )
 
 
 def stored(run: Run, row: Mapping[str, Any]) -> Heatmap | Counterfactual:
@@ -191,11 +202,13 @@ def record_of(scoring: ScoringTask, result: Any) -> dict[str, Any]:
     about |= {"columns": dict(case.extra)}
     failure = result.error if isinstance(result, Failure) else ""
     scores = [] if failure else [_plain(label, score) for label, score in result["scores"]]
+    unreadable = {} if failure else result["unreadable"]
     return {
         **about,
         "scores": scores,
         "failed": [{"method": label, "reason": reason} for label, reason in scoring.failed]
-        + [{"method": label, "reason": failure} for label, _ in scoring.maps if failure],
+        + [{"method": label, "reason": failure} for label, _ in scoring.maps if failure]
+        + [{"method": label, "reason": reason} for label, reason in unreadable.items()],
         "outputs": None if failure else result["outputs"],
         "failure": failure,
     }
@@ -315,7 +328,7 @@ def performance(run: Run, scored: Sequence[Mapping[str, Any]]) -> list[dict[str,
 def _names_of(rows: Sequence[Mapping[str, Any]], model: str, column: int) -> set[str]:
     """Return the name of a class from the run's rows, whose predictions read `NAME 93 %`."""
     for row in rows:
-        if row.get("model_name", "") == model and column < len(row.get("answers", [])):
+        if row.get("model_name", "") == model and column < len(row.get("answers") or []):
             return {str(row["answers"][column]).rsplit(" ", 2)[0]}
     return set()
 

@@ -91,7 +91,7 @@ def unreadable(_: Request, error: Exception) -> Response:
     return PlainTextResponse(f"the run could not be read ({type(error).__name__})", 404)
 
 
-UNREADABLE = (OSError, KeyError, ValueError)
+UNREADABLE = (OSError, LookupError, TypeError, ValueError)
 HANDLERS: dict[Any, Any] = {InputError: wrong, **dict.fromkeys(UNREADABLE, unreadable)}
 
 

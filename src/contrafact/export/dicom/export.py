@@ -17,6 +17,7 @@ from contrafact.export.dicom.maps import highdicom_or_refuse, parametric_map, pl
 from contrafact.export.dicom.source import DicomSource, dicom_source, on_grid
 from contrafact.export.dicom.structured_report import Figures, numbers_report
 from contrafact.io import Run, stored_grid, write_atomic, write_json
+from contrafact.io.stored_rows import is_number
 from contrafact.render.figures import overlay, telling_slice
 from contrafact.render.map_display import colour_names, display_sign
 from contrafact.render.outcome import ORIGINAL, frame_kinds, last_frame, level, probability_of, unit_of
@@ -60,18 +61,18 @@ def export_dicom(
     keep_patient  copy name, number, birth date and dates of the study from the source; else "anonymous"
     banner        burn SYNTHETIC - NOT FOR DIAGNOSIS into generated images
     share         share of the evidence in the segmented region
-    raises        InputError for an empty run or a folder that holds files; UnsupportedError without highdicom
+    raises        InputError for a folder that holds files, or a run without a result that can be read;
+                  UnsupportedError without highdicom
+    warns         with the name of each result that cannot be read; the others are written
     """
     highdicom_or_refuse()
-    rows = run.rows()
-    if not rows:
-        raise InputError(f"expected results in '{run.folder}'; the run is empty")
     if not 0 < share <= 1:
         raise InputError(f"expected a share of the evidence above 0 and at most 1; got {share}")
     if folder.exists() and any(folder.iterdir()):
         raise InputError(
             f"expected an empty folder, because every export has new UIDs; got files in '{folder}'"
         )
+    rows = [row for row, _ in run.results()]
     cohort, files, missing = RunIndex(run), [], {}
     for number, members in enumerate(_by_image(rows).values()):
         first = run.arrays(members[0])
@@ -79,7 +80,7 @@ def export_dicom(
             source=dicom_source(
                 str(members[0].get("source") or ""),
                 stored_grid(members[0], first["image"].shape[1:], first["affine"]),
-                about=members[0]["about"],
+                about=members[0].get("about") or {},
                 digest=str(members[0]["record"]["image"]),
                 keep_patient=keep_patient,
             ),
@@ -242,7 +243,7 @@ def _strip(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
 def _in_source_units(row: Row, frames: NDArray[Any]) -> tuple[NDArray[Any], tuple[float, float]]:
     """Return frames and window in the units of the file, also for images that were rescaled for the bundle."""
     low, high = (float(v) for v in row["window"])
-    stretched = row["about"].get("rescaled_from")
+    stretched = (row.get("about") or {}).get("rescaled_from")
     if not stretched or high <= low:
         return frames, (low, high)
     first, last = (float(v) for v in stretched)
@@ -293,7 +294,7 @@ def _figures(row: Row, manifest: Row) -> Figures:
         "Seconds": (record["seconds"], "s"),
         "Forward passes": (record["forward_passes"], "1"),
         "Seed": (record["seed"], "1"),
-        **{str(name): (value, "1") for name, value in record["notes"].items()},
+        **{str(name): (value, "1") for name, value in record["notes"].items() if is_number(value)},
     }
     if row["kind"] == "strip":
         figures |= _changes(row)

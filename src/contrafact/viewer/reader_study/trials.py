@@ -54,7 +54,7 @@ def items_of(run: Run, task: str) -> list[Item]:
         raise InputError(f"task must be one of {', '.join(TASKS)}; got '{task}'{nearest(task, TASKS)}")
     found: dict[str, Item] = {}
     for number, row in enumerate(run.rows()):
-        if row.get("kind") != "strip" or row.get("picture") or len(row["requested"]) < 2:
+        if row.get("kind") != "strip" or row.get("picture") or run.flaw(row) or len(row["requested"]) < 2:
             continue
         item = _real(number, row) if task == "real" else _worse(number, row)
         if item is not None:
@@ -72,7 +72,7 @@ def left_out(run: Run, task: str) -> int:
     if task != "real":
         return 0
     rows = (row for row in run.rows() if row.get("kind") == "strip" and not row.get("picture"))
-    return len({row["record"]["image"] for row in rows if not of_a_patient(row)})
+    return len({row["record"]["image"] for row in rows if not run.flaw(row) and not of_a_patient(row)})
 
 
 def of_a_patient(row: Mapping[str, Any]) -> bool:

@@ -1,0 +1,196 @@
+"""Rows of a run folder that was damaged or written by others: which field or array makes one unreadable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import InputError
+
+Row = Mapping[str, Any]
+Check = Callable[[Any], bool]
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(map(is_number, value))
+
+
+def _checks(value: Any) -> bool:
+    """Whether a value is a list of reliability checks."""
+    return isinstance(value, list) and all(
+        isinstance(check, dict)
+        and _text(check.get("name"))
+        and "passed" in check
+        and isinstance(check["passed"], (bool, type(None)))
+        and _text(check.get("sentence", ""))
+        and (check.get("value") is None or is_number(check["value"]))
+        for check in value
+    )
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
+def _window(value: Any) -> bool:
+    return _numbers(value) and len(value) == 2
+
+
+def _later(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, dict) and {"name", "answer"} <= one.keys() for one in value
+    )
+
+
+ALWAYS: dict[str, Check] = {"array": _text, "window": _window, "record": _table}
+OF_A_RECORD: dict[str, Check] = dict.fromkeys(("method", "model", "image", "target"), _text) | {
+    "seconds": lambda value: is_number(value),
+    "forward_passes": lambda value: is_number(value),
+    "parameters": _table,
+    "versions": _table,
+    "seed": lambda value: is_number(value),
+    "notes": _table,
+}
+OPTIONAL_OF_A_RECORD: dict[str, Check] = {"details": _table, "bundle": _text, "generator": _text}
+OF_A_STRIP: dict[str, Check] = {
+    "requested": _numbers,
+    "scores": _numbers,
+    "latent_distance": _numbers,
+    "origin": lambda value: isinstance(value, int),
+    "reconstruction_error": lambda value: is_number(value),
+    "above_tolerance": lambda value: isinstance(value, bool),
+    "outcome": _text,
+}
+# Fields that a row may lack, and that may be null.
+OPTIONAL: dict[str, Check] = {
+    "about": _table,
+    "trust": _checks,
+    "answers": _texts,
+    "source": _text,
+    "followup": _later,
+    "goal": lambda value: is_number(value),
+    "second": _numbers,
+}
+ARRAYS = {
+    "heatmap": ("image", "affine", "values"),
+    "strip": ("image", "affine", "frames", "reconstruction", "strip_affine"),
+}
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def row_flaw(row: Row) -> str:
+    """Return which field makes a row of `results.jsonl` unreadable; empty for a row that is whole."""
+    if not isinstance(row.get("kind"), str) or row["kind"] not in ARRAYS:
+        return _said("kind", row)
+    wanted = ALWAYS | (OF_A_STRIP if row["kind"] == "strip" else {})
+    for name, check in wanted.items():
+        if not check(row.get(name)):
+            return _said(name, row)
+    for name, check in OPTIONAL.items():
+        if row.get(name) is not None and not check(row[name]):
+            return _said(name, row)
+    record = row["record"]
+    for name, check in OF_A_RECORD.items():
+        if not check(record.get(name)):
+            return _said(f"record.{name}", row)
+    for name, check in OPTIONAL_OF_A_RECORD.items():
+        if record.get(name) is not None and not check(record[name]):
+            return _said(f"record.{name}", row)
+    return _frames_flaw(row) if row["kind"] == "strip" else ""
+
+
+def _frames_flaw(row: Row) -> str:
+    count = len(row["requested"])
+    for name in ("scores", "latent_distance", "second"):
+        if row.get(name) is not None and len(row[name]) != count:
+            return f"'{name}' has {len(row[name])} values for {count} frames"
+    return "" if 0 <= row["origin"] < count else f"'origin' is frame {row['origin']} of {count}"
+
+
+def _said(name: str, row: Row) -> str:
+    value: Any = row
+    for part in name.split("."):
+        if part not in value:
+            return f"the field '{name}' is missing"
+        value = value[part]
+    return f"the field '{name}' is damaged"
+
+
+def check_arrays(row: Row, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise InputError where the arrays of a row are not those of a result of its kind."""
+    flaw = _arrays_flaw(row, arrays)
+    if flaw:
+        raise InputError(f"'arrays/{row['array']}' of the run is unreadable: {flaw}")
+
+
+def _arrays_flaw(row: Row, arrays: Mapping[str, NDArray[Any]]) -> str:
+    for name in ARRAYS[row["kind"]]:
+        if name not in arrays:
+            return f"the array '{name}' is missing"
+        if arrays[name].dtype.kind not in "fiub" or not arrays[name].size:
+            return f"the array '{name}' holds no numbers"
+        if "affine" in name and arrays[name].shape != (4, 4):
+            return f"the array '{name}' is {_by(arrays[name].shape)}"
+    image, main = arrays["image"], arrays["values" if row["kind"] == "heatmap" else "frames"]
+    if image.ndim not in (3, 4):
+        return f"the image is {_by(image.shape)}"
+    if not np.isfinite(main).all():
+        return "it holds NaN or infinite values"
+    if row["kind"] == "heatmap" and main.shape != image.shape[1:]:
+        return f"the map is {_by(main.shape)} and the image {_by(image.shape[1:])}"
+    if row["kind"] == "strip" and (len(main) != len(row["scores"]) or main.ndim != image.ndim + 1):
+        return f"the frames are {_by(main.shape)} for {len(row['scores'])} scores"
+    return ""
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
+
+
+def whole_failure(row: Row) -> dict[str, Any]:
+    """Return a line of `failures.jsonl` with every field; a line that lacks the reason says so."""
+    texts = {name: _as_text(row.get(name)) for name in ("method", "target", "source", "model_name", "trace")}
+    error = _as_text(row.get("error")) or "unreadable: this line of failures.jsonl has no reason"
+    seconds = row.get("seconds")
+    return {**row, **texts, "error": error, "seconds": seconds if is_number(seconds) else None}
+
+
+def scores_readable(row: Row) -> bool:
+    """Whether a line of `scores.jsonl` is whole; a study evaluates its image again where it is not."""
+    scores, failed, outputs = row.get("scores"), row.get("failed"), row.get("outputs")
+    return (
+        all(map(_text, (row.get(name) for name in ("model", "image", "patient", "label", "target", "source"))))
+        and _table(row.get("columns"))
+        and isinstance(scores, list)
+        and all(map(_score, scores))
+        and isinstance(failed, list)
+        and all(
+            isinstance(one, dict) and _text(one.get("method")) and _text(one.get("reason")) for one in failed
+        )
+        and (outputs is None or _numbers(outputs))
+    )
+
+
+def _score(value: Any) -> bool:
+    texts = isinstance(value, dict) and _text(value.get("metric")) and _text(value.get("method"))
+    return texts and "value" in value and (value["value"] is None or is_number(value["value"]))
+
+
+def _as_text(value: Any) -> str:
+    return "" if value is None else str(value)
