@@ -132,7 +132,9 @@ def save_bundle(
     """Write a bundle into a folder that contains its predictors' files already; return the folder.
 
     descriptions  JSON file beside bundle.json, by name of the predictor
-    encoder_size  kind and width of the encoder, where the bundle has one
+    encoder_size  `kind` and `width` of the encoder, where the bundle has one; None: the defaults of
+                  `EncoderSize`. They are not compared with the encoder: other ones make a bundle that cannot
+                  be loaded
     seconds       JSON file of the second model, by name of the predictor; required for each second model
     raises        InputError for unknown classes of generators or encoders, and second models without a file
     """

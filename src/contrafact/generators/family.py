@@ -64,12 +64,13 @@ class GeneratorFamily:
     @classmethod
     def training(cls, size: Any, settings: Any, setup: TrainingSetup) -> Any:
         """A run at its first step: `step()`, `state()`, `restore(state)`, `seen`, `average`, and what `train`
-        needs besides."""
+        needs besides. `state()` holds `about`, of `checkpoint.trained_with`, and `restore` compares it."""
         raise NotImplementedError
 
     @classmethod
     def train(cls, training: Any, *, stop: Callable[[], bool]) -> Iterator[Progress]:
-        """Train to the end of the settings, with reports; `stop` is asked between steps."""
+        """Train to the end of the settings, with reports, at each of which the state is saved; `stop` is asked
+        between steps. This one asks for all that a `StyleGAN2Training` has; another kind of run has its own."""
         return train_generator(training, stop=stop)
 
 
