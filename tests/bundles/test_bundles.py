@@ -354,6 +354,9 @@ def test_a_bundle_that_is_saved_again_keeps_its_second_models(tmp_path: Path) ->
     }
     with pytest.raises(InputError, match="expected the description of the second model of honest"):
         save_bundle(again, bundle, **words)
+    wrong = {**words, "encoder_size": {**about["encoder"], "width": about["encoder"]["width"] + 8}}
+    with pytest.raises(InputError, match="the encoder's own kind and width"):
+        save_bundle(again, bundle, **wrong, seconds=about["seconds"])
     save_bundle(again, bundle, **words, seconds=about["seconds"])
     found = cf.load_bundle(again)
     assert {k: p.digest for k, p in found.seconds.items()} == {k: p.digest for k, p in bundle.seconds.items()}

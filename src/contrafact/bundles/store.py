@@ -174,6 +174,13 @@ def _save_latent_space(folder: Path, bundle: Bundle, encoder_size: Mapping[str, 
     if family is None or not isinstance(encoder, ResNetEncoder):
         known = " or ".join(one.network.__name__ for one in families().values() if one.latent)
         raise InputError(f"expected a {known}, and a ResNetEncoder, in a stored bundle; got other classes")
+    size = EncoderSize(**encoder_size)
+    read = ResNetEncoder.of(generator, kind=size.kind, width=size.width)
+    if [v.shape for v in read.state_dict().values()] != [v.shape for v in encoder.state_dict().values()]:
+        raise InputError(
+            f"expected the encoder's own kind and width as encoder_size; got {size.kind}, {size.width}, which "
+            "would make a bundle that cannot be loaded"
+        )
     names = _names(bundle)
     rows, tensors = [], {"mean": latent.statistics.mean, "covariance": latent.statistics.covariance}
     for number, direction in enumerate(bundle.directions):
