@@ -66,6 +66,7 @@ def test_a_bundle_holds_nothing_but_safetensors_json_and_its_card(name: str) -> 
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_a_bundle_predicts_and_walks_what_it_drew_itself(name: str) -> None:
     bundle, images = cf.load_bundle(name), drawn(name)
     shares = bundle.predict(images)
@@ -140,6 +141,7 @@ WALKED = [(name, real) for name, real in REAL if name != "brain"]
 
 
 @pytest.mark.parametrize(("name", "real"), REAL)
+@pytest.mark.slow
 def test_a_classifier_is_as_good_on_unseen_patients_as_its_card_says(
     name: str, real: Callable[..., Any], shared: Path
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_classifier_is_as_good_on_unseen_patients_as_its_card_says(
 
 
 @pytest.mark.parametrize(("name", "real"), WALKED)
+@pytest.mark.slow
 def test_real_images_change_their_answer_both_ways_and_by_what_was_asked(
     name: str, real: Callable[..., Any], shared: Path
 ) -> None:
@@ -170,6 +173,7 @@ def test_real_images_change_their_answer_both_ways_and_by_what_was_asked(
     assert np.median([spearmanr(s.requested, s.scores).statistic for s in rows]) >= 0.9
 
 
+@pytest.mark.slow
 def test_a_tumour_is_added_to_real_slices_and_taken_away(shared: Path) -> None:
     bundle = cf.load_bundle("brain")
     before = {k: v.clone() for k, v in bundle.generator.state_dict().items()}
