@@ -1,4 +1,4 @@
-"""Protocols of predictors, targets, explainers and generators. There are no base classes.
+"""Protocols of predictors, layers, targets, generators, encoders and translators. There are no base classes.
 
 Arrays are NumPy arrays or torch tensors; this package imports only NumPy.
 """
