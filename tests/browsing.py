@@ -17,7 +17,8 @@ import uvicorn
 
 from contrafact.core import Counterfactual, Grid, Heatmap, Image, Record
 from contrafact.io import Run
-from contrafact.viewer.server import bind
+from contrafact.viewer.security import cookie_name
+from contrafact.viewer.server import bind, configured
 
 SIDE = 16
 DOUBT = {
@@ -143,11 +144,24 @@ class Site:
             line.close()
 
 
+def entered(app: Any) -> Any:
+    """The viewer as a browser sees it that has opened the link: every request brings the cookie."""
+    [token] = app.tokens
+    name = cookie_name(token)
+
+    async def asked(scope: Any, receive: Any, send: Any) -> None:
+        others = [value for key, value in scope["headers"] if key == b"cookie"]
+        cookie = b"; ".join([*others, f"{name}={token}".encode()])
+        kept = [pair for pair in scope["headers"] if pair[0] != b"cookie"]
+        await app({**scope, "headers": [*kept, (b"cookie", cookie)]}, receive, send)
+
+    return asked
+
+
 @contextlib.contextmanager
 def serving(app: Any) -> Iterator[Site]:
     place = bind("127.0.0.1", 0)
-    config = uvicorn.Config(app, log_level="error", lifespan="off", ws="none", server_header=False)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place.listener]}, daemon=True)
     thread.start()
     while not server.started:

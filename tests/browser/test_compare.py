@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("starlette", reason="the viewer needs contrafact[view]")
 pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
 
-from browsing import HOSTILE, SIDE, Site, heatmap, planted_run, ramp, record, serving, strip
+from browsing import HOSTILE, SIDE, Site, entered, heatmap, planted_run, ramp, record, serving, strip
 from contrafact.core import Grid, Heatmap, Image, InputError
 from contrafact.io import Run, write_json
 from contrafact.render.comparison import (
@@ -71,7 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def site(run: Run) -> Iterator[Site]:
-    with serving(make_app(run)) as site:
+    with serving(entered(make_app(run))) as site:
         yield site
 
 
@@ -179,7 +179,7 @@ def test_what_is_not_there_is_refused(site: Site, path: str, status: int, said: 
 
 
 def test_a_run_of_one_model_has_no_such_pages(tmp_path: Path) -> None:
-    with serving(make_app(planted_run(tmp_path / "run"))) as site:
+    with serving(entered(make_app(planted_run(tmp_path / "run")))) as site:
         assert "/compare" not in site.ask("/").text
         assert site.ask("/compare").status == 400
         [case, *_] = site.ask("/api/cases").json()["cases"]
@@ -208,7 +208,7 @@ def test_a_map_that_is_lost_is_said_and_nothing_fails(tmp_path: Path) -> None:
     rows = [{**row, "record": {"method": "cam"}} for row in run.rows()[:1]]
     with (run.folder / "results.jsonl").open("a") as file:
         file.writelines(json.dumps({**row, "key": "bare", "case": "Bare"}) + "\n" for row in rows)
-    with serving(make_app(run)) as site:
+    with serving(entered(make_app(run))) as site:
         lines = listed(site, "sort=maps&method=cam")
         assert lines["Same"]["maps"] is None and lines["Elsewhere"]["maps"] == pytest.approx(1)
         about = site.ask(f"/api/compare/{lines['Same']['id']}").json()
@@ -275,7 +275,7 @@ def test_other_models_have_other_methods(browser: Any, tmp_path: Path) -> None:
             heat = Heatmap(values=SPOT, grid=Grid((SIDE, SIDE)), record=made)
             image = Image(ramp(), source="/data/Same.png")
             run.add(f"{model}/{label}", image, heat, case="Same", model_name=model, label=label, answers=[])
-    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+    with serving(entered(make_app(run))) as site, Visit(browser, site) as visit:
         visit.go("/compare?method=walk", "#lines tr")
         visit.page.select_option("#b", "third")
         visit.until("document.getElementById('says-b').textContent === 'prediction of third'")
@@ -339,7 +339,7 @@ def test_volumes_of_both_models_move_through_their_slices(browser: Any, tmp_path
         made = dataclasses.replace(record("gradcam", "v"), model=model)
         heat = Heatmap(values=sign * values, grid=grid, record=made)
         run.add(model, image, heat, case="V", model_name=model, answers=[])
-    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+    with serving(entered(make_app(run))) as site, Visit(browser, site) as visit:
         [line] = listed(site).values()
         assert line["maps"] == pytest.approx(2)
         visit.go(f"/compare/{line['id']}", "#where")
@@ -354,7 +354,7 @@ def test_volumes_of_both_models_move_through_their_slices(browser: Any, tmp_path
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_barrier_and_words_stay_words(browser: Any, tmp_path: Path, width: int) -> None:
     run = two_models(tmp_path / "run", (HOSTILE, "cheat"))
-    with serving(make_app(run)) as site, Visit(browser, site, width) as visit:
+    with serving(entered(make_app(run))) as site, Visit(browser, site, width) as visit:
         same = listed(site)["Same"]["id"]
         for path, wait in (("/compare", "#lines tr"), (f"/compare/{same}", "#where")):
             visit.go(path, wait)

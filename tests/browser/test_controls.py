@@ -22,7 +22,7 @@ pytest.importorskip("playwright.sync_api", reason="tests in a browser need playw
 from PIL import Image as Picture
 from playwright.sync_api import Error as Trouble
 
-from browsing import HOSTILE, Site, heatmap, many, planted_run, ramp, record, serving, strip
+from browsing import HOSTILE, Site, entered, heatmap, many, planted_run, ramp, record, serving, strip
 from contrafact.core import Grid, Heatmap, Image
 from contrafact.io import Run
 from contrafact.report.page import write_report
@@ -142,7 +142,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def site(run: Run) -> Iterator[Site]:
-    with serving(make_app(run)) as site:
+    with serving(entered(make_app(run))) as site:
         yield site
 
 
@@ -178,7 +178,7 @@ def late(app: Any, seconds: float) -> Any:
 
 
 def test_controls_move_while_their_answers_are_on_the_way(browser: Any, run: Run) -> None:
-    with serving(late(make_app(run), 0.4)) as site, Visit(browser, site) as visit:
+    with serving(late(entered(make_app(run)), 0.4)) as site, Visit(browser, site) as visit:
         visit.go("/", "#lines tr")
         moved = move_all(visit)
         assert moved["search"] == 1 and moved["select"] == 2 and moved["a"] >= 4
@@ -328,7 +328,7 @@ def test_light_and_heavy_runs_paint_at_once(
     cases: int,
 ) -> None:
     run = planted_run(tmp_path / "run", min(cases, 3))
-    with serving(make_app(many(run, cases))) as site, Visit(browser, site) as visit:
+    with serving(entered(make_app(many(run, cases)))) as site, Visit(browser, site) as visit:
         began = time.perf_counter()
         visit.go("/", "#lines tr")
         seconds = time.perf_counter() - began

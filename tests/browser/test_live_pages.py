@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("starlette", reason="the pages need contrafact[view]")
 pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
 
-from browsing import HOSTILE, Site, planted_run, serving
+from browsing import HOSTILE, Site, entered, planted_run, serving
 from contrafact.io import Run
 from contrafact.viewer import make_app
 from contrafact.viewer.live.app import live_app
@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def site(run: Run) -> Iterator[Site]:
     desk = LiveService(run, Setting(bundles=("toy",)), begin=start)
     try:
-        with serving(make_app(run, live_app(desk))) as site:
+        with serving(entered(make_app(run, live_app(desk)))) as site:
             yield site
     finally:
         desk.close()
@@ -201,7 +201,7 @@ def test_where_nothing_can_be_asked_the_page_says_so(browser: Any, tmp_path: Pat
     run = planted_run(tmp_path / "run", 1)
     desk = LiveService(run, Setting(bundles=("broken",)), begin=start)
     try:
-        with serving(make_app(run, live_app(desk))) as site, Visit(browser, site) as visit:
+        with serving(entered(make_app(run, live_app(desk)))) as site, Visit(browser, site) as visit:
             case = site.ask("/api/cases").json()["cases"][0]["id"]
             visit.go(f"/case/{case}", "#live")
             until(visit, f"{STATUS} === 'Not available: expected a bundle; got none'", 60)
@@ -212,7 +212,7 @@ def test_where_nothing_can_be_asked_the_page_says_so(browser: Any, tmp_path: Pat
 
 
 def test_without_live_questions_the_page_has_no_panel(browser: Any, run: Run) -> None:
-    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+    with serving(entered(make_app(run))) as site, Visit(browser, site) as visit:
         case = site.ask("/api/cases").json()["cases"][0]["id"]
         visit.go(f"/case/{case}", ".film")
         assert visit.page.locator("#live").count() == 0

@@ -20,7 +20,7 @@ pytest.importorskip("starlette", reason="the pages need contrafact[view]")
 pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
 
 
-from browsing import HOSTILE, Site, heatmap, many, planted_run, ramp, record, serving
+from browsing import HOSTILE, Site, entered, heatmap, many, planted_run, ramp, record, serving
 from contrafact.core import Grid, Heatmap, Image
 from contrafact.io import Run
 from contrafact.viewer import make_app
@@ -35,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def site(run: Run) -> Iterator[Site]:
-    with serving(make_app(run)) as site:
+    with serving(entered(make_app(run))) as site:
         yield site
 
 
@@ -196,7 +196,7 @@ def test_slices_of_a_volume_stand_upright_in_true_proportions(browser: Any, tmp_
     run = Run.create(tmp_path / "run", about={})
     image = Image(200 * values[None], grid=grid, window=(0.0, 200.0))
     run.add("v", image, Heatmap(values=values, grid=grid, record=record("gradcam", "v")), case="Volume")
-    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+    with serving(entered(make_app(run))) as site, Visit(browser, site) as visit:
         visit.go("/", "#lines tr a")
         visit.page.click("#lines tr a")
         visit.page.wait_for_selector("#where")
@@ -226,7 +226,7 @@ def test_words_of_a_hostile_run_do_nothing(browser: Any, tmp_path: Path) -> None
     about = {"case": HOSTILE, "answers": [HOSTILE], "target_name": HOSTILE, "label": HOSTILE}
     run.add(HOSTILE, Image(ramp(), source=HOSTILE), heatmap("h"), **about)
     run.add_failure("x", method=HOSTILE, error=HOSTILE, source=HOSTILE)
-    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+    with serving(entered(make_app(run))) as site, Visit(browser, site) as visit:
         visit.go("/", "#lines tr a")
         visit.page.click("#lines tr a")
         visit.page.wait_for_selector("#where")
@@ -237,7 +237,7 @@ def test_words_of_a_hostile_run_do_nothing(browser: Any, tmp_path: Path) -> None
 
 def test_two_thousand_cases_paint_at_once_and_load_as_one_scrolls(browser: Any, tmp_path: Path) -> None:
     run = many(planted_run(tmp_path / "run"), 2000)
-    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+    with serving(entered(make_app(run))) as site, Visit(browser, site) as visit:
         began = time.perf_counter()
         visit.go("/", "#lines tr")
         seconds = time.perf_counter() - began
@@ -319,7 +319,7 @@ def test_colours_follow_the_finding_and_a_faint_map_its_own_scale(browser: Any, 
         image = Image(ramp(), window=(0.0, 200.0), source=f"{name}.png")
         run.add(name, image, made, case=name, target_name=target, **facts)
     spots = {}
-    with serving(make_app(run)) as site, Visit(browser, site) as visit:
+    with serving(entered(make_app(run))) as site, Visit(browser, site) as visit:
         for name in ("Strong", "Faint", "Other"):
             visit.go(f"/?q={name}", "#lines tr")
             visit.page.click("#lines tr a")

@@ -19,7 +19,7 @@ pytest.importorskip("starlette", reason="the viewer needs contrafact[view]")
 import nibabel
 from PIL import Image as Picture
 
-from browsing import HOSTILE, Site, planted_run, record, serving, strip
+from browsing import HOSTILE, Site, entered, planted_run, record, serving, strip
 from contrafact.core import Grid, Heatmap, Image, InputError
 from contrafact.io import Run
 from contrafact.viewer import make_app
@@ -63,7 +63,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def site(run: Run) -> Iterator[Site]:
-    with serving(make_app(run)) as site:
+    with serving(entered(make_app(run))) as site:
         yield site
 
 
@@ -127,7 +127,7 @@ def test_only_pages_with_volumes_may_read_pictures_from_their_own_file(site: Sit
     assert [a for a, b in zip(VOLUMES.split("; "), POLICY.split("; "), strict=True) if a != b] == [
         "img-src 'self' data:"
     ]
-    with serving(make_app(planted_run(tmp_path / "flat", 1))) as flat:
+    with serving(entered(make_app(planted_run(tmp_path / "flat", 1)))) as flat:
         [case] = flat.ask("/api/cases").json()["cases"]
         assert flat.ask(f"/case/{case['id']}").headers["content-security-policy"] == POLICY
 
@@ -276,7 +276,7 @@ def test_frames_of_a_strip_of_volumes(browser: Any, site: Site) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_barrier_and_words_stay_words(browser: Any, tmp_path: Path, width: int) -> None:
     run = solid_run(tmp_path / "run", HOSTILE)
-    with serving(make_app(run)) as site, Visit(browser, site, width) as visit:
+    with serving(entered(make_app(run))) as site, Visit(browser, site, width) as visit:
         enter(visit)
         assert visit.fits() and HOSTILE in solid(visit).text_content()
         assert visit.page.evaluate(UNNAMED) == [] and visit.page.evaluate(PALE) == []
@@ -303,7 +303,7 @@ def test_without_webgl_the_slices_remain(browser: Any, site: Site) -> None:
 
 
 def test_flat_cases_load_no_volumes(browser: Any, tmp_path: Path) -> None:
-    with serving(make_app(planted_run(tmp_path / "run", 1))) as site, Visit(browser, site) as visit:
+    with serving(entered(make_app(planted_run(tmp_path / "run", 1)))) as site, Visit(browser, site) as visit:
         visit.go("/", "#lines tr a")
         visit.page.click("#lines tr a")
         visit.page.wait_for_selector(".film")

@@ -17,7 +17,7 @@ import pytest
 from safetensors.torch import save_file
 
 from conftest import small_network
-from contrafact.core import InputError
+from contrafact.core import ContrafactWarning, InputError
 from contrafact.io import images, open_run
 from contrafact.study import read_study
 from contrafact.study.inputs import cases_of, label_maps
@@ -110,6 +110,43 @@ def test_a_damaged_result_costs_its_own_values_alone(folder: Path) -> None:
         ("gradcam", f"arrays/{torn}"),
         ("gradient", f"arrays/{lost['array']}"),
     }
+
+
+def test_missing_masks_are_told_before_the_work_and_are_rows_after_it(folder: Path) -> None:
+    (folder / "masks").mkdir()
+    for number in range(2, 16):
+        np.save(
+            folder / "masks" / f"{number}.npy", np.pad(np.ones((1, 8, 8), np.float32), ((0, 0), (0, 8), (0, 8)))
+        )
+    rest = "[methods.gradient]\n[metrics.relevance-mass]\n[metrics.infidelity]\nsamples = 4\n"
+    write(folder, 'masks = "masks/{stem}.npy"\n', rest=rest)
+    with pytest.warns(ContrafactWarning, match=r"masks of 2 of 16 images are missing \(0.npy, 1.npy\)"):
+        assert not [row for row in run_study(folder) if row.failure]
+    table = [row for row in scores(folder) if row["method"] == "gradient"]
+    empty = {(row["image"], row["metric"]) for row in table if not row["value"]}
+    assert empty == {("0.npy", "relevance-mass"), ("1.npy", "relevance-mass")} and len(table) == 32
+
+
+def test_two_studies_of_one_folder_are_not_run_at_once(folder: Path) -> None:
+    write(folder, rest="[methods.gradient]\n")
+    first = study(folder / "study.toml", engine="local", trust_code=True)
+    next(first)
+    with pytest.raises(InputError, match="another run is writing to"):
+        run_study(folder)
+    first.close()
+    assert len(run_study(folder)) == 15 and not (folder / "run/.lock").exists()
+
+
+def test_no_cell_of_a_table_is_a_formula(folder: Path) -> None:
+    text = (folder / "cohort.csv").read_text().replace(",p0,", ",=1+2,").replace(",f,", ",@SUM(A1),")
+    (folder / "cohort.csv").write_text(text)
+    write(folder, rest="[methods.gradient]\n[metrics.infidelity]\nsamples = 4\n")
+    run_study(folder)
+    for name in ("scores.csv", "summary.csv", "comparisons.csv"):
+        with (folder / "run" / name).open() as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert not [cell for cell in cells if cell[:1] in ("=", "@")]
+    assert {row["patient"] for row in scores(folder)} >= {"'=1+2", "p1"}
 
 
 def test_a_study_reads_every_file_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ import torch
 pytest.importorskip("starlette", reason="the viewer needs contrafact[view]")
 
 import contrafact as cf
-from browsing import Answer, Site, planted_run, serving
+from browsing import Answer, Site, entered, planted_run, serving
 from contrafact.cli import main
 from contrafact.core import ContrafactError, Image, InputError
 from contrafact.io import Run
@@ -106,7 +106,7 @@ def site(run: Run, desk: LiveService) -> Iterator[Page]:
     """A page of case 1, not entered; others are made from it."""
     app = make_app(run, live_app(desk))
     [token] = app.tokens
-    with serving(app) as site:
+    with serving(entered(app)) as site:
         case = {c["name"]: c["id"] for c in site.ask("/api/cases").json()["cases"]}["Case 1"]
         yield Page(site, token, case)
 
@@ -295,7 +295,7 @@ def test_a_job_beyond_its_limit_is_ended(run: Run, site: Page) -> None:
     app = make_app(run, live_app(desk))
     [token] = app.tokens
     try:
-        with serving(app) as served:
+        with serving(entered(app)) as served:
             page = Page(served, token, site.case)
             page.enter()
             assert "limit of 0.3 s" in page.until(page.ask(amount=SLOW), "failed")["error"]
@@ -338,7 +338,7 @@ def test_a_result_is_kept_only_when_asked(tmp_path: Path) -> None:
     app = make_app(run, live_app(desk))
     [token] = app.tokens
     try:
-        with serving(app) as site:
+        with serving(entered(app)) as site:
             case = site.ask("/api/cases").json()["cases"][0]["id"]
             page = Page(site, token, case)
             page.enter()
@@ -368,7 +368,7 @@ def test_a_result_kept_in_a_run_of_several_models_has_its_models_name(tmp_path: 
     app = make_app(run, live_app(desk))
     [token] = app.tokens
     try:
-        with serving(app) as site:
+        with serving(entered(app)) as site:
             page = Page(site, token, site.ask("/api/cases").json()["cases"][0]["id"])
             page.enter()
             page.post("keep", {"job": page.done(method="gradcam")[0]})
@@ -386,7 +386,7 @@ def test_a_model_that_does_not_load_is_said(run: Run, site: Page) -> None:
     app = make_app(run, live_app(desk))
     [token] = app.tokens
     try:
-        with serving(app) as served:
+        with serving(entered(app)) as served:
             page = Page(served, token, site.case)
             told = page.enter()
             assert told["state"] == "none" and told["reason"] == "expected a bundle; got none"
@@ -426,7 +426,7 @@ def test_a_live_answer_is_the_librarys(tmp_path: Path, record_property: Any) -> 
     app = make_app(run, made[0])
     [token] = app.tokens
     try:
-        with serving(app) as site:
+        with serving(entered(app)) as site:
             page = Page(site, token, site.ask("/api/cases").json()["cases"][0]["id"])
             told = page.enter()
             assert told["model"] == "cheat" and told["targets"][0]["holds"] == ["honest/class:1"]
@@ -465,9 +465,8 @@ def test_control_c_ends_the_workers_too(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "contrafact.cli", "view", str(run.folder), "--live", "phantom"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    link = process.stdout.readline().strip().strip("/")
-    site = Site(int(link.rsplit(":", 1)[1]))
-    token = site.ask("/").text.split('data-token="')[1].split('"')[0]
+    port, token = process.stdout.readline().strip().rsplit(":", 1)[1].split("/?token=")
+    site = Site(int(port), {"x-contrafact-token": token})
     page = Page(site, token, site.ask("/api/cases").json()["cases"][0]["id"])
     assert page.post("about", {"case": page.case}).json()["state"] == "loading"
     time.sleep(1)

@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from browsing import HOSTILE, SIDE, Site, heatmap, many, planted_run, ramp, record, serving, strip
+from browsing import HOSTILE, SIDE, Site, entered, heatmap, many, planted_run, ramp, record, serving, strip
 from contrafact import render
 from contrafact.core import Grid, Heatmap, Image, InputError
 from contrafact.io import Run, open_run
@@ -48,7 +49,7 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def site(run: Run) -> Iterator[Site]:
-    with serving(make_app(run)) as site:
+    with serving(entered(make_app(run))) as site:
         yield site
 
 
@@ -174,7 +175,7 @@ def test_slices_of_a_volume_stand_upright(tmp_path: Path) -> None:
     run.add(
         "v", Image(values[None], grid=grid), Heatmap(values=values, grid=grid, record=record("gradcam", "v"))
     )
-    with serving(make_app(run)) as site:
+    with serving(entered(make_app(run))) as site:
         answer = site.ask("/array/0/values?slice=2")
         shown = np.frombuffer(answer.body, "<f4").reshape(5, 7)
         # Pixels of the size of the smallest spacing: `upright` stretches them, the page does by `aspect`.
@@ -193,7 +194,7 @@ def test_a_strip_on_a_grid_of_its_own_shows_the_same_place_in_its_own_proportion
     frames[1:, :, 1] = 1
     run = Run.create(tmp_path / "run", about={})
     run.add("v", image, strip("v", frames=frames, reconstruction=frames[1], grid=coarse), case="v")
-    with serving(make_app(run)) as site:
+    with serving(entered(make_app(run))) as site:
         most = [
             np.frombuffer(site.ask(f"/array/0/{name}?slice={at}").body, "<f4").max()
             for name in ("frames", "reconstruction")
@@ -217,7 +218,7 @@ def test_large_images_are_shrunk_for_the_screen(tmp_path: Path) -> None:
     values[:, :3] = 1  # one row of blocks of three
     grid = Grid((2050, 300))
     run.add("x", Image(values), Heatmap(values=values[0], grid=grid, record=record("gradcam", "x")))
-    with serving(make_app(run)) as site:
+    with serving(entered(make_app(run))) as site:
         answer = site.ask("/array/0/image")
         shown = np.frombuffer(answer.body, "<f4").reshape(683, 100)
     assert shown[0].min() == 1 and shown[1:].max() == 0
@@ -228,7 +229,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
     image = Image(ramp(), source=f"/data/{HOSTILE}")
     run.add(HOSTILE, image, heatmap("h"), case=HOSTILE, answers=[HOSTILE], target_name=HOSTILE)
     run.add_failure(HOSTILE + "2", method=HOSTILE, error=HOSTILE, source=image.source)
-    with serving(make_app(run)) as site:
+    with serving(entered(make_app(run))) as site:
         [case] = site.ask("/api/cases").json()["cases"]
         for path in ("/", f"/case/{case['id']}"):
             page = site.ask(path)
@@ -252,7 +253,7 @@ def test_lines_that_make_no_sense_are_failures_not_faults(run: Run) -> None:
     np.savez(run.folder.parent / "secret.npz", image=ramp(), values=ramp()[0])
     with (run.folder / "results.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in bad)
-    with serving(make_app(run)) as site:
+    with serving(entered(make_app(run))) as site:
         cases = {case["name"]: case["id"] for case in site.ask("/api/cases").json()["cases"]}
         assert {"away", "kind", "record", "window", "scores", "{'a': []}"} <= set(cases)
         for id_ in cases.values():
@@ -335,7 +336,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 def test_nothing_is_written_without_the_token(run: Run) -> None:
     app = make_app(run, echo)
     [token] = app.tokens
-    with serving(app) as site:
+    with serving(entered(app)) as site:
         for method in ("POST", "PUT", "DELETE", "PATCH"):
             assert site.ask("/live/x", method=method, body=b"a").status == 403
             assert site.ask("/live/x", method=method, body=b"a", cookie=f"x={token}").status == 403
@@ -351,10 +352,20 @@ def test_nothing_is_written_without_the_token(run: Run) -> None:
 def test_long_bodies_are_refused(run: Run, chunked: bool) -> None:
     app = make_app(run, echo)
     [token] = app.tokens
-    with serving(app) as site:
+    with serving(entered(app)) as site:
         sent = {"method": "POST", "chunked": chunked, "x_contrafact_token": token}
         assert site.ask("/live/x", body=b"a" * (BODY + 1), **sent).status == 413  # type: ignore[arg-type]
         assert len(site.ask("/live/x", body=b"a" * BODY, **sent).body) == BODY  # type: ignore[arg-type]
+
+
+def test_on_this_machine_too_every_page_needs_the_link(run: Run) -> None:
+    app = make_app(run, echo)
+    with serving(app) as site:
+        for path in ("/", "/api/cases", "/array/0/image", "/thumbnail/0.png", "/web/pages.js", "/live/x"):
+            assert site.ask(path).status == 401
+        assert site.ask("/live/x", method="POST", body=b"a").status == 403
+        [token] = app.tokens
+        assert site.ask(f"/?token={token}").status == 303
 
 
 def test_elsewhere_every_page_needs_the_link(run: Run) -> None:
@@ -411,14 +422,17 @@ def test_the_index_is_that_of_the_run(run: Run) -> None:
     assert run.arrays(run.rows()[0])["image"].shape[-1] == SIDE
 
 
-def test_the_command_prints_a_link_and_stops_on_control_c(run: Run) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_prints_a_link_and_stops_on_control_c(run: Run, stop: signal.Signals) -> None:
     words = [sys.executable, "-m", "contrafact.cli", "view", str(run.folder)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     link = process.stdout.readline()
-    assert link.startswith("viewer: http://127.0.0.1:") and link.strip().endswith("/")
-    assert len(names(Site(int(link.strip().strip("/").rsplit(":", 1)[1])))) == 3
-    process.send_signal(signal.SIGINT)
+    found = re.fullmatch(r"viewer: http://127\.0\.0\.1:(\d+)/\?token=(\S{32})\n", link)
+    assert found is not None
+    site = Site(int(found[1]), {"x-contrafact-token": found[2]})
+    assert len(names(site)) == 3 and Site(site.port).ask("/").status == 401
+    process.send_signal(stop)
     assert process.communicate(timeout=20)[1] == "" and process.returncode == 0
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -50,7 +54,7 @@ def main(words: list[str] | None = None) -> int:
     if not words or words[0] in ("--help", "-h"):
         _load_commands()
     try:
-        with _warnings_in_one_line():
+        with _orderly_end(), _warnings_in_one_line():
             app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, InputError) as error:
         return _report(error, 2, debug)
@@ -69,6 +73,36 @@ def _load_commands() -> None:
     for name in app:
         if not name.startswith("-"):
             app[name]
+
+
+@contextlib.contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the block in order, with its child processes; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: Any) -> None:
+        if stopping.is_set():
+            _end_at_once()
+        stopping.set()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_at_once() -> None:
+    """End this process and its children now; files are written so that none is left in part."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    print("stopped at once; finished results are kept", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 @contextlib.contextmanager

@@ -40,13 +40,14 @@ def demo(
     from contrafact.api.case import explain_case
     from contrafact.cli.demo_cases import clear_demo, demo_cases
     from contrafact.io import Run
+    from contrafact.io.lock import sole_writer
     from contrafact.report.page import write_report
 
     began = time.perf_counter()
     planned, cards = demo_cases(images or [], cases, seed)
     clear_demo(out)
     run = Run.create(out, about={"title": "How the models decide", "demo": True, "bundles": cards})
-    with bar("explaining", len(planned), quiet=json) as move:
+    with sole_writer(out), bar("explaining", len(planned), quiet=json) as move:
         for number, (name, image, plan) in enumerate(planned):
             explain_case(run, name, image, dataclasses.replace(plan, trust=checks))
             move(number + 1)

@@ -15,6 +15,7 @@ from contrafact.api.case import Plan
 from contrafact.cli.arguments import read_images
 from contrafact.core import Image, InputError
 from contrafact.io import open_run
+from contrafact.io.lock import sole_writer
 from contrafact.phantoms import draw_factors, knee_phantom
 
 HEATMAPS = ("gradcam", "integrated-gradients", "occlusion")
@@ -79,4 +80,6 @@ def clear_demo(out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         if not (out / "manifest.json").exists() or not open_run(out).manifest().get("demo"):
             raise InputError(f"expected an empty folder or an earlier demo in '{out}'; choose another --out")
+        with sole_writer(out):  # refused while another demo writes it
+            pass
         shutil.rmtree(out)

@@ -112,6 +112,7 @@ def explain(
     from contrafact.cli.arguments import plan_of, read_images, with_checks, with_masks, with_places
     from contrafact.core import Trust
     from contrafact.io import Run
+    from contrafact.io.lock import sole_writer
     from contrafact.report.page import write_report
 
     trusted = Trust(models.trust, models.trust_code)
@@ -131,7 +132,7 @@ def explain(
     cases = read_images(images, plan.bundle if rescale else None)
     dated = read_images(files.followup or [], plan.bundle if rescale else None)
     run = Run.create(out, about={"title": "Explanation", **about})
-    with bar("explaining", len(cases), quiet=json) as move:
+    with sole_writer(out), bar("explaining", len(cases), quiet=json) as move:
         for number, image in enumerate(cases):
             name = f"{number + 1}. {Path(image.source).name}"
             explain_case(run, name, image, plan, followup=dated)

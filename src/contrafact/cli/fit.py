@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -40,10 +42,13 @@ def fit(
         json: Print the last losses and quality measures as JSON.
     """
     from contrafact.bundles.fitting import fit_stages, read_config
+    from contrafact.io.lock import sole_writer
 
     _, out = read_config(config)
     last, stopped = {}, False
-    with gentle_stop() as stop, bar("reading images", 1, quiet=json) as move:
+    first = os.environ.get("LOCAL_RANK", "0") == "0"  # of several processes, the first one holds the folder
+    lock = sole_writer(out) if first else contextlib.nullcontext()
+    with lock, gentle_stop() as stop, bar("reading images", 1, quiet=json) as move:
         for name, progress in fit_stages(
             config,
             stage=stage,

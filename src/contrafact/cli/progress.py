@@ -66,8 +66,8 @@ def _lines(text: str, total: float) -> Callable[..., None]:
 
 @contextlib.contextmanager
 def gentle_stop() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C was pressed, so that the work ends after its current step; a
-    second Ctrl-C ends it at once."""
+    """Yield a function that tells whether Ctrl-C was pressed (or SIGTERM sent), so that the work ends after its
+    current step; a second one ends it at once."""
     requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield requested.is_set
@@ -79,11 +79,12 @@ def gentle_stop() -> Iterator[Callable[[], bool]]:
         requested.set()
         print("stopping after this step; press Ctrl-C again to stop at once", file=sys.stderr)
 
-    before = signal.signal(signal.SIGINT, request)
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield requested.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def say(value: Any, *, as_json: bool, lines: list[str]) -> None:

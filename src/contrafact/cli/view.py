@@ -28,7 +28,7 @@ def view(
     """Show a run in the browser: its cases, with their heatmaps and counterfactuals.
 
     A case page can compute live explanations where the run's bundle is available. Only this
-    machine can open the pages, unless --host is set; then the link contains a token.
+    machine can reach the pages, unless --host is set; the link contains a token, without which none opens.
     Example: `contrafact view runs/demo`
 
     Args:
@@ -55,7 +55,7 @@ def view(
     )
     answers, service = app_and_service or (None, None)
     place = server.bind(host, port)
-    token = None if place.loopback else server.new_token()
+    token = server.new_token()
     app = pages.make_app(opened, answers, token=token, hosts=place.names, addresses=not place.loopback)
     link = place.link(token=token)
 

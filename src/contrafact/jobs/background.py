@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from contrafact.core import ContrafactError
+from contrafact.jobs.parent import end_with_parent
 
 PATIENCE = 10.0  # seconds that a cancelled job has to end before it is killed
 
@@ -84,6 +85,7 @@ def _serve(
 ) -> None:
     """Run the job in the child process and send its messages and its end."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_with_parent(grace_seconds=PATIENCE)
     try:
         threading.Thread(target=_wait_for_cancel, args=(cancel_pipe,), daemon=True).start()
         for message in job(*arguments):

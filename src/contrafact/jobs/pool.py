@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 import time
 import traceback
 from collections import deque
@@ -17,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from contrafact.core import ContrafactError
+from contrafact.jobs.parent import end_with_parent
 
 ENGINES = ("processes", "local")
 
@@ -143,7 +145,7 @@ class Worker:
         """Start the process."""
         context = multiprocessing.get_context("spawn")  # a fork would copy locks of torch's threads
         self.door, inner = context.Pipe()
-        self._process = context.Process(target=self._life, args=(inner, *self._about), daemon=True)
+        self._process = context.Process(target=_begin, args=(self._life, inner, *self._about), daemon=True)
         self._process.start()
         inner.close()
         self.number: int | None = None
@@ -185,6 +187,14 @@ class Worker:
             self.end()
 
 
+def _begin(life: Callable[..., None], door: Connection, *about: Any) -> None:
+    """Run in the child process, until the parent ends it or ends itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the parent ends this process
+    end_with_parent()
+    with contextlib.suppress(BrokenPipeError):  # the parent has just ended
+        life(door, *about)
+
+
 def _serve(door: Connection, start: Start, setting: Any, device: str) -> None:
     """Run in the child process: call `start`, report ready, then solve one task after another."""
     try:
@@ -196,6 +206,6 @@ def _serve(door: Connection, start: Start, setting: Any, device: str) -> None:
     while True:
         try:
             task = door.recv()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return
         door.send(solved(solve, task))

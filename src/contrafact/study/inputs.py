@@ -169,6 +169,25 @@ def mask_of(config: StudyConfig, folder: Path, case: Case) -> Path | None:
     return file_of_image(folder, config.masks, case.path) if config.masks else None
 
 
+def mask_if_there(config: StudyConfig, folder: Path, case: Case) -> Path | None:
+    """Return `mask_of`, or None where its file is missing."""
+    try:
+        return mask_of(config, folder, case)
+    except InputError:
+        return None
+
+
+def without_mask(config: StudyConfig, folder: Path, cases: Sequence[Case]) -> list[str]:
+    """Return the names of the images whose mask of the cause is named, but missing."""
+    missing = []
+    for case in cases if config.metrics else ():
+        try:
+            mask_of(config, folder, case)
+        except InputError:
+            missing.append(case.path.name)
+    return missing
+
+
 def mask_path(config: StudyConfig, key: str, folder: Path, case: Case) -> Path | None:
     """Return the path of a case's mask of that key (masks, region or reference), or None."""
     text = getattr(config, key)

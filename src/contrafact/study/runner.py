@@ -26,6 +26,7 @@ from contrafact.core.execution import parameters_of
 from contrafact.core.method_cards import cards_of
 from contrafact.core.request import source_of_method
 from contrafact.io import Case, Run
+from contrafact.io.lock import sole_writer
 from contrafact.jobs.pool import ENGINES, Failure, run_tasks
 from contrafact.study import StudyConfig, read_study
 from contrafact.study.inputs import (
@@ -40,8 +41,12 @@ from contrafact.study.inputs import (
     loaded,
     optional_mask,
     read_once,
+    without_mask,
 )
 from contrafact.study.scoring import ScoringTask, begin_scoring, record_of, scoring_tasks_of, write_tables
+
+# What a worker needs: the study, its folder, trust in its models, and which masks are label maps.
+Setting = tuple[StudyConfig, str, Trust, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,8 @@ def study(
     trust, trust_code  for its models, as in `load_predictor`; a study file cannot set them
     gives   a `TaskProgress` per task, after its result or its failure is written to the run folder: first every
             method on every image, then the metrics, image by image; at the end the tables
-    raises  InputError for a study that cannot start; a task that fails is a row with its error
+    raises  InputError for a study that cannot start, or whose run folder another process writes; a task that
+            fails is a row with its error
     """
     path = Path(path)
     config = read_study(path)
@@ -96,11 +102,22 @@ def study(
         )
     cases = cases_of(config, path.parent)
     trusted = Trust(trust, trust_code)
+    _warn_of_missing_masks(without_mask(config, path.parent, cases), len(cases))
     labelled = label_maps(config, path.parent, cases)
     tasks = tasks_of(config, path.parent, cases, trusted, labelled=labelled)
     run = Run.create(
         path.parent / config.out, about={"title": config.title, "study": dataclasses.asdict(config)}
     )
+    with sole_writer(run.folder):
+        setting = (config, str(path.parent), trusted, labelled)
+        yield from _run(run, cases, tasks, setting, engine=engine, retry=retry)
+
+
+def _run(
+    run: Run, cases: list[Case], tasks: list[StudyTask], setting: Setting, *, engine: str, retry: bool
+) -> Iterator[TaskProgress]:
+    """Run the tasks that the run lacks, then the metrics, and write the tables."""
+    config, folder, trusted, labelled = setting
     for label in config.methods:
         run.add_methods(cards_of(config.explainer(label)))
     total = len(tasks) + (len({(c.image, c.target, c.model) for c in tasks}) if config.metrics else 0)
@@ -108,7 +125,6 @@ def study(
     open_tasks = [task for task in tasks if task.key not in known]
     done = len(tasks) - len(open_tasks)
     options: Any = {"devices": devices_of(config), "limit_seconds": config.limit_seconds, "engine": engine}
-    setting = (config, str(path.parent), trusted, labelled)
     for outcome in run_tasks(open_tasks, begin, setting, **options):
         task, done = open_tasks[outcome.number], done + 1
         failure = outcome.result if isinstance(outcome.result, Failure) else None
@@ -125,7 +141,7 @@ def study(
             run.add(task.key, image, result, **extra)
         yield TaskProgress(task, done, total, failure)
     if config.metrics:
-        scorings = scoring_tasks_of(run, config, path.parent, cases, tasks, trusted, labelled=labelled)
+        scorings = scoring_tasks_of(run, config, Path(folder), cases, tasks, trusted, labelled=labelled)
         yield from _score(run, scorings, setting, options, done, total)
         write_tables(run, config, [s.key for s in scorings])
 
@@ -192,6 +208,14 @@ def tasks_of(
     return list({task.key: task for task in tasks}.values())
 
 
+def _warn_of_missing_masks(missing: list[str], count: int) -> None:
+    """Warn where masks are missing: metrics that need one have no value of these images."""
+    if missing:
+        names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        line = f"the masks of {len(missing)} of {count} images are missing ({names})"
+        warnings.warn(f"{line}; metrics that need one have no value there", ContrafactWarning, stacklevel=3)
+
+
 def _warn_of_equal_targets(config: StudyConfig, models: Mapping[str, ModelIdentity]) -> None:
     """Warn where several targets of the study are the same one."""
     for name, model in models.items():
@@ -205,7 +229,7 @@ def _warn_of_equal_targets(config: StudyConfig, models: Mapping[str, ModelIdenti
                 warnings.warn(f"{line}; remove all but one", ContrafactWarning, stacklevel=3)
 
 
-def begin(setting: tuple[StudyConfig, str, Trust, frozenset[str]], device: str) -> Any:
+def begin(setting: Setting, device: str) -> Any:
     """Load the models once in a worker process; return the function that runs a task."""
     config, path, trust, labelled = setting
     folder = Path(path)

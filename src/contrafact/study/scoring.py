@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +26,7 @@ from contrafact.core import (
 )
 from contrafact.core.execution import parameters_of
 from contrafact.io import Case, Run, open_run, stored_grid, write_atomic, write_json
+from contrafact.io.tables import csv_table
 from contrafact.jobs.pool import Failure
 from contrafact.metrics import Score, evaluate, evaluate_strips, references
 from contrafact.metrics.families import WORD, by_construction, family_of, finds_truth, is_yes_or_no
@@ -36,7 +35,7 @@ from contrafact.study.inputs import (
     digest_of,
     digests_of_model,
     loaded,
-    mask_of,
+    mask_if_there,
     model_of,
     optional_mask,
     read_mask,
@@ -89,7 +88,7 @@ def scoring_tasks_of(
         [asdict(task) for task in study_tasks], ("image", "target", "model")
     ).items():
         case = by_path[image]
-        mask = mask_of(config, folder, case) if case.path.exists() else None
+        mask = mask_if_there(config, folder, case) if case.path.exists() else None
         maps = tuple((c["label"], rows[c["key"]]) for c in group if c["key"] in rows)
         failed = tuple((c["label"], failures.get(c["key"], "not done")) for c in group if c["key"] not in rows)
         available = sorted(c["key"] for c in group if c["key"] in rows)
@@ -122,7 +121,7 @@ def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], 
             return {"scores": [], "outputs": None, "unreadable": unreadable}
         rows = {label: row for label, row in scoring.maps if label in results}
         image, (predictor, bundle) = image_of(run, next(iter(rows.values()))), models[scoring.model]
-        mask = mask_of(config, folder, scoring.case)
+        mask = mask_if_there(config, folder, scoring.case)
         target = scoring.target or next(iter(rows.values()))["record"]["target"]
         truth = read_mask(mask, label_map="masks" in labelled) if mask else None
         shared: Any = {"target": target, "mask": truth, "bundle": bundle, "seed": config.seed}
@@ -335,15 +334,7 @@ def _names_of(rows: Sequence[Mapping[str, Any]], model: str, column: int) -> set
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
     """Write rows as CSV, with empty fields for None and NaN."""
-    names = list(columns or dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {k: "" if v is None or (isinstance(v, float) and np.isnan(v)) else v for k, v in row.items()}
-        for row in rows
-    )
-    write_atomic(path, text.getvalue().encode())
+    write_atomic(path, csv_table(rows, columns).encode())
 
 
 def _write_parquet(folder: Path) -> None:

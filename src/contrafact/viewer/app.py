@@ -42,7 +42,8 @@ def make_app(
     """Return the viewer of one run. It reads the run folder and writes nothing.
 
     live       application for live explanations, mounted under /live; None: stored results only
-    token      required for every page; None: pages are open, for addresses that only this machine can reach
+    token      required for every page, also on this machine, which others may use too; None: a new one, the
+               only key of `tokens` of the application
     hosts      further names allowed in the Host header
     addresses  whether numeric addresses are allowed too
     """
@@ -63,7 +64,6 @@ def make_app(
     return Guard(
         Starlette(routes=routes, exception_handlers=HANDLERS),
         tokens={pages.token: "owner"},
-        without=None if token else "owner",
         hosts=(*LOOPBACK, *(name.lower() for name in hosts)),
         addresses=addresses,
     )

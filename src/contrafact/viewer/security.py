@@ -41,7 +41,6 @@ class Guard:
 
     tokens      role of each token; writes need a token in the header x-contrafact-token, which no other site
                 can send
-    without     role of a request without a token; None: refused
     hosts       allowed names in the Host header, against DNS rebinding
     addresses   whether numeric addresses are allowed too, for servers bound to all addresses; a number cannot
                 be rebound
@@ -49,7 +48,6 @@ class Guard:
 
     app: ASGIApp
     tokens: Mapping[str, str] = field(repr=False)
-    without: str | None = None
     hosts: tuple[str, ...] = LOOPBACK
     addresses: bool = False
 
@@ -60,7 +58,10 @@ class Guard:
         answer = self._refused(scope, headers) or self._enter(scope, headers, asked)
         body: bytes | None = b""
         if answer is None and scope["method"] not in READING:
-            body = await _body(headers, receive)
+            try:
+                body = await _body(headers, receive)
+            except ConnectionError:  # it was closed before its body was whole: nothing is done
+                return
             if body is None:
                 answer = PlainTextResponse(f"expected at most {BODY} bytes", 413)
 
@@ -103,7 +104,7 @@ class Guard:
             where = scope["path"] + (f"?{urlencode(asked)}" if asked else "")
             # One slash only: two would name another host.
             answer = RedirectResponse("/" + where.lstrip("/\\"), 303)
-            answer.set_cookie(_cookie(token), token, httponly=True, samesite="lax")
+            answer.set_cookie(cookie_name(token), token, httponly=True, samesite="lax")
             return answer
         scope.setdefault("state", {})["roles"] = roles = self._roles(headers)
         if not roles:
@@ -111,12 +112,12 @@ class Guard:
         return None
 
     def _roles(self, headers: Headers) -> dict[str, str]:
-        """Return the roles of this browser with their tokens (empty for `without`)."""
+        """Return the roles of this browser with their tokens."""
         try:
             cookies = SimpleCookie(headers.get("cookie", ""))
         except CookieError:
             cookies = SimpleCookie()
-        roles = {} if self.without is None else {self.without: ""}
+        roles = {}
         held = [c.value for c in cookies.values()] + [headers.get("x-contrafact-token", "")]
         for token in held:
             role = self._role(token)
@@ -142,13 +143,18 @@ class Guard:
 
 
 async def _body(headers: Headers, receive: Receive) -> bytes | None:
-    """Return the whole body, or None if it is too long, declared or not."""
+    """Return the whole body, or None if it is too long, declared or not.
+
+    raises  ConnectionError if the connection ends before the body
+    """
     said = headers.get("content-length", "0")
     if not said.isdecimal() or int(said) > BODY:
         return None
     body = b""
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError
         body += message.get("body", b"")
         if len(body) > BODY:
             return None
@@ -156,6 +162,6 @@ async def _body(headers: Headers, receive: Receive) -> bytes | None:
             return body
 
 
-def _cookie(token: str) -> str:
+def cookie_name(token: str) -> str:
     """Return a cookie name; it depends on the token, because cookies of all ports of a machine are shared."""
     return "contrafact-" + hashlib.sha256(token.encode()).hexdigest()[:8]

@@ -13,6 +13,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from contrafact.core import InputError
+from contrafact.viewer.connections import LimitedConnection
+
+BACKLOG = 128  # connections that wait to be accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,12 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-def serve(app: ASGIApp, place: Place, *, ready: Callable[[], None]) -> None:
-    """Serve until Ctrl-C."""
-    config = uvicorn.Config(
+def configured(app: ASGIApp) -> uvicorn.Config:
+    """Return the settings of a server: limits on connections, and no word about itself."""
+    return uvicorn.Config(
         app,
+        http=LimitedConnection,
+        backlog=BACKLOG,
         log_level="error",
         access_log=False,
         server_header=False,
@@ -65,6 +70,11 @@ def serve(app: ASGIApp, place: Place, *, ready: Callable[[], None]) -> None:
         ws="none",
         timeout_graceful_shutdown=3,
     )
+
+
+def serve(app: ASGIApp, place: Place, *, ready: Callable[[], None]) -> None:
+    """Serve until Ctrl-C."""
+    config = configured(app)
     ready()
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn has already stopped cleanly
         uvicorn.Server(config).run(sockets=[place.listener])

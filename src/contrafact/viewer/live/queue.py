@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import deque
@@ -196,7 +195,6 @@ def _words(error: Exception) -> str:
 
 def live(door: Connection, start: Callable[..., Any], setting: Any, device: str) -> None:
     """Run the worker: start, report it, run task after task and report progress."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C and ends this process
     solve = solved(lambda about: start(*about), (setting, device))
     door.send(solve if isinstance(solve, Failure) else "ready")
     if isinstance(solve, Failure):

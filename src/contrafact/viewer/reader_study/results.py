@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from contrafact.core.power import judgements_needed, power, wilson
+from contrafact.io.tables import csv_table
 from contrafact.viewer.reader_study.trials import TASKS
 
 COLUMNS = ("reader", "position", "task", "item", "truth", "answer", "correct", "seconds", "at")
@@ -79,15 +78,4 @@ def _row(task: str, reader: str | None, lines: Iterable[Mapping[str, Any]]) -> d
 
 def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
     """Return the answered trials as CSV."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    for line in lines:
-        if line["answer"] is not None:
-            writer.writerow([_cell(line[name]) for name in COLUMNS])
-    return out.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Quote text that a spreadsheet would run as a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return csv_table([line for line in lines if line["answer"] is not None], COLUMNS, newline="\r\n")
