@@ -50,7 +50,7 @@ CARDS: dict[str, dict[str, str]] = {
         " stain of a tile tells its class (AUC of the greys of each colour alone 0.996), so that "
         "every crop in training had the stain of another tile; the benign tiles hold more air and "
         "more red blood cells, and the model reads those: its counterfactuals colour nuclei red, and "
-        "cells grey-blue, rather than grow a tumour (docs/results/histology.md).",
+        "cells grey-blue, rather than grow a tumour (docs/results/engines.md).",
     },
 }
 

@@ -1,4 +1,4 @@
-"""The rooms and their arrows (docs/map.md): a new import across rooms fails here."""
+"""The packages and their arrows (docs/map.md): an import that they do not allow fails here."""
 
 from __future__ import annotations
 

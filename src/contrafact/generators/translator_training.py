@@ -270,10 +270,16 @@ class TranslatorTraining:
         return x + self.config.noise * torch.randn(x.shape, generator=self.rng).to(self.device)
 
     def _step_of_pairs(self) -> None:
+        """Train the translator by one step on pairs, and on images that are asked for their own score: without
+        these it learns to change whatever the request, and unlearns everything in the first full steps."""
+        rows = torch.randint(len(self.images), (self.config.batch,), generator=self.rng)
+        which = torch.randint(self.config_targets, (self.config.batch,), generator=self.rng)
+        images, now = self._images_of(rows), self.scores[rows, which].to(self.device)
         with self._autocast():
-            wrong = self._of_pairs(self.config.batch)
+            wrong = self._of_pairs(self.config.batch // 2)
+            same = self.translator(images, now, now, which=which.to(self.device)).float() - images
         assert wrong is not None
-        loss = wrong.square().mean()
+        loss = wrong.square().mean() + same.square().mean()
         self._apply(self.adam, loss, self.translator)
         self.seen += self.config.batch
         self._move_average()
