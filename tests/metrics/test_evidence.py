@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from contrafact.core import Grid, InputError
-from contrafact.metrics.evidence import OUTSIDE, across, body, evidence, in_words, places_of
+from contrafact.metrics.evidence import OUTSIDE, Place, across, body, evidence, in_words, places_of
 
 
 def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,3 +81,13 @@ def test_what_cannot_be_placed_is_said() -> None:
         evidence(np.ones((8, 8)), places_of(labels, {1: "lesion"}, Grid((40, 40))))
     values[0, 0] = 1
     assert "None of the evidence" in in_words(evidence(values, {"lesion": labels == 1}))
+
+
+def test_the_place_with_most_evidence_is_said_as_the_others_are() -> None:
+    def said(name: str) -> str:
+        place = Place(name=name, share=0.6, against=0.0, size=0.3)
+        return in_words([place], "pneumonia")
+
+    assert said(OUTSIDE).startswith("60 % of the evidence for pneumonia lies outside the body, which is 30 %")
+    assert "lies on the other side of femur, which" in said("the other side of femur")
+    assert "lies in the femur, which" in said("femur")

@@ -108,7 +108,7 @@ def in_words(places: Sequence[Place], target: str = "the finding") -> str:
     if not relevant:
         return f"None of the evidence for {target} lies in a named region."
     first, *others = relevant
-    words = f"{_percent(first.share)} of the evidence for {target} lies in {_the(first.name)}, which is "
+    words = f"{_percent(first.share)} of the evidence for {target} lies {_where(first.name)}, which is "
     words += f"{_percent(first.size)} of the image"
     words += "".join(f"; {_percent(p.share)} {_where(p.name)}" for p in others)
     warned = [p for p in relevant if p.name == OUTSIDE and p.share >= 0.1]
