@@ -213,7 +213,7 @@ def test_a_map_that_is_lost_is_said_and_nothing_fails(tmp_path: Path) -> None:
         assert lines["Same"]["maps"] is None and lines["Elsewhere"]["maps"] == pytest.approx(1)
         about = site.ask(f"/api/compare/{lines['Same']['id']}").json()
         assert [item["label"] for item in about["items"]] == ["walk"]
-        assert "cannot be shown" in about["failures"][0][0]["error"]
+        assert "missing or damaged" in about["failures"][0][0]["error"]
         assert site.ask("/").status == 200
 
 

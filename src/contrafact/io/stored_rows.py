@@ -171,12 +171,16 @@ def whole_failure(row: Row) -> dict[str, Any]:
     return {**row, **texts, "error": error, "seconds": seconds if is_number(seconds) else None}
 
 
+TEXTS_OF_SCORES = ("model", "image", "patient", "label", "target", "source")
+
+
 def scores_readable(row: Row) -> bool:
-    """Whether a line of `scores.jsonl` is whole; a study evaluates its image again where it is not."""
-    scores, failed, outputs = row.get("scores"), row.get("failed"), row.get("outputs")
+    """Whether no field of a line of `scores.jsonl` is damaged; a study evaluates its image again where one is.
+    Lines of other writers need no more than scores."""
+    scores, failed, outputs = row.get("scores"), row.get("failed", []), row.get("outputs")
     return (
-        all(map(_text, (row.get(name) for name in ("model", "image", "patient", "label", "target", "source"))))
-        and _table(row.get("columns"))
+        all(_text(row[name]) for name in TEXTS_OF_SCORES if name in row)
+        and _table(row.get("columns", {}))
         and isinstance(scores, list)
         and all(map(_score, scores))
         and isinstance(failed, list)
