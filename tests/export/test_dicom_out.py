@@ -367,6 +367,35 @@ def test_nothing_private_leaves_unless_told(tmp_path: Path) -> None:
     assert "anonymous" in (tmp_path / "dicom" / "about.json").read_text()
 
 
+def uids_in(data: Any) -> set[str]:
+    """Every UID of a file that is not DICOM's own."""
+    found = {str(e.value) for e in data.iterall() if e.VR == "UI" and e.VM == 1}
+    return {uid for uid in found if not uid.startswith("1.2.840.10008.")}
+
+
+def test_new_uids_lead_nowhere_without_their_key(tmp_path: Path) -> None:
+    image = read_image(series(tmp_path / "source"))
+    own = set[str]()
+    for path in (tmp_path / "source").iterdir():
+        own |= uids_in(pydicom.dcmread(path))
+    key = tmp_path / "key.json"
+    found = [d for group in exported(tmp_path, image, strip=True, key=key).values() for d in group]
+    used = set[str]().union(*map(uids_in, found))
+    assert found and not used & own
+    back = json.loads(key.read_text())["uids"]
+    assert set(back.values()) <= own and set(back) & used and key.stat().st_mode & 0o077 == 0
+    assert len({d.StudyInstanceUID for d in found}) == 1 and back[found[0].StudyInstanceUID] in own
+    for data in found:
+        for item in data.get("SourceImageSequence", ()):
+            assert item.ReferencedSOPInstanceUID in back
+    assert all("UIDs replaced" in d.DeidentificationMethod for d in found)
+    again = dict(back)
+    list(export_dicom(Run(tmp_path / "run"), tmp_path / "second", key=key))
+    assert json.loads(key.read_text())["uids"] == again  # the same UIDs for the same study
+    with pytest.raises(InputError, match="outside"):
+        list(export_dicom(Run(tmp_path / "run"), tmp_path / "third", key=tmp_path / "third/key.json"))
+
+
 def test_what_was_synthetic_stays_so_and_burnt_text_is_admitted(tmp_path: Path) -> None:
     changes = {"SyntheticData": "YES", "BurnedInAnnotation": "YES", "LossyImageCompression": "01"}
     found = exported(tmp_path, read_image(series(tmp_path / "source", **changes)), strip=True)

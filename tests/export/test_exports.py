@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import io
 import json
 from pathlib import Path
@@ -141,7 +143,7 @@ def test_several_targets_stand_side_by_side_on_one_scale(tmp_path: Path) -> None
     image = Image(np.full((1, 6, 6), 50.0), window=(0, 100), source="knee.png")
     run = run_with(tmp_path, image, ("class:0", "class:1", "class:2"))
     paths = list(export_run(run, "png", tmp_path / "out"))
-    page = next(p for p in paths if p.name.startswith("panel_knee"))
+    page = next(p for p in paths if p.name.startswith("panel_image1"))
     with Picture.open(page) as drawn:
         assert drawn.width == 4 * (256 + 8) + 92
     one = panel([("a", np.zeros((4, 8, 3), np.uint8))], scale=2.0, height=40)
@@ -208,3 +210,35 @@ def test_the_command_line_writes_and_refuses(tmp_path: Path, capsys: pytest.Capt
     assert main(["export", str(run.folder), "--to", "nifty"]) == 2
     assert "did you mean 'nifti'" in capsys.readouterr().err
     assert main(["export", str(tmp_path), "--to", "png"]) == 2
+
+
+NAME = "Muster-Jane-19610304"
+
+
+@pytest.mark.parametrize("form", ["nifti", "npz", "png", "html"])
+def test_the_name_of_a_file_does_not_travel(tmp_path: Path, form: str) -> None:
+    image = volume(tmp_path)
+    source = nibabel.load(tmp_path / "t1.nii.gz")
+    source.header["db_name"], source.header["aux_file"] = NAME[:17].encode(), NAME.encode()
+    source.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", NAME.encode()))
+    nibabel.save(source, tmp_path / f"{NAME}.nii.gz")
+    image = dataclasses.replace(image, source=str(tmp_path / f"{NAME}.nii.gz"))
+    run = Run.create(tmp_path / "run", about={"title": "t"})
+    values = np.ones(image.grid.shape, np.float32)
+    for target in ("class:0", "class:1"):
+        made = dataclasses.replace(record(target=target), source=image.source)
+        heat = Heatmap(values=values, grid=image.grid, record=made)
+        run.add(f"{NAME}/{target}", image, heat, case=f"1. {NAME}.nii.gz")
+    run.add_failure(f"{NAME}/lime", method="lime", source=image.source, error=f"'{NAME}.nii.gz' is too large")
+    paths = list(export_run(run, form, tmp_path / "out"))
+    for path in paths:
+        assert "Muster" not in path.name
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.name.endswith(".gz") else content
+        if form == "npz":
+            with np.load(path) as file:
+                content = str(file["about"]).encode()
+        assert b"Muster" not in content, path
+    kept = list(export_run(run, form, tmp_path / "kept", keep_names=True))
+    assert len(kept) == len(paths)
+    assert NAME in kept[0].name or NAME in kept[0].read_text()

@@ -64,7 +64,9 @@ def test_a_map_under_15_percent_of_the_shared_scale_gets_its_own_and_the_factor_
     assert faint["scale"] == faint["own"] == 1 and faint["scale_words"].startswith("×48:")
     page = write_report(run).read_text()
     assert page.count("×48: per-image scale of a faint map") == 1
-    paths = {path.name.split("-")[2]: path for path in export_run(run, "png", tmp_path / "png")}
+    paths = {
+        path.name.split("-")[2]: path for path in export_run(run, "png", tmp_path / "png", keep_names=True)
+    }
     assert paths["faint"].stem.endswith("_x48") and not paths["fair"].stem.endswith("_x48")
     with Picture.open(paths["faint"]) as picture:
         assert "×48" in picture.text["Description"]  # type: ignore[attr-defined]
@@ -110,7 +112,7 @@ def test_orange_means_the_same_finding_in_every_case_and_values_stay(tmp_path: P
     narrow, wide = maps(run)
     assert narrow["orange"] == wide["orange"] == "for narrow" and [narrow["sign"], wide["sign"]] == [1, -1]
     pixels = {}
-    for path in export_run(run, "png", tmp_path / "png"):
+    for path in export_run(run, "png", tmp_path / "png", keep_names=True):
         with Picture.open(path) as picture:
             pixels[path.name.split("-")[2]] = np.asarray(picture)[5, 5].astype(int)
             assert "orange: evidence for narrow" in picture.text["Description"]  # type: ignore[attr-defined]
@@ -141,6 +143,6 @@ def test_an_empty_map_is_said_to_be_empty_in_the_report_and_in_its_png(tmp_path:
     run = Run.create(tmp_path / "run", about={})
     add(run, "empty", 0.0)
     assert '<span class="doubt">The map is zero everywhere' in write_report(run).read_text()
-    (path,) = export_run(run, "png", tmp_path / "png")
+    (path,) = export_run(run, "png", tmp_path / "png", keep_names=True)
     with Picture.open(path) as picture:
         assert "zero everywhere" in picture.text["Description"]  # type: ignore[attr-defined]

@@ -22,6 +22,8 @@ def export(
     keep_patient: Flag = False,
     banner: bool = True,
     share: float = 0.5,
+    new_uids: Flag = False,
+    keep_names: Flag = False,
     json: Flag = False,
 ) -> None:
     """Write the results of a run as files for other programs. The command sends no data.
@@ -36,6 +38,9 @@ def export(
         keep_patient: DICOM: copy name, number, birth date and study from the source; else "anonymous".
         banner: DICOM: burn SYNTHETIC - NOT FOR DIAGNOSIS into generated images.
         share: DICOM: share of a map's evidence inside the segmented region.
+        new_uids: DICOM: replace the UIDs of the source; those that belong together are written to a key file
+            beside the folder, FOLDER-key.json.
+        keep_names: Name images by their files in the exported files, not by number; DICOM never has such names.
         json: Print the paths as JSON.
     """
     from contrafact.export.dicom.export import export_dicom
@@ -46,9 +51,10 @@ def export(
     folder = out or run / "exports" / ("dicom" if to == "dicom" else "")
     written: Iterator[Path]
     if to == "dicom":
-        written = export_dicom(opened, folder, keep_patient=keep_patient, banner=banner, share=share)
+        key = folder.with_name(f"{folder.name}-key.json") if new_uids else None
+        written = export_dicom(opened, folder, keep_patient=keep_patient, banner=banner, share=share, key=key)
     else:
-        written = export_run(opened, to, folder, kind=kind)
+        written = export_run(opened, to, folder, kind=kind, keep_names=keep_names)
     paths = []
     with bar("writing", max(1, len(opened.rows())), quiet=json) as move:
         for path in written:

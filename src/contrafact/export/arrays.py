@@ -26,7 +26,8 @@ def write_nifti(path: Path, values: NDArray[Any], grid: Grid, *, source: str = "
 def nifti_bytes(values: NDArray[Any], grid: Grid, *, source: str = "", about: str = "") -> bytes:
     """Return float32 values (*S), or (K, *S) as K volumes, as NIfTI with the affine of the grid.
 
-    source  the file of the image; the header of a NIfTI source is kept (units, codes, time)
+    source  the file of the image; the header of a NIfTI source is kept (units, codes, time), without its free
+            text and extensions, which may name the patient
     about   text for the description field, at most 79 characters
     """
     import nibabel
@@ -69,4 +70,10 @@ def _header_of(source: str) -> Any:
     if not source or not path.name.lower().endswith(NIFTI) or not path.is_file():
         return None
     loaded: Any = nibabel.load(path)
-    return loaded.header.copy() if isinstance(loaded, nibabel.Nifti1Image) else None
+    if not isinstance(loaded, nibabel.Nifti1Image):
+        return None
+    header = loaded.header.copy()
+    header.extensions.clear()  # may hold a whole DICOM header
+    for name in ("db_name", "aux_file", "intent_name"):
+        header[name] = b""
+    return header

@@ -14,6 +14,7 @@ from contrafact.core import Grid, InputError, nearest
 from contrafact.export.arrays import write_nifti, write_npz
 from contrafact.export.dicom.export import export_dicom
 from contrafact.export.pdf import write_pdf
+from contrafact.export.without_names import NamelessRun
 from contrafact.io import Run, stored_grid, write_atomic
 from contrafact.render.captions import captioned, described_png
 from contrafact.render.figures import (
@@ -36,8 +37,12 @@ FORMS = ("nifti", "npz", "png", "animation", "html", "pdf", "dicom")
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> Iterator[Path]:
+def export_run(
+    run: Run, form: str, folder: Path, *, kind: str = "signed", keep_names: bool = False
+) -> Iterator[Path]:
     """Write every result of a run; yield the paths as they are written.
+
+    Images are named by their number in the run, unless `keep_names`: the name of a file may be a patient's.
 
     form  nifti      heatmaps and frames, float32, on the source's grid with its affine and header
           npz        all arrays, with the record
@@ -54,6 +59,8 @@ def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> It
     """
     if form not in FORMS:
         raise InputError(f"expected one of {', '.join(FORMS)}; got '{form}'{nearest(form, FORMS)}")
+    stored = run
+    run = run if keep_names else NamelessRun(run.folder)
     if form == "html":
         yield write_report(run, folder / "report.html")
         return
@@ -61,14 +68,15 @@ def export_run(run: Run, form: str, folder: Path, *, kind: str = "signed") -> It
         yield write_pdf(run, folder / "report.pdf")
         return
     if form == "dicom":
-        yield from export_dicom(run, folder)
+        yield from export_dicom(stored, folder)
         return
     cohort, rows = RunIndex(run), []
+    sources = {str(row.get("array")): str(row.get("source") or "") for row in stored.rows()}
     for row, arrays in run.results():
         rows.append(row)
         stem = folder / name_of(row)
         if form == "nifti":
-            yield _nifti(row, arrays, stem)
+            yield _nifti(row, arrays, stem, sources[row["array"]])
         elif form == "npz":
             path = stem.with_name(stem.name + ".npz")
             write_npz(path, *_marked(row, arrays))
@@ -97,7 +105,7 @@ def grid_of(row: Mapping[str, Any], arrays: Arrays) -> Grid:
     return stored_grid(row, shape, arrays[name])
 
 
-def _nifti(row: Mapping[str, Any], arrays: Arrays, stem: Path) -> Path:
+def _nifti(row: Mapping[str, Any], arrays: Arrays, stem: Path, source: str) -> Path:
     record, grid = row["record"], grid_of(row, arrays)
     values = arrays["values"] if row["kind"] == "heatmap" else arrays["frames"].mean(axis=1)
     path = stem.with_name(stem.name + ".nii.gz")
@@ -105,7 +113,7 @@ def _nifti(row: Mapping[str, Any], arrays: Arrays, stem: Path) -> Path:
     if row["kind"] == "strip":
         about = f"{_frames_in_words(row)}; {about}"
     same = arrays["image"].shape[1:] == grid.shape
-    write_nifti(path, values, grid, source=row.get("source") or "" if same else "", about=about)
+    write_nifti(path, values, grid, source=source if same else "", about=about)
     return path
 
 

@@ -16,7 +16,7 @@ from contrafact.export.dicom.images import Drawn, Series, as_bytes, levels_for, 
 from contrafact.export.dicom.maps import highdicom_or_refuse, parametric_map, planes, segmentation
 from contrafact.export.dicom.source import DicomSource, dicom_source, on_grid
 from contrafact.export.dicom.structured_report import Figures, numbers_report
-from contrafact.io import Run, stored_grid, write_atomic, write_json
+from contrafact.io import Run, read_json, stored_grid, write_atomic, write_json
 from contrafact.io.stored_rows import is_number
 from contrafact.render.figures import overlay, telling_slice
 from contrafact.render.map_display import colour_names, display_sign
@@ -54,13 +54,21 @@ class _Case:
 
 
 def export_dicom(
-    run: Run, folder: Path, *, keep_patient: bool = False, banner: bool = True, share: float = 0.5
+    run: Run,
+    folder: Path,
+    *,
+    keep_patient: bool = False,
+    banner: bool = True,
+    share: float = 0.5,
+    key: Path | None = None,
 ) -> Iterator[Path]:
     """Write every result of a run as DICOM files; yield the paths as they are written, `about.json` last.
 
     keep_patient  copy name, number, birth date and dates of the study from the source; else "anonymous"
     banner        burn SYNTHETIC - NOT FOR DIAGNOSIS into generated images
     share         share of the evidence in the segmented region
+    key           replace the UIDs of the sources, and write the new ones with the old ones to this file, which
+                  must lie outside `folder`; a key that is there is used and added to
     raises        InputError for a folder that holds files, or a run without a result that can be read;
                   UnsupportedError without highdicom
     warns         with the name of each result that cannot be read; the others are written
@@ -72,6 +80,7 @@ def export_dicom(
         raise InputError(
             f"expected an empty folder, because every export has new UIDs; got files in '{folder}'"
         )
+    uids = None if key is None else read_key(key, folder)
     rows = [row for row, _ in run.results()]
     cohort, files, missing = RunIndex(run), [], {}
     for number, members in enumerate(_by_image(rows).values()):
@@ -83,6 +92,7 @@ def export_dicom(
                 about=members[0].get("about") or {},
                 digest=str(members[0]["record"]["image"]),
                 keep_patient=keep_patient,
+                uids=uids,
             ),
             folder=folder / f"image-{number:03d}",
             manifest=run.manifest(),
@@ -92,18 +102,44 @@ def export_dicom(
             rows=members,
         )
         case.missing += case.source.missing
+        if key is not None and uids is not None:  # before the files, so that there is a way back from each
+            write_key(key, uids)
         for path in _case(run, case, first["image"]):
             files.append(str(path.relative_to(folder)))
             yield path
         missing[case.folder.name] = case.missing
     about = {
         "patient": "kept" if keep_patient else "anonymous",
+        "uids": "kept" if key is None else "new",
         "banner": banner,
         "missing": missing,
         "files": files,
     }
     write_json(folder / ABOUT, about)
     yield folder / ABOUT
+
+
+def read_key(key: Path, folder: Path) -> dict[str, str]:
+    """Return new UIDs by old ones, as in a key file; empty where there is none yet.
+
+    raises  InputError for a key inside the exported folder, with which it would travel, and for another file
+    """
+    if key.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"expected a key outside '{folder}', with whose files it would travel; got '{key}'")
+    stored = read_json(key) if key.exists() else {"uids": {}}
+    uids = stored.get("uids") if isinstance(stored, dict) else None
+    if not isinstance(uids, dict) or not all(isinstance(old, str) for old in uids.values()):
+        raise InputError(f"expected a key of UIDs in '{key}'; choose another file")
+    return {old: new for new, old in uids.items()}
+
+
+def write_key(key: Path, uids: Mapping[str, str]) -> None:
+    """Write the old UID of every new one, in a file that only its owner reads."""
+    key.parent.mkdir(parents=True, exist_ok=True)
+    key.touch(mode=0o600)
+    beside = key.with_name(key.name + ".part")
+    beside.touch(mode=0o600)
+    write_json(key, {"uids": {new: old for old, new in uids.items()}})
 
 
 def _by_image(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:

@@ -86,6 +86,7 @@ NAMES = (
     "Modality",
     "SpecificCharacterSet",
 )
+UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,29 +120,36 @@ class DicomSource:
 
 
 def dicom_source(
-    source: str, grid: Grid, *, about: Mapping[str, Any], digest: str, keep_patient: bool = False
+    source: str,
+    grid: Grid,
+    *,
+    about: Mapping[str, Any],
+    digest: str,
+    keep_patient: bool = False,
+    uids: dict[str, str] | None = None,
 ) -> DicomSource:
     """Return the headers of results on `grid`.
 
     source, about  fields of the image in the run; the headers of a DICOM source are read again and used if
                    it is still the same series on the same grid
     digest         identifies the image if there is no study
+    uids           new UIDs by those of the source; missing ones are added. None: those of the source stay
     """
     path = Path(source)
     if about.get("format") != "dicom":
         why = "the source is not DICOM: new study, patient 'anonymous', modality OT"
         return _made(grid, digest, about, (why,))
     if not source or not path.exists():
-        why = f"the DICOM source was not found ('{path.name}'): new study, patient 'anonymous'"
+        why = "the DICOM source was not found: new study, patient 'anonymous'"
         return _made(grid, digest, about, (why,))
     try:
         found = _headers(path)
         same = str(found[0].get("SeriesInstanceUID")) == str(about.get("SeriesInstanceUID"))
         flat = len(found) == 1
         if not same or (grid_of_file(found[0]) if flat else grid_of_slices(found)) != grid:
-            why = f"'{path.name}' is another series than the one explained: new study, patient 'anonymous'"
+            why = "the DICOM source is another series than the one explained: new study, patient 'anonymous'"
             return _made(grid, digest, about, (why,))
-        headers = tuple(_header(d, keep_patient) for d in found)
+        headers = tuple(_header(d, keep_patient, uids) for d in found)
     except (ValueError, TypeError, AttributeError, OSError, IndexError) as error:
         raise InputError(f"'{path.name}' cannot be used as a DICOM source: {error}") from error
     if int(found[0].get("NumberOfFrames", 1) or 1) > 1:
@@ -252,7 +260,7 @@ def _headers(path: Path) -> list[Any]:
     return [data for _, data in (in_order(found) if len(found) > 1 else found)]
 
 
-def _header(data: Any, keep_patient: bool) -> Any:
+def _header(data: Any, keep_patient: bool, uids: dict[str, str] | None = None) -> Any:
     """Return the allowed attributes of a source file, in UTF-8."""
     from pydicom.dataset import Dataset
 
@@ -271,18 +279,32 @@ def _header(data: Any, keep_patient: bool) -> Any:
     for name in (*PATIENT, *STUDY):
         if name not in header or not keep_patient:
             setattr(header, name, "")
+    if uids is not None:
+        _renew(header, uids)
     if not keep_patient:
-        _anonymous(header, str(header.get("StudyInstanceUID", "")))
+        _anonymous(header, str(header.get("StudyInstanceUID", "")), "kept" if uids is None else "replaced")
     return header
 
 
-def _anonymous(header: Any, study: str) -> None:
+def _renew(header: Any, uids: dict[str, str]) -> None:
+    """Replace the UIDs of a header; the same UID is replaced by the same one in all files."""
+    from pydicom.uid import generate_uid
+
+    for name in UIDS:
+        if header.get(name):
+            old = str(header[name].value)
+            new = uids.get(old) or str(generate_uid(prefix=None))
+            uids[old] = new
+            setattr(header, name, new)
+
+
+def _anonymous(header: Any, study: str, uids: str = "kept") -> None:
     import hashlib
 
     header.PatientName = "anonymous"
     header.PatientID = "anonymous-" + hashlib.sha256(study.encode()).hexdigest()[:8]
     header.PatientIdentityRemoved = "YES"
-    header.DeidentificationMethod = "Contrafact: patient and study emptied, UIDs kept"
+    header.DeidentificationMethod = f"Contrafact: patient and study emptied, UIDs {uids}"
 
 
 def _made(grid: Grid, digest: str, about: Mapping[str, Any], missing: tuple[str, ...]) -> DicomSource:
