@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from contrafact.core import read_result as read_result
     from contrafact.counterfactual import *
     from contrafact.io import read_image as read_image
+    from contrafact.io import set_largest_image as set_largest_image
     from contrafact.metrics import AUPRC as AUPRC
     from contrafact.metrics import COUT as COUT
     from contrafact.metrics import IROF as IROF
@@ -177,7 +178,7 @@ _PLACES = {
         "Translate",
         "find_attributes",
     ),
-    "contrafact.io": ("read_image",),
+    "contrafact.io": ("read_image", "set_largest_image"),
     "contrafact.metrics": (
         "AUPRC",
         "AdversarialNull",

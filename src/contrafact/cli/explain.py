@@ -64,7 +64,7 @@ class Questions:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """Files beside the images.
+    """Files beside the images, and how large a file may be.
 
     Args:
         reference: A mask on the image's grid, for targets that compare with one (missed:1).
@@ -73,6 +73,7 @@ class Files:
         followup: Later images of the same patient, shown next to the counterfactual.
         labels: Label map of regions (organs, lesion) on the image's grid, to describe heatmaps in words.
         names: Name of a label, NUMBER=NAME (1=lesion); may be repeated.
+        largest_image: How many values an image file may declare (docs/formats.md).
     """
 
     reference: Path | None = None
@@ -81,6 +82,7 @@ class Files:
     followup: list[Path] | None = None
     labels: Path | None = None
     names: list[str] | None = None
+    largest_image: int | None = None
 
 
 def explain(
@@ -99,10 +101,10 @@ def explain(
     Example: `contrafact explain knee.png --bundle knee --target class:1 --goal 0.9`
 
     Args:
-        images: Files (PNG, JPEG, TIFF, NPY, NIfTI, DICOM) or DICOM series folders.
+        images: Files (docs/formats.md) or DICOM series folders.
         models: Options that choose the models.
         questions: Options that say what is asked of each image.
-        files: Files beside the images.
+        files: Files beside the images, and how large a file may be.
         out: Run folder; an existing run is continued.
         rescale: Rescale each image's display window to the range of the bundle.
         checks: Add reliability checks to each result, at the cost of a few more explanations.
@@ -111,10 +113,12 @@ def explain(
     from contrafact.api.case import explain_case
     from contrafact.cli.arguments import plan_of, read_images, with_checks, with_masks, with_places
     from contrafact.core import Trust
-    from contrafact.io import Run
+    from contrafact.io import Run, set_largest_image
     from contrafact.io.lock import sole_writer
     from contrafact.report.page import write_report
 
+    if files.largest_image is not None:
+        set_largest_image(files.largest_image)
     trusted = Trust(models.trust, models.trust_code)
     plan, about = plan_of(
         models.model,

@@ -32,7 +32,7 @@ from contrafact.core.request import Request
 from contrafact.core.results import Counterfactual, Heatmap, Record
 from contrafact.core.stored import read_result
 from contrafact.core.traits import Traits, traits_of
-from contrafact.core.trust import UNTRUSTED, Trust, inside
+from contrafact.core.trust import UNTRUSTED, Trust, check_file, inside
 
 __all__ = [
     "EXPLAINERS",
@@ -65,6 +65,7 @@ __all__ = [
     "Trust",
     "UnsupportedError",
     "adapted",
+    "check_file",
     "check_types",
     "configure",
     "digest",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from contrafact.core.errors import InputError, nearest
+from contrafact.core.trust import check_file
 
 _T = TypeVar("_T")
 
@@ -23,11 +24,12 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     raises  InputError for a missing file, or one that is not TOML
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"expected a configuration file; got '{path}', which does not exist")
+    check_file(path, "a configuration file")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise InputError(f"'{path.name}' is not TOML: brackets nested too deeply") from error
+    except (ValueError, OSError) as error:  # numbers and dates raise ValueErrors of their own
         raise InputError(f"'{path.name}' is not TOML: {error}") from error
 
 

@@ -1,7 +1,8 @@
-"""What code of model files may run, and checks that paths stay in their folder."""
+"""What code of model files may run, and checks that paths stay in their folder and lead to files."""
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,3 +36,24 @@ def inside(folder: Path, name: object, *, what: str) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"{what} must lie in '{folder}'; got '{name}', which leads out of it")
     return path
+
+
+def check_file(path: Path, what: str) -> None:
+    """Raise InputError unless a path leads to a regular file with a readable name.
+
+    what    description of the file for the error ("an image file")
+    raises  InputError for a missing file, a folder, a pipe or device (reading one may never end), and a name
+            that is not UTF-8, which no page, table or JSON file could hold
+    """
+    try:
+        str(path).encode()
+        mode = path.stat().st_mode
+    except UnicodeEncodeError as error:
+        raise InputError(f"expected {what} with a name in UTF-8; got {path.name!a}: rename it") from error
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise InputError(f"expected {what}; got '{path}', which does not exist") from error
+    except OSError as error:
+        raise InputError(f"expected {what}; got '{path}', which cannot be opened: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
+        raise InputError(f"expected {what}; got '{path}', which is {kind}")

@@ -2,6 +2,7 @@
 
 from contrafact.io.cohort import Case, Cohort, read_cohort
 from contrafact.io.images import SUFFIXES, images_in, read_image
+from contrafact.io.limits import largest_image, set_largest_image
 from contrafact.io.run import SCHEMA, Run, open_run, stored_form, stored_grid
 from contrafact.io.weights import read_json, read_tensors, write_atomic, write_json, write_tensors
 
@@ -12,11 +13,13 @@ __all__ = [
     "Cohort",
     "Run",
     "images_in",
+    "largest_image",
     "open_run",
     "read_cohort",
     "read_image",
     "read_json",
     "read_tensors",
+    "set_largest_image",
     "stored_form",
     "stored_grid",
     "write_atomic",

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from contrafact.core import Image, InputError, nearest
+from contrafact.core import Image, InputError, check_file, nearest
+from contrafact.io.dicom_series import patient_of, series_in
 from contrafact.io.images import SUFFIXES, read_image
+from contrafact.io.limits import reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +67,12 @@ class Cohort:
 def read_cohort(path: str | Path, *, patient: str | None = None, keep_missing: bool = False) -> Cohort:
     """Return a cohort from a folder or a CSV.
 
-    path     a folder: every image below it; its folder's name is the label.
+    path     a folder: every image below it; its folder's name is the label. DICOM files of one series in a
+             folder are one image (a series in a folder of its own has the label of the folder above).
              A CSV with a column `path` (relative to the CSV), and optionally `patient` and
              `label`; other columns are kept.
     patient  regular expression whose first group is the patient in a file name (`(\\d+)[LR]`);
-             None: every file of a folder is its own patient
+             None: the PatientID of a DICOM file or series (as a digest), else every file is its own patient
     keep_missing   keep cases whose file is missing; they fail when they are read
     raises   InputError: a missing path or file, no image, no column `path`, a patient in two values of the
              column `split`
@@ -99,24 +102,54 @@ def _check_splits(cohort: Cohort) -> None:
 
 def _from_folder(root: Path, patient: str | None) -> Cohort:
     cases = []
-    for path in sorted(root.rglob("*")):
-        if not path.is_file() or not path.name.lower().endswith(SUFFIXES):
-            continue
-        patient_id = path.stem
-        if patient is not None:
-            match = re.search(patient, path.name)
-            if not match or not match.groups():
-                raise InputError(f"expected a patient by '{patient}' in '{path.name}'; got none")
-            patient_id = match.group(1)
-        label = path.parent.name if path.parent != root else ""
-        cases.append(Case(path=path, patient=patient_id, label=label))
-    return Cohort(tuple(cases))
+    for folder in sorted([root, *(path for path in root.rglob("*") if path.is_dir())]):
+        for path in _images_of(folder):
+            is_series = path == folder
+            depth = len(path.relative_to(root).parts)
+            above = path if is_series and depth == 1 else path.parent  # a class folder, or a folder in one
+            label = above.name if above != root and path != root else ""
+            cases.append(Case(path=path, patient=_patient(path, patient), label=label))
+    return Cohort(tuple(sorted(cases, key=lambda case: case.path)))
+
+
+def _images_of(folder: Path) -> list[Path]:
+    """Return the images in a folder itself: its files, or the folder where its DICOM files are one series.
+
+    raises  InputError for two series of several slices each
+    """
+    series = series_in(folder)
+    several = [slices for slices in series.values() if len(slices) > 1]
+    if several and len(series) > 1:
+        raise InputError(f"expected one series in '{folder}'; got {len(series)} series; give one folder each")
+    if several:
+        return [folder]
+    single = {path for slices in series.values() for path in slices}
+    files = (path for path in folder.iterdir() if path.is_file())
+    found = [path for path in files if path in single or path.name.lower().endswith(SUFFIXES)]
+    for path in found:
+        check_file(path, "an image file")
+    return found
+
+
+def _patient(path: Path, pattern: str | None) -> str:
+    if pattern is None:
+        return patient_of(path) or path.stem
+    match = re.search(pattern, path.name)
+    if not match or not match.groups():
+        raise InputError(f"expected a patient by '{pattern}' in '{path.name}'; got none")
+    return match.group(1)
 
 
 def _from_csv(path: Path, keep_missing: bool) -> Cohort:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-        columns = list(rows[0]) if rows else []
+    check_file(path, "a folder of images or a CSV")
+    try:
+        with reading(path, "a readable CSV"), path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except InputError as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            raise InputError(f"'{path.name}' is not in UTF-8; save it as 'CSV UTF-8'") from error
+        raise
+    columns = list(rows[0]) if rows else []
     if rows and "path" not in columns:
         raise InputError(f"expected a column 'path' in '{path.name}'; got {columns}{nearest('path', columns)}")
     cases = []
@@ -127,6 +160,6 @@ def _from_csv(path: Path, keep_missing: bool) -> Cohort:
         if not file_path.exists() and not keep_missing:
             raise InputError(f"line {number} of '{path.name}': '{row['path']}' does not exist")
         extra = {k: v or "" for k, v in row.items() if k not in ("path", "patient", "label") and k}
-        patient_id = row.get("patient") or file_path.stem
+        patient_id = row.get("patient") or (file_path.exists() and patient_of(file_path)) or file_path.stem
         cases.append(Case(path=file_path, patient=patient_id, label=row.get("label") or "", extra=extra))
     return Cohort(tuple(cases))

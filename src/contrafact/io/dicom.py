@@ -1,214 +1,234 @@
-"""Read DICOM files and series with rescale, photometric interpretation, window and geometry."""
+"""Read one DICOM file with rescale, photometric interpretation, window and geometry."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core import Grid, Image, InputError
+from contrafact.core import Image, InputError
+from contrafact.io.dicom_geometry import frames_of, grid_of_file, over_time, spacing_source
+from contrafact.io.limits import check_size, largest_image, reading
 
+SUFFIXES = (".dcm", ".dicom", ".ima")
+DEFLATED = b"1.2.840.10008.1.2.1.99"
 RECORDED = (
     "Modality",
     "BodyPartExamined",
     "Laterality",
     "ImageLaterality",
     "ViewPosition",
+    "PatientPosition",
     "PhotometricInterpretation",
     "RescaleSlope",
     "RescaleIntercept",
     "RescaleType",
+    "DoseUnits",
+    "DoseGridScaling",
     "WindowCenter",
     "WindowWidth",
+    "PixelPaddingValue",
+    "PixelAspectRatio",
     "SeriesInstanceUID",
     "SOPInstanceUID",
+)
+SCALES = ("RescaleSlope", "RescaleIntercept")
+REQUIRED = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "PhotometricInterpretation")
+REQUIRED_OF_INTEGERS = ("BitsStored", "PixelRepresentation")
+# Programs that remove identities empty attributes: what is empty counts as absent.
+EMPTIED = (
+    *RECORDED,
+    *REQUIRED,
+    *REQUIRED_OF_INTEGERS,
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "EstimatedRadiographicMagnificationFactor",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "GridFrameOffsetVector",
+    "FrameIncrementPointer",
+    "NumberOfFrames",
+    "HighBit",
+    "PlanarConfiguration",
+    "ModalityLUTSequence",
+    "PatientID",
 )
 
 
 def read_dicom(path: Path) -> Image:
     """Read one file: (C, H, W), or (C, D, H, W) for several frames, in modality units (HU for CT)."""
-    data = _open(path)
+    data = open_dicom(path)
     if "SharedFunctionalGroupsSequence" in data and "PixelSpacing" not in data:
         raise InputError(
             f"'{path.name}' is an enhanced multi-frame file, whose geometry is not read yet; "
             "convert it to single slices or NIfTI"
         )
-    return Image(
-        _with_dense_bright(_values(data, path), data),
-        grid_of_file(data),
-        _window(data),  # type: ignore[arg-type]
-        source=str(path),
-        about=_metadata(data),
-    )
-
-
-def read_series(folder: Path) -> Image:
-    """Read all slices of one series in a folder, sorted by position along the slice normal.
-
-    raises  InputError when the folder holds no DICOM file, several series, slices of different
-            size or orientation, two slices at one position, or a gap
-    """
-    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
-    slices = [(p, _open(p)) for p in files if is_dicom(p) and p.name != "DICOMDIR"]
-    if not slices:
-        raise InputError(f"expected DICOM files in '{folder}'; got {len(files)} other file(s)")
-    series = {str(d.get("SeriesInstanceUID")) for _, d in slices}
-    if len(series) > 1:
-        raise InputError(f"expected one series in '{folder}'; got {len(series)}; give one folder each")
-    if len(slices) == 1:
-        return read_dicom(slices[0][0])
-    for path, data in slices:
-        if "ImagePositionPatient" not in data or "ImageOrientationPatient" not in data:
-            raise InputError(f"'{path.name}' has no position in the patient; give single files")
-    slices = in_order(slices)
-    first = slices[0][1]
-    for path, data in slices:
-        if (data.Rows, data.Columns) != (first.Rows, first.Columns) or not np.allclose(
-            data.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-3
-        ):
-            raise InputError(f"'{path.name}' differs in size or orientation from the series")
-    normal = _directions(first)[2]
-    positions = np.array([np.dot(d.ImagePositionPatient, normal) for _, d in slices])
-    gaps = np.diff(positions)
-    if gaps.min() < 1e-3 or gaps.max() - gaps.min() > 0.1 * gaps.mean():
-        raise InputError(f"expected evenly spaced slices; got gaps of {gaps.min():.3g} to {gaps.max():.3g} mm")
-    values = np.concatenate([_values(d, p)[:, None] for p, d in slices], axis=1)
-    return Image(
-        _with_dense_bright(values, first),
-        grid_of_slices([data for _, data in slices]),
-        _window(first),  # type: ignore[arg-type]
-        source=str(folder),
-        about={**_metadata(first), "slices": len(slices)},
-    )
-
-
-def in_order(slices: list[tuple[Path, Any]]) -> list[tuple[Path, Any]]:
-    """Sort slices by position along the normal of the first."""
-    normal = _directions(slices[0][1])[2]
-    return sorted(slices, key=lambda s: float(np.dot(s[1].ImagePositionPatient, normal)))
-
-
-def grid_of_slices(slices: Sequence[Any]) -> Grid:
-    """Return the grid (D, H, W) of two or more sorted single slices."""
-    first = slices[0]
-    across, down, _ = _directions(first)
-    start, end = (np.array(slices[i].ImagePositionPatient, dtype=float) for i in (0, -1))
-    step = (end - start) / (len(slices) - 1)  # not the normal: a tilted gantry shifts the slices
-    matrix = _affine(start, [step, *_steps(first, down, across)])
-    return Grid((len(slices), int(first.Rows), int(first.Columns)), affine=matrix)
+    values = values_of(data, path)
+    with reading(path, "a readable DICOM file"):
+        window, grid, about = window_of(data), grid_of_file(data), metadata(data)
+        if inverted(data):
+            ends = sum(range_of(data))
+            values = ends - values
+            window = window and (ends - window[1], ends - window[0])
+    return Image(values, grid, window, source=str(path), about=about)  # type: ignore[arg-type]
 
 
 def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM, by its suffix or by its magic number."""
-    if path.suffix.lower() in (".dcm", ".ima", ".dicom"):
+    if path.suffix.lower() in SUFFIXES:
         return True
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 
 
-def _open(path: Path) -> Any:
+def open_dicom(path: Path, *, headers_only: bool = False) -> Any:
+    """Return the data set of a file, without its empty attributes.
+
+    headers_only  without pixels, which need not be there
+    raises        InputError for a file that is not DICOM, or without pixels
+    """
     import pydicom
 
-    try:
-        data = pydicom.dcmread(path)
-    except (pydicom.errors.InvalidDicomError, OSError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"'{path.name}' is not a readable DICOM file: {_line(error)}") from error
-    if "PixelData" not in data and "FloatPixelData" not in data:
-        raise InputError(
-            f"'{path.name}' holds no pixels ({data.get('Modality', 'no modality')}), or was cut short"
-        )
+    with reading(path, "a readable DICOM file"):
+        _check_deflated(path)
+        try:
+            data = pydicom.dcmread(path, stop_before_pixels=headers_only)
+        except pydicom.errors.InvalidDicomError as error:
+            raise InputError(
+                f"'{path.name}' is not a readable DICOM file: expected the letters DICM at byte 128"
+            ) from error
+        for name in EMPTIED:
+            if name in data and data[name].is_empty:
+                del data[name]
+        if not headers_only and "PixelData" not in data and "FloatPixelData" not in data:
+            raise InputError(
+                f"'{path.name}' holds no pixels ({data.get('Modality', 'no modality')}), or was cut short"
+            )
     return data
 
 
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _check_deflated(path: Path) -> None:
+    """Refuse a deflated file that unpacks to more than the limit: pydicom unpacks it as a whole."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+        if DEFLATED not in head:
+            return
+        from pydicom.filereader import read_file_meta_info
+
+        start = 144 + int(read_file_meta_info(path).FileMetaInformationGroupLength)
+        file.seek(start)
+        most = 4 * largest_image()
+        unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+        while chunk := file.read(2**16):
+            while chunk and not unpacker.eof:
+                most -= len(unpacker.decompress(chunk, 2**24))
+                chunk = unpacker.unconsumed_tail
+                if most <= 0:
+                    raise InputError(f"'{path.name}' is deflated and unpacks to more than the largest image")
 
 
-def _values(data: Any, path: Path) -> NDArray[np.float32]:
+def samples_of(data: Any) -> int:
+    """Return the number of channels that a file stores."""
+    return int(data.get("SamplesPerPixel") or 1)
+
+
+def values_of(data: Any, path: Path) -> NDArray[np.float32]:
+    """Return the values (C, H, W), or (C, D, H, W) for several frames, in modality units; not inverted.
+
+    raises  InputError for a file that lacks an attribute, declares too many values, or cannot be decoded
+    """
     from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
-    try:
+    _check_attributes(data, path)
+    coloured = is_coloured(data)
+    with reading(path, "a DICOM file with readable pixels"):
+        frames, size = frames_of(data), (int(data.Rows), int(data.Columns))
+        check_size(path, size, page=True)
+        check_size(path, (3 if coloured else 1, frames, *size))
         array = data.pixel_array
-        kind = str(data.get("PhotometricInterpretation", ""))
-        if kind == "PALETTE COLOR":
+        if data.get("PhotometricInterpretation") == "PALETTE COLOR":
             array = apply_color_lut(array, data)
-        elif int(data.get("SamplesPerPixel", 1)) == 1:
+        elif "DoseGridScaling" in data:
+            array = array * float(data.DoseGridScaling)
+        elif not coloured:
             array = apply_modality_lut(array, data)
-    except Exception as error:  # decoders raise many types; all mean that the pixels cannot be read
-        raise InputError(f"the pixels of '{path.name}' cannot be read: {_line(error)}") from error
-    array = np.asarray(array, dtype=np.float32)
-    coloured = int(data.get("SamplesPerPixel", 1)) > 1 or kind == "PALETTE COLOR"
+        array = np.asarray(array, dtype=np.float32)
     return np.moveaxis(array, -1, 0)[:3] if coloured else array[None]
 
 
-def _inverted(data: Any) -> bool:
-    """Whether the values must be inverted: MONOCHROME1 without physical units (radiographs). CT, MR, PET and
-    NM values have a meaning of their own, and only a viewer inverts them."""
-    physical = str(data.get("Modality", "")) in ("CT", "MR", "PT", "NM")
+def _check_attributes(data: Any, path: Path) -> None:
+    needed = REQUIRED if "FloatPixelData" in data else (*REQUIRED, *REQUIRED_OF_INTEGERS)
+    if data.get("Modality") == "RTDOSE":
+        needed = (*needed, "DoseGridScaling")
+    if any(name in data for name in SCALES):
+        needed = (*needed, *SCALES)
+    if "TransferSyntaxUID" not in data.file_meta:
+        raise InputError(f"'{path.name}' has no TransferSyntaxUID: its pixels cannot be read")
+    for name in needed:
+        if name not in data:
+            raise InputError(
+                f"'{path.name}' has no {name} (absent, or emptied with the identity): its pixels cannot be read"
+            )
+
+
+def is_coloured(data: Any) -> bool:
+    """Whether a file holds colours, also by a palette."""
+    return samples_of(data) > 1 or data.get("PhotometricInterpretation") == "PALETTE COLOR"
+
+
+def inverted(data: Any) -> bool:
+    """Whether the values must be inverted, so that dense tissue is bright: MONOCHROME1 without physical units
+    (radiographs). CT, MR, PET and NM values have a meaning of their own, and only a viewer inverts them."""
+    physical = str(data.get("Modality", "")) in ("CT", "MR", "PT", "NM", "RTDOSE")
     return data.get("PhotometricInterpretation") == "MONOCHROME1" and not physical
 
 
-def _with_dense_bright(values: NDArray[np.float32], data: Any) -> NDArray[np.float32]:
-    """Invert values within the range of the image if needed, so that dense tissue is bright."""
-    return values.max() + values.min() - values if _inverted(data) else values
+def range_of(data: Any) -> tuple[float, float]:
+    """Return the least and the greatest value that a file can hold, in modality units: its declaration, which
+    is the same for all images of a device, not what this image happens to hold."""
+    if "FloatPixelData" in data:
+        raise InputError("MONOCHROME1 in floating-point pixels has no range to invert; convert the file")
+    bits = int(data.BitsStored)
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if data.PixelRepresentation else (0, 2**bits - 1)
+    if "ModalityLUTSequence" in data:
+        return 0.0, float(2 ** int(data.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
+    slope, intercept = float(data.get("RescaleSlope", 1)), float(data.get("RescaleIntercept", 0))
+    ends = sorted((low * slope + intercept, high * slope + intercept))
+    return ends[0], ends[1]
 
 
-def _window(data: Any) -> tuple[float, float] | None:
+def window_of(data: Any) -> tuple[float, float] | None:
+    """Return the (first) display window before any inversion; of colours, their range; None without one."""
+    if data.get("PhotometricInterpretation") == "PALETTE COLOR":
+        return 0.0, float(2 ** int(data.RedPaletteColorLookupTableDescriptor[2]) - 1)
+    if samples_of(data) > 1 and "BitsStored" in data:
+        return 0.0, float(2 ** int(data.BitsStored) - 1)
     centre, width = data.get("WindowCenter"), data.get("WindowWidth")
-    if centre is None or width is None or _inverted(data):
+    if centre is None or width is None:
         return None
     centre = float(np.atleast_1d(np.asarray(centre, dtype=float))[0])
     width = float(np.atleast_1d(np.asarray(width, dtype=float))[0])
     return (centre - width / 2, centre + width / 2) if width > 0 else None
 
 
-def _directions(data: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    cosines = np.array(data.ImageOrientationPatient, dtype=float)
-    across, down = cosines[:3], cosines[3:]
-    return across, down, np.cross(across, down)
-
-
-def _steps(data: Any, down: Any, across: Any) -> list[Any]:
-    rows, columns = (float(v) for v in data.get("PixelSpacing", (1.0, 1.0)))
-    return [down * rows, across * columns]
-
-
-def _affine(start: Any, steps: list[Any]) -> NDArray[np.float64]:
-    """Return the RAS+ affine whose columns are the steps along (D, H, W); DICOM coordinates are LPS+."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.stack(steps, axis=1)
-    matrix[:3, 3] = start
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix
-
-
-def grid_of_file(data: Any) -> Grid:
-    """Return the grid of one file, (H, W), or (D, H, W) for several frames."""
-    frames = int(data.get("NumberOfFrames", 1) or 1)
-    size = (int(data.Rows), int(data.Columns))
-    shape = size if frames == 1 else (frames, *size)
-    spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing")
-    gap = data.get("SpacingBetweenSlices") or data.get("SliceThickness")
-    known, thickness = bool(spacing and (gap or frames == 1)), float(gap or 1.0)
-    if "ImagePositionPatient" in data and "ImageOrientationPatient" in data:
-        across, down, normal = _directions(data)
-        start = np.array(data.ImagePositionPatient, dtype=float)
-        in_plane = _steps(data, down, across)
-        steps = [*in_plane, normal] if frames == 1 else [normal * thickness, *in_plane]
-        grid = Grid(shape, affine=_affine(start, steps))
-    else:
-        in_plane_mm = tuple(float(v) for v in spacing or (1.0, 1.0))
-        grid = Grid(shape, spacing_mm=in_plane_mm if frames == 1 else (thickness, *in_plane_mm))
-    return grid if known else grid.of_unknown_spacing()
-
-
-def _metadata(data: Any) -> dict[str, Any]:
-    metadata = {name: _plain(data[name].value) for name in RECORDED if name in data}
-    metadata["transfer_syntax"] = str(data.file_meta.TransferSyntaxUID.name)
-    metadata["inverted"] = _inverted(data)
-    return {"format": "dicom", **metadata}
+def metadata(data: Any) -> dict[str, Any]:
+    """Return what `Image.about` says of a file: attributes without identity, and what was changed."""
+    about = {name: _plain(data[name].value) for name in RECORDED if name in data}
+    about["transfer_syntax"] = str(data.file_meta.TransferSyntaxUID.name)
+    about["inverted"] = inverted(data)
+    if is_coloured(data) and data.get("PhotometricInterpretation") != "RGB":
+        about["converted_to"] = "RGB"
+    if spacing_source(data) not in ("", "PixelSpacing"):
+        about["spacing_from"] = spacing_source(data)
+    if over_time(data):
+        about["frames"] = "time"
+    return {"format": "dicom", **about}
 
 
 def _plain(value: Any) -> Any:

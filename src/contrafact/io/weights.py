@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from contrafact.core import InputError
+from contrafact.core import InputError, check_file
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -35,6 +35,7 @@ def read_json(path: Path) -> Any:
     """Return the value of a JSON file; raise InputError if it is missing or unreadable."""
     if not path.exists():
         raise InputError(f"expected '{path.name}' in '{path.parent}'; it does not exist")
+    check_file(path, "a JSON file")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
@@ -58,6 +59,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
     if not path.exists():
         raise InputError(f"expected weights at '{path}'; the file does not exist")
+    check_file(path, "weights")
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError) as error:

@@ -48,6 +48,7 @@ class StudyConfig:
              truth where there are masks
     background  a file or a folder of images of the same kind
     region, reference   masks, with {stem} for the image's own name
+    largest_image      how many values an image file may declare (docs/formats.md); none: the default
     limit_seconds      time limit for one method on one image; a method that exceeds it fails. none: no limit
     devices            cpu, cuda:0, …; none: every GPU, or the CPU
     workers_per_device number of processes on each device
@@ -71,6 +72,7 @@ class StudyConfig:
     background: str | None = None
     region: str | None = None
     reference: str | None = None
+    largest_image: int | None = None
     limit_seconds: float | None = None
     devices: tuple[str, ...] = ()
     workers_per_device: int = 1
@@ -87,6 +89,8 @@ class StudyConfig:
             raise InputError("split and subgroups need a cohort; got none; set cohort = 'FILE.csv'")
         if self.limit_seconds is not None and self.limit_seconds <= 0:
             raise InputError(f"limit_seconds must be above 0; got {self.limit_seconds:g}")
+        if self.largest_image is not None and self.largest_image < 1:
+            raise InputError(f"largest_image must be at least 1; got {self.largest_image}")
         if self.workers_per_device < 1:
             raise InputError(f"workers_per_device must be at least 1; got {self.workers_per_device}")
         if (self.model is None) == (not self.models):

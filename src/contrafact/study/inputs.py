@@ -23,7 +23,7 @@ from contrafact.core import (
     is_label_map,
     nearest,
 )
-from contrafact.io import Case, images_in, read_cohort, read_image
+from contrafact.io import Case, images_in, read_cohort, read_image, set_largest_image
 from contrafact.models import TiledPredictor, TorchPredictor
 from contrafact.models.target_syntax import is_form
 from contrafact.study import ModelChoice, StudyConfig
@@ -34,6 +34,7 @@ def cases_of(config: StudyConfig, folder: Path) -> list[Case]:
 
     raises  InputError for a missing file, an empty split, or an unknown column
     """
+    _set_limits(config)
     if config.cohort is None:
         return [Case(path=path, patient=stem_of(path)) for path in images_of(config, folder)]
     cases = list(read_cohort(existing_path(folder, config.cohort), keep_missing=True))
@@ -53,6 +54,11 @@ def cases_of(config: StudyConfig, folder: Path) -> list[Case]:
                 f"{nearest(name, columns)}"
             )
     return cases
+
+
+def _set_limits(config: StudyConfig) -> None:
+    if config.largest_image is not None:
+        set_largest_image(config.largest_image)
 
 
 def images_of(config: StudyConfig, folder: Path) -> list[Path]:
@@ -207,6 +213,7 @@ def loaded(
 ) -> tuple[dict[str, tuple[Any, Any]], list[Image]]:
     """Return what a worker needs for its tasks: (predictor, bundle) by model name, and the background images.
     Workers on a CPU share its threads."""
+    _set_limits(config)
     if device == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // len(devices_of(config))))
     models = {name: model_of(choice, folder, device, trust) for name, choice in config.choices.items()}

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Grid, InputError
-from contrafact.io.dicom import grid_of_file, grid_of_slices, in_order, is_dicom
+from contrafact.io.dicom import is_dicom
+from contrafact.io.dicom_geometry import grid_of_file, grid_of_slices, in_order
 
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SAME_CLASS = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4")  # CT, MR: a frame keeps its class

@@ -1,0 +1,99 @@
+"""Read MetaImage (.mha, .mhd) and NRRD through SimpleITK, after their text headers were checked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import Grid, Image, InputError, UnsupportedError, inside
+from contrafact.io.limits import check_size, reading
+from contrafact.io.pictures import as_float32
+
+READERS = {".mha": "MetaImageIO", ".mhd": "MetaImageIO", ".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO"}
+HEADER = 2**16  # bytes, at most
+DATA_FILES = ("elementdatafile", "data file", "datafile")
+SPACINGS = ("elementspacing", "elementsize", "spacings", "space directions")
+MM = {"mm": 1.0, "millimeter": 1.0, "m": 1000.0, "cm": 10.0, "um": 0.001, "µm": 0.001, "micron": 0.001}
+
+
+def read_itk(path: Path) -> Image:
+    """Read an image (C, H, W) or (C, D, H, W) on its grid in mm.
+
+    raises  InputError, also for a header whose values lie in a file outside its folder; UnsupportedError
+            without SimpleITK
+    """
+    try:
+        import SimpleITK as sitk  # noqa: N813  the name its own documentation uses
+    except ImportError as error:
+        raise UnsupportedError(f"reading '{path.name}' needs: pip install 'contrafact[files]'") from error
+    header = _header(path)
+    _check_data_file(path, header)
+    with reading(path, "a readable image"):
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO(READERS[path.suffix.lower()])
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        channels, size = reader.GetNumberOfComponents(), reader.GetSize()
+        check_size(path, (channels, *size))
+        if len(size) not in (2, 3):
+            raise InputError(f"'{path.name}' has {len(size)} axes, {size}; give one volume")
+        image = reader.Execute()
+        array = as_float32(np.asarray(sitk.GetArrayFromImage(image)), path)
+    array = np.moveaxis(array, -1, 0) if channels > 1 else array[None]
+    grid = Grid(array.shape[1:], affine=_affine(image, _unit(path, header)))
+    known = any(name in header for name in SPACINGS)
+    about = {"format": path.suffix.lower().lstrip("."), "dtype": image.GetPixelIDTypeAsString()}
+    about |= {"space": header["space"]} if "space" in header else {}
+    return Image(array, grid if known else grid.of_unknown_spacing(), source=str(path), about=about)
+
+
+def _header(path: Path) -> dict[str, str]:
+    """Return the fields of the text header, by their names in lower case."""
+    with path.open("rb") as file:
+        text = file.read(HEADER).decode("latin-1")
+    fields: dict[str, str] = {}
+    nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
+    for line in text.splitlines():
+        if nrrd and not line.strip():
+            break
+        name, found, value = line.partition(":" if nrrd else "=")
+        if found and not line.startswith("#"):
+            fields[name.strip().lower()] = value.strip()
+        if name.strip().lower() == "elementdatafile":
+            break
+    return fields
+
+
+def _check_data_file(path: Path, header: dict[str, str]) -> None:
+    for key in DATA_FILES:
+        name = header.get(key, "LOCAL")
+        if name == "LOCAL":
+            continue
+        if name.split()[0].upper() == "LIST" or "%" in name:
+            raise InputError(f"'{path.name}' names several files of values; save it as one file")
+        if not inside(path.parent, name, what=f"the values of '{path.name}'").is_file():
+            raise InputError(f"expected the values of '{path.name}' in '{name}', which is no file beside it")
+
+
+def _unit(path: Path, header: dict[str, str]) -> float:
+    """Return the millimetres of the unit that a NRRD file declares; without one, 1."""
+    units = set(re.findall(r'"([^"]*)"', header.get("space units", ""))) or {"mm"}
+    if len(units) > 1 or not units <= set(MM):
+        raise InputError(f"'{path.name}' has the units {sorted(units)}; expected one of {', '.join(MM)}")
+    return MM[units.pop()]
+
+
+def _affine(image: Any, unit: float) -> NDArray[np.float64]:
+    """Return the RAS+ affine whose columns are steps along (D, H, W), or (H, W) and the normal."""
+    dimensions = image.GetDimension()
+    directions = np.eye(3)
+    directions[:dimensions, :dimensions] = np.reshape(image.GetDirection(), (dimensions, dimensions))
+    steps = directions * np.array([*image.GetSpacing(), 1.0][:3])
+    matrix = np.eye(4)
+    matrix[:3, :3] = steps[:, [2, 1, 0]] if dimensions == 3 else steps[:, [1, 0, 2]]
+    matrix[:3, 3] = [*image.GetOrigin(), 0.0][:3]
+    return np.diag([-unit, -unit, unit, 1.0]) @ matrix
