@@ -18,10 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from contrafact.core import (
+    ContrafactWarning,
     InputError,
     Predictor,
     UnsupportedError,
     adapted,
+    check_file,
     fingerprint,
     inside,
     is_predictor,
@@ -32,6 +34,7 @@ from contrafact.models.description_schema import read_description
 from contrafact.models.exported import checked_program
 from contrafact.models.factories import build
 from contrafact.models.onnx_files import check_onnx
+from contrafact.models.onnx_inputs import batched, input_of
 from contrafact.models.predictors import AnyPredictor, BlackBox, TorchPredictor
 from contrafact.models.preprocessing import Preprocessing
 
@@ -43,6 +46,8 @@ class Estimator(Protocol):
 
 
 ModelLike: TypeAlias = Predictor | nn.Module | Estimator | Callable[[np.ndarray[Any, Any]], object] | str | Path
+STATES = ("state_dict", "model_state_dict", "model")  # where checkpoints keep the tensors
+PREFIXES = ("module.", "model.", "_orig_mod.")  # of DataParallel, trainers and torch.compile
 SUFFIXES = (".json", ".onnx", ".ts", ".pt", ".pt2")
 
 
@@ -90,8 +95,7 @@ def load_predictor(
     if callable(model):
         return BlackBox(model, **about)
     path = Path(model)
-    if not path.exists():
-        raise InputError(f"expected a model file; got '{path}', which does not exist")
+    check_file(path, "a model file")
     if path.suffix == ".json":
         return _from_description(path, device, given, trust=trust, trust_code=trust_code, within=within)
     if path.suffix == ".onnx":
@@ -118,8 +122,7 @@ def as_predictor(model: ModelLike) -> Predictor:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return a state_dict from safetensors or a torch file of tensors; raise InputError for any other file."""
-    if not path.exists():
-        raise InputError(f"expected a weights file; got '{path}', which does not exist")
+    check_file(path, "a weights file")
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -129,8 +132,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         except SafetensorError as error:
             raise InputError(f"'{path.name}' is not a readable safetensors file: {error}") from error
     state = _guarded(path, lambda: torch.load(path, map_location="cpu", weights_only=True))
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
+    for key in STATES:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"expected a state_dict in '{path.name}'; got {type(state).__name__}")
     return dict(state)
@@ -156,7 +160,11 @@ def _torchscript(path: Path, trust: bool) -> nn.Module:
     if not zipfile.is_zipfile(path) or not any(
         n.endswith("constants.pkl") for n in zipfile.ZipFile(path).namelist()
     ):
-        raise pickle.UnpicklingError("not TorchScript")
+        tensors = len(read_weights(path))  # refuses anything else
+        raise InputError(
+            f"'{path.name}' holds {tensors} tensors (a state_dict) and no network: write a description (.json) "
+            "with its 'factory', and this file as 'weights'"
+        )
     if not trust:
         raise InputError(
             f"'{path.name}' is TorchScript, which is code that runs as soon as it is opened: give --trust "
@@ -189,20 +197,19 @@ def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
     except Exception as error:  # onnxruntime raises its own types, all derived from Exception
         line = str(error).strip().splitlines()[0]
         raise InputError(f"'{path.name}' is not a readable ONNX model: {line}") from error
-    name = session.get_inputs()[0].name
-    fixed = session.get_inputs()[0].shape[0]
+    declared = input_of(path, session)
     names = [output.name for output in session.get_outputs()]
+    ask = batched(session, declared, names)
 
     def run(images: np.ndarray[Any, Any]) -> Any:
-        size = fixed if isinstance(fixed, int) else max(1, len(images))
-        parts = [session.run(None, {name: images[i : i + size]}) for i in range(0, len(images), size)]
-        outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        outputs = ask(images)
         if isinstance(about["head"], str):
             return dict(zip(names, outputs, strict=True))
         return outputs[0] if len(outputs) == 1 else outputs
 
     content = fingerprint(path.read_bytes())
-    return BlackBox(run, content=content, **about)
+    preprocessing = declared.declared(about["preprocessing"])
+    return BlackBox(run, content=content, **{**about, "preprocessing": preprocessing})
 
 
 def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:
@@ -243,13 +250,34 @@ def _from_description(
             raise InputError(f"expected 'model', or '{key}', in '{path.name}'; got {', '.join(description)}")
     weights = _beside(path, description, "weights", within)
     module = build(description["factory"], description.get("arguments", {}), trust_code=trust_code)
-    state = read_weights(weights)
+    state = without_prefix(read_weights(weights), module.state_dict(), weights)
     try:
         module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except RuntimeError as error:
         line = " ".join(str(error).split())[:200]
         raise InputError(f"the weights do not fit {description['factory']}: {line}") from error
     return TorchPredictor(module.eval(), **options)
+
+
+def without_prefix(state: dict[str, Tensor], wanted: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Return a state_dict without the prefixes that wrappers add to every name, which a warning names.
+
+    wanted  the state_dict of the network: names that it has as they are stay
+    """
+    removed, names = "", list(state)
+    while names and not set(names) & set(wanted):
+        prefix = next((p for p in PREFIXES if all(name.startswith(p) for name in names)), None)
+        if prefix is None:
+            return state
+        removed += prefix
+        names = [name[len(prefix) :] for name in names]
+    if removed:
+        warnings.warn(
+            f"the names in '{path.name}' begin with '{removed}', which the network's do not; it was removed",
+            ContrafactWarning,
+            stacklevel=2,
+        )
+    return dict(zip(names, state.values(), strict=True))
 
 
 def _beside(path: Path, about: Mapping[str, Any], key: str, within: Path | None) -> Path:
