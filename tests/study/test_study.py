@@ -16,7 +16,7 @@ from torch import nn
 from conftest import small_network
 from contrafact.cli import main
 from contrafact.core import ContrafactError, ContrafactWarning, InputError, Trust
-from contrafact.io import Run, open_run
+from contrafact.io import Run, open_run, set_largest_image
 from contrafact.jobs.pool import Failure, run_tasks
 from contrafact.study import read_study
 from contrafact.study.inputs import cases_of, images_of
@@ -290,3 +290,16 @@ def test_a_segmenter_that_takes_patches_explains_the_whole_image(folder: Path) -
     patched = open_run(folder / "patched")
     assert patched.arrays(patched.rows()[0])["values"].shape == (16, 16)
     assert "takes patches" in patched.failures()[0]["error"]
+
+
+def test_a_study_sets_how_large_an_image_may_be(folder: Path) -> None:
+    try:
+        assert rows(write(folder, "largest_image = 100\n")) == [
+            (f"{i}.npy", m, "error") for i in "ab" for m in ("gradient", "gradcam")
+        ]
+        assert "the limit is 100" in open_run(folder / "run").failures()[0]["error"]
+        assert {kind for *_, kind in rows(write(folder, "largest_image = 256\n"), retry=True)} == {""}
+    finally:
+        set_largest_image()
+    with pytest.raises(InputError, match="largest_image must be at least 1"):
+        read_study(write(folder, "largest_image = 0\n"))
