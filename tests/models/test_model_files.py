@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 
+import contrafact as cf
 from conftest import small_network
-from contrafact.core import ContrafactWarning, InputError
+from contrafact.core import ContrafactError, ContrafactWarning, InputError, UnsupportedError
 from contrafact.models import Preprocessing, load_predictor
 
 onnx = pytest.importorskip("onnx")
@@ -146,3 +149,86 @@ def test_a_file_of_tensors_is_not_called_code(tmp_path: Path) -> None:
         InputError, match=r"holds \d+ tensors \(a state_dict\) and no network: write a description"
     ):
         load_predictor(tmp_path / "w.pt")
+
+
+# Unusual networks ---------------------------------------------------------------------------------------
+
+
+class Checkpointed(nn.Module):
+    """The small network, whose activations are computed again in the backward pass."""
+
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.network, self.reentrant = small_network(), reentrant
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return checkpoint(self.network, images, use_reentrant=self.reentrant)
+
+
+ASKED = (
+    "gradient",
+    "integrated-gradients",
+    "gradcam",
+    "guided-backprop",
+    "lrp",
+    "excitation-backprop",
+    "occlusion",
+)
+
+
+def outcomes(module: nn.Module) -> dict[str, str]:
+    """What becomes of each method: its map equals that of the plain network, or it is refused."""
+    found = {}
+    for method in ASKED:
+        wanted = cf.explain(method, small_network().eval(), X[0].numpy(), target="class:1").values
+        try:
+            got = cf.explain(method, module, X[0].numpy(), target="class:1").values
+        except ContrafactError as error:
+            found[method] = f"refused: {error}"
+        else:
+            np.testing.assert_allclose(got, wanted, atol=1e-6, err_msg=method)
+            found[method] = "works"
+    return found
+
+
+def refused_of(module: nn.Module) -> set[str]:
+    return {method for method, outcome in outcomes(module).items() if outcome != "works"}
+
+
+@pytest.mark.filterwarnings(
+    "ignore:None of the inputs have requires_grad:UserWarning"
+)  # torch's, of checkpoints
+def test_checkpointing_networks_work_or_are_refused_by_name() -> None:
+    assert refused_of(Checkpointed(False).eval()) == {"lrp", "excitation-backprop"}
+    again = outcomes(Checkpointed(True).eval())
+    assert {method for method, outcome in again.items() if outcome == "works"} == {"occlusion"}
+    assert all("use_reentrant=False" in again[m] for m in ("gradient", "gradcam", "lrp"))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's, while it compiles
+def test_networks_without_gradients_of_weights_and_compiled_ones_work() -> None:
+    still = small_network().eval().requires_grad_(False)
+    assert refused_of(still) == set()
+    assert refused_of(torch.compile(small_network().eval(), backend="eager")) == set()
+
+
+def test_a_frozen_script_gives_gradients_and_hides_its_layers() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of scripts
+        frozen = torch.jit.freeze(torch.jit.script(small_network().eval()))
+    assert refused_of(frozen) == {"gradcam", "guided-backprop", "lrp", "excitation-backprop"}
+    assert not any(hasattr(module, "training") for module in frozen.modules())
+
+
+def test_quantised_networks_and_those_without_values_are_refused() -> None:
+    with torch.device("meta"):
+        empty = small_network()
+    with pytest.raises(InputError, match="no values"):
+        load_predictor(empty)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of the old way to quantise
+        packed = torch.ao.quantization.quantize_dynamic(
+            nn.Sequential(nn.Flatten(), nn.Linear(256, 2)), {nn.Linear}
+        )
+    with pytest.raises(UnsupportedError, match=r"quantised layers \(Linear\)"):
+        load_predictor(packed)

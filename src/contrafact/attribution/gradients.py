@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.checkpoint import CheckpointError
 
 from contrafact.core import ContrafactError, FeatureLayer, InputError, Question, UnsupportedError
 from contrafact.perturbation.memory import out_of_memory, portions, remade
@@ -60,6 +61,21 @@ def score(question: Question, outputs: Tensor) -> Tensor:
         f"the target {question.target} has no gradient for this model; "
         "use a target on logits, or a method without gradients"
     )
+
+
+def passed_back(outputs: Tensor, images: Tensor, start: Tensor, method: str) -> Tensor:
+    """Return what `start` at the outputs becomes at the images, through layers whose gradients are changed.
+
+    raises  UnsupportedError for a network that computes activations again, without the change
+    """
+    try:
+        (values,) = torch.autograd.grad(outputs, images, start)
+    except CheckpointError as error:
+        raise UnsupportedError(
+            f"{method} changes gradients of layers, which torch.utils.checkpoint computes again without the "
+            "change: turn checkpointing off, or use integrated-gradients"
+        ) from error
+    return torch.as_tensor(values)
 
 
 def slopes_at(question: Question, images: Any, *, batch: int = 16) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from contrafact.core import InputError
+from contrafact.core import InputError, nearest
 from contrafact.models.calls import first_tensor, functions_of
 from contrafact.models.placement import Axes, Axis, Placing, Rows, axes_of, inherit, input_axes, mark, spread
 
@@ -272,3 +272,12 @@ def check_tokens(tokens: Sequence[int]) -> tuple[int, ...]:
             f"got {tuple(tokens)}"
         )
     return layout
+
+
+def no_map(layer: str, surveyed: Survey) -> str:
+    """Return the message for a layer without a feature map."""
+    names = list(surveyed.maps)
+    return (
+        f"expected a layer with a feature map; '{layer}' has none"
+        f"{nearest(layer, names)}; the last layers with one: {', '.join(names[-4:]) or 'none'}"
+    )

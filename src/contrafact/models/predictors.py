@@ -21,8 +21,9 @@ from contrafact.models.calls import FUNCTIONS, tapped
 from contrafact.models.declaration_checks import RAW, check_last_step, warn_of_range, within_unit
 from contrafact.models.default_layer import Chooser
 from contrafact.models.identity import Identity, version_of
-from contrafact.models.layers import FeatureLayer, Survey, check_tokens, survey
+from contrafact.models.layers import FeatureLayer, check_tokens, no_map, survey
 from contrafact.models.local_recompute import Incremental, Operations, traced
+from contrafact.models.network_checks import check_followed, check_module
 from contrafact.models.predictor_info import Described, pick
 from contrafact.models.preprocessing import Preprocessing
 
@@ -59,11 +60,12 @@ class TorchPredictor(Described):
     ) -> None:
         super().__init__(classes=classes, output=output, preprocessing=preprocessing, head=head)
         self.tokens = check_tokens(tokens)
+        check_module(module)
         first = next(module.parameters(), None)
         self.device = torch.device(device or (first.device if first is not None else "cpu"))
         self.dtype = first.dtype if first is not None else torch.float32
         self.module = on_device(module, self.device)
-        self._depth, self._warned, self._looked = 0, False, False
+        self._depth, self._warned, self._looked, self._followed = 0, False, False, False
         self._channels_last = self.device.type == "cpu"
         self._traced: tuple[list[nn.Module], Operations | None] = ([], None)
         self._layers: dict[Any, FeatureLayer] = {}
@@ -91,6 +93,9 @@ class TorchPredictor(Described):
                 return self(images)
         x = self._prepared(images)
         outputs = self._checked(self._run(x), len(x))
+        if outputs.grad_fn is not None and not self._followed:
+            check_followed(outputs)
+            self._followed = True
         if self.output in RAW and (outputs.grad_fn is not None or not self._looked):
             self._check_raw(x, outputs)
         return outputs.float()
@@ -143,14 +148,15 @@ class TorchPredictor(Described):
     def frozen(self) -> Iterator[None]:
         """Set evaluation mode and disable parameter gradients inside; restore modes, gradients and buffers on
         exit."""
-        modes = [(m, m.training) for m in self.module.modules()]
+        modes = [(m, m.training) for m in self.module.modules() if hasattr(m, "training")]
         grads = [(p, p.requires_grad, p.grad) for p in self.module.parameters()]
         buffers = [(b, version_of(b), b.detach().clone()) for b in self.module.buffers()]
         attributes = () if self._depth else self._identity.attributes()
         self._depth += 1
         try:
             with contextlib.suppress(NotImplementedError):  # exported programs have no modes
-                self.module.eval()
+                if modes:  # nor have frozen scripts
+                    self.module.eval()
             for parameter, *_ in grads:
                 parameter.requires_grad_(False)
             yield
@@ -240,7 +246,7 @@ class TorchPredictor(Described):
             elif layer in surveyed.maps:
                 seen = surveyed.maps[layer]
             else:
-                raise UnsupportedError(_no_map(layer, surveyed))
+                raise UnsupportedError(no_map(layer, surveyed))
         self._layers[key] = FeatureLayer.of(seen, size[1:], tuple(first.shape[2:]))
         return self._layers[key]
 
@@ -365,14 +371,6 @@ class BlackBox(Described):
 
 
 AnyPredictor = TorchPredictor | BlackBox
-
-
-def _no_map(layer: str, surveyed: Survey) -> str:
-    names = list(surveyed.maps)
-    return (
-        f"expected a layer with a feature map; '{layer}' has none"
-        f"{nearest(layer, names)}; the last layers with one: {', '.join(names[-4:]) or 'none'}"
-    )
 
 
 def _listens(module: nn.Module) -> bool:

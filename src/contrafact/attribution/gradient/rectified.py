@@ -19,7 +19,7 @@ from torch.autograd.graph import Node
 
 from contrafact.attribution.followed_calls import COPY_SLICES, FollowedCalls
 from contrafact.attribution.gradient.graph_nodes import left_as_is, of_a_softmax, rectifies, surely_none
-from contrafact.attribution.gradients import needs_gradients, score
+from contrafact.attribution.gradients import needs_gradients, score, watchable
 from contrafact.core import Question, UnsupportedError
 
 Rule = Callable[[Tensor, Tensor], Tensor]
@@ -38,7 +38,8 @@ def rectified_slopes(question: Question, method: str, rule: Rule) -> Tensor:
     raises  UnsupportedError for a network without a ReLU, whose map would be the plain gradient, or with an
             operation that may be a rectifier
     """
-    predictor = needs_gradients(question, method)
+    needs_gradients(question, method)
+    predictor = watchable(question, method)
     images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
     with torch.enable_grad():
         with followed_calls(predictor) as calls:

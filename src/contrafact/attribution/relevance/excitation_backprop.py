@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.gradients import as_map, needs_gradients, watchable
+from contrafact.attribution.gradients import as_map, needs_gradients, passed_back, watchable
 from contrafact.attribution.relevance.backward_rules import RelevanceMode
 from contrafact.core import EXPLAINERS, Question
 
@@ -54,5 +54,5 @@ class ExcitationBackprop:
             start = slopes.clamp_min(0)
             total = start.flatten(1).sum(dim=1).clamp_min(1e-12)
             start = start / total.reshape(-1, *(1,) * (start.ndim - 1))
-            (winners,) = torch.autograd.grad(outputs, images, start)
+            winners = passed_back(outputs, images, start, "excitation-backprop")
         return winners, mode.calls

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.attribution.gradients import as_map, needs_gradients, watchable
+from contrafact.attribution.gradients import as_map, needs_gradients, passed_back, watchable
 from contrafact.attribution.relevance.backward_rules import RULES, RelevanceMode
 from contrafact.core import EXPLAINERS, InputError, Question, nearest
 
@@ -52,7 +52,7 @@ class LRP:
             ends = outputs.detach().requires_grad_()
             (slopes,) = torch.autograd.grad(question.target(ends).sum(), ends)
             start = (slopes * ends).detach()
-            (relevance,) = torch.autograd.grad(outputs, images, start)
+            relevance = passed_back(outputs, images, start, "lrp")
         total = start.flatten(1).sum(dim=1)
         kept = relevance.flatten(1).sum(dim=1)
         question.notes["conservation"] = (kept / total.where(total != 0, torch.ones_like(total))).tolist()

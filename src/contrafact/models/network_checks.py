@@ -1,0 +1,35 @@
+"""Refuse networks that cannot be asked, or give no gradients, by what they are."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from contrafact.core import InputError, UnsupportedError
+
+
+def check_module(module: nn.Module) -> None:
+    """Raise an error for a network without values (on the meta device), or of quantised layers."""
+    if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        raise InputError("the network has no values (device 'meta'): load its weights first")
+    packed = next((m for m in module.modules() if "quantized" in type(m).__module__), None)
+    if packed is not None:
+        raise UnsupportedError(
+            f"the network has quantised layers ({type(packed).__name__}), whose packed weights give no "
+            "gradients and no identity: give the network before that, or as ONNX for methods without gradients"
+        )
+
+
+def check_followed(outputs: Tensor) -> None:
+    """Raise UnsupportedError for a graph that gives no gradients of images: a checkpoint that is re-entrant."""
+    seen, steps = set(), [outputs.grad_fn]
+    while steps:
+        step = steps.pop()
+        if step is None or step in seen:
+            continue
+        if step.name() == "CheckpointFunctionBackward":
+            raise UnsupportedError(
+                "the network saves memory with torch.utils.checkpoint(use_reentrant=True), which gives no "
+                "gradients of images and layers: write use_reentrant=False, or use occlusion or rise"
+            )
+        seen.add(step)
+        steps += [following for following, _ in step.next_functions]
