@@ -147,6 +147,20 @@ def test_a_strip_of_a_tiff_unpacks_no_further_than_the_limit(tmp_path: Path, sma
         read_image(tmp_path / "a.tif")
 
 
+def test_pages_of_a_tiff_in_a_circle_end(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for _ in range(3):
+            file.write(np.zeros((8, 8), np.uint8), contiguous=False, metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        pages = [page.offset for page in file.pages]
+        start = pages[-1] + 2 + 12 * len(file.pages[-1].tags)
+    raw = bytearray((tmp_path / "a.tif").read_bytes())
+    raw[start : start + 4] = struct.pack("<I", pages[1])
+    (tmp_path / "a.tif").write_bytes(bytes(raw))
+    with pytest.raises(InputError, match="run in a circle|not a readable"):
+        read_image(tmp_path / "a.tif")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of memory are those of Linux")
 @pytest.mark.parametrize("name", ["a.png", "a.npz", "a.nii.gz"])
 def test_refusing_takes_no_memory(tmp_path: Path, name: str) -> None:

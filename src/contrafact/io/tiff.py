@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ PLAIN = ("MINISBLACK", "MINISWHITE", "RGB")  # what tifffile reads as it stands;
 DEPTH = "ZIQT"  # axes of pages: slices, images, other sequences, time
 ALPHA = (1, 2)  # extra samples that are transparency
 DEFLATE = (8, 32946)  # numbers of the compression
+DIRECTORY = 18  # bytes of a page's directory, at least
 EXPANSION = 1032  # of deflate, at most
 
 
@@ -29,6 +31,9 @@ def read_tiff(path: Path, spacing_mm: Sequence[float] | None) -> Image:
     import tifffile
 
     with reading(path, "a readable picture"), tifffile.TiffFile(path, _multifile=False) as file:
+        most = path.stat().st_size // DIRECTORY
+        if sum(1 for _ in itertools.islice(file.pages, most + 1)) > most:
+            raise InputError(f"'{path.name}' is not a readable picture: its pages run in a circle")
         if len(file.series) != 1:
             raise InputError(f"'{path.name}' holds pages of different sizes (a pyramid?); give one page")
         series, page = file.series[0], file.series[0].keyframe
