@@ -76,7 +76,7 @@ def _check_data_file(path: Path, header: dict[str, str]) -> None:
         if name.split()[0].upper() == "LIST" or "%" in name:
             raise InputError(f"'{path.name}' names several files of values; save it as one file")
         if not inside(path.parent, name, what=f"the values of '{path.name}'").is_file():
-            raise InputError(f"expected the values of '{path.name}' in '{name}', which is no file beside it")
+            raise InputError(f"expected the values of '{path.name}' in {name!a}, which is no file beside it")
 
 
 def _unit(path: Path, header: dict[str, str]) -> float:
