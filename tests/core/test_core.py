@@ -157,6 +157,14 @@ def test_old_names_of_a_strips_fields_work_with_a_warning(old: str, new: str) ->
         again = Counterfactual(**{old if name == new else name: value for name, value in fields.items()})
     with pytest.warns(DeprecationWarning, match=f"Counterfactual.{old} is called Counterfactual.{new} now"):
         assert getattr(again, old) is fields[new]
+    other = {
+        "steps": np.arange(len(made.scores)) + 7.0,
+        "stopped": "search",
+        "drifted": not made.above_tolerance,
+    }
+    value = other.get(old, fields[new] + 1 if old in ("lengths", "drift") else None)
+    with pytest.warns(DeprecationWarning):
+        assert getattr(dataclasses.replace(made, **{old: value}), new) is value
     with pytest.raises(AttributeError, match="no attribute 'stops'"):
         again.stops  # noqa: B018
 

@@ -97,3 +97,26 @@ def test_the_verb_writes_rows_and_strips_and_keeps_the_names_of_a_reader(tmp_pat
     assert main(words) == 0
     assert json.loads(file.read_text())["attributes"][0]["name"] == "joint space"
     assert main(["attributes", "phantom", "--target", "class:7", "--out", str(tmp_path / "b")]) == 2
+
+
+def test_names_outlive_a_shorter_list_and_no_other_target_takes_their_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "attributes.json"
+    words = ["attributes", "phantom", "--images", "8", "--out", str(tmp_path), "--quiet", "--count"]
+    assert main([*words, "2"]) == 0
+    table = json.loads(file.read_text())
+    for row, name in zip(table["attributes"], ("first", "second"), strict=True):
+        row["name"] = name
+    file.write_text(json.dumps(table))
+    assert main([*words, "1"]) == 0 and main([*words, "2"]) == 0
+    assert [row["name"] for row in json.loads(file.read_text())["attributes"]] == ["first", "second"]
+    before = file.read_bytes()
+    assert main([*words, "1", "--target", "class:0"]) == 2 and file.read_bytes() == before
+    assert "another target" in capsys.readouterr().err
+    table = json.loads(before)
+    file.write_text(json.dumps({**table, "generator": "of another training"}))
+    assert main([*words, "1"]) == 2 and "another generator" in capsys.readouterr().err
+    for damaged in ("[1]", '{"attributes": [1]}', '{"attributes": [], "further_names": 3}'):
+        file.write_text(damaged)
+        assert main([*words, "1"]) == 2 and "expected attributes" in capsys.readouterr().err

@@ -3,6 +3,7 @@ features of photographs: the discriminator looks at the images themselves."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -159,6 +160,43 @@ def test_training_learns_to_reach_the_score_asked() -> None:
         training.step()
         missed.append(training.figures["missed"])
     assert np.mean(missed[-20:]) < 0.6 * np.mean(missed[:20])
+
+
+def test_a_run_with_pairs_goes_on_with_the_same_pairs_and_weight_alone() -> None:
+    rng = torch.Generator().manual_seed(3)
+    images = (torch.rand(64, 1, 16, 16, generator=rng) * 200).byte()
+
+    def training(given: tuple[Tensor, Tensor] | None, **settings: float) -> TranslatorTraining:
+        config = TranslatorTrainerConfig(features="none", precision="fp32", **settings)  # type: ignore[arg-type]
+        size = TranslatorConfig(**SMALL)
+        return TranslatorTraining(
+            size, config, images, guide=lambda x: x.mean(dim=(1, 2, 3))[:, None], pairs=given
+        )
+
+    pairs = images[:8], images[8:16]
+    state = training(pairs).state()
+    training(pairs).restore(state)
+    for other in (training(None), training(pairs[::-1]), training(pairs, pairs=1.0)):
+        with pytest.raises(InputError, match="pair"):
+            other.restore(state)
+
+
+def test_a_run_of_an_earlier_version_goes_on_where_it_trains_as_that_did() -> None:
+    images = (torch.rand(64, 1, 16, 16, generator=torch.Generator().manual_seed(3)) * 200).byte()
+
+    def training(**settings: float) -> TranslatorTraining:
+        config = TranslatorTrainerConfig(features="none", precision="fp32", **settings)  # type: ignore[arg-type]
+        size = TranslatorConfig(**SMALL)
+        return TranslatorTraining(size, config, images, guide=lambda x: x.mean(dim=(1, 2, 3))[:, None])
+
+    state = training().state()
+    about = json.loads(bytes(state["about"].numpy()))
+    for name in ("pairs", "pair_kimg", "exposure"):
+        del about[name]
+    state["about"] = torch.frombuffer(bytearray(json.dumps(about).encode()), dtype=torch.uint8)
+    training().restore(state)
+    with pytest.raises(InputError, match="exposure"):
+        training(exposure=0.4).restore(state)
 
 
 def test_pairs_teach_what_the_same_place_looks_like_without_the_finding() -> None:

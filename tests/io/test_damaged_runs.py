@@ -191,3 +191,14 @@ def test_a_null_in_a_summary_costs_its_row_alone(tmp_path: Path) -> None:
     with_summary(run, changed)
     page = write_report(run).read_text()
     assert "1 rows of summary.json cannot be read" in page and "m: kept" in page
+
+
+def test_a_figure_that_is_not_finite_is_no_damage(tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run")
+    lines = lines_of(run)
+    strip = lines[1]
+    strip["reconstruction_error"], strip["second"] = float("nan"), [float("inf")] * len(strip["scores"])
+    rewrite(run, lines)
+    assert [run.flaw(row) for row in run.rows()] == [""] * len(lines)
+    assert len(list(run.results())) == len(lines)
+    assert write_report(run).stat().st_size > 10_000

@@ -57,3 +57,16 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, code: str, how: Any) -> N
     while alive(worker):
         assert time.monotonic() < ends
         time.sleep(0.05)
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
+    from contrafact.cli import _orderly_end
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what runs in the background
+    try:
+        with _orderly_end():
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

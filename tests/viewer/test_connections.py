@@ -97,3 +97,41 @@ def test_an_answer_that_takes_long_is_waited_for(monkeypatch: pytest.MonkeyPatch
     with serving(Guard(slow, tokens={"t": "owner"})) as site:
         assert site.ask("/", x_contrafact_token="t").text == "late"
         assert site.ask("/", method="POST", body=b"a", x_contrafact_token="t").text == "late"
+
+
+def test_a_reader_who_takes_a_long_answer_slowly_gets_it_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 12_000_000
+
+    async def long(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("x" * size)(scope, receive, send)
+
+    for name in ("HEADER_SECONDS", "READ_SECONDS"):
+        monkeypatch.setattr(connections, name, 1.0)
+    with (
+        serving(Guard(long, tokens={"t": "owner"})) as site,
+        socket.create_connection(("127.0.0.1", site.port)) as line,
+    ):
+        line.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nx-contrafact-token: t\r\n\r\n")
+        got = 0
+        while got < size and (part := line.recv(400_000)):
+            got += len(part)
+            time.sleep(0.1)
+        assert got >= size
+
+
+def test_a_reader_who_takes_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def long(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("x" * 12_000_000)(scope, receive, send)
+
+    monkeypatch.setattr(connections, "READ_SECONDS", 1.0)
+    with (
+        serving(Guard(long, tokens={"t": "owner"})) as site,
+        socket.create_connection(("127.0.0.1", site.port)) as line,
+    ):
+        line.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nx-contrafact-token: t\r\n\r\n")
+        time.sleep(3.0)
+        got = 0
+        with contextlib.suppress(ConnectionError):
+            while part := line.recv(400_000):
+                got += len(part)
+        assert got < 12_000_000

@@ -89,7 +89,8 @@ def _orderly_end() -> Iterator[None]:
         stopping.set()
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]  # of a script
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:

@@ -37,7 +37,8 @@ def attributes(
     """Rank the attributes of a bundle's generator: what it can draw that changes the model's prediction.
 
     Writes attributes.json and a picture of each attribute into a folder. Look at the pictures and write a name
-    for each into the file; names are kept when the command runs again with the same model and target.
+    for each into the file; names are kept when the command runs again with the same bundle, model and target,
+    and no other run overwrites them.
     Example: `contrafact attributes phantom --count 4`
 
     Args:
@@ -56,37 +57,63 @@ def attributes(
     from contrafact.cli.arguments import pick_bundle, pick_predictor
     from contrafact.core import Trust
     from contrafact.counterfactual import find_attributes
-    from contrafact.io import read_json, write_json
+    from contrafact.io import write_json
 
     trusted = Trust(trust, trust_code)
     loaded = pick_bundle(bundle, trusted).for_latent_space()
     predictor = pick_predictor(model, loaded, trusted)
     asked = predictor.target(target)
-    found = find_attributes(loaded, predictor, asked, count=count, images=images, seed=seed)
     about = {
         "bundle": loaded.name,
+        "generator": loaded.generator_digest,
         "model": predictor.digest,
         "target": str(asked),
         "images": images,
         "seed": seed,
     }
-    names = dict[str, str]()
-    if (out / "attributes.json").exists():
-        before = read_json(out / "attributes.json")
-        if all(before.get(key) == about[key] for key in ("bundle", "model", "target")):
-            names = {_place(row): row.get("name", "") for row in before.get("attributes", ())}
+    names = _names(out / "attributes.json", about)
+    found = find_attributes(loaded, predictor, asked, count=count, images=images, seed=seed)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for number, attribute in enumerate(found, start=1):
         row = dataclasses.asdict(attribute)
-        row |= {"name": names.get(_place(row), ""), "strip": f"attribute-{number:02}.png"}
+        row |= {"name": names.pop(_place(row), ""), "strip": f"attribute-{number:02}.png"}
         (out / row["strip"]).write_bytes(
             _strip(loaded, attribute, seed, f"{SYNTHETIC}; {json_lines.dumps(about)}")
         )
         rows.append(row)
-    write_json(out / "attributes.json", {**about, "attributes": rows})
+    write_json(out / "attributes.json", {**about, "attributes": rows, "further_names": names})
     if not quiet:
         say({**about, "attributes": rows}, as_json=json, lines=_lines(rows, out))
+
+
+def _names(path: Path, about: dict[str, Any]) -> dict[str, str]:
+    """Return the names in a file of an earlier run, by place, also of attributes that a run did not rank.
+
+    raises  InputError for a file of another kind, and for names of another generator, model or target
+    """
+    from contrafact.core import InputError
+    from contrafact.io import read_json
+
+    if not path.exists():
+        return {}
+    before = read_json(path)
+    rows = before.get("attributes") if isinstance(before, dict) else None
+    further = before.get("further_names", {}) if isinstance(before, dict) else None
+    if (
+        not isinstance(rows, list)
+        or not all(isinstance(r, dict) for r in rows)
+        or not isinstance(further, dict)
+    ):
+        raise InputError(f"expected attributes in '{path}', as this command writes them; choose another --out")
+    names = {**further, **{_place(row): row["name"] for row in rows if row.get("name")}}
+    same = ("bundle", "generator", "model", "target")
+    other = [key for key in same if before.get(key, about[key]) != about[key]]
+    if other and names:
+        raise InputError(
+            f"'{path}' holds the names of attributes of another {' and '.join(other)}; choose another --out"
+        )
+    return {} if other else names
 
 
 def _place(row: dict[str, Any]) -> str:

@@ -222,9 +222,10 @@ def _accept_old_names(kind: Any) -> None:
 
     @functools.wraps(build)
     def init(self: Any, **fields: Any) -> None:
-        for name in RENAMED.keys() & fields.keys():
+        old_fields = {name: fields.pop(name) for name in RENAMED if name in fields}
+        for name in old_fields:
             warn(name)
-        build(self, **present_names(fields))
+        build(self, **{**fields, **present_names(old_fields)})  # `dataclasses.replace` gives both names
 
     def old(self: Any, name: str) -> Any:
         if name not in RENAMED:

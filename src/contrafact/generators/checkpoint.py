@@ -15,6 +15,8 @@ from contrafact.core.errors import InputError
 from contrafact.core.fingerprint import fingerprint
 
 MAY_CHANGE = ("kimg", "gamma")  # settings that may differ when a run is continued
+# Settings that states of earlier versions lack, with the values that train as those versions did.
+EARLIER = {"pairs": 40.0, "pair_kimg": 0.0, "exposure": 0.0}
 
 
 def pack(
@@ -76,6 +78,7 @@ def check_trained_with(state: Mapping[str, Tensor], now: Tensor, *, only: tuple[
     if "about" not in state:  # saved by a version that did not record the settings
         return
     before, after = (json.loads(bytes(tensor.cpu().numpy())) for tensor in (state["about"], now))
+    before = {name: value for name, value in EARLIER.items() if name in after} | before
     differs = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     differs = [name for name in differs if not only or name in only]
     differs = [name for name in differs if name != "precision" or after.get(name) != "auto"]

@@ -76,7 +76,7 @@ class TranslatorTraining:
         if pairs is not None:
             check_pairs(pairs, images)
             self.pair_scores = tuple(self._finite_scores_of(part) for part in pairs)
-            origin = {**(origin or {}), "pairs": [fingerprint(part.cpu().numpy()) for part in pairs]}
+            origin = {**(origin or {}), "pair images": [fingerprint(part.cpu().numpy()) for part in pairs]}
         self.order = self.scores.argsort(dim=0)
         with seeded(config.seed, self.device):
             self.translator = Translator(size).to(self.device)

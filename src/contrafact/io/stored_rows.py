@@ -27,6 +27,11 @@ def _numbers(value: Any) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(map(is_number, value))
 
 
+def _values(value: Any) -> bool:
+    """Whether a value is a list of numbers, which need not be finite: another model's scores."""
+    return isinstance(value, list) and all(isinstance(one, float) or is_number(one) for one in value)
+
+
 def _checks(value: Any) -> bool:
     """Whether a value is a list of reliability checks."""
     return isinstance(value, list) and all(
@@ -69,7 +74,7 @@ OF_A_STRIP: dict[str, Check] = {
     "scores": _numbers,
     "latent_distance": _numbers,
     "origin": lambda value: isinstance(value, int),
-    "reconstruction_error": lambda value: is_number(value),
+    "reconstruction_error": lambda value: isinstance(value, float) or is_number(value),  # NaN where unknown
     "above_tolerance": lambda value: isinstance(value, bool),
     "outcome": _text,
 }
@@ -81,7 +86,7 @@ OPTIONAL: dict[str, Check] = {
     "source": _text,
     "followup": _later,
     "goal": lambda value: is_number(value),
-    "second": _numbers,
+    "second": _values,
 }
 ARRAYS = {
     "heatmap": ("image", "affine", "values"),
