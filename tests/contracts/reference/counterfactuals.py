@@ -57,8 +57,9 @@ def curved(images: Tensor) -> Tensor:
 
 def told(strip: Counterfactual) -> list[Any]:
     return [
-        brief(strip.frames), strip.requested, strip.scores, strip.latent_distance, strip.origin,
-        strip.reconstruction_error, strip.above_tolerance, strip.outcome, strip.goal, strip.end, strip.flips,
+        brief(strip.frames), brief(strip.change), strip.requested, strip.scores, strip.latent_distance,
+        strip.origin, strip.reconstruction_error, strip.above_tolerance, strip.outcome, strip.goal, strip.end,
+        strip.flips,
     ]  # fmt: skip
 
 

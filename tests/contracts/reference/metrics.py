@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from contrafact.attribution import InputXGradient, Smooth
-from contrafact.core import METRICS, Question, Record
+from contrafact.core import METRICS, Grid, Question, Record
 from contrafact.core.execution import parameters_of
 from contrafact.metrics import (
     HeatmapContext,
@@ -26,6 +26,7 @@ from contrafact.metrics import (
     trust_card_of_strip,
 )
 from contrafact.metrics.evidence import evidence, in_words, places_of
+from contrafact.metrics.trust.counterfactual_card import image_error
 from contrafact.models import TorchPredictor
 from four_pixels import OWN
 from linear_panel import Linear
@@ -189,8 +190,10 @@ def places() -> dict[str, Any]:
 
 
 def others() -> dict[str, Any]:
-    made = panel()
+    made, flat = panel(), toy().strip([0.0, 1.0])
     rng = np.random.default_rng(0)
+    low = flat.frames[:, :, :5]
+    narrow = dataclasses.replace(flat, frames=low, reconstruction=low[0] * 1.1, grid=Grid((5, 12)))
 
     def gap(a: torch.Tensor, b: torch.Tensor) -> float:
         return float((a.mean(dim=0) - b.mean(dim=0)).square().sum())
@@ -204,6 +207,7 @@ def others() -> dict[str, Any]:
         name: one(made.question, np.random.default_rng(1)) for name, one in references(made.mask).items()
     }
     return {
+        "image error": image_error(narrow),
         "realism": {name: dataclasses.asdict(one) for name, one in realistic.items()},
         "references": {name: brief(values) for name, values in drawn.items()},
         "randomisation": {
