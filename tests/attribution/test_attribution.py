@@ -184,3 +184,9 @@ def test_the_masks_of_rise_go_in_pairs_and_are_the_same_for_any_batch(size: tupl
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
     np.testing.assert_allclose(maps[0], maps[2], atol=1e-5)
+
+
+def test_one_feature_is_too_few_for_a_weighted_fit() -> None:
+    """Captum's own error told of tensors of size 0."""
+    with pytest.raises(InputError, match="at least 2 features of the image; got 1; set a greater count"):
+        explain("kernel-shap", small_network(), Image(np.ones((1, 16, 16))), target="class:1", count=1)

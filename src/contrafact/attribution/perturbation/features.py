@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.core import Question
+from contrafact.core import InputError, Question
 from contrafact.perturbation import feature_labels, fill_values
 
 
@@ -44,11 +44,14 @@ def by_features(
     settings: Grouped,
     rng: np.random.Generator,
     method: Callable[[Callable[[Tensor], Tensor]], Any],
+    *,
+    least: int = 1,
     **arguments: Any,
 ) -> NDArray[np.float32]:
     """Return the maps (N, *S) of a captum method over features, one image at a time.
 
     method     makes the captum method from a function that scores a batch of images
+    least      number of features that the method needs; InputError where an image has fewer
     arguments  passed to its `attribute`, beside the features
     gives      each feature's value spread evenly over its voxels, so that the map sums to the features' sum
     """
@@ -64,6 +67,11 @@ def by_features(
     for image, empty in zip(images, fill_values(images, settings.fill), strict=True):
         numbers = feature_labels(image.cpu().numpy(), settings.features, settings.count)
         labels = torch.from_numpy(labels_in_region(numbers, question.region)).to(device)
+        found = int(labels.max()) + 1
+        if found < least:
+            raise InputError(
+                f"expected at least {least} features of the image; got {found}; set a greater count"
+            )
         with seeded(seed):
             values = method(forward).attribute(
                 image[None],

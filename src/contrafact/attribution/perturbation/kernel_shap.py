@@ -19,7 +19,7 @@ class KernelSHAP:
     gives     float32 (N, *S), target units; a feature's value is spread evenly over its voxels.
               The map sums to f(image) - f(filled image) up to the error of the fit
     cost      `samples` forward passes per image; no gradients
-    raises    InputError for fewer than 1 sample, or features that do not fit the image
+    raises    InputError for fewer than 1 sample or 2 features, or features that do not fit the image
     Source: Lundberg & Lee 2017 (arXiv 1705.07874), sec. 4.1; computed by captum. Differs: boxes or
     supervoxels, seeded.
 
@@ -44,4 +44,4 @@ class KernelSHAP:
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         from captum.attr import KernelShap as Captum  # slow to import
 
-        return by_features(question, self, rng, Captum, n_samples=self.samples)
+        return by_features(question, self, rng, Captum, least=2, n_samples=self.samples)
