@@ -13,6 +13,7 @@ import contrafact as cf
 from contrafact.cli import main
 from contrafact.core import InputError, UnsupportedError
 from contrafact.counterfactual.attributes import Attribute, StyleSpace, find_attributes, frames_of
+from contrafact.models import TorchPredictor
 from contrafact.phantoms import measure_joint_space, measure_marker
 
 
@@ -82,6 +83,12 @@ def test_what_has_no_style_space_is_refused(bundle: cf.Bundle) -> None:
     legacy = type("Legacy", (), {"generator": object()})()
     with pytest.raises(UnsupportedError, match="a generator with style space"):
         StyleSpace(type("Other", (), {"latent": legacy, "name": "other"})())  # type: ignore[arg-type]
+
+
+def test_a_segmenters_target_is_refused_in_its_own_words(bundle: cf.Bundle) -> None:
+    segmenter = TorchPredictor(torch.nn.Conv2d(1, 3, 3, padding=1), classes=("none", "bone", "joint"))
+    with pytest.raises(UnsupportedError, match="attributes need a target that is the same place"):
+        find_attributes(bundle, segmenter, segmenter.target("region:1"), images=4)
 
 
 def test_the_verb_writes_rows_and_strips_and_keeps_the_names_of_a_reader(tmp_path: Path) -> None:

@@ -181,6 +181,15 @@ def test_a_run_with_pairs_goes_on_with_the_same_pairs_and_weight_alone() -> None
             other.restore(state)
 
 
+def test_a_training_without_pairs_does_not_begin_with_them() -> None:
+    config = TranslatorTrainerConfig(features="none", batch=4, pair_kimg=2.0)
+    images = torch.rand(16, 1, 16, 16)
+    with pytest.raises(InputError, match="expected pairs to begin with"):
+        TranslatorTraining(
+            TranslatorConfig(**SMALL), config, images, guide=lambda x: x.mean(dim=(1, 2, 3))[:, None]
+        )
+
+
 def test_a_run_of_an_earlier_version_goes_on_where_it_trains_as_that_did() -> None:
     images = (torch.rand(64, 1, 16, 16, generator=torch.Generator().manual_seed(3)) * 200).byte()
 

@@ -64,7 +64,7 @@ def find_attributes(
     deviations  size of a move, in standard deviations of the coordinate over samples
     cost        for each image one pass with gradients and about 12 `count` passes of generator and model
     raises      InputError for a bundle without a latent space, or numbers that are too small; UnsupportedError
-                for a generator without style space, or a model without gradients
+                for a generator without style space, a model without gradients, or a target of a segmenter
     """
     if count < 1 or images < 4 or not deviations > 0:
         raise InputError(
@@ -72,6 +72,10 @@ def find_attributes(
         )
     if not predictor.differentiable:
         raise UnsupportedError("attributes need a model with gradients; got one without")
+    if hasattr(target, "freeze"):
+        raise UnsupportedError(
+            f"attributes need a target that is the same place in every image, such as class:1; got {target}"
+        )
     space = StyleSpace(bundle)
     rng = torch.Generator().manual_seed(seed)
     latents = bundle.latent.generator.sample(2 * images, rng, psi=TRUNCATION)  # type: ignore[call-arg]

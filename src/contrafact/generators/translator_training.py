@@ -73,6 +73,8 @@ class TranslatorTraining:
         self.config, self.images, self.guide, self.pairs = config, images, guide, pairs
         self.rng = torch.Generator().manual_seed(config.seed)
         self.scores = self._scores_of(images)
+        if pairs is None and config.pair_kimg:
+            raise InputError(f"expected pairs to begin with, for pair_kimg = {config.pair_kimg:g}; got none")
         if pairs is not None:
             check_pairs(pairs, images)
             self.pair_scores = tuple(self._finite_scores_of(part) for part in pairs)
