@@ -318,6 +318,7 @@ def test_a_run_gives_back_what_was_put_and_goes_on(tmp_path: Path) -> None:
             goal=1.0,
             reconstruction=np.zeros((1, 4, 5)),
             grid=Grid((4, 5)),
+            record=heat().record,
         ),
         followup=[(image, "sick 80 %")],
     )

@@ -144,12 +144,12 @@ class LatentPath:
         `slack` beyond it.
 
         The best offset is kept, but the next step starts from the last one, better or worse: the model's
-        surface is rough, and accepting only improvements ends in the nearest local minimum. A step that leaves
-        more than half of the distance to the level halves the greatest length of the next one; without this
+        surface is rough, and accepting only improvements ends in the nearest local minimum. A step that brings
+        less than half of what the gradient promised halves the greatest length of the next one; without this
         the steps of a rough surface amplify rounding errors until two equal images end in two different frames.
         """
         here, best = here.clone(), here.clone()
-        gap, last = torch.full_like(level, torch.inf), torch.full_like(level, torch.inf)
+        gap, enough = torch.full_like(level, torch.inf), torch.full_like(level, torch.inf)
         longest = torch.full_like(level, LONGEST)
         rows = (level > 0).nonzero()[:, 0]
         for number in range(tries + 1):
@@ -160,13 +160,14 @@ class LatentPath:
             distance = torch.maximum(-beyond, beyond - slack[rows]).clamp_min(0)
             closer = distance < gap[rows]
             best[rows[closer]], gap[rows[closer]] = here[rows[closer]], distance[closer]
-            longest[rows[distance > last[rows] / 2]] /= 2
-            last[rows] = distance
+            longest[rows[distance > enough[rows]]] /= 2
             missing = distance > 0
             rows, gradients, beyond = rows[missing], gradients.of(missing), beyond[missing]
             if number < tries and len(rows):
                 required = sign * (slack[rows] / 2 - beyond)
                 step = self._newton_step(gradients, required, longest[rows], share=share)
+                promised = sign * (step * gradients.plain).sum(dim=1)
+                enough[rows] = distance[missing] - promised.abs() / 2
                 here[rows] = self.within(here[rows] + step, budget)
         return best
 
