@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 import torch
+from pydicom.data import get_testdata_file
 from safetensors.torch import save_file
 from torch import nn
 
@@ -254,8 +256,9 @@ def test_a_target_that_does_not_fit_is_the_failure_of_its_cells(folder: Path) ->
 
 def test_a_folder_of_dicom_files_is_one_series(folder: Path) -> None:
     (folder / "series").mkdir()
+    slices = pydicom.dcmread(get_testdata_file("CT_small.dcm"))  # of one series by its header
     for number in range(3):
-        (folder / "series" / f"{number}.dcm").write_bytes(b"x")
+        slices.save_as(folder / "series" / f"{number}.dcm")
     write(folder).write_text((folder / "study.toml").read_text().replace("*.npy", "series"))
     assert images_of(read_study(folder / "study.toml"), folder) == [folder / "series"]
 

@@ -162,10 +162,8 @@ def test_a_study_reads_every_file_once(folder: Path, monkeypatch: pytest.MonkeyP
         folder, 'masks = "masks/{stem}.npy"\n', rest="[methods.gradient]\n[methods.gradcam]\n" + metrics
     )
     path.write_text(path.read_text().replace('"class:1"', '"yes", "no"'))
-    read, reader = [], images._read_array
-    monkeypatch.setattr(
-        images, "_read_array", lambda file, *more: read.append(file.name) or reader(file, *more)
-    )
+    read, reader = [], images.read_array
+    monkeypatch.setattr(images, "read_array", lambda file, *more: read.append(file.name) or reader(file, *more))
     assert not [row for row in run_study(folder) if row.failure]
     assert sorted(read) == ["0.npy", "0.npy", "1.npy", "1.npy"]  # an image and a mask of each name
 
