@@ -9,7 +9,8 @@ import sys
 import pytest
 
 CODE = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit an ignored one
 from contrafact import cli
 def work():
     try:
