@@ -9,8 +9,7 @@ import sys
 import pytest
 
 CODE = """
-import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit an ignored one
+import sys, time
 from contrafact import cli
 def work():
     try:
