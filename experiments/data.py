@@ -259,15 +259,29 @@ def _chest(folder: Path, part: str, side: int) -> Cohort:
     """Chest radiographs as they are: exposure alone tells much of the label (docs/results/chest.md)."""
     paths = sorted((folder / "train").glob("*/*.jp*g"))
     paths = [p for p, held in zip(paths, chest_held(paths), strict=True) if held == (part == "val")]
-    paths = [paths[i] for i in _of_part([chest_patient(p) for p in paths], part)]
-    labels = np.array([int(path.parent.name == "PNEUMONIA") for path in paths])
+    positive, classes = (lambda p: p.parent.name == "PNEUMONIA"), ("normal", "pneumonia")
+    return _of_files(paths, part, side, patient=chest_patient, positive=positive, classes=classes)
+
+
+def _of_files(
+    paths: list[Path],
+    part: str,
+    side: int,
+    *,
+    patient: Callable[[Path], str],
+    positive: Callable[[Path], bool],
+    classes: tuple[str, str],
+) -> Cohort:
+    """The files of a part as a cohort of two classes."""
+    paths = [paths[i] for i in _of_part([patient(p) for p in paths], part)]
+    labels = np.array([int(positive(path)) for path in paths])
     return Cohort(
         images=read(paths, side),
         labels=labels,
         levels=labels,
-        patients=[chest_patient(p) for p in paths],
+        patients=[patient(p) for p in paths],
         names=[p.name for p in paths],
-        classes=("normal", "pneumonia"),
+        classes=classes,
         paths=paths,
     )
 
@@ -289,17 +303,8 @@ def chest_held(paths: list[Path]) -> list[bool]:
 def _brain(folder: Path, part: str, side: int) -> Cohort:
     paths = sorted(folder.glob("*/*.jp*g"))
     paths = [p for p, held in zip(paths, brain_held(paths), strict=True) if held == (part == "val")]
-    paths = [paths[i] for i in _of_part([_brain_name(p) for p in paths], part)]
-    labels = np.array([int(path.parent.name != "notumor") for path in paths])
-    return Cohort(
-        images=read(paths, side),
-        labels=labels,
-        levels=labels,
-        patients=[_brain_name(p) for p in paths],
-        names=[p.name for p in paths],
-        classes=("no tumour", "tumour"),
-        paths=paths,
-    )
+    positive, classes = (lambda p: p.parent.name != "notumor"), ("no tumour", "tumour")
+    return _of_files(paths, part, side, patient=_brain_name, positive=positive, classes=classes)
 
 
 def _brain_name(path: Path) -> str:
