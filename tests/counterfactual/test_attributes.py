@@ -62,8 +62,8 @@ def test_a_move_changes_one_style_and_leaves_nothing_behind(bundle: cf.Bundle) -
     plain = bundle.latent.generator.decode(latents)
     styles = space.styles(latents)
     assert len(styles) == len(space.layers) and all(len(s) == 3 for s in styles)
-    assert torch.equal(space.moved(latents, 2, 1, 0.0), plain)
-    assert not torch.allclose(space.moved(latents, 2, 1, 2.0), plain, atol=1e-3)
+    assert torch.equal(space.moved(latents, (2, 1), 0.0), plain)
+    assert not torch.allclose(space.moved(latents, (2, 1), 2.0), plain, atol=1e-3)
     assert torch.equal(bundle.latent.generator.decode(latents), plain)
 
     def total(images: torch.Tensor) -> torch.Tensor:
@@ -71,7 +71,9 @@ def test_a_move_changes_one_style_and_leaves_nothing_behind(bundle: cf.Bundle) -
 
     gradient = space.gradients(latents, total)[2][:, 1]
     step = 1e-2
-    finite = (total(space.moved(latents, 2, 1, step)) - total(space.moved(latents, 2, 1, -step))) / (2 * step)
+    finite = (total(space.moved(latents, (2, 1), step)) - total(space.moved(latents, (2, 1), -step))) / (
+        2 * step
+    )
     torch.testing.assert_close(gradient.double(), finite, rtol=0.02, atol=1e-2)
 
 

@@ -133,8 +133,7 @@ def save_bundle(
 
     descriptions  JSON file beside bundle.json, by name of the predictor
     encoder_size  `kind` and `width` of the encoder, where the bundle has one; None: the defaults of
-                  `EncoderSize`. They are not compared with the encoder: other ones make a bundle that cannot
-                  be loaded
+                  `EncoderSize`
     seconds       JSON file of the second model, by name of the predictor; required for each second model
     raises        InputError for unknown classes of generators or encoders, and second models without a file
     """

@@ -22,6 +22,7 @@ PART = 32  # images of one pass
 TRUNCATION = 0.7  # of the sampled latents, as in pictures of generators: plausible patients
 
 Measure = Callable[[Tensor], Tensor]
+Place = tuple[int, int]  # layer and coordinate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +93,15 @@ def find_attributes(
             * (1 if expected[place[0]][place[1]] > 0 else -1)
             for place in chosen
         }
-        effects = {place: space.effect(first, measure, *place, move) for place, move in moves.items()}
-        ranked = sorted(moves, key=lambda place: -float(effects[place][1].mean()))[:count]
-        again = {place: float(space.effect(other, measure, *place, moves[place])[1].mean()) for place in ranked}
-        seconds = _second_effects(bundle, predictor, target, space, other, {p: moves[p] for p in ranked})
+        before = space.scores(first, measure)
+        effects = {place: space.scores(first, measure, place, move) - before for place, move in moves.items()}
+        ranked = sorted(moves, key=lambda place: -float(effects[place].mean()))[:count]
+        again = space.mean_changes(other, measure, {place: moves[place] for place in ranked})
+    seconds = _second_changes(bundle, predictor, target, space, other, {p: moves[p] for p in ranked})
     return [
-        _attribute(place, moves[place], *effects[place], again=again[place], second=seconds.get(place))
+        _attribute(place, moves[place], before, effects[place], again=again[place], second=seconds.get(place))
         for place in ranked
-        if float(effects[place][1].mean()) > 0
+        if float(effects[place].mean()) > 0
     ]
 
 
@@ -107,7 +109,8 @@ def frames_of(bundle: Bundle, attribute: Attribute, latents: Tensor, shares: Seq
     """Return the images (N, K, C, *S), in the bundle's units, of latents (N, d) at K shares of a move."""
     space = StyleSpace(bundle)
     frames = [
-        space.moved(latents, attribute.layer, attribute.coordinate, share * attribute.move) for share in shares
+        space.moved(latents, (attribute.layer, attribute.coordinate), share * attribute.move)
+        for share in shares
     ]
     return bundle.to_units(torch.stack(frames, dim=1).clamp(-1, 1))
 
@@ -159,8 +162,9 @@ class StyleSpace:
                 row.append(gradient)
         return [torch.cat(parts) for parts in rows]
 
-    def moved(self, latents: Tensor, layer: int, coordinate: int, move: float) -> Tensor:
+    def moved(self, latents: Tensor, place: Place, move: float) -> Tensor:
         """Return images (N, C, *S) in [-1, 1] with one style changed by `move`."""
+        layer, coordinate = place
 
         def shifted(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
             output = output.clone()
@@ -170,16 +174,20 @@ class StyleSpace:
         with torch.no_grad(), self._hooked({layer: shifted}):
             return torch.cat([self.generator.decode(part) for part in latents.split(PART)])
 
-    def effect(
-        self, latents: Tensor, measure: Measure, layer: int, coordinate: int, move: float
-    ) -> tuple[Tensor, Tensor]:
-        """Return the scores (N,) of the latents' images, and their changes (N,) by a move."""
+    def scores(self, latents: Tensor, measure: Measure, place: Place = (0, 0), move: float = 0.0) -> Tensor:
+        """Return the scores (N,) of the latents' images with one style changed by `move`."""
         with torch.no_grad():
-            plain = self.moved(latents, layer, coordinate, 0.0)
-            before = torch.cat([measure(part) for part in plain.split(PART)])
-            moved = self.moved(latents, layer, coordinate, move)
-            after = torch.cat([measure(part) for part in moved.split(PART)])
-        return before, after - before
+            return torch.cat([measure(part) for part in self.moved(latents, place, move).split(PART)])
+
+    def mean_changes(
+        self, latents: Tensor, measure: Measure, moves: Mapping[Place, float]
+    ) -> dict[Place, float]:
+        """Return the mean change of the scores by each move."""
+        before = self.scores(latents, measure)
+        return {
+            place: float((self.scores(latents, measure, place, move) - before).mean())
+            for place, move in moves.items()
+        }
 
     @contextlib.contextmanager
     def _hooked(self, hooks: Mapping[int, Callable[..., Tensor | None]]) -> Iterator[None]:
@@ -191,7 +199,7 @@ class StyleSpace:
                 handle.remove()
 
 
-def _greatest(expected: Sequence[Tensor], count: int) -> list[tuple[int, int]]:
+def _greatest(expected: Sequence[Tensor], count: int) -> list[Place]:
     """Return (layer, coordinate) of the greatest absolute values."""
     sizes = [len(values) for values in expected]
     order = torch.cat([values.abs() for values in expected]).argsort(descending=True)[:count].tolist()
@@ -199,31 +207,30 @@ def _greatest(expected: Sequence[Tensor], count: int) -> list[tuple[int, int]]:
     return [places[number] for number in order]
 
 
-def _second_effects(
+def _second_changes(
     bundle: Bundle,
     predictor: Predictor,
     target: Target,
     space: StyleSpace,
     latents: Tensor,
-    moves: Mapping[tuple[int, int], float],
-) -> dict[tuple[int, int], float]:
+    moves: Mapping[Place, float],
+) -> dict[Place, float]:
     """Return the mean changes of the second model's score; empty without one for the target."""
-    second = bundle.second_model(predictor)
-    if second is None:
+
+    def measure(images: Tensor) -> Tensor:
+        scores = bundle.second_scores(predictor, str(target), bundle.to_units(images))
+        return torch.as_tensor(scores)
+
+    if (
+        bundle.second_scores(predictor, str(target), bundle.to_units(space.moved(latents[:1], (0, 0), 0.0)))
+        is None
+    ):
         return {}
-    try:
-        measure = bundle.scorer(second, second.target(str(target)))
-    except InputError:
-        return {}
-    with second.frozen():
-        return {
-            place: float(space.effect(latents, measure, *place, move)[1].mean())
-            for place, move in moves.items()
-        }
+    return space.mean_changes(latents, measure, moves)
 
 
 def _attribute(
-    place: tuple[int, int], move: float, before: Tensor, change: Tensor, *, again: float, second: float | None
+    place: Place, move: float, before: Tensor, change: Tensor, *, again: float, second: float | None
 ) -> Attribute:
     below = before < 0
     error = 1.96 * float(change.std()) / len(change) ** 0.5
