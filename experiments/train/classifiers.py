@@ -3,9 +3,9 @@
     python -m experiments.train.classifiers knee --role model --data ../shared/data --out RUNS/knee --side 128
 
 `model` is what the bundle explains (a small ResNet); `second` ships beside it and confirms its counterfactuals
-(plain convolutions, another seed); `member` says when to end the training of a generator; `judge` is a third
-one (inverted bottlenecks without normalisation by batch) that never ships and is asked only when a page is
-measured. All learn from the `fit` patients; the best epoch by AUC on the `choice` patients is kept. A run that
+(plain convolutions, another seed); `ally` guides a translator beside the model (a residual network, finer);
+`member` says when to end the training of a generator, and `judge`, which never ships, is asked only when a
+page is measured (both of them inverted bottlenecks without normalisation by batch, from other seeds). All learn from the `fit` patients; the best epoch by AUC on the `choice` patients is kept. A run that
 was ended goes on from its last epoch.
 """
 
@@ -83,7 +83,7 @@ def size_of(role: str, side: int, channels: int, outputs: int) -> dict[str, obje
             "stages": 5 if deep else 4,
             "dropout": 0.2,
         }
-    if role == "member":
+    if role == "ally":
         return {"channels": channels, "outputs": outputs, "width": 16, "stages": 5 if deep else 4, "fine": 1}
     if role == "second":
         widths = (16, 32, 64, 96, 128) if deep else (16, 32, 64, 128)
@@ -92,7 +92,13 @@ def size_of(role: str, side: int, channels: int, outputs: int) -> dict[str, obje
 
 
 def make(role: str, arguments: dict[str, object]) -> nn.Module:
-    kinds = {"model": ResidualNetwork, "member": ResidualNetwork, "second": PlainNetwork, "judge": Judge}
+    kinds = {
+        "model": ResidualNetwork,
+        "ally": ResidualNetwork,
+        "second": PlainNetwork,
+        "member": Judge,
+        "judge": Judge,
+    }
     return kinds[role](**arguments)  # type: ignore[arg-type]
 
 
@@ -237,7 +243,7 @@ def vary_of(name: str) -> Vary:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(EPOCHS))
-    parser.add_argument("--role", choices=["model", "second", "judge", "member"], required=True)
+    parser.add_argument("--role", choices=["model", "second", "judge", "member", "ally"], required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--side", type=int, default=64)
@@ -246,7 +252,7 @@ def main() -> None:
     fit, choice, val = (
         load(options.name, options.data, part, side=options.side) for part in ("fit", "choice", "val")
     )
-    seed = {"model": 0, "second": 17, "judge": 31, "member": 47}[options.role]
+    seed = {"model": 0, "second": 17, "judge": 31, "member": 47, "ally": 61}[options.role]
     torch.manual_seed(seed)
     arguments = size_of(options.role, options.side, fit.images.shape[1], fit.goals.shape[1])
     network, folder = make(options.role, arguments), options.out / options.role
