@@ -10,7 +10,7 @@ import csv
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,14 +199,22 @@ def _pair(path: Path, nodule: str) -> list[NoduleWindow]:
 
 
 def nodule_pairs(root: Path, part: str, *, side: int) -> tuple[Tensor, Tensor]:
-    """Windows with a pasted nodule, and the same windows without it, uint8 (N, 1, side, side).
+    """Windows with a pasted nodule, and the same windows without it, uint8 (N, 1, side, side), three of each.
 
-    The nodule, with two pixels around it, comes from the other window of the same slice; it is pasted, with a
-    soft edge, where the tissue around it is most like its own.
+    The nodule, turned by quarters, with two pixels around it, comes from the other window of the same slice; it
+    is pasted, with a soft edge, where the tissue around it is most like its own.
     """
     windows, pasted, plain = nodule_windows(root, part), [], []
-    for own, other in zip(windows[::2], windows[1::2], strict=True):
-        with_nodule = _pasted(own, other.values)
+    for own, other, turn in (
+        (own, other, turn) for own, other in zip(windows[::2], windows[1::2], strict=True) for turn in range(3)
+    ):
+        turned = replace(
+            own,
+            values=np.rot90(own.values, turn),
+            readers=np.rot90(own.readers, turn),
+            name=f"{own.name}-{turn}",
+        )
+        with_nodule = _pasted(turned, other.values)
         if with_nodule is not None:
             pasted.append(_sized(with_nodule, side))
             plain.append(_sized(other.values, side))

@@ -3,10 +3,10 @@
     python -m experiments.train.classifiers knee --role model --data ../shared/data --out RUNS/knee --side 128
 
 `model` is what the bundle explains (a small ResNet); `second` ships beside it and confirms its counterfactuals
-(plain convolutions, another seed); `ally` guides a translator beside the model (a residual network, finer);
-`member` says when to end the training of a generator, and `judge`, which never ships, is asked only when a
-page is measured (both of them inverted bottlenecks without normalisation by batch, from other seeds). All learn from the `fit` patients; the best epoch by AUC on the `choice` patients is kept. A run that
-was ended goes on from its last epoch.
+(plain convolutions, another seed). `ally` guides a translator beside the model (a residual network, finer),
+`member` says when to end its training (densely connected), and `judge`, which never ships, is asked only when a
+page is measured (inverted bottlenecks without normalisation by batch). All learn from the `fit` patients; the
+best epoch by AUC on the `choice` patients is kept. A run that was ended goes on from its last epoch.
 """
 
 from __future__ import annotations
@@ -72,6 +72,38 @@ class _Bottleneck(nn.Module):
         return y
 
 
+class Member(nn.Module):
+    """Densely connected convolutions: another family than model, second and judge."""
+
+    def __init__(self, *, channels: int = 1, outputs: int = 2, growth: int = 12, stages: int = 4) -> None:
+        super().__init__()
+        width = 2 * growth
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 5, 2, 2)]
+        for stage in range(stages):
+            if stage:
+                layers += [nn.AvgPool2d(2)]
+            for _ in range(3):
+                layers.append(_Dense(width, growth))
+                width += growth
+            layers += [nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width // 2, 1)]
+            width //= 2
+        self.body = nn.Sequential(*layers)
+        self.norm, self.dropout, self.head = nn.BatchNorm1d(width), nn.Dropout(0.1), nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.dropout(self.norm(self.body(x).mean(dim=(2, 3)))))
+        return scores
+
+
+class _Dense(nn.Module):
+    def __init__(self, before: int, growth: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.BatchNorm2d(before), nn.ReLU(), nn.Conv2d(before, growth, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.body(x)], dim=1)
+
+
 def size_of(role: str, side: int, channels: int, outputs: int) -> dict[str, object]:
     """Arguments of the network of a role; wider images get one more stage."""
     deep = side > 64
@@ -96,7 +128,7 @@ def make(role: str, arguments: dict[str, object]) -> nn.Module:
         "model": ResidualNetwork,
         "ally": ResidualNetwork,
         "second": PlainNetwork,
-        "member": Judge,
+        "member": Member,
         "judge": Judge,
     }
     return kinds[role](**arguments)  # type: ignore[arg-type]

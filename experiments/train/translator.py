@@ -4,9 +4,10 @@
     RUNS/knee/translator \
         --side 128 --kimg 24
 
-The guide is the network of the role `model`; the role `member` (another network, which neither guides nor
-judges) says on the `choice` patients after every thousand images how far it follows; the state with the best
-sum of goals reached and slope is kept. A run that was ended goes on where it was.
+The guide is the network of the role `model`, and `ally` beside it (`--allies ally`). The role `member`, which
+neither guides nor judges and is of another family, says on the `choice` patients after every thousand images
+how far it follows; the state with the best sum of goals reached and slope is kept. A run that was ended goes on
+where it was.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from contrafact.core.places import smallest_place
 from contrafact.generators.augmentation import signed
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_settings import TranslatorTrainerConfig
 from contrafact.generators.translator_training import TranslatorTraining
 from experiments.data import Cohort, load, nodule_pairs
 from experiments.train.classifiers import MIRROR, make, row_of
+
+PLACE = {"nodule": 0.4}  # cohorts whose finding is local: the disc for one that is added, in sides
 
 
 def network(folder: Path, role: str) -> nn.Module:
@@ -58,10 +62,17 @@ def chosen_by(
     now, before = model(images), member(images)
     real = float(np.polyfit(now.numpy(), before.numpy(), 1)[0])
     figures: dict[str, float] = {}
+    places = translator.places
     for name, up in (("up", True), ("down", False)):
         mine = (now < 0) == up
         to = torch.full((int(mine.sum()),), 2.2 if up else -2.2)
         made = translator(images[mine], now[mine], to)
+        if places is not None:  # as `translate` does
+            regions = [place.expand(len(to), -1, -1, -1) for place in places]
+            tried = [translator(images[mine], now[mine], to, region=region) for region in regions]
+            effects = torch.stack([(model(one) - now[mine]) * (1 if up else -1) for one in tried])
+            best = torch.from_numpy(smallest_place(effects.numpy()))
+            made = torch.stack(tried)[best, torch.arange(len(best))]
         got, other = model(made), member(made)
         figures |= {
             f"reached_{name}": float(((got > 0) == up).float().mean()),
@@ -87,15 +98,29 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of the trainer")
     parser.add_argument("--widths", default="24,48,96,128")
+    parser.add_argument("--allies", nargs="*", default=[], metavar="ROLE", help="networks beside the model")
     options = parser.parse_args()
     fit, choice = (load(options.name, options.data, part, side=options.side) for part in ("fit", "choice"))
     model, member = (scorer(network(options.networks, role), options.name) for role in ("model", "member"))
     widths = tuple(map(int, options.widths.split(",")))
-    size = TranslatorConfig(resolution=options.side, channels=fit.images.shape[1], widths=widths)
+    size = TranslatorConfig(
+        resolution=options.side,
+        channels=fit.images.shape[1],
+        widths=widths,
+        place=PLACE.get(options.name, 0.0),
+    )
     settings = {key: json.loads(value) for key, value in (one.split("=") for one in options.set)}
     config = TranslatorTrainerConfig(kimg=options.kimg, mirror=MIRROR[options.name], **settings)
     pairs = nodule_pairs(options.data, "fit", side=options.side) if options.name == "nodule" else None
-    training = TranslatorTraining(size, config, fit.images, guide=lambda x: model(x)[:, None], pairs=pairs)
+    allies = [scorer(network(options.networks, role), options.name) for role in options.allies]
+    training = TranslatorTraining(
+        size,
+        config,
+        fit.images,
+        guide=lambda x: model(x)[:, None],
+        pairs=pairs,
+        allies=[lambda x, ally=ally: ally(x)[:, None] for ally in allies],  # type: ignore[misc]
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     path, best = options.out / "state.safetensors", 0.0
     if path.exists():

@@ -33,7 +33,7 @@ from contrafact.generators import (
 from contrafact.generators.translator import fold, unfold, without_comb
 from contrafact.generators.translator_loop import train_translator
 from contrafact.generators.translator_losses import recoloured, variation
-from contrafact.generators.translator_training import _span
+from contrafact.generators.translator_regions import span as _span
 from contrafact.io import Run, read_tensors, write_json, write_tensors
 from contrafact.metrics.trust.counterfactual_card import trust_card_of_strip
 from contrafact.models import TorchPredictor

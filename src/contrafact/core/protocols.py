@@ -167,7 +167,8 @@ class EncodedImages(Protocol):
 class ImageTranslator(Protocol):
     """Translate an image to another score of a model in one pass, without a latent space.
 
-    `low`, `high` (targets,): the range of scores it was trained on.
+    `low`, `high` (targets,): the range of scores it was trained on. `places` (P, 1, *S): the regions that are
+    tried one by one, the smallest first, where the finding is local; None: the whole image may change.
     """
 
     low: Any
@@ -175,6 +176,8 @@ class ImageTranslator(Protocol):
 
     @property
     def image_shape(self) -> tuple[int, ...]: ...
+    @property
+    def places(self) -> Any: ...
     def encode(self, images: Any, now: Any, *, which: Any = None, region: Any = None) -> EncodedImages:
         """Encode images (N, C, *S) in [-1, 1] with their own scores `now` (N,); `region` (N, 1, *S): where they
         may change."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from contrafact.core import EXPLAINERS, Counterfactual, EncodedImages, ImageTranslator, InputError, Question
+from contrafact.core.places import smallest_place
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.latent_search import Measure, bundle_of, check_requests, outcomes_of
 from contrafact.counterfactual.region import region_on_canvas
@@ -29,7 +31,9 @@ class Translate:
             every frame; `lengths` are 0, since there is no latent space; `reconstruction` is the translation
             to the image's own score
     cost    one encoding, 15 decodings and 17 passes of the model without gradients for the search, and
-            `frames` of both for the result; images of a batch together
+            `frames` of both for the result; images of a batch together. Where the translator was trained for a
+            local finding, each of its `places` is tried first: an encoding, two decodings and two passes of the
+            model for each
     raises  InputError without a bundle that has a translator for the target, for images outside the bundle's
             range, or a goal that is no probability
     Source: Singla et al. 2020 (arXiv 1911.00483), 2023 (arXiv 2101.04230). Differs: see
@@ -144,7 +148,7 @@ class Translate:
         return strips
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)  # no slots: the encoding at the best place is kept
 class TranslationSearch:
     """The search for the score that makes the translator reach a goal, for a batch of images encoded once.
 
@@ -154,6 +158,7 @@ class TranslationSearch:
                 translator was trained on that one (a grade by the logit of one of its thresholds)
     sign        1, or -1 where the target is the opposite of two classes
     by          the other target whose scores are the conditions; empty: the target's own
+    places      regions (P, 1, *S) in which a local change is tried; None: only `encoded`
     """
 
     question: Question
@@ -167,6 +172,7 @@ class TranslationSearch:
     conditions: Tensor
     sign: float
     by: str = ""
+    places: Tensor | None = None
 
     @classmethod
     def of(cls, question: Question, bundle: Bundle) -> TranslationSearch:
@@ -203,7 +209,30 @@ class TranslationSearch:
             conditions=conditions,
             sign=sign if translation.by is None else 1.0,
             by="" if translation.by is None else translation.by[1],
+            places=translator.places if region is None else None,
         )
+
+    @functools.cached_property
+    def placed(self) -> tuple[EncodedImages, EncodedImages]:
+        """Return the images encoded with the place for a lower score, and with that for a higher one: for each
+        image the smallest place with nine tenths of the greatest effect."""
+        assert self.places is not None
+        number, places = int(self.encoded.which[0]), self.places.to(self.canvas)
+        ends = [limit[number].expand(len(self.canvas)) for limit in (self.translator.low, self.translator.high)]
+        effects: tuple[list[Tensor], list[Tensor]] = ([], [])
+        with torch.no_grad():
+            before = self.measure(self.canvas)
+            for place in range(len(places)):
+                tried = self._encoded_in(places[torch.full((len(self.canvas),), place)])
+                for effect, end, way in zip(effects, ends, (-self.sign, self.sign), strict=True):
+                    effect.append(way * (self.measure(self.translator.translate(tried, end)) - before))
+            best = [smallest_place(torch.stack(effect).cpu().numpy()) for effect in effects]
+            lower, higher = (self._encoded_in(places[torch.from_numpy(one)]) for one in best)
+            return lower, higher
+
+    def _encoded_in(self, region: Tensor) -> EncodedImages:
+        conditions = self.conditions.to(self.canvas)
+        return self.translator.encode(self.canvas, conditions, which=self.encoded.which, region=region)
 
     def check_own_score(self) -> None:
         """Raise InputError where the translator is conditioned by another score, so that a fixed change of this
@@ -236,9 +265,19 @@ class TranslationSearch:
 
     def frames(self, rows: Tensor, conditions: Tensor) -> Tensor:
         """Return the frames (M, C, *S) in [-1, 1] of the images `rows` (M,) at conditions (M,)."""
+        if self.places is None:
+            return self._translated(self.encoded, rows, conditions)
+        frames = torch.empty_like(self.canvas[rows.to(self.canvas.device)])
+        rises = conditions > self.conditions[rows]
+        for chosen, encoded in zip((~rises, rises), self.placed, strict=True):
+            if bool(chosen.any()):
+                frames[chosen.to(frames.device)] = self._translated(encoded, rows[chosen], conditions[chosen])
+        return frames
+
+    def _translated(self, encoded: EncodedImages, rows: Tensor, conditions: Tensor) -> Tensor:
         with torch.no_grad():
-            encoded = self.encoded.rows(rows.to(self.canvas.device))
-            generated: Tensor = self.translator.translate(encoded, conditions.to(self.canvas))
+            selected = encoded.rows(rows.to(self.canvas.device))
+            generated: Tensor = self.translator.translate(selected, conditions.to(self.canvas))
             return generated
 
     def scores(self, rows: Tensor, conditions: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contrafact.core.errors import InputError
+from contrafact.generators.translator_regions import places
 
 EMBEDDING = 128
 WIDTHS = (24, 48, 96, 128)
@@ -34,6 +35,8 @@ class TranslatorConfig:
     widths      feature channels from the finest level to the coarsest
     fold        side of the blocks of pixels that become channels at the input: 2 costs a quarter of 1
     targets     number of scores of the model that can condition it
+    place       middle diameter, as a share of a side, of the discs within which the image may change: for
+                findings that are local, such as a nodule; 0: everywhere
     """
 
     resolution: int = 64
@@ -42,6 +45,7 @@ class TranslatorConfig:
     widths: tuple[int, ...] = WIDTHS
     fold: int = 2
     targets: int = 1
+    place: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -50,6 +54,8 @@ class TranslatorConfig:
             raise InputError(f"axes must be 2 or 3; got {self.axes}")
         if min(self.channels, self.fold, self.targets, len(self.widths), *self.widths) < 1:
             raise InputError(f"channels, widths, fold and targets must be at least 1; got {self}")
+        if not 0 <= self.place <= 1:
+            raise InputError(f"place must be from 0 to 1; got {self.place}")
         if self.resolution < step or self.resolution % step:
             raise InputError(
                 f"resolution must be a multiple of {step} with fold {self.fold} and {len(self.widths)} widths; "
@@ -92,6 +98,12 @@ class Translator(nn.Module):
     def image_shape(self) -> tuple[int, ...]:
         """Return the shape (C, *S) of an image."""
         return (self.config.channels, *(self.config.resolution,) * self.config.axes)
+
+    @property
+    def places(self) -> Tensor | None:
+        """Return the regions (P, 1, *S) in which a change is tried, where the finding is local; None: the whole
+        image may change."""
+        return places(self.image_shape[1:], self.config.place) if self.config.place else None
 
     def forward(
         self,

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from contrafact.core.errors import InputError
+
 
 def huber(change: Tensor) -> Tensor:
     """Return the mean Huber loss of a change (N, C, *S): quadratic up to 0.1 (the range is 2), so that small
@@ -39,3 +41,25 @@ def recoloured(images: Tensor, mix: Tensor, contrast: Tensor, brightness: Tensor
     return mixed * (1 + contrast.to(images)).view(*contrast.shape, *trailing) + brightness.to(images).view(
         *brightness.shape, *trailing
     )
+
+
+def in_units_of(scores: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Return gain and offset (targets,) of the least-squares line from scores (N, targets) to those of another
+    model of the same images: others = gain · scores + offset.
+
+    raises  InputError where the other model's scores do not rise with these
+    """
+    centred, mean = scores - scores.mean(dim=0), others.mean(dim=0)
+    gain = (centred * (others - mean)).mean(dim=0) / centred.square().mean(dim=0)
+    if not bool((gain > 0.05).all()):
+        raise InputError(f"expected an ally whose scores rise with the model's; got slopes {gain.tolist()}")
+    return gain, mean - gain * scores.mean(dim=0)
+
+
+def otherwise_exposed(images: Tensor, strength: float, rng: torch.Generator) -> Tensor:
+    """Return images (N, C, *S) with random brightness, contrast and, of several channels, colours."""
+    n, channels = images.shape[:2]
+    mix = torch.eye(channels) + 0.5 * strength * torch.randn(n, channels, channels, generator=rng)
+    mix = mix / mix.sum(dim=2, keepdim=True).clamp_min(0.3) if channels > 1 else torch.ones(n, 1, 1)
+    contrast, brightness = strength * (torch.rand(2, n, channels, generator=rng) - 0.5)
+    return recoloured(images, mix, contrast, brightness)

@@ -12,7 +12,7 @@ with exactly the same next step.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -36,7 +36,19 @@ from contrafact.generators.projected_discriminator import (
 from contrafact.generators.student import Student
 from contrafact.generators.stylegan2_training import seeded
 from contrafact.generators.translator import Translator, TranslatorConfig
-from contrafact.generators.translator_losses import blurred, huber, recoloured, shifted, variation
+from contrafact.generators.translator_losses import (
+    blurred,
+    huber,
+    in_units_of,
+    otherwise_exposed,
+    shifted,
+    variation,
+)
+from contrafact.generators.translator_regions import (
+    LocalRegions,
+    discs_around,
+    random_boxes,
+)
 from contrafact.generators.translator_settings import TranslatorTrainerConfig, check_images, check_pairs
 
 Guide = Callable[[Tensor], Tensor]
@@ -50,6 +62,8 @@ class TranslatorTraining:
     guide   function of images in [-1, 1] to scores (N, targets), differentiable unless `black_box`
     pairs   images (P, C, *S) with a finding, and the same images without it, such as patches with a pasted
             lesion: examples of its removal, and of its addition in the region where they differ
+    allies  other models of the same scores, (N, targets) each: the requested score must be reached for all of
+            them, so that what only one model sees earns little; their units are fitted to the guide's
     black_box   the guide gives no gradients: a `Student` imitates it, and replaces it in the loss
     seen    number of images so far; `figures`: losses of the last step; `average`: the translator with
             averaged weights, which is the result
@@ -64,6 +78,7 @@ class TranslatorTraining:
         *,
         guide: Guide,
         pairs: tuple[Tensor, Tensor] | None = None,
+        allies: Sequence[Guide] = (),
         black_box: bool = False,
         device: str | torch.device = "cpu",
         origin: Mapping[str, Any] | None = None,
@@ -73,13 +88,15 @@ class TranslatorTraining:
         self.config, self.images, self.guide, self.pairs = config, images, guide, pairs
         self.rng = torch.Generator().manual_seed(config.seed)
         self.scores = self._scores_of(images)
+        self.allies = [(ally, *in_units_of(self.scores, self._scores_by(ally, images))) for ally in allies]
         if pairs is None and config.pair_kimg:
             raise InputError(f"expected pairs to begin with, for pair_kimg = {config.pair_kimg:g}; got none")
         if pairs is not None:
             check_pairs(pairs, images)
-            self.pair_scores = tuple(self._finite_scores_of(part) for part in pairs)
+            self.pair_scores = tuple(self._scores_by(guide, part) for part in pairs)
             origin = {**(origin or {}), "pair images": [fingerprint(part.cpu().numpy()) for part in pairs]}
         self.order = self.scores.argsort(dim=0)
+        self.local = LocalRegions(images, guide, size.place, self.device) if size.place else None
         with seeded(config.seed, self.device):
             self.translator = Translator(size).to(self.device)
             features = ProjectedFeatures if config.features == "photographs" else PlainFeatures
@@ -119,22 +136,29 @@ class TranslatorTraining:
         now, to = self.scores[rows, which].to(self.device), to.to(self.device)
         images, reals = self._images_of(rows), self._images_of(real_rows)
         region, which = self._regions(b), which.to(self.device)
+        if self.local is not None:
+            region = self.local.sample(rows, (to > now).cpu(), self.rng).to(self.device)
+            unturned = torch.cat([signed(self.images[rows].to(self.device)), region], dim=1)
+            images, region = self._mirrored(unturned).tensor_split([images.shape[1]], dim=1)
         with self._autocast():
             translated = self.translator(images, now, to, which=which, region=region)
             warp = self._shifts(b, 0.25)  # of the discriminator's input
             features = self.features(self._exposed(shifted(translated, warp)))
             logits = self.heads(features, self._condition(to, which))
-            score = (self.student or self.guide)(self._perturbed(translated.float()))[torch.arange(b), which]
+            scores = self._guided(translated.float())[:, torch.arange(b), which]
             part = slice(0, b // 4)
-            back = self.translator(
-                translated[part], to[part], now[part], which=which[part], region=region[part]
-            )
+            back = images[part]
+            if self.config.cycle:
+                back = self.translator(
+                    translated[part], to[part], now[part], which=which[part], region=region[part]
+                )
             same = self.translator(images[part], now[part], now[part], which=which[part], region=region[part])
             wrong = self._of_pairs(b // 4)
         change = translated.float() - images
         half_range = ((self.translator.high - self.translator.low) / 2)[which]
         losses = {
-            "guide": self.config.guide * F.smooth_l1_loss(score.float() / half_range, to / half_range),
+            "guide": self.config.guide
+            * F.smooth_l1_loss(scores / half_range, (to / half_range).expand_as(scores)),
             "adversarial": self.config.adversarial * generator_hinge(logits),
             "size": self.config.size * self._size(change),
             "smooth": self.config.smooth * variation(change),
@@ -155,10 +179,18 @@ class TranslatorTraining:
         )
         self.seen += b
         self._move_average()
-        missed = (score.detach().float() - to).abs().mean()
+        missed = (scores[0].detach() - to).abs().mean()
         self._record(
             {**losses, "discriminator": discriminator, "missed": missed, "changed": change.abs().mean()}
         )
+
+    def _guided(self, translated: Tensor) -> Tensor:
+        """Return the scores (G, N, targets) of translated images by the model, or its student, and by the
+        allies, in units of the model's score."""
+        seen = self._perturbed(translated)
+        scores = [(self.student or self.guide)(seen).float()]
+        scores += [(ally(seen).float() - offset) / gain for ally, gain, offset in self.allies]
+        return torch.stack(scores)
 
     def _train_student(self, real: Tensor, rows: Tensor, translated: Tensor) -> None:
         """Train the student of a black box by one step, on real images with their known scores and on
@@ -200,7 +232,7 @@ class TranslatorTraining:
     def _scores_of(self, images: Tensor) -> Tensor:
         """Return the guide's scores (N, targets) of the training images. Raise InputError where they are not
         finite, or constant."""
-        scores = self._finite_scores_of(images)
+        scores = self._scores_by(self.guide, images)
         if bool((scores.quantile(0.97, dim=0) - scores.quantile(0.03, dim=0) < 1e-3).any()):
             raise InputError(
                 "expected scores that differ between training images; got the same score for all; check the "
@@ -208,9 +240,9 @@ class TranslatorTraining:
             )
         return scores
 
-    def _finite_scores_of(self, images: Tensor) -> Tensor:
+    def _scores_by(self, guide: Guide, images: Tensor) -> Tensor:
         with torch.no_grad():
-            parts = [self.guide(signed(part.to(self.device))).float().cpu() for part in images.split(128)]
+            parts = [guide(signed(part.to(self.device))).float().cpu() for part in images.split(128)]
         scores = torch.cat(parts)
         if not bool(torch.isfinite(scores).all()):
             raise InputError("expected finite scores of the training images; got NaN or infinite values")
@@ -231,26 +263,16 @@ class TranslatorTraining:
 
     def _images_of(self, rows: Tensor) -> Tensor:
         """Return the training images of those rows, randomly flipped where `mirror` is set."""
-        images = signed(self.images[rows].to(self.device))
+        return self._mirrored(signed(self.images[rows].to(self.device)))
+
+    def _mirrored(self, images: Tensor) -> Tensor:
         return mirror_half(images, self.rng) if self.config.mirror else images
 
     def _regions(self, n: int) -> Tensor:
         """Return sampled regions (n, 1, *S) that may change: everywhere, inside a box, or outside it."""
         size = self.translator.config
-        region = torch.ones(n, 1, *(size.resolution,) * size.axes)
-        random = torch.rand(n, 2, generator=self.rng)
-        for number in range(n):
-            if random[number, 0] >= self.config.regions:
-                continue
-            inside = float(random[number, 1] < 0.5)
-            sides = torch.rand(size.axes, 2, generator=self.rng)
-            region[number] = 1 - inside
-            box = region[number, 0]
-            for axis, (start, length) in enumerate(sides.tolist()):
-                begin, wide = _span(size.resolution, start, length)
-                box = box.narrow(axis, begin, wide)
-            box.fill_(inside)
-        return region.to(self.device)
+        shape = (size.resolution,) * size.axes
+        return random_boxes(n, shape, self.config.regions, self.rng).to(self.device)
 
     def _condition(self, score: Tensor, which: Tensor) -> Tensor:
         """Return the discriminator's condition (N, 2 targets): scaled scores, and one-hot targets."""
@@ -294,27 +316,25 @@ class TranslatorTraining:
             return None
         rows = torch.randint(len(self.pairs[0]), (n,), generator=self.rng)
         which = torch.randint(self.config_targets, (n,), generator=self.rng)
-        before, after = (signed(part[rows].to(self.device)) for part in self.pairs)
+        both = torch.cat([signed(part[rows].to(self.device)) for part in self.pairs], dim=1)
+        before, after = self._mirrored(both).chunk(2, dim=1)
         now, to = (scores[rows, which].to(self.device) for scores in self.pair_scores)
         differs = blurred((before - after).abs().amax(dim=1, keepdim=True)) > 0
+        region, whole = differs, torch.ones_like(differs)
+        if self.local is not None:
+            region = whole = discs_around(differs, self.rng)
         translated: Tensor = self.translator(
             torch.cat([before, after]),
             torch.cat([now, to]),
             torch.cat([to, now]),
             which=which.repeat(2).to(self.device),
-            region=torch.cat([torch.ones_like(differs), differs]).to(before),
+            region=torch.cat([whole, region]).to(before),
         )
         return translated.float() - torch.cat([after, before])
 
     def _exposed(self, images: Tensor) -> Tensor:
         """Return images with random brightness, contrast and colours, as far as `exposure` says."""
-        strength, (n, channels) = self.config.exposure, images.shape[:2]
-        if not strength:
-            return images
-        mix = torch.eye(channels) + 0.5 * strength * torch.randn(n, channels, channels, generator=self.rng)
-        mix = mix / mix.sum(dim=2, keepdim=True).clamp_min(0.3) if channels > 1 else torch.ones(n, 1, 1)
-        contrast, brightness = strength * (torch.rand(2, n, channels, generator=self.rng) - 0.5)
-        return recoloured(images, mix, contrast, brightness)
+        return otherwise_exposed(images, self.config.exposure, self.rng) if self.config.exposure else images
 
     def _shifts(self, n: int, width: float) -> Tensor:
         """Return n random shifts as affine maps (n, axes, axes + 1), uniform over `width` (a side is 2)."""
@@ -380,12 +400,6 @@ class _Mixing(nn.Module):
         super().__init__()
         if isinstance(features, ProjectedFeatures):
             self.across, self.down = features.across, features.down
-
-
-def _span(side: int, start: float, length: float) -> tuple[int, int]:
-    """Return start and length of a span between a quarter and three quarters of a side."""
-    wide = round(side * (0.25 + 0.5 * length))
-    return round(start * (side - wide)), wide
 
 
 def _channels_last(network: nn.Module) -> None:

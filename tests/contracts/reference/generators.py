@@ -44,7 +44,7 @@ from contrafact.generators.losses import (
 from contrafact.generators.student import Student
 from contrafact.generators.translator import fold, unfold, without_comb
 from contrafact.generators.translator_losses import blurred, huber, recoloured, shifted, variation
-from contrafact.generators.translator_training import _span
+from contrafact.generators.translator_regions import span as _span
 from reference.kept import brief
 
 STYLE = StyleGAN2Config(

@@ -64,7 +64,7 @@ def differences(found: Any, kept: Any, where: str = "", scale: float = 0.0) -> I
     elif type(found) is not type(kept) and not (_is_number(found) and _is_number(kept)):
         yield f"{where}: {found!r}, not {kept!r}"
     elif _is_number(kept) and isinstance(kept, float):
-        if abs(found - kept) > RELATIVE * abs(kept) + 1e-5 * scale + 1e-9:
+        if abs(found - kept) > RELATIVE * abs(kept) + 5e-5 * scale + 1e-7:
             yield f"{where}: {found!r}, not {kept!r}"
     elif found != kept:
         yield f"{where}: {found!r}, not {kept!r}"
