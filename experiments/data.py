@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+from skimage.exposure import match_histograms
 from torch import Tensor
 
 from contrafact.models import resize
@@ -264,11 +265,21 @@ def _nodule(root: Path, part: str, side: int) -> Cohort:
 
 
 def _chest(folder: Path, part: str, side: int) -> Cohort:
-    """Chest radiographs as they are: exposure alone tells much of the label (docs/results/chest.md)."""
+    """Chest radiographs. Exposure alone tells much of the label (docs/results/chest.md), so that those of `fit`
+    and `choice` have the greys of another patient of either class each; `train` and `val` are as they are."""
     paths = sorted((folder / "train").glob("*/*.jp*g"))
     paths = [p for p, held in zip(paths, chest_held(paths), strict=True) if held == (part == "val")]
     positive, classes = (lambda p: p.parent.name == "PNEUMONIA"), ("normal", "pneumonia")
-    return _of_files(paths, part, side, patient=chest_patient, positive=positive, classes=classes)
+    cohort = _of_files(paths, part, side, patient=chest_patient, positive=positive, classes=classes)
+    return replace(cohort, images=with_exchanged_greys(cohort.images)) if part in ("fit", "choice") else cohort
+
+
+def with_exchanged_greys(images: Tensor) -> Tensor:
+    """Grey images uint8 (N, 1, H, W), each with the histogram of another one, drawn at random."""
+    others = np.random.default_rng(11).permutation(len(images))
+    values = images[:, 0].numpy()
+    exchanged = [match_histograms(one, values[other]) for one, other in zip(values, others, strict=True)]
+    return torch.from_numpy(np.round(np.stack(exchanged)).clip(0, 255).astype(np.uint8))[:, None]
 
 
 def _of_files(

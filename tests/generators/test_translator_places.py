@@ -126,21 +126,23 @@ def training_of(place: float = 0.0, **changes: object) -> TranslatorTraining:
 def test_an_addition_may_lie_anywhere_and_a_removal_at_the_finding() -> None:
     """The finding is a bright spot that the model looks for: occluding it says where it is."""
     rng = torch.Generator().manual_seed(0)
-    images = (torch.rand(70, 1, 32, 32, generator=rng) * 40 + 60).byte()
-    centres = torch.randint(7, 25, (70, 2), generator=rng)
-    for image, (y, x) in zip(images, centres.tolist(), strict=True):
+    images = (torch.rand(140, 1, 32, 32, generator=rng) * 40 + 60).byte()
+    centres = torch.randint(7, 25, (140, 2), generator=rng)
+    for image, (y, x) in zip(images[:70], centres.tolist(), strict=False):
         image[0, y - 2 : y + 3, x - 2 : x + 3] = 230
 
     def guide(x: Tensor) -> Tensor:
-        return torch.relu(x - 0.4).mean(dim=(1, 2, 3))[:, None] * 50
+        return torch.relu(x - 0.4).mean(dim=(1, 2, 3))[:, None] * 50 + 0.01 * x[:, 0, 0, :1]
 
     local = LocalRegions(images, guide, 0.4, torch.device("cpu"))
     rows, falls = torch.arange(70), torch.zeros(70, dtype=torch.bool)
     there = local.sample(rows, falls, rng)
-    holds = there[rows, 0, centres[:, 0], centres[:, 1]]
+    holds = there[rows, 0, centres[:70, 0], centres[:70, 1]]
     assert holds.mean() > 0.9 and there.mean() < 0.25
-    anywhere = local.sample(rows, ~falls, rng)
-    assert 0.02 < anywhere[rows, 0, centres[:, 0], centres[:, 1]].mean() < 0.5
+    assert (local.found[:70] >= 0).all() and (local.found[70:] < 0).all()
+    for way, which in ((~falls, rows), (falls, rows + 70)):  # to add, and where there is nothing to remove
+        anywhere = local.sample(which, way, rng)
+        assert 0.02 < anywhere[rows, 0, centres[which, 0], centres[which, 1]].mean() < 0.5
 
 
 def test_occlusion_takes_what_lies_around() -> None:
