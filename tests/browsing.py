@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import threading
 import time
@@ -14,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import uvicorn
+from PIL import Image as Picture
 
 from contrafact.core import Counterfactual, Grid, Heatmap, Image, Record
 from contrafact.io import Run
+from contrafact.io.attribute_folder import write_attributes
 from contrafact.viewer.security import cookie_name
 from contrafact.viewer.server import bind, configured
 
@@ -82,6 +85,30 @@ def planted_run(folder: Path, cases: int = 3, *, title: str = "Knees") -> Run:
             said = {"method": "lime", "target": "class:1", "source": image.source, "error": "memory was short"}
             run.add_failure(f"{name}/lime", seconds=1.5, **said)
     return run
+
+
+def planted_attributes(run: Run, name: str = "toy-model-class-1", count: int = 2, **about: Any) -> Path:
+    """Attributes 0.0, 0.1, ... of a generator in the run, the second not followed by the second model."""
+    folder = run.folder / "attributes" / name
+    asked = {"bundle": "toy", "generator": "g", "model": "m", "target": "class:1", "images": 8, "seed": 0}
+    told = {"model_name": "honest", "target_name": "narrow"}
+    rows = [
+        {
+            "layer": 0,
+            "coordinate": k,
+            "move": 1.5,
+            "effect": 2.0 - k,
+            "interval": [1.5 - k, 2.5 - k],
+            "again": 1.25 - k / 2,
+            "second": 0.75 if k != 1 else -0.25,
+            "flips": 0.5 if k != 1 else None,
+        }
+        for k in range(count)
+    ]
+    picture = io.BytesIO()
+    Picture.fromarray(np.tile(np.arange(96, dtype=np.uint8) * 2, (48, 1))).save(picture, "png")
+    write_attributes(folder, {**asked, **told, **about}, rows, [picture.getvalue()] * count)
+    return folder
 
 
 def many(run: Run, cases: int) -> Run:

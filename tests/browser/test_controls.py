@@ -22,7 +22,19 @@ pytest.importorskip("playwright.sync_api", reason="tests in a browser need playw
 from PIL import Image as Picture
 from playwright.sync_api import Error as Trouble
 
-from browsing import HOSTILE, Site, entered, heatmap, many, planted_run, ramp, record, serving, strip
+from browsing import (
+    HOSTILE,
+    Site,
+    entered,
+    heatmap,
+    many,
+    planted_attributes,
+    planted_run,
+    ramp,
+    record,
+    serving,
+    strip,
+)
 from contrafact.core import Grid, Heatmap, Image
 from contrafact.io import Run
 from contrafact.report.page import write_report
@@ -164,6 +176,29 @@ def test_every_control_of_the_viewer_moves(browser: Any, site: Site, width: int)
         visit.page.wait_for_selector("#where")
         assert move_all(visit)["range"] >= 5  # with Slice, without Frame and Wipe; and the planes' own
         visit.page.wait_for_load_state("networkidle")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_reader_names_an_attribute_on_its_page_and_the_name_is_there_after_a_reload(
+    browser: Any, tmp_path: Path, width: int
+) -> None:
+    run = planted_run(tmp_path / "run")
+    planted_attributes(run)
+    with serving(entered(make_app(run))) as site, Visit(browser, site, width) as visit:
+        visit.go("/", "#lines tr")
+        visit.page.click("text=Attributes of the generator")
+        visit.page.wait_for_selector(".attributes img")
+        assert "The second model does not follow." in visit.page.text_content(".attributes li:nth-child(2)")
+        visit.page.fill("li:nth-child(1) input", "  joint   <b>space</b> ")
+        visit.page.click("li:nth-child(1) button")
+        visit.until("document.querySelector('li:nth-child(1) [role=status]').textContent === 'kept'")
+        assert visit.page.text_content("li:nth-child(1) figcaption b") == "joint <b>space</b>"
+        visit.go("/attributes", ".attributes img")
+        assert visit.page.input_value("li:nth-child(1) input") == "joint <b>space</b>"
+        assert visit.page.text_content("li:nth-child(2) figcaption b") == "not named yet"
+        looks_like_a_page(visit)
+        moved = move_all(visit)
+        assert moved["text"] == 2 and moved["button"] == 2
 
 
 def late(app: Any, seconds: float) -> Any:

@@ -12,7 +12,7 @@ import torch
 import contrafact as cf
 from contrafact.cli import main
 from contrafact.core import InputError, UnsupportedError
-from contrafact.counterfactual.attributes import Attribute, StyleSpace, find_attributes, frames_of
+from contrafact.counterfactual.attributes import Attribute, StyleSpace, _flips, find_attributes, frames_of
 from contrafact.models import TorchPredictor
 from contrafact.phantoms import measure_joint_space, measure_marker
 
@@ -129,3 +129,45 @@ def test_names_outlive_a_shorter_list_and_no_other_target_takes_their_place(
     for damaged in ("[1]", '{"attributes": [1]}', '{"attributes": [], "further_names": 3}'):
         file.write_text(damaged)
         assert main([*words, "1"]) == 2 and "expected attributes" in capsys.readouterr().err
+
+
+def test_the_knees_latent_space_is_asked_through_its_own_model_and_a_model_of_larger_images_is_refused() -> (
+    None
+):
+    """The bundle holds two sizes of images: its classifier takes 128 pixels, its generator makes 64."""
+    knee = cf.load_bundle("knee")
+    [best] = cf.find_attributes(knee, count=1, images=4)
+    [same] = cf.find_attributes(knee, knee.predictors["classifier_64"], "class:1", count=1, images=4)
+    assert best == same
+    with pytest.raises(InputError, match="expected a model of that size.*classifier_64"):
+        cf.find_attributes(knee, knee.predictor, "class:1", images=4)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("class:1", 0.5), ("margin:1,0", 0.5), ("probability:1", 1.0), ("value:0", None), ("grade", None)],
+)
+def test_flips_are_those_of_a_decision_and_a_value_has_none(target: str, expected: float | None) -> None:
+    """A logit decides at 0 and a probability at one half; a value or a grade decides nothing."""
+    before, after = torch.tensor([-0.5, -0.2, 0.4, 0.7]), torch.tensor([0.6, -0.1, 0.6, 0.8])
+    if target.startswith("probability"):
+        before, after = torch.tensor([0.2, 0.4, 0.7]), torch.tensor([0.6, 0.7, 0.9])
+    assert _flips(before, after, target) == expected
+    assert _flips(after.abs() + 1, after.abs() + 2, target) is None  # nobody is on the other side
+
+
+def test_a_probability_has_flips_and_a_value_has_none(bundle: cf.Bundle) -> None:
+    predictor = bundle.predictors["honest"]
+    odds, share = (
+        find_attributes(bundle, predictor, target, count=1, images=16)
+        for target in ("class:1", "probability:1")
+    )
+    assert share[0].flips and odds[0].flips
+    numbers = TorchPredictor(
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 1)),
+        classes=("size",),
+        output="regression",
+        preprocessing=cf.Preprocessing(window=(0, 255)),
+    )
+    [row] = find_attributes(bundle, numbers, "value:0", count=1, images=4)
+    assert row.flips is None and row.second is None

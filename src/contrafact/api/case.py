@@ -232,7 +232,7 @@ def facts_of(result: Heatmap | Counterfactual, predictor: Any, bundle: Any) -> d
     """Return the `display_facts` of a result; those of a bundle belong to a counterfactual alone."""
     if not isinstance(result, Counterfactual) or result.record is None:
         return display_facts(predictor)
-    return display_facts(predictor, bundle, result.record.details.get("engine") or result.record.method)
+    return display_facts(predictor, bundle, result.record.engine)
 
 
 def display_facts(predictor: Any, bundle: Any = None, method: str = "") -> dict[str, Any]:

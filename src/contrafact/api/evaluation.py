@@ -162,12 +162,7 @@ def _others(bundle: Any, predictor: Any) -> dict[str, Any]:
     if bundle is None:
         return {}
     same = {predictor.digest} | {e.model for e in bundle.translations if e.by and e.by[0] == predictor.digest}
-    size = predictor.preprocessing.size
-    same |= {
-        p.digest
-        for p in bundle.predictors.values()
-        if size and p.classes == predictor.classes and p.preprocessing.size not in (None, size)
-    }
+    same |= {p.digest for p in bundle.of_other_sizes(predictor)}
     models = {p.digest: (name, p) for name, p in bundle.predictors.items() if p.digest not in same}
     triples = [(*models[d.model], d.target) for d in bundle.directions if d.model in models]
     return {f"{name} {target}": (other, other.target(target)) for name, other, target in triples}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from contrafact.core import InputError, configure, nearest
+from contrafact.core import InputError, configure, engines, nearest
 
 _T = TypeVar("_T")
 BUILD_ERRORS = (
@@ -23,6 +23,7 @@ ROW = {"predictor": "text", "target": "text"}
 TRANSLATION = {**ROW, "number": "a number"}
 CARD = {"about": "text", "data": "text", "licence": "text", "images": "text"}
 CROPS = ("squeeze", "center")
+NETWORKS = {"translations": "translator", "directions": "generator", "findings": "generator"}  # of an engine
 SHOWN = ("what", "value", "interval", "wanted", "paper")  # of a figure of a card
 DIRECTION = {**ROW, "intercept": "a number", "deviation": "a number", "fit": "a table"}
 
@@ -74,8 +75,8 @@ def checked(about: Any, schema: int) -> Mapping[str, Any]:
 
 def _check_choices(about: Mapping[str, Any]) -> None:
     """Raise InputError for an unknown crop or engine, an engine that the bundle lacks, and an odd `least`."""
-    engines = ("latent-walk", "latent-shift", "medxgan", *(("translate",) if "translator" in about else ()))
-    for key, known in (("crop", CROPS), ("engine", engines)):
+    able = tuple(name for name, part in engines().items() if NETWORKS.get(part, "name") in about)
+    for key, known in (("crop", CROPS), ("engine", able)):
         if about.get(key, known[0]) not in known:
             hint = nearest(about[key], known)
             raise InputError(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json as json_lines
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +32,7 @@ def attributes(
     images: int = 48,
     seed: int = 0,
     out: Path = Path("attributes"),
+    run: Path | None = None,
     trust: TrustFile = False,
     trust_code: TrustCode = False,
     quiet: Flag = False,
@@ -36,10 +40,10 @@ def attributes(
 ) -> None:
     """Rank the attributes of a bundle's generator: what it can draw that changes the model's prediction.
 
-    Writes attributes.json and a picture of each attribute into a folder. Look at the pictures and write a name
-    for each into the file; names are kept when the command runs again with the same bundle, model and target,
-    and no other run overwrites them.
-    Example: `contrafact attributes phantom --count 4`
+    Writes attributes.json and a picture of each attribute into a folder. Look at the pictures and name each, in
+    the file or on the page of a run; names are kept when the command runs again with the same bundle, model and
+    target, and no other run overwrites them.
+    Example: `contrafact attributes phantom --count 4 --run runs/demo`
 
     Args:
         bundle: A shipped bundle by name, or a folder, with a StyleGAN2 or medXGAN.
@@ -49,20 +53,23 @@ def attributes(
         images: Number of sampled patients that choose the attributes; as many others measure them again.
         seed: Seed of the samples.
         out: Folder for the results.
+        run: Run folder that keeps them instead; its report and its pages show them.
         trust: Load TorchScript files, which are code that runs on this machine (docs/security.md).
         trust_code: Import and call the factory of a model description from any package.
         quiet: Print nothing.
         json: Print the result as JSON.
     """
+    from contrafact.api.case import target_name
     from contrafact.cli.arguments import pick_bundle, pick_predictor
     from contrafact.core import Trust
     from contrafact.counterfactual import find_attributes
-    from contrafact.io import write_json
+    from contrafact.io.attribute_folder import kept_names, write_attributes
 
     trusted = Trust(trust, trust_code)
     loaded = pick_bundle(bundle, trusted).for_latent_space()
     predictor = pick_predictor(model, loaded, trusted)
     asked = predictor.target(target)
+    own = next((name for name, known in loaded.predictors.items() if known.digest == predictor.digest), "")
     about = {
         "bundle": loaded.name,
         "generator": loaded.generator_digest,
@@ -71,53 +78,30 @@ def attributes(
         "images": images,
         "seed": seed,
     }
-    names = _names(out / "attributes.json", about)
-    found = find_attributes(loaded, predictor, asked, count=count, images=images, seed=seed)
-    out.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    for number, attribute in enumerate(found, start=1):
-        row = dataclasses.asdict(attribute)
-        row |= {"name": names.pop(_place(row), ""), "strip": f"attribute-{number:02}.png"}
-        (out / row["strip"]).write_bytes(
-            _strip(loaded, attribute, seed, f"{SYNTHETIC}; {json_lines.dumps(about)}")
-        )
-        rows.append(row)
-    write_json(out / "attributes.json", {**about, "attributes": rows, "further_names": names})
+    shown = {"model_name": own or predictor.digest, "target_name": target_name(predictor, str(asked))}
+    with _shown_by(run, f"{loaded.name}-{own or predictor.digest}-{asked}", out) as folder:
+        kept_names(folder, about)  # refused before the work
+        found = find_attributes(loaded, predictor, asked, count=count, images=images, seed=seed)
+        words = f"{SYNTHETIC}; {json_lines.dumps(about)}"
+        strips = [_strip(loaded, attribute, seed, words) for attribute in found]
+        rows = write_attributes(folder, {**about, **shown}, [dataclasses.asdict(a) for a in found], strips)
     if not quiet:
-        say({**about, "attributes": rows}, as_json=json, lines=_lines(rows, out))
+        say({**about, "attributes": rows}, as_json=json, lines=_lines(rows, folder))
 
 
-def _names(path: Path, about: dict[str, Any]) -> dict[str, str]:
-    """Return the names in a file of an earlier run, by place, also of attributes that a run did not rank.
+@contextlib.contextmanager
+def _shown_by(run: Path | None, name: str, out: Path) -> Iterator[Path]:
+    """Yield the folder of the results: of a run, whose report is written anew after the block, or `out`."""
+    from contrafact.io import open_run
+    from contrafact.report.page import write_report
 
-    raises  InputError for a file of another kind, and for names of another generator, model or target
-    """
-    from contrafact.core import InputError
-    from contrafact.io import read_json
-
-    if not path.exists():
-        return {}
-    before = read_json(path)
-    rows = before.get("attributes") if isinstance(before, dict) else None
-    further = before.get("further_names", {}) if isinstance(before, dict) else None
-    if (
-        not isinstance(rows, list)
-        or not all(isinstance(r, dict) for r in rows)
-        or not isinstance(further, dict)
-    ):
-        raise InputError(f"expected attributes in '{path}', as this command writes them; choose another --out")
-    names = {**further, **{_place(row): row["name"] for row in rows if row.get("name")}}
-    same = ("bundle", "generator", "model", "target")
-    other = [key for key in same if before.get(key, about[key]) != about[key]]
-    if other and names:
-        raise InputError(
-            f"'{path}' holds the names of attributes of another {' and '.join(other)}; choose another --out"
-        )
-    return {} if other else names
-
-
-def _place(row: dict[str, Any]) -> str:
-    return f"{row.get('layer')}.{row.get('coordinate')}"
+    if run is None:
+        yield out
+        return
+    opened = open_run(run)
+    yield opened.folder / "attributes" / re.sub(r"[^\w.-]+", "-", name)
+    if opened.rows():
+        write_report(opened)
 
 
 def _lines(rows: list[dict[str, Any]], out: Path) -> list[str]:
@@ -126,7 +110,8 @@ def _lines(rows: list[dict[str, Any]], out: Path) -> list[str]:
         second = "–" if row["second"] is None else f"{row['second']:+.2f}"
         interval = "{:+.2f} ({:+.2f} to {:+.2f})".format(row["effect"], *row["interval"])
         place = f"{row['layer']}.{row['coordinate']}"
-        figures = f"{row['again']:>+7.2f} {second:>7} {row['flips']:>6.0%}"
+        flips = "–" if row["flips"] is None else f"{row['flips']:.0%}"
+        figures = f"{row['again']:>+7.2f} {second:>7} {flips:>6}"
         lines.append(f"{place:<12} {interval:<24} {figures}  {row['name'] or '–'}")
     lines.append(
         "effect: change of the score by three standard deviations of one style; again: on other samples;"

@@ -31,7 +31,7 @@ from contrafact.core.registry import EXPLAINERS, GENERATORS, METRICS, Registry
 from contrafact.core.request import Request
 from contrafact.core.results import Counterfactual, Heatmap, Record
 from contrafact.core.stored import read_result
-from contrafact.core.traits import Traits, traits_of
+from contrafact.core.traits import Traits, engines, traits_of
 from contrafact.core.trust import UNTRUSTED, Trust, check_file, inside
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "check_types",
     "configure",
     "digest",
+    "engines",
     "explain",
     "fingerprint",
     "inside",

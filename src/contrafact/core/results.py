@@ -45,6 +45,11 @@ class Record:
     bundle: str = ""
     generator: str = ""
 
+    @property
+    def engine(self) -> str:
+        """The method that did the work: `method`, or the one that it chose for the bundle."""
+        return str(self.details.get("engine") or self.method)
+
     def _repr_html_(self) -> str | None:
         return html_of("record", self)
 

@@ -47,3 +47,10 @@ def traits_of(method: Any) -> Traits:
     kind = EXPLAINERS.get(method) if isinstance(method, str) else method
     names = [f.name for f in dataclasses.fields(Traits) if hasattr(kind, f.name)]
     return Traits(**{name: getattr(kind, name) for name in names})
+
+
+def engines() -> dict[str, str]:
+    """Return the registered methods that can be the engine of a bundle, each with the part that it needs: those
+    that make counterfactuals with a bundle, and leave the choice to no other method."""
+    known = {name: traits_of(name) for name in EXPLAINERS.names()}
+    return {n: t.needs_part for n, t in known.items() if t.strip and t.needs_bundle and not t.chooses}

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from contrafact.core import InputError, Predictor, Target, UnsupportedError
+from contrafact.core import InputError, Predictor, Target, UnsupportedError, adapted
+from contrafact.core.results import decides
 from contrafact.counterfactual.bundle import Bundle
+from contrafact.counterfactual.latent_search import check_size
 
 CANDIDATES = 4  # per attribute that is asked for
 PART = 32  # images of one pass
@@ -34,7 +36,8 @@ class Attribute:
     effect     mean change (target units) of the score by the move, over sampled images; `interval`: its 95 %
                interval over images
     again      the same on as many other samples, which did not choose the attribute
-    flips      share of images whose predicted side changes, among those on the other side
+    flips      share of images whose predicted side changes, among those on the other side; None where the
+               target has no sides (a value, a grade), and where no image is on the other side
     second     mean change of the second model's score on the other samples; None: no second model
     """
 
@@ -44,14 +47,14 @@ class Attribute:
     effect: float
     interval: tuple[float, float]
     again: float
-    flips: float
+    flips: float | None
     second: float | None
 
 
 def find_attributes(
     bundle: Bundle,
-    predictor: Predictor,
-    target: Target,
+    predictor: Predictor | None = None,
+    target: Target | str = "class:1",
     *,
     count: int = 8,
     images: int = 48,
@@ -60,17 +63,23 @@ def find_attributes(
 ) -> list[Attribute]:
     """Return the attributes of a bundle's generator with the greatest effect on the target, greatest first.
 
+    predictor   None: the model of the bundle that its latent space was fitted to
+    target      of the predictor, or its text
     count       number of attributes, at most
     images      number of sampled images whose scores choose them; as many others measure them again
     deviations  size of a move, in standard deviations of the coordinate over samples
     cost        for each image one pass with gradients and about 12 `count` passes of generator and model
-    raises      InputError for a bundle without a latent space, or numbers that are too small; UnsupportedError
+    raises      InputError for a bundle without a latent space, a model that takes larger images than the
+                generator makes, or numbers that are too small; UnsupportedError
                 for a generator without style space, a model without gradients, or a target of a segmenter
     """
     if count < 1 or images < 4 or not deviations > 0:
         raise InputError(
             f"expected count from 1, images from 4 and deviations above 0; got {count}, {images}, {deviations}"
         )
+    predictor = bundle.for_latent_space().predictor if predictor is None else adapted(predictor)
+    target = predictor.target(target) if isinstance(target, str) else target
+    check_size(predictor, bundle, bundle.latent.generator.image_shape[1:])
     if not predictor.differentiable:
         raise UnsupportedError("attributes need a model with gradients; got one without")
     if hasattr(target, "freeze"):
@@ -99,7 +108,16 @@ def find_attributes(
         again = space.mean_changes(other, measure, {place: moves[place] for place in ranked})
     seconds = _second_changes(bundle, predictor, target, space, other, {p: moves[p] for p in ranked})
     return [
-        _attribute(place, moves[place], before, effects[place], again=again[place], second=seconds.get(place))
+        Attribute(
+            layer=place[0],
+            coordinate=place[1],
+            move=moves[place],
+            effect=float(effects[place].mean()),
+            interval=_interval(effects[place]),
+            again=again[place],
+            flips=_flips(before, before + effects[place], str(target)),
+            second=seconds.get(place),
+        )
         for place in ranked
         if float(effects[place].mean()) > 0
     ]
@@ -229,19 +247,15 @@ def _second_changes(
     return space.mean_changes(latents, measure, moves)
 
 
-def _attribute(
-    place: Place, move: float, before: Tensor, change: Tensor, *, again: float, second: float | None
-) -> Attribute:
-    below = before < 0
-    error = 1.96 * float(change.std()) / len(change) ** 0.5
-    effect = float(change.mean())
-    return Attribute(
-        layer=place[0],
-        coordinate=place[1],
-        move=move,
-        effect=effect,
-        interval=(effect - error, effect + error),
-        again=again,
-        flips=float(((before + change)[below] > 0).float().mean()) if bool(below.any()) else 0.0,
-        second=second,
-    )
+def _interval(change: Tensor) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of changes (N,)."""
+    mean, error = float(change.mean()), 1.96 * float(change.std()) / len(change) ** 0.5
+    return mean - error, mean + error
+
+
+def _flips(before: Tensor, after: Tensor, target: str) -> float | None:
+    """Return the share of images whose score passes the threshold of a decision, among those below it."""
+    threshold = 0.0 if decides(target) else 0.5 if target.startswith("probability:") else None
+    if threshold is None or not bool((before < threshold).any()):
+        return None
+    return float((after[before < threshold] > threshold).float().mean())

@@ -19,6 +19,7 @@ from contrafact.core import (
     Predictor,
     Target,
     adapted,
+    engines,
     fingerprint,
     nearest,
 )
@@ -98,7 +99,7 @@ class Bundle:
     @property
     def image_shape(self) -> tuple[int, ...]:
         """Return the shape (C, *S) of the images that the bundle's preferred engine generates."""
-        network = self.translator if self.generator is None or self.engine == "translate" else self.generator
+        network = self.network_of(self.engine or "")
         if network is None:
             raise InputError(f"bundle '{self.name}' has neither a generator nor a translator")
         return network.image_shape
@@ -127,9 +128,9 @@ class Bundle:
         return {"bundle": self.digest, "generator": self.generator_digest}
 
     def network_of(self, method: str) -> Any:
-        """Return the network that makes the frames of a method: the translator for `translate`, else the
-        generator; the only one where the bundle has one."""
-        translates = method == "translate" and self.translator is not None
+        """Return the network that makes the frames of a method: the translator for those that need its
+        translations, else the generator; the only one where the bundle has one."""
+        translates = engines().get(method) == "translations" and self.translator is not None
         return self.translator if translates or self.generator is None else self.generator
 
     def hashes_of(self, method: str) -> dict[str, str]:
@@ -296,7 +297,10 @@ class Bundle:
         return self.engine or next((name for name, part in parts.items() if part), "latent-walk")
 
     def knows(self, part: str, predictor: Predictor, target: Target) -> bool:
-        """Whether a part (directions, findings or translations) has an entry for a model's target."""
+        """Whether a part (directions, findings or translations) has an entry for a model's target; always for
+        no part."""
+        if not part:
+            return True
         if part == "findings" and not isinstance(self.generator, Coded):
             return False
         find: Any = {"directions": self.direction, "findings": self.finding, "translations": self.translation}
@@ -308,16 +312,30 @@ class Bundle:
     def method_for(self, predictor: Predictor, target: Target) -> str:
         """Return the name of the method behind "counterfactual" for a target: the bundle's engine where it
         supports the target, else the first method that does."""
-        known = {
-            "translate": lambda: self.translator is not None and self.translation(predictor, target),
-            "medxgan": lambda: self.finding(predictor, target),
-            "latent-walk": lambda: self.direction(predictor, target),
-        }
-        for name in dict.fromkeys((self.engine or "translate", *known)):
-            with contextlib.suppress(InputError):
-                if name in known and known[name]():
-                    return name
+        known = engines()
+        for name in dict.fromkeys((self.engine or "translate", "translate", "medxgan", "latent-walk")):
+            if name in known and self.knows(known[name], predictor, target):
+                return name
         return next(iter(self._methods_of(predictor)), self.own_method)  # its error names the known targets
+
+    def of_other_sizes(self, predictor: Predictor) -> list[Any]:
+        """Return the bundle's models of the same classes for images of another size."""
+        size = getattr(predictor.preprocessing, "size", None)
+        if not size:
+            return []
+        same = [p for p in self.predictors.values() if p.classes == predictor.classes]
+        return [p for p in same if getattr(p.preprocessing, "size", None) not in (None, size)]
+
+    def second_engine(self, method: str, predictor: Predictor, target: Target) -> tuple[str, Any] | None:
+        """Return an engine whose frames another network makes than those of a method, and the model that it
+        explains: the same, or one of the same classes for images of another size. None without one."""
+        for name, part in engines().items():
+            if not part or self.network_of(name) is self.network_of(method):
+                continue
+            for model in (predictor, *self.of_other_sizes(predictor)):
+                if self.knows(part, model, target):
+                    return name, model
+        return None
 
     def excess(self, predictor: Predictor, target: Target) -> Callable[[Tensor], Tensor] | None:
         """Return a function of latents (N, d) that measures how much of the finding their anatomy contains.

@@ -38,7 +38,7 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
     at the cost of `invert`, or from the bundle's cache."""
     canvas = bundle.to_canvas(torch.as_tensor(question.images).to(bundle.latent.statistics.mean.device))
     predictor, target, has_gradients = question.predictor, question.target, differentiable(question)
-    _check_size(predictor, bundle, tuple(canvas.shape[2:]))
+    check_size(predictor, bundle, tuple(canvas.shape[2:]))
     # The first three words of a key identify the entries of an image; several bundles may share one cache.
     key = f"{digest(question.images)} {predictor.digest} {target} "
     if bundle.found is not None:
@@ -61,7 +61,7 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
     return canvas, latents
 
 
-def _check_size(predictor: Any, bundle: Bundle, size: tuple[int, ...]) -> None:
+def check_size(predictor: Any, bundle: Bundle, size: tuple[int, ...]) -> None:
     """Raise InputError for a model that takes larger images than the generator makes."""
     least = getattr(getattr(predictor, "preprocessing", None), "size", None)
     if least and any(have < need for have, need in zip(size, least, strict=True)):

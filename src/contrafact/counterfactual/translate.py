@@ -331,8 +331,8 @@ class BestCounterfactual:
 
     images  float32 (N, C, *S) in the bundle's units, at least the bundle's size
     gives   one `Counterfactual` per image; the record's details name the engine
-    cost    as the engine: `translate`, `latent-walk` or `medxgan`
-    raises  as the engine
+    cost    as the engine: `translate`, `latent-walk`, `medxgan`, or the one that the bundle names
+    raises  as the engine; InputError for a goal where the engine takes none
     Source: the engine's own.
 
     goal, frames   as in `translate`
@@ -349,6 +349,8 @@ class BestCounterfactual:
         bundle = bundle_of(question, "counterfactual")
         name = bundle.method_for(question.predictor, question.target)
         question.details["engine"] = name
-        engine = EXPLAINERS.get(name)(goal=self.goal, frames=self.frames)
+        known, asked = EXPLAINERS.fields_of(name), {"goal": self.goal, "frames": self.frames}
+        wanted = {k: v for k, v in asked.items() if k in known or (k == "goal" and v is not None)}
+        engine = EXPLAINERS.make(name, **wanted)
         strips: list[Counterfactual] = engine(question, rng)
         return strips

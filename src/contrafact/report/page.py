@@ -14,7 +14,9 @@ from markupsafe import Markup
 from contrafact import render
 from contrafact.core import InputError
 from contrafact.io import Run, write_atomic
+from contrafact.io.attribute_folder import attribute_folders, picture_of
 from contrafact.io.stored_rows import row_flaw
+from contrafact.render.attributes import attribute_tables
 from contrafact.render.run_index import RunIndex
 from contrafact.render.text import GOOD_ENDS, REASONS
 from contrafact.report.case import Shown, shown_case
@@ -71,6 +73,8 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
             limits=limits(manifest, rows, failures, cases=[c.about for c in cases]),
             methods=method_cards(run, rows),
             bundles=bundle_cards(manifest),
+            attributes=attribute_tables(run.folder),
+            pictures=lambda folder, name: attribute_picture(run.folder, folder, name),
             hashes=hashes(manifest, rows),
         )
     )
@@ -82,6 +86,15 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
 def environment() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(RENDER / "templates")
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+
+
+def attribute_picture(run: Path, folder: str, name: str) -> str:
+    """Return the picture of an attribute as text; empty where it cannot be read."""
+    try:
+        content = picture_of(attribute_folders(run)[folder], name)
+    except (InputError, LookupError):
+        return ""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 def _failures(cohort: RunIndex, cases: Sequence[Shown]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -18,11 +19,13 @@ from starlette.types import ASGIApp
 from contrafact import render
 from contrafact.core import InputError
 from contrafact.io import Run
+from contrafact.io.attribute_folder import attribute_folders, name_attribute, picture_of
+from contrafact.render.attributes import attribute_tables
 from contrafact.render.case import case_page, holds_volumes, pixels, thumbnail
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.report.page import environment
 from contrafact.viewer.compare import ComparePages
-from contrafact.viewer.requests import whole
+from contrafact.viewer.requests import said, text, whole
 from contrafact.viewer.security import LOOPBACK, Guard
 from contrafact.viewer.volumes import volume
 
@@ -39,7 +42,7 @@ def make_app(
     hosts: Sequence[str] = (),
     addresses: bool = False,
 ) -> Guard:
-    """Return the viewer of one run. It reads the run folder and writes nothing.
+    """Return the viewer of one run. It reads the run folder and writes nothing but names of attributes.
 
     live       application for live explanations, mounted under /live; None: stored results only
     token      required for every page, also on this machine, which others may use too; None: a new one, the
@@ -56,6 +59,9 @@ def make_app(
         Route("/array/{row:int}/{name}", pages.array),
         Route("/thumbnail/{row:int}.png", pages.thumbnail),
         Route("/volume/{row:int}/{name}.nii.gz", pages.volume),
+        Route("/attributes", pages.attributes),
+        Route("/attributes/{folder}/{name}", pages.attribute_picture),
+        Route("/api/attributes", pages.name_attribute, methods=["POST"]),
         Route("/web/{name}", web_file),
     ]
     routes += pages.compare.routes()
@@ -104,7 +110,9 @@ class _Pages:
 
     def cohort(self, request: Request) -> Response:
         several = self.compare.several()
-        return page("cohort.html", title=self.title, token=self._token(), several=several)
+        attributes = attribute_folders(self.run.folder)
+        words = {"several": several, "attributes": bool(attributes)}
+        return page("cohort.html", title=self.title, token=self._token(), **words)
 
     def case(self, request: Request) -> Response:
         case = self._found(request)
@@ -162,6 +170,29 @@ class _Pages:
         which = {name: whole(asked.get(name, "0")) for name in ("frame", "channel")}
         content = volume(self.run, row, request.path_params["name"], **which)
         return Response(content, media_type="application/gzip")
+
+    def attributes(self, request: Request) -> Response:
+        words = {"title": "Attributes", "run": self.title, "tables": attribute_tables(self.run.folder)}
+        return page("attributes.html", token=self.token, pictures="/attributes/{}/{}".format, **words)
+
+    def attribute_picture(self, request: Request) -> Response:
+        return Response(
+            picture_of(self._folder(request.path_params["folder"]), request.path_params["name"]),
+            media_type="image/png",
+        )
+
+    async def name_attribute(self, request: Request) -> Response:
+        """Store the name that a reader gives to an attribute, before the page says that it is kept."""
+        told = await said(request)
+        folder = self._folder(text(told, "folder"))
+        name = await run_in_threadpool(name_attribute, folder, text(told, "place"), text(told, "name"))
+        return JSONResponse({"name": name})
+
+    def _folder(self, name: str) -> Path:
+        folder = attribute_folders(self.run.folder).get(name)
+        if folder is None:
+            raise HTTPException(404)
+        return folder
 
     def _found(self, request: Request) -> CaseResults:
         case = self.table.cases().get(request.path_params["id"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from contrafact.core import EXPLAINERS, METRICS, Counterfactual, InputError, traits_of
+from contrafact.core import METRICS, Counterfactual, InputError, engines
 from contrafact.metrics.counterfactual_context import CounterfactualContext
 
 
@@ -32,5 +32,4 @@ class LatentLength:
 
 def _without_latents(strip: Counterfactual) -> bool:
     """Whether a counterfactual was made by an engine without a latent space."""
-    engine = "" if strip.record is None else str(strip.record.details.get("engine") or strip.record.method)
-    return engine in EXPLAINERS.names() and traits_of(engine).needs_part == "translations"
+    return strip.record is not None and engines().get(strip.record.engine) == "translations"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from contrafact.core import Counterfactual, InputError, adapted
+from contrafact.core import Counterfactual, InputError, adapted, engines
 from contrafact.core.results import confirms
 from contrafact.metrics.trust.card import Check, Thresholds, TrustCard, checked, number_text
 
@@ -58,7 +58,7 @@ def _image_error(strip: Counterfactual, limits: Thresholds) -> Check:
         else f"The generator reconstructs this image poorly ({words}): the change may not fit the image."
     )
     record = strip.record
-    if good and record is not None and (record.details.get("engine") or record.method) == "translate":
+    if good and record is not None and engines().get(record.engine) == "translations":
         # Its training asks for it, on every image: it tells nothing of this one.
         good, sentence = None, f"The translator leaves the image as it is where nothing is to change ({words})."
     return Check("image error", value, limits.image, good, sentence)

@@ -54,6 +54,31 @@
     return String(Number(value.toPrecision(3))).replace("-", "−");
   }
 
+  // source/attributes.ts
+  function attributesPage() {
+    for (const form of document.querySelectorAll("form.naming")) {
+      const input = form.querySelector("input"), said = form.querySelector("[role=status]");
+      const title = form.closest("figcaption")?.querySelector("b");
+      if (!input || !said || !title) continue;
+      input.addEventListener("input", () => {
+        said.textContent = "";
+      });
+      form.addEventListener("submit", async (event) => {
+        event.preventDefault();
+        byId("notice").hidden = true;
+        try {
+          const { folder, place } = form.dataset;
+          const kept2 = await postJson("/api/attributes", { folder, place, name: input.value });
+          input.value = kept2.name;
+          title.textContent = kept2.name || "not named yet";
+          said.textContent = kept2.name ? "kept" : "name removed";
+        } catch (error) {
+          tell(error);
+        }
+      });
+    }
+  }
+
   // source/controls.ts
   function trustCard(trust) {
     const none = !(trust.failed.length || trust.passed.length || trust.open.length);
@@ -2486,6 +2511,6 @@
   }
 
   // source/pages.ts
-  var pages = { cohort: cohortPage, case: casePage, read: readPage, compare: comparePage, pair: pairPage, form: formPage };
+  var pages = { cohort: cohortPage, case: casePage, read: readPage, compare: comparePage, pair: pairPage, form: formPage, attributes: attributesPage };
   Promise.resolve(pages[document.body.dataset.page ?? ""]?.()).catch(tell);
 })();

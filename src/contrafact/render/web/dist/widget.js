@@ -324,6 +324,13 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
   summary{list-style:none}
   footer{display:none}
 }
+/* attributes of a generator */
+.attributes{padding-left:26px}
+.attributes li{margin:0 0 18px}
+.attributes figure{margin:0}
+.attributes img{max-width:100%;height:auto;border-radius:4px}
+.naming{display:flex;flex-wrap:wrap;gap:6px 10px;align-items:end;margin-top:6px}
+.naming input{width:22em;max-width:100%}
 /* the study editor */
 .form{display:grid;grid-template-columns:minmax(0,1fr) minmax(300px,430px);gap:0 22px;align-items:start}
 .form #notice,.form #waiting{grid-column:1/3}
