@@ -38,8 +38,9 @@ from contrafact.generators import RandomFeatures, kernel_distance
 from contrafact.metrics import CounterfactualContext
 from contrafact.metrics.counterfactual.adversarial_null import adversarial_null
 from contrafact.models import resize
-from experiments.data import Cohort, balanced, load, nodule_windows
+from experiments.data import Cohort, NoduleWindow, balanced, load
 from experiments.evaluate.anatomy import at_64, double_lines, joint_band, joint_width, near
+from experiments.evaluate.nodules import Segmenter, addition_rows, large, removal_rows, windows_of
 from experiments.evaluate.scores import scores_of
 from experiments.tables import mean, ratio, share, table
 from experiments.train.translator import network, scorer
@@ -151,19 +152,14 @@ def third_network(networks: Path, name: str) -> Judge:
     return scores
 
 
-def places(name: str, cohort: Cohort, data: Path) -> list[NDArray[np.bool_] | None]:
+def places(name: str, cohort: Cohort, data: Path, part: str) -> list[NDArray[np.bool_] | None]:
     """Where a change belongs on each image; None where no mask says so."""
     side = cohort.images.shape[-1]
     if name == "knee":
         return [joint_band(image[0].float().numpy()) for image in cohort.images]
     if name == "nodule":
-        masks = {f"{w.name}-{'nodule' if w.nodule else 'none'}": w for w in nodule_windows(data, "val")}
-        found: list[NDArray[np.bool_] | None] = []
-        for one in cohort.names:
-            window = masks[one]
-            large = Picture.fromarray((window.readers > 0).astype(np.uint8) * 255).resize((side, side))
-            found.append(near(np.asarray(large) > 127, 3) if window.nodule else None)
-        return found
+        windows = windows_of(cohort.names, data, part)
+        return [near(large(w.readers > 0, side), 3) if w.nodule else None for w in windows]
     return [None] * len(cohort)
 
 
@@ -173,6 +169,8 @@ def row_of_page(
     judges: dict[str, Judge],
     cohort: Cohort,
     where: list[NDArray[np.bool_] | None],
+    windows: Sequence[NoduleWindow] = (),
+    segmenter: Segmenter | None = None,
 ) -> dict[str, str]:
     """Every figure of one engine as text."""
     if not run.rows:
@@ -208,6 +206,13 @@ def row_of_page(
         row["joint to healthy, px"] = f"{mean(moved[~up])}, wider in {np.mean(moved[~up] > 0):.0%}"
         row["columns with a double joint line"] = mean([double_lines(b[0]) for b in last], ".3f")
         row["the same of the originals"] = mean([double_lines(a[0]) for a in first], ".3f")
+    if name == "nodule" and windows:
+        mine = [windows[k] for k in run.rows]
+        holds = ~up & np.array([one.nodule for one in mine])
+        row |= removal_rows(
+            first[holds], last[holds], [w for w, held in zip(mine, holds, strict=True) if held], segmenter
+        )
+        row |= addition_rows(first[up], last[up], segmenter)
     auc, kid, floor = realism(last, up, cohort)
     row["real or synthetic: AUC"] = auc
     row["KID x1000; of real images"] = f"{1000 * kid:.2f}; {1000 * floor:.2f}"
@@ -293,6 +298,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="*", default=[*ENGINES, PUBLISHED])
     parser.add_argument("--few", type=int, default=40, help="images for the engines that take seconds")
     parser.add_argument("--networks", type=Path, help="folder with the role judge, as judge C")
+    parser.add_argument("--segmenters", type=Path, help="folder of nodule_segmenters; its `second` is asked")
     parser.add_argument("--page", type=Path)
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--json", type=Path, help="the figures as text, engine by engine")
@@ -302,13 +308,18 @@ def main() -> None:
     images = [Image(one.float().numpy(), window=(0.0, 255.0)) for one in cohort.images]
     hogs = hog_judge(options.name, options.data, options.side)
     third = {"C": third_network(options.networks, options.name)} if options.networks else {}
-    where, runs, lines = places(options.name, cohort, options.data), list[Run](), list[dict[str, str]]()
+    where = places(options.name, cohort, options.data, options.part)
+    runs, lines = list[Run](), list[dict[str, str]]()
+
+    nodules = options.name == "nodule"
+    windows = windows_of(cohort.names, options.data, options.part) if nodules else []
+    segmenter = Segmenter(options.segmenters, "second") if options.segmenters else None
 
     def measured(run: Run) -> None:
         second = bundle.second_model(run.predictor)
         judges: dict[str, Judge] = {"A": lambda frames: scores_of(second, frames), "B": hogs, **third}
         runs.append(run)
-        lines.append(row_of_page(run, options.name, judges, whole, where))
+        lines.append(row_of_page(run, options.name, judges, whole, where, windows, segmenter))
         print(json.dumps(lines[-1]), flush=True)
 
     for letter, judge in {

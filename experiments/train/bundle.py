@@ -25,6 +25,7 @@ from contrafact.generators import Translator, TranslatorConfig
 from contrafact.io import write_json
 from experiments.data import Cohort, load
 from experiments.train.classifiers import row_of
+from experiments.train.translator import PLACE
 
 FACTORIES = {"model": "ResidualNetwork", "second": "PlainNetwork"}
 NATIVE = {"nodule": 48, "knee": 64}  # sides of images that are enlarged inside
@@ -67,11 +68,13 @@ def write_networks(
     return files["model"], files["second"]
 
 
-def translator_of(networks: Path, *, side: int, channels: int) -> Translator:
+def translator_of(networks: Path, name: str, *, side: int, channels: int) -> Translator:
     """The chosen state of a training run."""
     state = load_file(networks / "translator" / "best.safetensors")
     widths = tuple(len(state[f"down.{k}.first.bias"]) for k in range(9) if f"down.{k}.first.bias" in state)
-    made = Translator(TranslatorConfig(resolution=side, channels=channels, widths=widths))
+    made = Translator(
+        TranslatorConfig(resolution=side, channels=channels, widths=widths, place=PLACE.get(name, 0.0))
+    )
     made.load_state_dict(state)
     return made.eval().requires_grad_(False)
 
@@ -128,7 +131,9 @@ def main() -> None:
         name=options.name,
         window=(0.0, 255.0),
         least=NATIVE.get(options.name),
-        translator=translator_of(options.networks, side=options.side, channels=cohort.images.shape[1]),
+        translator=translator_of(
+            options.networks, options.name, side=options.side, channels=cohort.images.shape[1]
+        ),
         translations=tuple(translations),
         engine="translate",
         predictor=predictors["classifier"],
