@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from contrafact.core.places import smallest_place
+from contrafact.core.places import ADD, REMOVE, smallest_place
 from contrafact.generators.augmentation import signed
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_settings import TranslatorTrainerConfig
@@ -71,7 +71,7 @@ def chosen_by(
             regions = [place.expand(len(to), -1, -1, -1) for place in places]
             tried = [translator(images[mine], now[mine], to, region=region) for region in regions]
             effects = torch.stack([(model(one) - now[mine]) * (1 if up else -1) for one in tried])
-            best = torch.from_numpy(smallest_place(effects.numpy()))
+            best = torch.from_numpy(smallest_place(effects.numpy(), ADD if up else REMOVE))
             made = torch.stack(tried)[best, torch.arange(len(best))]
         got, other = model(made), member(made)
         figures |= {

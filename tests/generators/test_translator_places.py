@@ -12,7 +12,7 @@ import contrafact as cf
 from bright_half import SMALL, Brighter, bright_bundle, grey
 from contrafact.core import InputError
 from contrafact.core.places import smallest_place
-from contrafact.generators import TranslatorConfig, TranslatorTrainerConfig, TranslatorTraining
+from contrafact.generators import Translator, TranslatorConfig, TranslatorTrainerConfig, TranslatorTraining
 from contrafact.generators.translator_losses import in_units_of
 from contrafact.generators.translator_regions import (
     LocalRegions,
@@ -21,6 +21,7 @@ from contrafact.generators.translator_regions import (
     occluded,
     places,
     random_discs,
+    values_around,
 )
 
 
@@ -45,9 +46,9 @@ def test_a_change_lies_in_one_place_and_the_best_of_those_tried() -> None:
     dark = grey(110)
     strip = cf.explain("translate", bundle.predictor, dark, target="class:1", bundle=bundle, steps=[0.6])
     changed = np.abs(strip.frames[1] - strip.frames[0])[0] > 0
-    assert 4 <= changed.sum() <= 0.3 * changed.size
+    assert 4 <= changed.sum() <= 0.55 * changed.size
     rows = np.nonzero(changed)[0]
-    assert (rows < 8).mean() > 0.75  # the model reads the upper half
+    assert (rows < 8).mean() > 0.6  # the model reads the upper half
     assert strip.scores[1] > strip.scores[0]
     outside = ~changed
     assert np.array_equal(strip.frames[1][0][outside], strip.frames[0][0][outside])
@@ -59,7 +60,7 @@ def test_each_way_has_a_place_of_its_own_in_one_strip() -> None:
         "translate", bundle.predictor, grey(110), target="class:1", bundle=bundle, steps=[-0.6, 0.6]
     )
     changed = [np.abs(frame - strip.frames[1])[0] > 0 for frame in strip.frames]
-    assert not changed[1].any() and all(0 < one.mean() < 0.4 for one in (changed[0], changed[2]))
+    assert not changed[1].any() and all(0 < one.mean() < 0.6 for one in (changed[0], changed[2]))
     assert strip.scores[0] < strip.scores[1] < strip.scores[2]
 
 
@@ -72,7 +73,8 @@ def test_the_other_class_is_asked_in_the_place_that_serves_it() -> None:
 
 def test_the_smallest_place_with_nearly_the_greatest_effect_is_taken() -> None:
     effects = np.array([[0.2, -3.0, 5.0], [0.95, -1.0, 0.0], [1.0, -1.05, 0.0]])
-    assert smallest_place(effects).tolist() == [1, 1, 0]
+    assert smallest_place(effects, 0.9).tolist() == [1, 1, 0]
+    assert smallest_place(effects, 0.98).tolist() == [2, 1, 0]
 
 
 def test_a_region_that_is_given_is_the_place() -> None:
@@ -94,7 +96,7 @@ def test_discs_have_their_diameter_and_lie_around_their_centre(shape: tuple[int,
         assert int(at.min() + at.max()) == shape[axis] - 1
         assert abs(int(at.max() - at.min() + 1) - shape[axis] / 2) <= 1
     tried = places(shape, 0.4).flatten(1).mean(dim=1)
-    assert len(tried) == 5**axes + 3**axes + 2**axes and tried[0] < tried[5**axes] < tried[-1] < 0.5
+    assert len(tried) == 4**axes + 3**axes + 2**axes and tried[0] < tried[4**axes] < tried[-1] < 0.6
     random = random_discs(50, shape, 0.4, torch.Generator().manual_seed(0))
     assert (random.flatten(1).sum(dim=1) > 0).all() and random.mean() < 0.3
 
@@ -138,7 +140,7 @@ def test_an_addition_may_lie_anywhere_and_a_removal_at_the_finding() -> None:
     rows, falls = torch.arange(70), torch.zeros(70, dtype=torch.bool)
     there = local.sample(rows, falls, rng)
     holds = there[rows, 0, centres[:70, 0], centres[:70, 1]]
-    assert holds.mean() > 0.9 and there.mean() < 0.25
+    assert holds.mean() > 0.9 and there.mean() < 0.4
     assert (local.found[:70] >= 0).all() and (local.found[70:] < 0).all()
     for way, which in ((~falls, rows), (falls, rows + 70)):  # to add, and where there is nothing to remove
         anywhere = local.sample(which, way, rng)
@@ -184,3 +186,23 @@ def test_an_ally_that_says_the_opposite_is_refused() -> None:
     assert (float(gain), float(offset)) == pytest.approx((0.5, 3.0))
     with pytest.raises(InputError, match="rise with"):
         in_units_of(scores, -scores)
+
+
+def test_what_replaces_a_finding_lies_within_the_values_around_it() -> None:
+    """The network painted holes of air where nodules had been."""
+    made = Translator(TranslatorConfig(**SMALL, place=0.4)).eval().requires_grad_(False)
+    made.out.bias[:] = -20.0  # as dark as can be, everywhere
+    made.out.bias[4:] = 20.0  # the mask is open
+    images = torch.full((2, 1, 16, 16), -0.8)
+    images[..., 6:10, 6:10] = 0.7
+    images[1, :, :, :2] = -0.9  # darker already, and inside the region
+    region = discs(torch.full((2, 2), 0.5), torch.tensor([0.8, 0.8]), (16, 16))
+    now = torch.full((2,), 2.0)
+    removed = made(images, now, torch.full((2,), -2.0), region=region)
+    inside = region.bool()
+    assert removed[inside].min() >= -0.9 and (removed[0][inside[0]] >= -0.8 - 1e-6).all()
+    assert removed[0, 0, 7:9, 7:9].max() < -0.7
+    added = made(images, -now, now, region=region)
+    assert added[inside].min() == -1.0  # an addition has no such limit
+    low, high = values_around(images, torch.ones_like(region))
+    assert (low == -1).all() and (high == 1).all()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import contrafact.attribution as _attribution
 from contrafact import core
+from contrafact.api.regions import without
 from contrafact.api.types import (
     AnyImage,
     ArrayLike,
@@ -101,6 +102,7 @@ def explain(
     bundle: BundleLike | None = None,
     background: ImagesLike = (),
     region: MaskLike | None = None,
+    keep: MaskLike | None = None,
     seed: int = 0,
     **parameters: object,
 ) -> Result: ...
@@ -115,6 +117,7 @@ def explain(
     bundle: BundleLike | None = None,
     background: ImagesLike = (),
     region: MaskLike | None = None,
+    keep: MaskLike | None = None,
     seed: int = 0,
     **parameters: object,
 ) -> list[Heatmap] | list[Counterfactual]: ...
@@ -129,6 +132,7 @@ def explain(
     bundle: BundleLike | None = None,
     background: ImagesLike = (),
     region: MaskLike | None = None,
+    keep: MaskLike | None = None,
     seed: int = 0,
     **parameters: object,
 ) -> Result | list[Heatmap] | list[Counterfactual]: ...
@@ -142,6 +146,7 @@ def explain(
     bundle: BundleLike | None = None,
     background: ImagesLike = (),
     region: MaskLike | None = None,
+    keep: MaskLike | None = None,
     seed: int = 0,
     **parameters: object,
 ) -> Result | list[Heatmap] | list[Counterfactual]:
@@ -163,7 +168,9 @@ def explain(
                 its labels are 0 and 1 alone)
     bundle      for counterfactuals: a bundle, or its name
     background  other images of the same kind, for expected-gradients and feature-permutation
-    region      mask on the image's grid: the explanation is limited to its voxels, which saves passes
+    region      mask on the image's grid: the explanation is limited to its voxels, which saves passes; a
+                counterfactual changes these alone
+    keep        mask of 0 and 1 on the image's grid: its voxels are left out of the explanation, and unchanged
     gives       a `Heatmap` or `Counterfactual`; a list of them for a list or batch of images
     cost        as the method's docstring says, in passes of the model per image
     raises      InputError (expected, got, do), UnsupportedError, ContrafactError where memory is exceeded
@@ -179,6 +186,9 @@ def explain(
     if isinstance(bundle, (str, Path)):
         bundle = load_bundle(bundle)
     others = as_images(background)
+    if keep is not None:
+        whole = None if region is None else as_image(region, grid=batch[0].grid)
+        region = without(whole, as_image(keep, grid=batch[0].grid))
     results = explain_images(
         method,
         model,

@@ -10,6 +10,7 @@ from typing import Any
 
 from contrafact.api import explanation
 from contrafact.api.case import Plan
+from contrafact.api.regions import without
 from contrafact.core import EXPLAINERS, UNTRUSTED, Image, InputError, Trust, nearest, traits_of
 from contrafact.io import images_in, read_image
 
@@ -70,13 +71,15 @@ def plan_of(
     return plan, {"model": model or f"bundle {bundle}", "methods": names, "bundles": cards}
 
 
-def with_masks(plan: Plan, *, reference: Path | None, region: Path | None, background: Path | None) -> Plan:
+def with_masks(
+    plan: Plan, *, reference: Path | None, only: Path | None, keep: Path | None, background: Path | None
+) -> Plan:
     """Return the plan with its masks and background images. Presets omit methods that need a background."""
     others = images_in(background) if background and background.is_dir() else [background]
     return dataclasses.replace(
         plan,
         reference=read_image(reference) if reference else None,
-        region=read_image(region) if region else None,
+        region=without(read_image(only) if only else None, read_image(keep) if keep else None),
         background=[read_image(path) for path in others if path],
     )
 

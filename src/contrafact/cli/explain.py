@@ -68,7 +68,8 @@ class Files:
 
     Args:
         reference: A mask on the image's grid, for targets that compare with one (missed:1).
-        region: A mask on the image's grid: the explanation is limited to its voxels.
+        only: A mask on the image's grid: maps are limited to it, and counterfactuals change it alone.
+        keep: A mask of 0 and 1 on the image's grid: its voxels stay as they are.
         background: A folder of other images of the same kind (expected-gradients, feature-permutation).
         followup: Later images of the same patient, shown next to the counterfactual.
         labels: Label map of regions (organs, lesion) on the image's grid, to describe heatmaps in words.
@@ -77,7 +78,8 @@ class Files:
     """
 
     reference: Path | None = None
-    region: Path | None = None
+    only: Annotated[Path | None, Parameter(name=("--only", "--region"))] = None
+    keep: Path | None = None
     background: Path | None = None
     followup: list[Path] | None = None
     labels: Path | None = None
@@ -131,7 +133,9 @@ def explain(
         seed=questions.seed,
         trust=trusted,
     )
-    plan = with_masks(plan, reference=files.reference, region=files.region, background=files.background)
+    plan = with_masks(
+        plan, reference=files.reference, only=files.only, keep=files.keep, background=files.background
+    )
     plan = with_checks(with_places(plan, files.labels, files.names), checks, models.second_model, trusted)
     cases = read_images(images, plan.bundle if rescale else None)
     dated = read_images(files.followup or [], plan.bundle if rescale else None)

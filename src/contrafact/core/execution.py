@@ -107,7 +107,10 @@ def explain(
         for position, (row, image, value) in enumerate(zip(rows, group, explanations, strict=True)):
             notes = {name: float(values[position]) for name, values in question.notes.items()}
             record = _record(explainer, predictor, image, target=target, seed=seed, cost=cost, notes=notes)
-            record = dataclasses.replace(record, details=dict(question.details))
+            details = dict(question.details)
+            if question.region is not None and isinstance(value, Counterfactual):
+                details["region"] = float(question.region.mean())
+            record = dataclasses.replace(record, details=details)
             record = dataclasses.replace(record, **_bundle_hashes(explainer, bundle, record.engine))
             if isinstance(value, Counterfactual):
                 results[row] = _confirmed(value.stamped(record), bundle, predictor, target)

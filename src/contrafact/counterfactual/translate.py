@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from contrafact.core import EXPLAINERS, Counterfactual, EncodedImages, ImageTranslator, InputError, Question
-from contrafact.core.places import smallest_place
+from contrafact.core.places import ADD, REMOVE, smallest_place
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.latent_search import Measure, bundle_of, check_requests, outcomes_of
 from contrafact.counterfactual.region import region_on_canvas
@@ -215,7 +215,8 @@ class TranslationSearch:
     @functools.cached_property
     def placed(self) -> tuple[EncodedImages, EncodedImages]:
         """Return the images encoded with the place for a lower score, and with that for a higher one: for each
-        image the smallest place with nine tenths of the greatest effect."""
+        image the smallest place with nearly the greatest effect. Conditions that fall remove the finding, those
+        that rise add it."""
         assert self.places is not None
         number, places = int(self.encoded.which[0]), self.places.to(self.canvas)
         ends = [limit[number].expand(len(self.canvas)) for limit in (self.translator.low, self.translator.high)]
@@ -226,7 +227,10 @@ class TranslationSearch:
                 tried = self._encoded_in(places[torch.full((len(self.canvas),), place)])
                 for effect, end, way in zip(effects, ends, (-self.sign, self.sign), strict=True):
                     effect.append(way * (self.measure(self.translator.translate(tried, end)) - before))
-            best = [smallest_place(torch.stack(effect).cpu().numpy()) for effect in effects]
+            best = [
+                smallest_place(torch.stack(effect).cpu().numpy(), share)
+                for effect, share in zip(effects, (REMOVE, ADD), strict=True)
+            ]
             lower, higher = (self._encoded_in(places[torch.from_numpy(one)]) for one in best)
             return lower, higher
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contrafact.core.errors import InputError
-from contrafact.generators.translator_regions import places
+from contrafact.generators.translator_regions import places, values_around
 
 EMBEDDING = 128
 WIDTHS = (24, 48, 96, 128)
@@ -135,7 +135,8 @@ class Translator(nn.Module):
         for number, level in enumerate(self.down):
             x = level(halved(x) if number else x, embedded)
             features.append(x)
-        return Encoded(images, region, which, scaled, kind, tuple(features))
+        around = values_around(images, region) if self.config.place else None
+        return Encoded(images, region, which, scaled, kind, tuple(features), around)
 
     def translate(self, encoded: Encoded, to: Tensor) -> Tensor:
         """Return the frames (N, C, *S) of encoded images at the scores `to` (N,)."""
@@ -152,6 +153,11 @@ class Translator(nn.Module):
         if self.config.fold > 1:
             change = without_comb(change)
         changed = (images + change * region).clamp(-1.0, 1.0)
+        if encoded.around is not None:
+            low, high = (limit.to(changed) for limit in encoded.around)
+            falls = (goal < encoded.now).view(-1, *(1,) * (images.ndim - 1))
+            within = changed.maximum(low.minimum(images)).minimum(high.maximum(images))
+            changed = torch.where(falls, within, changed)
         return torch.where(region > 0, changed, images)  # outside the region the values are exactly equal
 
     def _scaled(self, score: Tensor, which: Tensor) -> Tensor:
@@ -162,8 +168,9 @@ class Translator(nn.Module):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """Encoded images: the features that their frames share, the scaled scores `now` (N,), and the one-hot
-    targets `kind` (N, targets)."""
+    """Encoded images: the features that their frames share, the scaled scores `now` (N,), the one-hot targets
+    `kind` (N, targets), and of a local finding the limits of the values around each region (N, C, 1, ...): what
+    replaces the finding lies between them."""
 
     images: Tensor
     region: Tensor
@@ -171,12 +178,14 @@ class Encoded:
     now: Tensor
     kind: Tensor
     features: tuple[Tensor, ...]
+    around: tuple[Tensor, Tensor] | None = None
 
     def rows(self, chosen: Tensor) -> Encoded:
         """Return the selected images, in that order and with repetitions."""
         parts = (self.images, self.region, self.which, self.now, self.kind)
         images, region, which, now, kind = (part[chosen] for part in parts)
-        return Encoded(images, region, which, now, kind, tuple(part[chosen] for part in self.features))
+        around = None if self.around is None else (self.around[0][chosen], self.around[1][chosen])
+        return Encoded(images, region, which, now, kind, tuple(part[chosen] for part in self.features), around)
 
 
 class _Level(nn.Module):

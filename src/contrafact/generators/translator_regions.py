@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from contrafact.core.places import smallest_place
+from contrafact.core.places import REMOVE, smallest_place
 from contrafact.generators.augmentation import signed
+from contrafact.generators.translator_losses import blurred
 
-SIZES = ((0.6, 5), (1.0, 3), (1.5, 2))  # of the places: share of their diameter, and number of centres per axis
+# Of the places: share of their middle diameter, and number of centres per axis.
+SIZES = ((0.7, 4), (1.25, 3), (2.0, 2))
 
 
 def random_boxes(n: int, shape: tuple[int, ...], share: float, rng: torch.Generator) -> Tensor:
@@ -57,10 +59,10 @@ def random_discs(n: int, shape: tuple[int, ...], diameter: float, rng: torch.Gen
 
 
 def near(region: Tensor, rng: torch.Generator) -> Tensor:
-    """Return regions (N, 1, *S) moved by up to a twentieth of a side."""
+    """Return regions (N, 1, *S) moved by up to a fortieth of a side."""
     moved = torch.empty_like(region)
     for number, one in enumerate(region):
-        shifts = [round((float(torch.rand((), generator=rng)) - 0.5) * 0.1 * side) for side in one.shape[1:]]
+        shifts = [round((float(torch.rand((), generator=rng)) - 0.5) * 0.05 * side) for side in one.shape[1:]]
         moved[number] = one.roll(shifts, tuple(range(1, one.ndim)))
     return moved
 
@@ -113,6 +115,18 @@ def occluded(images: Tensor, region: Tensor) -> Tensor:
     return images * beside + fill * region
 
 
+def values_around(images: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the 40th and 60th percentile (N, C, 1, ...) of smoothed images (N, C, *S) in a ring around regions
+    (N, 1, *S), a twelfth of a side wide; -1 and 1 where there is none."""
+    axes, width = images.ndim - 2, max(1, images.shape[-1] // 12)
+    pool = F.max_pool2d if axes == 2 else F.max_pool3d
+    ring = (pool(region, 2 * width + 1, 1, width) > 0) & (region <= 0)
+    smooth = blurred(images).float().masked_fill(~ring, torch.nan).flatten(2)
+    limits = smooth.nanquantile(torch.tensor([0.4, 0.6], device=images.device), dim=2)
+    low, high = limits.view(2, *images.shape[:2], *(1,) * axes)
+    return low.nan_to_num(-1.0), high.nan_to_num(1.0)
+
+
 class LocalRegions:
     """Where training images may change when the finding is local: anywhere, in a disc, to add it; at its place,
     to remove it.
@@ -136,7 +150,7 @@ class LocalRegions:
                     before - guide(occluded(seen, place[None]))[:, 0].float()
                     for place in self.places.to(device)
                 ]
-                self.found[rows] = torch.from_numpy(smallest_place(torch.stack(lowered).cpu().numpy()))
+                self.found[rows] = torch.from_numpy(smallest_place(torch.stack(lowered).cpu().numpy(), REMOVE))
 
     def sample(self, rows: Tensor, rises: Tensor, rng: torch.Generator) -> Tensor:
         """Return regions (N, 1, *S) for images `rows`: a random disc where the score rises or there is no

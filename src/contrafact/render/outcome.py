@@ -93,6 +93,9 @@ def heading(row: Row) -> str:
         return f"The prediction already met the goal: nothing was changed ({name}: {_now(row)})"
     words = f"{name}: {before_after(row)}"
     if stopped in NOTHING_FOUND:
+        share = (row["record"].get("details") or {}).get("region")
+        if share is not None:
+            return f"Not possible in this region, {_percent(share)} of the image ({words})"
         return f"{NOTHING_FOUND[stopped]} ({words})"
     if stopped == "steps":
         return f"Fixed steps{', and the prediction flips' if flips(row) else ''} ({words})"

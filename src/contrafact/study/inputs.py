@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from contrafact.api import explanation
+from contrafact.api.regions import without
 from contrafact.core import (
     UNTRUSTED,
     ContrafactError,
@@ -127,6 +128,12 @@ def file_of_image(folder: Path, text: str, image: Path) -> Path:
 def optional_mask(folder: Path, text: str | None, image: Path, *, label_map: bool = False) -> Image | None:
     """Return the mask that belongs to an image, or None where the study names none."""
     return read_mask(file_of_image(folder, text, image), label_map=label_map) if text else None
+
+
+def region_of(config: StudyConfig, folder: Path, image: Path, labelled: frozenset[str]) -> Image | None:
+    """Return where an image's explanations look, or None: its region without what is kept."""
+    region = optional_mask(folder, config.region, image, label_map="region" in labelled)
+    return without(region, optional_mask(folder, config.keep, image))
 
 
 def read_mask(path: Path, *, label_map: bool) -> Image:

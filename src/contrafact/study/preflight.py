@@ -18,7 +18,7 @@ from contrafact.study.draft import BARE, Problem
 from contrafact.study.inputs import cases_of, existing_path, mask_path, stem_of
 
 SHOWN = 5  # number of missing names in a message
-PATH_KEYS = ("cohort", "images", "masks", "background", "region", "reference", "out")
+PATH_KEYS = ("cohort", "images", "masks", "background", "region", "keep", "reference", "out")
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ def _files_of_cases(
 ) -> Iterator[tuple[str, Path]]:
     """Yield the paths of the masks of each case, and of the background images, by place."""
     for case in cases:
-        for key in ("region", "reference", "masks"):
+        for key in ("region", "keep", "reference", "masks"):
             if key in table:
                 yield f"study.{key}", folder / str(table[key]).replace("{stem}", stem_of(case.path))
         if "cohort" in table and case.extra.get("mask"):
@@ -200,7 +200,7 @@ def _check_files_of_cases(
     if "background" in table:
         _attempt(result, "study.background", existing_path, folder, table["background"])
     existing = [case for case in cases if case.path.exists()]
-    for key in ("region", "reference", "masks") if existing else ():
+    for key in ("region", "keep", "reference", "masks") if existing else ():
         if key not in table:
             continue
         config = _minimal_study(table, key)

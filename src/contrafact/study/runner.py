@@ -41,6 +41,7 @@ from contrafact.study.inputs import (
     loaded,
     optional_mask,
     read_once,
+    region_of,
     without_mask,
 )
 from contrafact.study.scoring import ScoringTask, begin_scoring, record_of, scoring_tasks_of, write_tables
@@ -180,8 +181,8 @@ def tasks_of(
     tasks = []
     for case in cases:
         there_is = case.path.exists()
-        masks = [text if there_is else None for text in (config.region, config.reference)]
-        region, reference = [
+        masks = [text if there_is else None for text in (config.region, config.keep, config.reference)]
+        region, keep, reference = [
             digest_of(file_of_image(folder, text, case.path)) if text else "" for text in masks
         ]
         content = digest_of(case.path)
@@ -200,7 +201,7 @@ def tasks_of(
                 region=region,
                 background=others,
                 seed=config.seed,
-                also={"label_maps": maps} if maps else {},
+                also={**({"label_maps": maps} if maps else {}), **({"keep": keep} if keep else {})},
                 source=source_of_method(explainer),
             )
             key = "/".join(filter(None, (name, case.path.name, label, target or "-", request.key)))
@@ -244,7 +245,7 @@ def begin(setting: Setting, device: str) -> Any:
             target=task.target or None,
             bundle=bundle,
             background=background,
-            region=optional_mask(folder, config.region, Path(task.image), label_map="region" in labelled),
+            region=region_of(config, folder, Path(task.image), labelled),
             reference=optional_mask(
                 folder, config.reference, Path(task.image), label_map="reference" in labelled
             ),

@@ -39,6 +39,7 @@ from contrafact.study.inputs import (
     model_of,
     optional_mask,
     read_mask,
+    region_of,
 )
 from contrafact.study.statistics import (
     area_under_curve,
@@ -130,7 +131,7 @@ def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], 
         if maps:
             file = scoring.case.path
             reference = optional_mask(folder, config.reference, file, label_map="reference" in labelled)
-            region = optional_mask(folder, config.region, file, label_map="region" in labelled)
+            region = region_of(config, folder, file, labelled)
             more = references_of(image, truth, target, predictor) if config.references else {}
             inputs = Inputs(
                 reference=reference, region=region, background=background, bundle=bundle, seed=config.seed
