@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import contrafact as cf
 from contrafact.bundles import load_bundle
-from contrafact.core import Counterfactual, Grid, Record
+from contrafact.core import Counterfactual, Grid, InputError, Record
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_path import LatentPath
 from contrafact.counterfactual.latent_statistics import LatentStatistics
@@ -294,3 +294,12 @@ def test_a_goal_without_a_target_is_meant_for_the_class_that_is_not_predicted(
     first = predictor()
     strip = cf.explain("latent-walk", first, image(start), bundle=bundle(first), goal=0.9)
     assert strip.record.target == target and strip.outcome == "reached" and strip.flips
+
+
+def test_a_bundle_without_a_translator_knows_no_translation_and_names_its_own_method() -> None:
+    model = predictor()
+    made = bundle(model)
+    target = model.target("class:1")
+    assert not made.knows("translations", model, target) and made.knows("directions", model, target)
+    with pytest.raises(InputError, match="has no translator; use latent-walk"):
+        made.translation(model, target)

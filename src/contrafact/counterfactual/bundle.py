@@ -303,6 +303,8 @@ class Bundle:
             return True
         if part == "findings" and not isinstance(self.generator, Coded):
             return False
+        if part == "translations" and self.translator is None:
+            return False  # its error names the method to use, which asks what is known
         find: Any = {"directions": self.direction, "findings": self.finding, "translations": self.translation}
         with contextlib.suppress(InputError):
             find[part](predictor, target)
