@@ -32,8 +32,8 @@ class Translate:
             to the image's own score
     cost    one encoding, 15 decodings and 17 passes of the model without gradients for the search, and
             `frames` of both for the result; images of a batch together. Where the translator was trained for a
-            local finding, each of its `places` is tried first: an encoding, two decodings and two passes of the
-            model for each
+            local finding, each of its `places` is tried first: an encoding, a decoding and a pass of the model
+            each, in one batch per image
     raises  InputError without a bundle that has a translator for the target, for images outside the bundle's
             range, or a goal that is no probability
     Source: Singla et al. 2020 (arXiv 1911.00483), 2023 (arXiv 2101.04230). Differs: see
@@ -213,30 +213,30 @@ class TranslationSearch:
         )
 
     @functools.cached_property
-    def placed(self) -> tuple[EncodedImages, EncodedImages]:
-        """Return the images encoded with the place for a lower score, and with that for a higher one: for each
-        image the smallest place with nearly the greatest effect. Conditions that fall remove the finding, those
-        that rise add it."""
-        assert self.places is not None
-        number, places = int(self.encoded.which[0]), self.places.to(self.canvas)
-        ends = [limit[number].expand(len(self.canvas)) for limit in (self.translator.low, self.translator.high)]
-        effects: tuple[list[Tensor], list[Tensor]] = ([], [])
-        with torch.no_grad():
-            before = self.measure(self.canvas)
-            for place in range(len(places)):
-                tried = self._encoded_in(places[torch.full((len(self.canvas),), place)])
-                for effect, end, way in zip(effects, ends, (-self.sign, self.sign), strict=True):
-                    effect.append(way * (self.measure(self.translator.translate(tried, end)) - before))
-            best = [
-                smallest_place(torch.stack(effect).cpu().numpy(), share)
-                for effect, share in zip(effects, (REMOVE, ADD), strict=True)
-            ]
-            lower, higher = (self._encoded_in(places[torch.from_numpy(one)]) for one in best)
-            return lower, higher
+    def lowered(self) -> EncodedImages:
+        """Return the images encoded with the place for a lower condition, which removes the finding."""
+        return self._placed(self.translator.low, -self.sign, REMOVE)
 
-    def _encoded_in(self, region: Tensor) -> EncodedImages:
-        conditions = self.conditions.to(self.canvas)
-        return self.translator.encode(self.canvas, conditions, which=self.encoded.which, region=region)
+    @functools.cached_property
+    def raised(self) -> EncodedImages:
+        """Return the images encoded with the place for a higher condition, which adds the finding."""
+        return self._placed(self.translator.high, self.sign, ADD)
+
+    def _placed(self, end: Tensor, way: float, share: float) -> EncodedImages:
+        """Return each image encoded with the smallest place that has that share of the greatest effect on the
+        score, in the direction `way`, at the condition `end`."""
+        assert self.places is not None
+        places, which, own = self.places.to(self.canvas), self.encoded.which, self.conditions.to(self.canvas)
+        effects, end = [], end[int(which[0])].expand(len(places))
+        with torch.no_grad():
+            for image in range(len(self.canvas)):
+                rows = torch.full((len(places),), image, device=self.canvas.device)
+                tried = self.translator.encode(self.canvas[rows], own[rows], which=which[rows], region=places)
+                effects.append(way * self.measure(self.translator.translate(tried, end)))
+            before = way * self.measure(self.canvas)
+            effect = torch.stack(effects, dim=1) - before
+            best = torch.from_numpy(smallest_place(effect.cpu().numpy(), share))
+            return self.translator.encode(self.canvas, own, which=which, region=places[best.to(places.device)])
 
     def check_own_score(self) -> None:
         """Raise InputError where the translator is conditioned by another score, so that a fixed change of this
@@ -271,11 +271,17 @@ class TranslationSearch:
         """Return the frames (M, C, *S) in [-1, 1] of the images `rows` (M,) at conditions (M,)."""
         if self.places is None:
             return self._translated(self.encoded, rows, conditions)
+        change = conditions - self.conditions[rows]
         frames = torch.empty_like(self.canvas[rows.to(self.canvas.device)])
-        rises = conditions > self.conditions[rows]
-        for chosen, encoded in zip((~rises, rises), self.placed, strict=True):
-            if bool(chosen.any()):
-                frames[chosen.to(frames.device)] = self._translated(encoded, rows[chosen], conditions[chosen])
+
+        def fill(encoded: EncodedImages, chosen: Tensor) -> None:
+            frames[chosen.to(frames.device)] = self._translated(encoded, rows[chosen], conditions[chosen])
+
+        if bool((falls := change < -1e-6).any()):
+            fill(self.lowered, falls)
+        if bool((rises := change > 1e-6).any()):
+            fill(self.raised, rises)
+        fill(self.encoded, ~falls & ~rises)
         return frames
 
     def _translated(self, encoded: EncodedImages, rows: Tensor, conditions: Tensor) -> Tensor:
