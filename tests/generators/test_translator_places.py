@@ -206,3 +206,15 @@ def test_what_replaces_a_finding_lies_within_the_values_around_it() -> None:
     assert added[inside].min() == -1.0  # an addition has no such limit
     low, high = values_around(images, torch.ones_like(region))
     assert (low == -1).all() and (high == 1).all()
+
+
+def test_a_local_finding_is_drawn_whole() -> None:
+    """A translator that overshoots reached its goal with a faint shadow, which no second model saw."""
+    bundle = local_bundle()
+    strip = cf.explain("translate", bundle.predictor, grey(120), target="class:1", bundle=bundle, goal=0.55)
+    assert strip.outcome == "reached"
+    made = bundle.translator
+    search_goal = float(np.log(0.55 / 0.45))
+    step = (search_goal - strip.scores[0]) * 0.5  # what the toy draws when asked for the goal itself
+    change = np.abs(strip.frames[-1] - strip.frames[0]).max() / 127.5
+    assert made is not None and change >= step - 0.02

@@ -299,7 +299,7 @@ class TranslationSearch:
     def find(self, goals: Tensor) -> tuple[Tensor, Tensor]:
         """Return the nearest condition (N,) at which the model's score reaches each goal, and whether one does.
 
-        The search tries a grid of conditions between the image's own and the farthest, then bisects. Where no
+        The search tries a grid of conditions between the nearest and the farthest, then bisects. Where no
         condition reaches the goal, the result is the one with the closest score.
         """
         number = int(self.encoded.which[0])
@@ -311,21 +311,33 @@ class TranslationSearch:
             (far - self.conditions) * (far - (high + low) / 2) > 0, far, self.conditions
         )  # an image beyond the range keeps its own condition
         count, rows = len(goals), torch.arange(len(goals))
-        fractions = torch.linspace(0, 1, GRID + 1)[1:]
-        tried = self.conditions[:, None] + (far - self.conditions)[:, None] * fractions
+        nearest = self._nearest(goals, far)
+        fractions = (
+            torch.linspace(0, 1, GRID) if self.places is not None else torch.linspace(0, 1, GRID + 1)[1:]
+        )
+        tried = nearest[:, None] + (far - nearest)[:, None] * fractions
         scores = self.scores(rows.repeat_interleave(GRID), tried.flatten()).view(count, GRID)
         sign = torch.where(rises, 1.0, -1.0)
         beyond = (scores - goals[:, None]) * sign[:, None] >= 0
         reached = beyond.any(dim=1)
         first = beyond.int().argmax(dim=1)
         best = ((scores - goals[:, None]) * sign[:, None]).argmax(dim=1)
-        edges = torch.cat([self.conditions[:, None], tried], dim=1)
+        edges = torch.cat([nearest[:, None], tried], dim=1)
         near, end = edges[rows, first], edges[rows, first + 1]
         for _ in range(HALVINGS):
             middle = (near + end) / 2
             enough = (self.scores(rows, middle) - goals) * sign >= 0
             near, end = torch.where(enough, near, middle), torch.where(enough, middle, end)
         return torch.where(reached, end, tried[rows, best]), reached
+
+    def _nearest(self, goals: Tensor, far: Tensor) -> Tensor:
+        """Return the nearest conditions (N,) to search: the images' own, but of a local finding the goal itself.
+        Less than that draws a faint shadow of it, which may satisfy the model and nobody else."""
+        if self.places is None or self.by:
+            return self.conditions
+        wanted = self.sign * goals
+        low, high = torch.minimum(self.conditions, far), torch.maximum(self.conditions, far)
+        return wanted.clamp(low, high)
 
     def outcomes(self, ends: Tensor, goals: Tensor, met: Tensor, reached: Tensor) -> list[str]:
         """Return the outcome of each image's search, a value of `Counterfactual.outcome`."""
