@@ -125,3 +125,14 @@ def test_a_goal_that_the_engine_cannot_take_is_refused(bleach: None, monkeypatch
     monkeypatch.setattr(EXPLAINERS.get("bleach"), "__dataclass_fields__", {})
     with pytest.raises(InputError, match="bleach takes no parameters; got 'goal'"):
         cf.explain("counterfactual", bundle.predictor, image, bundle=bundle, goal=0.9)
+
+
+@pytest.mark.parametrize("name", ["phantom", "brain"])
+def test_a_bundle_without_a_translator_is_asked_by_the_engine_that_it_has(name: str) -> None:
+    """The error about the missing translator names the method to use, which is found without that error."""
+    bundle = cf.load_bundle(name)
+    target = bundle.predictor.target("class:1")
+    engine = "medxgan" if bundle.findings else "latent-walk"
+    assert bundle.method_for(bundle.predictor, target) == engine
+    with pytest.raises(InputError, match=f"has no translator; use {engine}"):
+        bundle.translation(bundle.predictor, target)

@@ -301,7 +301,8 @@ class Bundle:
         no part."""
         if not part:
             return True
-        if part == "findings" and not isinstance(self.generator, Coded):
+        missing = {"findings": not isinstance(self.generator, Coded), "translations": self.translator is None}
+        if missing.get(part):  # the error of a missing translator asks for the method in its place
             return False
         if part == "translations" and self.translator is None:
             return False  # its error names the method to use, which asks what is known
