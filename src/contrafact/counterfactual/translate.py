@@ -331,7 +331,7 @@ class TranslationSearch:
         return torch.where(reached, end, tried[rows, best]), reached
 
     def _nearest(self, goals: Tensor, far: Tensor) -> Tensor:
-        """Return the nearest conditions (N,) to search: the images' own, but of a local finding the goal itself.
+        """Return the nearest conditions (N,) to search: the images' own; of a local finding, the goal itself.
         Less than that draws a faint shadow of it, which may satisfy the model and nobody else."""
         if self.places is None or self.by:
             return self.conditions
