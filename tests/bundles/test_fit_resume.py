@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 
+import contrafact as cf
 from contrafact.bundles.fitting import fit_stages, read_config, training_images
 from contrafact.core import InputError
 from contrafact.counterfactual import Bundle, LatentStatistics
@@ -22,6 +23,7 @@ from contrafact.generators import (
 )
 from contrafact.generators.checkpoint import check_trained_with, trained_with
 from contrafact.io import read_cohort, read_tensors
+from contrafact.io.lock import sole_writer
 
 FIT = (
     'name = "toy"\nout = "out"\n[data]\npath = "images"\nwindow = [0, 255]\n'
@@ -162,3 +164,13 @@ def test_a_bundle_of_cut_images_refuses_other_proportions() -> None:
     assert bundle.to_canvas(torch.zeros(1, 1, 16, 16)).shape == (1, 1, 8, 8)
     with pytest.raises(InputError, match="got an image of 8 x 16: crop it"):
         bundle.to_canvas(torch.zeros(1, 1, 8, 16))
+
+
+def test_a_fit_in_python_holds_its_folder(path: Path) -> None:
+    with (
+        sole_writer(path.parent / "out"),
+        pytest.raises(InputError, match="another run is writing to '.*out'"),
+    ):
+        cf.fit(path, stage="encoder")
+    cf.fit(path, stage="encoder")
+    assert not (path.parent / "out" / ".lock").exists()

@@ -157,12 +157,12 @@ def test_colour_dicom_is_converted_once(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_image(tmp_path / "red.dcm").values[:, 0, 0], [254, 0, 0], atol=2)
 
 
-def test_enhanced_multiframe_geometry_is_refused_not_guessed(tmp_path: Path) -> None:
+def test_enhanced_multiframe_without_groups_of_its_frames_is_refused(tmp_path: Path) -> None:
     data = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
     data.SharedFunctionalGroupsSequence = pydicom.Sequence([pydicom.Dataset()])
     del data.PixelSpacing
     data.save_as(tmp_path / "e.dcm")
-    with pytest.raises(InputError, match="enhanced multi-frame"):
+    with pytest.raises(InputError, match="enhanced multi-frame file of 1 frames with functional groups for 0"):
         read_image(tmp_path / "e.dcm")
 
 

@@ -114,7 +114,7 @@ def test_noise_tunnel_becomes_smooth_around_the_method(tmp_path: Path) -> None:
 
 
 def test_what_is_no_configuration_is_refused(tmp_path: Path) -> None:
-    for text, said in (("{", "not JSON"), ('{"a": 1}', "expected a method")):
+    for text, said in (("{", "not readable JSON"), ('{"a": 1}', "expected a method")):
         (tmp_path / "c.json").write_text(text)
         with pytest.raises(InputError, match=said):
             convert_torchesegeta(tmp_path / "c.json")

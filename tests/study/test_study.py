@@ -306,3 +306,30 @@ def test_a_study_sets_how_large_an_image_may_be(folder: Path) -> None:
         set_largest_image()
     with pytest.raises(InputError, match="largest_image must be at least 1"):
         read_study(write(folder, "largest_image = 0\n"))
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped", "missing"])
+def test_a_result_whose_array_is_damaged_is_computed_again_in_its_line(folder: Path, how: str) -> None:
+    path = write(folder, methods="[methods.gradient]\n[metrics.sparseness]\n")
+    rows(path)
+    run = open_run(folder / "run")
+    before = [(row["key"], run.arrays(row)["values"]) for row in run.rows()]
+    summary = (run.folder / "summary.json").read_text()
+    array = run.folder / "arrays" / run.rows()[0]["array"]
+    content = bytearray(array.read_bytes())
+    if how == "missing":
+        array.unlink()
+    elif how == "cut":
+        array.write_bytes(content[: len(content) // 2])
+    else:
+        content[100] ^= 255
+        array.write_bytes(content)
+    done = [(image, label) for image, label, _ in rows(path)]
+    assert ("a.npy", "gradient") in done
+    assert ("b.npy", "gradient") not in done
+    after = [(row["key"], run.arrays(row)["values"]) for row in run.rows()]
+    assert [key for key, _ in after] == [key for key, _ in before]
+    for (_, first), (_, second) in zip(before, after, strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert (run.folder / "summary.json").read_text() == summary
+    assert rows(path) == []

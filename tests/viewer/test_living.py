@@ -28,6 +28,7 @@ from browsing import Answer, Site, entered, planted_run, serving
 from contrafact.cli import main
 from contrafact.core import ContrafactError, Image, InputError
 from contrafact.io import Run
+from contrafact.io.lock import sole_writer
 from contrafact.render.run_index import RunIndex
 from contrafact.viewer import make_app
 from contrafact.viewer.live import make_live
@@ -493,3 +494,14 @@ def test_the_viewer_with_live_questions_starts_without_torch(tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_result_is_not_kept_while_another_process_writes_the_run(page: Page, run: Run) -> None:
+    job, _ = page.done()
+    rows = len(run.rows())
+    with sole_writer(run.folder):
+        answer = page.post("keep", {"job": job})
+    assert answer.status == 400 and "another run is writing" in answer.text
+    assert len(run.rows()) == rows
+    assert page.post("keep", {"job": job}).status == 200
+    assert len(run.rows()) == rows + 1

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from contrafact.core import InputError, configure, read_toml
+from contrafact.core.reading import naming
 from contrafact.counterfactual import DirectionConfig
 from contrafact.generators import (
     EncoderConfig,
@@ -98,6 +99,11 @@ def read_config(path: str | Path) -> tuple[FitConfig, Path]:
             codes or targets than the first model's, and mirrored volumes
     """
     path = Path(path)
+    with naming(path.name):
+        return _read_config(path)
+
+
+def _read_config(path: Path) -> tuple[FitConfig, Path]:
     table = read_toml(path)
     family, table["generator"] = family_of(table.get("generator", {}))
     if not family_named(family).latent:

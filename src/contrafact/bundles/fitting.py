@@ -27,6 +27,7 @@ from contrafact.bundles.fit_models import Loader, copy_models, guide_of, origin_
 from contrafact.bundles.fit_translator import fit_translator
 from contrafact.bundles.training_images import read_training_images
 from contrafact.core import InputError, Trust, UnsupportedError, nearest
+from contrafact.core.reading import reading
 from contrafact.counterfactual import Anchors, Bundle, Direction, LatentStatistics, fit_direction
 from contrafact.generators import (
     Progress,
@@ -38,6 +39,7 @@ from contrafact.generators.augmentation import preset, signed
 from contrafact.generators.checkpoint import check_trained_with, trained_with
 from contrafact.generators.distances import decoded
 from contrafact.io import Cohort, read_cohort, read_tensors, write_json, write_tensors
+from contrafact.io.lock import sole_writer
 
 __all__ = ["FitConfig", "fit", "fit_stages", "read_config"]
 STAGES = ("generator", "encoder", "direction")
@@ -60,12 +62,14 @@ def fit(
     trust, trust_code  for its models, as in `load_predictor`
     gives   the bundle, or None when `stage` is an earlier stage; a translator has one stage, generator
     cost    minutes to days, depending on the size and `kimg`
-    raises  InputError for a configuration or data that cannot be used
+    raises  InputError for a configuration or data that cannot be used, or an output folder that another process
+            writes
     """
     allowed: Any = {"trust": trust, "trust_code": trust_code}
-    for _ in fit_stages(config, stage=stage, resume=resume, **allowed):
-        pass
     read, out = read_config(config)
+    with sole_writer(out):
+        for _ in fit_stages(config, stage=stage, resume=resume, **allowed):
+            pass
     last = "direction" if family_named(name_of(read.generator)).latent else "generator"
     return load_bundle(out / "bundle", **allowed) if stage in (None, last) else None
 
@@ -276,7 +280,8 @@ def _generator(config: FitConfig, out: Path, device: str) -> Any:
     path = out / "generator.safetensors"
     if not path.exists():
         raise InputError(f"expected a trained generator in '{out}'; run --stage generator first")
-    generator.load_state_dict({k: v.float() for k, v in read_tensors(path).items()})
+    with reading(path, "the generator of this configuration"):
+        generator.load_state_dict({k: v.float() for k, v in read_tensors(path).items()})
     return generator.to(device).eval().requires_grad_(False)
 
 
@@ -287,7 +292,8 @@ def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
     path = out / "encoder.safetensors"
     if not path.exists():
         raise InputError(f"expected a trained encoder in '{out}'; run --stage encoder first")
-    encoder.load_state_dict(read_tensors(path))
+    with reading(path, "the encoder of this configuration"):
+        encoder.load_state_dict(read_tensors(path))
     return encoder.to(device).eval().requires_grad_(False)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from contrafact.bundles.schema import built, checked, sized
-from contrafact.core import InputError, inside, nearest
+from contrafact.core import InputError, inside, is_there, nearest
 from contrafact.counterfactual import Bundle, Direction, LatentStatistics, Translation
 from contrafact.generators import EncoderSize, ResNetEncoder, families, family_named, family_of_network
 from contrafact.io import read_json, read_tensors, write_json, write_tensors
@@ -35,7 +35,7 @@ def find_bundle(name: str | Path) -> Path:
     """
     shipped = list_bundles()
     folder = shipped.get(str(name), Path(name))
-    if not (folder / "bundle.json").exists():
+    if not is_there(folder / "bundle.json"):
         known = ", ".join(shipped) or "none shipped"
         raise InputError(
             f"expected a bundle ({known}) or a folder with bundle.json; "

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from contrafact.core.errors import InputError, nearest
+from contrafact.core.reading import one_line
 from contrafact.core.trust import check_file
 
 _T = TypeVar("_T")
@@ -30,7 +31,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     except RecursionError as error:
         raise InputError(f"'{path.name}' is not TOML: brackets nested too deeply") from error
     except (ValueError, OSError) as error:  # numbers and dates raise ValueErrors of their own
-        raise InputError(f"'{path.name}' is not TOML: {error}") from error
+        raise InputError(f"'{path.name}' is not TOML: {one_line(error)}") from error
 
 
 def configure(cls: type[_T], table: Mapping[str, Any], *, where: str = "configuration") -> _T:
@@ -156,6 +157,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise InputError(f"{where} must be a table; got {value!r}")
         return {k: _convert(arguments[1], v, where) for k, v in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > 2**1000:  # beyond what a float holds
+            raise InputError(f"{where} must be a number up to 1e300; got one of {len(str(value))} digits")
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise InputError(f"{where} must be {hint.__name__}; got {value!r}")

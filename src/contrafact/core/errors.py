@@ -7,7 +7,16 @@ from collections.abc import Iterable
 
 
 class ContrafactError(Exception):
-    """Base class of all errors: Contrafact refuses a request or could not finish it."""
+    """Base class of all errors: Contrafact refuses a request or could not finish it.
+
+    Its text is one printable line, whatever the names and values in it hold.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if text.isprintable():
+            return text
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
 
 class InputError(ContrafactError, ValueError):

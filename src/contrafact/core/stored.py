@@ -13,6 +13,9 @@ import numpy as np
 
 from contrafact.core.errors import InputError
 from contrafact.core.grid import Grid
+from contrafact.core.limits import check_stored
+from contrafact.core.reading import naming, reading
+from contrafact.core.trust import check_file
 
 KINDS = {
     "heatmap": ("values",),
@@ -64,19 +67,20 @@ def read_result(path: str | Path) -> Any:
     from contrafact.core.results import Counterfactual, Heatmap, Record
 
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"expected a saved result; got '{path}', which does not exist")
-    try:
-        with np.load(path, allow_pickle=False) as file:
+    check_file(path, "a saved result")
+    with naming(path.name), reading(path, "a result that `save` wrote"), path.open("rb") as opened:
+        with zipfile.ZipFile(opened) as archive:
+            check_stored(archive)
+        opened.seek(0)
+        with np.load(opened, allow_pickle=False) as file:
             header = present_names(json.loads(str(file["about"])))
             stored = present_names({name: file[name] for name in file.files if name != "about"})
             arrays = {name: stored[name] for name in KINDS[header["kind"]]}
             arrays |= {name: stored[name] for name in OPTIONAL if name in stored}
             affine = stored["affine"]
-    except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"'{path.name}' is not a result that `save` wrote ({type(error).__name__})") from error
-    record: Any = None if header["record"] is None else Record(**header["record"])
-    if header["kind"] == "heatmap":
-        return Heatmap(values=arrays["values"], grid=Grid(arrays["values"].shape, affine=affine), record=record)
-    grid = Grid(arrays["frames"].shape[2:], affine=affine)
-    return Counterfactual(grid=grid, record=record, **arrays, **{name: header[name] for name in PLAIN})
+        record: Any = None if header["record"] is None else Record(**header["record"])
+        if header["kind"] == "heatmap":
+            grid = Grid(arrays["values"].shape, affine=affine)
+            return Heatmap(values=arrays["values"], grid=grid, record=record)
+        grid = Grid(arrays["frames"].shape[2:], affine=affine)
+        return Counterfactual(grid=grid, record=record, **arrays, **{name: header[name] for name in PLAIN})

@@ -33,9 +33,23 @@ def inside(folder: Path, name: object, *, what: str) -> Path:
     if not isinstance(name, str) or "\0" in name:
         raise InputError(f"{what} must be the name of a file; got {name!r:.60}")
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        within = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:  # a circle of links, a name that is too long
+        raise InputError(
+            f"{what} must be the name of a file; got {name!r:.60}, which cannot be opened"
+        ) from error
+    if not within:
         raise InputError(f"{what} must lie in '{folder}'; got '{name}', which leads out of it")
     return path
+
+
+def is_there(path: Path) -> bool:
+    """Whether something lies at a path; nothing does where the name is longer than a file's can be."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def check_file(path: Path, what: str) -> None:

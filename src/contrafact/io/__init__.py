@@ -1,8 +1,8 @@
 """Read and write files: images, cohorts, weights, run folders."""
 
+from contrafact.core.limits import largest_image, set_largest_image
 from contrafact.io.cohort import Case, Cohort, read_cohort
 from contrafact.io.images import SUFFIXES, images_in, read_image
-from contrafact.io.limits import largest_image, set_largest_image
 from contrafact.io.run import SCHEMA, Run, open_run, stored_form, stored_grid
 from contrafact.io.weights import read_json, read_tensors, write_atomic, write_json, write_tensors
 

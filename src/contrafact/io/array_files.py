@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Image, InputError
-from contrafact.io.limits import MEMBERS, check_size, reading
+from contrafact.core.limits import MEMBERS, check_packing, check_size
+from contrafact.core.reading import reading
 from contrafact.io.pictures import picture_image
 
 CHANNELS = 4  # at most; a longer axis is spatial
@@ -32,6 +33,7 @@ def read_array(path: Path, spacing_mm: Sequence[float] | None) -> Image:
 def _from_archive(path: Path) -> tuple[NDArray[Any], str]:
     with zipfile.ZipFile(path) as archive:
         entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+        check_packing(entries)
         if len(entries) > MEMBERS:
             raise InputError(f"'{path.name}' holds {len(entries):,} arrays; expected at most {MEMBERS:,}")
         shapes = {entry.filename[:-4]: _shape(archive, entry) for entry in entries}

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from contrafact.core import Image, InputError, check_file, nearest
+from contrafact.core import Image, InputError, check_file, is_there, nearest
+from contrafact.core.reading import reading
 from contrafact.io.dicom_series import patient_of, series_in
 from contrafact.io.images import SUFFIXES, read_image
-from contrafact.io.limits import reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ def read_cohort(path: str | Path, *, patient: str | None = None, keep_missing: b
              column `split`
     """
     path = Path(path)
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"expected a folder of images or a CSV; got '{path}', which does not exist")
     cohort = _from_folder(path, patient) if path.is_dir() else _from_csv(path, keep_missing)
     if not cohort.cases:
@@ -149,7 +149,7 @@ def _from_csv(path: Path, keep_missing: bool) -> Cohort:
         if isinstance(error.__cause__, UnicodeDecodeError):
             raise InputError(f"'{path.name}' is not in UTF-8; save it as 'CSV UTF-8'") from error
         raise
-    columns = list(rows[0]) if rows else []
+    columns = [name for name in rows[0] if name] if rows else []  # fields beyond the header have no name
     if rows and "path" not in columns:
         raise InputError(f"expected a column 'path' in '{path.name}'; got {columns}{nearest('path', columns)}")
     cases = []
@@ -157,9 +157,10 @@ def _from_csv(path: Path, keep_missing: bool) -> Cohort:
         if not row["path"]:
             raise InputError(f"line {number} of '{path.name}': expected a path; got none")
         file_path = path.parent / row["path"]
-        if not file_path.exists() and not keep_missing:
+        there = is_there(file_path)
+        if not there and not keep_missing:
             raise InputError(f"line {number} of '{path.name}': '{row['path']}' does not exist")
         extra = {k: v or "" for k, v in row.items() if k not in ("path", "patient", "label") and k}
-        patient_id = row.get("patient") or (file_path.exists() and patient_of(file_path)) or file_path.stem
+        patient_id = row.get("patient") or (there and patient_of(file_path)) or file_path.stem
         cases.append(Case(path=file_path, patient=patient_id, label=row.get("label") or "", extra=extra))
     return Cohort(tuple(cases))

@@ -1,4 +1,4 @@
-"""Read one DICOM file with rescale, photometric interpretation, window and geometry."""
+"""What a DICOM file says: values with rescale and photometric interpretation, window, and facts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core import Image, InputError
-from contrafact.io.dicom_geometry import frames_of, grid_of_file, over_time, spacing_source
-from contrafact.io.limits import check_size, largest_image, reading
+from contrafact.core import InputError
+from contrafact.core.limits import check_size, largest_image
+from contrafact.core.reading import reading
+from contrafact.io.dicom_geometry import frames_of, over_time, spacing_source
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -59,24 +60,6 @@ EMPTIED = (
     "ModalityLUTSequence",
     "PatientID",
 )
-
-
-def read_dicom(path: Path) -> Image:
-    """Read one file: (C, H, W), or (C, D, H, W) for several frames, in modality units (HU for CT)."""
-    data = open_dicom(path)
-    if "SharedFunctionalGroupsSequence" in data and "PixelSpacing" not in data:
-        raise InputError(
-            f"'{path.name}' is an enhanced multi-frame file, whose geometry is not read yet; "
-            "convert it to single slices or NIfTI"
-        )
-    values = values_of(data, path)
-    with reading(path, "a readable DICOM file"):
-        window, grid, about = window_of(data), grid_of_file(data), metadata(data)
-        if inverted(data):
-            ends = sum(range_of(data))
-            values = ends - values
-            window = window and (ends - window[1], ends - window[0])
-    return Image(values, grid, window, source=str(path), about=about)  # type: ignore[arg-type]
 
 
 def is_dicom(path: Path) -> bool:
@@ -219,7 +202,7 @@ def window_of(data: Any) -> tuple[float, float] | None:
 
 def metadata(data: Any) -> dict[str, Any]:
     """Return what `Image.about` says of a file: attributes without identity, and what was changed."""
-    about = {name: _plain(data[name].value) for name in RECORDED if name in data}
+    about = {name: plain(data[name].value) for name in RECORDED if name in data}
     about["transfer_syntax"] = str(data.file_meta.TransferSyntaxUID.name)
     about["inverted"] = inverted(data)
     if is_coloured(data) and data.get("PhotometricInterpretation") != "RGB":
@@ -231,7 +214,8 @@ def metadata(data: Any) -> dict[str, Any]:
     return {"format": "dicom", **about}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return the value of an attribute as text, a number or a list of numbers."""
     if isinstance(value, (str, int, type(None))):
         return str(value) if isinstance(value, str) else value
     if isinstance(value, float):

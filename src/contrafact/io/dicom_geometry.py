@@ -2,23 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Grid, InputError
+from contrafact.core.reading import reading
 
+_T = TypeVar("_T")
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")  # patient, detector, film
 TIMES = (0x00181063, 0x00181065)  # FrameTime, FrameTimeVector: what frames are counted by
 
 
-def in_order(slices: list[tuple[Path, Any]]) -> list[tuple[Path, Any]]:
+def in_order(slices: Sequence[tuple[_T, Any]]) -> list[tuple[_T, Any]]:
     """Sort slices by position along the normal of the first."""
     normal = directions(slices[0][1])[2]
     return sorted(slices, key=lambda s: float(np.dot(s[1].ImagePositionPatient, normal)))
+
+
+def checked_slices(
+    slices: Sequence[tuple[_T, Any]], path: Path, named: Callable[[_T], str]
+) -> list[tuple[_T, Any]]:
+    """Return slices, or frames with headers of their own, in order.
+
+    path, named  for errors: the folder or file, and the words for a slice
+    raises       InputError for slices that are no volume
+    """
+    for which, data in slices:
+        if "ImagePositionPatient" not in data or "ImageOrientationPatient" not in data:
+            raise InputError(f"{named(which)} has no position in the patient; give single files")
+    first = slices[0][1]
+    with reading(path, "a readable series"):
+        for which, data in slices:
+            _check_alike(data, first, named(which))
+        ordered = in_order(slices)
+        normal = directions(ordered[0][1])[2]
+        gaps = np.diff([np.dot(d.ImagePositionPatient, normal) for _, d in ordered])
+    if not np.isfinite(gaps).all():
+        raise InputError(f"'{path.name}' has slices at positions that are not finite")
+    if gaps.min() < 1e-3:
+        at = named(ordered[int(gaps.argmin())][0])
+        raise InputError(
+            f"expected evenly spaced slices; got two at the position of {at} (times or echoes?): "
+            "give a folder to each"
+        )
+    if gaps.max() - gaps.min() > 0.1 * gaps.mean():
+        raise InputError(f"expected evenly spaced slices; got gaps of {gaps.min():.3g} to {gaps.max():.3g} mm")
+    return ordered
+
+
+def _check_alike(data: Any, first: Any, name: str) -> None:
+    """Raise InputError for a slice that cannot be laid on the first one."""
+    if (data.Rows, data.Columns) != (first.Rows, first.Columns) or not np.allclose(
+        data.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-3
+    ):
+        raise InputError(f"{name} differs in size or orientation from the series")
+    if not np.allclose(spacing_of(data) or 0, spacing_of(first) or 0, rtol=1e-3):
+        raise InputError(f"{name} differs in pixel spacing from the series")
+    if frames_of(data) > 1 or _colours(data) != _colours(first):
+        raise InputError(f"{name} differs in frames or colours from the series")
+
+
+def _colours(data: Any) -> tuple[int, str]:
+    return int(data.get("SamplesPerPixel") or 1), str(data.get("PhotometricInterpretation", ""))
 
 
 def grid_of_slices(slices: Sequence[Any]) -> Grid:

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from contrafact.core import Image, InputError
-from contrafact.io.dicom import (
-    SUFFIXES,
-    inverted,
-    is_dicom,
-    metadata,
-    open_dicom,
-    range_of,
-    read_dicom,
-    samples_of,
-    values_of,
-    window_of,
-)
-from contrafact.io.dicom_geometry import directions, frames_of, grid_of_slices, in_order, spacing_of
-from contrafact.io.limits import check_size, reading
+from contrafact.core.limits import check_size
+from contrafact.core.reading import reading
+from contrafact.io.dicom import SUFFIXES, is_dicom, metadata, open_dicom, samples_of, values_of
+from contrafact.io.dicom_file import image_of, is_enhanced, read_dicom
+from contrafact.io.dicom_geometry import checked_slices, grid_of_slices
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".npz", ".nii", ".gz", ".nrrd", ".mha")
 
@@ -44,20 +34,18 @@ def read_series(folder: Path) -> Image:
         raise InputError(f"expected one series in '{folder}'; got {len(series)}; give one folder each")
     if len(slices) == 1:
         return read_dicom(slices[0][0])
-    slices = _checked(slices)
-    first = slices[0][1]
-    check_size(folder, (samples_of(first), len(slices), int(first.Rows), int(first.Columns)))
+    if any(is_enhanced(data) for _, data in slices):
+        raise InputError(
+            f"expected one enhanced multi-frame file in '{folder}'; got {len(slices)} files: give one file"
+        )
+    slices = checked_slices(slices, folder, lambda path: f"'{path.name}'")
+    headers = [data for _, data in slices]
+    check_size(folder, (samples_of(headers[0]), len(slices), int(headers[0].Rows), int(headers[0].Columns)))
     values = np.concatenate([values_of(d, p)[:, None] for p, d in slices], axis=1)
-    with reading(folder, "a readable series"):
-        window, grid, about = window_of(first), grid_of_slices([data for _, data in slices]), metadata(first)
-        if inverted(first):
-            ranges = [range_of(data) for _, data in slices]
-            ends = min(low for low, _ in ranges) + max(high for _, high in ranges)
-            values = ends - values
-            window = window and (ends - window[1], ends - window[0])
     left_out = [p.name for p in files if p.name.lower().endswith(PICTURES)]
-    about |= {"slices": len(slices)} | ({"left_out": left_out} if left_out else {})
-    return Image(values, grid, window, source=str(folder), about=about)  # type: ignore[arg-type]
+    with reading(folder, "a readable series"):
+        about = metadata(headers[0]) | {"slices": len(slices)} | ({"left_out": left_out} if left_out else {})
+        return image_of(values, headers, grid_of_slices(headers), about, folder)
 
 
 def series_in(folder: Path) -> dict[str, list[Path]]:
@@ -94,37 +82,3 @@ def patient_of(path: Path) -> str:
 
 def _files(folder: Path) -> list[Path]:
     return [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
-
-
-def _checked(slices: list[tuple[Path, Any]]) -> list[tuple[Path, Any]]:
-    """Return the slices in order; raise InputError for slices that are no volume."""
-    for path, data in slices:
-        if "ImagePositionPatient" not in data or "ImageOrientationPatient" not in data:
-            raise InputError(f"'{path.name}' has no position in the patient; give single files")
-    first = slices[0][1]
-    with reading(slices[0][0].parent, "a readable series"):
-        slices = in_order(slices)
-        for path, data in slices:
-            if (data.Rows, data.Columns) != (first.Rows, first.Columns) or not np.allclose(
-                data.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-3
-            ):
-                raise InputError(f"'{path.name}' differs in size or orientation from the series")
-            if not np.allclose(spacing_of(data) or 0, spacing_of(first) or 0, rtol=1e-3):
-                raise InputError(f"'{path.name}' differs in pixel spacing from the series")
-            if frames_of(data) > 1 or _colours(data) != _colours(first):
-                raise InputError(f"'{path.name}' differs in frames or colours from the series")
-        normal = directions(slices[0][1])[2]
-        gaps = np.diff([np.dot(d.ImagePositionPatient, normal) for _, d in slices])
-    if gaps.min() < 1e-3:
-        at = slices[int(gaps.argmin())][0].name
-        raise InputError(
-            f"expected evenly spaced slices; got two at the position of '{at}' (times or echoes?): "
-            "give a folder to each"
-        )
-    if gaps.max() - gaps.min() > 0.1 * gaps.mean():
-        raise InputError(f"expected evenly spaced slices; got gaps of {gaps.min():.3g} to {gaps.max():.3g} mm")
-    return slices
-
-
-def _colours(data: Any) -> tuple[int, str]:
-    return samples_of(data), str(data.get("PhotometricInterpretation", ""))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from contrafact.core import Image, InputError, check_file
+from contrafact.core import Image, InputError, check_file, is_there
+from contrafact.core.reading import naming
 from contrafact.io.array_files import read_array
-from contrafact.io.dicom import is_dicom, read_dicom
+from contrafact.io.dicom import is_dicom
+from contrafact.io.dicom_file import read_dicom
 from contrafact.io.dicom_series import read_series, series_in
 from contrafact.io.itk import READERS, read_itk
 from contrafact.io.nifti import read_nifti
@@ -48,12 +50,14 @@ def read_image(path: str | Path, *, spacing_mm: Sequence[float] | None = None) -
                 suggests; UnsupportedError for a file that needs a library that is not installed
     """
     path = Path(path)
-    if path.is_dir():
-        return _named(path, lambda: read_series(path))
+    if is_there(path) and path.is_dir():
+        with naming(path.name):
+            return read_series(path)
     check_file(path, "an image file")
     if path.stat().st_size == 0:
         raise InputError(f"expected an image; got '{path.name}', which is empty")
-    return _named(path, lambda: _read(path, spacing_mm))
+    with naming(path.name):
+        return _read(path, spacing_mm)
 
 
 def _read(path: Path, spacing_mm: Sequence[float] | None) -> Image:
@@ -71,13 +75,3 @@ def _read(path: Path, spacing_mm: Sequence[float] | None) -> Image:
     if is_dicom(path):
         return read_dicom(path)
     raise InputError(f"an image file ends in {', '.join(SUFFIXES)}; got '{path.name}'")
-
-
-def _named(path: Path, read: Callable[[], Image]) -> Image:
-    """Return `read()`; raise its InputError with the name of the file."""
-    try:
-        return read()
-    except InputError as error:
-        if path.name in str(error):
-            raise
-        raise InputError(f"'{path.name}': {error}") from error

@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core import Grid, Image, InputError, UnsupportedError, inside
-from contrafact.io.limits import check_size, reading
+from contrafact.core import Grid, Image, InputError, UnsupportedError, inside, is_there
+from contrafact.core.limits import check_size
+from contrafact.core.reading import reading
 from contrafact.io.pictures import as_float32
 
 READERS = {".mha": "MetaImageIO", ".mhd": "MetaImageIO", ".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO"}
 HEADER = 2**16  # bytes, at most
+LINE = 2**12  # of a line of the header, at most
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+NUMERIC = re.compile(r"[-+.\d]")
+NUMBERS = 16  # of a field of the header, at most: a matrix of four axes
+AXES = ("1", "2", "3", "4", "5")
 DATA_FILES = ("elementdatafile", "data file", "datafile")
 SPACINGS = ("elementspacing", "elementsize", "spacings", "space directions")
 MM = {"mm": 1.0, "millimeter": 1.0, "m": 1000.0, "cm": 10.0, "um": 0.001, "µm": 0.001, "micron": 0.001}
@@ -57,15 +63,34 @@ def _header(path: Path) -> dict[str, str]:
         text = file.read(HEADER).decode("latin-1")
     fields: dict[str, str] = {}
     nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
-    for line in text.splitlines():
+    for line in text.split("\n"):
+        if len(line) > LINE or CONTROL.search(line):
+            raise InputError(f"'{path.name}' has no readable header: a line of it is too long, or no text")
         if nrrd and not line.strip():
             break
         name, found, value = line.partition(":" if nrrd else "=")
+        key = name.strip().lower()
         if found and not line.startswith("#"):
-            fields[name.strip().lower()] = value.strip()
-        if name.strip().lower() == "elementdatafile":
+            if key in fields:
+                raise InputError(f"'{path.name}' has the field '{name.strip()}' twice in its header")
+            fields[key] = value.strip()
+        if key == "elementdatafile":
             break
+    _check_axes(path, fields, ("dimension", "sizes") if nrrd else ("ndims", "dimsize"))
     return fields
+
+
+def _check_axes(path: Path, fields: dict[str, str], names: tuple[str, str]) -> None:
+    """Raise InputError for a header whose numbers do not fit each other: SimpleITK would write them beyond the
+    memory that it keeps for them."""
+    count, sizes = (fields.get(name, "").split() for name in names)
+    if len(count) != 1 or count[0] not in AXES or len(sizes) != int(count[0]):
+        raise InputError(
+            f"'{path.name}' must have {AXES[0]} to {AXES[-1]} axes, with a size for each; its header says "
+            f"'{' '.join(count):.40}' and '{' '.join(sizes):.40}'"
+        )
+    if any(len(value.split()) > NUMBERS for value in fields.values() if NUMERIC.match(value)):
+        raise InputError(f"'{path.name}' has a field with more than {NUMBERS} numbers in its header")
 
 
 def _check_data_file(path: Path, header: dict[str, str]) -> None:
@@ -75,7 +100,8 @@ def _check_data_file(path: Path, header: dict[str, str]) -> None:
             continue
         if name.split()[0].upper() == "LIST" or "%" in name:
             raise InputError(f"'{path.name}' names several files of values; save it as one file")
-        if not inside(path.parent, name, what=f"the values of '{path.name}'").is_file():
+        values = inside(path.parent, name, what=f"the values of '{path.name}'")
+        if not is_there(values) or not values.is_file():
             raise InputError(f"expected the values of '{path.name}' in {name!a}, which is no file beside it")
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Grid, Image, InputError
-from contrafact.io.limits import check_size, reading
+from contrafact.core.limits import check_size
+from contrafact.core.reading import reading
 
 CHANNELS = 4  # of the fourth axis, where the header says that it is time
 EXTENSIONS = 2**24  # bytes before the voxels, at most

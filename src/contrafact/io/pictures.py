@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Grid, Image, InputError
-from contrafact.io.limits import check_size, reading
+from contrafact.core.limits import check_size
+from contrafact.core.reading import reading
 
 FORMATS = ("PNG", "JPEG", "BMP")
 ORIENTATION = 274  # the tag of EXIF and of TIFF

@@ -19,7 +19,7 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core import ContrafactError, ContrafactWarning, Counterfactual, Grid, Heatmap, Image, InputError
+from contrafact.core import (
+    ContrafactError,
+    ContrafactWarning,
+    Counterfactual,
+    Grid,
+    Heatmap,
+    Image,
+    InputError,
+    check_file,
+)
+from contrafact.core.limits import check_stored
 from contrafact.core.stored import present_names
 from contrafact.io.stored_rows import check_arrays, row_flaw, scores_readable, whole_failure
 from contrafact.io.weights import read_json, write_atomic, write_json
@@ -84,16 +94,19 @@ class Run:
         result: Heatmap | Counterfactual,
         *,
         followup: Sequence[tuple[Image, str]] = (),
+        replace: bool = False,
         **extra: Any,
     ) -> None:
         """Store one result under a key that is unique in the run; arrays first, then the line.
 
         followup  later images of the patient, each with the prediction as text
+        replace   put the result in the place of the one that has the key
         raises    InputError for a key that is stored already, ContrafactError if the disk cannot be written
         """
         path = self.folder / "results.jsonl"
         lines = path.read_bytes() if path.exists() else b""  # not parsed: a study has thousands
-        if json.dumps({"key": key})[1:-1].encode() in lines and key in self.done():
+        there = json.dumps({"key": key})[1:-1].encode() in lines and key in self.done()
+        if there and not replace:
             raise InputError(f"run '{self.folder.name}' holds '{key}' already")
         # The name contains the key: two processes that write at once do not overwrite each other.
         number = lines.count(b"\n")
@@ -105,9 +118,23 @@ class Run:
 
         def put() -> None:
             write_atomic(self.folder / "arrays" / name, buffer.getvalue())
-            _append(self.folder / "results.jsonl", row)
+            if there:  # in its line: a reader study counts lines
+                write_atomic(path, _replaced(lines, key, row))
+            else:
+                _append(path, row)
 
         _safely(put)
+
+    def unreadable(self, keys: Collection[str]) -> set[str]:
+        """Return those of the keys whose result cannot be read; every array is read to find out."""
+        found = set()
+        for row in self.rows():
+            if row["key"] in keys:
+                try:
+                    self.arrays(row)
+                except InputError:
+                    found.add(row["key"])
+        return found
 
     def add_methods(self, cards: Mapping[str, Mapping[str, str]]) -> None:
         """Store source and cost of methods, by name."""
@@ -150,13 +177,11 @@ class Run:
         return [present_names(row) if row.get("kind") == "strip" else row for row in rows]
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
-        path = self.folder / name
         rows = []
-        text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
-        for line in filter(None, text.split("\n")):
+        for line in filter(None, _text_of(self.folder / name).split("\n")):
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(row, dict) and isinstance(row.get("key"), str):
                 rows.append(row)
@@ -211,11 +236,20 @@ class Run:
         """Return the arrays in one file of the run; raise InputError that names it where it is damaged."""
         path = self._array_path(name)
         try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
+            check_file(path, "arrays")
+            with path.open("rb") as opened:
+                with zipfile.ZipFile(opened) as archive:
+                    check_stored(archive)
+                opened.seek(0)
+                with np.load(opened, allow_pickle=False) as file:
+                    arrays = {name: file[name] for name in file.files}
+            if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+                raise InputError("it holds members that are no arrays")
+            return arrays
+        except InputError as error:
+            raise InputError(f"'arrays/{name}' of the run is unreadable: {error}") from error
         except DAMAGED as error:
-            why = "it is missing" if isinstance(error, FileNotFoundError) else type(error).__name__
-            raise InputError(f"'arrays/{name}' of the run is unreadable ({why})") from error
+            raise InputError(f"'arrays/{name}' of the run is unreadable ({type(error).__name__})") from error
 
     def _array_path(self, name: str) -> Path:
         if Path(name).name != name or not name.endswith(".npz"):  # a run of unknown origin
@@ -258,6 +292,27 @@ def open_run(folder: str | Path) -> Run:
         raise InputError(f"expected a run folder with manifest.json; got '{folder}'")
     run.manifest()
     return run
+
+
+def _replaced(lines: bytes, key: str, row: Mapping[str, Any]) -> bytes:
+    """Return lines of JSON with another one in the place of that of a key."""
+    found = []
+    for line in lines.split(b"\n"):
+        try:
+            old = json.loads(line)
+        except (ValueError, RecursionError):
+            old = None
+        found.append(json.dumps(row).encode() if isinstance(old, dict) and old.get("key") == key else line)
+    return b"\n".join(found)
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a table of the run, empty where there is none. Raise InputError for a pipe or a
+    folder."""
+    if not os.path.lexists(path):
+        return ""
+    check_file(path, f"'{path.name}' of a run")
+    return path.read_bytes().decode("utf-8", "replace")
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Image, InputError, UnsupportedError
-from contrafact.io.limits import check_size, largest_image, one_line, reading
+from contrafact.core.limits import check_size, largest_image
+from contrafact.core.reading import one_line, reading
 from contrafact.io.pictures import ORIENTATION, one_if_equal, opened, picture_image, upright
 
 PLAIN = ("MINISBLACK", "MINISWHITE", "RGB")  # what tifffile reads as it stands; Pillow converts the others

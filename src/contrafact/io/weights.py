@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contrafact.core import InputError, check_file
+from contrafact.core.reading import one_line, reading
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -33,15 +34,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Return the value of a JSON file; raise InputError if it is missing or unreadable."""
-    if not path.exists():
-        raise InputError(f"expected '{path.name}' in '{path.parent}'; it does not exist")
     check_file(path, "a JSON file")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
         raise InputError(f"'{path}' is not readable JSON: brackets nested too deeply") from error
     except (ValueError, OSError) as error:
-        raise InputError(f"'{path}' is not readable JSON: {error}") from error
+        raise InputError(f"'{path}' is not readable JSON: {one_line(error)}") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], *, about: Mapping[str, str] | None = None) -> None:
@@ -54,15 +53,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], *, about: Mapping[str,
 
 def read_tensors(path: Path) -> dict[str, Any]:
     """Return the tensors of a safetensors file; raise InputError for any other file."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not path.exists():
-        raise InputError(f"expected weights at '{path}'; the file does not exist")
     check_file(path, "weights")
-    try:
+    with reading(path, "a safetensors file (other formats are never opened)"):
         return dict(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"'{path.name}' is not a safetensors file ({error}); other formats are never opened"
-        ) from error

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from contrafact.core import InputError
+from contrafact.core.reading import reading
 
-LARGEST_COMPRESSED = 2**28  # uncompressed bytes of a compressed member, which holds code, not weights
+LARGEST_COMPRESSED = 2**28  # uncompressed bytes of compressed members, which hold code, not weights
 NAME = re.compile(r"[\w.\-]+(/[\w.\-]+)+", re.ASCII)
 
 
@@ -33,17 +34,39 @@ def read_members(path: Path) -> tuple[str, dict[str, bytes]]:
     raises  InputError for a file that is not an archive, names that are equal up to case, names with `..` or
             characters that torch does not write, encrypted or very large compressed members
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            root = _check_names(path, [entry.filename for entry in entries])
-            for entry in entries:
-                compressed = entry.compress_type != zipfile.ZIP_STORED
-                if entry.flag_bits & 1 or (compressed and entry.file_size > LARGEST_COMPRESSED):
-                    refuse(path, f"an encrypted or very large compressed member '{entry.filename[:60]}'")
-            return root, {entry.filename[len(root) + 1 :]: archive.read(entry) for entry in entries}
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
-        raise InputError(f"'{path.name}' is not a model that torch can read: {error}") from error
+    with reading(path, "a model that torch can read"), zipfile.ZipFile(path) as archive:
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        root = _check_names(path, [entry.filename for entry in entries])
+        _check_entries(path, entries)
+        return root, {entry.filename[len(root) + 1 :]: _read(path, archive, entry) for entry in entries}
+
+
+def _read(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Return a member, unpacked no further than it declares."""
+    with archive.open(entry) as file:
+        content = file.read(entry.file_size + 1)
+    if len(content) != entry.file_size:
+        refuse(path, f"a member of another size than it declares, '{entry.filename[:60]}',")
+    return content
+
+
+def check_unpacked(path: Path) -> None:
+    """Raise InputError for an archive whose members are encrypted or unpack to too much: torch unpacks them as
+    they are."""
+    if zipfile.is_zipfile(path):
+        with reading(path, "a model that torch can read"), zipfile.ZipFile(path) as archive:
+            _check_entries(path, archive.infolist())
+
+
+def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+    if any(entry.compress_type != zipfile.ZIP_DEFLATED for entry in packed):
+        refuse(path, "members in a compression that torch does not write")
+    stored = sum(entry.file_size for entry in entries if entry.compress_type == zipfile.ZIP_STORED)
+    if sum(entry.file_size for entry in packed) > LARGEST_COMPRESSED:
+        refuse(path, "compressed members that unpack to too much")
+    if any(entry.flag_bits & 1 for entry in entries) or stored > path.stat().st_size:
+        refuse(path, "encrypted members, or several in one place,")
 
 
 def _check_names(path: Path, names: list[str]) -> str:

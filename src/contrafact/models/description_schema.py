@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from contrafact.core import InputError, nearest
+from contrafact.core.reading import one_line
 
 KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head", "tokens")
 
@@ -22,7 +23,7 @@ def read_description(path: Path) -> Mapping[str, Any]:
     except RecursionError as error:
         raise InputError(f"'{path.name}' is not JSON: brackets nested too deeply") from error
     except (ValueError, OSError) as error:
-        raise InputError(f"'{path.name}' is not JSON: {error}") from error
+        raise InputError(f"'{path.name}' is not JSON: {one_line(error)}") from error
     if not isinstance(description, dict):
         raise InputError(f"expected a model description in '{path.name}'; got {type(description).__name__}")
     for key, value in description.items():

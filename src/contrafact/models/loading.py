@@ -29,7 +29,8 @@ from contrafact.core import (
     is_predictor,
     nearest,
 )
-from contrafact.models.archives import checked_script
+from contrafact.core.reading import naming, one_line, reading
+from contrafact.models.archives import check_unpacked, checked_script
 from contrafact.models.description_schema import read_description
 from contrafact.models.exported import checked_program
 from contrafact.models.factories import build
@@ -97,7 +98,8 @@ def load_predictor(
     path = Path(model)
     check_file(path, "a model file")
     if path.suffix == ".json":
-        return _from_description(path, device, given, trust=trust, trust_code=trust_code, within=within)
+        with naming(path.name):
+            return _from_description(path, device, given, trust=trust, trust_code=trust_code, within=within)
     if path.suffix == ".onnx":
         return _from_onnx(path, about)
     if path.suffix == ".pt2":
@@ -124,13 +126,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Return a state_dict from safetensors or a torch file of tensors; raise InputError for any other file."""
     check_file(path, "a weights file")
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        try:
+        with reading(path, "a readable safetensors file"):
             return load_file(path)
-        except SafetensorError as error:
-            raise InputError(f"'{path.name}' is not a readable safetensors file: {error}") from error
+    check_unpacked(path)
     state = _guarded(path, lambda: torch.load(path, map_location="cpu", weights_only=True))
     for key in STATES:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
@@ -142,17 +142,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def _guarded(path: Path, read: Any) -> Any:
     """Return `read()`; raise InputError for the errors of torch's loaders."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of files that are refused below
+    with reading(path, "a model that torch can read"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of files that are refused below
+        try:
             return read()
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"'{path.name}' holds pickled code and was not opened; save its state_dict as safetensors instead"
-        ) from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError) as error:
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"'{path.name}' is not a model that torch can read: {line}") from error
+        except pickle.UnpicklingError as error:
+            raise InputError(
+                f"'{path.name}' holds pickled code and was not opened; save its state_dict as safetensors "
+                "instead"
+            ) from error
 
 
 def _torchscript(path: Path, trust: bool) -> nn.Module:
@@ -195,8 +193,7 @@ def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
     except InputError:
         raise
     except Exception as error:  # onnxruntime raises its own types, all derived from Exception
-        line = str(error).strip().splitlines()[0]
-        raise InputError(f"'{path.name}' is not a readable ONNX model: {line}") from error
+        raise InputError(f"'{path.name}' is not a readable ONNX model: {one_line(error)}") from error
     declared = input_of(path, session)
     names = [output.name for output in session.get_outputs()]
     ask = batched(session, declared, names)

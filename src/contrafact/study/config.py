@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from contrafact.core import EXPLAINERS, METRICS, InputError, Registry, check_types, configure, read_toml
+from contrafact.core.reading import naming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +124,8 @@ class StudyConfig:
 def read_study(path: str | Path) -> StudyConfig:
     """Return a study from a TOML file. Raise InputError, with the nearest name, for unknown keys, methods,
     metrics and hyper-parameters."""
-    return configure(StudyConfig, read_toml(path), where="study")
+    with naming(Path(path).name):
+        return configure(StudyConfig, read_toml(path), where="study")
 
 
 def _instance(registry: Registry, label: str, table: Mapping[str, Any], kind: str) -> Any:

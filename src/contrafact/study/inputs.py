@@ -22,6 +22,7 @@ from contrafact.core import (
     Trust,
     fingerprint,
     is_label_map,
+    is_there,
     nearest,
 )
 from contrafact.io import Case, images_in, read_cohort, read_image, set_largest_image
@@ -68,9 +69,9 @@ def images_of(config: StudyConfig, folder: Path) -> list[Path]:
     paths: dict[Path, None] = {}
     for text in config.images:
         path = folder / text
-        if path.is_dir():
+        if is_there(path) and path.is_dir():
             matches = images_in(path)
-        elif path.exists():
+        elif is_there(path):
             matches = [path]
         else:
             matches = sorted(Path(name) for name in glob.glob(str(path)))
@@ -86,7 +87,9 @@ def model_of(choice: ModelChoice, folder: Path, device: str, trust: Trust = UNTR
     bundle = None
     if choice.bundle is not None:
         local = folder / choice.bundle
-        bundle = explanation.load_bundle(local if local.is_dir() else choice.bundle, device=device, **allowed)
+        bundle = explanation.load_bundle(
+            local if is_there(local) and local.is_dir() else choice.bundle, device=device, **allowed
+        )
         known = bundle.predictors
         if choice.path is not None and choice.path not in known:
             raise InputError(
@@ -107,7 +110,7 @@ def model_of(choice: ModelChoice, folder: Path, device: str, trust: Trust = UNTR
 def existing_path(folder: Path, text: str) -> Path:
     """Return a path relative to a folder. Raise InputError where it does not exist."""
     path = folder / text
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"expected '{text}' relative to the study file; it does not exist")
     return path
 
@@ -168,7 +171,7 @@ def label_maps(config: StudyConfig, folder: Path, cases: Sequence[Case]) -> froz
 def _holds_labels(config: StudyConfig, key: str, folder: Path, case: Case) -> bool:
     """Whether the mask of one case contains labels; False where it cannot be read, which fails its tasks."""
     try:
-        path = mask_path(config, key, folder, case) if case.path.exists() else None
+        path = mask_path(config, key, folder, case) if is_there(case.path) else None
         return path is not None and is_label_map(read_once(path).values)
     except InputError:
         return False
@@ -235,7 +238,7 @@ def devices_of(config: StudyConfig) -> list[str]:
 
 def digest_of(path: Path) -> str:
     """Return the digest of a file, or of all files of a folder with their names; "missing" if absent."""
-    if not path.exists():
+    if not is_there(path):
         return "missing"
     if path.is_file():
         return fingerprint(path.read_bytes())

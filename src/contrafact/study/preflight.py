@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contrafact.bundles import find_bundle, list_bundles
-from contrafact.core import ContrafactError, InputError, configure, nearest
+from contrafact.core import ContrafactError, InputError, configure, is_there, nearest
 from contrafact.core import inside as lies_inside
 from contrafact.io import Case, images_in, read_json
 from contrafact.study import StudyConfig
@@ -161,7 +161,7 @@ def _cases(table: Mapping[str, Any], folder: Path, root: Path, result: Survey) -
         return []
     cases = _cases_of_cohort(table, whole, read_cases, result) if "cohort" in sources else whole
     result.facts[place] = _summary(cases)
-    absent = [case.path.name for case in cases if not case.path.exists()]
+    absent = [case.path.name for case in cases if not is_there(case.path)]
     if absent:
         result.missing.append(Problem(place, f"missing: {_names(absent)}"))
     return cases
@@ -186,7 +186,7 @@ def _cases_of_cohort(
 
 def _summary(cases: Sequence[Case]) -> list[str]:
     """Return the numbers of images, patients and labels, as sentences."""
-    existing = sum(case.path.exists() for case in cases)
+    existing = sum(is_there(case.path) for case in cases)
     patients = len({case.patient for case in cases})
     lines = [f"images: {len(cases)}, patients: {patients}, found on the disk: {existing}"]
     labels = Counter(case.label for case in cases if case.label)
@@ -199,7 +199,7 @@ def _check_files_of_cases(
     """Check the masks of the cases, and the background."""
     if "background" in table:
         _attempt(result, "study.background", existing_path, folder, table["background"])
-    existing = [case for case in cases if case.path.exists()]
+    existing = [case for case in cases if is_there(case.path)]
     for key in ("region", "keep", "reference", "masks") if existing else ():
         if key not in table:
             continue
@@ -235,9 +235,11 @@ def _check_model(choice: Mapping[str, Any], folder: Path, place: str, result: Su
     """Check a model's files and description, and record its predictors and classes; no weights are read."""
     if "bundle" in choice:
         local = folder / str(choice["bundle"])
-        place_of = find_bundle(local if local.is_dir() else str(choice["bundle"]))
+        place_of = find_bundle(local if is_there(local) and local.is_dir() else str(choice["bundle"]))
         about = _read_description(place_of / "bundle.json")
-        predictors = dict(about.get("predictors") or {})
+        predictors = about.get("predictors")
+        if not isinstance(predictors, dict):
+            raise InputError(f"expected 'predictors' (a table) in '{place_of.name}/bundle.json'")
         wanted = str(choice.get("path", about.get("main")))
         result.facts[place] = [f"predictors: {', '.join(predictors)}"]
         if wanted not in predictors:

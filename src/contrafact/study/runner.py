@@ -20,10 +20,12 @@ from contrafact.core import (
     InputError,
     Request,
     Trust,
+    is_there,
     nearest,
 )
 from contrafact.core.execution import parameters_of
 from contrafact.core.method_cards import cards_of
+from contrafact.core.reading import naming
 from contrafact.core.request import source_of_method
 from contrafact.io import Case, Run
 from contrafact.io.lock import sole_writer
@@ -85,7 +87,8 @@ def study(
     trust: bool = False,
     trust_code: bool = False,
 ) -> Iterator[TaskProgress]:
-    """Run a study task by task, and yield progress; results that its run folder has already are skipped.
+    """Run a study task by task, and yield progress; results that its run folder has already are skipped,
+    but for those whose arrays are damaged.
 
     engine  processes (a time limit can stop a method), or local: in this process, without limits
     retry   run failed tasks again
@@ -101,17 +104,26 @@ def study(
         raise InputError(
             f"engine must be one of {', '.join(ENGINES)}; got '{engine}'{nearest(engine, ENGINES)}"
         )
-    cases = cases_of(config, path.parent)
     trusted = Trust(trust, trust_code)
-    _warn_of_missing_masks(without_mask(config, path.parent, cases), len(cases))
-    labelled = label_maps(config, path.parent, cases)
-    tasks = tasks_of(config, path.parent, cases, trusted, labelled=labelled)
+    with naming(path.name):
+        cases, tasks, labelled = prepared(config, path.parent, trusted)
     run = Run.create(
         path.parent / config.out, about={"title": config.title, "study": dataclasses.asdict(config)}
     )
     with sole_writer(run.folder):
         setting = (config, str(path.parent), trusted, labelled)
         yield from _run(run, cases, tasks, setting, engine=engine, retry=retry)
+
+
+def prepared(
+    config: StudyConfig, folder: Path, trust: Trust
+) -> tuple[list[Case], list[StudyTask], frozenset[str]]:
+    """Return the cases of a study, its tasks, and the names of the masks that are label maps. Raise InputError
+    for images, masks and models that cannot be used."""
+    cases = cases_of(config, folder)
+    _warn_of_missing_masks(without_mask(config, folder, cases), len(cases))
+    labelled = label_maps(config, folder, cases)
+    return cases, tasks_of(config, folder, cases, trust, labelled=labelled), labelled
 
 
 def _run(
@@ -122,7 +134,8 @@ def _run(
     for label in config.methods:
         run.add_methods(cards_of(config.explainer(label)))
     total = len(tasks) + (len({(c.image, c.target, c.model) for c in tasks}) if config.metrics else 0)
-    known = run.done() | (set() if retry else run.failed())
+    damaged = run.unreadable({task.key for task in tasks})
+    known = (run.done() - damaged) | (set() if retry else run.failed())
     open_tasks = [task for task in tasks if task.key not in known]
     done = len(tasks) - len(open_tasks)
     options: Any = {"devices": devices_of(config), "limit_seconds": config.limit_seconds, "engine": engine}
@@ -139,21 +152,25 @@ def _run(
             run.add_failure(task.key, seconds=round(outcome.seconds, 2), **about, **dataclasses.asdict(failure))
         else:
             image, result, extra = outcome.result
-            run.add(task.key, image, result, **extra)
+            run.add(task.key, image, result, replace=task.key in damaged, **extra)
         yield TaskProgress(task, done, total, failure)
     if config.metrics:
         scorings = scoring_tasks_of(run, config, Path(folder), cases, tasks, trusted, labelled=labelled)
-        yield from _score(run, scorings, setting, options, done, total)
+        yield from _score(run, scorings, damaged, setting, options, done, total)
         write_tables(run, config, [s.key for s in scorings])
 
 
 def _score(
-    run: Run, scorings: list[ScoringTask], setting: Any, options: Any, done: int, total: int
+    run: Run, scorings: list[ScoringTask], damaged: set[str], setting: Any, options: Any, done: int, total: int
 ) -> Iterator[TaskProgress]:
     """Evaluate all results of each image with every metric, and yield progress."""
     known = run.scores()
-    # A scoring task whose worker failed runs again.
-    pending = [s for s in scorings if s.key not in known or known[s.key].get("failure")]
+    # A scoring task whose worker failed, or that lacked a result which was damaged, runs again.
+    pending = [
+        s
+        for s in scorings
+        if s.key not in known or known[s.key].get("failure") or damaged & {row["key"] for _, row in s.maps}
+    ]
     done += len(scorings) - len(pending)
     for outcome in run_tasks(pending, begin_scoring, (*setting, str(run.folder)), **options):
         scoring, done = pending[outcome.number], done + 1
@@ -180,7 +197,7 @@ def tasks_of(
     others = tuple(digest_of(existing_path(folder, text)) for text in (config.background,) if text)
     tasks = []
     for case in cases:
-        there_is = case.path.exists()
+        there_is = is_there(case.path)
         masks = [text if there_is else None for text in (config.region, config.keep, config.reference)]
         region, keep, reference = [
             digest_of(file_of_image(folder, text, case.path)) if text else "" for text in masks

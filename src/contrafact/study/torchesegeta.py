@@ -7,14 +7,15 @@ the reason.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contrafact.core import EXPLAINERS, InputError, toml_value
+from contrafact.core import EXPLAINERS, InputError, check_file, toml_value
+from contrafact.core.reading import reading
+from contrafact.io import read_json
 
 # Names of method parameters: TorchEsegeta's to Contrafact's.
 RENAMED = {
@@ -82,22 +83,20 @@ class _Conversion:
 def convert_torchesegeta(path: str | Path) -> Converted:
     """Return the study for a TorchEsegeta configuration (2D or 3D, classification or segmentation).
 
-    raises  InputError for a file that is not JSON, or contains no method
+    raises  InputError for a missing file, one that is not JSON, or contains no method
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"expected a TorchEsegeta configuration; got '{path}', which does not exist")
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"'{path.name}' is not JSON: {error}") from error
+    check_file(path, "a TorchEsegeta configuration")
+    tree = read_json(path)
     conversion = _Conversion()
-    _walk(tree, "", conversion)
+    with reading(path, "a TorchEsegeta configuration that can be converted"):
+        _walk(tree, "", conversion)
     if not conversion.methods:
         raise InputError(
             f"expected a method of TorchEsegeta, such as captum_… or cnn_vis_…; got none in '{path.name}'"
         )
-    return Converted(_toml(conversion), conversion.notes)
+    with reading(path, "a TorchEsegeta configuration that can be converted"):
+        return Converted(_toml(conversion), conversion.notes)
 
 
 def _known() -> dict[str, str]:

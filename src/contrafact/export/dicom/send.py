@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contrafact.core import ContrafactError, InputError, UnsupportedError
+from contrafact.core.reading import reading
 
 HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+"
 URL = re.compile(rf"(https?)://({HOST})(?::(\d{{1,5}}))?((?:/[A-Za-z0-9._~%-]*)*)")
@@ -87,7 +88,9 @@ def _by_web(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
     client.set_http_retry_params(retry=False)
     for path in files:
         try:
-            answer = client.store_instances([pydicom.dcmread(path)])
+            with reading(path, "a readable DICOM file"):
+                data = pydicom.dcmread(path)
+            answer = client.store_instances([data])
         except (requests.RequestException, OSError, ValueError) as error:
             raise ContrafactError(f"'{path.name}' was not sent to {archive.url}: {error}") from error
         if answer is not None and answer.get("FailedSOPSequence"):  # Orthanc sends an empty sequence for none
@@ -104,7 +107,7 @@ def _by_association(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
         raise UnsupportedError("sending needs: pip install 'contrafact[pacs]'") from error
     entity: Any = AE(ae_title="CONTRAFACT")
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = SECONDS
-    kinds = {_kind(pydicom.dcmread(path, stop_before_pixels=True)) for path in files}
+    kinds = {_kind(path) for path in files}
     for sop_class, syntax in sorted(kinds):
         entity.add_requested_context(sop_class, syntax)
     link = entity.associate(archive.host, archive.port, ae_title=archive.title)
@@ -113,7 +116,9 @@ def _by_association(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
     try:
         for path in files:
             try:
-                status = link.send_c_store(pydicom.dcmread(path))
+                with reading(path, "a readable DICOM file"):
+                    data = pydicom.dcmread(path)
+                status = link.send_c_store(data)
             except (ValueError, RuntimeError, AttributeError) as error:
                 raise ContrafactError(f"'{path.name}' was not sent: {error}") from error
             code = status.get("Status", -1) if status else -1
@@ -124,5 +129,9 @@ def _by_association(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
         link.release()
 
 
-def _kind(data: Any) -> tuple[str, str]:
-    return str(data.SOPClassUID), str(data.file_meta.TransferSyntaxUID)
+def _kind(path: Path) -> tuple[str, str]:
+    import pydicom
+
+    with reading(path, "a readable DICOM file"):
+        data = pydicom.dcmread(path, stop_before_pixels=True)
+        return str(data.SOPClassUID), str(data.file_meta.TransferSyntaxUID)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Grid, InputError
-from contrafact.io.dicom import is_dicom
+from contrafact.io.dicom import is_dicom, open_dicom
+from contrafact.io.dicom_file import enhanced_grid, is_enhanced
 from contrafact.io.dicom_geometry import grid_of_file, grid_of_slices, in_order
 
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -146,8 +147,7 @@ def dicom_source(
     try:
         found = _headers(path)
         same = str(found[0].get("SeriesInstanceUID")) == str(about.get("SeriesInstanceUID"))
-        flat = len(found) == 1
-        if not same or (grid_of_file(found[0]) if flat else grid_of_slices(found)) != grid:
+        if not same or _grid(found, path) != grid:
             why = "the DICOM source is another series than the one explained: new study, patient 'anonymous'"
             return _made(grid, digest, about, (why,))
         headers = tuple(_header(d, keep_patient, uids) for d in found)
@@ -251,14 +251,18 @@ def burned_in(header: Any) -> str:
 
 
 def _headers(path: Path) -> list[Any]:
-    import pydicom
-
     if path.is_file():
-        return [pydicom.dcmread(path, stop_before_pixels=True)]
+        return [open_dicom(path, headers_only=True)]
     files = [p for p in sorted(path.iterdir()) if p.is_file() and not p.name.startswith(".")]
-    found = [(p, pydicom.dcmread(p, stop_before_pixels=True)) for p in files if is_dicom(p)]
+    found = [(p, open_dicom(p, headers_only=True)) for p in files if is_dicom(p)]
     found = [f for f in found if f[0].name != "DICOMDIR"]
     return [data for _, data in (in_order(found) if len(found) > 1 else found)]
+
+
+def _grid(found: list[Any], path: Path) -> Grid:
+    if len(found) > 1:
+        return grid_of_slices(found)
+    return enhanced_grid(found[0], path) if is_enhanced(found[0]) else grid_of_file(found[0])
 
 
 def _header(data: Any, keep_patient: bool, uids: dict[str, str] | None = None) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from contrafact.core import ContrafactError, Heatmap, Image, InputError, Request, nearest
 from contrafact.core.request import digest_of_image
 from contrafact.io import Run, stored_form, stored_grid
+from contrafact.io.lock import sole_writer
 from contrafact.render.case import aspect_of, finite, grid_of, map_about, shown, strip_about
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.viewer.live.queue import ENDED, Job, JobQueue, start
@@ -131,7 +132,7 @@ class LiveService:
         return shown(stored_form(job.task.image, self._found(job).result)[1], array, at=at)
 
     def keep(self, name: str) -> str:
-        """Store a result in the run and return its key."""
+        """Store a result in the run and return its key. Raise InputError while another process writes it."""
         asked = self._asked(name)
         with self._lock:
             if asked.kept:
@@ -149,8 +150,9 @@ class LiveService:
             key = f"{task.case}/live/{task.method}/{task.target}/{request.key}"
             name_of_model = self._first(self._case(asked.case)).get("model_name", "")
             about = {**found.extra, "model_name": name_of_model, "label": f"{task.method} (live)"}
-            self.run.add_methods(found.cards)
-            self.run.add(key, task.image, found.result, **about)
+            with sole_writer(self.run.folder):
+                self.run.add_methods(found.cards)
+                self.run.add(key, task.image, found.result, **about)
             asked.kept.append(key)
         return key
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contrafact.core import ContrafactError, InputError
+from contrafact.core import ContrafactError, InputError, check_file
+from contrafact.core.reading import reading
 from contrafact.viewer.reader_study.trials import CHOICES, Item, Trial, all_trials
 
 TABLES = """
@@ -43,10 +45,11 @@ class Answers:
                 base.execute(statement)
             for name, value in settings.items():
                 row = base.execute("select value from settings where name = ?", (name,)).fetchone()
-                if row is not None and json.loads(row[0]) != value:
+                before = value if row is None else self._json(row[0])
+                if before != value:
                     raise InputError(
-                        f"expected {name} = {json.loads(row[0])}, as this study began; got {value}; use that, "
-                        "or start another study with --out"
+                        f"expected {name} = {before}, as this study began ('{self.path.name}'); got {value}; "
+                        "use that, or start another study with --out"
                     )
                 base.execute("insert or ignore into settings values (?, ?)", (name, json.dumps(value)))
 
@@ -73,7 +76,7 @@ class Answers:
             done = base.execute("select count(*) from answers where reader = ?", (name,)).fetchone()[0]
             there = base.execute("select count(*) from trials where reader = ?", (name,)).fetchone()[0]
         if not there:
-            raise InputError("expected a reader of this study; enter a name first")
+            raise InputError(f"expected a reader of this study ('{self.path.name}'); enter a name first")
         return done, there
 
     def trial(self, name: str, position: int) -> Trial:
@@ -86,7 +89,10 @@ class Answers:
                 "select task, item, shows, truth from trials where reader = ? and position = ?",
                 (name, position),
             ).fetchone()
-        shows = tuple((int(row), int(frame)) for row, frame in json.loads(line[2]))
+        with reading(self.path, "a readable file of answers"):
+            shows = tuple((int(row), int(frame)) for row, frame in self._json(line[2]))
+            if line[0] not in CHOICES or len(shows) != len(set(shows)) or min(map(min, shows)) < -1:
+                raise InputError(f"trial {position} of '{name}' in '{self.path.name}' is damaged")
         return Trial(line[0], line[1], shows, line[3])
 
     def add(self, name: str, position: int, answer: str, seconds: float | None) -> tuple[int, int]:
@@ -103,6 +109,8 @@ class Answers:
                 ).fetchone()
                 if line is None or position != done:
                     raise OutOfTurnError(f"the next trial is {done}; got {position}")
+                if line[0] not in CHOICES:
+                    raise InputError(f"trial {position} of '{name}' in '{self.path.name}' is damaged")
                 if answer not in CHOICES[line[0]]:
                     raise InputError(f"expected {' or '.join(CHOICES[line[0]])}; got '{answer[:20]}'")
                 values = (*key, answer, int(answer == line[1]), seconds, _now())
@@ -120,26 +128,37 @@ class Answers:
             ).fetchall()
         return [dict(line) for line in found]
 
+    def _json(self, text: object) -> Any:
+        """Return the value of a JSON text in the file; raise InputError where it is damaged."""
+        with reading(self.path, "a readable file of answers"):
+            return json.loads(str(text))
+
     @contextlib.contextmanager
     def _look(self) -> Iterator[sqlite3.Connection]:
-        with contextlib.closing(sqlite3.connect(self.path, timeout=20, isolation_level=None)) as base:
+        if os.path.lexists(self.path):
+            check_file(self.path, "a file of answers")
+        with (
+            reading(self.path, "a readable file of answers"),
+            contextlib.closing(sqlite3.connect(self.path, timeout=20, isolation_level=None)) as base,
+        ):
             yield base
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
         """Open a transaction that is on disk when it ends."""
-        try:
-            with self._look() as base:
+        with self._look() as base:
+            try:
                 base.execute("pragma synchronous = full")
                 base.execute("begin immediate")
                 try:
                     yield base
                 except BaseException:
-                    base.execute("rollback")
+                    with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell
+                        base.execute("rollback")
                     raise
                 base.execute("commit")
-        except sqlite3.Error as error:
-            raise ContrafactError(f"could not write the answers to '{self.path}' ({error})") from error
+            except sqlite3.Error as error:
+                raise ContrafactError(f"could not write the answers to '{self.path}' ({error})") from error
 
 
 def _now() -> str:

@@ -1,17 +1,18 @@
-"""What reading a file may cost, and one kind of error for all that a library raises while it reads one."""
+"""What reading a file may cost."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contrafact.core import ContrafactError, InputError
+from contrafact.core.errors import InputError
 
 DEFAULT = 2**28  # values of an image: 1 GiB as float32
 MEMBERS = 1000  # of an archive
+STORED = 64  # bytes in a file of stored results, for each value of the largest image: 16 images
 
 
 @dataclass(slots=True)
@@ -56,27 +57,20 @@ def check_size(path: Path, shape: Sequence[int], *, page: bool = False) -> None:
         )
 
 
-@contextmanager
-def reading(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever a library raises while it reads a file into one line that names the file.
-
-    what    what the file should be ("a readable picture")
-    raises  InputError
-    """
-    try:
-        yield
-    except ContrafactError:
-        raise
-    except MemoryError as error:
-        raise InputError(f"'{path.name}' needs more memory than there is: give a smaller copy") from error
-    except RecursionError as error:
-        raise InputError(f"'{path.name}' is not {what}: it is nested too deeply") from error
-    except Exception as error:  # readers raise many types; all mean that the file cannot be read
-        raise InputError(f"'{path.name}' is not {what}: {one_line(error)}") from error
+def check_stored(archive: zipfile.ZipFile) -> None:
+    """Raise InputError for an archive of results with more members, or more bytes once unpacked, than a result
+    has; before any member is read."""
+    entries = archive.infolist()
+    check_packing(entries)
+    size, most = sum(entry.file_size for entry in entries), STORED * _limits.values
+    if len(entries) > MEMBERS or size > most:
+        raise InputError(
+            f"expected at most {MEMBERS:,} arrays of {most:,} bytes in all; got {len(entries):,} of {size:,}: "
+            "raise the limit with set_largest_image"
+        )
 
 
-def one_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type; without advice that a user cannot follow."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0].split(" Use force=True")[0].rstrip(" .:") if lines else ""
-    return ascii(text)[1:-1][:200] if not text.isprintable() else text[:200] or type(error).__name__
+def check_packing(entries: Sequence[zipfile.ZipInfo]) -> None:
+    """Raise InputError for members that NumPy does not write: Python unpacks bzip2 and LZMA without a limit."""
+    if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
+        raise InputError("expected arrays as NumPy writes them; got members in another compression")
