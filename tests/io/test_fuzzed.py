@@ -21,6 +21,7 @@ from contrafact.core.errors import ContrafactError
 from contrafact.core.limits import set_largest_image
 from contrafact.io import Run, open_run, read_cohort, read_image, read_json
 from contrafact.models import archives, read_weights
+from contrafact.report.page import write_report
 from contrafact.study.config import StudyConfig
 from contrafact.study.inputs import existing_path
 from contrafact.study.preflight import survey
@@ -164,6 +165,13 @@ def test_no_table_of_a_run_and_no_configuration_is_a_pipe(tmp_path: Path) -> Non
         (run.folder / name).unlink(missing_ok=True)
         os.mkfifo(run.folder / name)
     os.mkfifo(tmp_path / "c.json")
+    other = stored(tmp_path / "other")
+    row = other.rows()[0]
+    (other.folder / "arrays" / row["array"]).unlink()
+    os.mkfifo(other.folder / "arrays" / row["array"])
+    assert "missing or damaged" in other.flaw(row)
+    with pytest.raises(InputError, match="a pipe, a device or a socket"):
+        other.arrays(row)
     for read in (run.rows, run.failures, run.scores, lambda: convert_torchesegeta(tmp_path / "c.json")):
         with pytest.raises(InputError, match="a pipe, a device or a socket"):
             read()
@@ -178,6 +186,19 @@ def test_a_deep_line_and_a_member_that_is_no_array_cost_their_row_alone(tmp_path
         archive.writestr("note.txt", "hello")
     with pytest.raises(InputError, match="members that are no arrays"):
         run.arrays(row)
+
+
+def test_a_later_image_that_is_missing_is_named(tmp_path: Path) -> None:
+    from experiments.evaluate.fuzz_files import KINDS
+
+    KINDS["run folder"].write(tmp_path)
+    run = open_run(tmp_path / "run")
+    row = next(row for row in run.rows() if row["kind"] == "strip")
+    arrays = {name: array for name, array in run.arrays(row).items() if name != "followup_000"}
+    np.savez(run.folder / "arrays" / row["array"], **arrays)
+    with pytest.raises(InputError, match="the array 'followup_000' is missing"):
+        run.arrays(row)
+    assert row["array"] in write_report(run).read_text()
 
 
 def test_deep_configurations_of_others_are_refused(tmp_path: Path) -> None:

@@ -227,7 +227,8 @@ class Run:
         if found:
             return f"this line of results.jsonl is unreadable: {found}"
         try:
-            whole = zipfile.is_zipfile(self._array_path(row["array"]))
+            path = self._array_path(row["array"])
+            whole = path.is_file() and zipfile.is_zipfile(path)  # not a pipe, which would block
         except InputError as error:
             return str(error)
         return "" if whole else f"'arrays/{row['array']}' of the run is missing or damaged"

@@ -145,7 +145,8 @@ def check_arrays(row: Row, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _arrays_flaw(row: Row, arrays: Mapping[str, NDArray[Any]]) -> str:
-    for name in ARRAYS[row["kind"]]:
+    later = [f"followup_{number:03d}" for number in range(len(row.get("followup") or ()))]
+    for name in (*ARRAYS[row["kind"]], *later):
         if name not in arrays:
             return f"the array '{name}' is missing"
         if arrays[name].dtype.kind not in "fiub" or not arrays[name].size:

@@ -1,0 +1,53 @@
+"""A handful of the kills of `experiments.evaluate.kills`: what goes on after SIGKILL ends as if undisturbed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnxruntime", reason="its inputs are those of fuzzing")
+pytest.importorskip("starlette", reason="kills a reader study too")
+
+from contrafact.io import open_run
+from experiments.evaluate.kills import TRIALS, of_command, reader_study, run_left, timeless
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/schedstat").exists(), reason="reads processor times of Linux"
+)
+TOLD = argparse.Namespace(kills=2, seed=5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["study", "explain", "export"])
+def test_a_killed_command_goes_on_to_the_same_end(name: str) -> None:
+    kills, _, wrong = of_command(name, TOLD)
+    assert kills >= 2
+    assert not wrong
+
+
+@pytest.mark.slow
+def test_a_killed_reader_study_keeps_what_it_took() -> None:
+    kills, _, wrong = reader_study(TOLD)
+    assert kills == 2
+    assert not wrong
+
+
+@pytest.mark.slow
+def test_a_result_that_is_there_twice_or_changed_is_noticed(tmp_path: Path) -> None:
+    TRIALS["export"].prepare(tmp_path)
+    before, path = run_left(tmp_path), tmp_path / "run" / "results.jsonl"
+    lines = path.read_text()
+    path.write_text(lines + lines.splitlines()[0] + "\n")
+    with pytest.raises(RuntimeError, match="holds a key twice"):
+        run_left(tmp_path)
+    path.write_text(lines.replace("yes 90 %", "yes 80 %", 1))
+    assert run_left(tmp_path) != before
+    path.write_text(lines)
+    assert run_left(tmp_path) == before
+    assert len(open_run(tmp_path / "run").rows()) == 4
+
+
+def test_times_are_left_out() -> None:
+    assert timeless({"a": [{"seconds": 1, "b": 2}], "peak_memory_mb": 3}) == {"a": [{"b": 2}]}
