@@ -129,15 +129,17 @@ def hog_judge(name: str, data: Path, side: int) -> Judge:
     trained
     on the `fit` patients: a judge that is no network."""
 
-    def features(frames: Values) -> Values:
-        grey = [at_64(np.asarray(one).mean(axis=0)) for one in frames]
-        return np.stack([hog(one, 9, (8, 8), (2, 2)) for one in grey])
-
     fit = load(name, data, "fit", side=side)
     rows = np.random.default_rng(0).permutation(len(fit))[:3000].tolist()
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=500))
-    model.fit(features(fit.images[rows].numpy()), fit.labels[rows])
-    return lambda frames: model.decision_function(features(frames))
+    model.fit(hog_features(fit.images[rows].numpy()), fit.labels[rows])
+    return lambda frames: model.decision_function(hog_features(frames))
+
+
+def hog_features(frames: Values) -> Values:
+    """Histograms of gradients (N, F) of frames (N, C, H, W), at 64 pixels."""
+    grey = [at_64(np.asarray(one).mean(axis=0)) for one in frames]
+    return np.stack([hog(one, 9, (8, 8), (2, 2)) for one in grey])
 
 
 def third_network(networks: Path, name: str) -> Judge:

@@ -15,6 +15,7 @@ import torch
 from contrafact.api import explanation
 from contrafact.api.evaluation import Inputs, heatmap_context
 from contrafact.api.explanation import Outputs
+from contrafact.api.second_engine import other_engine_of
 from contrafact.core import (
     EXPLAINERS,
     Counterfactual,
@@ -40,6 +41,7 @@ class Plan:
     settings      hyper-parameters by method
     reference, region, background   as in `explain`
     trust         add reliability checks to every result
+    other_engine  one of them: whether another engine of the bundle agrees with a counterfactual (seconds each)
     second_model  an independently trained model, which confirms counterfactuals
     labels        label map of anatomical regions on the image's grid: heatmaps are described in words too;
                   `names`: the regions' names by label
@@ -55,6 +57,7 @@ class Plan:
     background: Sequence[Image] = ()
     seed: int = 0
     trust: bool = False
+    other_engine: bool = False
     second_model: Any = None
     labels: Image | None = None
     names: Mapping[int, str] = field(default_factory=dict)
@@ -150,7 +153,10 @@ def _trust_of(
     result: Heatmap | Counterfactual, image: Image, explainer: Any, plan: Plan, target: Any
 ) -> list[dict[str, Any]]:
     if isinstance(result, Counterfactual):
-        return card_as_json(trust_card_of_strip(result, second_model=plan.second_model))
+        asked = plan.other_engine and plan.region is None
+        made = (result, image, plan.predictor, target, plan.bundle)
+        other = other_engine_of(*made, seed=plan.seed) if asked else None
+        return card_as_json(trust_card_of_strip(result, second_model=plan.second_model, other_engine=other))
     with heatmap_context(
         {"result": result},
         plan.predictor,
@@ -195,6 +201,8 @@ def request_of(
 ) -> Request:
     """Return the plan's request for one image; its key identifies the result in a run."""
     also: dict[str, Any] = {"trust": plan.trust}
+    if plan.trust and plan.other_engine and traits_of(explainer).strip:
+        also["other_engine"] = True
     if plan.trust and plan.second_model is not None:
         also["second_model"] = plan.second_model.digest
     if plan.labels is not None:

@@ -90,7 +90,7 @@ def with_checks(plan: Plan, checks: bool, second_model: str | None, trust: Trust
     other = pick_predictor(second_model, plan.bundle, trust) if second_model else None
     if other is None and plan.bundle is not None:
         other = plan.bundle.second_model(plan.predictor)
-    return dataclasses.replace(plan, trust=checks, second_model=other)
+    return dataclasses.replace(plan, trust=checks, other_engine=checks, second_model=other)
 
 
 def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Plan:

@@ -68,6 +68,7 @@ from contrafact.metrics.robustness.max_sensitivity import MaxSensitivity
 from contrafact.metrics.robustness.stability import Stability
 from contrafact.metrics.trust.card import Check, Thresholds, TrustCard, card_as_json, trust_card
 from contrafact.metrics.trust.counterfactual_card import trust_card_of_strip
+from contrafact.metrics.trust.engine_agreement import OtherEngine
 
 __all__ = [
     "AUPRC",
@@ -110,6 +111,7 @@ __all__ = [
     "OffTarget",
     "OracleAgreement",
     "OracleChange",
+    "OtherEngine",
     "PerceptualDistance",
     "PixelFlipping",
     "PointingGame",

@@ -25,6 +25,7 @@ TITLES = {
     "drift": "reconstruction error",
     "drift by a second model": "reconstruction error by a second model",
     "length": "latent distance",
+    "another engine": "agreement with another engine",
 }
 # The question of each check, by the name shown; a check that is not here has its name alone.
 QUESTIONS = {
@@ -40,6 +41,7 @@ QUESTIONS = {
     "goal": "does the prediction reach the requested goal",
     "latent distance": "how far is the changed image from the original in the generator's latent space",
     "second model": "does the prediction of a second model change too",
+    "agreement with another engine": "does an engine with another network change the same places",
 }
 
 
@@ -57,7 +59,7 @@ def checks_of(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [{**c, **open_} if c["passed"] and c["name"] in OF_A_CHANGE else c for c in checks]
 
 
-OF_A_CHANGE = ("goal", "length", "second model")
+OF_A_CHANGE = ("goal", "length", "second model", "another engine")
 
 
 def trust_words(row: Mapping[str, Any], *, said: Sequence[str] = ()) -> dict[str, list[str]]:

@@ -48,6 +48,8 @@ class Thresholds:
                   identical images
     length        greatest latent distance (SD) of the change: 4.0, of at most 5.0 that a search may reach
     second_model  least share of the model's change that a second model must follow: 0.1
+    engines       greatest share of other images whose changes may agree as well with another engine's change of
+                  this image: 0.05, one in twenty
     """
 
     completeness: float = 0.05
@@ -60,6 +62,7 @@ class Thresholds:
     image: float = 0.5
     length: float = 4.0
     second_model: float = 0.1
+    engines: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)

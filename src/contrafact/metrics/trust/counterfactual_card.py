@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from contrafact.core import Counterfactual, InputError, adapted, engines
 from contrafact.core.results import confirms
 from contrafact.metrics.trust.card import Check, Thresholds, TrustCard, checked, number_text
+from contrafact.metrics.trust.engine_agreement import OtherEngine, agreement, follows
 
 
 def trust_card_of_strip(
@@ -20,6 +21,7 @@ def trust_card_of_strip(
     second_model: Any = None,
     target: Any = None,
     thresholds: Thresholds | None = None,
+    other_engine: OtherEngine | None = None,
 ) -> TrustCard:
     """Return the reliability checks of a counterfactual.
 
@@ -29,6 +31,7 @@ def trust_card_of_strip(
     second_model  another predictor, ideally trained independently: its prediction must flip as well, and it
                   measures the effect of the reconstruction alone
     target        target of the second model; None: the target of the counterfactual
+    other_engine  what an independent engine made of the same image: it must change the same places
     cost          four forward passes of the second model
     """
     limits = thresholds or Thresholds()
@@ -37,6 +40,8 @@ def trust_card_of_strip(
         other = adapted(second_model)
         jobs["second model"] = lambda: _second_model(strip, other, target, limits)
         jobs["drift by a second model"] = lambda: _drift_by(strip, other, target, limits)
+    if other_engine is not None:
+        jobs["another engine"] = lambda: _another_engine(strip, other_engine, limits)
     jobs |= {
         "image error": lambda: _image_error(strip, limits),
         "drift": lambda: _drift(strip, limits),
@@ -44,6 +49,40 @@ def trust_card_of_strip(
         "length": lambda: _length(strip, limits),
     }
     return TrustCard([checked(name, check) for name, check in jobs.items()])
+
+
+def _another_engine(strip: Counterfactual, other: OtherEngine, limits: Thresholds) -> Check:
+    """Check whether an independent engine changes the same places, more than it does by chance."""
+    name, engine = "another engine", other.strip.record.engine if other.strip.record else "another"
+    if strip.outcome == "already":
+        return Check(name, None, None, None, "Not checked: nothing was changed.")
+    if other.strip.outcome not in ("reached", "steps"):
+        reason = "no counterfactual to compare" if other.strip.outcome != "already" else "nothing to change"
+        return Check(name, None, None, None, f"Not checked: the engine {engine} found {reason}.")
+    found = agreement(strip, other)
+    limit, count = found.limit(limits.engines), len(found.null)
+    good = found.value > limit
+    what = "changes the same places of this image" if good else "agrees on the places no better than chance"
+    words = (
+        f"correlation {number_text(found.value, limit, '.2f')}, {'above' if good else 'not above'} {limit:.2f}"
+    )
+    null = f"for one in twenty of {count} other images" if count >= 19 else f"for {count} other images"
+    sentence = f"Another engine ({engine}) {what} ({words}, what it reaches {null})."
+    return Check(name, found.value, limit, good, sentence + _followed(strip, other.strip, limits))
+
+
+def _followed(strip: Counterfactual, other: Counterfactual, limits: Thresholds) -> str:
+    """Return which of two engines' counterfactuals a second model follows, as a sentence; empty if unknown."""
+    own, others = (follows(one, limits.second_model) for one in (strip, other))
+    if own is None or others is None:
+        return ""
+    which = {
+        (True, True): "both",
+        (True, False): "this counterfactual, and not the other engine's",
+        (False, True): "the other engine's counterfactual, and not this one",
+        (False, False): "neither",
+    }
+    return f" A second model follows {which[own, others]}."
 
 
 def _image_error(strip: Counterfactual, limits: Thresholds) -> Check:
