@@ -304,8 +304,6 @@ class Bundle:
         missing = {"findings": not isinstance(self.generator, Coded), "translations": self.translator is None}
         if missing.get(part):  # the error of a missing translator asks for the method in its place
             return False
-        if part == "translations" and self.translator is None:
-            return False  # its error names the method to use, which asks what is known
         find: Any = {"directions": self.direction, "findings": self.finding, "translations": self.translation}
         with contextlib.suppress(InputError):
             find[part](predictor, target)

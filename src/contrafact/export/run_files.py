@@ -31,6 +31,7 @@ from contrafact.render.map_display import colour_names, display_sign, map_flaw
 from contrafact.render.outcome import ORIGINAL, frame_kinds, frame_titles, levels
 from contrafact.render.pixels import grey, signed_scale
 from contrafact.render.run_index import RunIndex
+from contrafact.render.text import engine_words
 from contrafact.report.page import write_report
 
 FORMS = ("nifti", "npz", "png", "animation", "html", "pdf", "dicom")
@@ -92,10 +93,9 @@ def export_run(
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """Return a file name that is unique in the run: number, image, method, target."""
+    """Return a file name that is unique in the run: number, image, method or engine, target."""
     source = Path(str(row.get("source") or "image")).name.split(".")[0]
-    label = row.get("label") or row["record"]["method"]
-    words = [row["array"].removesuffix(".npz"), source, str(label), row["record"]["target"]]
+    words = [row["array"].removesuffix(".npz"), source, engine_words(row), row["record"]["target"]]
     return re.sub(r"[^A-Za-z0-9.#+-]+", "-", "_".join(words).replace(":", "-"))
 
 
@@ -109,7 +109,7 @@ def _nifti(row: Mapping[str, Any], arrays: Arrays, stem: Path, source: str) -> P
     record, grid = row["record"], grid_of(row, arrays)
     values = arrays["values"] if row["kind"] == "heatmap" else arrays["frames"].mean(axis=1)
     path = stem.with_name(stem.name + ".nii.gz")
-    about = f"contrafact {record['method']} {record['target']}"
+    about = f"contrafact {engine_words(row)} {record['target']}"
     if row["kind"] == "strip":
         about = f"{_frames_in_words(row)}; {about}"
     same = arrays["image"].shape[1:] == grid.shape
@@ -152,10 +152,11 @@ def _pictures(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex, kind: st
 
 
 def _captions(row: Mapping[str, Any]) -> list[str]:
-    """Return the caption of every frame: its kind and its prediction."""
+    """Return the caption of every frame: its kind, its prediction, and the engine."""
     name = str(row.get("target_name") or row["record"]["target"])
     titles = [t if t.startswith(ORIGINAL) else f"{t}, not for diagnosis" for t in frame_titles(row)]
-    return [f"{title}; {name} {level}" for title, level in zip(titles, levels(row), strict=True)]
+    made = f"engine {engine_words(row)}"
+    return [f"{title}; {name} {level}; {made}" for title, level in zip(titles, levels(row), strict=True)]
 
 
 def _moving(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex) -> dict[str, bytes]:
