@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import re
 import zlib
 from collections.abc import Callable
@@ -151,6 +152,7 @@ class NoduleWindow:
     name: str
 
 
+@functools.lru_cache(maxsize=4)
 def nodule_windows(root: Path, part: str) -> list[NoduleWindow]:
     """Pairs of windows from the same slice: one holds the whole nodule, one none of it, as like as can be in
     the share of air and in how dark and bright they are beside the nodule, so that neither says which is which.

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 
 from experiments.data import NoduleWindow, nodule_windows
-from experiments.tables import mean
+from experiments.tables import mean, ratio
 from experiments.train.nodule_segmenters import at_side, by_reader, consensus, made
 
 Values = NDArray[np.floating[Any]]
@@ -66,17 +66,16 @@ def removal_rows(
     first: Values, last: Values, windows: list[NoduleWindow], segmenter: Segmenter | None
 ) -> dict[str, str]:
     """Figures of frames (N, 1, H, W) from which a nodule was removed, for the windows that hold one."""
-    side, own, agreed, readers = first.shape[-1], list[float](), list[float](), list[float]()
+    side, own, readers = first.shape[-1], list[float](), list[float]()
     for before, after, window in zip(first, last, windows, strict=True):
         truth, among = large(consensus(window.readers), side), readers_iou(window)
         if among is None or not truth.any():
             continue
         own.append(iou(strongest(np.abs(after - before).mean(axis=0), int(truth.sum())), truth))
         readers.append(among)
-        agreed.append(own[-1])
     rows = {
         "removed: IoU of the change with the readers' consensus": mean(own),
-        "the same as a share of two readers' IoU": f"{np.mean(agreed) / max(np.mean(readers), 1e-6):.2f}",
+        "the same as a share of two readers' IoU": ratio(np.array(own), np.array(readers)),
     }
     if segmenter is not None:
         before, after = (segmenter.masks(frames).sum(axis=(1, 2)).astype(float) for frames in (first, last))

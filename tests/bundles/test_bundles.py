@@ -128,7 +128,15 @@ def real_brains(shared: Path, per_class: int | None) -> tuple[list[Image], np.nd
     return [Image(held.images[i].float().numpy(), window=(0, 255)) for i in rows], held.labels[rows]
 
 
-REALS = {"knee": real_knees, "chest": real_chests, "brain": real_brains}
+def real_nodules(shared: Path, per_class: int | None) -> tuple[list[Image], np.ndarray]:
+    """Windows of 48 pixels of patients who are held out: a nodule, and none."""
+    windows = data.nodule_windows(shared, "val")
+    chosen = windows if per_class is None else windows[:: len(windows) // (2 * per_class)][: 2 * per_class]
+    images = [Image(one.values[None].astype(np.float32), window=(0, 255)) for one in chosen]
+    return images, np.array([int(one.nodule) for one in chosen])
+
+
+REALS = {"knee": real_knees, "chest": real_chests, "brain": real_brains, "nodule": real_nodules}
 REAL = [(name, REALS[name]) for name in NAMES if name in REALS]
 WALKED = [(name, real) for name, real in REAL if name != "brain"]
 

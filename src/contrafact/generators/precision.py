@@ -75,3 +75,10 @@ def trial_step(images: Tensor, discriminator: Callable[[Tensor], Tensor], *parts
     """Compute the gradients of the discriminator's output by the weights of `parts`, without an update."""
     weights = [weight for part in parts for weight in part.parameters()]
     torch.autograd.grad(discriminator(images).float().sum(), weights, allow_unused=True)
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lay the weights of a network's 2D convolutions out with the channels last."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -151,3 +151,12 @@ def hinge_generated(logits: Sequence[Tensor]) -> Tensor:
 def generator_hinge(logits: Sequence[Tensor]) -> Tensor:
     """Return the generator's loss: minus the mean logit, averaged over the scales."""
     return -torch.stack([scale.float().mean() for scale in logits]).mean()
+
+
+class RandomLayers(nn.Module):
+    """The random layers of the projected features, which a saved run contains; the rest has fixed weights."""
+
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        if isinstance(features, ProjectedFeatures):
+            self.across, self.down = features.across, features.down
