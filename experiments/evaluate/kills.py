@@ -344,11 +344,13 @@ def _answer(
     def ask(path: str, body: Any = None) -> Any:
         line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         head = {"x-contrafact-token": token, "content-type": "application/json"}
-        line.request("POST" if body else "GET", path, json.dumps(body) if body else None, head)
-        answer = line.getresponse()
+        with contextlib.closing(line):
+            line.request("POST" if body else "GET", path, json.dumps(body) if body else None, head)
+            answer = line.getresponse()
+            content = answer.read()
         if answer.status != 200:
-            raise RuntimeError(f"{path}: {answer.status} {answer.read()[:200]!r}")
-        return json.loads(answer.read())
+            raise RuntimeError(f"{path}: {answer.status} {content[:200]!r}")
+        return json.loads(content)
 
     finished, count = False, 0
     with contextlib.suppress(OSError, http.client.HTTPException, ValueError):  # the server dies in between
