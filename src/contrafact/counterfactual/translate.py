@@ -223,8 +223,16 @@ class TranslationSearch:
         return self._placed(self.translator.high, self.sign, ADD)
 
     def _placed(self, end: Tensor, way: float, share: float) -> EncodedImages:
-        """Return each image encoded with the smallest place that has that share of the greatest effect on the
-        score, in the direction `way`, at the condition `end`."""
+        """Return each image encoded with the smallest place that has that share of the greatest effect."""
+        places, effects = self._effects(end, way)
+        best = torch.from_numpy(smallest_place(effects.cpu().numpy(), share)).to(places.device)
+        own = self.conditions.to(self.canvas)
+        with torch.no_grad():
+            return self.translator.encode(self.canvas, own, which=self.encoded.which, region=places[best])
+
+    def _effects(self, end: Tensor, way: float) -> tuple[Tensor, Tensor]:
+        """Return the places (P, 1, *S), and the effects (P, N) on the score, in the direction `way`, of the
+        condition `end` in each of them."""
         assert self.places is not None
         places, which, own = self.places.to(self.canvas), self.encoded.which, self.conditions.to(self.canvas)
         effects, end = [], end[int(which[0])].expand(len(places))
@@ -233,10 +241,7 @@ class TranslationSearch:
                 rows = torch.full((len(places),), image, device=self.canvas.device)
                 tried = self.translator.encode(self.canvas[rows], own[rows], which=which[rows], region=places)
                 effects.append(way * self.measure(self.translator.translate(tried, end)))
-            before = way * self.measure(self.canvas)
-            effect = torch.stack(effects, dim=1) - before
-            best = torch.from_numpy(smallest_place(effect.cpu().numpy(), share))
-            return self.translator.encode(self.canvas, own, which=which, region=places[best.to(places.device)])
+            return places, torch.stack(effects, dim=1) - way * self.measure(self.canvas)
 
     def check_own_score(self) -> None:
         """Raise InputError where the translator is conditioned by another score, so that a fixed change of this

@@ -105,9 +105,8 @@ def occluded(images: Tensor, region: Tensor) -> Tensor:
     shape, axes = images.shape[2:], images.ndim - 2
     beside = 1 - region
     small = [max(1, side // 8) for side in shape]
-    pool = F.adaptive_avg_pool2d if axes == 2 else F.adaptive_avg_pool3d
-    weight = pool(beside.expand(len(images), *beside.shape[1:]), small)
-    mean = pool(images * beside, small) / weight.clamp_min(1e-3)
+    weight = F.interpolate(beside.expand(len(images), *beside.shape[1:]), small, mode="area")
+    mean = F.interpolate(images * beside, small, mode="area") / weight.clamp_min(1e-3)
     whole = (images * beside).sum(dim=tuple(range(2, images.ndim)), keepdim=True)
     whole = whole / beside.sum(dim=tuple(range(2, images.ndim)), keepdim=True).clamp_min(1)
     mean = torch.where(weight > 0.05, mean, whole)
