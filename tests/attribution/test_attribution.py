@@ -190,3 +190,19 @@ def test_one_feature_is_too_few_for_a_weighted_fit() -> None:
     """Captum's own error told of tensors of size 0."""
     with pytest.raises(InputError, match="at least 2 features of the image; got 1; set a greater count"):
         explain("kernel-shap", small_network(), Image(np.ones((1, 16, 16))), target="class:1", count=1)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "layercam", "xgradcam"])
+def test_a_layer_that_the_target_does_not_depend_on_is_told_by_its_name(method: str) -> None:
+    class TwoBranches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(1, 2, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.second(x)  # an auxiliary head, of which the output makes no use
+            return self.first(x).mean(dim=(2, 3))
+
+    predictor = TorchPredictor(TwoBranches().eval(), classes=["a", "b"], output="regression")
+    with pytest.raises(UnsupportedError, match="the target value:0 does not depend on layer 'second'"):
+        explain(method, predictor, noise_image(2, 1), target="value:0", layer="second")

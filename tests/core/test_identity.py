@@ -445,6 +445,27 @@ def test_writes_that_torch_does_not_count_change_the_digest() -> None:
     assert len({box for *_, box in seen}) >= 3
 
 
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_every_value_of_a_small_array_is_looked_at(kind: str) -> None:
+    class Holds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = small_network()
+            values = np.zeros(4096, np.float32)
+            self.values: Any = values if kind == "array" else torch.from_numpy(values)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x) + float(self.values[1])  # type: ignore[no-any-return]
+
+    model = Holds().eval()
+    predictor = TorchPredictor(model, classes=["a", "b"])
+    seen = {predictor.digest}
+    for place in (0, 1, 2, 2047, 4095):
+        np.asarray(model.values)[place] = 5.0  # torch does not count it
+        seen.add(predictor.digest)
+    assert len(seen) == 6
+
+
 def test_what_is_declared_later_counts_from_then_on() -> None:
     for predictor in (TorchPredictor(Free()), BlackBox(lambda x: x.reshape(len(x), -1))):
         seen = [predictor.digest]

@@ -81,7 +81,7 @@ def directions() -> dict[str, Any]:
     first, second = both.directions
     held = first.holding([second], both.latent.statistics)
     found["holding"] = [held.step, held.held, held.deviation, held.fit["condition"], both.name_of(second)]
-    turned = opposite([first], "class:0")
+    turned = opposite([dataclasses.replace(first, intercept=0.7)], "class:0")
     found["opposite"] = [turned.step, turned.intercept] if turned else None
     found["least step"] = list(least_step(torch.eye(4)[:, :2] * 2 + 0.1, MIX))
     found["entries"] = [

@@ -54,6 +54,10 @@ def differences(found: Any, kept: Any, where: str = "", scale: float = 0.0) -> I
         for key in [*kept, *(k for k in found if k not in kept)]:
             if key not in found or key not in kept:
                 yield f"{where}/{key} is {'new' if key in found else 'gone'}"
+            elif key == "samples" and "sizes" in kept and len(found[key]) == len(kept[key]):
+                beside = 100 * kept["sizes"] / max(1, math.prod(kept["shape"]))
+                for number, (one, other) in enumerate(zip(found[key], kept[key], strict=True)):
+                    yield from differences(one, other, f"{where}/{key}/{number}", beside)
             else:
                 yield from differences(found[key], kept[key], f"{where}/{key}", _scale(kept, scale))
     elif isinstance(found, list) and isinstance(kept, list):
@@ -75,7 +79,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _scale(part: Any, before: float) -> float:
-    """The greatest number of one group; those of an array all count beside the sum of its sizes."""
+    """The greatest number of one group; those of an array all count beside the sum of its sizes, and single
+    values of it beside a hundred times its mean size."""
     if isinstance(part, dict) and isinstance(part.get("sizes"), float):
         return float(part["sizes"])
     numbers = [abs(v) for v in (part.values() if isinstance(part, dict) else part) if isinstance(v, float)]
