@@ -292,7 +292,8 @@ def conversions() -> dict[str, Any]:
         "strange": {"deep": 1},
         "test": {
             "captum_guided_grad_cam": {
-                "target_layer": "self.model.base.layer4[1].conv2", "n_steps": 5, "visualize_method": "x", "odd": 3,
+                "target_layer": "self.model.base.layer4[1].conv2", "n_steps": 5, "visualize_method": "x",
+                "odd": 3,
             },
             "Captum_occlusion": {"uncertainity": "inf", "sliding_window_shapes": "1,11,12,13", "strides": 4},
             "captum_Integrated_Gradients": {
