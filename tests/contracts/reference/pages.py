@@ -332,7 +332,8 @@ def api() -> dict[str, Any]:
         run = Run.create(Path(folder) / "run", about={})
         labels = Image(mask, label_map=True)
         settings = {"occlusion": {"box": 4, "stride": 3}}
-        plan = Plan(predictor=logits, methods=("gradient", "occlusion"), settings=settings, labels=labels, names={1: "bone", 2: "joint"}, trust=True, seed=3)  # fmt: skip
+        plan = Plan(predictor=logits, methods=("gradient", "occlusion"), settings=settings,
+                    labels=labels, names={1: "bone", 2: "joint"}, trust=True, seed=3)  # fmt: skip
         explain_case(run, "a", shown, plan)
         explain_case(run, "a", shown, plan)  # nothing is computed again
         rows = run.rows()
