@@ -62,7 +62,9 @@ BROKEN: list[Any] = [
     {"study": {"out": 3}}, {"study": []}, {"models": {}}, {"models": [3]}, {"models": [{"label": 3}]},
     {"methods": [{"label": "rise", "kind": "", "fields": {"masks": 4}}]},
     {"methods": [{"label": "rise"}, {"label": "rise"}]}, {"metrics": [{"label": "x", "kind": "y"}]},
-    {"methods": [{"label": "", "kind": ""}]}, {"second_model": [{"fields": {"path": "p"}}] * 2},
+    {"methods": [{"label": "", "kind": ""}]},
+    {"methods": [{"label": "rise", "fields": {"a.b": "1", "masks": " "}}]},
+    {"second_model": [{"fields": {"path": "p"}}] * 2},
 ]  # fmt: skip
 
 
