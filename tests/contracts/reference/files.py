@@ -12,11 +12,12 @@ import numpy as np
 from PIL import Image as Picture
 
 from contrafact.core import ContrafactError, Grid, Image
+from contrafact.core.limits import check_size, set_largest_image
+from contrafact.core.reading import one_line
 from contrafact.export.arrays import nifti_bytes, write_nifti
 from contrafact.io import read_cohort, read_image
 from contrafact.io.arrays import as_images, is_batch
 from contrafact.io.images import images_in
-from contrafact.io.limits import check_size, one_line, set_largest_image
 from contrafact.io.pictures import as_float32, upright
 from contrafact.io.stored_rows import check_arrays, row_flaw, scores_readable, whole_failure
 from contrafact.io.tables import csv_table
