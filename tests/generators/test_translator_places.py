@@ -87,6 +87,17 @@ def test_a_region_that_is_given_is_the_place() -> None:
     assert np.array_equal(np.abs(strip.frames[1] - strip.frames[0])[0] > 0, region)
 
 
+def test_a_corner_that_is_kept_leaves_a_place_and_not_the_whole_image() -> None:
+    bundle = local_bundle()
+    keep = np.zeros((16, 16), dtype=bool)
+    keep[:2, :2] = True
+    strip = cf.explain(
+        "translate", bundle.predictor, grey(110), target="class:1", bundle=bundle, steps=[0.6], keep=keep
+    )
+    changed = np.abs(strip.frames[1] - strip.frames[0])[0] > 0
+    assert changed.any() and changed.mean() < 0.6 and not changed[:2, :2].any()
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (12, 20), (8, 8, 8)])
 def test_discs_have_their_diameter_and_lie_around_their_centre(shape: tuple[int, ...]) -> None:
     axes = len(shape)
@@ -178,6 +189,17 @@ def test_an_ally_counts_in_units_of_the_model() -> None:
     alone = training_of()
     alone.step(), training.step()
     assert alone.figures["guide"] != training.figures["guide"]
+
+
+def test_a_run_with_other_allies_is_not_continued() -> None:
+    def ally(x: Tensor) -> Tensor:
+        return 0.5 * x.mean(dim=(1, 2, 3))[:, None]
+
+    training = training_of(allies=[ally])
+    with pytest.raises(InputError, match="allies"):
+        training_of().restore(training.state())
+    again = training_of(allies=[ally])
+    again.restore(training.state())
 
 
 def test_an_ally_that_says_the_opposite_is_refused() -> None:

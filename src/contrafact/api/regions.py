@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from contrafact.core import Image, InputError
-from contrafact.core.masks import mask_of
+from contrafact.core.masks import is_label_map, mask_of
 
 
 def without(region: Image | None, keep: Image | None) -> Image | None:
@@ -27,7 +27,8 @@ def without(region: Image | None, keep: Image | None) -> Image | None:
     else:
         if region.grid != keep.grid:
             raise InputError("the region and the mask to keep are on different grids; resample one of them")
-        values, labels = np.where(kept[None], 0, region.values), region.label_map
+        labels = region.label_map or is_label_map(region.values)
+        values = np.where(kept[None], 0, region.values)
     if not np.any(values):
         raise InputError("expected a mask to keep that leaves a part of the region; got one that covers it all")
     return dataclasses.replace(keep, values=values.astype(np.float32), label_map=labels)

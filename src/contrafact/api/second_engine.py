@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from contrafact.api import explanation
 from contrafact.core import EXPLAINERS, ContrafactError, Counterfactual, Image, engines
 from contrafact.metrics.trust.engine_agreement import OtherEngine, change_of
+from contrafact.models import resize
 
 OTHERS = 19  # images of the null: a greatest agreement of twenty is chance once in twenty
 SAMPLED = 4 * OTHERS
@@ -55,9 +56,10 @@ def _changes(
     digest of the bundle is a key, since its models may change."""
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        latents = bundle.latent.generator.sample(SAMPLED, rng, psi=TRUNCATION)
-        values = bundle.to_units(bundle.latent.generator.decode(latents).clamp(-1, 1))
-        values = bundle.to_units(bundle.to_canvas(values, bundle.network_of(by).image_shape))
+        near = {} if bundle.findings else {"psi": TRUNCATION}  # codes of findings have no truncation
+        latents = bundle.latent.generator.sample(SAMPLED, rng, **near)
+        values = bundle.latent.generator.decode(latents).clamp(-1, 1)
+        values = bundle.to_units(resize(values, bundle.network_of(by).image_shape[1:]))
         with model.frozen():
             scores = model.target(target)(model(values)).cpu()
     order = scores.argsort() if rises else scores.argsort(descending=True)
@@ -65,6 +67,7 @@ def _changes(
     images = [Image(values[i].cpu().numpy(), window=bundle.window) for i in chosen.tolist()]
     strips = _explained(by, model, images, target, bundle, goal=goal, seed=seed)
     changes = [change_of(strip) for strip in strips or () if strip.outcome != "already"]
+    changes = [change for change in changes if np.ptp(change) > 0]
     return np.stack(changes) if changes else None
 
 

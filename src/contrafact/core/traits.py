@@ -20,7 +20,6 @@ class Traits:
     needs_part        the part of a bundle that it needs: directions, findings or translations
     needs_gradients, needs_layers, needs_background, needs_attention   what it asks of the model or the question
     chooses           another method, by the bundle and the target
-    takes_region      changes the image within the question's region alone
     live              quick enough to be asked from a page while somebody waits
     slides            one frame can be made at once, so that a slider moves the image
     expected_passes   of the model for one image with everything at its default; 0: not known
@@ -36,7 +35,6 @@ class Traits:
     needs_background: bool = False
     needs_attention: bool = False
     chooses: bool = False
-    takes_region: bool = False
     live: bool = False
     slides: bool = False
     expected_passes: int = 0

@@ -18,6 +18,7 @@ from contrafact.counterfactual.latent_search import Measure, bundle_of, check_re
 from contrafact.counterfactual.region import region_on_canvas
 
 GRID, HALVINGS = 8, 5  # grid points between the image's own score and the farthest, then bisections
+TOGETHER = 32  # places that are tried in one batch
 BEYOND = 0.5  # share of the trained range of scores by which a requested score may exceed it
 
 
@@ -53,7 +54,6 @@ class Translate:
     needs_bundle: ClassVar[bool] = True
     needs_part: ClassVar[str] = "translations"
     live: ClassVar[bool] = True
-    takes_region: ClassVar[bool] = True
     goal: float | None = None
     steps: tuple[float, ...] | None = None
     levels: tuple[float, ...] | None = None
@@ -209,7 +209,7 @@ class TranslationSearch:
             conditions=conditions,
             sign=sign if translation.by is None else 1.0,
             by="" if translation.by is None else translation.by[1],
-            places=translator.places if region is None else None,
+            places=_places_in(region, translator.places),
         )
 
     @functools.cached_property
@@ -238,9 +238,12 @@ class TranslationSearch:
         effects, end = [], end[int(which[0])].expand(len(places))
         with torch.no_grad():
             for image in range(len(self.canvas)):
-                rows = torch.full((len(places),), image, device=self.canvas.device)
-                tried = self.translator.encode(self.canvas[rows], own[rows], which=which[rows], region=places)
-                effects.append(way * self.measure(self.translator.translate(tried, end)))
+                parts = []
+                for part in places.split(TOGETHER):
+                    rows = torch.full((len(part),), image, device=self.canvas.device)
+                    tried = self.translator.encode(self.canvas[rows], own[rows], which=which[rows], region=part)
+                    parts.append(self.measure(self.translator.translate(tried, end[: len(part)])))
+                effects.append(way * torch.cat(parts))
             return places, torch.stack(effects, dim=1) - way * self.measure(self.canvas)
 
     def check_own_score(self) -> None:
@@ -351,6 +354,18 @@ class TranslationSearch:
         return outcomes_of(reached, met, achieved, torch.zeros_like(met))
 
 
+def _places_in(region: Tensor | None, places: Tensor | None) -> Tensor | None:
+    """Return the places (P, 1, *S) within a region (N, 1, *S), the same for all images; None where the region
+    is no larger than the largest place, and so is the place itself."""
+    if region is None or places is None:
+        return places
+    sizes = places.flatten(1).sum(dim=1)
+    if float(region[0].sum()) <= float(sizes.max()):
+        return None
+    inside = places.to(region) * region[:1]
+    return inside[inside.flatten(1).sum(dim=1) >= 0.5 * sizes.to(region)]
+
+
 @EXPLAINERS.register("counterfactual")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestCounterfactual:
@@ -367,7 +382,6 @@ class BestCounterfactual:
 
     strip: ClassVar[bool] = True
     needs_bundle: ClassVar[bool] = True
-    takes_region: ClassVar[bool] = True
     chooses: ClassVar[bool] = True  # another method does the work
     goal: float | None = None
     frames: int = 9

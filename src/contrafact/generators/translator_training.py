@@ -96,6 +96,8 @@ class TranslatorTraining:
             check_pairs(pairs, images)
             self.pair_scores = tuple(self._scores_by(guide, part) for part in pairs)
             origin = {**(origin or {}), "pair images": [fingerprint(part.cpu().numpy()) for part in pairs]}
+        if allies:
+            origin = {**(origin or {}), "allies": [[g.tolist(), o.tolist()] for _, g, o in self.allies]}
         self.order = self.scores.argsort(dim=0)
         self.local = LocalRegions(images, guide, size.place, self.device) if size.place else None
         with seeded(config.seed, self.device):
@@ -138,9 +140,7 @@ class TranslatorTraining:
         images, reals = self._images_of(rows), self._images_of(real_rows)
         region, which = self._regions(b), which.to(self.device)
         if self.local is not None:
-            region = self.local.sample(rows, (to > now).cpu(), self.rng).to(self.device)
-            unturned = torch.cat([signed(self.images[rows].to(self.device)), region], dim=1)
-            images, region = self._mirrored(unturned).tensor_split([images.shape[1]], dim=1)
+            images, region = self._in_places(self.local, rows, (to > now).cpu())
         with self._autocast():
             translated = self.translator(images, now, to, which=which, region=region)
             warp = self._shifts(b, 0.25)  # of the discriminator's input
@@ -261,6 +261,12 @@ class TranslatorTraining:
             offset = torch.randint(-reach, reach + 1, position.shape, generator=self.rng)
             chosen[selected] = order[position + offset]
         return chosen
+
+    def _in_places(self, local: LocalRegions, rows: Tensor, rises: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the training images of those rows and where they may change, mirrored together."""
+        images = signed(self.images[rows].to(self.device))
+        both = torch.cat([images, local.sample(rows, rises, self.rng).to(self.device)], dim=1)
+        return self._mirrored(both).split([images.shape[1], 1], dim=1)
 
     def _images_of(self, rows: Tensor) -> Tensor:
         """Return the training images of those rows, randomly flipped where `mirror` is set."""

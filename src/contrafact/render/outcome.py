@@ -95,7 +95,7 @@ def heading(row: Row) -> str:
     if stopped in NOTHING_FOUND:
         share = (row["record"].get("details") or {}).get("region")
         if share is not None:
-            return f"Not possible in this region, {_percent(share)} of the image ({words})"
+            return f"{NOTHING_FOUND[stopped]}, within {_percent(share)} of the image ({words})"
         return f"{NOTHING_FOUND[stopped]} ({words})"
     if stopped == "steps":
         return f"Fixed steps{', and the prediction flips' if flips(row) else ''} ({words})"

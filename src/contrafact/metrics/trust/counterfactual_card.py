@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,8 @@ def _another_engine(strip: Counterfactual, other: OtherEngine, limits: Threshold
         return Check(name, None, None, None, f"Not checked: the engine {engine} found {reason}.")
     found = agreement(strip, other)
     limit, count = found.limit(limits.engines), len(found.null)
+    if not math.isfinite(limit):
+        return Check(name, None, None, None, f"Not checked: {count} other images are too few to tell chance.")
     good = found.value > limit
     what = "changes the same places of this image" if good else "agrees on the places no better than chance"
     words = (

@@ -1844,7 +1844,7 @@
   }
 
   // source/form.ts
-  var IMAGES = ["cohort", "images", "split", "subgroups", "masks", "background", "region", "reference"];
+  var IMAGES = ["cohort", "images", "split", "subgroups", "masks", "background", "region", "keep", "reference"];
   var LIMITS = ["limit_seconds", "devices", "workers_per_device", "seed"];
   var STUDY = ["title", "out"];
   var choices2;
