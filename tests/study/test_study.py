@@ -308,6 +308,19 @@ def test_a_study_sets_how_large_an_image_may_be(folder: Path) -> None:
         read_study(write(folder, "largest_image = 0\n"))
 
 
+def test_a_damaged_result_whose_repetition_fails_is_a_failure_once(folder: Path) -> None:
+    path = write(folder, methods="[methods.gradient]\n")
+    rows(path)
+    run = open_run(folder / "run")
+    row = run.rows()[0]
+    (run.folder / "arrays" / row["array"]).unlink()
+    run.add_failure(row["key"], method="gradient", error="it took too long", kind="limit")
+    assert [failure["key"] for failure in run.failures()] == [row["key"]]
+    assert rows(path) == []  # known as a failure; with `retry` it is computed again
+    assert len(rows(path, retry=True)) == 1
+    assert open_run(folder / "run").failures() == []
+
+
 @pytest.mark.parametrize("how", ["cut", "flipped", "missing"])
 def test_a_result_whose_array_is_damaged_is_computed_again_in_its_line(folder: Path, how: str) -> None:
     path = write(folder, methods="[methods.gradient]\n[metrics.sparseness]\n")

@@ -17,11 +17,12 @@ import pytest
 from safetensors.torch import save_file
 
 from conftest import small_network
-from contrafact.core import ContrafactWarning, InputError
+from contrafact.core import ContrafactWarning, InputError, Trust
 from contrafact.io import images, open_run
 from contrafact.study import read_study
 from contrafact.study.inputs import cases_of, label_maps
-from contrafact.study.runner import study
+from contrafact.study.runner import prepared, study
+from contrafact.study.scoring import begin_scoring, record_of, scoring_tasks_of
 
 METHODS = "[methods.gradient]\n[methods.gradcam]\n[methods.rise]\nmasks = 16\ncells = 4\n"
 REFERENCES = {"reference: random", "reference: edge detector", "reference: centre blob"}
@@ -91,7 +92,7 @@ def test_every_metric_of_every_method_of_every_image_and_the_tables(folder: Path
     assert not run_study(folder)  # all is done
 
 
-def test_a_damaged_result_costs_its_own_values_alone(folder: Path) -> None:
+def test_damaged_results_and_scores_are_made_again(folder: Path) -> None:
     rest = "[methods.gradient]\n[methods.gradcam]\n[metrics.infidelity]\nsamples = 4\n"
     write(folder, rest=rest)
     run_study(folder)
@@ -104,12 +105,36 @@ def test_a_damaged_result_costs_its_own_values_alone(folder: Path) -> None:
     (run.folder / "arrays" / lost["array"]).unlink()
     lines = (run.folder / "scores.jsonl").read_text().splitlines()
     (run.folder / "scores.jsonl").write_text(json.dumps({"key": json.loads(lines[3])["key"], "scores": None}))
+    before = scores(folder)
     assert not [row for row in run_study(folder) if row.failure]
-    empty = [row for row in scores(folder) if not row["value"]]
-    assert {(row["method"], row["reason"].split("'")[1]) for row in empty} == {
-        ("gradcam", f"arrays/{torn}"),
-        ("gradient", f"arrays/{lost['array']}"),
-    }
+    again = open_run(folder / "run")
+    assert again.unreadable({row["key"] for row in again.rows()}) == set()
+    assert [row["value"] for row in scores(folder)] == [row["value"] for row in before]
+
+
+def test_a_result_that_is_damaged_when_it_is_scored_costs_its_own_values_alone(folder: Path) -> None:
+    rest = "[methods.gradient]\n[methods.gradcam]\n[metrics.sparseness]\n"
+    write(folder, rest=rest)
+    run_study(folder)
+    run = open_run(folder / "run")
+    lost = next(row for row in run.rows() if row["label"] == "gradcam")
+    array = run.folder / "arrays" / lost["array"]
+    content = array.read_bytes()
+    config = read_study(folder / "study.toml")
+    trust = Trust(factories=True)
+    cases, tasks, labelled = prepared(config, folder, trust)
+    scorings = scoring_tasks_of(run, config, folder, cases, tasks, trust, labelled=labelled)
+    scoring = next(s for s in scorings if lost["key"] in {row["key"] for _, row in s.maps})
+    array.unlink()
+    evaluate = begin_scoring((config, str(folder), trust, labelled, str(run.folder)), "cpu")
+    line = record_of(scoring, evaluate(scoring))
+    assert [row["method"] for row in line["failed"]] == ["gradcam"]
+    assert lost["array"] in line["failed"][0]["reason"]
+    assert {row["method"] for row in line["scores"]} >= {"gradient"}
+    array.write_bytes(content)
+    run.add_scores(scoring.key, **line)  # a run that was ended before it scored the repeated result
+    run_study(folder)
+    assert not open_run(folder / "run").scores()[scoring.key]["failed"]
 
 
 def test_missing_masks_are_told_before_the_work_and_are_rows_after_it(folder: Path) -> None:

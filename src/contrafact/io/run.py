@@ -153,10 +153,12 @@ class Run:
         _safely(lambda: _append(self.folder / "failures.jsonl", {"key": key, **_json(about)}))
 
     def failures(self) -> list[dict[str, Any]]:
-        """Return the failures without a later result, each with every field; the last one of each key."""
-        done = self.done()
-        found = {row["key"]: row for row in self._lines("failures.jsonl") if row["key"] not in done}
-        return [whole_failure(row) for row in found.values()]
+        """Return the failures without a later result that can be read, each with every field; the last one of
+        each key."""
+        found = {row["key"]: row for row in self._lines("failures.jsonl")}
+        both = self.done() & set(found)  # of a result that was damaged and failed when it was repeated
+        later = both - self.unreadable(both)
+        return [whole_failure(row) for key, row in found.items() if key not in later]
 
     def add_scores(self, key: str, **about: Any) -> None:
         """Store the values of metrics; they replace earlier ones of the same key."""

@@ -169,7 +169,10 @@ def _score(
     pending = [
         s
         for s in scorings
-        if s.key not in known or known[s.key].get("failure") or damaged & {row["key"] for _, row in s.maps}
+        if s.key not in known
+        or known[s.key].get("failure")
+        or damaged & {row["key"] for _, row in s.maps}
+        or {row["method"] for row in known[s.key]["failed"]} & {label for label, _ in s.maps}
     ]
     done += len(scorings) - len(pending)
     for outcome in run_tasks(pending, begin_scoring, (*setting, str(run.folder)), **options):
