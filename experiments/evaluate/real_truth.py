@@ -1,0 +1,345 @@
+"""Evaluate heatmaps and counterfactuals of lung nodules against the masks of up to four readers.
+
+    python -m experiments.evaluate.real_truth --data ../shared/data --segmenters RUNS/segmenters \
+        --page docs/results/real_truth.md --picture docs/pictures/real_truth.png
+
+Two classifiers (the bundle `nodule` and its second model) and two segmenters (`train.nodule_segmenters`) are
+asked about windows of val patients, one a patient, whose nodule they find. A map is evaluated against every
+reader and their consensus by its place (IoU at matched area, relevance mass, pointing game, AUPRC), and each
+figure is divided by what one reader's mask reaches against another's. Beside it, whether the model's answer
+falls when the map's highest pixels are hidden. Finished maps are kept (`--work`): a run that was ended goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as Picture
+from scipy.ndimage import binary_dilation, binary_erosion
+from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score
+
+import contrafact as cf
+from contrafact.core import EXPLAINERS, ContrafactError, Heatmap, Image, Predictor
+from contrafact.study.statistics import holm, signed_rank
+from experiments.data import NoduleWindow, nodule_windows
+from experiments.evaluate.known_truth import FEW, centre, edges, judged
+from experiments.evaluate.nodules import large
+from experiments.tables import Interval, cell, interval, table
+from experiments.train.nodule_segmenters import SIDE, at_side, by_reader, consensus
+
+Values = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
+Made = Heatmap | Values  # a heatmap, or the values of what is none
+PLACE = ("IoU", "relevance mass", "pointing game", "AUPRC")
+REMOVAL = ("deletion", "insertion")
+BASELINES = ("a random map", "an edge detector", "a blob in the centre", "the brightness")
+ENGINE = "counterfactual: translate, its change"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A window with its readers' masks at the side of the images."""
+
+    image: Image
+    readers: list[Mask]
+    truth: Mask
+    name: str
+    patient: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model and what it is asked."""
+
+    name: str
+    predictor: Predictor
+    target: str
+    bundle: Any = None
+
+
+def case_of(window: NoduleWindow) -> Case:
+    values = at_side(window.values)[0].numpy()
+    readers = [large(mask, SIDE) for mask in by_reader(window.readers)]
+    truth = large(consensus(window.readers), SIDE)
+    return Case(Image(values, window=(0.0, 255.0)), readers, truth, window.name, window.patient)
+
+
+def cases_of(data: Path, models: Sequence[Asked], count: int) -> list[Case]:
+    """Windows of different val patients with two readers or more, whose nodule every model finds."""
+    windows = [w for w in nodule_windows(data, "val") if w.nodule and len(by_reader(w.readers)) > 1]
+    found: dict[str, Case] = {}
+    for row in np.random.default_rng(5).permutation(len(windows)).tolist():
+        case = case_of(windows[row])
+        if len(found) == count:
+            break
+        if case.patient in found or not case.truth.any() or any(not mask.any() for mask in case.readers):
+            continue
+        if all(finds(model, case) for model in models):
+            found[case.patient] = case
+    return list(found.values())
+
+
+@torch.no_grad()
+def finds(model: Asked, case: Case) -> bool:
+    """Whether a classifier says nodule, or a segmenter marks a part of it."""
+    raw = torch.as_tensor(model.predictor(case.image.values[None]))[0]
+    if raw.ndim == 1:
+        return bool(raw.argmax() == 1)
+    return bool((raw.argmax(dim=0).numpy() == 1)[case.truth].any())
+
+
+def place(values: Values, truth: Mask) -> tuple[float, ...]:
+    """The four figures of a map against one mask."""
+    return (*_in_order(*judged(values, truth)), float(average_precision_score(truth.ravel(), values.ravel())))
+
+
+def _in_order(pointing: float, mass: float, iou: float) -> tuple[float, float, float]:
+    return iou, mass, pointing
+
+
+def against_readers(values: Values, case: Case) -> NDArray[np.float64]:
+    """The mean of a map's figures over the readers, and those against their consensus: (2, 4)."""
+    each = np.mean([place(values, mask) for mask in case.readers], axis=0)
+    return np.array([each, place(values, case.truth)])
+
+
+def ceiling(case: Case) -> NDArray[np.float64]:
+    """What a reader's mask reaches as a map: against the other readers, and against the consensus of the
+    others: (2, 4)."""
+    rows = []
+    for k, own in enumerate(case.readers):
+        others = [mask for j, mask in enumerate(case.readers) if j != k]
+        together = np.mean(others, axis=0) >= 0.5
+        rows.append([np.mean([place(own * 1.0, mask) for mask in others], axis=0), place(own * 1.0, together)])
+    return np.mean(rows, axis=0)
+
+
+def makers(model: Asked, background: list[Image]) -> dict[str, Callable[[Image], Made]]:
+    """A map of an image, by name: baselines, every heatmap method, the change of the counterfactual."""
+    rng = np.random.default_rng(9)
+    found: dict[str, Callable[[Image], Made]] = {
+        "a random map": lambda image: rng.normal(size=image.grid.shape),
+        "an edge detector": edges,
+        "a blob in the centre": lambda image: centre(image.grid.shape),
+        "the brightness": lambda image: image.values[0].astype(float),
+    }
+    for name in EXPLAINERS.names():
+        cls = EXPLAINERS.get(name)
+        if any(getattr(cls, k, False) for k in ("picture", "needs_attention", "needs_bundle", "needs_name")):
+            continue
+        found[name] = lambda image, name=name: cf.explain(  # type: ignore[misc]
+            name,
+            model.predictor,
+            image,
+            target=model.target,
+            background=background,
+            **{**FEW.get(name, {}), **({"layer": "body"} if name == "filter-guided-backprop" else {})},
+        )
+    if model.bundle is not None:
+        found[ENGINE] = lambda image: removed(model, image)
+    return found
+
+
+def removed(model: Asked, image: Image) -> Values:
+    """The change that the counterfactual makes until the nodule is gone."""
+    strip = cf.explain("translate", model.predictor, image, target=model.target, bundle=model.bundle, goal=0.1)
+    return np.asarray(np.abs(strip.frames[strip.end] - strip.frames[strip.origin]).mean(axis=0), dtype=float)
+
+
+def rows_of(
+    model: Asked, cases: Sequence[Case], background: list[Image], work: Path
+) -> Iterator[dict[str, Any]]:
+    """One row per method: figures (N, 2, 4) of place, deletion and insertion (N,), maps of the first cases,
+    seconds an image; or the reason of a refusal."""
+    for name, make in makers(model, background).items():
+        path = work / model.name.replace(" ", "-") / f"{name.replace(' ', '-').replace(':', '')}.npz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            began = time.perf_counter()
+            try:
+                maps = [make(case.image) for case in cases]
+            except ContrafactError as error:
+                yield {"method": name, "refused": str(error)}
+                continue
+            seconds = (time.perf_counter() - began) / len(cases)
+            kept = [
+                np.nan_to_num(np.asarray(one.values if isinstance(one, Heatmap) else one, dtype=float))
+                for one in maps
+            ]
+            np.savez(
+                path,
+                figures=[against_readers(one, case) for one, case in zip(kept, cases, strict=True)],
+                removal=[removal(one, model, case) for one, case in zip(maps, cases, strict=True)],
+                maps=np.stack(kept),
+                seconds=seconds,
+            )
+            print(f"{model.name}: {name} {seconds:.2f} s an image", flush=True)
+        with np.load(path) as found:
+            yield {"method": name, **{key: found[key] for key in found.files}}
+
+
+def removal(made: Made, model: Asked, case: Case) -> list[float]:
+    """Deletion and insertion; NaN for what is no heatmap of the model."""
+    if not isinstance(made, Heatmap):
+        return [float("nan")] * len(REMOVAL)
+    scores = cf.evaluate(made, model.predictor, case.image, list(REMOVAL), target=model.target)
+    return [next(one.value for one in scores if one.metric == metric) for metric in REMOVAL]
+
+
+def relative(figures: NDArray[Any], best: NDArray[Any], which: int, of: int = 0) -> Interval:
+    """A figure as a share of the readers' own, with an interval over patients."""
+    return interval(lambda rows: figures[rows, of, which].mean() / best[rows, of, which].mean(), len(figures))
+
+
+def table_of(rows: Sequence[dict[str, Any]], best: NDArray[Any]) -> str:
+    """The table of a model's methods, the best by IoU first, readers above all."""
+    known = [row for row in rows if "figures" in row]
+    base = max((row for row in known if row["method"] in BASELINES), key=lambda r: r["figures"][:, 0, 0].mean())
+    tests = holm([signed_rank(row["figures"][:, 0, 0] - base["figures"][:, 0, 0]) for row in known])
+    for row, p in zip(known, tests, strict=True):
+        row["p"] = p
+    lines = [
+        [
+            "**one reader against another**",
+            *(cell(interval(lambda r, k=k: best[r, 0, k].mean(), len(best))) for k in range(4)),
+            "1",
+            "–",
+            "–",
+            "–",
+        ]
+    ]  # type: ignore[misc]
+    for row in sorted(known, key=lambda r: -float(r["figures"][:, 0, 0].mean())):
+        figures, gone = row["figures"], row["removal"]
+        cells = [cell(interval(lambda r, k=k, f=figures: f[r, 0, k].mean(), len(figures))) for k in range(4)]  # type: ignore[misc]
+        removal_cells = [f"{np.nanmean(part):.2f}" if np.isfinite(part).any() else "–" for part in gone.T]
+        p = "–" if row["p"] is None or row is base else f"{row['p']:.3f}"
+        lines.append([row["method"], *cells, cell(relative(figures, best, 0)), *removal_cells, p])
+    head = ["map", *PLACE, "IoU as a share of the readers'", *REMOVAL, f"p against {base['method']}"]
+    text = table(head, lines)
+    refused = [f"`{row['method']}` ({row['refused']})" for row in rows if "refused" in row]
+    return text + (f"\nRefused: {'; '.join(refused)}.\n" if refused else "")
+
+
+def agreement(rows: Sequence[dict[str, Any]]) -> str:
+    """How far place and removal rank the methods alike."""
+    both = [row for row in rows if "figures" in row and np.isfinite(row["removal"]).any()]
+    iou = [row["figures"][:, 0, 0].mean() for row in both]
+    found = [
+        f"{metric} {spearmanr(iou, [np.nanmean(row['removal'][:, k]) for row in both]).statistic:+.2f}"
+        for k, metric in enumerate(REMOVAL)
+    ]
+    return f"Rank correlation of IoU over {len(both)} methods with {', with '.join(found)}."
+
+
+def wall(cases: Sequence[Case], found: dict[str, list[dict[str, Any]]], path: Path, count: int = 8) -> None:
+    """The first cases, one a row: the image, it with the consensus's outline, then the best maps by IoU of each
+    model and its counterfactual."""
+    columns: list[list[NDArray[np.uint8]]] = [[_grey(case.image.values[0]) for case in cases[:count]]]
+    columns.append([_outlined(_grey(case.image.values[0]), case.truth) for case in cases[:count]])
+    for rows in found.values():
+        known = [row for row in rows if "figures" in row and row["method"] not in BASELINES]
+        known.sort(key=lambda row: -float(row["figures"][:, 0, 0].mean()))
+        chosen = known[:3] + [row for row in known[3:] if row["method"] == ENGINE]
+        for row in chosen:
+            column = []
+            for one, case in zip(row["maps"][:count], cases, strict=False):
+                limit = np.percentile(np.abs(one), 99.5) or 1.0
+                column.append(_outlined(_grey(np.clip(one / limit, 0, 1) * 255), case.truth))
+            columns.append(column)
+    picture = np.concatenate([np.concatenate(column) for column in columns], axis=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Picture.fromarray(picture).save(path, optimize=True)
+
+
+def _grey(values: Values, scale: int = 2) -> NDArray[np.uint8]:
+    """Grey values (H, W) as a picture of twice the size."""
+    grey = np.kron(np.clip(values, 0, 255).astype(np.uint8), np.ones((scale, scale), np.uint8))
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _outlined(picture: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
+    wide = np.kron(mask, np.ones((2, 2))).astype(bool)
+    line = binary_dilation(wide) & ~binary_erosion(wide, iterations=1) & ~wide
+    picture = picture.copy()
+    picture[line] = (255, 160, 0)
+    return picture
+
+
+def sentences(found: dict[str, list[dict[str, Any]]], best: NDArray[Any], count: int) -> list[str]:
+    """Two sentences that a reviewer may quote."""
+    name, rows = next(iter(found.items()))
+    known = [r for r in rows if "figures" in r and r["method"] not in BASELINES]
+    top = max((r for r in known if r["method"] != ENGINE), key=lambda r: float(r["figures"][:, 0, 0].mean()))
+    lines = [
+        f"The best heatmap of the {name} ({top['method']}) overlaps a radiologist's mask by "
+        f"{cell(relative(top['figures'], best, 0))} of what two radiologists reach ({count} patients)."
+    ]
+    engine = next((r for r in known if r["method"] == ENGINE), None)
+    if engine is not None:
+        lines.append(
+            f"The change that removes the nodule from the image overlaps it by "
+            f"{cell(relative(engine['figures'], best, 0))} of that."
+        )
+    return lines
+
+
+def models_of(bundle: str, folder: Path) -> list[Asked]:
+    loaded = cf.load_bundle(bundle)
+    second = loaded.second_model(loaded.predictor)
+    segmenters = [
+        Asked(f"{word} segmenter", cf.load_predictor(folder / f"{role}.json"), "region:1")
+        for role, word in (("model", "U-Net"), ("second", "SegResNet"))
+    ]
+    assert loaded.predictor is not None and second is not None
+    return [
+        Asked("residual classifier", loaded.predictor, "class:1", loaded),
+        Asked("plain classifier", second, "class:1"),
+        *segmenters,
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--bundle", default="nodule")
+    parser.add_argument("--segmenters", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("runs/real_truth"))
+    parser.add_argument("--images", type=int, default=60)
+    parser.add_argument("--page", type=Path)
+    parser.add_argument("--picture", type=Path)
+    options = parser.parse_args()
+    models = models_of(options.bundle, options.segmenters)
+    cases = cases_of(options.data, models, options.images)
+    names = [case.name for case in cases]
+    about = options.work / "cases.json"
+    if about.exists() and json.loads(about.read_text()) != names:
+        raise SystemExit(f"{options.work} holds maps of other images; give another --work")
+    options.work.mkdir(parents=True, exist_ok=True)
+    about.write_text(json.dumps(names))
+    none = [case_of(w).image for w in nodule_windows(options.data, "choice") if not w.nodule]
+    best = np.stack([ceiling(case) for case in cases])
+    found = {model.name: list(rows_of(model, cases, none[:16], options.work)) for model in models}
+    text = [f"Lung nodules of {len(cases)} val patients, one window each.", ""]
+    text += [f"> {line}" for line in sentences(found, best, len(cases))] + [""]
+    for model in models:
+        rows = found[model.name]
+        text += [f"## {model.name}", "", table_of(rows, best), agreement(rows), ""]
+    print("\n".join(text))
+    if options.page:
+        options.page.write_text("\n".join(text))
+    if options.picture:
+        wall(cases, found, options.picture)
+
+
+if __name__ == "__main__":
+    main()
