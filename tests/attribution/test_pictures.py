@@ -129,3 +129,10 @@ def test_the_window_of_the_model_bounds_the_picture() -> None:
     predictor.preprocessing = Preprocessing(window=(0.0, 1.0))
     strip = asked("feature-visualisation", predictor, image(), rate=3.0, iterations=30)
     assert 0 <= strip.frames.min() <= strip.frames.max() <= 1
+
+
+def test_a_maximised_picture_stays_within_the_grey_levels_of_the_image() -> None:
+    known = image()
+    strip = asked("activation-maximisation", planted_predictor(2, 1), known, iterations=8, rate=2.0, weight=0.0)
+    assert known.values.min() <= strip.frames.min() and strip.frames.max() <= known.values.max()
+    assert strip.frames[-1].max() == known.values.max()  # it is reached

@@ -25,7 +25,9 @@ from contrafact.core import (
     configure,
     explain,
     nearest,
+    to_toml,
 )
+from contrafact.core import power as power_
 from contrafact.core.stored import read_result
 
 RECORD = Record(method="m", parameters={}, target="t", model="x", image="i")
@@ -343,3 +345,23 @@ def test_a_part_written_as_a_table_becomes_what_stands_there_by_default() -> Non
     assert walk.refinement == Refinement(steps=5)
     with pytest.raises(InputError, match="unknown key 'step'.*'steps'"):
         EXPLAINERS.make("latent-walk", refinement={"step": 5})
+
+
+def test_a_table_is_whole_lines_of_toml() -> None:
+    assert to_toml({"a": 1}) == "a = 1\n"
+    assert to_toml({"b": {"c": "x"}, "a": True}) == 'a = true\n\n[b]\nc = "x"\n'
+    assert to_toml({"b": {"d": {"e": 2}}}) == "[b.d]\ne = 2\n"
+
+
+def test_seconds_of_a_record_have_four_digits() -> None:
+    images = [Image(np.full((1, 3, 3), n)) for n in range(5)]
+    heats = explain(MeanMap(), Toy(), images, target=lambda outputs: outputs, batch=1)
+    assert [h.record.seconds for h in heats] == [round(h.record.seconds, 4) for h in heats]
+
+
+def test_a_plan_of_up_to_a_million_judgements_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power_, "power", lambda judged, *_, **__: float(judged >= 600_000))
+    assert power_.judgements_needed(0.5011) == 600_000
+    monkeypatch.setattr(power_, "power", lambda judged, *_, **__: float(judged > 1 << 20))
+    with pytest.raises(ValueError, match="2\\^20 judgements"):
+        power_.judgements_needed(0.5012)

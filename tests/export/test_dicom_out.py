@@ -529,9 +529,10 @@ def test_geometry_says_what_dicom_can_say() -> None:
     place = places(grid)[2]
     assert list(map(float, place["ImagePositionPatient"])) == [-1, -2, 8]
     assert list(map(float, place["PixelSpacing"])) == [0.7, 0.9]
-    sheared = np.array([[0, 0.5, 0.9, 1], [0, 0.7, 0, 2], [2.5, 0, 0, 3], [0, 0, 0, 1]])
-    with pytest.raises(InputError, match="right angles"):
-        places(Grid((3, 4, 5), affine=sheared))
+    for shear in (0.5, -0.5):
+        sheared = np.array([[0, shear, 0.9, 1], [0, 0.7, 0, 2], [2.5, 0, 0, 3], [0, 0, 0, 1]])
+        with pytest.raises(InputError, match="right angles"):
+            places(Grid((3, 4, 5), affine=sheared))
 
 
 def test_methods_have_dicoms_own_words() -> None:
@@ -566,6 +567,9 @@ def test_an_empty_map_has_no_region(tmp_path: Path) -> None:
     add_map(run, image, values=np.zeros(image.grid.shape, np.float32))
     found = written(export_dicom(run, tmp_path / "dicom"))
     assert REGION not in found and not found[MAP][0].pixel_array.any()
+    mapping = found[MAP][0].SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    ends = [mapping[f"DoubleFloatRealWorldValue{end}ValueMapped"].value for end in ("First", "Last")]
+    assert ends[0] == 0 < ends[1]
     assert "the map is empty" in missing(tmp_path)
     with pytest.raises(InputError, match="share"):
         list(export_dicom(run, tmp_path / "b", share=0.0))

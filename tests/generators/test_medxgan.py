@@ -1250,3 +1250,10 @@ def test_the_share_to_keep_is_checked() -> None:
     for wrong in (0.0, -0.5, 1.5):
         with pytest.raises(InputError, match="keep must be above 0 and at most 1, or None"):
             MedXGANCounterfactual(keep=wrong)
+
+
+def test_the_sign_of_the_discriminator_is_a_mean_over_the_batch() -> None:
+    run = training(batch=8)
+    for steps in (1, 2, 3):
+        run.step()
+        assert run.signs[1] == steps and abs(run.signs[0]) <= steps

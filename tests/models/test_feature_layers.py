@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import contrafact as cf
 from contrafact.core import Image, InputError, UnsupportedError
 from contrafact.models import TorchPredictor
+from contrafact.models.layers import _channels
 
 
 def seeded(make: Callable[[], nn.Module]) -> nn.Module:
@@ -907,3 +908,11 @@ def test_the_default_layer_and_the_maps_measure_a_mean_gradient_alike() -> None:
     for same in (slopes, slopes.numpy()):
         assert shares.mean_share(same) == pytest.approx((0 + 2 + 4) / (2 + 4 + 4))
         assert shares.mean_share(0 * same) == 0
+
+
+def test_cells_whose_strides_differ_by_a_factor_of_two_at_most_are_a_map_of_the_image() -> None:
+    found = _channels(torch.zeros(1, 40, 8, 4), (16, 16))
+    assert found is not None and (found.cells, found.last) == ((8, 4), False)
+    found = _channels(torch.zeros(1, 4, 8, 40), (16, 16))
+    assert found is not None and (found.cells, found.last) == ((4, 8), True)
+    assert _channels(torch.zeros(1, 40, 9, 4), (16, 16)) is None

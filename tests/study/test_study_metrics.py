@@ -17,12 +17,12 @@ import pytest
 from safetensors.torch import save_file
 
 from conftest import small_network
-from contrafact.core import ContrafactWarning, InputError, Trust
-from contrafact.io import images, open_run
+from contrafact.core import ContrafactWarning, Heatmap, Image, InputError, Record, Trust
+from contrafact.io import Run, images, open_run
 from contrafact.study import read_study
 from contrafact.study.inputs import cases_of, label_maps
 from contrafact.study.runner import prepared, study
-from contrafact.study.scoring import begin_scoring, record_of, scoring_tasks_of
+from contrafact.study.scoring import begin_scoring, performance, record_of, scoring_tasks_of
 
 METHODS = "[methods.gradient]\n[methods.gradcam]\n[methods.rise]\nmasks = 16\ncells = 4\n"
 REFERENCES = {"reference: random", "reference: edge detector", "reference: centre blob"}
@@ -507,3 +507,19 @@ def test_a_study_of_masks_alone_reads_them_as_masks_of_any_class(folder: Path) -
     assert label_maps(config, folder, cases_of(config, folder)) == frozenset()
     np.save(folder / "masks/9.npy", np.full((1, 16, 16), 3, np.float32))
     assert label_maps(config, folder, cases_of(config, folder)) == {"region"}
+
+
+def test_each_model_has_its_own_names_of_classes(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    for model, names in (("one", ("cat", "dog")), ("two", ("no", "yes"))):
+        image = Image(np.zeros((1, 4, 4)))
+        record = Record(method="m", parameters={}, target="class:1", model=model, image=model)
+        heat = Heatmap(values=np.eye(4), grid=image.grid, record=record)
+        run.add(model, image, heat, model_name=model, answers=[f"{name} 50 %" for name in names])
+    line = {"model": "two", "failure": "", "columns": {}, "failed": [], "scores": []}
+    lines = [
+        {**line, "source": f"{n}.png", "patient": str(n), "label": ("no", "yes")[n % 2], "outputs": [1 - s, s]}
+        for n, s in enumerate((0.1, 0.9, 0.2, 0.8))
+    ]
+    (found,) = performance(run, lines)
+    assert (found["class"], found["auc"], found["cases"]) == (1, 1.0, 4)

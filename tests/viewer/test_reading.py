@@ -446,3 +446,9 @@ def test_the_question_names_the_finding(
         assert send(site, "/api/reader", {"name": "Ada"}).status == 200
         trial = site.ask("/api/trial?reader=Ada", x_contrafact_token="r")
         assert trial.json()["question"] == f"Which of the two images shows {asked}?"
+
+
+def test_truths_stand_in_the_order_of_their_names() -> None:
+    line = {"task": "real", "reader": "Ada", "answer": "x", "correct": True, "seconds": None}
+    lines = [{**line, "truth": letter} for letter in "fbdaec"]
+    assert [list(row["by_truth"]) for row in table(lines)] == [list("abcdef")] * 2

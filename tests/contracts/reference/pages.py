@@ -321,7 +321,9 @@ def live() -> dict[str, Any]:
         if name == "latent":
             for kind, amount in (("move", -1.0), ("reach", 1.5), ("find", 0.0)):
                 moved = ask(kind, amount=amount, hold=("other/class:1",))
-                found[f"{name} {kind}"] = {k: v for k, v in moved.items() if isinstance(v, (float, list, str))}
+                found[f"{name} {kind}"] = {
+                    k: v for k, v in moved.items() if isinstance(v, (bool, float, list, str))
+                }
     return found
 
 
