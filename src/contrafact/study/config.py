@@ -48,9 +48,10 @@ class StudyConfig:
     references  evaluate maps that depend on no model too: random, an edge detector, a central blob, and the
              truth where there are masks
     background  a file or a folder of images of the same kind
-    region, keep, reference   masks, with {stem} for the image's own name: maps are limited to the region and
-             counterfactuals change it alone, what is kept stays as it is, and targets such as missed:1 compare
-             with the reference
+    region   mask to which maps are limited, and outside of which no counterfactual changes anything, with {stem}
+             for the image's own name
+    keep     mask of what stays as it is, with {stem} for the image's own name
+    reference   mask with which targets such as missed:1 compare, with {stem} for the image's own name
     largest_image      how many values an image file may declare (docs/formats.md); none: the default
     limit_seconds      time limit for one method on one image; a method that exceeds it fails. none: no limit
     devices            cpu, cuda:0, …; none: every GPU, or the CPU
