@@ -48,7 +48,7 @@ class StudyConfig:
     references  evaluate maps that depend on no model too: random, an edge detector, a central blob, and the
              truth where there are masks
     background  a file or a folder of images of the same kind
-    region   mask to which maps are limited, and outside of which no counterfactual changes anything, with {stem}
+    region   mask to which maps are limited, and outside of which counterfactuals change nothing, with {stem}
              for the image's own name
     keep     mask of what stays as it is, with {stem} for the image's own name
     reference   mask with which targets such as missed:1 compare, with {stem} for the image's own name
