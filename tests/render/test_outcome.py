@@ -192,8 +192,8 @@ def test_every_frame_says_whether_it_is_original_or_synthetic(tmp_path: Path) ->
     assert names == ["original", *["synthetic"] * 4]
     first, second = sorted(p for p in (tmp_path / "png").iterdir() if "frame-0" in p.name)[:2]
     for path, words in (
-        (first, "original; narrow 12 %"),
-        (second, "synthetic, not for diagnosis; narrow 25 %"),
+        (first, "original; narrow 12 %; engine latent-walk"),
+        (second, "synthetic, not for diagnosis; narrow 25 %; engine latent-walk"),
     ):
         with Picture.open(path) as picture:
             assert picture.text["Description"] == words  # type: ignore[attr-defined]
