@@ -1,6 +1,6 @@
 """Attributes of a generator in a folder: a table, to which readers add names, and a picture of each.
 
-RUN/attributes/NAME/attributes.json   what was asked, and a row for each attribute
+RUN/attributes/NAME/attributes.json   the request, and a row for each attribute
 RUN/attributes/NAME/attribute-01.png  its picture: synthetic patients at shares of the move
 """
 
