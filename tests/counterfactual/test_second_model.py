@@ -17,10 +17,12 @@ from contrafact.bundles import load_bundle
 from contrafact.core import Counterfactual, Grid, InputError, Record
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_path import LatentPath
+from contrafact.counterfactual.latent_search import check_size
 from contrafact.counterfactual.latent_statistics import LatentStatistics
 from contrafact.counterfactual.steady_gradient import VIEWS, steady, views_of
 from contrafact.io import Run
 from contrafact.metrics import trust_card_of_strip
+from contrafact.models import Preprocessing, TorchPredictor
 from four_pixels import bundle, image, predictor
 
 
@@ -303,3 +305,15 @@ def test_a_bundle_without_a_translator_knows_no_translation_and_names_its_own_me
     assert not made.knows("translations", model, target) and made.knows("directions", model, target)
     with pytest.raises(InputError, match="has no translator; use latent-walk"):
         made.translation(model, target)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (1, 2), (2, 3), (3, 2), (3, 3)])
+def test_a_generator_must_be_as_large_as_the_model_along_every_axis(size: tuple[int, int]) -> None:
+    model = predictor()
+    made, prepared = bundle(model), Preprocessing(size=size, window=(0, 1))
+    other = TorchPredictor(model.module, preprocessing=prepared, classes=["a", "b"])
+    if max(size) == 2:
+        check_size(other, made, (2, 2))
+        return
+    with pytest.raises(InputError, match=f"makes images of 2 x 2; .*takes {size[0]} x {size[1]}"):
+        check_size(other, made, (2, 2))

@@ -1257,3 +1257,14 @@ def test_the_sign_of_the_discriminator_is_a_mean_over_the_batch() -> None:
     for steps in (1, 2, 3):
         run.step()
         assert run.signs[1] == steps and abs(run.signs[0]) <= steps
+
+
+def test_a_guide_sees_images_in_their_units() -> None:
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1).mean(dim=1, keepdim=True)
+
+    model = TorchPredictor(Mean(), preprocessing=AS_THEY_ARE, classes=["grey"], output="regression")
+    levels = torch.tensor([-1.0, 0.0, 0.5, 1.0]).reshape(4, 1, 1, 1).expand(4, 1, 3, 3)
+    with guided(model, [model.target("value:0")] * 2, (-200.0, 600.0)) as asked:
+        assert asked(levels).tolist() == [[-200.0] * 2, [200.0] * 2, [400.0] * 2, [600.0] * 2]
