@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import torch
 from PIL import Image as Picture
 
 import contrafact as cf
+from contrafact.bundles.fit_models import copy_models
 from contrafact.bundles.fitting import fit_stages, read_config, training_images
+from contrafact.bundles.training_images import _check_window, _CohortSummary
 from contrafact.core import InputError
 from contrafact.counterfactual import Bundle, LatentStatistics
 from contrafact.generators import (
@@ -174,3 +177,50 @@ def test_a_fit_in_python_holds_its_folder(path: Path) -> None:
         cf.fit(path, stage="encoder")
     cf.fit(path, stage="encoder")
     assert not (path.parent / "out" / ".lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("window", "outside", "refused"),
+    [
+        ((0, 255), 0.009, False),
+        ((0, 255), 0.02, True),
+        ((-1000, 400), 0.02, False),  # of CT, air and bone may be clipped
+        ((-1000, 400), 0.89, False),
+        ((-1000, 400), 0.91, True),
+    ],
+)
+def test_pixels_outside_a_window_are_few_or_clipped_on_purpose(
+    window: tuple[float, float], outside: float, refused: bool
+) -> None:
+    summary = _CohortSummary(pixels=1000, outside=round(1000 * outside), low=window[0], high=window[1] + 900)
+    if not refused:
+        _check_window(summary, window)
+        return
+    with pytest.raises(InputError, match="of the pixels lie outside the window"):
+        _check_window(summary, window)
+
+
+def test_models_are_copied_under_their_own_names(path: Path) -> None:
+    for name, content in (("net.onnx", b"one"), ("net.pt2", b"two"), ("w.safetensors", b"three")):
+        (path.parent / name).write_bytes(content)
+    (path.parent / "about.json").write_text(json.dumps({"factory": "f", "weights": "w.safetensors"}))
+    tables = "".join(
+        f'[models.{name}]\npath = "{file}"\n{more}'
+        for name, file, more in (
+            ("a", "net.onnx", ""), ("b", "net.pt2", 'output = "probabilities"\n'), ("c", "about.json", ""),
+        )
+    )  # fmt: skip
+    path.write_text(FIT + tables)
+    folder = path.parent / "bundle"
+    assert copy_models(read_config(path)[0], path.parent, folder) == {
+        "a": "a.onnx",
+        "b": "b.json",
+        "c": "c.json",
+    }
+    assert [(folder / name).read_bytes() for name in ("a.onnx", "b.pt2", "c.safetensors")] == [
+        b"one",
+        b"two",
+        b"three",
+    ]
+    assert json.loads((folder / "b.json").read_text()) == {"model": "b.pt2", "output": "probabilities"}
+    assert json.loads((folder / "c.json").read_text()) == {"factory": "f", "weights": "c.safetensors"}

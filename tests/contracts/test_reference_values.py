@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from reference import kept
 
 PARTS = sorted(path.stem for path in kept.FOLDER.glob("*.py") if path.stem not in ("__init__", "kept"))
+SLOW = ("counterfactuals", "drafts", "searches", "variants")  # more than five seconds
 pytestmark = pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 
 
@@ -29,7 +30,9 @@ def values_of(part: str) -> Any:
     return kept.plain(import_module(f"reference.{part}").values())
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    "part", [pytest.param(part, marks=pytest.mark.slow if part in SLOW else ()) for part in PARTS]
+)
 def test_values_are_those_that_were_kept(part: str) -> None:
     differences = list(kept.differences(values_of(part), kept.read(part)))
     assert not differences, "\n".join(differences[:20])
