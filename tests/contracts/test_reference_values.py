@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from reference import kept
 
 PARTS = sorted(path.stem for path in kept.FOLDER.glob("*.py") if path.stem not in ("__init__", "kept"))
-SLOW = ("counterfactuals", "drafts", "searches", "variants")  # more than five seconds
+SLOW = ("counterfactuals", "searches", "variants")  # more than five seconds
 pytestmark = pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
 
 
