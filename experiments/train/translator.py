@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from contrafact.core.places import ADD, REMOVE, smallest_place
+from contrafact.counterfactual.local_change import scores_in_places
 from contrafact.generators.augmentation import signed
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_settings import TranslatorTrainerConfig
@@ -66,13 +67,15 @@ def chosen_by(
     for name, up in (("up", True), ("down", False)):
         mine = (now < 0) == up
         to = torch.full((int(mine.sum()),), 2.2 if up else -2.2)
-        made = translator(images[mine], now[mine], to)
+        region = None
         if places is not None:  # as `translate` does
-            regions = [place.expand(len(to), -1, -1, -1) for place in places]
-            tried = [translator(images[mine], now[mine], to, region=region) for region in regions]
-            effects = torch.stack([(model(one) - now[mine]) * (1 if up else -1) for one in tried])
-            best = torch.from_numpy(smallest_place(effects.numpy(), ADD if up else REMOVE))
-            made = torch.stack(tried)[best, torch.arange(len(best))]
+            which = torch.zeros(len(to), dtype=torch.long)
+            scores = scores_in_places(
+                translator, images[mine], now[mine], to, places=places, which=which, score=model
+            )
+            effects = (scores - now[mine]) * (1 if up else -1)
+            region = places[torch.from_numpy(smallest_place(effects.numpy(), ADD if up else REMOVE))]
+        made = translator(images[mine], now[mine], to, region=region)
         got, other = model(made), member(made)
         figures |= {
             f"reached_{name}": float(((got > 0) == up).float().mean()),

@@ -147,7 +147,8 @@ def test_an_addition_may_lie_anywhere_and_a_removal_at_the_finding() -> None:
     def guide(x: Tensor) -> Tensor:
         return torch.relu(x - 0.4).mean(dim=(1, 2, 3))[:, None] * 50 + 0.01 * x[:, 0, 0, :1]
 
-    local = LocalRegions(images, guide, 0.4, torch.device("cpu"))
+    scores = guide(images.float() / 127.5 - 1)
+    local = LocalRegions(images, scores, guide, 0.4, torch.device("cpu"))
     rows, falls = torch.arange(70), torch.zeros(70, dtype=torch.bool)
     there = local.sample(rows, falls, rng)
     holds = there[rows, 0, centres[:70, 0], centres[:70, 1]]

@@ -15,10 +15,10 @@ from contrafact.core import EXPLAINERS, Counterfactual, EncodedImages, ImageTran
 from contrafact.core.places import ADD, REMOVE, smallest_place
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.latent_search import Measure, bundle_of, check_requests, outcomes_of
+from contrafact.counterfactual.local_change import places_in, scores_in_places
 from contrafact.counterfactual.region import region_on_canvas
 
 GRID, HALVINGS = 8, 5  # grid points between the image's own score and the farthest, then bisections
-TOGETHER = 32  # places that are tried in one batch
 BEYOND = 0.5  # share of the trained range of scores by which a requested score may exceed it
 
 
@@ -209,7 +209,7 @@ class TranslationSearch:
             conditions=conditions,
             sign=sign if translation.by is None else 1.0,
             by="" if translation.by is None else translation.by[1],
-            places=_places_in(region, translator.places),
+            places=places_in(region, translator.places),
         )
 
     @functools.cached_property
@@ -223,28 +223,18 @@ class TranslationSearch:
         return self._placed(self.translator.high, self.sign, ADD)
 
     def _placed(self, end: Tensor, way: float, share: float) -> EncodedImages:
-        """Return each image encoded with the smallest place that has that share of the greatest effect."""
-        places, effects = self._effects(end, way)
-        best = torch.from_numpy(smallest_place(effects.cpu().numpy(), share)).to(places.device)
-        own = self.conditions.to(self.canvas)
-        with torch.no_grad():
-            return self.translator.encode(self.canvas, own, which=self.encoded.which, region=places[best])
-
-    def _effects(self, end: Tensor, way: float) -> tuple[Tensor, Tensor]:
-        """Return the places (P, 1, *S), and the effects (P, N) on the score, in the direction `way`, of the
-        condition `end` in each of them."""
+        """Return each image encoded with the smallest place in which the condition `end` has that share of the
+        greatest effect, in the direction `way`."""
         assert self.places is not None
-        places, which, own = self.places.to(self.canvas), self.encoded.which, self.conditions.to(self.canvas)
-        effects, end = [], end[int(which[0])].expand(len(places))
+        which, own = self.encoded.which, self.conditions.to(self.canvas)
+        to, places = end[which], self.places.to(self.canvas)
         with torch.no_grad():
-            for image in range(len(self.canvas)):
-                parts = []
-                for part in places.split(TOGETHER):
-                    rows = torch.full((len(part),), image, device=self.canvas.device)
-                    tried = self.translator.encode(self.canvas[rows], own[rows], which=which[rows], region=part)
-                    parts.append(self.measure(self.translator.translate(tried, end[: len(part)])))
-                effects.append(way * torch.cat(parts))
-            return places, torch.stack(effects, dim=1) - way * self.measure(self.canvas)
+            scores = scores_in_places(
+                self.translator, self.canvas, own, to, places=places, which=which, score=self.measure
+            )
+            effects = way * (scores.float().cpu() - self.start)
+            best = torch.from_numpy(smallest_place(effects.numpy(), share)).to(places.device)
+            return self.translator.encode(self.canvas, own, which=which, region=places[best])
 
     def check_own_score(self) -> None:
         """Raise InputError where the translator is conditioned by another score, so that a fixed change of this
@@ -352,18 +342,6 @@ class TranslationSearch:
         final = self.scores(torch.arange(len(ends)), ends)
         achieved = (final - self.start) / torch.where(met, torch.ones_like(goals), goals - self.start)
         return outcomes_of(reached, met, achieved, torch.zeros_like(met))
-
-
-def _places_in(region: Tensor | None, places: Tensor | None) -> Tensor | None:
-    """Return the places (P, 1, *S) within a region (N, 1, *S), the same for all images; None where the region
-    is no larger than the largest place, and so is the place itself."""
-    if region is None or places is None:
-        return places
-    sizes = places.flatten(1).sum(dim=1)
-    if float(region[0].sum()) <= float(sizes.max()):
-        return None
-    inside = places.to(region) * region[:1]
-    return inside[inside.flatten(1).sum(dim=1) >= 0.5 * sizes.to(region)]
 
 
 @EXPLAINERS.register("counterfactual")

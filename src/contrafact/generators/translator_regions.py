@@ -130,21 +130,25 @@ class LocalRegions:
     """Where training images may change when the finding is local: anywhere, in a disc, to add it; at its place,
     to remove it.
 
-    The place of the finding is that in which occlusion lowers the model's first score the most; images with a
-    score below the median have none.
-    cost  one pass of the model for every second image and each place, and one for each image
+    The place of the finding is that in which occlusion lowers the model's first score of `scores` (N, targets)
+    the most; images with a score up to the median have none.
+    cost  one pass of the model for every second image and each place
     """
 
     def __init__(
-        self, images: Tensor, guide: Callable[[Tensor], Tensor], diameter: float, device: torch.device
+        self,
+        images: Tensor,
+        scores: Tensor,
+        guide: Callable[[Tensor], Tensor],
+        diameter: float,
+        device: torch.device,
     ) -> None:
         self.diameter, self.shape = diameter, tuple(images.shape[2:])
         self.places = places(self.shape, diameter)
         with torch.no_grad():
-            scores = torch.cat([guide(signed(part.to(device)))[:, 0].float() for part in images.split(64)])
-            self.found = torch.full((len(images),), -1)
-            for rows in (scores > scores.median()).nonzero()[:, 0].cpu().split(64):
-                seen, before = signed(images[rows].to(device)), scores[rows.to(device)]
+            self.found, first = torch.full((len(images),), -1), scores[:, 0]
+            for rows in (first > first.median()).nonzero()[:, 0].split(64):
+                seen, before = signed(images[rows].to(device)), first[rows].to(device)
                 lowered = [
                     before - guide(occluded(seen, place[None]))[:, 0].float()
                     for place in self.places.to(device)

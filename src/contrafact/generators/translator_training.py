@@ -45,11 +45,7 @@ from contrafact.generators.translator_losses import (
     shifted,
     variation,
 )
-from contrafact.generators.translator_regions import (
-    LocalRegions,
-    discs_around,
-    random_boxes,
-)
+from contrafact.generators.translator_regions import LocalRegions, discs_around, random_boxes
 from contrafact.generators.translator_settings import TranslatorTrainerConfig, check_images, check_pairs
 
 Guide = Callable[[Tensor], Tensor]
@@ -99,7 +95,7 @@ class TranslatorTraining:
         if allies:
             origin = {**(origin or {}), "allies": [[g.tolist(), o.tolist()] for _, g, o in self.allies]}
         self.order = self.scores.argsort(dim=0)
-        self.local = LocalRegions(images, guide, size.place, self.device) if size.place else None
+        self.local = LocalRegions(images, self.scores, guide, size.place, self.device) if size.place else None
         with seeded(config.seed, self.device):
             self.translator = Translator(size).to(self.device)
             features = ProjectedFeatures if config.features == "photographs" else PlainFeatures
@@ -137,10 +133,8 @@ class TranslatorTraining:
         sources, to = (low[which] + torch.rand(b, generator=self.rng) * (high - low)[which] for _ in range(2))
         rows, real_rows = self._rows_near(sources, which), self._rows_near(to, which)
         now, to = self.scores[rows, which].to(self.device), to.to(self.device)
-        images, reals = self._images_of(rows), self._images_of(real_rows)
-        region, which = self._regions(b), which.to(self.device)
-        if self.local is not None:
-            images, region = self._in_places(self.local, rows, (to > now).cpu())
+        images, reals, region = self._batch_of(rows, real_rows, (to > now).cpu())
+        which = which.to(self.device)
         with self._autocast():
             translated = self.translator(images, now, to, which=which, region=region)
             warp = self._shifts(b, 0.25)  # of the discriminator's input
@@ -262,11 +256,14 @@ class TranslatorTraining:
             chosen[selected] = order[position + offset]
         return chosen
 
-    def _in_places(self, local: LocalRegions, rows: Tensor, rises: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the training images of those rows and where they may change, mirrored together."""
+    def _batch_of(self, rows: Tensor, reals: Tensor, rises: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the training images of `rows` and of `reals`, and where the first may change."""
+        if self.local is None:
+            return self._images_of(rows), self._images_of(reals), self._regions(len(rows))
         images = signed(self.images[rows].to(self.device))
-        both = torch.cat([images, local.sample(rows, rises, self.rng).to(self.device)], dim=1)
-        return self._mirrored(both).split([images.shape[1], 1], dim=1)
+        both = torch.cat([images, self.local.sample(rows, rises, self.rng).to(self.device)], dim=1)
+        images, region = self._mirrored(both).split([images.shape[1], 1], dim=1)
+        return images, self._images_of(reals), region
 
     def _images_of(self, rows: Tensor) -> Tensor:
         """Return the training images of those rows, randomly flipped where `mirror` is set."""
