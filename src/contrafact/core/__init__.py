@@ -32,7 +32,7 @@ from contrafact.core.request import Request
 from contrafact.core.results import Counterfactual, Heatmap, Record
 from contrafact.core.stored import read_result
 from contrafact.core.traits import Traits, engines, traits_of
-from contrafact.core.trust import UNTRUSTED, Trust, check_file, inside, is_there
+from contrafact.core.trust import UNTRUSTED, Trust, check_file, inside, is_folder, is_there
 
 __all__ = [
     "EXPLAINERS",
@@ -73,6 +73,7 @@ __all__ = [
     "explain",
     "fingerprint",
     "inside",
+    "is_folder",
     "is_label_map",
     "is_predictor",
     "is_there",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from contrafact.core.errors import InputError
 
@@ -68,6 +72,18 @@ def check_stored(archive: zipfile.ZipFile) -> None:
             f"expected at most {MEMBERS:,} arrays of {most:,} bytes in all; got {len(entries):,} of {size:,}: "
             "raise the limit with set_largest_image"
         )
+
+
+@contextmanager
+def stored_arrays(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the arrays in a file of results, each read when it is asked for; raise InputError as `check_stored`
+    before any is."""
+    with path.open("rb") as opened:
+        with zipfile.ZipFile(opened) as archive:
+            check_stored(archive)
+        opened.seek(0)
+        with np.load(opened, allow_pickle=False) as file:
+            yield file
 
 
 def check_packing(entries: Sequence[zipfile.ZipInfo]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 
 from contrafact.core.errors import InputError
 from contrafact.core.grid import Grid
-from contrafact.core.limits import check_stored
+from contrafact.core.limits import stored_arrays
 from contrafact.core.reading import naming, reading
 from contrafact.core.trust import check_file
 
@@ -68,13 +67,10 @@ def read_result(path: str | Path) -> Any:
 
     path = Path(path)
     check_file(path, "a saved result")
-    with naming(path.name), reading(path, "a result that `save` wrote"), path.open("rb") as opened:
-        with zipfile.ZipFile(opened) as archive:
-            check_stored(archive)
-        opened.seek(0)
-        with np.load(opened, allow_pickle=False) as file:
+    with naming(path.name), reading(path, "a result that `save` wrote"):
+        with stored_arrays(path) as file:
             header = present_names(json.loads(str(file["about"])))
-            stored = present_names({name: file[name] for name in file.files if name != "about"})
+            stored = present_names({name: file[name] for name in file if name != "about"})
             arrays = {name: stored[name] for name in KINDS[header["kind"]]}
             arrays |= {name: stored[name] for name in OPTIONAL if name in stored}
             affine = stored["affine"]

@@ -52,6 +52,11 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder; none does whose name is longer than a file's can be."""
+    return is_there(path) and path.is_dir()
+
+
 def check_file(path: Path, what: str) -> None:
     """Raise InputError unless a path leads to a regular file with a readable name.
 

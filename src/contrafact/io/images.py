@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from contrafact.core import Image, InputError, check_file, is_there
+from contrafact.core import Image, InputError, check_file, is_folder
 from contrafact.core.reading import naming
 from contrafact.io.array_files import read_array
 from contrafact.io.dicom import is_dicom
@@ -50,7 +50,7 @@ def read_image(path: str | Path, *, spacing_mm: Sequence[float] | None = None) -
                 suggests; UnsupportedError for a file that needs a library that is not installed
     """
     path = Path(path)
-    if is_there(path) and path.is_dir():
+    if is_folder(path):
         with naming(path.name):
             return read_series(path)
     check_file(path, "an image file")

@@ -37,7 +37,7 @@ from contrafact.core import (
     InputError,
     check_file,
 )
-from contrafact.core.limits import check_stored
+from contrafact.core.limits import stored_arrays
 from contrafact.core.stored import present_names
 from contrafact.io.stored_rows import check_arrays, row_flaw, scores_readable, whole_failure
 from contrafact.io.weights import read_json, write_atomic, write_json
@@ -126,8 +126,10 @@ class Run:
         _safely(put)
 
     def unreadable(self, keys: Collection[str]) -> set[str]:
-        """Return those of the keys whose result cannot be read; every array is read to find out."""
-        found = set()
+        """Return those of the keys whose result cannot be read; each of their arrays is read to find out."""
+        found = set[str]()
+        if not keys:  # most runs have no failure with a result, and `failures` asks for these
+            return found
         for row in self.rows():
             if row["key"] in keys:
                 try:
@@ -240,12 +242,8 @@ class Run:
         path = self._array_path(name)
         try:
             check_file(path, "arrays")
-            with path.open("rb") as opened:
-                with zipfile.ZipFile(opened) as archive:
-                    check_stored(archive)
-                opened.seek(0)
-                with np.load(opened, allow_pickle=False) as file:
-                    arrays = {name: file[name] for name in file.files}
+            with stored_arrays(path) as file:
+                arrays = dict(file.items())
             if not all(isinstance(array, np.ndarray) for array in arrays.values()):
                 raise InputError("it holds members that are no arrays")
             return arrays

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
             methods=method_cards(run, rows),
             bundles=bundle_cards(manifest),
             attributes=attribute_tables(run.folder),
-            pictures=lambda folder, name: attribute_picture(run.folder, folder, name),
+            pictures=functools.partial(attribute_picture, attribute_folders(run.folder)),
             hashes=hashes(manifest, rows),
         )
     )
@@ -88,10 +89,10 @@ def environment() -> jinja2.Environment:
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
 
 
-def attribute_picture(run: Path, folder: str, name: str) -> str:
+def attribute_picture(folders: Mapping[str, Path], folder: str, name: str) -> str:
     """Return the picture of an attribute as text; empty where it cannot be read."""
     try:
-        content = picture_of(attribute_folders(run)[folder], name)
+        content = picture_of(folders[folder], name)
     except (InputError, LookupError):
         return ""
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"

@@ -21,6 +21,7 @@ from contrafact.core import (
     InputError,
     Trust,
     fingerprint,
+    is_folder,
     is_label_map,
     is_there,
     nearest,
@@ -69,7 +70,7 @@ def images_of(config: StudyConfig, folder: Path) -> list[Path]:
     paths: dict[Path, None] = {}
     for text in config.images:
         path = folder / text
-        if is_there(path) and path.is_dir():
+        if is_folder(path):
             matches = images_in(path)
         elif is_there(path):
             matches = [path]
@@ -87,9 +88,7 @@ def model_of(choice: ModelChoice, folder: Path, device: str, trust: Trust = UNTR
     bundle = None
     if choice.bundle is not None:
         local = folder / choice.bundle
-        bundle = explanation.load_bundle(
-            local if is_there(local) and local.is_dir() else choice.bundle, device=device, **allowed
-        )
+        bundle = explanation.load_bundle(local if is_folder(local) else choice.bundle, device=device, **allowed)
         known = bundle.predictors
         if choice.path is not None and choice.path not in known:
             raise InputError(

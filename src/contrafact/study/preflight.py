@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contrafact.bundles import find_bundle, list_bundles
-from contrafact.core import ContrafactError, InputError, configure, is_there, nearest
+from contrafact.core import ContrafactError, InputError, configure, is_folder, is_there, nearest
 from contrafact.core import inside as lies_inside
 from contrafact.io import Case, images_in, read_json
 from contrafact.study import StudyConfig
@@ -235,7 +235,7 @@ def _check_model(choice: Mapping[str, Any], folder: Path, place: str, result: Su
     """Check a model's files and description, and record its predictors and classes; no weights are read."""
     if "bundle" in choice:
         local = folder / str(choice["bundle"])
-        place_of = find_bundle(local if is_there(local) and local.is_dir() else str(choice["bundle"]))
+        place_of = find_bundle(local if is_folder(local) else str(choice["bundle"]))
         about = _read_description(place_of / "bundle.json")
         predictors = about.get("predictors")
         if not isinstance(predictors, dict):

@@ -76,7 +76,6 @@ def send(folder: Path, archive: Archive, *, confirmed: str = "") -> Iterator[Pat
 
 def _by_web(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
     try:
-        import pydicom
         import requests
         from dicomweb_client.api import DICOMwebClient
     except ImportError as error:
@@ -88,9 +87,7 @@ def _by_web(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
     client.set_http_retry_params(retry=False)
     for path in files:
         try:
-            with reading(path, "a readable DICOM file"):
-                data = pydicom.dcmread(path)
-            answer = client.store_instances([data])
+            answer = client.store_instances([_opened(path)])
         except (requests.RequestException, OSError, ValueError) as error:
             raise ContrafactError(f"'{path.name}' was not sent to {archive.url}: {error}") from error
         if answer is not None and answer.get("FailedSOPSequence"):  # Orthanc sends an empty sequence for none
@@ -101,7 +98,6 @@ def _by_web(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
 
 def _by_association(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
     try:
-        import pydicom
         from pynetdicom import AE
     except ImportError as error:
         raise UnsupportedError("sending needs: pip install 'contrafact[pacs]'") from error
@@ -116,9 +112,7 @@ def _by_association(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
     try:
         for path in files:
             try:
-                with reading(path, "a readable DICOM file"):
-                    data = pydicom.dcmread(path)
-                status = link.send_c_store(data)
+                status = link.send_c_store(_opened(path))
             except (ValueError, RuntimeError, AttributeError) as error:
                 raise ContrafactError(f"'{path.name}' was not sent: {error}") from error
             code = status.get("Status", -1) if status else -1
@@ -130,8 +124,13 @@ def _by_association(files: Sequence[Path], archive: Archive) -> Iterator[Path]:
 
 
 def _kind(path: Path) -> tuple[str, str]:
+    data = _opened(path, headers_only=True)
+    with reading(path, "a readable DICOM file"):
+        return str(data.SOPClassUID), str(data.file_meta.TransferSyntaxUID)
+
+
+def _opened(path: Path, *, headers_only: bool = False) -> Any:
     import pydicom
 
     with reading(path, "a readable DICOM file"):
-        data = pydicom.dcmread(path, stop_before_pixels=True)
-        return str(data.SOPClassUID), str(data.file_meta.TransferSyntaxUID)
+        return pydicom.dcmread(path, stop_before_pixels=headers_only)
