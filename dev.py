@@ -2,8 +2,8 @@
 
 Each makes `.venv` beside this file, installs Contrafact there with the versions of constraints.txt,
 and runs; a second call starts at once. `check`: ruff, format, mypy and, where npm is there, the
-TypeScript compiler and "the built pages equal their sources". `test`: the checks, then every test.
-Further words go to the demo or to pytest; with them, `test` runs no checks.
+TypeScript compiler and "the built pages equal their sources". `test`: the checks, then every test,
+in a process per core. Further words go to the demo or to pytest; with them, `test` runs no checks.
 """
 
 import hashlib
@@ -33,7 +33,11 @@ def main() -> int:
         wrong = check()
         if wrong or job == "check":
             return wrong
-    return subprocess.call([str(BIN / "python"), "-m", "pytest", *words], cwd=ROOT)
+    environment = dict(os.environ)
+    if not words:  # every test: a process per core, each with one thread
+        words = ["-n", str(min(os.cpu_count() or 1, 8)), "--dist", "loadfile"]
+        environment["OMP_NUM_THREADS"] = "1"
+    return subprocess.call([str(BIN / "python"), "-m", "pytest", *words], cwd=ROOT, env=environment)
 
 
 def check() -> int:
