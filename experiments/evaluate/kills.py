@@ -2,10 +2,11 @@
 
     python -m experiments.evaluate.kills --kills 20
 
-Each command runs in a process group of its own, which is ended by SIGKILL after a share of the processor time
-that an undisturbed run takes, drawn evenly, once or twice in each trial. Then it runs to its end. What it
-leaves must equal what the undisturbed run left: the same results, nothing lost, nothing twice. A reader study
-is asked by readers: every answer that the server took must be there, and the study goes on with the next one.
+Each command runs in a process group of its own, which is ended by SIGKILL once or twice in each trial: after a
+share of the processor time that an undisturbed run takes, or just before one of the changes that it makes to
+files, both drawn evenly. Then it runs to its end. What it leaves must equal what the undisturbed run left: the
+same results, nothing lost, nothing twice, no file that is half written. A reader study is asked by readers:
+every answer that the server took must be there, and the study goes on with the next one.
 """
 
 from __future__ import annotations
@@ -13,16 +14,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import http.client
 import json
-import multiprocessing as mp
-import os
-import re
 import shutil
-import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +25,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.evaluate.kills_processes import Moment, changes_of, run_until
+from experiments.evaluate.kills_reader import reader_study
+
 SEED = 16
-WAIT = 300.0  # seconds until a run counts as hanging
 STUDY = """images = ["*.npy"]
 out = "run"
 targets = ["class:1"]
@@ -49,6 +46,7 @@ samples = 4
 """
 
 
+# "auto" times one step, and may choose another precision where nothing was saved yet.
 FIT = """name = "toy"
 out = "out"
 [data]
@@ -64,61 +62,36 @@ widths = [4, 8]
 kimg = 0.96
 batch = 32
 features = "none"
+precision = "fp32"
 """
-
-
-def command(words: list[str], log: str) -> None:
-    """Run a command line in this process, as the leader of a group, with what it prints in a file."""
-    os.setsid()
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    from contrafact.cli import main as run
-
-    sys.exit(run(words))
-
-
-def start(words: list[str], folder: Path) -> Any:
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["experiments.evaluate.fuzz_files", "contrafact.cli"])
-    process = context.Process(target=command, args=(words, str(folder / "log.txt")))
-    process.start()
-    return process
-
-
-def cpu_of(group: int) -> float:
-    """Return the processor time of the processes of a group, in seconds."""
-    total = 0.0
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                if int((place / "stat").read_text().rsplit(")", 1)[1].split()[2]) == group:
-                    total += int((place / "schedstat").read_text().split()[0]) / 1e9
-    return total
-
-
-def run_until(words: list[str], folder: Path, cpu: float | None) -> float:
-    """Run a command to its end, or kill its group after that much processor time; return what it took.
-
-    raises  RuntimeError for a command that ends by itself with an error, or never
-    """
-    process, began, took = start(words, folder), time.monotonic(), 0.0
-    while process.is_alive():
-        took = max(took, cpu_of(process.pid))
-        if cpu is not None and took >= cpu:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.join()
-            return took
-        if time.monotonic() - began > WAIT:
-            process.kill()
-            raise RuntimeError(f"{words[0]} hangs")
-        process.join(0.01)
-    if process.exitcode:
-        raise RuntimeError(
-            f"{words[0]} ended with {process.exitcode}: {(folder / 'log.txt').read_text()[-500:]}"
-        )
-    return took
+LATENT_FIT = """name = "toy"
+out = "out"
+[data]
+path = "images"
+window = [0, 255]
+[models.m]
+path = "model.json"
+[generator]
+resolution = 16
+channel_base = 64
+channel_max = 8
+z_dim = 8
+w_dim = 8
+[training]
+kimg = 0.024
+batch = 8
+precision = "fp32"
+[encoder]
+steps = 2
+batch = 2
+width = 4
+precision = "fp32"
+[direction]
+samples = 64
+anchors = 8
+draws = 8
+bootstrap = 2
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +113,20 @@ def _inputs(folder: Path) -> None:
     (folder / "study.toml").write_text(STUDY)
 
 
-def _fit_inputs(folder: Path) -> None:
-    from PIL import Image as Picture
+def _fit_inputs(text: str, count: int) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        from PIL import Image as Picture
 
-    from experiments.evaluate.fuzz_files import KINDS
+        from experiments.evaluate.fuzz_files import KINDS
 
-    KINDS["description"].write(folder)
-    (folder / "images").mkdir()
-    for number in range(128):
-        array = np.random.default_rng(number).integers(0, 256, (16, 16), dtype=np.uint8)
-        Picture.fromarray(array).save(folder / "images" / f"{number}.png")
-    (folder / "fit.toml").write_text(FIT)
+        KINDS["description"].write(folder)
+        (folder / "images").mkdir()
+        for number in range(count):
+            array = np.random.default_rng(number).integers(0, 256, (16, 16), dtype=np.uint8)
+            Picture.fromarray(array).save(folder / "images" / f"{number}.png")
+        (folder / "fit.toml").write_text(text)
+
+    return prepare
 
 
 def _run_inputs(folder: Path) -> None:
@@ -218,6 +194,10 @@ def fit_left(folder: Path) -> dict[str, str]:
     return {**found, "checkpoint": hashlib.sha256(repr(text).encode()).hexdigest()}
 
 
+def _fit_words(folder: Path) -> list[str]:
+    return ["fit", str(folder / "fit.toml"), "--resume", "--device", "cpu"]
+
+
 TRIALS: dict[str, Trial] = {
     "study": Trial(
         _inputs, lambda f: ["study", str(f / "study.toml"), "--engine", "local", "--json"], run_left
@@ -230,7 +210,8 @@ TRIALS: dict[str, Trial] = {
         ],
         run_left,
     ),
-    "fit": Trial(_fit_inputs, lambda f: ["fit", str(f / "fit.toml"), "--resume", "--device", "cpu"], fit_left),
+    "fit, translator": Trial(_fit_inputs(FIT, 128), _fit_words, fit_left),
+    "fit, latent space": Trial(_fit_inputs(LATENT_FIT, 24), _fit_words, fit_left),
     "export": Trial(
         _run_inputs, lambda f: ["export", str(f / "run"), "--to", "nifti", "--out", str(f / "out")], files_left
     ),
@@ -240,23 +221,43 @@ TRIALS: dict[str, Trial] = {
 }  # fmt: skip
 
 
-def attempt(trial: Trial, work: Path, valid: Path, expected: Any, cpu: float, rng: np.random.Generator) -> int:
-    """Kill a command once or twice and let it go on to its end; return the number of kills.
+@dataclass(frozen=True, slots=True)
+class Undisturbed:
+    """What a command that nothing ends takes and leaves: processor time, changes of files, what is compared."""
 
-    raises  RuntimeError where it leaves something else than the undisturbed run
-    """
-    folder, kills = work / "case", 0
-    shutil.copytree(valid, folder)
+    cpu: float
+    changes: int
+    left: Any
+
+    def moment(self, rng: np.random.Generator) -> Moment:
+        """Return a moment to end the command, by time or by changes with equal chances."""
+        if rng.random() < 0.5:
+            return Moment(cpu=float(rng.uniform(0.02, 0.98)) * self.cpu)
+        return Moment(change=int(rng.integers(1, self.changes + 1)))
+
+
+def attempt(trial: Trial, folder: Path, whole: Undisturbed, rng: np.random.Generator) -> tuple[int, str]:
+    """Kill a command once or twice and let it go on to its end; return the number of kills, and what is wrong
+    with what it leaves."""
+    kills, moments = 0, [whole.moment(rng) for _ in range(int(rng.integers(1, 3)))]
     try:
-        for _ in range(int(rng.integers(1, 3))):
-            run_until(trial.words(folder), folder, float(rng.uniform(0.02, 0.98)) * cpu)
-            kills += 1
-        run_until(trial.words(folder), folder, None)
-        if trial.left(folder) != expected:
-            raise RuntimeError("it left something else than the undisturbed run")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return kills
+        for moment in moments:
+            kills += run_until(trial.words(folder), folder, moment)[1]
+        run_until(trial.words(folder), folder)
+        parts = [path.name for path in folder.rglob("*.part")]
+        if parts:
+            return kills, f"{moments}: it left {', '.join(parts)}"
+        return kills, _differs(trial.left(folder), whole.left, moments)
+    except (RuntimeError, ValueError) as error:
+        return kills, f"{moments}: {' '.join(str(error).split())[:600]}"
+
+
+def _differs(left: Any, expected: Any, moments: list[Moment]) -> str:
+    if left == expected:
+        return ""
+    both = (left, expected) if isinstance(left, dict) else ({}, {})
+    names = sorted(name for name in {**both[0], **both[1]} if both[0].get(name) != both[1].get(name))
+    return f"{moments}: it left something else than the undisturbed run {', '.join(names)}"
 
 
 def main() -> None:
@@ -278,112 +279,23 @@ def main() -> None:
 
 def of_command(name: str, told: argparse.Namespace) -> tuple[int, int, list[str]]:
     """Return kills, trials and faults of one command."""
-    trial, rng = TRIALS[name], np.random.default_rng([told.seed, len(name)])
+    trial, rng = TRIALS[name], np.random.default_rng([told.seed, *name.encode()])
     with tempfile.TemporaryDirectory() as text:
-        work = Path(text)
-        valid, undisturbed = work / "valid", work / "case"
+        valid, case = Path(text) / "valid", Path(text) / "case"  # results may name the path of a case
         valid.mkdir()
         trial.prepare(valid)
-        shutil.copytree(valid, undisturbed)  # at the same path as the trials, which results may name
-        cpu = run_until(trial.words(undisturbed), undisturbed, None)
-        expected = trial.left(undisturbed)
-        shutil.rmtree(undisturbed)
+        shutil.copytree(valid, case)
+        cpu, _ = run_until(trial.words(case), case)
+        whole = Undisturbed(cpu, changes_of(case), trial.left(case))
         kills, trials, wrong = 0, 0, []
         while kills < told.kills:
+            shutil.rmtree(case)
+            shutil.copytree(valid, case)
             trials += 1
-            try:
-                kills += attempt(trial, work, valid, expected, cpu, rng)
-            except (RuntimeError, ValueError) as error:
-                kills += 1
-                wrong.append(f"trial {trials}: {' '.join(str(error).split())[:600]}")
+            done, flaw = attempt(trial, case, whole, rng)
+            kills += done
+            wrong += [f"trial {trials}: {flaw}"] if flaw else []
     return kills, trials, wrong
-
-
-def reader_study(told: argparse.Namespace) -> tuple[int, int, list[str]]:
-    """Kill the server of a reader study while a reader answers; return kills, readers and faults."""
-    rng, wrong, kills, readers = np.random.default_rng(told.seed), list[str](), 0, 0
-    with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        _run_inputs(folder)
-        taken: dict[tuple[str, int], str] = {}
-        sent: dict[tuple[str, int], str] = {}
-        while kills < told.kills:
-            reader = f"Reader {readers}"
-            process, port, token = _served(folder)
-            until = int(rng.integers(1, 4))
-            done = _answer(port, token, reader, taken, sent, process.pid, until, float(rng.uniform(0, 0.02)))
-            process.join(30)
-            kills += 1
-            wrong += [] if not process.is_alive() else [f"{reader}: the server outlived SIGKILL"]
-            wrong += _checked(folder, taken, sent)
-            readers += done
-    return kills, max(readers, 1), wrong
-
-
-def _served(folder: Path) -> tuple[Any, int, str]:
-    log = folder / "log.txt"
-    log.unlink(missing_ok=True)
-    process = start(["reader-study", str(folder / "run"), "--seed", "3", "--task", "worse"], folder)
-    while not (found := re.search(r"for readers: http://127.0.0.1:(\d+)/\?token=(\S+)", _text(log))):
-        if not process.is_alive():
-            raise RuntimeError(f"the server did not begin: {_text(log)[-300:]}")
-        time.sleep(0.02)
-    return process, int(found[1]), found[2]
-
-
-def _text(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
-
-
-def _answer(
-    port: int, token: str, reader: str, taken: Any, sent: Any, group: int, until: int, wait: float
-) -> bool:
-    """Answer trials; kill the server after some answers, a little later; return whether all are answered."""
-    import threading
-
-    def ask(path: str, body: Any = None) -> Any:
-        line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        head = {"x-contrafact-token": token, "content-type": "application/json"}
-        with contextlib.closing(line):
-            line.request("POST" if body else "GET", path, json.dumps(body) if body else None, head)
-            answer = line.getresponse()
-            content = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{path}: {answer.status} {content[:200]!r}")
-        return json.loads(content)
-
-    finished, count = False, 0
-    with contextlib.suppress(OSError, http.client.HTTPException, ValueError):  # the server dies in between
-        entered = ask("/api/reader", {"name": reader})
-        there = sum(1 for name, _ in taken if name == reader)
-        if entered["done"] < there:
-            raise RuntimeError(f"{reader} goes on at {entered['done']} after {there} answers that were taken")
-        while not finished:
-            trial = ask(f"/api/trial?reader={reader.replace(' ', '%20')}")
-            finished = bool(trial["finished"])
-            if finished:
-                break
-            place = (reader, trial["done"])
-            sent[place] = trial["choices"][count % 2]
-            if count + 1 == until:
-                threading.Timer(wait, os.killpg, (group, signal.SIGKILL)).start()
-            ask("/api/answer", {"reader": reader, "position": place[1], "answer": sent[place], "seconds": 1.0})
-            taken[place] = sent[place]
-            count += 1
-    if finished:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
-    return finished
-
-
-def _checked(folder: Path, taken: Any, sent: Any) -> list[str]:
-    """Return what is wrong with the answers on disk: lost, doubled, or never sent."""
-    from contrafact.viewer.reader_study.answers import Answers
-
-    lines = Answers(folder / "run" / "reading.sqlite").lines()
-    kept = {(line["reader"], line["position"]): line["answer"] for line in lines if line["answer"]}
-    wrong = [f"lost: {place}" for place, answer in taken.items() if kept.get(place) != answer]
-    return wrong + [f"never sent: {place}" for place, answer in kept.items() if sent.get(place) != answer]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -224,3 +225,48 @@ def test_models_are_copied_under_their_own_names(path: Path) -> None:
     ]
     assert json.loads((folder / "b.json").read_text()) == {"model": "b.pt2", "output": "probabilities"}
     assert json.loads((folder / "c.json").read_text()) == {"factory": "f", "weights": "c.safetensors"}
+
+
+class Killed(BaseException):
+    """The end of a process between two writes."""
+
+
+def fitted_files(path: Path) -> dict[str, bytes]:
+    """Train a generator, and return all files but the saved state."""
+    list(fit_stages(path, stage="generator", device="cpu"))
+    out = path.parent / "out"
+    return {p.name: p.read_bytes() for p in out.rglob("*") if p.is_file() and "checkpoint" not in p.name}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["translator", "latent space"])
+def test_a_fit_that_ends_at_any_write_goes_on_to_the_same_files(
+    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="its inputs are those of the killed commands")
+    from experiments.evaluate import kills
+
+    text = kills.FIT.replace("kimg = 0.96", "kimg = 0.032") if family == "translator" else kills.LATENT_FIT
+    kills._fit_inputs(text, 128 if family == "translator" else 24)(tmp_path)
+    whole, at, replace, path = fitted_files(tmp_path / "fit.toml"), 0, Path.replace, tmp_path / "fit.toml"
+
+    def ends(self: Path, target: Path) -> Path:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Killed
+        return replace(self, target)
+
+    ended = True
+    while ended:
+        shutil.rmtree(tmp_path / "out")
+        at, ended = at + 1, False
+        left = at
+        monkeypatch.setattr(Path, "replace", ends)
+        try:
+            list(fit_stages(path, stage="generator", device="cpu"))
+        except Killed:
+            ended = True
+        monkeypatch.setattr(Path, "replace", replace)
+        assert fitted_files(path) == whole, f"ended at write {at}"
+    assert at > 3

@@ -377,6 +377,12 @@ def test_foreign_folders_and_schemas_are_refused(tmp_path: Path) -> None:
         open_run(tmp_path)
 
 
+def test_a_run_that_ended_before_its_manifest_begins_again(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json.part").write_text('{"schema": 1')
+    assert Run.create(tmp_path, about={"title": "a"}).manifest()["title"] == "a"
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
 def test_writing_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.bin"
     write_atomic(path, b"old")

@@ -52,8 +52,8 @@ def fit_translator(
         if training.seen >= total:
             yield "generator", Progress(done=training.seen, total=total, seconds_left=0.0)
         for progress in family.train(training, stop=stop):
-            write_tensors(path, training.state())
             write_tensors(out / "translator.safetensors", training.average.state_dict())
+            write_tensors(path, training.state())  # last: a fit that was killed before takes its steps again
             yield "generator", progress
     if training.seen >= training.config.kimg * 1000:
         _write_bundle(config, out, load, training)

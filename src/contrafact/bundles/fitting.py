@@ -7,6 +7,7 @@ a crash with exactly the same next step; the encoder and the directions take min
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from contrafact.generators import (
 from contrafact.generators.augmentation import preset, signed
 from contrafact.generators.checkpoint import check_trained_with, trained_with
 from contrafact.generators.distances import decoded
-from contrafact.io import Cohort, read_cohort, read_tensors, write_json, write_tensors
+from contrafact.io import Cohort, read_cohort, read_tensors, write_atomic, write_json, write_tensors
 from contrafact.io.lock import sole_writer
 
 __all__ = ["FitConfig", "fit", "fit_stages", "read_config"]
@@ -152,9 +153,9 @@ def _fit_generator(
         (out / "encoder.safetensors").unlink(missing_ok=True)  # it encodes for an older generator
     for progress in family_named(name_of(config.generator)).train(training, stop=stop):
         if first:
-            write_tensors(path, training.state())
             write_tensors(out / "generator.safetensors", training.average.state_dict())
             _write_samples(out / "samples.png", training.average)
+            write_tensors(path, training.state())  # last: a fit that was killed before takes its steps again
         yield "generator", progress
 
 
@@ -308,7 +309,9 @@ def _write_samples(path: Path, generator: Any) -> None:
     _n, c, h, wide = grid.shape
     rows = grid[:, : 3 if c >= 3 else 1].reshape(4, 8, -1, h, wide).permute(0, 3, 1, 4, 2)
     array = rows.reshape(4 * h, 8 * wide, -1).round().byte().numpy()
-    Picture.fromarray(array if array.shape[2] == 3 else array[..., 0]).save(path)
+    buffer = io.BytesIO()
+    Picture.fromarray(array if array.shape[2] == 3 else array[..., 0]).save(buffer, format="PNG")
+    write_atomic(path, buffer.getvalue())
 
 
 def _together(stop: Stop, team: Any) -> Stop:

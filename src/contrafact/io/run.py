@@ -43,6 +43,7 @@ from contrafact.io.stored_rows import check_arrays, row_flaw, scores_readable, w
 from contrafact.io.weights import read_json, write_atomic, write_json
 
 SCHEMA = 1
+BEGUN = {"manifest.json.part"}  # what a run holds that was killed before its manifest was written
 # What reading a damaged .npz raises.
 DAMAGED: tuple[type[Exception], ...] = (
     OSError,
@@ -74,7 +75,7 @@ class Run:
         if (run.folder / "manifest.json").exists():
             run.manifest()
             return run
-        if run.folder.exists() and any(run.folder.iterdir()):
+        if run.folder.exists() and {path.name for path in run.folder.iterdir()} - BEGUN:
             raise InputError(f"expected a new or a run folder; '{folder}' holds other files")
         _safely(lambda: write_json(run.folder / "manifest.json", {"schema": SCHEMA, **about}))
         return run
