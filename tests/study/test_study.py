@@ -346,3 +346,22 @@ def test_a_result_whose_array_is_damaged_is_computed_again_in_its_line(folder: P
         np.testing.assert_array_equal(first, second)
     assert (run.folder / "summary.json").read_text() == summary
     assert rows(path) == []
+
+
+def test_a_study_goes_on_without_reading_the_arrays_that_are_as_they_were_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(folder, methods="[methods.gradient]\n")
+    rows(path)
+    read, array_file = list[str](), Run.array_file
+
+    def counted(self: Run, name: str) -> Any:
+        read.append(name)
+        return array_file(self, name)
+
+    monkeypatch.setattr(Run, "array_file", counted)
+    assert rows(path) == [] and not read
+    run = open_run(folder / "run")
+    array = run.folder / "arrays" / run.rows()[1]["array"]
+    array.write_bytes(array.read_bytes())  # copied from elsewhere: of the same size, of another time
+    assert rows(path) == [] and read == [array.name]

@@ -56,10 +56,11 @@ def export(
     else:
         written = export_run(opened, to, folder, kind=kind, keep_names=keep_names)
     paths = []
-    with bar("writing", max(1, len(opened.rows())), quiet=json) as move:
+    count = len(opened.done())
+    with bar("writing", max(1, count), quiet=json) as move:
         for path in written:
             paths.append(str(path))
-            move(min(len(paths), len(opened.rows())), text=path.name[:60])
+            move(min(len(paths), count), text=path.name[:60])
     missing = _missing(folder) if to == "dicom" else []
     result: dict[str, Any] = {"files": paths} | ({"missing": missing} if missing else {})
     say(result, as_json=json, lines=[f"{len(paths)} file(s) in {folder}", *missing])

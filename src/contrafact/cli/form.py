@@ -62,6 +62,6 @@ def job(path: str, *, trust: Trust = UNTRUSTED) -> Iterator[dict[str, Any]]:
         error = row.failure.error if row.failure else ""
         yield {"done": row.done, "total": row.total, "text": name, "error": error}
     run = open_run(Path(path).parent / read_study(path).out)
-    if not run.rows():
+    if not run.done():
         raise ContrafactError(f"every method failed; see '{run.folder}/failures.jsonl' for the reasons")
-    yield {"text": f"{len(run.rows())} results", "report": str(write_report(run))}
+    yield {"text": f"{len(run.done())} results", "report": str(write_report(run))}

@@ -65,10 +65,10 @@ def study(
             move(row.done, text=f"{name}: {error}"[:100] if error else name, total=row.total)
             rows.append({"image": row.task.image, "method": row.task.label, "error": error})
     run = open_run(config.parent / read_study(config).out)
-    if not run.rows():
+    if not run.done():
         raise ContrafactError(f"every method failed; see '{run.folder}/failures.jsonl' for the reasons")
     report, failed = write_report(run), run.failures()
-    lines = [f"{len(run.rows())} results, {len(failed)} failed", f"report: {report}"]
+    lines = [f"{len(run.done())} results, {len(failed)} failed", f"report: {report}"]
     lines += [f"failed: {Path(f['source']).name} {f['method']}: {f['error']}" for f in failed]
     say(
         {"run": str(run.folder), "report": str(report), "now": rows, "failed": failed},

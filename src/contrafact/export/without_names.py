@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,32 @@ NAMING = ("PatientID", "PatientName", "file", "files", "path")
 class NamelessRun(Run):
     """The run in a folder, read so that its rows and failures name no file: `image1`, `image2`, ..."""
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the lines of finished results without names."""
-        stored = Run(self.folder).rows()
-        numbers = _numbers(stored)
-        return [_nameless(row, numbers[_image(row)], at) for at, row in enumerate(stored)]
+    _names: dict[Any, dict[tuple[str, str], str]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+
+    def rows_from(self, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield numbers and rows without names."""
+        names = self._named()
+        for number, row in Run.rows_from(self, start):
+            yield number, _nameless(row, names[_image(row)], number)
+
+    def row(self, number: int) -> dict[str, Any]:
+        row = Run.row(self, number)
+        return _nameless(row, self._named()[_image(row)], number)
+
+    def _named(self) -> dict[tuple[str, str], str]:
+        """Return the name of each image; kept until the run grows."""
+        state = self.generation(), self._log.newlines()
+        if state not in self._names:
+            self._names.clear()
+            self._names[state] = _numbers(row for _, row in Run.rows_from(self, 0))
+        return self._names[state]
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures without names; the reason of each is kept but for the file's name."""
         whole = Run(self.folder)
-        names = {source: name for (source, _), name in reversed(_numbers(whole.rows()).items())}
+        names = {source: name for (source, _), name in reversed(self._named().items())}
         found = []
         for at, row in enumerate(whole.failures()):
             source = row["source"]
@@ -39,13 +55,13 @@ def _image(row: Mapping[str, Any]) -> tuple[str, str]:
     return str(row.get("source") or ""), str(row.get("case") or row["key"])
 
 
-def _numbers(rows: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
+def _numbers(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
     """Return the name of each image, by its source and case, in the order of the run."""
     images = dict.fromkeys(map(_image, rows))
     sources = dict.fromkeys(source for source, _ in images)
     several = len(sources) < len(images)  # generated images have one source, but a case each
-    order = list(images if several else sources)
-    return {image: f"image{order.index(image if several else image[0]) + 1}" for image in images}
+    order: dict[Any, int] = {one: number for number, one in enumerate(images if several else sources, 1)}
+    return {image: f"image{order[image if several else image[0]]}" for image in images}
 
 
 def _nameless(row: Mapping[str, Any], name: str, at: int) -> dict[str, Any]:

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
-import json
 import os
 import warnings
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +37,8 @@ from contrafact.core import (
 )
 from contrafact.core.limits import stored_arrays
 from contrafact.core.stored import present_names
+from contrafact.io.packed_arrays import packed
+from contrafact.io.row_log import RowLog, append, content_of, parsed, replaced
 from contrafact.io.stored_rows import check_arrays, row_flaw, scores_readable, whole_failure
 from contrafact.io.weights import read_json, write_atomic, write_json
 
@@ -61,9 +61,16 @@ DAMAGED: tuple[type[Exception], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run folder, new or existing. Finished results survive a crash; `done` lists their keys."""
+    """A run folder, new or existing. Finished results survive a crash; `done` lists their keys.
+
+    The keys are kept in memory: after the first call, only lines that were appended since are read.
+    """
 
     folder: Path
+    _log: RowLog = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_log", RowLog(self.folder / "results.jsonl"))
 
     @staticmethod
     def create(folder: str | Path, *, about: Mapping[str, Any]) -> Run:
@@ -104,40 +111,46 @@ class Run:
         replace   put the result in the place of the one that has the key
         raises    InputError for a key that is stored already, ContrafactError if the disk cannot be written
         """
-        path = self.folder / "results.jsonl"
-        lines = path.read_bytes() if path.exists() else b""  # not parsed: a study has thousands
-        there = json.dumps({"key": key})[1:-1].encode() in lines and key in self.done()
+        path, there = self.folder / "results.jsonl", self._log.holds(key)
         if there and not replace:
             raise InputError(f"run '{self.folder.name}' holds '{key}' already")
         # The name contains the key: two processes that write at once do not overwrite each other.
-        number = lines.count(b"\n")
-        name = f"{number:05d}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
+        name = f"{self._log.newlines():05d}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
         row, arrays = stored_form(image, result, followup, **extra)
-        row = {"key": key, "array": name, **row}
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        content = packed(arrays)
 
         def put() -> None:
-            write_atomic(self.folder / "arrays" / name, buffer.getvalue())
+            write_atomic(self.folder / "arrays" / name, content)
+            stored = _size_and_time(f"{self.folder}/arrays/{name}")
+            line = {"key": key, "array": name, "stored": stored, **row}
             if there:  # in its line: a reader study counts lines
-                write_atomic(path, _replaced(lines, key, row))
+                write_atomic(path, replaced(path.read_bytes(), key, line))
             else:
-                _append(path, row)
+                append(path, line)
 
         _safely(put)
 
     def unreadable(self, keys: Collection[str]) -> set[str]:
-        """Return those of the keys whose result cannot be read; each of their arrays is read to find out."""
+        """Return those of the keys whose result cannot be read. Arrays are read to find out, unless their file
+        has the size and time with which it was written."""
         found = set[str]()
-        if not keys:  # most runs have no failure with a result, and `failures` asks for these
-            return found
-        for row in self.rows():
-            if row["key"] in keys:
+        for row in map(_present, self._log.rows_of(keys) if keys else ()):
+            if row_flaw(row) or not self._as_written(row):
                 try:
                     self.arrays(row)
                 except InputError:
                     found.add(row["key"])
         return found
+
+    def _as_written(self, row: Mapping[str, Any]) -> bool:
+        """Whether the file of a row has the size and time with which it was written; it is not opened."""
+        name, stored = row["array"], row.get("stored")
+        if stored is None or "/" in name or os.sep in name:
+            return False
+        try:
+            return bool(stored == _size_and_time(f"{self.folder}/arrays/{name}"))
+        except (OSError, ValueError):
+            return False
 
     def add_methods(self, cards: Mapping[str, Mapping[str, str]]) -> None:
         """Store source and cost of methods, by name."""
@@ -153,19 +166,21 @@ class Run:
 
     def add_failure(self, key: str, **about: Any) -> None:
         """Store why there is no result under this key."""
-        _safely(lambda: _append(self.folder / "failures.jsonl", {"key": key, **_json(about)}))
+        _safely(lambda: append(self.folder / "failures.jsonl", {"key": key, **_json(about)}))
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures without a later result that can be read, each with every field; the last one of
         each key."""
         found = {row["key"]: row for row in self._lines("failures.jsonl")}
+        if not found:
+            return []
         both = self.done() & set(found)  # of a result that was damaged and failed when it was repeated
         later = both - self.unreadable(both)
         return [whole_failure(row) for key, row in found.items() if key not in later]
 
     def add_scores(self, key: str, **about: Any) -> None:
         """Store the values of metrics; they replace earlier ones of the same key."""
-        _safely(lambda: _append(self.folder / "scores.jsonl", {"key": key, **_json(about)}))
+        _safely(lambda: append(self.folder / "scores.jsonl", {"key": key, **_json(about)}))
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """Return the values of metrics, by key, without lines that are damaged."""
@@ -178,23 +193,29 @@ class Run:
     def rows(self) -> list[dict[str, Any]]:
         """Return the lines of finished results in order, by the present names of their fields; skip a line that
         a crash truncated."""
-        rows = self._lines("results.jsonl")
-        return [present_names(row) if row.get("kind") == "strip" else row for row in rows]
+        return [row for _, row in self.rows_from(0)]
+
+    def rows_from(self, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield numbers and `rows` from number `start` on."""
+        return ((number, _present(row)) for number, row in self._log.rows(start))
+
+    def row(self, number: int) -> dict[str, Any]:
+        """Return one of `rows` by its number, read from its line alone."""
+        row = self._log.row(number)
+        if row is None:
+            raise InputError(f"line {number} of '{self.folder / 'results.jsonl'}' changed while it was read")
+        return _present(row)
+
+    def generation(self) -> int:
+        """Return a number that changes when the rows are others than before, and not only more."""
+        return self._log.generation()
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
-        rows = []
-        for line in filter(None, _text_of(self.folder / name).split("\n")):
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(row, dict) and isinstance(row.get("key"), str):
-                rows.append(row)
-        return rows
+        return list(filter(None, map(parsed, content_of(self.folder / name).split(b"\n"))))
 
     def done(self) -> set[str]:
         """Return the keys of finished results."""
-        return {row["key"] for row in self.rows()}
+        return self._log.keys()
 
     def arrays(self, row: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Return the arrays of a line of `rows`, by name.
@@ -231,6 +252,8 @@ class Run:
         found = row_flaw(row)
         if found:
             return f"this line of results.jsonl is unreadable: {found}"
+        if self._as_written(row):
+            return ""
         try:
             path = self._array_path(row["array"])
             whole = path.is_file() and zipfile.is_zipfile(path)  # not a pipe, which would block
@@ -296,36 +319,13 @@ def open_run(folder: str | Path) -> Run:
     return run
 
 
-def _replaced(lines: bytes, key: str, row: Mapping[str, Any]) -> bytes:
-    """Return lines of JSON with another one in the place of that of a key."""
-    found = []
-    for line in lines.split(b"\n"):
-        try:
-            old = json.loads(line)
-        except (ValueError, RecursionError):
-            old = None
-        found.append(json.dumps(row).encode() if isinstance(old, dict) and old.get("key") == key else line)
-    return b"\n".join(found)
+def _present(row: dict[str, Any]) -> dict[str, Any]:
+    return present_names(row) if row.get("kind") == "strip" else row
 
 
-def _text_of(path: Path) -> str:
-    """Return the text of a table of the run, empty where there is none. Raise InputError for a pipe or a
-    folder."""
-    if not os.path.lexists(path):
-        return ""
-    check_file(path, f"'{path.name}' of a run")
-    return path.read_bytes().decode("utf-8", "replace")
-
-
-def _append(path: Path, row: Mapping[str, Any]) -> None:
-    """Append one line of JSON; start a new line first if a crash truncated the last one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(row).encode() + b"\n"
-    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-    with path.open("ab") as file:
-        file.write(b"\n" + line if torn else line)
-        file.flush()
-        os.fsync(file.fileno())
+def _size_and_time(path: str) -> list[int]:
+    about = os.stat(path)
+    return [about.st_size, about.st_mtime_ns]
 
 
 def _safely(write: Any) -> None:

@@ -179,11 +179,10 @@ class Comparison:
 
     def _id(self, case: CaseResults) -> str:
         """Return an id that is equal for all models with results of the same pixels under the same name."""
-        image = str(self.cohort.row(_rows(case)[0])["record"].get("image"))
-        return hashlib.sha256(f"{case.name}\0{image}".encode("utf-8", "replace")).hexdigest()[:16]
+        return hashlib.sha256(f"{case.name}\0{case.image}".encode("utf-8", "replace")).hexdigest()[:16]
 
     def _model(self, case: CaseResults) -> str:
-        return case.model or str(self.cohort.row(_rows(case)[0])["record"].get("model"))[:8]
+        return case.model or case.digest[:8]
 
 
 def sorted_pairs(pairs: Iterable[Pair], sort: str, apart: Mapping[str, float | None]) -> list[Pair]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import hashlib
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,14 +27,20 @@ SHOW = ("all", "failures", "doubts", "clean")
 SORT = ("problems", "order", "name", "answer")
 SAMPLED = 64  # maps from which a cohort scale is estimated
 VALUES = 1 << 16  # values of each of them
+NO_FAILURE = {"target": "", "seconds": None}  # of a row that cannot be read
 
 
 @dataclass(slots=True)
 class CaseResults:
-    """Results of one image with one model: row numbers in the run, failures, and fields of the table."""
+    """Results of one image with one model: row numbers in the run, failures, and fields of the table.
+
+    image, digest  digests of the image and of the model
+    """
 
     id: str
     name: str
+    image: str = ""
+    digest: str = ""
     source: str = ""
     model: str = ""
     answers: tuple[str, ...] = ()
@@ -57,6 +65,12 @@ class CaseResults:
             "thumbnail": min(rows) if rows else None,
         }
 
+    def copy(self) -> CaseResults:
+        """Return a case that can be extended while others read this one."""
+        lists = ("maps", "strips", "ends", "doubts", "failures")
+        new: dict[str, Any] = {name: list(getattr(self, name)) for name in lists}
+        return dataclasses.replace(self, targets=dict(self.targets), **new)
+
     def words(self) -> str:
         """Return the text that a filter searches."""
         failed = (f"{f['method']} {f['error']}" for f in self.failures)
@@ -65,13 +79,14 @@ class CaseResults:
 
 
 class RunIndex:
-    """Cases of a run, read again when the run has grown. Thread-safe."""
+    """Cases of a run. When the run has grown, its new rows are read. Thread-safe."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self._lock = threading.Lock()
         self._stamp: tuple[Any, ...] = ()
-        self._rows: list[dict[str, Any]] = []
+        self._generation = -1
+        self._grouped = Grouped()
         self._cases: dict[str, CaseResults] = {}
         self._scales: dict[ScaleKey, tuple[float, int, int]] = {}
 
@@ -80,16 +95,27 @@ class RunIndex:
         with self._lock:
             stamp = tuple(_stamp(self.run.folder / n) for n in ("results.jsonl", "failures.jsonl"))
             if stamp != self._stamp:
-                self._rows = self.run.rows()
-                self._cases = _grouped(self.run, self._rows)
+                self._read()
                 self._stamp, self._scales = stamp, {}
             return self._cases
 
+    def _read(self) -> None:
+        """Read the rows that are new, or all of another run."""
+        generation = self.run.generation()
+        if generation != self._generation:
+            self._grouped, self._generation = Grouped(), generation
+        grouped = self._grouped
+        known = dict.fromkeys(grouped.cases)  # others may be reading these
+        for number, row in self.run.rows_from(grouped.count):
+            grouped.add(number, row, self.run.flaw(row), known)
+        self._cases = grouped.with_failures(self.run.failures())
+
     def row(self, number: int) -> dict[str, Any]:
         self.cases()
-        if not 0 <= number < len(self._rows):
-            raise InputError(f"expected a result from 0 to {len(self._rows) - 1}; got {number}")
-        return self._rows[number]
+        count = self._grouped.count
+        if not 0 <= number < count:
+            raise InputError(f"expected a result from 0 to {count - 1}; got {number}")
+        return self.run.row(number)
 
     def chosen(self, *, words: str = "", show: str = "all", sort: str = "problems") -> list[CaseResults]:
         """Return cases filtered and sorted; "problems" puts failures first, then the most warnings."""
@@ -115,48 +141,76 @@ class RunIndex:
         with self._lock:
             if key in self._scales:
                 return self._scales[key]
-            stamp, every = self._stamp, self._rows
-        rows = [r for r in every if r.get("kind") == "heatmap" and not row_flaw(r) and scale_key(r) == key]
-        picked = [rows[i] for i in np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).round().astype(int)]
+            stamp, numbers = self._stamp, list(self._grouped.maps.get(key, ()))
+        at = np.linspace(0, len(numbers) - 1, min(SAMPLED, len(numbers))).round().astype(int)
+        picked = [self.run.row(numbers[i]) for i in at]
         maps = []
         for row in picked:
             with contextlib.suppress(InputError):  # a damaged file is reported where its own map is shown
                 values = self.run.arrays(row)["values"].ravel()
                 maps.append(values[:: -(-values.size // VALUES)])
-        found = (max(signed_scale(maps), 1e-12) if maps else 1.0, len(maps), len(rows))
+        found = (max(signed_scale(maps), 1e-12) if maps else 1.0, len(maps), len(numbers))
         with self._lock:
             return self._scales.setdefault(key, found) if stamp == self._stamp else found
 
 
-def _grouped(run: Run, rows: list[dict[str, Any]]) -> dict[str, CaseResults]:
-    cases: dict[str, CaseResults] = {}
-    by_source: dict[tuple[str, str], CaseResults] = {}
-    for number, row in enumerate(rows):
+class Grouped:
+    """Rows of a run by case, added one after another; `maps` has the numbers of the heatmaps of each scale."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.cases: dict[str, CaseResults] = {}
+        self.maps: dict[ScaleKey, list[int]] = {}
+        self._by_source: dict[tuple[str, str], str] = {}
+        self._ids: dict[tuple[str, ...], str] = {}
+
+    def add(self, number: int, row: Mapping[str, Any], flaw: str, shown: dict[str, None]) -> None:
+        """Add a row to its case. A case that is in `shown` is copied first, and removed from it."""
         name, record = _text(row.get("case") or row.get("key")), _record(row)
-        model = _text(row.get("model_name"))
-        source = _text(row.get("source"))
-        case = _case(cases, (name, _text(record.get("image")), _text(record.get("model"))), name)
-        case.source, case.model = Path(source).name, model or case.model
-        by_source.setdefault((source, model), case)
-        flaw = run.flaw(row)
+        image, digest = _text(record.get("image")), _text(record.get("model"))
+        model, source = _text(row.get("model_name")), _text(row.get("source"))
+        key = name, image, digest
+        made = self._ids.get(key) or self._ids.setdefault(key, _id(key))
+        if made in shown:
+            self.cases[made] = self.cases[made].copy()
+            del shown[made]
+        case = self.cases.get(made)
+        if case is None:
+            case = self.cases[made] = CaseResults(made, name, image, digest, order=len(self.cases))
+        case.source, case.model = _file_name(source), model or case.model
+        self._by_source.setdefault((source, model), made)
+        self.count = number + 1
+        if row.get("kind") == "heatmap" and not (flaw and row_flaw(row)):
+            self.maps.setdefault(scale_key(row), []).append(number)
         if flaw:
-            case.failures.append(
-                {"method": _text(record.get("method")), "error": flaw, "target": "", "seconds": None}
-            )
+            case.failures.append({"method": _text(record.get("method")), "error": flaw, **NO_FAILURE})
         else:
             _add(case, number, row)
-    for row in run.failures():
-        source, model = row["source"], row["model_name"]
-        name = Path(source).name or row["key"]
-        case = by_source.get((source, model)) or _case(cases, (source, model, "failed"), name)
-        case.source, case.model = Path(source).name, model
-        case.failures.append({name: row[name] for name in ("method", "error", "target", "seconds")})
-    return cases
+
+    def with_failures(self, failures: Iterable[Mapping[str, Any]]) -> dict[str, CaseResults]:
+        """Return the cases with the run's failures, each at the case of its image and model."""
+        cases, own = dict(self.cases), set[str]()
+        for row in failures:
+            source, model = row["source"], row["model_name"]
+            name = _file_name(source) or row["key"]
+            made = self._by_source.get((source, model)) or _id((source, model, "failed"))
+            if made not in own:
+                own.add(made)
+                known = cases.get(made)
+                cases[made] = known.copy() if known else CaseResults(made, name, order=len(cases))
+            case = cases[made]
+            case.source, case.model = _file_name(source), model
+            case.failures.append({name: row[name] for name in ("method", "error", "target", "seconds")})
+        return cases
 
 
-def _case(cases: dict[str, CaseResults], key: tuple[str, ...], name: str) -> CaseResults:
-    made = hashlib.sha256("\0".join(key).encode("utf-8", "replace")).hexdigest()[:16]
-    return cases.setdefault(made, CaseResults(id=made, name=name, order=len(cases)))
+@functools.lru_cache(maxsize=1024)  # rows of an image follow one another
+def _file_name(source: str) -> str:
+    return Path(source).name
+
+
+def _id(key: tuple[str, ...]) -> str:
+    return hashlib.sha256("\0".join(key).encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _add(case: CaseResults, number: int, row: Mapping[str, Any]) -> None:

@@ -42,7 +42,7 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
     manifest["bundles"] = [card for card in manifest.get("bundles") or () if isinstance(card, dict)]
     sort = "order" if manifest.get("demo") else "problems"  # the demo tells its story in its own order
     chosen = [case for case in cohort.chosen(sort=sort) if case.maps or case.strips]
-    every = [cohort.row(number) for number in range(len(run.rows()))]
+    every = run.rows()
     rows = [row for row in every if not row_flaw(row)]
     if not rows:
         why = f"none of its {len(every)} lines can be read" if every else "the run is empty"
