@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from skimage.exposure import match_histograms
 from torch import Tensor
 
 from contrafact.models import resize
+from experiments.stains import air_of, alike, stain_of, with_stain
 
 PARTS = ("fit", "choice", "val", "train")
 FOLDERS = {
@@ -341,15 +341,16 @@ def brain_held(paths: list[Path]) -> list[bool]:
 
 
 def _histology(folder: Path, part: str, side: int) -> Cohort:
-    """Nine crops of `side` pixels from each tile of 224, in colour, tumour (two kinds) or benign; a fifth of
-    the source tiles are `val`.
+    """Crops of `side` pixels from tiles of 224, in colour, tumour (two kinds) or benign; a fifth of the source
+    tiles are `val`.
 
-    Outside `val` every crop has the stain of another tile, of either class, since the stains of these slides
-    tell the class of nearly every tile; `val` is as it was scanned.
+    Benign tiles hold more air, and their stains tell the class of nearly every tile. So every part has as many
+    crops of each class for every tenth of air, and outside `val` every crop has the stain of another tile, of
+    either class; `val` is as it was scanned.
     """
     with (folder / "tiles.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    images, labels, sources, names = [], [], [], []
+    images, labels, sources, names, air = [], [], [], [], []
     tiles, chosen = list[NDArray[np.uint8]](), list[dict[str, str]]()
     for row in table:
         source = row["source_tile"]
@@ -361,36 +362,19 @@ def _histology(folder: Path, part: str, side: int) -> Cohort:
         tiles.append(np.asarray(Image.open(folder / row["file"]).convert("RGB")))
     stains, rng = [stain_of(tile) for tile in tiles], np.random.default_rng(7)
     for row, values, stain in zip(chosen, tiles, stains, strict=True):
-        source = row["source_tile"]
-        for number in range(9):
-            y, x = (round(k * (224 - side) / 2) for k in divmod(number, 3))
+        for number in range(25):
+            y, x = (round(k * (224 - side) / 4) for k in divmod(number, 5))
             crop = values[y : y + side, x : x + side]
+            air.append(air_of(crop, stain))
             if part != "val":
                 crop = with_stain(crop, stain, stains[rng.integers(len(stains))])
             images.append(torch.from_numpy(crop.copy()).movedim(2, 0)[None])
             labels.append(int(row["label"] != "lung_n"))
-            sources.append(source)
+            sources.append(row["source_tile"])
             names.append(f"{row['file']}-{number}")
-    return Cohort(torch.cat(images), np.array(labels), np.array(labels), sources, names, ("benign", "tumour"))
-
-
-Stain = tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]
-
-
-def stain_of(tile: NDArray[np.uint8]) -> Stain:
-    """The optical density (3,) of a tile's background, and the mean (3,) of its tissue above that."""
-    density = -np.log((tile.reshape(-1, 3).astype(np.float64) + 1) / 256)
-    background = np.percentile(density, 1, axis=0)
-    above = density - background
-    tissue = above[above.mean(axis=1) > 0.1]
-    return background, (tissue if len(tissue) else above).mean(axis=0).clip(0.02)
-
-
-def with_stain(crop: NDArray[np.uint8], own: Stain, other: Stain) -> NDArray[np.uint8]:
-    """A crop of a tile with the background and the strength of each colour of another tile."""
-    density = -np.log((crop.astype(np.float64) + 1) / 256)
-    density = (density - own[0]) * np.clip(other[1] / own[1], 0.3, 3.0) + other[0]
-    return np.round(256 * np.exp(-density) - 1).clip(0, 255).astype(np.uint8)
+    known = np.array(labels)
+    cohort = Cohort(torch.cat(images), known, known, sources, names, ("benign", "tumour"))
+    return cohort.rows(alike(known, np.array(air), rng))
 
 
 COHORTS: dict[str, Callable[[Path, str, int], Cohort]] = {

@@ -160,13 +160,13 @@ def varied(x: Tensor, rng: torch.Generator, *, mirror: bool, turn: bool) -> Tens
 
 
 def stained(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Colour images in [-1, 1] with other stains: channels mixed and scaled, a quarter of them grey."""
+    """Colour images in [-1, 1] with other stains: channels mixed and scaled, two in five of them grey."""
     n, channels = x.shape[:2]
-    mix = torch.eye(channels) + 0.25 * torch.randn(n, channels, channels, generator=rng)
+    mix = torch.eye(channels) + 0.4 * torch.randn(n, channels, channels, generator=rng)
     mix = mix / mix.sum(dim=2, keepdim=True).clamp_min(0.3)  # white stays white
-    grey = torch.rand(n, 1, 1, generator=rng) < 0.25
+    grey = torch.rand(n, 1, 1, generator=rng) < 0.4
     mix = torch.where(grey, torch.full_like(mix, 1 / channels), mix)
-    gain = 1 + 0.5 * (torch.rand(n, channels, 1, 1, generator=rng) - 0.5)
+    gain = 1 + 0.8 * (torch.rand(n, channels, 1, 1, generator=rng) - 0.5)
     darkness = torch.einsum("nij,njhw->nihw", mix, 1 - x) * gain
     return (1 - darkness).clamp(-1.2, 1.2)
 

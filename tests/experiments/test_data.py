@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from experiments.data import FOLDERS, Cohort, balanced, chest_patient, load
+from experiments.stains import air_of, alike, stain_of, with_stain
 
 
 def draw(path: Path, rng: np.random.Generator) -> None:
@@ -73,3 +74,21 @@ def test_a_balanced_choice_has_one_image_a_patient_and_as_many_of_each_label(tmp
     assert len(set(chosen.patients)) == len(chosen) == 20
     assert int(chosen.labels.sum()) == 10
     assert chosen.names != balanced(cohort, 20, seed=2).names
+
+
+def test_each_class_has_as_many_crops_for_every_tenth_of_air() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [200, 400])
+    air = np.where(labels == 0, rng.random(600), rng.random(600) ** 3)
+    rows = alike(labels, air, rng)
+    kept, tenth = labels[rows], (air[rows] * 10).astype(int)
+    assert len(rows) > 100 and rows == sorted(set(rows))
+    for k in range(10):
+        assert (kept[tenth == k] == 0).sum() == (kept[tenth == k] == 1).sum()
+
+
+def test_air_is_what_is_as_bright_as_the_background_of_the_tile_whatever_its_stain() -> None:
+    tile = np.full((40, 40, 3), (240, 235, 238), np.uint8)
+    tile[:, :10] = (150, 60, 140)
+    pale = with_stain(tile, stain_of(tile), (np.array([0.3, 0.2, 0.25]), np.array([0.5, 0.6, 0.4])))
+    assert air_of(tile, stain_of(tile)) == air_of(pale, stain_of(pale)) == 0.75
