@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import re
 import zlib
 from collections.abc import Callable
@@ -18,29 +17,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 from skimage.exposure import match_histograms
 from torch import Tensor
 
-from contrafact.models import resize
+from experiments.nodule_windows import NoduleWindow, nodule_stacks, nodule_windows
+from experiments.reading import folder_of, in_choice, of_part, read, sized
 from experiments.stains import air_of, alike, stain_of, with_stain
 
 PARTS = ("fit", "choice", "val", "train")
-FOLDERS = {
-    "knee": "knee_kl_128",
-    "chest": "chestxray_pneumonia_224",
-    "brain": "brain_tumor_mri_4class_224",
-    "nodule": "lidc_nodules_128",
-    "histology": "lc25000_lung_224",
-}
-WINDOW = 48  # pixels of a nodule window
-LUNG = 90  # greys below are air in the released lung window
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """images uint8 (N, C, side, side); labels 0 or 1; levels: the ordinal grade, or the label; names of files,
-    and their paths where each is one image."""
+    """images uint8 (N, C, side, side), of stacks (N, 1, side, side, side); labels 0 or 1; levels: the ordinal
+    grade, or the label; names of files, and their paths where each is one image."""
 
     images: Tensor
     labels: NDArray[np.int64]
@@ -73,19 +63,14 @@ class Cohort:
 
 
 def load(name: str, root: Path, part: str, *, side: int) -> Cohort:
-    """One part of a cohort: `knee`, `chest`, `brain`, `nodule` or `histology`, from the folder of all shared
-    data or from the cohort's own."""
+    """One part of a cohort: `knee`, `chest`, `brain`, `nodule`, `stack` or `histology`, from the folder of all
+    shared data or from the cohort's own."""
     return COHORTS[name](folder_of(name, root), part, side)
 
 
 def train_and_val(name: str, root: Path, *, side: int = 64) -> tuple[Cohort, Cohort]:
     """All images to train on, and those of the other patients."""
     return load(name, root, "train", side=side), load(name, root, "val", side=side)
-
-
-def folder_of(name: str, root: Path) -> Path:
-    """The folder of a cohort, from it or from the folder of all shared data."""
-    return root / FOLDERS[name] if (root / FOLDERS[name]).is_dir() else root
 
 
 def balanced(cohort: Cohort, count: int, *, seed: int = 1) -> Cohort:
@@ -101,34 +86,9 @@ def balanced(cohort: Cohort, count: int, *, seed: int = 1) -> Cohort:
     return cohort.rows(rows)
 
 
-def in_choice(patient: str) -> bool:
-    """Whether a training patient belongs to the tenth that chooses settings; the same on every machine."""
-    return zlib.crc32(patient.encode()) % 10 == 0
-
-
-def _of_part(patients: list[str], part: str) -> list[int]:
-    whole = part in ("val", "train")
-    return [i for i, who in enumerate(patients) if whole or in_choice(who) == (part == "choice")]
-
-
-def read(paths: list[Path], side: int) -> Tensor:
-    """Grey images at `side` pixels, uint8, resized as predictors resize."""
-    images = []
-    for path in paths:
-        with Image.open(path) as picture:
-            images.append(_sized(np.asarray(picture.convert("L")), side))
-    return torch.cat(images)
-
-
-def _sized(values: NDArray[np.uint8], side: int) -> Tensor:
-    image = torch.from_numpy(np.array(values, dtype=np.float32))
-    image = image[None, None] if image.ndim == 2 else image.movedim(2, 0)[None]
-    return resize(image, (side, side)).round().clamp(0, 255).byte()
-
-
 def _knee(folder: Path, part: str, side: int) -> Cohort:
     paths = sorted((folder / ("val" if part == "val" else "train")).glob("*/*.jpg"))
-    paths = [paths[i] for i in _of_part([p.stem[:-1] for p in paths], part)]
+    paths = [paths[i] for i in of_part([p.stem[:-1] for p in paths], part)]
     grades = np.array([int(p.parent.name) for p in paths])
     return Cohort(
         images=read(paths, side),
@@ -141,123 +101,18 @@ def _knee(folder: Path, part: str, side: int) -> Cohort:
     )
 
 
-@dataclass(frozen=True)
-class NoduleWindow:
-    """One window of a slice and every reader's mask in it."""
-
-    values: NDArray[np.uint8]
-    readers: NDArray[np.uint8]
-    nodule: bool
-    patient: str
-    name: str
-
-
-@functools.lru_cache(maxsize=4)
-def nodule_windows(root: Path, part: str) -> list[NoduleWindow]:
-    """Pairs of windows from the same slice: one holds the whole nodule, one none of it, as like as can be in
-    the share of air and in how dark and bright they are beside the nodule, so that neither says which is which.
-
-    A slice without a second window that is alike (air within 0.06) gives none; up to three slices a nodule.
-    """
-    folder = folder_of("nodule", root) / ("val" if part == "val" else "train")
-    nodules = sorted(p for p in folder.iterdir() if p.is_dir())
-    kept = _of_part([p.name.split("_")[0] for p in nodules], part)
-    found: list[NoduleWindow] = []
-    for nodule in (nodules[i] for i in kept):
-        slices = sorted(p for p in nodule.glob("slice-*.png") if "readers" not in p.name)
-        middle = len(slices) // 2
-        for path in slices[max(0, middle - 1) : middle + 2]:
-            found += _pair(path, nodule.name)
-    return found
-
-
-def _pair(path: Path, nodule: str) -> list[NoduleWindow]:
-    values = np.asarray(Image.open(path).convert("L"))
-    readers = np.asarray(Image.open(path.with_name(f"{path.stem}_readers.png")))
-    rng = np.random.default_rng(zlib.crc32(f"{nodule}/{path.stem}".encode()))
-    rows, columns = np.nonzero(readers)
-    if not len(rows) or max(np.ptp(rows), np.ptp(columns)) > WINDOW - 10:
-        return []
-    top = rng.integers(max(0, rows.max() + 4 - WINDOW), min(rows.min() - 3, 128 - WINDOW) + 1)
-    left = rng.integers(max(0, columns.max() + 4 - WINDOW), min(columns.min() - 3, 128 - WINDOW) + 1)
-    with_nodule = (slice(top, top + WINDOW), slice(left, left + WINDOW))
-    wanted = _content(values[with_nodule], readers[with_nodule])
-    best: tuple[float, tuple[slice, slice]] | None = None
-    for _ in range(200):
-        y, x = rng.integers(0, 128 - WINDOW + 1, 2)
-        place = (slice(y, y + WINDOW), slice(x, x + WINDOW))
-        if readers[place].any():
-            continue
-        far = np.abs(_content(values[place], readers[place]) - wanted)
-        distance = float(far @ np.array([1.0, 0.5, 0.5]))
-        if far[0] < 0.06 and (best is None or distance < best[0]):
-            best = (distance, place)
-    if best is None:
-        return []
-    patient, name = nodule.split("_")[0], f"{nodule}/{path.stem}"
-    return [
-        NoduleWindow(values[place], readers[place], has, patient, name)
-        for place, has in ((with_nodule, True), (best[1], False))
-    ]
-
-
-def nodule_pairs(root: Path, part: str, *, side: int) -> tuple[Tensor, Tensor]:
-    """Windows with a pasted nodule, and the same windows without it, uint8 (N, 1, side, side), three of each.
-
-    The nodule, turned by quarters, with two pixels around it, comes from the other window of the same slice; it
-    is pasted, with a soft edge, where the tissue around it is most like its own.
-    """
-    windows, pasted, plain = nodule_windows(root, part), [], []
-    for own, other, turn in (
-        (own, other, turn) for own, other in zip(windows[::2], windows[1::2], strict=True) for turn in range(3)
-    ):
-        turned = replace(
-            own,
-            values=np.rot90(own.values, turn),
-            readers=np.rot90(own.readers, turn),
-            name=f"{own.name}-{turn}",
-        )
-        with_nodule = _pasted(turned, other.values)
-        if with_nodule is not None:
-            pasted.append(_sized(with_nodule, side))
-            plain.append(_sized(other.values, side))
-    return torch.cat(pasted), torch.cat(plain)
-
-
-def _pasted(own: NoduleWindow, onto: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """The window `onto` with the nodule of the window `own`; None where no place is alike within 40 levels."""
-    core = ndimage.binary_dilation(own.readers > 0, iterations=2)
-    rim = ndimage.binary_dilation(core, iterations=3) & ~core
-    rows, columns = np.nonzero(rim)
-    rng = np.random.default_rng(zlib.crc32(own.name.encode()))
-    lit, best = own.values[rim].astype(float), (40.0, (0, 0))
-    for _ in range(60):
-        dy = int(rng.integers(-rows.min(), WINDOW - rows.max()))
-        dx = int(rng.integers(-columns.min(), WINDOW - columns.max()))
-        under = onto[rows + dy, columns + dx].astype(float)
-        distance = abs(np.median(under) - np.median(lit)) + 0.5 * abs(under.std() - lit.std())
-        if distance < best[0]:
-            best = (distance, (dy, dx))
-    if best[0] == 40.0:
-        return None
-    soft = ndimage.gaussian_filter(core.astype(float), 1.0)
-    soft, nodule = (np.roll(x, best[1], axis=(0, 1)) for x in (soft, own.values.astype(float)))
-    return np.round(onto * (1 - soft) + nodule * soft).astype(np.uint8)
-
-
-def _content(values: NDArray[np.uint8], readers: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Share of air, share of bright tissue, share of grey between, of what is not the nodule."""
-    beside = values[readers == 0]
-    return np.array(
-        [np.mean(beside < LUNG), np.mean(beside > 200), np.mean((beside >= LUNG) & (beside <= 200))]
-    )
-
-
 def _nodule(root: Path, part: str, side: int) -> Cohort:
-    windows = nodule_windows(root, part)
+    return _of_windows(nodule_windows(root, part), side)
+
+
+def _stack(root: Path, part: str, side: int) -> Cohort:
+    return _of_windows(nodule_stacks(root, part), side)
+
+
+def _of_windows(windows: list[NoduleWindow], side: int) -> Cohort:
     labels = np.array([int(w.nodule) for w in windows])
     return Cohort(
-        images=torch.cat([_sized(w.values, side) for w in windows]),
+        images=torch.cat([sized(w.values, side, grey=True) for w in windows]),
         labels=labels,
         levels=labels,
         patients=[w.patient for w in windows],
@@ -294,7 +149,7 @@ def _of_files(
     classes: tuple[str, str],
 ) -> Cohort:
     """The files of a part as a cohort of two classes."""
-    paths = [paths[i] for i in _of_part([patient(p) for p in paths], part)]
+    paths = [paths[i] for i in of_part([patient(p) for p in paths], part)]
     labels = np.array([int(positive(path)) for path in paths])
     return Cohort(
         images=read(paths, side),
@@ -382,5 +237,6 @@ COHORTS: dict[str, Callable[[Path, str, int], Cohort]] = {
     "chest": _chest,
     "brain": _brain,
     "nodule": _nodule,
+    "stack": _stack,
     "histology": _histology,
 }

@@ -38,10 +38,11 @@ from contrafact.generators import RandomFeatures, kernel_distance
 from contrafact.metrics import CounterfactualContext
 from contrafact.metrics.counterfactual.adversarial_null import adversarial_null
 from contrafact.models import resize
-from experiments.data import Cohort, NoduleWindow, balanced, load
+from experiments.data import Cohort, balanced, load
 from experiments.evaluate.anatomy import at_64, double_lines, joint_band, joint_width, near
 from experiments.evaluate.nodules import Segmenter, addition_rows, large, removal_rows, windows_of
 from experiments.evaluate.scores import scores_of
+from experiments.nodule_windows import NoduleWindow
 from experiments.tables import mean, ratio, share, table
 from experiments.train.translator import network, scorer
 

@@ -23,8 +23,9 @@ from contrafact.core import Image, Question
 from contrafact.metrics import CentreReference, EdgeReference
 from contrafact.metrics.faithfulness.deletion import area
 from contrafact.metrics.heatmap_context import HeatmapContext
-from experiments.data import FOLDERS, load
+from experiments.data import load
 from experiments.evaluate.scores import scores_of
+from experiments.reading import FOLDERS
 from experiments.tables import mean, table
 
 Map = np.ndarray[Any, Any]

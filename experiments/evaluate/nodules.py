@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 
-from experiments.data import NoduleWindow, nodule_windows
+from experiments.nodule_windows import NoduleWindow, nodule_windows
 from experiments.tables import mean, ratio
 from experiments.train.nodule_segmenters import at_side, by_reader, consensus, made
 

@@ -31,9 +31,9 @@ from sklearn.metrics import average_precision_score
 import contrafact as cf
 from contrafact.core import EXPLAINERS, ContrafactError, Heatmap, Image, Predictor
 from contrafact.study.statistics import holm, signed_rank
-from experiments.data import NoduleWindow, nodule_windows
 from experiments.evaluate.known_truth import FEW, centre, edges, judged
 from experiments.evaluate.nodules import large
+from experiments.nodule_windows import NoduleWindow, nodule_windows
 from experiments.tables import Interval, cell, interval, table
 from experiments.train.nodule_segmenters import SIDE, at_side, by_reader, consensus
 

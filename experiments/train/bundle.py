@@ -28,7 +28,7 @@ from experiments.train.classifiers import row_of
 from experiments.train.translator import PLACE
 
 FACTORIES = {"model": "ResidualNetwork", "second": "PlainNetwork"}
-NATIVE = {"nodule": 48, "knee": 64}  # sides of images that are enlarged inside
+NATIVE = {"nodule": 48, "stack": 8, "knee": 64}  # sides of images that are enlarged inside
 GRADES = {"knee": "KL"}  # cohorts with more than two levels: the word before the number
 
 
@@ -42,10 +42,11 @@ def write_networks(
     for role in files:
         about = json.loads((networks / role / "about.json").read_text())
         state, channels = load_file(networks / role / "best.safetensors"), cohort.images.shape[1]
-        stem, side = "classifier" if role == "model" else "second", [about["side"], about["side"]]
+        stem, axes = "classifier" if role == "model" else "second", cohort.images.ndim - 2
+        side = [about["side"]] * axes
         small = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
         save_file({k: v.contiguous() for k, v in small.items()}, out / f"{stem}.safetensors")
-        small_images = {"least": NATIVE[name]} if name == "nodule" else {}
+        small_images = {"least": NATIVE[name]} if name in PLACE else {}
         grey = {"mean": [0.5] * channels, "std": [0.5] * channels}
         common = {
             "factory": f"contrafact.models.example_networks:{FACTORIES[role]}",
@@ -71,10 +72,12 @@ def write_networks(
 def translator_of(networks: Path, name: str, *, side: int, channels: int) -> Translator:
     """The chosen state of a training run."""
     state = load_file(networks / "translator" / "best.safetensors")
+    axes = state["out.weight"].ndim - 2
     widths = tuple(len(state[f"down.{k}.first.bias"]) for k in range(9) if f"down.{k}.first.bias" in state)
-    made = Translator(
-        TranslatorConfig(resolution=side, channels=channels, widths=widths, place=PLACE.get(name, 0.0))
+    config = TranslatorConfig(
+        resolution=side, channels=channels, axes=axes, widths=widths, place=PLACE.get(name, 0.0)
     )
+    made = Translator(config)
     made.load_state_dict(state)
     return made.eval().requires_grad_(False)
 

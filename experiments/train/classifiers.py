@@ -31,10 +31,10 @@ from contrafact.models.example_networks import PlainNetwork, ResidualNetwork
 from experiments.data import Cohort, load
 
 Vary = Callable[[Tensor, torch.Generator], Tensor]
-MIRROR = {"knee": True, "chest": False, "nodule": True, "histology": True}
-TURN = {"nodule", "histology"}
+MIRROR = {"knee": True, "chest": False, "nodule": True, "stack": True, "histology": True}
+TURN = {"nodule", "stack", "histology"}
 STAIN = {"histology"}  # colours change at random, so that the stain of a slide does not tell its class
-EPOCHS = {"knee": 20, "chest": 10, "nodule": 40, "histology": 12}
+EPOCHS = {"knee": 20, "chest": 10, "nodule": 40, "stack": 30, "histology": 12}
 
 
 class Judge(nn.Module):
@@ -104,9 +104,27 @@ class _Dense(nn.Module):
         return torch.cat([x, self.body(x)], dim=1)
 
 
-def size_of(role: str, side: int, channels: int, outputs: int) -> dict[str, object]:
+class Slices(nn.Module):
+    """The densely connected network of images on a volume (N, 1, D, H, W), whose slices are its channels."""
+
+    def __init__(self, *, channels: int, outputs: int = 2, stages: int = 3) -> None:
+        super().__init__()
+        self.network = Member(channels=channels, outputs=outputs, stages=stages)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.network(x[:, 0])
+        return scores
+
+
+def size_of(role: str, side: int, channels: int, outputs: int, axes: int = 2) -> dict[str, object]:
     """Arguments of the network of a role; wider images get one more stage."""
     deep = side > 64
+    if axes == 3:
+        if role == "member":
+            return {"channels": side, "outputs": outputs}
+        common = {"channels": channels, "outputs": outputs, "axes": 3}
+        own = {"second": {"widths": (8, 16, 32, 64)}, "ally": {"width": 12, "stages": 3, "blocks": 2}}
+        return {**common, **own.get(role, {"width": 16, "stages": 3, "dropout": 0.2})}
     if role == "model":
         return {
             "channels": channels,
@@ -131,6 +149,8 @@ def make(role: str, arguments: dict[str, object]) -> nn.Module:
         "member": Member,
         "judge": Judge,
     }
+    if role == "member" and "stages" not in arguments:  # of volumes
+        return Slices(**arguments)  # type: ignore[arg-type]
     return kinds[role](**arguments)  # type: ignore[arg-type]
 
 
@@ -140,8 +160,12 @@ def row_of(name: str) -> int:
 
 
 def varied(x: Tensor, rng: torch.Generator, *, mirror: bool, turn: bool) -> Tensor:
-    """Images in [-1, 1] shifted, turned, scaled, mirrored; with other contrast, a little blur and noise."""
+    """Images in [-1, 1] shifted, turned, scaled, mirrored; with other contrast, a little blur and noise. Of
+    volumes every slice alike; half of them with the order of their slices turned round."""
     n = len(x)
+    if x.ndim == 5:
+        x = torch.where(torch.rand(n, 1, 1, 1, 1, generator=rng) < 0.5, x.flip(2), x)
+        return varied(x[:, 0], rng, mirror=mirror, turn=turn)[:, None]
     angle = (torch.rand(n, generator=rng) - 0.5) * (2 * math.pi if turn else 0.25)
     scale = 1 + (torch.rand(n, generator=rng) - 0.5) * 0.2
     flip = torch.where(torch.rand(n, generator=rng) < 0.5, -1.0, 1.0) if mirror else torch.ones(n)
@@ -200,7 +224,8 @@ def train(
     greatest `merit` is kept there as `best.safetensors`.
     """
     images, goals = cohort.images, cohort.goals * 0.96 + 0.02  # logits stay in a range that one can walk
-    network = network.to(memory_format=torch.channels_last)
+    layout = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
+    network = network.to(memory_format=layout)
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=running, use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
     steps = epochs * math.ceil(len(images) / batch)
@@ -213,7 +238,7 @@ def train(
         began, total = time.perf_counter(), 0.0
         network.train()
         for rows in torch.randperm(len(images), generator=rng).split(batch):
-            x = vary(images[rows].float() / 127.5 - 1, rng).contiguous(memory_format=torch.channels_last)
+            x = vary(images[rows].float() / 127.5 - 1, rng).contiguous(memory_format=layout)
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 outputs = network(x)
             loss = F.binary_cross_entropy_with_logits(outputs.float(), goals[rows])
@@ -286,7 +311,8 @@ def main() -> None:
     )
     seed = {"model": 0, "second": 17, "judge": 31, "member": 47, "ally": 61}[options.role]
     torch.manual_seed(seed)
-    arguments = size_of(options.role, options.side, fit.images.shape[1], fit.goals.shape[1])
+    channels, *shape = fit.images.shape[1:]
+    arguments = size_of(options.role, options.side, channels, fit.goals.shape[1], len(shape))
     network, folder = make(options.role, arguments), options.out / options.role
     epochs, row = options.epochs or EPOCHS[options.name], row_of(options.name)
 

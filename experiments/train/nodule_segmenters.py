@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from contrafact.generators.precision import half_is_faster
 from contrafact.models import resize
-from experiments.data import NoduleWindow, nodule_windows
+from experiments.nodule_windows import NoduleWindow, nodule_windows
 
 SIDE = 64
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -29,10 +29,12 @@ from contrafact.generators.augmentation import signed
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_settings import TranslatorTrainerConfig
 from contrafact.generators.translator_training import TranslatorTraining
-from experiments.data import Cohort, load, nodule_pairs
+from experiments.data import Cohort, load
+from experiments.nodule_windows import nodule_pairs
 from experiments.train.classifiers import MIRROR, make, row_of
 
-PLACE = {"nodule": 0.4}  # cohorts whose finding is local: the disc for one that is added, in sides
+# Cohorts whose finding is local: the disc, or ball, for one that is added, in sides.
+PLACE = {"nodule": 0.4, "stack": 0.4}
 
 
 def network(folder: Path, role: str) -> nn.Module:
@@ -55,10 +57,12 @@ def chosen_by(
     model: Callable[[Tensor], Tensor],
     member: Callable[[Tensor], Tensor],
 ) -> dict[str, float]:
-    """On up to 160 images, half of each label: how often the other side is reached at a goal of 0.9, the other
-    model's logits for one logit of the first (beside the same on real images), how much changes."""
+    """On up to 160 images (24 volumes), half of each label: how often the other side is reached at a goal of
+    0.9, the other model's logits for one logit of the first (beside the same on real images), how much
+    changes."""
     rng = np.random.default_rng(0)
-    rows = np.concatenate([rng.permutation(np.flatnonzero(cohort.labels == k))[:80] for k in (0, 1)])
+    most = 80 if cohort.images.ndim == 4 else 12
+    rows = np.concatenate([rng.permutation(np.flatnonzero(cohort.labels == k))[:most] for k in (0, 1)])
     images = signed(cohort.images[rows.tolist()])
     now, before = model(images), member(images)
     real = float(np.polyfit(now.numpy(), before.numpy(), 1)[0])
@@ -109,12 +113,15 @@ def main() -> None:
     size = TranslatorConfig(
         resolution=options.side,
         channels=fit.images.shape[1],
+        axes=fit.images.ndim - 2,
         widths=widths,
         place=PLACE.get(options.name, 0.0),
     )
     settings = {key: json.loads(value) for key, value in (one.split("=") for one in options.set)}
     config = TranslatorTrainerConfig(kimg=options.kimg, mirror=MIRROR[options.name], **settings)
-    pairs = nodule_pairs(options.data, "fit", side=options.side) if options.name == "nodule" else None
+    pairs = None
+    if options.name in PLACE:
+        pairs = nodule_pairs(options.data, "fit", side=options.side, stacks=options.name == "stack")
     allies = [scorer(network(options.networks, role), options.name) for role in options.allies]
     training = TranslatorTraining(
         size,

@@ -24,7 +24,7 @@ from contrafact.core import Image, InputError
 from contrafact.core.intervals import wilson
 from contrafact.io import read_image
 from contrafact.report.text import bundle_cards
-from experiments import data
+from experiments import data, nodule_windows
 from experiments.evaluate.bundle import Table
 
 NAMES = sorted(list_bundles())
@@ -130,7 +130,7 @@ def real_brains(shared: Path, per_class: int | None) -> tuple[list[Image], np.nd
 
 def real_nodules(shared: Path, per_class: int | None) -> tuple[list[Image], np.ndarray]:
     """Windows of 48 pixels of patients who are held out: a nodule, and none."""
-    windows = data.nodule_windows(shared, "val")
+    windows = nodule_windows.nodule_windows(shared, "val")
     chosen = windows if per_class is None else windows[:: len(windows) // (2 * per_class)][: 2 * per_class]
     images = [Image(one.values[None].astype(np.float32), window=(0, 255)) for one in chosen]
     return images, np.array([int(one.nodule) for one in chosen])

@@ -9,17 +9,17 @@ import pytest
 
 import contrafact as cf
 from contrafact.core import Image
-from experiments import data
+from experiments import nodule_windows
 from experiments.evaluate.anatomy import near
 from experiments.evaluate.nodules import large
 
 pytestmark = pytest.mark.slow
 
 
-def windows_of(shared: Path, *, nodule: bool, count: int) -> list[data.NoduleWindow]:
+def windows_of(shared: Path, *, nodule: bool, count: int) -> list[nodule_windows.NoduleWindow]:
     """Windows of different patients whose nodule is small enough to have surroundings."""
-    found: dict[str, data.NoduleWindow] = {}
-    for one in data.nodule_windows(shared, "val"):
+    found: dict[str, nodule_windows.NoduleWindow] = {}
+    for one in nodule_windows.nodule_windows(shared, "val"):
         if one.nodule == nodule and (one.readers > 0).sum() < 250:
             found.setdefault(one.patient, one)
     return list(found.values())[:count]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.data import FOLDERS, Cohort, balanced, chest_patient, load
+from experiments.data import Cohort, balanced, chest_patient, load
+from experiments.reading import FOLDERS
 from experiments.stains import air_of, alike, stain_of, with_stain
 
 

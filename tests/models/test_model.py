@@ -251,6 +251,15 @@ def test_shrinking_takes_every_pixel_into_account(axes: int) -> None:
         assert float(small.mean()) == pytest.approx(1 / 16, rel=0.4), at  # less at the rim
 
 
+def test_a_volume_that_shrinks_along_one_axis_and_grows_along_another_loses_no_voxel() -> None:
+    for at in range(16):
+        volume = torch.zeros(1, 1, 4, 16, 16)
+        volume[..., at] = 1.0
+        small = resize(volume, (8, 4, 4))
+        assert small.shape == (1, 1, 8, 4, 4)
+        torch.testing.assert_close(small.mean(), torch.tensor(1 / 16))
+
+
 def test_frozen_restores_everything_bit_for_bit_also_after_an_error() -> None:
     module = small_network().train()
     module[0].eval()

@@ -1,27 +1,37 @@
-"""Small networks for the shipped bundles and the examples."""
+"""Small networks for the shipped bundles and the examples, for images and for volumes."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from contrafact.core.errors import InputError
+
+# Layers by the number of axes.
+PLANE = SimpleNamespace(Conv=nn.Conv2d, Norm=nn.BatchNorm2d, Mean=nn.AvgPool2d, Max=nn.MaxPool2d)
+VOLUME = SimpleNamespace(Conv=nn.Conv3d, Norm=nn.BatchNorm3d, Mean=nn.AvgPool3d, Max=nn.MaxPool3d)
+
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions with batch normalisation and a skip; `stride` 2 halves the side."""
+    """Two convolutions of width 3 with batch normalisation and a skip; `stride` 2 halves the side."""
 
-    def __init__(self, wide_in: int, wide_out: int, *, stride: int = 1) -> None:
+    def __init__(self, wide_in: int, wide_out: int, *, stride: int = 1, axes: int = 2) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(wide_in, wide_out, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(wide_out)
-        self.conv2 = nn.Conv2d(wide_out, wide_out, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(wide_out)
+        of = layers_of(axes)
+        self.conv1 = of.Conv(wide_in, wide_out, 3, stride, 1, bias=False)
+        self.norm1 = of.Norm(wide_out)
+        self.conv2 = of.Conv(wide_out, wide_out, 3, 1, 1, bias=False)
+        self.norm2 = of.Norm(wide_out)
         self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
         self.skip: nn.Module = nn.Identity()
         if stride > 1 or wide_in != wide_out:
             self.skip = nn.Sequential(
-                nn.AvgPool2d(stride) if stride > 1 else nn.Identity(),
-                nn.Conv2d(wide_in, wide_out, 1, bias=False),
-                nn.BatchNorm2d(wide_out),
+                of.Mean(stride) if stride > 1 else nn.Identity(),
+                of.Conv(wide_in, wide_out, 1, bias=False),
+                of.Norm(wide_out),
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -30,9 +40,9 @@ class Residual(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """A small ResNet: images (N, channels, H, W) to (N, outputs).
+    """A small ResNet: images (N, channels, *S), with two axes or three, to (N, outputs).
 
-    2.8 million parameters at width 32 with four stages of two blocks; `fine` blocks run at full
+    2.8 million parameters at width 32 with four stages of two blocks in 2D; `fine` blocks run at full
     size before the first halving, for findings of one or two pixels. With `pair` the outputs have names, as
     in `with_pair`.
     """
@@ -48,21 +58,22 @@ class ResidualNetwork(nn.Module):
         fine: int = 0,
         dropout: float = 0.0,
         pair: int | None = None,
+        axes: int = 2,
     ) -> None:
         super().__init__()
-        self.pair = pair
+        self.pair, self.over, of = pair, tuple(range(2, 2 + axes)), layers_of(axes)
         self.stem = nn.Sequential(
-            nn.Conv2d(channels, width, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(width),
+            of.Conv(channels, width, 3, 1, 1, bias=False),
+            of.Norm(width),
             nn.ReLU(),
-            *(Residual(width, width) for _ in range(fine)),
+            *(Residual(width, width, axes=axes) for _ in range(fine)),
         )
         layers: list[nn.Module] = []
         before = width
         for stage in range(stages):
             now = min(width * 2**stage, 8 * width)
             for block in range(blocks):
-                layers.append(Residual(before, now, stride=2 if block == 0 else 1))
+                layers.append(Residual(before, now, stride=2 if block == 0 else 1, axes=axes))
                 before = now
         self.body = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
@@ -70,7 +81,7 @@ class ResidualNetwork(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Return the pooled features (N, F) before the head."""
-        pooled: Tensor = self.body(self.stem(x)).mean(dim=(2, 3))
+        pooled: Tensor = self.body(self.stem(x)).mean(dim=self.over)
         return pooled
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
@@ -79,8 +90,9 @@ class ResidualNetwork(nn.Module):
 
 
 class PlainNetwork(nn.Module):
-    """A VGG-like network: pairs of 3 x 3 convolutions with batch normalisation and maximum pooling, no skips.
-    Images (N, channels, H, W) to (N, outputs). The second models of the bundles are such networks.
+    """A VGG-like network: pairs of convolutions of width 3 with batch normalisation and maximum pooling, no
+    skips. Images (N, channels, *S), with two axes or three, to (N, outputs). The second models of the bundles
+    are such networks.
 
     0.3 million parameters at the default widths. With `pair` the outputs have names, as in `with_pair`.
     """
@@ -93,23 +105,24 @@ class PlainNetwork(nn.Module):
         widths: tuple[int, ...] = (16, 32, 64, 128),
         dropout: float = 0.2,
         pair: int | None = None,
+        axes: int = 2,
     ) -> None:
         super().__init__()
-        self.pair = pair
+        self.pair, self.over, of = pair, tuple(range(2, 2 + axes)), layers_of(axes)
         stages: list[nn.Module] = []
         before = channels
         for width in widths:
             layers: list[nn.Module] = []
             for wide_in in (before, width):
-                layers += [nn.Conv2d(wide_in, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-            stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
+                layers += [of.Conv(wide_in, width, 3, 1, 1, bias=False), of.Norm(width), nn.ReLU()]
+            stages.append(nn.Sequential(*layers, of.Max(2)))
             before = width
         self.body = nn.Sequential(*stages)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(before, outputs)
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Return the feature map (N, F, H, W) of every stage."""
+        """Return the feature map (N, F, *S) of every stage."""
         maps = []
         for stage in self.body:
             x = stage(x)
@@ -118,7 +131,7 @@ class PlainNetwork(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Return the pooled features (N, F) before the head."""
-        pooled: Tensor = self.body(x).mean(dim=(2, 3))
+        pooled: Tensor = self.body(x).mean(dim=self.over)
         return pooled
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
@@ -131,3 +144,10 @@ def with_pair(scores: Tensor, row: int) -> dict[str, Tensor]:
     `row`: one network is an ordinal model and a classifier, by the `head` of its description."""
     half = scores[:, row] / 2
     return {"scores": scores, "pair": torch.stack([-half, half], dim=1)}
+
+
+def layers_of(axes: int) -> Any:
+    """Return the kinds of layer for images (2 axes) or volumes (3)."""
+    if axes not in (2, 3):
+        raise InputError(f"axes must be 2 or 3; got {axes}")
+    return PLANE if axes == 2 else VOLUME

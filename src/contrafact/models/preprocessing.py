@@ -115,16 +115,16 @@ def _are(values: Any, kind: type, *, least: float = -math.inf) -> bool:
 def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resize images (N, C, *S) by antialiased linear interpolation; return the same tensor for an equal size.
 
-    In 3D, shrinking averages over voxels (area).
+    In 3D, the axes that shrink do so first, by averages over voxels (area).
     """
     if tuple(images.shape[2:]) == tuple(size):
         return images
     if images.ndim == 4:
         return F.interpolate(images, size, mode="bilinear", antialias=True)
-    shrinks = all(a >= b for a, b in zip(images.shape[2:], size, strict=True))
-    if shrinks:
-        return F.interpolate(images, size, mode="area")
-    return F.interpolate(images, size, mode="trilinear")
+    least = tuple(map(min, images.shape[2:], size))
+    if least != tuple(images.shape[2:]):
+        images = F.interpolate(images, least, mode="area")
+    return images if least == tuple(size) else F.interpolate(images, size, mode="trilinear")
 
 
 def _times(size: tuple[int, ...]) -> str:
