@@ -151,7 +151,7 @@ class Site:
     def ask(
         self, path: str, *, method: str = "GET", body: Any = None, chunked: bool = False, **headers: str
     ) -> Answer:
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         sent = {**self.headers, **{k.replace("_", "-"): v for k, v in headers.items()}}
         try:
             line.putrequest(method, path, skip_host="host" in sent, skip_accept_encoding=True)

@@ -32,6 +32,6 @@ def test_a_command_ends_in_order_and_the_second_time_at_once(how: signal.Signals
     for word in ("begun\n", "ending\n")[: 1 + twice]:
         assert process.stdout.readline() == word
         process.send_signal(how)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 1
     assert said == f"stopped{' at once' if twice else ''}; finished results are kept\n"

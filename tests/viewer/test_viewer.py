@@ -435,7 +435,7 @@ def test_the_command_prints_a_link_and_stops_on_control_c(run: Run, stop: signal
     site = Site(int(found[1]), {"x-contrafact-token": found[2]})
     assert len(names(site)) == 3 and Site(site.port).ask("/").status == 401
     process.send_signal(stop)
-    assert process.communicate(timeout=20)[1] == "" and process.returncode == 0
+    assert process.communicate(timeout=300)[1] == "" and process.returncode == 0
 
 
 def test_volumes_whose_voxel_size_nobody_knows_say_so_in_the_viewer(tmp_path: Path) -> None:
