@@ -34,6 +34,7 @@ Vary = Callable[[Tensor, torch.Generator], Tensor]
 MIRROR = {"knee": True, "chest": False, "nodule": True, "stack": True, "histology": True}
 TURN = {"nodule", "stack", "histology"}
 STAIN = {"histology"}  # colours change at random, so that the stain of a slide does not tell its class
+GREY = {"histology"}  # the networks see greys alone: coloured, they read red blood cells
 EPOCHS = {"knee": 20, "chest": 10, "nodule": 40, "stack": 30, "histology": 12}
 
 
@@ -75,10 +76,13 @@ class _Bottleneck(nn.Module):
 class Member(nn.Module):
     """Densely connected convolutions: another family than model, second and judge."""
 
-    def __init__(self, *, channels: int = 1, outputs: int = 2, growth: int = 12, stages: int = 4) -> None:
+    def __init__(
+        self, *, channels: int = 1, outputs: int = 2, growth: int = 12, stages: int = 4, grey: bool = False
+    ) -> None:
         super().__init__()
+        self.grey = grey
         width = 2 * growth
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 5, 2, 2)]
+        layers: list[nn.Module] = [nn.Conv2d(1 if grey else channels, width, 5, 2, 2)]
         for stage in range(stages):
             if stage:
                 layers += [nn.AvgPool2d(2)]
@@ -91,6 +95,7 @@ class Member(nn.Module):
         self.norm, self.dropout, self.head = nn.BatchNorm1d(width), nn.Dropout(0.1), nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.mean(dim=1, keepdim=True) if self.grey else x
         scores: Tensor = self.head(self.dropout(self.norm(self.body(x).mean(dim=(2, 3)))))
         return scores
 
@@ -116,29 +121,30 @@ class Slices(nn.Module):
         return scores
 
 
-def size_of(role: str, side: int, channels: int, outputs: int, axes: int = 2) -> dict[str, object]:
+def size_of(
+    role: str, side: int, channels: int, outputs: int, *, axes: int = 2, grey: bool = False
+) -> dict[str, object]:
     """Arguments of the network of a role; wider images get one more stage."""
-    deep = side > 64
     if axes == 3:
         if role == "member":
             return {"channels": side, "outputs": outputs}
         common = {"channels": channels, "outputs": outputs, "axes": 3}
-        own = {"second": {"widths": (8, 16, 32, 64)}, "ally": {"width": 12, "stages": 3, "blocks": 2}}
-        return {**common, **own.get(role, {"width": 16, "stages": 3, "dropout": 0.2})}
-    if role == "model":
-        return {
-            "channels": channels,
-            "outputs": outputs,
-            "width": 24,
-            "stages": 5 if deep else 4,
-            "dropout": 0.2,
+        sizes: dict[str, dict[str, object]] = {
+            "model": {"width": 8, "stages": 3, "dropout": 0.2},
+            "ally": {"width": 8, "stages": 3, "blocks": 2},
+            "second": {"widths": (8, 16, 32, 64)},
         }
-    if role == "ally":
-        return {"channels": channels, "outputs": outputs, "width": 16, "stages": 5 if deep else 4, "fine": 1}
+        return {**common, **sizes[role]}
+    deep = side > 64
+    common = {"channels": channels, "outputs": outputs, **({"grey": True} if grey and role != "judge" else {})}
     if role == "second":
-        widths = (16, 32, 64, 96, 128) if deep else (16, 32, 64, 128)
-        return {"channels": channels, "outputs": outputs, "widths": widths}
-    return {"channels": channels, "outputs": outputs, "stages": 5 if deep else 4}
+        return {**common, "widths": (16, 32, 64, 96, 128) if deep else (16, 32, 64, 128)}
+    common["stages"] = 5 if deep else 4
+    own: dict[str, dict[str, object]] = {
+        "model": {"width": 24, "dropout": 0.2},
+        "ally": {"width": 16, "fine": 1},
+    }
+    return {**common, **own.get(role, {})}
 
 
 def make(role: str, arguments: dict[str, object]) -> nn.Module:
@@ -312,7 +318,14 @@ def main() -> None:
     seed = {"model": 0, "second": 17, "judge": 31, "member": 47, "ally": 61}[options.role]
     torch.manual_seed(seed)
     channels, *shape = fit.images.shape[1:]
-    arguments = size_of(options.role, options.side, channels, fit.goals.shape[1], len(shape))
+    arguments = size_of(
+        options.role,
+        options.side,
+        channels,
+        fit.goals.shape[1],
+        axes=len(shape),
+        grey=options.name in GREY,
+    )
     network, folder = make(options.role, arguments), options.out / options.role
     epochs, row = options.epochs or EPOCHS[options.name], row_of(options.name)
 

@@ -33,3 +33,14 @@ def test_a_volume_that_is_the_same_in_every_slice_has_the_features_of_its_weight
     image = torch.rand(1, 1, 16, 16)
     volume = image[:, :, None].expand(1, 1, 16, 16, 16)
     assert torch.allclose(flat(image), deep(volume), atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [ResidualNetwork, PlainNetwork])
+def test_a_grey_network_cannot_tell_colours_apart(network: type[torch.nn.Module]) -> None:
+    torch.manual_seed(0)
+    made = network(channels=3, outputs=2, grey=True).eval()
+    colours = torch.rand(1, 3, 16, 16)
+    torch.testing.assert_close(made(colours), made(colours[:, [2, 0, 1]]))
+    assert not torch.allclose(made(colours), made(colours.flip(2)))
+    coloured = network(channels=3, outputs=2).eval()
+    assert not torch.allclose(coloured(colours), coloured(colours[:, [2, 0, 1]]))

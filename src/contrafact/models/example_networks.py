@@ -44,7 +44,7 @@ class ResidualNetwork(nn.Module):
 
     2.8 million parameters at width 32 with four stages of two blocks in 2D; `fine` blocks run at full
     size before the first halving, for findings of one or two pixels. With `pair` the outputs have names, as
-    in `with_pair`.
+    in `with_pair`. With `grey` the network sees the mean of the channels: it cannot read a stain.
     """
 
     def __init__(
@@ -59,11 +59,12 @@ class ResidualNetwork(nn.Module):
         dropout: float = 0.0,
         pair: int | None = None,
         axes: int = 2,
+        grey: bool = False,
     ) -> None:
         super().__init__()
-        self.pair, self.over, of = pair, tuple(range(2, 2 + axes)), layers_of(axes)
+        self.pair, self.grey, self.over, of = pair, grey, tuple(range(2, 2 + axes)), layers_of(axes)
         self.stem = nn.Sequential(
-            of.Conv(channels, width, 3, 1, 1, bias=False),
+            of.Conv(1 if grey else channels, width, 3, 1, 1, bias=False),
             of.Norm(width),
             nn.ReLU(),
             *(Residual(width, width, axes=axes) for _ in range(fine)),
@@ -79,9 +80,12 @@ class ResidualNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(before, outputs)
 
+    def _seen(self, x: Tensor) -> Tensor:
+        return x.mean(dim=1, keepdim=True) if self.grey else x
+
     def features(self, x: Tensor) -> Tensor:
         """Return the pooled features (N, F) before the head."""
-        pooled: Tensor = self.body(self.stem(x)).mean(dim=self.over)
+        pooled: Tensor = self.body(self.stem(self._seen(x))).mean(dim=self.over)
         return pooled
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
@@ -94,7 +98,8 @@ class PlainNetwork(nn.Module):
     skips. Images (N, channels, *S), with two axes or three, to (N, outputs). The second models of the bundles
     are such networks.
 
-    0.3 million parameters at the default widths. With `pair` the outputs have names, as in `with_pair`.
+    0.3 million parameters at the default widths. With `pair` the outputs have names, as in `with_pair`;
+    `grey` as above.
     """
 
     def __init__(
@@ -106,11 +111,12 @@ class PlainNetwork(nn.Module):
         dropout: float = 0.2,
         pair: int | None = None,
         axes: int = 2,
+        grey: bool = False,
     ) -> None:
         super().__init__()
-        self.pair, self.over, of = pair, tuple(range(2, 2 + axes)), layers_of(axes)
+        self.pair, self.grey, self.over, of = pair, grey, tuple(range(2, 2 + axes)), layers_of(axes)
         stages: list[nn.Module] = []
-        before = channels
+        before = 1 if grey else channels
         for width in widths:
             layers: list[nn.Module] = []
             for wide_in in (before, width):
@@ -121,9 +127,12 @@ class PlainNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(before, outputs)
 
+    def _seen(self, x: Tensor) -> Tensor:
+        return x.mean(dim=1, keepdim=True) if self.grey else x
+
     def maps(self, x: Tensor) -> list[Tensor]:
         """Return the feature map (N, F, *S) of every stage."""
-        maps = []
+        maps, x = [], self._seen(x)
         for stage in self.body:
             x = stage(x)
             maps.append(x)
@@ -131,7 +140,7 @@ class PlainNetwork(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Return the pooled features (N, F) before the head."""
-        pooled: Tensor = self.body(x).mean(dim=self.over)
+        pooled: Tensor = self.body(self._seen(x)).mean(dim=self.over)
         return pooled
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
