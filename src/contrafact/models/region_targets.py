@@ -169,12 +169,27 @@ def predicted(outputs: Tensor, kind: str, index: int, cut: float | None) -> Tens
         return probabilities(outputs, kind)[:, index] > cut
     if kind == "sigmoid":
         return outputs[:, index] > 0
-    return outputs.argmax(dim=1) == index
+    largest = outputs.amax(dim=1)
+    if bool(largest.isnan().any()):  # `argmax` takes them for the largest
+        return outputs.argmax(dim=1) == index
+    place = outputs[:, index] == largest
+    return place & (outputs[:, :index].amax(dim=1) < largest) if index else place
 
 
 def class_sizes(outputs: Tensor, kind: str) -> list[int]:
     """Return the number of voxels in which each class is predicted, from raw outputs (N, K, *S)."""
-    return [int(predicted(outputs, kind, k, None).sum()) for k in range(outputs.shape[1])]
+    count = outputs.shape[1]
+    if kind == "sigmoid":
+        return [int(predicted(outputs, kind, k, None).sum()) for k in range(count)]
+    largest = outputs.amax(dim=1)
+    if bool(largest.isnan().any()):
+        return torch.bincount(outputs.argmax(dim=1).flatten(), minlength=count).tolist()
+    left, sizes = torch.ones_like(largest, dtype=torch.bool), []
+    for k in range(count):
+        place = left & (outputs[:, k] == largest)  # the first of several that are equal
+        left = left & ~place
+        sizes.append(int(place.sum()))
+    return sizes
 
 
 def components(mask: Tensor) -> list[Tensor]:
