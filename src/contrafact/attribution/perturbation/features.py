@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contrafact.core import InputError, Question
-from contrafact.perturbation import feature_labels, fill_values
+from contrafact.perturbation import feature_labels, fill_values, memory, portions
 
 
 def labels_in_region(labels: NDArray[np.int64], region: NDArray[np.bool_] | None) -> NDArray[np.int64]:
@@ -48,7 +48,8 @@ def by_features(
     least: int = 1,
     **arguments: Any,
 ) -> NDArray[np.float32]:
-    """Return the maps (N, *S) of a captum method over features, one image at a time.
+    """Return the maps (N, *S) of a captum method over features, one image at a time. Captum holds the changed
+    images of a portion at once, so that a portion of large images is a few of them.
 
     method     makes the captum method from a function that scores a batch of images
     least      number of features that the method needs; InputError where an image has fewer
@@ -60,9 +61,16 @@ def by_features(
     images = torch.as_tensor(question.images).to(device)
 
     def forward(batch: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.as_tensor(question.target(question.predictor(batch)))
+        scores = list[Tensor]()
 
+        def work(part: slice) -> None:
+            scores.append(torch.as_tensor(question.target(question.predictor(batch[part]))))
+
+        with torch.no_grad():
+            portions(len(batch), len(batch), batch[0].numel(), work)
+        return torch.cat(scores)
+
+    together = max(1, min(settings.batch, memory.VOXELS // images[0].numel()))
     maps = []
     for image, empty in zip(images, fill_values(images, settings.fill), strict=True):
         numbers = feature_labels(image.cpu().numpy(), settings.features, settings.count)
@@ -77,7 +85,7 @@ def by_features(
                 image[None],
                 baselines=empty[None],
                 feature_mask=labels[None, None],
-                perturbations_per_eval=settings.batch,
+                perturbations_per_eval=together,
                 **arguments,
             )
         sizes = torch.bincount(labels.flatten())[labels]
