@@ -1,4 +1,4 @@
-"""What methods hold at their peak, and how often they call the network, is counted; the maps stay as they are."""
+"""What methods hold at their peak and how often they ask the network is counted; the maps stay as they are."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from contrafact.attribution.gradient import integrated_gradients
 from contrafact.core import Image, Question
 from contrafact.core.execution import explain
 from contrafact.core.registry import EXPLAINERS
 from contrafact.models import TorchPredictor
-from contrafact.perturbation import memory
+from contrafact.perturbation import fill_values, memory
 
 SIDE = 12
 VOXELS = SIDE**3
@@ -88,3 +89,62 @@ def test_large_images_are_changed_a_few_at_a_time(
             portioned, _ = mapped(network, name, **settings)
         assert max(network.calls) <= most and seen.values <= most * VOXELS
         np.testing.assert_allclose(portioned, whole, atol=1e-5 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("kept", [0, 4, 1000])
+def test_integrated_gradients_hold_a_running_sum(
+    network: Asked, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    settings = {"gap": 1e-12, "most": 33}
+    with monkeypatch.context() as small:
+        small.setattr(integrated_gradients, "KEPT", kept * VOXELS)
+        small.setattr(memory, "VOXELS", 2 * VOXELS)
+        with Largest() as seen:
+            values, record = mapped(network, "integrated-gradients", **settings)
+    points = int(record.notes["points"])
+    assert points == 33
+    assert sum(network.calls) == points + max(0, points - kept)  # those that are not kept are computed twice
+    assert max(network.calls) <= 2 and seen.values <= 2 * VOXELS
+    whole, other = mapped(network, "integrated-gradients", **settings)
+    assert other.notes["points"] == points
+    np.testing.assert_allclose(values, whole, atol=1e-6 * np.abs(whole).max())
+
+
+def test_the_running_sum_is_the_trapezium_rule_of_all_points(network: Asked) -> None:
+    predictor = TorchPredictor(network, classes=["a", "b"])
+    values, target = volume().values, predictor.target("value:1")
+    image = torch.from_numpy(values)
+    question = Question(predictor=predictor, images=values[None], target=target, grid=volume().grid)
+    line = integrated_gradients._Line(question, image, torch.zeros_like(image))
+    line.visit([0.0, 1.0, 0.5, 0.125, 0.75])
+    order = sorted(line.slopes)
+    wanted = torch.trapezoid(torch.stack([line.slopes[p] for p in order]), torch.tensor(order), dim=0) * image
+    torch.testing.assert_close(line.integral(), wanted)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_gradient_shap_asks_sixteen_points_at_once(network: Asked, noise: float) -> None:
+    one, other = volume(), Image(np.random.default_rng(1).random((1, SIDE, SIDE, SIDE), dtype=np.float32))
+    for images in ((one,), (one, other)):
+        network.calls.clear()
+        values, _ = mapped(network, "gradient-shap", *images, samples=20, noise=noise)
+        assert network.calls == [16, 4] if len(images) == 1 else [16, 16, 8]
+        np.testing.assert_allclose(
+            values, plain_gradient_shap(network, images, 20, noise), atol=1e-6 * np.abs(values).max()
+        )
+
+
+def plain_gradient_shap(network: Asked, images: tuple[Image, ...], samples: int, noise: float) -> np.ndarray:
+    """One point after another."""
+    rng, batch = np.random.default_rng(3), torch.from_numpy(np.stack([image.values for image in images]))
+    fills = [fill_values(batch, fill) for fill in ("min", "mean", "blur")]
+    reach = noise * (batch.amax((1, 2, 3, 4), True) - batch.amin((1, 2, 3, 4), True))
+    shares = (np.arange(samples) + rng.random(samples)) / samples
+    total = torch.zeros_like(batch)
+    for share, pick in zip(shares, rng.permutation(samples) % 3, strict=True):
+        drawn = torch.from_numpy(rng.standard_normal(batch.shape[1:], dtype=np.float32)) if noise else 0.0
+        way = batch + reach * drawn - fills[pick]
+        point = (fills[pick] + float(share) * way).requires_grad_()
+        (slopes,) = torch.autograd.grad(network(point)[:, 1].sum(), point)
+        total += slopes * way
+    return (total.sum(dim=1) / samples).numpy()

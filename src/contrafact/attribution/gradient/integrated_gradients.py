@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,10 @@ from torch import Tensor
 
 from contrafact.attribution.gradients import as_map, needs_gradients, score, scored_slopes
 from contrafact.core import EXPLAINERS, InputError, Question
+from contrafact.perturbation import memory
 from contrafact.perturbation.fill import fill_values
+
+KEPT = 2**27  # values of gradients that are kept, half a GiB: those of any further point are computed twice
 
 
 @EXPLAINERS.register("integrated-gradients", aliases=("ig", "integrated_gradients"))
@@ -23,7 +27,8 @@ class IntegratedGradients:
     gives   float32 (N, *S), target units, summed over channels; the map sums to
             f(image) - f(baseline) up to the error of the quadrature. `notes["completeness"]`: that
             error as a share of the change, and `notes["points"]`: the number of points
-    cost    a forward and a backward pass per point: 9 to `most`, or `steps` if set
+    cost    a forward and a backward pass per point: 9 to `most`, or `steps` if set; twice for those after
+            the first 2^27 / C / prod(S) points (8 at 256³), whose gradients are not kept
     raises  UnsupportedError for a model without gradients; InputError for fewer than 2 steps, a gap of 0
             or `most` below 9
     Source: Sundararajan et al. 2017 (arXiv 1703.01365), eq. 1. Differs: the points are adaptive. The
@@ -88,22 +93,31 @@ class IntegratedGradients:
 
 
 class _Line:
-    """The straight line from a baseline (0) to an image (1), with f and its gradient at visited points."""
+    """The straight line from a baseline (0) to an image (1), with f at the points that were visited."""
 
     def __init__(self, question: Question, image: Tensor, baseline: Tensor) -> None:
         self.question, self.baseline, self.difference = question, baseline, image - baseline
         self.scores: dict[float, float] = {}
         self.rises: dict[float, float] = {}  # df/dt
-        self.slopes: dict[float, Tensor] = {}
+        self.slopes: dict[float, Tensor] = {}  # the gradient of f at the first points, as far as `KEPT` goes
 
     def visit(self, points: list[float]) -> None:
         """Compute f and its gradient at points of the line (0 to 1)."""
-        at = torch.tensor(points, device=self.difference.device, dtype=self.difference.dtype)
-        at = at.reshape(-1, *(1,) * self.difference.ndim)
-        values, slopes = scored_slopes(self.question, self.baseline + at * self.difference)
-        for point, value, slope in zip(points, values.tolist(), slopes, strict=True):
-            self.scores[point], self.slopes[point] = value, slope
-            self.rises[point] = float((slope * self.difference).double().sum())
+        for some, values, slopes in self._at(points):
+            for point, value, slope in zip(some, values.tolist(), slopes, strict=True):
+                self.scores[point] = value
+                self.rises[point] = float((slope * self.difference).double().sum())
+                if (len(self.slopes) + 1) * slope.numel() <= KEPT:
+                    self.slopes[point] = slope.clone()
+
+    def _at(self, points: list[float]) -> Iterator[tuple[list[float], Tensor, Tensor]]:
+        """Yield some points at a time with f (N,) and its gradients (N, C, *S)."""
+        together = max(1, memory.VOXELS // self.difference.numel())
+        for start in range(0, len(points), together):
+            some = points[start : start + together]
+            at = torch.tensor(some, device=self.difference.device, dtype=self.difference.dtype)
+            at = at.reshape(-1, *(1,) * self.difference.ndim)
+            yield some, *scored_slopes(self.question, self.baseline + at * self.difference)
 
     def intervals(self) -> list[tuple[float, float]]:
         return list(itertools.pairwise(sorted(self.scores)))
@@ -120,7 +134,14 @@ class _Line:
         ]
 
     def integral(self) -> Tensor:
+        """Return the integral of the gradient by the trapezium rule, as a running sum over the points."""
+        visited = sorted(self.scores)
+        edges = [visited[0], *visited, visited[-1]]
+        weights = {point: (edges[i + 2] - edges[i]) / 2 for i, point in enumerate(visited)}
         total = torch.zeros_like(self.difference)
-        for a, b in self.intervals():
-            total += (b - a) / 2 * (self.slopes[a] + self.slopes[b])
+        for point, slope in self.slopes.items():
+            total += weights[point] * slope
+        for some, _, slopes in self._at([point for point in visited if point not in self.slopes]):
+            for point, slope in zip(some, slopes, strict=True):
+                total += weights[point] * slope
         return total * self.difference
