@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zlib
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from contrafact.study.statistics import (
     area_under_curve,
@@ -176,3 +179,52 @@ def test_copies_of_a_patients_images_make_no_auc_surer() -> None:
     often = area_under_curve(np.tile(scores, 5), np.tile(labels, 5), patients * 5)
     assert 0.5 < once["low"] < once["auc"] < once["high"] < 1
     assert often == pytest.approx({**once, "cases": 150})
+
+
+@pytest.mark.parametrize("count", [2, 9, 700])
+def test_the_interval_is_that_of_resamples_drawn_one_by_one(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    rng = np.random.default_rng(zlib.crc32(b"name"))
+    means = [values[rng.integers(count, size=count)].mean() for _ in range(2000)]
+    assert bootstrap(values, "name") == tuple(np.percentile(means, [2.5, 97.5]))
+
+
+def test_intervals_of_many_patients_hold_a_few_resamples_at_a_time() -> None:
+    values = np.random.default_rng(0).random(20_000)
+    labels, patients = values + np.arange(20_000) % 3 > 1, [f"{number}" for number in range(20_000)]
+    for job, most in (
+        (lambda: bootstrap(values), 8e6),
+        (lambda: area_under_curve(values, labels, patients), 5e7),
+    ):
+        tracemalloc.start()
+        job()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < most  # all at once are 320 MB; 64 of an area, which is drawn 400 times
+
+
+@pytest.mark.parametrize("digits", [1, 9])
+def test_the_auc_and_its_interval_are_those_of_scikit_learn_resample_by_resample(digits: int) -> None:
+    draw = np.random.default_rng(digits)
+    labels = draw.random(90) < 0.2
+    scores, patients = (
+        (draw.random(90) + labels / 3).round(digits),
+        [f"{n}" for n in draw.integers(40, size=90)],
+    )
+    names, rng, areas = sorted(set(patients)), np.random.default_rng(0), []
+    rows = [np.flatnonzero(np.array(patients) == name) for name in names]
+    for _ in range(400):
+        chosen = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
+        if 0 < labels[chosen].sum() < len(chosen):
+            areas.append(roc_auc_score(labels[chosen], scores[chosen]))
+    found = area_under_curve(scores, labels, patients)
+    assert found["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert (found["low"], found["high"]) == pytest.approx(tuple(np.percentile(areas, [2.5, 97.5])), abs=1e-12)
+    assert (found["cases"], found["patients"]) == (90, len(names))
+
+
+def test_an_auc_of_few_cases_leaves_out_resamples_of_one_class() -> None:
+    found = area_under_curve(np.array([0.1, 0.4, 0.3, 0.8]), np.array([0, 0, 0, 1], bool), list("abcd"))
+    assert found["auc"] == 1.0 and found["high"] == 1.0 and 0 < found["low"] < 1
+    few = area_under_curve(np.array([0.9, 0.1, 0.3, 0.8]), np.array([0, 0, 1, 1], bool), list("abcd"))
+    assert few["auc"] == 0.5 and few["low"] == 0.0 and few["high"] == 1.0

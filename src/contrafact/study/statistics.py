@@ -8,8 +8,9 @@ silently.
 from __future__ import annotations
 
 import itertools
+import math
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from contrafact.core.intervals import wilson
 Rows = Sequence[Mapping[str, Any]]
 Table = list[dict[str, Any]]
 RESAMPLES = 2000
+DRAWN = 2**18  # numbers that are drawn at once: they stay in a processor's cache
 
 
 def summarise(
@@ -61,11 +63,12 @@ def ranks(rows: Rows, better: Mapping[str, str]) -> Table:
         methods = sorted({str(r["method"]) for r in group_rows})
         patients = sorted({str(r["patient"]) for r in group_rows})
         values = np.full((len(patients), len(methods)), -np.inf)
+        line, column_of = ({name: at for at, name in enumerate(names)} for names in (patients, methods))
         sign = 1 if better.get(metric, "higher") == "higher" else -1
         for (patient, method), method_rows in groups(group_rows, ("patient", "method")).items():
             mean = per_patient(method_rows)
             if len(mean) and all(np.isfinite(r["value"]) for r in method_rows):
-                values[patients.index(patient), methods.index(method)] = sign * mean[0]
+                values[line[patient], column_of[method]] = sign * mean[0]
         ranked = stats.rankdata(-values, axis=1)
         for column, method in enumerate(methods):
             low, high = bootstrap(ranked[:, column], f"{model}{metric}{method}")
@@ -191,14 +194,21 @@ def bootstrap(values: NDArray[Any], name: str = "") -> tuple[float | None, float
     if len(values) < 2:
         return None, None
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    means = np.concatenate(
-        [
-            values[rng.integers(len(values), size=(200, len(values)))].mean(axis=1)
-            for _ in range(RESAMPLES // 200)
-        ]
-    )
+    values = np.asarray(values)
+    resamples = _resamples(rng, len(values), RESAMPLES)
+    means = np.concatenate([values.take(drawn, mode="clip").mean(axis=1) for drawn in resamples])  # none is cut
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _resamples(
+    rng: np.random.Generator, count: int, rounds: int, *, rows: int = 0
+) -> Iterator[NDArray[np.int32]]:
+    """Yield resamples with replacement of `count` numbers, some (n, count) at a time; fewer where each stands
+    for many rows."""
+    together = max(1, DRAWN // max(count, rows))
+    for start in range(0, rounds, together):
+        yield rng.integers(count, size=(min(together, rounds - start), count), dtype=np.int32)
 
 
 def area_under_curve(scores: NDArray[Any], labels: NDArray[Any], patients: Sequence[str]) -> dict[str, Any]:
@@ -208,19 +218,16 @@ def area_under_curve(scores: NDArray[Any], labels: NDArray[Any], patients: Seque
     gives   auc, low, high, cases, patients; or `reason` where all labels are of one class. For an AUC of 0 or 1
             the interval is Wilson's, for the number of patients in the smaller class
     """
-    from sklearn.metrics import roc_auc_score
-
     if labels.all() or not labels.any():
         return {"auc": None, "reason": "one class only: the AUC is undefined; add cases of the other"}
-    rng, names = np.random.default_rng(0), sorted(set(patients))
-    rows = [np.flatnonzero(np.array(patients) == name) for name in names]
-    resampled = []
-    for _ in range(400):
-        chosen = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
-        if 0 < labels[chosen].sum() < len(chosen):
-            resampled.append(roc_auc_score(labels[chosen], scores[chosen]))
+    rng, (names, patient) = np.random.default_rng(0), np.unique(np.asarray(patients), return_inverse=True)
+    areas = _areas(scores, labels)
+    resampled = list[float]()
+    for drawn in _resamples(rng, len(names), 400, rows=len(labels)):
+        times = np.stack([np.bincount(row, minlength=len(names)) for row in drawn])
+        resampled += [area for area in areas(times[:, patient]) if np.isfinite(area)]
     low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) > 20 else (None, None)
-    auc = float(roc_auc_score(labels, scores))
+    auc = float(areas(np.ones((1, len(labels)), dtype=int))[0])
     if auc in (0.0, 1.0):
         fewest = min(len({p for p, x in zip(patients, labels, strict=True) if x == side}) for side in (0, 1))
         low, high = wilson(int(auc) * fewest, fewest)
@@ -228,6 +235,25 @@ def area_under_curve(scores: NDArray[Any], labels: NDArray[Any], patients: Seque
         "auc": auc,
         "low": _known(low), "high": _known(high), "cases": len(labels), "patients": len(names),
     }  # fmt: skip
+
+
+def _areas(scores: NDArray[Any], labels: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+    """Return a function from how often each case counts (R, N) to the areas (R,) under the ROC curve, the share
+    of pairs of both classes in the right order (a tie is half a pair); NaN where a class is missing."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=np.nan))  # of equal scores; NaN differs from all
+    positive = np.asarray(labels, dtype=bool)[order]
+
+    def areas(times: NDArray[Any]) -> NDArray[np.float64]:
+        counts = times[:, order].astype(np.float64)
+        here, others = (
+            np.add.reduceat(np.where(side, counts, 0.0), starts, axis=1) for side in (positive, ~positive)
+        )
+        below = np.cumsum(others, axis=1) - others / 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((here * below).sum(axis=1) / (here.sum(axis=1) * others.sum(axis=1)))
+
+    return areas
 
 
 def groups(rows: Iterable[Mapping[str, Any]], by: Sequence[str]) -> dict[tuple[str, ...], list[Any]]:
@@ -247,9 +273,12 @@ def _by_patient(rows: Rows) -> dict[str, float]:
     """Return the mean value of each patient, without failures."""
     by_patient: dict[str, list[float]] = {}
     for row in rows:
-        if np.isfinite(row["value"]):
+        if math.isfinite(row["value"]):
             by_patient.setdefault(str(row["patient"]), []).append(row["value"])
-    return {patient: float(np.mean(values)) for patient, values in sorted(by_patient.items())}
+    return {
+        patient: float(values[0] if len(values) == 1 else np.mean(values))
+        for patient, values in sorted(by_patient.items())
+    }
 
 
 def _known(value: Any) -> float | None:
