@@ -111,6 +111,21 @@ def test_explain_asks_the_model_once_for_what_it_knows(
     assert open_run(tmp_path / "run").rows()[0]["answers"] == answers(plain, read_image(picture))
 
 
+def test_explain_keeps_what_was_finished_before_an_unreadable_image(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, picture: Path
+) -> None:
+    out, broken = tmp_path / "run", tmp_path / "broken.png"
+    broken.write_text("no picture")
+    words = ["--model", model, "--trust-code", "--out", out, "--methods", "gradient", "--no-checks"]
+    code, _, err = run(capsys, "explain", picture, tmp_path / "none.png", *words)
+    assert code and "does not exist" in err and not out.exists()
+    code, _, err = run(capsys, "explain", broken, picture, *words)
+    assert code and "broken.png" in err and not out.exists()
+    code, _, err = run(capsys, "explain", picture, broken, *words)
+    assert code and "broken.png" in err
+    assert [Path(row["source"]).name for row in open_run(out).rows()] == [picture.name]
+
+
 def test_explain_writes_a_run_and_goes_on(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, picture: Path
 ) -> None:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from contrafact.api import explanation
 from contrafact.api.case import Plan
 from contrafact.api.regions import without
-from contrafact.core import EXPLAINERS, UNTRUSTED, Image, InputError, Trust, nearest, traits_of
-from contrafact.io import images_in, read_image
+from contrafact.core import (
+    EXPLAINERS,
+    UNTRUSTED,
+    Image,
+    InputError,
+    Trust,
+    check_file,
+    is_folder,
+    nearest,
+    traits_of,
+)
+from contrafact.io import images_in, read_ahead, read_image
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "standard": ("gradcam", "integrated-gradients", "occlusion"),  # and the bundle's engine
@@ -176,7 +186,11 @@ def read_settings(words: Sequence[str]) -> dict[str, dict[str, Any]]:
     return settings
 
 
-def read_images(paths: Sequence[Path], bundle: Any) -> list[Image]:
-    """Return the images; with a bundle, with the display window rescaled to the bundle's range."""
-    images = [read_image(path) for path in paths]
-    return [image.rescaled(*bundle.window) for image in images] if bundle else images
+def read_images(paths: Sequence[Path], bundle: Any) -> Iterator[Image]:
+    """Yield the images, each read while the one before is explained; with a bundle, with the display window
+    rescaled to the bundle's range. Raise InputError for a missing file before any is read."""
+    for path in paths:
+        if not is_folder(path):
+            check_file(path, "an image file")
+    images = read_ahead(paths)
+    return (image.rescaled(*bundle.window) for image in images) if bundle else images

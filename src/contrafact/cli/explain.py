@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -138,10 +139,11 @@ def explain(
     )
     plan = with_checks(with_places(plan, files.labels, files.names), checks, models.second_model, trusted)
     cases = read_images(images, plan.bundle if rescale else None)
-    dated = read_images(files.followup or [], plan.bundle if rescale else None)
+    dated = list(read_images(files.followup or [], plan.bundle if rescale else None))
+    first = list(itertools.islice(cases, 1))  # a first image that is unreadable leaves no run
     run = Run.create(out, about={"title": "Explanation", **about})
-    with sole_writer(out), bar("explaining", len(cases), quiet=json) as move:
-        for number, image in enumerate(cases):
+    with sole_writer(out), bar("explaining", len(images), quiet=json) as move:
+        for number, image in enumerate(itertools.chain(first, cases)):
             name = f"{number + 1}. {Path(image.source).name}"
             explain_case(run, name, image, plan, followup=dated)
             move(number + 1)

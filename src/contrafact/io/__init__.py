@@ -2,7 +2,7 @@
 
 from contrafact.core.limits import largest_image, set_largest_image
 from contrafact.io.cohort import Case, Cohort, read_cohort
-from contrafact.io.images import SUFFIXES, images_in, read_image
+from contrafact.io.images import SUFFIXES, images_in, read_ahead, read_image
 from contrafact.io.run import SCHEMA, Run, open_run, stored_form, stored_grid
 from contrafact.io.weights import read_json, read_tensors, write_atomic, write_json, write_tensors
 
@@ -15,6 +15,7 @@ __all__ = [
     "images_in",
     "largest_image",
     "open_run",
+    "read_ahead",
     "read_cohort",
     "read_image",
     "read_json",

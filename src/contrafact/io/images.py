@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from contrafact.core import Image, InputError, check_file, is_folder
@@ -75,3 +76,16 @@ def _read(path: Path, spacing_mm: Sequence[float] | None) -> Image:
     if is_dicom(path):
         return read_dicom(path)
     raise InputError(f"an image file ends in {', '.join(SUFFIXES)}; got '{path.name}'")
+
+
+def read_ahead(paths: Sequence[Path], read: Callable[[Path], Image] = read_image) -> Iterator[Image]:
+    """Yield the images of files in order. While the caller works on one, the next is read by a thread, and no
+    further one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
+        following = [reader.submit(read, path) for path in paths[:1]]
+        for path in paths[1:]:
+            image = following.pop().result()
+            following.append(reader.submit(read, path))
+            yield image
+        for last in following:
+            yield last.result()

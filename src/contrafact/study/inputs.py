@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import glob
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,7 @@ def read_once(path: Path) -> Image:
     )
 
 
-@functools.lru_cache(maxsize=4)  # an image and its masks
+@functools.lru_cache(maxsize=5)  # an image, its masks, and the image that follows
 def _read_version(path: Path, version: tuple[tuple[str, int, int], ...]) -> Image:  # noqa: ARG001  a cache key
     return read_image(path)
 
@@ -289,3 +290,21 @@ def digests_of_model(choice: ModelChoice, folder: Path, trust: Trust = UNTRUSTED
     """Return the digests of a predictor and of its bundle (empty without one), loaded on the CPU."""
     predictor, bundle = model_of(choice, folder, "cpu", trust)
     return predictor.digest, "" if bundle is None else bundle.digest
+
+
+class Ahead:
+    """Reads images, and in a thread the one that follows, while this one is worked on."""
+
+    def __init__(self) -> None:
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._coming: dict[str, Future[Image]] = {}
+
+    def read(self, image: str, following: str) -> Image:
+        """Return an image as `read_once`, and begin to read the one that follows."""
+        before = self._coming.pop(image, None)
+        if before is not None:
+            wait([before])  # an error of it is raised below, as that of its own task
+        found = read_once(Path(image))
+        if following and following not in self._coming:
+            self._coming = {following: self._reader.submit(read_once, Path(following))}
+        return found

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from contrafact.io.lock import sole_writer
 from contrafact.jobs.pool import ENGINES, Failure, run_tasks
 from contrafact.study import StudyConfig, read_study
 from contrafact.study.inputs import (
+    Ahead,
     ModelIdentity,
     cases_of,
     devices_of,
@@ -42,7 +43,6 @@ from contrafact.study.inputs import (
     label_maps,
     loaded,
     optional_mask,
-    read_once,
     region_of,
     without_mask,
 )
@@ -54,13 +54,15 @@ Setting = tuple[StudyConfig, str, Trust, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class StudyTask:
-    """One method on one image for one target (empty: the predicted class). `key` is unique in a run."""
+    """One method on one image for one target (empty: the predicted class). `key` is unique in a run; `ahead` is
+    the image that follows."""
 
     key: str
     image: str
     label: str
     target: str
     model: str = ""
+    ahead: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def _run(
     total = len(tasks) + (len({(c.image, c.target, c.model) for c in tasks}) if config.metrics else 0)
     damaged = run.unreadable({task.key for task in tasks})
     known = (run.done() - damaged) | (set() if retry else run.failed())
-    open_tasks = [task for task in tasks if task.key not in known]
+    open_tasks = _with_ahead([task for task in tasks if task.key not in known])
     done = len(tasks) - len(open_tasks)
     options: Any = {"devices": devices_of(config), "limit_seconds": config.limit_seconds, "engine": engine}
     for outcome in run_tasks(open_tasks, begin, setting, **options):
@@ -158,6 +160,16 @@ def _run(
         scorings = scoring_tasks_of(run, config, Path(folder), cases, tasks, trusted, labelled=labelled)
         yield from _score(run, scorings, damaged, setting, options, done, total)
         write_tables(run, config, [s.key for s in scorings])
+
+
+def _with_ahead(tasks: list[StudyTask]) -> list[StudyTask]:
+    """Return the tasks, each with the image that follows its own."""
+    following, image, found = "", "", list[StudyTask]()
+    for task in reversed(tasks):
+        if task.image != image:
+            following, image = image, task.image
+        found.append(dataclasses.replace(task, ahead=following))
+    return found[::-1]
 
 
 def _score(
@@ -255,9 +267,10 @@ def begin(setting: Setting, device: str) -> Any:
     config, path, trust, labelled = setting
     folder = Path(path)
     models, background = loaded(config, folder, device, trust)
+    reader = Ahead()
 
     def run_task(task: StudyTask) -> tuple[Image, Heatmap | Counterfactual, dict[str, Any]]:
-        image = read_once(Path(task.image))
+        image = reader.read(task.image, task.ahead)
         predictor, bundle = models[task.model]
         plan = Plan(
             predictor=predictor,
