@@ -113,7 +113,7 @@ def explain(
             record = dataclasses.replace(record, details=details)
             record = dataclasses.replace(record, **_bundle_hashes(explainer, bundle, record.engine))
             if isinstance(value, Counterfactual):
-                results[row] = _confirmed(value.stamped(record), bundle, predictor, target)
+                results[row] = _confirmed(value.stamped(record), bundle, predictor, question.target)
             else:
                 kept = value if region is None else np.where(region, value, 0)
                 if why := emptiness(np.asarray(value if region is None else value[region])):
@@ -127,7 +127,7 @@ def _confirmed(result: Counterfactual, bundle: Any, predictor: Predictor, target
     second_scores = getattr(bundle, "second_scores", None)
     if second_scores is None or result.second is not None:
         return result
-    return dataclasses.replace(result, second=second_scores(predictor, str(target), result.frames))
+    return dataclasses.replace(result, second=second_scores(predictor, target, result.frames))
 
 
 def _others(background: Sequence[Image], image: Image) -> NDArray[np.float32] | None:

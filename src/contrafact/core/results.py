@@ -18,6 +18,9 @@ from contrafact.core.errors import ContrafactError, InputError
 from contrafact.core.grid import Grid
 from contrafact.core.stored import RENAMED, present_names, save_result
 
+# Places in a segmenter's prediction whose score is a mean of log-odds.
+PLACES_WITH_ODDS = ("region", "lesion", "boundary", "mask", "false-positive", "missed")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -102,8 +105,9 @@ def answering(scores: Any, origin: int, target: str) -> int:
 
 
 def decides(target: str) -> bool:
-    """Whether scores of a target have a decision threshold, at 0: those of a class or a margin."""
-    return target.startswith(("class:", "margin:"))
+    """Whether scores of a target have a decision threshold, at 0: those of a class, a margin, or a place in a
+    segmenter's prediction (the mean log-odds of its class there)."""
+    return target.split(":")[0] in ("class", "margin", *PLACES_WITH_ODDS) and not target.endswith(",sum")
 
 
 def confirms(before: float, after: float, score: float) -> bool:

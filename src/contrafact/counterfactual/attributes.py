@@ -236,13 +236,10 @@ def _second_changes(
     """Return the mean changes of the second model's score; empty without one for the target."""
 
     def measure(images: Tensor) -> Tensor:
-        scores = bundle.second_scores(predictor, str(target), bundle.to_units(images))
+        scores = bundle.second_scores(predictor, target, bundle.to_units(images))
         return torch.as_tensor(scores)
 
-    if (
-        bundle.second_scores(predictor, str(target), bundle.to_units(space.moved(latents[:1], (0, 0), 0.0)))
-        is None
-    ):
+    if bundle.second_scores(predictor, target, bundle.to_units(space.moved(latents[:1], (0, 0), 0.0))) is None:
         return {}
     return space.mean_changes(latents, measure, moves)
 

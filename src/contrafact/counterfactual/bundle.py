@@ -31,6 +31,7 @@ from contrafact.counterfactual.bundle_parts import (
     entry_for,
     opposite,
     resized,
+    scores_by,
 )
 from contrafact.counterfactual.coded import Coded
 from contrafact.counterfactual.direction import Direction
@@ -161,18 +162,11 @@ class Bundle:
         names = [name for name, known in self.predictors.items() if known.digest == own]
         return next((self.seconds[name] for name in names if name in self.seconds), None)
 
-    def second_scores(self, predictor: Predictor, target: str, frames: Any) -> Any:
-        """Return the second model's scores (K,) of frames (K, C, *S) for the target of that name; None where
-        there is no second model, or it has no such target."""
+    def second_scores(self, predictor: Predictor, target: Target, frames: Any) -> Any:
+        """Return the second model's scores (K,) of frames (K, C, *S) for a target; None where there is no
+        second model, or it has no such target."""
         second = self.second_model(predictor)
-        if second is None:
-            return None
-        try:
-            measure = second.target(target)
-        except InputError:
-            return None
-        with second.frozen(), torch.no_grad():
-            return measure(second(frames)).double().cpu().numpy()
+        return None if second is None else scores_by(second, target, frames)
 
     def direction(self, predictor: Predictor, target: Target) -> Direction:
         """Return the direction that was fitted for a predictor and a target.

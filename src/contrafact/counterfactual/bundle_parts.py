@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,7 +22,8 @@ OTHER = {"class:0": "class:1", "class:1": "class:0"}
 class Translation:
     """A target for which the bundle's translator was trained.
 
-    model, target  digest of the predictor, and the target as text
+    model, target  digest of the predictor, and the target as text; of a segmenter `place:1` stands for every
+                   place of class 1 (a region, a lesion, a missed part, the volume)
     number         index of the score among those that condition the translator
     by             (digest, target) of the conditioning score where it is another, monotonically related score;
                    None: the target's own score
@@ -45,19 +47,39 @@ class LatentSpace:
 def entry_for(entries: Mapping[str, Entry], predictor: Predictor, target: Target) -> tuple[Entry, int] | None:
     """Return the entry of a target, and 1; of exactly two classes also that of the opposite one, and -1; None
     where there is neither."""
-    if str(target) in entries:
-        return entries[str(target)], 1
+    for text in (str(target), _place_of(target)):
+        if text in entries:
+            return entries[text], 1
     other = OTHER.get(str(target), "")
     exclusive = predictor.output in ("logits", "probabilities")
     return (entries[other], -1) if other in entries and exclusive and predictor.class_count == 2 else None
 
 
+def _place_of(target: Target) -> str:
+    """Return `place:INDEX` for a place in a segmenter's prediction; empty for another target."""
+    own: Any = getattr(target, "target", target)
+    return f"place:{own.index}" if hasattr(own, "place") else ""
+
+
+@torch.no_grad()
+def scores_by(second: Any, target: Any, frames: Any) -> Any:
+    """Return a second model's scores (K,) of frames (K, C, *S) for a target; of a segmenter in the place that
+    the first model's prediction determined. None where the second model has no such target."""
+    try:
+        measure = target.of(second.output) if hasattr(target, "of") else second.target(str(target))
+        with second.frozen():
+            return measure(second(frames)).double().cpu().numpy()
+    except InputError:
+        return None
+
+
 def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Return images (N, C, *S) resampled to `size`, with antialiasing where it shrinks."""
+    """Return images (N, C, *S) at another size as a predictor's preprocessing resizes them: with antialiasing;
+    of volumes the axes that shrink do so first."""
     if len(size) == 2:
         return F.interpolate(images, size, mode="bilinear", antialias=True)
-    larger = any(have < need for have, need in zip(images.shape[2:], size, strict=True))
-    return F.interpolate(images, size, mode="trilinear" if larger else "area")
+    least = tuple(map(min, images.shape[2:], size))
+    return F.interpolate(F.interpolate(images, least, mode="area"), size, mode="trilinear")
 
 
 def check_values(images: Tensor, window: tuple[float, float], name: str) -> None:

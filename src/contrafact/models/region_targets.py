@@ -11,7 +11,7 @@ voxels above a threshold, which has no gradient, and determines them again each 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contrafact.core import InputError, Predictor, mask_of
-from contrafact.models.targets import log_odds_of, probabilities
+from contrafact.models.targets import log_odds_of, logit, probabilities
 
 PLACES = ("region", "lesion", "boundary", "mask", "false-positive", "missed", "volume", "dice")
 NEEDS_REFERENCE = ("mask", "false-positive", "missed")
@@ -75,7 +75,8 @@ class RegionTarget:
         reference = self._reference(outputs, tuple(images.shape[2:]))
         cuts = self.thresholds or (None,)
         places = [self._place(outputs, cut, reference) for cut in cuts]
-        return FrozenRegion(target=self, places=torch.stack(places))
+        odds = self.place not in ("volume", "dice") and not self.total
+        return (FrozenOdds if odds else FrozenRegion)(target=self, places=torch.stack(places))
 
     def _reference(self, outputs: Tensor, size: tuple[int, ...]) -> Tensor | None:
         if self.reference is None:
@@ -145,6 +146,10 @@ class FrozenRegion:
     def __str__(self) -> str:
         return str(self.target)
 
+    def of(self, kind: str) -> FrozenRegion:
+        """Return the same region as a target of another segmenter, whose outputs are of that kind."""
+        return replace(self, target=replace(self.target, kind=kind))
+
     def __call__(self, outputs: Tensor) -> Tensor:
         target = self.target
         if outputs.shape[2:] != self.places.shape[1:]:
@@ -161,6 +166,16 @@ class FrozenRegion:
         values = log_odds_of(outputs, target.kind, target.index).flatten(1)
         sizes = torch.ones_like(places[:, 0]) if target.total else places.sum(dim=1)
         return (values @ (places / sizes[:, None]).t()).mean(dim=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenOdds(FrozenRegion):
+    """A frozen region whose number is a mean of log-odds: its sign says whether it is segmented, and a
+    counterfactual's goal is a probability, as for a classifier."""
+
+    def score_of(self, goal: float) -> float:
+        """Return the log-odds of a probability."""
+        return logit(goal)
 
 
 def predicted(outputs: Tensor, kind: str, index: int, cut: float | None) -> Tensor:

@@ -71,7 +71,7 @@ def probabilities(outputs: Tensor, kind: str) -> Tensor:
     return grade_probabilities(outputs) if kind == "ordinal" else outputs
 
 
-def _logit(goal: float) -> float:
+def logit(goal: float) -> float:
     if not 0 < goal < 1:
         raise InputError(f"goal must be a probability above 0 and below 1; got {goal}")
     return math.log(goal / (1 - goal))
@@ -89,7 +89,7 @@ class ClassTarget:
 
     def score_of(self, goal: float) -> float:
         """Return the log-odds of a probability."""
-        return _logit(goal)
+        return logit(goal)
 
     def __str__(self) -> str:
         return f"class:{self.index}"
@@ -139,7 +139,7 @@ class MarginTarget:
 
     def score_of(self, goal: float) -> float:
         """Return the margin at which the class has the given probability among the two."""
-        return _logit(goal)
+        return logit(goal)
 
     def __str__(self) -> str:
         return f"margin:{self.index},{self.against}"

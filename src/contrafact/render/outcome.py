@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contrafact.core.results import answering
+from contrafact.core.results import PLACES_WITH_ODDS, answering, decides
 
 Row = Mapping[str, Any]
 ORIGINAL, SYNTHETIC = "original", "synthetic"
@@ -28,12 +28,12 @@ UNITS = {
     "dice": "Dice",
     "value": "units of the model's output",
 }
-LOGITS = ("region", "lesion", "boundary", "mask", "false-positive", "missed")
 
 
 def in_odds(target: str) -> bool:
-    """Return whether scores of this target are logits with a probability."""
-    return kind_of(target) in ("class", "margin")
+    """Return whether scores of this target are logits with a probability; of a place in a segmenter's
+    prediction it is that of the mean log-odds there."""
+    return decides(target)
 
 
 def kind_of(target: str) -> str:
@@ -44,7 +44,7 @@ def kind_of(target: str) -> str:
 def unit_of(target: str) -> str:
     """Return the unit of a target's scores."""
     kind = kind_of(target)
-    return "logits" if kind in LOGITS else UNITS.get(kind, "units of the target")
+    return "logits" if kind in PLACES_WITH_ODDS else UNITS.get(kind, "units of the target")
 
 
 def probability_of(target: str, score: float) -> float | None:
