@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from contrafact.core import Generator, InputError, nearest
 from contrafact.generators.augmentation import Augmentation, augment, mirror_half, signed
+from contrafact.generators.compact_resnet import CompactResNet
 from contrafact.generators.medxgan import MedXGAN
 from contrafact.generators.medxgan_legacy import LegacyMedXGAN
 from contrafact.generators.precision import Precision, check_precision
@@ -97,22 +98,13 @@ class ResNetEncoder(nn.Module):
         self, channels: int, w_dim: int, *, kind: str = "compact", width: int = 24, axes: int = 2
     ) -> None:
         super().__init__()
-        from monai.networks.nets.resnet import ResNet, resnet50
-
         if kind == "resnet50":
+            from monai.networks.nets.resnet import resnet50  # slow to import
+
             self.network: nn.Module = resnet50(spatial_dims=axes, n_input_channels=channels, num_classes=w_dim)
         else:
-            self.network = ResNet(
-                block="basic",
-                layers=[1, 2, 2, 1],
-                block_inplanes=[width, 2 * width, 4 * width, 8 * width],
-                spatial_dims=axes,
-                n_input_channels=channels,
-                conv1_t_size=5,
-                conv1_t_stride=2,
-                no_max_pool=True,
-                num_classes=w_dim,
-            )
+            planes = [width, 2 * width, 4 * width, 8 * width]
+            self.network = CompactResNet(channels, w_dim, planes=planes, blocks=[1, 2, 2, 1], axes=axes)
         self.register_buffer("w_avg", torch.zeros(w_dim))
         self.register_buffer("w_std", torch.ones(w_dim))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from contrafact.core import InputError, nearest
 from contrafact.metrics.heatmap_context import Values
@@ -17,6 +16,8 @@ def spearman(first: Values, second: Values, region: NDArray[np.bool_] | None = N
 
     region  bool (*S): compare only these voxels, because both maps are 0 elsewhere; None: all voxels
     """
+    from scipy.stats import spearmanr  # slow to import
+
     if region is not None:
         first, second = first[region], second[region]
     if np.ptp(first) == 0 or np.ptp(second) == 0:

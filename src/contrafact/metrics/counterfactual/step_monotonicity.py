@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from contrafact.core import METRICS, InputError
 from contrafact.metrics.counterfactual_context import CounterfactualContext
@@ -27,6 +26,8 @@ class StepMonotonicity:
     by_construction: ClassVar[bool] = True
 
     def __call__(self, walked: CounterfactualContext) -> float:
+        from scipy.stats import spearmanr  # slow to import
+
         steps, scores = walked.strip.requested, walked.measured
         if len(steps) < 3:
             raise InputError(f"step-monotonicity needs at least 3 frames; got {len(steps)}")

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import rankdata
 
 from contrafact.core import METRICS, InputError
 from contrafact.metrics.faithfulness.faithfulness_correlation import correlations
@@ -39,6 +38,8 @@ class MonotonicityCorrelation:
             raise InputError(f"expected at least 1 draw; got {self.draws}")
 
     def __call__(self, panel: HeatmapContext) -> Values:
+        from scipy.stats import rankdata  # slow to import
+
         replaced = [
             panel.by_feature(fill=f"noise {draw}", features=self.features) for draw in range(self.draws)
         ]

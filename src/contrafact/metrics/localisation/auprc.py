@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
 from contrafact.core import METRICS
 from contrafact.metrics.heatmap_context import HeatmapContext, Values
@@ -26,5 +25,7 @@ class AUPRC:
     family: ClassVar[str] = "place"
 
     def __call__(self, panel: HeatmapContext) -> Values:
+        from sklearn.metrics import average_precision_score  # slow to import
+
         inside = panel.truth("auprc").ravel()
         return np.array([average_precision_score(inside, values.ravel()) for values in panel.maps])

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import entropy
 
 from contrafact.core import METRICS, InputError
 from contrafact.metrics.heatmap_context import HeatmapContext, Values
@@ -46,4 +45,6 @@ class EfficientMPRT:
         return panel.each(rise)
 
     def _entropy(self, values: Values) -> float:
+        from scipy.stats import entropy  # slow to import
+
         return float(entropy(np.histogram(values, bins=self.bins)[0]))
