@@ -16,6 +16,8 @@ import os
 import platform
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import zipfile
@@ -26,15 +28,23 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 import contrafact as cf
+from contrafact.attribution import GradientSHAP
+from contrafact.attribution.relevance.linear_rules import linear_share
 from contrafact.core import Heatmap, Image, Record
+from contrafact.core.execution import explain
 from contrafact.io import Run, open_run
 from contrafact.io.packed_arrays import packed
 from contrafact.io.stored_rows import row_flaw
+from contrafact.models import TorchPredictor
+from contrafact.models.example_networks import ResidualNetwork
+from contrafact.models.region_targets import predicted
 from contrafact.perturbation import fill_values
 from contrafact.render.run_index import RunIndex
+from contrafact.study.statistics import area_under_curve, bootstrap
 
 Job = Callable[[], Any]
 PAGE = "docs/results/performance.md"
@@ -200,7 +210,129 @@ def packing(rounds: int) -> list[str]:
     return rows
 
 
-PARTS: dict[str, Callable[[int], list[str]]] = {"blur": blur, "runs": runs, "packing": packing}
+def regions(rounds: int) -> list[str]:
+    """Where a segmenter of five classes predicts one, against `argmax`."""
+    outputs = torch.randn(1, 5, 96, 96, 96, generator=torch.Generator().manual_seed(0))
+    return [
+        pair(
+            "voxels of one of five classes at 96³",
+            lambda: predicted(outputs, "logits", 2, None),
+            lambda: outputs.argmax(dim=1) == 2,
+            rounds=rounds,
+        )
+    ]
+
+
+def intervals(rounds: int) -> list[str]:
+    """Intervals of a study, against resamples drawn in 64-bit numbers, and an AUC for each resample."""
+    rng, count = np.random.default_rng(0), 20_000
+    values, labels = rng.random(count), rng.random(count) < 0.3
+    patients = [f"{number:05d}" for number in range(count)]
+    few = slice(0, 2000)
+
+    def plain() -> Any:
+        draw = np.random.default_rng(0)
+        means = [values[draw.integers(count, size=(200, count))].mean(axis=1) for _ in range(10)]
+        return np.percentile(np.concatenate(means), [2.5, 97.5])
+
+    def plain_area() -> Any:
+        draw = np.random.default_rng(0)
+        rows = (draw.integers(2000, size=2000) for _ in range(400))
+        return np.percentile([roc_auc_score(labels[row], values[row]) for row in rows], [2.5, 97.5])
+
+    def area() -> Any:
+        return area_under_curve(values[few], labels[few], patients[few])
+
+    return [
+        pair("interval of a mean over 20,000 patients", lambda: bootstrap(values), plain, rounds=rounds),
+        pair("interval of an AUC over 2,000 patients", area, plain_area, rounds=rounds),
+    ]
+
+
+def gradients(rounds: int) -> list[str]:
+    """GradientSHAP of one image, against one pass for each point; the gamma rule of one layer, against each
+    term of its sums."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = ResidualNetwork(width=16, stages=3).eval()
+    predictor = TorchPredictor(network, classes=["a", "b"])
+    image = Image(np.random.default_rng(0).random((1, 64, 64), dtype=np.float32))
+    shap, target = GradientSHAP(), predictor.target("class:1")
+
+    def plain() -> None:
+        for _ in range(shap.samples):
+            point = torch.from_numpy(image.values[None]).requires_grad_()
+            torch.autograd.grad(target(predictor(point)).sum(), point)
+
+    rng = torch.Generator().manual_seed(0)
+    x, relevance = (torch.randn(1, 16, 32, 32, 32, generator=rng).relu() for _ in range(2))
+    weight, bias = torch.randn(16, 16, 3, 3, 3, generator=rng), torch.randn(16, generator=rng)
+
+    def run(v: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
+        return F.conv3d(v, torch.as_tensor(w), b, padding=1)
+
+    def terms() -> Tensor:
+        more, less = weight.clamp_min(0), weight.clamp_max(0)
+        up, down = x.clamp_min(0).requires_grad_(), x.clamp_max(0).requires_grad_()
+        zero, z = run(torch.zeros_like(x), weight, bias), run(up + down, weight, bias)
+        plus = run(up, more, bias) + run(down, less, bias) - 2 * zero + zero.clamp_min(0)
+        minus = run(up, less, bias) + run(down, more, bias) - 2 * zero + zero.clamp_max(0)
+        agreed = z + 0.25 * torch.where(z >= 0, plus, minus)
+        slopes = torch.autograd.grad(agreed, (up, down), (relevance / agreed).detach())
+        return up * slopes[0] + down * slopes[1]
+
+    zero = bias.reshape(-1, 1, 1, 1)
+    return [
+        pair(
+            "`gradient-shap` of one image of 64², 32 points",
+            lambda: explain(shap, predictor, [image], target=target),
+            plain,
+            rounds=rounds,
+        ),
+        pair(
+            "gamma rule of a layer of 16 channels at 32³, inputs not negative",
+            lambda: linear_share(run, weight, bias, relevance, x, "gamma", zero=zero),
+            terms,
+            rounds=rounds,
+        ),
+    ]
+
+
+def start(rounds: int) -> list[str]:
+    """`contrafact explain` of one image in a new process, against the same after the imports of before."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "image.npy"
+        np.save(image, np.random.default_rng(0).uniform(0, 255, (64, 64)).astype(np.float32))
+        words = ["explain", str(image), "--bundle", "phantom", "--methods", "gradcam", "--no-checks", "--out"]
+        before = "import monai.networks.nets.resnet, scipy.stats, sklearn.metrics"
+
+        def once(first: str) -> float:
+            code = f"{first}\nimport sys\nfrom contrafact.cli import main\nmain(sys.argv[1:])"
+            out = tempfile.mkdtemp(dir=folder)
+            began = sum(os.times()[2:4])
+            program = [sys.executable, "-c", code, *words, str(Path(out) / "run")]
+            subprocess.run(program, check=True, capture_output=True)
+            return 1000 * (sum(os.times()[2:4]) - began)
+
+        once("")
+        times = [(once(before), once("")) for _ in range(rounds)]
+        plain, now = (list(part) for part in zip(*times, strict=True))
+        ratio = statistics.median(plain) / statistics.median(now)
+        what = "`explain` of one image with Grad-CAM, the whole process"
+        row = f"| {what} | {spread(plain)} | {spread(now)} | {ratio:.3g} |"
+        print(row, flush=True)
+        return [row]
+
+
+PARTS: dict[str, Callable[[int], list[str]]] = {
+    "blur": blur,
+    "runs": runs,
+    "packing": packing,
+    "regions": regions,
+    "intervals": intervals,
+    "gradients": gradients,
+    "start": start,
+}
 HEAD = ["| what | reference, ms | package, ms | ratio |", "| --- | --- | --- | --- |"]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from contrafact.attribution.gradient import integrated_gradients
+from contrafact.attribution.relevance.linear_rules import linear_share
 from contrafact.core import Image, Question
 from contrafact.core.execution import explain
 from contrafact.core.registry import EXPLAINERS
@@ -148,3 +149,36 @@ def plain_gradient_shap(network: Asked, images: tuple[Image, ...], samples: int,
         (slopes,) = torch.autograd.grad(network(point)[:, 1].sum(), point)
         total += slopes * way
     return (total.sum(dim=1) / samples).numpy()
+
+
+def plain_gamma(weight: Tensor, bias: Tensor | None, relevance: Tensor, x: Tensor) -> Tensor:
+    """The generalised gamma rule of a convolution with each term of each sum written out."""
+    run = nn.functional.conv2d
+    up, down = (x.clamp_min(0).requires_grad_(), x.clamp_max(0).requires_grad_())
+    more, less, zero = weight.clamp_min(0), weight.clamp_max(0), run(torch.zeros_like(x), weight, bias)
+    z = run(up + down, weight, bias)
+    plus = run(up, more) + run(down, less) + zero.clamp_min(0)
+    minus = run(up, less) + run(down, more) + zero.clamp_max(0)
+    agreed = z + 0.25 * torch.where(z >= 0, plus, minus)
+    share = relevance / (agreed + 1e-6 * torch.where(z >= 0, 1.0, -1.0))
+    first, second = torch.autograd.grad(agreed, (up, down), share.detach())
+    return (up * first + down * second).detach()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("signs", [True, False])
+def test_the_gamma_rule_passes_a_layer_twice_forward_and_twice_back(signs: bool, bias: bool) -> None:
+    rng = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(2, 3, 9, 8, generator=rng), torch.randn(4, 3, 3, 3, generator=rng)
+    x = x if signs else x.relu()
+    shift = torch.randn(4, generator=rng) if bias else None
+    relevance = torch.randn(2, 4, 7, 6, generator=rng)
+    zero = torch.zeros(()) if shift is None else shift.reshape(-1, 1, 1)
+    with torch.autograd.profiler.profile() as seen:
+        found = linear_share(
+            lambda v, w, b: nn.functional.conv2d(v, w, b), weight, shift, relevance, x, "gamma", zero=zero
+        )
+    passes = {event.key: event.count for event in seen.key_averages()}
+    often = 4 if signs else 2
+    assert (passes["aten::convolution"], passes["aten::convolution_backward"]) == (often, often)
+    torch.testing.assert_close(found, plain_gamma(weight, shift, relevance, x), rtol=1e-4, atol=1e-5)

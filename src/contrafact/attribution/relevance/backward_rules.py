@@ -18,12 +18,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from contrafact.attribution.attention.weights import SOFTMAX, AttentionMode, multi_head
+from contrafact.attribution.relevance.linear_rules import EPSILON, RULES, linear_share, ratio
 from contrafact.core import InputError, UnsupportedError
-
-RULES = ("epsilon", "gamma", "alpha1-beta0")
-EPSILON = 1e-6
-
-Linear = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 
 
 class _Relevance(torch.autograd.Function):
@@ -39,68 +35,6 @@ class _Relevance(torch.autograd.Function):
     def backward(ctx: Any, *relevance: Tensor) -> Any:
         shares = ctx.back(relevance[0], *ctx.saved_tensors)
         return (None, None, *shares)
-
-
-def linear_share(
-    run: Linear, weight: Tensor | None, bias: Tensor | None, relevance: Tensor, x: Tensor, rule: str
-) -> Tensor:
-    """Return the relevance of the inputs of a linear step: input times weight, divided by the sum.
-
-    epsilon       x w / (sum + bias): the bias keeps its share, so that no divisor is small while the output
-                  is large
-    gamma         terms with the sign of the sum count a quarter more, so that no divisor is near zero while
-                  its terms are large
-    alpha1-beta0  positive x w only, without the bias (also excitation backpropagation)
-    """
-    if rule == "alpha1-beta0":
-        return _positive_share(lambda v, w: run(v, w, None), weight, relevance, x)
-    if rule == "gamma" and weight is not None:
-        return _gamma_share(run, weight, bias, relevance, x)
-    return _ratio(lambda v: run(v, weight, bias), relevance, x)
-
-
-def _gamma_share(
-    run: Linear, weight: Tensor, bias: Tensor | None, relevance: Tensor, x: Tensor, gamma: float = 0.25
-) -> Tensor:
-    """Return relevance by the generalised gamma rule: x w, plus gamma times the terms with the sign of the sum,
-    divided by the sum of the same."""
-    more, less = weight.clamp_min(0), weight.clamp_max(0)
-    with torch.enable_grad():
-        up = x.clamp_min(0).detach().requires_grad_()
-        down = x.clamp_max(0).detach().requires_grad_()
-        constant = run(torch.zeros_like(x), weight, bias).detach()
-        z = run(up + down, weight, bias)
-        plus = run(up, more, bias) + run(down, less, bias) - 2 * constant + constant.clamp_min(0)
-        minus = run(up, less, bias) + run(down, more, bias) - 2 * constant + constant.clamp_max(0)
-        agreed = z + gamma * torch.where(z >= 0, plus, minus)
-        share = relevance / (agreed + EPSILON * torch.where(z >= 0, 1.0, -1.0))
-        slopes = torch.autograd.grad(agreed, (up, down), share.detach())
-    return torch.as_tensor(up * slopes[0] + down * slopes[1]).detach()
-
-
-def _ratio(run: Callable[[Tensor], Tensor], relevance: Tensor, x: Tensor) -> Tensor:
-    """Return relevance by the epsilon rule for a linear function."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        z = run(x)
-        share = relevance / (z + EPSILON * torch.where(z >= 0, 1.0, -1.0))
-        (slopes,) = torch.autograd.grad(z, x, share.detach())
-    return (x * slopes).detach()
-
-
-def _positive_share(
-    run: Callable[[Tensor, Tensor | None], Tensor], weight: Tensor | None, relevance: Tensor, x: Tensor
-) -> Tensor:
-    """Return relevance by the alpha1-beta0 rule: shares of the positive terms."""
-    parts = [(x.clamp_min(0), None if weight is None else weight.clamp_min(0))]
-    if weight is not None and bool((x < 0).any()):
-        parts.append((x.clamp_max(0), weight.clamp_max(0)))
-    with torch.enable_grad():
-        inputs = [v.detach().requires_grad_() for v, _ in parts]
-        z = sum(run(v, w) for v, (_, w) in zip(inputs, parts, strict=True))
-        z = torch.as_tensor(z)
-        slopes = torch.autograd.grad(z, inputs, (relevance / (z + EPSILON)).detach())
-    return torch.as_tensor(sum(v.detach() * s for v, s in zip(inputs, slopes, strict=True)))
 
 
 CONVOLUTIONS = {
@@ -195,14 +129,16 @@ class RelevanceMode(TorchFunctionMode):
         def run(v: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
             return torch.as_tensor(func(v, w, b, *rest, **more))
 
+        zero = _of_zeros(func, weight, bias)
+
         def back(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
-            return (linear_share(run, sign * weight.detach(), bias, relevance, v, self.rule),)
+            return (linear_share(run, sign * weight.detach(), bias, relevance, v, self.rule, zero=zero),)
 
         with torch.no_grad():
             output = func(*args, **kwargs)
         result = torch.as_tensor(_Relevance.apply(output, back, x))
         if sign > 0 and not CONVOLUTIONS.get(func, "").startswith("conv_transpose"):
-            result.linear_step = (run, weight.detach(), bias, x)  # type: ignore[attr-defined]
+            result.linear_step = (run, weight.detach(), bias, x, zero)  # type: ignore[attr-defined]
         return result
 
     def _plain_linear(self, func: Any, args: Any, kwargs: Any) -> Tensor:
@@ -238,7 +174,7 @@ class RelevanceMode(TorchFunctionMode):
                 return (relevance * scale * v / (total + EPSILON * torch.where(total >= 0, 1.0, -1.0)),)
 
             return torch.as_tensor(_Relevance.apply(output, alone, x))
-        run, weight, bias, before = step
+        run, weight, bias, before, zero = step
         signs = scale.mean(dim=(0, *range(2, scale.ndim))).sign()  # one for each output channel
 
         def merged(v: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
@@ -247,7 +183,7 @@ class RelevanceMode(TorchFunctionMode):
         def back(relevance: Tensor, v: Tensor) -> tuple[Tensor]:
             w = weight * signs.reshape(-1, *(1,) * (weight.ndim - 1))
             b = None if bias is None else bias * signs
-            return (linear_share(merged, w, b, relevance, v, self.rule),)
+            return (linear_share(merged, w, b, relevance, v, self.rule, zero=scale * zero + shift),)
 
         return torch.as_tensor(_Relevance.apply(output, back, before))
 
@@ -305,7 +241,7 @@ class RelevanceMode(TorchFunctionMode):
                 def run(v: Tensor) -> Tensor:
                     return torch.as_tensor(func(*factors[:position], v, *factors[position + 1 :], **kwargs))
 
-                return _ratio(run, relevance / len(positions), value)
+                return ratio(run, relevance / len(positions), value)
 
             return tuple(share(position, value) for position, value in zip(positions, inputs, strict=True))
 
@@ -346,6 +282,14 @@ class RelevanceMode(TorchFunctionMode):
                 "network; use integrated-gradients"
             )
         return self._pass(func, args, kwargs)
+
+
+def _of_zeros(func: Any, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the output of a linear step for zeros, one value per output channel: its bias."""
+    if bias is None:
+        return weight.new_zeros(())
+    axes = 0 if func not in CONVOLUTIONS else int(CONVOLUTIONS[func][-2])
+    return bias.detach().reshape(-1, *(1,) * axes)
 
 
 def norm_scale(func: Any, args: Any, kwargs: Any) -> Tensor:

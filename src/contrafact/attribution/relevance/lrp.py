@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from contrafact.attribution.gradients import as_map, needs_gradients, passed_back, watchable
-from contrafact.attribution.relevance.backward_rules import RULES, RelevanceMode
+from contrafact.attribution.relevance.backward_rules import RelevanceMode
+from contrafact.attribution.relevance.linear_rules import RULES
 from contrafact.core import EXPLAINERS, InputError, Question, nearest
 
 
@@ -21,7 +22,8 @@ class LRP:
     gives   float32 (N, *S), target units, summed over channels; signed (not negative for
             "alpha1-beta0" of a positive target). `notes["conservation"]`: the sum of the map divided by the
             distributed output, 1 if nothing is lost
-    cost    one forward and about two backward passes per image
+    cost    one forward and about two backward passes per image; with gamma, each linear step runs three times
+            forward and twice back, and five times and four times where its inputs have both signs
     raises  UnsupportedError without gradients, or for a network with a step that has no rule
             (a softmax other than attention); InputError for an unknown rule
     Source: Bach et al. 2015 (PLOS ONE 10(7), e0130140), eq. 58 (epsilon) and 60 (alpha-beta); Montavon
