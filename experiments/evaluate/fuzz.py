@@ -3,9 +3,9 @@
     python -m experiments.evaluate.fuzz --page docs/results/fuzz.md
 
 Each file is read in a worker process under limits of time and memory. It may be read, or refused by one line of
-Contrafact's own that names the file; an exception of a library, a line that names nothing, a crash, a hang and
-too much memory are faults, and each is printed with the number of its file: `--only NUMBER` makes that file
-again, in --keep, and shows the traceback.
+Contrafact's own that names the file; an exception of a library, a line that names nothing, anything printed, a
+crash, a hang and too much memory are faults, and each is printed with the number of its file: `--only NUMBER`
+makes that file again, in --keep, and shows the traceback.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import multiprocessing as mp
 import os
 import resource
 import shutil
+import sys
 import tempfile
 import time
 import traceback
@@ -33,8 +34,9 @@ FILES, SEED = 10_000, 20
 LARGEST = 2**22  # values of an image: 16 MiB as float32
 SECONDS = 20.0
 MEMORY = 512  # MiB above what the worker takes after it has read one valid file of every kind
+PRINTED = "printed.txt"  # what a worker prints, in its folder
 GOOD = ("read", "refused")
-OUTCOMES = (*GOOD, "unclear", "foreign", "crash", "hang", "memory")
+OUTCOMES = (*GOOD, "unclear", "printed", "foreign", "crash", "hang", "memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,9 @@ def work(pipe: Any, kinds: list[str], seed: int, folder: str) -> None:
 
     set_largest_image(LARGEST)
     place = Path(folder)
+    printed = os.open(place / PRINTED, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
     seeds = Seeds(place / "valid")
     for kind in dict.fromkeys(kinds):
         seeds.kinds[kind].read(seeds.valid(kind) / seeds.entries[kind])  # must be read: no seed is a fault
@@ -149,8 +154,13 @@ def work(pipe: Any, kinds: list[str], seed: int, folder: str) -> None:
         case.mkdir()
         path, changed = seeds.make(kinds[number], number, seed, case)
         _peak(again=True)
+        os.ftruncate(printed, 0)  # what the change has printed
         pipe.send(changed)
         how, about = attempt(seeds.kinds[kinds[number]].read, path, changed)
+        sys.stdout.flush()
+        text = os.pread(printed, 2000, 0).decode("utf-8", "replace")
+        if text and how in GOOD:
+            how, about = "printed", ascii(" ".join(text.split()))[1:-1][:240]
         more = (_peak() - usual) // 1024
         if more > MEMORY and how in GOOD:
             how, about = "memory", f"{more} MiB more ({how})"
@@ -190,9 +200,9 @@ class Worker:
             return Outcome(number, kind, changed, *self.pipe.recv())
         except EOFError:
             self.process.join()
-            code = self.process.exitcode
+            code, last = self.process.exitcode, (Path(self.folder) / PRINTED).read_text(errors="replace")
             self.end()
-            return Outcome(number, kind, changed, "crash", f"exit code {code}")
+            return Outcome(number, kind, changed, "crash", f"exit code {code}: {last[-240:]!a}")
 
     def end(self) -> None:
         if self.process is not None:

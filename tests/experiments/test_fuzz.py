@@ -90,5 +90,5 @@ def test_the_page_counts_every_outcome() -> None:
 
     found = [Outcome(0, "npy", "a", "read"), Outcome(1, "npy", "a", "crash"), Outcome(2, "png", "a", "refused")]
     text = page(found, 60)
-    assert "| npy | 2 | 1 | 0 | 0 | 0 | 1 | 0 | 0 |" in text
-    assert "| **all** | 3 | 1 | 1 | 0 | 0 | 1 | 0 | 0 |" in text
+    assert "| npy | 2 | 1 | 0 | 0 | 0 | 0 | 1 | 0 | 0 |" in text
+    assert "| **all** | 3 | 1 | 1 | 0 | 0 | 0 | 1 | 0 | 0 |" in text

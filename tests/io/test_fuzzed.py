@@ -277,6 +277,8 @@ def answers(folder: Path) -> Any:
         ("update trials set task = 'x'", "is damaged"),
         ("update settings set value = '{'", "not a readable file of answers"),
         ("delete from trials", "expected a reader of this study"),
+        ("update answers set correct = 'x'", "is damaged: 'correct' of trial 0 of 'Ada' is 'x'"),
+        ("update trials set truth = x'00'", "is damaged"),
         ("drop table answers; create table answers (a text)", "reading.sqlite"),
         (None, "file is not a database"),
     ],
@@ -335,3 +337,61 @@ def test_a_study_whose_methods_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(InputError, match=r"'mine.toml': no image matches"):
         list(cf.study(tmp_path / "mine.toml", engine="local"))
+
+
+def test_a_circle_of_links_is_no_key_and_no_folder_of_a_fit(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    from contrafact.bundles.fitting import read_config
+    from contrafact.export.dicom.export import read_key
+    from experiments.evaluate.fuzz_files import FIT
+
+    (tmp_path / "out").symlink_to(tmp_path / "out")
+    with pytest.raises(InputError, match=r"expected a key of UIDs; got '.*out', which cannot be opened"):
+        read_key(tmp_path / "out", tmp_path / "exported")
+    (tmp_path / "fit.toml").write_text(FIT)
+    with pytest.raises(InputError, match=r"expected a folder as 'out' of 'fit.toml'; got '.*', which cannot"):
+        read_config(tmp_path / "fit.toml")
+
+
+@pytest.mark.slow
+def test_a_fit_with_other_images_names_its_configuration(tmp_path: Path) -> None:
+    from PIL import Image as Picture
+
+    from experiments.evaluate.fuzz_files import KINDS
+
+    KINDS["fit, continued"].write(tmp_path)
+    Picture.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / "images" / "0.png")
+    with pytest.raises(InputError, match=r"'fit.toml': the saved run was trained with other images"):
+        list(fit_stages(tmp_path / "fit.toml", device="cpu"))
+
+
+def test_a_patient_in_two_splits_is_told_with_the_table(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((4, 4)))
+    rows = "path,patient,split\na.npy,p,train\na.npy,p,val\n"
+    (tmp_path / "mine.csv").write_text(rows)
+    with pytest.raises(InputError, match=r"'mine.csv': patient 'p' is in the splits 'train' and 'val'"):
+        read_cohort(tmp_path / "mine.csv")
+
+
+def test_an_array_whose_header_is_no_python_is_damaged(tmp_path: Path) -> None:
+    run = stored(tmp_path)
+    row = run.rows()[0]
+    path = run.folder / "arrays" / row["array"]
+    arrays = {name: array for name, array in run.arrays(row).items() if name != "values"}
+    np.savez(path, **arrays)
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (8L, 8"
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("values.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(InputError, match=r"of the run is unreadable \(TokenError\)"):
+        run.arrays(row)
+
+
+@pytest.mark.parametrize("width", [-4, 10**15])
+def test_a_network_that_cannot_be_made_is_named(tmp_path: Path, width: int) -> None:
+    from experiments.evaluate.fuzz_models import described
+
+    described(tmp_path)
+    about = read_json(tmp_path / "model.json")
+    cf.io.write_json(tmp_path / "model.json", about | {"arguments": {"widths": [width]}})
+    with pytest.raises(InputError, match=r"'model.json': .* that takes these arguments; got .*PlainNetwork'"):
+        cf.load_predictor(tmp_path / "model.json")

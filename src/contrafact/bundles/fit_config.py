@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contrafact.core import InputError, configure, read_toml
+from contrafact.core import InputError, configure, read_toml, resolved
 from contrafact.core.reading import naming
 from contrafact.counterfactual import DirectionConfig
 from contrafact.generators import (
@@ -118,7 +118,7 @@ def _read_config(path: Path) -> tuple[FitConfig, Path]:
     family_named(family).check(config.generator, len(targets))
     if getattr(config.generator, "axes", 2) == 3 and config.training.mirror:
         raise InputError("mirror must be false for volumes, whose last axis need not be left-right; got true")
-    return config, (path.parent / config.out).resolve()
+    return config, resolved(path.parent / config.out, f"a folder as 'out' of '{path.name}'")
 
 
 def family_of(table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

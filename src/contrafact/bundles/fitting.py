@@ -28,7 +28,7 @@ from contrafact.bundles.fit_models import Loader, copy_models, guide_of, origin_
 from contrafact.bundles.fit_translator import fit_translator
 from contrafact.bundles.training_images import read_training_images
 from contrafact.core import InputError, Trust, UnsupportedError, nearest
-from contrafact.core.reading import reading
+from contrafact.core.reading import naming, reading
 from contrafact.counterfactual import Anchors, Bundle, Direction, LatentStatistics, fit_direction
 from contrafact.generators import (
     Progress,
@@ -91,6 +91,24 @@ def fit_stages(
     raises  InputError for a configuration or data that cannot be used; UnsupportedError for several devices
             where the family or the installation allows one
     """
+    with naming(Path(path).name):
+        trusted = Trust(trust, trust_code)
+        yield from _stages(
+            path, stage, resume=resume, stop=stop, device=device, devices=devices, trusted=trusted
+        )
+
+
+def _stages(
+    path: str | Path,
+    stage: str | None,
+    *,
+    resume: bool,
+    stop: Stop,
+    device: str | None,
+    devices: int,
+    trusted: Trust,
+) -> Iterator[tuple[str, Progress]]:
+    """Yield what `fit_stages` does; its errors need not name the configuration."""
     if stage is not None and stage not in STAGES:
         raise InputError(f"stage must be one of {', '.join(STAGES)}; got '{stage}'{nearest(stage, STAGES)}")
     config, out = read_config(path)
@@ -98,7 +116,7 @@ def fit_stages(
     if (out / "checkpoint.safetensors").exists() and not resume and stage in (None, "generator"):
         raise InputError(f"'{out}' contains a run already; continue it with --resume, or choose another out")
     cohort = read_cohort(root / config.data.path, patient=config.data.patient)
-    load = Loader(root, device, Trust(trust, trust_code))
+    load = Loader(root, device, trusted)
     for model in config.models.values() if stage is None else ():
         load(model)  # so that an untrusted file fails before the training
     images, findings = read_training_images(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from contrafact.core import UNTRUSTED, Trust
+from contrafact.core import UNTRUSTED, Trust, resolved
 
 
 def serve_form(
@@ -29,7 +29,7 @@ def serve_form(
     from contrafact.viewer.study_editor.editor import StudyEditor
 
     server, pages = serving.form_parts()
-    path = root / "study.toml" if config is None else config.resolve()
+    path = root / "study.toml" if config is None else resolved(config, "a study file")
     more = {"targets": targets(), "bundles": list(list_bundles())}
     editor = StudyEditor(root, path, functools.partial(job, trust=trust), more=more)
     place, token = server.bind("127.0.0.1", port), server.new_token()

@@ -32,7 +32,7 @@ from contrafact.core.request import Request
 from contrafact.core.results import Counterfactual, Heatmap, Record
 from contrafact.core.stored import read_result
 from contrafact.core.traits import Traits, engines, traits_of
-from contrafact.core.trust import UNTRUSTED, Trust, check_file, inside, is_folder, is_there
+from contrafact.core.trust import UNTRUSTED, Trust, check_file, inside, is_folder, is_there, resolved
 
 __all__ = [
     "EXPLAINERS",
@@ -82,6 +82,7 @@ __all__ = [
     "nearest",
     "read_result",
     "read_toml",
+    "resolved",
     "to_toml",
     "toml_value",
     "traits_of",

@@ -1,4 +1,5 @@
-"""One kind of error, in one line that names the file, for all that a library raises while it reads one."""
+"""One kind of error, in one line that names the file, for all that a library raises while it reads one; what it
+logs meanwhile goes to the logger `contrafact.libraries`."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contrafact.core.errors import ContrafactError, InputError
+from contrafact.core.library_output import routed
 
 
 @contextmanager
@@ -17,7 +19,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
     raises  InputError
     """
     try:
-        yield
+        with routed():
+            yield
     except ContrafactError:
         raise
     except MemoryError as error:

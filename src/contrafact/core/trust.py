@@ -44,6 +44,15 @@ def inside(folder: Path, name: object, *, what: str) -> Path:
     return path
 
 
+def resolved(path: Path, what: str) -> Path:
+    """Return an absolute path with all links followed. Raise InputError for a circle of links, and for a name
+    that no file can have; `what` describes the path ("a key of UIDs")."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"expected {what}; got '{path}', which cannot be opened") from error
+
+
 def is_there(path: Path) -> bool:
     """Whether something lies at a path; nothing does where the name is longer than a file's can be."""
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from contrafact.core import Image, InputError, check_file, is_there, nearest
-from contrafact.core.reading import reading
+from contrafact.core.reading import naming, reading
 from contrafact.io.dicom_series import patient_of, series_in
 from contrafact.io.images import SUFFIXES, read_image
 
@@ -80,10 +80,11 @@ def read_cohort(path: str | Path, *, patient: str | None = None, keep_missing: b
     path = Path(path)
     if not is_there(path):
         raise InputError(f"expected a folder of images or a CSV; got '{path}', which does not exist")
-    cohort = _from_folder(path, patient) if path.is_dir() else _from_csv(path, keep_missing)
-    if not cohort.cases:
-        raise InputError(f"expected at least one image in '{path}'; got an empty cohort")
-    _check_splits(cohort)
+    with naming(path.name):
+        cohort = _from_folder(path, patient) if path.is_dir() else _from_csv(path, keep_missing)
+        if not cohort.cases:
+            raise InputError(f"expected at least one image in '{path}'; got an empty cohort")
+        _check_splits(cohort)
     return cohort
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from contrafact.core import InputError
 from contrafact.core.limits import check_size, largest_image
 from contrafact.core.reading import reading
+from contrafact.io.bounded import read_dataset
 from contrafact.io.dicom_geometry import frames_of, over_time, spacing_source
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -81,7 +82,7 @@ def open_dicom(path: Path, *, headers_only: bool = False) -> Any:
     with reading(path, "a readable DICOM file"):
         _check_deflated(path)
         try:
-            data = pydicom.dcmread(path, stop_before_pixels=headers_only)
+            data = read_dataset(path, headers_only=headers_only)
         except pydicom.errors.InvalidDicomError as error:
             raise InputError(
                 f"'{path.name}' is not a readable DICOM file: expected the letters DICM at byte 128"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Grid, Image, InputError, UnsupportedError, inside, is_there
+from contrafact.core.library_output import unprinted
 from contrafact.core.limits import check_size
-from contrafact.core.reading import reading
+from contrafact.core.reading import one_line, reading
+from contrafact.io.checksums import check_packed
 from contrafact.io.pictures import as_float32
 
 READERS = {".mha": "MetaImageIO", ".mhd": "MetaImageIO", ".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO"}
@@ -20,6 +25,8 @@ LINE = 2**12  # of a line of the header, at most
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 NUMERIC = re.compile(r"[-+.\d]")
 NUMBERS = 16  # of a field of the header, at most: a matrix of four axes
+LARGEST_TYPE = 8  # bytes of a number, at most
+REASON = re.compile(r"(?:\[nrrd\] \w+: |ITK ERROR: .*\): |sitk::ERROR: )(.*\S)")  # in an error of several lines
 AXES = ("1", "2", "3", "4", "5")
 DATA_FILES = ("elementdatafile", "data file", "datafile")
 SPACINGS = ("elementspacing", "elementsize", "spacings", "space directions")
@@ -36,9 +43,9 @@ def read_itk(path: Path) -> Image:
         import SimpleITK as sitk  # noqa: N813  the name its own documentation uses
     except ImportError as error:
         raise UnsupportedError(f"reading '{path.name}' needs: pip install 'contrafact[files]'") from error
-    header = _header(path)
-    _check_data_file(path, header)
-    with reading(path, "a readable image"):
+    header, start = _header(path)
+    values = _data_file(path, header)
+    with reading(path, "a readable image"), _reasons(path):
         reader = sitk.ImageFileReader()
         reader.SetImageIO(READERS[path.suffix.lower()])
         reader.SetFileName(str(path))
@@ -47,6 +54,8 @@ def read_itk(path: Path) -> Image:
         check_size(path, (channels, *size))
         if len(size) not in (2, 3):
             raise InputError(f"'{path.name}' has {len(size)} axes, {size}; give one volume")
+        if _is_packed(header):
+            check_packed(values, start if values == path else 0, most=LARGEST_TYPE * channels * math.prod(size))
         image = reader.Execute()
         array = as_float32(np.asarray(sitk.GetArrayFromImage(image)), path)
     array = np.moveaxis(array, -1, 0) if channels > 1 else array[None]
@@ -57,13 +66,33 @@ def read_itk(path: Path) -> Image:
     return Image(array, grid if known else grid.of_unknown_spacing(), source=str(path), about=about)
 
 
-def _header(path: Path) -> dict[str, str]:
-    """Return the fields of the text header, by their names in lower case."""
+def _is_packed(header: dict[str, str]) -> bool:
+    """Whether the values are packed as zlib or gzip, by the header of either format."""
+    packed = header.get("compresseddata", "")[:1].lower() in ("t", "1")
+    return packed or header.get("encoding", "").lower() in ("gzip", "gz")
+
+
+@contextmanager
+def _reasons(path: Path) -> Iterator[None]:
+    """Raise InputError with the reason that the library prints, where it fails; nothing is printed."""
+    lines: list[str] = []
+    try:
+        with unprinted() as lines:
+            yield
+    except RuntimeError as error:
+        found = REASON.findall(str(error))
+        why = lines[0].rpartition(": ")[2] if lines else found[-1] if found else str(error)
+        raise InputError(f"'{path.name}' is not a readable image: {one_line(ValueError(why))}") from error
+
+
+def _header(path: Path) -> tuple[dict[str, str], int]:
+    """Return the fields of the text header, by their names in lower case, and where it ends."""
     with path.open("rb") as file:
         text = file.read(HEADER).decode("latin-1")
     fields: dict[str, str] = {}
-    nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
+    nrrd, end = path.suffix.lower() in (".nrrd", ".nhdr"), 0
     for line in text.split("\n"):
+        end += len(line) + 1
         if len(line) > LINE or CONTROL.search(line):
             raise InputError(f"'{path.name}' has no readable header: a line of it is too long, or no text")
         if nrrd and not line.strip():
@@ -77,7 +106,7 @@ def _header(path: Path) -> dict[str, str]:
         if key == "elementdatafile":
             break
     _check_axes(path, fields, ("dimension", "sizes") if nrrd else ("ndims", "dimsize"))
-    return fields
+    return fields, end
 
 
 def _check_axes(path: Path, fields: dict[str, str], names: tuple[str, str]) -> None:
@@ -93,7 +122,8 @@ def _check_axes(path: Path, fields: dict[str, str], names: tuple[str, str]) -> N
         raise InputError(f"'{path.name}' has a field with more than {NUMBERS} numbers in its header")
 
 
-def _check_data_file(path: Path, header: dict[str, str]) -> None:
+def _data_file(path: Path, header: dict[str, str]) -> Path:
+    """Return the file of the values. Raise InputError for several, and for one outside the folder."""
     for key in DATA_FILES:
         name = header.get(key, "LOCAL")
         if name == "LOCAL":
@@ -103,6 +133,8 @@ def _check_data_file(path: Path, header: dict[str, str]) -> None:
         values = inside(path.parent, name, what=f"the values of '{path.name}'")
         if not is_there(values) or not values.is_file():
             raise InputError(f"expected the values of '{path.name}' in {name!a}, which is no file beside it")
+        return values
+    return path
 
 
 def _unit(path: Path, header: dict[str, str]) -> float:

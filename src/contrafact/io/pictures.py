@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from contrafact.core import Grid, Image, InputError
 from contrafact.core.limits import check_size
 from contrafact.core.reading import reading
+from contrafact.io.checksums import check_png
 
 FORMATS = ("PNG", "JPEG", "BMP")
 ORIENTATION = 274  # the tag of EXIF and of TIFF
@@ -102,6 +103,8 @@ def opened(path: Path, formats: tuple[str, ...]) -> Iterator[Any]:
 def _decoded(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:
     with opened(path, FORMATS) as picture:
         about: dict[str, Any] = {"format": str(picture.format).lower(), "mode": picture.mode}
+        if picture.format == "PNG":
+            check_png(path)
         frames = getattr(picture, "n_frames", 1)
         if frames > 1 and picture.format == "PNG":
             raise InputError(f"'{path.name}' is an animation of {frames} frames; give one frame")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -56,6 +57,7 @@ DAMAGED: tuple[type[Exception], ...] = (
     MemoryError,
     zipfile.BadZipFile,
     zlib.error,
+    tokenize.TokenError,  # of a header that NumPy takes for one of Python 2
 )
 
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from torch import nn
 
 from contrafact.core import InputError
+from contrafact.core.reading import one_line
 
 GROUP = "contrafact.networks"
 RENAMED = {"contrafact.model.networks": "contrafact.models.example_networks"}  # in descriptions before 0.9
@@ -55,10 +56,10 @@ def build(factory: Any, arguments: Any, *, trust_code: bool = False) -> nn.Modul
         module = maker(**arguments)
     except InputError:
         raise
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # a factory of any package, with arguments that its author did not foresee
         raise InputError(
             f"factory must be 'package.module:name' of a torch module, or of a function annotated "
-            f"'-> nn.Module', that takes these arguments; got '{factory}': {error}"
+            f"'-> nn.Module', that takes these arguments; got '{factory}': {one_line(error)}"
         ) from error
     if not isinstance(module, nn.Module):
         raise InputError(f"{factory} must return a torch module; got {type(module).__name__}")

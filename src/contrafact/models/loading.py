@@ -189,7 +189,9 @@ def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
         raise UnsupportedError("reading ONNX needs: pip install 'contrafact[onnx]'") from error
     try:
         check_onnx(path, path.read_bytes())
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            path, _quiet(onnxruntime), providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except InputError:
         raise
     except Exception as error:  # onnxruntime raises its own types, all derived from Exception
@@ -207,6 +209,13 @@ def _from_onnx(path: Path, about: dict[str, Any]) -> BlackBox:
     content = fingerprint(path.read_bytes())
     preprocessing = declared.declared(about["preprocessing"])
     return BlackBox(run, content=content, **{**about, "preprocessing": preprocessing})
+
+
+def _quiet(onnxruntime: Any) -> Any:
+    """Return options of a session that prints nothing: what it refuses is raised as well."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # fatal alone
+    return options
 
 
 def _from_estimator(model: Any, about: dict[str, Any]) -> BlackBox:

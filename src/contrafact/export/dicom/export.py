@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from contrafact.core import Grid, InputError
+from contrafact.core import Grid, InputError, resolved
 from contrafact.export.dicom.images import Drawn, Series, as_bytes, levels_for, picture, text
 from contrafact.export.dicom.maps import highdicom_or_refuse, parametric_map, planes, segmentation
 from contrafact.export.dicom.source import DicomSource, dicom_source, on_grid
@@ -124,7 +124,7 @@ def read_key(key: Path, folder: Path) -> dict[str, str]:
 
     raises  InputError for a key inside the exported folder, with which it would travel, and for another file
     """
-    if key.resolve().is_relative_to(folder.resolve()):
+    if resolved(key, "a key of UIDs").is_relative_to(folder.resolve()):
         raise InputError(f"expected a key outside '{folder}', with whose files it would travel; got '{key}'")
     stored = read_json(key) if key.exists() else {"uids": {}}
     uids = stored.get("uids") if isinstance(stored, dict) else None

@@ -11,6 +11,7 @@ from typing import Any
 
 from contrafact.core import ContrafactError, InputError, UnsupportedError
 from contrafact.core.reading import reading
+from contrafact.io.bounded import read_dataset
 
 HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+"
 URL = re.compile(rf"(https?)://({HOST})(?::(\d{{1,5}}))?((?:/[A-Za-z0-9._~%-]*)*)")
@@ -130,7 +131,5 @@ def _kind(path: Path) -> tuple[str, str]:
 
 
 def _opened(path: Path, *, headers_only: bool = False) -> Any:
-    import pydicom
-
     with reading(path, "a readable DICOM file"):
-        return pydicom.dcmread(path, stop_before_pixels=headers_only)
+        return read_dataset(path, headers_only=headers_only)

@@ -26,6 +26,13 @@ create table if not exists answers (reader text not null, position integer not n
   correct integer not null, seconds real, at text not null, primary key (reader, position));
 """
 NAME = 40  # characters
+TYPES: dict[str, Any] = {
+    **dict.fromkeys(("reader", "task", "item", "truth"), str),
+    **dict.fromkeys(("number", "position"), int),
+    **dict.fromkeys(("answer", "at"), (str, type(None))),
+    "correct": (int, type(None)),
+    "seconds": (int, float, type(None)),
+}  # of a line of `Answers.lines`: SQLite keeps values of any type in any column
 
 
 class OutOfTurnError(ContrafactError):
@@ -91,7 +98,9 @@ class Answers:
             ).fetchone()
         with reading(self.path, "a readable file of answers"):
             shows = tuple((int(row), int(frame)) for row, frame in self._json(line[2]))
-            if line[0] not in CHOICES or len(shows) != len(set(shows)) or min(map(min, shows)) < -1:
+            if line[0] not in CHOICES or not isinstance(line[1], str) or not isinstance(line[3], str):
+                raise InputError(f"trial {position} of '{name}' in '{self.path.name}' is damaged")
+            if len(shows) != len(set(shows)) or min(map(min, shows)) < -1:
                 raise InputError(f"trial {position} of '{name}' in '{self.path.name}' is damaged")
         return Trial(line[0], line[1], shows, line[3])
 
@@ -126,7 +135,15 @@ class Answers:
                 "answer, correct, seconds, at from trials join readers on readers.name = trials.reader "
                 "left join answers using (reader, position) order by number, position"
             ).fetchall()
-        return [dict(line) for line in found]
+        lines = [dict(line) for line in found]
+        for line in lines:
+            for name, types in TYPES.items():
+                if not isinstance(line[name], types):
+                    raise InputError(
+                        f"'{self.path.name}' is damaged: '{name}' of trial {line['position']!a:.20} of "
+                        f"{line['reader']!a:.60} is {line[name]!a:.40}"
+                    )
+        return lines
 
     def _json(self, text: object) -> Any:
         """Return the value of a JSON text in the file; raise InputError where it is damaged."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from contrafact.core import InputError, read_toml, to_toml
+from contrafact.core import InputError, read_toml, resolved, to_toml
 from contrafact.io import write_atomic
 from contrafact.jobs.background import BackgroundJob
 from contrafact.study import StudyConfig, read_study
@@ -118,7 +118,7 @@ class StudyEditor:
         outside = survey(read_toml(place), place.parent, self.root).outside
         if outside:
             raise InputError(outside[0].text)
-        run = (place.parent / config.out).resolve()
+        run = resolved(place.parent / config.out, "a folder as 'out'")
         shown = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
         with self._lock:
             if self._run is not None and self._run.alive:
