@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from contrafact.api.explanation import fit as fit
     from contrafact.api.explanation import load_bundle as load_bundle
     from contrafact.api.explanation import load_predictor as load_predictor
+    from contrafact.api.nearest import CaseLibrary as CaseLibrary
+    from contrafact.api.nearest import nearest_cases as nearest_cases
     from contrafact.attribution import *
     from contrafact.core import ContrafactError as ContrafactError
     from contrafact.core import Counterfactual as Counterfactual
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from contrafact.core import Image as Image
     from contrafact.core import InputError as InputError
     from contrafact.core import InputRangeWarning as InputRangeWarning
+    from contrafact.core import NearestCases as NearestCases
+    from contrafact.core import RealCase as RealCase
     from contrafact.core import Record as Record
     from contrafact.core import UnsupportedError as UnsupportedError
     from contrafact.core import read_result as read_result
@@ -102,6 +106,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "contrafact.api.evaluation": ("evaluate",),
+    "contrafact.api.nearest": ("CaseLibrary", "nearest_cases"),
     "contrafact.api.explanation": (
         "explain",
         "fit",
@@ -162,6 +167,8 @@ _PLACES = {
         "Image",
         "InputError",
         "InputRangeWarning",
+        "NearestCases",
+        "RealCase",
         "Record",
         "UnsupportedError",
         "read_result",

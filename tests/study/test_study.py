@@ -181,6 +181,24 @@ def test_background_region_reference_and_smooth_of_an_inner_method(folder: Path)
     assert run.rows()[1]["record"]["parameters"]["inner"]
 
 
+def test_real_cases_are_stored_with_the_first_method_and_others_are_another_result(folder: Path) -> None:
+    (folder / "others").mkdir()
+    rng = np.random.default_rng(5)
+    for number in range(8):
+        values = rng.uniform(0, 4 * (number % 2) + 0.1, (1, 16, 16)).astype(np.float32)
+        np.save(folder / "others" / f"case{number}.npy", values)
+    path = write(folder, 'cases = "others"\n', "[methods.gradient]\n[methods.input-x-gradient]\n")
+    assert [kind for *_, kind in rows(path)] == [""] * 4
+    run = open_run(folder / "run")
+    assert [("nearest" in row) for row in run.rows()] == [True, False] * 2
+    assert all("of 8 cases" in row["nearest"]["words"] for row in run.rows() if "nearest" in row)
+    assert rows(path) == []
+    (folder / "others" / "case7.npy").unlink()
+    assert [label for _, label, _ in rows(path)] == ["gradient"] * 2
+    with pytest.raises(InputError, match="expected 'nowhere' relative to the study file"):
+        rows(write(folder, 'cases = "nowhere"\n'))
+
+
 @pytest.mark.parametrize(
     ("text", "methods", "said"),
     [

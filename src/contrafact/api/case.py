@@ -15,6 +15,8 @@ import torch
 from contrafact.api import explanation
 from contrafact.api.evaluation import Inputs, heatmap_context
 from contrafact.api.explanation import Outputs
+from contrafact.api.nearest import CaseLibrary
+from contrafact.api.predictions import answers as answers
 from contrafact.api.second_engine import other_engine_of
 from contrafact.core import (
     EXPLAINERS,
@@ -22,6 +24,7 @@ from contrafact.core import (
     Heatmap,
     Image,
     InputError,
+    NearestCases,
     Request,
     labels_in,
     traits_of,
@@ -31,7 +34,7 @@ from contrafact.core.request import digest_of_image
 from contrafact.io import Run
 from contrafact.metrics import Check, card_as_json, trust_card, trust_card_of_strip
 from contrafact.metrics.evidence import evidence, in_words, places_of
-from contrafact.models import class_names, class_sizes, steadiness
+from contrafact.models import class_names, steadiness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,8 @@ class Plan:
     trust         add reliability checks to every result
     other_engine  one of them: whether another engine of the bundle agrees with a counterfactual (seconds each)
     second_model  an independently trained model, which confirms counterfactuals
+    cases         real cases; the nearest on the other side of the decision are stored with a counterfactual,
+                  or, without one, with the first method
     labels        label map of anatomical regions on the image's grid: heatmaps are described in words too;
                   `names`: the regions' names by label
     """
@@ -59,6 +64,7 @@ class Plan:
     trust: bool = False
     other_engine: bool = False
     second_model: Any = None
+    cases: CaseLibrary | None = None
     labels: Image | None = None
     names: Mapping[int, str] = field(default_factory=dict)
 
@@ -76,10 +82,26 @@ def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Seq
         key = f"{name}/{method}/{target}/{request.key}"
         if key in done:
             continue
+        near = nearest_of(explainer, plan, image, target)
         run.add_methods(cards_of(explainer))
         result, extra = solve(name, image, explainer, plan, target=target, outputs=outputs)
         dated = later() if isinstance(result, Counterfactual) else ()
-        run.add(key, image, result, followup=dated, **extra)
+        run.add(key, image, result, followup=dated, nearest=near, **extra)
+
+
+def nearest_of(explainer: Any, plan: Plan, image: Image, target: Any) -> NearestCases | None:
+    """Return the nearest real cases on the other side of the decision, for the methods with which they are
+    stored: counterfactuals, or, in a plan without one, the first method."""
+    if plan.cases is None or not _carries_cases(explainer, plan):
+        return None
+    return plan.cases.nearest(image, target)
+
+
+def _carries_cases(explainer: Any, plan: Plan) -> bool:
+    kinds = {name: traits_of(EXPLAINERS.get(name)) for name in plan.methods}
+    strips = {name for name, kind in kinds.items() if kind.strip and not kind.picture}
+    own = traits_of(explainer)
+    return (own.strip and not own.picture) if strips else EXPLAINERS.name_of(explainer) == plan.methods[0]
 
 
 def solve(
@@ -207,6 +229,8 @@ def request_of(
         also["second_model"] = plan.second_model.digest
     if plan.labels is not None:
         also["labels"] = [digest_of_image(plan.labels), sorted(plan.names.items())]
+    if plan.cases is not None and _carries_cases(explainer, plan):
+        also["cases"] = plan.cases.digest
     if followup and traits_of(explainer).strip:
         also["followup"] = [digest_of_image(later) for later in followup]
     return Request.of(
@@ -221,19 +245,6 @@ def request_of(
         seed=plan.seed,
         also=also,
     )
-
-
-def answers(predictor: Any, image: Image, known: Outputs | None = None) -> list[str]:
-    """Return the model's predictions for an image as text, one per class."""
-    outputs = (known or Outputs(predictor, image))()
-    names = class_names(predictor)
-    if predictor.output == "regression":
-        return [f"{name}: {value:.3g}" for name, value in zip(names, outputs[0], strict=True)]
-    if outputs.ndim > 2:
-        sizes = class_sizes(outputs, predictor.output)
-        return [f"{name}: {size} voxels" for name, size in zip(names, sizes, strict=True)]
-    probabilities = predictor.probabilities(outputs)[0]
-    return [f"{name} {100 * float(p):.0f} %" for name, p in zip(names, probabilities, strict=True)]
 
 
 def facts_of(result: Heatmap | Counterfactual, predictor: Any, bundle: Any) -> dict[str, Any]:

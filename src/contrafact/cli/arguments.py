@@ -10,6 +10,7 @@ from typing import Any
 
 from contrafact.api import explanation
 from contrafact.api.case import Plan
+from contrafact.api.nearest import CaseLibrary, candidates_of
 from contrafact.api.regions import without
 from contrafact.core import (
     EXPLAINERS,
@@ -101,6 +102,18 @@ def with_checks(plan: Plan, checks: bool, second_model: str | None, trust: Trust
     if other is None and plan.bundle is not None:
         other = plan.bundle.second_model(plan.predictor)
     return dataclasses.replace(plan, trust=checks, other_engine=checks, second_model=other)
+
+
+def with_cases(plan: Plan, cases: Path | None, rescale: bool) -> Plan:
+    """Return the plan with real cases, compared by the model and by its second model, and rescaled as the
+    images are."""
+    if cases is None:
+        return plan
+    prepared: Any = (
+        {"prepared": lambda image: image.rescaled(*plan.bundle.window)} if rescale and plan.bundle else {}
+    )
+    found = CaseLibrary(plan.predictor, candidates_of(cases), by=plan.second_model, **prepared)
+    return dataclasses.replace(plan, cases=found)
 
 
 def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Plan:

@@ -73,6 +73,8 @@ class Files:
         keep: A mask of 0 and 1 on the image's grid: its voxels stay as they are.
         background: A folder of other images of the same kind (expected-gradients, feature-permutation).
         followup: Later images of the same patient, shown next to the counterfactual.
+        cases: A folder of real images, or a cohort's CSV: the nearest to each image that the model predicts on
+            the other side of the decision are shown next to the counterfactual.
         labels: Label map of regions (organs, lesion) on the image's grid, to describe heatmaps in words.
         names: Name of a label, NUMBER=NAME (1=lesion); may be repeated.
         largest_image: How many values an image file may declare (docs/formats.md).
@@ -83,6 +85,7 @@ class Files:
     keep: Path | None = None
     background: Path | None = None
     followup: list[Path] | None = None
+    cases: Path | None = None
     labels: Path | None = None
     names: list[str] | None = None
     largest_image: int | None = None
@@ -114,7 +117,7 @@ def explain(
         json: Print the results as JSON.
     """
     from contrafact.api.case import explain_case
-    from contrafact.cli.arguments import plan_of, read_images, with_checks, with_masks, with_places
+    from contrafact.cli.arguments import plan_of, read_images, with_cases, with_checks, with_masks, with_places
     from contrafact.core import Trust
     from contrafact.io import Run, set_largest_image
     from contrafact.io.lock import sole_writer
@@ -138,6 +141,7 @@ def explain(
         plan, reference=files.reference, only=files.only, keep=files.keep, background=files.background
     )
     plan = with_checks(with_places(plan, files.labels, files.names), checks, models.second_model, trusted)
+    plan = with_cases(plan, files.cases, rescale)
     cases = read_images(images, plan.bundle if rescale else None)
     dated = list(read_images(files.followup or [], plan.bundle if rescale else None))
     first = list(itertools.islice(cases, 1))  # a first image that is unreadable leaves no run

@@ -27,6 +27,7 @@ from contrafact.core.protocols import (
     Target,
 )
 from contrafact.core.question import Explainer, Question
+from contrafact.core.real_cases import NearestCases, RealCase
 from contrafact.core.registry import EXPLAINERS, GENERATORS, METRICS, Registry
 from contrafact.core.request import Request
 from contrafact.core.results import Counterfactual, Heatmap, Record
@@ -55,8 +56,10 @@ __all__ = [
     "ImageTranslator",
     "InputError",
     "InputRangeWarning",
+    "NearestCases",
     "Predictor",
     "Question",
+    "RealCase",
     "Record",
     "Registry",
     "Request",

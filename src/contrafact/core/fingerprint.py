@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from contrafact.core.trust import is_there
 
 
 def fingerprint(*parts: Any) -> str:
@@ -20,6 +23,16 @@ def fingerprint(*parts: Any) -> str:
     total = hashlib.sha256()
     _add(total, parts)
     return total.hexdigest()[:16]
+
+
+def digest_of_path(path: Path) -> str:
+    """Return the digest of a file, or of all files of a folder with their names; "missing" if absent."""
+    if not is_there(path):
+        return "missing"
+    if path.is_file():
+        return fingerprint(path.read_bytes())
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    return fingerprint([(str(f.relative_to(path)), fingerprint(f.read_bytes())) for f in files])
 
 
 def _add(total: Any, value: Any) -> None:

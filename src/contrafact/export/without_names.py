@@ -66,6 +66,7 @@ def _numbers(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
 
 def _nameless(row: Mapping[str, Any], name: str, at: int) -> dict[str, Any]:
     record, about, later = row.get("record"), row.get("about"), row.get("followup")
+    near = row.get("nearest")
     changed = {**row, "key": f"{name} result {at}", "case": name, "source": name}
     if isinstance(record, dict):
         changed["record"] = {**record, "source": name}
@@ -75,6 +76,13 @@ def _nameless(row: Mapping[str, Any], name: str, at: int) -> dict[str, Any]:
         changed["followup"] = [
             {**one, "name": f"later {n + 1}"} if isinstance(one, dict) else one for n, one in enumerate(later)
         ]
+    if isinstance(near, dict) and isinstance(near.get("cases"), list):
+        named = [
+            {**one, "name": f"real case {n + 1}"}
+            for n, one in enumerate(near["cases"])
+            if isinstance(one, dict)
+        ]
+        changed["nearest"] = {**near, "cases": named}
     return changed
 
 

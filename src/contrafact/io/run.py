@@ -37,6 +37,7 @@ from contrafact.core import (
     check_file,
 )
 from contrafact.core.limits import stored_arrays
+from contrafact.core.real_cases import NearestCases
 from contrafact.core.stored import present_names
 from contrafact.io.packed_arrays import packed
 from contrafact.io.row_log import RowLog, append, content_of, parsed, replaced
@@ -104,12 +105,14 @@ class Run:
         result: Heatmap | Counterfactual,
         *,
         followup: Sequence[tuple[Image, str]] = (),
+        nearest: NearestCases | None = None,
         replace: bool = False,
         **extra: Any,
     ) -> None:
         """Store one result under a key that is unique in the run; arrays first, then the line.
 
         followup  later images of the patient, each with the prediction as text
+        nearest   real cases on the other side of the decision
         replace   put the result in the place of the one that has the key
         raises    InputError for a key that is stored already, ContrafactError if the disk cannot be written
         """
@@ -118,7 +121,7 @@ class Run:
             raise InputError(f"run '{self.folder.name}' holds '{key}' already")
         # The name contains the key: two processes that write at once do not overwrite each other.
         name = f"{self._log.newlines():05d}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
-        row, arrays = stored_form(image, result, followup, **extra)
+        row, arrays = stored_form(image, result, followup, nearest, **extra)
         content = packed(arrays)
 
         def put() -> None:
@@ -285,13 +288,24 @@ class Run:
 
 
 def stored_form(
-    image: Image, result: Heatmap | Counterfactual, followup: Sequence[tuple[Image, str]] = (), **extra: Any
+    image: Image,
+    result: Heatmap | Counterfactual,
+    followup: Sequence[tuple[Image, str]] = (),
+    nearest: NearestCases | None = None,
+    **extra: Any,
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return the line of a result without its key, and its arrays, as `Run.add` writes them."""
     arrays: dict[str, NDArray[Any]] = {"image": image.values, "affine": image.grid.affine}
     row: dict[str, Any] = {"window": list(image.window), "source": image.source}
     spacing = {} if image.grid.spacing_known else {"spacing": "unknown"}
     row |= {"about": _json({**image.about, **spacing}), **extra}
+    if nearest is not None:
+        row["nearest"] = nearest.stored(str(extra.get("target_name") or ""))
+        for number, one in enumerate(nearest.cases):
+            arrays |= {
+                f"nearest_{number:03d}": one.image.values,
+                f"nearest_{number:03d}_affine": one.image.grid.affine,
+            }
     if isinstance(result, Heatmap):
         arrays["values"] = result.values
         return row | {"kind": "heatmap", "record": dataclasses.asdict(result.record)}, arrays

@@ -59,6 +59,26 @@ def _later(value: Any) -> bool:
     )
 
 
+def _nearest(value: Any) -> bool:
+    """Whether a value is what `NearestCases.stored` gives."""
+    return (
+        isinstance(value, dict)
+        and _text(value.get("words"))
+        and isinstance(value.get("cases"), list)
+        and all(map(_real_case, value["cases"]))
+    )
+
+
+def _real_case(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(_text(value.get(name)) for name in ("name", "label", "answer"))
+        and is_number(value.get("distance"))
+        and all(value.get(name) is None or is_number(value[name]) for name in ("nearer", "other_rank"))
+        and _window(value.get("window"))
+    )
+
+
 ALWAYS: dict[str, Check] = {"array": _text, "window": _window, "record": _table}
 OF_A_RECORD: dict[str, Check] = dict.fromkeys(("method", "model", "image", "target"), _text) | {
     "seconds": lambda value: is_number(value),
@@ -85,6 +105,7 @@ OPTIONAL: dict[str, Check] = {
     "answers": _texts,
     "source": _text,
     "followup": _later,
+    "nearest": _nearest,
     "goal": lambda value: is_number(value),
     "second": _values,
 }
@@ -162,6 +183,8 @@ def check_arrays(row: Row, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def _arrays_flaw(row: Row, arrays: Mapping[str, NDArray[Any]]) -> str:
     later = [f"followup_{number:03d}" for number in range(len(row.get("followup") or ()))]
+    for number in range(len((row.get("nearest") or {}).get("cases", ()))):
+        later += [f"nearest_{number:03d}", f"nearest_{number:03d}_affine"]
     for name in (*ARRAYS[row["kind"]], *later):
         if name not in arrays:
             return f"the array '{name}' is missing"
@@ -169,6 +192,9 @@ def _arrays_flaw(row: Row, arrays: Mapping[str, NDArray[Any]]) -> str:
             return f"the array '{name}' holds no numbers"
         if "affine" in name and arrays[name].shape != (4, 4):
             return f"the array '{name}' is {_by(arrays[name].shape)}"
+    planes = [name for name in later if name.startswith("nearest") and "affine" not in name]
+    if any(arrays[name].ndim not in (3, 4) for name in planes):
+        return "a real case is no image"
     image, main = arrays["image"], arrays["values" if row["kind"] == "heatmap" else "frames"]
     if image.ndim not in (3, 4):
         return f"the image is {_by(image.shape)}"

@@ -18,8 +18,9 @@ from contrafact.io.stored_rows import check_arrays
 from contrafact.render import outcome
 from contrafact.render.charts import Curve, curve
 from contrafact.render.difference import difference_scale, difference_words
-from contrafact.render.figures import png, telling_slice, turned
+from contrafact.render.figures import aspect_of, png, telling_slice, turned
 from contrafact.render.map_display import MapScale, colour_names, display_sign, map_flaw
+from contrafact.render.nearest import nearest_about
 from contrafact.render.pixels import grey, middle_slice, signed_scale
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.render.text import GOOD_ENDS, REASONS, engine_words, layer_words, trust_words
@@ -40,6 +41,7 @@ def case_page(cohort: RunIndex, case: CaseResults) -> dict[str, Any]:
         "image": None,
         "maps": [],
         "strips": [],
+        "nearest": [],
     }
     for number in (*case.maps, *case.strips):
         row = cohort.row(number)
@@ -47,12 +49,14 @@ def case_page(cohort: RunIndex, case: CaseResults) -> dict[str, Any]:
             check_arrays(row, _arrays(cohort.run.folder, row["array"]))
             about = _image(cohort.run, row) | {"row": number}
             one = _map(cohort, row) if row["kind"] == "heatmap" else _strip(cohort.run, row)
+            near = nearest_about(row, _arrays(cohort.run.folder, row["array"]))
         except (InputError, OSError, LookupError, TypeError, ValueError) as error:
             failure = {"method": row["record"]["method"], "target": "", "seconds": None}
             page["failures"].append({**failure, "error": f"cannot be shown: {error}"})
             continue
         page["image"] = page["image"] or about
         page["maps" if row["kind"] == "heatmap" else "strips"].append({**one, "row": number})
+        page["nearest"] += [{**near, "row": number}] if near else []
     return finite(page)
 
 
@@ -90,14 +94,6 @@ def holds_volumes(cohort: RunIndex, case: CaseResults) -> bool:
         except (InputError, OSError, KeyError, ValueError):
             continue
     return False
-
-
-def aspect_of(grid: Grid) -> float:
-    """Return the displayed height of a pixel divided by its width."""
-    spacing: Sequence[float] = grid.spacing_mm[-2:]
-    if len(grid.shape) == 3:
-        spacing = turned(np.zeros((1, 1)), grid, 0, spacing)[1]
-    return spacing[0] / spacing[1]
 
 
 def _map(cohort: RunIndex, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,6 +229,7 @@ def grid_of(arrays: Mapping[str, NDArray[Any]], name: str) -> Grid:
     """Return the grid of one array of a result."""
     lead = 0 if name == "values" else 2 if name == "frames" else 1
     own = "affine" if name in ("values", "image") else "strip_affine"
+    own = f"{name}_affine" if f"{name}_affine" in arrays else own
     return Grid(arrays[name].shape[lead:], affine=arrays.get(own, arrays["affine"]))
 
 

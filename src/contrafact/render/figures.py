@@ -186,3 +186,11 @@ def png(pixels: Pixels) -> bytes:
     buffer = io.BytesIO()
     Picture.fromarray(pixels).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
+
+
+def aspect_of(grid: Grid) -> float:
+    """Return the displayed height of a pixel divided by its width."""
+    spacing: Sequence[float] = grid.spacing_mm[-2:]
+    if len(grid.shape) == 3:
+        spacing = turned(np.zeros((1, 1)), grid, 0, spacing)[1]
+    return spacing[0] / spacing[1]

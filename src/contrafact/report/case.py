@@ -48,12 +48,26 @@ def shown_case(cohort: RunIndex, case: CaseResults) -> Shown:
         planes[one["row"]] = _strip_planes(cohort, one)
         stills[one["row"]] = _strip_still(cohort.row(one["row"]), planes[one["row"]], one, about["image"])
     if about["image"]:
+        _add_nearest(cohort, about, planes, stills)
         row = about["maps"][0]["row"] if about["maps"] else about["image"]["row"]
         image = planes[row].setdefault("image", _plane(cohort, row, "image", None))
         by = round(max(about["image"]["size"][-2:]) / max(image.shape[-2:]))
         about["image"] |= {"slices": 0, "shrunk": by}
         stills[-1] = {"image": _picture(grey(image, about["image"]["window"]), about["image"])}
     return Shown(about, stills, _as_text(planes))
+
+
+def _add_nearest(
+    cohort: RunIndex, about: Mapping[str, Any], planes: Planes, stills: dict[int, dict[str, Any]]
+) -> None:
+    """Add the nearest real cases to the arrays and pictures of their rows; of volumes, the middle slice."""
+    for near in about["nearest"]:
+        row, pictures = near["row"], []
+        for one in near["cases"]:
+            volume = cohort.run.arrays(cohort.row(row))[one["array"]].ndim == 4
+            plane = planes[row][one["array"]] = _plane(cohort, row, one["array"], 1 if volume else None, 3)
+            pictures.append(_picture(grey(shrunk(plane, FRAME), tuple(one["window"])), one))
+        stills[row]["nearest"] = pictures
 
 
 def _as_text(planes: Planes) -> dict[str, dict[str, Any]]:

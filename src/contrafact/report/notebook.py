@@ -16,8 +16,16 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from contrafact.core import Counterfactual, Grid, Heatmap, Image, InputError, Record
-from contrafact.render.case import aspect_of, finite, plane_of, spacing_words, strip_about
-from contrafact.render.figures import PLANES, flat_frames, plane_names, telling_slice, upright, views_of
+from contrafact.render.case import finite, plane_of, spacing_words, strip_about
+from contrafact.render.figures import (
+    PLANES,
+    aspect_of,
+    flat_frames,
+    plane_names,
+    telling_slice,
+    upright,
+    views_of,
+)
 from contrafact.render.map_display import colour_names, map_flaw
 from contrafact.render.outcome import last_frame
 from contrafact.render.pixels import grey, png_text, signed_overlay, signed_scale

@@ -123,7 +123,7 @@ def _moving(about: Mapping[str, Any]) -> dict[str, Any]:
     maps = [
         {**one, "label": ", ".join(filter(None, (one["label"], one.get("where"))))} for one in about["maps"]
     ]
-    return {"image": about["image"], "maps": maps, "strips": about["strips"]}
+    return {"image": about["image"], "maps": maps, "strips": about["strips"], "nearest": about["nearest"]}
 
 
 def _gallery(cases: Sequence[Shown]) -> list[dict[str, Any]]:

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contrafact.core import EXPLAINERS, METRICS, InputError, Registry, check_types, configure, read_toml
+from contrafact.core import (
+    EXPLAINERS,
+    METRICS,
+    InputError,
+    Registry,
+    check_types,
+    configure,
+    read_toml,
+    traits_of,
+)
 from contrafact.core.reading import naming
 
 
@@ -48,6 +57,8 @@ class StudyConfig:
     references  evaluate maps that depend on no model too: random, an edge detector, a central blob, and the
              truth where there are masks
     background  a file or a folder of images of the same kind
+    cases    a folder of real images, or a cohort's CSV: the nearest on the other side of the decision are
+             stored with each counterfactual, or, without one, with the first method
     region   mask to which maps are limited, and outside of which counterfactuals change nothing, with {stem}
              for the image's own name
     keep     mask of what stays as it is, with {stem} for the image's own name
@@ -74,6 +85,7 @@ class StudyConfig:
     second_model: ModelChoice | None = None
     targets: tuple[str, ...] = ()
     background: str | None = None
+    cases: str | None = None
     region: str | None = None
     keep: str | None = None
     reference: str | None = None
@@ -116,6 +128,16 @@ class StudyConfig:
     def explainer(self, label: str) -> Any:
         """Return the method of that label."""
         return _instance(EXPLAINERS, label, self.methods[label], "method")
+
+    @property
+    def with_cases(self) -> frozenset[str]:
+        """Return the labels of the methods with which real cases are stored: counterfactuals, or, without one,
+        the first method; none without `cases`."""
+        if self.cases is None:
+            return frozenset()
+        kinds = {label: traits_of(self.explainer(label)) for label in self.methods}
+        strips = frozenset(label for label, kind in kinds.items() if kind.strip and not kind.picture)
+        return strips or frozenset([next(iter(self.methods))])
 
     def metric(self, label: str) -> Any:
         """Return the metric of that label."""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from contrafact.api import explanation
+from contrafact.api.nearest import Candidate, candidates_of
 from contrafact.api.regions import without
 from contrafact.core import (
     UNTRUSTED,
@@ -21,7 +22,6 @@ from contrafact.core import (
     Image,
     InputError,
     Trust,
-    fingerprint,
     is_folder,
     is_label_map,
     is_there,
@@ -212,6 +212,11 @@ def mask_path(config: StudyConfig, key: str, folder: Path, case: Case) -> Path |
     return file_of_image(folder, text, case.path) if text else None
 
 
+def real_cases_of(folder: Path, text: str) -> list[Candidate]:
+    """Return the real cases that a study's images are compared with."""
+    return candidates_of(existing_path(folder, text))
+
+
 def read_all(folder: Path, text: str) -> list[Image]:
     """Return the image of a file, or the images of a folder."""
     path = existing_path(folder, text)
@@ -234,16 +239,6 @@ def devices_of(config: StudyConfig) -> list[str]:
     """Return the device of each worker: those of the study, else all GPUs, else the CPU."""
     devices = config.devices or tuple(f"cuda:{i}" for i in range(torch.cuda.device_count())) or ("cpu",)
     return [device for device in devices for _ in range(config.workers_per_device)]
-
-
-def digest_of(path: Path) -> str:
-    """Return the digest of a file, or of all files of a folder with their names; "missing" if absent."""
-    if not is_there(path):
-        return "missing"
-    if path.is_file():
-        return fingerprint(path.read_bytes())
-    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
-    return fingerprint([(str(f.relative_to(path)), fingerprint(f.read_bytes())) for f in files])
 
 
 @dataclass(frozen=True, slots=True)

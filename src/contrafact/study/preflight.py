@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +16,10 @@ from contrafact.core import inside as lies_inside
 from contrafact.io import Case, images_in, read_json
 from contrafact.study import StudyConfig
 from contrafact.study.draft import BARE, Problem
-from contrafact.study.inputs import cases_of, existing_path, mask_path, stem_of
+from contrafact.study.inputs import cases_of, existing_path, mask_path, real_cases_of, stem_of
 
 SHOWN = 5  # number of missing names in a message
-PATH_KEYS = ("cohort", "images", "masks", "background", "region", "keep", "reference", "out")
+PATH_KEYS = ("cohort", "images", "masks", "background", "cases", "region", "keep", "reference", "out")
 
 
 @dataclass(slots=True)
@@ -105,6 +106,11 @@ def _files_of_cases(
         if "cohort" in table and case.extra.get("mask"):
             yield "study.cohort", (folder / table["cohort"]).parent / case.extra["mask"]
     background = folder / str(table.get("background", ""))
+    real = folder / str(table.get("cases", ""))
+    if "cases" in table and is_there(real):
+        with contextlib.suppress(InputError):  # reported with the files
+            named = [one.source for one in real_cases_of(folder, table["cases"])]
+            yield from (("study.cases", path) for path in named if isinstance(path, Path))
     if "background" in table and background.is_dir():
         yield from (("study.background", path) for path in images_in(background))
 
@@ -199,6 +205,10 @@ def _check_files_of_cases(
     """Check the masks of the cases, and the background."""
     if "background" in table:
         _attempt(result, "study.background", existing_path, folder, table["background"])
+    if "cases" in table:
+        found = _attempt(result, "study.cases", real_cases_of, folder, table["cases"])
+        if found:
+            result.facts["study.cases"] = [f"real cases: {len(found)}"]
     existing = [case for case in cases if is_there(case.path)]
     for key in ("region", "keep", "reference", "masks") if existing else ():
         if key not in table:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from contrafact.api import explanation
 from contrafact.api.case import Plan, solve
+from contrafact.api.nearest import CaseLibrary
 from contrafact.core import (
     UNTRUSTED,
     ContrafactWarning,
@@ -20,10 +22,12 @@ from contrafact.core import (
     InputError,
     Request,
     Trust,
+    fingerprint,
     is_there,
     nearest,
 )
 from contrafact.core.execution import parameters_of
+from contrafact.core.fingerprint import digest_of_path
 from contrafact.core.method_cards import cards_of
 from contrafact.core.reading import naming
 from contrafact.core.request import source_of_method
@@ -36,13 +40,15 @@ from contrafact.study.inputs import (
     ModelIdentity,
     cases_of,
     devices_of,
-    digest_of,
+    digests_of_model,
     existing_path,
     file_of_image,
     identity_of_model,
     label_maps,
     loaded,
+    model_of,
     optional_mask,
+    real_cases_of,
     region_of,
     without_mask,
 )
@@ -209,20 +215,22 @@ def tasks_of(
         name: identity_of_model(choice, config, folder, cases, trust) for name, choice in config.choices.items()
     }
     _warn_of_equal_targets(config, models)
-    others = tuple(digest_of(existing_path(folder, text)) for text in (config.background,) if text)
+    real = _digest_of_cases(config, folder, trust)
+    others = tuple(digest_of_path(existing_path(folder, text)) for text in (config.background,) if text)
     tasks = []
     for case in cases:
         there_is = is_there(case.path)
         masks = [text if there_is else None for text in (config.region, config.keep, config.reference)]
         region, keep, reference = [
-            digest_of(file_of_image(folder, text, case.path)) if text else "" for text in masks
+            digest_of_path(file_of_image(folder, text, case.path)) if text else "" for text in masks
         ]
-        content = digest_of(case.path)
+        content = digest_of_path(case.path)
         for (name, model), text, label in itertools.product(
             models.items(), config.targets or ("",), config.methods
         ):
             target = model.targets.get(text, "")
             explainer = config.explainer(label)
+            beside = {"cases": real} if label in config.with_cases else {}
             request = Request(
                 image=content,
                 model=model.digest,
@@ -233,12 +241,20 @@ def tasks_of(
                 region=region,
                 background=others,
                 seed=config.seed,
-                also={**({"label_maps": maps} if maps else {}), **({"keep": keep} if keep else {})},
+                also={**({"label_maps": maps} if maps else {}), **({"keep": keep} if keep else {}), **beside},
                 source=source_of_method(explainer),
             )
             key = "/".join(filter(None, (name, case.path.name, label, target or "-", request.key)))
             tasks.append(StudyTask(key, str(case.path), label, target, name))
     return list({task.key: task for task in tasks}.values())
+
+
+def _digest_of_cases(config: StudyConfig, folder: Path, trust: Trust) -> list[str]:
+    """Return the digests of the study's real cases and of the second model, which confirms them."""
+    if config.cases is None:
+        return []
+    second = digests_of_model(config.second_model, folder, trust)[:1] if config.second_model else ()
+    return [fingerprint([one.digest() for one in real_cases_of(folder, config.cases)]), *second]
 
 
 def _warn_of_missing_masks(missing: list[str], count: int) -> None:
@@ -268,6 +284,7 @@ def begin(setting: Setting, device: str) -> Any:
     folder = Path(path)
     models, background = loaded(config, folder, device, trust)
     reader = Ahead()
+    real = _real_cases(config, folder, device, trust, models)
 
     def run_task(task: StudyTask) -> tuple[Image, Heatmap | Counterfactual, dict[str, Any]]:
         image = reader.read(task.image, task.ahead)
@@ -284,7 +301,28 @@ def begin(setting: Setting, device: str) -> Any:
             ),
             seed=config.seed,
         )
-        result, extra = solve(Path(task.image).name, image, config.explainer(task.label), plan)
-        return image, result, {**extra, "label": task.label, "model_name": task.model}
+        explainer = config.explainer(task.label)
+        near: dict[str, Any] = {}
+        if task.label in config.with_cases:
+            target = explanation.parse(predictor, plan.target, image)
+            near = {"nearest": real[task.model].nearest(image, target)}
+        result, extra = solve(Path(task.image).name, image, explainer, plan)
+        return image, result, {**extra, **near, "label": task.label, "model_name": task.model}
 
     return run_task
+
+
+def _real_cases(
+    config: StudyConfig, folder: Path, device: str, trust: Trust, models: Mapping[str, tuple[Any, Any]]
+) -> dict[str, CaseLibrary]:
+    """Return the study's real cases for each model, each beside the second model of the study or its bundle."""
+    if config.cases is None:
+        return {}
+    second = model_of(config.second_model, folder, device, trust)[0] if config.second_model else None
+    found = real_cases_of(folder, config.cases)
+    return {
+        name: CaseLibrary(
+            predictor, found, by=second or (None if bundle is None else bundle.second_model(predictor))
+        )
+        for name, (predictor, bundle) in models.items()
+    }

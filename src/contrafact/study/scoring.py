@@ -25,6 +25,7 @@ from contrafact.core import (
     traits_of,
 )
 from contrafact.core.execution import parameters_of
+from contrafact.core.fingerprint import digest_of_path
 from contrafact.io import Case, Run, open_run, stored_grid, write_atomic, write_json
 from contrafact.io.tables import csv_table
 from contrafact.jobs.pool import Failure
@@ -32,7 +33,6 @@ from contrafact.metrics import Score, evaluate, evaluate_strips, references
 from contrafact.metrics.families import WORD, by_construction, family_of, finds_truth, is_yes_or_no
 from contrafact.study import StudyConfig
 from contrafact.study.inputs import (
-    digest_of,
     digests_of_model,
     loaded,
     mask_if_there,
@@ -93,7 +93,7 @@ def scoring_tasks_of(
         maps = tuple((c["label"], rows[c["key"]]) for c in group if c["key"] in rows)
         failed = tuple((c["label"], failures.get(c["key"], "not done")) for c in group if c["key"] not in rows)
         available = sorted(c["key"] for c in group if c["key"] in rows)
-        known = [case.patient, case.label, dict(case.extra), mask and digest_of(mask)]
+        known = [case.patient, case.label, dict(case.extra), mask and digest_of_path(mask)]
         known += ["label map"] if "masks" in labelled else []
         mark = fingerprint(available, failed, metrics, second, known, config.seed, config.references)
         key = "/".join(filter(None, (model, case.path.name, target or "-", mark)))

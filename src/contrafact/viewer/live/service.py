@@ -15,7 +15,8 @@ from contrafact.core import ContrafactError, Heatmap, Image, InputError, Request
 from contrafact.core.request import digest_of_image
 from contrafact.io import Run, stored_form, stored_grid
 from contrafact.io.lock import sole_writer
-from contrafact.render.case import aspect_of, finite, grid_of, map_about, shown, strip_about
+from contrafact.render.case import finite, grid_of, map_about, shown, strip_about
+from contrafact.render.figures import aspect_of
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.viewer.live.queue import ENDED, Job, JobQueue, start
 from contrafact.viewer.live.tasks import Latents, LiveResult, Setting, Task

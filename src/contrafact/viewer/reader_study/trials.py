@@ -11,8 +11,8 @@ from PIL import Image as Picture
 
 from contrafact.core import InputError, nearest
 from contrafact.io import Run
-from contrafact.render.case import aspect_of, grid_of, pixels
-from contrafact.render.figures import png, telling_slice
+from contrafact.render.case import grid_of, pixels
+from contrafact.render.figures import aspect_of, png, telling_slice
 from contrafact.render.map_display import display_sign, finding_of
 from contrafact.render.pixels import grey
 

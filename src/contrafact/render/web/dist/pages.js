@@ -1165,6 +1165,46 @@
     );
   }
 
+  // source/nearest.ts
+  function nearestOf(nearest, row3, view) {
+    return nearest.filter((one) => one.row === row3).map((one) => nearestRow(one, view));
+  }
+  function nearestRow(near, view) {
+    const canvases = near.cases.map((real) => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `real case ${real.name}` }));
+    const [low, high] = [view.window.low, view.window.high];
+    const paint = painter(async () => {
+      for (const [k, canvas] of canvases.entries()) {
+        const real = near.cases[k], same = real.window[0] === low && real.window[1] === high;
+        const shown = same ? view : { ...view, window: { low: real.window[0], high: real.window[1] } };
+        small(canvas, await getValues(near.row, real.array, view.slice), shown, real.aspect);
+      }
+    });
+    view.redraw.push(paint);
+    paint();
+    const id = `nearest-${near.row}`;
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": id },
+      el("h2", { id }, near.heading),
+      el("p", { class: "dim" }, near.words),
+      el("div", { class: "film" }, ...near.cases.map((real, k) => el(
+        "figure",
+        { class: "frame later" },
+        canvases[k],
+        el(
+          "figcaption",
+          {},
+          el("b", { class: "mark real" }, "REAL"),
+          " ",
+          real.name,
+          el("b", { class: "block" }, real.answer),
+          real.label && el("span", { class: "block" }, `labelled ${real.label}`),
+          ...real.place.map((line) => el("span", { class: "block" }, line))
+        )
+      )))
+    );
+  }
+
   // source/volume_section.ts
   var SIGHTS = [
     ["planes", "planes and rendering"],
@@ -1504,7 +1544,9 @@
       for (const strip of about.strips) {
         main.append(stripSection(strip, view));
         if (strip.followup.length) main.append(followupRow(strip, view));
+        main.append(...nearestOf(about.nearest, strip.row, view));
       }
+      for (const map of about.maps) main.append(...nearestOf(about.nearest, map.row, view));
       if (document.body.dataset.token) main.append(liveSection(about.id, about.image, view));
     }
     if (about.failures.length) main.append(failureSection(about));
@@ -1844,7 +1886,7 @@
   }
 
   // source/form.ts
-  var IMAGES = ["cohort", "images", "split", "subgroups", "masks", "background", "region", "keep", "reference"];
+  var IMAGES = ["cohort", "images", "split", "subgroups", "masks", "background", "cases", "region", "keep", "reference"];
   var LIMITS = ["limit_seconds", "devices", "workers_per_device", "seed"];
   var STUDY = ["title", "out"];
   var choices2;

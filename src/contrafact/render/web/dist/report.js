@@ -586,6 +586,46 @@
     );
   }
 
+  // source/nearest.ts
+  function nearestOf(nearest, row, view) {
+    return nearest.filter((one) => one.row === row).map((one) => nearestRow(one, view));
+  }
+  function nearestRow(near2, view) {
+    const canvases = near2.cases.map((real) => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `real case ${real.name}` }));
+    const [low, high] = [view.window.low, view.window.high];
+    const paint = painter(async () => {
+      for (const [k, canvas] of canvases.entries()) {
+        const real = near2.cases[k], same = real.window[0] === low && real.window[1] === high;
+        const shown = same ? view : { ...view, window: { low: real.window[0], high: real.window[1] } };
+        small(canvas, await getValues(near2.row, real.array, view.slice), shown, real.aspect);
+      }
+    });
+    view.redraw.push(paint);
+    paint();
+    const id = `nearest-${near2.row}`;
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": id },
+      el("h2", { id }, near2.heading),
+      el("p", { class: "dim" }, near2.words),
+      el("div", { class: "film" }, ...near2.cases.map((real, k) => el(
+        "figure",
+        { class: "frame later" },
+        canvases[k],
+        el(
+          "figcaption",
+          {},
+          el("b", { class: "mark real" }, "REAL"),
+          " ",
+          real.name,
+          el("b", { class: "block" }, real.answer),
+          real.label && el("span", { class: "block" }, `labelled ${real.label}`),
+          ...real.place.map((line) => el("span", { class: "block" }, line))
+        )
+      )))
+    );
+  }
+
   // source/where.ts
   function whereSection(image, maps, view) {
     const state = { map: maps[0], opacity: 0.85, level: 0, own: faint(maps[0]), hidden: false };
@@ -778,7 +818,9 @@
     for (const strip of about.strips) {
       moving.append(stripSection(strip, view));
       if (strip.followup.length) moving.append(followupRow(strip, view));
+      moving.append(...nearestOf(about.nearest, strip.row, view));
     }
+    for (const map of about.maps) moving.append(...nearestOf(about.nearest, map.row, view));
     for (const part of moving.querySelectorAll("section")) {
       part.removeAttribute("aria-labelledby");
       part.querySelector("h2").removeAttribute("id");

@@ -136,6 +136,7 @@ a{color:#8cc4ff}
 a[aria-disabled]{color:var(--dim);text-decoration:none}
 .dim{color:var(--dim)}.small{font-size:13px}.block{display:block}.warn-text{color:var(--warn)}
 .skip{position:absolute;left:-999px}.skip:focus{left:8px;top:8px;background:var(--panel);padding:6px 10px;z-index:9}
+.mark.real{border-color:var(--text);color:var(--text)}
 .mark{display:inline-block;border:1px solid var(--warn);color:var(--warn);border-radius:4px;padding:1px 8px;font-size:12px;font-weight:600;letter-spacing:.04em;text-transform:uppercase}
 .card{background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:18px 20px;margin:18px 0}
 #notice{background:#3a1d12;border:1px solid var(--for);border-radius:6px;padding:8px 12px;margin:10px 0;overflow-wrap:anywhere}

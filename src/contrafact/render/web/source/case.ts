@@ -2,16 +2,17 @@
 
 import { followupRow } from "./followup";
 import { liveSection } from "./live";
+import { nearestOf } from "./nearest";
 import { byId, el, getJson, plural } from "./page";
 import { stripSection } from "./strip";
-import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./types";
+import { type ImageAbout, type MapAbout, type Nearest, type StripAbout, type View } from "./types";
 import { volumeSection } from "./volume_section";
 import { whereSection } from "./where";
 
 interface CaseAbout {
   id: string; name: string; source: string; model: string; answers: string[]; synthetic: boolean;
   failures: { method: string; error: string; seconds: number | null }[];
-  image: ImageAbout | null; maps: MapAbout[]; strips: StripAbout[];
+  image: ImageAbout | null; maps: MapAbout[]; strips: StripAbout[]; nearest: Nearest[];
   number: number; of: number; previous: string | null; next: string | null;
 }
 
@@ -29,7 +30,9 @@ export async function casePage(): Promise<void> {
     for (const strip of about.strips) {
       main.append(stripSection(strip, view));
       if (strip.followup.length) main.append(followupRow(strip, view));
+      main.append(...nearestOf(about.nearest, strip.row, view));
     }
+    for (const map of about.maps) main.append(...nearestOf(about.nearest, map.row, view));
     if (document.body.dataset.token) main.append(liveSection(about.id, about.image, view));
   }
   if (about.failures.length) main.append(failureSection(about));

@@ -20,7 +20,7 @@ interface Answer {
 interface Opened { path: string; draft: Draft; note: string; exists: boolean }
 
 // Groups of settings; settings that are not named here appear under "More".
-const IMAGES = ["cohort", "images", "split", "subgroups", "masks", "background", "region", "keep", "reference"];
+const IMAGES = ["cohort", "images", "split", "subgroups", "masks", "background", "cases", "region", "keep", "reference"];
 const LIMITS = ["limit_seconds", "devices", "workers_per_device", "seed"];
 const STUDY = ["title", "out"];
 

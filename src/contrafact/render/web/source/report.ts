@@ -1,16 +1,17 @@
 // The report: the controls of the case page with embedded arrays. On paper, and where scripts do not run, still
 // pictures replace them.
 
-import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./types";
+import { type ImageAbout, type MapAbout, type Nearest, type StripAbout, type View } from "./types";
 import { opened, type Carried } from "./carried";
 import { followupRow } from "./followup";
+import { nearestOf } from "./nearest";
 import { el, tell } from "./page";
 import { give } from "./pixels";
 import { stripSection } from "./strip";
 import { whereSection } from "./where";
 
 interface Moves {
-  about: { image: ImageAbout | null; maps: MapAbout[]; strips: StripAbout[] };
+  about: { image: ImageAbout | null; maps: MapAbout[]; strips: StripAbout[]; nearest: Nearest[] };
   arrays: Record<string, Carried | { same: string }>;
 }
 
@@ -25,7 +26,9 @@ function liven(section: HTMLElement): void {
   for (const strip of about.strips) {
     moving.append(stripSection(strip, view));
     if (strip.followup.length) moving.append(followupRow(strip, view));
+    moving.append(...nearestOf(about.nearest, strip.row, view));
   }
+  for (const map of about.maps) moving.append(...nearestOf(about.nearest, map.row, view));
   for (const part of moving.querySelectorAll("section")) { // the case is the landmark; ids would occur several times
     part.removeAttribute("aria-labelledby");
     part.querySelector("h2")!.removeAttribute("id");

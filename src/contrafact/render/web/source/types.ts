@@ -24,6 +24,11 @@ export interface StripAbout extends Made {
   table: { kind: string; level: string; score: string; requested: string; achieved: string; distance: string }[];
   difference: { scale: number; words: string; last: string };
 }
+/** The real cases nearest to an image on the other side of the decision, stored with the result of a row. */
+export interface Nearest {
+  row: number; heading: string; words: string;
+  cases: { array: string; name: string; answer: string; label: string; place: string[]; window: [number, number]; aspect: number }[];
+}
 export interface ImageAbout {
   row: number; channels: number; size: number[]; slices: number; shrunk: number; aspect: number;
   window: [number, number]; range: [number, number]; factors: Record<string, number>; spacing: string;
