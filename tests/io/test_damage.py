@@ -6,7 +6,9 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("SimpleITK", reason="reads MetaImage and NRRD too")
 pytest.importorskip("onnxruntime", reason="reads ONNX too")
@@ -17,7 +19,7 @@ from contrafact.io import read_image
 from contrafact.io.bounded import BoundedFile
 from experiments.evaluate.fuzz_flips import flips
 from experiments.evaluate.fuzz_images import IMAGES
-from experiments.evaluate.fuzz_models import onnx, program
+from experiments.evaluate.fuzz_models import network, onnx, program
 
 
 @pytest.mark.parametrize("kind", ["png with transparency", "MetaImage, deflate", "NRRD of two files"])
@@ -77,3 +79,15 @@ def test_no_memory_is_kept_for_bytes_beyond_the_end_of_a_file(tmp_path: Path, op
     finally:
         tracemalloc.stop()
     assert bounded == (opens is BoundedFile)  # Python keeps memory for all that is asked for
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_program_of_a_fixed_batch_says_how_to_export_it(tmp_path: Path, batch: int) -> None:
+    made = torch.export.export(network(), (torch.rand(batch, 1, 16, 16),))
+    torch.export.save(made, tmp_path / "fixed.pt2")
+    predictor = cf.load_predictor(tmp_path / "fixed.pt2")
+    assert predictor(np.zeros((batch, 1, 16, 16), np.float32)).shape == (batch, 2)
+    with pytest.raises(InputError, match=rf"'fixed.pt2' was exported for batches of {batch}; got 3 .*DYNAMIC"):
+        predictor(np.zeros((3, 1, 16, 16), np.float32))
+    program(tmp_path)
+    assert cf.load_predictor(tmp_path / "model.pt2")(np.zeros((3, 1, 16, 16), np.float32)).shape == (3, 2)
