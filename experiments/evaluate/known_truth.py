@@ -27,7 +27,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 import contrafact as cf
-from contrafact.core import EXPLAINERS, ContrafactError, Image
+from contrafact.core import EXPLAINERS, ContrafactError, Heatmap, Image
 from contrafact.models import Preprocessing, TorchPredictor
 from contrafact.models.example_networks import ResidualNetwork
 from contrafact.perturbation.fill import fill_values
@@ -64,6 +64,10 @@ class Task:
     target: str
     cases: list[tuple[Image, Map]]
     background: list[Image]
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.predictor, self.target, self.background, self.layer)
 
 
 def classifier(axes: int, cases: int, seconds: float) -> Task:
@@ -250,28 +254,49 @@ def makers(task: Task) -> dict[str, Callable[[Image], Map]]:
             task.predictor, image, task.target
         ),
     }
-    found["occlusion, fill = mean"] = _maker(task, "occlusion", fill="mean")
+    maps: dict[str, Callable[[Image], Heatmap]] = {
+        "occlusion, fill = mean": _maker(task.asked, "occlusion", fill="mean")
+    }
     if task.target.startswith("lesion"):
         found["TorchEsegeta: count score"] = lambda image: count_score(task.predictor, image)
-    for name in EXPLAINERS.names():
-        cls = EXPLAINERS.get(name)
-        skipped = any(getattr(cls, k, False) for k in ("picture", "needs_attention", "needs_bundle"))
-        if not skipped:
-            found[name] = _maker(task, name)
-    return found
+    maps |= makers_of(task.asked)
+    return found | {
+        name: (lambda image, make=make: np.asarray(make(image).values)) for name, make in maps.items()
+    }
 
 
-def _maker(task: Task, name: str, **more: Any) -> Callable[[Image], Map]:
-    def make(image: Image) -> Map:
+@dataclass(frozen=True)
+class Asked:
+    """A model, what is asked of it, other images, and the layer for the method that asks about one filter."""
+
+    predictor: Any
+    target: str
+    background: list[Image]
+    layer: str
+
+
+def makers_of(asked: Asked) -> dict[str, Callable[[Image], Heatmap]]:
+    """A heatmap of an image by every method that a model alone suffices for, the sampled ones with few
+    samples."""
+    skipped = ("picture", "needs_attention", "needs_bundle")
+    return {
+        name: _maker(asked, name)
+        for name in EXPLAINERS.names()
+        if not any(getattr(EXPLAINERS.get(name), k, False) for k in skipped)
+    }
+
+
+def _maker(asked: Asked, name: str, **more: Any) -> Callable[[Image], Heatmap]:
+    def make(image: Image) -> Heatmap:
         settings = {**FEW.get(name, {}), **more}
         if name == "occlusion" and len(image.grid.shape) == 3:
             settings["stride"] = 2
         if name == "filter-guided-backprop":
-            settings["layer"] = task.layer
-        heat = cf.explain(
-            name, task.predictor, image, target=task.target, background=task.background, **settings
+            settings["layer"] = asked.layer
+        made: Heatmap = cf.explain(
+            name, asked.predictor, image, target=asked.target, background=asked.background, **settings
         )
-        return np.asarray(heat.values)
+        return made
 
     return make
 

@@ -29,9 +29,10 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
 import contrafact as cf
-from contrafact.core import EXPLAINERS, ContrafactError, Heatmap, Image, Predictor
+from contrafact.core import ContrafactError, Heatmap, Image, Predictor
 from contrafact.study.statistics import holm, signed_rank
-from experiments.evaluate.known_truth import FEW, centre, edges, judged
+from experiments.evaluate import known_truth
+from experiments.evaluate.known_truth import centre, edges, judged, makers_of
 from experiments.evaluate.nodules import large
 from experiments.nodule_windows import NoduleWindow, nodule_windows
 from experiments.tables import Interval, cell, interval, table
@@ -100,11 +101,8 @@ def finds(model: Asked, case: Case) -> bool:
 
 def place(values: Values, truth: Mask) -> tuple[float, ...]:
     """The four figures of a map against one mask."""
-    return (*_in_order(*judged(values, truth)), float(average_precision_score(truth.ravel(), values.ravel())))
-
-
-def _in_order(pointing: float, mass: float, iou: float) -> tuple[float, float, float]:
-    return iou, mass, pointing
+    pointing, mass, overlap = judged(values, truth)
+    return overlap, mass, pointing, float(average_precision_score(truth.ravel(), values.ravel()))
 
 
 def against_readers(values: Values, case: Case) -> NDArray[np.float64]:
@@ -133,18 +131,7 @@ def makers(model: Asked, background: list[Image]) -> dict[str, Callable[[Image],
         "a blob in the centre": lambda image: centre(image.grid.shape),
         "the brightness": lambda image: image.values[0].astype(float),
     }
-    for name in EXPLAINERS.names():
-        cls = EXPLAINERS.get(name)
-        if any(getattr(cls, k, False) for k in ("picture", "needs_attention", "needs_bundle", "needs_name")):
-            continue
-        found[name] = lambda image, name=name: cf.explain(  # type: ignore[misc]
-            name,
-            model.predictor,
-            image,
-            target=model.target,
-            background=background,
-            **{**FEW.get(name, {}), **({"layer": "body"} if name == "filter-guided-backprop" else {})},
-        )
+    found |= makers_of(known_truth.Asked(model.predictor, model.target, background, "body"))
     if model.bundle is not None:
         found[ENGINE] = lambda image: removed(model, image)
     return found
@@ -196,9 +183,9 @@ def removal(made: Made, model: Asked, case: Case) -> list[float]:
     return [next(one.value for one in scores if one.metric == metric) for metric in REMOVAL]
 
 
-def relative(figures: NDArray[Any], best: NDArray[Any], which: int, of: int = 0) -> Interval:
+def relative(figures: NDArray[Any], best: NDArray[Any], which: int) -> Interval:
     """A figure as a share of the readers' own, with an interval over patients."""
-    return interval(lambda rows: figures[rows, of, which].mean() / best[rows, of, which].mean(), len(figures))
+    return interval(lambda rows: figures[rows, 0, which].mean() / best[rows, 0, which].mean(), len(figures))
 
 
 def table_of(rows: Sequence[dict[str, Any]], best: NDArray[Any]) -> str:

@@ -4,7 +4,9 @@
         --out src/contrafact/bundles/knee --latent OLD_KNEE
 
 Takes the roles `model` and `second` of `classifiers.py` and the chosen state of `translator.py`. The latent
-space of an older bundle is kept beside them (`--latent`), with the models that it was fitted to.
+space of an older bundle is kept beside them (`--latent`), with the models that it was fitted to. With
+`--segmenters` (of `nodule_segmenters.py`) the bundle gets a segmenter and its second one, whose counterfactuals
+the translator makes by the classifier's score; without `--networks` they are added to the bundle in `--out`.
 """
 
 from __future__ import annotations
@@ -102,17 +104,51 @@ def latent_part(folder: Path, out: Path) -> tuple[dict[str, Any], dict[str, str]
     return fields, files, seconds
 
 
+def add_segmenters(folder: Path, out: Path, *, least: int) -> None:
+    """Add a segmenter and its second one to a bundle, with a translation of its places by the classifier."""
+    for role, stem in (("model", "segmenter"), ("second", "second_segmenter")):
+        told = json.loads((folder / f"{role}.json").read_text())
+        state = load_file(folder / told["weights"])
+        small = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+        save_file({k: v.contiguous() for k, v in small.items()}, out / f"{stem}.safetensors")
+        preprocessing = {**told["preprocessing"], "least": least}
+        write_json(
+            out / f"{stem}.json", {**told, "weights": f"{stem}.safetensors", "preprocessing": preprocessing}
+        )
+    about = json.loads((out / "bundle.json").read_text())
+    about["predictors"]["segmenter"], about["seconds"]["segmenter"] = "segmenter.json", "second_segmenter.json"
+    rows = [row for row in about["translations"] if row["predictor"] != "segmenter"]
+    by = {"predictor": "classifier", "target": "class:1"}
+    rows.append({"predictor": "segmenter", "target": "place:1", "number": 0, "by": by})
+    write_json(out / "bundle.json", {**about, "translations": rows})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--networks", type=Path, required=True)
+    parser.add_argument("--networks", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--latent", type=Path, help="a bundle whose latent space and models are kept beside")
+    parser.add_argument("--segmenters", type=Path, help="folder of nodule_segmenters")
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
+    if options.networks:
+        assemble(options)
+    if options.segmenters:
+        add_segmenters(options.segmenters, out, least=NATIVE[options.name])
+    bundle = load_bundle(out)
+    cohort = load(options.name, options.data, "choice", side=options.side)
+    image = Image(cohort.images[0].float().numpy(), window=(0.0, 255.0))
+    strip = cf.explain("counterfactual", bundle.predictor, image, target="class:1", bundle=bundle)
+    print(f"{out}: {strip.outcome}, scores {strip.scores.round(2).tolist()}")
+
+
+def assemble(options: argparse.Namespace) -> None:
+    """Write the bundle of trained networks and a translator."""
+    out: Path = options.out
     cohort = load(options.name, options.data, "fit", side=options.side)
     parts: dict[str, Any] = {}
     old, old_seconds, encoder = dict[str, str](), dict[str, str](), dict[str, Any]()
@@ -145,9 +181,6 @@ def main() -> None:
         **parts,
     )
     save_bundle(out, bundle, descriptions=files, main="classifier", encoder_size=encoder, seconds=seconds)
-    image = Image(cohort.images[0].float().numpy(), window=(0.0, 255.0))
-    strip = cf.explain("counterfactual", bundle.predictor, image, target="class:1", bundle=load_bundle(out))
-    print(f"{out}: {strip.outcome}, scores {strip.scores.round(2).tolist()}")
 
 
 if __name__ == "__main__":
