@@ -148,7 +148,7 @@ def row_of(name: str, asked: list[Asked]) -> list[str]:
         return [name, "0", *["–"] * 6]
     flips = [one.strip.flips for one in asked]
     confirmed = [bool(one.strip.confirmed) for one in asked if one.strip.flips and one.strip.second is not None]
-    areas = [(one.after - one.before) / max(one.before, 1) for one in asked if one.before]
+    areas = np.array([[one.after, one.before] for one in asked], dtype=float)
     marked = [one for one in asked if one.case.truth.any()]
     inside = [float(changed(one)[near(one.case.truth)].sum() / max(changed(one).sum(), 1e-6)) for one in marked]
     own = [iou(strongest(changed(one), int(one.case.truth.sum())), one.case.truth) for one in marked]
@@ -160,7 +160,7 @@ def row_of(name: str, asked: list[Asked]) -> list[str]:
         share([met(one) for one in asked]),
         share(flips) if any(flips) else "–",
         share(confirmed) if confirmed else "–",
-        mean(np.array(areas), "+.2f") if areas else "–",
+        ratio(areas[:, 0], areas[:, 1]),
         mean(inside) if inside else "–",
         ratio(np.array(own)[known], np.array(readers)[known]) if known.any() else "–",
     ]
@@ -249,7 +249,7 @@ QUESTIONS = [
     "goal reached",
     "the segmenter's answer turns round",
     "and so does the second segmenter's",
-    "area by the second segmenter, change",
+    "area by the second segmenter, after as a share of before",
     "change within 3 px of the readers' consensus",
     "IoU of the change with it, as a share of the readers'",
 ]

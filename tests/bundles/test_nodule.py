@@ -61,3 +61,33 @@ def test_an_added_nodule_is_one_spot_that_the_second_model_sees(shared: Path) ->
         seen.append(strip.confirmed is True)
     assert len(spots) >= 5
     assert np.median(spots) < 0.15 and np.mean(seen) > 0.8
+
+
+def test_a_lesion_of_the_segmenter_is_taken_out_and_a_volume_halved(shared: Path) -> None:
+    bundle = cf.load_bundle("nodule")
+    segmenter, gone, followed, shares = (
+        bundle.predictors["segmenter"],
+        list[bool](),
+        list[float](),
+        list[float](),
+    )
+    for one in windows_of(shared, nodule=True, count=12):
+        image = Image(one.values[None].astype(np.float32), window=(0.0, 255.0))
+        ask = {"bundle": bundle, "target": "lesion:1"}
+        try:
+            strip = cf.explain("counterfactual", segmenter, image, goal=0.1, **ask)
+        except cf.ContrafactError:  # it finds nothing
+            continue
+        gone.append(strip.flips)
+        assert strip.second is not None
+        followed.append(float(strip.second[strip.end] - strip.second[strip.origin]))
+        whole = cf.explain(
+            "counterfactual", segmenter, image, target="volume:1", bundle=bundle, goal=1.0
+        ).scores[0]
+        half = cf.explain(
+            "counterfactual", segmenter, image, target="volume:1", bundle=bundle, goal=float(whole) / 2
+        )
+        shares.append(float(half.scores[half.end] / whole))
+    assert len(gone) >= 6 and np.mean(gone) >= 0.8
+    assert np.mean(np.array(followed) < 0) >= 0.9
+    assert np.median(shares) == pytest.approx(0.5, abs=0.1)

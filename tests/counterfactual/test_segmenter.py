@@ -9,6 +9,7 @@ from torch import Tensor
 
 import contrafact as cf
 from bright_half import AS_THEY_ARE, bright_bundle, grey
+from contrafact.api.case import Plan, trust_of
 from contrafact.core import Counterfactual, Image, InputError
 from contrafact.counterfactual import Bundle, Translation
 from contrafact.models import TorchPredictor
@@ -132,3 +133,26 @@ def test_the_page_says_what_became_of_the_lesion() -> None:
     }
     assert "%" in before_after(row)
     assert heading(row).startswith("The prediction flips (lesion 1: 9")
+
+
+def test_the_metrics_ask_the_second_segmenter_about_the_same_place() -> None:
+    first, second = segmenter(), segmenter(130.0)
+    bundle, image = both(first, second), spot(150.0)
+    strip = cf.explain("counterfactual", first, image, target="lesion:1", bundle=bundle)
+    scores = cf.evaluate(
+        strip, first, image, ["oracle-agreement", "validity"], target="lesion:1", bundle=bundle
+    )
+    assert [score.reason for score in scores] == ["", ""]
+    assert [score.value for score in scores] == pytest.approx([1.0, 1.0])
+
+
+def test_the_checks_of_a_run_ask_the_second_segmenter_too() -> None:
+    first, second = segmenter(), segmenter(130.0)
+    plan = Plan(
+        predictor=first, methods=["counterfactual"], second_model=second, bundle=both(first, second), trust=True
+    )
+    image = spot(150.0)
+    strip = cf.explain("counterfactual", first, image, target="lesion:1", bundle=plan.bundle)
+    rows = {row["name"]: row for row in trust_of(strip, image, None, plan, first.target("lesion:1"))}
+    assert rows["second model"]["passed"] and "flips" in rows["second model"]["sentence"]
+    assert rows["drift by a second model"]["passed"]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from contrafact.api import explanation
-from contrafact.api.evaluation import Inputs, heatmap_context
+from contrafact.api.evaluation import Inputs, heatmap_context, same_place
 from contrafact.api.explanation import Outputs
 from contrafact.api.nearest import CaseLibrary
 from contrafact.api.predictions import answers as answers
@@ -171,6 +171,14 @@ def trust_of(
     return card_as_json(unsteady) + _trust_of(result, image, explainer, plan, target)
 
 
+def _target_of_second(image: Image, plan: Plan, target: Any) -> Any:
+    """Return the same place of a segmenter's prediction as a target of the second model; None for targets
+    without a place, which have the same name in both models."""
+    if plan.second_model is None or not hasattr(target, "freeze"):
+        return None
+    return same_place(target.freeze(plan.predictor, image.values[None]), plan.second_model)
+
+
 def _trust_of(
     result: Heatmap | Counterfactual, image: Image, explainer: Any, plan: Plan, target: Any
 ) -> list[dict[str, Any]]:
@@ -178,7 +186,8 @@ def _trust_of(
         asked = plan.other_engine and plan.region is None
         made = (result, image, plan.predictor, target, plan.bundle)
         other = other_engine_of(*made, seed=plan.seed) if asked else None
-        return card_as_json(trust_card_of_strip(result, second_model=plan.second_model, other_engine=other))
+        second = {"second_model": plan.second_model, "target": _target_of_second(image, plan, target)}
+        return card_as_json(trust_card_of_strip(result, other_engine=other, **second))
     with heatmap_context(
         {"result": result},
         plan.predictor,

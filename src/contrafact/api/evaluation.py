@@ -82,9 +82,10 @@ def evaluate(
     true_mask = None if mask is None else as_image(mask, grid=shown.grid)
     shared: Any = {"target": target, "mask": true_mask, "bundle": bundle, "seed": seed}
     scores: list[Score] = []
+    other = None if reference is None else as_image(reference, grid=shown.grid)
     if maps:
         more = references_of(shown, true_mask, target, model) if references else {}
-        other, part = (None if m is None else as_image(m, grid=shown.grid) for m in (reference, region))
+        part = None if region is None else as_image(region, grid=shown.grid)
         others = as_images(background)
         inputs = Inputs(reference=other, region=part, background=others, bundle=bundle, seed=seed)
         with heatmap_context(
@@ -95,7 +96,9 @@ def evaluate(
     if second is None and bundle is not None:
         second = bundle.second_model(model)
     for label, strip in strips.items():
-        with counterfactual_context(strip, model, shown, second_model=second, **shared) as of_strip:
+        with counterfactual_context(
+            strip, model, shown, second_model=second, reference=other, **shared
+        ) as of_strip:
             scores += _metrics.evaluate_strips([of_strip], [m for m in chosen if m.of == "strip"], [label])
     return scores
 
@@ -109,24 +112,29 @@ def counterfactual_context(
     target: Any,
     mask: Image | None = None,
     second_model: Any = None,
+    reference: Image | None = None,
     bundle: Any = None,
     seed: int = 0,
 ) -> Iterator[CounterfactualContext]:
-    """Yield the context of a counterfactual's metrics, with its model frozen inside the block.
+    """Yield the context of a counterfactual's metrics, with its model frozen inside the block. A place in a
+    segmenter's prediction is determined once, for the image, and is the same for the second model.
 
     raises  InputError for an unknown bundle, or a mask that does not fit
     """
     if isinstance(bundle, (str, Path)):
         bundle = explanation.load_bundle(bundle)
     target = explanation.parse(predictor, target, image)
+    if reference is not None:
+        target = explanation.compared(target, reference, [image], predictor)
+    place = target.freeze(predictor, image.values[None]) if hasattr(target, "freeze") else target
     same = strip.frames.shape[1:] == image.values.shape
 
     def explain_again(values: Any, score: float) -> Counterfactual:
         """Return a counterfactual of other values with a goal score, by the same method and parameters."""
         if strip.record is None:
             raise InputError("expected a counterfactual with a record of its method; got one without")
-        goal = 1 / (1 + np.exp(-score)) if hasattr(target, "score_of") else score
-        goal = float(np.clip(goal, 1e-6, 1 - 1e-6)) if hasattr(target, "score_of") else float(goal)
+        goal = 1 / (1 + np.exp(-score)) if hasattr(place, "score_of") else score
+        goal = float(np.clip(goal, 1e-6, 1 - 1e-6)) if hasattr(place, "score_of") else float(goal)
         known = EXPLAINERS.fields_of(str(strip.record.parameters["name"]))
         changed = {"goal": goal, "levels": None, "steps": None}
         changed = {name: value for name, value in changed.items() if name in known}
@@ -142,15 +150,20 @@ def counterfactual_context(
         yield CounterfactualContext(
             strip=strip,
             question=Question(
-                predictor=predictor, images=image.values[None], target=target, grid=image.grid, bundle=bundle
+                predictor=predictor, images=image.values[None], target=place, grid=image.grid, bundle=bundle
             ),
             window=image.window,
-            oracle=None if second_model is None else (second_model, second_model.target(str(target))),
+            oracle=None if second_model is None else (second_model, same_place(place, second_model)),
             others=_others(bundle, predictor),
             mask=explanation.on_grid(mask, [image], target, predictor) if mask is not None and same else None,
             again=explain_again,
             seed=seed,
         )
+
+
+def same_place(target: Any, second_model: Any) -> Any:
+    """Return a target, frozen if it is a place in a segmenter's prediction, as a target of a second model."""
+    return target.of(second_model.output) if hasattr(target, "of") else second_model.target(str(target))
 
 
 def _others(bundle: Any, predictor: Any) -> dict[str, Any]:

@@ -126,11 +126,11 @@ def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], 
         target = scoring.target or next(iter(rows.values()))["record"]["target"]
         truth = read_mask(mask, label_map="masks" in labelled) if mask else None
         shared: Any = {"target": target, "mask": truth, "bundle": bundle, "seed": config.seed}
+        file = scoring.case.path
+        reference = optional_mask(folder, config.reference, file, label_map="reference" in labelled)
         maps = {label: result for label, result in results.items() if isinstance(result, Heatmap)}
         scores: list[tuple[str, Score]] = []
         if maps:
-            file = scoring.case.path
-            reference = optional_mask(folder, config.reference, file, label_map="reference" in labelled)
             region = region_of(config, folder, file, labelled)
             more = references_of(image, truth, target, predictor) if config.references else {}
             inputs = Inputs(
@@ -143,7 +143,9 @@ def begin_scoring(setting: tuple[StudyConfig, str, Trust, frozenset[str], str], 
                     scores += [(label, score) for score in evaluate(context, [metric], [*maps, *more])]
         for name, strip in results.items():
             if isinstance(strip, Counterfactual):
-                with counterfactual_context(strip, predictor, image, second_model=second, **shared) as context:
+                with counterfactual_context(
+                    strip, predictor, image, second_model=second, reference=reference, **shared
+                ) as context:
                     for label, metric in _of("strip", metrics):
                         scores += [(label, score) for score in evaluate_strips([context], [metric], [name])]
         return {"scores": scores, "outputs": _probabilities(predictor, image), "unreadable": unreadable}
