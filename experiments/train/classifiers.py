@@ -231,6 +231,7 @@ def train(
     """
     images, goals = cohort.images, cohort.goals * 0.96 + 0.02  # logits stay in a range that one can walk
     layout = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
+    layout = torch.contiguous_format if isinstance(network, Slices) else layout
     network = network.to(memory_format=layout)
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=running, use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
