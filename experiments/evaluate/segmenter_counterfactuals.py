@@ -244,7 +244,7 @@ def _drawn(values: Values, mask: Mask, scale: int = 3) -> NDArray[np.uint8]:
 
 
 QUESTIONS = [
-    "what was asked",
+    "question",
     "patients",
     "goal reached",
     "the segmenter's answer turns round",
