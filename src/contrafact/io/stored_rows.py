@@ -15,6 +15,13 @@ Row = Mapping[str, Any]
 Check = Callable[[Any], bool]
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    if type(value) is float:
+        return math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -81,11 +88,11 @@ def _real_case(value: Any) -> bool:
 
 ALWAYS: dict[str, Check] = {"array": _text, "window": _window, "record": _table}
 OF_A_RECORD: dict[str, Check] = dict.fromkeys(("method", "model", "image", "target"), _text) | {
-    "seconds": lambda value: is_number(value),
-    "forward_passes": lambda value: is_number(value),
+    "seconds": is_number,
+    "forward_passes": is_number,
     "parameters": _table,
     "versions": _table,
-    "seed": lambda value: is_number(value),
+    "seed": is_number,
     "notes": _table,
 }
 OPTIONAL_OF_A_RECORD: dict[str, Check] = {"details": _table, "bundle": _text, "generator": _text}
@@ -106,7 +113,7 @@ OPTIONAL: dict[str, Check] = {
     "source": _text,
     "followup": _later,
     "nearest": _nearest,
-    "goal": lambda value: is_number(value),
+    "goal": is_number,
     "second": _values,
 }
 PLAIN: dict[Check, type] = {_text: str, _table: dict}
@@ -127,11 +134,6 @@ ARRAYS = {
     "heatmap": ("image", "affine", "values"),
     "strip": ("image", "affine", "frames", "reconstruction", "strip_affine"),
 }
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def row_flaw(row: Row) -> str:

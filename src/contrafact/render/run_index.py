@@ -214,12 +214,10 @@ def _id(key: tuple[str, ...]) -> str:
 
 
 def _add(case: CaseResults, number: int, row: Mapping[str, Any]) -> None:
-    record = row["record"]
-    doubts = [
-        f"{record['method']}: {check_title(_text(c['name']))}"
-        for c in row.get("trust") or ()
-        if c["passed"] is False
-    ]
+    record, doubts = row["record"], list[str]()
+    for check in row.get("trust") or ():
+        if check["passed"] is False:
+            doubts.append(f"{record['method']}: {check_title(_text(check['name']))}")
     if row["kind"] == "strip" and not row.get("trust"):
         doubts += [f"{record['method']}: reconstruction error"] if row["above_tolerance"] else []
         doubts += [f"{record['method']}: goal"] if row["outcome"] not in GOOD_ENDS else []
@@ -238,7 +236,7 @@ def _record(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    return value if type(value) is str else "" if value is None else str(value)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
