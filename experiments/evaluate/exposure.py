@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image as Picture
 from sklearn.linear_model import LogisticRegression
@@ -24,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 import contrafact as cf
 from contrafact.core import Image
-from experiments.data import train_and_val
+from experiments.data import Cohort, train_and_val, with_exchanged_greys
 from experiments.tables import cell, interval
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
@@ -54,24 +55,44 @@ def tell(found: Values, shares: list[float]) -> None:
     print(f"greys alone call it pneumonia: {before:.2f} before, {after:.2f} after")
 
 
+def tell_of_model(bundle: Any, held: Cohort, greys_alone: Any, scale: Any) -> None:
+    """The AUC of the model and of the greys, on the held-out images as they are, and with the greys of another
+    one of either class each."""
+    for name, images in (
+        ("as they are", held.images),
+        ("with exchanged greys", with_exchanged_greys(held.images)),
+    ):
+        said = torch.cat([bundle.predict(part.float())[:, 1] for part in images.split(32)]).numpy()
+        table = np.array([greys(x.numpy().astype(float)) for x in images[:, 0]])
+        guess = greys_alone.decision_function(scale.transform(table))
+        for what, scores in (("model", said), ("eight greys", guess)):
+            auc = interval(
+                lambda rows, scores=scores: float(roc_auc_score(held.labels[rows], scores[rows])),  # type: ignore[misc]
+                held.patients,
+            )
+            print(f"{name}: AUC of the {what} {cell(auc, '.3f')}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--picture", type=Path)
     chosen = parser.parse_args()
-    fit, held = train_and_val("chest", chosen.data)
+    bundle, shares, moved, rows = cf.load_bundle("chest"), [], [], []
+    side = (bundle.translator or bundle.latent.generator).image_shape[-1]
+    fit, held = train_and_val("chest", chosen.data, side=side)
     tables = [np.array([greys(x.numpy().astype(float)) for x in c.images[:, 0]]) for c in (fit, held)]
     scale = StandardScaler().fit(tables[0])
     model = LogisticRegression(max_iter=1000).fit(scale.transform(tables[0]), fit.labels)
     guess = model.decision_function(scale.transform(tables[1]))
     auc = interval(lambda rows: float(roc_auc_score(held.labels[rows], guess[rows])), held.patients)
     print(f"AUC from eight greys: {cell(auc, '.3f')}")
-    bundle, shares, moved, rows = cf.load_bundle("chest").for_latent_space(), [], [], []
+    tell_of_model(bundle, held, model, scale)
     for number in np.flatnonzero(held.labels == 0)[: chosen.images]:
         image = Image(held.images[number].numpy().astype(np.float32), window=bundle.window)
-        strip = cf.explain("latent-walk", bundle.predictor, image, target="class:1", bundle=bundle, goal=0.9)
-        first, last = strip.image[0].astype(float), strip.frames[-1][0].astype(float)
+        strip = cf.explain("counterfactual", bundle.predictor, image, target="class:1", bundle=bundle, goal=0.9)
+        first, last = strip.image[0].astype(float), strip.frames[strip.end][0].astype(float)
         shares.append(by_curve(first, last))
         ends = model.decision_function(scale.transform(np.array([greys(first), greys(last)])))
         moved.append([strip.outcome == "reached", last.mean() - first.mean(), last.std() - first.std(), *ends])

@@ -28,6 +28,20 @@ CARDS: dict[str, dict[str, str]] = {
         " 64 pixels that saw 175 thousand images and cannot reproduce a patient's image; its "
         "counterfactuals show doubled edges.",
     },
+    "chest": {
+        "about": "frontal chest radiographs of children, pneumonia against normal",
+        "data": "Paediatric chest radiographs of one hospital (Kermany, Zhang, Goldbaum, Mendeley Data, doi "
+        "10.17632/rscbjbr9sj.2), reduced to 128 x 128 pixels, split by patient. In training every image had"
+        " the histogram of another one of either class.",
+        "licence": "Data: CC BY 4.0 (Kermany et al.). Weights: CC BY 4.0, with that attribution.",
+        "limits": "128 pixels a side. Children of one to five years from one hospital; sick and well differ in "
+        "exposure and positioning too: eight numbers of an image's greys, which say nothing of any place, "
+        "tell the classes with an AUC of 0.918. The model does as well (0.996) on images whose histograms "
+        "were exchanged, where those numbers say nothing. Counterfactuals towards pneumonia blur the "
+        "diaphragm and whiten the middle of the chest; those towards normal darken the lung above the "
+        "diaphragm, in some images to black. None shows a focal consolidation, and no radiologist has "
+        "evaluated them (docs/results/chest.md).",
+    },
     "nodule": {
         "about": "windows of chest CT, a lung nodule against none",
         "data": "Windows of 48 pixels at the scanner's resolution from LIDC-IDRI (Armato et al. 2011, TCIA), "

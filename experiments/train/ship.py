@@ -1,6 +1,6 @@
 """Add a fitted bundle to the package, with its model card.
 
-python -m experiments.train.ship chest --bundle runs/chest/bundle
+python -m experiments.train.ship brain --bundle runs/brain/bundle
 """
 
 from __future__ import annotations
@@ -15,18 +15,6 @@ from contrafact.io import read_json, write_atomic, write_json
 
 ROOT = Path(__file__).parents[2]
 CARDS: dict[str, dict[str, str]] = {
-    "chest": {
-        "about": "frontal chest radiographs of children, pneumonia against normal",
-        "data": "Paediatric chest radiographs of one hospital (Kermany, Zhang, Goldbaum, Mendeley Data, "
-        "doi 10.17632/rscbjbr9sj.2), 85 % of the patients, reduced to 64 x 64 pixels.",
-        "licence": "Data: CC BY 4.0 (Kermany et al.). Weights: CC BY 4.0, with that attribution.",
-        "limits": "64 pixels a side. Children of one to five years from one hospital; sick and well "
-        "differ in exposure and positioning too, and the model may use that: eight numbers of an image's "
-        "greys, which say nothing of any place, tell the classes with an AUC of 0.91 to 0.94, and "
-        "counterfactuals towards pneumonia brighten ribs and lung borders and darken what lies outside, "
-        "without a consolidation. The generator saw 64 thousand images: a small network tells its pictures "
-        "from real ones (docs/results/chest.md).",
-    },
     "brain": {
         "about": "MRI slices of the head, with a tumour (glioma, meningioma, pituitary) against without",
         "data": "800 slices, 80 % of a part of the Kaggle set masoudnickparvar/brain-tumor-mri-dataset (from "
