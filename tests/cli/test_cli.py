@@ -119,7 +119,7 @@ def test_explain_keeps_what_was_finished_before_an_unreadable_image(
     words = ["--model", model, "--trust-code", "--out", out, "--methods", "gradient", "--no-checks"]
     code, _, err = run(capsys, "explain", picture, tmp_path / "none.png", *words)
     assert code and "does not exist" in err and not out.exists()
-    code, _, err = run(capsys, "explain", broken, picture, *words)
+    code, _, err = run(capsys, "explain", broken, *words)
     assert code and "broken.png" in err and not out.exists()
     code, _, err = run(capsys, "explain", picture, broken, *words)
     assert code and "broken.png" in err

@@ -37,7 +37,7 @@ def test_an_unreadable_image_ends_the_reading_where_it_is(tmp_path: Path) -> Non
     for name in "ac":
         np.save(tmp_path / f"{name}.npy", np.zeros((4, 4), np.float32))
     (tmp_path / "b.npy").write_bytes(b"no array")
-    images = read_ahead([tmp_path / f"{name}.npy" for name in "abc"])
+    images = read_ahead([tmp_path / f"{name}.npy" for name in "abc"], read_image)
     assert next(images).source.endswith("a.npy")
     with pytest.raises(InputError, match=r"b\.npy"):
         next(images)

@@ -69,10 +69,10 @@ class Plan:
     names: Mapping[int, str] = field(default_factory=dict)
 
 
-def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Sequence[Image] = ()) -> None:
+def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Sequence[Image] = ()) -> list[str]:
     """Explain one image with every method, and add the results to the run; results that the run has already
-    are not computed again."""
-    done, outputs = run.done(), Outputs(plan.predictor, image)
+    are not computed again. Return the keys of the results."""
+    done, outputs, keys = run.done(), Outputs(plan.predictor, image), []
     later = functools.cache(lambda: [(i, "; ".join(answers(plan.predictor, i))) for i in followup])
     for method in plan.methods:
         explainer, target = method_and_target(
@@ -80,6 +80,7 @@ def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Seq
         )
         request = request_of(explainer, plan, image, target=target, followup=followup)
         key = f"{name}/{method}/{target}/{request.key}"
+        keys.append(key)
         if key in done:
             continue
         near = nearest_of(explainer, plan, image, target)
@@ -87,6 +88,7 @@ def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Seq
         result, extra = solve(name, image, explainer, plan, target=target, outputs=outputs)
         dated = later() if isinstance(result, Counterfactual) else ()
         run.add(key, image, result, followup=dated, nearest=near, **extra)
+    return keys
 
 
 def nearest_of(explainer: Any, plan: Plan, image: Image, target: Any) -> NearestCases | None:

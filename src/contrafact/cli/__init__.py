@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from contrafact.core import ContrafactError, ContrafactWarning, InputError
 
@@ -22,6 +22,7 @@ app = App(
     help="Explain the predictions of deep networks on medical images, and check how reliable explanations are.",
     help_format="markdown",
     version_flags=["--version"],
+    default_parameter=Parameter(negative_iterable=()),  # no --empty-NAME beside lists
     suppress_keyboard_interrupt=False,
 )
 # Commands are named by text, so that --help imports no large package.

@@ -205,5 +205,5 @@ def read_images(paths: Sequence[Path], bundle: Any) -> Iterator[Image]:
     for path in paths:
         if not is_folder(path):
             check_file(path, "an image file")
-    images = read_ahead(paths)
+    images = read_ahead(paths, read_image)
     return (image.rescaled(*bundle.window) for image in images) if bundle else images

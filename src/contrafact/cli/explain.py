@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from contrafact.cli.progress import bar, say
 from contrafact.cli.trust_flags import CHECKS, TrustCode, TrustFile
 
-Flag = Annotated[bool, Parameter(negative="")]
+if TYPE_CHECKING:
+    from contrafact.api.case import Plan
+    from contrafact.cli.each_image import Outcomes
+    from contrafact.core import Image
+    from contrafact.io import Run
+
+MODELS = Group("Models", sort_key=1)
+QUESTIONS = Group("Questions", sort_key=2)
+FILES = Group("Files beside the images", sort_key=3)
+RESULTS = Group("Results", sort_key=4)
+Flag = Annotated[bool, Parameter(negative="", group=RESULTS)]
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=MODELS)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
     """Options that choose the models.
@@ -39,7 +49,7 @@ class Models:
     trust_code: TrustCode = False
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=QUESTIONS)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
     """Options that say what is asked of each image.
@@ -62,7 +72,7 @@ class Questions:
     seed: int = 0
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=FILES)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
     """Files beside the images, and how large a file may be.
@@ -97,17 +107,20 @@ def explain(
     models: Models = Models(),
     questions: Questions = Questions(),
     files: Files = Files(),
-    out: Path = Path("runs/explain"),
+    out: Annotated[Path, Parameter(group=RESULTS)] = Path("runs/explain"),
     rescale: Flag = False,
-    checks: Annotated[bool, CHECKS] = True,
+    checks: Annotated[bool, CHECKS, Parameter(group=RESULTS)] = True,
     json: Flag = False,
 ) -> None:
     """Explain a model's predictions for images and write a run folder with a report.
 
     Example: `contrafact explain knee.png --bundle knee --target class:1 --goal 0.9`
 
+    It ends with a table, one row per image. An image that cannot be read or explained is named in one line, the
+    others are explained, and the exit code is 1.
+
     Args:
-        images: Files (docs/formats.md) or DICOM series folders.
+        images: Files (docs/formats.md), DICOM series folders, or folders of images: each is explained.
         models: Options that choose the models.
         questions: Options that say what is asked of each image.
         files: Files beside the images, and how large a file may be.
@@ -117,14 +130,36 @@ def explain(
         json: Print the results as JSON.
     """
     from contrafact.api.case import explain_case
-    from contrafact.cli.arguments import plan_of, read_images, with_cases, with_checks, with_masks, with_places
-    from contrafact.core import Trust
+    from contrafact.cli.arguments import read_images
+    from contrafact.cli.each_image import explain_each, image_paths, read_each
     from contrafact.io import Run, set_largest_image
     from contrafact.io.lock import sole_writer
-    from contrafact.report.page import write_report
 
     if files.largest_image is not None:
         set_largest_image(files.largest_image)
+    plan, about = _plan(models, questions, files, checks=checks, rescale=rescale)
+    paths, bundle = image_paths(images), plan.bundle if rescale else None
+    dated = list(read_images(files.followup or [], bundle))
+    readable, pictures = read_each(paths, bundle)  # images of which none is readable leave no run
+    run = Run.create(out, about={"title": "Explanation", **about}) if readable else Run(out)
+
+    def explained(number: int, image: Image) -> list[str]:
+        name = f"{number + 1}. {Path(image.source).name}"
+        return explain_case(run, name, image, plan, followup=dated)
+
+    held = sole_writer(out) if readable else contextlib.nullcontext()
+    with held, bar("explaining", len(paths), quiet=json) as move:
+        outcomes = explain_each(paths, explained, images=pictures, move=move)
+    _say(run, outcomes, len(paths), json)
+
+
+def _plan(
+    models: Models, questions: Questions, files: Files, *, checks: bool, rescale: bool
+) -> tuple[Plan, dict[str, Any]]:
+    """Return the plan of the options, and its description for the manifest."""
+    from contrafact.cli.arguments import plan_of, with_cases, with_checks, with_masks, with_places
+    from contrafact.core import Trust
+
     trusted = Trust(models.trust, models.trust_code)
     plan, about = plan_of(
         models.model,
@@ -141,19 +176,24 @@ def explain(
         plan, reference=files.reference, only=files.only, keep=files.keep, background=files.background
     )
     plan = with_checks(with_places(plan, files.labels, files.names), checks, models.second_model, trusted)
-    plan = with_cases(plan, files.cases, rescale)
-    cases = read_images(images, plan.bundle if rescale else None)
-    dated = list(read_images(files.followup or [], plan.bundle if rescale else None))
-    first = list(itertools.islice(cases, 1))  # a first image that is unreadable leaves no run
-    run = Run.create(out, about={"title": "Explanation", **about})
-    with sole_writer(out), bar("explaining", len(images), quiet=json) as move:
-        for number, image in enumerate(itertools.chain(first, cases)):
-            name = f"{number + 1}. {Path(image.source).name}"
-            explain_case(run, name, image, plan, followup=dated)
-            move(number + 1)
-    report = write_report(run)
-    say(
-        {"run": str(out), "report": str(report), "results": run.rows()},
-        as_json=json,
-        lines=[f"report: {report}"],
-    )
+    return with_cases(plan, files.cases, rescale), about
+
+
+def _say(run: Run, outcomes: Outcomes, total: int, json: bool) -> None:
+    """Write the report, print the table, and raise if images failed: of a single image its own error."""
+    from contrafact.cli.each_image import fault_line
+    from contrafact.cli.summary import summary
+    from contrafact.core import ContrafactError
+    from contrafact.report.page import write_report
+
+    if total == len(outcomes.errors) == 1:
+        raise next(iter(outcomes.errors.values()))
+    failed = [{"image": str(path), "error": fault_line(path, e)} for path, e in outcomes.errors.items()]
+    if outcomes.keys:
+        rows = {row["key"]: row for row in run.rows()}
+        table = summary({path: [rows[k] for k in keys if k in rows] for path, keys in outcomes.keys.items()})
+        report = write_report(run)
+        results = {"run": str(run.folder), "report": str(report), "results": list(rows.values())}
+        say(results | {"failed": failed}, as_json=json, lines=[*table, f"report: {report}"])
+    if failed:
+        raise ContrafactError(f"{len(failed)} of {total} images could not be explained")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from contrafact.core import Image, InputError, check_file, is_folder
 from contrafact.core.reading import naming
@@ -23,6 +24,7 @@ NIFTI = (".nii", ".nii.gz")
 DICOM = (".dcm", ".dicom", ".ima")
 ITK = tuple(READERS)
 SUFFIXES = (*PICTURES, *ARRAYS, *NIFTI, *DICOM, *ITK)
+Read = TypeVar("Read")
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -78,9 +80,9 @@ def _read(path: Path, spacing_mm: Sequence[float] | None) -> Image:
     raise InputError(f"an image file ends in {', '.join(SUFFIXES)}; got '{path.name}'")
 
 
-def read_ahead(paths: Sequence[Path], read: Callable[[Path], Image] = read_image) -> Iterator[Image]:
-    """Yield the images of files in order. While the caller works on one, the next is read by a thread, and no
-    further one."""
+def read_ahead(paths: Sequence[Path], read: Callable[[Path], Read]) -> Iterator[Read]:
+    """Yield what `read` (such as `read_image`) returns for the files, in order. While the caller works on one,
+    the next is read by a thread, and no further one."""
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
         following = [reader.submit(read, path) for path in paths[:1]]
         for path in paths[1:]:

@@ -15,6 +15,14 @@ NOTHING_FOUND = {
     "search": "No counterfactual was found: the search came to its end before the goal",
     "no_change": "No counterfactual was found: the prediction does not respond to this change",
 }
+SHORT = {
+    "reached": "reached",
+    "already": "met before",
+    "budget": "not found",
+    "search": "not found",
+    "no_change": "not found",
+    "steps": "fixed steps",
+}
 NOT_ASKED = "Not checked by a second model."
 CONFIRMED = "Confirmed by a second model."
 NOT_CONFIRMED = "Not confirmed by a second model."
@@ -68,6 +76,13 @@ def before_after(row: Row) -> str:
     target, scores = str(row["record"]["target"]), row["scores"]
     first, last = scores[int(row["origin"])], scores[last_frame(row)]
     return f"{level(target, first, unit=False)} → {level(target, last)}"
+
+
+def short(row: Row) -> str:
+    """Return the outcome for a table, as `KL 2-4: 10 % → 90 %, reached`."""
+    stopped, name = str(row["outcome"]), str(row.get("target_name") or row["record"]["target"])
+    levels = _now(row) if stopped == "already" else before_after(row)
+    return f"{name}: {levels}, {SHORT.get(stopped, stopped)}"
 
 
 def last_frame(row: Row) -> int:

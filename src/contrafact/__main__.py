@@ -1,0 +1,5 @@
+import sys
+
+from contrafact.cli import main
+
+sys.exit(main())

@@ -1,0 +1,177 @@
+"""The end of `contrafact explain`: its table, images that fail, folders of images, and its help."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from contrafact.cli import app, main
+from contrafact.cli.summary import summary
+from contrafact.io import open_run
+from contrafact.phantoms import draw_factors, knee_phantom
+
+ASK = ("--bundle", "phantom", "--target", "class:1", "--no-checks", "--rescale", "--methods")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures, an array, and a text that is no image."""
+    folder, rng = tmp_path / "images", np.random.default_rng(3)
+    folder.mkdir()
+    for name in ("a.png", "b.tif"):
+        values = np.clip(knee_phantom(draw_factors(rng), rng).image.values[0], 0, 255).astype(np.uint8)
+        Picture.fromarray(values).save(folder / name)
+    np.save(folder / "c.npy", values.astype(np.float32))
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    code = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_every_image_of_a_folder_is_explained(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    code, out, err = said(capsys, "explain", folder, *ASK, "gradient", "--out", tmp_path / "run")
+    assert code == 0, err
+    rows = open_run(tmp_path / "run").rows()
+    assert [Path(row["source"]).name for row in rows] == ["a.png", "b.tif", "c.npy"]
+    assert [line.split()[0] for line in out.splitlines()] == ["image", "a.png", "b.tif", "c.npy", "report:"]
+
+
+def test_a_series_stays_one_image_and_a_folder_without_images_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from pydicom.data import get_testdata_files
+
+    from contrafact.cli.each_image import image_paths
+
+    series = tmp_path / "series"
+    series.mkdir()
+    for number, path in enumerate(sorted(get_testdata_files("dicomdirtests/77654033/CT2/*"))[:2]):
+        (series / f"{number}.dcm").write_bytes(Path(path).read_bytes())
+    (series / "thumbnail.png").write_bytes(b"")
+    assert image_paths([series]) == [series]
+    (tmp_path / "empty").mkdir()
+    code, _, err = said(capsys, "explain", tmp_path / "empty", *ASK, "gradient", "--out", tmp_path / "run")
+    assert code == 2
+    assert "expected images" in err and "empty" in err
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_image_that_fails_is_named_and_the_others_are_explained(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path, first: bool
+) -> None:
+    broken = folder / ("A-broken.png" if first else "z-broken.png")
+    broken.write_text("no picture")
+    np.save(folder / "d.npy", np.zeros((3, 8, 8), np.float32))  # is read, but the model cannot take it
+    code, out, err = said(capsys, "explain", folder, *ASK, "gradient", "--out", tmp_path / "run")
+    assert code == 1
+    lines = [line for line in err.splitlines() if line.startswith("contrafact: ")]
+    assert len(lines) == 3
+    assert sum(broken.name in line for line in lines) == 1
+    assert sum("d.npy" in line for line in lines) == 1
+    assert lines[-1] == "contrafact: 2 of 5 images could not be explained"
+    done = [Path(row["source"]).name for row in open_run(tmp_path / "run").rows()]
+    assert done == ["a.png", "b.tif", "c.npy"]
+    assert out.splitlines()[-1] == f"report: {tmp_path / 'run' / 'report.html'}"
+
+
+def test_images_that_all_fail_leave_no_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_text("no picture")
+    paths = (tmp_path / "a.png", tmp_path / "b.png")
+    code, out, err = said(capsys, "explain", *paths, *ASK, "gradient", "--out", tmp_path / "run")
+    assert code == 1
+    assert out == ""
+    assert "2 of 2 images" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_table_has_prediction_and_outcome_of_each_image(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    words = ("explain", folder / "a.png", *ASK, "gradient,latent-walk", "--out", tmp_path / "run")
+    code, out, err = said(capsys, *words)
+    assert code == 0, err
+    head, line, report = out.splitlines()
+    assert head.split("  ")[0] == "image"
+    strip = next(row for row in open_run(tmp_path / "run").rows() if row["kind"] == "strip")
+    assert line.startswith("a.png  " + ", ".join(strip["answers"]))
+    assert "→" in line and ("reached" in line or "not found" in line)
+    assert report.startswith("report: ")
+    code, out, _ = said(capsys, *words, "--json")
+    assert json.loads(out)["failed"] == []
+
+
+def strip(**about: object) -> dict[str, object]:
+    """A row of a counterfactual from 10 % to 90 %."""
+    return {
+        "kind": "strip",
+        "answers": ["sick 10 %"],
+        "target_name": "sick",
+        "scores": [-2.197, 0.0, 2.197],
+        "requested": [0.0, 2.0, 4.4],
+        "origin": 0,
+        "outcome": "reached",
+        "record": {"target": "class:1", "method": "translate"},
+        **about,
+    }
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({}, "sick: 10 % → 90 %, reached|not asked|–"),
+        ({"trust": [{"name": "second model", "passed": True}]}, "sick: 10 % → 90 %, reached|confirms|–"),
+        (
+            {"trust": [{"name": "second model", "passed": False}]},
+            "sick: 10 % → 90 %, reached|does not confirm|translate: second model",
+        ),
+        ({"outcome": "already"}, "sick: 10 %, met before|–|–"),
+        (
+            {"outcome": "budget", "scores": [-2.197, -2.0, -1.0]},
+            "sick: 10 % → 27 %, not found|not asked|–",
+        ),
+    ],
+)
+def test_the_row_of_an_image_says_what_was_measured(about: dict[str, object], words: str) -> None:
+    [_, line] = summary({Path("x [1].png"): [strip(**about)]}, terminal=False)
+    cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
+    assert cells == ["x [1].png", "sick 10 %", *words.split("|")]
+
+
+def test_a_terminal_gets_a_frame_and_lines_of_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = summary({Path(f"{'long' * 20}.png"): [strip()]}, terminal=True)
+    assert max(map(len, lines)) <= 60
+    assert "─" in "".join(lines)
+    assert "─" not in "".join(summary({Path("x.png"): [strip()]}, terminal=False))
+
+
+def test_the_help_has_headings_and_no_flags_that_empty_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in (name for name in app if not name.startswith("-")):
+        code, out, _ = said(capsys, verb, "--help")
+        assert code == 0
+        assert "--empty-" not in out, verb
+    _, out, _ = said(capsys, "explain", "--help")
+    for heading in ("Models", "Questions", "Files beside the images", "Results"):
+        assert f"─ {heading} ─" in out
+
+
+@pytest.mark.slow
+def test_the_package_runs_as_a_module() -> None:
+    program = [sys.executable, "-m", "contrafact", "list", "bundles"]
+    found = subprocess.run(program, capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert found.returncode == 0, found.stderr
+    assert "phantom" in found.stdout
