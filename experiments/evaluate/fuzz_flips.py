@@ -7,6 +7,7 @@ A byte of the text of a header has no checksum; it is not changed here.
 
 from __future__ import annotations
 
+import argparse
 import math
 import tempfile
 import warnings
@@ -50,6 +51,8 @@ def flips(kind: str, *, most: int = 400) -> Counter[str]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     print("| format | bytes changed | refused | same values | other values |\n| --- | --- | --- | --- | --- |")
     for kind in PACKED:
         found = flips(kind)

@@ -136,7 +136,20 @@ def real_nodules(shared: Path, per_class: int | None) -> tuple[list[Image], np.n
     return images, np.array([int(one.nodule) for one in chosen])
 
 
-REALS = {"knee": real_knees, "chest": real_chests, "brain": real_brains, "nodule": real_nodules}
+def real_histology(shared: Path, per_class: int | None) -> tuple[list[Image], np.ndarray]:
+    """Crops of tiles that are held out, as they were scanned."""
+    held = data.load("histology", shared, "val", side=64)
+    rows = np.concatenate([np.flatnonzero(held.labels == label)[:per_class] for label in (0, 1)])
+    return [Image(held.images[i].float().numpy(), window=(0, 255)) for i in rows], held.labels[rows]
+
+
+REALS = {
+    "histology": real_histology,
+    "knee": real_knees,
+    "chest": real_chests,
+    "brain": real_brains,
+    "nodule": real_nodules,
+}
 REAL = [(name, REALS[name]) for name in NAMES if name in REALS]
 WALKED = [(name, real) for name, real in REAL if name != "brain"]
 
