@@ -31,6 +31,7 @@ from experiments.train.translator import PLACE
 
 FACTORIES = {"model": "ResidualNetwork", "second": "PlainNetwork"}
 NATIVE = {"nodule": 48, "stack": 8, "knee": 64}  # sides of images that are enlarged inside
+WINDOWS = {"nodule": 64, "stack": 48, "histology": 64}  # at native resolution: the largest side
 GRADES = {"knee": "KL"}  # cohorts with more than two levels: the word before the number
 
 
@@ -48,13 +49,20 @@ def write_networks(
         side = [about["side"]] * axes
         small = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
         save_file({k: v.contiguous() for k, v in small.items()}, out / f"{stem}.safetensors")
-        small_images = {"least": NATIVE[name]} if name in PLACE else {}
+        sides = {"most": WINDOWS[name]} if name in WINDOWS else {}
+        sides |= {"least": NATIVE[name]} if name in PLACE else {}
         grey = {"mean": [0.5] * channels, "std": [0.5] * channels}
         common = {
             "factory": f"contrafact.models.example_networks:{FACTORIES[role]}",
             "arguments": {**about["arguments"], "pair": row_of(name)},
             "weights": f"{stem}.safetensors",
-            "preprocessing": {"size": side, "channels": channels, "window": [0, 255], **grey, **small_images},
+            "preprocessing": {
+                "size": side,
+                "channels": channels,
+                "window": [0, 255],
+                **grey,
+                **sides,
+            },
         }
         heads: dict[str, dict[str, Any]] = {
             "classifier": {"classes": list(cohort.classes), "output": "logits", "head": "pair"}
@@ -111,7 +119,7 @@ def add_segmenters(folder: Path, out: Path, *, least: int) -> None:
         state = load_file(folder / told["weights"])
         small = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
         save_file({k: v.contiguous() for k, v in small.items()}, out / f"{stem}.safetensors")
-        preprocessing = {**told["preprocessing"], "least": least}
+        preprocessing = {**told["preprocessing"], "least": least, "most": told["preprocessing"]["size"][0]}
         write_json(
             out / f"{stem}.json", {**told, "weights": f"{stem}.safetensors", "preprocessing": preprocessing}
         )

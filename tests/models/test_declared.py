@@ -545,6 +545,15 @@ def test_a_warning_that_no_test_asked_for_fails_it_though_the_command_line_print
     assert [line.rsplit("::")[-1] for line in lines] == ["test_a_product_path"], found.stdout + found.stderr
 
 
+def test_a_window_at_native_resolution_is_never_shrunk() -> None:
+    spec = {"size": (64, 64), "least": 48, "most": 64}
+    assert Preprocessing(**spec)(torch.zeros(1, 1, 48, 64)).shape == (1, 1, 64, 64)
+    with pytest.raises(InputError, match=r"at most 64 pixels a side.*got 48 x 65; cut a window out"):
+        Preprocessing(**spec)(torch.zeros(1, 1, 48, 65))
+    with pytest.raises(InputError, match="most must be a whole number above 0"):
+        Preprocessing(most=0)
+
+
 def test_smaller_images_are_enlarged_only_where_the_model_says_from_which_size() -> None:
     images = torch.arange(48 * 48.0).view(1, 1, 48, 48)
     spec = {"size": (64, 64), "window": (0.0, 255.0)}

@@ -22,6 +22,8 @@ class Preprocessing:
     size      spatial size the network takes; None: any
     least     smallest side of an image; smaller images than `size` are enlarged. None: those are refused, since
               a smaller image would have invented pixels
+    most      largest side of an image, of a network that reads structures at the scanner's resolution: a larger
+              image is refused, since it would be shrunk and show them smaller. None: any
     channels  image channels; one grey channel is repeated to fill them. None: any
     window    (low, high) in image units, mapped to 0..1 (values outside are kept, not clipped)
     mean, std per channel, applied after the window
@@ -33,6 +35,7 @@ class Preprocessing:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     least: int | None = None
+    most: int | None = None
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -64,6 +67,12 @@ class Preprocessing:
                     f"{_times(tuple(images.shape[2:]))}; a smaller image would have "
                     "invented pixels"
                 )
+        if self.most is not None and max(images.shape[2:]) > self.most:
+            raise InputError(
+                f"this model takes windows of at most {self.most} pixels a side, at the resolution of the "
+                f"scanner; got {_times(tuple(images.shape[2:]))}; cut a window out, since shrinking would "
+                "change sizes"
+            )
 
     def pointwise(self, size: tuple[int, ...]) -> bool:
         """Whether each voxel of an image of this size is converted independently (no resizing)."""
@@ -90,8 +99,9 @@ def _check_numbers(spec: Preprocessing) -> None:
     """Raise InputError for values that are not numbers, or not of the right count."""
     if spec.channels is not None and not _are([spec.channels], numbers.Integral, least=1):
         raise InputError(f"channels must be a whole number above 0; got {spec.channels!r:.60}")
-    if spec.least is not None and not _are([spec.least], numbers.Integral, least=1):
-        raise InputError(f"least must be a whole number above 0; got {spec.least!r:.60}")
+    for name, side in (("least", spec.least), ("most", spec.most)):
+        if side is not None and not _are([side], numbers.Integral, least=1):
+            raise InputError(f"{name} must be a whole number above 0; got {side!r:.60}")
     if spec.size is not None and not _are(spec.size, numbers.Integral, least=1):
         raise InputError(f"size must be whole numbers above 0, such as (256, 256); got {spec.size!r:.60}")
     if spec.window is not None and not (_are(spec.window, numbers.Real) and len(spec.window) == 2):
