@@ -124,3 +124,12 @@ def test_what_does_not_fit_is_said() -> None:
         TiledPredictor(shrinks, (6, 6))(images(2))
     with pytest.raises(UnsupportedError, match="no layer map of the whole volume"):
         cf.explain("gradcam", tiled(2), Image(images(2)[0].numpy()), target="region:0")
+
+
+@pytest.mark.parametrize(
+    "method", ["layer-deeplift", "gradcam", "layer-conductance", "deeplift", "guided-gradcam"]
+)
+def test_a_method_of_layers_is_refused_in_words(method: str) -> None:
+    image = Image(np.ones((1, 11, 9, 8), np.float32))
+    with pytest.raises(UnsupportedError, match="layer"):
+        cf.explain(method, tiled(3), image, target="volume:1")

@@ -362,7 +362,7 @@ class BlackBox(Described):
         self.feature_layer(None, layer)
         yield []
 
-    def feature_layer(self, images: Any, layer: str | None = None) -> NoReturn:
+    def feature_layer(self, images: Any, layer: str | None = None, *, module: bool = False) -> NoReturn:
         """Refused, as `watch`."""
         raise UnsupportedError("a black box hides its layers; use occlusion or rise")
 

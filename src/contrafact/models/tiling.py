@@ -104,7 +104,7 @@ class TiledPredictor:
         self.feature_layer(None, layer)
         yield []
 
-    def feature_layer(self, images: Any, layer: str | None = None) -> NoReturn:
+    def feature_layer(self, images: Any, layer: str | None = None, *, module: bool = False) -> NoReturn:
         """Raise UnsupportedError, as `watch` does."""
         raise UnsupportedError(
             "a model that takes patches has no layer map of the whole volume; use integrated-gradients, "
