@@ -249,7 +249,6 @@ class Paper(Visit):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_control_of_the_report_moves_without_a_server(browser: Any, run: Run, width: int) -> None:
     with Paper(browser, write_report(run), width) as visit:
-        visit.until("document.querySelectorAll('.alive').length > 0")
         for section in range(4):  # cases come alive when one scrolls to them
             visit.page.locator("section.case").nth(section).scroll_into_view_if_needed()
         visit.until("document.querySelectorAll('.alive').length === 4")
@@ -257,6 +256,17 @@ def test_every_control_of_the_report_moves_without_a_server(browser: Any, run: R
         assert moved["range"] == 6 and moved["checkbox"] == 1 and moved["a"] >= 5, moved
         assert not visit.page.locator(".still:visible").count()
         looks_like_a_page(visit)
+
+
+@pytest.mark.parametrize(("width", "least"), [(1280, 360), (390, 300)])
+def test_the_first_screen_needs_no_scripts_and_fits(browser: Any, run: Run, width: int, least: int) -> None:
+    with Paper(browser, write_report(run), width, scripts=False) as visit:
+        boxes = [one.bounding_box() for one in visit.page.locator("section.first img").all()[:3]]
+        assert all(box["width"] >= least for box in boxes)
+        assert max(box["x"] + box["width"] for box in boxes) <= width
+        tops = {round(box["y"]) for box in boxes}
+        assert len(tops) == (1 if width == 1280 else 3)
+        assert max(tops) < 900 or width == 390
 
 
 def test_the_report_draws_what_the_run_holds(browser: Any, run: Run) -> None:

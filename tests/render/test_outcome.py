@@ -255,7 +255,7 @@ def test_differences_lie_on_a_quarter_of_the_window_by_closed_form(tmp_path: Pat
         walk = strip(key, frames=frames, requested=line + 1, scores=line, latent_distance=line + 1)
         run.add(key, Image(ramp(), window=(0, 200)), walk, case=key)
     page = write_report(run).read_text()
-    assert page.count("full colour: ±50, 25 % of the display window") == 2
+    assert page.count("full colour: ±50, 25 % of the display window") == 3  # on top, and of both cases
     assert "the change is far below full colour: at most 4" in page
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Picture
 
 SHARE = 0.25  # share of the display window that is full colour
+OUTLINED = 0.1  # share of the pixels inside the outline
 FAINT = 0.1  # share of the scale; a smaller change is hardly visible
 
 
@@ -42,6 +44,36 @@ def difference_words(change: NDArray[Any], scale: DifferenceScale) -> str:
     if most < FAINT * scale.value:
         return f"the change is far below full colour: at most {most:.3g}"
     return ""
+
+
+def half_share(change: NDArray[Any]) -> float:
+    """Return the smallest share of pixels or voxels that holds half of a change (*S); 0 without a change."""
+    sizes = np.sort(np.abs(change).ravel().astype(float))[::-1]
+    total = sizes.cumsum()
+    if not sizes.size or total[-1] == 0:
+        return 0.0
+    return float(np.searchsorted(total, total[-1] / 2) + 1) / sizes.size
+
+
+def outline(change: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the edge pixels of the strongest tenth of a change (H, W); none where nothing changed, or where so
+    much changed alike that there is no strongest tenth."""
+    size = np.abs(change)
+    inside = (size >= np.quantile(size, 1 - OUTLINED)) & (size > 0)
+    if inside.mean() > 1.5 * OUTLINED:
+        return np.zeros(size.shape, dtype=bool)
+    around = np.pad(inside, 1)
+    kept = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    return inside & ~kept
+
+
+def enlarged(values: NDArray[Any], side: int) -> NDArray[np.float32]:
+    """Return planes (C, H, W) by a whole factor, interpolated, so that the longer side is at least `side`."""
+    height, width = values.shape[-2:]
+    by = max(1, -(-side // max(height, width)))
+    planes = [Picture.fromarray(np.asarray(plane, dtype=np.float32)) for plane in values]
+    size = (width * by, height * by)
+    return np.stack([np.asarray(p.resize(size, Picture.Resampling.BILINEAR), np.float32) for p in planes])
 
 
 def _percent(share: float) -> str:

@@ -85,6 +85,24 @@ def short(row: Row) -> str:
     return f"{name}: {levels}, {SHORT.get(stopped, stopped)}"
 
 
+def found(row: Row) -> bool:
+    """Return whether the row is a counterfactual that reached its goal, or that flips by fixed steps."""
+    if row.get("picture"):
+        return False
+    return bool(row["outcome"] == "reached" or (row["outcome"] == "steps" and flips(row)))
+
+
+def sentence(row: Row, half: float) -> str:
+    """Return what a found counterfactual shows, in plain sentences; `half` is the share of the image that holds
+    half of the change."""
+    name, second = str(row.get("target_name") or row["record"]["target"]), second_words(row)
+    words = f"Prediction {name}: {before_after(row)}, {second[0].lower()}{second[1:]}"
+    words += f" Half of the change lies in {_percent(half)} of the image."
+    if row["above_tolerance"]:
+        words += " Generating this image without a change moves the prediction: do not rely on it."
+    return words
+
+
 def last_frame(row: Row) -> int:
     """Return the final frame, the same as `Counterfactual.end`."""
     return answering(row["scores"], int(row["origin"]), str(row["record"]["target"]))

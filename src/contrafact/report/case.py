@@ -45,7 +45,7 @@ def shown_case(cohort: RunIndex, case: CaseResults) -> Shown:
         planes[one["row"]] = _map_planes(cohort, one)
         stills[one["row"]] = _map_still(cohort.row(one["row"]), planes[one["row"]], one, about["image"])
     for one in about["strips"]:
-        planes[one["row"]] = _strip_planes(cohort, one)
+        planes[one["row"]] = strip_planes(cohort, one)
         stills[one["row"]] = _strip_still(cohort.row(one["row"]), planes[one["row"]], one, about["image"])
     if about["image"]:
         _add_nearest(cohort, about, planes, stills)
@@ -53,7 +53,7 @@ def shown_case(cohort: RunIndex, case: CaseResults) -> Shown:
         image = planes[row].setdefault("image", _plane(cohort, row, "image", None))
         by = round(max(about["image"]["size"][-2:]) / max(image.shape[-2:]))
         about["image"] |= {"slices": 0, "shrunk": by}
-        stills[-1] = {"image": _picture(grey(image, about["image"]["window"]), about["image"])}
+        stills[-1] = {"image": picture_text(grey(image, about["image"]["window"]), about["image"])}
     return Shown(about, stills, _as_text(planes))
 
 
@@ -66,7 +66,7 @@ def _add_nearest(
         for one in near["cases"]:
             volume = cohort.run.arrays(cohort.row(row))[one["array"]].ndim == 4
             plane = planes[row][one["array"]] = _plane(cohort, row, one["array"], 1 if volume else None, 3)
-            pictures.append(_picture(grey(shrunk(plane, FRAME), tuple(one["window"])), one))
+            pictures.append(picture_text(grey(shrunk(plane, FRAME), tuple(one["window"])), one))
         stills[row]["nearest"] = pictures
 
 
@@ -95,7 +95,9 @@ def _map_planes(cohort: RunIndex, one: dict[str, Any]) -> Arrays:
     return {name: _plane(cohort, one["row"], name, at) for name in ("image", "values")}
 
 
-def _strip_planes(cohort: RunIndex, one: dict[str, Any]) -> Arrays:
+def strip_planes(cohort: RunIndex, one: dict[str, Any]) -> Arrays:
+    """Return the arrays of a counterfactual for the screen; of volumes, the slice with the largest change.
+    `one["where"]` names it then."""
     arrays = cohort.run.arrays(cohort.row(one["row"]))
     frames, at = arrays["frames"], None
     if frames.ndim == 5:
@@ -110,7 +112,7 @@ def _map_still(
     row: Mapping[str, Any], planes: Arrays, one: Mapping[str, Any], image: Mapping[str, Any]
 ) -> dict[str, Any]:
     base = (grey(planes["image"], tuple(row["window"])) * 0.75).astype(np.uint8)
-    picture = _picture(signed_overlay(base, one["sign"] * planes["values"][0], one["scale"]), image)
+    picture = picture_text(signed_overlay(base, one["sign"] * planes["values"][0], one["scale"]), image)
     return {"picture": picture, "words": str(row.get("words") or ""), "scale": f"{one['scale']:.3g}"}
 
 
@@ -125,14 +127,14 @@ def _strip_still(
     base = (grey(frames[origin], window) * 0.35).astype(np.uint8)
     later = [values for name, values in planes.items() if "followup" in name]
     return {
-        "frames": [_picture(grey(frame, window), one) for frame in frames],
-        "change": _picture(signed_overlay(base, change, one["difference"]["scale"], strength=0.95), one),
-        "reconstruction": _picture(grey(small["reconstruction"], window), one),
-        "followup": [_picture(grey(values, window), image) for values in later],
+        "frames": [picture_text(grey(frame, window), one) for frame in frames],
+        "change": picture_text(signed_overlay(base, change, one["difference"]["scale"], strength=0.95), one),
+        "reconstruction": picture_text(grey(small["reconstruction"], window), one),
+        "followup": [picture_text(grey(values, window), image) for values in later],
     }
 
 
-def _picture(picture: NDArray[np.uint8], shown: Mapping[str, Any]) -> str:
+def picture_text(picture: NDArray[np.uint8], shown: Mapping[str, Any]) -> str:
     """Return a picture in true proportions as text; `shown` is the data of an image or counterfactual."""
     aspect = float(shown["aspect"])
     if abs(aspect - 1) > 0.01:

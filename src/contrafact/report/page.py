@@ -21,6 +21,7 @@ from contrafact.render.attributes import attribute_tables
 from contrafact.render.run_index import RunIndex
 from contrafact.render.text import GOOD_ENDS, REASONS
 from contrafact.report.case import Shown, shown_case
+from contrafact.report.first_screen import first_screen
 from contrafact.report.study import study_section
 from contrafact.report.text import bundle_cards, checks_table, hashes, limits, method_cards
 
@@ -60,6 +61,7 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
             style=Markup(style),
             script=Markup(script),
             policy=_policy(style, script),
+            first=first_screen(cohort, cases),
             cases=_for_the_page(cases),
             gallery=_gallery(cases)[:GALLERY],
             doubts=len(_gallery(cases)),

@@ -276,6 +276,12 @@ progress{width:100%;height:6px;accent-color:var(--for);display:block;margin-bott
 /* The report: still pictures and, where scripts run, the case page's controls in their place. */
 .report .card .card{border:0;padding:0;background:none;margin:14px 0 0}
 .part{margin:26px 0 0}
+.lead{font-size:18px;line-height:1.45;margin:2px 0 12px;max-width:95ch}
+.answer+.answer{border-top:1px solid var(--line);margin-top:18px;padding-top:16px}
+.trio{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(360px,100%),1fr));gap:16px;align-items:start}
+.trio figure{margin:0;min-width:0;max-width:480px}
+.trio img{width:100%;height:auto;display:block;background:#000;border-radius:4px}
+.trio figcaption{font-size:13.5px;color:var(--dim);margin-top:6px;line-height:1.4;overflow-wrap:anywhere}
 .gallery{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}
 .gallery figure{margin:0;width:200px}
 .gallery img{width:100%;height:auto;display:block;background:#000;border-radius:4px}
@@ -310,6 +316,7 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
   h2,h3{break-after:avoid}
   thead th{position:static}
   .gallery{gap:8px}.gallery .ends{font-size:7.5pt}.gallery figure{width:calc(25% - 8px)}.gallery figcaption{font-size:8pt}
+  .trio{grid-template-columns:repeat(3,1fr);gap:8px}.lead{font-size:11pt}
   .film{flex-wrap:wrap;overflow:visible;gap:4px}
   .film{padding:6px 0}.frame{width:calc(9.09% - 4px);padding:0}.still .frame figcaption{font-size:6.5pt;line-height:1.25}
   .frame.later{width:40mm}

@@ -1,0 +1,119 @@
+"""The first screen of the report: for each model, one counterfactual in three pictures and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.render.difference import OUTLINED, enlarged, half_share, outline
+from contrafact.render.outcome import found, frame_titles, last_frame, level, sentence
+from contrafact.render.pixels import grey, signed_overlay
+from contrafact.render.run_index import RunIndex
+from contrafact.report.case import Shown, picture_text, strip_planes
+
+SIDE = 512  # least pixels of the longer side of a difference picture, for a thin outline
+PLAIN = {"ends": (), "words": ""}  # of a picture without a scale
+LINE = np.array([245, 248, 250], dtype=np.uint8)
+
+
+def first_screen(cohort: RunIndex, cases: Sequence[Shown]) -> list[dict[str, Any]]:
+    """Return a row of the first screen for each model: of its first case, in the order of the run, with a
+    counterfactual that was found; without one, of its first heatmap; without that, a sentence."""
+    known = cohort.cases()
+    by_model: dict[str, list[Shown]] = {}
+    for case in sorted(cases, key=lambda case: known[case.about["id"]].order):
+        by_model.setdefault(known[case.about["id"]].digest, []).append(case)
+    rows = [_row_of(cohort, own) for own in by_model.values()]
+    return [{**row, "model": row["model"] if len(rows) > 1 else ""} for row in rows]
+
+
+def _row_of(cohort: RunIndex, cases: Sequence[Shown]) -> dict[str, Any]:
+    """Return the row of one model."""
+    changes = [(case, one) for case in cases for one in case.about["strips"] if not one["picture"]]
+    for case, one in changes:
+        if found(cohort.row(one["row"])):
+            return _about(case) | _change(cohort, one)
+    why = f"{changes[0][1]['heading']}." if changes else "No counterfactual was computed."
+    for case in cases:
+        for one in case.about["maps"]:
+            return _about(case) | _map(
+                case, one, why if not changes or case is changes[0][0] else _none(changes)
+            )
+    return _about(changes[0][0] if changes else cases[0]) | {"sentence": why, "panels": [], "failed": 0}
+
+
+def _none(changes: Sequence[Any]) -> str:
+    count = len({case.about["id"] for case, _ in changes})
+    return f"No counterfactual was found in {count} case{'' if count == 1 else 's'}."
+
+
+def _about(case: Shown) -> dict[str, Any]:
+    return {name: case.about[name] for name in ("id", "name", "model")}
+
+
+def _change(cohort: RunIndex, one: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sentence and the three pictures of a counterfactual."""
+    row = cohort.row(one["row"])
+    origin, last, target = one["origin"], last_frame(row), str(row["record"]["target"])
+    frames = cohort.run.arrays(row)["frames"]
+    share = half_share((frames[last] - frames[origin]).mean(axis=0))
+    shown = strip_planes(cohort, {**one})["frames"]
+    titles, window, scores = frame_titles(row), tuple(row["window"]), row["scores"]
+    ends = [
+        {
+            "picture": picture_text(grey(shown[k], window), one),
+            "title": titles[k],
+            "level": f"{one['target_name']}: {level(target, scores[k])}",
+            **PLAIN,
+        }
+        for k in (origin, last)
+    ]
+    picture, line = _difference(shown, origin, last, one, window)
+    outlined = f"white line: the {100 * OUTLINED:.0f} % of the image that change most" if line else ""
+    words = (one["difference"]["words"], outlined, one["difference"]["last"], one.get("where", ""))
+    difference = {
+        "picture": picture_text(picture, one),
+        "title": "difference",
+        "level": "changed image minus original",
+        "ends": (f"darker: {one['difference']['scale']:.3g}", f"brighter: {one['difference']['scale']:.3g}"),
+        "words": "; ".join(filter(None, words)),
+    }
+    panels, failed = [*ends, difference], len(one["trust"]["failed"])
+    return {"sentence": sentence(row, share), "panels": panels, "failed": failed}
+
+
+def _difference(
+    frames: NDArray[Any], origin: int, last: int, one: Mapping[str, Any], window: Any
+) -> tuple[NDArray[np.uint8], bool]:
+    """Return the difference over the darkened original, and whether its strongest part is outlined."""
+    change = (frames[last] - frames[origin]).mean(axis=0)
+    base = (grey(enlarged(frames[origin], SIDE), window) * 0.35).astype(np.uint8)
+    large = enlarged(change[None], SIDE)[0]
+    picture = signed_overlay(base, large, one["difference"]["scale"], strength=0.95)
+    line = outline(large)
+    picture[line] = LINE
+    return picture, bool(line.any())
+
+
+def _map(case: Shown, one: Mapping[str, Any], why: str) -> dict[str, Any]:
+    """Return the sentence and the pictures of a heatmap, where no counterfactual was found; `why` says so."""
+    still = case.stills[one["row"]]
+    answers = ", ".join(case.about["answers"])
+    said = f"{why} {f'Prediction: {answers}. ' if answers else ''}Where the model looks, by {one['label']}."
+    image = {
+        "picture": case.stills[-1]["image"],
+        "title": "synthetic" if case.about["synthetic"] else "original",
+        "level": "",
+        **PLAIN,
+    }
+    heat = {
+        "picture": still["picture"],
+        "title": "heatmap",
+        "level": f"{one['label']}, target {one['target_name']}",
+        "ends": (f"{one['blue']}: {still['scale']}", f"{one['orange']}: {still['scale']}"),
+        "words": "; ".join(filter(None, (one["scale_words"], one["flaw"], one.get("where", "")))),
+    }
+    return {"sentence": said, "panels": [image, heat], "failed": len(one["trust"]["failed"])}
