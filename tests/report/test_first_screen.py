@@ -80,6 +80,7 @@ def test_the_sentence_and_the_pictures_show_what_was_planted(tmp_path: Path) -> 
         "Prediction narrow: 12 % → 88 %, confirmed by a second model. "
         "Half of the change lies in 3 % of the image." in said
     )
+    assert "12\u00a0% → 88\u00a0%" in first  # no number is parted from its unit
     assert "1 check of this result does not pass." in said
     assert re.findall(r'<b class="mark[^"]*">([^<]+)', first) == ["original", "synthetic", "difference"]
     assert "original narrow: 12 %" in said and "synthetic narrow: 88 %" in said
