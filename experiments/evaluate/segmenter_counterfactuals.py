@@ -43,14 +43,14 @@ MAPS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Asked:
-    """A question to the segmenter about a window, with its answer."""
+    """A question to the segmenter about a window, with its answer; the areas that it and the second segmenter
+    mark, before and after."""
 
     case: Case
     window: NoduleWindow
     strip: Counterfactual
-    before: int
-    after: int
-    goal: float
+    own: tuple[int, int]
+    second: tuple[int, int]
 
 
 def masks(segmenter: Any, frames: Values) -> NDArray[np.bool_]:
@@ -123,8 +123,8 @@ class Questions:
                 print(f"{window.name}: {error}", flush=True)
                 continue
             ends = np.stack([strip.frames[strip.origin], strip.frames[strip.end]])
-            before, after = masks(self.second, ends).sum(axis=(1, 2))
-            found.append(Asked(case, window, strip, int(before), int(after), wanted))
+            areas = [masks(by, ends).sum(axis=(1, 2)).tolist() for by in (self.segmenter, self.second)]
+            found.append(Asked(case, window, strip, tuple(areas[0]), tuple(areas[1])))
         return found
 
     def volume(self, image: Image) -> float:
@@ -145,10 +145,10 @@ def met(one: Asked) -> bool:
 def row_of(name: str, asked: list[Asked]) -> list[str]:
     """A row of the table of questions."""
     if not asked:
-        return [name, "0", *["–"] * 6]
+        return [name, "0", *["–"] * (len(QUESTIONS) - 2)]
     flips = [one.strip.flips for one in asked]
     confirmed = [bool(one.strip.confirmed) for one in asked if one.strip.flips and one.strip.second is not None]
-    areas = np.array([[one.after, one.before] for one in asked], dtype=float)
+    areas = [np.array([getattr(one, who) for one in asked], dtype=float).T for who in ("own", "second")]
     marked = [one for one in asked if one.case.truth.any()]
     inside = [float(changed(one)[near(one.case.truth)].sum() / max(changed(one).sum(), 1e-6)) for one in marked]
     own = [iou(strongest(changed(one), int(one.case.truth.sum())), one.case.truth) for one in marked]
@@ -160,7 +160,7 @@ def row_of(name: str, asked: list[Asked]) -> list[str]:
         share([met(one) for one in asked]),
         share(flips) if any(flips) else "–",
         share(confirmed) if confirmed else "–",
-        ratio(areas[:, 0], areas[:, 1]),
+        *(ratio(after, before) if before.any() else "–" for before, after in areas),
         mean(inside) if inside else "–",
         ratio(np.array(own)[known], np.array(readers)[known]) if known.any() else "–",
     ]
@@ -249,7 +249,8 @@ QUESTIONS = [
     "goal reached",
     "the segmenter's answer turns round",
     "and so does the second segmenter's",
-    "area by the second segmenter, after as a share of before",
+    "area that it marks, after as a share of before",
+    "the same of the second segmenter",
     "change within 3 px of the readers' consensus",
     "IoU of the change with it, as a share of the readers'",
 ]
