@@ -136,7 +136,7 @@ def _run_inputs(folder: Path) -> None:
 
 
 def run_left(folder: Path) -> Any:
-    """What a run folder holds, without times and names of files. Raise RuntimeError for a key twice."""
+    """What a run folder holds, without times, names and sizes of files. Raise RuntimeError for a key twice."""
     from contrafact.io import open_run
 
     run = open_run(folder / "run")
@@ -149,7 +149,8 @@ def run_left(folder: Path) -> Any:
     results = {}
     for row in rows:
         arrays = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in run.arrays(row).items()}
-        results[row["key"]] = ({name: value for name, value in row.items() if name != "array"}, arrays)
+        kept = {name: value for name, value in row.items() if name not in ("array", "stored")}
+        results[row["key"]] = (kept, arrays)
     summary = run.folder / "summary.json"
     tables = json.loads(summary.read_text()) if summary.exists() else None
     return timeless([results, run.scores(), tables, run.failures(), sorted(run.methods()), run.manifest()])
