@@ -161,9 +161,10 @@ def test_what_cannot_be_asked_is_answered_in_a_line(text: str, says: str) -> Non
         cf.explain("occlusion", segmenter(), two_spots(), target=text)
 
 
-def test_a_prediction_without_the_class_says_what_is_there() -> None:
-    with pytest.raises(InputError, match=r"it contains class\(es\) 0$"):
-        cf.explain("occlusion", segmenter(), Image(np.zeros((1, 12, 12))), target="region:1")
+@pytest.mark.parametrize("text", ["region:1", "lesion:1", "lesion:1#2"])
+def test_a_prediction_without_the_class_says_what_is_there(text: str) -> None:
+    with pytest.raises(InputError, match=rf"^target {text} is empty: .*it contains class\(es\) 0$"):
+        cf.explain("occlusion", segmenter(), Image(np.zeros((1, 12, 12))), target=text)
 
 
 def test_a_score_without_a_gradient_is_refused_by_methods_that_need_one() -> None:

@@ -104,9 +104,9 @@ class RegionTarget:
         elif self.place == "false-positive":
             place = prediction & ~_known(reference)
         elif self.place == "missed":
-            place = self._missed(prediction, _known(reference))
+            place = self._missed(prediction, _known(reference), outputs)
         elif self.place == "lesion":
-            place = self._part(components(prediction))
+            place = self._part(components(prediction), outputs)
         elif self.place == "boundary":
             place = band(prediction, self.width)
         else:
@@ -115,13 +115,16 @@ class RegionTarget:
             raise InputError(self._nothing(outputs))
         return place
 
-    def _missed(self, prediction: Tensor, reference: Tensor) -> Tensor:
+    def _missed(self, prediction: Tensor, reference: Tensor, outputs: Tensor) -> Tensor:
         """Return the reference's voxels that are not predicted; with `lesion`, one part missed entirely."""
         if self.lesion is None:
             return reference & ~prediction
-        return self._part([part for part in components(reference) if not bool((part & prediction).any())])
+        missed = [part for part in components(reference) if not bool((part & prediction).any())]
+        return self._part(missed, outputs)
 
-    def _part(self, parts: list[Tensor]) -> Tensor:
+    def _part(self, parts: list[Tensor], outputs: Tensor) -> Tensor:
+        if not parts:
+            raise InputError(self._nothing(outputs))
         number = 1 if self.lesion is None else self.lesion
         if not 1 <= number <= len(parts):
             raise InputError(f"target {self}: expected a part from 1 to {len(parts)}; got {number}")
