@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 # Libraries that warn of a damaged file through a logger, which prints where the application sets none up.
 NOISY = ("tifffile", "nibabel.global", "torch.export", "PIL.TiffImagePlugin")
@@ -48,25 +51,58 @@ def routed() -> Iterator[None]:
 
 
 @contextmanager
-def unprinted() -> Iterator[list[str]]:
-    """Send what native code writes to stderr in the block to the logger `contrafact.libraries`.
+def unprinted(known: re.Pattern[str]) -> Iterator[list[str]]:
+    """Send lines that native code writes to stderr in the block to the logger `contrafact.libraries`, where
+    their begin matches `known`; the others, as of other threads, are written to stderr after the block.
 
-    gives  a list that holds these lines after the block; lines of other threads in that time are among them
+    Stderr belongs to the whole process: it is replaced in the main thread alone, and one block runs at a time.
+    In any other thread the library prints.
+
+    gives  a list that holds the matching lines after the block
     """
     lines: list[str] = []
+    with _stderr:
+        kept, file = _replaceable()
+        if file is None:
+            yield lines
+            return
+        with file:
+            try:
+                os.dup2(file.fileno(), 2)
+                yield lines
+            finally:
+                os.dup2(kept, 2)
+                os.close(kept)
+                file.seek(0)
+                lines += _sorted_out(file.read(), known)
+
+
+def _replaceable() -> tuple[int, IO[bytes] | None]:
+    """Return a copy of stderr and a file in its place; no file where stderr is to stay as it is."""
+    if threading.current_thread() is not threading.main_thread():
+        return -1, None
     try:
         kept = os.dup(2)
     except OSError:  # a process without stderr
-        yield lines
-        return
-    with _stderr, tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield lines
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            file.seek(0)
-            lines += filter(None, map(str.strip, file.read().decode("utf-8", "replace").splitlines()))
-            for line in lines:
-                LOG.warning("%s", line)
+        return -1, None
+    try:
+        return kept, tempfile.TemporaryFile()
+    except OSError:  # a full disk
+        os.close(kept)
+        return -1, None
+
+
+def _sorted_out(written: bytes, known: re.Pattern[str]) -> list[str]:
+    """Return and log the lines that match, and write the others to stderr."""
+    found, others = [], b""
+    for line in written.splitlines(keepends=True):
+        text = line.decode("utf-8", "replace").strip()
+        if known.match(text):
+            found.append(text)
+            LOG.warning("%s", text)
+        else:
+            others += line
+    with contextlib.suppress(OSError):
+        while others:
+            others = others[os.write(2, others) :]
+    return found

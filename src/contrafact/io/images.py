@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,10 +84,8 @@ def read_ahead(paths: Sequence[Path], read: Callable[[Path], Read]) -> Iterator[
     """Yield what `read` (such as `read_image`) returns for the files, in order. While the caller works on one,
     the next is read by a thread, and no further one."""
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
-        following = [reader.submit(read, path) for path in paths[:1]]
-        for path in paths[1:]:
-            image = following.pop().result()
-            following.append(reader.submit(read, path))
+        coming: Future[Read] | None = None
+        for number, path in enumerate(paths, 1):
+            image = read(path) if coming is None else coming.result()
+            coming = reader.submit(read, paths[number]) if number < len(paths) else None
             yield image
-        for last in following:
-            yield last.result()

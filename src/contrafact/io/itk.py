@@ -27,6 +27,10 @@ NUMERIC = re.compile(r"[-+.\d]")
 NUMBERS = 16  # of a field of the header, at most: a matrix of four axes
 LARGEST_TYPE = 8  # bytes of a number, at most
 REASON = re.compile(r"(?:\[nrrd\] \w+: |ITK ERROR: .*\): |sitk::ERROR: )(.*\S)")  # in an error of several lines
+PRINTED = re.compile(  # by SimpleITK and by MetaIO in it
+    r"Meta\w+: |MET_\w+: |\w+ required and not defined|\w+ defined prior to|Skipping unrecognized"
+    r"|Uncompress failed|ideal = |(?:WARNING|ERROR): In |\w+ \(0x|\[nrrd\]|sitk::"
+)
 AXES = ("1", "2", "3", "4", "5")
 DATA_FILES = ("elementdatafile", "data file", "datafile")
 SPACINGS = ("elementspacing", "elementsize", "spacings", "space directions")
@@ -74,10 +78,11 @@ def _is_packed(header: dict[str, str]) -> bool:
 
 @contextmanager
 def _reasons(path: Path) -> Iterator[None]:
-    """Raise InputError with the reason that the library prints, where it fails; nothing is printed."""
+    """Raise InputError with the reason that the library gives where it fails: in the main thread, that which it
+    prints; in another one, in which it prints on, that of its error."""
     lines: list[str] = []
     try:
-        with unprinted() as lines:
+        with unprinted(PRINTED) as lines:
             yield
     except RuntimeError as error:
         found = REASON.findall(str(error))
