@@ -237,6 +237,23 @@ def test_rows_start_at_any_number(tmp_path: Path) -> None:
     assert log.newlines() == 6 and [row["key"] for row in log.rows_of({"3", "5"})] == ["3", "5"]
 
 
+def test_a_fresh_run_gives_any_row_by_its_number_and_refuses_others(run: Run) -> None:
+    with pytest.raises(InputError, match=r"there is none in 'results\.jsonl'; got 0$"):
+        open_run(run.folder).row(0)
+    add(run, "a1", "b1")
+    assert [open_run(run.folder).row(number)["key"] for number in (1, 0)] == ["b1", "a1"]
+    opened = open_run(run.folder)
+    assert opened.row(1)["key"] == "b1"
+    add(run, "c1")  # by another process
+    assert opened.row(2)["key"] == "c1"
+    for number in (-1, 3):
+        with pytest.raises(InputError, match=rf"from 0 to 2 of 'results\.jsonl'; got {number}$"):
+            opened.row(number)
+    (run.folder / "results.jsonl").write_bytes((run.folder / "results.jsonl").read_bytes().split(b"\n")[1])
+    with pytest.raises(InputError, match="there is none|from 0 to 0"):
+        opened.row(1)
+
+
 @pytest.mark.parametrize("kind", ["whole", "fractions", "bool", "empty", "strided"])
 def test_arrays_are_packed_as_numpy_reads_them(tmp_path: Path, kind: str) -> None:
     values = np.arange(600, dtype=np.float32).reshape(20, 30)

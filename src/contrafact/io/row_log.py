@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from contrafact.core import check_file
+from contrafact.core import InputError, check_file
 
 Row = dict[str, Any]
 
@@ -18,8 +18,10 @@ Row = dict[str, Any]
 class RowLog:
     """Keys and places of the rows of a table, to which this and other processes append. Thread-safe.
 
-    A line without its end is read again later: it may be still in writing. A table that was replaced, or
-    changed before the end of what was read, is read from the start again, and `generation` has the next number.
+    A line without its end is read again later: it may be still in writing. A table that is another file, that
+    is no longer than before though it was written, or whose last line that was read is another one, is read
+    from the start again, and `generation` has the next number. A change in an earlier line of a table that
+    grew in the same moment is not seen.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,8 +66,14 @@ class RowLog:
                     number += 1
 
     def row(self, number: int) -> Row | None:
-        """Return one row by its number; None where it is damaged by now."""
+        """Return one row by its number; None where it is damaged by now. Raise InputError for a number without
+        a row."""
+        self.update()
         with self._lock:
+            count = len(self._places)
+            if not 0 <= number < count:
+                known = f"a row from 0 to {count - 1} of" if count else "a row, but there is none in"
+                raise InputError(f"expected {known} '{self.path.name}'; got {number}")
             place = self._places[number]
         with self.path.open("rb") as file:
             file.seek(place)

@@ -205,7 +205,7 @@ class Run:
         return ((number, _present(row)) for number, row in self._log.rows(start))
 
     def row(self, number: int) -> dict[str, Any]:
-        """Return one of `rows` by its number, read from its line alone."""
+        """Return one of `rows` by its number, read from its line alone; raise InputError for any other."""
         row = self._log.row(number)
         if row is None:
             raise InputError(f"line {number} of '{self.folder / 'results.jsonl'}' changed while it was read")
