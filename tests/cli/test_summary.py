@@ -138,6 +138,14 @@ def strip(**about: object) -> dict[str, object]:
             {"trust": [{"name": "second model", "passed": False}]},
             "sick: 10 % → 90 %, reached|does not confirm|translate: second model",
         ),
+        (  # the model that the user named, not that of the bundle
+            {
+                "trust": [{"name": "second model", "passed": False}],
+                "second": [-1.0, 0.0, 1.0],
+                "confirmed": True,
+            },
+            "sick: 10 % → 90 %, reached|does not confirm|translate: second model",
+        ),
         ({"outcome": "already"}, "sick: 10 %, met before|–|–"),
         (
             {"outcome": "budget", "scores": [-2.197, -2.0, -1.0]},

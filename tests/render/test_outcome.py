@@ -75,7 +75,16 @@ CHECK = {**PASSED, "name": "second model"}
         ({"second": [-1.0, 1.0], "confirmed": None}, "Evaluated by a second model; there is no flip"),
         ({"trust": [CHECK]}, "Confirmed by a second model."),
         ({"trust": [{**CHECK, "passed": False}]}, "Not confirmed by a second model."),
-        ({"trust": [{**CHECK, "passed": None}]}, "Evaluated by a second model; there is no flip"),
+        ({"trust": [{**CHECK, "passed": None}]}, "Not checked by a second model."),
+        ({"trust": [CHECK], "second": [1.0, 1.0], "confirmed": False}, "Confirmed by a second model."),
+        (
+            {"trust": [{**CHECK, "passed": False}], "second": [-1.0, 1.0], "confirmed": True},
+            "Not confirmed by a second model.",
+        ),
+        (
+            {"trust": [{**CHECK, "name": "goal"}], "second": [-1.0, 1.0], "confirmed": True},
+            "Confirmed by a second model.",
+        ),
         ({"picture": True}, ""),
     ],
 )
@@ -84,7 +93,7 @@ def test_whether_a_second_model_confirms_is_said_also_where_none_was_asked(
 ) -> None:
     found = second_words(row("reached", [-LOGIT, LOGIT], **more))
     assert found.startswith(said) if said else found == ""
-    if "trust" in more:
+    if any(check["name"] == "second model" for check in more.get("trust", ())):
         assert "no flip" in second_words(row("reached", [0.5, LOGIT], **more))
 
 

@@ -139,17 +139,19 @@ def heading(row: Row) -> str:
 
 
 def second_words(row: Row) -> str:
-    """Return whether a second model confirms a counterfactual: the model of the bundle, or that of the
-    reliability checks. Empty for a picture by activation maximisation."""
+    """Return whether a second model confirms a counterfactual: that of the reliability checks, which a user may
+    have named, or else the model of the bundle. Empty for a picture by activation maximisation."""
     if row.get("picture"):
         return ""
-    if row.get("second") is not None:
+    asked = [check["passed"] for check in row.get("trust") or () if check["name"] == "second model"]
+    if asked:
+        said = asked[0] if flips(row) else None
+        if said is None and flips(row):  # the model could not be asked
+            return NOT_ASKED
+    elif row.get("second") is not None:
         said = row.get("confirmed")
     else:
-        asked = [check["passed"] for check in row.get("trust") or () if check["name"] == "second model"]
-        if not asked:
-            return NOT_ASKED
-        said = asked[0] if flips(row) else None
+        return NOT_ASKED
     if said is None:
         return NO_FLIP
     return CONFIRMED if said else NOT_CONFIRMED
