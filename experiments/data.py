@@ -63,8 +63,8 @@ class Cohort:
 
 
 def load(name: str, root: Path, part: str, *, side: int) -> Cohort:
-    """One part of a cohort: `knee`, `chest`, `brain`, `nodule`, `stack` or `histology`, from the folder of all
-    shared data or from the cohort's own."""
+    """One part of a cohort: `knee`, `chest`, `brain`, `nodule`, `nodule_3d` or `histology`, from the folder of
+    all shared data or from the cohort's own."""
     return COHORTS[name](folder_of(name, root), part, side)
 
 
@@ -237,6 +237,6 @@ COHORTS: dict[str, Callable[[Path, str, int], Cohort]] = {
     "chest": _chest,
     "brain": _brain,
     "nodule": _nodule,
-    "stack": _stack,
+    "nodule_3d": _stack,
     "histology": _histology,
 }

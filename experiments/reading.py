@@ -18,7 +18,7 @@ FOLDERS = {
     "chest": "chestxray_pneumonia_224",
     "brain": "brain_tumor_mri_4class_224",
     "nodule": "lidc_nodules_128",
-    "stack": "lidc_nodules_128",
+    "nodule_3d": "lidc_nodules_128",
     "histology": "lc25000_lung_224",
 }
 

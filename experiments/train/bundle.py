@@ -30,8 +30,8 @@ from experiments.train.classifiers import row_of
 from experiments.train.translator import PLACE
 
 FACTORIES = {"model": "ResidualNetwork", "second": "PlainNetwork"}
-NATIVE = {"nodule": 48, "stack": 8, "knee": 64}  # sides of images that are enlarged inside
-WINDOWS = {"nodule": 64, "stack": 48, "histology": 64}  # at native resolution: the largest side
+NATIVE = {"nodule": 48, "nodule_3d": 8, "knee": 64}  # sides of images that are enlarged inside
+WINDOWS = {"nodule": 64, "nodule_3d": 48, "histology": 64}  # at native resolution: the largest side
 GRADES = {"knee": "KL"}  # cohorts with more than two levels: the word before the number
 
 

@@ -55,6 +55,17 @@ CARDS: dict[str, dict[str, str]] = {
         "leave a rim. An added nodule is round, faint, and mostly where the model likes it best. Not "
         "tested on other scanners.",
     },
+    "nodule_3d": {
+        "about": "stacks of slices of chest CT, a lung nodule against none",
+        "data": "Stacks of 8 to 10 slices of 48 x 48 pixels at the scanner's resolution from LIDC-IDRI "
+        "(Armato et al. 2011, TCIA), lung window, 8 bits, resized to 32 x 32 x 32; every stack with a "
+        "nodule has one without from the same slices, with the same share of air. Patients are split.",
+        "licence": "Data: CC BY 3.0 (LIDC-IDRI, TCIA). Weights: CC BY 3.0, with that attribution.",
+        "limits": "The distance of the slices was not released: a stack is read as a cube. 144 patients to "
+        "train on, 33 to measure. A nodule is removed in one ball of at most four fifths of the side; what "
+        "replaces it is as grey as its surroundings, and smooth. An added nodule is a hazy ball with cut "
+        "edges, and looks like none (docs/results/nodule_3d.md).",
+    },
     "histology": {
         "about": "lung tissue under the microscope (H&E), tumour against benign",
         "data": "Crops of 64 pixels from LC25000 tiles of 224 pixels (Borkowski et al. 2019, arXiv "

@@ -34,7 +34,7 @@ from experiments.nodule_windows import nodule_pairs
 from experiments.train.classifiers import MIRROR, make, row_of
 
 # Cohorts whose finding is local: the disc, or ball, for one that is added, in sides.
-PLACE = {"nodule": 0.4, "stack": 0.4}
+PLACE = {"nodule": 0.4, "nodule_3d": 0.4}
 
 
 def network(folder: Path, role: str) -> nn.Module:
@@ -121,7 +121,7 @@ def main() -> None:
     config = TranslatorTrainerConfig(kimg=options.kimg, mirror=MIRROR[options.name], **settings)
     pairs = None
     if options.name in PLACE:
-        pairs = nodule_pairs(options.data, "fit", side=options.side, stacks=options.name == "stack")
+        pairs = nodule_pairs(options.data, "fit", side=options.side, stacks=options.name == "nodule_3d")
     allies = [scorer(network(options.networks, role), options.name) for role in options.allies]
     training = TranslatorTraining(
         size,

@@ -60,7 +60,7 @@ class Questions:
         methods: Comma-separated names, or standard (the default: gradcam, integrated-gradients, occlusion
             and, with a bundle, its counterfactual engine), cams, gradients, without-gradients, pictures or all.
         goal: Probability that the counterfactual should reach: of the target, or, without --target, of the
-            second most probable class. Default: the opposite side of the decision.
+            second most probable class; of volume:1 voxels. Default: the opposite side of the decision.
         set_: A hyper-parameter, METHOD.NAME=VALUE; may be repeated.
         seed: Seed of the methods' random numbers.
     """
