@@ -1,7 +1,7 @@
 """Measure a bundle on the held-out patients; write its results page and its model card.
 
     python -m experiments.evaluate.bundle knee DATA/knee_kl_128 --bundle runs/knee/bundle
-    python -m experiments.evaluate.bundle chest DATA/chestxray_pneumonia_224 --bundle runs/chest/bundle
+    python -m experiments.evaluate.bundle knee DATA/knee_kl_128 --bundle runs/knee/bundle
     python -m experiments.evaluate.bundle brain DATA/brain_tumor_mri_4class_224 --bundle runs/brain/bundle
 
 The brain bundle has codes for findings: its counterfactuals are measured by `findings.py`, half of the images
@@ -338,7 +338,7 @@ def write_findings(options: argparse.Namespace, made: tuple[Table, ...], held: C
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=["knee", "chest", "brain"])
+    parser.add_argument("name", choices=["knee", "brain"])
     parser.add_argument("data", type=Path)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--images", type=int, default=200, help="images that are walked")

@@ -49,8 +49,8 @@ from experiments.tables import interval, table
 from experiments.train.oracle import OTHER, load_judge
 
 # Where the finding may be, of 64 x 64 pixels: what lies outside must stay.
-PLACES = {"knee": (slice(18, 46), slice(4, 60)), "chest": (slice(10, 56), slice(6, 58))}
-WORDS = {"knee": "rows 18 to 45, columns 4 to 59", "chest": "rows 10 to 55, columns 6 to 57"}
+PLACES = {"knee": (slice(18, 46), slice(4, 60))}
+WORDS = {"knee": "rows 18 to 45, columns 4 to 59"}
 PLANTED = ("factor-correlation", "off-factor", "change-iou", "change-share", "shortcut-share")  # of phantoms
 AGAIN = ("reversibility",)  # explained anew, on some of the images
 DISTANCES = {"KID": kernel_distance, "FID": frechet_distance}

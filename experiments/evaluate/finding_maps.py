@@ -31,7 +31,6 @@ from experiments.tables import mean, table
 Map = np.ndarray[Any, Any]
 STRIPS: dict[str, tuple[str, dict[str, Any]]] = {
     "brain": ("medxgan", {"frames": 2, "several": 2}),
-    "chest": ("latent-walk", {"frames": 2}),
 }
 OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "latent integrated gradients": ("latent-integrated-gradients", {"gap": 0.05}),

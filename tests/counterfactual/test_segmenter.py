@@ -11,6 +11,7 @@ import contrafact as cf
 from bright_half import AS_THEY_ARE, bright_bundle, grey
 from contrafact.api.case import Plan, trust_of
 from contrafact.core import Counterfactual, Image, InputError
+from contrafact.core.results import tolerance_of
 from contrafact.counterfactual import Bundle, Translation
 from contrafact.models import TorchPredictor
 from contrafact.render.outcome import before_after, heading
@@ -156,3 +157,78 @@ def test_the_checks_of_a_run_ask_the_second_segmenter_too() -> None:
     rows = {row["name"]: row for row in trust_of(strip, image, None, plan, first.target("lesion:1"))}
     assert rows["second model"]["passed"] and "flips" in rows["second model"]["sentence"]
     assert rows["drift by a second model"]["passed"]
+
+
+class OneChannel(torch.nn.Module):
+    """The same segmentation as one channel of log-odds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x[:, :1] - 127) / 10
+
+
+def test_a_second_segmenter_of_other_outputs_is_asked_by_the_name_of_the_class_or_not_at_all() -> None:
+    swapped = TorchPredictor(_Swapped(), preprocessing=AS_THEY_ARE, classes=["bright", "none"])
+    same = asked("lesion:1", spot(150.0), second=swapped)
+    assert same.second is not None and np.allclose(same.second, same.scores, atol=1e-3)
+    other = TorchPredictor(OneChannel(), preprocessing=AS_THEY_ARE, classes=["bright"], output="sigmoid")
+    assert np.allclose(asked("lesion:1", spot(150.0), second=other).second, same.scores, atol=1e-3)
+    nameless = TorchPredictor(OneChannel(), preprocessing=AS_THEY_ARE, output="sigmoid")
+    assert asked("lesion:1", spot(150.0), second=nameless).second is None  # it has no class 1
+    wrong = TorchPredictor(Bright(), preprocessing=AS_THEY_ARE, classes=["lung", "heart"])
+    plan = Plan(
+        predictor=segmenter(),
+        methods=["counterfactual"],
+        second_model=wrong,
+        bundle=both(segmenter()),
+        trust=True,
+    )
+    strip = asked("lesion:1", spot(150.0))
+    rows = trust_of(strip, spot(150.0), None, plan, segmenter().target("lesion:1"))
+    assert rows[0]["sentence"].startswith("Not checked: the second model has no class 'bright'")
+
+
+class _Swapped(Bright):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).flip(1)
+
+
+class Several(torch.nn.Module):
+    """Four classes; class 1 is the most probable where bright, with less than half of the probability."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        odds = (x[:, 0] - 127) / 60
+        return torch.stack([-odds, odds, torch.zeros_like(odds), torch.zeros_like(odds)], dim=1)
+
+
+def test_a_lesion_of_several_classes_is_asked_to_go_also_where_its_probability_is_below_one_half() -> None:
+    first = TorchPredictor(Several(), preprocessing=AS_THEY_ARE, classes=["none", "a", "b", "c"])
+    strip = cf.explain("counterfactual", first, spot(150.0), target="lesion:1", bundle=both(first))
+    assert strip.scores[strip.origin] < 0 and strip.scores[strip.end] < strip.scores[strip.origin]
+
+
+@pytest.mark.parametrize("target", ["boundary:1", "lesion:1@0.3", "region:1,sum"])
+def test_places_without_a_decision_at_one_half_need_a_goal_and_never_flip(target: str) -> None:
+    with pytest.raises(InputError, match="expected a goal for target"):
+        asked(target, spot(150.0))
+    assert not asked(target, spot(150.0), goal=-3.0).flips
+
+
+def test_an_error_of_some_voxels_is_no_fault_of_a_large_volume() -> None:
+    assert tolerance_of("volume:1", 1.0, 800.0) == 80.0
+    assert tolerance_of("lesion:1", 1.0, 800.0) == tolerance_of("class:1", 1.0, 800.0) == 1.0
+    assert tolerance_of("region:1,sum", 1.0, -30.0) == 3.0
+
+
+def test_reversibility_goes_back_to_the_same_place() -> None:
+    first = segmenter()
+    bundle, image = both(first), spot(150.0)
+    strip = cf.explain("counterfactual", first, image, target="lesion:1", bundle=bundle)
+    [score] = cf.evaluate(strip, first, image, ["reversibility"], target="lesion:1", bundle=bundle)
+    assert score.reason == "" and score.value == pytest.approx(0.0, abs=0.02)
+
+
+def test_a_place_of_a_larger_image_is_found_on_the_generators_canvas() -> None:
+    large = Image(np.kron(spot(150.0).values[0], np.ones((2, 2)))[None].astype(np.float32), window=(0.0, 255.0))
+    strip = asked("lesion:1", large)
+    assert strip.frames.shape[-1] == 16 and strip.outcome == "reached"
+    assert (strip.frames[strip.end][0][2:6, 3:7] < 127).all()

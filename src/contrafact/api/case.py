@@ -178,7 +178,7 @@ def _target_of_second(image: Image, plan: Plan, target: Any) -> Any:
     without a place, which have the same name in both models."""
     if plan.second_model is None or not hasattr(target, "freeze"):
         return None
-    return same_place(target.freeze(plan.predictor, image.values[None]), plan.second_model)
+    return same_place(target.freeze(plan.predictor, image.values[None]), plan.second_model, plan.predictor)
 
 
 def _trust_of(
@@ -188,7 +188,11 @@ def _trust_of(
         asked = plan.other_engine and plan.region is None
         made = (result, image, plan.predictor, target, plan.bundle)
         other = other_engine_of(*made, seed=plan.seed) if asked else None
-        second = {"second_model": plan.second_model, "target": _target_of_second(image, plan, target)}
+        try:
+            second = {"second_model": plan.second_model, "target": _target_of_second(image, plan, target)}
+        except InputError as error:
+            said = [Check("second model", None, None, None, f"Not checked: {error}.")]
+            return card_as_json(said) + card_as_json(trust_card_of_strip(result, other_engine=other))
         return card_as_json(trust_card_of_strip(result, other_engine=other, **second))
     with heatmap_context(
         {"result": result},

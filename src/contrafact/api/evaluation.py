@@ -142,7 +142,7 @@ def counterfactual_context(
         low, high = image.window
         start = Image(np.clip(values, low, high), grid=strip.grid, window=image.window)
         result: Counterfactual = explanation.explain(
-            explainer, predictor, start, target=target, bundle=bundle, seed=seed
+            explainer, predictor, start, target=place, bundle=bundle, seed=seed
         )
         return result
 
@@ -153,7 +153,7 @@ def counterfactual_context(
                 predictor=predictor, images=image.values[None], target=place, grid=image.grid, bundle=bundle
             ),
             window=image.window,
-            oracle=None if second_model is None else (second_model, same_place(place, second_model)),
+            oracle=None if second_model is None else (second_model, same_place(place, second_model, predictor)),
             others=_others(bundle, predictor),
             mask=explanation.on_grid(mask, [image], target, predictor) if mask is not None and same else None,
             again=explain_again,
@@ -161,9 +161,10 @@ def counterfactual_context(
         )
 
 
-def same_place(target: Any, second_model: Any) -> Any:
-    """Return a target, frozen if it is a place in a segmenter's prediction, as a target of a second model."""
-    return target.of(second_model.output) if hasattr(target, "of") else second_model.target(str(target))
+def same_place(target: Any, second_model: Any, predictor: Any) -> Any:
+    """Return a predictor's target, frozen if it is a place in a segmenter's prediction, as a target of a second
+    model."""
+    return target.of(second_model, predictor) if hasattr(target, "of") else second_model.target(str(target))
 
 
 def _others(bundle: Any, predictor: Any) -> dict[str, Any]:

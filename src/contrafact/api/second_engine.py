@@ -33,6 +33,8 @@ def other_engine_of(
     """
     if bundle is None or strip.record is None or strip.goal is None or strip.outcome == "already":
         return None
+    if hasattr(target, "freeze"):  # a place of this image, which synthetic patients do not have
+        return None
     found = bundle.second_engine(strip.record.engine, predictor, target)
     if found is None or bundle.generator is None:
         return None

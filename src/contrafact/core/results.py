@@ -18,8 +18,8 @@ from contrafact.core.errors import ContrafactError, InputError
 from contrafact.core.grid import Grid
 from contrafact.core.stored import RENAMED, present_names, save_result
 
-# Places in a segmenter's prediction whose score is a mean of log-odds.
-PLACES_WITH_ODDS = ("region", "lesion", "boundary", "mask", "false-positive", "missed")
+# Places in a segmenter's prediction whose score, a mean of log-odds, says whether they are segmented.
+PLACES_WITH_ODDS = ("region", "lesion", "mask", "false-positive", "missed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +106,18 @@ def answering(scores: Any, origin: int, target: str) -> int:
 
 def decides(target: str) -> bool:
     """Whether scores of a target have a decision threshold, at 0: those of a class, a margin, or a place in a
-    segmenter's prediction (the mean log-odds of its class there)."""
-    return target.split(":")[0] in ("class", "margin", *PLACES_WITH_ODDS) and not target.endswith(",sum")
+    segmenter's prediction (the mean log-odds of its class there). Other thresholds (`@`) are not at 0."""
+    kind, _, rest = target.partition(":")
+    if kind in PLACES_WITH_ODDS:
+        return "@" not in rest and not rest.endswith(",sum")
+    return kind in ("class", "margin")
+
+
+def tolerance_of(target: str, tolerance: float, score: float) -> float:
+    """Return the tolerance of the error of a reconstruction's score: `tolerance` in units of the target, but of
+    a number of voxels (a volume, a sum) a tenth of it."""
+    counted = target.startswith("volume:") or target.endswith(",sum")
+    return 0.1 * tolerance * max(abs(score), 1.0) if counted else tolerance
 
 
 def confirms(before: float, after: float, score: float) -> bool:

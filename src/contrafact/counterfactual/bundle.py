@@ -166,7 +166,7 @@ class Bundle:
         """Return the second model's scores (K,) of frames (K, C, *S) for a target; None where there is no
         second model, or it has no such target."""
         second = self.second_model(predictor)
-        return None if second is None else scores_by(second, target, frames)
+        return None if second is None else scores_by(second, target, frames, predictor)
 
     def direction(self, predictor: Predictor, target: Target) -> Direction:
         """Return the direction that was fitted for a predictor and a target.

@@ -62,11 +62,11 @@ def _place_of(target: Target) -> str:
 
 
 @torch.no_grad()
-def scores_by(second: Any, target: Any, frames: Any) -> Any:
+def scores_by(second: Any, target: Any, frames: Any, first: Predictor) -> Any:
     """Return a second model's scores (K,) of frames (K, C, *S) for a target; of a segmenter in the place that
     the first model's prediction determined. None where the second model has no such target."""
     try:
-        measure = target.of(second.output) if hasattr(target, "of") else second.target(str(target))
+        measure = target.of(second, first) if hasattr(target, "of") else second.target(str(target))
         with second.frozen():
             return measure(second(frames)).double().cpu().numpy()
     except InputError:

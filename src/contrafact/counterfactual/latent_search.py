@@ -15,6 +15,7 @@ from torch import Tensor
 
 from contrafact.core import Counterfactual, InputError, Question, digest, fingerprint
 from contrafact.core.contents import digest_of_content
+from contrafact.core.results import tolerance_of
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.inversion import Refinement, invert
@@ -226,7 +227,11 @@ class LatentSearch:
             return float(to_score(self.settings.goal))
         if not hasattr(self.question.target, "score_of"):
             raise InputError(f"expected a goal for target {self.question.target}; got none")
-        return float(to_score(0.9 if start < 0 else 0.1))
+        own = getattr(self.question.target, "default_goal", None)
+        return float(to_score(own if own is not None else 0.9 if start < 0 else 0.1))
+
+    def _limit(self, row: int) -> float:
+        return tolerance_of(str(self.question.target), self.settings.tolerance, float(self.start[row]))
 
     def offsets(self, requested: Tensor) -> Tensor:
         """Return the latent offsets (N, K, d) for requested changes (N, K)."""
@@ -356,7 +361,7 @@ class LatentSearch:
                     latent_distance=self.bundle.latent.statistics.length(kept).double().cpu().numpy(),
                     origin=origin,
                     reconstruction_error=error,
-                    above_tolerance=error > self.settings.tolerance or not math.isfinite(error),
+                    above_tolerance=not error <= self._limit(i),
                     outcome=outcomes[i],
                     goal=goals[i],
                     reconstruction=self.bundle.to_units(path.reconstruction[i]).cpu().numpy(),

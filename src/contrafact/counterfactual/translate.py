@@ -13,6 +13,7 @@ from torch import Tensor
 
 from contrafact.core import EXPLAINERS, Counterfactual, EncodedImages, ImageTranslator, InputError, Question
 from contrafact.core.places import ADD, REMOVE, smallest_place
+from contrafact.core.results import tolerance_of
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.latent_search import Measure, bundle_of, check_requests, outcomes_of
 from contrafact.counterfactual.local_change import places_in, scores_in_places
@@ -138,7 +139,7 @@ class Translate:
                     latent_distance=np.zeros(len(steps)),
                     origin=origin,
                     reconstruction_error=float(error[i]),
-                    above_tolerance=float(error[i]) > self.tolerance or not bool(torch.isfinite(error[i])),
+                    above_tolerance=not float(error[i]) <= self._limit(search, i),
                     outcome=outcomes[i],
                     goal=goals[i],
                     reconstruction=bundle.to_units(reconstruction[i]).cpu().numpy(),
@@ -146,6 +147,9 @@ class Translate:
                 )
             )
         return strips
+
+    def _limit(self, search: TranslationSearch, row: int) -> float:
+        return tolerance_of(str(search.question.target), self.tolerance, float(search.start[row]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)  # no slots: the encoding at the best place is kept
@@ -256,6 +260,8 @@ class TranslationSearch:
             return torch.full_like(self.start, self.score_of(goal))
         if not hasattr(self.question.target, "score_of"):
             raise InputError(f"expected a goal for target {self.question.target}; got none")
+        if (own := getattr(self.question.target, "default_goal", None)) is not None:
+            return torch.full_like(self.start, self.score_of(own))
         return torch.where(self.start < 0, self.score_of(0.9), self.score_of(0.1))
 
     def satisfied(self, goals: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contrafact.core import InputError, Predictor, mask_of
+from contrafact.core.results import PLACES_WITH_ODDS
 from contrafact.models.targets import log_odds_of, logit, probabilities
 
 PLACES = ("region", "lesion", "boundary", "mask", "false-positive", "missed", "volume", "dice")
@@ -75,7 +76,7 @@ class RegionTarget:
         reference = self._reference(outputs, tuple(images.shape[2:]))
         cuts = self.thresholds or (None,)
         places = [self._place(outputs, cut, reference) for cut in cuts]
-        odds = self.place not in ("volume", "dice") and not self.total
+        odds = self.place in PLACES_WITH_ODDS and not self.total and not self.thresholds
         return (FrozenOdds if odds else FrozenRegion)(target=self, places=torch.stack(places))
 
     def _reference(self, outputs: Tensor, size: tuple[int, ...]) -> Tensor | None:
@@ -149,17 +150,34 @@ class FrozenRegion:
     def __str__(self) -> str:
         return str(self.target)
 
-    def of(self, kind: str) -> FrozenRegion:
-        """Return the same region as a target of another segmenter, whose outputs are of that kind."""
-        return replace(self, target=replace(self.target, kind=kind))
+    def of(self, second: Predictor, first: Predictor) -> FrozenRegion:
+        """Return the same region, determined by `first`, as a target of another segmenter: the class of the
+        same name where both have names, else of the same index. Raise InputError where there is none."""
+        index, names = self.target.index, list(second.classes)
+        if names and index < len(first.classes):
+            if first.classes[index] not in names:
+                raise InputError(
+                    f"the second model has no class '{first.classes[index]}'; it has {', '.join(names)}"
+                )
+            index = names.index(first.classes[index])
+        return replace(self, target=replace(self.target, kind=second.output, index=index))
 
     def __call__(self, outputs: Tensor) -> Tensor:
         target = self.target
-        if outputs.shape[2:] != self.places.shape[1:]:
+        if outputs.ndim != self.places.ndim + 1 or target.index >= outputs.shape[1]:
             raise InputError(
-                f"target {self} was frozen on {tuple(self.places.shape[1:])}; got {tuple(outputs.shape[2:])}"
+                f"target {self} needs outputs (N, K, *S) with class {target.index} and {self.places.ndim - 1} "
+                f"axes; got {tuple(outputs.shape)}"
             )
-        places = self.places.to(outputs.device).flatten(1).to(outputs.dtype)
+        places = self.places.to(outputs.device)
+        if outputs.shape[2:] != places.shape[1:]:  # of an image at another size: a generator's
+            places = torch.nn.functional.interpolate(places[:, None].float(), outputs.shape[2:])[:, 0]
+            if not bool(places.flatten(1).any(dim=1).all()):
+                raise InputError(
+                    f"target {self} has no voxel left at {tuple(outputs.shape[2:])}, the size of the "
+                    f"generator's images; it was determined at {tuple(self.places.shape[1:])}"
+                )
+        places = places.flatten(1).to(outputs.dtype)
         if target.place in ("volume", "dice"):
             probability = probabilities(outputs, target.kind)[:, target.index].flatten(1)
             if target.place == "volume":
@@ -173,8 +191,14 @@ class FrozenRegion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrozenOdds(FrozenRegion):
-    """A frozen region whose number is a mean of log-odds: its sign says whether it is segmented, and a
-    counterfactual's goal is a probability, as for a classifier."""
+    """A frozen region whose number is a mean of log-odds: its sign says whether the class has more than half of
+    the probability there, and a counterfactual's goal is a probability, as for a class of a classifier."""
+
+    @property
+    def default_goal(self) -> float | None:
+        """Return the probability that a counterfactual reaches unless told: the place is not segmented any
+        more, or is if it was missed. None: the other side of its score."""
+        return {"missed": 0.9, "region": 0.1, "lesion": 0.1, "false-positive": 0.1}.get(self.target.place)
 
     def score_of(self, goal: float) -> float:
         """Return the log-odds of a probability."""

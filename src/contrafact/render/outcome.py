@@ -52,7 +52,7 @@ def kind_of(target: str) -> str:
 def unit_of(target: str) -> str:
     """Return the unit of a target's scores."""
     kind = kind_of(target)
-    return "logits" if kind in PLACES_WITH_ODDS else UNITS.get(kind, "units of the target")
+    return "logits" if kind in (*PLACES_WITH_ODDS, "boundary") else UNITS.get(kind, "units of the target")
 
 
 def probability_of(target: str, score: float) -> float | None:

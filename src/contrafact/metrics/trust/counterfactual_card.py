@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from contrafact.core import Counterfactual, InputError, adapted, engines
-from contrafact.core.results import confirms
+from contrafact.core.results import confirms, tolerance_of
 from contrafact.metrics.trust.card import Check, Thresholds, TrustCard, checked, number_text
 from contrafact.metrics.trust.engine_agreement import OtherEngine, agreement, follows
 
@@ -129,7 +129,8 @@ def image_error(strip: Counterfactual) -> tuple[float, float, float]:
 def _tolerance(strip: Counterfactual, limits: Thresholds) -> float:
     """Return the tolerance of the reconstruction error: the counterfactual's own, or that of `limits`."""
     own = strip.record.parameters.get("tolerance") if strip.record else None
-    return limits.drift if own is None else float(own)
+    target = strip.record.target if strip.record else ""
+    return tolerance_of(target, limits.drift if own is None else float(own), float(strip.scores[strip.origin]))
 
 
 def _drift(strip: Counterfactual, limits: Thresholds) -> Check:
