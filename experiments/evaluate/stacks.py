@@ -24,7 +24,7 @@ from contrafact.core import Counterfactual, Image
 from contrafact.io import write_json
 from experiments.nodule_windows import NoduleWindow, nodule_stacks
 from experiments.reading import sized
-from experiments.tables import mean, share, table
+from experiments.tables import cell, interval, mean, share, table
 from experiments.train.nodule_segmenters import consensus
 
 Values = NDArray[np.floating[Any]]
@@ -63,9 +63,9 @@ def rows_of(way: str, found: list[tuple[NoduleWindow, Counterfactual]], real_slo
         share([s.outcome in ("reached", "already") for s in strips]),
         share([s.flips for s in strips]),
         share([bool(s.confirmed) for s in strips if s.flips]) if any(s.flips for s in strips) else "–",
-        f"{second.mean() / moved.mean() / real_slope:.2f}",
+        cell(interval(lambda rows: second[rows].mean() / moved[rows].mean() / real_slope, len(moved))),
         mean(np.array([change.mean() for change in changes])),
-        mean(np.array([half_share(change) for change in changes])),
+        mean(np.array([half_share(change) for change in changes]), ".3f"),
         mean(np.array(inside)) if inside else "–",
     ]
 

@@ -36,8 +36,10 @@ def drawn(name: str, count: int = 6) -> list[Image]:
     bundle, rng = cf.load_bundle(name), torch.Generator().manual_seed(3)
     with torch.no_grad():
         if bundle.generator is None:
-            values = 255 * torch.rand(count, bundle.image_shape[0], 8, 8, generator=rng)
-            values = torch.nn.functional.interpolate(values, bundle.image_shape[1:], mode="bilinear")
+            channels, *shape = bundle.image_shape
+            values = 255 * torch.rand(count, channels, *(8,) * len(shape), generator=rng)
+            mode = "bilinear" if len(shape) == 2 else "trilinear"
+            values = torch.nn.functional.interpolate(values, tuple(shape), mode=mode)
         else:
             near = {} if bundle.findings else {"psi": 0.7}
             w = bundle.generator.sample(count, rng, **near)
