@@ -90,12 +90,27 @@ def test_an_image_that_fails_is_named_and_the_others_are_explained(
 def test_images_that_all_fail_leave_no_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_text("no picture")
-    paths = (tmp_path / "a.png", tmp_path / "b.png")
-    code, out, err = said(capsys, "explain", *paths, *ASK, "gradient", "--out", tmp_path / "run")
+    paths = [tmp_path / name for name in ("a.png", "b.png", "a.png")]
+    words = ("explain", *paths, *ASK, "gradient", "--out", tmp_path / "run")
+    code, out, err = said(capsys, *words)
     assert code == 1
     assert out == ""
-    assert "2 of 2 images" in err
+    assert "3 of 3 images" in err
+    code, out, err = said(capsys, *words, "--json")
+    assert (code, err.splitlines()[-1]) == (1, "contrafact: 3 of 3 images could not be explained")
+    told = json.loads(out)
+    assert [line["image"] for line in told["failed"]] == list(map(str, paths))
+    assert "'b.png' is not a readable picture" in told["failed"][1]["error"] and told["results"] == []
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_is_given_twice_has_two_rows(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    paths = [folder / "a.png", folder / "b.tif", folder / "a.png"]
+    code, out, err = said(capsys, "explain", *paths, *ASK, "gradient", "--out", tmp_path / "run")
+    assert code == 0, err
+    assert [line.split()[0] for line in out.splitlines()[1:-1]] == ["a.png", "b.tif", "a.png"]
 
 
 def test_the_table_has_prediction_and_outcome_of_each_image(
@@ -154,17 +169,17 @@ def strip(**about: object) -> dict[str, object]:
     ],
 )
 def test_the_row_of_an_image_says_what_was_measured(about: dict[str, object], words: str) -> None:
-    [_, line] = summary({Path("x [1].png"): [strip(**about)]}, terminal=False)
+    [_, line] = summary([(Path("x [1].png"), [strip(**about)])], terminal=False)
     cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
     assert cells == ["x [1].png", "sick 10 %", *words.split("|")]
 
 
 def test_a_terminal_gets_a_frame_and_lines_of_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
-    lines = summary({Path(f"{'long' * 20}.png"): [strip()]}, terminal=True)
+    lines = summary([(Path(f"{'long' * 20}.png"), [strip()])], terminal=True)
     assert max(map(len, lines)) <= 60
     assert "─" in "".join(lines)
-    assert "─" not in "".join(summary({Path("x.png"): [strip()]}, terminal=False))
+    assert "─" not in "".join(summary([(Path("x.png"), [strip()])], terminal=False))
 
 
 def test_the_help_has_headings_and_no_flags_that_empty_a_list(capsys: pytest.CaptureFixture[str]) -> None:

@@ -552,6 +552,9 @@ def test_a_window_at_native_resolution_is_never_shrunk() -> None:
         Preprocessing(**spec)(torch.zeros(1, 1, 48, 65))
     with pytest.raises(InputError, match="most must be a whole number above 0"):
         Preprocessing(most=0)
+    with pytest.raises(InputError, match="least must be at most `most`, 40; got 48$"):
+        Preprocessing(most=40, least=48)
+    assert Preprocessing(most=48, least=48).least == 48
 
 
 def test_smaller_images_are_enlarged_only_where_the_model_says_from_which_size() -> None:

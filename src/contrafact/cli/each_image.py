@@ -20,10 +20,11 @@ OF_THE_WORK = (InputError, UnsupportedError, RuntimeError, MemoryError)
 
 @dataclass(slots=True)
 class Outcomes:
-    """Keys of the results in the run by file, in order, and the errors of the files that failed."""
+    """Keys of the results in the run of each image that was explained, and the errors of those that failed,
+    each with its file, in order. A file that is given twice is there twice."""
 
-    keys: dict[Path, list[str]] = field(default_factory=dict)
-    errors: dict[Path, Exception] = field(default_factory=dict)
+    keys: list[tuple[Path, list[str]]] = field(default_factory=list)
+    errors: list[tuple[Path, Exception]] = field(default_factory=list)
 
 
 def image_paths(given: Sequence[Path]) -> list[Path]:
@@ -58,11 +59,11 @@ def explain_each(
         error = image if isinstance(image, Exception) else None
         if not isinstance(image, Exception):
             try:
-                outcomes.keys[path] = explained(number, image)
+                outcomes.keys.append((path, explained(number, image)))
             except OF_THE_WORK as fault:
                 error = fault
         if error is not None:
-            outcomes.errors[path] = error
+            outcomes.errors.append((path, error))
             if len(paths) > 1:  # of a single image, the command ends with it
                 print(f"contrafact: {fault_line(path, error)}", file=sys.stderr, flush=True)
         move(number + 1)

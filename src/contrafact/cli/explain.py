@@ -187,13 +187,15 @@ def _say(run: Run, outcomes: Outcomes, total: int, json: bool) -> None:
     from contrafact.report.page import write_report
 
     if total == len(outcomes.errors) == 1:
-        raise next(iter(outcomes.errors.values()))
-    failed = [{"image": str(path), "error": fault_line(path, e)} for path, e in outcomes.errors.items()]
+        raise outcomes.errors[0][1]
+    failed = [{"image": str(path), "error": fault_line(path, error)} for path, error in outcomes.errors]
     if outcomes.keys:
         rows = {row["key"]: row for row in run.rows()}
-        table = summary({path: [rows[k] for k in keys if k in rows] for path, keys in outcomes.keys.items()})
+        table = summary([(path, [rows[k] for k in keys if k in rows]) for path, keys in outcomes.keys])
         report = write_report(run)
         results = {"run": str(run.folder), "report": str(report), "results": list(rows.values())}
         say(results | {"failed": failed}, as_json=json, lines=[*table, f"report: {report}"])
+    elif json:
+        say({"run": None, "report": None, "results": [], "failed": failed}, as_json=True, lines=[])
     if failed:
         raise ContrafactError(f"{len(failed)} of {total} images could not be explained")

@@ -16,8 +16,8 @@ Rows = Sequence[Mapping[str, Any]]
 COLUMNS = ("image", "prediction", "counterfactual", "second model", "warnings")
 
 
-def summary(images: Mapping[Path, Rows], *, terminal: bool | None = None) -> list[str]:
-    """Return the lines of the table; `images` has the rows of the run by file.
+def summary(images: Sequence[tuple[Path, Rows]], *, terminal: bool | None = None) -> list[str]:
+    """Return the lines of the table; `images` has each file with its rows of the run.
 
     terminal  draw a frame, and wrap to the width of the terminal; None: whether stdout is one
     """
@@ -30,7 +30,7 @@ def summary(images: Mapping[Path, Rows], *, terminal: bool | None = None) -> lis
     table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False)
     for name in COLUMNS:
         table.add_column(name, overflow="fold")
-    for path, rows in images.items():
+    for path, rows in images:
         table.add_row(*(Text(words) for words in _words(path, rows)))
     page = io.StringIO()
     width = shutil.get_terminal_size().columns if terminal else 10_000

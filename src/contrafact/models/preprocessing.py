@@ -102,6 +102,8 @@ def _check_numbers(spec: Preprocessing) -> None:
     for name, side in (("least", spec.least), ("most", spec.most)):
         if side is not None and not _are([side], numbers.Integral, least=1):
             raise InputError(f"{name} must be a whole number above 0; got {side!r:.60}")
+    if spec.least is not None and spec.most is not None and spec.least > spec.most:
+        raise InputError(f"least must be at most `most`, {spec.most}; got {spec.least}")
     if spec.size is not None and not _are(spec.size, numbers.Integral, least=1):
         raise InputError(f"size must be whole numbers above 0, such as (256, 256); got {spec.size!r:.60}")
     if spec.window is not None and not (_are(spec.window, numbers.Real) and len(spec.window) == 2):
