@@ -9,9 +9,9 @@ network is one small convolution, so that what the method itself holds is measur
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -46,9 +46,15 @@ def peak(name: str, limited: bool) -> float:
         from captum.attr import KernelShap  # noqa: F401  its import is not the method's memory
     if not limited:
         memory.VOXELS = integrated_gradients.KEPT = 2**60
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident("VmHWM")
     explain(explainer, predictor, [Image(values)], target=predictor.target("value:1"))
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return resident("VmHWM") - before
+
+
+def resident(field: str) -> float:
+    """Megabytes of this process's resident memory, of Linux. (`ru_maxrss` begins with what the parent held.)"""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
 
 
 def rows() -> list[str]:
