@@ -228,3 +228,10 @@ def test_an_auc_of_few_cases_leaves_out_resamples_of_one_class() -> None:
     assert found["auc"] == 1.0 and found["high"] == 1.0 and 0 < found["low"] < 1
     few = area_under_curve(np.array([0.9, 0.1, 0.3, 0.8]), np.array([0, 0, 1, 1], bool), list("abcd"))
     assert few["auc"] == 0.5 and few["low"] == 0.0 and few["high"] == 1.0
+
+
+def test_an_output_that_is_no_number_has_no_rank() -> None:
+    """Sorted, it would be the greatest of all."""
+    labels = np.array([True, False, True, False])
+    found = area_under_curve(np.array([0.9, 0.1, np.nan, 0.2]), labels, list("abcd"))
+    assert found == {"auc": None, "reason": "1 of 4 outputs are not finite: the AUC is undefined"}

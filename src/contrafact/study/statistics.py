@@ -215,11 +215,15 @@ def area_under_curve(scores: NDArray[Any], labels: NDArray[Any], patients: Seque
     """Return the AUC of a model on the cohort with its interval over patients.
 
     scores  (N,) probability of the class; labels (N,) bool
-    gives   auc, low, high, cases, patients; or `reason` where all labels are of one class. For an AUC of 0 or 1
-            the interval is Wilson's, for the number of patients in the smaller class
+    gives   auc, low, high, cases, patients; or `reason` where all labels are of one class, or an output is
+            not finite. For an AUC of 0 or 1 the interval is Wilson's, for the number of patients in the smaller
+            class
     """
     if labels.all() or not labels.any():
         return {"auc": None, "reason": "one class only: the AUC is undefined; add cases of the other"}
+    if not np.isfinite(scores).all():
+        count = int((~np.isfinite(scores)).sum())
+        return {"auc": None, "reason": f"{count} of {len(scores)} outputs are not finite: the AUC is undefined"}
     rng, (names, patient) = np.random.default_rng(0), np.unique(np.asarray(patients), return_inverse=True)
     areas = _areas(scores, labels)
     resampled = list[float]()
