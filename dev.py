@@ -35,7 +35,7 @@ def main() -> int:
             return wrong
     environment = dict(os.environ)
     if not words:  # every test: a process per core, each with one thread
-        words = ["-n", str(min(os.cpu_count() or 1, 8)), "--dist", "loadfile"]
+        words = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]  # a process takes up to 2 GB
         environment["OMP_NUM_THREADS"] = "1"
     return subprocess.call([str(BIN / "python"), "-m", "pytest", *words], cwd=ROOT, env=environment)
 
