@@ -38,6 +38,7 @@ from contrafact.generators import RandomFeatures, kernel_distance
 from contrafact.metrics import CounterfactualContext
 from contrafact.metrics.counterfactual.adversarial_null import adversarial_null
 from contrafact.models import resize
+from contrafact.render.difference import half_share
 from experiments.data import Cohort, balanced, load
 from experiments.evaluate.anatomy import at_64, double_lines, joint_band, joint_width, near
 from experiments.evaluate.nodules import Segmenter, addition_rows, large, removal_rows, windows_of
@@ -196,7 +197,7 @@ def row_of_page(
             row[f"followed by {letter}, {word}"] = share(((two > 0) == up)[flips & mine])
             row[f"slope of {letter}, {word}"] = ratio((two - one)[mine], real * (after - before)[mine])
     row["mean change, grey levels"] = mean(change.mean(axis=(1, 2)))
-    row["half of the change lies in"] = mean([_half(one) for one in change])
+    row["half of the change lies in"] = mean([half_share(one) for one in change])
     inside = [
         float(one[place].sum() / one.sum())
         for one, place in zip(change, [where[k] for k in run.rows], strict=True)
@@ -221,12 +222,6 @@ def row_of_page(
     row["KID x1000; of real images"] = f"{1000 * kid:.2f}; {1000 * floor:.2f}"
     row["seconds an image"] = f"{run.seconds / len(run.rows):.2f}" if run.seconds else "–"
     return row
-
-
-def _half(change: Values) -> float:
-    """The share of the image that holds half of a change (H, W)."""
-    ordered = np.sort(change.ravel())[::-1]
-    return float((np.searchsorted(np.cumsum(ordered), 0.5 * ordered.sum()) + 1) / ordered.size)
 
 
 def realism(last: Values, up: NDArray[np.bool_], cohort: Cohort) -> tuple[str, float, float]:

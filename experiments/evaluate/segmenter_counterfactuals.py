@@ -25,6 +25,7 @@ from PIL import Image as Picture
 import contrafact as cf
 from contrafact.core import ContrafactError, Counterfactual, Image
 from contrafact.counterfactual import Bundle
+from experiments.evaluate.anatomy import near
 from experiments.evaluate.known_truth import judged
 from experiments.evaluate.nodules import iou, readers_iou, strongest
 from experiments.evaluate.real_truth import Case, case_of
@@ -150,7 +151,9 @@ def row_of(name: str, asked: list[Asked]) -> list[str]:
     confirmed = [bool(one.strip.confirmed) for one in asked if one.strip.flips and one.strip.second is not None]
     areas = [np.array([getattr(one, who) for one in asked], dtype=float).T for who in ("own", "second")]
     marked = [one for one in asked if one.case.truth.any()]
-    inside = [float(changed(one)[near(one.case.truth)].sum() / max(changed(one).sum(), 1e-6)) for one in marked]
+    inside = [
+        float(changed(one)[near(one.case.truth, 3)].sum() / max(changed(one).sum(), 1e-6)) for one in marked
+    ]
     own = [iou(strongest(changed(one), int(one.case.truth.sum())), one.case.truth) for one in marked]
     readers = [readers_iou(one.window) or np.nan for one in marked]
     known = np.isfinite(readers)
@@ -164,12 +167,6 @@ def row_of(name: str, asked: list[Asked]) -> list[str]:
         mean(inside) if inside else "–",
         ratio(np.array(own)[known], np.array(readers)[known]) if known.any() else "–",
     ]
-
-
-def near(mask: Mask, pixels: int = 3) -> Mask:
-    from scipy.ndimage import binary_dilation
-
-    return np.asarray(binary_dilation(mask, iterations=pixels))
 
 
 def maps_of(questions: Questions, asked: list[Asked], background: list[Image]) -> dict[str, list[Values]]:

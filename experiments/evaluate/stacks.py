@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
-from scipy.ndimage import binary_dilation
 
 import contrafact as cf
 from contrafact.core import Counterfactual, Image
 from contrafact.io import write_json
+from contrafact.render.difference import half_share
+from experiments.evaluate.anatomy import near
+from experiments.evaluate.scores import scores_of
 from experiments.nodule_windows import NoduleWindow, nodule_stacks
 from experiments.reading import sized
 from experiments.tables import cell, interval, mean, share, table
@@ -40,12 +42,6 @@ def truth_of(window: NoduleWindow, side: int) -> NDArray[np.bool_]:
     return np.asarray(sized(mask, side, grey=True)[0, 0].numpy() > 127)
 
 
-def half_share(change: Values) -> float:
-    """The least share of the voxels that holds half of the change."""
-    ordered = np.sort(change.ravel())[::-1]
-    return float((np.searchsorted(ordered.cumsum(), ordered.sum() / 2) + 1) / ordered.size)
-
-
 def rows_of(way: str, found: list[tuple[NoduleWindow, Counterfactual]], real_slope: float) -> list[str]:
     """A row of the table: one way, removed or added."""
     strips = [strip for _, strip in found]
@@ -53,7 +49,7 @@ def rows_of(way: str, found: list[tuple[NoduleWindow, Counterfactual]], real_slo
     moved = np.array([s.scores[s.end] - s.scores[s.origin] for s in strips])
     second = np.array([s.second[s.end] - s.second[s.origin] for s in strips if s.second is not None])
     inside = [
-        float(change[binary_dilation(truth, iterations=2)].sum() / max(change.sum(), 1e-6))
+        float(change[near(truth, 2)].sum() / max(change.sum(), 1e-6))
         for (window, _), change in zip(found, changes, strict=True)
         if (truth := truth_of(window, change.shape[0])).any()
     ]
@@ -109,7 +105,9 @@ def main() -> None:
     windows = nodule_stacks(options.data, "val")
     chosen = [list({w.patient: w for w in windows if w.nodule == has}.values()) for has in (True, False)]
     second = bundle.second_model(bundle.predictor)
-    both = np.array([[_logits(model, image_of(w)) for model in (bundle.predictor, second)] for w in windows])
+    both = np.array(
+        [[scores_of(model, w.values[None, None])[0] for model in (bundle.predictor, second)] for w in windows]
+    )
     slope = float(np.polyfit(both[:, 0], both[:, 1], 1)[0])
     rows, began, shown = [], time.perf_counter(), list[tuple[NoduleWindow, Counterfactual]]()
     for way, group in zip(("removed", "added"), chosen, strict=True):
@@ -133,11 +131,6 @@ def main() -> None:
         write_json(options.json, [found])
     if options.picture:
         picture(shown, options.picture)
-
-
-def _logits(model: Any, image: Image) -> float:
-    with model.frozen():
-        return float(model.target("class:1")(model(image.values[None]))[0])
 
 
 if __name__ == "__main__":

@@ -222,13 +222,7 @@ class LatentSearch:
 
     def goal(self, start: float) -> float:
         """Return the goal score, in target units, for an image of score `start`."""
-        to_score = getattr(self.question.target, "score_of", lambda value: value)
-        if self.settings.goal is not None:
-            return float(to_score(self.settings.goal))
-        if not hasattr(self.question.target, "score_of"):
-            raise InputError(f"expected a goal for target {self.question.target}; got none")
-        own = getattr(self.question.target, "default_goal", None)
-        return float(to_score(own if own is not None else 0.9 if start < 0 else 0.1))
+        return goal_score(self.question.target, self.settings.goal, start)
 
     def _limit(self, row: int) -> float:
         return tolerance_of(str(self.question.target), self.settings.tolerance, float(self.start[row]))
@@ -315,8 +309,7 @@ class LatentSearch:
 
     def level_strips(self, levels: Sequence[float]) -> list[Counterfactual]:
         """Return counterfactuals with one frame per level and one for the image, by requested change."""
-        to_score = getattr(self.question.target, "score_of", float)
-        goals = [torch.full_like(self.start, float(to_score(v))) for v in levels]
+        goals = [torch.full_like(self.start, score_of(self.question.target, v)) for v in levels]
         if self.follows:
             requested = torch.stack([torch.zeros_like(self.start), *(g - self.start for g in goals)], dim=1)
             requested = torch.where(requested.abs() < 1e-3, 0.0, requested)
@@ -369,6 +362,23 @@ class LatentSearch:
                 )
             )
         return strips
+
+
+def score_of(target: Any, value: float) -> float:
+    """Return a goal or a level in units of the target's score: the log-odds of a probability, or the value."""
+    to_score = getattr(target, "score_of", float)
+    return float(to_score(float(value)))
+
+
+def goal_score(target: Any, goal: float | None, start: float) -> float:
+    """Return the score of a goal; None: the target's own goal, or the opposite side of the decision for an
+    image of score `start`. Raise InputError where the target has no decision and there is no goal."""
+    if goal is not None:
+        return score_of(target, goal)
+    if not hasattr(target, "score_of"):
+        raise InputError(f"expected a goal for target {target}; got none")
+    own = getattr(target, "default_goal", None)
+    return score_of(target, own if own is not None else 0.9 if start < 0 else 0.1)
 
 
 def outcomes_of(reached: Tensor, met: Tensor, achieved: Tensor, spent: Tensor) -> list[str]:

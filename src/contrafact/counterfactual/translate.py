@@ -15,7 +15,14 @@ from contrafact.core import EXPLAINERS, Counterfactual, EncodedImages, ImageTran
 from contrafact.core.places import ADD, REMOVE, smallest_place
 from contrafact.core.results import tolerance_of
 from contrafact.counterfactual.bundle import Bundle
-from contrafact.counterfactual.latent_search import Measure, bundle_of, check_requests, outcomes_of
+from contrafact.counterfactual.latent_search import (
+    Measure,
+    bundle_of,
+    check_requests,
+    goal_score,
+    outcomes_of,
+    score_of,
+)
 from contrafact.counterfactual.local_change import places_in, scores_in_places
 from contrafact.counterfactual.region import region_on_canvas
 
@@ -88,7 +95,7 @@ class Translate:
 
     def _level_strips(self, search: TranslationSearch) -> list[Counterfactual]:
         """Return counterfactuals with one frame per level and one for the image, by requested change."""
-        goals = torch.tensor([search.score_of(level) for level in self.levels or ()])
+        goals = torch.tensor([score_of(search.question.target, level) for level in self.levels or ()])
         ends, missed = [], [list[str]() for _ in search.start]
         for goal in goals.tolist():
             level_goals = torch.full_like(search.start, goal)
@@ -249,20 +256,9 @@ class TranslationSearch:
                 f"'{self.bundle.name}' is conditioned by {self.by}; got steps"
             )
 
-    def score_of(self, value: float) -> float:
-        """Return a goal in target units."""
-        to_score = getattr(self.question.target, "score_of", float)
-        return float(to_score(float(value)))
-
     def goals(self, goal: float | None) -> Tensor:
         """Return the goal scores (N,) in target units; None: the opposite side of each image's decision."""
-        if goal is not None:
-            return torch.full_like(self.start, self.score_of(goal))
-        if not hasattr(self.question.target, "score_of"):
-            raise InputError(f"expected a goal for target {self.question.target}; got none")
-        if (own := getattr(self.question.target, "default_goal", None)) is not None:
-            return torch.full_like(self.start, self.score_of(own))
-        return torch.where(self.start < 0, self.score_of(0.9), self.score_of(0.1))
+        return torch.tensor([goal_score(self.question.target, goal, float(start)) for start in self.start])
 
     def satisfied(self, goals: Tensor) -> Tensor:
         """Whether the unchanged images (N,) meet their goals already."""
