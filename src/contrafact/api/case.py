@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from contrafact.api import explanation
-from contrafact.api.evaluation import Inputs, heatmap_context, same_place
+from contrafact.api.evaluation import Inputs, heatmap_context
 from contrafact.api.explanation import Outputs
 from contrafact.api.nearest import CaseLibrary
 from contrafact.api.predictions import answers as answers
@@ -31,6 +31,8 @@ from contrafact.core import (
 )
 from contrafact.core.method_cards import cards_of
 from contrafact.core.request import digest_of_image
+from contrafact.core.target_kinds import PlaceTarget, target_of_second
+from contrafact.core.traits import goal_of
 from contrafact.io import Run
 from contrafact.metrics import Check, card_as_json, trust_card, trust_card_of_strip
 from contrafact.metrics.evidence import evidence, in_words, places_of
@@ -176,9 +178,10 @@ def trust_of(
 def _target_of_second(image: Image, plan: Plan, target: Any) -> Any:
     """Return the same place of a segmenter's prediction as a target of the second model; None for targets
     without a place, which have the same name in both models."""
-    if plan.second_model is None or not hasattr(target, "freeze"):
+    if plan.second_model is None or not isinstance(target, PlaceTarget):
         return None
-    return same_place(target.freeze(plan.predictor, image.values[None]), plan.second_model, plan.predictor)
+    place = target.freeze(plan.predictor, image.values[None])
+    return target_of_second(place, plan.second_model, plan.predictor)
 
 
 def _trust_of(
@@ -211,7 +214,7 @@ def method_and_target(
     """Return a method and its target for one image. The default target of a method with a goal is the second
     most probable class; for a single class that is predicted, the goal becomes its absence."""
     outputs = outputs or Outputs(plan.predictor, image)
-    goal = getattr(explainer, "goal", None)
+    goal = goal_of(explainer)
     if plan.target is not None or goal is None:
         return explainer, target_of(plan, image, outputs)
     other = explanation.other_class(plan.predictor, image, outputs)

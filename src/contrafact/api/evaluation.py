@@ -24,6 +24,7 @@ from contrafact.api.types import (
     Result,
 )
 from contrafact.core import EXPLAINERS, METRICS, Counterfactual, Heatmap, Image, InputError, Question
+from contrafact.core.target_kinds import frozen_target, goal_of_score, target_of_second
 from contrafact.io.arrays import as_image, as_images
 from contrafact.metrics import CounterfactualContext, HeatmapContext, Score
 from contrafact.models import as_predictor
@@ -126,15 +127,14 @@ def counterfactual_context(
     target = explanation.parse(predictor, target, image)
     if reference is not None:
         target = explanation.compared(target, reference, [image], predictor)
-    place = target.freeze(predictor, image.values[None]) if hasattr(target, "freeze") else target
+    place = frozen_target(target, predictor, image.values[None])
     same = strip.frames.shape[1:] == image.values.shape
 
     def explain_again(values: Any, score: float) -> Counterfactual:
         """Return a counterfactual of other values with a goal score, by the same method and parameters."""
         if strip.record is None:
             raise InputError("expected a counterfactual with a record of its method; got one without")
-        goal = 1 / (1 + np.exp(-score)) if hasattr(place, "score_of") else score
-        goal = float(np.clip(goal, 1e-6, 1 - 1e-6)) if hasattr(place, "score_of") else float(goal)
+        goal = goal_of_score(place, score)
         known = EXPLAINERS.fields_of(str(strip.record.parameters["name"]))
         changed = {"goal": goal, "levels": None, "steps": None}
         changed = {name: value for name, value in changed.items() if name in known}
@@ -153,18 +153,14 @@ def counterfactual_context(
                 predictor=predictor, images=image.values[None], target=place, grid=image.grid, bundle=bundle
             ),
             window=image.window,
-            oracle=None if second_model is None else (second_model, same_place(place, second_model, predictor)),
+            oracle=None
+            if second_model is None
+            else (second_model, target_of_second(place, second_model, predictor)),
             others=_others(bundle, predictor),
             mask=explanation.on_grid(mask, [image], target, predictor) if mask is not None and same else None,
             again=explain_again,
             seed=seed,
         )
-
-
-def same_place(target: Any, second_model: Any, predictor: Any) -> Any:
-    """Return a predictor's target, frozen if it is a place in a segmenter's prediction, as a target of a second
-    model."""
-    return target.of(second_model, predictor) if hasattr(target, "of") else second_model.target(str(target))
 
 
 def _others(bundle: Any, predictor: Any) -> dict[str, Any]:
@@ -213,12 +209,11 @@ def heatmap_context(
         target = explanation.compared(target, given.reference, [image], predictor)
     region = given.region
     values = image.values[None]
-    freeze = getattr(target, "freeze", None)
     with predictor.frozen():
         question = Question(
             predictor=predictor,
             images=values,
-            target=freeze(predictor, values) if freeze else target,
+            target=frozen_target(target, predictor, values),
             grid=image.grid,
             bundle=given.bundle,
             background=np.stack([other.values for other in given.background]) if given.background else None,
@@ -269,8 +264,7 @@ def _labelled(results: Result | Sequence[Result] | Mapping[str, Result]) -> dict
     else:
         labelled = {}
         for result in results:
-            record = getattr(result, "record", None)
-            method = record.method if record else "result"
+            method = result.record.method if result.record else "result"
             name, number = method, 1
             while name in labelled:
                 number += 1

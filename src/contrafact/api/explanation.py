@@ -43,6 +43,8 @@ from contrafact.core import (
 )
 from contrafact.core.contents import digest_of_content
 from contrafact.core.empty import warn_if_empty
+from contrafact.core.target_kinds import class_of
+from contrafact.core.traits import goal_of
 from contrafact.io.arrays import as_image, as_images, is_batch
 from contrafact.models import (
     RegionTarget,
@@ -220,7 +222,7 @@ def explain_images(
     `core.explain`."""
     results: list[Any] = [None] * len(batch)
     try:
-        changes = getattr(method, "goal", None) is not None
+        changes = goal_of(method) is not None
         for parsed, rows in _by_target(model, target, batch, changes=changes):
             part, seen = [batch[row] for row in rows], dict[int, Any]()
             if reference is not None:
@@ -371,8 +373,9 @@ def on_grid(mask: Image, images: Sequence[Image], target: Any, predictor: Predic
         raise InputError("the mask is on another grid than the image; resample it first")
     if mask.channels != 1:
         raise InputError(f"expected a mask of one channel; got {mask.channels}")
-    index = getattr(target, "index", None)
-    return mask_of(mask.values[0], label=index, classes=predictor.class_count, label_map=mask.label_map)
+    return mask_of(
+        mask.values[0], label=class_of(target), classes=predictor.class_count, label_map=mask.label_map
+    )
 
 
 def ask(predictor: Predictor, image: Image) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from contrafact.api import explanation
 from contrafact.core import EXPLAINERS, ContrafactError, Counterfactual, Image, engines
+from contrafact.core.target_kinds import PlaceTarget, goal_of_score
 from contrafact.metrics.trust.engine_agreement import OtherEngine, change_of
 from contrafact.models import resize
 
@@ -33,14 +33,14 @@ def other_engine_of(
     """
     if bundle is None or strip.record is None or strip.goal is None or strip.outcome == "already":
         return None
-    if hasattr(target, "freeze"):  # a place of this image, which synthetic patients do not have
+    if isinstance(target, PlaceTarget):  # a place of this image, which synthetic patients do not have
         return None
     found = bundle.second_engine(strip.record.engine, predictor, target)
     if found is None or bundle.generator is None:
         return None
     method, model = found
     asked = str(target)
-    goal = 1 / (1 + math.exp(-strip.goal)) if hasattr(target, "score_of") else float(strip.goal)
+    goal = goal_of_score(target, strip.goal)
     own = _explained(method, model, [image], asked, bundle, goal=goal, seed=seed)
     if own is None:
         return None

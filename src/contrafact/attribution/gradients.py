@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
 from contrafact.core import ContrafactError, FeatureLayer, InputError, Question, UnsupportedError
+from contrafact.core.target_kinds import FrozenPlace
 from contrafact.perturbation.memory import out_of_memory, portions, remade
 
 
@@ -22,7 +23,7 @@ def needs_gradients(question: Question, method: str) -> Any:
     """
     if not question.predictor.differentiable:
         raise UnsupportedError(f"{method} needs gradients and this model has none; use occlusion instead")
-    if getattr(question.target, "frozen", False):
+    if isinstance(question.target, FrozenPlace):
         _check_gradient(question)
     return question.predictor
 

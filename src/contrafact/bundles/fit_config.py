@@ -25,6 +25,7 @@ from contrafact.generators import (
     family_named,
     family_of_size,
 )
+from contrafact.generators.family import axes_of
 
 PARTS = ("bundle", "generator", "encoder", "statistics", "translator")  # names of a bundle's own files
 
@@ -116,7 +117,7 @@ def _read_config(path: Path) -> tuple[FitConfig, Path]:
             raise InputError(f"expected a model name that is no part of a bundle; got '{name}'; rename it")
     targets = next(iter(config.models.values())).targets if config.models else ()
     family_named(family).check(config.generator, len(targets))
-    if getattr(config.generator, "axes", 2) == 3 and config.training.mirror:
+    if axes_of(config.generator) == 3 and config.training.mirror:
         raise InputError("mirror must be false for volumes, whose last axis need not be left-right; got true")
     return config, resolved(path.parent / config.out, f"a folder as 'out' of '{path.name}'")
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from contrafact.core import Image, InputError, nearest
+from contrafact.generators.family import axes_of
 from contrafact.io import Case, Cohort
 from contrafact.models import resize
 
@@ -80,7 +81,7 @@ def read_training_images(
 
 def _checked(case: Case, size: Any) -> Image:
     """Return the image of a case. Raise InputError for other dimensions or channels, or a small image."""
-    image, axes = case.read(), getattr(size, "axes", 2)
+    image, axes = case.read(), axes_of(size)
     if len(image.grid.shape) != axes or image.channels not in (1, size.channels):
         raise InputError(
             f"expected {axes}D images of {size.channels} channel(s); got {image.values.shape} in "

@@ -43,7 +43,7 @@ WORDS = {
 
 def warn_if_empty(result: Any) -> None:
     """Warn (`EmptyMapWarning`) if the record of a heatmap notes that it holds no information."""
-    notes = getattr(result.record, "notes", {})
+    notes = result.record.notes if result.record else {}
     for kind, words in WORDS.items():
         if f"empty_{kind}" in notes:
             warnings.warn(

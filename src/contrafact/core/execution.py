@@ -19,10 +19,11 @@ from contrafact.core.empty import emptiness
 from contrafact.core.errors import InputError
 from contrafact.core.image import Image
 from contrafact.core.predictor_adapter import DelegatingPredictor, adapted
-from contrafact.core.protocols import BoxAnswers, Predictor, Target
+from contrafact.core.protocols import BoxAnswers, ConfirmingBundle, Predictor, Target
 from contrafact.core.question import Explainer, Question
 from contrafact.core.registry import EXPLAINERS
 from contrafact.core.results import Counterfactual, Heatmap, Record
+from contrafact.core.target_kinds import PlaceTarget, frozen_target
 from contrafact.core.traits import traits_of
 
 
@@ -82,8 +83,7 @@ def explain(
         raise InputError("expected at least one image to explain; got none")
     predictor = adapted(predictor)
     results: list[Any] = [None] * len(images)
-    freeze = getattr(target, "freeze", None)
-    for rows in _batches(images, 1 if freeze else batch):
+    for rows in _batches(images, 1 if isinstance(target, PlaceTarget) else batch):
         group = [images[i] for i in rows]
         counted = Counted(predictor)
         values = np.stack([image.values for image in group])
@@ -92,7 +92,7 @@ def explain(
             question = Question(
                 predictor=counted,
                 images=values,
-                target=freeze(counted, values) if freeze else target,
+                target=frozen_target(target, counted, values),
                 grid=group[0].grid,
                 bundle=bundle,
                 background=_others(background, group[0]),
@@ -124,10 +124,9 @@ def explain(
 
 def _confirmed(result: Counterfactual, bundle: Any, predictor: Predictor, target: Target) -> Counterfactual:
     """Add the scores of the bundle's second model, if it has one for this predictor and these images."""
-    second_scores = getattr(bundle, "second_scores", None)
-    if second_scores is None or result.second is not None:
+    if not isinstance(bundle, ConfirmingBundle) or result.second is not None:
         return result
-    return dataclasses.replace(result, second=second_scores(predictor, target, result.frames))
+    return dataclasses.replace(result, second=bundle.second_scores(predictor, target, result.frames))
 
 
 def _others(background: Sequence[Image], image: Image) -> NDArray[np.float32] | None:
@@ -194,8 +193,7 @@ def _bundle_hashes(explainer: Explainer, bundle: Any, engine: str) -> dict[str, 
     bundle."""
     if not any(traits_of(part).needs_bundle for part in parts_of(explainer)):
         return {}
-    hashes_of = getattr(bundle, "hashes_of", None)
-    return {} if hashes_of is None else dict(hashes_of(engine))
+    return dict(bundle.hashes_of(engine)) if isinstance(bundle, ConfirmingBundle) else {}
 
 
 def parts_of(explainer: Any) -> Iterator[Any]:

@@ -86,6 +86,21 @@ class Predictor(Protocol):
         """Convert raw outputs (N, K) to class probabilities (N, classes)."""
 
 
+@runtime_checkable
+class DeclaredSize(Protocol):
+    """A preprocessing that says which size of images the network takes."""
+
+    @property
+    def size(self) -> tuple[int, ...] | None:
+        """Sides (*S); None: any."""
+
+
+def input_size(predictor: Predictor) -> tuple[int, ...] | None:
+    """Return the size (*S) of the images that a model's network takes, if its preprocessing says one."""
+    declared = predictor.preprocessing
+    return declared.size if isinstance(declared, DeclaredSize) else None
+
+
 class FeatureLayer(Protocol):
     """One layer of a network, read as a feature map, for images of one size."""
 
@@ -126,8 +141,7 @@ class BoxAnswers:
 class Target(Protocol):
     """Map raw outputs (N, K, ...) to one number per image (N,), differentiable if the outputs are.
 
-    A target that depends on a region of the prediction also has `freeze(predictor, images)`, which returns the
-    target with the region of one image fixed; `explain` calls it.
+    What else a target can be (log-odds, a place in a segmenter's prediction) is in `core/target_kinds.py`.
     """
 
     def __call__(self, outputs: Any) -> Any: ...
@@ -145,6 +159,21 @@ class Generator(Protocol):
 
     def sample(self, n: int, rng: Any) -> Any:
         """Return random latents (n, latent_size)."""
+
+
+@runtime_checkable
+class ConfirmingBundle(Protocol):
+    """What `explain` takes of a bundle beside what its methods take."""
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """The range of the generator's images, in the units of the files."""
+
+    def second_scores(self, predictor: Predictor, target: Target, frames: Any) -> Any:
+        """Return a second model's scores (K,) of frames (K, C, *S); None where there is none."""
+
+    def hashes_of(self, method: str) -> dict[str, str]:
+        """Return the digests of the bundle and of the network that makes the frames of a method."""
 
 
 class Encoder(Protocol):

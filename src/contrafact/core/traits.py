@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from contrafact.core.registry import EXPLAINERS
 
@@ -45,6 +45,20 @@ def traits_of(method: Any) -> Traits:
     kind = EXPLAINERS.get(method) if isinstance(method, str) else method
     names = [f.name for f in dataclasses.fields(Traits) if hasattr(kind, f.name)]
     return Traits(**{name: getattr(kind, name) for name in names})
+
+
+@runtime_checkable
+class WithGoal(Protocol):
+    """A method that changes an image until its score reaches a goal."""
+
+    @property
+    def goal(self) -> float | None:
+        """A probability, or a value of the target; None where levels or steps say how far."""
+
+
+def goal_of(method: Any) -> float | None:
+    """Return the goal of a method; None for one that has none."""
+    return method.goal if isinstance(method, WithGoal) else None
 
 
 def engines() -> dict[str, str]:

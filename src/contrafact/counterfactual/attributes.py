@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from contrafact.core import InputError, Predictor, Target, UnsupportedError, adapted
 from contrafact.core.results import decides
+from contrafact.core.target_kinds import PlaceTarget
 from contrafact.counterfactual.bundle import Bundle
+from contrafact.counterfactual.coded import WithStyles
 from contrafact.counterfactual.latent_search import check_size
 
 CANDIDATES = 4  # per attribute that is asked for
@@ -82,7 +84,7 @@ def find_attributes(
     check_size(predictor, bundle, bundle.latent.generator.image_shape[1:])
     if not predictor.differentiable:
         raise UnsupportedError("attributes need a model with gradients; got one without")
-    if hasattr(target, "freeze"):
+    if isinstance(target, PlaceTarget):
         raise UnsupportedError(
             f"attributes need a target that is the same place in every image, such as class:1; got {target}"
         )
@@ -138,7 +140,7 @@ class StyleSpace:
 
     def __init__(self, bundle: Bundle) -> None:
         self.generator = bundle.latent.generator
-        layers: Sequence[nn.Module] = getattr(self.generator, "style_layers", ())
+        layers = self.generator.style_layers if isinstance(self.generator, WithStyles) else ()
         if not layers:
             raise UnsupportedError(
                 f"attributes need a generator with style space, such as StyleGAN2; got a "

@@ -24,6 +24,7 @@ from contrafact.core import (
     nearest,
 )
 from contrafact.core.contents import digest_of_content
+from contrafact.core.protocols import input_size
 from contrafact.counterfactual.bundle_parts import (
     LatentSpace,
     Translation,
@@ -33,7 +34,7 @@ from contrafact.counterfactual.bundle_parts import (
     resized,
     scores_by,
 )
-from contrafact.counterfactual.coded import Coded
+from contrafact.counterfactual.coded import Coded, WithLevels, WithNegative
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_statistics import LatentStatistics
 
@@ -280,7 +281,8 @@ class Bundle:
         """Return the bundle with the model as its `predictor` that its directions or findings were fitted to: a
         latent space of smaller images has a model of its own."""
         fitted = {*(one.model for one in self.directions), *(model for model, _ in self.findings)}
-        own = [p for p in (self.predictor, *self.predictors.values()) if getattr(p, "digest", "") in fitted]
+        models = [*([] if self.predictor is None else [self.predictor]), *self.predictors.values()]
+        own = [p for p in models if p.digest in fitted]
         return dataclasses.replace(self, predictor=own[0]) if own else self
 
     @property
@@ -315,11 +317,11 @@ class Bundle:
 
     def of_other_sizes(self, predictor: Predictor) -> list[Any]:
         """Return the bundle's models of the same classes for images of another size."""
-        size = getattr(predictor.preprocessing, "size", None)
+        size = input_size(predictor)
         if not size:
             return []
         same = [p for p in self.predictors.values() if p.classes == predictor.classes]
-        return [p for p in same if getattr(p.preprocessing, "size", None) not in (None, size)]
+        return [p for p in same if input_size(p) not in (None, size)]
 
     def second_engine(self, method: str, predictor: Predictor, target: Target) -> tuple[str, Any] | None:
         """Return an engine whose frames another network makes than those of a method, and the model that it
@@ -339,18 +341,17 @@ class Bundle:
         in units of the difference between the two classes. None where the target has no code.
         """
         generator = self.latent.generator
-        negative = getattr(generator, "negative", None)
-        if negative is None:
+        if not isinstance(generator, WithNegative):
             return None
         try:
             number, sign = self.finding(predictor, target)
         except InputError:
             return None
-        low, high = getattr(generator, "levels", torch.tensor([LEVELS]))[number].tolist()
+        low, high = generator.levels[number].tolist() if isinstance(generator, WithLevels) else LEVELS
         score = self.scorer(predictor, target)
 
         def excess(latents: Tensor) -> Tensor:
-            scores = sign * score(generator.decode(negative(latents)))
+            scores = sign * score(generator.decode(generator.negative(latents)))
             return ((scores - low) / (high - low)).clamp_min(0.0)
 
         return excess

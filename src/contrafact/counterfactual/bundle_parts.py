@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from contrafact.core import Encoder, Generator, InputError, Predictor, Target
+from contrafact.core.target_kinds import PlaceTarget, as_named, class_of, target_of_second
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_statistics import LatentStatistics
 
@@ -57,8 +58,8 @@ def entry_for(entries: Mapping[str, Entry], predictor: Predictor, target: Target
 
 def _place_of(target: Target) -> str:
     """Return `place:INDEX` for a place in a segmenter's prediction; empty for another target."""
-    own: Any = getattr(target, "target", target)
-    return f"place:{own.index}" if hasattr(own, "place") else ""
+    own = as_named(target)
+    return f"place:{class_of(own)}" if isinstance(own, PlaceTarget) else ""
 
 
 @torch.no_grad()
@@ -66,7 +67,7 @@ def scores_by(second: Any, target: Any, frames: Any, first: Predictor) -> Any:
     """Return a second model's scores (K,) of frames (K, C, *S) for a target; of a segmenter in the place that
     the first model's prediction determined. None where the second model has no such target."""
     try:
-        measure = target.of(second, first) if hasattr(target, "of") else second.target(str(target))
+        measure = target_of_second(target, second, first)
         with second.frozen():
             return measure(second(frames)).double().cpu().numpy()
     except InputError:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from contrafact.core import EXPLAINERS, InputError, Question, UnsupportedError, nearest, traits_of
 from contrafact.counterfactual.bundle import Bundle
+from contrafact.counterfactual.coded import WithNegative
 from contrafact.counterfactual.inversion import Refinement
 from contrafact.counterfactual.latent_search import (
     LatentSearch,
@@ -148,10 +149,10 @@ class LatentIntegratedGradients:
         )
         displacement = self.spread * noise.to(latents) @ bundle.latent.statistics.factor.to(latents).t()
         starts = (latents[:, None] + displacement).flatten(0, 1)
-        negative = getattr(bundle.latent.generator, "negative", None)
-        if negative is not None:
+        generator = bundle.latent.generator
+        if isinstance(generator, WithNegative):
             with torch.no_grad():
-                knots = torch.stack([negative(starts), starts], dim=1)
+                knots = torch.stack([generator.negative(starts), starts], dim=1)
         else:
             repeated = np.repeat(question.images, self.negatives, axis=0)
             direction = None if self.follow == 1 else bundle.direction(question.predictor, question.target)

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from contrafact.core import Counterfactual, InputError, Question, digest, fingerprint
+from contrafact.core import Counterfactual, InputError, Predictor, Question, Target, digest, fingerprint
 from contrafact.core.contents import digest_of_content
+from contrafact.core.protocols import input_size
 from contrafact.core.results import tolerance_of
+from contrafact.core.target_kinds import GoalTarget, OddsTarget, score_of_goal
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.inversion import Refinement, invert
@@ -62,9 +64,9 @@ def inverted(question: Question, bundle: Bundle, refinement: Refinement) -> tupl
     return canvas, latents
 
 
-def check_size(predictor: Any, bundle: Bundle, size: tuple[int, ...]) -> None:
+def check_size(predictor: Predictor, bundle: Bundle, size: tuple[int, ...]) -> None:
     """Raise InputError for a model that takes larger images than the generator makes."""
-    least = getattr(getattr(predictor, "preprocessing", None), "size", None)
+    least = input_size(predictor)
     if least and any(have < need for have, need in zip(size, least, strict=True)):
         own = bundle.for_latent_space().predictor
         names = [name for name, known in bundle.predictors.items() if known is own]
@@ -244,7 +246,7 @@ class LatentSearch:
     def satisfied(self, goals: Tensor) -> Tensor:
         """Whether the unchanged images (N,) meet their goals already; without a decision, never."""
         start = self.start
-        if not hasattr(self.question.target, "score_of"):
+        if not isinstance(self.question.target, OddsTarget):
             return torch.zeros(len(start), dtype=torch.bool)
         return ((goals > 0) & (start >= goals)) | ((goals < 0) & (start <= goals))
 
@@ -309,7 +311,7 @@ class LatentSearch:
 
     def level_strips(self, levels: Sequence[float]) -> list[Counterfactual]:
         """Return counterfactuals with one frame per level and one for the image, by requested change."""
-        goals = [torch.full_like(self.start, score_of(self.question.target, v)) for v in levels]
+        goals = [torch.full_like(self.start, score_of_goal(self.question.target, v)) for v in levels]
         if self.follows:
             requested = torch.stack([torch.zeros_like(self.start), *(g - self.start for g in goals)], dim=1)
             requested = torch.where(requested.abs() < 1e-3, 0.0, requested)
@@ -364,21 +366,15 @@ class LatentSearch:
         return strips
 
 
-def score_of(target: Any, value: float) -> float:
-    """Return a goal or a level in units of the target's score: the log-odds of a probability, or the value."""
-    to_score = getattr(target, "score_of", float)
-    return float(to_score(float(value)))
-
-
-def goal_score(target: Any, goal: float | None, start: float) -> float:
+def goal_score(target: Target, goal: float | None, start: float) -> float:
     """Return the score of a goal; None: the target's own goal, or the opposite side of the decision for an
     image of score `start`. Raise InputError where the target has no decision and there is no goal."""
     if goal is not None:
-        return score_of(target, goal)
-    if not hasattr(target, "score_of"):
+        return score_of_goal(target, goal)
+    if not isinstance(target, OddsTarget):
         raise InputError(f"expected a goal for target {target}; got none")
-    own = getattr(target, "default_goal", None)
-    return score_of(target, own if own is not None else 0.9 if start < 0 else 0.1)
+    own = target.default_goal if isinstance(target, GoalTarget) else None
+    return score_of_goal(target, own if own is not None else 0.9 if start < 0 else 0.1)
 
 
 def outcomes_of(reached: Tensor, met: Tensor, achieved: Tensor, spent: Tensor) -> list[str]:

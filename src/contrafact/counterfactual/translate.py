@@ -14,6 +14,7 @@ from torch import Tensor
 from contrafact.core import EXPLAINERS, Counterfactual, EncodedImages, ImageTranslator, InputError, Question
 from contrafact.core.places import ADD, REMOVE, smallest_place
 from contrafact.core.results import tolerance_of
+from contrafact.core.target_kinds import OddsTarget, score_of_goal
 from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.latent_search import (
     Measure,
@@ -21,7 +22,6 @@ from contrafact.counterfactual.latent_search import (
     check_requests,
     goal_score,
     outcomes_of,
-    score_of,
 )
 from contrafact.counterfactual.local_change import places_in, scores_in_places
 from contrafact.counterfactual.region import region_on_canvas
@@ -95,7 +95,7 @@ class Translate:
 
     def _level_strips(self, search: TranslationSearch) -> list[Counterfactual]:
         """Return counterfactuals with one frame per level and one for the image, by requested change."""
-        goals = torch.tensor([score_of(search.question.target, level) for level in self.levels or ()])
+        goals = torch.tensor([score_of_goal(search.question.target, level) for level in self.levels or ()])
         ends, missed = [], [list[str]() for _ in search.start]
         for goal in goals.tolist():
             level_goals = torch.full_like(search.start, goal)
@@ -263,7 +263,7 @@ class TranslationSearch:
     def satisfied(self, goals: Tensor) -> Tensor:
         """Whether the unchanged images (N,) meet their goals already."""
         equal = torch.isclose(self.start, goals, atol=1e-3)
-        if not hasattr(self.question.target, "score_of"):
+        if not isinstance(self.question.target, OddsTarget):
             return equal
         return equal | ((goals > 0) & (self.start >= goals)) | ((goals < 0) & (self.start <= goals))
 

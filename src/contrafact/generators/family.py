@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -29,6 +29,20 @@ class TrainingSetup:
     device: str = "cpu"
     team: Any = None
     origin: Mapping[str, Any] | None = None
+
+
+def axes_of(size: Any) -> int:
+    """Return the number of spatial axes of a generator's size: 2 unless it has `axes`."""
+    return int(size.axes) if isinstance(size, WithAxes) else 2
+
+
+@runtime_checkable
+class WithAxes(Protocol):
+    """The size of a generator that knows volumes."""
+
+    @property
+    def axes(self) -> int:
+        """2 or 3."""
 
 
 class GeneratorFamily:

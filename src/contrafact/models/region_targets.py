@@ -12,7 +12,7 @@ voxels above a threshold, which has no gradient, and determines them again each 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -143,7 +143,6 @@ class RegionTarget:
 class FrozenRegion:
     """A `RegionTarget` with its regions `places`, bool (thresholds, *S')."""
 
-    frozen: ClassVar[bool] = True
     target: RegionTarget
     places: Tensor
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core import Counterfactual, Heatmap, InputError
+from contrafact.core import Counterfactual, Heatmap, Image, InputError
 
 SHOWN = 9  # frames at most
 
@@ -21,7 +21,7 @@ def heatmap(result: Heatmap, *, image: Any = None, ax: Any = None, at: int | Non
     number = _slice_of(np.abs(values), at) if values.ndim == 3 else None
     ax = _axes(ax)
     if image is not None:
-        below = np.asarray(getattr(image, "values", image)).mean(axis=0)
+        below = np.asarray(image.values if isinstance(image, Image) else image).mean(axis=0)
         if below.shape != values.shape:
             raise InputError(f"expected an image of shape {values.shape}, as the map; got {below.shape}")
         ax.imshow(below if number is None else below[number], cmap="gray")

@@ -12,6 +12,7 @@ from torch import Tensor
 from contrafact.attribution.cam.class_activation import cam_map, grad_cam
 from contrafact.attribution.gradients import needs_gradients
 from contrafact.core import EXPLAINERS, InputError, Question, UnsupportedError
+from contrafact.core.target_kinds import class_of, compared_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ class FinerCAM:
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
         predictor = needs_gradients(question, "finer-cam")
-        index = getattr(question.target, "index", None)
-        index = None if hasattr(question.target, "against") else index  # a margin already compares two classes
+        target = question.target
+        index = None if compared_class(target) is not None else class_of(target)  # a margin compares already
         with torch.no_grad():
             outputs = predictor(question.images)
         if index is None or outputs.ndim != 2 or outputs.shape[1] < 2:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import EXPLAINERS, InputError, Question, nearest, traits_of
+from contrafact.core.protocols import ConfirmingBundle
 
 KINDS = ("mean", "square", "variance")
 
@@ -60,7 +61,8 @@ class Smooth:
         images = question.images
         # A generator neither produces nor accepts values outside its window.
         uses_bundle = traits_of(inner).needs_bundle
-        low, high = getattr(question.bundle, "window", (None, None)) if uses_bundle else (None, None)
+        drawn = isinstance(question.bundle, ConfirmingBundle) and uses_bundle
+        low, high = question.bundle.window if drawn else (None, None)
         axes = tuple(range(1, images.ndim))
         reach = self.noise * np.ptp(images, axis=axes, keepdims=True)
         first = second = np.zeros((), dtype=np.float64)

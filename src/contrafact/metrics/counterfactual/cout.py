@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import expit
 
 from contrafact.core import METRICS, InputError
+from contrafact.core.target_kinds import OddsTarget
 from contrafact.metrics.counterfactual_context import CounterfactualContext, Values
 
 
@@ -53,7 +54,7 @@ def probabilities(walked: CounterfactualContext, scores: Values) -> Values:
     raises  InputError for any other target
     """
     target = walked.question.target
-    if hasattr(target, "score_of"):
+    if isinstance(target, OddsTarget):
         return np.asarray(expit(scores))
     if str(target).startswith("probability:"):
         return scores

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from contrafact.core import METRICS, InputError, UnsupportedError
+from contrafact.core.target_kinds import as_named, class_of, compared_class
 from contrafact.metrics.heatmap_context import HeatmapContext, Values
 from contrafact.metrics.similarity import spearman
 
@@ -56,18 +57,17 @@ def other_targets(target: Any, count: int) -> list[Any]:
 
     raises  UnsupportedError for a target that names no output; InputError if there is no other output
     """
-    inner = getattr(target, "target", None)  # a segmenter's target: a class, in a fixed region
-    named = target if inner is None else inner
-    index = getattr(named, "index", None)
+    named = as_named(target)  # of a segmenter: a class, in a region that stays the same
+    index = class_of(target)
     if index is None or not dataclasses.is_dataclass(named):
         raise UnsupportedError(
             f"target {target} names no output; random-logit needs class:K, value:K or region:K"
         )
-    left = [k for k in range(count) if k not in (index, getattr(named, "against", None))]
+    left = [k for k in range(count) if k not in (index, compared_class(target))]
     if not left:
         raise InputError(
             f"random-logit needs another output; expected a model with more outputs than target {target} uses; "
             f"got {count}"
         )
-    others = [dataclasses.replace(named, index=k) for k in left]  # type: ignore[type-var]
-    return others if inner is None else [dataclasses.replace(target, target=other) for other in others]
+    others = [dataclasses.replace(named, index=k) for k in left]
+    return others if named is target else [dataclasses.replace(target, target=other) for other in others]

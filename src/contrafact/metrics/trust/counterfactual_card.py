@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from contrafact.core import Counterfactual, InputError, adapted, engines
 from contrafact.core.results import confirms, tolerance_of
+from contrafact.core.target_kinds import OddsTarget
 from contrafact.metrics.trust.card import Check, Thresholds, TrustCard, checked, number_text
 from contrafact.metrics.trust.engine_agreement import OtherEngine, agreement, follows
 
@@ -222,7 +223,7 @@ def _second_model(strip: Counterfactual, predictor: Any, target: Any, limits: Th
     if abs(own) < 1e-3:
         return Check(name, None, limits.second_model, None, "Not checked: nothing was changed.")
     value = (last - first) / own
-    flips = hasattr(target, "score_of") and before * after < 0
+    flips = isinstance(target, OddsTarget) and before * after < 0
     good = confirms(first, last, after) if flips else value >= limits.second_model
     moved, already = value >= limits.second_model, flips and first * after > 0
     return Check(name, value, limits.second_model, good, _second_model_sentence(good, flips, moved, already))

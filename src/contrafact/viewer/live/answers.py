@@ -21,6 +21,7 @@ from contrafact.bundles import list_bundles, load_bundle
 from contrafact.core import EXPLAINERS, Counterfactual, InputError, Predictor, Question, digest, traits_of
 from contrafact.core.method_cards import cards_of
 from contrafact.core.predictor_adapter import DelegatingPredictor
+from contrafact.core.target_kinds import OddsTarget, goal_of_score
 from contrafact.counterfactual import Bundle, Refinement
 from contrafact.counterfactual.latent_search import LatentSearch, SearchSettings, inverted
 from contrafact.viewer.live.tasks import LiveResult, Setting, Task
@@ -142,7 +143,7 @@ class Asking:
         self, bundle: Bundle, predictor: Watched, text: str, outputs: Tensor, why_not: str
     ) -> dict[str, Any]:
         target = predictor.target(text)
-        start, odds = float(target(outputs)[0]), hasattr(target, "score_of")
+        start, odds = float(target(outputs)[0]), isinstance(target, OddsTarget)
         span, holds = abs(start) + 4, []
         strips = [n for n in _live(strip=True) if bundle.knows(traits_of(n).needs_part, predictor, target)]
         if bundle.knows("directions", predictor, target):
@@ -296,7 +297,7 @@ def _explainer(task: Task, predictor: Watched) -> Any:
     target, goal = predictor.target(task.target), task.amount
     if task.by == "asked":
         goal += float(target(face.ask(predictor.inner, task.image))[0])
-        goal = 1 / (1 + math.exp(-goal)) if hasattr(target, "score_of") else goal
+        goal = goal_of_score(target, goal)
     return EXPLAINERS.make(task.method, goal=goal, frames=FRAMES, **hold)
 
 
