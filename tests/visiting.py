@@ -70,11 +70,13 @@ class Visit:
         self.page.goto(self.site.link + path)
         self.page.wait_for_selector(wait)
 
-    def pixels(self, stage: int = 0) -> np.ndarray:
-        """The drawn canvas of a stage, (H, W, 3); waits until it is painted."""
+    def pixels(self, stage: int | str = 0) -> np.ndarray:
+        """The drawn canvas of a stage, or of a panel by its name, (H, W, 3); waits until it is painted."""
         self.page.wait_for_timeout(150)
+        which = f"[data-panel={stage}]" if isinstance(stage, str) else ".stage canvas"
         content = self.page.evaluate(
-            "k => document.querySelectorAll('.stage canvas')[k].toDataURL('image/png').split(',')[1]", stage
+            "([q, k]) => document.querySelectorAll(q)[k].toDataURL('image/png').split(',')[1]",
+            [which, 0 if isinstance(stage, str) else stage],
         )
         return np.asarray(Picture.open(io.BytesIO(base64.b64decode(content))).convert("RGB")).astype(int)
 

@@ -89,6 +89,10 @@ def move(visit: Visit, one: Any, kind: str) -> None:
             assert visit.site.ask(address.removeprefix(visit.site.link)).status == 200, address
     elif kind in ("button", "summary"):
         one.click()
+        if one.get_attribute("data-key") == "full":
+            visit.until("document.fullscreenElement !== null")
+            one.click()
+            visit.until("document.fullscreenElement === null")
         if one.evaluate("e => e.isConnected") and one.text_content() == "Stop":
             page.wait_for_timeout(120)
             one.click()
@@ -167,9 +171,10 @@ def test_every_control_of_the_viewer_moves(browser: Any, site: Site, width: int)
         looks_like_a_page(visit)
         open_case(visit, "Case 3")
         moved = move_all(visit)
-        # Opacity, Contour, Level, Window; Frame and, once asked for, Wipe. Scale; the ways of comparing.
-        assert moved["range"] == 6 and moved["radio"] >= 6 and moved["checkbox"] == 1
-        assert moved["div"] >= 2 and moved["button"] >= 7 and moved["summary"] >= 2
+        # Frame and, once asked for, Wipe; Opacity, Contour; Level and Window of both. Scale, lens, pixels,
+        # drag, comparison, exaggeration. Outline and Hide. Window presets.
+        assert moved["range"] == 8 and moved["radio"] >= 18 and moved["checkbox"] == 2 and moved["select"] == 2
+        assert moved["div"] >= 2 and moved["button"] >= 15 and moved["summary"] >= 2
         looks_like_a_page(visit)
         visit.go("/?q=volume", "#lines tr a")
         visit.page.click("#lines tr a")
@@ -253,7 +258,7 @@ def test_every_control_of_the_report_moves_without_a_server(browser: Any, run: R
             visit.page.locator("section.case").nth(section).scroll_into_view_if_needed()
         visit.until("document.querySelectorAll('.alive').length === 4")
         moved = move_all(visit, leave="section.case ~ section.case *")  # they have the first one's controls
-        assert moved["range"] == 6 and moved["checkbox"] == 1 and moved["a"] >= 5, moved
+        assert moved["range"] == 8 and moved["checkbox"] == 2 and moved["a"] >= 5, moved
         assert not visit.page.locator(".still:visible").count()
         looks_like_a_page(visit)
 
@@ -274,7 +279,7 @@ def test_the_report_draws_what_the_run_holds(browser: Any, run: Run) -> None:
         assert visit.page.locator("section.case h2").first.text_content() == "Case 3"
         visit.until("document.querySelectorAll('section.case .stage canvas').length > 1")
         visit.slide("Opacity", 100)
-        drawn = visit.pixels()
+        drawn = visit.pixels("map")
         size = drawn.shape[0] / 16
         for (row, column), colour in {(6, 6): ORANGE, (11, 11): BLUE}.items():
             share = 1.0 if colour == ORANGE else 0.5
@@ -283,7 +288,9 @@ def test_the_report_draws_what_the_run_holds(browser: Any, run: Run) -> None:
             np.testing.assert_allclose(at, share * np.array(colour) + (1 - share) * grey, atol=12)
         for k in (0, 2, 4):
             visit.slide("Frame", k)
-            assert visit.pixels(1)[20, 250:262].mean() == pytest.approx((75 + 10 * k) / 200 * 255, abs=4), k
+            assert visit.pixels("changed")[100, 500:524].mean() == pytest.approx(
+                (75 + 10 * k) / 200 * 255, abs=4
+            ), k
         assert "→ 83 %" in visit.page.text_content(".read >> nth=0")  # a score of +1.60
 
 

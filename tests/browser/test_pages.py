@@ -59,7 +59,7 @@ def test_the_table_can_be_filtered_sorted_and_entered_by_keyboard(browser: Any, 
         visit.page.keyboard.press("Enter")
         visit.page.wait_for_selector(".film")
         assert visit.page.text_content("h1") == "Case 2" and visit.fits()
-        assert "Noise moves it." in visit.page.text_content(".trust")
+        assert "Noise moves it." in visit.page.text_content(".viewing.one .trust")
         visit.page.click("#back")
         visit.until(f"document.querySelector('{first}')?.textContent === 'Case 2'")
         visit.page.wait_for_load_state("networkidle")
@@ -69,32 +69,33 @@ def test_maps_lie_where_they_point(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         open_case(visit, "Case 3")
         visit.slide("Opacity", 100)
-        drawn = visit.pixels()
+        visit.slide("Contour", 100)
+        drawn = visit.pixels("map")
         size = drawn.shape[0] / 16
         for (row, column), colour in {(6, 6): ORANGE, (11, 11): BLUE}.items():
             at = drawn[round(row * size), round(column * size)]
             share = 1.0 if colour == ORANGE else 0.5  # half as strong on the run's scale
             grey = (10 * (column - 0.5) + 3) / 200 * 255
             np.testing.assert_allclose(at, share * np.array(colour) + (1 - share) * grey, atol=12)
-        assert near(drawn[:30], drawn[:30].mean(axis=-1, keepdims=True), 1).all()  # no colour elsewhere
-        visit.page.focus(".stage")
+        assert near(drawn[100:160], drawn[100:160].mean(axis=-1, keepdims=True), 1).all()  # no colour elsewhere
+        visit.page.focus(".viewing.one")
         visit.page.keyboard.press("h")
-        hidden = visit.pixels()
+        hidden = visit.pixels("map")
         assert near(hidden, hidden.mean(axis=-1, keepdims=True), 1).all()
         visit.page.keyboard.press("h")
         visit.slide("Opacity", 0)
-        visit.slide("Contour", 93)
-        lined = visit.pixels()
+        visit.slide("Contour", 7)
+        lined = visit.pixels("map")
         white = near(lined, (255, 255, 255), 2)
         rows, columns = np.nonzero(white)
         assert white.sum() > 100  # around the planted block, nowhere else
         assert rows.min() / size > 3 and rows.max() / size < 12.5 and columns.min() / size > 3
-        visit.slide("Contour", 0)
+        visit.slide("Contour", 100)
         visit.slide("Opacity", 100)
-        before = visit.pixels()
+        before = visit.pixels("map")
         visit.choose("per image")
-        visit.until("document.querySelector('.legend').textContent.includes('not comparable')")
-        assert before.shape == visit.pixels().shape
+        visit.until("document.querySelector('.one .legend').textContent.includes('not comparable')")
+        assert before.shape == visit.pixels("map").shape
 
 
 def test_scale_is_the_runs_so_weak_maps_look_weak(browser: Any, site: Site) -> None:
@@ -103,7 +104,7 @@ def test_scale_is_the_runs_so_weak_maps_look_weak(browser: Any, site: Site) -> N
         for name in ("Case 1", "Case 3"):
             open_case(visit, name)
             visit.slide("Opacity", 100)
-            drawn = visit.pixels()
+            drawn = visit.pixels("map")
             at = drawn[round(6 * drawn.shape[0] / 16), round(6 * drawn.shape[1] / 16)]
             strengths[name] = at[0] - at[2]
     assert strengths["Case 1"] == pytest.approx(strengths["Case 3"] / 3, abs=12)
@@ -113,67 +114,74 @@ def test_window_and_level_move_the_greys(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         open_case(visit, "Case 1")
         visit.page.get_by_label("Hide the map").check()
-        column = slice(250, 262)  # between the 8th and 9th of 16: 75 grey levels and 1
-        assert visit.pixels()[20, column].mean() == pytest.approx(76 / 200 * 255, abs=4)
+        column = slice(500, 524)  # between the 8th and 9th of 16: 75 grey levels and 1
+        assert visit.pixels("map")[100, column].mean() == pytest.approx(76 / 200 * 255, abs=4)
         visit.slide("Level", 76)
-        assert visit.pixels()[20, column].mean() == pytest.approx(127, abs=4)
+        assert visit.pixels("map")[100, column].mean() == pytest.approx(127, abs=4)
         visit.slide("Window", 10)
-        sharp = visit.pixels()[20, :, 0]
-        assert sharp[:200].max() == 0 and sharp[330:].min() == 255
-        visit.page.get_by_role("button", name="Reset window").click()
-        assert visit.pixels()[20, column].mean() == pytest.approx(76 / 200 * 255, abs=4)
-        box = visit.page.locator(".stage").first.bounding_box()
+        sharp = visit.pixels("map")[100, :, 0]
+        assert sharp[:400].max() == 0 and sharp[660:].min() == 255
+        visit.page.get_by_role("button", name="Reset window").first.click()
+        assert visit.pixels("map")[100, column].mean() == pytest.approx(76 / 200 * 255, abs=4)
+        visit.page.locator(".viewing.one .stage").scroll_into_view_if_needed()
+        box = visit.page.locator(".viewing.one .stage").bounding_box()
         visit.page.mouse.move(box["x"] + 100, box["y"] + 100)
         visit.page.mouse.down()
         visit.page.mouse.move(box["x"] + 100, box["y"] + 250, steps=4)
         visit.page.mouse.up()
-        assert visit.pixels()[20, column].mean() < 60  # a higher level is darker
+        assert visit.pixels("map")[100, column].mean() < 60  # a higher level is darker
         visit.until("document.querySelector('.under').textContent.includes('image')")
 
 
 def test_the_slider_morphs_wipes_and_subtracts(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         open_case(visit, "Case 1")
-        assert visit.page.text_content("p.verdict").startswith("Not checked by a second model. The goal was")
+        lead = visit.page.text_content("p.lead").replace("\u00a0", " ")
+        assert lead.startswith(
+            "Prediction narrow: 12 % → 83 %, not checked by a second model. Half of the change"
+        )
+        assert visit.page.text_content(".beside p.verdict").startswith(
+            "Not checked by a second model. The goal"
+        )
         level = {k: (75 + 10 * k) / 200 * 255 for k in (0, 1, 2.5, 4)}
+        shares = [100 / (1 + math.exp(2 - 0.9 * n)) for n in range(5)]
         for k, grey in level.items():
             visit.slide("Frame", k)
-            assert visit.pixels(1)[20, 250:262].mean() == pytest.approx(grey, abs=4), k
-            read = visit.page.text_content(".read")
-            shares = [100 / (1 + math.exp(2 - 0.9 * n)) for n in range(5)]
+            assert visit.pixels("changed")[100, 500:524].mean() == pytest.approx(grey, abs=4), k
+            assert visit.pixels("original")[100, 500:524].mean() == pytest.approx(level[0], abs=4), k
             share = shares[k] if k != 2.5 else (shares[2] + shares[3]) / 2
-            assert f"12 % → {'≈ ' if k == 2.5 else ''}{share:.0f} %" in read
-            tag = visit.page.text_content(".stage .tag")
+            assert f"12 % → {'≈ ' if k == 2.5 else ''}{share:.0f} %" in visit.page.text_content(".read")
+            tag = visit.page.locator(".panel .tag").nth(1).text_content()
             assert tag == ("original" if k == 0 else "synthetic, not for diagnosis")
-        assert not visit.page.locator(".point").last.is_visible()  # logits are folded away
-        visit.page.locator("details.details summary").click()
-        assert "change achieved" in visit.page.text_content("details.details")
+        assert visit.page.locator(".point").last.is_visible()
+        labels = visit.page.locator(".chart text").all_text_contents()
+        assert {"0 %", "50 %", "100 %", "the prediction flips", "probability of narrow"} <= set(labels)
         assert visit.page.get_attribute(".now", "cx") == visit.page.locator(".point").last.get_attribute("cx")
-        visit.page.locator("label.slider input").nth(4).focus()
+        visit.page.locator("details.details summary").click()
+        assert "achieved" in visit.page.text_content("details.details")
+        visit.page.focus(".frames input")
         visit.page.keyboard.press("ArrowLeft")
-        assert visit.pixels(1)[20, 250:262].mean() == pytest.approx(105 / 200 * 255, abs=4)
+        assert visit.pixels("changed")[100, 500:524].mean() == pytest.approx(105 / 200 * 255, abs=4)
         visit.slide("Frame", 4)
         visit.choose("wipe")
         visit.slide("Wipe", 50)
-        wiped = visit.pixels(1)[200]
-        assert wiped[100].mean() == pytest.approx((10 * (100 / 32 - 0.5)) / 200 * 255, abs=5)
-        assert wiped[400].mean() == pytest.approx((40 + 10 * (400 / 32 - 0.5)) / 200 * 255, abs=5)
-        visit.page.locator(".stage").nth(1).focus()
-        visit.page.keyboard.press("m")
-        changed = visit.pixels(1)
+        wiped = visit.pixels("changed")[400]
+        assert wiped[200].mean() == pytest.approx((10 * (200 / 64 - 0.5)) / 200 * 255, abs=5)
+        assert wiped[800].mean() == pytest.approx((40 + 10 * (800 / 64 - 0.5)) / 200 * 255, abs=5)
+        changed = visit.pixels("difference")
         assert (changed[..., 0] > changed[..., 2]).all()  # brighter everywhere: orange
-        legend = visit.page.text_content(".legend:not(:empty) >> nth=1")
+        legend = visit.page.text_content(".legend >> nth=0")
         assert "brighter by 50" in legend and "±50, 25 % of the display window" in legend  # of 0 to 200
         assert "Largest change: 40." in legend
         visit.slide("Frame", 0)
-        assert near(visit.pixels(1), visit.pixels(1).mean(axis=-1, keepdims=True), 1).all()  # no change
+        changed = visit.pixels("difference")
+        assert near(changed, changed.mean(axis=-1, keepdims=True), 1).all()  # no change
         visit.page.locator(".film button").nth(2).click()
-        said = visit.page.locator("label.slider input").nth(4).get_attribute("aria-valuetext")
-        assert said == "2 of 4: synthetic, 45 %"
+        said = visit.page.get_attribute(".frames input", "aria-valuetext")
+        assert said == "45 %, frame 2 of 4: synthetic"
         visit.page.get_by_role("button", name="Play").click()
-        visit.page.wait_for_timeout(400)
+        visit.until(f"document.querySelector('.frames input').getAttribute('aria-valuetext') !== '{said}'")
         visit.page.get_by_role("button", name="Stop").click()
-        assert said != visit.page.locator("label.slider input").nth(4).get_attribute("aria-valuetext")
 
 
 def test_failures_and_later_images_are_on_the_page(browser: Any, site: Site) -> None:
@@ -198,14 +206,14 @@ def test_slices_of_a_volume_stand_upright_in_true_proportions(browser: Any, tmp_
         visit.go("/", "#lines tr a")
         visit.page.click("#lines tr a")
         visit.page.wait_for_selector("#where")
-        drawn = visit.pixels()
+        drawn = visit.pixels("map")
         assert drawn.shape[0] == 2 * drawn.shape[1]
-        assert drawn[:150].mean() > 100 > 1 > drawn[400:].mean()
+        assert drawn[:300].mean() > 100 > 1 > drawn[800:].mean()
         visit.slide("Slice", 4)
         for _ in range(60):  # both arrays of the slice have to arrive
-            if visit.pixels().max() == 0:
+            if visit.pixels("map").max() == 0:
                 break
-        assert visit.pixels().max() == 0
+        assert visit.pixels("map").max() == 0
 
 
 def test_the_built_file_is_that_of_the_source(tmp_path: Path) -> None:
@@ -320,13 +328,13 @@ def test_colours_follow_the_finding_and_a_faint_map_its_own_scale(browser: Any, 
             visit.page.click("#lines tr a")
             visit.page.wait_for_selector(".legend .ends")
             visit.slide("Opacity", 100)
-            drawn = visit.pixels()
+            drawn = visit.pixels("map")
             spots[name] = drawn[round(6 * drawn.shape[0] / 16), round(6 * drawn.shape[1] / 16)]
             legend = visit.page.text_content(".legend")
             assert "Orange: evidence for narrow; blue: for wide." in legend
             assert ("×48" in legend) == (name == "Faint")
             assert visit.page.locator("input[value=own]").is_checked() == (name == "Faint")
-            box = visit.page.locator(".stage canvas").first.bounding_box()
+            box = visit.page.locator("[data-panel=map]").bounding_box()
             visit.page.mouse.move(box["x"] + box["width"] * 6 / 16, box["y"] + box["height"] * 6 / 16)
             size = 1 if name == "Faint" else 48
             said = f"map {size} for {'wide' if name == 'Other' else 'narrow'}"

@@ -298,7 +298,7 @@ def test_without_webgl_the_slices_remain(browser: Any, site: Site) -> None:
         visit.page.click("#lines tr a")
         visit.page.wait_for_selector("#solid")
         assert "has no WebGL 2" in solid(visit).text_content()
-        assert visit.pixels().max() > 100  # the slice view
+        assert visit.pixels("map").max() > 100  # the slice view
         assert not any("niivue_scene.js" in url or ".nii.gz" in url for url in visit.asked)
 
 
@@ -309,7 +309,7 @@ def test_flat_cases_load_no_volumes(browser: Any, tmp_path: Path) -> None:
         visit.page.wait_for_selector(".film")
         assert not visit.page.query_selector("#solid")
         assert not any("niivue_scene.js" in url for url in visit.asked)
-        assert near(visit.pixels(), (0, 0, 0), 255).all()
+        assert near(visit.pixels("map"), (0, 0, 0), 255).all()
 
 
 def test_the_volumes_file_names_hosts_only_in_comments() -> None:

@@ -70,7 +70,7 @@ def canvas(visit: Visit) -> np.ndarray:
     """Grey levels of the middle row."""
     visit.page.wait_for_timeout(200)
     row = """() => {
-      const drawn = document.getElementById('one').shadowRoot.querySelector('.stage canvas');
+      const drawn = document.getElementById('one').shadowRoot.querySelector('[data-panel=changed]');
       const row = Object.assign(document.createElement('canvas'), { width: drawn.width, height: 1 });
       const context = row.getContext('2d');
       context.drawImage(drawn, 0, -drawn.height / 2);
@@ -85,7 +85,7 @@ def test_the_control_draws_the_frames_and_tells_its_position(browser: Any, site:
         render(visit, strip("knee"))
         last = canvas(visit)
         assert abs(last[2] - 40) <= 1 and abs(last[-3] - 190) <= 1  # the frame that is 40 brighter
-        stage = visit.page.locator("#one .stage")
+        stage = visit.page.locator("#one .viewing")
         assert visit.page.get_attribute("#one", "data-lm-suppress-shortcuts") == "true"
         stage.focus()
         visit.page.keyboard.press("ArrowLeft")

@@ -17,7 +17,7 @@ from contrafact.io import Run, stored_grid
 from contrafact.io.stored_rows import check_arrays
 from contrafact.render import outcome
 from contrafact.render.charts import Curve, curve
-from contrafact.render.difference import difference_scale, difference_words
+from contrafact.render.difference import difference_scale, difference_words, half_share
 from contrafact.render.figures import aspect_of, png, telling_slice, turned
 from contrafact.render.map_display import MapScale, colour_names, display_sign, map_flaw
 from contrafact.render.nearest import nearest_about
@@ -25,6 +25,7 @@ from contrafact.render.pixels import grey, middle_slice, signed_scale
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.render.text import GOOD_ENDS, REASONS, engine_words, layer_words, trust_words
 
+CT_WINDOWS = (("lung", -600, 1500), ("soft tissue", 40, 400), ("bone", 400, 1800), ("brain", 40, 80))  # HU
 SIDE = 1024  # pixels at most; larger images are shown at 1/2, 1/3, ...
 
 
@@ -73,9 +74,23 @@ def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
         "aspect": aspect_of(Grid(shape, affine=arrays["affine"])),
         "window": [low, high],
         "range": [float(image.min()), float(image.max())],
+        "presets": window_presets(row, image),
         "factors": (row.get("about") or {}).get("factors") or {},
         "spacing": spacing_words(stored_grid(row, shape, arrays["affine"])),
     }
+
+
+def window_presets(row: Mapping[str, Any], image: NDArray[Any]) -> list[tuple[str, float, float]]:
+    """Return display windows to choose from, as (name, low, high): that of the file, those of the values, and
+    for CT (by its modality, or by values as only CT has them) those of radiology."""
+    low, high = (float(v) for v in row["window"])
+    least, most = float(image.min()), float(image.max())
+    first, last = (float(v) for v in np.percentile(image, (1, 99)))
+    found = [("as stored", low, high), ("whole range", least, most), ("middle 98 % of the values", first, last)]
+    modality = str((row.get("about") or {}).get("Modality") or "")
+    if modality == "CT" or (not modality and least < -500 and most > 200):
+        found += [(f"CT {name}", level - width / 2, level + width / 2) for name, level, width in CT_WINDOWS]
+    return [preset for preset in found if preset[2] > preset[1]]
 
 
 def spacing_words(grid: Grid) -> str:
@@ -115,9 +130,19 @@ def map_about(row: Mapping[str, Any], values: NDArray[Any], scale: MapScale) -> 
         "orange": orange,
         "blue": blue,
         "flaw": map_flaw(values, scale.drawn),
+        "unit": outcome.unit_of(str(row["record"]["target"])),
+        "levels": _levels(values),
         "slice": telling_slice(values, 0) if values.ndim == 3 else 0,
         "trust": trust_words(row),
     }
+
+
+def _levels(values: NDArray[Any]) -> list[float]:
+    """Return, of a volume, the value that the strongest 100, 99, ... 1 % of the map reach, so that its slices
+    and its rendering have one threshold; of an image an empty list."""
+    if values.ndim < 3:
+        return []
+    return [float(v) for v in np.percentile(np.abs(values), np.arange(100))]
 
 
 def _strip(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,6 +184,8 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
         "kinds": outcome.frame_titles(row),
         "levels": outcome.levels(row),
         "table": outcome.frame_table(row),
+        "order": outcome.display_order(row),
+        "sentence": outcome.sentence(row, half_share(_change(row, frames))) if outcome.found(row) else "",
         "reason": REASONS.get(row["outcome"], str(row["outcome"])),
         "doubtful": bool(bad),
         "trust": trust,
@@ -171,16 +198,29 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
 def difference_about(row: Mapping[str, Any], frames: NDArray[Any]) -> dict[str, Any]:
     """Return the scale of the difference pictures and a description of the last frame on it."""
     scale = difference_scale(row["window"])
-    change = (frames[outcome.last_frame(row)] - frames[int(row["origin"])]).mean(axis=0)
-    return {"scale": scale.value, "words": scale.words, "last": difference_words(change, scale)}
+    last = difference_words(_change(row, frames), scale)
+    return {"scale": scale.value, "words": scale.words, "last": last}
+
+
+def _change(row: Mapping[str, Any], frames: NDArray[Any]) -> NDArray[Any]:
+    """Return the change from the image to the last frame, averaged over channels."""
+    return np.asarray((frames[outcome.last_frame(row)] - frames[int(row["origin"])]).mean(axis=0))
 
 
 def _curve(row: Mapping[str, Any]) -> Curve:
-    """Return the chart of requested and achieved changes from the original, in units of the target."""
+    """Return the chart of the prediction over the requested change: as probabilities where the target has them,
+    else as changes of the score from the original, in units of the target."""
     origin, scores = int(row["origin"]), np.asarray(row["scores"], dtype=float)
-    steps = np.asarray(row["requested"], dtype=float)
-    goal = None if row["goal"] is None else float(row["goal"]) - scores[origin]
-    return curve((steps - steps[origin]).tolist(), (scores - scores[origin]).tolist(), 0.0, goal)
+    target, steps = str(row["record"]["target"]), np.asarray(row["requested"], dtype=float)
+    moved, goal = (steps - steps[origin]).tolist(), None if row["goal"] is None else float(row["goal"])
+    if outcome.probability_of(target, scores[origin]) is not None:
+        return curve(moved, scores.tolist(), scores[origin], goal, share=lambda s: _share(target, s))
+    goal = None if goal is None else goal - scores[origin]
+    return curve(moved, (scores - scores[origin]).tolist(), 0.0, goal)
+
+
+def _share(target: str, score: float) -> float:
+    return outcome.probability_of(target, score) or 0.0
 
 
 def _made(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Chart of requested and achieved changes: points in pixels, ticks as (pixel, label)."""
+    """Chart of the prediction over the requested change: points in pixels, ticks as (pixel, label).
+
+    half_y  the height of a probability of one half, where the prediction flips; None without probabilities
+    """
 
     width: int
     height: int
@@ -18,31 +21,55 @@ class Curve:
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     goal_y: float | None
+    half_y: float | None = None
 
 
-def curve(steps: Sequence[float], scores: Sequence[float], start: float, goal: float | None) -> Curve:
-    """Chart the measured scores over the requested steps; `ideal` is the line of equal change."""
-    width, height, left, bottom, top, right = 340, 240, 44, 40, 14, 14
-    ideal = [(s, start + s) for s in (min(steps), max(steps))]
-    ys = [*scores, *(y for _, y in ideal), *([goal] if goal is not None else [])]
+def curve(
+    steps: Sequence[float],
+    scores: Sequence[float],
+    start: float,
+    goal: float | None,
+    *,
+    share: Callable[[float], float] | None = None,
+) -> Curve:
+    """Chart the measured scores over the requested steps; `ideal` is the line of equal change. Steps that only
+    lower the score run to the right too, from the image to the changed image.
+
+    share  turns a score into a probability: the chart then has an axis from 0 to 100 %
+    """
+    width, height, left, bottom, top, right = 340, 240, 54, 40, 14, 14
+    up: Callable[[float], float] = share or (lambda score: score)
+    ends = (min(steps), max(steps))
+    ideal = [ends[0] + (ends[1] - ends[0]) * k / 24 for k in range(25)] if share else list(ends)
     x0, x1 = _span(steps)
-    y0, y1 = _span(ys)
+    y0, y1 = (-0.03, 1.03) if share else _span([*scores, *(start + s for s in ideal), *_given(goal)])
+    back = ends[0] < 0 and ends[1] <= 0
 
-    def at(x: float, y: float) -> tuple[float, float]:
+    def at(x: float, score: float) -> tuple[float, float]:
+        along = (x - x0) / (x1 - x0)
         return (
-            round(left + (x - x0) / (x1 - x0) * (width - left - right), 1),
-            round(height - bottom - (y - y0) / (y1 - y0) * (height - bottom - top), 1),
+            round(left + (1 - along if back else along) * (width - left - right), 1),
+            round(height - bottom - (up(score) - y0) / (y1 - y0) * (height - bottom - top), 1),
         )
 
+    def high(value: float) -> float:
+        return round(height - bottom - (value - y0) / (y1 - y0) * (height - bottom - top), 1)
+
+    parts = [(k / 4, f"{25 * k} %") for k in range(5)] if share else [(t, _label(t)) for t in _ticks(y0, y1)]
     return Curve(
         width=width,
         height=height,
         points=[at(x, y) for x, y in zip(steps, scores, strict=True)],
-        ideal=[at(x, y) for x, y in ideal],
-        x_ticks=[(at(t, y0)[0], _label(t)) for t in _ticks(x0, x1)],
-        y_ticks=[(at(x0, t)[1], _label(t)) for t in _ticks(y0, y1)],
+        ideal=[at(s, start + s) for s in ideal],
+        x_ticks=[(at(t, start)[0], _label(t)) for t in _ticks(x0, x1)],
+        y_ticks=[(high(value), text) for value, text in parts],
         goal_y=None if goal is None else at(x0, goal)[1],
+        half_y=high(0.5) if share else None,
     )
+
+
+def _given(goal: float | None) -> list[float]:
+    return [] if goal is None else [goal]
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:

@@ -108,6 +108,13 @@ def last_frame(row: Row) -> int:
     return answering(row["scores"], int(row["origin"]), str(row["record"]["target"]))
 
 
+def display_order(row: Row) -> list[int]:
+    """Return the frames in the order in which they are shown: from the image to the changed image, also where
+    the search went down from an image that is stored as the last frame."""
+    count, origin = len(row["requested"]), int(row["origin"])
+    return list(range(count))[::-1] if 0 < origin == count - 1 else list(range(count))
+
+
 def flips(row: Row) -> bool | None:
     """Return whether the prediction flips on the last frame; None for targets without a decision."""
     target, scores = str(row["record"]["target"]), row["scores"]

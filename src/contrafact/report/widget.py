@@ -44,7 +44,8 @@ class StripWidget(anywidget.AnyWidget):
         self._strip, self._window = strip, window
         volume = len(strip.grid.shape) == 3
         at = strip.grid.shape[0] // 2 if volume else -1
-        first = len(strip.requested) - 1 if strip.origin == 0 else strip.origin
+        last = len(strip.requested) - 1
+        first = {0: last, last: 0}.get(strip.origin, strip.origin)
         super().__init__(
             **strip_traits(strip, window, at if volume else None),
             slices=strip.grid.shape[0] if volume else 0,

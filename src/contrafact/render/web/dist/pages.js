@@ -39,9 +39,9 @@
   }
   function tell(error) {
     const text = error instanceof Error ? error.message : String(error);
-    const place = byId("notice");
-    place.textContent = text;
-    place.hidden = false;
+    const place2 = byId("notice");
+    place2.textContent = text;
+    place2.hidden = false;
   }
   function plural(count, one, many = one + "s") {
     return `${count} ${count === 1 ? one : many}`;
@@ -67,8 +67,8 @@
         event.preventDefault();
         byId("notice").hidden = true;
         try {
-          const { folder, place } = form.dataset;
-          const kept2 = await postJson("/api/attributes", { folder, place, name: input.value });
+          const { folder, place: place2 } = form.dataset;
+          const kept2 = await postJson("/api/attributes", { folder, place: place2, name: input.value });
           input.value = kept2.name;
           title.textContent = kept2.name || "not named yet";
           said.textContent = kept2.name ? "kept" : "name removed";
@@ -225,21 +225,28 @@
       for (let i = 0; i < size; i++) found[i] += (a.data[c * size + i] - b.data[c * size + i]) / channels;
     return found;
   }
+  function exaggerated(origin, now, times) {
+    return { shape: origin.shape, data: origin.data.map((value, i) => value + times * (now.data[i] - value)) };
+  }
   function percentile(data, share) {
     const sorted = Float32Array.from(data).sort();
     return sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(share * (sorted.length - 1))))];
   }
-  function draw(context, pixels) {
+  function layerOf(pixels) {
     const layer = document.createElement("canvas");
     layer.width = pixels.width;
     layer.height = pixels.height;
     layer.getContext("2d").putImageData(pixels, 0, 0);
+    return layer;
+  }
+  function draw(context, pixels) {
+    const layer = layerOf(pixels);
     context.imageSmoothingEnabled = true;
     context.imageSmoothingQuality = "high";
     context.drawImage(layer, 0, 0, context.canvas.width, context.canvas.height);
   }
-  function fit(canvas, height, width, aspect) {
-    const wide = Math.round(Math.min(1024, Math.max(512, width)));
+  function fit(canvas, height, width, aspect, least = 512) {
+    const wide = Math.round(Math.min(1024, Math.max(least, width)));
     const high = Math.max(1, Math.round(wide * height * aspect / width));
     if (canvas.width !== wide || canvas.height !== high) {
       canvas.width = wide;
@@ -248,6 +255,15 @@
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, wide, high);
     return context;
+  }
+  var OUTLINED = 0.1;
+  function strongest(sizes, share) {
+    return percentile(sizes, 1 - share) || sizes.reduce((least, size) => size > 0 && (least === 0 || size < least) ? size : least, 0) / 2;
+  }
+  function outline(data, width, height) {
+    const sizes = data.map(Math.abs), level = strongest(sizes, OUTLINED);
+    const inside = sizes.reduce((count, size) => count + (size >= level ? 1 : 0), 0) / sizes.length;
+    return level > 0 && inside <= 1.5 * OUTLINED ? contour(data, width, height, level) : [];
   }
   function contour(data, width, height, level) {
     const lines = [];
@@ -259,17 +275,17 @@
     for (let y = -1; y < height; y++) {
       for (let x = -1; x < width; x++) {
         const a = at(x, y), b = at(x + 1, y), c = at(x + 1, y + 1), d = at(x, y + 1);
-        const cut = [];
-        if (a >= 0 !== b >= 0) cut.push([x + a / (a - b), y]);
-        if (b >= 0 !== c >= 0) cut.push([x + 1, y + b / (b - c)]);
-        if (c >= 0 !== d >= 0) cut.push([x + d / (d - c), y + 1]);
-        if (d >= 0 !== a >= 0) cut.push([x, y + a / (a - d)]);
-        for (let i = 0; i + 1 < cut.length; i += 2) lines.push([...cut[i], ...cut[i + 1]]);
+        const cut2 = [];
+        if (a >= 0 !== b >= 0) cut2.push([x + a / (a - b), y]);
+        if (b >= 0 !== c >= 0) cut2.push([x + 1, y + b / (b - c)]);
+        if (c >= 0 !== d >= 0) cut2.push([x + d / (d - c), y + 1]);
+        if (d >= 0 !== a >= 0) cut2.push([x, y + a / (a - d)]);
+        for (let i = 0; i + 1 < cut2.length; i += 2) lines.push([...cut2[i], ...cut2[i + 1]]);
       }
     }
     return lines;
   }
-  function drawContour(context, lines, width, height) {
+  function drawContour(context, lines, width, height, scale = 1) {
     const sx = context.canvas.width / width, sy = context.canvas.height / height;
     context.beginPath();
     for (const [x0, y0, x1, y1] of lines) {
@@ -279,284 +295,20 @@
     context.lineCap = "round";
     for (const [colour, wide] of [["#000", 4], ["#fff", 2]]) {
       context.strokeStyle = colour;
-      context.lineWidth = wide;
+      context.lineWidth = wide / scale;
       context.stroke();
     }
   }
 
-  // source/chart.ts
-  function chart(strip) {
-    const { width, height, points, ideal, x_ticks, y_ticks, goal_y } = strip.curve;
-    const line = (list2) => list2.map((point) => point.join(",")).join(" ");
-    const now = svg("circle", { class: "now", r: 6 });
-    const last2 = strip.scores.length - 1;
-    const [from, to] = [strip.table[0], strip.table[last2]];
-    const words3 = `Change requested against change achieved, in ${strip.unit}: from ${from.requested} requested and ${from.achieved} achieved to ${to.requested} requested and ${to.achieved} achieved.`;
-    const picture = svg(
-      "svg",
-      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words3, class: "chart" },
-      ...x_ticks.flatMap(([x, text]) => [
-        svg("line", { x1: x, x2: x, y1: 14, y2: height - 40, class: "grid" }),
-        svg("text", { x, y: height - 24, "text-anchor": "middle" }, text)
-      ]),
-      ...y_ticks.flatMap(([y, text]) => [
-        svg("line", { x1: 44, x2: width - 14, y1: y, y2: y, class: "grid" }),
-        svg("text", { x: 38, y: y + 4, "text-anchor": "end" }, text)
-      ]),
-      svg("text", { x: (width + 30) / 2, y: height - 6, "text-anchor": "middle" }, `change requested, ${strip.unit}`),
-      svg("text", { transform: `translate(11 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, `change achieved, ${strip.unit}`),
-      svg("polyline", { points: line(ideal), class: "ideal" }),
-      goal_y !== null && svg("line", { x1: 44, x2: width - 14, y1: goal_y, y2: goal_y, class: "goal" }),
-      goal_y !== null && svg("text", { x: 48, y: goal_y - 4, class: "goal-text" }, "goal"),
-      svg("polyline", { points: line(points), class: "measured" }),
-      ...points.map(([x, y]) => svg("circle", { cx: x, cy: y, r: 2.6, class: "point" })),
-      now
-    );
-    const at = (k, share) => {
-      const next = points[Math.min(k + 1, points.length - 1)];
-      now.setAttribute("cx", String(points[k][0] * (1 - share) + next[0] * share));
-      now.setAttribute("cy", String(points[k][1] * (1 - share) + next[1] * share));
-    };
-    return { picture, at };
-  }
-
-  // source/strip.ts
-  function stripSection(strip, view) {
-    const last2 = strip.requested.length - 1, first = strip.origin === 0 ? last2 : strip.origin === last2 ? 0 : strip.origin;
-    const state = { at: first, mode: "morph", wipe: 0.5 };
-    const canvas = el("canvas", { role: "img", width: 512, height: 512 });
-    const tag = el("div", { class: "tag" });
-    const stage = el("div", {
-      class: "stage",
-      tabindex: 0,
-      role: "group",
-      "aria-label": "counterfactual. Left and right arrows change the frame, M the comparison mode"
-    }, canvas, tag);
-    const { picture, at: mark } = chart(strip);
-    const legend = el("div", { class: "legend" }), read = el("dl", { class: "read" });
-    const paint = painter(async () => {
-      const frames = await getValues(strip.row, "frames", view.slice);
-      const k = Math.min(Math.floor(state.at), last2), share = state.at - k;
-      const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last2)), share);
-      const [, height, width] = origin.shape, context = fit(canvas, height, width, strip.aspect);
-      legend.replaceChildren();
-      if (state.mode === "difference") paintDifference(context, origin, now, strip, view, legend);
-      else draw(context, greyPixels(now, view.window));
-      if (state.mode === "wipe") paintWipe(context, origin, view, state.wipe);
-      mark(k, share);
-      tagFor(tag, strip, state.mode, state.at);
-      view.moved?.(state.at);
-      read.replaceChildren(...readings(strip, k, share));
-      canvas.setAttribute("aria-label", `${state.mode}: ${words(strip, state.at)}`);
-    });
-    view.redraw.push(paint);
-    const move = slider("Frame", { min: 0, max: last2, step: 0.02, value: first }, (v) => words(strip, v), (v) => {
-      state.at = v;
-      paint();
-    });
-    const whole = (step) => {
-      state.at = Math.max(0, Math.min(last2, step > 0 ? Math.floor(state.at + 1e-6) + 1 : Math.ceil(state.at - 1e-6) - 1));
-      move.set(state.at);
-      paint();
-    };
-    const arrows = (event) => {
-      const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
-      if (step) {
-        event.preventDefault();
-        whole(step);
-      }
-    };
-    move.input.addEventListener("keydown", arrows);
-    const wipe = slider("Wipe", { min: 0, max: 100, step: 1, value: 50 }, (v) => `${v} % is the original`, (v) => {
-      state.wipe = v / 100;
-      paint();
-    });
-    wipe.box.hidden = true;
-    const modes = choice("Compare by", [["morph", "morph"], ["wipe", "wipe"], ["difference", "difference"]], "morph", (v) => {
-      state.mode = v;
-      wipe.box.hidden = v !== "wipe";
-      paint();
-    });
-    stage.addEventListener("keydown", (event) => {
-      arrows(event);
-      if (event.key.toLowerCase() === "m") {
-        const next = { morph: "wipe", wipe: "difference", difference: "morph" }[state.mode];
-        modes.querySelector(`input[value=${next}]`).click();
-      }
-    });
-    wipeByHand(stage, canvas, (share) => {
-      if (state.mode === "wipe") {
-        state.wipe = share;
-        wipe.set(Math.round(100 * share));
-        paint();
-      }
-    });
-    paint();
-    const id = `how-${strip.row}`;
-    return el(
-      "section",
-      { class: "card", "aria-labelledby": id },
-      el("h2", { id }, strip.heading),
-      strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : verdict(strip),
-      el(
-        "div",
-        { class: "columns" },
-        el("div", {}, stage, legend),
-        el("div", { class: "controls" }, move.box, playButton(state, last2, move.set, paint), modes, wipe.box, read),
-        el("div", { class: "beside" }, strip.picture ? "" : detailsOf(strip, picture), trustCard(strip.trust), madeBy(strip))
-      ),
-      film(strip, view, (k) => {
-        state.at = k;
-        move.set(k);
-        paint();
-      })
-    );
-  }
-  function verdict(strip) {
-    const error = strip.above_tolerance ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual" : "within the tolerance";
-    const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
-    return el(
-      "p",
-      { class: `verdict ${strip.tone}` },
-      el("b", {}, strip.second),
-      " ",
-      reason,
-      ". ",
-      `Reconstruction error: ${strip.reconstruction_error.toFixed(2)} ${strip.unit}, ${error}.`,
-      strip.outcome !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.latent_distance).toFixed(1)} SD.`,
-      !strip.picture && ` Engine: ${strip.engine}.`
-    );
-  }
-  var hasLatents = (strip) => Math.max(...strip.latent_distance) > 0;
-  var isOrigin = (strip, at) => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
-  function kindAt(strip, at) {
-    return isOrigin(strip, at) ? strip.kinds[strip.origin] : "synthetic, not for diagnosis";
-  }
-  function tagFor(tag, strip, mode, at) {
-    const original = isOrigin(strip, at);
-    tag.textContent = mode === "difference" ? `difference of frame ${at.toFixed(Number.isInteger(at) ? 0 : 1)} (${original ? "original" : "synthetic"}) from the original` : mode === "wipe" && !original ? "left: original; right: synthetic, not for diagnosis" : kindAt(strip, at);
-    tag.classList.toggle("original", tag.textContent === "original");
-  }
-  function detailsOf(strip, picture) {
-    const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "latent distance (SD)"];
-    return el(
-      "details",
-      { class: "details" },
-      el("summary", {}, `Details: ${strip.unit}, changes requested and achieved`),
-      picture,
-      el(
-        "div",
-        { class: "wide", role: "region", tabindex: 0, "aria-label": "figures of every frame" },
-        el(
-          "table",
-          { class: "figures" },
-          el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
-          el("tbody", {}, ...strip.table.map((f, k) => el("tr", {}, ...[`${k}, ${f.kind}`, f.level, f.score, f.requested, f.achieved, f.distance].map((text) => el("td", {}, text)))))
-        )
-      )
-    );
-  }
-  function between(list2, k, share) {
-    return list2[k] * (1 - share) + list2[Math.min(k + 1, list2.length - 1)] * share;
-  }
-  function levelAt(strip, k, share) {
-    const at = share < 0.011 ? k : share > 0.989 ? Math.min(k + 1, strip.levels.length - 1) : -1;
-    if (at >= 0) return strip.levels[at];
-    return "≈ " + (strip.shares ? `${(100 * between(strip.shares, k, share)).toFixed(0)} %` : `${between(strip.scores, k, share).toFixed(2)} ${strip.unit}`);
-  }
-  function readings(strip, k, share) {
-    const name = strip.shares ? `probability of ${strip.target_name}` : strip.target_name;
-    const pairs2 = strip.picture ? [[name, levelAt(strip, k, share)]] : [
-      [name, `${strip.levels[strip.origin].replace(` ${strip.unit}`, "")} → ${levelAt(strip, k, share)}`],
-      ...hasLatents(strip) ? [["latent distance", between(strip.latent_distance, k, share).toFixed(2) + " SD"]] : []
-    ];
-    return pairs2.flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]);
-  }
-  function words(strip, at) {
-    const k = Math.min(Math.floor(at), strip.requested.length - 1), share = at - k;
-    return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.requested.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}, ${levelAt(strip, k, share)}`;
-  }
-  function paintDifference(context, origin, now, strip, view, legend) {
-    const [, height, width] = origin.shape, change = difference(now, origin);
-    draw(context, greyPixels(origin, view.window, 0.35));
-    draw(context, signedPixels(change, width, height, strip.difference.scale, 0.95));
-    legend.append(...differenceLegend(strip.difference, change));
-  }
-  function differenceLegend(scale, change) {
-    const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
-    const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
-    const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change is far below full colour: at most ${short(most)}.` : `Largest change: ${short(most)}.`;
-    return [
-      el("div", { class: "scale", "aria-hidden": "true" }),
-      el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale.scale)}`), el("span", {}, `brighter by ${short(scale.scale)}`)),
-      el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)
-    ];
-  }
-  function paintWipe(context, origin, view, share) {
-    const { width, height } = context.canvas, x = Math.round(share * width);
-    context.save();
-    context.beginPath();
-    context.rect(0, 0, x, height);
-    context.clip();
-    draw(context, greyPixels(origin, view.window));
-    context.restore();
-    context.fillStyle = "#fff";
-    context.fillRect(x - 1, 0, 2, height);
-    context.font = `${Math.round(width / 32)}px system-ui, sans-serif`;
-    for (const [text, side, place] of [["original", "right", x - 8], ["synthetic", "left", x + 8]]) {
-      context.textAlign = side;
-      context.lineWidth = 4;
-      context.strokeStyle = "#000";
-      context.strokeText(text, place, width / 20);
-      context.fillText(text, place, width / 20);
-    }
-  }
-  function wipeByHand(stage, canvas, moved) {
-    let held = false;
-    const to = (event) => {
-      const box = canvas.getBoundingClientRect();
-      moved(Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)));
-    };
-    stage.addEventListener("pointerdown", (event) => {
-      held = true;
-      stage.setPointerCapture(event.pointerId);
-      to(event);
-    });
-    stage.addEventListener("pointermove", (event) => {
-      if (held) to(event);
-    });
-    for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
-      held = false;
-    });
-  }
-  function playButton(state, last2, set, paint) {
-    const button = el("button", { type: "button" }, "Play");
-    let timer2 = 0, step = 1;
-    button.addEventListener("click", () => {
-      if (timer2) {
-        clearInterval(timer2);
-        timer2 = 0;
-        button.textContent = "Play";
-        return;
-      }
-      button.textContent = "Stop";
-      timer2 = window.setInterval(() => {
-        if (state.at + 0.08 * step > last2 || state.at + 0.08 * step < 0) step = -step;
-        state.at = Math.max(0, Math.min(last2, state.at + 0.08 * step));
-        set(state.at);
-        paint();
-      }, 50);
-    });
-    return button;
-  }
+  // source/film.ts
   function film(strip, view, picked) {
-    const canvases = strip.requested.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
-    const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "reconstruction of the image by the generator" });
+    const canvases = strip.order.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
+    const again = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "reconstruction of the image by the generator" });
     const paint = painter(async () => {
       const frames = await getValues(strip.row, "frames", view.slice);
-      const again = await getValues(strip.row, "reconstruction", view.slice);
-      canvases.forEach((canvas, k) => small(canvas, frameOf(frames, k), view, strip.aspect));
-      small(drawn, again, view, strip.aspect);
+      const values = await getValues(strip.row, "reconstruction", view.slice);
+      canvases.forEach((canvas, k) => small(canvas, frameOf(frames, strip.order[k]), view, strip.aspect));
+      small(again, values, view, strip.aspect);
     });
     view.redraw.push(paint);
     paint();
@@ -571,12 +323,17 @@
       button.addEventListener("click", () => picked(k));
       return button;
     });
-    return el(
+    const box = el(
       "div",
       { class: "film", role: "group", "aria-label": "all frames" },
       ...buttons,
-      el("figure", { class: "frame" }, drawn, el("figcaption", {}, "synthetic: reconstruction"))
+      el("figure", { class: "frame" }, again, el("figcaption", {}, "synthetic: reconstruction"))
     );
+    const mark = (at) => buttons.forEach((button, k) => {
+      if (k === Math.round(at)) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    });
+    return { box, mark };
   }
   function small(canvas, values, view, aspect) {
     const [, height, width] = values.shape;
@@ -607,47 +364,372 @@
     );
   }
 
-  // source/where.ts
-  function whereSection(image, maps, view) {
-    const state = { map: maps[0], opacity: 0.85, level: 0, own: faint(maps[0]), hidden: false };
-    const canvas = el("canvas", { role: "img", width: 512, height: 512 });
-    const stage = el("div", {
-      class: "stage",
-      tabindex: 0,
-      role: "group",
-      "aria-label": "image with map. H hides the map, drag changes the window"
-    }, canvas);
-    const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
-    const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
-    const paint = painter(async () => {
-      const row3 = state.map?.row ?? image.row, map = state.map;
-      const values = await getValues(row3, "image", view.slice);
-      const [, height, width] = values.shape, context = fit(canvas, height, width, view.aspect);
-      draw(context, greyPixels(values, view.window));
-      if (map) {
-        const found = await getValues(map.row, "values", view.slice);
-        const scale = state.own ? map.own : map.shared;
-        if (!state.hidden) {
-          draw(context, signedPixels(turned(found.data, map.sign), found.shape[2], found.shape[1], scale, state.opacity));
-          if (state.level > 0) {
-            const level = percentile(found.data.map(Math.abs), state.level / 100);
-            drawContour(context, contour(found.data, found.shape[2], found.shape[1], level), found.shape[2], found.shape[1]);
-          }
-        }
-        legend.replaceChildren(...legendOf(map, scale, state.own));
-      }
-      canvas.setAttribute("aria-label", map && !state.hidden ? `the image with the map ${map.label} for ${map.target_name} over it` : "the image alone");
-    });
-    view.redraw.push(paint);
-    const picked = (row3) => {
-      state.map = maps.find((map) => String(map.row) === row3);
-      state.own = faint(state.map);
-      if (scales) scales.querySelector(`input[value=${state.own ? "own" : "fixed"}]`).checked = true;
-      if (state.map && view.slice !== void 0) slices?.set(view.slice);
-      beside.replaceChildren(...besideOf(state.map));
-      paint();
+  // source/chart.ts
+  function chart(strip) {
+    const { width, height, points, ideal, x_ticks, y_ticks, goal_y, half_y } = strip.curve;
+    const line = (list2) => list2.map((point) => point.join(",")).join(" ");
+    const now = svg("circle", { class: "now", r: 6 });
+    const last2 = strip.scores.length - 1, axis = strip.shares ? `probability of ${strip.target_name}` : `change achieved, ${strip.unit}`;
+    const [from, to] = [strip.table[0], strip.table[last2]];
+    const words3 = strip.shares ? `Probability over the change requested: from ${strip.levels[0]} to ${strip.levels[last2]}, for ${to.requested} ${strip.unit} requested.` : `Change requested against change achieved, in ${strip.unit}: from ${from.requested} requested and ${from.achieved} achieved to ${to.requested} requested and ${to.achieved} achieved.`;
+    const across = (y, kind, text) => [
+      svg("line", { x1: 54, x2: width - 14, y1: y, y2: y, class: kind }),
+      kind === "half" ? svg("text", { x: width - 16, y: y + 13, "text-anchor": "end", class: "half-text" }, text) : svg("text", { x: 60, y: y - 4, class: `${kind}-text` }, text)
+    ];
+    const picture = svg(
+      "svg",
+      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words3, class: "chart" },
+      ...x_ticks.flatMap(([x, text]) => [
+        svg("line", { x1: x, x2: x, y1: 14, y2: height - 40, class: "grid" }),
+        svg("text", { x, y: height - 24, "text-anchor": "middle" }, text)
+      ]),
+      ...y_ticks.flatMap(([y, text]) => [
+        svg("line", { x1: 54, x2: width - 14, y1: y, y2: y, class: "grid" }),
+        svg("text", { x: 50, y: y + 4, "text-anchor": "end" }, text)
+      ]),
+      svg("text", { x: (width + 40) / 2, y: height - 6, "text-anchor": "middle" }, `change requested, ${strip.unit}`),
+      svg("text", { transform: `translate(12 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, cut(axis)),
+      svg("polyline", { points: line(ideal), class: "ideal" }),
+      ...half_y === null ? [] : across(half_y, "half", "the prediction flips"),
+      ...goal_y === null ? [] : across(goal_y, "goal", "goal"),
+      svg("polyline", { points: line(points), class: "measured" }),
+      ...points.map(([x, y]) => svg("circle", { cx: x, cy: y, r: 2.6, class: "point" })),
+      now
+    );
+    const at = (k, share) => {
+      const next2 = points[Math.min(k + 1, points.length - 1)];
+      now.setAttribute("cx", String(points[k][0] * (1 - share) + next2[0] * share));
+      now.setAttribute("cy", String(points[k][1] * (1 - share) + next2[1] * share));
     };
-    const slices = view.slice === void 0 ? null : slider(
+    return { picture, at };
+  }
+  var cut = (text) => text.length > 34 ? `${text.slice(0, 33)}…` : text;
+
+  // source/legend.ts
+  function scaleBar(opacity, dim = 1) {
+    const grey = 128 * dim, blend = (colour) => `rgb(${colour.map((part) => Math.round(part * opacity + grey * (1 - opacity))).join(",")})`;
+    const bar = el("div", { class: "scale", "aria-hidden": "true" });
+    bar.style.background = `linear-gradient(90deg,${blend(AGAINST)},rgb(${grey},${grey},${grey}),${blend(FOR)})`;
+    return bar;
+  }
+  function ends(left, middle, right) {
+    return el("div", { class: "ends" }, ...[left, middle, right].map((text) => el("span", {}, text)));
+  }
+  var DIM = 0.35;
+  var OVER = 0.95;
+  function differenceLegend(scale, change) {
+    const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
+    const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
+    const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change is far below full colour: at most ${short(most)}.` : `Largest change: ${short(most)}.`;
+    return [
+      scaleBar(OVER, DIM),
+      ends(`darker by ${short(scale.scale)}`, "no change", `brighter by ${short(scale.scale)}`),
+      el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)
+    ];
+  }
+
+  // source/panels.ts
+  var LEAST = 1024;
+  var LENSES = ["off", "magnify", "other"];
+  var Panels = class {
+    // the lens, in shares of the canvas
+    constructor(names, otherName) {
+      this.otherName = otherName;
+      this.pictures = names.map(() => void 0);
+      this.canvases = names.map((name) => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name }));
+      this.corners = names.map(() => el("div", { class: "corner" }));
+      this.tags = names.map(() => el("div", { class: "tag" }));
+      this.captions = names.map(() => el("figcaption", {}));
+      this.stages = this.canvases.map((canvas, k) => el("div", { class: "stage" }, canvas, this.corners[k], this.tags[k]));
+      this.figures = this.stages.map((stage, k) => el("figure", { class: "panel" }, this.captions[k], stage));
+      this.stages.forEach((stage, k) => this.listen(stage, this.canvases[k]));
+    }
+    otherName;
+    figures;
+    stages;
+    captions;
+    tags;
+    canvases;
+    smooth = true;
+    wiped = null;
+    // set while dragging on the changed image moves the wipe
+    drags = "window";
+    corners;
+    pictures;
+    scale = 1;
+    x = 0.5;
+    // what is in the middle, as a share of the image
+    y = 0.5;
+    lens = "off";
+    at = null;
+    show(k, picture) {
+      this.pictures[k] = picture;
+      this.paint(k);
+    }
+    /** Where a pointer is, as shares of the image; null outside. */
+    place(event, canvas) {
+      const at = shareOf(event, canvas);
+      const x = this.x + (at.x - 0.5) / this.scale, y = this.y + (at.y - 0.5) / this.scale;
+      return x < 0 || y < 0 || x >= 1 || y >= 1 ? null : { x, y };
+    }
+    zoom(by, at) {
+      const before = this.scale;
+      this.scale = Math.max(1, Math.min(16, this.scale * by));
+      if (at) {
+        this.x += (at.x - 0.5) * (1 / before - 1 / this.scale);
+        this.y += (at.y - 0.5) * (1 / before - 1 / this.scale);
+      }
+      this.move(0, 0);
+    }
+    whole() {
+      this.scale = 1;
+      this.move(0, 0);
+    }
+    /** Move the image by shares of what is shown. */
+    move(dx, dy) {
+      const half = 0.5 / this.scale, inside = (at) => Math.max(half, Math.min(1 - half, at));
+      this.x = inside(this.x - dx / this.scale);
+      this.y = inside(this.y - dy / this.scale);
+      for (const stage of this.stages) stage.classList.toggle("zoomed", this.scale > 1);
+      this.again();
+    }
+    /** Let a drag on the changed image move the wipe; null: as on the others. */
+    wipeBy(moved) {
+      this.wiped = moved;
+      this.tellDrag();
+    }
+    tellDrag() {
+      this.stages.forEach((stage, k) => {
+        stage.dataset.drag = this.wiped && this.canvases[k].dataset.panel === "changed" ? "wipe" : this.drags;
+      });
+    }
+    /** Keys that every group of panels knows; whether the key was one of them. */
+    key(event) {
+      const steps = { ArrowLeft: [0.1, 0], ArrowRight: [-0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] };
+      if (event.shiftKey && steps[event.key]) this.move(...steps[event.key]);
+      else if (event.key === "+" || event.key === "=") this.zoom(1.5);
+      else if (event.key === "-") this.zoom(1 / 1.5);
+      else if (event.key === "0") this.whole();
+      else if (event.key.toLowerCase() === "l") this.press("lens", LENSES[(LENSES.indexOf(this.lens) + 1) % LENSES.length]);
+      else if (event.key.toLowerCase() === "p") this.press("pixels", this.smooth ? "pixels" : "smooth");
+      else return false;
+      return true;
+    }
+    /** Buttons of zoom and full screen, and choices of lens, pixels and what dragging does. */
+    controls(whole) {
+      const button = (text, label, pressed) => {
+        const made = el("button", { type: "button", title: label, "aria-label": label }, text);
+        made.addEventListener("click", pressed);
+        return made;
+      };
+      const full = el("button", { type: "button", "data-key": "full" }, "Full screen (F)");
+      full.addEventListener("click", () => {
+        void (document.fullscreenElement ? document.exitFullscreen() : whole.requestFullscreen());
+      });
+      const lens = this.remember("lens", choice(
+        "Lens (L)",
+        [["off", "off"], ["magnify", "×2"], ["other", this.otherName]],
+        "off",
+        (v) => {
+          this.lens = v;
+          this.at ??= { x: 0.5, y: 0.5 };
+          this.again();
+        }
+      ));
+      const pixels = this.remember("pixels", choice(
+        "Pixels (P)",
+        [["smooth", "smooth"], ["pixels", "as they are"]],
+        "smooth",
+        (v) => {
+          this.smooth = v === "smooth";
+          this.again();
+        }
+      ));
+      const drag = choice(
+        "Dragging changes",
+        [["window", "window and level"], ["move", "what is shown"]],
+        "window",
+        (v) => {
+          this.drags = v;
+          this.tellDrag();
+        }
+      );
+      return {
+        buttons: [
+          button("−", "zoom out (−)", () => this.zoom(1 / 1.5)),
+          button("+", "zoom in (+)", () => this.zoom(1.5)),
+          button("Whole image", "show the whole image (0)", () => this.whole()),
+          full
+        ],
+        choices: [lens, pixels, drag]
+      };
+    }
+    known = {};
+    remember(name, box) {
+      this.known[name] = box;
+      return box;
+    }
+    press(name, value) {
+      this.known[name]?.querySelector(`input[value=${value}]`)?.click();
+    }
+    again() {
+      this.pictures.forEach((_, k) => this.paint(k));
+    }
+    paint(k) {
+      const picture = this.pictures[k];
+      if (!picture) return;
+      const context = fit(this.canvases[k], picture.height, picture.width, picture.aspect, LEAST);
+      const { width: w, height: h } = context.canvas;
+      this.look(context, picture, picture.layers, 1);
+      if (picture.wipe) this.wipe(context, picture, picture.wipe);
+      if (this.lens !== "off" && this.at) {
+        const [x, y, r] = [this.at.x * w, this.at.y * h, 0.16 * Math.min(w, h)];
+        context.save();
+        context.beginPath();
+        context.arc(x, y, r, 0, 2 * Math.PI);
+        context.clip();
+        context.clearRect(0, 0, w, h);
+        this.look(context, picture, this.lens === "other" ? picture.other : picture.layers, this.lens === "other" ? 1 : 2);
+        context.restore();
+        for (const [colour, wide] of [["#000", 5], ["#fff", 2.5]]) {
+          context.strokeStyle = colour;
+          context.lineWidth = wide;
+          context.beginPath();
+          context.arc(x, y, r, 0, 2 * Math.PI);
+          context.stroke();
+        }
+      }
+      this.corners[k].textContent = [
+        `${picture.width} × ${picture.height} px, ${this.smooth ? "smoothed" : "pixels as they are"}`,
+        this.scale > 1 && `zoom ×${this.scale.toFixed(1)}`,
+        this.lens === "magnify" ? "lens ×2" : this.lens === "other" && `lens: ${this.otherName}`,
+        picture.note
+      ].filter(Boolean).join(" · ");
+      this.corners[k].classList.toggle("noted", Boolean(picture.note));
+    }
+    /** Draw layers and outline as zoomed; enlarged again around the lens. */
+    look(context, picture, layers, by) {
+      const { width: w, height: h } = context.canvas, s = this.scale * by;
+      context.save();
+      if (by > 1 && this.at) context.transform(by, 0, 0, by, (1 - by) * this.at.x * w, (1 - by) * this.at.y * h);
+      context.transform(this.scale, 0, 0, this.scale, (0.5 - this.x * this.scale) * w, (0.5 - this.y * this.scale) * h);
+      context.imageSmoothingEnabled = this.smooth;
+      context.imageSmoothingQuality = "high";
+      for (const layer of layers) context.drawImage(layer, 0, 0, w, h);
+      if (picture.lines?.length && layers === picture.layers) drawContour(context, picture.lines, picture.width, picture.height, s / 1.6);
+      context.restore();
+    }
+    wipe(context, picture, wipe) {
+      const { width, height } = context.canvas, x = Math.round(wipe.share * width);
+      context.save();
+      context.beginPath();
+      context.rect(0, 0, x, height);
+      context.clip();
+      context.clearRect(0, 0, x, height);
+      this.look(context, picture, [wipe.layer], 1);
+      context.restore();
+      context.fillStyle = "#fff";
+      context.fillRect(x - 1, 0, 3, height);
+      context.font = `${Math.round(width / 36)}px system-ui, sans-serif`;
+      for (const [text, side, place2] of [[wipe.words[0], "right", x - 12], [wipe.words[1], "left", x + 12]]) {
+        context.textAlign = side;
+        context.lineWidth = 5;
+        context.strokeStyle = "#000";
+        context.strokeText(text, place2, 0.92 * height);
+        context.fillText(text, place2, 0.92 * height);
+      }
+    }
+    listen(stage, canvas) {
+      let from = null, wiping = false;
+      stage.addEventListener("pointerdown", (event) => {
+        const moves = stage.dataset.drag === "move" || event.button === 1 || event.pointerType === "touch" && this.scale > 1;
+        wiping = Boolean(this.wiped) && canvas.dataset.panel === "changed" && event.button === 0;
+        if (!moves && !wiping) return;
+        event.preventDefault();
+        stage.focus?.();
+        stage.setPointerCapture(event.pointerId);
+        from = { x: event.clientX, y: event.clientY };
+        if (wiping) this.wiped?.(shareOf(event, canvas).x);
+      });
+      stage.addEventListener("pointermove", (event) => {
+        const box = canvas.getBoundingClientRect();
+        if (wiping) this.wiped?.(Math.max(0, Math.min(1, shareOf(event, canvas).x)));
+        else if (from) {
+          this.move((event.clientX - from.x) / box.width, (event.clientY - from.y) / box.height);
+          from = { x: event.clientX, y: event.clientY };
+        }
+        if (this.lens !== "off") {
+          this.at = shareOf(event, canvas);
+          this.again();
+        }
+      });
+      for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
+        from = null;
+        wiping = false;
+      });
+      stage.addEventListener("wheel", (event) => {
+        if (!event.ctrlKey && !document.fullscreenElement) return;
+        event.preventDefault();
+        this.zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2, shareOf(event, canvas));
+      }, { passive: false });
+    }
+  };
+  function shareOf(event, canvas) {
+    const box = canvas.getBoundingClientRect();
+    return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
+  }
+
+  // source/window.ts
+  function windowControls(image, view, ...stages) {
+    const [low, high] = image.window, span = Math.max(image.range[1] - image.range[0], high - low, 1e-6);
+    const least = Math.min(image.range[0], low), most = Math.max(image.range[1], high);
+    const centre = () => (view.window.low + view.window.high) / 2, width = () => view.window.high - view.window.low;
+    const put = (first, last2) => {
+      view.window.low = first;
+      view.window.high = last2;
+      view.redraw.forEach((again) => again());
+    };
+    const set = (middle, wide) => {
+      const kept2 = Math.max(span / 256, Math.min(2 * span, wide)), at = Math.max(least, Math.min(most, middle));
+      put(at - kept2 / 2, at + kept2 / 2);
+    };
+    const level = slider("Level", { min: least, max: most, step: "any", value: centre() }, short, (v) => set(v, width()));
+    const wider = slider("Window", { min: span / 256, max: 2 * span, step: "any", value: width() }, short, (v) => set(centre(), v));
+    const presets = el("select", {}, ...image.presets.map(([name], k) => el("option", { value: k }, name)), el("option", { value: "own", hidden: true }, "own"));
+    presets.addEventListener("change", () => {
+      const preset = image.presets[Number(presets.value)];
+      if (preset) put(preset[1], preset[2]);
+    });
+    const told = () => {
+      level.set(centre());
+      wider.set(width());
+      const is = image.presets.findIndex(([, first, last2]) => Math.abs(first - view.window.low) + Math.abs(last2 - view.window.high) < 1e-6 * span);
+      presets.value = is < 0 ? "own" : String(is);
+    };
+    view.redraw.push(told);
+    told();
+    const reset = el("button", { type: "button" }, "Reset window");
+    reset.addEventListener("click", () => put(low, high));
+    let from = null;
+    for (const stage of stages) {
+      stage.addEventListener("pointerdown", (event) => {
+        const other2 = stage.dataset.drag && stage.dataset.drag !== "window";
+        if (event.pointerType === "touch" || event.button !== 0 || other2) return;
+        from = { x: event.clientX, y: event.clientY, middle: centre(), wide: width() };
+        stage.setPointerCapture(event.pointerId);
+      });
+      stage.addEventListener("pointermove", (event) => {
+        if (from) set(from.middle + (event.clientY - from.y) / 300 * span, from.wide + (event.clientX - from.x) / 300 * span);
+      });
+      for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
+        from = null;
+      });
+    }
+    return [el("label", { class: "pick" }, "Window preset", presets), level.box, wider.box, reset];
+  }
+  function sliceControl(image, view) {
+    if (view.slice === void 0 || image.slices < 2) return null;
+    const made = slider(
       "Slice",
       { min: 0, max: image.slices - 1, step: 1, value: view.slice },
       (at) => `${at + 1} of ${image.slices}`,
@@ -656,6 +738,335 @@
         view.redraw.forEach((again) => again());
       }
     );
+    view.redraw.push(() => made.set(view.slice));
+    return made;
+  }
+
+  // source/strip.ts
+  var KEYS = "Left and right arrows change the frame, B puts the original in the place of the changed image and back, M the comparison mode, X exaggerates, L is the lens, P the pixels, plus, minus and 0 zoom, shift and arrows move what is shown, F is full screen";
+  function displayed(strip) {
+    const by = (list2) => strip.order.map((k) => list2[k]);
+    return {
+      ...strip,
+      requested: by(strip.requested),
+      scores: by(strip.scores),
+      shares: strip.shares && by(strip.shares),
+      latent_distance: by(strip.latent_distance),
+      kinds: by(strip.kinds),
+      levels: by(strip.levels),
+      table: by(strip.table),
+      origin: strip.order.indexOf(strip.origin),
+      curve: { ...strip.curve, points: by(strip.curve.points) }
+    };
+  }
+  function stripSection(given2, view, image, first = false) {
+    const strip = displayed(given2), parts = new Part(strip, view);
+    const title = strip.sentence || strip.picture ? "What would change the prediction?" : strip.heading;
+    const failed = strip.trust.failed.length, doubts = failed > 0 && ` ${failed === 1 ? "One reliability check does" : `${failed} reliability checks do`} not pass (below).`;
+    const section = el(
+      "section",
+      { class: "card how", "aria-label": `${strip.heading}, ${strip.label}` },
+      first && title === strip.heading && el("p", { class: "kicker" }, "What would change the prediction?"),
+      el("h2", {}, strip.picture ? strip.heading : title),
+      strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", " %") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
+      parts.viewing(image),
+      parts.strip.box,
+      el(
+        "div",
+        { class: "below" },
+        !strip.picture && el("div", {}, parts.chart.picture, detailsOf(strip)),
+        el("div", { class: "beside" }, strip.picture ? "" : verdict(strip), trustCard(strip.trust), madeBy(strip))
+      )
+    );
+    parts.paint();
+    return section;
+  }
+  var Part = class {
+    constructor(about, view) {
+      this.about = about;
+      this.view = view;
+      this.last = about.order.length - 1;
+      this.state = { at: about.origin === 0 ? this.last : about.origin, compare: "beside", wipe: 0.5, swapped: false, times: 1, outlined: true };
+      this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image");
+      this.paint = painter(() => this.draw());
+      view.redraw.push(this.paint);
+      this.chart = chart(about);
+      this.strip = film(about, view, (k) => this.to(k));
+      this.move = slider(
+        about.shares ? `Probability of ${about.target_name}` : `Prediction: ${about.target_name}`,
+        { min: 0, max: this.last, step: 0.02, value: this.state.at },
+        (v) => words(about, v),
+        (v) => {
+          this.state.at = v;
+          this.paint();
+        }
+      );
+      this.move.box.classList.add("frames");
+      this.move.input.addEventListener("keydown", (event) => this.arrows(event));
+      this.wipe = slider("Wipe", { min: 0, max: 100, step: 1, value: 50 }, (v) => `${v} % is the original`, (v) => {
+        this.state.wipe = v / 100;
+        this.paint();
+      });
+      this.wipe.box.hidden = true;
+    }
+    about;
+    view;
+    paint;
+    chart;
+    strip;
+    state;
+    last;
+    panels;
+    read = el("dl", { class: "read" });
+    legend = el("div", { class: "legend" });
+    move;
+    wipe;
+    keys = {};
+    /** The panels with their controls. */
+    viewing(image) {
+      const { panels } = this, plain = !this.about.picture;
+      const box = el("div", { class: "viewing", tabindex: 0, role: "group", "aria-label": `original, changed image and difference. ${KEYS}` });
+      const { buttons, choices: choices3 } = panels.controls(box);
+      const flicker = el("button", { type: "button", "aria-pressed": "false" }, "Original / changed (B)");
+      flicker.addEventListener("click", () => {
+        this.state.swapped = !this.state.swapped;
+        flicker.setAttribute("aria-pressed", String(this.state.swapped));
+        this.paint();
+      });
+      const modes = choice("Compare (M)", [["beside", "side by side"], ["wipe", "wipe"]], "beside", (v) => {
+        this.state.compare = v;
+        this.wipe.box.hidden = v !== "wipe";
+        panels.wipeBy(v === "wipe" ? (share) => {
+          this.state.wipe = share;
+          this.wipe.set(Math.round(100 * share));
+          this.paint();
+        } : null);
+        this.paint();
+      });
+      const times = choice("Exaggerate the change (X)", [["1", "off"], ["2", "×2"], ["4", "×4"]], "1", (v) => {
+        this.state.times = Number(v);
+        this.paint();
+      });
+      const lines = el("input", { type: "checkbox", checked: true });
+      lines.addEventListener("change", () => {
+        this.state.outlined = lines.checked;
+        this.paint();
+      });
+      this.keys = { b: () => flicker.click(), m: () => next(modes), x: () => next(times), f: () => buttons[3].click() };
+      box.addEventListener("keydown", (event) => this.key(event, box));
+      const slices = image && sliceControl(image, this.view);
+      const figures = panels.figures;
+      if (plain) figures[2].append(this.legend, el("label", { class: "check" }, lines, " Outline the 10 % that change most"));
+      box.append(...figures, el(
+        "div",
+        { class: "controls" },
+        this.move.box,
+        slices?.box ?? "",
+        el("div", { class: "row-of" }, this.play(), plain ? flicker : "", ...buttons),
+        this.read,
+        el(
+          "div",
+          { class: "pairs" },
+          ...plain ? [modes, times] : [],
+          this.wipe.box,
+          ...choices3,
+          ...image ? windowControls(image, this.view, ...panels.stages) : []
+        )
+      ));
+      return box;
+    }
+    async draw() {
+      const { about, state, view } = this, frames = await getValues(about.row, "frames", view.slice);
+      const k = Math.min(Math.floor(state.at), this.last), share = state.at - k;
+      const frame = (at) => frameOf(frames, about.order[at]);
+      const origin = frame(about.origin), now = mixed(frame(k), frame(Math.min(k + 1, this.last)), share);
+      this.put(origin, now);
+      this.chart.at(k, share);
+      this.strip.mark(state.at);
+      view.moved?.(about.order[0] ? this.last - state.at : state.at);
+      this.read.replaceChildren(...readings(about, k, share));
+    }
+    put(origin, now) {
+      const { about, state, view, panels } = this, [, height, width] = origin.shape, size = { height, width, aspect: about.aspect };
+      const first = layerOf(greyPixels(origin, view.window));
+      const second = layerOf(greyPixels(state.times > 1 ? exaggerated(origin, now, state.times) : now, view.window));
+      const note = state.times > 1 ? `CHANGE EXAGGERATED ×${state.times}` : void 0, changed = { ...size, layers: [second], other: [first], note };
+      if (about.picture) return this.one(0, changed);
+      panels.show(0, { ...size, layers: [first], other: [second] });
+      if (state.swapped) panels.show(1, { ...size, layers: [first], other: [second] });
+      else if (state.compare === "wipe") panels.show(1, { ...changed, wipe: { share: state.wipe, layer: first, words: ["original", "synthetic"] } });
+      else panels.show(1, changed);
+      const change = difference(now, origin), dark = layerOf(greyPixels(origin, view.window, DIM));
+      panels.show(2, {
+        ...size,
+        layers: [dark, layerOf(signedPixels(change, width, height, about.difference.scale, OVER))],
+        lines: state.outlined ? outline(change, width, height) : [],
+        other: [second]
+      });
+      this.legend.replaceChildren(...differenceLegend(about.difference, change));
+      this.captions();
+    }
+    one(k, picture) {
+      this.panels.show(k, picture);
+      this.panels.tags[k].textContent = "synthetic, not for diagnosis";
+      this.panels.captions[k].replaceChildren(el("b", { class: "mark" }, "synthetic"), ` ${words(this.about, this.state.at)}`);
+      this.panels.canvases[k].setAttribute("aria-label", words(this.about, this.state.at));
+    }
+    captions() {
+      const { about, state, panels } = this, k = Math.min(Math.floor(state.at), this.last);
+      const level = levelAt(about, k, state.at - k), before = about.levels[about.origin];
+      const same = isOrigin(about, state.at) || state.swapped, kind = kindAt(about, state.swapped ? about.origin : state.at);
+      const kinds = [
+        kindAt(about, about.origin),
+        state.compare === "wipe" && !same ? "left: original; right: synthetic, not for diagnosis" : kind,
+        `difference of frame ${place(state.at)} (${isOrigin(about, state.at) ? "original" : "synthetic"}) from the original`
+      ];
+      const levels = [`${about.target_name}: ${before}`, `${about.target_name}: ${state.swapped ? before : level}`, "changed image minus original"];
+      kinds.forEach((text, at) => {
+        const real = at === 0 || at === 1 && same;
+        panels.tags[at].textContent = text;
+        panels.tags[at].classList.toggle("original", real);
+        panels.captions[at].replaceChildren(
+          el("b", { class: real ? "mark real" : "mark" }, at === 2 ? "difference" : real ? "original" : "synthetic"),
+          ` ${levels[at].replaceAll(" %", " %")}`
+        );
+        panels.canvases[at].setAttribute("aria-label", `${text}. ${levels[at]}`);
+      });
+    }
+    to(at) {
+      this.state.at = at;
+      this.move.set(at);
+      this.paint();
+    }
+    arrows(event) {
+      const step = event.shiftKey ? 0 : { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key] ?? 0, { at } = this.state;
+      if (!step) return false;
+      event.preventDefault();
+      event.stopPropagation();
+      this.to(Math.max(0, Math.min(this.last, step > 0 ? Math.floor(at + 1e-6) + 1 : Math.ceil(at - 1e-6) - 1)));
+      return true;
+    }
+    key(event, box) {
+      if (event.ctrlKey || event.altKey || event.metaKey) return;
+      const inside = event.target !== box, own = this.keys[event.key.toLowerCase()];
+      if (inside && (event.key.startsWith("Arrow") || event.target instanceof HTMLSelectElement)) return;
+      if (own) {
+        if (!event.repeat) own();
+      } else if (!this.arrows(event) && !this.panels.key(event)) return;
+      event.preventDefault();
+    }
+    play() {
+      const button = el("button", { type: "button" }, "Play"), { state } = this;
+      let timer2 = 0, step = 1;
+      button.addEventListener("click", () => {
+        if (timer2) {
+          clearInterval(timer2);
+          timer2 = 0;
+          button.textContent = "Play";
+          return;
+        }
+        button.textContent = "Stop";
+        timer2 = window.setInterval(() => {
+          if (state.at + 0.08 * step > this.last || state.at + 0.08 * step < 0) step = -step;
+          this.to(Math.max(0, Math.min(this.last, state.at + 0.08 * step)));
+        }, 50);
+      });
+      return button;
+    }
+  };
+  function next(box) {
+    const options = [...box.querySelectorAll("input")], at = options.findIndex((one) => one.checked);
+    options[(at + 1) % options.length].click();
+  }
+  var sentenceOf = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  var place = (at) => at.toFixed(Number.isInteger(at) ? 0 : 1);
+  function verdict(strip) {
+    const error = strip.above_tolerance ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual" : "within the tolerance";
+    return el(
+      "p",
+      { class: `verdict ${strip.tone}` },
+      el("b", {}, strip.second),
+      ` ${sentenceOf(strip.reason)} `,
+      `Reconstruction error: ${strip.reconstruction_error.toFixed(2)} ${strip.unit}, ${error}.`,
+      strip.outcome !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.latent_distance).toFixed(1)} SD.`,
+      ` Engine: ${strip.engine}.`
+    );
+  }
+  var hasLatents = (strip) => Math.max(...strip.latent_distance) > 0;
+  var isOrigin = (strip, at) => Math.abs(at - strip.origin) < 1e-6 && !strip.picture;
+  function kindAt(strip, at) {
+    return isOrigin(strip, at) ? strip.kinds[strip.origin] : "synthetic, not for diagnosis";
+  }
+  function detailsOf(strip) {
+    const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "latent distance (SD)"];
+    return el(
+      "details",
+      { class: "details" },
+      el("summary", {}, `Details: ${strip.unit}, changes requested and achieved`),
+      el(
+        "div",
+        { class: "wide", role: "region", tabindex: 0, "aria-label": "figures of every frame" },
+        el(
+          "table",
+          { class: "figures" },
+          el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
+          el("tbody", {}, ...strip.table.map((f, k) => el("tr", {}, ...[`${k}, ${f.kind}`, f.level, f.score, f.requested, f.achieved, f.distance].map((text) => el("td", {}, text)))))
+        )
+      )
+    );
+  }
+  function between(list2, k, share) {
+    return list2[k] * (1 - share) + list2[Math.min(k + 1, list2.length - 1)] * share;
+  }
+  function levelAt(strip, k, share) {
+    const at = share < 0.011 ? k : share > 0.989 ? Math.min(k + 1, strip.levels.length - 1) : -1;
+    if (at >= 0) return strip.levels[at];
+    return "≈ " + (strip.shares ? `${(100 * between(strip.shares, k, share)).toFixed(0)} %` : `${between(strip.scores, k, share).toFixed(2)} ${strip.unit}`);
+  }
+  function readings(strip, k, share) {
+    const name = strip.shares ? `probability of ${strip.target_name}` : strip.target_name;
+    const pairs2 = strip.picture ? [[name, levelAt(strip, k, share)]] : [
+      [name, `${strip.levels[strip.origin].replace(` ${strip.unit}`, "")} → ${levelAt(strip, k, share)}`],
+      ...hasLatents(strip) ? [["latent distance", between(strip.latent_distance, k, share).toFixed(2) + " SD"]] : []
+    ];
+    return pairs2.flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]);
+  }
+  function words(strip, at) {
+    const k = Math.min(Math.floor(at), strip.order.length - 1);
+    return `${levelAt(strip, k, at - k)}, frame ${place(at)} of ${strip.order.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}`;
+  }
+
+  // source/where.ts
+  var STRONGEST = 10;
+  function whereSection(image, maps, view) {
+    const state = { map: maps[0], opacity: 0.85, own: faint(maps[0]), hidden: false };
+    view.share ??= STRONGEST;
+    const panels = new Panels(["map"], "the image alone"), [canvas] = panels.canvases, [stage] = panels.stages;
+    const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
+    const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
+    const paint = painter(async () => {
+      const row3 = state.map?.row ?? image.row, map = state.map;
+      const values = await getValues(row3, "image", view.slice);
+      const [, height, width] = values.shape, plain = layerOf(greyPixels(values, view.window)), layers = [plain];
+      let lines = [];
+      if (map) {
+        const found = await getValues(map.row, "values", view.slice), scale = state.own ? map.own : map.shared;
+        if (!state.hidden) layers.push(layerOf(signedPixels(turned(found.data, map.sign), width, height, scale, state.opacity)));
+        if (!state.hidden && view.share < 100) lines = contour(found.data, width, height, levelOf(map, view.share, found.data));
+        legend.replaceChildren(...legendOf(map, scale, state.own, state.opacity));
+      }
+      panels.show(0, { height, width, aspect: view.aspect, layers, lines, other: [plain] });
+      canvas.setAttribute("aria-label", map && !state.hidden ? `the image with the map ${map.label} for ${map.target_name} over it` : "the image alone");
+    });
+    view.redraw.push(paint);
+    const picked = (row3) => {
+      state.map = maps.find((map) => String(map.row) === row3);
+      state.own = faint(state.map);
+      if (scales) scales.querySelector(`input[value=${state.own ? "own" : "fixed"}]`).checked = true;
+      beside.replaceChildren(...besideOf(state.map));
+      paint();
+    };
+    const slices = sliceControl(image, view), inner = shareControl("Contour", view);
     const scales = maps.length > 0 && choice(
       "Scale",
       [["fixed", "cohort"], ["own", "per image"]],
@@ -670,18 +1081,26 @@
       state.hidden = hide.checked;
       paint();
     });
-    stage.addEventListener("keydown", (event) => {
-      if (event.key.toLowerCase() === "h") {
-        hide.checked = !hide.checked;
-        state.hidden = hide.checked;
-        paint();
-      }
+    const box = el("div", {
+      class: "viewing one",
+      tabindex: 0,
+      role: "group",
+      "aria-label": "image with map. H hides the map, L is the lens, P the pixels, plus, minus and 0 zoom, F is full screen; drag changes the window"
+    });
+    const { buttons, choices: choices3 } = panels.controls(box);
+    box.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.altKey || event.metaKey || event.target !== box && (event.key.startsWith("Arrow") || event.target instanceof HTMLSelectElement)) return;
+      if (event.key.toLowerCase() === "h") hide.click();
+      else if (event.key.toLowerCase() === "f") buttons[3].click();
+      else if (!panels.key(event)) return;
+      event.preventDefault();
     });
     const windows = windowControls(image, view, stage);
-    readValues(canvas, image, view, () => state.map, readout);
+    readValues(panels, image, view, () => state.map, readout);
     beside.replaceChildren(...besideOf(state.map));
     paint();
-    const controls = el(
+    panels.figures[0].append(...maps.length ? [legend] : [], readout);
+    box.append(panels.figures[0], el(
       "div",
       { class: "controls" },
       maps.length > 0 && choice("Map", maps.map((m) => [String(m.row), nameOf(m, maps)]), String(maps[0].row), picked),
@@ -695,26 +1114,35 @@
           paint();
         }
       ).box,
-      maps.length > 0 && slider(
-        "Contour",
-        { min: 0, max: 99, step: 1, value: 0 },
-        (v) => v ? `the strongest ${100 - v} %` : "off",
-        (v) => {
-          state.level = v;
-          paint();
-        }
-      ).box,
+      maps.length > 0 && inner,
       scales,
-      ...windows,
-      maps.length > 0 && el("label", { class: "check" }, hide, " Hide the map (H)")
-    );
+      maps.length > 0 && el("label", { class: "check" }, hide, " Hide the map (H)"),
+      el("div", { class: "row-of" }, ...buttons),
+      el("div", { class: "pairs" }, ...choices3, ...windows)
+    ), beside);
     return el(
       "section",
       { class: "card", "aria-labelledby": "where" },
       el("h2", { id: "where" }, "Where the model looks"),
       !maps.length && el("p", { class: "dim" }, "This case has no heatmaps."),
-      el("div", { class: "columns" }, el("div", {}, stage, maps.length > 0 && legend, readout), controls, beside)
+      box
     );
+  }
+  function levelOf(map, share, shown) {
+    return map.levels.length ? map.levels[100 - share] : strongest(shown.map(Math.abs), share / 100);
+  }
+  function shareControl(label, view) {
+    const made = slider(
+      label,
+      { min: 1, max: 100, step: 1, value: view.share },
+      (v) => v < 100 ? `the strongest ${v} %` : "off",
+      (v) => {
+        view.share = v;
+        view.redraw.forEach((again) => again());
+      }
+    );
+    view.redraw.push(() => made.set(view.share));
+    return made.box;
   }
   function nameOf(map, maps) {
     return new Set(maps.map((m) => m.target)).size > 1 ? `${map.label}, ${map.target_name}` : map.label;
@@ -728,63 +1156,37 @@
     const factor = map.shared / map.own;
     return `×${factor.toFixed(factor >= 9.95 ? 0 : 1)}: per-image scale, not comparable with other maps; the cohort scale is ±${short(map.shared)}`;
   }
-  function legendOf(map, scale, own) {
+  function legendOf(map, scale, own, opacity = 0.85) {
     const [seen, there] = map.scale_from;
     const from = !there ? "Per-image scale: not comparable with other maps" : own ? ownScaleWords(map) : `Cohort scale: ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (estimated from ${seen} of them)` : "");
     return [
-      el("div", { class: "scale", "aria-hidden": "true" }),
-      el("div", { class: "ends" }, el("span", {}, `${map.blue}: ${short(scale)}`), el("span", {}, `${map.orange}: ${short(scale)}`)),
-      el("p", { class: "dim small" }, `Target: ${map.target_name}. Orange: evidence ${map.orange}; blue: ${map.blue}. ${from}.`),
+      scaleBar(opacity),
+      ends(`${map.blue}: ${short(scale)}`, "0", `${map.orange}: ${short(scale)}`),
+      el(
+        "p",
+        { class: "dim small" },
+        `Target: ${map.target_name}; evidence in ${map.unit}. Orange: evidence ${map.orange}; blue: ${map.blue}. ${from}.`,
+        map.layer && el("b", { class: "block" }, `Resolution of the map: ${map.layer}, enlarged to the image.`)
+      ),
       ...map.flaw ? [el("p", { class: "doubt" }, map.flaw)] : []
     ];
   }
   function evidence(map, value) {
     return value === 0 ? "0" : `${short(Math.abs(value))} ${value * map.sign > 0 ? map.orange : map.blue}`;
   }
-  function windowControls(image, view, stage) {
-    const [low, high] = image.window, span = Math.max(image.range[1] - image.range[0], high - low, 1e-6);
-    const least = Math.min(image.range[0], low), most = Math.max(image.range[1], high);
-    const centre = () => (view.window.low + view.window.high) / 2, width = () => view.window.high - view.window.low;
-    const set = (middle, wide) => {
-      const kept2 = Math.max(span / 256, Math.min(2 * span, wide)), at = Math.max(least, Math.min(most, middle));
-      view.window.low = at - kept2 / 2;
-      view.window.high = at + kept2 / 2;
-      level.set(at);
-      wider.set(kept2);
-      view.redraw.forEach((again) => again());
-    };
-    const level = slider("Level", { min: least, max: most, step: "any", value: centre() }, short, (v) => set(v, width()));
-    const wider = slider("Window", { min: span / 256, max: 2 * span, step: "any", value: width() }, short, (v) => set(centre(), v));
-    const reset = el("button", { type: "button" }, "Reset window");
-    reset.addEventListener("click", () => set((low + high) / 2, high - low));
-    let from = null;
-    stage.addEventListener("pointerdown", (event) => {
-      if (event.pointerType === "touch") return;
-      from = { x: event.clientX, y: event.clientY, middle: centre(), wide: width() };
-      stage.setPointerCapture(event.pointerId);
-    });
-    stage.addEventListener("pointermove", (event) => {
-      if (from) set(from.middle + (event.clientY - from.y) / 300 * span, from.wide + (event.clientX - from.x) / 300 * span);
-    });
-    for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
-      from = null;
-    });
-    return [level.box, wider.box, reset];
-  }
-  function readValues(canvas, image, view, map, readout) {
-    canvas.addEventListener("pointermove", async (event) => {
-      const box = canvas.getBoundingClientRect(), chosen = map();
+  function readValues(panels, image, view, map, readout) {
+    const [canvas] = panels.canvases;
+    const read = async (event) => {
+      const at = panels.place(event, canvas), chosen = map();
       const values = await getValues(chosen?.row ?? image.row, "image", view.slice).catch(() => null);
       const found = chosen && await getValues(chosen.row, "values", view.slice).catch(() => null);
-      if (!values) return;
-      const [channels, height, width] = values.shape;
-      const x = Math.floor((event.clientX - box.left) / box.width * width);
-      const y = Math.floor((event.clientY - box.top) / box.height * height);
-      if (x < 0 || y < 0 || x >= width || y >= height) return;
+      if (!values || !at) return;
+      const [channels, height, width] = values.shape, x = Math.floor(at.x * width), y = Math.floor(at.y * height);
       const grey = Array.from({ length: channels }, (_, c) => short(values.data[(c * height + y) * width + x]));
       const said = found && chosen ? `, map ${evidence(chosen, found.data[y * width + x])}` : "";
       readout.textContent = `column ${x}, row ${y}: image ${grey.join(" ")}${said}`;
-    });
+    };
+    for (const kind of ["pointermove", "pointerdown"]) canvas.addEventListener(kind, read);
   }
 
   // source/live.ts
@@ -1109,7 +1511,7 @@
         }
       });
       const held = done.held?.length ? el("dl", { class: "read" }, ...pairs(heldPairs(done.held))) : "";
-      const part = done.kind === "strip" ? stripSection(done.about, this.view) : mapSection(done.about, this.view);
+      const part = done.kind === "strip" ? stripSection(done.about, this.view, this.page.image) : mapSection(done.about, this.view);
       this.answer.replaceChildren(part, held, el("div", { class: "row-of" }, keep, kept2));
     }
     /** Cancel the job when the page is left. */
@@ -1297,7 +1699,7 @@
     });
     async start() {
       const address = "/web/niivue_scene.js", { NiivueScene } = await import(address);
-      const scene = await NiivueScene.on(this.parts.canvas, (place) => this.moved(place));
+      const scene = await NiivueScene.on(this.parts.canvas, (place2) => this.moved(place2));
       const { shown, frame, channel } = this.state;
       await this.reload(scene);
       this.scene = scene;
@@ -1329,11 +1731,11 @@
       if (!this.scene || !shown) return;
       const scale = isStrip(shown) ? shown.difference.scale : own ? shown.own : shown.shared;
       this.state.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
-      const ends = isStrip(shown) ? [`darker by ${short(scale)}`, `brighter by ${short(scale)}`] : [`${shown.blue}: ${short(scale)}`, `${shown.orange}: ${short(scale)}`];
+      const ends2 = isStrip(shown) ? [`darker by ${short(scale)}`, `brighter by ${short(scale)}`] : [`${shown.blue}: ${short(scale)}`, `${shown.orange}: ${short(scale)}`];
       const words3 = isStrip(shown) ? ` Difference from the original; ${shown.difference.words}.` : own ? ` ${ownScaleWords(shown)}.` : " Cohort scale: maps of this model by this method.";
       this.parts.legend.replaceChildren(
         el("div", { class: "scale", "aria-hidden": "true" }),
-        el("div", { class: "ends" }, ...ends.map((end) => el("span", {}, end))),
+        el("div", { class: "ends" }, ...ends2.map((end) => el("span", {}, end))),
         el(
           "p",
           { class: "dim small" },
@@ -1344,14 +1746,14 @@
       );
       this.parts.canvas.setAttribute("aria-label", hidden ? "the volume alone" : `the volume with ${nameOf2(shown)} over it`);
     }
-    moved(place) {
-      this.state.place = place;
-      place.ras.forEach((at, axis) => this.sliders[axis].set(Math.round(at)));
+    moved(place2) {
+      this.state.place = place2;
+      place2.ras.forEach((at, axis) => this.sliders[axis].set(Math.round(at)));
       const known = !this.image.spacing.includes("unknown");
-      const said = known ? [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less2, more], axis) => `${Math.abs(place.mm[axis]).toFixed(1)} mm ${place.mm[axis] < 0 ? less2 : more}`).join(", ") : this.image.spacing;
-      const { shown } = this.state, value = place.map;
+      const said = known ? [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less2, more], axis) => `${Math.abs(place2.mm[axis]).toFixed(1)} mm ${place2.mm[axis] < 0 ? less2 : more}`).join(", ") : this.image.spacing;
+      const { shown } = this.state, value = place2.map;
       const what = shown && isStrip(shown) ? "change" : "map";
-      this.parts.readout.textContent = `Voxel ${place.voxel.map(Math.round).join(", ")} (${said}): image ${short(place.image)}` + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
+      this.parts.readout.textContent = `Voxel ${place2.voxel.map(Math.round).join(", ")} (${said}): image ${short(place2.image)}` + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
     }
     step(axis, by) {
       if (!this.scene || !this.state.place) return;
@@ -1368,7 +1770,7 @@
       button.textContent = this.state.playing ? "Stop" : "Play";
       this.parts.readout.setAttribute("aria-live", this.state.playing ? "off" : "polite");
       const mine = ++this.state.plays;
-      const next = () => {
+      const next2 = () => {
         const axis = WALKS[this.state.sight];
         if (!this.state.playing || mine !== this.state.plays) return;
         if (axis >= 0) this.step(axis, 1);
@@ -1377,9 +1779,9 @@
           this.sliders[3].set(this.state.azimuth);
           this.turn();
         }
-        requestAnimationFrame(() => setTimeout(next, 120));
+        requestAnimationFrame(() => setTimeout(next2, 120));
       };
-      next();
+      next2();
     }
     key(event) {
       if (event.ctrlKey || event.altKey || event.metaKey) return;
@@ -1400,8 +1802,8 @@
       else if (event.key.toLowerCase() === "h") press("hide");
       else if (event.key.toLowerCase() === "s") this.scene?.strongest();
       else if (event.key.toLowerCase() === "v") {
-        const next = SIGHTS[(SIGHTS.findIndex(([name]) => name === this.state.sight) + 1) % SIGHTS.length][0];
-        this.parts.stage.closest("section").querySelector(`input[value=${next}]`)?.click();
+        const next2 = SIGHTS[(SIGHTS.findIndex(([name]) => name === this.state.sight) + 1) % SIGHTS.length][0];
+        this.parts.stage.closest("section").querySelector(`input[value=${next2}]`)?.click();
       } else return;
       event.preventDefault();
     }
@@ -1438,9 +1840,9 @@
         state.hidden = hide.checked;
         this.lay();
       });
-      const play = el("button", { type: "button", "data-key": "play" }, "Play"), strongest = el("button", { type: "button" }, "Strongest voxel");
+      const play = el("button", { type: "button", "data-key": "play" }, "Play"), strongest2 = el("button", { type: "button" }, "Strongest voxel");
       play.addEventListener("click", () => this.play(play));
-      strongest.addEventListener("click", () => this.scene?.strongest());
+      strongest2.addEventListener("click", () => this.scene?.strongest());
       const sights = choice("View", SIGHTS, state.sight, (value) => {
         state.sight = value;
         turns.hidden = !["planes", "render"].includes(value);
@@ -1465,7 +1867,7 @@
         this.frames,
         sights,
         ...spatial.map((one) => one.box),
-        el("div", { class: "row-of" }, play, some && strongest),
+        el("div", { class: "row-of" }, play, some && strongest2),
         turns,
         this.image.channels > 1 && slider(
           "Channel",
@@ -1539,13 +1941,13 @@
       const [low, high] = about.image.window, redraw = [];
       const view = { window: { low, high }, aspect: about.image.aspect, redraw };
       if (about.image.slices) view.slice = about.maps[0]?.slice ?? Math.floor(about.image.slices / 2);
-      main.append(whereSection(about.image, about.maps, view));
-      if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
-      for (const strip of about.strips) {
-        main.append(stripSection(strip, view));
+      for (const [k, strip] of about.strips.entries()) {
+        main.append(stripSection(strip, view, about.image, k === 0));
         if (strip.followup.length) main.append(followupRow(strip, view));
         main.append(...nearestOf(about.nearest, strip.row, view));
       }
+      main.append(whereSection(about.image, about.maps, view));
+      if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
       for (const map of about.maps) main.append(...nearestOf(about.nearest, map.row, view));
       if (document.body.dataset.token) main.append(liveSection(about.id, about.image, view));
     }
@@ -1943,10 +2345,10 @@
     byId("toml").textContent = answer.text;
     byId("save").disabled = answer.problems.length > 0 || answer.saved;
     const elsewhere = [];
-    for (const place of document.querySelectorAll("[data-for]")) {
-      const name = place.dataset.for;
+    for (const place2 of document.querySelectorAll("[data-for]")) {
+      const name = place2.dataset.for;
       const wrong = answer.problems.filter((one) => one.place === name), absent = answer.missing.filter((one) => one.place === name);
-      place.replaceChildren(
+      place2.replaceChildren(
         ...wrong.map((one) => el("span", { class: "refused" }, one.text)),
         ...absent.map((one) => el("span", { class: "absent" }, one.text)),
         ...(answer.facts[name] ?? []).map((text) => el("span", { class: "fact" }, text))
@@ -1959,14 +2361,14 @@
       elsewhere.push(there ? toField(one.place, there) : document.createTextNode(one.text));
     }
     byId("wrong").replaceChildren(...elsewhere.map((node) => el("li", {}, node)));
-    for (const [place, words3] of Object.entries(answer.known)) suggest(place, words3);
+    for (const [place2, words3] of Object.entries(answer.known)) suggest(place2, words3);
     const count = answer.problems.length;
     byId("verdict").textContent = count ? `${plural(count, "problem")} to fix before this can be saved.` : answer.missing.length ? `Valid study, but ${plural(answer.missing.length, "input")} cannot be found.` : answer.saved ? "Saved. Nothing is missing." : "Valid study. Nothing is missing.";
   }
-  function toField(place, there) {
-    const [part, number, ...rest2] = place.split("."), parts = draft[part];
+  function toField(place2, there) {
+    const [part, number, ...rest2] = place2.split("."), parts = draft[part];
     const label = parts?.[Number(number)] && (parts[Number(number)].label || part.replace("_", " ").replace(/s$/, ""));
-    const link = el("a", { href: `#${place}` }, label ? [label, words2(rest2.join("."))].filter(Boolean).join(": ") : words2(number));
+    const link = el("a", { href: `#${place2}` }, label ? [label, words2(rest2.join("."))].filter(Boolean).join(": ") : words2(number));
     link.addEventListener("click", (event) => {
       event.preventDefault();
       there.scrollIntoView({ block: "center" });
@@ -1974,10 +2376,10 @@
     });
     return link;
   }
-  function suggest(place, words3) {
-    const input = document.getElementById(place);
+  function suggest(place2, words3) {
+    const input = document.getElementById(place2);
     if (!(input instanceof HTMLInputElement)) return;
-    const id = `known-${place}`;
+    const id = `known-${place2}`;
     document.getElementById(id)?.remove();
     input.after(el("datalist", { id }, ...words3.map((value) => el("option", { value }))));
     input.setAttribute("list", id);
@@ -2027,9 +2429,9 @@
       dirty();
     });
   }
-  function field(setting, name, place, texts, remove) {
-    const kind = setting?.kind ?? "unknown setting", about = `${place}-about`, said = `${place}-said`;
-    const asked = { id: place, "aria-describedby": `${about} ${said}`, spellcheck: "false", autocomplete: "off" };
+  function field(setting, name, place2, texts, remove) {
+    const kind = setting?.kind ?? "unknown setting", about = `${place2}-about`, said = `${place2}-said`;
+    const asked = { id: place2, "aria-describedby": `${about} ${said}`, spellcheck: "false", autocomplete: "off" };
     let input;
     if (kind === "texts") {
       input = el("textarea", { ...asked, rows: Math.max(2, (texts[name] ?? "").split("\n").length), placeholder: "one per line" });
@@ -2057,10 +2459,10 @@
     return el(
       "div",
       { class: "field" },
-      el("label", { for: place }, words2(name)),
+      el("label", { for: place2 }, words2(name)),
       setting ? input : el("div", { class: "with" }, input, removes),
       el("p", { class: "about", id: about }, ...coded([setting?.help, [kinds, usual].filter(Boolean).join(", ")].filter(Boolean).join(" · "))),
-      el("div", { class: "said", id: said, "data-for": place, "aria-live": "polite" })
+      el("div", { class: "said", id: said, "data-for": place2, "aria-live": "polite" })
     );
   }
   function coded(text) {
@@ -2069,12 +2471,12 @@
   function words2(name) {
     return name.replaceAll("_", " ").replaceAll(".", ": ");
   }
-  function fieldsOf(settings, part, place, again) {
+  function fieldsOf(settings, part, place2, again) {
     const names = [...settings.map((one) => one.name), ...Object.keys(part.fields)];
     return el("div", { class: "fields" }, ...names.filter((name, k) => names.indexOf(name) === k).map((name) => field(
       settings.find((one) => one.name === name),
       name,
-      `${place}.${name}`,
+      `${place2}.${name}`,
       part.fields,
       () => {
         delete part.fields[name];
@@ -2083,11 +2485,11 @@
       }
     )));
   }
-  function partBox(part, place, settings, title, about, again, remove, labelled) {
-    const label = el("input", { type: "text", id: `${place}-label`, autocomplete: "off", spellcheck: "false" });
+  function partBox(part, place2, settings, title, about, again, remove, labelled) {
+    const label = el("input", { type: "text", id: `${place2}-label`, autocomplete: "off", spellcheck: "false" });
     label.value = part.label;
     label.addEventListener("input", () => {
-      if (!part.kind && place.startsWith("me")) part.kind = title;
+      if (!part.kind && place2.startsWith("me")) part.kind = title;
       part.label = label.value;
       dirty();
     });
@@ -2098,9 +2500,9 @@
       { class: "part" },
       el("legend", {}, title),
       ...about,
-      el("div", { class: "said", "data-for": place, "aria-live": "polite" }),
+      el("div", { class: "said", "data-for": place2, "aria-live": "polite" }),
       labelled ? el("div", { class: "field" }, el("label", { for: label.id }, labelled), label) : "",
-      fieldsOf(settings, part, place, again),
+      fieldsOf(settings, part, place2, again),
       removes
     );
   }
@@ -2205,7 +2607,7 @@
       const view = { window: { low, high }, aspect: about.image.aspect, redraw: [] };
       const maps = about.items.filter((item) => item.kind === "heatmap"), strips = about.items.filter((item) => item.kind === "strip");
       if (about.image.slices) view.slice = maps[0]?.parts[0]?.slice ?? Math.floor(about.image.slices / 2);
-      const slices = sliceSlider(about.image, view);
+      const slices = sliceControl(about.image, view);
       if (maps.length) main.append(mapsSection(about, about.image, maps, view, slices));
       strips.forEach((strip, k) => main.append(stripsSection(about, strip, view, maps.length || k ? null : slices)));
     }
@@ -2239,17 +2641,6 @@
       apartWords(about.apart),
       "."
     ));
-  }
-  function sliceSlider(image, view) {
-    return view.slice === void 0 ? null : slider(
-      "Slice",
-      { min: 0, max: image.slices - 1, step: 1, value: view.slice },
-      (at) => `${at + 1} of ${image.slices}`,
-      (at) => {
-        view.slice = at;
-        view.redraw.forEach((again) => again());
-      }
-    );
   }
   function mapsSection(about, image, items, view, slices) {
     const state = { item: items[0], opacity: 0.85, level: 0, own: uneven(items[0]), hidden: false };
@@ -2428,7 +2819,8 @@
         el("figcaption", {}, about.models[k]),
         el("div", { class: "stage" }, canvases[k], tags[k]),
         reads[k],
-        detailsOf(part, charts[k].picture),
+        charts[k].picture,
+        detailsOf(part),
         trustCard(part.trust)
       ))),
       legend,
@@ -2437,9 +2829,9 @@
     );
   }
   function placeOf(part, at) {
-    const last2 = part.requested.length - 1, end = part.origin === last2 ? 0 : last2, place = part.origin + at * (end - part.origin);
-    const index = Math.min(Math.floor(place), last2);
-    return { index, share: place - index };
+    const last2 = part.requested.length - 1, end = part.origin === last2 ? 0 : last2, place2 = part.origin + at * (end - part.origin);
+    const index = Math.min(Math.floor(place2), last2);
+    return { index, share: place2 - index };
   }
   async function changeOf(part, view) {
     const frames = await getValues(part.row, "frames", view.slice), end = part.origin === part.requested.length - 1 ? 0 : part.requested.length - 1;
@@ -2479,7 +2871,7 @@
     const part = (name) => {
       for (const id of ["enter", "trial", "paused", "finished"]) byId(id).hidden = id !== name;
     };
-    const next = async () => {
+    const next2 = async () => {
       trial = await getJson(`/api/trial?reader=${encodeURIComponent(reader)}`);
       if (trial.finished) {
         part("finished");
@@ -2518,7 +2910,7 @@
       byId("notice").hidden = true;
       try {
         await postJson("/api/answer", { reader, position: trial.done, answer: choice2, seconds });
-        await next();
+        await next2();
       } catch (error) {
         tell(error);
       }
@@ -2529,7 +2921,7 @@
       byId("notice").hidden = true;
       try {
         reader = (await postJson("/api/reader", { name: byId("name").value })).name;
-        await next();
+        await next2();
       } catch (error) {
         tell(error);
       }

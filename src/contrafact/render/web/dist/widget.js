@@ -23,9 +23,9 @@ function byId(id) {
 }
 function tell(error) {
   const text = error instanceof Error ? error.message : String(error);
-  const place = byId("notice");
-  place.textContent = text;
-  place.hidden = false;
+  const place2 = byId("notice");
+  place2.textContent = text;
+  place2.hidden = false;
 }
 function plural(count, one, many = one + "s") {
   return `${count} ${count === 1 ? one : many}`;
@@ -169,9 +169,30 @@ td .doubt{border:0;padding:0;background:none;display:inline}
 .columns{display:grid;grid-template-columns:minmax(280px,440px) minmax(210px,290px) minmax(250px,1fr);gap:22px}
 .stage{position:relative;background:#000;border-radius:4px;overflow:hidden;touch-action:pan-y}
 .stage canvas{width:auto;height:auto;max-width:100%;max-height:80vh;margin:0 auto;display:block;cursor:crosshair}
-.tag{position:absolute;left:0;right:0;bottom:0;padding:3px 8px;background:#000c;color:var(--warn);font-size:12px}
+.tag,.corner{position:absolute;left:0;padding:3px 8px;background:#000c;font-size:12px}
+.tag{right:0;bottom:0;color:var(--warn)}
+.corner{top:0;color:var(--text);border-radius:0 0 4px 0}.corner.noted{color:var(--warn);font-weight:600}
+/* Linked panels with their controls: three in a row on wide screens, two and two below. */
+.wide-page header,.wide-page main,.wide-page footer{max-width:1860px}
+.viewing{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:14px 16px;align-items:start}
+.viewing.one{grid-template-columns:minmax(0,1.15fr) minmax(260px,.9fr) minmax(250px,.9fr)}
+.viewing .panel{margin:0;min-width:0}
+.panel figcaption{font-size:15px;margin-bottom:5px;overflow-wrap:anywhere}
+.viewing .stage canvas{max-height:max(480px,60vh)}
+.viewing:fullscreen .stage canvas{max-height:calc(100vh - 190px)}
+.viewing .stage.zoomed{touch-action:none}
+.viewing>.controls{grid-column:1/-1;min-width:0}.viewing .read{max-width:440px}
+.title{display:flex;flex-wrap:wrap;gap:4px 14px;align-items:center}.title h1{margin:0}.title p{margin:0}
+.viewing.one>.controls{grid-column:auto}
+.viewing:fullscreen{background:var(--bg);padding:14px;overflow:auto;align-content:start}
+.row-of>button{margin:0;white-space:nowrap}
+.pairs{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(230px,100%),1fr));gap:12px 22px;align-items:start}
+.pairs button{align-self:end;justify-self:start}
+.pick{display:flex;flex-direction:column;gap:3px;font-size:13.5px}.pick select{max-width:100%}
+.kicker{color:var(--dim);margin:0 0 2px;font-size:14px}
+.below{display:grid;grid-template-columns:minmax(0,440px) minmax(0,1fr);gap:22px}
 .scale{height:8px;border-radius:3px;margin:8px 0 2px;background:linear-gradient(90deg,var(--against),#14181c,var(--for))}
-.ends{display:flex;justify-content:space-between;font-size:12.5px;color:var(--dim)}
+.ends{display:flex;justify-content:space-between;gap:10px;font-size:12.5px;color:var(--dim)}
 .under{min-height:20px}
 .controls{display:flex;flex-direction:column;gap:12px}
 .controls button{align-self:flex-start}
@@ -195,20 +216,23 @@ td .doubt{border:0;padding:0;background:none;display:inline}
 .chart text{fill:var(--dim);font-size:11px}
 .chart .grid{stroke:#242c34}.chart .ideal{fill:none;stroke:#8391a0;stroke-dasharray:4 4}
 .chart .goal{stroke:var(--ok);stroke-dasharray:2 3}.chart .goal-text{fill:var(--ok)}
+.chart .half{stroke:#6b7884}
 .chart .measured{fill:none;stroke:var(--for);stroke-width:2}.chart .point{fill:var(--for)}
 .chart .now{fill:none;stroke:#fff;stroke-width:2}
 .film{display:flex;align-items:flex-start;gap:8px;overflow-x:auto;padding:14px 3px 8px;position:relative}
 .frame{flex:none;width:108px;padding:5px;margin:0;display:flex;flex-direction:column;gap:2px;font-size:12px;color:var(--dim);text-align:left;background:none;border:1px solid transparent}
 button.frame:hover{border-color:#6b7884}
 .frame.origin{border-color:var(--text)}
+.frame[aria-current]{border-color:var(--for);outline:2px solid var(--for);outline-offset:-1px;border-radius:4px}
 .frame canvas{width:96px;height:auto;background:#000;border-radius:3px}
 .frame.later{width:172px}.frame.later canvas{width:160px}
 
+@media(max-width:1500px){.viewing{grid-template-columns:repeat(2,minmax(0,1fr))}.viewing>.controls{grid-column:auto}.viewing.one{grid-template-columns:minmax(0,1fr) minmax(0,1fr)}.viewing.one>.beside{grid-column:1/-1}}
 @media(max-width:1080px){.columns{grid-template-columns:minmax(260px,1fr) minmax(210px,300px)}.beside{grid-column:1/3}}
 @media(max-width:700px){
   header,main,footer{padding-left:14px;padding-right:14px}
   .card{padding:14px}
-  .columns{grid-template-columns:minmax(0,1fr)}.beside{grid-column:1}
+  .columns,.viewing,.viewing.one,.below{grid-template-columns:minmax(0,1fr)}.beside,.viewing>.controls{grid-column:1}
   table,tbody,tr{display:block}thead{position:absolute;left:-9999px}
   tbody tr{display:grid;grid-template-columns:70px 1fr 1fr;gap:2px 10px;padding:10px 0;border-bottom:1px solid var(--line)}
   tbody td,tbody th{border:0;padding:2px 0}
@@ -229,7 +253,7 @@ progress{width:100%;height:6px;accent-color:var(--for);display:block;margin-bott
 [tabindex="-1"]:focus-visible{outline:none}
 .choices{display:flex;gap:12px;justify-content:center;margin:14px 0}
 .choices button{min-width:140px;min-height:48px;font-size:16px}
-.row-of{display:flex;gap:16px;align-items:center}
+.row-of{display:flex;flex-wrap:wrap;gap:8px;align-items:center}
 .pooled th,.pooled td{font-weight:600}
 .plain th[scope=row]{font-weight:inherit}
 @media(max-width:700px){
@@ -429,17 +453,28 @@ function difference(a, b) {
     for (let i = 0; i < size; i++) found[i] += (a.data[c * size + i] - b.data[c * size + i]) / channels;
   return found;
 }
-function draw(context, pixels) {
+function exaggerated(origin, now, times) {
+  return { shape: origin.shape, data: origin.data.map((value, i) => value + times * (now.data[i] - value)) };
+}
+function percentile(data, share) {
+  const sorted = Float32Array.from(data).sort();
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(share * (sorted.length - 1))))];
+}
+function layerOf(pixels) {
   const layer = document.createElement("canvas");
   layer.width = pixels.width;
   layer.height = pixels.height;
   layer.getContext("2d").putImageData(pixels, 0, 0);
+  return layer;
+}
+function draw(context, pixels) {
+  const layer = layerOf(pixels);
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = "high";
   context.drawImage(layer, 0, 0, context.canvas.width, context.canvas.height);
 }
-function fit(canvas, height, width, aspect) {
-  const wide = Math.round(Math.min(1024, Math.max(512, width)));
+function fit(canvas, height, width, aspect, least = 512) {
+  const wide = Math.round(Math.min(1024, Math.max(least, width)));
   const high = Math.max(1, Math.round(wide * height * aspect / width));
   if (canvas.width !== wide || canvas.height !== high) {
     canvas.width = wide;
@@ -449,15 +484,62 @@ function fit(canvas, height, width, aspect) {
   context.clearRect(0, 0, wide, high);
   return context;
 }
+var OUTLINED = 0.1;
+function strongest(sizes, share) {
+  return percentile(sizes, 1 - share) || sizes.reduce((least, size) => size > 0 && (least === 0 || size < least) ? size : least, 0) / 2;
+}
+function outline(data, width, height) {
+  const sizes = data.map(Math.abs), level = strongest(sizes, OUTLINED);
+  const inside = sizes.reduce((count, size) => count + (size >= level ? 1 : 0), 0) / sizes.length;
+  return level > 0 && inside <= 1.5 * OUTLINED ? contour(data, width, height, level) : [];
+}
+function contour(data, width, height, level) {
+  const lines = [];
+  if (level <= 0) return lines;
+  const at = (x, y) => (
+    // values outside the image count as low, so that lines close at the edge
+    x < 0 || y < 0 || x >= width || y >= height ? -level : Math.abs(data[y * width + x]) - level
+  );
+  for (let y = -1; y < height; y++) {
+    for (let x = -1; x < width; x++) {
+      const a = at(x, y), b = at(x + 1, y), c = at(x + 1, y + 1), d = at(x, y + 1);
+      const cut2 = [];
+      if (a >= 0 !== b >= 0) cut2.push([x + a / (a - b), y]);
+      if (b >= 0 !== c >= 0) cut2.push([x + 1, y + b / (b - c)]);
+      if (c >= 0 !== d >= 0) cut2.push([x + d / (d - c), y + 1]);
+      if (d >= 0 !== a >= 0) cut2.push([x, y + a / (a - d)]);
+      for (let i = 0; i + 1 < cut2.length; i += 2) lines.push([...cut2[i], ...cut2[i + 1]]);
+    }
+  }
+  return lines;
+}
+function drawContour(context, lines, width, height, scale = 1) {
+  const sx = context.canvas.width / width, sy = context.canvas.height / height;
+  context.beginPath();
+  for (const [x0, y0, x1, y1] of lines) {
+    context.moveTo((x0 + 0.5) * sx, (y0 + 0.5) * sy);
+    context.lineTo((x1 + 0.5) * sx, (y1 + 0.5) * sy);
+  }
+  context.lineCap = "round";
+  for (const [colour, wide] of [["#000", 4], ["#fff", 2]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = wide / scale;
+    context.stroke();
+  }
+}
 
 // source/chart.ts
 function chart(strip) {
-  const { width, height, points, ideal, x_ticks, y_ticks, goal_y } = strip.curve;
+  const { width, height, points, ideal, x_ticks, y_ticks, goal_y, half_y } = strip.curve;
   const line = (list) => list.map((point) => point.join(",")).join(" ");
   const now = svg("circle", { class: "now", r: 6 });
-  const last = strip.scores.length - 1;
+  const last = strip.scores.length - 1, axis = strip.shares ? `probability of ${strip.target_name}` : `change achieved, ${strip.unit}`;
   const [from, to] = [strip.table[0], strip.table[last]];
-  const words2 = `Change requested against change achieved, in ${strip.unit}: from ${from.requested} requested and ${from.achieved} achieved to ${to.requested} requested and ${to.achieved} achieved.`;
+  const words2 = strip.shares ? `Probability over the change requested: from ${strip.levels[0]} to ${strip.levels[last]}, for ${to.requested} ${strip.unit} requested.` : `Change requested against change achieved, in ${strip.unit}: from ${from.requested} requested and ${from.achieved} achieved to ${to.requested} requested and ${to.achieved} achieved.`;
+  const across = (y, kind, text) => [
+    svg("line", { x1: 54, x2: width - 14, y1: y, y2: y, class: kind }),
+    kind === "half" ? svg("text", { x: width - 16, y: y + 13, "text-anchor": "end", class: "half-text" }, text) : svg("text", { x: 60, y: y - 4, class: `${kind}-text` }, text)
+  ];
   const picture = svg(
     "svg",
     { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words2, class: "chart" },
@@ -466,131 +548,653 @@ function chart(strip) {
       svg("text", { x, y: height - 24, "text-anchor": "middle" }, text)
     ]),
     ...y_ticks.flatMap(([y, text]) => [
-      svg("line", { x1: 44, x2: width - 14, y1: y, y2: y, class: "grid" }),
-      svg("text", { x: 38, y: y + 4, "text-anchor": "end" }, text)
+      svg("line", { x1: 54, x2: width - 14, y1: y, y2: y, class: "grid" }),
+      svg("text", { x: 50, y: y + 4, "text-anchor": "end" }, text)
     ]),
-    svg("text", { x: (width + 30) / 2, y: height - 6, "text-anchor": "middle" }, `change requested, ${strip.unit}`),
-    svg("text", { transform: `translate(11 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, `change achieved, ${strip.unit}`),
+    svg("text", { x: (width + 40) / 2, y: height - 6, "text-anchor": "middle" }, `change requested, ${strip.unit}`),
+    svg("text", { transform: `translate(12 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, cut(axis)),
     svg("polyline", { points: line(ideal), class: "ideal" }),
-    goal_y !== null && svg("line", { x1: 44, x2: width - 14, y1: goal_y, y2: goal_y, class: "goal" }),
-    goal_y !== null && svg("text", { x: 48, y: goal_y - 4, class: "goal-text" }, "goal"),
+    ...half_y === null ? [] : across(half_y, "half", "the prediction flips"),
+    ...goal_y === null ? [] : across(goal_y, "goal", "goal"),
     svg("polyline", { points: line(points), class: "measured" }),
     ...points.map(([x, y]) => svg("circle", { cx: x, cy: y, r: 2.6, class: "point" })),
     now
   );
   const at = (k, share) => {
-    const next = points[Math.min(k + 1, points.length - 1)];
-    now.setAttribute("cx", String(points[k][0] * (1 - share) + next[0] * share));
-    now.setAttribute("cy", String(points[k][1] * (1 - share) + next[1] * share));
+    const next2 = points[Math.min(k + 1, points.length - 1)];
+    now.setAttribute("cx", String(points[k][0] * (1 - share) + next2[0] * share));
+    now.setAttribute("cy", String(points[k][1] * (1 - share) + next2[1] * share));
   };
   return { picture, at };
 }
+var cut = (text) => text.length > 34 ? `${text.slice(0, 33)}…` : text;
 
-// source/strip.ts
-function stripSection(strip, view) {
-  const last = strip.requested.length - 1, first = strip.origin === 0 ? last : strip.origin === last ? 0 : strip.origin;
-  const state = { at: first, mode: "morph", wipe: 0.5 };
-  const canvas = el("canvas", { role: "img", width: 512, height: 512 });
-  const tag = el("div", { class: "tag" });
-  const stage = el("div", {
-    class: "stage",
-    tabindex: 0,
-    role: "group",
-    "aria-label": "counterfactual. Left and right arrows change the frame, M the comparison mode"
-  }, canvas, tag);
-  const { picture, at: mark } = chart(strip);
-  const legend = el("div", { class: "legend" }), read = el("dl", { class: "read" });
+// source/film.ts
+function film(strip, view, picked) {
+  const canvases = strip.order.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
+  const again = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "reconstruction of the image by the generator" });
   const paint = painter(async () => {
     const frames = await getValues(strip.row, "frames", view.slice);
-    const k = Math.min(Math.floor(state.at), last), share = state.at - k;
-    const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last)), share);
-    const [, height, width] = origin.shape, context = fit(canvas, height, width, strip.aspect);
-    legend.replaceChildren();
-    if (state.mode === "difference") paintDifference(context, origin, now, strip, view, legend);
-    else draw(context, greyPixels(now, view.window));
-    if (state.mode === "wipe") paintWipe(context, origin, view, state.wipe);
-    mark(k, share);
-    tagFor(tag, strip, state.mode, state.at);
-    view.moved?.(state.at);
-    read.replaceChildren(...readings(strip, k, share));
-    canvas.setAttribute("aria-label", `${state.mode}: ${words(strip, state.at)}`);
+    const values = await getValues(strip.row, "reconstruction", view.slice);
+    canvases.forEach((canvas, k) => small(canvas, frameOf(frames, strip.order[k]), view, strip.aspect));
+    small(again, values, view, strip.aspect);
   });
   view.redraw.push(paint);
-  const move = slider("Frame", { min: 0, max: last, step: 0.02, value: first }, (v) => words(strip, v), (v) => {
-    state.at = v;
-    paint();
-  });
-  const whole = (step) => {
-    state.at = Math.max(0, Math.min(last, step > 0 ? Math.floor(state.at + 1e-6) + 1 : Math.ceil(state.at - 1e-6) - 1));
-    move.set(state.at);
-    paint();
-  };
-  const arrows = (event) => {
-    const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
-    if (step) {
-      event.preventDefault();
-      whole(step);
-    }
-  };
-  move.input.addEventListener("keydown", arrows);
-  const wipe = slider("Wipe", { min: 0, max: 100, step: 1, value: 50 }, (v) => `${v} % is the original`, (v) => {
-    state.wipe = v / 100;
-    paint();
-  });
-  wipe.box.hidden = true;
-  const modes = choice("Compare by", [["morph", "morph"], ["wipe", "wipe"], ["difference", "difference"]], "morph", (v) => {
-    state.mode = v;
-    wipe.box.hidden = v !== "wipe";
-    paint();
-  });
-  stage.addEventListener("keydown", (event) => {
-    arrows(event);
-    if (event.key.toLowerCase() === "m") {
-      const next = { morph: "wipe", wipe: "difference", difference: "morph" }[state.mode];
-      modes.querySelector(`input[value=${next}]`).click();
-    }
-  });
-  wipeByHand(stage, canvas, (share) => {
-    if (state.mode === "wipe") {
-      state.wipe = share;
-      wipe.set(Math.round(100 * share));
-      paint();
-    }
-  });
   paint();
-  const id = `how-${strip.row}`;
-  return el(
+  const buttons = canvases.map((canvas, k) => {
+    const button = el(
+      "button",
+      { type: "button", class: k === strip.origin ? "frame origin" : "frame" },
+      canvas,
+      el("span", {}, strip.kinds[k]),
+      el("b", {}, strip.levels[k])
+    );
+    button.addEventListener("click", () => picked(k));
+    return button;
+  });
+  const box = el(
+    "div",
+    { class: "film", role: "group", "aria-label": "all frames" },
+    ...buttons,
+    el("figure", { class: "frame" }, again, el("figcaption", {}, "synthetic: reconstruction"))
+  );
+  const mark = (at) => buttons.forEach((button, k) => {
+    if (k === Math.round(at)) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  });
+  return { box, mark };
+}
+function small(canvas, values, view, aspect) {
+  const [, height, width] = values.shape;
+  canvas.height = Math.max(1, Math.round(canvas.width * height * aspect / width));
+  draw(canvas.getContext("2d"), greyPixels(values, view.window));
+}
+
+// source/legend.ts
+function scaleBar(opacity, dim = 1) {
+  const grey = 128 * dim, blend = (colour) => `rgb(${colour.map((part) => Math.round(part * opacity + grey * (1 - opacity))).join(",")})`;
+  const bar = el("div", { class: "scale", "aria-hidden": "true" });
+  bar.style.background = `linear-gradient(90deg,${blend(AGAINST)},rgb(${grey},${grey},${grey}),${blend(FOR)})`;
+  return bar;
+}
+function ends(left, middle, right) {
+  return el("div", { class: "ends" }, ...[left, middle, right].map((text) => el("span", {}, text)));
+}
+var DIM = 0.35;
+var OVER = 0.95;
+function differenceLegend(scale, change) {
+  const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
+  const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
+  const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change is far below full colour: at most ${short(most)}.` : `Largest change: ${short(most)}.`;
+  return [
+    scaleBar(OVER, DIM),
+    ends(`darker by ${short(scale.scale)}`, "no change", `brighter by ${short(scale.scale)}`),
+    el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)
+  ];
+}
+
+// source/panels.ts
+var LEAST = 1024;
+var LENSES = ["off", "magnify", "other"];
+var Panels = class {
+  // the lens, in shares of the canvas
+  constructor(names, otherName) {
+    this.otherName = otherName;
+    this.pictures = names.map(() => void 0);
+    this.canvases = names.map((name) => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name }));
+    this.corners = names.map(() => el("div", { class: "corner" }));
+    this.tags = names.map(() => el("div", { class: "tag" }));
+    this.captions = names.map(() => el("figcaption", {}));
+    this.stages = this.canvases.map((canvas, k) => el("div", { class: "stage" }, canvas, this.corners[k], this.tags[k]));
+    this.figures = this.stages.map((stage, k) => el("figure", { class: "panel" }, this.captions[k], stage));
+    this.stages.forEach((stage, k) => this.listen(stage, this.canvases[k]));
+  }
+  otherName;
+  figures;
+  stages;
+  captions;
+  tags;
+  canvases;
+  smooth = true;
+  wiped = null;
+  // set while dragging on the changed image moves the wipe
+  drags = "window";
+  corners;
+  pictures;
+  scale = 1;
+  x = 0.5;
+  // what is in the middle, as a share of the image
+  y = 0.5;
+  lens = "off";
+  at = null;
+  show(k, picture) {
+    this.pictures[k] = picture;
+    this.paint(k);
+  }
+  /** Where a pointer is, as shares of the image; null outside. */
+  place(event, canvas) {
+    const at = shareOf(event, canvas);
+    const x = this.x + (at.x - 0.5) / this.scale, y = this.y + (at.y - 0.5) / this.scale;
+    return x < 0 || y < 0 || x >= 1 || y >= 1 ? null : { x, y };
+  }
+  zoom(by, at) {
+    const before = this.scale;
+    this.scale = Math.max(1, Math.min(16, this.scale * by));
+    if (at) {
+      this.x += (at.x - 0.5) * (1 / before - 1 / this.scale);
+      this.y += (at.y - 0.5) * (1 / before - 1 / this.scale);
+    }
+    this.move(0, 0);
+  }
+  whole() {
+    this.scale = 1;
+    this.move(0, 0);
+  }
+  /** Move the image by shares of what is shown. */
+  move(dx, dy) {
+    const half = 0.5 / this.scale, inside = (at) => Math.max(half, Math.min(1 - half, at));
+    this.x = inside(this.x - dx / this.scale);
+    this.y = inside(this.y - dy / this.scale);
+    for (const stage of this.stages) stage.classList.toggle("zoomed", this.scale > 1);
+    this.again();
+  }
+  /** Let a drag on the changed image move the wipe; null: as on the others. */
+  wipeBy(moved) {
+    this.wiped = moved;
+    this.tellDrag();
+  }
+  tellDrag() {
+    this.stages.forEach((stage, k) => {
+      stage.dataset.drag = this.wiped && this.canvases[k].dataset.panel === "changed" ? "wipe" : this.drags;
+    });
+  }
+  /** Keys that every group of panels knows; whether the key was one of them. */
+  key(event) {
+    const steps = { ArrowLeft: [0.1, 0], ArrowRight: [-0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] };
+    if (event.shiftKey && steps[event.key]) this.move(...steps[event.key]);
+    else if (event.key === "+" || event.key === "=") this.zoom(1.5);
+    else if (event.key === "-") this.zoom(1 / 1.5);
+    else if (event.key === "0") this.whole();
+    else if (event.key.toLowerCase() === "l") this.press("lens", LENSES[(LENSES.indexOf(this.lens) + 1) % LENSES.length]);
+    else if (event.key.toLowerCase() === "p") this.press("pixels", this.smooth ? "pixels" : "smooth");
+    else return false;
+    return true;
+  }
+  /** Buttons of zoom and full screen, and choices of lens, pixels and what dragging does. */
+  controls(whole) {
+    const button = (text, label, pressed) => {
+      const made = el("button", { type: "button", title: label, "aria-label": label }, text);
+      made.addEventListener("click", pressed);
+      return made;
+    };
+    const full = el("button", { type: "button", "data-key": "full" }, "Full screen (F)");
+    full.addEventListener("click", () => {
+      void (document.fullscreenElement ? document.exitFullscreen() : whole.requestFullscreen());
+    });
+    const lens = this.remember("lens", choice(
+      "Lens (L)",
+      [["off", "off"], ["magnify", "×2"], ["other", this.otherName]],
+      "off",
+      (v) => {
+        this.lens = v;
+        this.at ??= { x: 0.5, y: 0.5 };
+        this.again();
+      }
+    ));
+    const pixels = this.remember("pixels", choice(
+      "Pixels (P)",
+      [["smooth", "smooth"], ["pixels", "as they are"]],
+      "smooth",
+      (v) => {
+        this.smooth = v === "smooth";
+        this.again();
+      }
+    ));
+    const drag = choice(
+      "Dragging changes",
+      [["window", "window and level"], ["move", "what is shown"]],
+      "window",
+      (v) => {
+        this.drags = v;
+        this.tellDrag();
+      }
+    );
+    return {
+      buttons: [
+        button("−", "zoom out (−)", () => this.zoom(1 / 1.5)),
+        button("+", "zoom in (+)", () => this.zoom(1.5)),
+        button("Whole image", "show the whole image (0)", () => this.whole()),
+        full
+      ],
+      choices: [lens, pixels, drag]
+    };
+  }
+  known = {};
+  remember(name, box) {
+    this.known[name] = box;
+    return box;
+  }
+  press(name, value) {
+    this.known[name]?.querySelector(`input[value=${value}]`)?.click();
+  }
+  again() {
+    this.pictures.forEach((_, k) => this.paint(k));
+  }
+  paint(k) {
+    const picture = this.pictures[k];
+    if (!picture) return;
+    const context = fit(this.canvases[k], picture.height, picture.width, picture.aspect, LEAST);
+    const { width: w, height: h } = context.canvas;
+    this.look(context, picture, picture.layers, 1);
+    if (picture.wipe) this.wipe(context, picture, picture.wipe);
+    if (this.lens !== "off" && this.at) {
+      const [x, y, r] = [this.at.x * w, this.at.y * h, 0.16 * Math.min(w, h)];
+      context.save();
+      context.beginPath();
+      context.arc(x, y, r, 0, 2 * Math.PI);
+      context.clip();
+      context.clearRect(0, 0, w, h);
+      this.look(context, picture, this.lens === "other" ? picture.other : picture.layers, this.lens === "other" ? 1 : 2);
+      context.restore();
+      for (const [colour, wide] of [["#000", 5], ["#fff", 2.5]]) {
+        context.strokeStyle = colour;
+        context.lineWidth = wide;
+        context.beginPath();
+        context.arc(x, y, r, 0, 2 * Math.PI);
+        context.stroke();
+      }
+    }
+    this.corners[k].textContent = [
+      `${picture.width} × ${picture.height} px, ${this.smooth ? "smoothed" : "pixels as they are"}`,
+      this.scale > 1 && `zoom ×${this.scale.toFixed(1)}`,
+      this.lens === "magnify" ? "lens ×2" : this.lens === "other" && `lens: ${this.otherName}`,
+      picture.note
+    ].filter(Boolean).join(" · ");
+    this.corners[k].classList.toggle("noted", Boolean(picture.note));
+  }
+  /** Draw layers and outline as zoomed; enlarged again around the lens. */
+  look(context, picture, layers, by) {
+    const { width: w, height: h } = context.canvas, s = this.scale * by;
+    context.save();
+    if (by > 1 && this.at) context.transform(by, 0, 0, by, (1 - by) * this.at.x * w, (1 - by) * this.at.y * h);
+    context.transform(this.scale, 0, 0, this.scale, (0.5 - this.x * this.scale) * w, (0.5 - this.y * this.scale) * h);
+    context.imageSmoothingEnabled = this.smooth;
+    context.imageSmoothingQuality = "high";
+    for (const layer of layers) context.drawImage(layer, 0, 0, w, h);
+    if (picture.lines?.length && layers === picture.layers) drawContour(context, picture.lines, picture.width, picture.height, s / 1.6);
+    context.restore();
+  }
+  wipe(context, picture, wipe) {
+    const { width, height } = context.canvas, x = Math.round(wipe.share * width);
+    context.save();
+    context.beginPath();
+    context.rect(0, 0, x, height);
+    context.clip();
+    context.clearRect(0, 0, x, height);
+    this.look(context, picture, [wipe.layer], 1);
+    context.restore();
+    context.fillStyle = "#fff";
+    context.fillRect(x - 1, 0, 3, height);
+    context.font = `${Math.round(width / 36)}px system-ui, sans-serif`;
+    for (const [text, side, place2] of [[wipe.words[0], "right", x - 12], [wipe.words[1], "left", x + 12]]) {
+      context.textAlign = side;
+      context.lineWidth = 5;
+      context.strokeStyle = "#000";
+      context.strokeText(text, place2, 0.92 * height);
+      context.fillText(text, place2, 0.92 * height);
+    }
+  }
+  listen(stage, canvas) {
+    let from = null, wiping = false;
+    stage.addEventListener("pointerdown", (event) => {
+      const moves = stage.dataset.drag === "move" || event.button === 1 || event.pointerType === "touch" && this.scale > 1;
+      wiping = Boolean(this.wiped) && canvas.dataset.panel === "changed" && event.button === 0;
+      if (!moves && !wiping) return;
+      event.preventDefault();
+      stage.focus?.();
+      stage.setPointerCapture(event.pointerId);
+      from = { x: event.clientX, y: event.clientY };
+      if (wiping) this.wiped?.(shareOf(event, canvas).x);
+    });
+    stage.addEventListener("pointermove", (event) => {
+      const box = canvas.getBoundingClientRect();
+      if (wiping) this.wiped?.(Math.max(0, Math.min(1, shareOf(event, canvas).x)));
+      else if (from) {
+        this.move((event.clientX - from.x) / box.width, (event.clientY - from.y) / box.height);
+        from = { x: event.clientX, y: event.clientY };
+      }
+      if (this.lens !== "off") {
+        this.at = shareOf(event, canvas);
+        this.again();
+      }
+    });
+    for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
+      from = null;
+      wiping = false;
+    });
+    stage.addEventListener("wheel", (event) => {
+      if (!event.ctrlKey && !document.fullscreenElement) return;
+      event.preventDefault();
+      this.zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2, shareOf(event, canvas));
+    }, { passive: false });
+  }
+};
+function shareOf(event, canvas) {
+  const box = canvas.getBoundingClientRect();
+  return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
+}
+
+// source/window.ts
+function windowControls(image, view, ...stages) {
+  const [low, high] = image.window, span = Math.max(image.range[1] - image.range[0], high - low, 1e-6);
+  const least = Math.min(image.range[0], low), most = Math.max(image.range[1], high);
+  const centre = () => (view.window.low + view.window.high) / 2, width = () => view.window.high - view.window.low;
+  const put = (first, last) => {
+    view.window.low = first;
+    view.window.high = last;
+    view.redraw.forEach((again) => again());
+  };
+  const set = (middle, wide) => {
+    const kept2 = Math.max(span / 256, Math.min(2 * span, wide)), at = Math.max(least, Math.min(most, middle));
+    put(at - kept2 / 2, at + kept2 / 2);
+  };
+  const level = slider("Level", { min: least, max: most, step: "any", value: centre() }, short, (v) => set(v, width()));
+  const wider = slider("Window", { min: span / 256, max: 2 * span, step: "any", value: width() }, short, (v) => set(centre(), v));
+  const presets = el("select", {}, ...image.presets.map(([name], k) => el("option", { value: k }, name)), el("option", { value: "own", hidden: true }, "own"));
+  presets.addEventListener("change", () => {
+    const preset = image.presets[Number(presets.value)];
+    if (preset) put(preset[1], preset[2]);
+  });
+  const told = () => {
+    level.set(centre());
+    wider.set(width());
+    const is = image.presets.findIndex(([, first, last]) => Math.abs(first - view.window.low) + Math.abs(last - view.window.high) < 1e-6 * span);
+    presets.value = is < 0 ? "own" : String(is);
+  };
+  view.redraw.push(told);
+  told();
+  const reset = el("button", { type: "button" }, "Reset window");
+  reset.addEventListener("click", () => put(low, high));
+  let from = null;
+  for (const stage of stages) {
+    stage.addEventListener("pointerdown", (event) => {
+      const other = stage.dataset.drag && stage.dataset.drag !== "window";
+      if (event.pointerType === "touch" || event.button !== 0 || other) return;
+      from = { x: event.clientX, y: event.clientY, middle: centre(), wide: width() };
+      stage.setPointerCapture(event.pointerId);
+    });
+    stage.addEventListener("pointermove", (event) => {
+      if (from) set(from.middle + (event.clientY - from.y) / 300 * span, from.wide + (event.clientX - from.x) / 300 * span);
+    });
+    for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
+      from = null;
+    });
+  }
+  return [el("label", { class: "pick" }, "Window preset", presets), level.box, wider.box, reset];
+}
+function sliceControl(image, view) {
+  if (view.slice === void 0 || image.slices < 2) return null;
+  const made = slider(
+    "Slice",
+    { min: 0, max: image.slices - 1, step: 1, value: view.slice },
+    (at) => `${at + 1} of ${image.slices}`,
+    (at) => {
+      view.slice = at;
+      view.redraw.forEach((again) => again());
+    }
+  );
+  view.redraw.push(() => made.set(view.slice));
+  return made;
+}
+
+// source/strip.ts
+var KEYS = "Left and right arrows change the frame, B puts the original in the place of the changed image and back, M the comparison mode, X exaggerates, L is the lens, P the pixels, plus, minus and 0 zoom, shift and arrows move what is shown, F is full screen";
+function displayed(strip) {
+  const by = (list) => strip.order.map((k) => list[k]);
+  return {
+    ...strip,
+    requested: by(strip.requested),
+    scores: by(strip.scores),
+    shares: strip.shares && by(strip.shares),
+    latent_distance: by(strip.latent_distance),
+    kinds: by(strip.kinds),
+    levels: by(strip.levels),
+    table: by(strip.table),
+    origin: strip.order.indexOf(strip.origin),
+    curve: { ...strip.curve, points: by(strip.curve.points) }
+  };
+}
+function stripSection(given2, view, image, first = false) {
+  const strip = displayed(given2), parts = new Part(strip, view);
+  const title = strip.sentence || strip.picture ? "What would change the prediction?" : strip.heading;
+  const failed = strip.trust.failed.length, doubts = failed > 0 && ` ${failed === 1 ? "One reliability check does" : `${failed} reliability checks do`} not pass (below).`;
+  const section = el(
     "section",
-    { class: "card", "aria-labelledby": id },
-    el("h2", { id }, strip.heading),
-    strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : verdict(strip),
+    { class: "card how", "aria-label": `${strip.heading}, ${strip.label}` },
+    first && title === strip.heading && el("p", { class: "kicker" }, "What would change the prediction?"),
+    el("h2", {}, strip.picture ? strip.heading : title),
+    strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", " %") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
+    parts.viewing(image),
+    parts.strip.box,
     el(
       "div",
-      { class: "columns" },
-      el("div", {}, stage, legend),
-      el("div", { class: "controls" }, move.box, playButton(state, last, move.set, paint), modes, wipe.box, read),
-      el("div", { class: "beside" }, strip.picture ? "" : detailsOf(strip, picture), trustCard(strip.trust), madeBy(strip))
-    ),
-    film(strip, view, (k) => {
-      state.at = k;
-      move.set(k);
-      paint();
-    })
+      { class: "below" },
+      !strip.picture && el("div", {}, parts.chart.picture, detailsOf(strip)),
+      el("div", { class: "beside" }, strip.picture ? "" : verdict(strip), trustCard(strip.trust), madeBy(strip))
+    )
   );
+  parts.paint();
+  return section;
 }
+var Part = class {
+  constructor(about, view) {
+    this.about = about;
+    this.view = view;
+    this.last = about.order.length - 1;
+    this.state = { at: about.origin === 0 ? this.last : about.origin, compare: "beside", wipe: 0.5, swapped: false, times: 1, outlined: true };
+    this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image");
+    this.paint = painter(() => this.draw());
+    view.redraw.push(this.paint);
+    this.chart = chart(about);
+    this.strip = film(about, view, (k) => this.to(k));
+    this.move = slider(
+      about.shares ? `Probability of ${about.target_name}` : `Prediction: ${about.target_name}`,
+      { min: 0, max: this.last, step: 0.02, value: this.state.at },
+      (v) => words(about, v),
+      (v) => {
+        this.state.at = v;
+        this.paint();
+      }
+    );
+    this.move.box.classList.add("frames");
+    this.move.input.addEventListener("keydown", (event) => this.arrows(event));
+    this.wipe = slider("Wipe", { min: 0, max: 100, step: 1, value: 50 }, (v) => `${v} % is the original`, (v) => {
+      this.state.wipe = v / 100;
+      this.paint();
+    });
+    this.wipe.box.hidden = true;
+  }
+  about;
+  view;
+  paint;
+  chart;
+  strip;
+  state;
+  last;
+  panels;
+  read = el("dl", { class: "read" });
+  legend = el("div", { class: "legend" });
+  move;
+  wipe;
+  keys = {};
+  /** The panels with their controls. */
+  viewing(image) {
+    const { panels } = this, plain = !this.about.picture;
+    const box = el("div", { class: "viewing", tabindex: 0, role: "group", "aria-label": `original, changed image and difference. ${KEYS}` });
+    const { buttons, choices: choices2 } = panels.controls(box);
+    const flicker = el("button", { type: "button", "aria-pressed": "false" }, "Original / changed (B)");
+    flicker.addEventListener("click", () => {
+      this.state.swapped = !this.state.swapped;
+      flicker.setAttribute("aria-pressed", String(this.state.swapped));
+      this.paint();
+    });
+    const modes = choice("Compare (M)", [["beside", "side by side"], ["wipe", "wipe"]], "beside", (v) => {
+      this.state.compare = v;
+      this.wipe.box.hidden = v !== "wipe";
+      panels.wipeBy(v === "wipe" ? (share) => {
+        this.state.wipe = share;
+        this.wipe.set(Math.round(100 * share));
+        this.paint();
+      } : null);
+      this.paint();
+    });
+    const times = choice("Exaggerate the change (X)", [["1", "off"], ["2", "×2"], ["4", "×4"]], "1", (v) => {
+      this.state.times = Number(v);
+      this.paint();
+    });
+    const lines = el("input", { type: "checkbox", checked: true });
+    lines.addEventListener("change", () => {
+      this.state.outlined = lines.checked;
+      this.paint();
+    });
+    this.keys = { b: () => flicker.click(), m: () => next(modes), x: () => next(times), f: () => buttons[3].click() };
+    box.addEventListener("keydown", (event) => this.key(event, box));
+    const slices = image && sliceControl(image, this.view);
+    const figures = panels.figures;
+    if (plain) figures[2].append(this.legend, el("label", { class: "check" }, lines, " Outline the 10 % that change most"));
+    box.append(...figures, el(
+      "div",
+      { class: "controls" },
+      this.move.box,
+      slices?.box ?? "",
+      el("div", { class: "row-of" }, this.play(), plain ? flicker : "", ...buttons),
+      this.read,
+      el(
+        "div",
+        { class: "pairs" },
+        ...plain ? [modes, times] : [],
+        this.wipe.box,
+        ...choices2,
+        ...image ? windowControls(image, this.view, ...panels.stages) : []
+      )
+    ));
+    return box;
+  }
+  async draw() {
+    const { about, state, view } = this, frames = await getValues(about.row, "frames", view.slice);
+    const k = Math.min(Math.floor(state.at), this.last), share = state.at - k;
+    const frame = (at) => frameOf(frames, about.order[at]);
+    const origin = frame(about.origin), now = mixed(frame(k), frame(Math.min(k + 1, this.last)), share);
+    this.put(origin, now);
+    this.chart.at(k, share);
+    this.strip.mark(state.at);
+    view.moved?.(about.order[0] ? this.last - state.at : state.at);
+    this.read.replaceChildren(...readings(about, k, share));
+  }
+  put(origin, now) {
+    const { about, state, view, panels } = this, [, height, width] = origin.shape, size = { height, width, aspect: about.aspect };
+    const first = layerOf(greyPixels(origin, view.window));
+    const second = layerOf(greyPixels(state.times > 1 ? exaggerated(origin, now, state.times) : now, view.window));
+    const note = state.times > 1 ? `CHANGE EXAGGERATED ×${state.times}` : void 0, changed = { ...size, layers: [second], other: [first], note };
+    if (about.picture) return this.one(0, changed);
+    panels.show(0, { ...size, layers: [first], other: [second] });
+    if (state.swapped) panels.show(1, { ...size, layers: [first], other: [second] });
+    else if (state.compare === "wipe") panels.show(1, { ...changed, wipe: { share: state.wipe, layer: first, words: ["original", "synthetic"] } });
+    else panels.show(1, changed);
+    const change = difference(now, origin), dark = layerOf(greyPixels(origin, view.window, DIM));
+    panels.show(2, {
+      ...size,
+      layers: [dark, layerOf(signedPixels(change, width, height, about.difference.scale, OVER))],
+      lines: state.outlined ? outline(change, width, height) : [],
+      other: [second]
+    });
+    this.legend.replaceChildren(...differenceLegend(about.difference, change));
+    this.captions();
+  }
+  one(k, picture) {
+    this.panels.show(k, picture);
+    this.panels.tags[k].textContent = "synthetic, not for diagnosis";
+    this.panels.captions[k].replaceChildren(el("b", { class: "mark" }, "synthetic"), ` ${words(this.about, this.state.at)}`);
+    this.panels.canvases[k].setAttribute("aria-label", words(this.about, this.state.at));
+  }
+  captions() {
+    const { about, state, panels } = this, k = Math.min(Math.floor(state.at), this.last);
+    const level = levelAt(about, k, state.at - k), before = about.levels[about.origin];
+    const same = isOrigin(about, state.at) || state.swapped, kind = kindAt(about, state.swapped ? about.origin : state.at);
+    const kinds = [
+      kindAt(about, about.origin),
+      state.compare === "wipe" && !same ? "left: original; right: synthetic, not for diagnosis" : kind,
+      `difference of frame ${place(state.at)} (${isOrigin(about, state.at) ? "original" : "synthetic"}) from the original`
+    ];
+    const levels = [`${about.target_name}: ${before}`, `${about.target_name}: ${state.swapped ? before : level}`, "changed image minus original"];
+    kinds.forEach((text, at) => {
+      const real = at === 0 || at === 1 && same;
+      panels.tags[at].textContent = text;
+      panels.tags[at].classList.toggle("original", real);
+      panels.captions[at].replaceChildren(
+        el("b", { class: real ? "mark real" : "mark" }, at === 2 ? "difference" : real ? "original" : "synthetic"),
+        ` ${levels[at].replaceAll(" %", " %")}`
+      );
+      panels.canvases[at].setAttribute("aria-label", `${text}. ${levels[at]}`);
+    });
+  }
+  to(at) {
+    this.state.at = at;
+    this.move.set(at);
+    this.paint();
+  }
+  arrows(event) {
+    const step = event.shiftKey ? 0 : { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key] ?? 0, { at } = this.state;
+    if (!step) return false;
+    event.preventDefault();
+    event.stopPropagation();
+    this.to(Math.max(0, Math.min(this.last, step > 0 ? Math.floor(at + 1e-6) + 1 : Math.ceil(at - 1e-6) - 1)));
+    return true;
+  }
+  key(event, box) {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const inside = event.target !== box, own = this.keys[event.key.toLowerCase()];
+    if (inside && (event.key.startsWith("Arrow") || event.target instanceof HTMLSelectElement)) return;
+    if (own) {
+      if (!event.repeat) own();
+    } else if (!this.arrows(event) && !this.panels.key(event)) return;
+    event.preventDefault();
+  }
+  play() {
+    const button = el("button", { type: "button" }, "Play"), { state } = this;
+    let timer = 0, step = 1;
+    button.addEventListener("click", () => {
+      if (timer) {
+        clearInterval(timer);
+        timer = 0;
+        button.textContent = "Play";
+        return;
+      }
+      button.textContent = "Stop";
+      timer = window.setInterval(() => {
+        if (state.at + 0.08 * step > this.last || state.at + 0.08 * step < 0) step = -step;
+        this.to(Math.max(0, Math.min(this.last, state.at + 0.08 * step)));
+      }, 50);
+    });
+    return button;
+  }
+};
+function next(box) {
+  const options = [...box.querySelectorAll("input")], at = options.findIndex((one) => one.checked);
+  options[(at + 1) % options.length].click();
+}
+var sentenceOf = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+var place = (at) => at.toFixed(Number.isInteger(at) ? 0 : 1);
 function verdict(strip) {
   const error = strip.above_tolerance ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual" : "within the tolerance";
-  const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
   return el(
     "p",
     { class: `verdict ${strip.tone}` },
     el("b", {}, strip.second),
-    " ",
-    reason,
-    ". ",
+    ` ${sentenceOf(strip.reason)} `,
     `Reconstruction error: ${strip.reconstruction_error.toFixed(2)} ${strip.unit}, ${error}.`,
     strip.outcome !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.latent_distance).toFixed(1)} SD.`,
-    !strip.picture && ` Engine: ${strip.engine}.`
+    ` Engine: ${strip.engine}.`
   );
 }
 var hasLatents = (strip) => Math.max(...strip.latent_distance) > 0;
@@ -598,18 +1202,12 @@ var isOrigin = (strip, at) => Math.abs(at - strip.origin) < 1e-6 && !strip.pictu
 function kindAt(strip, at) {
   return isOrigin(strip, at) ? strip.kinds[strip.origin] : "synthetic, not for diagnosis";
 }
-function tagFor(tag, strip, mode, at) {
-  const original = isOrigin(strip, at);
-  tag.textContent = mode === "difference" ? `difference of frame ${at.toFixed(Number.isInteger(at) ? 0 : 1)} (${original ? "original" : "synthetic"}) from the original` : mode === "wipe" && !original ? "left: original; right: synthetic, not for diagnosis" : kindAt(strip, at);
-  tag.classList.toggle("original", tag.textContent === "original");
-}
-function detailsOf(strip, picture) {
+function detailsOf(strip) {
   const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "latent distance (SD)"];
   return el(
     "details",
     { class: "details" },
     el("summary", {}, `Details: ${strip.unit}, changes requested and achieved`),
-    picture,
     el(
       "div",
       { class: "wide", role: "region", tabindex: 0, "aria-label": "figures of every frame" },
@@ -639,115 +1237,8 @@ function readings(strip, k, share) {
   return pairs.flatMap(([label, value]) => [el("dt", {}, label), el("dd", {}, value)]);
 }
 function words(strip, at) {
-  const k = Math.min(Math.floor(at), strip.requested.length - 1), share = at - k;
-  return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.requested.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}, ${levelAt(strip, k, share)}`;
-}
-function paintDifference(context, origin, now, strip, view, legend) {
-  const [, height, width] = origin.shape, change = difference(now, origin);
-  draw(context, greyPixels(origin, view.window, 0.35));
-  draw(context, signedPixels(change, width, height, strip.difference.scale, 0.95));
-  legend.append(...differenceLegend(strip.difference, change));
-}
-function differenceLegend(scale, change) {
-  const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
-  const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
-  const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change is far below full colour: at most ${short(most)}.` : `Largest change: ${short(most)}.`;
-  return [
-    el("div", { class: "scale", "aria-hidden": "true" }),
-    el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale.scale)}`), el("span", {}, `brighter by ${short(scale.scale)}`)),
-    el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)
-  ];
-}
-function paintWipe(context, origin, view, share) {
-  const { width, height } = context.canvas, x = Math.round(share * width);
-  context.save();
-  context.beginPath();
-  context.rect(0, 0, x, height);
-  context.clip();
-  draw(context, greyPixels(origin, view.window));
-  context.restore();
-  context.fillStyle = "#fff";
-  context.fillRect(x - 1, 0, 2, height);
-  context.font = `${Math.round(width / 32)}px system-ui, sans-serif`;
-  for (const [text, side, place] of [["original", "right", x - 8], ["synthetic", "left", x + 8]]) {
-    context.textAlign = side;
-    context.lineWidth = 4;
-    context.strokeStyle = "#000";
-    context.strokeText(text, place, width / 20);
-    context.fillText(text, place, width / 20);
-  }
-}
-function wipeByHand(stage, canvas, moved) {
-  let held = false;
-  const to = (event) => {
-    const box = canvas.getBoundingClientRect();
-    moved(Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)));
-  };
-  stage.addEventListener("pointerdown", (event) => {
-    held = true;
-    stage.setPointerCapture(event.pointerId);
-    to(event);
-  });
-  stage.addEventListener("pointermove", (event) => {
-    if (held) to(event);
-  });
-  for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
-    held = false;
-  });
-}
-function playButton(state, last, set, paint) {
-  const button = el("button", { type: "button" }, "Play");
-  let timer = 0, step = 1;
-  button.addEventListener("click", () => {
-    if (timer) {
-      clearInterval(timer);
-      timer = 0;
-      button.textContent = "Play";
-      return;
-    }
-    button.textContent = "Stop";
-    timer = window.setInterval(() => {
-      if (state.at + 0.08 * step > last || state.at + 0.08 * step < 0) step = -step;
-      state.at = Math.max(0, Math.min(last, state.at + 0.08 * step));
-      set(state.at);
-      paint();
-    }, 50);
-  });
-  return button;
-}
-function film(strip, view, picked) {
-  const canvases = strip.requested.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
-  const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "reconstruction of the image by the generator" });
-  const paint = painter(async () => {
-    const frames = await getValues(strip.row, "frames", view.slice);
-    const again = await getValues(strip.row, "reconstruction", view.slice);
-    canvases.forEach((canvas, k) => small(canvas, frameOf(frames, k), view, strip.aspect));
-    small(drawn, again, view, strip.aspect);
-  });
-  view.redraw.push(paint);
-  paint();
-  const buttons = canvases.map((canvas, k) => {
-    const button = el(
-      "button",
-      { type: "button", class: k === strip.origin ? "frame origin" : "frame" },
-      canvas,
-      el("span", {}, strip.kinds[k]),
-      el("b", {}, strip.levels[k])
-    );
-    button.addEventListener("click", () => picked(k));
-    return button;
-  });
-  return el(
-    "div",
-    { class: "film", role: "group", "aria-label": "all frames" },
-    ...buttons,
-    el("figure", { class: "frame" }, drawn, el("figcaption", {}, "synthetic: reconstruction"))
-  );
-}
-function small(canvas, values, view, aspect) {
-  const [, height, width] = values.shape;
-  canvas.height = Math.max(1, Math.round(canvas.width * height * aspect / width));
-  draw(canvas.getContext("2d"), greyPixels(values, view.window));
+  const k = Math.min(Math.floor(at), strip.order.length - 1);
+  return `${levelAt(strip, k, at - k)}, frame ${place(at)} of ${strip.order.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}`;
 }
 
 // source/widget.ts
@@ -756,9 +1247,9 @@ var rows = 0;
 function floats(bytes) {
   return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
 }
-function render({ model, el: place }) {
-  const root = place.attachShadow({ mode: "open" }), row = ++rows;
-  place.dataset.lmSuppressShortcuts = "true";
+function render({ model, el: place2 }) {
+  const root = place2.attachShadow({ mode: "open" }), row = ++rows;
+  place2.dataset.lmSuppressShortcuts = "true";
   const shape = model.get("shape");
   provided.set(row, async (name) => name === "frames" ? { shape: model.get("shape"), data: floats(model.get("frames")) } : { shape: shape.slice(1), data: floats(model.get("reconstruction")) });
   const [low, high] = model.get("window");
@@ -772,13 +1263,14 @@ function render({ model, el: place }) {
   };
   const view = { window: { low, high }, aspect: model.get("aspect"), redraw: [], moved: (at) => tell2(at) };
   const section = stripSection(strip, view), parts = [section];
-  const frame = section.querySelector(".slider input");
+  const frame = section.querySelector(".frames input");
+  const last = strip.order.length - 1, shownAt = (at) => strip.order[0] ? last - at : at;
   const turned = () => view.redraw.forEach((again) => again());
   const moved = () => {
     const at = model.get("position");
     if (Math.abs(at - told) < 1e-6) return;
     told = at;
-    frame.value = String(at);
+    frame.value = String(shownAt(at));
     frame.dispatchEvent(new Event("input"));
   };
   if (model.get("slices") > 0) {
@@ -796,7 +1288,7 @@ function render({ model, el: place }) {
   }
   model.on("change:frames", turned);
   model.on("change:position", moved);
-  told = Number(frame.value);
+  told = shownAt(Number(frame.value));
   moved();
   root.append(el("style", {}, STYLE), el("div", { class: "page" }, ...parts));
   return () => {

@@ -25,13 +25,13 @@ export async function casePage(): Promise<void> {
     const [low, high] = about.image.window, redraw: (() => void)[] = [];
     const view: View = { window: { low, high }, aspect: about.image.aspect, redraw };
     if (about.image.slices) view.slice = about.maps[0]?.slice ?? Math.floor(about.image.slices / 2);
-    main.append(whereSection(about.image, about.maps, view));
-    if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
-    for (const strip of about.strips) {
-      main.append(stripSection(strip, view));
+    for (const [k, strip] of about.strips.entries()) { // what would change the prediction comes first
+      main.append(stripSection(strip, view, about.image, k === 0));
       if (strip.followup.length) main.append(followupRow(strip, view));
       main.append(...nearestOf(about.nearest, strip.row, view));
     }
+    main.append(whereSection(about.image, about.maps, view));
+    if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
     for (const map of about.maps) main.append(...nearestOf(about.nearest, map.row, view));
     if (document.body.dataset.token) main.append(liveSection(about.id, about.image, view));
   }

@@ -4,7 +4,7 @@ import { painter } from "./controls";
 import { type StripAbout, type View } from "./types";
 import { el } from "./page";
 import { getValues } from "./pixels";
-import { small } from "./strip";
+import { small } from "./film";
 
 export function followupRow(strip: StripAbout, view: View): HTMLElement {
   const canvases = strip.followup.map(later => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `later image ${later.name}` }));

@@ -291,7 +291,7 @@ class Panel {
       }
     });
     const held = done.held?.length ? el("dl", { class: "read" }, ...pairs(heldPairs(done.held))) : "";
-    const part = done.kind === "strip" ? stripSection(done.about as StripAbout, this.view) : mapSection(done.about as MapAbout, this.view);
+    const part = done.kind === "strip" ? stripSection(done.about as StripAbout, this.view, this.page.image) : mapSection(done.about as MapAbout, this.view);
     this.answer.replaceChildren(part, held, el("div", { class: "row-of" }, keep, kept));
   }
 

@@ -4,7 +4,7 @@ import { painter } from "./controls";
 import { type Nearest, type View } from "./types";
 import { el } from "./page";
 import { getValues } from "./pixels";
-import { small } from "./strip";
+import { small } from "./film";
 
 /** The real cases that are stored with a result of that row; none where it has none. */
 export function nearestOf(nearest: Nearest[], row: number | string, view: View): HTMLElement[] {

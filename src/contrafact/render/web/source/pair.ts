@@ -6,8 +6,10 @@ import { chart } from "./chart";
 import { apartWords, type Apart } from "./compare";
 import { byId, el, getJson, plural, short, signed } from "./page";
 import { contour, draw, drawContour, fit, frameOf, getValues, greyPixels, mixed, percentile, signedPixels, type Values } from "./pixels";
-import { detailsOf, differenceLegend, kindAt, levelAt } from "./strip";
-import { turned, windowControls } from "./where";
+import { differenceLegend } from "./legend";
+import { detailsOf, kindAt, levelAt } from "./strip";
+import { sliceControl, windowControls } from "./window";
+import { turned } from "./where";
 
 interface Item {
   label: string; target: string; target_name: string; kind: "heatmap" | "strip"; parts: [MapAbout, MapAbout] | [StripAbout, StripAbout];
@@ -29,7 +31,7 @@ export async function pairPage(): Promise<void> {
     const view: View = { window: { low, high }, aspect: about.image.aspect, redraw: [] };
     const maps = about.items.filter(item => item.kind === "heatmap"), strips = about.items.filter(item => item.kind === "strip");
     if (about.image.slices) view.slice = (maps[0]?.parts[0] as MapAbout | undefined)?.slice ?? Math.floor(about.image.slices / 2);
-    const slices = sliceSlider(about.image, view);
+    const slices = sliceControl(about.image, view);
     if (maps.length) main.append(mapsSection(about, about.image, maps, view, slices));
     strips.forEach((strip, k) => main.append(stripsSection(about, strip, view, maps.length || k ? null : slices)));
   }
@@ -53,11 +55,6 @@ function header(about: PairAbout, table: string): void {
 }
 
 type Slider = ReturnType<typeof slider>;
-
-function sliceSlider(image: ImageAbout, view: View): Slider | null {
-  return view.slice === undefined ? null : slider("Slice", { min: 0, max: image.slices - 1, step: 1, value: view.slice },
-    at => `${at + 1} of ${image.slices}`, at => { view.slice = at; view.redraw.forEach(again => again()); });
-}
 
 interface State { item: Item; opacity: number; level: number; own: boolean; hidden: boolean }
 
@@ -189,7 +186,7 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
       slider("Position", { min: 0, max: 1, step: 0.01, value: 1 }, v => `${Math.round(100 * v)} % of the path`, v => { state.at = v; paint(); }).box,
       choice("Show", [["frame", "frame"], ["change", "change"]], "frame", v => { state.change = v === "change"; paint(); })),
     el("div", { class: "stages two" }, ...parts.map((part, k) => el("figure", {}, el("figcaption", {}, about.models[k]),
-      el("div", { class: "stage" }, canvases[k], tags[k]), reads[k], detailsOf(part, charts[k].picture),
+      el("div", { class: "stage" }, canvases[k], tags[k]), reads[k], charts[k].picture, detailsOf(part),
       trustCard(part.trust)))),
     legend, ...likeness(item, about.models), scoreTable(item, about.models));
 }

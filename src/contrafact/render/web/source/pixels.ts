@@ -81,29 +81,54 @@ export function difference(a: Values, b: Values): Float32Array {
   return found;
 }
 
+/** The original with its change several times as strong: shown, and not what the model was asked. */
+export function exaggerated(origin: Values, now: Values, times: number): Values {
+  return { shape: origin.shape, data: origin.data.map((value, i) => value + times * (now.data[i] - value)) };
+}
+
 export function percentile(data: Float32Array, share: number): number {
   const sorted = Float32Array.from(data).sort();
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(share * (sorted.length - 1))))];
 }
 
-export function draw(context: CanvasRenderingContext2D, pixels: ImageData): void {
+/** Pixels as a canvas of the same size, which can be drawn at any. */
+export function layerOf(pixels: ImageData): HTMLCanvasElement {
   const layer = document.createElement("canvas");
   layer.width = pixels.width;
   layer.height = pixels.height;
   layer.getContext("2d")!.putImageData(pixels, 0, 0);
+  return layer;
+}
+
+export function draw(context: CanvasRenderingContext2D, pixels: ImageData): void {
+  const layer = layerOf(pixels);
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = "high";
   context.drawImage(layer, 0, 0, context.canvas.width, context.canvas.height);
 }
 
 /** A canvas as sharp as the screen, in the proportions of the image. */
-export function fit(canvas: HTMLCanvasElement, height: number, width: number, aspect: number): CanvasRenderingContext2D {
-  const wide = Math.round(Math.min(1024, Math.max(512, width)));
+export function fit(canvas: HTMLCanvasElement, height: number, width: number, aspect: number, least = 512): CanvasRenderingContext2D {
+  const wide = Math.round(Math.min(1024, Math.max(least, width)));
   const high = Math.max(1, Math.round(wide * height * aspect / width));
   if (canvas.width !== wide || canvas.height !== high) { canvas.width = wide; canvas.height = high; }
   const context = canvas.getContext("2d")!;
   context.clearRect(0, 0, wide, high);
   return context;
+}
+
+const OUTLINED = 0.1; // share of the image inside the outline of the strongest part, as in the report
+
+/** The least size inside the strongest `share` of values; of sparser ones half of the least that is not zero. */
+export function strongest(sizes: Float32Array, share: number): number {
+  return percentile(sizes, 1 - share) || sizes.reduce((least, size) => size > 0 && (least === 0 || size < least) ? size : least, 0) / 2;
+}
+
+/** Lines around the strongest tenth of a change; none where so much changes alike that there is no such tenth. */
+export function outline(data: Float32Array, width: number, height: number): number[][] {
+  const sizes = data.map(Math.abs), level = strongest(sizes, OUTLINED);
+  const inside = sizes.reduce((count, size) => count + (size >= level ? 1 : 0), 0) / sizes.length;
+  return level > 0 && inside <= 1.5 * OUTLINED ? contour(data, width, height, level) : [];
 }
 
 /** Lines around where |values| reaches a level, by marching squares; in units of values' pixels, at their centres. */
@@ -126,7 +151,8 @@ export function contour(data: Float32Array, width: number, height: number, level
   return lines;
 }
 
-export function drawContour(context: CanvasRenderingContext2D, lines: number[][], width: number, height: number): void {
+/** Draw lines in pixels of the image; `scale` is that of the context, so that they are as thin when it is enlarged. */
+export function drawContour(context: CanvasRenderingContext2D, lines: number[][], width: number, height: number, scale = 1): void {
   const sx = context.canvas.width / width, sy = context.canvas.height / height;
   context.beginPath();
   for (const [x0, y0, x1, y1] of lines) {
@@ -136,7 +162,7 @@ export function drawContour(context: CanvasRenderingContext2D, lines: number[][]
   context.lineCap = "round";
   for (const [colour, wide] of [["#000", 4], ["#fff", 2]] as const) { // white on black is visible on any grey
     context.strokeStyle = colour;
-    context.lineWidth = wide;
+    context.lineWidth = wide / scale;
     context.stroke();
   }
 }

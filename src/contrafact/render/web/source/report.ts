@@ -22,15 +22,16 @@ function liven(section: HTMLElement): void {
   if (!about.image) return;
   const [low, high] = about.image.window, moving = el("div", { class: "moving" });
   const view: View = { window: { low, high }, aspect: about.image.aspect, redraw: [] };
-  moving.append(whereSection(about.image, about.maps, view));
   for (const strip of about.strips) {
-    moving.append(stripSection(strip, view));
+    moving.append(stripSection(strip, view, about.image));
     if (strip.followup.length) moving.append(followupRow(strip, view));
     moving.append(...nearestOf(about.nearest, strip.row, view));
   }
+  moving.append(whereSection(about.image, about.maps, view));
   for (const map of about.maps) moving.append(...nearestOf(about.nearest, map.row, view));
   for (const part of moving.querySelectorAll("section")) { // the case is the landmark; ids would occur several times
     part.removeAttribute("aria-labelledby");
+    part.removeAttribute("aria-label");
     part.querySelector("h2")!.removeAttribute("id");
   }
   section.append(moving);

@@ -1,88 +1,219 @@
-// A counterfactual: its frames, shown as a morph, a wipe or a difference.
+// A counterfactual: original, changed image and difference side by side, with a slider over the prediction.
 
 import { choice, madeBy, painter, slider, trustCard } from "./controls";
 import { type StripAbout, type View } from "./types";
 import { chart } from "./chart";
-import { el, short } from "./page";
-import { difference, draw, fit, frameOf, getValues, greyPixels, mixed, signedPixels, type Values } from "./pixels";
+import { film } from "./film";
+import { DIM, differenceLegend, OVER } from "./legend";
+import { el } from "./page";
+import { Panels, type Picture } from "./panels";
+import { difference, exaggerated, frameOf, getValues, greyPixels, layerOf, mixed, outline, signedPixels, type Values } from "./pixels";
+import { sliceControl, windowControls, type Windowed } from "./window";
 
-type Mode = "morph" | "wipe" | "difference";
+type Compare = "beside" | "wipe";
+/** at: position, from the image (as shown first) to the changed image; swapped: the original is shown in its place. */
+interface State { at: number; compare: Compare; wipe: number; swapped: boolean; times: number; outlined: boolean }
 
-export function stripSection(strip: StripAbout, view: View): HTMLElement {
-  const last = strip.requested.length - 1, first = strip.origin === 0 ? last : strip.origin === last ? 0 : strip.origin;
-  const state = { at: first, mode: "morph" as Mode, wipe: 0.5 };
-  const canvas = el("canvas", { role: "img", width: 512, height: 512 });
-  const tag = el("div", { class: "tag" });
-  const stage = el("div", { class: "stage", tabindex: 0, role: "group",
-    "aria-label": "counterfactual. Left and right arrows change the frame, M the comparison mode" }, canvas, tag);
-  const { picture, at: mark } = chart(strip);
-  const legend = el("div", { class: "legend" }), read = el("dl", { class: "read" });
+const KEYS = "Left and right arrows change the frame, B puts the original in the place of the changed image and back, M the comparison mode, "
+  + "X exaggerates, L is the lens, P the pixels, plus, minus and 0 zoom, shift and arrows move what is shown, F is full screen";
 
-  const paint = painter(async () => {
-    const frames = await getValues(strip.row, "frames", view.slice);
-    const k = Math.min(Math.floor(state.at), last), share = state.at - k;
-    const origin = frameOf(frames, strip.origin), now = mixed(frameOf(frames, k), frameOf(frames, Math.min(k + 1, last)), share);
-    const [, height, width] = origin.shape, context = fit(canvas, height, width, strip.aspect);
-    legend.replaceChildren();
-    if (state.mode === "difference") paintDifference(context, origin, now, strip, view, legend);
-    else draw(context, greyPixels(now, view.window));
-    if (state.mode === "wipe") paintWipe(context, origin, view, state.wipe);
-    mark(k, share);
-    tagFor(tag, strip, state.mode, state.at);
-    view.moved?.(state.at);
-    read.replaceChildren(...readings(strip, k, share));
-    canvas.setAttribute("aria-label", `${state.mode}: ${words(strip, state.at)}`);
-  });
-  view.redraw.push(paint);
-
-  const move = slider("Frame", { min: 0, max: last, step: 0.02, value: first }, v => words(strip, v), v => { state.at = v; paint(); });
-  const whole = (step: number): void => {
-    state.at = Math.max(0, Math.min(last, step > 0 ? Math.floor(state.at + 1e-6) + 1 : Math.ceil(state.at - 1e-6) - 1));
-    move.set(state.at);
-    paint();
+/** The data of a counterfactual with its frames in the order in which they are shown: from the image to the changed image. */
+export function displayed(strip: StripAbout): StripAbout {
+  const by = <T>(list: T[]): T[] => strip.order.map(k => list[k]);
+  return {
+    ...strip, requested: by(strip.requested), scores: by(strip.scores), shares: strip.shares && by(strip.shares),
+    latent_distance: by(strip.latent_distance), kinds: by(strip.kinds), levels: by(strip.levels), table: by(strip.table),
+    origin: strip.order.indexOf(strip.origin), curve: { ...strip.curve, points: by(strip.curve.points) },
   };
-  const arrows = (event: KeyboardEvent): void => {
-    const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
-    if (step) { event.preventDefault(); whole(step); }
-  };
-  move.input.addEventListener("keydown", arrows);
-  const wipe = slider("Wipe", { min: 0, max: 100, step: 1, value: 50 }, v => `${v} % is the original`, v => { state.wipe = v / 100; paint(); });
-  wipe.box.hidden = true;
-  const modes = choice("Compare by", [["morph", "morph"], ["wipe", "wipe"], ["difference", "difference"]], "morph", v => {
-    state.mode = v as Mode;
-    wipe.box.hidden = v !== "wipe";
-    paint();
-  });
-  stage.addEventListener("keydown", event => {
-    arrows(event);
-    if (event.key.toLowerCase() === "m") {
-      const next = { morph: "wipe", wipe: "difference", difference: "morph" }[state.mode];
-      modes.querySelector<HTMLInputElement>(`input[value=${next}]`)!.click();
-    }
-  });
-  wipeByHand(stage, canvas, share => { if (state.mode === "wipe") { state.wipe = share; wipe.set(Math.round(100 * share)); paint(); } });
-  paint();
-
-  const id = `how-${strip.row}`;
-  return el("section", { class: "card", "aria-labelledby": id },
-    el("h2", { id }, strip.heading),
-    strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : verdict(strip),
-    el("div", { class: "columns" },
-      el("div", {}, stage, legend),
-      el("div", { class: "controls" }, move.box, playButton(state, last, move.set, paint), modes, wipe.box, read),
-      el("div", { class: "beside" }, strip.picture ? "" : detailsOf(strip, picture), trustCard(strip.trust), madeBy(strip))),
-    film(strip, view, k => { state.at = k; move.set(k); paint(); }));
 }
+
+/** The part of a page for one counterfactual. `first` is the first of its page. */
+export function stripSection(given: StripAbout, view: View, image?: Windowed, first = false): HTMLElement {
+  const strip = displayed(given), parts = new Part(strip, view);
+  const title = strip.sentence || strip.picture ? "What would change the prediction?" : strip.heading;
+  const failed = strip.trust.failed.length, doubts = failed > 0 && ` ${failed === 1 ? "One reliability check does" : `${failed} reliability checks do`} not pass (below).`;
+  const section = el("section", { class: "card how", "aria-label": `${strip.heading}, ${strip.label}` },
+    first && title === strip.heading && el("p", { class: "kicker" }, "What would change the prediction?"),
+    el("h2", {}, strip.picture ? strip.heading : title),
+    strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.")
+      : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", "\u00a0%") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
+    parts.viewing(image), parts.strip.box,
+    el("div", { class: "below" },
+      !strip.picture && el("div", {}, parts.chart.picture, detailsOf(strip)),
+      el("div", { class: "beside" }, strip.picture ? "" : verdict(strip), trustCard(strip.trust), madeBy(strip))));
+  parts.paint();
+  return section;
+}
+
+class Part {
+  readonly paint: () => void;
+  readonly chart: ReturnType<typeof chart>;
+  readonly strip: ReturnType<typeof film>;
+  private readonly state: State;
+  private readonly last: number;
+  private readonly panels: Panels;
+  private readonly read = el("dl", { class: "read" });
+  private readonly legend = el("div", { class: "legend" });
+  private readonly move: ReturnType<typeof slider>;
+  private readonly wipe: ReturnType<typeof slider>;
+  private keys: Record<string, () => void> = {};
+
+  constructor(private readonly about: StripAbout, private readonly view: View) {
+    this.last = about.order.length - 1;
+    this.state = { at: about.origin === 0 ? this.last : about.origin, compare: "beside", wipe: 0.5, swapped: false, times: 1, outlined: true };
+    this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image");
+    this.paint = painter(() => this.draw());
+    view.redraw.push(this.paint);
+    this.chart = chart(about);
+    this.strip = film(about, view, k => this.to(k));
+    this.move = slider(about.shares ? `Probability of ${about.target_name}` : `Prediction: ${about.target_name}`,
+      { min: 0, max: this.last, step: 0.02, value: this.state.at }, v => words(about, v), v => { this.state.at = v; this.paint(); });
+    this.move.box.classList.add("frames");
+    this.move.input.addEventListener("keydown", event => this.arrows(event));
+    this.wipe = slider("Wipe", { min: 0, max: 100, step: 1, value: 50 }, v => `${v} % is the original`, v => { this.state.wipe = v / 100; this.paint(); });
+    this.wipe.box.hidden = true;
+  }
+
+  /** The panels with their controls. */
+  viewing(image?: Windowed): HTMLElement {
+    const { panels } = this, plain = !this.about.picture;
+    const box = el("div", { class: "viewing", tabindex: 0, role: "group", "aria-label": `original, changed image and difference. ${KEYS}` });
+    const { buttons, choices } = panels.controls(box);
+    const flicker = el("button", { type: "button", "aria-pressed": "false" }, "Original / changed (B)");
+    flicker.addEventListener("click", () => {
+      this.state.swapped = !this.state.swapped;
+      flicker.setAttribute("aria-pressed", String(this.state.swapped));
+      this.paint();
+    });
+    const modes = choice("Compare (M)", [["beside", "side by side"], ["wipe", "wipe"]], "beside", v => {
+      this.state.compare = v as Compare;
+      this.wipe.box.hidden = v !== "wipe";
+      panels.wipeBy(v === "wipe" ? share => { this.state.wipe = share; this.wipe.set(Math.round(100 * share)); this.paint(); } : null);
+      this.paint();
+    });
+    const times = choice("Exaggerate the change (X)", [["1", "off"], ["2", "×2"], ["4", "×4"]], "1", v => { this.state.times = Number(v); this.paint(); });
+    const lines = el("input", { type: "checkbox", checked: true });
+    lines.addEventListener("change", () => { this.state.outlined = lines.checked; this.paint(); });
+    this.keys = { b: () => flicker.click(), m: () => next(modes), x: () => next(times), f: () => buttons[3].click() };
+    box.addEventListener("keydown", event => this.key(event, box));
+    const slices = image && sliceControl(image, this.view);
+    const figures = panels.figures;
+    if (plain) figures[2].append(this.legend, el("label", { class: "check" }, lines, " Outline the 10 % that change most"));
+    box.append(...figures, el("div", { class: "controls" },
+      this.move.box, slices?.box ?? "", el("div", { class: "row-of" }, this.play(), plain ? flicker : "", ...buttons), this.read,
+      el("div", { class: "pairs" }, ...(plain ? [modes, times] : []), this.wipe.box, ...choices,
+        ...(image ? windowControls(image, this.view, ...panels.stages) : []))));
+    return box;
+  }
+
+  private async draw(): Promise<void> {
+    const { about, state, view } = this, frames = await getValues(about.row, "frames", view.slice);
+    const k = Math.min(Math.floor(state.at), this.last), share = state.at - k;
+    const frame = (at: number): Values => frameOf(frames, about.order[at]);
+    const origin = frame(about.origin), now = mixed(frame(k), frame(Math.min(k + 1, this.last)), share);
+    this.put(origin, now);
+    this.chart.at(k, share);
+    this.strip.mark(state.at);
+    view.moved?.(about.order[0] ? this.last - state.at : state.at);
+    this.read.replaceChildren(...readings(about, k, share));
+  }
+
+  private put(origin: Values, now: Values): void {
+    const { about, state, view, panels } = this, [, height, width] = origin.shape, size = { height, width, aspect: about.aspect };
+    const first = layerOf(greyPixels(origin, view.window));
+    const second = layerOf(greyPixels(state.times > 1 ? exaggerated(origin, now, state.times) : now, view.window));
+    const note = state.times > 1 ? `CHANGE EXAGGERATED ×${state.times}` : undefined, changed: Picture = { ...size, layers: [second], other: [first], note };
+    if (about.picture) return this.one(0, changed);
+    panels.show(0, { ...size, layers: [first], other: [second] });
+    if (state.swapped) panels.show(1, { ...size, layers: [first], other: [second] });
+    else if (state.compare === "wipe") panels.show(1, { ...changed, wipe: { share: state.wipe, layer: first, words: ["original", "synthetic"] } });
+    else panels.show(1, changed);
+    const change = difference(now, origin), dark = layerOf(greyPixels(origin, view.window, DIM));
+    panels.show(2, { ...size, layers: [dark, layerOf(signedPixels(change, width, height, about.difference.scale, OVER))],
+      lines: state.outlined ? outline(change, width, height) : [], other: [second] });
+    this.legend.replaceChildren(...differenceLegend(about.difference, change));
+    this.captions();
+  }
+
+  private one(k: number, picture: Picture): void {
+    this.panels.show(k, picture);
+    this.panels.tags[k].textContent = "synthetic, not for diagnosis";
+    this.panels.captions[k].replaceChildren(el("b", { class: "mark" }, "synthetic"), ` ${words(this.about, this.state.at)}`);
+    this.panels.canvases[k].setAttribute("aria-label", words(this.about, this.state.at));
+  }
+
+  private captions(): void {
+    const { about, state, panels } = this, k = Math.min(Math.floor(state.at), this.last);
+    const level = levelAt(about, k, state.at - k), before = about.levels[about.origin];
+    const same = isOrigin(about, state.at) || state.swapped, kind = kindAt(about, state.swapped ? about.origin : state.at);
+    const kinds = [kindAt(about, about.origin), state.compare === "wipe" && !same ? "left: original; right: synthetic, not for diagnosis" : kind,
+      `difference of frame ${place(state.at)} (${isOrigin(about, state.at) ? "original" : "synthetic"}) from the original`];
+    const levels = [`${about.target_name}: ${before}`, `${about.target_name}: ${state.swapped ? before : level}`, "changed image minus original"];
+    kinds.forEach((text, at) => {
+      const real = at === 0 || (at === 1 && same);
+      panels.tags[at].textContent = text;
+      panels.tags[at].classList.toggle("original", real);
+      panels.captions[at].replaceChildren(
+        el("b", { class: real ? "mark real" : "mark" }, at === 2 ? "difference" : real ? "original" : "synthetic"), ` ${levels[at].replaceAll(" %", "\u00a0%")}`);
+      panels.canvases[at].setAttribute("aria-label", `${text}. ${levels[at]}`);
+    });
+  }
+
+  private to(at: number): void {
+    this.state.at = at;
+    this.move.set(at);
+    this.paint();
+  }
+
+  private arrows(event: KeyboardEvent): boolean {
+    const step = event.shiftKey ? 0 : { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key] ?? 0, { at } = this.state;
+    if (!step) return false;
+    event.preventDefault();
+    event.stopPropagation();
+    this.to(Math.max(0, Math.min(this.last, step > 0 ? Math.floor(at + 1e-6) + 1 : Math.ceil(at - 1e-6) - 1)));
+    return true;
+  }
+
+  private key(event: KeyboardEvent, box: HTMLElement): void {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const inside = event.target !== box, own = this.keys[event.key.toLowerCase()];
+    if (inside && (event.key.startsWith("Arrow") || event.target instanceof HTMLSelectElement)) return; // keys of that control
+    if (own) { if (!event.repeat) own(); } else if (!this.arrows(event) && !this.panels.key(event)) return;
+    event.preventDefault();
+  }
+
+  private play(): HTMLElement {
+    const button = el("button", { type: "button" }, "Play"), { state } = this;
+    let timer = 0, step = 1;
+    button.addEventListener("click", () => {
+      if (timer) { clearInterval(timer); timer = 0; button.textContent = "Play"; return; }
+      button.textContent = "Stop";
+      timer = window.setInterval(() => {
+        if (state.at + 0.08 * step > this.last || state.at + 0.08 * step < 0) step = -step;
+        this.to(Math.max(0, Math.min(this.last, state.at + 0.08 * step)));
+      }, 50);
+    });
+    return button;
+  }
+}
+
+/** Choose the next option. */
+function next(box: HTMLElement): void {
+  const options = [...box.querySelectorAll("input")], at = options.findIndex(one => one.checked);
+  options[(at + 1) % options.length].click();
+}
+
+const sentenceOf = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+const place = (at: number): string => at.toFixed(Number.isInteger(at) ? 0 : 1);
 
 function verdict(strip: StripAbout): HTMLElement {
   const error = strip.above_tolerance
     ? "above the tolerance: generating this image without a change moves the prediction. Do not rely on this counterfactual"
     : "within the tolerance";
-  const reason = strip.reason.charAt(0).toUpperCase() + strip.reason.slice(1);
-  return el("p", { class: `verdict ${strip.tone}` }, el("b", {}, strip.second), " ", reason, ". ",
+  return el("p", { class: `verdict ${strip.tone}` }, el("b", {}, strip.second), ` ${sentenceOf(strip.reason)} `,
     `Reconstruction error: ${strip.reconstruction_error.toFixed(2)} ${strip.unit}, ${error}.`,
     strip.outcome !== "already" && hasLatents(strip) && ` Largest latent distance: ${Math.max(...strip.latent_distance).toFixed(1)} SD.`,
-    !strip.picture && ` Engine: ${strip.engine}.`);
+    ` Engine: ${strip.engine}.`);
 }
 
 /** Whether the engine has a latent space; a translator has none. */
@@ -95,17 +226,10 @@ export function kindAt(strip: StripAbout, at: number): string {
   return isOrigin(strip, at) ? strip.kinds[strip.origin] : "synthetic, not for diagnosis";
 }
 
-function tagFor(tag: HTMLElement, strip: StripAbout, mode: Mode, at: number): void {
-  const original = isOrigin(strip, at);
-  tag.textContent = mode === "difference" ? `difference of frame ${at.toFixed(Number.isInteger(at) ? 0 : 1)} (${original ? "original" : "synthetic"}) from the original`
-    : mode === "wipe" && !original ? "left: original; right: synthetic, not for diagnosis" : kindAt(strip, at);
-  tag.classList.toggle("original", tag.textContent === "original");
-}
-
 /** A table of requested and achieved changes, collapsed at first. */
-export function detailsOf(strip: StripAbout, picture: SVGElement): HTMLElement {
+export function detailsOf(strip: StripAbout): HTMLElement {
   const heads = ["frame", "level", `score, ${strip.unit}`, "requested", "achieved", "latent distance (SD)"];
-  return el("details", { class: "details" }, el("summary", {}, `Details: ${strip.unit}, changes requested and achieved`), picture,
+  return el("details", { class: "details" }, el("summary", {}, `Details: ${strip.unit}, changes requested and achieved`),
     el("div", { class: "wide", role: "region", tabindex: 0, "aria-label": "figures of every frame" },
       el("table", { class: "figures" }, el("thead", {}, el("tr", {}, ...heads.map(head => el("th", { scope: "col" }, head)))),
         el("tbody", {}, ...strip.table.map((f, k) => el("tr", {}, ...[`${k}, ${f.kind}`, f.level, f.score, f.requested, f.achieved, f.distance]
@@ -133,101 +257,6 @@ function readings(strip: StripAbout, k: number, share: number): HTMLElement[] {
 }
 
 function words(strip: StripAbout, at: number): string {
-  const k = Math.min(Math.floor(at), strip.requested.length - 1), share = at - k;
-  return `${at.toFixed(Number.isInteger(at) ? 0 : 1)} of ${strip.requested.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}, ${levelAt(strip, k, share)}`;
-}
-
-function paintDifference(
-  context: CanvasRenderingContext2D, origin: Values, now: Values, strip: StripAbout, view: View, legend: HTMLElement,
-): void {
-  const [, height, width] = origin.shape, change = difference(now, origin);
-  draw(context, greyPixels(origin, view.window, 0.35));
-  draw(context, signedPixels(change, width, height, strip.difference.scale, 0.95));
-  legend.append(...differenceLegend(strip.difference, change));
-}
-
-/** The legend of a difference picture, with a note where the change lies outside the scale. */
-export function differenceLegend(scale: StripAbout["difference"], change: Float32Array): HTMLElement[] {
-  const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
-  const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
-  const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.`
-    : most < 0.1 * scale.scale ? `The change is far below full colour: at most ${short(most)}.` : `Largest change: ${short(most)}.`;
-  return [el("div", { class: "scale", "aria-hidden": "true" }),
-    el("div", { class: "ends" }, el("span", {}, `darker by ${short(scale.scale)}`), el("span", {}, `brighter by ${short(scale.scale)}`)),
-    el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)];
-}
-
-function paintWipe(context: CanvasRenderingContext2D, origin: Values, view: View, share: number): void {
-  const { width, height } = context.canvas, x = Math.round(share * width);
-  context.save();
-  context.beginPath();
-  context.rect(0, 0, x, height);
-  context.clip();
-  draw(context, greyPixels(origin, view.window));
-  context.restore();
-  context.fillStyle = "#fff";
-  context.fillRect(x - 1, 0, 2, height);
-  context.font = `${Math.round(width / 32)}px system-ui, sans-serif`;
-  for (const [text, side, place] of [["original", "right", x - 8], ["synthetic", "left", x + 8]] as const) {
-    context.textAlign = side;
-    context.lineWidth = 4;
-    context.strokeStyle = "#000";
-    context.strokeText(text, place, width / 20);
-    context.fillText(text, place, width / 20);
-  }
-}
-
-function wipeByHand(stage: HTMLElement, canvas: HTMLElement, moved: (share: number) => void): void {
-  let held = false;
-  const to = (event: PointerEvent): void => {
-    const box = canvas.getBoundingClientRect();
-    moved(Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)));
-  };
-  stage.addEventListener("pointerdown", event => { held = true; stage.setPointerCapture(event.pointerId); to(event); });
-  stage.addEventListener("pointermove", event => { if (held) to(event); });
-  for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => { held = false; });
-}
-
-function playButton(state: { at: number }, last: number, set: (value: number) => void, paint: () => void): HTMLElement {
-  const button = el("button", { type: "button" }, "Play");
-  let timer = 0, step = 1;
-  button.addEventListener("click", () => {
-    if (timer) { clearInterval(timer); timer = 0; button.textContent = "Play"; return; }
-    button.textContent = "Stop";
-    timer = window.setInterval(() => {
-      if (state.at + 0.08 * step > last || state.at + 0.08 * step < 0) step = -step;
-      state.at = Math.max(0, Math.min(last, state.at + 0.08 * step));
-      set(state.at);
-      paint();
-    }, 50);
-  });
-  return button;
-}
-
-/** All frames in a row; a click selects one. */
-function film(strip: StripAbout, view: View, picked: (k: number) => void): HTMLElement {
-  const canvases = strip.requested.map(() => el("canvas", { width: 96, height: 96, "aria-hidden": "true" }));
-  const drawn = el("canvas", { width: 96, height: 96, role: "img", "aria-label": "reconstruction of the image by the generator" });
-  const paint = painter(async () => {
-    const frames = await getValues(strip.row, "frames", view.slice);
-    const again = await getValues(strip.row, "reconstruction", view.slice);
-    canvases.forEach((canvas, k) => small(canvas, frameOf(frames, k), view, strip.aspect));
-    small(drawn, again, view, strip.aspect);
-  });
-  view.redraw.push(paint);
-  paint();
-  const buttons = canvases.map((canvas, k) => {
-    const button = el("button", { type: "button", class: k === strip.origin ? "frame origin" : "frame" }, canvas,
-      el("span", {}, strip.kinds[k]), el("b", {}, strip.levels[k]));
-    button.addEventListener("click", () => picked(k));
-    return button;
-  });
-  return el("div", { class: "film", role: "group", "aria-label": "all frames" }, ...buttons,
-    el("figure", { class: "frame" }, drawn, el("figcaption", {}, "synthetic: reconstruction")));
-}
-
-export function small(canvas: HTMLCanvasElement, values: Values, view: View, aspect: number): void {
-  const [, height, width] = values.shape;
-  canvas.height = Math.max(1, Math.round(canvas.width * height * aspect / width));
-  draw(canvas.getContext("2d")!, greyPixels(values, view.window));
+  const k = Math.min(Math.floor(at), strip.order.length - 1);
+  return `${levelAt(strip, k, at - k)}, frame ${place(at)} of ${strip.order.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}`;
 }

@@ -11,15 +11,17 @@ export interface Made {
 export interface MapAbout extends Made {
   scale: number; shared: number; own: number; scale_from: [number, number]; scale_words: string; slice: number;
   sign: 1 | -1; orange: string; blue: string; flaw: string;
+  unit: string; levels: number[]; // levels: of a volume, the value that the strongest 100, 99, … 1 % reach
 }
 export interface Curve {
   width: number; height: number; points: [number, number][]; ideal: [number, number][];
-  x_ticks: [number, string][]; y_ticks: [number, string][]; goal_y: number | null;
+  x_ticks: [number, string][]; y_ticks: [number, string][]; goal_y: number | null; half_y: number | null;
 }
 export interface StripAbout extends Made {
   requested: number[]; scores: number[]; shares: number[] | null; latent_distance: number[]; origin: number;
   reconstruction_error: number; above_tolerance: boolean; outcome: string; goal: number | null; picture: boolean; unit: string; reason: string; engine: string;
   doubtful: boolean; aspect: number; curve: Curve; followup: { name: string; answer: string }[];
+  order: number[]; sentence: string;
   heading: string; second: string; tone: "good" | "plain" | "warn"; before_after: string; kinds: string[]; levels: string[];
   table: { kind: string; level: string; score: string; requested: string; achieved: string; distance: string }[];
   difference: { scale: number; words: string; last: string };
@@ -31,10 +33,11 @@ export interface Nearest {
 }
 export interface ImageAbout {
   row: number; channels: number; size: number[]; slices: number; shrunk: number; aspect: number;
-  window: [number, number]; range: [number, number]; factors: Record<string, number>; spacing: string;
+  window: [number, number]; range: [number, number]; presets: [string, number, number][]; factors: Record<string, number>; spacing: string;
 }
 /** State that the parts of the page share: the window, and the slice of a volume. */
 export interface View {
   window: Window; aspect: number; slice?: number; redraw: (() => void)[];
+  share?: number; // per cent of a map that are shown as strong
   moved?: (at: number) => void; // called with the frame shown
 }

@@ -2,34 +2,33 @@
 
 import { choice, madeBy, painter, slider, trustCard } from "./controls";
 import { type ImageAbout, type MapAbout, type View } from "./types";
+import { ends, scaleBar } from "./legend";
 import { el, plural, short } from "./page";
-import { contour, draw, drawContour, fit, getValues, greyPixels, percentile, signedPixels } from "./pixels";
+import { Panels } from "./panels";
+import { contour, getValues, greyPixels, layerOf, signedPixels, strongest } from "./pixels";
+import { sliceControl, windowControls } from "./window";
+
+const STRONGEST = 10; // per cent inside the contour at first, as in three dimensions
 
 export function whereSection(image: ImageAbout, maps: MapAbout[], view: View): HTMLElement {
-  const state = { map: maps[0] as MapAbout | undefined, opacity: 0.85, level: 0, own: faint(maps[0]), hidden: false };
-  const canvas = el("canvas", { role: "img", width: 512, height: 512 });
-  const stage = el("div", { class: "stage", tabindex: 0, role: "group",
-    "aria-label": "image with map. H hides the map, drag changes the window" }, canvas);
+  const state = { map: maps[0] as MapAbout | undefined, opacity: 0.85, own: faint(maps[0]), hidden: false };
+  view.share ??= STRONGEST;
+  const panels = new Panels(["map"], "the image alone"), [canvas] = panels.canvases, [stage] = panels.stages;
   const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
   const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
 
   const paint = painter(async () => {
     const row = state.map?.row ?? image.row, map = state.map;
     const values = await getValues(row, "image", view.slice);
-    const [, height, width] = values.shape, context = fit(canvas, height, width, view.aspect);
-    draw(context, greyPixels(values, view.window));
+    const [, height, width] = values.shape, plain = layerOf(greyPixels(values, view.window)), layers = [plain];
+    let lines: number[][] = [];
     if (map) {
-      const found = await getValues(map.row, "values", view.slice);
-      const scale = state.own ? map.own : map.shared;
-      if (!state.hidden) {
-        draw(context, signedPixels(turned(found.data, map.sign), found.shape[2], found.shape[1], scale, state.opacity));
-        if (state.level > 0) {
-          const level = percentile(found.data.map(Math.abs), state.level / 100);
-          drawContour(context, contour(found.data, found.shape[2], found.shape[1], level), found.shape[2], found.shape[1]);
-        }
-      }
-      legend.replaceChildren(...legendOf(map, scale, state.own));
+      const found = await getValues(map.row, "values", view.slice), scale = state.own ? map.own : map.shared;
+      if (!state.hidden) layers.push(layerOf(signedPixels(turned(found.data, map.sign), width, height, scale, state.opacity)));
+      if (!state.hidden && view.share! < 100) lines = contour(found.data, width, height, levelOf(map, view.share!, found.data));
+      legend.replaceChildren(...legendOf(map, scale, state.own, state.opacity));
     }
+    panels.show(0, { height, width, aspect: view.aspect, layers, lines, other: [plain] });
     canvas.setAttribute("aria-label", map && !state.hidden
       ? `the image with the map ${map.label} for ${map.target_name} over it` : "the image alone");
   });
@@ -39,37 +38,55 @@ export function whereSection(image: ImageAbout, maps: MapAbout[], view: View): H
     state.map = maps.find(map => String(map.row) === row);
     state.own = faint(state.map);
     if (scales) scales.querySelector<HTMLInputElement>(`input[value=${state.own ? "own" : "fixed"}]`)!.checked = true;
-    if (state.map && view.slice !== undefined) slices?.set(view.slice);
     beside.replaceChildren(...besideOf(state.map));
     paint();
   };
-  const slices = view.slice === undefined ? null : slider("Slice", { min: 0, max: image.slices - 1, step: 1, value: view.slice },
-    at => `${at + 1} of ${image.slices}`, at => { view.slice = at; view.redraw.forEach(again => again()); });
+  const slices = sliceControl(image, view), inner = shareControl("Contour", view);
   const scales = maps.length > 0 && choice("Scale", [["fixed", "cohort"], ["own", "per image"]], state.own ? "own" : "fixed",
     v => { state.own = v === "own"; paint(); });
   const hide = el("input", { type: "checkbox" });
   hide.addEventListener("change", () => { state.hidden = hide.checked; paint(); });
-  stage.addEventListener("keydown", event => {
-    if (event.key.toLowerCase() === "h") { hide.checked = !hide.checked; state.hidden = hide.checked; paint(); }
+  const box = el("div", { class: "viewing one", tabindex: 0, role: "group",
+    "aria-label": "image with map. H hides the map, L is the lens, P the pixels, plus, minus and 0 zoom, F is full screen; drag changes the window" });
+  const { buttons, choices } = panels.controls(box);
+  box.addEventListener("keydown", event => {
+    if (event.ctrlKey || event.altKey || event.metaKey || (event.target !== box && (event.key.startsWith("Arrow") || event.target instanceof HTMLSelectElement))) return;
+    if (event.key.toLowerCase() === "h") hide.click();
+    else if (event.key.toLowerCase() === "f") buttons[3].click();
+    else if (!panels.key(event)) return;
+    event.preventDefault();
   });
   const windows = windowControls(image, view, stage);
-  readValues(canvas, image, view, () => state.map, readout);
+  readValues(panels, image, view, () => state.map, readout);
   beside.replaceChildren(...besideOf(state.map));
   paint();
 
-  const controls = el("div", { class: "controls" },
+  panels.figures[0].append(...(maps.length ? [legend] : []), readout);
+  box.append(panels.figures[0], el("div", { class: "controls" },
     maps.length > 0 && choice("Map", maps.map(m => [String(m.row), nameOf(m, maps)]), String(maps[0].row), picked),
     slices?.box,
     maps.length > 0 && slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, v => `${v} %`,
       v => { state.opacity = v / 100; paint(); }).box,
-    maps.length > 0 && slider("Contour", { min: 0, max: 99, step: 1, value: 0 },
-      v => v ? `the strongest ${100 - v} %` : "off", v => { state.level = v; paint(); }).box,
+    maps.length > 0 && inner,
     scales,
-    ...windows,
-    maps.length > 0 && el("label", { class: "check" }, hide, " Hide the map (H)"));
+    maps.length > 0 && el("label", { class: "check" }, hide, " Hide the map (H)"),
+    el("div", { class: "row-of" }, ...buttons),
+    el("div", { class: "pairs" }, ...choices, ...windows)), beside);
   return el("section", { class: "card", "aria-labelledby": "where" }, el("h2", { id: "where" }, "Where the model looks"),
-    !maps.length && el("p", { class: "dim" }, "This case has no heatmaps."),
-    el("div", { class: "columns" }, el("div", {}, stage, maps.length > 0 && legend, readout), controls, beside));
+    !maps.length && el("p", { class: "dim" }, "This case has no heatmaps."), box);
+}
+
+/** The value that the strongest `share` per cent of a map reach: of a volume, of all its voxels, as in three dimensions. */
+function levelOf(map: MapAbout, share: number, shown: Float32Array): number {
+  return map.levels.length ? map.levels[100 - share] : strongest(shown.map(Math.abs), share / 100);
+}
+
+/** How many per cent of a map are shown as strong; one setting for slices and three dimensions. */
+export function shareControl(label: string, view: View): HTMLElement {
+  const made = slider(label, { min: 1, max: 100, step: 1, value: view.share! }, v => v < 100 ? `the strongest ${v} %` : "off",
+    v => { view.share = v; view.redraw.forEach(again => again()); });
+  view.redraw.push(() => made.set(view.share!));
+  return made.box;
 }
 
 function nameOf(map: MapAbout, maps: MapAbout[]): string {
@@ -92,15 +109,14 @@ export function ownScaleWords(map: MapAbout): string {
   return `×${factor.toFixed(factor >= 9.95 ? 0 : 1)}: per-image scale, not comparable with other maps; the cohort scale is ±${short(map.shared)}`;
 }
 
-/** The legend of a map: colour bar, meaning of orange and blue, and the scale. */
-export function legendOf(map: MapAbout, scale: number, own: boolean): HTMLElement[] {
+/** The legend of a map: colours as blended, meaning of orange and blue, unit, scale, and how fine the map is. */
+export function legendOf(map: MapAbout, scale: number, own: boolean, opacity = 0.85): HTMLElement[] {
   const [seen, there] = map.scale_from;
   const from = !there ? "Per-image scale: not comparable with other maps" : own ? ownScaleWords(map)
     : `Cohort scale: ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (estimated from ${seen} of them)` : "");
-  return [
-    el("div", { class: "scale", "aria-hidden": "true" }),
-    el("div", { class: "ends" }, el("span", {}, `${map.blue}: ${short(scale)}`), el("span", {}, `${map.orange}: ${short(scale)}`)),
-    el("p", { class: "dim small" }, `Target: ${map.target_name}. Orange: evidence ${map.orange}; blue: ${map.blue}. ${from}.`),
+  return [scaleBar(opacity), ends(`${map.blue}: ${short(scale)}`, "0", `${map.orange}: ${short(scale)}`),
+    el("p", { class: "dim small" }, `Target: ${map.target_name}; evidence in ${map.unit}. Orange: evidence ${map.orange}; blue: ${map.blue}. ${from}.`,
+      map.layer && el("b", { class: "block" }, `Resolution of the map: ${map.layer}, enlarged to the image.`)),
     ...(map.flaw ? [el("p", { class: "doubt" }, map.flaw)] : [])];
 }
 
@@ -109,49 +125,17 @@ function evidence(map: MapAbout, value: number): string {
   return value === 0 ? "0" : `${short(Math.abs(value))} ${value * map.sign > 0 ? map.orange : map.blue}`;
 }
 
-export function windowControls(image: ImageAbout, view: View, stage: HTMLElement): HTMLElement[] {
-  const [low, high] = image.window, span = Math.max(image.range[1] - image.range[0], high - low, 1e-6);
-  const least = Math.min(image.range[0], low), most = Math.max(image.range[1], high);
-  const centre = () => (view.window.low + view.window.high) / 2, width = () => view.window.high - view.window.low;
-  const set = (middle: number, wide: number): void => {
-    const kept = Math.max(span / 256, Math.min(2 * span, wide)), at = Math.max(least, Math.min(most, middle));
-    view.window.low = at - kept / 2;
-    view.window.high = at + kept / 2;
-    level.set(at);
-    wider.set(kept);
-    view.redraw.forEach(again => again());
-  };
-  const level = slider("Level", { min: least, max: most, step: "any", value: centre() }, short, v => set(v, width()));
-  const wider = slider("Window", { min: span / 256, max: 2 * span, step: "any", value: width() }, short, v => set(centre(), v));
-  const reset = el("button", { type: "button" }, "Reset window");
-  reset.addEventListener("click", () => set((low + high) / 2, high - low));
-  let from: { x: number; y: number; middle: number; wide: number } | null = null;
-  stage.addEventListener("pointerdown", event => {
-    if (event.pointerType === "touch") return; // a finger scrolls
-    from = { x: event.clientX, y: event.clientY, middle: centre(), wide: width() };
-    stage.setPointerCapture(event.pointerId);
-  });
-  stage.addEventListener("pointermove", event => {
-    if (from) set(from.middle + (event.clientY - from.y) / 300 * span, from.wide + (event.clientX - from.x) / 300 * span);
-  });
-  for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => { from = null; });
-  return [level.box, wider.box, reset];
-}
-
-function readValues(
-  canvas: HTMLCanvasElement, image: ImageAbout, view: View, map: () => MapAbout | undefined, readout: HTMLElement,
-): void {
-  canvas.addEventListener("pointermove", async event => {
-    const box = canvas.getBoundingClientRect(), chosen = map();
+function readValues(panels: Panels, image: ImageAbout, view: View, map: () => MapAbout | undefined, readout: HTMLElement): void {
+  const [canvas] = panels.canvases;
+  const read = async (event: PointerEvent): Promise<void> => {
+    const at = panels.place(event, canvas), chosen = map();
     const values = await getValues(chosen?.row ?? image.row, "image", view.slice).catch(() => null);
     const found = chosen && await getValues(chosen.row, "values", view.slice).catch(() => null);
-    if (!values) return;
-    const [channels, height, width] = values.shape;
-    const x = Math.floor((event.clientX - box.left) / box.width * width);
-    const y = Math.floor((event.clientY - box.top) / box.height * height);
-    if (x < 0 || y < 0 || x >= width || y >= height) return;
+    if (!values || !at) return;
+    const [channels, height, width] = values.shape, x = Math.floor(at.x * width), y = Math.floor(at.y * height);
     const grey = Array.from({ length: channels }, (_, c) => short(values.data[(c * height + y) * width + x]));
     const said = found && chosen ? `, map ${evidence(chosen, found.data[y * width + x])}` : "";
     readout.textContent = `column ${x}, row ${y}: image ${grey.join(" ")}${said}`;
-  });
+  };
+  for (const kind of ["pointermove", "pointerdown"] as const) canvas.addEventListener(kind, read);
 }

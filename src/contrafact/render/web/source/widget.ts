@@ -43,13 +43,14 @@ function render({ model, el: place }: { model: Model; el: HTMLElement }): () => 
   };
   const view: View = { window: { low, high }, aspect: model.get("aspect"), redraw: [], moved: at => tell(at) };
   const section = stripSection(strip, view), parts: Node[] = [section];
-  const frame = section.querySelector<HTMLInputElement>(".slider input")!;
+  const frame = section.querySelector<HTMLInputElement>(".frames input")!;
+  const last = strip.order.length - 1, shownAt = (at: number): number => strip.order[0] ? last - at : at; // frames may run backwards
   const turned = (): void => view.redraw.forEach(again => again());
   const moved = (): void => {
     const at = model.get("position") as number;
     if (Math.abs(at - told) < 1e-6) return;
     told = at;
-    frame.value = String(at);
+    frame.value = String(shownAt(at));
     frame.dispatchEvent(new Event("input"));
   };
   if (model.get("slices") > 0) {
@@ -60,7 +61,7 @@ function render({ model, el: place }: { model: Model; el: HTMLElement }): () => 
   }
   model.on("change:frames", turned);
   model.on("change:position", moved);
-  told = Number(frame.value);
+  told = shownAt(Number(frame.value));
   moved();
   root.append(el("style", {}, STYLE), el("div", { class: "page" }, ...parts));
   return () => {
