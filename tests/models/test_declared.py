@@ -154,7 +154,7 @@ def test_the_head_of_an_onnx_model_is_chosen_by_number_or_name(tmp_path: Path) -
     assert torch.equal(load_predictor(path, head="triple")(X), triple)
     with pytest.raises(InputError, match="outputs are plain, triple; got head 'third'"):
         load_predictor(path, head="third")(X)
-    with pytest.raises(InputError, match="outputs 0 to 1; got head 2"):
+    with pytest.raises(InputError, match="outputs are plain, triple; got head '2'"):
         load_predictor(path, head=2)(X)
     with pytest.raises(InputError, match="one output; got head 1"):
         load_predictor(tmp_path / "one.onnx", head=1)(X)

@@ -28,7 +28,7 @@ from contrafact.core.protocols import (
 )
 from contrafact.core.question import Explainer, Question
 from contrafact.core.real_cases import NearestCases, RealCase
-from contrafact.core.registry import EXPLAINERS, GENERATORS, METRICS, Registry
+from contrafact.core.registry import EXPLAINERS, FORMATS, GENERATORS, METRICS, Registry
 from contrafact.core.request import Request
 from contrafact.core.results import Counterfactual, Heatmap, Record
 from contrafact.core.stored import read_result
@@ -37,6 +37,7 @@ from contrafact.core.trust import UNTRUSTED, Trust, check_file, inside, is_folde
 
 __all__ = [
     "EXPLAINERS",
+    "FORMATS",
     "GENERATORS",
     "METRICS",
     "UNTRUSTED",

@@ -1,5 +1,5 @@
-"""Registries of explainers and metrics: name to class. Built-in members are loaded by entry points, as plug-ins
-are."""
+"""Registries of explainers, metrics, generators and model formats: name to class. Built-in members are loaded
+by entry points, as plug-ins are."""
 
 from __future__ import annotations
 
@@ -118,3 +118,4 @@ def _part(value: Any, kind: Any) -> Any:
 EXPLAINERS = Registry("explainer", "contrafact.explainers")
 METRICS = Registry("metric", "contrafact.metrics")
 GENERATORS = Registry("generator family", "contrafact.generators")
+FORMATS = Registry("model format", "contrafact.formats")

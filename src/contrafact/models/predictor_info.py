@@ -104,6 +104,8 @@ def pick(outputs: Any, head: int | str | None) -> Any:
         raise InputError(f"head must be the index or the name of an output; got {head!r}")
     if isinstance(outputs, dict):
         known = list(outputs)
+        if isinstance(head, int) and head not in outputs and 0 <= head < len(known):
+            head = known[head]
         if head is not None and head not in outputs:
             raise InputError(f"this model's outputs are {', '.join(map(str, known))}; got head '{head}'")
         return outputs[known[0] if head is None else head]

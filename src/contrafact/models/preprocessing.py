@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from contrafact.core import InputError
+from contrafact.core import InputError, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +93,18 @@ class Preprocessing:
             std = torch.tensor(self.std, dtype=images.dtype, device=images.device)
             images = (images - mean.reshape(shape)) / std.reshape(shape)
         return images
+
+
+def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
+    """Return a `Preprocessing` from a JSON or TOML table; raise InputError for an unknown key."""
+    known = list(Preprocessing.__dataclass_fields__)
+    if not isinstance(values, Mapping):
+        raise InputError(f"preprocessing must be a table of {', '.join(known)}; got {values!r:.60}")
+    for key in values:
+        if key not in known:
+            raise InputError(f"unknown preprocessing '{key}'{nearest(key, known)}")
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Preprocessing(**fields)
 
 
 def _check_numbers(spec: Preprocessing) -> None:

@@ -1,0 +1,95 @@
+"""What a model format reads of a model, and the door that finds the format."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from torch import nn
+
+from contrafact.core import FORMATS, InputError, is_there
+from contrafact.models.preprocessing import Preprocessing
+from contrafact.models.source import ModelSource
+
+Function = Callable[[np.ndarray[Any, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A model, and what its format states of it.
+
+    network        torch module, or a function of arrays (N, C, *S) to outputs
+    declared       what the format states of `classes`, `output`, `preprocessing`, `head` and `tokens`, as in
+                   `load_predictor`; what it does not state is left out
+    content        digest of a function, where the file has one
+    patch          voxels that the network takes at a time, of a model that slides over larger images; empty:
+                   whole images
+    before         preprocessing of the whole image, before it is cut into patches
+    notes          sentences a user should read: what the format states and cannot be followed, what was assumed
+    """
+
+    network: nn.Module | Function
+    declared: Mapping[str, Any] = field(default_factory=dict)
+    content: str = ""
+    patch: tuple[int, ...] = ()
+    before: Preprocessing | None = None
+    notes: tuple[str, ...] = ()
+
+
+def merged(stated: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the declarations of a format with those of a user over them. Of a preprocessing, the size and
+    channels that the user leaves out stay as the format states."""
+    given: Preprocessing | None = declared.get("preprocessing")
+    own: Preprocessing | None = stated.get("preprocessing")
+    both = {**stated, **declared}
+    if given is not None and own is not None:
+        kept = {key: getattr(own, key) for key in ("size", "channels") if getattr(given, key) is None}
+        both["preprocessing"] = dataclasses.replace(given, **kept)
+    return both
+
+
+class ModelFormat(Protocol):
+    """A format of models: one file in `models/formats/`, registered in `FORMATS`.
+
+    schemes  words before the colon that it reads, as in `timm:resnet50@weights.safetensors`; mostly none
+    reads    what it recognises, for errors and lists
+    """
+
+    schemes: ClassVar[tuple[str, ...]]
+    reads: ClassVar[str]
+
+    def recognises(self, source: ModelSource) -> bool:
+        """Whether the source looks like this format, by its name and, of a folder, the files in it; nothing is
+        opened."""
+
+    def open(self, source: ModelSource) -> Opened:
+        """Return the model; raise InputError, with the next step to take, for what cannot be read."""
+
+
+def format_of(source: ModelSource) -> ModelFormat:
+    """Return the format that recognises a source.
+
+    raises  InputError where none does, with the list of those there are, or where several do
+    """
+    formats: dict[str, ModelFormat] = {name: FORMATS.get(name)() for name in FORMATS.names()}
+    found = [name for name, one in formats.items() if one.recognises(source)]
+    if len(found) == 1:
+        return formats[found[0]]
+    if found:
+        raise InputError(
+            f"'{source.text}' is a model of several formats: {', '.join(found)}; name one file of it"
+        )
+    if source.path is not None and not is_there(source.path):
+        source.allowed(source.path, "a model file")  # says that it does not exist
+    readable = "; ".join(f"{one.reads} ({name})" for name, one in formats.items())
+    raise InputError(
+        f"a model file ends in a known suffix, or is a folder or name: {readable}; got '{source.text}'"
+    )
+
+
+def open_model(source: ModelSource) -> Opened:
+    """Return the model of a source, read by its format."""
+    return format_of(source).open(source)
