@@ -128,7 +128,7 @@ def test_prefixes_of_wrappers_are_removed_and_said(tmp_path: Path, prefix: str) 
 
 
 def test_names_that_fit_nothing_are_refused(tmp_path: Path) -> None:
-    state = {"other." + name: tensor for name, tensor in small_network().state_dict().items()}
+    state = {name + ".other": tensor for name, tensor in small_network().state_dict().items()}
     with pytest.raises(InputError, match="do not fit"):
         load_predictor(description(tmp_path, state), trust_code=True)
 

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from contrafact.bundles.fit_config import FitConfig, ModelConfig, guided, name_of
-from contrafact.core import Trust
+from contrafact.core import Trust, check_file
 from contrafact.generators import family_named
 from contrafact.io import read_json, write_json
 from contrafact.models import load_predictor
+from contrafact.models.description_schema import read_description
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,9 @@ class Loader:
     trust: Trust
 
     def __call__(self, model: ModelConfig) -> Any:
-        """Return the predictor of a model."""
+        """Return the predictor of a model; raise InputError for one that no bundle can hold."""
+        for path in _files_of(self.root / model.path):
+            check_file(path, "a model of a bundle: one file, or a description of one file")
         return load_predictor(
             self.root / model.path,
             device=self.device,
@@ -79,6 +82,15 @@ def scores_of(config: FitConfig, load: Loader) -> Iterator[tuple[Any, bool]]:
         return torch.stack([target(outputs) for target in targets], dim=1)
 
     yield scores, True
+
+
+def _files_of(source: Path) -> list[Path]:
+    """Return the files that a bundle would hold of a model."""
+    if source.suffix != ".json":
+        return [source]
+    about = read_description(source)
+    named = about.get("model", about.get("weights"))
+    return [source, source.parent / named] if isinstance(named, str) else [source]
 
 
 def copy_models(config: FitConfig, root: Path, folder: Path) -> dict[str, str]:

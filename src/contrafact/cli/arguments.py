@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from contrafact.core import (
     traits_of,
 )
 from contrafact.io import images_in, read_ahead, read_image
+from contrafact.models.source import is_model
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "standard": ("gradcam", "integrated-gradients", "occlusion"),  # and the bundle's engine
@@ -44,7 +45,7 @@ def plan_of(
     goal: float | None,
     set_: Sequence[str],
     seed: int,
-    output: str | None = None,
+    told: Mapping[str, Any] | None = None,
     trust: Trust = UNTRUSTED,
 ) -> tuple[Plan, dict[str, Any]]:
     """Return the plan, and its description for the manifest of the run.
@@ -54,7 +55,7 @@ def plan_of(
     if model is None and bundle is None:
         raise InputError("expected --model or --bundle; got neither; see `contrafact list bundles`")
     loaded = pick_bundle(bundle, trust)
-    predictor = pick_predictor(model, loaded, trust, output)
+    predictor = pick_predictor(model, loaded, trust, told)
     names = [name.strip() for name in methods.split(",") if name.strip()] or ["standard"]
     possible = possible_methods(predictor, loaded)
     if names == ["pictures"]:
@@ -150,13 +151,14 @@ def pick_bundle(name: str | None, trust: Trust) -> Any:
     return explanation.load_bundle(name, trust=trust.scripts, trust_code=trust.factories) if name else None
 
 
-def pick_predictor(model: str | None, bundle: Any, trust: Trust, output: str | None = None) -> Any:
-    """Return the named model, or else the bundle's; `output` as in `load_predictor`, for a model file.
+def pick_predictor(model: str | None, bundle: Any, trust: Trust, told: Mapping[str, Any] | None = None) -> Any:
+    """Return the named model, or else the bundle's; `told`: arguments of `load_predictor`, for a model file.
 
-    raises  InputError for an unknown name, or `output` with a model of the bundle
+    raises  InputError for an unknown name, or `told` with a model of the bundle
     """
-    if output and (model is None or (bundle and model in bundle.predictors)):
-        raise InputError("expected --output with a model file only; got a model of a bundle; remove --output")
+    if told and (model is None or (bundle and model in bundle.predictors)):
+        words = ", ".join(f"--{key}" for key in told)
+        raise InputError(f"expected {words} with a model file only; got a model of a bundle; remove {words}")
     allowed: Any = {"trust": trust.scripts, "trust_code": trust.factories}
     if model is None and bundle is None:
         raise InputError(
@@ -165,11 +167,11 @@ def pick_predictor(model: str | None, bundle: Any, trust: Trust, output: str | N
     if model is None:
         return bundle.predictor
     if bundle is None:
-        return explanation.load_predictor(model, output=output, **allowed)
+        return explanation.load_predictor(model, **(told or {}), **allowed)
     if model in bundle.predictors:
         return bundle.predictors[model]
-    if Path(model).exists():
-        return explanation.load_predictor(model, output=output, **allowed)
+    if is_model(model):
+        return explanation.load_predictor(model, **(told or {}), **allowed)
     known = ", ".join(bundle.predictors)
     raise InputError(
         f"expected a model file or a predictor of the bundle ({known}); "

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from contrafact.cli.model_options import Declared
 from contrafact.cli.progress import bar, say
 from contrafact.cli.trust_flags import TrustCode, TrustFile
 
@@ -18,7 +19,7 @@ def check(
     *,
     image: Path | None = None,
     bundle: str | None = None,
-    output: str | None = None,
+    declared: Declared = Declared(),
     trust: TrustFile = False,
     trust_code: TrustCode = False,
     json: Flag = False,
@@ -30,11 +31,11 @@ def check(
     Example: `contrafact check net.onnx --image knee.png`
 
     Args:
-        model: A model file, or a shipped bundle by name (its predictor is checked).
+        model: A model file, folder, name with weights or address (docs/how-to/your-model.md), or a shipped
+            bundle by name (its predictor is checked).
         image: Test image; default: noise of the size the model takes.
         bundle: Bundle for counterfactuals.
-        output: Kind of the model's output: logits, sigmoid, probabilities, regression or ordinal; default: from
-            its description, else logits.
+        declared: Options that describe the model.
         trust: Load TorchScript files, which are code that runs on this machine (docs/security.md).
         trust_code: Import and call the factory of a model description from any package.
         json: Print the result as JSON.
@@ -49,7 +50,7 @@ def check(
     bundle = bundle or (model if model in list_bundles() else None)
     trusted = Trust(trust, trust_code)
     loaded = pick_bundle(bundle, trusted)
-    predictor = pick_predictor(None if model == bundle else model, loaded, trusted, output)
+    predictor = pick_predictor(None if model == bundle else model, loaded, trusted, declared.told())
     test_image = read_image(image) if image else noise_for(predictor)
     findings = findings_of(predictor, test_image)
     rows: list[dict[str, Any]] = []

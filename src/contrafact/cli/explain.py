@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from contrafact.cli.model_options import MODELS, Declared
 from contrafact.cli.progress import bar, say
 from contrafact.cli.trust_flags import CHECKS, TrustCode, TrustFile
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from contrafact.core import Image
     from contrafact.io import Run
 
-MODELS = Group("Models", sort_key=1)
 QUESTIONS = Group("Questions", sort_key=2)
 FILES = Group("Files beside the images", sort_key=3)
 RESULTS = Group("Results", sort_key=4)
@@ -31,9 +31,8 @@ class Models:
     """Options that choose the models.
 
     Args:
-        model: A model file (.json, .onnx, .ts, .pt2), or a predictor of the bundle by name.
-        output: Kind of the model's output: logits, sigmoid, probabilities, regression or ordinal; default: from
-            its description, else logits.
+        model: A model file, folder, name with weights or address (docs/how-to/your-model.md), or a predictor of
+            the bundle by name.
         bundle: A shipped bundle by name (`contrafact list bundles`), or its folder.
         second_model: A model file, or a predictor of the bundle, that confirms or contradicts counterfactuals;
             default: the second model of the bundle.
@@ -42,7 +41,6 @@ class Models:
     """
 
     model: str | None = None
-    output: str | None = None
     bundle: str | None = None
     second_model: str | None = None
     trust: TrustFile = False
@@ -105,6 +103,7 @@ def explain(
     images: list[Path],
     *,
     models: Models = Models(),
+    declared: Declared = Declared(),
     questions: Questions = Questions(),
     files: Files = Files(),
     out: Annotated[Path, Parameter(group=RESULTS)] = Path("runs/explain"),
@@ -122,6 +121,7 @@ def explain(
     Args:
         images: Files (docs/formats.md), DICOM series folders, or folders of images: each is explained.
         models: Options that choose the models.
+        declared: Options that describe the model.
         questions: Options that say what is asked of each image.
         files: Files beside the images, and how large a file may be.
         out: Run folder; an existing run is continued.
@@ -137,7 +137,7 @@ def explain(
 
     if files.largest_image is not None:
         set_largest_image(files.largest_image)
-    plan, about = _plan(models, questions, files, checks=checks, rescale=rescale)
+    plan, about = _plan(models, declared, questions, files, checks=checks, rescale=rescale)
     paths, bundle = image_paths(images), plan.bundle if rescale else None
     dated = list(read_images(files.followup or [], bundle))
     readable, pictures = read_each(paths, bundle)  # images of which none is readable leave no run
@@ -154,7 +154,7 @@ def explain(
 
 
 def _plan(
-    models: Models, questions: Questions, files: Files, *, checks: bool, rescale: bool
+    models: Models, declared: Declared, questions: Questions, files: Files, *, checks: bool, rescale: bool
 ) -> tuple[Plan, dict[str, Any]]:
     """Return the plan of the options, and its description for the manifest."""
     from contrafact.cli.arguments import plan_of, with_cases, with_checks, with_masks, with_places
@@ -167,7 +167,7 @@ def _plan(
         target=questions.target,
         methods=questions.methods,
         goal=questions.goal,
-        output=models.output,
+        told=declared.told(),
         set_=questions.set_ or [],
         seed=questions.seed,
         trust=trusted,

@@ -9,19 +9,21 @@ from cyclopts import Parameter
 from contrafact.cli.progress import say
 
 KINDS = {"heatmap": "heatmap", "strip": "counterfactual"}  # what a metric evaluates, in words
+Lists = Literal["explainers", "metrics", "targets", "bundles", "formats"]
 Flag = Annotated[bool, Parameter(negative="")]
 
 
-def list_(what: Literal["explainers", "metrics", "targets", "bundles"], *, json: Flag = False) -> None:
-    """List the available explainers, metrics, targets or bundles.
+def list_(what: Lists, *, json: Flag = False) -> None:
+    """List the available explainers, metrics, targets, bundles or formats of models.
 
     Example: `contrafact list explainers --json`
 
     Args:
-        what: explainers, metrics, targets or bundles.
+        what: explainers, metrics, targets, bundles or formats.
         json: Print names, aliases and descriptions as JSON.
     """
-    rows = {"explainers": _explainers, "metrics": _metrics, "targets": targets, "bundles": _bundles}[what]()
+    lists = {"explainers": _explainers, "metrics": _metrics, "targets": targets, "bundles": _bundles}
+    rows = {**lists, "formats": _formats}[what]()
     lines = [
         f"{row['name']:<22} {row['about']}"
         + (f" (also: {', '.join(row['aliases'])})" if row.get("aliases") else "")
@@ -80,6 +82,16 @@ def targets() -> list[dict[str, Any]]:
         "dice:K": "segmenter: soft Dice with the reference, or with the prediction itself",
     }
     return [{"name": name, "about": text} for name, text in about.items()]
+
+
+def _formats() -> list[dict[str, Any]]:
+    from contrafact.core import FORMATS
+
+    formats: dict[str, Any] = {name: FORMATS.get(name) for name in FORMATS.names()}
+    return [
+        {"name": name, "reads": cls.reads, "about": f"{cls.reads}: {' '.join((cls.__doc__ or '').split())}"}
+        for name, cls in formats.items()
+    ]
 
 
 def _bundles() -> list[dict[str, Any]]:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, NoReturn
 
 from torch import nn
 
-from contrafact.core import InputError
+from contrafact.core import InputError, check_file
 from contrafact.core.reading import one_line
 
 GROUP = "contrafact.networks"
 RENAMED = {"contrafact.model.networks": "contrafact.models.example_networks"}  # in descriptions before 0.9
 PACKAGES = ("contrafact.models.example_networks", "monai.networks.nets", "torch.nn")
+FILE = re.compile(r".+\.py:[A-Za-z_]\w*")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # Classes that call another library's function by name, or read its files.
 REACHING = ("CellSamWrapper", "MILModel", "NetAdapter", "TorchVisionFCModel", "Transchex")
@@ -28,13 +32,15 @@ FETCHING = re.compile(
 PATH = re.compile(r"[/\\\0]|^~|^\.")
 
 
-def build(factory: Any, arguments: Any, *, trust_code: bool = False) -> nn.Module:
-    """Return the network that a description names.
+def build(factory: Any, arguments: Any, *, trust_code: bool = False, folder: Path = Path()) -> nn.Module:
+    """Return the network that a description, or a user, names.
 
     factory     `package.module:Class` of an allowed package (`PACKAGES`), or an entry point of the group
-                `contrafact.networks` by its name or its value
+                `contrafact.networks` by its name or its value; with `trust_code` also `file.py:name`
     arguments   by name: JSON scalars, lists and tables of them
-    trust_code  also call any other importable class, or function annotated to return a module
+    trust_code  also call any other importable class, or function annotated to return a module, and run a file
+                with its folder importable
+    folder      where the path of a file begins
     raises      InputError, before any import, for a factory outside the allow-list; after the import for
                 anything but a network, for arguments that read files or download, or that do not fit
     """
@@ -43,6 +49,8 @@ def build(factory: Any, arguments: Any, *, trust_code: bool = False) -> nn.Modul
     allowed = entry is None and isinstance(factory, str) and factory.partition(":")[0] in PACKAGES
     if not (entry or allowed or trust_code):
         _outside(factory)
+    if isinstance(factory, str) and FILE.fullmatch(factory) and isinstance(arguments, Mapping):
+        return _from_file(factory, arguments, folder)
     if not isinstance(factory, str) or not isinstance(arguments, Mapping):
         raise InputError(f"factory must be text and arguments a table; got {factory!r:.60}")
     if allowed and not trust_code:
@@ -64,6 +72,33 @@ def build(factory: Any, arguments: Any, *, trust_code: bool = False) -> nn.Modul
     if not isinstance(module, nn.Module):
         raise InputError(f"{factory} must return a torch module; got {type(module).__name__}")
     return module
+
+
+def _from_file(factory: str, arguments: Mapping[str, Any], folder: Path) -> nn.Module:
+    """Run a trusted Python file, and return the network that a function or class of it makes. Its folder stays
+    importable, for what the network imports later."""
+    name, _, maker = factory.rpartition(":")
+    path = folder / name
+    check_file(path, "a Python file, of --factory FILE:NAME")
+    if str(path.parent.resolve()) not in sys.path:
+        sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None:
+            raise InputError(f"'{path.name}' is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules.setdefault(path.stem, module)
+        spec.loader.exec_module(module)
+        network = getattr(module, maker)(**arguments)
+    except InputError:
+        raise
+    except Exception as error:  # a user's file
+        raise InputError(
+            f"the factory '{factory}' failed: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise InputError(f"'{factory}' must return a torch module; got {type(network).__name__}")
+    return network
 
 
 def _outside(factory: Any) -> NoReturn:

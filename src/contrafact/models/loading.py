@@ -14,10 +14,12 @@ import numpy as np
 from torch import nn
 
 from contrafact.core import Predictor, Trust, adapted, is_predictor
+from contrafact.models.formats.skops_file import opened_estimator
 from contrafact.models.opened import Opened, merged, open_model
 from contrafact.models.predictors import AnyPredictor, BlackBox, TorchPredictor
 from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.source import source_of
+from contrafact.models.tiling import TiledPredictor
 
 
 class Estimator(Protocol):
@@ -43,7 +45,7 @@ def load_predictor(
     trust: bool = False,
     trust_code: bool = False,
     within: Path | None = None,
-) -> AnyPredictor:
+) -> AnyPredictor | TiledPredictor:
     """Return a predictor from a module, a function, an estimator, or a file of any format
     (docs/how-to/your-model.md).
 
@@ -73,7 +75,7 @@ def load_predictor(
     if isinstance(model, nn.Module):
         return predictor_of(Opened(network=model), given, device)
     if hasattr(model, "predict_proba") or hasattr(model, "predict"):
-        return of_estimator(model, about)
+        return predictor_of(opened_estimator(model), given)
     if callable(model):
         return BlackBox(model, **about)
     source = source_of(
@@ -86,9 +88,16 @@ def load_predictor(
     return predictor_of(open_model(source), given, device)
 
 
-def predictor_of(opened: Opened, given: Mapping[str, Any], device: str | None = None) -> AnyPredictor:
+def predictor_of(
+    opened: Opened, given: Mapping[str, Any], device: str | None = None
+) -> AnyPredictor | TiledPredictor:
     """Return the predictor of an opened model; declarations in `given` take precedence over its format's."""
     declared = {"classes": (), "output": "logits", **merged(opened.declared, given)}
+    if isinstance(opened.network, nn.Module) and opened.patch:
+        before = declared.pop("preprocessing", None)
+        inside = Preprocessing(window=(0, 1)) if before else None  # changes nothing, and says so
+        inner = TorchPredictor(opened.network, device=device, preprocessing=inside, **declared)
+        return TiledPredictor(inner, opened.patch, overlap=opened.overlap, before=before, pad=True)
     if isinstance(opened.network, nn.Module):
         return TorchPredictor(opened.network, device=device, **declared)
     declared.pop("tokens", None)
@@ -106,12 +115,3 @@ def as_predictor(model: ModelLike) -> Predictor:
         return model
     declares = isinstance(getattr(model, "output", None), str) and callable(getattr(model, "target", None))
     return adapted(model) if declares and not isinstance(model, nn.Module) else load_predictor(model)
-
-
-def of_estimator(model: Any, about: Mapping[str, Any]) -> BlackBox:
-    """Wrap a scikit-learn estimator of flattened images; it predicts probabilities if it can, else values."""
-    is_classifier = hasattr(model, "predict_proba")
-    declared = {**about, "output": "probabilities" if is_classifier else "regression"}
-    declared["classes"] = about["classes"] or ([str(c) for c in model.classes_] if is_classifier else ["value"])
-    predict = model.predict_proba if is_classifier else model.predict
-    return BlackBox(lambda x: predict(x.reshape(len(x), -1)), **declared)

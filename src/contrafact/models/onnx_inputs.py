@@ -100,8 +100,12 @@ def input_of(path: Path, session: Any) -> OnnxInput:
             f"the input '{inputs[0].name}' of '{path.name}' must be a batch of images with 4 or 5 axes, of "
             f"{', '.join(TYPES)}; got {inputs[0].type} {_text(shape)}"
         )
-    last = _few(shape[-1]) and not _few(shape[1])
-    return OnnxInput(inputs[0].name, TYPES[inputs[0].type], shape, last)
+    return OnnxInput(inputs[0].name, TYPES[inputs[0].type], shape, is_channels_last(shape))
+
+
+def is_channels_last(shape: tuple[int | None, ...]) -> bool:
+    """Whether a batch of this shape has its channels last: few there, and not few after the batch."""
+    return _few(shape[-1]) and not _few(shape[1])
 
 
 def batched(session: Any, declared: OnnxInput, names: list[str]) -> Callable[[NDArray[np.float32]], list[Any]]:

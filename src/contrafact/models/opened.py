@@ -27,7 +27,7 @@ class Opened:
     content        digest of a function, where the file has one
     patch          voxels that the network takes at a time, of a model that slides over larger images; empty:
                    whole images
-    before         preprocessing of the whole image, before it is cut into patches
+    overlap        share of a patch that overlaps its neighbour
     notes          sentences a user should read: what the format states and cannot be followed, what was assumed
     """
 
@@ -35,7 +35,7 @@ class Opened:
     declared: Mapping[str, Any] = field(default_factory=dict)
     content: str = ""
     patch: tuple[int, ...] = ()
-    before: Preprocessing | None = None
+    overlap: float = 0.5
     notes: tuple[str, ...] = ()
 
 

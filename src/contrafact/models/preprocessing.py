@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from contrafact.core import InputError, nearest
+
+BY_IMAGE = ("image", "nonzero", "foreground", "range")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +28,14 @@ class Preprocessing:
     most      largest side of an image, of a network that reads structures at the scanner's resolution: a larger
               image is refused, since it would be shrunk and show them smaller. None: any
     channels  image channels; one grey channel is repeated to fill them. None: any
-    window    (low, high) in image units, mapped to 0..1 (values outside are kept, not clipped)
+    window    (low, high) in image units, mapped to 0..1
+    clip      whether values outside the window become its ends; else they are kept
     mean, std per channel, applied after the window
+    normalise by the values of each image, last, channel by channel: "image" (to mean 0 and standard deviation
+              1), "nonzero" (the same, by and for voxels of the channel that are not 0), "foreground" (by and
+              for voxels where some channel is not 0, holes filled) or "range" (least to 0, greatest to 1)
+    spacing_mm  distance of voxels that the network was trained on, along each axis: images of another one are
+              explained with a warning. None: not stated
     """
 
     size: tuple[int, ...] | None = None
@@ -36,6 +45,9 @@ class Preprocessing:
     std: tuple[float, ...] | None = None
     least: int | None = None
     most: int | None = None
+    clip: bool = False
+    normalise: str | None = None
+    spacing_mm: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -75,8 +87,8 @@ class Preprocessing:
             )
 
     def pointwise(self, size: tuple[int, ...]) -> bool:
-        """Whether each voxel of an image of this size is converted independently (no resizing)."""
-        return self.size is None or tuple(self.size) == tuple(size)
+        """Whether each voxel of an image of this size is converted independently of the others."""
+        return self.normalise is None and (self.size is None or tuple(self.size) == tuple(size))
 
     def __call__(self, images: Tensor) -> Tensor:
         self.check(images)
@@ -87,12 +99,13 @@ class Preprocessing:
         if self.window is not None:
             low, high = self.window
             images = (images - low) / (high - low)
+            images = images.clamp(0, 1) if self.clip else images
         if self.mean is not None and self.std is not None:
             shape = (1, -1, *(1,) * (images.ndim - 2))
             mean = torch.tensor(self.mean, dtype=images.dtype, device=images.device)
             std = torch.tensor(self.std, dtype=images.dtype, device=images.device)
             images = (images - mean.reshape(shape)) / std.reshape(shape)
-        return images
+        return images if self.normalise is None else normalised(images, self.normalise)
 
 
 def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
@@ -120,6 +133,14 @@ def _check_numbers(spec: Preprocessing) -> None:
         raise InputError(f"size must be whole numbers above 0, such as (256, 256); got {spec.size!r:.60}")
     if spec.window is not None and not (_are(spec.window, numbers.Real) and len(spec.window) == 2):
         raise InputError(f"window must be (low, high) with low < high; got {spec.window!r:.60}")
+    if not isinstance(spec.clip, bool) or (spec.clip and spec.window is None):
+        raise InputError(f"clip must be true or false, and needs a window; got {spec.clip!r:.60}")
+    if spec.normalise is not None and spec.normalise not in BY_IMAGE:
+        raise InputError(f"normalise must be {', '.join(BY_IMAGE)}; got {spec.normalise!r:.60}")
+    if spec.spacing_mm is not None and not (
+        _are(spec.spacing_mm, numbers.Real) and min(spec.spacing_mm) > 0 and len(spec.spacing_mm) in (2, 3)
+    ):
+        raise InputError(f"spacing_mm must be 2 or 3 numbers above 0; got {spec.spacing_mm!r:.60}")
     for name in ("mean", "std"):
         values = getattr(spec, name)
         if values is not None and not _are(values, numbers.Real):
@@ -134,6 +155,33 @@ def _are(values: Any, kind: type, *, least: float = -math.inf) -> bool:
         isinstance(v, kind) and not isinstance(v, bool) and math.isfinite(v) and v >= least  # type: ignore
         for v in values
     )
+
+
+def normalised(images: Tensor, by: str) -> Tensor:
+    """Return images (N, C, *S) normalised by their own values; see `Preprocessing`. Differentiable."""
+    axes = tuple(range(2, images.ndim))
+    if by == "range":
+        low, high = images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
+        return (images - low) / (high - low).clamp_min(1e-8)
+    inside = _voxels(images, by).to(images.dtype)
+    count = inside.sum(axes, keepdim=True).clamp_min(1)
+    mean = (images * inside).sum(axes, keepdim=True) / count
+    variance = ((images - mean) ** 2 * inside).sum(axes, keepdim=True) / count
+    scaled = (images - mean) / torch.where(variance > 1e-16, variance, 1).sqrt()
+    return torch.where(inside > 0, scaled, images)
+
+
+def _voxels(images: Tensor, by: str) -> Tensor:
+    """Return the voxels (N, C, *S) that the mean and standard deviation are taken of."""
+    if by == "image":
+        return torch.ones_like(images, dtype=torch.bool)
+    if by == "nonzero":
+        return images.detach() != 0
+    from scipy.ndimage import binary_fill_holes
+
+    filled = [binary_fill_holes(image.any(axis=0)) for image in (images.detach() != 0).cpu().numpy()]
+    voxels = torch.as_tensor(np.stack(filled), device=images.device)
+    return voxels[:, None].expand(images.shape)
 
 
 def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:

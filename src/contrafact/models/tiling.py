@@ -18,6 +18,7 @@ from torch import Tensor
 from contrafact.core import InputError, UnsupportedError, fingerprint
 from contrafact.models.identity import digest_of_use
 from contrafact.models.predictors import TorchPredictor
+from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.region_targets import RegionTarget
 from contrafact.models.targets import AnyTarget, probabilities
 
@@ -32,6 +33,9 @@ class TiledPredictor:
     overlap    share of a patch that overlaps its neighbour, 0 to below 1
     blend      "gaussian" (the centre of a patch has the greatest weight) or "constant"
     batch      patches at a time; halved after an out-of-memory error
+    before     preprocessing of the whole image, before it is cut into patches; `predictor` has its own
+    pad        enlarge an image that is smaller than the patch by zeros (after `before`), as the network takes
+               whole patches alone; else a smaller patch is used
     call       images (N, C, *S) -> (N, K, *S), differentiable
     cost       a forward pass per patch, and with gradients another forward and a backward pass
     raises     InputError for an invalid patch, overlap or blend, or a model whose maps differ in size from
@@ -49,6 +53,8 @@ class TiledPredictor:
         overlap: float = 0.5,
         blend: str = "gaussian",
         batch: int = 4,
+        before: Preprocessing | None = None,
+        pad: bool = False,
     ) -> None:
         if not patch or min(patch) < 1:
             raise InputError(f"patch must be at least 1 voxel along each axis; got {tuple(patch)}")
@@ -59,7 +65,8 @@ class TiledPredictor:
         self.predictor, self.patch, self.overlap = predictor, tuple(patch), overlap
         self.blend, self.batch = blend, batch
         self.classes, self.output = predictor.classes, predictor.output
-        self.preprocessing, self.device = predictor.preprocessing, predictor.device
+        self.before, self.pad = before, pad
+        self.preprocessing, self.device = before or predictor.preprocessing, predictor.device
         self.module = predictor.module
         self._pinned = ""
 
@@ -74,7 +81,10 @@ class TiledPredictor:
         if self._pinned:
             return self._pinned
         content = fingerprint("tiled", self.predictor.digest, self.patch, self.overlap, self.blend)
-        return digest_of_use(content, preprocessing=None, head=None, output=self.output, classes=self.classes)
+        content = fingerprint(content, "padded") if self.pad else content
+        return digest_of_use(
+            content, preprocessing=self.before, head=None, output=self.output, classes=self.classes
+        )
 
     @digest.setter
     def digest(self, digest: str) -> None:
@@ -92,7 +102,19 @@ class TiledPredictor:
         x = torch.as_tensor(images).to(self.device, torch.float32)
         if x.ndim - 2 != len(self.patch):
             raise InputError(f"expected images with {len(self.patch)} spatial axes; got {tuple(x.shape)}")
-        return torch.as_tensor(_Window.apply(x, self))
+        x = x if self.before is None else self.before(x)
+        missing = [max(0, p - n) if self.pad else 0 for p, n in zip(self.patch, x.shape[2:], strict=True)]
+        if not any(missing):
+            return torch.as_tensor(_Window.apply(x, self))
+        ends = [(n // 2, n - n // 2) for n in missing]
+        inner = [slice(low, low + n) for (low, _), n in zip(ends, x.shape[2:], strict=True)]
+        padded = torch.nn.functional.pad(x, [n for pair in reversed(ends) for n in pair])
+        return torch.as_tensor(_Window.apply(padded, self))[_index(tuple(inner))]
+
+    def with_patch(self, patch: Sequence[int], *, overlap: float) -> TiledPredictor:
+        """Return the same model with another patch."""
+        more: Any = {"blend": self.blend, "batch": self.batch, "before": self.before, "pad": self.pad}
+        return TiledPredictor(self.predictor, patch, overlap=overlap, **more)
 
     def frozen(self) -> contextlib.AbstractContextManager[None]:
         """Freeze the wrapped predictor."""

@@ -24,7 +24,8 @@ from contrafact.core.reading import naming
 class ModelChoice:
     """The model under study.
 
-    path     a model file as in `load_predictor`, relative to the study file; optional with a bundle
+    path     a model file or folder as in `load_predictor`, relative to the study file (a name with weights
+             stands in a description, as its `model`); optional with a bundle
     bundle   a bundle by name or folder; path then names one of its predictors
     output   kind of the model's output, as in `load_predictor`; none: from its description, else logits
     patch    for a segmenter of patches: their size in voxels; none: the whole image at once

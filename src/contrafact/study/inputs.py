@@ -100,7 +100,9 @@ def model_of(choice: ModelChoice, folder: Path, device: str, trust: Trust = UNTR
     else:
         path = existing_path(folder, str(choice.path))
         predictor = explanation.load_predictor(path, device=device, output=choice.output, **allowed)
-    if choice.patch:
+    if choice.patch and isinstance(predictor, TiledPredictor):
+        predictor = predictor.with_patch(choice.patch, overlap=choice.overlap)
+    elif choice.patch:
         if not isinstance(predictor, TorchPredictor):
             raise InputError("expected a torch model for patch; got a black box")
         predictor = TiledPredictor(predictor, choice.patch, overlap=choice.overlap)

@@ -14,6 +14,7 @@ from contrafact.bundles import find_bundle, list_bundles
 from contrafact.core import ContrafactError, InputError, configure, is_folder, is_there, nearest
 from contrafact.core import inside as lies_inside
 from contrafact.io import Case, images_in, read_json
+from contrafact.models.source import source_of
 from contrafact.study import StudyConfig
 from contrafact.study.draft import BARE, Problem
 from contrafact.study.inputs import cases_of, existing_path, mask_path, real_cases_of, stem_of
@@ -238,7 +239,9 @@ def _files_of_model(choice: Mapping[str, Any], folder: Path) -> list[Path]:
         about = _read_description(path)
     except InputError:  # reported by `_check_model`
         return []
-    return [path.parent / about[key] for key in ("model", "weights") if isinstance(about.get(key), str)]
+    named = [about[key] for key in ("model", "weights") if isinstance(about.get(key), str)]
+    sources = [source_of(text) for text in named]
+    return [path.parent / source.path for source in sources if source.path is not None]
 
 
 def _check_model(choice: Mapping[str, Any], folder: Path, place: str, result: Survey) -> None:

@@ -2,7 +2,20 @@
 
 from contrafact.models.formats.description import Description
 from contrafact.models.formats.onnx_graph import OnnxGraph
+from contrafact.models.formats.other_formats import OtherFormats
 from contrafact.models.formats.program import Program
 from contrafact.models.formats.script import Script
+from contrafact.models.formats.served import Served
+from contrafact.models.formats.skops_file import SkopsFile
+from contrafact.models.formats.state_dict import StateDict
 
-__all__ = ["Description", "OnnxGraph", "Program", "Script"]
+__all__ = [
+    "Description",
+    "OnnxGraph",
+    "OtherFormats",
+    "Program",
+    "Script",
+    "Served",
+    "SkopsFile",
+    "StateDict",
+]

@@ -51,7 +51,7 @@ def _inner(path: Path, description: Mapping[str, Any], source: ModelSource) -> O
             raise InputError(f"expected 'model', or '{key}', in '{path.name}'; got {', '.join(description)}")
     weights = _file(path, description["weights"], source.within)
     factory, arguments = description["factory"], description.get("arguments", {})
-    module = build(factory, arguments, trust_code=source.trust.factories)
+    module = build(factory, arguments, trust_code=source.trust.factories, folder=path.parent)
     return Opened(network=filled(module, read_weights(weights), weights, what=factory))
 
 

@@ -1,0 +1,119 @@
+"""Models that a server runs: the Open Inference Protocol, version 2, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrafact.core import FORMATS, InputError, fingerprint
+from contrafact.core.reading import one_line
+from contrafact.models.onnx_inputs import OnnxInput, is_channels_last
+from contrafact.models.opened import Opened
+from contrafact.models.source import ADDRESSES, ModelSource
+
+TYPES = {"FP16": np.float16, "FP32": np.float32, "FP64": np.float64, "UINT8": np.uint8}
+LARGEST = 2**28  # bytes of an answer
+SECONDS = 120
+
+
+@FORMATS.register("served")
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model that a server runs (Triton, KServe, OpenVINO, TorchServe, MLServer), by the Open Inference
+    Protocol v2 over HTTP: a black box. Images are sent to that address."""
+
+    schemes: ClassVar[tuple[str, ...]] = ADDRESSES
+    reads: ClassVar[str] = "http://HOST/v2/models/NAME, or /versions/N below it"
+
+    def recognises(self, source: ModelSource) -> bool:
+        return source.scheme in ADDRESSES
+
+    def open(self, source: ModelSource) -> Opened:
+        if source.described and not source.trust.scripts:
+            raise InputError(
+                f"a description names the server '{source.name}', to which images would be sent: give the "
+                "address itself, or --trust (trust=True in Python)"
+            )
+        address = source.name.rstrip("/")
+        about = _answer(address)
+        declared = _input_of(address, about)
+        outputs = [str(one.get("name")) for one in about.get("outputs", [])]
+
+        def run(images: NDArray[Any]) -> Any:
+            return _ask(address, declared, images)
+
+        content = fingerprint(address, json.dumps(about, sort_keys=True))
+        note = f"images are sent to {address}; its outputs: {', '.join(outputs) or 'not stated'}"
+        stated = {"preprocessing": declared.declared(None)}
+        return Opened(network=run, declared=stated, content=content, notes=(note,))
+
+
+def _input_of(address: str, about: Any) -> OnnxInput:
+    """Return the only input that a server declares."""
+    inputs = about.get("inputs") if isinstance(about, dict) else None
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        count = len(inputs) if isinstance(inputs, list) else "none"
+        raise InputError(f"expected a model with one input, the images, at {address}; it declares {count}")
+    shape: Any
+    name, kind, shape = (inputs[0].get(key) for key in ("name", "datatype", "shape"))
+    fits = isinstance(shape, list) and len(shape) in (4, 5) and all(isinstance(n, int) for n in shape)
+    if kind not in TYPES or not fits:
+        raise InputError(
+            f"the input '{name}' at {address} must be a batch of images, 4 or 5 axes, of {', '.join(TYPES)}; "
+            f"it declares {kind} {shape}"
+        )
+    sizes = tuple(n if n > 0 else None for n in shape)
+    return OnnxInput(str(name), TYPES[str(kind)], sizes, is_channels_last(sizes))
+
+
+def _ask(address: str, declared: OnnxInput, images: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    """Return the outputs by name for images (N, C, *S), asked in batches that the server takes."""
+    values = declared.of(images)
+    size = declared.batch or max(1, len(values))
+    padded = np.concatenate([values, np.repeat(values[-1:], -len(values) % size, axis=0)])
+    parts = [_batch(address, declared, padded[i : i + size]) for i in range(0, len(padded), size)]
+    return {name: np.concatenate([part[name] for part in parts])[: len(images)] for name in parts[0]}
+
+
+def _batch(address: str, declared: OnnxInput, values: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    kind = next(name for name, dtype in TYPES.items() if dtype is declared.dtype)
+    question = {"name": declared.name, "shape": list(values.shape), "datatype": kind}
+    body = {"inputs": [{**question, "data": values.astype(float).ravel().tolist()}]}
+    answer = _answer(f"{address}/infer", json.dumps(body).encode())
+    try:
+        return {
+            str(one["name"]): np.asarray(one["data"], np.float32).reshape(one["shape"])
+            for one in answer["outputs"]
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{address} did not answer by the Open Inference Protocol v2: {one_line(error)}"
+        ) from error
+
+
+def _answer(address: str, body: bytes | None = None) -> Any:
+    """Return the JSON that a server answers with."""
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"} if body else {})
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as response:
+            text = response.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise ValueError(f"an answer of more than {LARGEST} bytes")
+        return json.loads(text)
+    except urllib.error.HTTPError as error:
+        said = " ".join(error.read(500).decode(errors="replace").split())[:200]
+        raise InputError(
+            f"{address} answered {error.code}: {said}; expected http://HOST/v2/models/NAME of a server with "
+            "the Open Inference Protocol v2"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{address} could not be asked: {one_line(error)}; expected http://HOST/v2/models/NAME of a server "
+            "with the Open Inference Protocol v2"
+        ) from error
