@@ -194,6 +194,9 @@ def test_planes_show_the_map_where_it_lies(browser: Any, site: Site) -> None:
         shown = drawn(visit)
         assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 200  # not blank
         assert orange(shown) > 500
+        ruler = visit.page.locator(".solid .ruler")  # 16 mm across 8 columns, as drawn
+        assert ruler.text_content() == "2 mm" or ruler.text_content() == "5 mm"
+        assert 20 < ruler.bounding_box()["width"] <= 125
         solid(visit).get_by_label("Hide the map").check()
         assert orange(drawn(visit)) == 0 == blue(drawn(visit))
         solid(visit).get_by_label("Hide the map").uncheck()
@@ -201,7 +204,7 @@ def test_planes_show_the_map_where_it_lies(browser: Any, site: Site) -> None:
         assert orange(drawn(visit)) == 0
         slide(visit, "Opacity", 100)
         slide(visit, "Threshold", 1)  # 4 of 480 voxels
-        visit.until("document.querySelectorAll('.legend')[1].textContent.includes('strongest 1 %')")
+        visit.until("document.querySelector('.volumes .legend').textContent.includes('strongest 1 %')")
         visit.choose("sagittal")
         few = orange(drawn(visit))
         slide(visit, "Threshold", 100)
@@ -211,7 +214,29 @@ def test_planes_show_the_map_where_it_lies(browser: Any, site: Site) -> None:
         assert read(visit).startswith("Voxel 6, 8, 0 ") and read(visit).endswith("map −0.500")
         assert blue(drawn(visit)) > 300
         visit.page.locator("section", has=visit.page.locator("#solid")).get_by_label("per image").check()
-        visit.until("document.querySelectorAll('.legend')[1].textContent.includes('not comparable')")
+        visit.until("document.querySelector('.volumes .legend').textContent.includes('not comparable')")
+
+
+def test_slices_and_planes_open_on_the_most_evidence_with_one_threshold_and_one_window(
+    browser: Any, site: Site
+) -> None:
+    with Visit(browser, site, 390) as visit:  # fewer pixels to render without a GPU
+        enter(visit)
+        where = visit.page.locator(".viewing.one")
+        assert where.locator("label.slider", has_text="Slice").locator("output").text_content() == "5 of 6"
+        axial = solid(visit).locator("label.slider", has_text="Axial slice").locator("output")
+        assert axial.text_content().startswith("5 of 6") and read(visit).startswith("Voxel 2, 3, 4 ")
+        letters = where.locator(".letter").all_text_contents()
+        assert letters == list("RLAP")  # left, right, top, bottom
+        visit.slide("Contour", 30)
+        visit.until("document.querySelector('.volumes .legend').textContent.includes('strongest 30 %')")
+        slide(visit, "Threshold", 20)
+        said = where.locator("label.slider", has_text="Contour").locator("output")
+        assert said.text_content() == "the strongest 20 %"
+        presets = visit.page.get_by_label("Window preset")
+        presets.last.select_option("whole range")
+        assert [one.evaluate("e => e.selectedOptions[0].text") for one in presets.all()] == ["whole range"] * 3
+        assert visit.pixels("map").max() == 255
 
 
 def test_every_way_of_looking_and_the_keys(browser: Any, site: Site) -> None:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from contrafact.core import Grid
 from contrafact.render.case import map_about, window_presets
 from contrafact.render.charts import curve
 from contrafact.render.map_display import MapScale
@@ -66,3 +67,16 @@ def test_a_volume_has_one_threshold_for_its_slices_and_its_rendering() -> None:
         inside = (np.abs(values) >= about["levels"][100 - share]).mean()
         assert inside == pytest.approx(share / 100, abs=0.002)
     assert map_about({"record": made}, values[0], MapScale(1.0, 1.0))["levels"] == []
+
+
+def test_slices_have_the_letters_of_their_sides_and_a_width_in_mm() -> None:
+    from contrafact.render.case import _measures
+
+    for permuted, letters in (([2, 1, 0], "RLAP"), ([2, 0, 1], "RLSI"), ([0, 2, 1], "APSI")):
+        affine = np.eye(4)
+        affine[:3, :3] = np.diag([2.0, 3.0, 4.0])[:, permuted]  # the axes of the array, along the patient's
+        found = _measures(Grid((5, 6, 7), affine=affine))
+        assert found["letters"] == letters
+        across = {"R": 0, "A": 1}[letters[0]]
+        assert found["mm"] == pytest.approx((5, 6, 7)[permuted.index(across)] * (2.0, 3.0, 4.0)[across])
+    assert _measures(Grid((6, 7)).of_unknown_spacing()) == {"letters": None, "mm": None}

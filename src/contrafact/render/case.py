@@ -18,7 +18,7 @@ from contrafact.io.stored_rows import check_arrays
 from contrafact.render import outcome
 from contrafact.render.charts import Curve, curve
 from contrafact.render.difference import difference_scale, difference_words, half_share
-from contrafact.render.figures import aspect_of, png, telling_slice, turned
+from contrafact.render.figures import aspect_of, moving_slice, plane_names, png, telling_slice, turned
 from contrafact.render.map_display import MapScale, colour_names, display_sign, map_flaw
 from contrafact.render.nearest import nearest_about
 from contrafact.render.pixels import grey, middle_slice, signed_scale
@@ -26,6 +26,7 @@ from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.render.text import GOOD_ENDS, REASONS, engine_words, layer_words, trust_words
 
 CT_WINDOWS = (("lung", -600, 1500), ("soft tissue", 40, 400), ("bone", 400, 1800), ("brain", 40, 80))  # HU
+LETTERS = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}  # left, right, top, bottom of a slice
 SIDE = 1024  # pixels at most; larger images are shown at 1/2, 1/3, ...
 
 
@@ -75,9 +76,22 @@ def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
         "window": [low, high],
         "range": [float(image.min()), float(image.max())],
         "presets": window_presets(row, image),
+        **_measures(stored_grid(row, shape, arrays["affine"])),
         "factors": (row.get("about") or {}).get("factors") or {},
         "spacing": spacing_words(stored_grid(row, shape, arrays["affine"])),
     }
+
+
+def _measures(grid: Grid) -> dict[str, Any]:
+    """Return the letters of the sides of a slice as shown (left, right, top, bottom; none for an image), and the
+    width of the picture in mm; None where the size of a pixel is unknown."""
+    if not grid.spacing_known:
+        return {"letters": None, "mm": None}
+    if len(grid.shape) == 2:
+        return {"letters": None, "mm": grid.shape[1] * float(grid.spacing_mm[1])}
+    sides = [float(v) for v in grid.spacing_mm[1:]]
+    plane, spacing = turned(np.zeros(grid.shape[1:]), grid, 0, sides)
+    return {"letters": LETTERS[plane_names(grid)[0]], "mm": plane.shape[1] * float(spacing[1])}
 
 
 def window_presets(row: Mapping[str, Any], image: NDArray[Any]) -> list[tuple[str, float, float]]:
@@ -185,6 +199,7 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
         "levels": outcome.levels(row),
         "table": outcome.frame_table(row),
         "order": outcome.display_order(row),
+        "telling": _telling(row, frames),
         "sentence": outcome.sentence(row, half_share(_change(row, frames))) if outcome.found(row) else "",
         "reason": REASONS.get(row["outcome"], str(row["outcome"])),
         "doubtful": bool(bad),
@@ -200,6 +215,13 @@ def difference_about(row: Mapping[str, Any], frames: NDArray[Any]) -> dict[str, 
     scale = difference_scale(row["window"])
     last = difference_words(_change(row, frames), scale)
     return {"scale": scale.value, "words": scale.words, "last": last}
+
+
+def _telling(row: Mapping[str, Any], frames: NDArray[Any]) -> float:
+    """Return where the slice of a volume lies that changes most, as a share of its depth; 0.5 for an image."""
+    if frames.ndim < 5:
+        return 0.5
+    return (moving_slice(frames, int(row["origin"])) + 0.5) / frames.shape[2]
 
 
 def _change(row: Mapping[str, Any], frames: NDArray[Any]) -> NDArray[Any]:

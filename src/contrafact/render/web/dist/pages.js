@@ -430,21 +430,27 @@
 
   // source/panels.ts
   var LEAST = 1024;
+  var SIDES = ["left", "right", "top", "bottom"];
   var LENSES = ["off", "magnify", "other"];
   var Panels = class {
     // the lens, in shares of the canvas
-    constructor(names, otherName) {
+    /** `measures`: letters of the sides (left, right, top, bottom), and the width of the whole image in mm. */
+    constructor(names, otherName, measures) {
       this.otherName = otherName;
+      this.measures = measures;
       this.pictures = names.map(() => void 0);
       this.canvases = names.map((name) => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name }));
       this.corners = names.map(() => el("div", { class: "corner" }));
       this.tags = names.map(() => el("div", { class: "tag" }));
       this.captions = names.map(() => el("figcaption", {}));
       this.stages = this.canvases.map((canvas, k) => el("div", { class: "stage" }, canvas, this.corners[k], this.tags[k]));
+      if (measures?.letters) for (const stage of this.stages)
+        stage.append(...[...measures.letters].map((letter, side) => el("span", { class: `letter ${SIDES[side]}` }, letter)));
       this.figures = this.stages.map((stage, k) => el("figure", { class: "panel" }, this.captions[k], stage));
       this.stages.forEach((stage, k) => this.listen(stage, this.canvases[k]));
     }
     otherName;
+    measures;
     figures;
     stages;
     captions;
@@ -599,6 +605,7 @@
           context.stroke();
         }
       }
+      if (this.measures?.mm) ruler(context, this.measures.mm / this.scale);
       this.corners[k].textContent = [
         `${picture.width} × ${picture.height} px, ${this.smooth ? "smoothed" : "pixels as they are"}`,
         this.scale > 1 && `zoom ×${this.scale.toFixed(1)}`,
@@ -674,6 +681,27 @@
       }, { passive: false });
     }
   };
+  function ruler(context, mm) {
+    const { width: w, height: h } = context.canvas;
+    const ten = 10 ** Math.floor(Math.log10(mm / 4)), length = [5, 2, 1].map((step) => step * ten).find((one) => one <= mm / 4) ?? ten;
+    const long = length / mm * w, [x, y] = [0.97 * w - long, 0.93 * h];
+    context.font = `${Math.round(w / 42)}px system-ui, sans-serif`;
+    context.textAlign = "center";
+    for (const [colour, wide] of [["#000", 7], ["#fff", 3]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = wide;
+      context.beginPath();
+      for (const [x0, y0, x1, y1] of [[x, y, x + long, y], [x, y - 7, x, y + 7], [x + long, y - 7, x + long, y + 7]]) {
+        context.moveTo(x0, y0);
+        context.lineTo(x1, y1);
+      }
+      context.stroke();
+      context.lineWidth = 5;
+      if (colour === "#000") context.strokeText(`${length} mm`, x + long / 2, y - 14);
+    }
+    context.fillStyle = "#fff";
+    context.fillText(`${length} mm`, x + long / 2, y - 14);
+  }
   function shareOf(event, canvas) {
     const box = canvas.getBoundingClientRect();
     return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
@@ -760,7 +788,7 @@
     };
   }
   function stripSection(given2, view, image, first = false) {
-    const strip = displayed(given2), parts = new Part(strip, view);
+    const strip = displayed(given2), parts = new Part(strip, view, image);
     const title = strip.sentence || strip.picture ? "What would change the prediction?" : strip.heading;
     const failed = strip.trust.failed.length, doubts = failed > 0 && ` ${failed === 1 ? "One reliability check does" : `${failed} reliability checks do`} not pass (below).`;
     const section = el(
@@ -769,7 +797,7 @@
       first && title === strip.heading && el("p", { class: "kicker" }, "What would change the prediction?"),
       el("h2", {}, strip.picture ? strip.heading : title),
       strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", " %") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
-      parts.viewing(image),
+      parts.viewing(),
       parts.strip.box,
       el(
         "div",
@@ -782,12 +810,13 @@
     return section;
   }
   var Part = class {
-    constructor(about, view) {
+    constructor(about, view, image) {
       this.about = about;
       this.view = view;
+      this.image = image;
       this.last = about.order.length - 1;
       this.state = { at: about.origin === 0 ? this.last : about.origin, compare: "beside", wipe: 0.5, swapped: false, times: 1, outlined: true };
-      this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image");
+      this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image", image);
       this.paint = painter(() => this.draw());
       view.redraw.push(this.paint);
       this.chart = chart(about);
@@ -811,6 +840,7 @@
     }
     about;
     view;
+    image;
     paint;
     chart;
     strip;
@@ -823,8 +853,8 @@
     wipe;
     keys = {};
     /** The panels with their controls. */
-    viewing(image) {
-      const { panels } = this, plain = !this.about.picture;
+    viewing() {
+      const { panels, image } = this, plain = !this.about.picture;
       const box = el("div", { class: "viewing", tabindex: 0, role: "group", "aria-label": `original, changed image and difference. ${KEYS}` });
       const { buttons, choices: choices3 } = panels.controls(box);
       const flicker = el("button", { type: "button", "aria-pressed": "false" }, "Original / changed (B)");
@@ -1041,7 +1071,7 @@
   function whereSection(image, maps, view) {
     const state = { map: maps[0], opacity: 0.85, own: faint(maps[0]), hidden: false };
     view.share ??= STRONGEST;
-    const panels = new Panels(["map"], "the image alone"), [canvas] = panels.canvases, [stage] = panels.stages;
+    const panels = new Panels(["map"], "the image alone", image), [canvas] = panels.canvases, [stage] = panels.stages;
     const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
     const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
     const paint = painter(async () => {
@@ -1626,11 +1656,10 @@
       ...parts
     );
     if (!document.createElement("canvas").getContext("webgl2")) return card2(el("p", { class: "dim" }, NO_WEBGL));
-    const choices3 = [...maps, ...strips.filter((strip) => !strip.picture)];
+    const choices3 = [...maps, ...strips.filter((strip) => !strip.picture).map(displayed)];
     const state = {
       shown: choices3[0] ?? null,
       frame: lastOf(choices3[0]),
-      share: 10,
       opacity: 85,
       own: faint(maps[0]),
       hidden: false,
@@ -1646,9 +1675,11 @@
     };
     const canvas = el("canvas", { role: "img", "aria-label": "the volume is loading" });
     const stage = el("div", { class: "solid", tabindex: 0, role: "group", "aria-label": "volume. Arrows and page up and down move the crosshair, V changes the view, H hides the map, space plays, S goes to the strongest voxel" }, canvas);
+    const ruler2 = el("div", { class: "ruler", hidden: true });
+    stage.append(ruler2);
     const readout = el("p", { class: "small under", role: "status", id: "place-read" }, "loading …");
     const legend = el("div", { class: "legend" });
-    const page = new Page(image, state, view, { canvas, stage, readout, legend });
+    const page = new Page(image, state, view, { canvas, stage, readout, legend, ruler: ruler2 });
     const controls = page.controls(choices3);
     new IntersectionObserver((seen, watch) => {
       if (!seen.some((one) => one.isIntersecting)) return;
@@ -1677,7 +1708,12 @@
       this.state = state;
       this.view = view;
       this.parts = parts;
-      view.redraw.push(() => this.scene?.window(view.window.low, view.window.high));
+      let share = view.share, { low, high } = view.window;
+      view.redraw.push(() => {
+        if (low !== view.window.low || high !== view.window.high) this.scene?.window(view.window.low, view.window.high);
+        if (share !== view.share) this.lay();
+        ({ share, window: { low, high } } = view);
+      });
       for (const kind of ["keydown", "keyup"])
         parts.stage.addEventListener(kind, (event) => {
           event.stopPropagation();
@@ -1711,13 +1747,16 @@
       this.layer();
       if (shown !== this.state.shown || frame !== this.state.frame || channel !== this.state.channel) this.load();
       this.scene.sight(this.state.sight);
+      addEventListener("resize", () => this.measure());
+      this.measure();
       this.scene.turn(this.state.azimuth, this.state.elevation, this.state.cut);
       this.parts.stage.dataset.ready = "yes";
     }
     async reload(scene) {
       const { shown, frame, channel } = this.state;
-      const row3 = shown?.row ?? this.image.row, base = shown && isStrip(shown) ? `frames.nii.gz?frame=${frame}` : "image.nii.gz?frame=0";
-      const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${frame}` : "values.nii.gz";
+      const row3 = shown?.row ?? this.image.row, at = shown && isStrip(shown) ? shown.order[frame] : 0;
+      const base = shown && isStrip(shown) ? `frames.nii.gz?frame=${at}` : "image.nii.gz?frame=0";
+      const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${at}` : "values.nii.gz";
       const [image, map] = await Promise.all([`${base}&channel=${channel}`, over].map((name) => name ? content(`/volume/${row3}/${name}`) : null));
       await scene.show(image, map, this.view.window, Boolean(shown && !isStrip(shown) && shown.sign < 0));
       scene.size.forEach((count, axis) => {
@@ -1727,15 +1766,20 @@
       if (this.state.place) this.moved(this.state.place);
     }
     layer() {
-      const { shown, opacity, share, own, hidden } = this.state;
+      const { shown, opacity, own, hidden } = this.state, share = this.view.share;
       if (!this.scene || !shown) return;
       const scale = isStrip(shown) ? shown.difference.scale : own ? shown.own : shown.shared;
-      this.state.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
-      const ends2 = isStrip(shown) ? [`darker by ${short(scale)}`, `brighter by ${short(scale)}`] : [`${shown.blue}: ${short(scale)}`, `${shown.orange}: ${short(scale)}`];
+      this.state.level = this.scene.overlay({
+        scale,
+        opacity: hidden ? 0 : opacity / 100,
+        share: share / 100,
+        level: isStrip(shown) ? void 0 : shown.levels[100 - share]
+      });
+      const sides = isStrip(shown) ? [`darker by ${short(scale)}`, `brighter by ${short(scale)}`] : [`${shown.blue}: ${short(scale)}`, `${shown.orange}: ${short(scale)}`];
       const words3 = isStrip(shown) ? ` Difference from the original; ${shown.difference.words}.` : own ? ` ${ownScaleWords(shown)}.` : " Cohort scale: maps of this model by this method.";
       this.parts.legend.replaceChildren(
-        el("div", { class: "scale", "aria-hidden": "true" }),
-        el("div", { class: "ends" }, ...ends2.map((end) => el("span", {}, end))),
+        scaleBar(opacity / 100),
+        ends(sides[0], "0", sides[1]),
         el(
           "p",
           { class: "dim small" },
@@ -1748,12 +1792,24 @@
     }
     moved(place2) {
       this.state.place = place2;
+      this.measure();
       place2.ras.forEach((at, axis) => this.sliders[axis].set(Math.round(at)));
       const known = !this.image.spacing.includes("unknown");
       const said = known ? [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less2, more], axis) => `${Math.abs(place2.mm[axis]).toFixed(1)} mm ${place2.mm[axis] < 0 ? less2 : more}`).join(", ") : this.image.spacing;
       const { shown } = this.state, value = place2.map;
       const what = shown && isStrip(shown) ? "change" : "map";
       this.parts.readout.textContent = `Voxel ${place2.voxel.map(Math.round).join(", ")} (${said}): image ${short(place2.image)}` + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
+    }
+    /** A bar of a round length in mm, for the planes; they have one scale. */
+    measure() {
+      requestAnimationFrame(() => {
+        const { ruler: ruler2 } = this.parts, mm = this.scene?.scale;
+        ruler2.hidden = !mm || this.image.spacing.includes("unknown");
+        if (!mm) return;
+        const most = 120 * mm, ten = 10 ** Math.floor(Math.log10(most)), length = [5, 2, 1].map((k) => k * ten).find((one) => one <= most) ?? ten;
+        ruler2.style.width = `${length / mm}px`;
+        ruler2.textContent = `${length} mm`;
+      });
     }
     step(axis, by) {
       if (!this.scene || !this.state.place) return;
@@ -1847,6 +1903,7 @@
         state.sight = value;
         turns.hidden = !["planes", "render"].includes(value);
         this.scene?.sight(state.sight);
+        this.measure();
       });
       this.frames.replaceChildren(...this.frameSlider());
       const some = choices3.length > 0;
@@ -1878,15 +1935,7 @@
             this.load();
           }
         ).box,
-        some && slider(
-          "Threshold",
-          { min: 1, max: 100, step: 1, value: state.share },
-          (v) => v < 100 ? `the strongest ${v} %` : "off",
-          (v) => {
-            state.share = v;
-            this.lay();
-          }
-        ).box,
+        some && shareControl("Threshold", this.view),
         some && slider("Opacity", { min: 0, max: 100, step: 1, value: state.opacity }, percent, (v) => {
           state.opacity = v;
           this.lay();
@@ -1900,7 +1949,8 @@
             this.lay();
           }
         ),
-        some && el("label", { class: "check" }, hide, " Hide the map (H)")
+        some && el("label", { class: "check" }, hide, " Hide the map (H)"),
+        ...windowControls(this.image, this.view)
       );
     }
     frameSlider() {
@@ -1940,7 +1990,7 @@
     if (about.image) {
       const [low, high] = about.image.window, redraw = [];
       const view = { window: { low, high }, aspect: about.image.aspect, redraw };
-      if (about.image.slices) view.slice = about.maps[0]?.slice ?? Math.floor(about.image.slices / 2);
+      if (about.image.slices) view.slice = about.maps[0]?.slice ?? Math.floor(about.image.slices * (about.strips[0]?.telling ?? 0.5));
       for (const [k, strip] of about.strips.entries()) {
         main.append(stripSection(strip, view, about.image, k === 0));
         if (strip.followup.length) main.append(followupRow(strip, view));

@@ -449,21 +449,27 @@
 
   // source/panels.ts
   var LEAST = 1024;
+  var SIDES = ["left", "right", "top", "bottom"];
   var LENSES = ["off", "magnify", "other"];
   var Panels = class {
     // the lens, in shares of the canvas
-    constructor(names, otherName) {
+    /** `measures`: letters of the sides (left, right, top, bottom), and the width of the whole image in mm. */
+    constructor(names, otherName, measures) {
       this.otherName = otherName;
+      this.measures = measures;
       this.pictures = names.map(() => void 0);
       this.canvases = names.map((name) => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name }));
       this.corners = names.map(() => el("div", { class: "corner" }));
       this.tags = names.map(() => el("div", { class: "tag" }));
       this.captions = names.map(() => el("figcaption", {}));
       this.stages = this.canvases.map((canvas, k) => el("div", { class: "stage" }, canvas, this.corners[k], this.tags[k]));
+      if (measures?.letters) for (const stage of this.stages)
+        stage.append(...[...measures.letters].map((letter, side) => el("span", { class: `letter ${SIDES[side]}` }, letter)));
       this.figures = this.stages.map((stage, k) => el("figure", { class: "panel" }, this.captions[k], stage));
       this.stages.forEach((stage, k) => this.listen(stage, this.canvases[k]));
     }
     otherName;
+    measures;
     figures;
     stages;
     captions;
@@ -618,6 +624,7 @@
           context.stroke();
         }
       }
+      if (this.measures?.mm) ruler(context, this.measures.mm / this.scale);
       this.corners[k].textContent = [
         `${picture.width} × ${picture.height} px, ${this.smooth ? "smoothed" : "pixels as they are"}`,
         this.scale > 1 && `zoom ×${this.scale.toFixed(1)}`,
@@ -693,6 +700,27 @@
       }, { passive: false });
     }
   };
+  function ruler(context, mm) {
+    const { width: w, height: h } = context.canvas;
+    const ten = 10 ** Math.floor(Math.log10(mm / 4)), length = [5, 2, 1].map((step) => step * ten).find((one) => one <= mm / 4) ?? ten;
+    const long = length / mm * w, [x, y] = [0.97 * w - long, 0.93 * h];
+    context.font = `${Math.round(w / 42)}px system-ui, sans-serif`;
+    context.textAlign = "center";
+    for (const [colour, wide] of [["#000", 7], ["#fff", 3]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = wide;
+      context.beginPath();
+      for (const [x0, y0, x1, y1] of [[x, y, x + long, y], [x, y - 7, x, y + 7], [x + long, y - 7, x + long, y + 7]]) {
+        context.moveTo(x0, y0);
+        context.lineTo(x1, y1);
+      }
+      context.stroke();
+      context.lineWidth = 5;
+      if (colour === "#000") context.strokeText(`${length} mm`, x + long / 2, y - 14);
+    }
+    context.fillStyle = "#fff";
+    context.fillText(`${length} mm`, x + long / 2, y - 14);
+  }
   function shareOf(event, canvas) {
     const box = canvas.getBoundingClientRect();
     return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
@@ -779,7 +807,7 @@
     };
   }
   function stripSection(given2, view, image, first = false) {
-    const strip = displayed(given2), parts = new Part(strip, view);
+    const strip = displayed(given2), parts = new Part(strip, view, image);
     const title = strip.sentence || strip.picture ? "What would change the prediction?" : strip.heading;
     const failed = strip.trust.failed.length, doubts = failed > 0 && ` ${failed === 1 ? "One reliability check does" : `${failed} reliability checks do`} not pass (below).`;
     const section = el(
@@ -788,7 +816,7 @@
       first && title === strip.heading && el("p", { class: "kicker" }, "What would change the prediction?"),
       el("h2", {}, strip.picture ? strip.heading : title),
       strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", " %") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
-      parts.viewing(image),
+      parts.viewing(),
       parts.strip.box,
       el(
         "div",
@@ -801,12 +829,13 @@
     return section;
   }
   var Part = class {
-    constructor(about, view) {
+    constructor(about, view, image) {
       this.about = about;
       this.view = view;
+      this.image = image;
       this.last = about.order.length - 1;
       this.state = { at: about.origin === 0 ? this.last : about.origin, compare: "beside", wipe: 0.5, swapped: false, times: 1, outlined: true };
-      this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image");
+      this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image", image);
       this.paint = painter(() => this.draw());
       view.redraw.push(this.paint);
       this.chart = chart(about);
@@ -830,6 +859,7 @@
     }
     about;
     view;
+    image;
     paint;
     chart;
     strip;
@@ -842,8 +872,8 @@
     wipe;
     keys = {};
     /** The panels with their controls. */
-    viewing(image) {
-      const { panels } = this, plain = !this.about.picture;
+    viewing() {
+      const { panels, image } = this, plain = !this.about.picture;
       const box = el("div", { class: "viewing", tabindex: 0, role: "group", "aria-label": `original, changed image and difference. ${KEYS}` });
       const { buttons, choices: choices2 } = panels.controls(box);
       const flicker = el("button", { type: "button", "aria-pressed": "false" }, "Original / changed (B)");
@@ -1060,7 +1090,7 @@
   function whereSection(image, maps, view) {
     const state = { map: maps[0], opacity: 0.85, own: faint(maps[0]), hidden: false };
     view.share ??= STRONGEST;
-    const panels = new Panels(["map"], "the image alone"), [canvas] = panels.canvases, [stage] = panels.stages;
+    const panels = new Panels(["map"], "the image alone", image), [canvas] = panels.canvases, [stage] = panels.stages;
     const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
     const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
     const paint = painter(async () => {

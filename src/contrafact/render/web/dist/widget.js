@@ -171,6 +171,8 @@ td .doubt{border:0;padding:0;background:none;display:inline}
 .stage canvas{width:auto;height:auto;max-width:100%;max-height:80vh;margin:0 auto;display:block;cursor:crosshair}
 .tag,.corner{position:absolute;left:0;padding:3px 8px;background:#000c;font-size:12px}
 .tag{right:0;bottom:0;color:var(--warn)}
+.letter{position:absolute;color:#fff;background:#0008;border-radius:3px;padding:0 5px;font-size:14px;font-weight:600;line-height:1.35}
+.letter.left{left:4px;top:50%}.letter.right{right:4px;top:50%}.letter.top{top:4px;left:50%}.letter.bottom{bottom:28px;left:50%}
 .corner{top:0;color:var(--text);border-radius:0 0 4px 0}.corner.noted{color:var(--warn);font-weight:600}
 /* Linked panels with their controls: three in a row on wide screens, two and two below. */
 .wide-page header,.wide-page main,.wide-page footer{max-width:1860px}
@@ -266,6 +268,7 @@ progress{width:100%;height:6px;accent-color:var(--for);display:block;margin-bott
 .volumes>*{min-width:0}
 .solid{position:relative;height:min(74vh,680px);min-height:420px;background:#000;border-radius:4px;overflow:hidden}
 .solid canvas{position:absolute;inset:0;width:100%;height:100%;display:block}
+.ruler{position:absolute;left:12px;bottom:10px;border:solid #fff;border-width:0 2px 2px;color:#fff;text-align:center;font-size:13px;line-height:1.2;text-shadow:0 0 3px #000,0 0 3px #000;pointer-events:none}
 .tag-line{color:var(--warn)}
 @media(max-width:700px){.volumes{grid-template-columns:minmax(0,1fr)}.solid{height:420px}}
 .stages{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:16px}
@@ -635,21 +638,27 @@ function differenceLegend(scale, change) {
 
 // source/panels.ts
 var LEAST = 1024;
+var SIDES = ["left", "right", "top", "bottom"];
 var LENSES = ["off", "magnify", "other"];
 var Panels = class {
   // the lens, in shares of the canvas
-  constructor(names, otherName) {
+  /** `measures`: letters of the sides (left, right, top, bottom), and the width of the whole image in mm. */
+  constructor(names, otherName, measures) {
     this.otherName = otherName;
+    this.measures = measures;
     this.pictures = names.map(() => void 0);
     this.canvases = names.map((name) => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name }));
     this.corners = names.map(() => el("div", { class: "corner" }));
     this.tags = names.map(() => el("div", { class: "tag" }));
     this.captions = names.map(() => el("figcaption", {}));
     this.stages = this.canvases.map((canvas, k) => el("div", { class: "stage" }, canvas, this.corners[k], this.tags[k]));
+    if (measures?.letters) for (const stage of this.stages)
+      stage.append(...[...measures.letters].map((letter, side) => el("span", { class: `letter ${SIDES[side]}` }, letter)));
     this.figures = this.stages.map((stage, k) => el("figure", { class: "panel" }, this.captions[k], stage));
     this.stages.forEach((stage, k) => this.listen(stage, this.canvases[k]));
   }
   otherName;
+  measures;
   figures;
   stages;
   captions;
@@ -804,6 +813,7 @@ var Panels = class {
         context.stroke();
       }
     }
+    if (this.measures?.mm) ruler(context, this.measures.mm / this.scale);
     this.corners[k].textContent = [
       `${picture.width} × ${picture.height} px, ${this.smooth ? "smoothed" : "pixels as they are"}`,
       this.scale > 1 && `zoom ×${this.scale.toFixed(1)}`,
@@ -879,6 +889,27 @@ var Panels = class {
     }, { passive: false });
   }
 };
+function ruler(context, mm) {
+  const { width: w, height: h } = context.canvas;
+  const ten = 10 ** Math.floor(Math.log10(mm / 4)), length = [5, 2, 1].map((step) => step * ten).find((one) => one <= mm / 4) ?? ten;
+  const long = length / mm * w, [x, y] = [0.97 * w - long, 0.93 * h];
+  context.font = `${Math.round(w / 42)}px system-ui, sans-serif`;
+  context.textAlign = "center";
+  for (const [colour, wide] of [["#000", 7], ["#fff", 3]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = wide;
+    context.beginPath();
+    for (const [x0, y0, x1, y1] of [[x, y, x + long, y], [x, y - 7, x, y + 7], [x + long, y - 7, x + long, y + 7]]) {
+      context.moveTo(x0, y0);
+      context.lineTo(x1, y1);
+    }
+    context.stroke();
+    context.lineWidth = 5;
+    if (colour === "#000") context.strokeText(`${length} mm`, x + long / 2, y - 14);
+  }
+  context.fillStyle = "#fff";
+  context.fillText(`${length} mm`, x + long / 2, y - 14);
+}
 function shareOf(event, canvas) {
   const box = canvas.getBoundingClientRect();
   return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
@@ -965,7 +996,7 @@ function displayed(strip) {
   };
 }
 function stripSection(given2, view, image, first = false) {
-  const strip = displayed(given2), parts = new Part(strip, view);
+  const strip = displayed(given2), parts = new Part(strip, view, image);
   const title = strip.sentence || strip.picture ? "What would change the prediction?" : strip.heading;
   const failed = strip.trust.failed.length, doubts = failed > 0 && ` ${failed === 1 ? "One reliability check does" : `${failed} reliability checks do`} not pass (below).`;
   const section = el(
@@ -974,7 +1005,7 @@ function stripSection(given2, view, image, first = false) {
     first && title === strip.heading && el("p", { class: "kicker" }, "What would change the prediction?"),
     el("h2", {}, strip.picture ? strip.heading : title),
     strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", " %") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
-    parts.viewing(image),
+    parts.viewing(),
     parts.strip.box,
     el(
       "div",
@@ -987,12 +1018,13 @@ function stripSection(given2, view, image, first = false) {
   return section;
 }
 var Part = class {
-  constructor(about, view) {
+  constructor(about, view, image) {
     this.about = about;
     this.view = view;
+    this.image = image;
     this.last = about.order.length - 1;
     this.state = { at: about.origin === 0 ? this.last : about.origin, compare: "beside", wipe: 0.5, swapped: false, times: 1, outlined: true };
-    this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image");
+    this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image", image);
     this.paint = painter(() => this.draw());
     view.redraw.push(this.paint);
     this.chart = chart(about);
@@ -1016,6 +1048,7 @@ var Part = class {
   }
   about;
   view;
+  image;
   paint;
   chart;
   strip;
@@ -1028,8 +1061,8 @@ var Part = class {
   wipe;
   keys = {};
   /** The panels with their controls. */
-  viewing(image) {
-    const { panels } = this, plain = !this.about.picture;
+  viewing() {
+    const { panels, image } = this, plain = !this.about.picture;
     const box = el("div", { class: "viewing", tabindex: 0, role: "group", "aria-label": `original, changed image and difference. ${KEYS}` });
     const { buttons, choices: choices2 } = panels.controls(box);
     const flicker = el("button", { type: "button", "aria-pressed": "false" }, "Original / changed (B)");

@@ -24,7 +24,7 @@ export async function casePage(): Promise<void> {
   if (about.image) {
     const [low, high] = about.image.window, redraw: (() => void)[] = [];
     const view: View = { window: { low, high }, aspect: about.image.aspect, redraw };
-    if (about.image.slices) view.slice = about.maps[0]?.slice ?? Math.floor(about.image.slices / 2);
+    if (about.image.slices) view.slice = about.maps[0]?.slice ?? Math.floor(about.image.slices * (about.strips[0]?.telling ?? 0.5));
     for (const [k, strip] of about.strips.entries()) { // what would change the prediction comes first
       main.append(stripSection(strip, view, about.image, k === 0));
       if (strip.followup.length) main.append(followupRow(strip, view));

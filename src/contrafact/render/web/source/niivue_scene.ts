@@ -7,7 +7,8 @@ import { AGAINST, FOR } from "./pixels";
 export type Sight = "planes" | "axial" | "coronal" | "sagittal" | "render";
 /** Position of the crosshair: voxel of the file, RAS+ mm, index along each axis; and the values there. */
 export interface Place { voxel: number[]; mm: number[]; ras: number[]; image: number; map: number | null }
-export interface Overlay { scale: number; opacity: number; share: number }
+/** level: the least size that is shown; without one, that of the strongest `share` of the voxels. */
+export interface Overlay { scale: number; opacity: number; share: number; level?: number }
 
 const SAMPLE = 1 << 20; // voxels used to estimate the threshold of the strongest voxels
 
@@ -30,7 +31,7 @@ export class NiivueScene {
       clipPlaneColor: [0, 0, 0, 0], fontColor: [0.9, 0.9, 0.9, 1], show3Dcrosshair: true,
       isRadiologicalConvention: true, sagittalNoseLeft: true, isColorbar: false, loadingText: "", logLevel: "error",
       dragAndDropEnabled: false, dragMode: DRAG_MODE.pan, multiplanarShowRender: SHOW_RENDER.ALWAYS,
-      multiplanarLayout: MULTIPLANAR_TYPE.GRID, crosshairGap: 2, viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "",
+      multiplanarLayout: MULTIPLANAR_TYPE.GRID, isOrientationTextVisible: true, showAllOrientationMarkers: true, crosshairGap: 2, viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "",
     });
     await scene.attachToCanvas(canvas, false);
     canvas.tabIndex = -1; // the stage around it receives the keys
@@ -61,15 +62,15 @@ export class NiivueScene {
       this.over.modulationImage = 1; // the magnitude sets the opacity, as everywhere in the viewer
       this.over.modulateAlpha = 1;
     }
-    if (!place) return this.strongest();
+    if (!place) return this.telling();
     this.scene.scene.crosshairPos = place as never;
     this.tell();
   }
 
-  /** Set scale and opacity of the map, and show only the strongest `share` of its voxels. Return the threshold. */
-  overlay({ scale, opacity, share }: Overlay): number {
+  /** Set scale and opacity of the map, and show only its strongest voxels. Return the threshold. */
+  overlay({ scale, opacity, share, level: given }: Overlay): number {
     if (!this.over) return 0;
-    const count = this.sorted.length, level = share >= 1 ? 0 : this.sorted[Math.min(count - 1, Math.floor((1 - share) * count))];
+    const count = this.sorted.length, level = share >= 1 ? 0 : given ?? this.sorted[Math.min(count - 1, Math.floor((1 - share) * count))];
     const shown = this.over.img as Float32Array;
     this.raw.forEach((value, i) => { shown[i] = Math.abs(value) >= level ? value : 0; });
     this.over.cal_min = 0;
@@ -100,12 +101,35 @@ export class NiivueScene {
     this.tell();
   }
 
+  /** Millimetres in a pixel of the page, on the first plane that is shown; null for the rendering alone. */
+  get scale(): number | null {
+    const plane = this.scene.screenSlices.find(slice => slice.axCorSag !== SLICE_TYPE.RENDER && slice.fovMM.length > 1);
+    return plane ? Math.abs(plane.fovMM[0] / plane.leftTopWidthHeight[2]) * (this.scene.uiData.dpr ?? 1) : null;
+  }
+
+  /** Go to the slice with the most evidence for the target (or, without any, of either kind) of each plane. */
+  private telling(): void {
+    if (!this.base || !this.raw.length) return this.strongest();
+    const [nx, ny, nz] = this.over!.hdr!.dims.slice(1, 4), sums = [nx, ny, nz].map(count => new Float64Array(count));
+    const some = this.raw.some(value => value > 0);
+    this.raw.forEach((value, i) => {
+      const weight = some ? Math.max(0, value) : Math.abs(value);
+      if (weight) [i % nx, Math.floor(i / nx) % ny, Math.floor(i / nx / ny)].forEach((at, axis) => { sums[axis][at] += weight; });
+    });
+    this.go(this.over!, sums.map(list => list.indexOf(Math.max(...list))));
+  }
+
   strongest(): void {
     if (!this.base) return;
-    const { dims, affine } = (this.over ?? this.base).hdr!, [nx, ny, nz] = dims.slice(1, 4);
+    const [nx, ny, nz] = (this.over ?? this.base).hdr!.dims.slice(1, 4);
     let at = Math.floor(nz / 2) * nx * ny + Math.floor(ny / 2) * nx + Math.floor(nx / 2);
     if (this.raw.length) at = this.raw.reduce((best, value, i) => Math.abs(value) > Math.abs(this.raw[best]) ? i : best, 0);
-    const voxel = [at % nx, Math.floor(at / nx) % ny, Math.floor(at / nx / ny)];
+    this.go(this.over ?? this.base, [at % nx, Math.floor(at / nx) % ny, Math.floor(at / nx / ny)]);
+  }
+
+  /** Move the crosshair to a voxel of a volume, as numbered in its file. */
+  private go(volume: NVImage, voxel: number[]): void {
+    const { affine } = volume.hdr!;
     const mm = [0, 1, 2].map(r => affine[r][0] * voxel[0] + affine[r][1] * voxel[1] + affine[r][2] * voxel[2] + affine[r][3]);
     this.scene.scene.crosshairPos = this.scene.mm2frac(mm as never, 0, true);
     this.scene.drawScene();

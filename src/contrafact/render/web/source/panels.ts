@@ -14,6 +14,7 @@ export interface Picture {
 type Lens = "off" | "magnify" | "other";
 
 const LEAST = 1024; // pixels of a canvas: sharp at twice the width on the page
+const SIDES = ["left", "right", "top", "bottom"];
 const LENSES: Lens[] = ["off", "magnify", "other"];
 
 export class Panels {
@@ -33,13 +34,16 @@ export class Panels {
   private lens: Lens = "off";
   private at: { x: number; y: number } | null = null; // the lens, in shares of the canvas
 
-  constructor(names: string[], private readonly otherName: string) {
+  /** `measures`: letters of the sides (left, right, top, bottom), and the width of the whole image in mm. */
+  constructor(names: string[], private readonly otherName: string, private readonly measures?: { letters: string | null; mm: number | null }) {
     this.pictures = names.map(() => undefined);
     this.canvases = names.map(name => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name }));
     this.corners = names.map(() => el("div", { class: "corner" }));
     this.tags = names.map(() => el("div", { class: "tag" }));
     this.captions = names.map(() => el("figcaption", {}));
     this.stages = this.canvases.map((canvas, k) => el("div", { class: "stage" }, canvas, this.corners[k], this.tags[k]));
+    if (measures?.letters) for (const stage of this.stages)
+      stage.append(...[...measures.letters].map((letter, side) => el("span", { class: `letter ${SIDES[side]}` }, letter)));
     this.figures = this.stages.map((stage, k) => el("figure", { class: "panel" }, this.captions[k], stage));
     this.stages.forEach((stage, k) => this.listen(stage, this.canvases[k]));
   }
@@ -151,6 +155,7 @@ export class Panels {
         context.stroke();
       }
     }
+    if (this.measures?.mm) ruler(context, this.measures.mm / this.scale);
     this.corners[k].textContent = [
       `${picture.width} × ${picture.height} px, ${this.smooth ? "smoothed" : "pixels as they are"}`,
       this.scale > 1 && `zoom ×${this.scale.toFixed(1)}`,
@@ -221,6 +226,29 @@ export class Panels {
       this.zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2, shareOf(event, canvas));
     }, { passive: false });
   }
+}
+
+/** A bar of a round length, at most a quarter of what is shown, which is so many mm wide. */
+function ruler(context: CanvasRenderingContext2D, mm: number): void {
+  const { width: w, height: h } = context.canvas;
+  const ten = 10 ** Math.floor(Math.log10(mm / 4)), length = [5, 2, 1].map(step => step * ten).find(one => one <= mm / 4) ?? ten;
+  const long = length / mm * w, [x, y] = [0.97 * w - long, 0.93 * h];
+  context.font = `${Math.round(w / 42)}px system-ui, sans-serif`;
+  context.textAlign = "center";
+  for (const [colour, wide] of [["#000", 7], ["#fff", 3]] as const) {
+    context.strokeStyle = colour;
+    context.lineWidth = wide;
+    context.beginPath();
+    for (const [x0, y0, x1, y1] of [[x, y, x + long, y], [x, y - 7, x, y + 7], [x + long, y - 7, x + long, y + 7]]) {
+      context.moveTo(x0, y0);
+      context.lineTo(x1, y1);
+    }
+    context.stroke();
+    context.lineWidth = 5;
+    if (colour === "#000") context.strokeText(`${length} mm`, x + long / 2, y - 14);
+  }
+  context.fillStyle = "#fff";
+  context.fillText(`${length} mm`, x + long / 2, y - 14);
 }
 
 function shareOf(event: MouseEvent, canvas: HTMLCanvasElement): { x: number; y: number } {

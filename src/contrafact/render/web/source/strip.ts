@@ -29,7 +29,7 @@ export function displayed(strip: StripAbout): StripAbout {
 
 /** The part of a page for one counterfactual. `first` is the first of its page. */
 export function stripSection(given: StripAbout, view: View, image?: Windowed, first = false): HTMLElement {
-  const strip = displayed(given), parts = new Part(strip, view);
+  const strip = displayed(given), parts = new Part(strip, view, image);
   const title = strip.sentence || strip.picture ? "What would change the prediction?" : strip.heading;
   const failed = strip.trust.failed.length, doubts = failed > 0 && ` ${failed === 1 ? "One reliability check does" : `${failed} reliability checks do`} not pass (below).`;
   const section = el("section", { class: "card how", "aria-label": `${strip.heading}, ${strip.label}` },
@@ -37,7 +37,7 @@ export function stripSection(given: StripAbout, view: View, image?: Windowed, fi
     el("h2", {}, strip.picture ? strip.heading : title),
     strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.")
       : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", "\u00a0%") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
-    parts.viewing(image), parts.strip.box,
+    parts.viewing(), parts.strip.box,
     el("div", { class: "below" },
       !strip.picture && el("div", {}, parts.chart.picture, detailsOf(strip)),
       el("div", { class: "beside" }, strip.picture ? "" : verdict(strip), trustCard(strip.trust), madeBy(strip))));
@@ -58,10 +58,10 @@ class Part {
   private readonly wipe: ReturnType<typeof slider>;
   private keys: Record<string, () => void> = {};
 
-  constructor(private readonly about: StripAbout, private readonly view: View) {
+  constructor(private readonly about: StripAbout, private readonly view: View, private readonly image?: Windowed) {
     this.last = about.order.length - 1;
     this.state = { at: about.origin === 0 ? this.last : about.origin, compare: "beside", wipe: 0.5, swapped: false, times: 1, outlined: true };
-    this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image");
+    this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image", image);
     this.paint = painter(() => this.draw());
     view.redraw.push(this.paint);
     this.chart = chart(about);
@@ -75,8 +75,8 @@ class Part {
   }
 
   /** The panels with their controls. */
-  viewing(image?: Windowed): HTMLElement {
-    const { panels } = this, plain = !this.about.picture;
+  viewing(): HTMLElement {
+    const { panels, image } = this, plain = !this.about.picture;
     const box = el("div", { class: "viewing", tabindex: 0, role: "group", "aria-label": `original, changed image and difference. ${KEYS}` });
     const { buttons, choices } = panels.controls(box);
     const flicker = el("button", { type: "button", "aria-pressed": "false" }, "Original / changed (B)");

@@ -21,7 +21,7 @@ export interface StripAbout extends Made {
   requested: number[]; scores: number[]; shares: number[] | null; latent_distance: number[]; origin: number;
   reconstruction_error: number; above_tolerance: boolean; outcome: string; goal: number | null; picture: boolean; unit: string; reason: string; engine: string;
   doubtful: boolean; aspect: number; curve: Curve; followup: { name: string; answer: string }[];
-  order: number[]; sentence: string;
+  order: number[]; telling: number; sentence: string;
   heading: string; second: string; tone: "good" | "plain" | "warn"; before_after: string; kinds: string[]; levels: string[];
   table: { kind: string; level: string; score: string; requested: string; achieved: string; distance: string }[];
   difference: { scale: number; words: string; last: string };
@@ -33,7 +33,7 @@ export interface Nearest {
 }
 export interface ImageAbout {
   row: number; channels: number; size: number[]; slices: number; shrunk: number; aspect: number;
-  window: [number, number]; range: [number, number]; presets: [string, number, number][]; factors: Record<string, number>; spacing: string;
+  window: [number, number]; range: [number, number]; presets: [string, number, number][]; letters: string | null; mm: number | null; factors: Record<string, number>; spacing: string;
 }
 /** State that the parts of the page share: the window, and the slice of a volume. */
 export interface View {

@@ -4,7 +4,10 @@ import { choice, painter, slider } from "./controls";
 import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./types";
 import { el, short, signed, tell } from "./page";
 import type { Place, Sight, NiivueScene } from "./niivue_scene";
-import { faint, ownScaleWords } from "./where";
+import { ends, scaleBar } from "./legend";
+import { displayed } from "./strip";
+import { faint, ownScaleWords, shareControl } from "./where";
+import { windowControls } from "./window";
 
 const SIGHTS: [Sight, string][] = [
   ["planes", "planes and rendering"], ["axial", "axial"], ["coronal", "coronal"], ["sagittal", "sagittal"], ["render", "rendering"]];
@@ -14,7 +17,7 @@ const NO_WEBGL = "This browser has no WebGL 2, which planes and rendering need. 
 
 /** What the panel shows. place: the crosshair, once known; level: the least value that is drawn; plays: how often Play was pressed. */
 interface State {
-  shown: MapAbout | StripAbout | null; frame: number; share: number; opacity: number; own: boolean; hidden: boolean;
+  shown: MapAbout | StripAbout | null; frame: number; opacity: number; own: boolean; hidden: boolean;
   sight: Sight; azimuth: number; elevation: number; cut: number; channel: number;
   place: Place | null; level: number; playing: boolean; plays: number;
 }
@@ -23,18 +26,20 @@ export function volumeSection(image: ImageAbout, maps: MapAbout[], strips: Strip
   const card = (...parts: Node[]): HTMLElement => el("section", { class: "card", "aria-labelledby": "solid" },
     el("h2", { id: "solid" }, "In three dimensions"), ...parts);
   if (!document.createElement("canvas").getContext("webgl2")) return card(el("p", { class: "dim" }, NO_WEBGL));
-  const choices: (MapAbout | StripAbout)[] = [...maps, ...strips.filter(strip => !strip.picture)];
+  const choices: (MapAbout | StripAbout)[] = [...maps, ...strips.filter(strip => !strip.picture).map(displayed)];
   const state: State = {
-    shown: choices[0] ?? null, frame: lastOf(choices[0]), share: 10, opacity: 85, own: faint(maps[0]), hidden: false,
+    shown: choices[0] ?? null, frame: lastOf(choices[0]), opacity: 85, own: faint(maps[0]), hidden: false,
     sight: "planes", azimuth: 110, elevation: 15, cut: 0.3, channel: 0,
     place: null, level: 0, playing: false, plays: 0,
   };
   const canvas = el("canvas", { role: "img", "aria-label": "the volume is loading" });
   const stage = el("div", { class: "solid", tabindex: 0, role: "group", "aria-label": "volume. Arrows and page up and down "
     + "move the crosshair, V changes the view, H hides the map, space plays, S goes to the strongest voxel" }, canvas);
+  const ruler = el("div", { class: "ruler", hidden: true });
+  stage.append(ruler);
   const readout = el("p", { class: "small under", role: "status", id: "place-read" }, "loading …");
   const legend = el("div", { class: "legend" });
-  const page = new Page(image, state, view, { canvas, stage, readout, legend });
+  const page = new Page(image, state, view, { canvas, stage, readout, legend, ruler });
   const controls = page.controls(choices);
   new IntersectionObserver((seen, watch) => { // only when it becomes visible: rendering without a GPU takes seconds
     if (!seen.some(one => one.isIntersecting)) return;
@@ -61,9 +66,14 @@ class Page {
 
   constructor(
     private readonly image: ImageAbout, private readonly state: State, private readonly view: View,
-    private readonly parts: { canvas: HTMLCanvasElement; stage: HTMLElement; readout: HTMLElement; legend: HTMLElement },
+    private readonly parts: { canvas: HTMLCanvasElement; stage: HTMLElement; readout: HTMLElement; legend: HTMLElement; ruler: HTMLElement },
   ) {
-    view.redraw.push(() => this.scene?.window(view.window.low, view.window.high));
+    let share = view.share, { low, high } = view.window;
+    view.redraw.push(() => {
+      if (low !== view.window.low || high !== view.window.high) this.scene?.window(view.window.low, view.window.high);
+      if (share !== view.share) this.lay(); // shared with the slices
+      ({ share, window: { low, high } } = view);
+    });
     for (const kind of ["keydown", "keyup"] as const)
       parts.stage.addEventListener(kind, event => { event.stopPropagation(); if (kind === "keydown") this.key(event); }, true);
   }
@@ -80,14 +90,17 @@ class Page {
     this.layer();
     if (shown !== this.state.shown || frame !== this.state.frame || channel !== this.state.channel) this.load();
     this.scene.sight(this.state.sight);
+    addEventListener("resize", () => this.measure());
+    this.measure();
     this.scene.turn(this.state.azimuth, this.state.elevation, this.state.cut);
     this.parts.stage.dataset.ready = "yes";
   }
 
   private async reload(scene: NiivueScene): Promise<void> {
     const { shown, frame, channel } = this.state;
-    const row = shown?.row ?? this.image.row, base = shown && isStrip(shown) ? `frames.nii.gz?frame=${frame}` : "image.nii.gz?frame=0";
-    const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${frame}` : "values.nii.gz";
+    const row = shown?.row ?? this.image.row, at = shown && isStrip(shown) ? shown.order[frame] : 0;
+    const base = shown && isStrip(shown) ? `frames.nii.gz?frame=${at}` : "image.nii.gz?frame=0";
+    const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${at}` : "values.nii.gz";
     const [image, map] = await Promise.all([`${base}&channel=${channel}`, over].map(name => name ? content(`/volume/${row}/${name}`) : null));
     await scene.show(image!, map, this.view.window, Boolean(shown && !isStrip(shown) && shown.sign < 0));
     scene.size.forEach((count, axis) => { this.sliders[axis].input.max = String(count - 1); });
@@ -96,16 +109,16 @@ class Page {
   }
 
   private layer(): void {
-    const { shown, opacity, share, own, hidden } = this.state;
+    const { shown, opacity, own, hidden } = this.state, share = this.view.share!;
     if (!this.scene || !shown) return;
     const scale = isStrip(shown) ? shown.difference.scale : own ? shown.own : shown.shared;
-    this.state.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100 });
-    const ends = isStrip(shown) ? [`darker by ${short(scale)}`, `brighter by ${short(scale)}`]
+    this.state.level = this.scene.overlay({ scale, opacity: hidden ? 0 : opacity / 100, share: share / 100,
+      level: isStrip(shown) ? undefined : shown.levels[100 - share] });
+    const sides = isStrip(shown) ? [`darker by ${short(scale)}`, `brighter by ${short(scale)}`]
       : [`${shown.blue}: ${short(scale)}`, `${shown.orange}: ${short(scale)}`];
     const words = isStrip(shown) ? ` Difference from the original; ${shown.difference.words}.`
       : own ? ` ${ownScaleWords(shown)}.` : " Cohort scale: maps of this model by this method.";
-    this.parts.legend.replaceChildren(el("div", { class: "scale", "aria-hidden": "true" }),
-      el("div", { class: "ends" }, ...ends.map(end => el("span", {}, end))),
+    this.parts.legend.replaceChildren(scaleBar(opacity / 100), ends(sides[0], "0", sides[1]),
       el("p", { class: "dim small" }, share < 100 ? `Shown: the strongest ${share} %, ${short(this.state.level)} and more.` : "Shown: every voxel.",
         words, !isStrip(shown) && shown.flaw ? ` ${shown.flaw}` : ""));
     this.parts.canvas.setAttribute("aria-label", hidden ? "the volume alone" : `the volume with ${nameOf(shown)} over it`);
@@ -113,6 +126,7 @@ class Page {
 
   private moved(place: Place): void {
     this.state.place = place;
+    this.measure();
     place.ras.forEach((at, axis) => this.sliders[axis].set(Math.round(at)));
     const known = !this.image.spacing.includes("unknown");
     const said = known ? [["left", "right"], ["back", "front"], ["foot", "head"]].map(([less, more], axis) =>
@@ -121,6 +135,18 @@ class Page {
     const what = shown && isStrip(shown) ? "change" : "map";
     this.parts.readout.textContent = `Voxel ${place.voxel.map(Math.round).join(", ")} (${said}): image ${short(place.image)}`
       + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
+  }
+
+  /** A bar of a round length in mm, for the planes; they have one scale. */
+  private measure(): void {
+    requestAnimationFrame(() => {
+      const { ruler } = this.parts, mm = this.scene?.scale;
+      ruler.hidden = !mm || this.image.spacing.includes("unknown");
+      if (!mm) return;
+      const most = 120 * mm, ten = 10 ** Math.floor(Math.log10(most)), length = [5, 2, 1].map(k => k * ten).find(one => one <= most) ?? ten;
+      ruler.style.width = `${length / mm}px`;
+      ruler.textContent = `${length} mm`;
+    });
   }
 
   private step(axis: number, by: number): void {
@@ -191,6 +217,7 @@ class Page {
       state.sight = value as Sight;
       turns.hidden = !["planes", "render"].includes(value);
       this.scene?.sight(state.sight);
+      this.measure();
     });
     this.frames.replaceChildren(...this.frameSlider());
     const some = choices.length > 0;
@@ -207,12 +234,12 @@ class Page {
       this.frames, sights, ...spatial.map(one => one.box), el("div", { class: "row-of" }, play, some && strongest), turns,
       this.image.channels > 1 && slider("Channel", { min: 0, max: this.image.channels - 1, step: 1, value: 0 },
         v => `${v + 1} of ${this.image.channels}`, v => { state.channel = v; this.load(); }).box,
-      some && slider("Threshold", { min: 1, max: 100, step: 1, value: state.share },
-        v => v < 100 ? `the strongest ${v} %` : "off", v => { state.share = v; this.lay(); }).box,
+      some && shareControl("Threshold", this.view),
       some && slider("Opacity", { min: 0, max: 100, step: 1, value: state.opacity }, percent, v => { state.opacity = v; this.lay(); }).box,
       scales = choices.some(one => !isStrip(one)) && choice("Scale", [["fixed", "cohort"], ["own", "per image"]], state.own ? "own" : "fixed",
         v => { state.own = v === "own"; this.lay(); }),
-      some && el("label", { class: "check" }, hide, " Hide the map (H)"));
+      some && el("label", { class: "check" }, hide, " Hide the map (H)"),
+      ...windowControls(this.image, this.view));
   }
 
   private frameSlider(): HTMLElement[] {

@@ -13,7 +13,7 @@ const STRONGEST = 10; // per cent inside the contour at first, as in three dimen
 export function whereSection(image: ImageAbout, maps: MapAbout[], view: View): HTMLElement {
   const state = { map: maps[0] as MapAbout | undefined, opacity: 0.85, own: faint(maps[0]), hidden: false };
   view.share ??= STRONGEST;
-  const panels = new Panels(["map"], "the image alone"), [canvas] = panels.canvases, [stage] = panels.stages;
+  const panels = new Panels(["map"], "the image alone", image), [canvas] = panels.canvases, [stage] = panels.stages;
   const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
   const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
 

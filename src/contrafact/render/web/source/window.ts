@@ -5,7 +5,7 @@ import { slider } from "./controls";
 import { el, short } from "./page";
 import { type ImageAbout, type View } from "./types";
 
-export type Windowed = Pick<ImageAbout, "window" | "range" | "slices" | "presets">;
+export type Windowed = Pick<ImageAbout, "window" | "range" | "slices" | "presets" | "letters" | "mm">;
 
 /** Controls of the window; a drag on the stages changes it too, unless `data-drag` says that it moves something else. */
 export function windowControls(image: Windowed, view: View, ...stages: HTMLElement[]): HTMLElement[] {
