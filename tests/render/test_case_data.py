@@ -72,7 +72,7 @@ def test_a_volume_has_one_threshold_for_its_slices_and_its_rendering() -> None:
 def test_slices_have_the_letters_of_their_sides_and_a_width_in_mm() -> None:
     from contrafact.render.case import _measures
 
-    for permuted, letters in (([2, 1, 0], "RLAP"), ([2, 0, 1], "RLSI"), ([0, 2, 1], "APSI")):
+    for permuted, letters in (([2, 1, 0], "RLAP"), ([1, 2, 0], "RLSI"), ([0, 2, 1], "APSI")):
         affine = np.eye(4)
         affine[:3, :3] = np.diag([2.0, 3.0, 4.0])[:, permuted]  # the axes of the array, along the patient's
         found = _measures(Grid((5, 6, 7), affine=affine))

@@ -83,7 +83,7 @@ def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _measures(grid: Grid) -> dict[str, Any]:
-    """Return the letters of the sides of a slice as shown (left, right, top, bottom; none for an image), and the
+    """Return the letters of the sides of a slice as shown (left, right, top, bottom; none for an image) and the
     width of the picture in mm; None where the size of a pixel is unknown."""
     if not grid.spacing_known:
         return {"letters": None, "mm": None}
