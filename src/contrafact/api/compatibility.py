@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from contrafact.api import explanation
+from contrafact.api.spacing import spacing_line
 from contrafact.core import (
     EXPLAINERS,
     ContrafactError,
@@ -52,12 +53,14 @@ def check_methods(predictor: Any, image: Image, bundle: Any = None) -> Iterator[
 
 def findings_of(predictor: Any, image: Image) -> list[str]:
     """Return properties of the network that limit explanations, one line each: input range, outputs that are
-    not deterministic, and layers that methods do not follow."""
+    not deterministic, and layers that methods do not follow; first, what its format says of it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ContrafactWarning)
         findings = steadiness(predictor, image.values[None]).lines() + _layers(predictor, image)
     ranges = [str(warning.message) for warning in caught if issubclass(warning.category, InputRangeWarning)]
-    return ranges + findings
+    spacing = spacing_line(predictor, image)
+    notes = getattr(predictor, "notes", ())
+    return [*notes, *([spacing] if spacing else []), *ranges, *findings]
 
 
 def _layers(predictor: Any, image: Image) -> list[str]:

@@ -15,6 +15,7 @@ from torch import Tensor
 import contrafact.attribution as _attribution
 from contrafact import core
 from contrafact.api.regions import without
+from contrafact.api.spacing import warn_of_spacing
 from contrafact.api.types import (
     AnyImage,
     ArrayLike,
@@ -221,6 +222,7 @@ def explain_images(
     """Explain images as `explain` does, with arguments that are converted already; `outputs` as in
     `core.explain`."""
     results: list[Any] = [None] * len(batch)
+    warn_of_spacing(model, list(batch))
     try:
         changes = goal_of(method) is not None
         for parsed, rows in _by_target(model, target, batch, changes=changes):

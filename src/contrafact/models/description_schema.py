@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from contrafact.core import InputError, nearest
-from contrafact.core.reading import one_line
+from contrafact.models.json_tables import read_table
 
 KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head", "tokens")
 
@@ -18,14 +17,7 @@ def read_description(path: Path) -> Mapping[str, Any]:
 
     raises  InputError for invalid JSON, an unknown key, or a value of the wrong type
     """
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise InputError(f"'{path.name}' is not JSON: brackets nested too deeply") from error
-    except (ValueError, OSError) as error:
-        raise InputError(f"'{path.name}' is not JSON: {one_line(error)}") from error
-    if not isinstance(description, dict):
-        raise InputError(f"expected a model description in '{path.name}'; got {type(description).__name__}")
+    description = read_table(path, "a model description")
     for key, value in description.items():
         if key not in KEYS:
             raise InputError(f"'{path.name}' has an unknown key '{key}'{nearest(key, KEYS)}")

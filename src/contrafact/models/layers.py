@@ -25,11 +25,13 @@ class Layout:
     last     channels are the last dimension, (N, *cells, K); False: the second, (N, K, *cells)
     prefix   number of tokens without a position before those of the cells, in an output
              (N, prefix + cells, K) or (N, K, prefix + cells); None: the output has no tokens
+    order    for each spatial axis of the image, that of the output (N, K, *S) along it; empty: the same
     """
 
     cells: tuple[int, ...]
     last: bool = False
     prefix: int | None = None
+    order: tuple[int, ...] = ()
 
     @property
     def channel(self) -> int:
@@ -39,6 +41,8 @@ class Layout:
     def read(self, output: Tensor) -> Tensor:
         """Return the layer's output as a feature map (N, K, *cells)."""
         maps = output.movedim(-1, 1) if self.last else output
+        if self.order:
+            return maps.permute(0, 1, *(2 + axis for axis in self.order))
         if self.prefix is None:
             return maps
         row = maps[:, :, self.prefix : self.prefix + math.prod(self.cells)]
@@ -47,6 +51,8 @@ class Layout:
     def fits(self, output: Tensor) -> bool:
         """Whether an output has the shape that this layout reads."""
         sizes = output.shape[1:-1] if self.last else output.shape[2:]
+        if self.order and len(sizes) == len(self.order):
+            sizes = torch.Size(sizes[axis] for axis in self.order)
         if self.prefix is None:
             return tuple(sizes) == self.cells
         return len(sizes) == 1 and sizes[0] >= self.prefix + math.prod(self.cells)
@@ -201,7 +207,10 @@ def _channels(value: Tensor, size: Sequence[int]) -> Layout | None:
             return Layout(tuple(value.shape[2:]))
         if list(followed.items()) == [(k + 1, k) for k in range(len(size))]:
             return Layout(tuple(value.shape[1:-1]), last=True)
-        return None  # the image's axes in another order
+        if list(followed) != list(range(2, 2 + len(size))):
+            return None  # the channels among the image's axes
+        order = tuple(sorted(range(len(size)), key=lambda k: followed[2 + k]))
+        return Layout(tuple(value.shape[2 + k] for k in order), order=order)
     first, last = _likeness(value.shape[2:], size), _likeness(value.shape[1:-1], size)
     if max(first, last) < 0.5:
         return None

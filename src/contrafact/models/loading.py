@@ -92,16 +92,22 @@ def predictor_of(
     opened: Opened, given: Mapping[str, Any], device: str | None = None
 ) -> AnyPredictor | TiledPredictor:
     """Return the predictor of an opened model; declarations in `given` take precedence over its format's."""
-    declared = {"classes": (), "output": "logits", **merged(opened.declared, given)}
-    if isinstance(opened.network, nn.Module) and opened.patch:
-        before = declared.pop("preprocessing", None)
-        inside = Preprocessing(window=(0, 1)) if before else None  # changes nothing, and says so
-        inner = TorchPredictor(opened.network, device=device, preprocessing=inside, **declared)
-        return TiledPredictor(inner, opened.patch, overlap=opened.overlap, before=before, pad=True)
-    if isinstance(opened.network, nn.Module):
+    predictor = _wrapped(opened, {"classes": (), "output": "logits", **merged(opened.declared, given)}, device)
+    predictor.notes = opened.notes
+    return predictor
+
+
+def _wrapped(opened: Opened, declared: dict[str, Any], device: str | None) -> AnyPredictor | TiledPredictor:
+    """Return the predictor of an opened model: of a function, of a network, or of one that slides."""
+    if not isinstance(opened.network, nn.Module):
+        declared.pop("tokens", None)
+        return BlackBox(opened.network, content=opened.content, **declared)
+    if not opened.patch:
         return TorchPredictor(opened.network, device=device, **declared)
-    declared.pop("tokens", None)
-    return BlackBox(opened.network, content=opened.content, **declared)
+    before = declared.pop("preprocessing", None)
+    inside = Preprocessing(window=(0, 1)) if before else None  # changes nothing, and says so
+    inner = TorchPredictor(opened.network, device=device, preprocessing=inside, **declared)
+    return TiledPredictor(inner, opened.patch, overlap=opened.overlap, before=before, pad=True)
 
 
 def as_predictor(model: ModelLike) -> Predictor:

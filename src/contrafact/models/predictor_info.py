@@ -18,7 +18,12 @@ from contrafact.models.targets import OUTPUTS, AnyTarget, probabilities
 
 
 class Described:
-    """Base of all predictors: class names, output kind, preprocessing, head, and targets by text."""
+    """Base of all predictors: class names, output kind, preprocessing, head, and targets by text.
+
+    notes  sentences of the model's format that a user should read (`Opened`)
+    """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,

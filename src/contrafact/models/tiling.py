@@ -68,6 +68,7 @@ class TiledPredictor:
         self.before, self.pad = before, pad
         self.preprocessing, self.device = before or predictor.preprocessing, predictor.device
         self.module = predictor.module
+        self.notes = predictor.notes
         self._pinned = ""
 
     @property

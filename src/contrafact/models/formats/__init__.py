@@ -1,6 +1,8 @@
 """Model formats, one a file: from what lies on disk to a network and what its format states of it."""
 
 from contrafact.models.formats.description import Description
+from contrafact.models.formats.monai_bundle import MonaiBundle
+from contrafact.models.formats.nnunet import NnUNet
 from contrafact.models.formats.onnx_graph import OnnxGraph
 from contrafact.models.formats.other_formats import OtherFormats
 from contrafact.models.formats.program import Program
@@ -11,6 +13,8 @@ from contrafact.models.formats.state_dict import StateDict
 
 __all__ = [
     "Description",
+    "MonaiBundle",
+    "NnUNet",
     "OnnxGraph",
     "OtherFormats",
     "Program",
