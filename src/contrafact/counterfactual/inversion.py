@@ -46,6 +46,8 @@ class Refinement:
         for name in ("steps", "prior", "guide", "feature", "anatomy", "restarts"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must be 0 or more; got {getattr(self, name)}")
+        if not self.rate > 0:
+            raise InputError(f"rate must be above 0; got {self.rate}")
 
 
 Measure = Callable[[Tensor], Tensor]

@@ -252,10 +252,6 @@ def _swapping(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
     return tuple(swapped)
 
 
-def _turning(axes: Axes, _before: Any, _after: Any, _call: Call) -> Axes:
-    return (*axes[:-2], axes[-1], axes[-2])
-
-
 def _moving(axes: Axes, _before: Any, _after: Any, call: Call) -> Axes:
     count = len(axes)
     sources, targets = (

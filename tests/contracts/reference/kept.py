@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from contrafact.core import ContrafactWarning
 
 FOLDER = Path(__file__).parent
 RELATIVE = 1e-3  # processors round differently, and sums in another order
@@ -43,6 +47,21 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else str(value)
     return value
+
+
+def asked(ask: Callable[[], Any]) -> Any:
+    """What a call gives, or its error or warning without what is other every time: folders, addresses."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ContrafactWarning)
+            return ask()
+    except Exception as error:
+        text = re.sub(r"/[^ ,;:]*/| at 0x[0-9a-f]+", "", str(error))
+        return f"{type(error).__name__}: {text}"
+
+
+def tried(*asks: Callable[[], Any]) -> list[Any]:
+    return [asked(ask) for ask in asks]
 
 
 def differences(found: Any, kept: Any, where: str = "", scale: float = 0.0) -> Iterator[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import inspect
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -45,6 +48,23 @@ def tried(cls: type, **needed: Any) -> dict[str, str]:
             found[one.name] = "".join(
                 takes(lambda n=n, one=one: cls(**needed, **{one.name: n})) for n in numbers
             )
+    return found
+
+
+PACKAGES = ("", "core", "models", "counterfactual", "metrics", "perturbation", "generators")
+
+
+def signatures() -> dict[str, Any]:
+    """What every public function and class takes by default, as far as it is a plain value."""
+    found: dict[str, Any] = {}
+    for package in PACKAGES:
+        module = import_module(f"contrafact.{package}".rstrip("."))
+        for name in sorted(getattr(module, "__all__", ())):
+            member = getattr(module, name)
+            with contextlib.suppress(TypeError, ValueError):  # without a signature
+                taken = inspect.signature(member).parameters.values() if callable(member) else ()
+                plain = {p.name: p.default for p in taken if isinstance(p.default, (int, float, str, tuple))}
+                found |= {f"{package}.{name}": plain} if plain else {}
     return found
 
 
@@ -110,9 +130,10 @@ def checks() -> dict[str, str]:
 
 
 def values() -> dict[str, Any]:
-    needs = [n for n in EXPLAINERS.names() if getattr(EXPLAINERS.get(n), "needs_bundle", False)]
     return {
-        "defaults": {name: parameters_of(EXPLAINERS.make(name)) for name in needs},
+        "defaults": {name: parameters_of(EXPLAINERS.make(name)) for name in EXPLAINERS.names()},
+        "defaults of metrics": {name: parameters_of(METRICS.make(name)) for name in METRICS.names()},
+        "signatures": signatures(),
         "methods": {name: tried(EXPLAINERS.get(name)) for name in EXPLAINERS.names()},
         "metrics": {name: tried(METRICS.get(name)) for name in METRICS.names()},
         "trainings": {

@@ -51,8 +51,10 @@ class Agreement:
 
     def limit(self, chance: float) -> float:
         """Return the agreement that must be exceeded for at most this share by chance; infinite for too few
-        others."""
+        others, minus infinity for a share of 1."""
         above = math.floor(chance * (1 + len(self.null)) + 1e-9)  # with the image itself
+        if above > len(self.null):
+            return -math.inf
         return sorted(self.null)[-above] if above >= 1 else math.inf
 
 
