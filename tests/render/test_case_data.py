@@ -70,13 +70,13 @@ def test_a_volume_has_one_threshold_for_its_slices_and_its_rendering() -> None:
 
 
 def test_slices_have_the_letters_of_their_sides_and_a_width_in_mm() -> None:
-    from contrafact.render.case import _measures
+    from contrafact.render.case import image_measures
 
     for permuted, letters in (([2, 1, 0], "RLAP"), ([1, 2, 0], "RLSI"), ([0, 2, 1], "APSI")):
         affine = np.eye(4)
         affine[:3, :3] = np.diag([2.0, 3.0, 4.0])[:, permuted]  # the axes of the array, along the patient's
-        found = _measures(Grid((5, 6, 7), affine=affine))
+        found = image_measures(Grid((5, 6, 7), affine=affine))
         assert found["letters"] == letters
         across = {"R": 0, "A": 1}[letters[0]]
         assert found["mm"] == pytest.approx((5, 6, 7)[permuted.index(across)] * (2.0, 3.0, 4.0)[across])
-    assert _measures(Grid((6, 7)).of_unknown_spacing()) == {"letters": None, "mm": None}
+    assert image_measures(Grid((6, 7)).of_unknown_spacing()) == {"letters": None, "mm": None}

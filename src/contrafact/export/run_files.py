@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from contrafact.core import Grid, InputError, nearest
 from contrafact.export.arrays import write_nifti, write_npz
 from contrafact.export.dicom.export import export_dicom
+from contrafact.export.paper_files import frames_gif, paper_files
 from contrafact.export.pdf import write_pdf
 from contrafact.export.without_names import NamelessRun
 from contrafact.io import Run, stored_grid, write_atomic
@@ -29,12 +30,13 @@ from contrafact.render.figures import (
 )
 from contrafact.render.map_display import colour_names, display_sign, map_flaw
 from contrafact.render.outcome import ORIGINAL, frame_kinds, frame_titles, levels
+from contrafact.render.paper import change_sheet, heatmap_sheet
 from contrafact.render.pixels import grey, signed_scale
 from contrafact.render.run_index import RunIndex
 from contrafact.render.text import engine_words
 from contrafact.report.page import write_report
 
-FORMS = ("nifti", "npz", "png", "animation", "html", "pdf", "dicom")
+FORMS = ("nifti", "npz", "png", "figure", "animation", "html", "pdf", "dicom")
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -51,6 +53,9 @@ def export_run(
                      maps of several targets side by side on one scale. File names contain `_x48` for a map on
                      a per-image scale, and `_original` or `_synthetic` for a frame; the text chunk
                      `Description` explains colours and scale
+          figure     for a slide or a paper, 1,024 pixels a panel and more, as PNG, SVG and PDF: heatmaps beside
+                     their image; original, changed image and difference; with title, target, legend, scale,
+                     letters, SYNTHETIC mark, and all of that as metadata. Counterfactuals as GIF too
           animation  GIF: slices of a volume, or frames of a counterfactual with captions
           html       the report
           pdf        the report, printed by Chromium or Chrome: `write_pdf`
@@ -83,7 +88,11 @@ def export_run(
             write_npz(path, *_marked(row, arrays))
             yield path
         else:
-            pictures = _pictures(row, arrays, cohort, kind) if form == "png" else _moving(row, arrays, cohort)
+            pictures = {
+                "png": lambda row, arrays: _pictures(row, arrays, cohort, kind),
+                "figure": lambda row, arrays: _figures(row, arrays, cohort),
+                "animation": lambda row, arrays: _moving(row, arrays, cohort),
+            }[form](row, arrays)
             for label, content in pictures.items():
                 path = stem.with_name(f"{stem.name}_{label}")
                 write_atomic(path, content)
@@ -93,10 +102,16 @@ def export_run(
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """Return a file name that is unique in the run: number, image, method or engine, target."""
-    source = Path(str(row.get("source") or "image")).name.split(".")[0]
+    """Return a file name that is unique in the run: number, case, method or engine, target."""
+    source = case_of(row)
     words = [row["array"].removesuffix(".npz"), source, engine_words(row), row["record"]["target"]]
     return re.sub(r"[^A-Za-z0-9.#+-]+", "-", "_".join(words).replace(":", "-"))
+
+
+def case_of(row: Mapping[str, Any]) -> str:
+    """Return the case as part of a file name; the file of its image where it has no name."""
+    name = Path(str(row.get("case") or row.get("source") or "image")).name
+    return re.sub(r"(\.[A-Za-z]\w{0,4}){1,2}$", "", name)[:80]
 
 
 def grid_of(row: Mapping[str, Any], arrays: Arrays) -> Grid:
@@ -151,6 +166,16 @@ def _pictures(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex, kind: st
     }
 
 
+def _figures(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex) -> dict[str, bytes]:
+    title, grid = str(row.get("case") or row["key"]), grid_of(row, arrays)
+    if row["kind"] == "heatmap":
+        sheet = heatmap_sheet(row, arrays, grid, cohort.map_scale(row, arrays["values"]))
+        return {f"figure{suffix}": content for suffix, content in paper_files(sheet, title)}
+    sheet = change_sheet(row, arrays, grid)
+    files = {f"figure{suffix}": content for suffix, content in paper_files(sheet, title)}
+    return files | {"frames.gif": frames_gif(row, arrays["frames"], grid)}
+
+
 def _captions(row: Mapping[str, Any]) -> list[str]:
     """Return the caption of every frame: its kind, its prediction, and the engine."""
     name = str(row.get("target_name") or row["record"]["target"])
@@ -202,7 +227,7 @@ def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path
             base = upright(base, grid, 0, grid.spacing_mm[1:])
         names = [_panel_name(row) for row in members]
         pixels = panel([("image", base), *zip(names, drawn, strict=True)], scale=scale)
-        source = Path(str(members[0].get("source") or "image")).name.split(".")[0]
+        source = case_of(members[0])
         path = folder / re.sub(r"[^A-Za-z0-9.#+_-]+", "-", f"panel_{source}_{label}_{image_hash[:8]}.png")
         told = [f"{_panel_name(row)}: orange is evidence {colour_names(row)[0]}" for row in members]
         write_atomic(path, described_png(pixels, f"one scale for all; {'; '.join(told)}"))

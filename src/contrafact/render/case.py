@@ -76,13 +76,13 @@ def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
         "window": [low, high],
         "range": [float(image.min()), float(image.max())],
         "presets": window_presets(row, image),
-        **_measures(stored_grid(row, shape, arrays["affine"])),
+        **image_measures(stored_grid(row, shape, arrays["affine"])),
         "factors": (row.get("about") or {}).get("factors") or {},
         "spacing": spacing_words(stored_grid(row, shape, arrays["affine"])),
     }
 
 
-def _measures(grid: Grid) -> dict[str, Any]:
+def image_measures(grid: Grid) -> dict[str, Any]:
     """Return the letters of the sides of a slice as shown (left, right, top, bottom; none for an image) and the
     width of the picture in mm; None where the size of a pixel is unknown."""
     if not grid.spacing_known:

@@ -147,9 +147,9 @@ def slices_animation(
     return animation(frames + frames[-2:0:-1])
 
 
-def animation(frames: Sequence[Pixels], *, milliseconds: int = 90) -> bytes:
+def animation(frames: Sequence[Pixels], *, milliseconds: int = 90, colours: int = 128) -> bytes:
     """Return pictures (H, W, 3) as a looping GIF."""
-    pictures = [Picture.fromarray(frame).quantize(128) for frame in frames]
+    pictures = [Picture.fromarray(frame).quantize(colours) for frame in frames]
     buffer = io.BytesIO()
     pictures[0].save(
         buffer, format="GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0

@@ -1,0 +1,87 @@
+"""Figures for a slide or a paper as PNG, SVG and PDF, and the frames of a counterfactual as GIF."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
+
+from contrafact.core import Grid
+from contrafact.render import outcome
+from contrafact.render.case import plane_of
+from contrafact.render.difference import enlarged
+from contrafact.render.figures import animation, aspect_of, moving_slice
+from contrafact.render.paper import FOOT, MARK, SIDE, Sheet, drawn
+from contrafact.render.pixels import grey
+
+Row = Mapping[str, Any]
+KINDS = ("png", "svg", "pdf")
+STRIP = 96  # pixels of the strips above and below a frame of an animation
+
+
+def paper_files(sheet: Sheet, title: str) -> Iterator[tuple[str, bytes]]:
+    """Yield a figure as (suffix, content), with what it says as metadata: of a PNG, text chunks; of an SVG,
+    Dublin Core; of a PDF, its properties. No file has a date, so that equal results give equal files."""
+    figure = drawn(sheet)
+    import matplotlib
+
+    for kind in KINDS:
+        with matplotlib.rc_context({"svg.hashsalt": title, "svg.fonttype": "none", "pdf.fonttype": 42}):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=_metadata(kind, title, sheet))
+        yield f".{kind}", buffer.getvalue()
+
+
+def _metadata(kind: str, title: str, sheet: Sheet) -> dict[str, Any]:
+    title, about = f"{title}: {sheet.title}", sheet.words
+    if kind == "png":
+        return {"Title": title, "Description": about, "Software": "Contrafact"}
+    if kind == "svg":
+        return {"Title": title, "Description": about, "Creator": "Contrafact", "Date": None}
+    return {"Title": title, "Subject": about, "Creator": "Contrafact", "CreationDate": None}
+
+
+def frames_gif(row: Row, frames: NDArray[Any], grid: Grid) -> bytes:
+    """Return the frames of a counterfactual as a GIF of 1,024 pixels and more, from the image to the changed
+    image and back. Strips above and below, which cover no image, say what each is."""
+    at = moving_slice(frames, int(row["origin"])) if frames.ndim == 5 else None
+    name = str(row.get("target_name") or row["record"]["target"])
+    kinds, levels, window = outcome.frame_titles(row), outcome.levels(row), tuple(row["window"])
+    made = []
+    for k in outcome.display_order(row):
+        mark = MARK if kinds[k] == outcome.SYNTHETIC else kinds[k]
+        pixels = _true(grey(enlarged(plane_of(frames[k], grid, at), SIDE), window), aspect_of(grid))
+        made.append(framed(pixels, f"{name}: {levels[k]}", mark))
+    return animation(made + made[-2:0:-1], milliseconds=300, colours=256)
+
+
+def framed(pixels: NDArray[np.uint8], above: str, mark: str) -> NDArray[np.uint8]:
+    """Return a picture (H, W, 3) between two strips of text."""
+    height, width = pixels.shape[:2]
+    page = Picture.new("RGB", (width, height + 2 * STRIP))
+    page.paste(Picture.fromarray(pixels), (0, STRIP))
+    pen = ImageDraw.Draw(page)
+    for y, words, colour in ((0, above, "#ffffff"), (STRIP + height, mark, "#ffcf5c")):
+        pen.text((16, y + 8), words, fill=colour, font=_font(words, width - 32, 40))
+    pen.text((16, STRIP + height + 62), FOOT, fill="#b4bec6", font=_font(FOOT, width - 32, 22))
+    return np.asarray(page)
+
+
+def _font(words: str, width: int, most: int) -> Any:
+    """Return the font of the largest size, `most` at most, in which the words fit."""
+    long = ImageFont.load_default(most).getlength(words)
+    return ImageFont.load_default(max(10, min(most, int(most * width / max(long, 1)))))
+
+
+def _true(pixels: NDArray[np.uint8], aspect: float) -> NDArray[np.uint8]:
+    """Return a picture in true proportions, enlarged along its shorter spacing."""
+    if abs(aspect - 1) < 0.01:
+        return pixels
+    height, width = pixels.shape[:2]
+    size = (width, round(height * aspect)) if aspect > 1 else (round(width / aspect), height)
+    return np.asarray(Picture.fromarray(pixels).resize(size, Picture.Resampling.BILINEAR))
