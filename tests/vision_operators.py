@@ -3,7 +3,9 @@ classifiers and segmenters need none of them, but the import asks for their name
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
 
 import pytest
 import torch
@@ -16,12 +18,12 @@ NAMES = (
 _kept: list[torch.library.Library] = []  # a library's names go with it
 
 
-def need_torchvision() -> None:
-    """Skip the test where torchvision is not installed; else let it be imported, whatever torch it is for."""
+def has_torchvision() -> bool:
+    """Whether torchvision is installed; it can be imported then, whatever torch it was built for."""
     if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("no torchvision: pip install 'contrafact[torchvision]'")
+        return False
     try:
-        import torchvision  # noqa: F401
+        importlib.import_module("torchvision")
     except RuntimeError as error:
         if "does not exist" not in str(error):
             raise
@@ -29,3 +31,13 @@ def need_torchvision() -> None:
         for name in NAMES:
             library.define(f"{name}(Tensor images) -> Tensor")
         _kept.append(library)
+        for module in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[module]
+        importlib.import_module("torchvision")
+    return True
+
+
+def need_torchvision() -> None:
+    """Skip the test where torchvision is not installed."""
+    if not has_torchvision():
+        pytest.skip("no torchvision: pip install 'contrafact[torchvision]'")

@@ -101,6 +101,7 @@ def test_a_bundle_is_read_with_all_that_it_states(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::contrafact.core.errors.EmptyMapWarning")
+@pytest.mark.slow
 def test_check_and_explain_take_a_bundle(tmp_path: Path) -> None:
     folder, _ = bundle(tmp_path / "b")
     row = explained(tmp_path, folder, volume(tmp_path), "volume:spleen")
@@ -282,6 +283,7 @@ def test_an_image_smaller_than_the_patch_is_padded(tmp_path: Path) -> None:
     assert gradient.shape == x.shape and float(gradient.abs().sum()) > 0
 
 
+@pytest.mark.slow
 def test_check_and_explain_take_a_folder_of_nnunet(tmp_path: Path) -> None:
     root, _ = nnunet(tmp_path)
     row = explained(tmp_path, root, volume(tmp_path), "volume:liver")
@@ -289,6 +291,7 @@ def test_check_and_explain_take_a_folder_of_nnunet(tmp_path: Path) -> None:
     assert load_predictor(root / "fold_0").digest == load_predictor(root).digest
 
 
+@pytest.mark.slow
 def test_another_spacing_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, _ = nnunet(tmp_path)
     predictor = load_predictor(root)

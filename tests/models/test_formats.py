@@ -81,6 +81,7 @@ def test_weights_fill_the_network_of_a_file_that_is_trusted(tmp_path: Path, nets
         load_predictor(path, factory=factory, arguments={"outputs": 3}, trust_code=True)
 
 
+@pytest.mark.slow
 def test_check_and_explain_take_weights_with_a_factory(tmp_path: Path, nets: Path) -> None:
     save_file(small_network().state_dict(), tmp_path / "w.safetensors")
     words = ("--factory", f"{nets}:make", "--arguments", '{"outputs": 2}', "--trust-code")
@@ -284,6 +285,7 @@ def test_a_served_model_is_asked_as_it_declares(address: str) -> None:
     np.testing.assert_allclose(*maps, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_check_and_explain_take_an_address(tmp_path: Path, address: str) -> None:
     (row,) = explained(tmp_path, address, "--classes", "a,b")
     assert row["answers"][0].startswith("a")
@@ -314,6 +316,7 @@ def estimator(**more: Any) -> Any:
     return LogisticRegression(**more).fit(images, np.where(images[:, 9] > 0, "ill", "well"))
 
 
+@pytest.mark.slow
 def test_an_estimator_in_a_skops_file(tmp_path: Path) -> None:
     skops = pytest.importorskip("skops.io", reason="no skops: pip install 'contrafact[skops]'")
     model = estimator()

@@ -13,6 +13,7 @@ from typing import Any
 LIBRARIES = sys.stdlib_module_names | {
     "PIL", "captum", "contrafact", "einops", "joblib", "matplotlib", "monai", "nibabel", "numpy", "onnxruntime",
     "pydicom", "scipy", "skimage", "sklearn", "timm", "torch", "torchvision", "transformers",
+    "dynamic_network_architectures", "segmentation_models_pytorch",
 }  # fmt: skip
 PLAIN = (str, int, float, bool, bytes, type(None))
 
