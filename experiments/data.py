@@ -20,6 +20,7 @@ from PIL import Image
 from skimage.exposure import match_histograms
 from torch import Tensor
 
+from experiments.malignancy import HIGH, LOW, single_ratings
 from experiments.nodule_windows import NoduleWindow, nodule_stacks, nodule_windows
 from experiments.reading import folder_of, in_choice, of_part, read, sized
 from experiments.stains import air_of, alike, stain_of, with_stain
@@ -103,6 +104,15 @@ def _knee(folder: Path, part: str, side: int) -> Cohort:
 
 def _nodule(root: Path, part: str, side: int) -> Cohort:
     return _of_windows(nodule_windows(root, part), side)
+
+
+def _malignancy(root: Path, part: str, side: int) -> Cohort:
+    """Windows of nodules that readers rated likely benign or likely malignant, whose rating joins without
+    doubt; those rated in between are left out."""
+    rated = {who: mean for who, mean in single_ratings().items() if not LOW < mean < HIGH}
+    windows = [w for w in nodule_windows(root, part) if w.nodule and w.patient in rated]
+    labels = np.array([int(rated[w.patient] >= HIGH) for w in windows])
+    return replace(_of_windows(windows, side), labels=labels, levels=labels, classes=("benign", "malignant"))
 
 
 def _stack(root: Path, part: str, side: int) -> Cohort:
@@ -238,5 +248,6 @@ COHORTS: dict[str, Callable[[Path, str, int], Cohort]] = {
     "brain": _brain,
     "nodule": _nodule,
     "nodule_3d": _stack,
+    "malignancy": _malignancy,
     "histology": _histology,
 }

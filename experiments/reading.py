@@ -19,6 +19,7 @@ FOLDERS = {
     "brain": "brain_tumor_mri_4class_224",
     "nodule": "lidc_nodules_128",
     "nodule_3d": "lidc_nodules_128",
+    "malignancy": "lidc_nodules_128",
     "histology": "lc25000_lung_224",
 }
 

@@ -1,10 +1,12 @@
 """Evaluate heatmaps and counterfactuals of lung nodules against the masks of up to four readers.
 
-    python -m experiments.evaluate.real_truth --data ../shared/data --segmenters RUNS/segmenters \
-        --page docs/results/real_truth.md --picture docs/pictures/real_truth.png
+    python -m experiments.evaluate.real_truth --data ../shared/data --page FILE --picture FILE
+    python -m experiments.evaluate.real_truth --kind stacks --data ../shared/data --page FILE --picture FILE
+    python -m experiments.evaluate.real_truth --kind malignancy --networks RUNS/malignancy --data ../shared/data
 
-Two classifiers (the bundle `nodule` and its second model) and two segmenters (`train.nodule_segmenters`) are
-asked about windows of val patients, one a patient, whose nodule they find. A map is evaluated against every
+Two classifiers and two segmenters (the bundle `nodule` and its second models) are asked about windows of val
+patients, one a patient, whose nodule they find; or the two classifiers of `nodule_3d` about stacks; or those of
+`train.classifiers malignancy` why a nodule is malignant. A map is evaluated against every
 reader and their consensus by its place (IoU at matched area, relevance mass, pointing game, AUPRC), and each
 figure is divided by what one reader's mask reaches against another's. Beside it, whether the model's answer
 falls when the map's highest pixels are hidden. Finished maps are kept (`--work`): a run that was ended goes on.
@@ -24,23 +26,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image as Picture
+from safetensors.torch import load_file
 from scipy.ndimage import binary_dilation, binary_erosion
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
 import contrafact as cf
 from contrafact.core import ContrafactError, Heatmap, Image, Predictor
+from contrafact.models import Preprocessing
 from contrafact.study.statistics import holm, signed_rank
 from experiments.evaluate import known_truth
 from experiments.evaluate.known_truth import centre, edges, judged, makers_of
 from experiments.evaluate.nodules import large
-from experiments.nodule_windows import NoduleWindow, nodule_windows
+from experiments.malignancy import single_ratings
+from experiments.nodule_windows import NoduleWindow, nodule_stacks, nodule_windows
+from experiments.reading import sized
 from experiments.tables import Interval, cell, interval, table
+from experiments.train.classifiers import make
 from experiments.train.nodule_segmenters import SIDE, at_side, by_reader, consensus
 
 Values = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 Made = Heatmap | Values  # a heatmap, or the values of what is none
+DEPTH = 32  # voxels a side of a stack
 PLACE = ("IoU", "relevance mass", "pointing game", "AUPRC")
 REMOVAL = ("deletion", "insertion")
 BASELINES = ("a random map", "an edge detector", "a blob in the centre", "the brightness")
@@ -69,15 +77,35 @@ class Asked:
 
 
 def case_of(window: NoduleWindow) -> Case:
-    values = at_side(window.values)[0].numpy()
-    readers = [large(mask, SIDE) for mask in by_reader(window.readers)]
-    truth = large(consensus(window.readers), SIDE)
+    """A window enlarged to 64 pixels, or a stack resized to 32 x 32 x 32, as the bundles do inside."""
+    if window.values.ndim == 3:
+        values = sized(window.values, DEPTH, grey=True)[0].numpy().astype(np.float32)
+    else:
+        values = at_side(window.values)[0].numpy()
+    readers = [as_large(mask) for mask in by_reader(window.readers)]
+    truth = as_large(consensus(window.readers))
     return Case(Image(values, window=(0.0, 255.0)), readers, truth, window.name, window.patient)
 
 
-def cases_of(data: Path, models: Sequence[Asked], count: int) -> list[Case]:
+def as_large(mask: Mask) -> Mask:
+    """A mask of a window or of a stack at the size of the images."""
+    if mask.ndim == 2:
+        return large(mask, SIDE)
+    return np.asarray(sized((mask * 255).astype(np.uint8), DEPTH, grey=True)[0, 0].numpy() > 127)
+
+
+def windows_of(kind: str, data: Path, part: str) -> list[NoduleWindow]:
+    """Windows, stacks, or the windows of nodules whose rating of malignancy joins without doubt."""
+    windows = nodule_stacks(data, part) if kind == "stacks" else nodule_windows(data, part)
+    if kind != "malignancy":
+        return windows
+    rated = single_ratings()
+    return [window for window in windows if window.patient in rated or not window.nodule]
+
+
+def cases_of(kind: str, data: Path, models: Sequence[Asked], count: int) -> list[Case]:
     """Windows of different val patients with two readers or more, whose nodule every model finds."""
-    windows = [w for w in nodule_windows(data, "val") if w.nodule and len(by_reader(w.readers)) > 1]
+    windows = [w for w in windows_of(kind, data, "val") if w.nodule and len(by_reader(w.readers)) > 1]
     found: dict[str, Case] = {}
     for row in np.random.default_rng(5).permutation(len(windows)).tolist():
         case = case_of(windows[row])
@@ -148,13 +176,13 @@ def rows_of(
 ) -> Iterator[dict[str, Any]]:
     """One row per method: figures (N, 2, 4) of place, deletion and insertion (N,), maps of the first cases,
     seconds an image; or the reason of a refusal."""
-    for name, make in makers(model, background).items():
+    for name, maker in makers(model, background).items():
         path = work / model.name.replace(" ", "-") / f"{name.replace(' ', '-').replace(':', '')}.npz"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             began = time.perf_counter()
             try:
-                maps = [make(case.image) for case in cases]
+                maps = [maker(case.image) for case in cases]
             except ContrafactError as error:
                 yield {"method": name, "refused": str(error)}
                 continue
@@ -231,31 +259,36 @@ def agreement(rows: Sequence[dict[str, Any]]) -> str:
 def wall(cases: Sequence[Case], found: dict[str, list[dict[str, Any]]], path: Path, count: int = 8) -> None:
     """The first cases, one a row: the image, it with the consensus's outline, then the best maps by IoU of each
     model and its counterfactual."""
-    columns: list[list[NDArray[np.uint8]]] = [[_grey(case.image.values[0]) for case in cases[:count]]]
-    columns.append([_outlined(_grey(case.image.values[0]), case.truth) for case in cases[:count]])
+    slices = [case.truth.sum(axis=(1, 2)).argmax() if case.truth.ndim == 3 else ... for case in cases]
+    truths = [case.truth[where] for case, where in zip(cases, slices, strict=True)]
+    scale = 4 if cases[0].truth.ndim == 3 else 2
+    images = [_grey(case.image.values[0][where], scale) for case, where in zip(cases, slices, strict=True)]
+    columns: list[list[NDArray[np.uint8]]] = [images[:count]]
+    columns.append([_outlined(one, truth, scale) for one, truth in zip(images[:count], truths, strict=False)])
     for rows in found.values():
         known = [row for row in rows if "figures" in row and row["method"] not in BASELINES]
         known.sort(key=lambda row: -float(row["figures"][:, 0, 0].mean()))
         chosen = known[:3] + [row for row in known[3:] if row["method"] == ENGINE]
         for row in chosen:
             column = []
-            for one, case in zip(row["maps"][:count], cases, strict=False):
+            for one, where, truth in zip(row["maps"][:count], slices, truths, strict=False):
                 limit = np.percentile(np.abs(one), 99.5) or 1.0
-                column.append(_outlined(_grey(np.clip(one / limit, 0, 1) * 255), case.truth))
+                grey = _grey(np.clip(one[where] / limit, 0, 1) * 255, scale)
+                column.append(_outlined(grey, truth, scale))
             columns.append(column)
     picture = np.concatenate([np.concatenate(column) for column in columns], axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     Picture.fromarray(picture).save(path, optimize=True)
 
 
-def _grey(values: Values, scale: int = 2) -> NDArray[np.uint8]:
-    """Grey values (H, W) as a picture of twice the size."""
+def _grey(values: Values, scale: int) -> NDArray[np.uint8]:
+    """Grey values (H, W) as an enlarged picture."""
     grey = np.kron(np.clip(values, 0, 255).astype(np.uint8), np.ones((scale, scale), np.uint8))
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _outlined(picture: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
-    wide = np.kron(mask, np.ones((2, 2))).astype(bool)
+def _outlined(picture: NDArray[np.uint8], mask: Mask, scale: int) -> NDArray[np.uint8]:
+    wide = np.kron(mask, np.ones((scale, scale))).astype(bool)
     line = binary_dilation(wide) & ~binary_erosion(wide, iterations=1) & ~wide
     picture = picture.copy()
     picture[line] = (255, 160, 0)
@@ -280,40 +313,54 @@ def sentences(found: dict[str, list[dict[str, Any]]], best: NDArray[Any], count:
     return lines
 
 
-def models_of(bundle: str, folder: Path) -> list[Asked]:
+def models_of(bundle: str, networks: Path | None) -> list[Asked]:
+    """The classifiers of a bundle, and its segmenters where it has some; or those of the folder `networks`."""
+    if networks is not None:
+        names = {"model": "residual classifier", "second": "plain classifier"}
+        return [Asked(word, of_malignancy(networks, role), "class:1") for role, word in names.items()]
     loaded = cf.load_bundle(bundle)
     second = loaded.second_model(loaded.predictor)
-    segmenters = [
-        Asked(f"{word} segmenter", cf.load_predictor(folder / f"{role}.json"), "region:1")
-        for role, word in (("model", "U-Net"), ("second", "SegResNet"))
-    ]
-    assert loaded.predictor is not None and second is not None
-    return [
+    found = [
         Asked("residual classifier", loaded.predictor, "class:1", loaded),
         Asked("plain classifier", second, "class:1"),
-        *segmenters,
     ]
+    if segmenter := loaded.predictors.get("segmenter"):
+        found.append(Asked("U-Net segmenter", segmenter, "region:1"))
+        found.append(Asked("SegResNet segmenter", loaded.second_model(segmenter), "region:1"))
+    return found
+
+
+def of_malignancy(networks: Path, role: str) -> Predictor:
+    """A network of `train.classifiers malignancy` as a model of two classes."""
+    told = Preprocessing(size=(SIDE, SIDE), channels=1, window=(0.0, 255.0), mean=(0.5,), std=(0.5,))
+    arguments = json.loads((networks / role / "about.json").read_text())["arguments"]
+    made = make(role, {**arguments, "pair": 0})
+    made.load_state_dict(load_file(networks / role / "best.safetensors"))
+    made.eval()
+    return cf.load_predictor(made, classes=["benign", "malignant"], preprocessing=told, head="pair")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--bundle", default="nodule")
-    parser.add_argument("--segmenters", type=Path, required=True)
+    parser.add_argument("--kind", choices=["windows", "stacks", "malignancy"], default="windows")
+    parser.add_argument("--networks", type=Path, help="of `train.classifiers malignancy`")
     parser.add_argument("--work", type=Path, default=Path("runs/real_truth"))
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--page", type=Path)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
-    models = models_of(options.bundle, options.segmenters)
-    cases = cases_of(options.data, models, options.images)
+    if (options.networks is None) == (options.kind == "malignancy"):
+        raise SystemExit("--networks FOLDER goes with --kind malignancy")
+    models = models_of("nodule_3d" if options.kind == "stacks" else "nodule", options.networks)
+    cases = cases_of(options.kind, options.data, models, options.images)
     names = [case.name for case in cases]
     about = options.work / "cases.json"
     if about.exists() and json.loads(about.read_text()) != names:
         raise SystemExit(f"{options.work} holds maps of other images; give another --work")
     options.work.mkdir(parents=True, exist_ok=True)
     about.write_text(json.dumps(names))
-    none = [case_of(w).image for w in nodule_windows(options.data, "choice") if not w.nodule]
+    none = [case_of(w).image for w in windows_of(options.kind, options.data, "choice") if not w.nodule]
     best = np.stack([ceiling(case) for case in cases])
     found = {model.name: list(rows_of(model, cases, none[:16], options.work)) for model in models}
     text = [f"Lung nodules of {len(cases)} val patients, one window each.", ""]

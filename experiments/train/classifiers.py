@@ -31,11 +31,18 @@ from contrafact.models.example_networks import PlainNetwork, ResidualNetwork
 from experiments.data import Cohort, load
 
 Vary = Callable[[Tensor, torch.Generator], Tensor]
-MIRROR = {"knee": True, "chest": False, "nodule": True, "nodule_3d": True, "histology": True}
-TURN = {"nodule", "nodule_3d", "histology"}
+MIRROR = {
+    "knee": True,
+    "chest": False,
+    "nodule": True,
+    "nodule_3d": True,
+    "malignancy": True,
+    "histology": True,
+}
+TURN = {"nodule", "nodule_3d", "malignancy", "histology"}
 STAIN = {"histology"}  # colours change at random, so that the stain of a slide does not tell its class
 GREY = {"histology"}  # the networks see greys alone: coloured, they read red blood cells
-EPOCHS = {"knee": 20, "chest": 10, "nodule": 40, "nodule_3d": 30, "histology": 12}
+EPOCHS = {"knee": 20, "chest": 10, "nodule": 40, "nodule_3d": 30, "malignancy": 60, "histology": 12}
 
 
 class Judge(nn.Module):
