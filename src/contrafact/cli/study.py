@@ -19,6 +19,9 @@ def study(
     config: Path | None = None,
     *,
     engine: str = "processes",
+    address: str | None = None,
+    shard: str | None = None,
+    merge: Flag = False,
     retry: Flag = False,
     json: Flag = False,
     form: Flag = False,
@@ -35,7 +38,10 @@ def study(
 
     Args:
         config: TOML file; docs/study.md shows one. With --form it need not exist.
-        engine: processes (a time limit can stop a method) or local (in this process, for debugging).
+        engine: processes (a time limit can stop a method), local (in this process, for debugging) or ray.
+        address: With --engine ray: the cluster, such as auto; default: one on this machine.
+        shard: Run one part of the images alone, such as 3/16 (docs/how-to/cluster.md).
+        merge: Take in the results of all parts, run what none has, and write tables and report.
         retry: Run failed tasks again.
         json: Print the outcome of every task as JSON.
         form: Write the file in a page on this machine, and run it from there.
@@ -54,24 +60,29 @@ def study(
     from contrafact.report.page import write_report
     from contrafact.study import read_study
     from contrafact.study.runner import study as run_study
+    from contrafact.study.shards import read_shard
 
     if config is None:
         raise InputError("expected a study file; got none; name one, or write one with --form")
     rows: list[dict[str, Any]] = []
+    how: dict[str, Any] = {"engine": engine, "address": address, "shard": shard, "merge": merge}
     with bar("study", 1, quiet=json) as move:
-        for row in run_study(config, engine=engine, retry=retry, trust=trust, trust_code=trust_code):
+        for row in run_study(config, **how, retry=retry, trust=trust, trust_code=trust_code):
             error = row.failure.error if row.failure else ""
             name = f"{Path(row.task.image).name} {row.task.label}"
             move(row.done, text=f"{name}: {error}"[:100] if error else name, total=row.total)
             rows.append({"image": row.task.image, "method": row.task.label, "error": error})
-    run = open_run(config.parent / read_study(config).out)
+    part, out = read_shard(shard), config.parent / read_study(config).out
+    run = open_run(part.folder(out) if part else out)
     if not run.done():
         raise ContrafactError(f"every method failed; see '{run.folder}/failures.jsonl' for the reasons")
-    report, failed = write_report(run), run.failures()
-    lines = [f"{len(run.done())} results, {len(failed)} failed", f"report: {report}"]
+    failed = run.failures()
+    report = None if part else write_report(run)  # of the whole alone
+    lines = [f"{len(run.done())} results, {len(failed)} failed"]
+    lines += [f"when all parts are done: contrafact study {config} --merge"] if part else [f"report: {report}"]
     lines += [f"failed: {Path(f['source']).name} {f['method']}: {f['error']}" for f in failed]
     say(
-        {"run": str(run.folder), "report": str(report), "now": rows, "failed": failed},
+        {"run": str(run.folder), "report": report and str(report), "now": rows, "failed": failed},
         as_json=json,
         lines=lines,
     )

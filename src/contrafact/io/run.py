@@ -42,7 +42,7 @@ from contrafact.core.stored import present_names
 from contrafact.io.packed_arrays import packed
 from contrafact.io.row_log import RowLog, append, content_of, parsed, replaced
 from contrafact.io.stored_rows import check_arrays, row_flaw, scores_readable, whole_failure
-from contrafact.io.weights import read_json, write_atomic, write_json
+from contrafact.io.weights import linked_or_copied, read_json, write_atomic, write_json
 
 SCHEMA = 1
 BEGUN = {"manifest.json.part"}  # what a run holds that was killed before its manifest was written
@@ -119,8 +119,7 @@ class Run:
         path, there = self.folder / "results.jsonl", self._log.holds(key)
         if there and not replace:
             raise InputError(f"run '{self.folder.name}' holds '{key}' already")
-        # The name contains the key: two processes that write at once do not overwrite each other.
-        name = f"{self._log.newlines():05d}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
+        name = self._name_for(key)
         row, arrays = stored_form(image, result, followup, nearest, **extra)
         content = packed(arrays)
 
@@ -134,6 +133,32 @@ class Run:
                 append(path, line)
 
         _safely(put)
+
+    def take(self, other: Run, row: Mapping[str, Any]) -> None:
+        """Store a result of another run, given by its row there; its file of arrays is linked, or copied where
+        the file system has no links.
+
+        raises  InputError for a key that is stored already, or arrays that are missing; ContrafactError if the
+                disk cannot be written
+        """
+        key = str(row["key"])
+        if self._log.holds(key):
+            raise InputError(f"run '{self.folder.name}' holds '{key}' already")
+        source, name = other._array_path(row["array"]), self._name_for(key)
+        check_file(source, "arrays")
+
+        def put() -> None:
+            (self.folder / "arrays").mkdir(exist_ok=True)
+            linked_or_copied(source, self.folder / "arrays" / name)
+            stored = _size_and_time(f"{self.folder}/arrays/{name}")
+            append(self.folder / "results.jsonl", {**row, "array": name, "stored": stored})
+
+        _safely(put)
+
+    def _name_for(self, key: str) -> str:
+        """Return the name of a new file of arrays. It contains the key: two processes that write at once do not
+        overwrite each other."""
+        return f"{self._log.newlines():05d}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
 
     def unreadable(self, keys: Collection[str]) -> set[str]:
         """Return those of the keys whose result cannot be read. Arrays are read to find out, unless their file

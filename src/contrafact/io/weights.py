@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,17 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OSError:
         beside.unlink(missing_ok=True)
         raise
+
+
+def linked_or_copied(source: Path, path: Path) -> None:
+    """Put a file that does not change any more at a second path, as a link where the file system has links."""
+    beside = path.with_name(path.name + ".part")
+    beside.unlink(missing_ok=True)
+    try:
+        os.link(source, beside)
+    except OSError:  # another disk, or a file system without links
+        shutil.copy2(source, beside)
+    beside.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:

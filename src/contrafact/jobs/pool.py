@@ -20,7 +20,7 @@ from typing import Any
 from contrafact.core import ContrafactError
 from contrafact.jobs.parent import end_with_parent
 
-ENGINES = ("processes", "local")
+ENGINES = ("processes", "local", "ray")
 
 Solve = Callable[[Any], Any]
 Start = Callable[[Any, str], Solve]
@@ -52,6 +52,7 @@ def run_tasks(
     devices: Sequence[str] = ("cpu",),
     limit_seconds: float | None = None,
     engine: str = "processes",
+    address: str | None = None,
 ) -> Iterator[Outcome]:
     """Yield outcomes as tasks finish; the result of a task that fails is a `Failure`, and the others continue.
 
@@ -60,9 +61,16 @@ def run_tasks(
     setting  first argument of `start`; `start`, setting and tasks must be picklable
     devices  one process per entry; a device may occur several times
     limit_seconds  time limit of one task
-    engine   processes, or local: in this process, without a limit
+    engine   processes, or local: in this process, without a limit, or ray (`jobs/on_ray.py`)
+    address  of a Ray cluster
     raises   ContrafactError if no worker can start (the model does not load)
     """
+    if engine == "ray":
+        from contrafact.jobs.on_ray import run_on_ray  # an extra
+
+        where: dict[str, Any] = {"devices": devices, "limit_seconds": limit_seconds, "address": address}
+        yield from run_on_ray(tasks, start, setting, **where)
+        return
     if engine == "local":
         yield from _locally(tasks, start(setting, devices[0]))
         return

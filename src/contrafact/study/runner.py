@@ -53,6 +53,7 @@ from contrafact.study.inputs import (
     without_mask,
 )
 from contrafact.study.scoring import ScoringTask, begin_scoring, record_of, scoring_tasks_of, write_tables
+from contrafact.study.shards import Shard, read_shard, shards_of, take_in
 
 # What a worker needs: the study, its folder, trust in its models, and which masks are label maps.
 Setting = tuple[StudyConfig, str, Trust, frozenset[str]]
@@ -91,6 +92,9 @@ def study(
     path: str | Path,
     *,
     engine: str = "processes",
+    address: str | None = None,
+    shard: str | tuple[int, int] | None = None,
+    merge: bool = False,
     retry: bool = False,
     trust: bool = False,
     trust_code: bool = False,
@@ -98,7 +102,11 @@ def study(
     """Run a study task by task, and yield progress; results that its run folder has already are skipped,
     but for those whose arrays are damaged.
 
-    engine  processes (a time limit can stop a method), or local: in this process, without limits
+    engine  processes (a time limit can stop a method), local: in this process, without limits, or ray: actors
+            on this machine or a cluster (`pip install 'contrafact[ray]'`), as many as the study has workers
+    address of a Ray cluster, such as "auto"; None: a local one
+    shard   run one part of the images alone, such as "3/16", in a run folder of its own beside `out`
+    merge   first take in what all parts have; what none has is run here
     retry   run failed tasks again
     trust, trust_code  for its models, as in `load_predictor`; a study file cannot set them
     gives   a `TaskProgress` per task, after its result or its failure is written to the run folder: first every
@@ -112,30 +120,46 @@ def study(
         raise InputError(
             f"engine must be one of {', '.join(ENGINES)}; got '{engine}'{nearest(engine, ENGINES)}"
         )
-    trusted = Trust(trust, trust_code)
+    part = read_shard(shard)
+    if address is not None and engine != "ray":
+        raise InputError(f"address is of the engine ray; got the engine {engine}")
+    if part is not None and merge:
+        raise InputError(f"expected a shard or merge; got shard {part} and merge")
+    trusted, out = Trust(trust, trust_code), path.parent / config.out
     with naming(path.name):
-        cases, tasks, labelled = prepared(config, path.parent, trusted)
-    run = Run.create(
-        path.parent / config.out, about={"title": config.title, "study": dataclasses.asdict(config)}
-    )
+        cases, tasks, labelled = prepared(config, path.parent, trusted, part)
+        parts = shards_of(out) if merge else []
+    about = {"title": config.title, "study": dataclasses.asdict(config)}
+    run = Run.create(part.folder(out) if part else out, about=about)
     with sole_writer(run.folder):
+        for _ in take_in(run, parts, {task.key for task in tasks}):
+            pass
         setting = (config, str(path.parent), trusted, labelled)
-        yield from _run(run, cases, tasks, setting, engine=engine, retry=retry)
+        how = {"engine": engine, "address": address}
+        yield from _run(run, cases, tasks, setting, how=how, retry=retry, tables=part is None)
 
 
 def prepared(
-    config: StudyConfig, folder: Path, trust: Trust
+    config: StudyConfig, folder: Path, trust: Trust, part: Shard | None = None
 ) -> tuple[list[Case], list[StudyTask], frozenset[str]]:
-    """Return the cases of a study, its tasks, and the names of the masks that are label maps. Raise InputError
-    for images, masks and models that cannot be used."""
+    """Return the cases of a study, or of one part, its tasks, and the names of the masks that are label maps.
+    Raise InputError for images, masks and models that cannot be used."""
     cases = cases_of(config, folder)
+    cases = part.of(cases) if part else cases
     _warn_of_missing_masks(without_mask(config, folder, cases), len(cases))
     labelled = label_maps(config, folder, cases)
     return cases, tasks_of(config, folder, cases, trust, labelled=labelled), labelled
 
 
 def _run(
-    run: Run, cases: list[Case], tasks: list[StudyTask], setting: Setting, *, engine: str, retry: bool
+    run: Run,
+    cases: list[Case],
+    tasks: list[StudyTask],
+    setting: Setting,
+    *,
+    how: dict[str, Any],
+    retry: bool,
+    tables: bool,
 ) -> Iterator[TaskProgress]:
     """Run the tasks that the run lacks, then the metrics, and write the tables."""
     config, folder, trusted, labelled = setting
@@ -146,7 +170,7 @@ def _run(
     known = (run.done() - damaged) | (set() if retry else run.failed())
     open_tasks = _with_ahead([task for task in tasks if task.key not in known])
     done = len(tasks) - len(open_tasks)
-    options: Any = {"devices": devices_of(config), "limit_seconds": config.limit_seconds, "engine": engine}
+    options: Any = {"devices": devices_of(config), "limit_seconds": config.limit_seconds, **how}
     for outcome in run_tasks(open_tasks, begin, setting, **options):
         task, done = open_tasks[outcome.number], done + 1
         failure = outcome.result if isinstance(outcome.result, Failure) else None
@@ -165,7 +189,8 @@ def _run(
     if config.metrics:
         scorings = scoring_tasks_of(run, config, Path(folder), cases, tasks, trusted, labelled=labelled)
         yield from _score(run, scorings, damaged, setting, options, done, total)
-        write_tables(run, config, [s.key for s in scorings])
+        if tables:
+            write_tables(run, config, [s.key for s in scorings])
 
 
 def _with_ahead(tasks: list[StudyTask]) -> list[StudyTask]:
