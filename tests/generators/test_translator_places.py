@@ -231,6 +231,22 @@ def test_what_replaces_a_finding_lies_within_the_values_around_it() -> None:
     assert (low == -1).all() and (high == 1).all()
 
 
+def test_what_lies_beyond_a_limit_learns_to_come_back() -> None:
+    """A network that brightened what it should remove was held at the image, where no gradient led back: it
+    removed nothing for the rest of its training."""
+    made = Translator(TranslatorConfig(**SMALL, place=0.4)).eval()
+    with torch.no_grad():
+        made.out.bias[:4] = 0.5  # brighter, everywhere
+        made.out.bias[4:] = 20.0  # the mask is open
+    images = torch.full((1, 1, 16, 16), -0.8)
+    images[..., 6:10, 6:10] = 0.2
+    region = discs(torch.full((1, 2), 0.5), torch.tensor([0.8]), (16, 16))
+    removed = made(images, torch.tensor([2.0]), torch.tensor([-2.0]), region=region)
+    assert torch.allclose(removed, images, atol=1e-6)  # within its limits it is the image
+    removed[0, 0, 7:9, 7:9].sum().backward()
+    assert made.out.bias.grad is not None and float(made.out.bias.grad[:4].abs().sum()) > 1
+
+
 def test_a_local_finding_is_drawn_whole() -> None:
     """A translator that overshoots reached its goal with a faint shadow, which no second model saw."""
     bundle = local_bundle()

@@ -157,6 +157,8 @@ class Translator(nn.Module):
             low, high = (limit.to(changed) for limit in encoded.around)
             falls = (goal < encoded.now).view(-1, *(1,) * (images.ndim - 1))
             within = changed.maximum(low.minimum(images)).minimum(high.maximum(images))
+            if changed.requires_grad:  # training: what lies beyond a limit still learns to come back
+                within = changed + (within - changed).detach()
             changed = torch.where(falls, within, changed)
         return torch.where(region > 0, changed, images)  # outside the region the values are exactly equal
 
