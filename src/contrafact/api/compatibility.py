@@ -19,7 +19,8 @@ from contrafact.core import (
     Record,
     traits_of,
 )
-from contrafact.models import TorchPredictor, inspect_network, steadiness
+from contrafact.models import TiledPredictor, TorchPredictor, inspect_network, steadiness
+from contrafact.models.predictor_info import Described
 
 # Small hyper-parameters for a quick trial; they do not change whether a method works.
 QUICK = {"samples": 4, "masks": 64, "steps": 8, "count": 2, "iterations": 4, "octaves": 1}
@@ -59,7 +60,7 @@ def findings_of(predictor: Any, image: Image) -> list[str]:
         findings = steadiness(predictor, image.values[None]).lines() + _layers(predictor, image)
     ranges = [str(warning.message) for warning in caught if issubclass(warning.category, InputRangeWarning)]
     spacing = spacing_line(predictor, image)
-    notes = getattr(predictor, "notes", ())
+    notes = predictor.notes if isinstance(predictor, (Described, TiledPredictor)) else ()
     return [*notes, *([spacing] if spacing else []), *ranges, *findings]
 
 

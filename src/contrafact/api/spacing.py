@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from contrafact.core import ContrafactWarning, Image, Predictor
+from contrafact.models import Preprocessing
 
 TOLERANCE = 0.1  # of the distance; a network of patches does not notice less
 
@@ -12,7 +13,8 @@ TOLERANCE = 0.1  # of the distance; a network of patches does not notice less
 def spacing_line(predictor: Predictor, image: Image) -> str | None:
     """Return a sentence where the voxels of an image are spaced otherwise than the model declares; None where
     they are not, or one of both is unknown."""
-    wanted = getattr(predictor.preprocessing, "spacing_mm", None)
+    declared = predictor.preprocessing
+    wanted = declared.spacing_mm if isinstance(declared, Preprocessing) else None
     if wanted is None or not image.grid.spacing_known:
         return None
     have = image.grid.spacing_mm
