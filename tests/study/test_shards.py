@@ -171,3 +171,35 @@ def test_without_ray_the_extra_is_named(folder: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install 'contrafact\[ray\]'"):
         run_study(folder, engine="ray")
+
+
+def test_a_plan_runs_the_first_image_and_reckons_the_rest(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from contrafact.cli import main
+    from contrafact.study.planning import plan
+
+    found = plan(folder / "study.toml", engine="local")
+    assert (found.images, found.left, found.workers) == (5, 4, 1)
+    assert {one.method: one.passes for one in found.methods} == {"gradient": 1.0, "gradcam": 1.0}
+    assert all(one.seconds > 0 and one.memory_mb > 0 and not one.error for one in found.methods)
+    assert found.scoring > 0
+    per_image = sum(one.seconds for one in found.methods) + found.scoring
+    assert found.seconds == pytest.approx(found.begin + 4 * per_image)
+    assert len(open_run(folder / "run").done()) == 2  # kept: the study goes on from there
+    assert not (folder / "run" / "summary.csv").exists()
+    done = run_study(folder)
+    assert len(done) == 4 * 3
+    again = plan(folder / "study.toml", engine="local")
+    assert again.left == 0 and again.seconds == 0.0
+    main(["study", str(folder / "study.toml"), "--plan", "--engine", "local"])
+    said = capsys.readouterr().out
+    assert "gradcam" in said and "0 of 5 images are left" in said
+
+
+def test_a_plan_says_which_method_fails(folder: Path) -> None:
+    from contrafact.study.planning import plan
+
+    (folder / "study.toml").write_text(STUDY.replace("[methods.gradcam]", '[methods.gradcam]\nlayer = "none"'))
+    failed = [one for one in plan(folder / "study.toml", engine="local").methods if one.error]
+    assert [one.method for one in failed] == ["gradcam"] and "none" in failed[0].error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ def study(
     address: str | None = None,
     shard: str | None = None,
     merge: Flag = False,
+    plan: Flag = False,
     retry: Flag = False,
     json: Flag = False,
     form: Flag = False,
@@ -42,6 +44,7 @@ def study(
         address: With --engine ray: the cluster, such as auto; default: one on this machine.
         shard: Run one part of the images alone, such as 3/16 (docs/how-to/cluster.md).
         merge: Take in the results of all parts, run what none has, and write tables and report.
+        plan: Run the first image alone, and say what the rest takes: passes, seconds, memory.
         retry: Run failed tasks again.
         json: Print the outcome of every task as JSON.
         form: Write the file in a page on this machine, and run it from there.
@@ -64,6 +67,9 @@ def study(
 
     if config is None:
         raise InputError("expected a study file; got none; name one, or write one with --form")
+    if plan:
+        _say_plan(config, engine=engine, trust=trust, trust_code=trust_code, json=json)
+        return
     rows: list[dict[str, Any]] = []
     how: dict[str, Any] = {"engine": engine, "address": address, "shard": shard, "merge": merge}
     with bar("study", 1, quiet=json) as move:
@@ -86,3 +92,25 @@ def study(
         as_json=json,
         lines=lines,
     )
+
+
+def _say_plan(config: Path, *, json: bool, **options: Any) -> None:
+    """Print what a study costs."""
+    import dataclasses
+
+    from contrafact.study.planning import plan
+
+    found = plan(config, **options)
+    several = {(one.model, one.target) for one in found.methods}
+    lines = [f"{'method':<28} {'passes':>8} {'seconds':>8} {'memory':>9}   on the first image"]
+    for one in found.methods:
+        words = [one.method, *([one.model, one.target] if len(several) > 1 else [])]
+        cost = f"{one.passes:>8.0f} {one.seconds:>8.2f} {one.memory_mb:>6.0f} MB"
+        lines.append(f"{' '.join(filter(None, words)):<28} {f'failed: {one.error}' if one.error else cost}")
+    lines += [f"{'metrics':<28} {'':>8} {found.scoring:>8.2f}"] if found.scoring else []
+    lines.append(
+        f"{found.left} of {found.images} images are left: about {timedelta(seconds=round(found.seconds))} and "
+        f"{found.memory_mb:.0f} MB with {found.workers} worker(s)"
+    )
+    told = {**dataclasses.asdict(found), "seconds": found.seconds, "memory_mb": found.memory_mb}
+    say(told, as_json=json, lines=lines)

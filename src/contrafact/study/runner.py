@@ -136,7 +136,7 @@ def study(
             pass
         setting = (config, str(path.parent), trusted, labelled)
         how = {"engine": engine, "address": address}
-        yield from _run(run, cases, tasks, setting, how=how, retry=retry, tables=part is None)
+        yield from run_tasks_of(run, cases, tasks, setting, how=how, retry=retry, tables=part is None)
 
 
 def prepared(
@@ -151,7 +151,7 @@ def prepared(
     return cases, tasks_of(config, folder, cases, trust, labelled=labelled), labelled
 
 
-def _run(
+def run_tasks_of(
     run: Run,
     cases: list[Case],
     tasks: list[StudyTask],

@@ -77,14 +77,14 @@ def agreement(strip: Counterfactual, other: OtherEngine) -> Agreement:
     if len(sizes[0]) != len(sizes[1]):
         raise InputError(f"expected frames of the same dimensions; got {sizes[0]} and {sizes[1]}")
     size = tuple(min(SIDE, *sides) for sides in zip(*sizes, strict=True))
-    body = _body(strip.image, size)
+    inside = _not_air(strip.image, size)
     own = {one.record.engine if one.record else "": change_of(one) for one in (other.strip, strip)}
-    pair = [_prepared(change_of(one), size)[body] for one in (strip, other.strip)]
+    pair = [_prepared(change_of(one), size)[inside] for one in (strip, other.strip)]
     fixed = next((change for name, change in own.items() if name != other.by), change_of(strip))
-    across = _prepared(fixed, size)[body]
+    across = _prepared(fixed, size)[inside]
     return Agreement(
         value=_correlation(*pair),
-        null=tuple(_correlation(across, _prepared(one, size)[body]) for one in other.others),
+        null=tuple(_correlation(across, _prepared(one, size)[inside]) for one in other.others),
     )
 
 
@@ -100,7 +100,7 @@ def follows(strip: Counterfactual, least: float) -> bool | None:
     return confirms(first, last, after) if strip.flips else (last - first) / (after - before) >= least
 
 
-def _body(image: NDArray[np.floating], size: tuple[int, ...]) -> NDArray[np.bool_]:
+def _not_air(image: NDArray[np.floating], size: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return where an image (C, *S) is not air; everywhere if hardly anything is not."""
     grey = _prepared(image.astype(np.float64).max(axis=0), size)
     inside = grey > grey.min() + DARK * np.ptp(grey)
