@@ -27,9 +27,11 @@ QUICK = {"samples": 4, "masks": 64, "steps": 8, "count": 2, "iterations": 4, "oc
 RECTIFIED = ("guided-backprop", "deconvolution", "guided-gradcam", "filter-guided-backprop")
 
 
-def check_methods(predictor: Any, image: Image, bundle: Any = None) -> Iterator[dict[str, Any]]:
+def check_methods(
+    predictor: Any, image: Image, bundle: Any = None, *, results: dict[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
     """Run every method on one image, and yield a row for each: name, works, status (exact, approximate or
-    unsupported), why."""
+    unsupported), why. The results are put into `results` by the method's name."""
     target = explanation.parse(predictor, None, image)
     for name in EXPLAINERS.names():
         try:
@@ -43,6 +45,8 @@ def check_methods(predictor: Any, image: Image, bundle: Any = None) -> Iterator[
             reason = kind + " ".join(str(error).split())
             yield {"name": name, "works": False, "status": "unsupported", "why": reason}
             continue
+        if results is not None:
+            results[name] = result
         status, reason = _verdict(name, result.record)
         if "layer" in result.record.details:
             cells = " x ".join(map(str, result.record.details["cells"]))

@@ -39,6 +39,7 @@ for _verb, _place in (
     ("attributes", "attributes:attributes"),
     ("list", "listing:list_"),
     ("check", "check:check"),
+    ("init", "init:init"),
 ):
     app.command(f"contrafact.cli.{_place}", name=_verb)
 app.command("contrafact.cli.reader_study:reader_study", name="read", show=False)  # the former name

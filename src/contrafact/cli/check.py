@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from contrafact.cli.model_options import Declared
 from contrafact.cli.progress import bar, say
 from contrafact.cli.trust_flags import TrustCode, TrustFile
+
+if TYPE_CHECKING:
+    from contrafact.core import Image
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -18,13 +21,14 @@ def check(
     model: str,
     *,
     image: Path | None = None,
+    sheet: Path = Path("runs/check.png"),
     bundle: str | None = None,
     declared: Declared = Declared(),
     trust: TrustFile = False,
     trust_code: TrustCode = False,
     json: Flag = False,
 ) -> None:
-    """Report which methods a model supports, and why others fail. Every method runs once.
+    """Report which methods a model supports, and why others fail. Every method runs once, with small settings.
 
     exact: the method as it is defined. approximate: an estimate, or without a named part of the network.
     unsupported: an error, with the reason. A TorchScript file is code: it is loaded with --trust only.
@@ -34,6 +38,7 @@ def check(
         model: A model file, folder, name with weights or address (docs/how-to/your-model.md), or a shipped
             bundle by name (its predictor is checked).
         image: Test image; default: noise of the size the model takes.
+        sheet: With an image: a picture with one map for each method that works.
         bundle: Bundle for counterfactuals.
         declared: Options that describe the model.
         trust: Load TorchScript files, which are code that runs on this machine (docs/security.md).
@@ -54,10 +59,13 @@ def check(
     test_image = read_image(image) if image else noise_for(predictor)
     findings = findings_of(predictor, test_image)
     rows: list[dict[str, Any]] = []
+    results: dict[str, Any] = {}
     with bar("running every method", len(EXPLAINERS.names()), quiet=json) as move:
-        for row in check_methods(predictor, test_image, loaded):
+        for row in check_methods(predictor, test_image, loaded, results=results):
             rows.append(row)
             move(len(rows), text=row["name"])
+    if image is not None:
+        _draw(sheet, test_image, results, rows)
     names = list(class_names(predictor))
     about = {
         "classes": names,
@@ -65,8 +73,21 @@ def check(
         "gradients": predictor.differentiable,
         "network": findings,
         "methods": rows,
+        "sheet": str(sheet) if image is not None else None,
     }
     lines = [f"{len(names)} classes ({', '.join(names)}), output: {predictor.output}"]
     lines += [f"network: {line}" for line in findings]
     lines += [f"{r['name']:<26} {r['status']:<12} {r['why']}" for r in rows]
+    lines += [f"pictures: {sheet}"] if image is not None else []
     say(about, as_json=json, lines=lines)
+
+
+def _draw(path: Path, image: Image, results: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Write a picture with one map for each method that works."""
+    from PIL import Image as Picture
+
+    from contrafact.render.contact_sheet import contact_sheet
+
+    words = {row["name"]: row["status"] for row in rows}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Picture.fromarray(contact_sheet(image, results, words)).save(path)

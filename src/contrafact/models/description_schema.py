@@ -9,15 +9,17 @@ from typing import Any
 from contrafact.core import InputError, nearest
 from contrafact.models.json_tables import read_table
 
+COMMENT = "//"  # keys that begin so are for people, as `contrafact init` writes them
 KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head", "tokens")
 
 
 def read_description(path: Path) -> Mapping[str, Any]:
-    """Return the table of a model description.
+    """Return the table of a model description, without its comments.
 
     raises  InputError for invalid JSON, an unknown key, or a value of the wrong type
     """
     description = read_table(path, "a model description")
+    description = {key: value for key, value in description.items() if not key.startswith(COMMENT)}
     for key, value in description.items():
         if key not in KEYS:
             raise InputError(f"'{path.name}' has an unknown key '{key}'{nearest(key, KEYS)}")
