@@ -86,8 +86,13 @@ def _draw(path: Path, image: Image, results: dict[str, Any], rows: list[dict[str
     """Write a picture with one map for each method that works."""
     from PIL import Image as Picture
 
+    from contrafact.core import Heatmap
     from contrafact.render.contact_sheet import contact_sheet
 
     words = {row["name"]: row["status"] for row in rows}
+    empty = {
+        name for name, result in results.items() if isinstance(result, Heatmap) and not result.values.any()
+    }
+    words |= {name: f"{words[name]}; 0 everywhere" for name in empty}
     path.parent.mkdir(parents=True, exist_ok=True)
     Picture.fromarray(contact_sheet(image, results, words)).save(path)

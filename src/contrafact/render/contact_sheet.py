@@ -25,7 +25,7 @@ def contact_sheet(
 ) -> Pixels:
     """Return a picture (H, W, 3) of the image and one tile for each method.
 
-    results  by method: a heatmap over the image, each on its own scale; of a counterfactual its last frame. Of
+    results  by method: a heatmap over the image, with a per-image scale; of a counterfactual its last frame. Of
              a volume the slice with the most evidence
     words    a line below the name of a method
     """
