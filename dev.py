@@ -1,9 +1,11 @@
-"""One file of the standard library: `python3 dev.py demo`, `python3 dev.py test`, `python3 dev.py check`.
+"""One file of the standard library: `python3 dev.py demo`, `python3 dev.py test`, `python3 dev.py check`,
+`python3 dev.py docs`.
 
 Each makes `.venv` beside this file, installs Contrafact there with the versions of constraints.txt,
 and runs; a second call starts at once. `check`: ruff, format, mypy and, where npm is there, the
 TypeScript compiler and "the built pages equal their sources". `test`: the checks, then every test,
-in a process per core. Further words go to the demo or to pytest; with them, `test` runs no checks.
+in a process per core. `docs`: the documentation site, in build/docs. Further words go to the demo, to
+pytest or to Sphinx; with them, `test` runs no checks.
 """
 
 import hashlib
@@ -17,8 +19,9 @@ import venv
 ROOT = pathlib.Path(__file__).parent.resolve()
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
-EXTRAS = {"demo": "dicom,view", "test": "all,dev", "check": "all,dev"}
-PYTHON = ("src", "tests", "experiments", "dev.py")
+EXTRAS = {"demo": "dicom,view", "test": "all,dev,docs", "check": "all,dev,docs", "docs": "all,docs"}
+PYTHON = ("src", "tests", "experiments", "docs", "dev.py")
+SITE = ROOT / "build" / "docs"
 
 
 def main() -> int:
@@ -29,6 +32,10 @@ def main() -> int:
     set_up(job)
     if job == "demo":
         return subprocess.call([str(BIN / "contrafact"), "demo", *words])
+    if job == "docs":
+        return subprocess.call(
+            [str(BIN / "python"), "-m", "sphinx", "-WEnq", "--keep-going", *words, "docs", str(SITE)], cwd=ROOT
+        )
     if job == "check" or not words:
         wrong = check()
         if wrong or job == "check":
