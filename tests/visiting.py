@@ -8,13 +8,15 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as Picture
+from playwright.sync_api import Error as Trouble
 from playwright.sync_api import sync_playwright
 
 from browsing import Site
@@ -132,3 +134,104 @@ PALE = """() => {
       return ratio < 4.5 ? `${ratio.toFixed(2)} ${e.outerHTML.slice(0, 80)}` : null;
     }).filter(Boolean);
 }"""
+
+
+ALL = "button, input, select, summary, a[href], [tabindex='0']"
+# The next control that was not moved yet; those that came while others moved go first, before they leave again.
+FRESH = f"""() => {{
+  const found = [...document.querySelectorAll("{ALL}")].filter(e =>
+    !e.dataset.moved && e.checkVisibility() && !e.disabled && !e.classList.contains("skip"));
+  const come = document.body.dataset.begun ? found.filter(e => !e.dataset.seen) : [];
+  found.forEach(e => e.dataset.seen = "yes");
+  document.body.dataset.begun = "yes";
+  const next = come[0] ?? found[0] ?? null;
+  if (next) next.dataset.moved = "yes";
+  return next;
+}}"""
+KIND = "e => e.localName === 'input' ? e.type : e.localName"
+
+
+def move(visit: Visit, one: Any, kind: str) -> None:
+    """Do with a control what people do; one that moves a value must say another one at its other end."""
+    page = visit.page
+    said: Callable[[], Any] = lambda: one.evaluate("e => [e.value, e.getAttribute('aria-valuetext')].join()")  # noqa: E731
+    if kind == "range":
+        one.focus()
+        page.keyboard.press("Home")
+        low = said()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("End")
+        assert said() != low, one.evaluate("e => e.parentElement.textContent")
+    elif kind in ("checkbox", "radio"):
+        before = one.is_checked()
+        one.click()
+        assert one.is_checked() != before or (kind == "radio" and before)
+    elif kind in ("search", "text"):
+        one.fill("zz")
+        one.fill("")
+    elif kind == "select":
+        for value in one.evaluate("e => [...e.options].map(o => o.value)"):
+            one.select_option(value)
+            page.wait_for_timeout(30)
+        one.select_option(index=0)
+    elif kind == "a":
+        address = one.evaluate("e => e.href")
+        if "#" in address:
+            one.click()
+        else:
+            assert address.startswith(visit.site.link + "/"), address
+            assert visit.site.ask(address.removeprefix(visit.site.link)).status == 200, address
+    elif kind in ("button", "summary"):
+        one.click()
+        if one.get_attribute("data-key") == "full":
+            visit.until("document.fullscreenElement !== null")
+            one.click()
+            visit.until("document.fullscreenElement === null")
+        if one.evaluate("e => e.isConnected") and one.text_content() == "Stop":
+            page.wait_for_timeout(120)
+            one.click()
+    else:  # a picture or a table that takes keys
+        one.focus()
+        for key in ("h", "h", "m", "ArrowLeft", "ArrowRight"):
+            page.keyboard.press(key)
+        box = one.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 3, box["y"] + min(box["height"], 300) / 3)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + min(box["height"], 300) / 2, steps=3)
+        page.mouse.up()
+
+
+def move_all(visit: Visit, leave: str = "") -> Counter[str]:
+    """Every control that is there or comes while others are moved; how many of each kind."""
+    if leave:
+        visit.page.evaluate("q => document.querySelectorAll(q).forEach(e => e.dataset.moved = 'no')", leave)
+    moved: Counter[str] = Counter()
+    for _ in range(300):
+        one = visit.page.evaluate_handle(FRESH).as_element()
+        if one is None:
+            break
+        kind = one.evaluate(KIND)
+        try:
+            move(visit, one, kind)
+        except (AssertionError, Trouble):
+            if one.evaluate("e => e.isConnected"):
+                raise
+            kind = "gone"  # a late answer drew the page anew: what came in its place is moved in its turn
+        moved[kind] += 1
+        assert visit.page.locator("#notice:not([hidden])").count() == 0, visit.page.text_content("#notice")
+    else:
+        pytest.fail("controls without end")
+    assert moved["gone"] <= 5
+    return moved
+
+
+def looks_like_a_page(visit: Visit) -> None:
+    """Not blank, as wide as the screen, and no barrier that axe knows."""
+    assert visit.fits()
+    drawn = np.asarray(Picture.open(io.BytesIO(visit.page.screenshot())).convert("L")).astype(int)
+    assert len(np.unique(drawn)) > 20 and (np.abs(np.diff(drawn, axis=1)) > 40).mean() > 0.002
+    assert visit.page.evaluate(UNNAMED) == [] and visit.page.evaluate(PALE) == []
+    if AXE.exists():
+        visit.page.evaluate(AXE.read_text())
+        found = visit.page.evaluate("axe.run()")["violations"]
+        assert [(f["id"], f["nodes"][0]["html"]) for f in found] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 import json
 import re
@@ -28,6 +29,8 @@ from contrafact.counterfactual import Bundle, LatentStatistics
 from contrafact.export.pdf import BROWSERS
 from contrafact.export.run_files import export_run
 from contrafact.io import Run
+from contrafact.render.case import case_page
+from contrafact.render.run_index import RunIndex
 from contrafact.report.encode_arrays import LEVELS, carried
 from contrafact.report.page import write_report
 from contrafact.report.text import checks_table
@@ -274,3 +277,20 @@ def test_a_demo_is_shown_in_its_own_order_and_a_run_by_its_warnings(tmp_path: Pa
         text = write_report(run).read_text(encoding="utf-8")
         places = {name: text.index(f">{name}</h2>") for name in ("plain", "doubtful")}
         assert min(places, key=places.__getitem__) == first
+
+
+def test_the_key_warning_of_a_bundle_stands_beside_its_cases_alone(tmp_path: Path) -> None:
+    cards = [{"name": "toy", "bundle": "beef", "warning": "Only <toys>."}, {"name": "other", "bundle": "cafe",
+             "warning": "Never used."}, {"name": "plain", "bundle": "beef"}]  # fmt: skip
+    run = Run.create(tmp_path / "run", about={"title": "t", "bundles": cards})
+    image = Image(ramp(), window=(0.0, 200.0), source="a.png")
+    made = strip("a")
+    made = dataclasses.replace(made, record=dataclasses.replace(made.record, bundle="beef"))
+    run.add("with", image, made, case="A")
+    run.add("without", Image(ramp(level=1.0), source="b.png"), heatmap("b"), case="B")
+    index = RunIndex(run)
+    said = {case.name: case_page(index, case)["warnings"] for case in index.cases().values()}
+    assert said == {"A": ["Bundle toy: Only <toys>."], "B": []}
+    page = write_report(run).read_text()
+    assert page.count('<p class="doubt small">Bundle toy: Only &lt;toys&gt;.</p>') == 1
+    assert "Bundle other: Never used." not in page.partition("<script")[0]

@@ -21,7 +21,7 @@ BUILD_ERRORS = (
 )
 ROW = {"predictor": "text", "target": "text"}
 TRANSLATION = {**ROW, "number": "a number"}
-CARD = {"about": "text", "data": "text", "licence": "text", "images": "text"}
+CARD = {"about": "text", "data": "text", "licence": "text", "images": "text", "warning": "text"}
 CROPS = ("squeeze", "center")
 NETWORKS = {"translations": "translator", "directions": "generator", "findings": "generator"}  # of an engine
 SHOWN = ("what", "value", "interval", "wanted", "paper")  # of a figure of a card

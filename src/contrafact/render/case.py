@@ -44,6 +44,7 @@ def case_page(cohort: RunIndex, case: CaseResults) -> dict[str, Any]:
         "maps": [],
         "strips": [],
         "nearest": [],
+        "warnings": bundle_warnings(cohort, case),
     }
     for number in (*case.maps, *case.strips):
         row = cohort.row(number)
@@ -60,6 +61,17 @@ def case_page(cohort: RunIndex, case: CaseResults) -> dict[str, Any]:
         page["maps" if row["kind"] == "heatmap" else "strips"].append({**one, "row": number})
         page["nearest"] += [{**near, "row": number}] if near else []
     return finite(page)
+
+
+def bundle_warnings(cohort: RunIndex, case: CaseResults) -> list[str]:
+    """Return the key warning of each bundle that made results of the case, as its card states it."""
+    used = {str(cohort.row(number)["record"].get("bundle") or "") for number in (*case.maps, *case.strips)}
+    cards = [card for card in cohort.run.manifest().get("bundles") or () if isinstance(card, dict)]
+    return [
+        f"Bundle {card.get('name', '')}: {card['warning']}"
+        for card in cards
+        if card.get("warning") and str(card.get("bundle")) in used
+    ]
 
 
 def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,6 +211,7 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
         "levels": outcome.levels(row),
         "table": outcome.frame_table(row),
         "order": outcome.display_order(row),
+        "end": outcome.last_frame(row),
         "telling": _telling(row, frames),
         "sentence": outcome.sentence(row, half_share(_change(row, frames))) if outcome.found(row) else "",
         "reason": REASONS.get(row["outcome"], str(row["outcome"])),

@@ -2025,6 +2025,7 @@
     byId("facts").append(
       el("p", { class: "dim" }, facts),
       about.answers.length > 0 ? el("p", {}, "Prediction: ", el("b", {}, about.answers.join(", ")), ".") : "",
+      ...about.warnings.map((text) => el("p", { class: "doubt" }, text)),
       planted.length > 0 ? el("p", { class: "dim small" }, "Planted: " + planted.map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "number" ? value.toFixed(2) : value}`).join(", ")) : ""
     );
   }

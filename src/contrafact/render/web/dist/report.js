@@ -347,25 +347,25 @@
   function nearestOf(nearest, row, view) {
     return nearest.filter((one) => one.row === row).map((one) => nearestRow(one, view));
   }
-  function nearestRow(near2, view) {
-    const canvases = near2.cases.map((real) => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `real case ${real.name}` }));
+  function nearestRow(near, view) {
+    const canvases = near.cases.map((real) => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `real case ${real.name}` }));
     const [low, high] = [view.window.low, view.window.high];
     const paint = painter(async () => {
       for (const [k, canvas] of canvases.entries()) {
-        const real = near2.cases[k], same = real.window[0] === low && real.window[1] === high;
+        const real = near.cases[k], same = real.window[0] === low && real.window[1] === high;
         const shown = same ? view : { ...view, window: { low: real.window[0], high: real.window[1] } };
-        small(canvas, await getValues(near2.row, real.array, view.slice), shown, real.aspect);
+        small(canvas, await getValues(near.row, real.array, view.slice), shown, real.aspect);
       }
     });
     view.redraw.push(paint);
     paint();
-    const id = `nearest-${near2.row}`;
+    const id = `nearest-${near.row}`;
     return el(
       "section",
       { class: "card", "aria-labelledby": id },
-      el("h2", { id }, near2.heading),
-      el("p", { class: "dim" }, near2.words),
-      el("div", { class: "film" }, ...near2.cases.map((real, k) => el(
+      el("h2", { id }, near.heading),
+      el("p", { class: "dim" }, near.words),
+      el("div", { class: "film" }, ...near.cases.map((real, k) => el(
         "figure",
         { class: "frame later" },
         canvases[k],
@@ -1258,19 +1258,25 @@
       part.removeAttribute("aria-label");
       part.querySelector("h2").removeAttribute("id");
     }
-    section.append(moving);
+    section.querySelector("details.all").append(moving);
     section.classList.add("alive");
   }
-  var near = new IntersectionObserver((seen) => {
-    for (const one of seen.filter((s) => s.isIntersecting)) {
-      near.unobserve(one.target);
+  for (const section of document.querySelectorAll("section.case")) {
+    const all = section.querySelector("details.all");
+    all?.addEventListener("toggle", () => {
+      if (!all.open || section.classList.contains("alive") || !section.querySelector("script")) return;
       try {
-        liven(one.target);
+        liven(section);
       } catch (error) {
         tell(error);
       }
-    }
-  }, { rootMargin: "900px" });
-  for (const section of document.querySelectorAll("section.case"))
-    if (section.querySelector("script")) near.observe(section);
+    });
+  }
+  function unfold() {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const part = target && (target.closest("details") ?? target.querySelector("details") ?? target.closest("section")?.querySelector("details"));
+    if (part) part.open = true;
+  }
+  addEventListener("hashchange", unfold);
+  unfold();
 })();

@@ -328,7 +328,17 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
   .report .figures{display:table}.report .figures tbody{display:table-row-group}
   .report .figures thead{display:table-header-group;position:static}.report .figures tr{display:table-row}
 }
-@media screen{.alive .still{display:none}}
+.brief{display:grid;grid-template-columns:minmax(0,440px) minmax(0,1fr);gap:6px 20px;align-items:start}
+.brief h2{margin:0 0 2px}.brief .verdict{margin:4px 0}
+.thumbs{display:grid;grid-template-columns:repeat(3,minmax(0,140px));gap:8px}
+.thumbs figure{margin:0;min-width:0}.thumbs img{width:100%;height:auto;display:block;background:#000;border-radius:3px}
+.thumbs figcaption{font-size:12px;line-height:1.3;color:var(--dim);margin-top:3px;overflow-wrap:anywhere}.thumbs figcaption b{color:var(--text)}
+.report details>summary{padding:4px 0}.report summary h2{display:inline;margin:0}
+.report details[open]>summary{margin-bottom:8px}
+.report .case{padding:14px 20px}
+.case .all{margin-top:6px}
+@media screen{.alive .still,.paper{display:none}}
+@media(max-width:700px){.brief{grid-template-columns:minmax(0,1fr)}}
 @page{size:A4;margin:16mm 13mm 15mm;@bottom-left{content:"For research; not for diagnosis";font:8pt sans-serif}@bottom-right{content:counter(page) " of " counter(pages);font:8pt sans-serif}@top-left{font:8pt sans-serif}}
 @media print{
   :root{--bg:#fff;--panel:#fff;--line:#bbb;--text:#000;--dim:#444;--warn:#8a5a00;--ok:#1c7a47}
@@ -337,13 +347,19 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
   .moving,.skip,nav,.screen,button,#notice{display:none!important}
   a{color:inherit;text-decoration:none}
   .card{border-width:1px 0 0;border-radius:0;padding:8px 0;margin:8px 0}
+  .brief{grid-template-columns:94mm minmax(0,1fr);gap:4mm}.thumbs{grid-template-columns:repeat(3,30mm);gap:2mm}.thumbs figcaption{font-size:7.5pt}
+  .brief h2{font-size:12pt}.brief p,.case .verdict{font-size:8.5pt;line-height:1.35}.case .verdict .small{font-size:7.5pt}.case{padding-top:0!important}.answer{break-inside:avoid}.answer+.answer{margin-top:8px;padding-top:8px}
+  .side{display:grid;grid-template-columns:minmax(0,1fr) 58mm;gap:4mm;align-items:start;break-inside:avoid}.side .chart{width:58mm}
+  .side .figures{font-size:7pt;line-height:1.2}.side .figures td,.side .figures th{padding:1px 4px 1px 0;white-space:normal}
+  .details>summary{display:none}
+  .case .all>summary{display:none}
   .case{break-before:page;border:0}.part{display:none}
   .part+.case{break-before:page}
   figure,svg,tr,.verdict,.method,li{break-inside:avoid}
   h2,h3{break-after:avoid}
   thead th{position:static}
-  .gallery{gap:8px}.gallery .ends{font-size:7.5pt}.gallery figure{width:calc(25% - 8px)}.gallery figcaption{font-size:8pt}
-  .trio{grid-template-columns:repeat(3,1fr);gap:8px}.lead{font-size:11pt}
+  .gallery{gap:8px}.gallery .ends{font-size:7.5pt}.gallery figure{width:calc(33.3% - 8px)}.gallery figcaption,.gallery .doubt{font-size:7pt;line-height:1.3}.gallery .doubt{padding:1px 6px}.gallery img{width:auto;max-width:100%;height:29mm;object-fit:contain}.gallery .scale,.gallery .ends{max-width:50mm}.gallery h3,.case h3{margin:4px 0 2px}
+  .trio{grid-template-columns:repeat(3,1fr);gap:8px}.lead{font-size:11pt}.trio img{width:auto;max-width:100%;height:46mm;object-fit:contain}.trio figcaption{font-size:8pt}.trio .scale,.trio .ends{max-width:46mm}.trio .mark{font-size:7pt}
   .film{flex-wrap:wrap;overflow:visible;gap:4px}
   .film{padding:6px 0}.frame{width:calc(9.09% - 4px);padding:0}.still .frame figcaption{font-size:6.5pt;line-height:1.25}
   .frame.later{width:40mm}

@@ -10,7 +10,7 @@ import { volumeSection } from "./volume_section";
 import { whereSection } from "./where";
 
 interface CaseAbout {
-  id: string; name: string; source: string; model: string; answers: string[]; synthetic: boolean;
+  id: string; name: string; source: string; model: string; answers: string[]; synthetic: boolean; warnings: string[];
   failures: { method: string; error: string; seconds: number | null }[];
   image: ImageAbout | null; maps: MapAbout[]; strips: StripAbout[]; nearest: Nearest[];
   number: number; of: number; previous: string | null; next: string | null;
@@ -57,6 +57,7 @@ function header(about: CaseAbout, table: string): void {
   byId("facts").append(
     el("p", { class: "dim" }, facts),
     about.answers.length > 0 ? el("p", {}, "Prediction: ", el("b", {}, about.answers.join(", ")), ".") : "",
+    ...about.warnings.map(text => el("p", { class: "doubt" }, text)),
     planted.length > 0 ? el("p", { class: "dim small" }, "Planted: " + planted.map(([name, value]) =>
       `${name.replaceAll("_", " ")} ${typeof value === "number" ? value.toFixed(2) : value}`).join(", ")) : "");
 }

@@ -34,16 +34,23 @@ function liven(section: HTMLElement): void {
     part.removeAttribute("aria-label");
     part.querySelector("h2")!.removeAttribute("id");
   }
-  section.append(moving);
+  section.querySelector("details.all")!.append(moving);
   section.classList.add("alive");
 }
 
-const near = new IntersectionObserver(seen => {
-  for (const one of seen.filter(s => s.isIntersecting)) {
-    near.unobserve(one.target);
-    try { liven(one.target as HTMLElement); } catch (error) { tell(error); }
-  }
-}, { rootMargin: "900px" });
+for (const section of document.querySelectorAll<HTMLElement>("section.case")) { // a case comes alive when it is opened
+  const all = section.querySelector<HTMLDetailsElement>("details.all");
+  all?.addEventListener("toggle", () => {
+    if (!all.open || section.classList.contains("alive") || !section.querySelector("script")) return;
+    try { liven(section); } catch (error) { tell(error); }
+  });
+}
 
-for (const section of document.querySelectorAll<HTMLElement>("section.case"))
-  if (section.querySelector("script")) near.observe(section);
+/** Open what the address points at. */
+function unfold(): void {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const part = target && (target.closest("details") ?? target.querySelector("details") ?? target.closest("section")?.querySelector("details"));
+  if (part) part.open = true;
+}
+addEventListener("hashchange", unfold);
+unfold();
