@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from contrafact.metrics import TrustCard as TrustCard
     from contrafact.metrics import Validity as Validity
     from contrafact.models import Preprocessing as Preprocessing
+    from contrafact.models import SimilarityTarget as SimilarityTarget
     from contrafact.study.runner import study as study
 
 _PLACES = {
@@ -252,7 +253,7 @@ _PLACES = {
         "TrustCard",
         "Validity",
     ),
-    "contrafact.models": ("Preprocessing",),
+    "contrafact.models": ("Preprocessing", "SimilarityTarget"),
     "contrafact.study.runner": ("study",),
 }
 _HOMES = {name: place for place, names in _PLACES.items() for name in names}

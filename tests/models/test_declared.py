@@ -149,7 +149,9 @@ def test_the_head_of_an_onnx_model_is_chosen_by_number_or_name(tmp_path: Path) -
         warnings.simplefilter("ignore")  # the exporter's own
         torch.onnx.export(Pair(), (one,), path, dynamo=False, **names)
         torch.onnx.export(small_network().eval(), (one,), tmp_path / "one.onnx", dynamo=False)
-    plain, triple = (load_predictor(path, head=head)(X) for head in (None, 1))
+    plain, triple = (load_predictor(path, head=head)(X) for head in (0, 1))
+    with pytest.raises(InputError, match="several outputs: plain .2., triple .2.; say which one"):
+        load_predictor(path)(X)
     torch.testing.assert_close(triple, 3 * plain)
     assert torch.equal(load_predictor(path, head="triple")(X), triple)
     with pytest.raises(InputError, match="outputs are plain, triple; got head 'third'"):

@@ -26,6 +26,7 @@ from contrafact.core import (
     InputError,
     NearestCases,
     Request,
+    Target,
     labels_in,
     traits_of,
 )
@@ -56,7 +57,7 @@ class Plan:
 
     predictor: Any
     methods: Sequence[str]
-    target: str | None = None
+    target: str | Target | None = None
     bundle: Any = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reference: Image | None = None

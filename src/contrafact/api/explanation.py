@@ -56,11 +56,18 @@ from contrafact.models import (
     load_predictor,
 )
 from contrafact.models.target_syntax import is_form
-from contrafact.models.targets import ClassTarget, GradeTarget, MarginTarget, ProbabilityTarget, ValueTarget
+from contrafact.models.targets import (
+    ClassTarget,
+    GradeTarget,
+    MarginTarget,
+    ProbabilityTarget,
+    RiskTarget,
+    ValueTarget,
+)
 from contrafact.perturbation.memory import out_of_memory
 
 __all__ = ["explain", "fit", "load_bundle", "load_predictor"]
-NAMED = (ClassTarget, GradeTarget, MarginTarget, ProbabilityTarget, ValueTarget, RegionTarget)
+NAMED = (ClassTarget, GradeTarget, MarginTarget, ProbabilityTarget, RiskTarget, ValueTarget, RegionTarget)
 _ = _attribution
 
 
@@ -322,6 +329,8 @@ def parse(predictor: Predictor, text: Any, image: Image, outputs: Outputs | None
         return predictor.target(f"{'value' if predictor.output == 'regression' else kind}:{int(text)}")
     if predictor.output == "regression":
         return predictor.target("value:0")
+    if predictor.output == "survival":
+        return predictor.target("risk")
     raw = outputs()
     if raw.ndim == 2:
         return predictor.target(f"class:{int(predictor.probabilities(raw)[0].argmax())}")
@@ -339,7 +348,7 @@ def other_class(predictor: Predictor, image: Image, outputs: Outputs | None = No
     """Return the target of the second most probable class; `outputs` as in `parse`. None where the model has no
     second class, or is not a classifier."""
     outputs = outputs or Outputs(predictor, image)
-    if predictor.output == "regression" or outputs().ndim != 2:
+    if predictor.output in ("regression", "survival") or outputs().ndim != 2:
         return None
     probabilities = predictor.probabilities(outputs())[0].tolist()
     if len(probabilities) < 2:

@@ -24,6 +24,7 @@ from contrafact.core import (
     traits_of,
 )
 from contrafact.io import images_in, read_ahead, read_image
+from contrafact.models import SimilarityTarget
 from contrafact.models.source import is_model
 
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -74,13 +75,21 @@ def plan_of(
     plan = Plan(
         predictor=predictor,
         methods=names,
-        target=target,
+        target=_with_reference(predictor, target),
         bundle=loaded,
         settings=settings,
         seed=seed,
     )
     cards = [{"name": loaded.name, **loaded.hashes, **loaded.card}] if loaded else []
     return plan, {"model": model or f"bundle {bundle}", "methods": names, "bundles": cards}
+
+
+def _with_reference(predictor: Any, target: str | None) -> Any:
+    """Return a target's text, or of `similarity:FILE` the target of that image."""
+    word, colon, file = (target or "").partition(":")
+    if word != "similarity" or not colon:
+        return target
+    return SimilarityTarget.to(predictor, read_image(Path(file)))
 
 
 def with_masks(

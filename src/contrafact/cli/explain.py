@@ -53,8 +53,8 @@ class Questions:
     """Options that say what is asked of each image.
 
     Args:
-        target: class:1, margin:3,1, region:2, lesion:2#1, … (`contrafact list targets`); default: the predicted
-            class; for a counterfactual with --goal, the second most probable class.
+        target: class:1, margin:3,1, region:2, lesion:2#1, similarity:FILE, … (`contrafact list targets`);
+            default: the predicted class; for a counterfactual with --goal, the second most probable class.
         methods: Comma-separated names, or standard (the default: gradcam, integrated-gradients, occlusion
             and, with a bundle, its counterfactual engine), cams, gradients, without-gradients, pictures or all.
         goal: Probability that the counterfactual should reach: of the target, or, without --target, of the

@@ -50,7 +50,7 @@ def init(
     if out.exists() and not replace:
         raise InputError(f"'{out}' exists: give --out, or --replace to write over it")
     told = declared.told()
-    more: dict[str, Any] = {key: told.pop(key) for key in ("factory", "arguments") if key in told}
+    more: dict[str, Any] = {key: told.pop(key) for key in ("factory", "arguments", "inputs") if key in told}
     source = source_of(model, trust=Trust(trust, trust_code), **more)
     opened = open_model(source)
     values = None if image is None else read_image(image).values
@@ -68,15 +68,16 @@ def _named(source: Any, more: dict[str, Any], folder: Path) -> dict[str, Any]:
         if source.path is None
         else Path(os.path.relpath(source.path.resolve(), folder.resolve())).as_posix()
     )
+    inputs = {"inputs": more.pop("inputs")} if "inputs" in more else {}
     if more:
         factory = more["factory"]
         file, colon, name = factory.rpartition(":")
         if file.endswith(".py"):
             factory = f"{_beside(Path(file), folder)}{colon}{name}"
-        return {"factory": factory, "arguments": more.get("arguments", {}), "weights": path}
+        return {"factory": factory, "arguments": more.get("arguments", {}), "weights": path, **inputs}
     if source.scheme and path is None:
-        return {"model": source.text}
-    return {"model": f"{source.scheme}:{source.name}@{path}" if source.scheme else path}
+        return {"model": source.text, **inputs}
+    return {"model": f"{source.scheme}:{source.name}@{path}" if source.scheme else path, **inputs}
 
 
 def _beside(path: Path, folder: Path) -> str:

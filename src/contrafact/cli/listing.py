@@ -71,6 +71,8 @@ def targets() -> list[dict[str, Any]]:
         "probability:K": "probability of a class",
         "value:K": "one raw output (regression, or a raw logit)",
         "grade": "expected grade of an ordinal model",
+        "risk": "survival model: minus the expected number of intervals without an event",
+        "similarity:FILE": "similarity of the outputs, an embedding, to those of a reference image",
         "region:K": "segmenter: mean log-odds of a class where it is predicted (@0.3: above a probability; "
         ",sum: summed)",
         "lesion:K#N": "segmenter: in the N-th largest connected component of the prediction",

@@ -17,12 +17,13 @@ class Declared:
     """What a user says of a model file; it takes precedence over what its format states.
 
     Args:
-        output: Kind of the model's output: logits, sigmoid, probabilities, regression or ordinal; default: as
-            its format states, else logits.
+        output: Kind of the model's output: logits, sigmoid, probabilities, regression, ordinal or
+            survival; default: as its format states, else logits.
         classes: Names of the outputs, with commas.
         preprocessing: From the image's units to those of the network, as JSON with the keys of a description
             (docs/how-to/your-model.md), such as '{"window": [0, 255], "size": [224, 224]}'.
         head: Which of several outputs to use, by name or number.
+        inputs: Values of the network's inputs beside the image, kept constant, as JSON: '{"age": 60}'.
         factory: Network of a file of weights: package.module:name, or file.py:name with --trust-code.
         arguments: Arguments of the factory as JSON, such as '{"spatial_dims": 2}'.
     """
@@ -31,6 +32,7 @@ class Declared:
     classes: str | None = None
     preprocessing: str | None = None
     head: str | None = None
+    inputs: str | None = None
     factory: str | None = None
     arguments: str | None = None
 
@@ -45,6 +47,8 @@ class Declared:
             about["classes"] = [name.strip() for name in self.classes.split(",")]
         if self.arguments is not None:
             about["arguments"] = _json("--arguments", self.arguments)
+        if self.inputs is not None:
+            about["inputs"] = _json("--inputs", self.inputs)
         if self.preprocessing is not None:
             about["preprocessing"] = preprocessing_from(_json("--preprocessing", self.preprocessing))
         return {key: value for key, value in about.items() if value is not None}

@@ -7,6 +7,7 @@ from contrafact.models.predictor_info import class_names
 from contrafact.models.predictors import AnyPredictor, BlackBox, TorchPredictor, last_spatial_layer
 from contrafact.models.preprocessing import Preprocessing, preprocessing_from, resize
 from contrafact.models.region_targets import FrozenRegion, RegionTarget, class_sizes
+from contrafact.models.similarity_target import SimilarityTarget
 from contrafact.models.target_syntax import FORMS, parse_target
 from contrafact.models.targets import OUTPUTS, log_odds, probabilities
 from contrafact.models.tiling import TiledPredictor
@@ -21,6 +22,7 @@ __all__ = [
     "FrozenRegion",
     "Preprocessing",
     "RegionTarget",
+    "SimilarityTarget",
     "Steadiness",
     "TiledPredictor",
     "TorchPredictor",

@@ -10,7 +10,7 @@ from torch import Tensor
 from contrafact.core import InputError, InputRangeWarning
 from contrafact.models.preprocessing import Preprocessing
 
-RAW = ("logits", "sigmoid", "ordinal")  # output kinds before a sigmoid or softmax
+RAW = ("logits", "sigmoid", "ordinal", "survival")  # output kinds before a sigmoid or softmax
 FAR = 16.0  # networks are trained on values of a few units; 8-bit values or Hounsfield units are greater
 SHAPED = (
     "View", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy", "Select", "Slice", "Index", "Stack",

@@ -10,7 +10,18 @@ from contrafact.core import InputError, nearest
 from contrafact.models.json_tables import read_table
 
 COMMENT = "//"  # keys that begin so are for people, as `contrafact init` writes them
-KEYS = ("model", "factory", "arguments", "weights", "classes", "output", "preprocessing", "head", "tokens")
+KEYS = (
+    "model",
+    "factory",
+    "arguments",
+    "weights",
+    "classes",
+    "output",
+    "preprocessing",
+    "head",
+    "tokens",
+    "inputs",
+)
 
 
 def read_description(path: Path) -> Mapping[str, Any]:
@@ -39,7 +50,7 @@ def _wrong(key: str, value: Any) -> str:
         return "text, such as logits"
     if key == "head" and (not isinstance(value, (int, str, type(None))) or isinstance(value, bool)):
         return "the index or the name of an output"
-    if key in ("preprocessing", "arguments") and not isinstance(value, dict):
+    if key in ("preprocessing", "arguments", "inputs") and not isinstance(value, dict):
         return "a table"
     return ""
 

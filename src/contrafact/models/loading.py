@@ -16,6 +16,7 @@ from torch import nn
 from contrafact.core import Predictor, Trust, adapted, is_predictor
 from contrafact.models.formats.skops_file import opened_estimator
 from contrafact.models.opened import Opened, merged, open_model
+from contrafact.models.other_inputs import with_inputs
 from contrafact.models.predictors import AnyPredictor, BlackBox, TorchPredictor
 from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.source import source_of
@@ -42,6 +43,7 @@ def load_predictor(
     tokens: Sequence[int] = (),
     factory: str | None = None,
     arguments: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Any] | None = None,
     trust: bool = False,
     trust_code: bool = False,
     within: Path | None = None,
@@ -53,13 +55,15 @@ def load_predictor(
             file, a folder, a name with weights (`timm:resnet50@weights.safetensors`) or an address, of the
             formats that `contrafact list formats` names
     classes names of the outputs
-    output  logits (also None), sigmoid, probabilities, regression or ordinal. Arguments (classes, output,
-            preprocessing, head) take precedence over what the format states
-    head    which of several outputs to use, by index, or by name for a dict and for ONNX; None: the first
+    output  logits (also None), sigmoid, probabilities, regression, ordinal or survival. Arguments (classes,
+            output, preprocessing, head) take precedence over what the format states
+    head    which of several outputs to use, by index, or by name for a dict and for ONNX; None: the only
+            one, or the first of deep supervision
     tokens  for a transformer: number of tokens without a position, which come first, then the grid of the
             others, such as (1, 14, 14); empty: detected
     factory the network of a file of weights alone: `package.module:name`, or with `trust_code` `file.py:name`;
             `arguments`: of the factory, by name
+    inputs  values of the network's inputs beside the image, by name, kept constant: numbers, or lists
     trust   open TorchScript, which is code. Operators that access files, and pickles of any kind, are refused
             in any case
     trust_code  call a factory outside the allow-list (classes of contrafact.models.example_networks, torch.nn,
@@ -73,7 +77,7 @@ def load_predictor(
     given |= {"tokens": tuple(tokens)} if tokens else {}
     about["output"] = output or "logits"
     if isinstance(model, nn.Module):
-        return predictor_of(Opened(network=model), given, device)
+        return predictor_of(Opened(network=with_inputs(model, inputs or {})), given, device)
     if hasattr(model, "predict_proba") or hasattr(model, "predict"):
         return predictor_of(opened_estimator(model), given)
     if callable(model):
@@ -82,6 +86,7 @@ def load_predictor(
         model if isinstance(model, Path) else str(model),
         factory=factory,
         arguments=arguments or {},
+        inputs=inputs or {},
         trust=Trust(trust, trust_code),
         within=within,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,12 +88,20 @@ class OnnxInput:
         return np.ascontiguousarray(values, self.dtype)
 
 
-def input_of(path: Path, session: Any) -> OnnxInput:
-    """Return the only input of a session; raise InputError for several inputs, or one that is no image."""
-    inputs = session.get_inputs()
+def input_of(path: Path, session: Any, constants: Mapping[str, Any] | None = None) -> OnnxInput:
+    """Return the input of a session that is the image: the only one beside `constants`. Raise InputError for
+    several, or one that is no image."""
+    inputs = [one for one in session.get_inputs() if one.name not in (constants or {})]
+    unknown = set(constants or {}) - {one.name for one in session.get_inputs()}
+    if unknown:
+        names = ", ".join(f"'{one.name}'" for one in session.get_inputs())
+        raise InputError(f"the inputs of '{path.name}' are {names}; got '{min(unknown)}'")
     if len(inputs) != 1:
         names = ", ".join(f"'{one.name}'" for one in inputs) or "none"
-        raise InputError(f"expected a graph with one input, the images, in '{path.name}'; got {names}")
+        raise InputError(
+            f"expected a graph with one input, the images, in '{path.name}'; got {names}: give values for the "
+            "others, which are kept constant: --inputs '{\"age\": [60]}' (inputs= in Python)"
+        )
     shape = tuple(n if isinstance(n, int) and n > 0 else None for n in inputs[0].shape)
     if len(shape) not in (4, 5) or inputs[0].type not in TYPES:
         raise InputError(
@@ -108,15 +116,29 @@ def is_channels_last(shape: tuple[int | None, ...]) -> bool:
     return _few(shape[-1]) and not _few(shape[1])
 
 
-def batched(session: Any, declared: OnnxInput, names: list[str]) -> Callable[[NDArray[np.float32]], list[Any]]:
+def batched(
+    session: Any, declared: OnnxInput, names: list[str], constants: Mapping[str, NDArray[Any]] | None = None
+) -> Callable[[NDArray[np.float32]], list[Any]]:
     """Return a function of images (N, C, *S) to the outputs; a graph of a fixed batch gets the last image again
-    until its batch is full."""
+    until its batch is full. Each of `constants` is a row of the same values for every image."""
+    others = {one.name: one for one in session.get_inputs() if one.name in (constants or {})}
+
+    def beside(count: int) -> dict[str, NDArray[Any]]:
+        rows = {}
+        for name, value in (constants or {}).items():
+            whole = others[name].type in ("tensor(int64)", "tensor(int32)")
+            dtype = np.dtype(others[name].type[7:-1]) if whole else TYPES.get(others[name].type, value.dtype)
+            flat = value.reshape(-1)[0] if len(others[name].shape) == 1 and value.size == 1 else value
+            rows[name] = np.broadcast_to(flat, (count, *np.shape(flat))).astype(dtype)
+        return rows
 
     def run(images: NDArray[np.float32]) -> list[Any]:
         values = declared.of(images)
         size = declared.batch or max(1, len(values))
         padded = np.concatenate([values, np.repeat(values[-1:], -len(values) % size, axis=0)])
-        parts = [session.run(names, {declared.name: padded[i : i + size]}) for i in range(0, len(padded), size)]
+        rows = beside(size)
+        starts = range(0, len(padded), size)
+        parts = [session.run(names, {declared.name: padded[i : i + size], **rows}) for i in starts]
         outputs = [np.concatenate(part)[: len(images)] for part in zip(*parts, strict=True)]
         return [np.asarray(output, np.float32) for output in outputs]
 

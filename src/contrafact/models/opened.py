@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from contrafact.core import FORMATS, InputError, is_there
+from contrafact.models.other_inputs import with_inputs
 from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.source import ModelSource
 
@@ -56,10 +57,12 @@ class ModelFormat(Protocol):
 
     schemes  words before the colon that it reads, as in `timm:resnet50@weights.safetensors`; mostly none
     reads    what it recognises, for errors and lists
+    takes_inputs  `open` itself gives the network the inputs beside the image (`source.inputs`)
     """
 
     schemes: ClassVar[tuple[str, ...]]
     reads: ClassVar[str]
+    takes_inputs: ClassVar[bool]
 
     def recognises(self, source: ModelSource) -> bool:
         """Whether the source looks like this format, by its name and, of a folder, the files in it; nothing is
@@ -92,4 +95,8 @@ def format_of(source: ModelSource) -> ModelFormat:
 
 def open_model(source: ModelSource) -> Opened:
     """Return the model of a source, read by its format."""
-    return format_of(source).open(source)
+    reader = format_of(source)
+    opened = reader.open(source)
+    if not source.inputs or reader.takes_inputs:
+        return opened
+    return dataclasses.replace(opened, network=with_inputs(opened.network, source.inputs))

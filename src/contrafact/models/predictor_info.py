@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,8 @@ from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.region_targets import RegionTarget
 from contrafact.models.target_syntax import parse_target
 from contrafact.models.targets import OUTPUTS, AnyTarget, probabilities
+
+MAIN = ("logits", "out")  # names of the main output, as transformers and torchvision have them
 
 
 class Described:
@@ -67,6 +70,8 @@ class Described:
         outputs = torch.as_tensor(pick(outputs, self.head))
         if outputs.ndim == 1 and len(outputs) == count:
             outputs = outputs[:, None]
+        if outputs.ndim > 1 and outputs.shape[1] == 1 and len(self.classes) == 2:
+            outputs = two_classes(outputs, self.output)
         if outputs.ndim not in (2, 4, 5) or len(outputs) != count:
             raise InputError(
                 f"expected one row of outputs per image, ({count}, K), or maps, ({count}, K, *S); got "
@@ -74,8 +79,8 @@ class Described:
             )
         if self.output in ("logits", "probabilities") and outputs.shape[1] == 1:
             raise InputError(
-                f"{self.output} of exclusive classes need 2 outputs or more; got 1: declare "
-                "output='sigmoid' or output='regression'"
+                f"{self.output} of exclusive classes need 2 outputs or more; got 1: name both classes "
+                "(classes=['without', 'with']), or declare output='sigmoid' or output='regression'"
             )
         expected = len(self.classes) - (1 if self.output == "ordinal" else 0)
         if self.classes and outputs.shape[1] != expected:
@@ -100,11 +105,51 @@ def _names(declared: Sequence[str], count: int) -> tuple[str, ...]:
     return tuple(declared) or tuple(str(k) for k in range(count))
 
 
-def pick(outputs: Any, head: int | str | None) -> Any:
-    """Return one of several outputs (a tuple, list or dict, as with deep supervision); None: the first.
+def two_classes(outputs: Tensor, kind: str) -> Tensor:
+    """Return outputs (N, 2, *S) of the absence and the presence of a finding, from one logit or probability of
+    its presence (N, 1, *S). Raise InputError for kinds whose outputs have no opposite."""
+    if kind == "logits":
+        return torch.cat([torch.zeros_like(outputs), outputs], dim=1)
+    if kind == "sigmoid":
+        return torch.cat([-outputs, outputs], dim=1)
+    if kind == "probabilities":
+        return torch.cat([1 - outputs, outputs], dim=1)
+    return outputs
 
-    raises  InputError for an unknown head
+
+def _check_heads(outputs: Any) -> None:
+    """Raise InputError for several outputs that are no deep supervision, none of which is the main one."""
+    if isinstance(outputs, dict):
+        if any(name in outputs for name in MAIN):
+            return
+        heads = {str(name): value for name, value in outputs.items() if _is_array(value)}
+    elif isinstance(outputs, (tuple, list)):
+        heads = {str(number): value for number, value in enumerate(outputs) if _is_array(value)}
+        rows = {tuple(value.shape[1:]) for value in heads.values()}
+        if any(len(shape) != 1 for shape in rows) or len(rows) < 2:
+            return  # maps of deep supervision, hidden states, or votes of one shape
+    else:
+        return
+    if len(heads) > 1:
+        known = ", ".join(f"{name} ({' x '.join(map(str, value.shape[1:]))})" for name, value in heads.items())
+        raise InputError(
+            f"this model has several outputs: {known}; say which one: head='{next(iter(heads))}' "
+            f"(--head {next(iter(heads))})"
+        )
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (Tensor, np.ndarray)) and value.ndim > 1
+
+
+def pick(outputs: Any, head: int | str | None) -> Any:
+    """Return one of several outputs (a tuple, list or dict); None: the only one, the first of deep supervision,
+    or the main one by its name (`MAIN`).
+
+    raises  InputError for an unknown head, and for several outputs of which none is named
     """
+    if head is None:
+        _check_heads(outputs)
     if isinstance(head, bool) and isinstance(outputs, (dict, tuple, list)):
         raise InputError(f"head must be the index or the name of an output; got {head!r}")
     if isinstance(outputs, dict):
@@ -113,7 +158,8 @@ def pick(outputs: Any, head: int | str | None) -> Any:
             head = known[head]
         if head is not None and head not in outputs:
             raise InputError(f"this model's outputs are {', '.join(map(str, known))}; got head '{head}'")
-        return outputs[known[0] if head is None else head]
+        main = next((name for name in MAIN if name in outputs), known[0])
+        return outputs[main if head is None else head]
     if isinstance(outputs, (tuple, list)):
         index = 0 if head is None else head
         if not isinstance(index, int) or not 0 <= index < len(outputs):

@@ -24,6 +24,7 @@ class ModelSource:
     name       of that: resnet50; of an address, all of it
     factory    of a state dict, the network that it fills: `package.module:name` or `file.py:name`
     arguments  of the factory
+    inputs     of the network beside the image, kept constant, by name
     trust      what code may run
     within     folder that must contain every file; None: any
     described  a description names it, not the user
@@ -35,6 +36,7 @@ class ModelSource:
     name: str = ""
     factory: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     trust: Trust = UNTRUSTED
     within: Path | None = None
     described: bool = False
@@ -75,7 +77,7 @@ class ModelSource:
 def source_of(model: str | Path, **allowed: Any) -> ModelSource:
     """Return the source that a text or a path names.
 
-    allowed  `factory`, `arguments`, `trust`, `within`, `described`, as in `ModelSource`
+    allowed  `factory`, `arguments`, `inputs`, `trust`, `within`, `described`, as in `ModelSource`
     """
     text = str(model)
     match = None if isinstance(model, Path) or is_there(Path(text)) else WRITTEN.fullmatch(text)

@@ -13,21 +13,22 @@ from contrafact.models.targets import (
     GradeTarget,
     MarginTarget,
     ProbabilityTarget,
+    RiskTarget,
     ValueTarget,
 )
 
-FORMS = ("class:K", "margin:A,B", "probability:K", "value:K", "grade", *(f"{p}:K" for p in PLACES))
+FORMS = ("class:K", "margin:A,B", "probability:K", "value:K", "grade", "risk", *(f"{p}:K" for p in PLACES))
 
 
 def is_form(text: str) -> bool:
     """Whether a text has the form of a target, such as class:1, and is not just the name of a class."""
     word, colon, _ = text.partition(":")
-    return text == "grade" or bool(colon and any(form.startswith(f"{word}:") for form in FORMS))
+    return text in ("grade", "risk") or bool(colon and any(form.startswith(f"{word}:") for form in FORMS))
 
 
 def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget | RegionTarget:
-    """Return the target of a text: `class:1`, `class:pneumonia`, `margin:3,1`, `probability:1`, `value:0` or
-    `grade`; for a segmenter `region:2`, `lesion:2#1` (largest part), `boundary:2`, `mask:2`,
+    """Return the target of a text: `class:1`, `class:pneumonia`, `margin:3,1`, `probability:1`, `value:0`,
+    `grade` or `risk`; for a segmenter `region:2`, `lesion:2#1` (largest part), `boundary:2`, `mask:2`,
     `false-positive:2`, `missed:2` (`missed:2#1`), `volume:2`, `dice:2`, with `@0.3` or `@0.3+0.5` for
     thresholds of the probability and `,sum` for the sum over the region.
 
@@ -42,12 +43,17 @@ def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget |
         "probability": lambda at: ProbabilityTarget(at[0], kind),
         "value": lambda at: ValueTarget(at[0]),
         "grade": lambda _: GradeTarget(),
+        "risk": lambda _: RiskTarget(),
     }
     if word in PLACES:
         return _region(text, word, rest, kind, classes)
     if word not in makers:
         near = nearest(word, [*makers, *PLACES, *classes])
         raise InputError(f"target must be {', '.join(FORMS)}, or the name of a class; got '{text}'{near}")
+    if word == "risk" and kind != "survival":
+        raise InputError(f"target 'risk' needs a survival model; got a model with {kind} outputs")
+    if word == "margin" and kind == "survival":
+        raise InputError(f"target '{text}' needs classes that exclude each other; got a survival model")
     if word == "grade" and kind != "ordinal":
         raise InputError(f"target 'grade' needs an ordinal model; got a model with {kind} outputs")
     if word in ("class", "margin", "probability") and kind == "regression":
@@ -56,7 +62,7 @@ def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget |
         # K grades have K - 1 cumulative logits, which have no names of their own.
         classes = [f"above {name}" for name in classes[:-1]]
     names = [part.strip() for part in rest.split(",")] if rest else []
-    wanted = {"margin": 2, "grade": 0}.get(word, 1)
+    wanted = {"margin": 2, "grade": 0, "risk": 0}.get(word, 1)
     if len(names) != wanted:
         raise InputError(f"target '{word}' takes {wanted} class(es); got '{text}'")
     return makers[word]([_index(name, classes) for name in names])
@@ -64,7 +70,7 @@ def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget |
 
 def _region(text: str, place: str, rest: str, kind: str, classes: Sequence[str]) -> RegionTarget:
     match = re.fullmatch(r"(?P<name>[^#@,]+)(#(?P<lesion>\d+))?(@(?P<cuts>[\d.+]+))?(?P<sum>,sum)?", rest)
-    if not match or kind in ("regression", "ordinal"):
+    if not match or kind in ("regression", "ordinal", "survival"):
         raise InputError(
             f"target '{place}' is {place}:CLASS, with optional #PART, @THRESHOLD and ,sum, for a model "
             f"with classes; got '{text}'"

@@ -15,14 +15,18 @@ from torch import Tensor
 
 from contrafact.core import InputError
 
-OUTPUTS = ("logits", "sigmoid", "probabilities", "regression", "ordinal")
+OUTPUTS = ("logits", "sigmoid", "probabilities", "regression", "ordinal", "survival")
 
 
 def log_odds(outputs: Tensor, kind: str) -> Tensor:
     """Convert raw outputs (N, K) to log-odds (N, classes), accurate also where probabilities round to 1.
 
     ordinal: K cumulative logits P(grade > k) become K + 1 grades.
+    survival: K logits of the hazard in successive intervals become the log-odds of no event up to their ends.
     """
+    if kind == "survival":
+        logs = survival_logs(outputs)
+        return logs - torch.log(-torch.expm1(logs.clamp_max(-1e-7)))
     if kind == "sigmoid":
         return outputs
     if kind == "probabilities":
@@ -60,6 +64,12 @@ def grade_probabilities(outputs: Tensor) -> Tensor:
     return ends[:, :-1] - ends[:, 1:]  # not minus their difference, in which no probability is -0
 
 
+def survival_logs(outputs: Tensor) -> Tensor:
+    """Convert logits of hazards (N, K) to the logarithms of the probability of no event up to the end of each
+    interval."""
+    return torch.nn.functional.logsigmoid(-outputs).cumsum(dim=1)
+
+
 def probabilities(outputs: Tensor, kind: str) -> Tensor:
     """Convert raw outputs (N, K) to probabilities (N, classes); raise InputError for regression."""
     if kind == "regression":
@@ -68,6 +78,8 @@ def probabilities(outputs: Tensor, kind: str) -> Tensor:
         return outputs.softmax(dim=1)
     if kind == "sigmoid":
         return outputs.sigmoid()
+    if kind == "survival":
+        return survival_logs(outputs).exp()
     return grade_probabilities(outputs) if kind == "ordinal" else outputs
 
 
@@ -156,4 +168,18 @@ class GradeTarget:
         return "grade"
 
 
-AnyTarget = ClassTarget | ProbabilityTarget | ValueTarget | MarginTarget | GradeTarget
+@dataclass(frozen=True, slots=True)
+class RiskTarget:
+    """Risk of a survival model: minus the expected number of intervals without an event.
+
+    Source: Gensheimer & Narasimhan 2019 (logits of hazards); the risk as in Chen et al. 2022 (PORPOISE).
+    """
+
+    def __call__(self, outputs: Tensor) -> Tensor:
+        return -survival_logs(_rows(outputs, self)).exp().sum(dim=1)
+
+    def __str__(self) -> str:
+        return "risk"
+
+
+AnyTarget = RiskTarget | ClassTarget | ProbabilityTarget | ValueTarget | MarginTarget | GradeTarget

@@ -13,6 +13,7 @@ from contrafact.core.reading import naming
 from contrafact.models.description_schema import read_description
 from contrafact.models.factories import build
 from contrafact.models.opened import Opened, merged, open_model
+from contrafact.models.other_inputs import with_inputs
 from contrafact.models.preprocessing import preprocessing_from
 from contrafact.models.source import ModelSource, located, source_of
 from contrafact.models.weights import filled, read_weights
@@ -27,6 +28,7 @@ class Description:
 
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a .json file, a description"
+    takes_inputs: ClassVar[bool] = True
 
     def recognises(self, source: ModelSource) -> bool:
         return source.suffix == ".json"
@@ -38,7 +40,8 @@ class Description:
             declared = {key: description[key] for key in DECLARED if key in description}
             if "preprocessing" in description:
                 declared["preprocessing"] = preprocessing_from(description["preprocessing"])
-            inner = _inner(path, description, source)
+            inputs = {**description.get("inputs", {}), **source.inputs}
+            inner = _inner(path, description, dataclasses.replace(source, inputs=inputs))
             return dataclasses.replace(inner, declared=merged(inner.declared, declared))
 
 
@@ -52,7 +55,8 @@ def _inner(path: Path, description: Mapping[str, Any], source: ModelSource) -> O
     weights = _file(path, description["weights"], source.within)
     factory, arguments = description["factory"], description.get("arguments", {})
     module = build(factory, arguments, trust_code=source.trust.factories, folder=path.parent)
-    return Opened(network=filled(module, read_weights(weights), weights, what=factory))
+    network = filled(module, read_weights(weights), weights, what=factory)
+    return Opened(network=with_inputs(network, source.inputs))
 
 
 def _beside(path: Path, description: Mapping[str, Any], source: ModelSource) -> Opened:
@@ -63,6 +67,7 @@ def _beside(path: Path, description: Mapping[str, Any], source: ModelSource) -> 
     if model.lower().endswith(".json"):
         raise InputError(f"'model' in '{path.name}' must be a model file; got another description")
     more: dict[str, Any] = {"trust": source.trust, "within": source.within, "described": True}
+    more["inputs"] = source.inputs
     text = located(model, path.parent)
     inner = source_of(Path(text) if is_there(path.parent / model) else text, **more)
     if source.within is not None and inner.path is not None:

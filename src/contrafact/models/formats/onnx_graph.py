@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +14,7 @@ from contrafact.core.reading import one_line
 from contrafact.models.onnx_files import check_onnx
 from contrafact.models.onnx_inputs import batched, input_of
 from contrafact.models.opened import Opened
+from contrafact.models.other_inputs import constants_of
 from contrafact.models.source import ModelSource
 
 
@@ -22,6 +25,7 @@ class OnnxGraph:
 
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a .onnx file"
+    takes_inputs: ClassVar[bool] = True
 
     def recognises(self, source: ModelSource) -> bool:
         return source.suffix == ".onnx"
@@ -41,16 +45,24 @@ class OnnxGraph:
             raise
         except Exception as error:  # onnxruntime raises its own types, all derived from Exception
             raise InputError(f"'{path.name}' is not a readable ONNX model: {one_line(error)}") from error
-        declared = input_of(path, session)
+        constants = constants_of(source.inputs)
+        declared = input_of(path, session, constants)
         names = [output.name for output in session.get_outputs()]
-        ask = batched(session, declared, names)
+        ask = batched(session, declared, names, constants)
 
         def run(images: np.ndarray[Any, Any]) -> Any:
             outputs = ask(images)
             return outputs[0] if len(outputs) == 1 else dict(zip(names, outputs, strict=True))
 
         stated = {"preprocessing": declared.declared(None)}
-        return Opened(network=run, declared=stated, content=fingerprint(path.read_bytes()))
+        return Opened(network=run, declared=stated, content=_content(path, constants))
+
+
+def _content(path: Path, constants: Mapping[str, Any]) -> str:
+    """Return the digest of a graph with the inputs beside the image."""
+    content = fingerprint(path.read_bytes())
+    rows = {name: value.tolist() for name, value in constants.items()}
+    return fingerprint(content, rows) if rows else content
 
 
 def _quiet(onnxruntime: Any) -> Any:

@@ -30,6 +30,7 @@ class Served:
 
     schemes: ClassVar[tuple[str, ...]] = ADDRESSES
     reads: ClassVar[str] = "http://HOST/v2/models/NAME, or /versions/N below it"
+    takes_inputs: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.scheme in ADDRESSES

@@ -24,6 +24,7 @@ class SkopsFile:
 
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a .skops file"
+    takes_inputs: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.suffix == ".skops"

@@ -22,6 +22,7 @@ class StateDict:
 
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = f"{', '.join(SUFFIXES)} or .pt with --factory"
+    takes_inputs: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.suffix in SUFFIXES or (source.suffix == ".pt" and source.factory is not None)

@@ -124,6 +124,8 @@ class Asking:
         texts = [f"class:{k}" for k in range(predictor.class_count)]
         if predictor.output == "ordinal":
             texts.insert(0, "grade")
+        if predictor.output == "survival":
+            texts.insert(0, "risk")
         if predictor.output == "regression":
             texts = [f"value:{k}" for k in range(outputs.shape[1])]
         targets = [self._target(bundle, predictor, text, outputs, why_not) for text in texts]

@@ -1,0 +1,55 @@
+"""Inputs of a network beside the image (age, sex, a score), which are kept constant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from contrafact.core import InputError
+
+
+def constants_of(inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return the values of one case by the name of the input: a number becomes a row of one, whole numbers
+    int64 and others float32.
+
+    raises  InputError for a value that is no number and no list of numbers
+    """
+    constants = {}
+    for name, value in inputs.items():
+        array = np.asarray(value)
+        if array.dtype.kind not in "iufb" or array.size == 0 or not np.isfinite(array).all():
+            raise InputError(f"the input '{name}' must be a number or a list of numbers; got {value!r:.60}")
+        kept = array.astype(np.int64) if array.dtype.kind in "iu" else array.astype(np.float32)
+        constants[name] = kept.reshape(1) if kept.ndim == 0 else kept
+    return constants
+
+
+class WithInputs(nn.Module):
+    """A network of an image and other inputs as a network of the image: `network(images, **inputs)`, each a row
+    of the same values for every image."""
+
+    def __init__(self, network: nn.Module, inputs: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.network, self.names = network, tuple(inputs)
+        for number, value in enumerate(constants_of(inputs).values()):
+            self.register_buffer(f"input_{number}", torch.as_tensor(value))
+
+    def forward(self, images: Tensor) -> Any:
+        rows = [self.get_buffer(f"input_{number}") for number in range(len(self.names))]
+        given = [row.expand(len(images), *row.shape) for row in rows]
+        return self.network(images, **dict(zip(self.names, given, strict=True)))
+
+
+def with_inputs(network: Any, inputs: Mapping[str, Any]) -> Any:
+    """Return a torch module whose other inputs are constant; raise InputError for a function, which takes the
+    image alone."""
+    if not inputs:
+        return network
+    if not isinstance(network, nn.Module):
+        raise InputError(f"expected a network for inputs={', '.join(inputs)}; got a function: fix them in it")
+    return WithInputs(network, inputs)
