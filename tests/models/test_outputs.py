@@ -154,9 +154,7 @@ def test_other_inputs_of_a_graph_are_kept_constant(tmp_path: Path) -> None:
 def test_survival_is_a_product_of_hazards() -> None:
     hazards = torch.tensor([[0.1, 0.2, 0.5], [0.01, 0.9, 0.3]], dtype=torch.float64)
     alive = (1 - hazards).cumprod(dim=1)
-    predictor = BlackBox(
-        lambda x: torch.logit(hazards).numpy(), classes=["1 y", "2 y", "3 y"], output="survival"
-    )
+    predictor = TorchPredictor(small_network(3), classes=["1 y", "2 y", "3 y"], output="survival")
     outputs = torch.logit(hazards)
     torch.testing.assert_close(predictor.probabilities(outputs), alive)
     torch.testing.assert_close(predictor.target("class:2 y")(outputs), torch.logit(alive[:, 1]))
