@@ -29,8 +29,8 @@ def generated(text: str) -> str:
 
 
 def docstring(thing: Any, names: Iterable[str] = (), *, tabled: bool = False) -> str:
-    """Return a docstring in Markdown. `names`: of settings or parameters, which begin a row; `tabled`: these rows
-    are left out, since a table has them."""
+    """Return a docstring in Markdown. `names`: of settings or parameters, which begin a row; `tabled`: these
+    rows are left out, since a table has them."""
     known = {*names, "gives", "cost", "raises", "warns", "images"}
     blocks = re.split(r"\n\s*\n", inspect.getdoc(thing) or "")
     parts = (part for block in blocks for part in parts_of(block.splitlines(), known))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import math
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +25,7 @@ def fit(
     resume: Flag = False,
     device: str | None = None,
     devices: int = 1,
+    plan: Flag = False,
     trust: TrustFile = False,
     trust_code: TrustCode = False,
     json: Flag = False,
@@ -29,7 +33,7 @@ def fit(
     """Train a bundle on a folder of images: generator, encoder, directions.
 
     Ctrl-C stops after the current step; `--resume` continues with exactly the same next step.
-    Example: `contrafact fit experiments/train/knee.toml --resume`
+    Example: `contrafact fit experiments/train/knee.toml --plan`, then with `--resume` instead of `--plan`
 
     Args:
         config: TOML file, such as experiments/train/knee.toml.
@@ -37,6 +41,7 @@ def fit(
         resume: Continue the training in the output folder.
         device: cpu or cuda; default: cuda where available.
         devices: Number of processes, one per GPU (or per share of the CPU), by Lightning Fabric.
+        plan: Time a few steps on this machine and say what the fit will cost; nothing is written.
         trust: Load TorchScript files, which are code that runs on this machine (docs/security.md).
         trust_code: Import and call the factory of a model description from any package.
         json: Print the last losses and quality measures as JSON.
@@ -44,6 +49,9 @@ def fit(
     from contrafact.bundles.fitting import fit_stages, read_config
     from contrafact.io.lock import sole_writer
 
+    if plan:
+        _say_plan(config, device, trust=trust, trust_code=trust_code, json=json)
+        return
     _, out = read_config(config)
     last, stopped = {}, False
     first = os.environ.get("LOCAL_RANK", "0") == "0"  # of several processes, the first one holds the folder
@@ -69,4 +77,38 @@ def fit(
         raise KeyboardInterrupt
     if not last:
         return  # only the first of several processes reports
-    say({"out": str(out), "stages": last}, as_json=json, lines=[f"written to {out}"])
+    bundle = out / "bundle"
+    lines = [f"written to {out}"]
+    if (bundle / "bundle.json").exists():
+        lines.append(f"explain with it: contrafact explain IMAGE --bundle {shlex.quote(str(bundle))}")
+    say({"out": str(out), "bundle": str(bundle), "stages": last}, as_json=json, lines=lines)
+
+
+def _say_plan(config: Path, device: str | None, *, trust: bool, trust_code: bool, json: bool) -> None:
+    """Print what a fit costs."""
+    from contrafact.bundles.fit_plan import plan_fit
+
+    plan = plan_fit(config, device=device, trust=trust, trust_code=trust_code)
+    lines = [
+        f"{plan.family} of {' x '.join(map(str, plan.shape))} on {plan.device}, from {plan.images} images",
+        f"reading the images: about {_duration(plan.reading_seconds)}",
+    ]
+    lines += [
+        f"{s.name}: {s.steps} steps of {s.step_seconds:.3g} s: about {_duration(s.seconds)}"
+        for s in plan.stages
+    ]
+    lines += ["direction: not timed, usually minutes"] if len(plan.stages) > 1 else []
+    memory = "not known on this system" if plan.memory is None else f"about {plan.memory / 1e9:.1f} GB"
+    lines += [f"memory: {memory}", f"disk: about {math.ceil(plan.disk / 1e6)} MB", *plan.remarks]
+    lines += ["timed without reports and on this machine as busy as it is now; nothing was written"]
+    about = dataclasses.asdict(plan)
+    about["stages"] = [dataclasses.asdict(s) | {"seconds": s.seconds} for s in plan.stages]
+    say(about, as_json=json, lines=lines)
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in the unit that fits."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{math.ceil(seconds)} seconds"
