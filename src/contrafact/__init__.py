@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from contrafact.metrics import Thresholds as Thresholds
     from contrafact.metrics import TrustCard as TrustCard
     from contrafact.metrics import Validity as Validity
+    from contrafact.models import BoxScore as BoxScore
     from contrafact.models import Preprocessing as Preprocessing
     from contrafact.models import SimilarityTarget as SimilarityTarget
     from contrafact.study.runner import study as study
@@ -253,7 +254,7 @@ _PLACES = {
         "TrustCard",
         "Validity",
     ),
-    "contrafact.models": ("Preprocessing", "SimilarityTarget"),
+    "contrafact.models": ("BoxScore", "Preprocessing", "SimilarityTarget"),
     "contrafact.study.runner": ("study",),
 }
 _HOMES = {name: place for place, names in _PLACES.items() for name in names}

@@ -1,5 +1,6 @@
 """The network under study: predictors, targets, preprocessing. The first package that imports torch."""
 
+from contrafact.models.box_score import BoxScore
 from contrafact.models.determinism import Steadiness, steadiness
 from contrafact.models.inspection import Findings, inspect_network
 from contrafact.models.loading import as_predictor, load_predictor
@@ -18,6 +19,7 @@ __all__ = [
     "OUTPUTS",
     "AnyPredictor",
     "BlackBox",
+    "BoxScore",
     "Findings",
     "FrozenRegion",
     "Preprocessing",
