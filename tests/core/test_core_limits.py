@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from contrafact.core import InputError, read_result
+from contrafact.core.power import judgements_needed, power
 
 
 def test_a_saved_result_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
@@ -14,3 +15,10 @@ def test_a_saved_result_that_is_not_there_is_said_to_be_missing(tmp_path: Path) 
         read_result(tmp_path / "no.npz")
     with pytest.raises(InputError, match="which is a folder"):
         read_result(tmp_path)
+
+
+def test_a_single_judgement_can_be_enough() -> None:
+    """Where chance hits once in a hundred, one hit tells it apart, and 0.9 of the judges hit."""
+    assert power(1, 0.9, chance=0.01) == pytest.approx(0.9)
+    assert judgements_needed(0.9, chance=0.01) == 1
+    assert judgements_needed(0.9, chance=0.03) > 1

@@ -370,3 +370,32 @@ def test_weights_and_parts_may_change_between_calls() -> None:
         assert found.share < 1
         truth = whole_passes(predictor, image, other, box, corners)
         torch.testing.assert_close(found.answers(corners), truth, rtol=1e-5, atol=1e-6)
+
+
+def plus(x: Tensor) -> Tensor:
+    x += 1
+    return x
+
+
+def minus(x: Tensor) -> Tensor:
+    x -= 1
+    return x
+
+
+def times(x: Tensor) -> Tensor:
+    x *= 2
+    return x
+
+
+@pytest.mark.parametrize("change", [plus, minus, times, lambda x: x.relu_(), lambda x: F.relu(x, inplace=True)])
+def test_a_map_that_is_changed_in_place_is_followed(change: Callable[[Tensor], Tensor]) -> None:
+    """What a box does not change is taken from the map as it was before the change."""
+    image, other = pictures(2, (16, 16), 1)
+    corners, box = every_corner((16, 16), (4, 4), 5), (4, 4)
+    predictor = TorchPredictor(made(lambda: Named(lambda x: change(x).mean((2, 3)))))
+    found = predictor.replacing(image, other, box, corners[3])
+    assert found is not None
+    assert found.share < 1
+    assert torch.allclose(
+        found.answers(corners), whole_passes(predictor, image, other, box, corners), atol=1e-5
+    )
