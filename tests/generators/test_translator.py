@@ -190,6 +190,32 @@ def test_a_training_without_pairs_does_not_begin_with_them() -> None:
         )
 
 
+def test_the_first_full_step_is_no_leap() -> None:
+    """The losses that follow the pairs have far greater gradients. With the optimiser's memory of small ones
+    the first full steps were five times as long as the rate, and a nodule's removal, learned from pairs, was
+    lost for good (0.87 of the choice patients before them, 0.00 after)."""
+    images = (torch.rand(64, 1, 16, 16, generator=torch.Generator().manual_seed(3)) * 200).byte()
+    rate, settings = 1e-3, {"features": "none", "precision": "fp32", "batch": 4, "guide": 20.0}
+    training = TranslatorTraining(
+        TranslatorConfig(**SMALL),
+        TranslatorTrainerConfig(**settings, rate=rate, pair_kimg=0.4),  # type: ignore[arg-type]
+        images,
+        guide=lambda x: 10 * x.mean(dim=(1, 2, 3))[:, None],
+        pairs=(images[:8], images[8:16]),
+    )
+    while training.seen < 400:
+        training.step()
+    resumed = training.state()
+    before = {name: value.clone() for name, value in training.translator.state_dict().items()}
+    training.step()
+    moved = [(value - before[name]).abs().max() for name, value in training.translator.state_dict().items()]
+    assert float(max(moved)) <= 1.01 * rate
+    after = training.state()
+    training.restore(resumed)
+    training.step()
+    assert all(torch.equal(value, after[name]) for name, value in training.state().items())
+
+
 def test_a_run_of_an_earlier_version_goes_on_where_it_trains_as_that_did() -> None:
     images = (torch.rand(64, 1, 16, 16, generator=torch.Generator().manual_seed(3)) * 200).byte()
 

@@ -311,6 +311,8 @@ class TranslatorTraining:
         self._apply(self.adam, loss, self.translator)
         self.seen += self.config.batch
         self._move_average()
+        if self.seen >= 1000 * self.config.pair_kimg:
+            self.adam.state.clear()  # the losses that follow have gradients of another size
         self._record({"pairs": self.config.pairs * loss})
 
     def _of_pairs(self, n: int) -> Tensor | None:
