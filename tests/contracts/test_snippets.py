@@ -1,0 +1,175 @@
+"""Every line of getting-started and of the how-to pages runs as it stands, page by page in a temporary folder.
+
+A block of Python or of the shell with `<!-- not run: REASON -->` before it is not run: its Python is compiled,
+and its commands of `contrafact` are read by the command line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import nibabel
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+from safetensors.torch import save_file
+from torch import nn
+
+from contrafact.bundles.fitting import read_config
+from contrafact.cli import app, main
+from contrafact.models.factories import build
+from experiments.evaluate import kills
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?```(?P<kind>\w*)\n(?P<text>.*?)```", re.DOTALL)
+PAGES = [DOCS / "getting-started.md", *sorted((DOCS / "how-to").glob("*.md"))]
+RUN = ("python", "sh")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block; `reason`: why it is not run."""
+
+    kind: str
+    text: str
+    line: int
+    reason: str | None
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(m["kind"], m["text"], text.count("\n", 0, m.start("text")) + 1, m["reason"])
+        for m in BLOCK.finditer(text)
+    ]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Yield the words of each `contrafact` command of a shell block, without comments and what surrounds it."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["contrafact"]:
+            yield words[1:]
+
+
+def run(page: Path) -> list[str]:
+    """Run the blocks of a page in order; return what was run."""
+    names: dict[str, Any] = {"__name__": page.stem}
+    done = []
+    for block in blocks_of(page):
+        if block.kind not in RUN:
+            continue
+        place = f"{page.name}, line {block.line}"
+        if block.kind == "python":
+            code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
+            if block.reason is None:
+                exec(code, names)
+                done.append(place)
+            continue
+        for words in commands(block.text):
+            if block.reason is None:
+                assert main(words) == 0, f"{place}: contrafact {shlex.join(words)}"
+                done.append(place)
+            else:
+                app.parse_args(words, exit_on_error=False, print_error=False)
+    return done
+
+
+def no_inputs(_folder: Path) -> None:
+    """The page makes its own."""
+
+
+def for_fit(folder: Path) -> None:
+    """128 images of 16 pixels, a small model, and a fit of a thousand images in place of that of the page."""
+    kills._fit_inputs(kills.FIT.replace('out = "out"', 'out = "runs/mine"'), 128)(folder)
+    image = np.random.default_rng(999).integers(0, 256, (16, 16), dtype=np.uint8)
+    Picture.fromarray(image).save(folder / "test.png")
+
+
+def for_vessels(folder: Path) -> None:
+    """An angiograph of 16 x 112 x 112 voxels, and the network that the page describes, untrained."""
+    (folder / "images").mkdir()
+    values = np.random.default_rng(0).uniform(0, 280, (112, 112, 16)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), folder / "images" / "a.nii.gz")
+    page = DOCS / "how-to" / "tof-mra.md"
+    description = next(b.text for b in blocks_of(page) if b.kind == "json")
+    (folder / "unet.json").write_text(description)
+    about = json.loads(description)
+    torch.manual_seed(0)
+    save_file(build(about["factory"], about["arguments"]).state_dict(), folder / about["weights"])
+
+
+def for_models(folder: Path) -> None:
+    """A checkpoint of a trainer."""
+    torch.save({"state_dict": nn.Linear(2, 2).state_dict()}, folder / "last.ckpt")
+
+
+INPUTS: dict[str, Callable[[Path], None]] = {
+    "getting-started": no_inputs,
+    "fit": for_fit,
+    "tof-mra": for_vessels,
+    "your-model": for_models,
+    "cluster": no_inputs,
+}
+
+
+@contextlib.contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # as it is for a user
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.stem) for page in PAGES])
+def test_every_block_of_a_page_runs_as_it_stands(page: Path, tmp_path: Path) -> None:
+    matplotlib.use("Agg")
+    INPUTS[page.stem](tmp_path)
+    with inside(tmp_path):
+        done = run(page)
+    runnable = [block for block in blocks_of(page) if block.kind in RUN and block.reason is None]
+    assert len(set(done)) >= len([b for b in runnable if b.kind == "python" or list(commands(b.text))])
+
+
+def test_a_block_that_fails_fails_its_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\nvalue = 1\n```\n\n```python\nassert value == 2\n```\n")
+    with pytest.raises(AssertionError):
+        run(page)
+    page.write_text("<!-- not run: the network -->\n```sh\ncontrafact explain --no-such-option x\n```\n")
+    with pytest.raises(Exception, match="no-such-option"):
+        run(page)
+    page.write_text("```sh\ncontrafact list nothing\n```\n")
+    with pytest.raises(AssertionError, match="line 2: contrafact list nothing"):
+        run(page)
+
+
+def test_the_configuration_of_the_page_on_fits_is_one(tmp_path: Path) -> None:
+    block = next(block for block in blocks_of(DOCS / "how-to" / "fit.md") if block.kind == "toml")
+    (tmp_path / "fit.toml").write_text(block.text)
+    config, out = read_config(tmp_path / "fit.toml")
+    assert (config.name, out) == ("mine", (tmp_path / "runs" / "mine").resolve())
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.stem) for page in PAGES])
+def test_every_block_with_commands_is_one_of_the_shell(page: Path) -> None:
+    assert not [
+        f"line {block.line}"
+        for block in blocks_of(page)
+        if block.kind not in RUN and re.search(r"^contrafact ", block.text, re.MULTILINE)
+    ]
