@@ -370,3 +370,20 @@ def test_no_barrier_and_words_stay_words(browser: Any, tmp_path: Path, width: in
                 found = visit.page.evaluate("axe.run()")["violations"]
                 assert [(f["id"], f["nodes"][0]["html"]) for f in found] == [], path
         assert json.loads(site.ask("/api/compare").text)["models"] == [HOSTILE, "cheat"]
+
+
+def test_the_first_two_models_that_share_an_image_are_compared_at_first(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    for model, levels in (("alone", (9,)), ("one", (1, 2)), ("two", (2, 3))):
+        for level in levels:
+            made = heatmap(f"image {level}")
+            record = dataclasses.replace(made.record, model=model)
+            image = Image(ramp(level=level), window=(0.0, 200.0), source=f"{level}.png")
+            about = {"model_name": model, "case": f"image {level}"}
+            run.add(f"{model} {level}", image, dataclasses.replace(made, record=record), **about)
+    comparison = Comparison(RunIndex(run))
+    assert comparison.models() == ["alone", "one", "two"]
+    assert comparison.chosen(None, None) == ("one", "two") == comparison.chosen(None, "two")
+    assert comparison.chosen("two", None) == ("two", "one")
+    assert comparison.chosen("alone", "two") == ("alone", "two")
+    assert comparison.chosen("alone", None) == ("alone", "one")  # none shares an image: the next

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any
 from zipfile import BadZipFile
 
@@ -90,12 +91,16 @@ class Comparison:
         return list(dict.fromkeys(model for by_model in self.index().images.values() for model in by_model))
 
     def chosen(self, first: str | None, second: str | None) -> tuple[str, str]:
-        """Return two models of the run, by default the first two."""
+        """Return two models of the run, by default the first two that have results of one image."""
         known = self.models()
         if len(known) < 2:
             raise InputError(f"expected a run of several models; this one has {len(known)}")
-        one = first or next(model for model in known if model != second)
-        names = one, second or next(model for model in known if model != one)
+        images = self.index().images.values()
+        asked = (first, second)
+        fits = lambda pair: all(not a or a == b for a, b in zip(asked, pair, strict=True))  # noqa: E731
+        every = [pair for pair in permutations(known, 2) if fits(pair)]
+        names = next((pair for pair in every if any(set(pair) <= set(by) for by in images)), None)
+        names = names or (every[0] if every else (first or known[0], second or known[1]))
         for name in names:
             if name not in known:
                 raise InputError(f"expected one of {', '.join(known)}; got '{name}'{nearest(name, known)}")

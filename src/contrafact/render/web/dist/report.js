@@ -905,7 +905,8 @@
       box.addEventListener("keydown", (event) => this.key(event, box));
       const slices = image && sliceControl(image, this.view);
       const figures = panels.figures;
-      if (plain) figures[2].append(this.legend, el("label", { class: "check" }, lines, " Outline the 10 % that change most"));
+      if (plain) figures[2].append(this.legend);
+      const outlines = el("label", { class: "check" }, lines, " Outline the 10 % that change most");
       box.append(...figures, el(
         "div",
         { class: "controls" },
@@ -916,8 +917,7 @@
         el(
           "div",
           { class: "pairs" },
-          ...plain ? [modes, times] : [],
-          this.wipe.box,
+          ...plain ? [modes, this.wipe.box, times, outlines] : [],
           ...choices2,
           ...image ? windowControls(image, this.view, ...panels.stages) : []
         )

@@ -175,6 +175,8 @@ td .doubt{border:0;padding:0;background:none;display:inline}
 .letter.left{left:4px;top:50%}.letter.right{right:4px;top:50%}.letter.top{top:4px;left:50%}.letter.bottom{bottom:28px;left:50%}
 .corner{top:0;color:var(--text);border-radius:0 0 4px 0}.corner.noted{color:var(--warn);font-weight:600}
 /* Linked panels with their controls: three in a row on wide screens, two and two below. */
+.wide-page .lead{max-width:none}
+td[data-label="prediction"]{min-width:150px}
 .wide-page header,.wide-page main,.wide-page footer{max-width:1860px}
 .viewing{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:14px 16px;align-items:start}
 .viewing.one{grid-template-columns:minmax(0,1.15fr) minmax(260px,.9fr) minmax(250px,.9fr)}
@@ -1110,7 +1112,8 @@ var Part = class {
     box.addEventListener("keydown", (event) => this.key(event, box));
     const slices = image && sliceControl(image, this.view);
     const figures = panels.figures;
-    if (plain) figures[2].append(this.legend, el("label", { class: "check" }, lines, " Outline the 10 % that change most"));
+    if (plain) figures[2].append(this.legend);
+    const outlines = el("label", { class: "check" }, lines, " Outline the 10 % that change most");
     box.append(...figures, el(
       "div",
       { class: "controls" },
@@ -1121,8 +1124,7 @@ var Part = class {
       el(
         "div",
         { class: "pairs" },
-        ...plain ? [modes, times] : [],
-        this.wipe.box,
+        ...plain ? [modes, this.wipe.box, times, outlines] : [],
         ...choices2,
         ...image ? windowControls(image, this.view, ...panels.stages) : []
       )

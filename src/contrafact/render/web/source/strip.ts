@@ -98,10 +98,11 @@ class Part {
     box.addEventListener("keydown", event => this.key(event, box));
     const slices = image && sliceControl(image, this.view);
     const figures = panels.figures;
-    if (plain) figures[2].append(this.legend, el("label", { class: "check" }, lines, " Outline the 10 % that change most"));
+    if (plain) figures[2].append(this.legend);
+    const outlines = el("label", { class: "check" }, lines, " Outline the 10 % that change most");
     box.append(...figures, el("div", { class: "controls" },
       this.move.box, slices?.box ?? "", el("div", { class: "row-of" }, this.play(), plain ? flicker : "", ...buttons), this.read,
-      el("div", { class: "pairs" }, ...(plain ? [modes, times] : []), this.wipe.box, ...choices,
+      el("div", { class: "pairs" }, ...(plain ? [modes, this.wipe.box, times, outlines] : []), ...choices,
         ...(image ? windowControls(image, this.view, ...panels.stages) : []))));
     return box;
   }

@@ -1,0 +1,195 @@
+"""Pictures of every page at three widths, for docs/pictures.
+
+    python -m experiments.screenshots --run runs/demo --volume RUN --two RUN --out docs/pictures
+
+Pages are whole at 390 and 1280 pixels, and a screen of 1920 by 1080. Needs Playwright and Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from PIL import Image as Picture
+from playwright.sync_api import sync_playwright
+
+from contrafact.io import Run, open_run
+from contrafact.report.page import write_report
+from contrafact.viewer.app import make_app
+from contrafact.viewer.live import make_live
+from contrafact.viewer.reader_study.app import Reading, make_reading_app
+from contrafact.viewer.server import bind, configured
+from contrafact.viewer.study_editor.app import make_form_app
+from contrafact.viewer.study_editor.editor import StudyEditor
+
+WIDTHS = {390: 844, 1280: 900, 1920: 1080}
+GPU = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox")
+TALL = 5200  # pixels of a picture at most
+Page = Any
+Enter = Callable[[Page], None]
+
+
+@contextlib.contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Serve an application and yield its address."""
+    place = bind("127.0.0.1", 0)
+    server = uvicorn.Server(configured(app))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [place.listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{place.port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        place.listener.close()
+
+
+class Camera:
+    """Takes a page at every width, after what `ready` does on it."""
+
+    def __init__(self, browser: Any, out: Path, only: list[str]) -> None:
+        self.browser, self.out, self.only = browser, out, only
+
+    def take(self, name: str, enter: Enter, ready: Enter = lambda _: None) -> None:
+        if self.only and name not in self.only:
+            return
+        for width, height in WIDTHS.items():
+            context = self.browser.new_context(viewport={"width": width, "height": height})
+            page = context.new_page()
+            page.set_default_timeout(180_000)
+            enter(page)
+            ready(page)
+            page.wait_for_load_state("networkidle")
+            page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
+            whole = page.screenshot(full_page=width < 1900)
+            picture = Picture.open(io.BytesIO(whole)).convert("RGB")
+            picture = picture.crop((0, 0, picture.width, min(picture.height, TALL)))
+            picture.save(self.out / f"{name}-{width}.webp", quality=72, method=6)
+            context.close()
+
+
+def at(link: str, path: str = "/", token: str = "") -> Enter:
+    """Return what goes to a page, with the token of its link first."""
+
+    def enter(page: Page) -> None:
+        page.goto(f"{link}/?token={token}")
+        if path != "/":
+            page.goto(link + path)
+
+    return enter
+
+
+def viewer(camera: Camera, run: Run, volume: Run, two: Run) -> None:
+    """Take the pages of the viewer: cohort, case, comparison, live explanation, volume."""
+    app = make_app(run)
+    [token] = app.tokens
+    with serving(app) as link:
+        camera.take("cohort", at(link, token=token), lambda page: page.wait_for_selector("#lines tr"))
+        case = lambda page: page.wait_for_selector(".film")  # noqa: E731
+        camera.take("case", _first(link, token, "/", "#lines tr"), case)
+    app = make_app(two)
+    [token] = app.tokens
+    with serving(app) as link:
+        camera.take("compare", at(link, "/compare", token), lambda page: page.wait_for_selector("#lines tr"))
+        camera.take("pair", _first(link, token, "/compare", "#lines tr"), _twins)
+    made = make_live(run)
+    if made is not None:
+        live, service = made
+        try:
+            app = make_app(run, live)
+            [token] = app.tokens
+            with serving(app) as link:
+                camera.take("live", _first(link, token, "/", "#lines tr"), _explain)
+        finally:
+            service.close()
+    app = make_app(volume)
+    [token] = app.tokens
+    with serving(app) as link:
+        camera.take("volume", _first(link, token, "/", "#lines tr"), _solid)
+
+
+def _first(link: str, token: str, path: str, row: str) -> Enter:
+    def enter(page: Page) -> None:
+        at(link, path, token)(page)
+        page.wait_for_selector(row)
+        page.click(f"{row} a")
+
+    return enter
+
+
+def _twins(page: Page) -> None:
+    page.wait_for_selector(".stages")
+
+
+def _solid(page: Page) -> None:
+    page.locator(".solid").scroll_into_view_if_needed()
+    page.wait_for_selector(".solid[data-ready]", timeout=120_000)
+
+
+def _explain(page: Page) -> None:
+    page.wait_for_selector("#live-target", timeout=180_000)
+    page.evaluate("document.querySelectorAll('#parts > section:not(.live)').forEach(part => part.remove())")
+    slider = page.locator(".live label.slider input").first
+    slider.evaluate("e => { e.value = 3; e.dispatchEvent(new Event('input', { bubbles: true })); }")
+    page.get_by_role("button", name="Explain", exact=True).click()
+    page.wait_for_selector(".live .film", timeout=180_000)
+
+
+def others(camera: Camera, run: Run, folder: Path) -> None:
+    """Take the study editor, the reader study and the report."""
+    editor = StudyEditor(folder, "study.toml", lambda _: iter(()), more={"targets": [], "bundles": ["knee"]})
+    with serving(make_form_app(editor, token="t")) as link:
+        camera.take("editor", at(link, token="t"))
+    reading = Reading(run, tasks=("worse",), path=folder / "reading.sqlite")
+    with serving(make_reading_app(reading, reader="r", owner="o")) as link:
+        camera.take("reader", at(link, token="r"), _judge)
+        camera.take("reader-results", at(link, "/results", "o"))
+    report = write_report(run, folder / "report.html")
+    camera.take("report", lambda page: page.goto(report.as_uri()))
+    camera.take("report-case", lambda page: page.goto(report.as_uri()), _open)
+
+
+def _judge(page: Page) -> None:
+    page.fill("#name", "Ada")
+    page.click("#name-form button")
+    page.wait_for_selector("#pictures img")
+
+
+def _open(page: Page) -> None:
+    others = "main > *:not(.case), .case ~ .case"
+    page.evaluate(f"document.querySelectorAll('{others}').forEach(part => part.remove())")
+    page.locator(".all > summary").first.click()
+    page.wait_for_selector(".alive .moving .film")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="such as the demo's")
+    parser.add_argument("--volume", type=Path, required=True, help="a run of a volume")
+    parser.add_argument("--two", type=Path, required=True, help="a run of two models on the same images")
+    parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
+    parser.add_argument("--only", nargs="*", default=[], help="names of pictures; none: all")
+    words = parser.parse_args()
+    words.out.mkdir(parents=True, exist_ok=True)
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=browser, args=list(GPU))
+        camera = Camera(chromium, words.out, words.only)
+        viewer(camera, open_run(words.run), open_run(words.volume), open_run(words.two))
+        others(camera, open_run(words.run), Path(folder))
+        chromium.close()
+
+
+if __name__ == "__main__":
+    main()
