@@ -248,6 +248,8 @@ def rows_of(
     """The table: one row a method, one column a kind and dose."""
     names, columns, models = list[str](), list[dict[str, str]](), list[Asked]()
     for kind, doses in DOSES.items():
+        if kind not in options.kinds:
+            continue
         known = {
             dose: made(kind, dose, cohort, work, epochs=options.epochs, kimg=options.kimg)
             for dose in (*COMPARED, *doses)
@@ -307,6 +309,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/real_shortcuts"))
+    parser.add_argument("--kinds", nargs="*", choices=list(DOSES), default=list(DOSES))
     parser.add_argument("--images", type=int, default=40)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--kimg", type=float, default=4.0)

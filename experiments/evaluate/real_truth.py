@@ -313,8 +313,9 @@ def sentences(found: dict[str, list[dict[str, Any]]], best: NDArray[Any], count:
     return lines
 
 
-def models_of(bundle: str, networks: Path | None) -> list[Asked]:
-    """The classifiers of a bundle, and its segmenters where it has some; or those of the folder `networks`."""
+def models_of(bundle: str, networks: Path | None, segmenters: Path | None) -> list[Asked]:
+    """The classifiers of a bundle and its segmenters, or those of the folder `segmenters`; or the classifiers
+    of the folder `networks`."""
     if networks is not None:
         names = {"model": "residual classifier", "second": "plain classifier"}
         return [Asked(word, of_malignancy(networks, role), "class:1") for role, word in names.items()]
@@ -324,10 +325,13 @@ def models_of(bundle: str, networks: Path | None) -> list[Asked]:
         Asked("residual classifier", loaded.predictor, "class:1", loaded),
         Asked("plain classifier", second, "class:1"),
     ]
-    if segmenter := loaded.predictors.get("segmenter"):
-        found.append(Asked("U-Net segmenter", segmenter, "region:1"))
-        found.append(Asked("SegResNet segmenter", loaded.second_model(segmenter), "region:1"))
-    return found
+    own = loaded.predictors.get("segmenter")
+    if segmenters is not None:
+        pair = [cf.load_predictor(segmenters / f"{role}.json") for role in ("model", "second")]
+    else:
+        pair = [] if own is None else [own, loaded.second_model(own)]
+    names = ("U-Net segmenter", "SegResNet segmenter")
+    return found + [Asked(name, one, "region:1") for name, one in zip(names, pair, strict=False)]
 
 
 def of_malignancy(networks: Path, role: str) -> Predictor:
@@ -345,6 +349,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--kind", choices=["windows", "stacks", "malignancy"], default="windows")
     parser.add_argument("--networks", type=Path, help="of `train.classifiers malignancy`")
+    parser.add_argument("--segmenters", type=Path, help="of `train.nodule_segmenters`; default: the bundle's")
     parser.add_argument("--work", type=Path, default=Path("runs/real_truth"))
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--page", type=Path)
@@ -352,7 +357,8 @@ def main() -> None:
     options = parser.parse_args()
     if (options.networks is None) == (options.kind == "malignancy"):
         raise SystemExit("--networks FOLDER goes with --kind malignancy")
-    models = models_of("nodule_3d" if options.kind == "stacks" else "nodule", options.networks)
+    bundle = "nodule_3d" if options.kind == "stacks" else "nodule"
+    models = models_of(bundle, options.networks, options.segmenters)
     cases = cases_of(options.kind, options.data, models, options.images)
     names = [case.name for case in cases]
     about = options.work / "cases.json"
