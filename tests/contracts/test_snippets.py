@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from PIL import Image as Picture
 from safetensors.torch import save_file
 from torch import nn
 
+import contrafact as cf
 from contrafact.bundles.fitting import read_config
 from contrafact.cli import app, main
 from contrafact.models.factories import build
@@ -63,9 +64,9 @@ def commands(text: str) -> Iterator[list[str]]:
             yield words[1:]
 
 
-def run(page: Path) -> list[str]:
-    """Run the blocks of a page in order; return what was run."""
-    names: dict[str, Any] = {"__name__": page.stem}
+def run(page: Path, given: Mapping[str, Any] | None = None) -> list[str]:
+    """Run the blocks of a page in order, with the names that it takes as given; return what was run."""
+    names: dict[str, Any] = {"__name__": page.stem, **(given or {})}
     done = []
     for block in blocks_of(page):
         if block.kind not in RUN:
@@ -110,12 +111,28 @@ def for_vessels(folder: Path) -> None:
     save_file(build(about["factory"], about["arguments"]).state_dict(), folder / about["weights"])
 
 
-def for_models(folder: Path) -> None:
-    """A checkpoint of a trainer."""
+class Detector(nn.Module):
+    """One fixed box, whose score is the mean of its place."""
+
+    def forward(self, images: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        return [
+            {
+                "boxes": torch.tensor([[2.0, 4, 6, 8]]),
+                "labels": torch.tensor([1]),
+                "scores": image[0, 4:8, 2:6].mean()[None],
+            }
+            for image in images
+        ]
+
+
+def for_models(folder: Path) -> dict[str, Any]:
+    """A checkpoint of a trainer; a detector, and an image."""
     torch.save({"state_dict": nn.Linear(2, 2).state_dict()}, folder / "last.ckpt")
+    values = np.random.default_rng(0).uniform(0.2, 0.9, (1, 16, 16)).astype(np.float32)
+    return {"cf": cf, "detector": Detector(), "image": cf.Image(values, window=(0.0, 1.0))}
 
 
-INPUTS: dict[str, Callable[[Path], None]] = {
+INPUTS: dict[str, Callable[[Path], dict[str, Any] | None]] = {
     "getting-started": no_inputs,
     "fit": for_fit,
     "tof-mra": for_vessels,
@@ -139,9 +156,9 @@ def inside(folder: Path) -> Iterator[None]:
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.stem) for page in PAGES])
 def test_every_block_of_a_page_runs_as_it_stands(page: Path, tmp_path: Path) -> None:
     matplotlib.use("Agg")
-    INPUTS[page.stem](tmp_path)
+    given = INPUTS[page.stem](tmp_path)
     with inside(tmp_path):
-        done = run(page)
+        done = run(page, given)
     runnable = [block for block in blocks_of(page) if block.kind in RUN and block.reason is None]
     assert len(set(done)) >= len([b for b in runnable if b.kind == "python" or list(commands(b.text))])
 
