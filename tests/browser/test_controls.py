@@ -133,7 +133,8 @@ def test_every_control_of_the_reader_study_moves(browser: Any, tmp_path: Path, w
             visit.page.wait_for_selector("#pictures img")
             looks_like_a_page(visit)
             moved = move_all(visit, leave="#choices button")
-            assert moved["button"] == 2 and moved["checkbox"] == 1  # Pause, then Go on; the keys
+            # Enlarge, make smaller, reset; Pause, then Go on. Window and brightness; the keys.
+            assert moved["button"] == 5 and moved["range"] == 2 and moved["checkbox"] == 1
             for done in range(1, 7):
                 visit.page.click("#choices button >> nth=1")
                 over = "!document.getElementById('finished').hidden"

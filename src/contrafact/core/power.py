@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from contrafact.core.intervals import Z, wilson
 
-__all__ = ["Z", "judgements_needed", "power", "wilson"]
+__all__ = ["Z", "judgements_needed", "mcnemar_power", "pairs_needed", "power", "wilson"]
 
 
 def power(judged: int, share: float, *, chance: float = 0.5, error: float = 0.05) -> float:
@@ -42,6 +42,34 @@ def judgements_needed(share: float = 0.58, *, chance: float = 0.5, wanted: float
             break
         enough = judged
     return enough
+
+
+def mcnemar_power(pairs: int, gained: float, lost: float) -> float:
+    """Return the power of the exact McNemar test, 5 % two-sided.
+
+    gained, lost  share of the pairs that are right in the second arm alone, and in the first alone; above 0
+    """
+    differing = gained + lost
+    shares = _binomial(pairs, differing) if differing < 1 else np.eye(pairs + 1)[pairs]
+    counts = np.flatnonzero(shares > 1e-9)
+    return float(sum(shares[n] * power(int(n), gained / differing) for n in counts))
+
+
+@lru_cache(maxsize=16)
+def pairs_needed(gained: float, lost: float, *, wanted: float = 0.8) -> int:
+    """Return the smallest number of pairs with which the exact McNemar test reaches a power.
+
+    raises  ValueError if 2^14 pairs are not enough
+    """
+    few, many = 0, 16
+    while mcnemar_power(many, gained, lost) < wanted:
+        few, many = many, 2 * many
+        if many > 1 << 14:
+            raise ValueError(f"expected shares that 2^14 pairs can tell apart; got {gained} and {lost}")
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if mcnemar_power(middle, gained, lost) >= wanted else (middle, many)
+    return many
 
 
 def _binomial(judged: int, share: float) -> NDArray[np.float64]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from contrafact.core import UnsupportedError
 from contrafact.io import write_atomic
-from contrafact.viewer.reader_study.results import as_csv, plan_words
+from contrafact.viewer.reader_study.decide_results import summary_csv
+from contrafact.viewer.reader_study.results import as_csv
 
 
 def parts() -> tuple[Any, Any]:
@@ -39,8 +40,17 @@ def form_parts() -> tuple[Any, Any]:
 
 def plan_of(reading: Any) -> list[str]:
     """Return the statistical power of a reader study, to be read before it begins."""
-    return plan_words(reading.counts(), reading.left_out())
+    plan: list[str] = reading.plan()
+    return plan
 
 
-def write_csv(reading: Any, path: Path) -> None:
-    write_atomic(path, as_csv(reading.answers().lines()).encode())
+def write_csv(reading: Any, path: Path) -> list[Path]:
+    """Write all answers to a file and, of decisions, their results to another beside it; return the files."""
+    lines = reading.answers().lines()
+    write_atomic(path, as_csv(lines).encode())
+    decided = reading.decisions(lines)
+    if decided is None:
+        return [path]
+    beside = path.with_name(f"{path.stem}-summary.csv")
+    write_atomic(beside, summary_csv(decided).encode())
+    return [path, beside]

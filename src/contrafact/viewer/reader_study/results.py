@@ -10,6 +10,7 @@ from contrafact.io.tables import csv_table
 from contrafact.viewer.reader_study.trials import TASKS
 
 COLUMNS = ("reader", "position", "task", "item", "truth", "answer", "correct", "seconds", "at")
+OF_DECISIONS = (*COLUMNS, "arm", "session", "predicted", "probability", "confidence")
 SHARE = 0.58  # share reached by three radiologists in the paper
 
 
@@ -41,7 +42,7 @@ def _percent(share: float) -> str:
 def table(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return one row per task and reader, and one for all readers of a task."""
     rows = []
-    for task in TASKS:
+    for task in (*TASKS, "decide"):
         asked = [line for line in lines if line["task"] == task]
         names = list(dict.fromkeys(line["reader"] for line in asked))
         for name in names:
@@ -78,4 +79,5 @@ def _row(task: str, reader: str | None, lines: Iterable[Mapping[str, Any]]) -> d
 
 def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
     """Return the answered trials as CSV."""
-    return csv_table([line for line in lines if line["answer"] is not None], COLUMNS, newline="\r\n")
+    columns = OF_DECISIONS if any(line["task"] == "decide" for line in lines) else COLUMNS
+    return csv_table([line for line in lines if line["answer"] is not None], columns, newline="\r\n")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from contrafact.core import InputError, nearest
+from contrafact.core import Grid, InputError, nearest
 from contrafact.io import Run
 from contrafact.render.case import grid_of, pixels
 from contrafact.render.figures import aspect_of, png, telling_slice
@@ -17,17 +18,27 @@ from contrafact.render.map_display import display_sign, finding_of
 from contrafact.render.pixels import grey
 
 TASKS = ("real", "worse")
-CHOICES = {"real": ("real", "synthetic"), "worse": ("left", "right")}
+CHOICES = {"real": ("real", "synthetic"), "worse": ("left", "right"), "decide": ("no", "yes")}
+IMAGE, MAP, CHANGE = -1, -2, -3  # pictures of a row that are no frame
+Window = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One trial. `shows` lists pictures as (row of the run, frame), with frame -1 for the image itself."""
+    """One trial. `shows` lists pictures as (row of the run, frame), with frame -1 for the image itself.
+
+    arm, session             of a decision, see `sessions.Design`
+    predicted, probability   what the model predicts for the image of a decision, and the finding's probability
+    """
 
     task: str
     case: str
     shows: tuple[tuple[int, int], ...]
     truth: str
+    arm: str = ""
+    session: int = 0
+    predicted: str = ""
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +147,25 @@ def _trial(item: Item, turned: bool) -> Trial:
     return Trial("worse", item.case, shows, "left" if turned else "right")
 
 
-def picture(run: Run, row: Mapping[str, Any], frame: int) -> bytes:
-    """Return a picture as PNG, made in the same way for real and generated images."""
+def picture(run: Run, row: Mapping[str, Any], frame: int, window: Window | None = None) -> bytes:
+    """Return a picture as PNG, made in the same way for real and generated images.
+
+    window  display window; None: that of the image
+    """
     arrays, at, name = run.arrays(row), None, "image" if frame < 0 else "frames"
     if arrays["image"].ndim == 4:
         moved = np.abs(arrays["frames"] - arrays["frames"][row["origin"]]).sum(axis=(0, 1))
         at = telling_slice(moved, 0)
     values = pixels(run, row, name, at=at, of=arrays["frames"].shape[2])
-    drawn = grey(values if frame < 0 else values[frame], tuple(row["window"]))
-    aspect = aspect_of(grid_of(arrays, name))
+    drawn = grey(values if frame < 0 else values[frame], window or tuple(row["window"]))
+    return png(proportioned(drawn, grid_of(arrays, name)))
+
+
+def proportioned(drawn: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
+    """Return a picture (H, W, 3) of a plane of the grid in its true proportions."""
+    aspect = aspect_of(grid)
     if abs(aspect - 1) > 0.01:  # non-square pixels
         high, wide = drawn.shape[:2]
         size = (max(1, round(wide / min(1, aspect))), max(1, round(high * max(1, aspect))))
         drawn = np.asarray(Picture.fromarray(drawn).resize(size, Picture.Resampling.BILINEAR))
-    return png(drawn)
-
-
-def all_trials(
-    items: Mapping[str, Sequence[Item]], reader: int, *, seed: int, judgements: int | None
-) -> Iterator[Trial]:
-    """Yield the trials of all tasks, task by task."""
-    for task in items:
-        yield from trials_for(items[task], reader, seed=seed, judgements=judgements)
+    return drawn

@@ -551,7 +551,7 @@
           this.again();
         }
       ));
-      const drag = choice(
+      const drag2 = choice(
         "Dragging changes",
         [["window", "window and level"], ["move", "what is shown"]],
         "window",
@@ -567,7 +567,7 @@
           button("Whole image", "show the whole image (0)", () => this.whole()),
           full
         ],
-        choices: [lens, pixels, drag]
+        choices: [lens, pixels, drag2]
       };
     }
     known = {};
@@ -2915,12 +2915,167 @@
     ];
   }
 
+  // source/looking.ts
+  var MOST = 8;
+  function looking(pictures, about) {
+    const [low, high] = about.window, span = Math.max(high - low, 1e-6), middle = Math.floor(about.slices / 2);
+    const now = { level: (low + high) / 2, width: span, slice: middle, zoom: 1, x: 0, y: 0 };
+    const holders = pictures.map(() => el("div", { class: "holder" }));
+    const figures = pictures.map((picture, k) => el(
+      "figure",
+      {},
+      holders[k],
+      picture.caption && el("figcaption", { "aria-hidden": "true" }, picture.caption)
+    ));
+    const address = (picture) => {
+      const changed = now.level !== (low + high) / 2 || now.width !== span;
+      const window2 = changed ? `&low=${now.level - now.width / 2}&high=${now.level + now.width / 2}` : "";
+      return `${picture.source}${window2}${about.slices > 1 ? `&slice=${now.slice}` : ""}`;
+    };
+    const load = async () => {
+      const loaded = pictures.map((picture) => el("img", { src: address(picture), alt: picture.name, draggable: "false" }));
+      await Promise.all(loaded.map((one) => one.decode()));
+      loaded.forEach((one, k) => holders[k].replaceChildren(one));
+      place2();
+    };
+    const redraw = painter(async () => {
+      if (figures[0]?.isConnected) await load().catch((error) => {
+        if (figures[0].isConnected) throw error;
+      });
+    });
+    const place2 = () => {
+      const most = (now.zoom - 1) / 2;
+      now.x = Math.max(-most, Math.min(most, now.x));
+      now.y = Math.max(-most, Math.min(most, now.y));
+      for (const holder of holders) {
+        const image = holder.firstElementChild;
+        if (image) image.style.transform = `translate(${100 * now.x}%, ${100 * now.y}%) scale(${now.zoom})`;
+        holder.dataset.zoom = short(now.zoom);
+      }
+    };
+    const level = slider("Brightness", { min: low - span, max: high + span, step: "any", value: now.level }, short, (value) => {
+      now.level = value;
+      redraw();
+    });
+    const width = slider("Window", { min: span / 64, max: 2 * span, step: "any", value: now.width }, short, (value) => {
+      now.width = value;
+      redraw();
+    });
+    const slice = about.slices > 1 ? slider("Slice", { min: 0, max: about.slices - 1, step: 1, value: middle }, (at) => `${at + 1} of ${about.slices}`, (at) => {
+      now.slice = at;
+      redraw();
+    }) : null;
+    const zoomBy = (times) => {
+      now.zoom = Math.max(1, Math.min(MOST, now.zoom * times));
+      place2();
+    };
+    const windowTo = (centre, wide) => {
+      now.level = Math.max(low - span, Math.min(high + span, centre));
+      now.width = Math.max(span / 64, Math.min(2 * span, wide));
+      level.set(now.level);
+      width.set(now.width);
+      redraw();
+    };
+    const sliceTo = (at) => {
+      now.slice = Math.max(0, Math.min(about.slices - 1, at));
+      slice?.set(now.slice);
+      redraw();
+    };
+    const reset = () => {
+      now.zoom = 1;
+      now.x = now.y = 0;
+      windowTo((low + high) / 2, span);
+      sliceTo(middle);
+      place2();
+    };
+    const button = (text, name, act) => {
+      const made = el("button", { type: "button", "aria-label": name }, text);
+      made.addEventListener("click", act);
+      return made;
+    };
+    holders.forEach((holder) => drag(holder, (x, y) => {
+      if (now.zoom > 1) {
+        now.x += x;
+        now.y += y;
+        place2();
+      } else windowTo(now.level - y * span, now.width + x * span);
+    }));
+    const moves = {
+      "+": () => zoomBy(1.25),
+      "=": () => zoomBy(1.25),
+      "-": () => zoomBy(0.8),
+      "0": reset,
+      w: () => windowTo(now.level, now.width * 0.8),
+      s: () => windowTo(now.level, now.width * 1.25),
+      a: () => windowTo(now.level + span / 20, now.width),
+      d: () => windowTo(now.level - span / 20, now.width)
+    };
+    const step = 0.1;
+    const arrows = {
+      ArrowLeft: () => {
+        now.x += step;
+      },
+      ArrowRight: () => {
+        now.x -= step;
+      },
+      ArrowUp: () => {
+        now.y += step;
+      },
+      ArrowDown: () => {
+        now.y -= step;
+      }
+    };
+    const key = (name, arrowsTaken) => {
+      const move = moves[name.length === 1 ? name.toLowerCase() : name];
+      if (move) {
+        move();
+        return true;
+      }
+      if (slice && (name === "PageUp" || name === "PageDown")) {
+        sliceTo(now.slice + (name === "PageUp" ? 1 : -1));
+        return true;
+      }
+      if (!arrows[name] || arrowsTaken || now.zoom === 1) return false;
+      arrows[name]();
+      place2();
+      return true;
+    };
+    const controls = [
+      button("+", "enlarge", moves["+"]),
+      button("−", "make smaller", moves["-"]),
+      button("Reset view", "reset view", reset),
+      level.box,
+      width.box,
+      ...slice ? [slice.box] : []
+    ];
+    return { figures, controls, ready: load(), key };
+  }
+  function drag(stage, moved) {
+    let from = null;
+    stage.addEventListener("pointerdown", (event) => {
+      if (event.pointerType === "touch" || event.button !== 0) return;
+      from = { x: event.clientX, y: event.clientY };
+      stage.setPointerCapture(event.pointerId);
+    });
+    stage.addEventListener("pointermove", (event) => {
+      if (!from) return;
+      moved((event.clientX - from.x) / stage.clientWidth, (event.clientY - from.y) / stage.clientHeight);
+      from = { x: event.clientX, y: event.clientY };
+    });
+    for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
+      from = null;
+    });
+  }
+
   // source/read.ts
-  var WORDS = { real: "Real", synthetic: "Synthetic", left: "Image 1", right: "Image 2" };
+  var WORDS = { real: "Real", synthetic: "Synthetic", left: "Image 1", right: "Image 2", yes: "Yes", no: "No" };
+  var LEVELS = [["1", "1 unsure"], ["2", "2"], ["3", "3"], ["4", "4"], ["5", "5 certain"]];
+  var KEYS2 = { decide: "Keys Y and N decide, 1 to 5 tell how sure you are" };
   function readPage() {
-    let reader = "", trial = null, since = 0, spent = 0, busy = false;
+    let reader = "", trial = null, since = 0, spent = 0, busy = false, view = null;
+    let decided = "", confidence = 0;
     const part = (name) => {
-      for (const id of ["enter", "trial", "paused", "finished"]) byId(id).hidden = id !== name;
+      for (const id of ["enter", "trial", "waiting", "paused", "finished"]) byId(id).hidden = id !== name;
     };
     const next2 = async () => {
       trial = await getJson(`/api/trial?reader=${encodeURIComponent(reader)}`);
@@ -2929,38 +3084,73 @@
         byId("thanks").focus();
         return;
       }
+      if (trial.waiting) {
+        wait(trial.waiting);
+        return;
+      }
       const shown = trial;
-      const pictures = Array.from({ length: shown.pictures }, (_, k) => el("img", {
-        src: `/picture.png?reader=${encodeURIComponent(reader)}&position=${shown.done}&k=${k}`,
-        alt: shown.pictures > 1 ? `image ${k + 1}` : "image"
+      const pictures = Array.from({ length: shown.pictures }, (_, k) => ({
+        source: `/picture.png?reader=${encodeURIComponent(reader)}&position=${shown.done}&k=${k}`,
+        name: shown.captions?.[k] ?? (shown.pictures > 1 ? `image ${k + 1}` : "image"),
+        caption: shown.pictures > 1 ? shown.captions?.[k] ?? `Image ${k + 1}` : ""
       }));
-      await Promise.all(pictures.map((picture) => picture.decode()));
-      byId("progress").textContent = `${shown.done} of ${shown.of} answered`;
+      view = looking(pictures, { window: shown.window, slices: shown.slices ?? 1 });
+      await view.ready;
+      const session = (shown.sessions ?? 1) > 1 ? `, session ${shown.session} of ${shown.sessions}` : "";
+      byId("progress").textContent = `${shown.done} of ${shown.of} answered${session}`;
       byId("bar").value = shown.done / shown.of;
       byId("question").textContent = shown.question;
-      byId("pictures").replaceChildren(...pictures.map((picture, k) => el(
-        "figure",
-        {},
-        picture,
-        shown.pictures > 1 && el("figcaption", { "aria-hidden": "true" }, `Image ${k + 1}`)
-      )));
-      byId("choices").replaceChildren(...shown.choices.map((choice2, k) => {
-        const button = el("button", { type: "button", "data-choice": choice2 }, shown.pictures > 1 ? WORDS[choice2] : `${WORDS[choice2]} (${k + 1})`);
-        button.addEventListener("click", () => answer(choice2));
-        return button;
-      }));
+      byId("said").textContent = shown.said ?? "";
+      byId("said").hidden = !shown.said;
+      byId("keys-said").textContent = KEYS2[shown.task] ?? "Keys 1 and 2 answer";
+      byId("pictures").replaceChildren(...view.figures);
+      byId("looking").replaceChildren(...view.controls);
+      offer(shown);
       part("trial");
       byId("question").focus();
       spent = 0;
       since = performance.now();
     };
-    const answer = async (choice2) => {
+    const wait = (begins) => {
+      byId("begins").textContent = new Date(begins).toLocaleString([], { dateStyle: "full", timeStyle: "short" });
+      part("waiting");
+      byId("waiting-title").focus();
+    };
+    const offer = (shown) => {
+      decided = "";
+      confidence = 0;
+      const decision = shown.task === "decide";
+      byId("choices").replaceChildren(...shown.choices.map((word, k) => {
+        const text = decision || shown.pictures > 1 ? WORDS[word] : `${WORDS[word]} (${k + 1})`;
+        const button = el("button", { type: "button", "data-choice": word, ...decision && { "aria-pressed": "false" } }, text);
+        button.addEventListener("click", () => choose(word));
+        return button;
+      }));
+      byId("confidence").replaceChildren(...decision ? [choice("How sure are you?", LEVELS, "", (level) => sure(Number(level)))] : []);
+    };
+    const choose = (word) => {
+      if (trial?.task !== "decide") {
+        answer(word);
+        return;
+      }
+      decided = word;
+      byId("choices").querySelectorAll("button").forEach((b) => b.setAttribute("aria-pressed", String(b.dataset.choice === word)));
+      if (confidence) answer(word, confidence);
+    };
+    const sure = (level) => {
+      confidence = level;
+      byId("confidence").querySelectorAll("input").forEach((input) => {
+        input.checked = Number(input.value) === level;
+      });
+      if (decided) answer(decided, level);
+    };
+    const answer = async (word, level) => {
       if (busy || !trial || trial.finished) return;
       busy = true;
       const seconds = (spent + performance.now() - since) / 1e3;
       byId("notice").hidden = true;
       try {
-        await postJson("/api/answer", { reader, position: trial.done, answer: choice2, seconds });
+        await postJson("/api/answer", { reader, position: trial.done, answer: word, seconds, ...level && { confidence: level } });
         await next2();
       } catch (error) {
         tell(error);
@@ -2988,10 +3178,22 @@
       byId("question").focus();
     });
     document.addEventListener("keydown", (event) => {
-      const typing = event.target instanceof HTMLInputElement && event.target.type === "text";
-      if (byId("trial").hidden || typing || event.repeat || !byId("keys").checked) return;
-      const choice2 = trial?.choices[Number(event.key) - 1];
-      if (choice2 && !event.ctrlKey && !event.metaKey && !event.altKey) answer(choice2);
+      const within = event.target instanceof HTMLInputElement ? event.target.type : "";
+      if (byId("trial").hidden || within === "text" || !byId("keys").checked) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || !trial) return;
+      if (view?.key(event.key, ["range", "radio"].includes(within))) {
+        event.preventDefault();
+        return;
+      }
+      if (event.repeat) return;
+      const number = Number(event.key);
+      if (trial.task !== "decide") {
+        if (trial.choices[number - 1]) answer(trial.choices[number - 1]);
+        return;
+      }
+      if (number >= 1 && number <= LEVELS.length) sure(number);
+      const word = trial.choices.find((one) => one[0] === event.key.toLowerCase());
+      if (word) choose(word);
     });
   }
 

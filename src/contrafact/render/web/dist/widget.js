@@ -255,6 +255,11 @@ progress{width:100%;height:6px;accent-color:var(--for);display:block;margin-bott
 .pictures figure{margin:0;text-align:center}
 .pictures img{width:100%;max-width:560px;max-height:62vh;object-fit:contain;background:#000;border-radius:4px}
 [tabindex="-1"]:focus-visible{outline:none}
+.holder{overflow:hidden;border-radius:4px;max-width:560px;margin:0 auto}
+.pictures figcaption{font-size:13.5px;color:var(--dim);overflow-wrap:anywhere}
+.holder img{display:block}
+.looking{display:flex;flex-wrap:wrap;gap:8px 14px;align-items:center;margin:10px 0}
+.choices button[aria-pressed=true]{outline:2px solid var(--for);outline-offset:1px}
 .choices{display:flex;gap:12px;justify-content:center;margin:14px 0}
 .choices button{min-width:140px;min-height:48px;font-size:16px}
 .row-of{display:flex;flex-wrap:wrap;gap:8px;align-items:center}
