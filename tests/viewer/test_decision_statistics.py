@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, binomtest, f, mannwhitneyu, t
 from sklearn.metrics import roc_auc_score
 
-from contrafact.core.power import mcnemar_power, pairs_needed, power
+from contrafact.core.power import mcnemar_power, pairs_needed, power, wilson
 from contrafact.viewer.reader_study.decide_results import decide_results, summary_csv
 from contrafact.viewer.reader_study.decisions import (
     Decisions,
@@ -187,6 +187,16 @@ def test_the_bootstrap_of_one_reader_is_that_of_a_mean() -> None:
     assert said["low"] < said["value"] < said["high"]  # type: ignore[operator]
     moved = difference(many, "accuracy", (0, 0), resampled(many, rng))
     assert moved == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_a_share_without_an_error_has_an_interval_of_some_width() -> None:
+    """Every resample of right answers is right: Wilson's interval for the number of images stands instead."""
+    found = drawn(1, readers=3, cases=20)
+    found.yes[:], found.rating[:] = found.truth, np.where(found.truth, 4.5, -4.5)
+    weights = resampled(found, np.random.default_rng(0))
+    for name, count in (("sensitivity", 10), ("accuracy", 20), ("AUC", 10)):
+        said = with_interval(found, name, 0, weights)
+        assert (said["value"], said["low"], said["high"]) == (1.0, pytest.approx(wilson(count, count)[0]), 1.0)
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(0, 1), (5, 5), (9, 1), (0, 8), (13, 30), (3, 4)])

@@ -233,8 +233,11 @@ class _Pages:
 
 def _prediction_words(trial: Trial, finding: str) -> str:
     """Return the model's prediction as text."""
-    share = "" if trial.probability is None else f" ({finding}: {100 * trial.probability:.0f} %)"
-    return f"The model's prediction: {'' if trial.predicted == 'yes' else 'not '}{finding}{share}"
+    words = f"The model's prediction: {'' if trial.predicted == 'yes' else 'not '}{finding}"
+    if trial.probability is None:
+        return words
+    share = f"{100 * trial.probability:.0f} %"
+    return f"{words}, {share}" if trial.predicted == "yes" else f"{words} ({finding}: {share})"
 
 
 def _window(low: str | None, high: str | None) -> Window | None:

@@ -27,8 +27,8 @@ from contrafact.viewer.reader_study.decisions import (
 from contrafact.viewer.reader_study.many_readers import (
     analysis,
     difference,
-    interval,
     resampled,
+    told,
     with_interval,
 )
 from contrafact.viewer.reader_study.sessions import ARMS, Planned
@@ -107,18 +107,23 @@ def _arm(found: Decisions, arm: int, weights: Weights) -> dict[str, Any]:
         "answers": int(np.isfinite(found.yes[arm]).sum()),
         "of": found.yes[arm].size,
         "figures": {name: with_interval(found, name, arm, weights) for name in FIGURES},
-        "right where the model is right": _mean(found, found.correct[arm], right, weights),
-        "right where the model is wrong": _mean(found, found.correct[arm], ~right, weights),
+        "right where the model is right": _mean(
+            found, found.correct[arm], right, weights, count=int(right.sum())
+        ),
+        "right where the model is wrong": _mean(
+            found, found.correct[arm], ~right, weights, count=int((~right).sum())
+        ),
         "seconds": float(np.nanmedian(seconds)) if np.isfinite(seconds).any() else None,
     }
 
 
-def _mean(found: Decisions, values: Any, among: Flags, weights: Weights) -> dict[str, float | None]:
-    """Return the mean over readers of their mean over some images as value, low and high."""
+def _mean(
+    found: Decisions, values: Any, among: Flags, weights: Weights, *, count: int | None = None
+) -> dict[str, float | None]:
+    """Return the mean over readers of their mean over some images with its interval; `count` as in `told`."""
     mine = once(found)
     value = float(over_readers(shares(values, mine.cases * among), mine.readers)[0])
-    low, high = interval(over_readers(shares(values, weights.cases * among), weights.readers))
-    return {"value": value if np.isfinite(value) else None, "low": low, "high": high}
+    return told(value, over_readers(shares(values, weights.cases * among), weights.readers), count)
 
 
 def _pair(

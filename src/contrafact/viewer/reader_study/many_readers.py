@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from contrafact.core.power import wilson
 from contrafact.viewer.reader_study.decisions import (
     Decisions,
     Flags,
@@ -48,7 +49,20 @@ def interval(values: Floats) -> tuple[float | None, float | None]:
 def with_interval(found: Decisions, name: str, arm: int, weights: Weights) -> dict[str, float | None]:
     """Return a figure of an arm as value, low and high."""
     value = float(figure(found, name, arm, once(found))[0])
-    low, high = interval(figure(found, name, arm, weights))
+    kinds = int(found.truth.sum()), int((~found.truth).sum())
+    count = {"sensitivity": kinds[0], "specificity": kinds[1], "accuracy": sum(kinds)}.get(name, min(kinds))
+    return told(value, figure(found, name, arm, weights), count)
+
+
+def told(value: float, values: Floats, count: int | None = None) -> dict[str, float | None]:
+    """Return a figure with the interval of its resamples.
+
+    count  of a share, the number of its images: at 0 and 1, where every resample is alike, the interval is
+           Wilson's of that number (an AUC has that of the smaller group)
+    """
+    low, high = interval(values)
+    if count and low is not None and value in (0.0, 1.0):
+        low, high = wilson(round(value * count), count)
     return {"value": value if np.isfinite(value) else None, "low": low, "high": high}
 
 
@@ -56,8 +70,7 @@ def difference(found: Decisions, name: str, arms: tuple[int, int], weights: Weig
     """Return a figure of the second arm minus that of the first as value, low and high, same resamples."""
     first, second = (figure(found, name, arm, once(found))[0] for arm in arms)
     both = [figure(found, name, arm, weights) for arm in arms]
-    low, high = interval(both[1] - both[0])
-    return {"value": float(second - first) if np.isfinite(second - first) else None, "low": low, "high": high}
+    return told(float(second - first), both[1] - both[0])
 
 
 def whole(found: Decisions) -> Decisions | None:

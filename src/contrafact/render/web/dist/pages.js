@@ -3053,7 +3053,7 @@
   function drag(stage, moved) {
     let from = null;
     stage.addEventListener("pointerdown", (event) => {
-      if (event.pointerType === "touch" || event.button !== 0) return;
+      if (event.pointerType === "touch" && stage.dataset.zoom === "1" || event.button !== 0) return;
       from = { x: event.clientX, y: event.clientY };
       stage.setPointerCapture(event.pointerId);
     });

@@ -257,7 +257,7 @@ progress{width:100%;height:6px;accent-color:var(--for);display:block;margin-bott
 [tabindex="-1"]:focus-visible{outline:none}
 .holder{overflow:hidden;border-radius:4px;max-width:560px;margin:0 auto}
 .pictures figcaption{font-size:13.5px;color:var(--dim);overflow-wrap:anywhere}
-.holder img{display:block}
+.holder img{display:block}.holder:not([data-zoom="1"]){touch-action:none}
 .looking{display:flex;flex-wrap:wrap;gap:8px 14px;align-items:center;margin:10px 0}
 .choices button[aria-pressed=true]{outline:2px solid var(--for);outline-offset:1px}
 .choices{display:flex;gap:12px;justify-content:center;margin:14px 0}

@@ -96,7 +96,7 @@ export function looking(pictures: Picture[], about: { window: [number, number]; 
 function drag(stage: HTMLElement, moved: (x: number, y: number) => void): void {
   let from: { x: number; y: number } | null = null;
   stage.addEventListener("pointerdown", event => {
-    if (event.pointerType === "touch" || event.button !== 0) return; // a finger scrolls
+    if ((event.pointerType === "touch" && stage.dataset.zoom === "1") || event.button !== 0) return; // a finger scrolls
     from = { x: event.clientX, y: event.clientY };
     stage.setPointerCapture(event.pointerId);
   });
