@@ -197,7 +197,7 @@ def readers() -> dict[str, Any]:
             },
             "trials": [
                 [
-                    dataclasses.astuple(t)
+                    (t.task, t.case, t.shows, t.truth)
                     for t in trials_for(items_of(run, "worse"), reader, seed=3, judgements=n)
                 ]
                 for reader, n in ((0, None), (1, None), (1, 3))
