@@ -266,6 +266,29 @@ def test_a_decision_needs_a_confidence_and_comes_back_as_it_was(made: Made, site
     assert (line["confidence"], line["seconds"], line["session"]) == (3, 1.0, 0)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "delete from confidences",
+        "update confidences set confidence = 7",
+        "delete from decisions",
+        "update answers set answer = 'maybe'",
+        "update decisions set probability = x'00'",
+    ],
+)
+def test_a_damaged_decision_is_named(made: Made, damage: str) -> None:
+    reading = reading_of(made)
+    answers = reading.answers()
+    answers.enter("Ada", reading.items(), seed=0, judgements=None)
+    answers.add("Ada", 0, "yes", 1.0, 3)
+    assert reading.decisions(answers.lines())
+    with sqlite3.connect(answers.path) as base:
+        base.execute(damage)
+    base.close()
+    with pytest.raises(InputError, match=r"'reading.sqlite' is damaged"):
+        answers.lines()
+
+
 def test_a_session_begins_after_the_washout_and_not_before(made: Made) -> None:
     run, labels = made
     reading = Reading(run, tasks=("decide",), design=Design(labels=labels))

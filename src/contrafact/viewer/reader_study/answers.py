@@ -206,6 +206,11 @@ class Answers:
                         f"'{self.path.name}' is damaged: '{name}' of trial {line['position']!a:.20} of "
                         f"{line['reader']!a:.60} is {line[name]!a:.40}"
                     )
+            if line["task"] == "decide" and not _whole_decision(line):
+                raise InputError(
+                    f"'{self.path.name}' is damaged: trial {line['position']} of {line['reader']!a:.60} lacks "
+                    "the arm, the prediction or the confidence of a decision"
+                )
         return lines
 
     def _json(self, text: object) -> Any:
@@ -239,6 +244,14 @@ class Answers:
                 base.execute("commit")
             except sqlite3.Error as error:
                 raise ContrafactError(f"could not write the answers to '{self.path}' ({error})") from error
+
+
+def _whole_decision(line: Mapping[str, Any]) -> bool:
+    """Whether a line of a decision has what its results need."""
+    answered = line["answer"] is None or (
+        line["answer"] in CHOICES["decide"] and line["confidence"] in CONFIDENCES
+    )
+    return answered and None not in (line["arm"], line["session"], line["predicted"])
 
 
 def _now() -> str:
