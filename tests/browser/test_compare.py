@@ -387,3 +387,18 @@ def test_the_first_two_models_that_share_an_image_are_compared_at_first(tmp_path
     assert comparison.chosen("two", None) == ("two", "one")
     assert comparison.chosen("alone", "two") == ("alone", "two")
     assert comparison.chosen("alone", None) == ("alone", "one")  # none shares an image: the next
+
+
+def test_the_list_leads_to_the_comparison_only_where_models_share_an_image(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    for model, level in (("one", 1), ("two", 2)):
+        made = heatmap(f"image {level}")
+        record = dataclasses.replace(made.record, model=model)
+        image = Image(ramp(level=level), window=(0.0, 200.0), source=f"{level}.png")
+        run.add(model, image, dataclasses.replace(made, record=record), model_name=model, case=f"image {level}")
+    with serving(entered(make_app(run))) as site:
+        assert "Compare models" not in site.ask("/").text
+        image = Image(ramp(level=1), window=(0.0, 200.0), source="1.png")
+        record = dataclasses.replace(heatmap("image 1").record, model="two")
+        run.add("both", image, dataclasses.replace(made, record=record), model_name="two", case="image 1")
+        assert "Compare models" in site.ask("/").text

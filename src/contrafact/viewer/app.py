@@ -109,9 +109,9 @@ class _Pages:
         self.compare = ComparePages(self.table, self.title, page)
 
     def cohort(self, request: Request) -> Response:
-        several = self.compare.several()
+        comparable = self.compare.possible()
         attributes = attribute_folders(self.run.folder)
-        words = {"several": several, "attributes": bool(attributes)}
+        words = {"comparable": comparable, "attributes": bool(attributes)}
         return page("cohort.html", title=self.title, token=self._token(), **words)
 
     def case(self, request: Request) -> Response:

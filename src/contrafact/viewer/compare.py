@@ -35,8 +35,9 @@ class ComparePages:
             Route("/api/compare/{id}", self.about),
         ]
 
-    def several(self) -> bool:
-        return len(self.comparison.models()) > 1
+    def possible(self) -> bool:
+        """Whether two models of the run have results of one image."""
+        return any(len(by_model) > 1 for by_model in self.comparison.index().images.values())
 
     def link(self, case: CaseResults) -> str | None:
         """Return the address that compares a case with another model."""
