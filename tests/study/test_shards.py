@@ -122,7 +122,7 @@ def test_results_of_other_settings_are_left(folder: Path) -> None:
     assert labels == {"gradient": 5, "occlusion": 5}
 
 
-@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/0", "a/b", "1/2/3", "-1/3"])
+@pytest.mark.parametrize("text", ["", "0/3", "4/3", "3", "1/0", "a/b", "1/2/3", "-1/3"])
 def test_a_shard_is_a_number_of_a_count(text: str) -> None:
     with pytest.raises(InputError, match="expected a shard"):
         read_shard(text)
@@ -201,5 +201,40 @@ def test_a_plan_says_which_method_fails(folder: Path) -> None:
     from contrafact.study.planning import plan
 
     (folder / "study.toml").write_text(STUDY.replace("[methods.gradcam]", '[methods.gradcam]\nlayer = "none"'))
-    failed = [one for one in plan(folder / "study.toml", engine="local").methods if one.error]
+    found = plan(folder / "study.toml", engine="local")
+    failed = [one for one in found.methods if one.error]
     assert [one.method for one in failed] == ["gradcam"] and "none" in failed[0].error
+    assert found.left == 4  # what failed is not run again
+    run = open_run(folder / "run")
+    [failure] = run.failures()
+    run.add_failure(**{**failure, "seconds": 600.0})  # as one that was stopped after its limit
+    again = plan(folder / "study.toml", engine="local")
+    assert again.seconds > 4 * 600.0
+
+
+def test_a_second_plan_has_the_metrics_of_the_first(folder: Path) -> None:
+    from contrafact.study.planning import plan
+
+    plan(folder / "study.toml", engine="local")
+    [scores] = open_run(folder / "run").scores().values()
+    again = plan(folder / "study.toml", engine="local")
+    assert again.left == 4
+    assert again.scoring == pytest.approx(sum(one["seconds"] for one in scores["scores"])) and again.scoring > 0
+
+
+@pytest.mark.parametrize("how", [["--shard", "1/2"], ["--merge"], ["--retry"], ["--address", "auto"]])
+def test_a_plan_goes_with_no_word_that_it_would_leave_out(
+    folder: Path, capsys: pytest.CaptureFixture[str], how: list[str]
+) -> None:
+    from contrafact.cli import main
+
+    assert main(["study", str(folder / "study.toml"), "--plan", *how]) == 2
+    assert f"{how[0]} does not go with --plan" in capsys.readouterr().err
+    assert not (folder / "run").exists()
+
+
+def test_a_plan_names_the_engines(folder: Path) -> None:
+    from contrafact.study.planning import plan
+
+    with pytest.raises(InputError, match="engine must be one of processes, local, ray"):
+        plan(folder / "study.toml", engine="proceses")

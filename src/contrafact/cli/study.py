@@ -68,6 +68,9 @@ def study(
     if config is None:
         raise InputError("expected a study file; got none; name one, or write one with --form")
     if plan:
+        without = {"--shard": shard, "--merge": merge, "--retry": retry, "--address": address}
+        for name in (name for name, value in without.items() if value):
+            raise InputError(f"{name} does not go with --plan, which runs the first image alone")
         _say_plan(config, engine=engine, trust=trust, trust_code=trust_code, json=json)
         return
     rows: list[dict[str, Any]] = []

@@ -14,7 +14,7 @@ from contrafact.io import Run
 from contrafact.io.lock import sole_writer
 from contrafact.study import read_study
 from contrafact.study.inputs import devices_of
-from contrafact.study.runner import StudyTask, prepared, run_tasks_of
+from contrafact.study.runner import StudyTask, check_engine, prepared, run_tasks_of
 from contrafact.study.scoring import ScoringTask
 
 
@@ -23,7 +23,7 @@ class MethodCost:
     """What one method of one model took on the first image.
 
     passes  forward passes of the model; `seconds`; `memory_mb`: greatest resident memory of the process so far
-    error   why it failed; its costs are 0 then
+    error   why it failed; `passes` and `memory_mb` are 0 then, `seconds` those until it failed
     """
 
     model: str
@@ -42,7 +42,7 @@ class StudyPlan:
     images    number of images, of which `left` are not finished
     workers   processes that work at the same time
     methods   one row for each model, method and target
-    scoring   seconds of all metrics on the first image
+    scoring   seconds of all metrics on the first image; where it was done before, those that the run stores
     begin     seconds until a worker has loaded its models
     """
 
@@ -81,6 +81,7 @@ def plan(
     """
     path = Path(path)
     config, trusted = read_study(path), Trust(trust, trust_code)
+    check_engine(engine)
     with naming(path.name):
         cases, tasks, labelled = prepared(config, path.parent, trusted)
     about = {"title": config.title, "study": dataclasses.asdict(config)}
@@ -95,7 +96,8 @@ def plan(
             gaps.append((row.task, time.monotonic() - since))
             since = time.monotonic()
         methods = _costs(run, first)
-        left = {task.image for task in tasks} - {task.image for task in tasks if task.key in run.done()}
+        known = run.done() | run.failed()
+        left = {task.image for task in tasks if task.key not in known}
     own = {task.key: one.seconds for task, one in zip(first, methods, strict=True)}
     begin = next((max(0.0, gap - own[task.key]) for task, gap in gaps[:1] if task.key in own), 0.0)
     return StudyPlan(
@@ -103,15 +105,27 @@ def plan(
         left=len(left),
         workers=len(devices_of(config)),
         methods=methods,
-        scoring=sum(gap for task, gap in gaps if task.label == "metrics"),
+        scoring=_scoring(run, first, gaps),
         begin=begin,
+    )
+
+
+def _scoring(run: Run, tasks: list[StudyTask], gaps: list[tuple[StudyTask | ScoringTask, float]]) -> float:
+    """Return the seconds of the metrics: of their tasks now, or as an earlier call stored them."""
+    now = [gap for task, gap in gaps if task.label == "metrics"]
+    if now:
+        return sum(now)
+    stored = {(row.get("source"), row.get("target"), row.get("model")): row for row in run.scores().values()}
+    asked = dict.fromkeys((task.image, task.target or "-", task.model) for task in tasks)
+    return sum(
+        float(score.get("seconds") or 0.0) for one in asked if one in stored for score in stored[one]["scores"]
     )
 
 
 def _costs(run: Run, tasks: list[StudyTask]) -> tuple[MethodCost, ...]:
     """Return what each task took, or why it failed."""
     rows = {row["key"]: row["record"] for row in run.rows()}
-    errors = {row["key"]: row["error"] for row in run.failures()}
+    failures = {row["key"]: row for row in run.failures()}
     found = []
     for task in tasks:
         named: Any = {"model": task.model, "method": task.label, "target": task.target}
@@ -126,5 +140,6 @@ def _costs(run: Run, tasks: list[StudyTask]) -> tuple[MethodCost, ...]:
                 )
             )
         else:
-            found.append(MethodCost(**named, error=errors.get(task.key, "it has no result")))
+            failed = failures.get(task.key, {"error": "it has no result"})
+            found.append(MethodCost(**named, seconds=failed.get("seconds") or 0.0, error=failed["error"]))
     return tuple(found)

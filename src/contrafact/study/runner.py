@@ -116,10 +116,7 @@ def study(
     """
     path = Path(path)
     config = read_study(path)
-    if engine not in ENGINES:
-        raise InputError(
-            f"engine must be one of {', '.join(ENGINES)}; got '{engine}'{nearest(engine, ENGINES)}"
-        )
+    check_engine(engine)
     part = read_shard(shard)
     if address is not None and engine != "ray":
         raise InputError(f"address is of the engine ray; got the engine {engine}")
@@ -137,6 +134,14 @@ def study(
         setting = (config, str(path.parent), trusted, labelled)
         how = {"engine": engine, "address": address}
         yield from run_tasks_of(run, cases, tasks, setting, how=how, retry=retry, tables=part is None)
+
+
+def check_engine(engine: str) -> None:
+    """Raise InputError for an engine that is not known."""
+    if engine not in ENGINES:
+        raise InputError(
+            f"engine must be one of {', '.join(ENGINES)}; got '{engine}'{nearest(engine, ENGINES)}"
+        )
 
 
 def prepared(

@@ -43,7 +43,7 @@ class Shard:
 
 def read_shard(text: str | tuple[int, int] | None) -> Shard | None:
     """Return the shard of a text such as 3/16; raise InputError for any other text."""
-    if text is None or text == "":
+    if text is None:
         return None
     if isinstance(text, str):
         found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
