@@ -51,6 +51,7 @@ def plain(outputs: torch.Tensor) -> torch.Tensor:
         (ValueTarget(0), False, 0, None),
         (GradeTarget(), False, None, None),
         (RegionTarget(index=1), False, 1, None),
+        (ValueTarget(np.int64(3)), False, 3, None),
         (plain, False, None, None),
         ("class:1", False, None, None),  # text and tuples have a method `index`
         (("a", "b"), False, None, None),

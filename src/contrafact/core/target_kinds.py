@@ -7,6 +7,7 @@ the members of one of these protocols.
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any, Protocol, runtime_checkable
 
 from contrafact.core.protocols import Predictor, Target
@@ -88,7 +89,7 @@ def as_named(target: Target) -> Target:
 def class_of(target: Target) -> int | None:
     """Return the class, or output, that a target is about; None where it is about no single one."""
     own = as_named(target)
-    return own.index if isinstance(own, OneClassTarget) and isinstance(own.index, int) else None
+    return int(own.index) if isinstance(own, OneClassTarget) and isinstance(own.index, Integral) else None
 
 
 def compared_class(target: Target) -> int | None:
