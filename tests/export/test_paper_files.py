@@ -114,3 +114,11 @@ def test_a_volume_has_letters_a_scale_and_the_slice_that_changes(tmp_path: Path)
     assert all(f">{letter}</text>" in svg for letter in "RLAP") and ">2 mm</text>" in svg
     with Picture.open(io.BytesIO(frames_gif(row, run.arrays(row)["frames"], grid))) as gif:
         assert gif.size[1] - 2 * STRIP > gif.size[0] * 0.9  # 15 mm of 16: true proportions
+
+
+def test_a_picture_without_an_original_is_marked_from_the_first_panel_on(tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", 1)
+    [row] = [row for row in run.rows() if row["kind"] == "strip"]
+    arrays, grid = run.arrays(row), Grid(run.arrays(row)["frames"].shape[2:])
+    assert [panel.mark for panel in change_sheet(row, arrays, grid).panels] == ["", MARK, MARK]
+    assert [panel.mark for panel in change_sheet({**row, "picture": True}, arrays, grid).panels] == [MARK] * 3

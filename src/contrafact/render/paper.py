@@ -90,9 +90,10 @@ def change_sheet(row: Row, arrays: Arrays, grid: Grid) -> Sheet:
     line = _thick(outline(change))
     drawn[line] = 255
     kinds, levels, name = outcome.frame_titles(row), outcome.levels(row), _target(row)
+    before = "" if kinds[origin] == outcome.ORIGINAL else MARK
     bar = (f"darker by {scale.value:.3g}", f"brighter by {scale.value:.3g}", "", STRONG, DARK)
     panels = (
-        Panel(grey(first, window), f"{kinds[origin]}, {name}: {levels[origin]}"),
+        Panel(grey(first, window), f"{kinds[origin]}, {name}: {levels[origin]}", before),
         Panel(grey(second, window), f"changed image, {name}: {levels[last]}", MARK),
         Panel(drawn, "difference: changed image minus original", MARK, bar),
     )
