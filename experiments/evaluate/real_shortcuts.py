@@ -261,7 +261,7 @@ def rows_of(
             cells = {
                 "logits that the shortcut gives": mean(np.array(own["given by it"]), "+.1f"),
                 "answers that it turns": share(own["turned"]),
-                "the same, network for comparison": share(other["turned"]),
+                "the same, first network for comparison": share(other["turned"]),
             }
             for method in [ENGINE, *METHODS]:
                 if any(method not in one["shares"] for one in (own, other, third)):
@@ -271,7 +271,7 @@ def rows_of(
                 found, false = (np.array(one["shares"][method]) > limit for one in (own, third))
                 cells[method] = f"{share(found)}, {false.mean():.2f}"
             cells["of the pattern, the counterfactual takes out"] = mean(np.array(own["taken out"]), "+.2f")
-            cells["the same, network for comparison "] = mean(np.array(other["taken out"]), "+.2f")
+            cells["the same, first network for comparison "] = mean(np.array(other["taken out"]), "+.2f")
             columns.append(cells)
             print(names[-1], cells, flush=True)
     return names, [[key, *(column[key] for column in columns)] for key in columns[0]], models
