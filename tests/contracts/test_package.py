@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +58,14 @@ def test_every_explainer_says_where_it_comes_from_and_what_it_costs() -> None:
         text = EXPLAINERS.get(name).__doc__ or ""
         for word in ("Source:", "images ", "gives ", "cost ", "raises "):
             assert word in text, f"{name} does not say '{word.strip()}'"
+
+
+def test_every_package_that_the_tests_are_installed_with_has_a_version() -> None:
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    [every] = extras["all"]
+    names = [*re.findall(r"\w+", every)[1:], "dev", "docs"]  # as dev.py installs
+    needed = [line for name in names for line in extras[name]] + project["dependencies"]
+    pinned = set(re.findall(r"^([\w.-]+)==", (root / "constraints.txt").read_text().lower(), re.MULTILINE))
+    assert len(names) > 5 and not {re.split(r"[<>=\[ ]", line)[0].lower() for line in needed} - pinned
