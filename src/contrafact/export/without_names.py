@@ -9,6 +9,7 @@ from typing import Any
 
 from contrafact.io import Run
 
+SIMILAR = "similarity:"  # a target that names the file of its reference image
 NAMING = ("PatientID", "PatientName", "file", "files", "path")
 
 
@@ -16,37 +17,44 @@ NAMING = ("PatientID", "PatientName", "file", "files", "path")
 class NamelessRun(Run):
     """The run in a folder, read so that its rows and failures name no file: `image1`, `image2`, ..."""
 
-    _names: dict[Any, dict[tuple[str, str], str]] = field(
+    _names: dict[Any, tuple[dict[tuple[str, str], str], dict[str, str]]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
 
     def rows_from(self, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield numbers and rows without names."""
-        names = self._named()
+        names, targets = self._named()
         for number, row in Run.rows_from(self, start):
-            yield number, _nameless(row, names[_image(row)], number)
+            yield number, _nameless(row, names[_image(row)], number, targets)
 
     def row(self, number: int) -> dict[str, Any]:
         row = Run.row(self, number)
-        return _nameless(row, self._named()[_image(row)], number)
+        names, targets = self._named()
+        return _nameless(row, names[_image(row)], number, targets)
 
-    def _named(self) -> dict[tuple[str, str], str]:
-        """Return the name of each image; kept until the run grows."""
+    def _named(self) -> tuple[dict[tuple[str, str], str], dict[str, str]]:
+        """Return the name of each image, and of each target that names a file; kept until the run grows."""
         state = self.generation(), self._log.newlines()
         if state not in self._names:
             self._names.clear()
-            self._names[state] = _numbers(row for _, row in Run.rows_from(self, 0))
+            rows = [row for _, row in Run.rows_from(self, 0)]
+            self._names[state] = _numbers(rows), _targets(rows)
         return self._names[state]
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures without names; the reason of each is kept but for the file's name."""
         whole = Run(self.folder)
-        names = {source: name for (source, _), name in reversed(self._named().items())}
-        found = []
+        images, targets = self._named()
+        names, found = {source: name for (source, _), name in reversed(images.items())}, []
         for at, row in enumerate(whole.failures()):
             source = row["source"]
             name = names.setdefault(source, f"image{len(names) + 1}")
             hidden = {part: without(row[part], source, name) for part in ("error", "trace")}
+            target = str(row["target"])
+            if target.startswith(SIMILAR):
+                shown = targets.setdefault(target, f"{SIMILAR}reference{len(targets) + 1}")
+                file, other = target.removeprefix(SIMILAR), shown.removeprefix(SIMILAR)
+                hidden = {part: without(text, file, other) for part, text in hidden.items()} | {"target": shown}
             found.append({**row, **hidden, "key": f"{name} failure {at}", "source": name})
         return found
 
@@ -64,12 +72,22 @@ def _numbers(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
     return {image: f"image{order[image if several else image[0]]}" for image in images}
 
 
-def _nameless(row: Mapping[str, Any], name: str, at: int) -> dict[str, Any]:
+def _targets(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the name without a file of each target that names one, in the order of the run."""
+    asked = (str((row.get("record") or {}).get("target")) for row in rows)
+    named = dict.fromkeys(target for target in asked if target.startswith(SIMILAR))
+    return {target: f"{SIMILAR}reference{number}" for number, target in enumerate(named, 1)}
+
+
+def _nameless(row: Mapping[str, Any], name: str, at: int, targets: Mapping[str, str]) -> dict[str, Any]:
     record, about, later = row.get("record"), row.get("about"), row.get("followup")
     near = row.get("nearest")
     changed = {**row, "key": f"{name} result {at}", "case": name, "source": name}
     if isinstance(record, dict):
-        changed["record"] = {**record, "source": name}
+        target = record.get("target")
+        changed["record"] = {**record, "source": name, "target": targets.get(str(target), target)}
+        if target in targets:
+            changed["target_name"] = targets[str(target)]
     if isinstance(about, dict):
         changed["about"] = {key: value for key, value in about.items() if key not in NAMING}
     if isinstance(later, list):
