@@ -72,6 +72,14 @@ def test_the_verb_prints_time_memory_and_disk(config: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["stages"][0]["seconds"] > 0
 
 
+@pytest.mark.parametrize("words", [["--resume"], ["--stage", "encoder"], ["--devices", "2"]])
+def test_a_plan_goes_with_no_word_that_it_would_leave_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main(["fit", str(tmp_path / "fit.toml"), "--plan", *words]) == 2
+    assert f"{words[0]} does not go with --plan" in capsys.readouterr().err
+
+
 def test_a_plan_refuses_what_the_fit_refuses(config: Path) -> None:
     config.write_text(config.read_text().replace('path = "images"', 'path = "nowhere"'))
     with pytest.raises(InputError, match="nowhere"):

@@ -47,9 +47,13 @@ def fit(
         json: Print the last losses and quality measures as JSON.
     """
     from contrafact.bundles.fitting import fit_stages, read_config
+    from contrafact.core import InputError
     from contrafact.io.lock import sole_writer
 
     if plan:
+        without = {"--stage": stage, "--resume": resume, "--devices": devices != 1}
+        for name in (name for name, value in without.items() if value):
+            raise InputError(f"{name} does not go with --plan, which times a new fit in one process")
         _say_plan(config, device, trust=trust, trust_code=trust_code, json=json)
         return
     _, out = read_config(config)
