@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pytest
+
 from browsing import heatmap, planted_run, ramp
 from contrafact.core import Image
 from contrafact.export.run_files import export_run
@@ -25,13 +27,19 @@ def test_failures_stay_without_the_names_of_their_files(tmp_path: Path) -> None:
     assert found[1]["seconds"] == 2.0
 
 
-def test_the_reference_of_a_similarity_stays_without_its_name(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", about={})
+def similar(folder: Path) -> Run:
+    """A run of three maps of similarities to two images, whose names are those of patients."""
+    run = Run.create(folder, about={})
     made, image = heatmap("x"), Image(ramp(level=1), window=(0.0, 200.0), source="/data/x.png")
     for number, file in enumerate(("/data/anna.png", "/data/berta.png", "/data/anna.png")):
         record = dataclasses.replace(made.record, target=f"similarity:{file}")
         about = {"case": "x", "target_name": f"similarity:{file}"}
         run.add(f"{number}", image, dataclasses.replace(made, record=record), **about)
+    return run
+
+
+def test_the_reference_of_a_similarity_stays_without_its_name(tmp_path: Path) -> None:
+    run = similar(tmp_path / "run")
     about = {"method": "lime", "target": "similarity:/data/anna.png", "error": "no embedding of anna.png"}
     run.add_failure("f", seconds=1.0, source="/data/x.png", **about)
     nameless = NamelessRun(run.folder)
@@ -44,3 +52,12 @@ def test_the_reference_of_a_similarity_stays_without_its_name(tmp_path: Path) ->
     paths = [path.name for form in ("npz", "html") for path in export_run(run, form, tmp_path / "out")]
     assert paths and not any("anna" in name or "berta" in name for name in paths)
     assert "anna" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_dicom_files_do_not_name_the_reference_of_a_similarity(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom", reason="DICOM files need contrafact[dicom]")
+    paths = list(export_run(similar(tmp_path / "run"), "dicom", tmp_path / "out"))
+    assert len(paths) > 3 and any("similarity-reference2" in path.name for path in paths)
+    assert not any(
+        name in path.name.encode() + path.read_bytes() for path in paths for name in (b"anna", b"berta")
+    )

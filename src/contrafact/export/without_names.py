@@ -15,8 +15,12 @@ NAMING = ("PatientID", "PatientName", "file", "files", "path")
 
 @dataclass(frozen=True, slots=True)
 class NamelessRun(Run):
-    """The run in a folder, read so that its rows and failures name no file: `image1`, `image2`, ..."""
+    """The run in a folder, read so that its rows and failures name no file: `image1`, `image2`, ...
 
+    images  False: rows keep the names of their images, and only targets name no file
+    """
+
+    images: bool = True
     _names: dict[Any, tuple[dict[tuple[str, str], str], dict[str, str]]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
@@ -25,12 +29,21 @@ class NamelessRun(Run):
         """Yield numbers and rows without names."""
         names, targets = self._named()
         for number, row in Run.rows_from(self, start):
-            yield number, _nameless(row, names[_image(row)], number, targets)
+            yield number, self._nameless(row, names[_image(row)], number, targets)
 
     def row(self, number: int) -> dict[str, Any]:
         row = Run.row(self, number)
         names, targets = self._named()
-        return _nameless(row, names[_image(row)], number, targets)
+        return self._nameless(row, names[_image(row)], number, targets)
+
+    def _nameless(
+        self, row: Mapping[str, Any], name: str, at: int, targets: Mapping[str, str]
+    ) -> dict[str, Any]:
+        changed = _without_image(row, name, at) if self.images else dict(row)
+        shown = targets.get(str((row.get("record") or {}).get("target")))
+        if shown is not None:
+            changed |= {"record": {**changed["record"], "target": shown}, "target_name": shown}
+        return changed
 
     def _named(self) -> tuple[dict[tuple[str, str], str], dict[str, str]]:
         """Return the name of each image, and of each target that names a file; kept until the run grows."""
@@ -79,15 +92,12 @@ def _targets(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return {target: f"{SIMILAR}reference{number}" for number, target in enumerate(named, 1)}
 
 
-def _nameless(row: Mapping[str, Any], name: str, at: int, targets: Mapping[str, str]) -> dict[str, Any]:
+def _without_image(row: Mapping[str, Any], name: str, at: int) -> dict[str, Any]:
     record, about, later = row.get("record"), row.get("about"), row.get("followup")
     near = row.get("nearest")
     changed = {**row, "key": f"{name} result {at}", "case": name, "source": name}
     if isinstance(record, dict):
-        target = record.get("target")
-        changed["record"] = {**record, "source": name, "target": targets.get(str(target), target)}
-        if target in targets:
-            changed["target_name"] = targets[str(target)]
+        changed["record"] = {**record, "source": name}
     if isinstance(about, dict):
         changed["about"] = {key: value for key, value in about.items() if key not in NAMING}
     if isinstance(later, list):

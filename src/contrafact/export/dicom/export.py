@@ -16,6 +16,7 @@ from contrafact.export.dicom.images import Drawn, Series, as_bytes, levels_for, 
 from contrafact.export.dicom.maps import highdicom_or_refuse, parametric_map, planes, segmentation
 from contrafact.export.dicom.source import DicomSource, dicom_source, on_grid
 from contrafact.export.dicom.structured_report import Figures, numbers_report
+from contrafact.export.without_names import NamelessRun
 from contrafact.io import Run, read_json, stored_grid, write_atomic, write_json
 from contrafact.io.stored_rows import is_number
 from contrafact.render.figures import overlay, telling_slice
@@ -81,6 +82,7 @@ def export_dicom(
             f"expected an empty folder, because every export has new UIDs; got files in '{folder}'"
         )
     uids = None if key is None else read_key(key, folder)
+    run = NamelessRun(run.folder, images=False)  # the source has the names of its images, not of others
     rows = [row for row, _ in run.results()]
     cohort, files, missing = RunIndex(run), [], {}
     for number, members in enumerate(_by_image(rows).values()):
