@@ -96,7 +96,10 @@ def format_of(source: ModelSource) -> ModelFormat:
 def open_model(source: ModelSource) -> Opened:
     """Return the model of a source, read by its format."""
     reader = format_of(source)
-    opened = reader.open(source)
+    try:
+        opened = reader.open(source)
+    except RecursionError as error:
+        raise InputError(f"'{source.text}' cannot be read: it is nested too deeply") from error
     if not source.inputs or reader.takes_inputs:
         return opened
     return dataclasses.replace(opened, network=with_inputs(opened.network, source.inputs))

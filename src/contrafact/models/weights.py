@@ -40,7 +40,7 @@ PREFIXES = ("module.", "model.", "_orig_mod.")  # of DataParallel, trainers and 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return a state_dict from safetensors or a torch file of tensors; raise InputError for any other file."""
     check_file(path, "a weights file")
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         from safetensors.torch import load_file
 
         with reading(path, "a readable safetensors file"):

@@ -64,7 +64,7 @@ def _beside(path: Path, description: Mapping[str, Any], source: ModelSource) -> 
     model = description["model"]
     if not isinstance(model, str):
         raise InputError(f"'model' in '{path.name}' must be the name of a file; got {model!r:.60}")
-    if model.lower().endswith(".json"):
+    if Path(model).suffix.lower() == ".json":
         raise InputError(f"'model' in '{path.name}' must be a model file; got another description")
     more: dict[str, Any] = {"trust": source.trust, "within": source.within, "described": True}
     more["inputs"] = source.inputs

@@ -17,9 +17,9 @@ from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.source import ModelSource
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-# Fields of a configuration that name code, or other models, which would be fetched.
-REACHING = ("auto_map", "quantization_config", "custom_pipelines")
-FETCHING = ("use_pretrained_backbone", "use_timm_backbone")
+# Fields of a configuration that name code, files, or other models, which would be fetched.
+REACHING = ("auto_map", "quantization_config", "custom_pipelines", "backbone_kwargs", "transformers_weights")
+FETCHING = ("use_pretrained_backbone", "use_timm_backbone", "backbone")
 TASKS = {
     "ForImageClassification": "AutoModelForImageClassification",
     "ForSemanticSegmentation": "AutoModelForSemanticSegmentation",
@@ -97,7 +97,14 @@ def _check(source: ModelSource, config: Mapping[str, Any]) -> str:
             )
     for key in FETCHING:
         if key in _set_keys(config):
-            raise InputError(f"config.json has '{key}', which would fetch weights: write false there")
+            raise InputError(
+                f"config.json has '{key}', which would fetch another model: remove it, and describe the network's "
+                "own backbone in 'backbone_config'"
+            )
+    if any(kind.startswith("timm") for kind in _kinds(config)):
+        raise InputError(  # timm reads the files that the arguments of its networks name
+            f"config.json holds a network of timm: give timm:NAME@{source.text}/{WEIGHTS[0]} instead"
+        )
     if source.has("adapter_config.json"):
         raise InputError(
             "the folder holds an adapter of another model: merge it (merge_and_unload), and save that"
@@ -134,6 +141,13 @@ def _set_keys(config: Any) -> set[str]:
         kernel = any("attn_implementation" in str(k) and "/" in str(v) for k, v in config.items())
         return keys.union(*map(_set_keys, config.values()), {"auto_map"} if kernel else ())
     return set().union(*map(_set_keys, config)) if isinstance(config, list) else set()
+
+
+def _kinds(config: Any) -> set[str]:
+    """Return each `model_type` anywhere in a configuration."""
+    if isinstance(config, Mapping):
+        return set().union(*map(_kinds, config.values()), [str(config.get("model_type", ""))])
+    return set().union(*map(_kinds, config)) if isinstance(config, list) else set()
 
 
 def _declared(config: Mapping[str, Any], count: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import nn
 from contrafact.core import FORMATS, InputError, UnsupportedError, nearest
 from contrafact.core.reading import one_line
 from contrafact.models.formats.huggingface import text_of_config
-from contrafact.models.json_tables import read_table
+from contrafact.models.json_tables import numbers_of, read_table
 from contrafact.models.opened import Opened
 from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.source import ModelSource
@@ -96,6 +97,19 @@ def _of_folder(source: ModelSource) -> tuple[str, dict[str, Any], Path]:
     return str(config.get("_model_class")), about, source.part("model.safetensors")
 
 
+def _check_arguments(about: Mapping[str, Any], make: Any, kind: str) -> None:
+    """Raise InputError for arguments beside those of the architecture, which its encoder would get (a file of
+    weights, an address), unless they are numbers."""
+    parts = inspect.signature(make).parameters.values()
+    known = {part.name for part in parts if part.kind is not part.VAR_KEYWORD}
+    for key, value in about.items():
+        if key not in known and not numbers_of(value if isinstance(value, list) else [value]):
+            raise InputError(
+                f"config.json has '{key}', which is no argument of {kind}: remove it; the arguments of an "
+                "encoder must be numbers"
+            )
+
+
 def _made(smp: Any, kind: str, about: Mapping[str, Any]) -> nn.Module:
     """Return a network without weights; its arguments are plain, and none fetches."""
     encoder = about.get("encoder_name")
@@ -103,8 +117,10 @@ def _made(smp: Any, kind: str, about: Mapping[str, Any]) -> nn.Module:
         raise InputError(f"expected the name of an encoder; got {encoder!r:.60}")
     if about.get("aux_params"):
         raise InputError("a network with 'aux_params' has two outputs: give it as a torch module in Python")
+    make = getattr(smp, kind)
+    _check_arguments(about, make, kind)
     try:
-        network: nn.Module = getattr(smp, kind)(**{**about, "encoder_weights": None})
+        network: nn.Module = make(**{**about, "encoder_weights": None})
     except Exception as error:  # networks of the library check their arguments themselves
         raise InputError(f"segmentation-models-pytorch could not make it: {one_line(error)}") from error
     return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -44,7 +45,9 @@ class Served:
         address = source.name.rstrip("/")
         about = _answer(address)
         declared = _input_of(address, about)
-        outputs = [str(one.get("name")) for one in about.get("outputs", [])]
+        stated_outputs = about.get("outputs")
+        listed = stated_outputs if isinstance(stated_outputs, list) else []
+        outputs = [str(one.get("name")) for one in listed if isinstance(one, dict)]
 
         def run(images: NDArray[Any]) -> Any:
             return _ask(address, declared, images)
@@ -98,11 +101,21 @@ def _batch(address: str, declared: OnnxInput, values: NDArray[Any]) -> dict[str,
         ) from error
 
 
+class _NoOtherAddress(urllib.request.HTTPRedirectHandler):
+    """Follow no redirect: the user named this server, and none that it names."""
+
+    def redirect_request(self, *_arguments: Any, **_named: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoOtherAddress)
+
+
 def _answer(address: str, body: bytes | None = None) -> Any:
     """Return the JSON that a server answers with."""
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"} if body else {})
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as response:
+        with _OPENER.open(request, timeout=SECONDS) as response:
             text = response.read(LARGEST + 1)
         if len(text) > LARGEST:
             raise ValueError(f"an answer of more than {LARGEST} bytes")
@@ -113,7 +126,7 @@ def _answer(address: str, body: bytes | None = None) -> Any:
             f"{address} answered {error.code}: {said}; expected http://HOST/v2/models/NAME of a server with "
             "the Open Inference Protocol v2"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
         raise InputError(
             f"{address} could not be asked: {one_line(error)}; expected http://HOST/v2/models/NAME of a server "
             "with the Open Inference Protocol v2"

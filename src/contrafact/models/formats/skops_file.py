@@ -44,7 +44,7 @@ class SkopsFile:
                     "was not opened: load it where you trust it, and give the estimator in Python"
                 )
             estimator = skops.io.loads(content, trusted=[])
-        opened = opened_estimator(estimator, fingerprint(content))
+            opened = opened_estimator(estimator, fingerprint(content))
         return _of_its_size(opened, int(getattr(estimator, "n_features_in_", 0)))
 
 
