@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -24,9 +24,11 @@ class AxisOrder(nn.Module):
 
 
 def _back(outputs: Any, order: Sequence[int]) -> Any:
-    """Return maps (N, K, *S) in the order of the image, alone or in a list; anything else unchanged."""
+    """Return maps (N, K, *S) in the order of the image, alone, in a list or by names; anything else unchanged."""
     if isinstance(outputs, (list, tuple)):
         return [_back(output, order) for output in outputs]
+    if isinstance(outputs, Mapping):
+        return {name: _back(output, order) for name, output in outputs.items()}
     if isinstance(outputs, Tensor) and outputs.ndim == 2 + len(order):
         return outputs.permute(0, 1, *(2 + axis for axis in order))
     return outputs

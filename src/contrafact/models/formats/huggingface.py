@@ -172,6 +172,9 @@ def preprocessing_of(stated: Mapping[str, Any], notes: list[str]) -> Preprocessi
     size = _size(crop) or _size(stated.get("size"))
     if size and stated.get("do_resize", True):
         fields |= {"size": size, "least": 1}
+    given = stated.get("size")
+    if size and not crop and isinstance(given, Mapping) and "shortest_edge" in given:
+        notes.append(f"its processor keeps the proportions of an image; here it is resized to {size}")
     if crop:
         notes.append(
             f"its processor cuts {size} out of the centre after resizing the shorter side; here the whole "
@@ -183,6 +186,12 @@ def preprocessing_of(stated: Mapping[str, Any], notes: list[str]) -> Preprocessi
     mean, std = (numbers_of(stated.get(key)) for key in ("image_mean", "image_std"))
     if stated.get("do_normalize", True) and mean and std and len(mean) == len(std):
         fields |= {"mean": mean, "std": std, "channels": len(mean)}
+        if stated.get("include_top") and "EfficientNet" in str(stated.get("image_processor_type")):
+            fields["std"] = tuple(value**2 for value in std)  # it divides by them twice
+        if stated.get("rescale_offset"):
+            fields["mean"] = tuple(value + 1 for value in mean)  # values from -1 before that
+    if stated.get("do_flip_channel_order"):
+        notes.append("its processor turns red, green and blue round, which is not followed: give images so")
     return Preprocessing(**fields)
 
 

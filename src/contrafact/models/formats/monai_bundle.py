@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from torch import nn
 
 from contrafact.core import FORMATS, InputError
 from contrafact.models.axis_order import in_order
@@ -52,29 +55,41 @@ class MonaiBundle:
         module = build(factory, arguments, trust_code=source.trust.factories)
         path = source.part(weights)
         network = filled(module, read_weights(path), path, what=factory)
-        axes = int(arguments.get("spatial_dims", 3))
-        return _opened(network, axes, config, metadata)
+        return _opened(network, arguments, config, metadata)
 
 
-def _opened(network: Any, axes: int, config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Opened:
+def _opened(
+    network: nn.Module, arguments: Mapping[str, Any], config: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> Opened:
     """Return the network with what configuration and metadata state. MONAI's axes are those of the file, i j k,
     in reverse to those of an `Image`."""
-    steps = steps_of(config, axes)
+    parts = config if "preprocessing" in config else config.get("validate")
+    axes, channels = _axes(network, arguments), arguments.get("in_channels", 1)
+    steps = steps_of(followed(parts if isinstance(parts, Mapping) else {}, config), axes, channels)
     about: dict[str, Any] = {"output": steps.output, "preprocessing": steps.preprocessing}
     names = _classes(metadata)
     if names:
         about["classes"] = names
-    window = _found(config, "roi_size")
-    size = numbers_of(window, axes)
+    inferer = followed(_sliding(config) or {}, config)
+    window, overlap = inferer.get("roi_size"), inferer.get("overlap")
+    size = numbers_of([window] * axes if isinstance(window, int) else window, axes)
     patch = tuple(int(n) for n in reversed(size)) if size and min(size) > 0 else ()
-    overlap = _found(config, "overlap")
+    wide = () if patch or not inferer else (f"its window {window} is not plain: it gets whole images",)
     return Opened(
         network=in_order(network, range(axes)[::-1]),
         declared=about,
         patch=patch,
-        overlap=overlap if isinstance(overlap, float) and 0 <= overlap < 1 else 0.25,
-        notes=steps.notes,
+        overlap=overlap if isinstance(overlap, (int, float)) and 0 <= overlap < 1 else 0.25,
+        notes=(*steps.notes, *wide),
     )
+
+
+def _axes(network: nn.Module, arguments: Mapping[str, Any]) -> int:
+    """Return the spatial axes that a network takes: as its arguments say, else those of its convolutions."""
+    kinds = {nn.Conv2d: 2, nn.Conv3d: 3}
+    found = (axes for part in network.modules() for kind, axes in kinds.items() if isinstance(part, kind))
+    stated = arguments.get("spatial_dims")
+    return stated if isinstance(stated, int) else next(found, 3)
 
 
 def _network(config: Mapping[str, Any], source: ModelSource) -> tuple[str, dict[str, Any]]:
@@ -124,6 +139,21 @@ def plain(value: Any, config: Mapping[str, Any], *, where: str, depth: int = 0) 
     return value
 
 
+def followed(value: Any, config: Mapping[str, Any], depth: int = 0) -> Any:
+    """Return a value of a configuration with its references (@id) followed where they lead to something;
+    expressions and what leads nowhere stay as they are written."""
+    if depth > DEEPEST:
+        return value
+    if isinstance(value, Mapping):
+        return {key: followed(v, config, depth + 1) for key, v in value.items()}
+    if isinstance(value, list):
+        return [followed(v, config, depth + 1) for v in value]
+    if isinstance(value, str) and value.startswith("@"):
+        with contextlib.suppress(InputError):
+            return followed(_referred(value[1:], config, value), config, depth + 1)
+    return value
+
+
 def _referred(name: str, config: Mapping[str, Any], where: str) -> Any:
     """Return the value of an id, such as `network_def#channels#0`."""
     value: Any = config
@@ -148,12 +178,9 @@ def _classes(metadata: Mapping[str, Any]) -> list[str]:
     return [str(names[str(k)]) for k in range(len(names))]
 
 
-def _found(config: Any, key: str) -> Any:
-    """Return the first plain value of a key anywhere in a configuration; None without one."""
-    if isinstance(config, Mapping):
-        if key in config:
-            return config[key]
-        return next((v for part in config.values() if (v := _found(part, key)) is not None), None)
-    if isinstance(config, list):
-        return next((v for part in config if (v := _found(part, key)) is not None), None)
-    return None
+def _sliding(config: Any) -> dict[str, Any] | None:
+    """Return the inferer of a configuration that slides a window over an image; None without one."""
+    if isinstance(config, Mapping) and "SlidingWindow" in str(config.get("_target_")):
+        return dict(config)
+    parts = config.values() if isinstance(config, Mapping) else config if isinstance(config, list) else ()
+    return next((found for part in parts if (found := _sliding(part)) is not None), None)

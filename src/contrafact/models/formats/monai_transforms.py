@@ -14,6 +14,8 @@ PASSED = (
     "DivisiblePad", "SpatialPad", "ToDevice",
 )  # fmt: skip
 
+ORDER = ("window", "mean", "normalise")  # as a `Preprocessing` changes intensities
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
@@ -24,27 +26,47 @@ class Steps:
     notes: tuple[str, ...]
 
 
-def steps_of(config: Mapping[str, Any], axes: int) -> Steps:
+def steps_of(config: Mapping[str, Any], axes: int, channels: int = 1) -> Steps:
     """Return what the transforms before and after the network state.
 
-    axes  spatial axes of the network; sizes and spacings are in the order of the file, i j k
+    axes      spatial axes of the network; sizes and spacings are in the order of the file, i j k
+    channels  of the image
     """
     fields: dict[str, Any] = {}
     notes: list[str] = []
-    for name, about in _transforms(config.get("preprocessing")):
-        fields |= _fields(name, about, axes, notes)
+    for name, about in _transforms(config.get("preprocessing"), notes):
+        more = _fields(name, about, axes, notes)
+        if "normalise" in more and channels != 1 and about.get("channel_wise") is not True:
+            notes.append(f"{name} measures all channels together; here each channel is normalised by its own")
+        if _too_late(more, fields):
+            notes.append(f"{name} after another change of intensities is not followed: declare preprocessing")
+        else:
+            fields |= more
     output = "logits"
-    for name, about in _transforms(config.get("postprocessing")):
+    for name, about in _transforms(config.get("postprocessing"), []):
         if name == "Activations" and about.get("sigmoid") is True:
             output = "sigmoid"
     return Steps(Preprocessing(**fields), output, tuple(notes))
 
 
-def _transforms(part: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _too_late(more: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    """Whether a step of intensities comes after one that a `Preprocessing` has later, or has once."""
+    first = next((number for number, key in enumerate(ORDER) if key in more), len(ORDER))
+    if all(table.get("normalise") in ("image", "range") for table in (more, fields)):
+        return False  # each undoes the other
+    return any(key in fields for key in ORDER[first:])
+
+
+def _transforms(part: Any, notes: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the transforms of a Compose by the name of their class, without the d of those of dictionaries."""
     listed = part.get("transforms") if isinstance(part, Mapping) else part
-    for one in listed if isinstance(listed, list) else []:
-        if isinstance(one, Mapping) and isinstance(one.get("_target_"), str) and not one.get("_disabled_"):
+    if not isinstance(listed, list):
+        notes.append("its preprocessing is not a list of transforms, and is not followed: declare it")
+        return
+    for one in listed:
+        if not isinstance(one, Mapping) or not isinstance(one.get("_target_"), str):
+            notes.append(f"the transform '{one!s:.60}' is not followed: prepare images so before")
+        elif one.get("_disabled_") not in (True, "true", "True"):
             name = one["_target_"].rpartition(".")[2]
             yield name.removesuffix("Dict").removesuffix("D").removesuffix("d"), one
 
@@ -54,7 +76,10 @@ def _fields(name: str, about: Mapping[str, Any], axes: int, notes: list[str]) ->
     if name == "ScaleIntensityRange":
         return _range(about, notes)
     if name == "ScaleIntensity":
-        return {"normalise": "range"}
+        if (about.get("minv", 0.0), about.get("maxv", 1.0)) == (0, 1):
+            return {"normalise": "range"}
+        notes.append("ScaleIntensity has other ends than 0 and 1, and is not followed: declare preprocessing")
+        return {}
     if name == "NormalizeIntensity":
         if about.get("subtrahend") is not None or about.get("divisor") is not None:
             mean, std = (numbers_of(_listed(about.get(key))) for key in ("subtrahend", "divisor"))
@@ -65,10 +90,16 @@ def _fields(name: str, about: Mapping[str, Any], axes: int, notes: list[str]) ->
         return {"normalise": "nonzero" if about.get("nonzero") is True else "image"}
     if name == "Resize":
         size = numbers_of(about.get("spatial_size"), axes)
-        return {"size": tuple(int(n) for n in reversed(size)), "least": 1} if size and min(size) > 0 else {}
+        if size and min(size) > 0 and about.get("size_mode", "all") == "all":
+            return {"size": tuple(int(n) for n in reversed(size)), "least": 1}
+        notes.append("Resize has a size that is not plain: declare size")
+        return {}
     if name == "Spacing":
         spacing = numbers_of(_listed(about.get("pixdim")), axes)
-        return {"spacing_mm": tuple(reversed(spacing))} if spacing and min(spacing) > 0 else {}
+        if spacing and min(spacing) > 0:
+            return {"spacing_mm": tuple(reversed(spacing))}
+        notes.append("Spacing has values that are not plain: resample images to it, and declare spacing_mm")
+        return {}
     if name == "Orientation":
         notes.append(f"it was trained on volumes turned to {about.get('axcodes')}: give such volumes")
     elif name not in PASSED:

@@ -73,11 +73,14 @@ def _opened(source: ModelSource, inside: ModelSource, root: Path) -> Opened:
         channels=channels,
         spacing_mm=tuple(spacing[axis] for axis in back) if spacing and min(spacing) > 0 else None,
     )
+    notes = [f"{fold} alone of nnU-Net's ensemble, without mirrored copies of the image"]
+    if read.normalise in ("image", "range"):
+        notes.append("nnU-Net cuts borders of 0 off before it normalises; here the whole image counts")
     return Opened(
         network=in_order(network, order),
         declared={"classes": labels.names, "output": labels.output, "preprocessing": stated},
         patch=tuple(patch[axis] for axis in back),
-        notes=(f"{fold} alone of nnU-Net's ensemble, without mirrored copies of the image",),
+        notes=tuple(notes),
     )
 
 
@@ -149,8 +152,9 @@ class Labels:
 
 def _labels(dataset: Mapping[str, Any]) -> Labels:
     labels = {str(k): v for k, v in (dataset.get("labels") or {}).items() if k != "ignore"}
-    if any(isinstance(v, list) and len(v) > 1 for v in labels.values()):
-        return Labels(tuple(k for k in labels if k != "background"), "sigmoid")
+    labels = {k: v[0] if isinstance(v, list) and len(v) == 1 else v for k, v in labels.items()}
+    if any(isinstance(v, list) for v in labels.values()):
+        return Labels(tuple(k for k, v in labels.items() if v != 0), "sigmoid")
     if not labels:
         raise InputError("expected 'labels' in dataset.json; got none")
     return Labels(tuple(sorted(labels, key=lambda k: int(labels[k]))), "logits")
