@@ -30,7 +30,11 @@ def folder_of(path: Path, config: dict[str, Any]) -> Path:
     ("config", "words"),
     [
         (  # timm opens that file, in some versions as a pickle
-            {"model_type": "timm_wrapper", "architecture": "resnet18", "model_args": {"checkpoint_path": "x.pt"}},
+            {
+                "model_type": "timm_wrapper",
+                "architecture": "resnet18",
+                "model_args": {"checkpoint_path": "x.pt"},
+            },
             "holds a network of timm: give timm:NAME@",
         ),
         (  # its weights are fetched unless it says otherwise
@@ -111,7 +115,9 @@ def test_deeply_nested_configurations_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "configs").mkdir()
     (tmp_path / "models").mkdir()
     (tmp_path / "configs" / "metadata.json").write_text("{}")
-    network = '{"_target_": "UNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 2, "channels": [4, 8], '
+    network = (
+        '{"_target_": "UNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 2, "channels": [4, 8], '
+    )
     network += '"strides": [2]}'
     text = f'{{"network_def": {network}, "x": {"[" * 800}{"]" * 800}}}'
     (tmp_path / "configs" / "inference.json").write_text(text)

@@ -37,7 +37,14 @@ def unet() -> nn.Module:
 def test_values_of_a_bundle_are_followed_to_where_they_stand(tmp_path: Path) -> None:
     steps = [
         {"_target_": "Spacingd", "pixdim": "@spacing"},
-        {"_target_": "ScaleIntensityRanged", "a_min": "@low", "a_max": 250, "b_min": 0, "b_max": 1, "clip": True},
+        {
+            "_target_": "ScaleIntensityRanged",
+            "a_min": "@low",
+            "a_max": 250,
+            "b_min": 0,
+            "b_max": 1,
+            "clip": True,
+        },
         {"_target_": "CenterSpatialCropd", "roi_size": [4, 4, 4]},
     ]
     folder = bundle(
@@ -68,7 +75,10 @@ def test_what_a_bundle_computes_is_said(tmp_path: Path) -> None:
     [
         ([{"_target_": "ScaleIntensityd", "minv": -1.0, "maxv": 1.0}], {}, "other ends than 0 and 1"),
         (
-            [{"_target_": "ScaleIntensityd"}, {"_target_": "NormalizeIntensityd", "subtrahend": 0.5, "divisor": 0.5}],
+            [
+                {"_target_": "ScaleIntensityd"},
+                {"_target_": "NormalizeIntensityd", "subtrahend": 0.5, "divisor": 0.5},
+            ],
             {"normalise": "range"},
             "NormalizeIntensity after another",
         ),
@@ -98,7 +108,9 @@ def test_the_axes_of_a_bundle_are_those_of_its_network(tmp_path: Path) -> None:
 
     about = {"in_channels": 3, "out_channels": 2, "backbone": "resnet10", "pretrained": False}
     network = FlexibleUNet(**about).eval()
-    predictor = load_predictor(bundle(tmp_path / "b", network, network_def={"_target_": "FlexibleUNet", **about}))
+    predictor = load_predictor(
+        bundle(tmp_path / "b", network, network_def={"_target_": "FlexibleUNet", **about})
+    )
     x = torch.rand(1, 3, 32, 64)
     with torch.no_grad():
         expected = network(x.transpose(2, 3)).transpose(2, 3)

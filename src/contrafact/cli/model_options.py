@@ -23,7 +23,7 @@ class Declared:
         preprocessing: From the image's units to those of the network, as JSON with the keys of a description
             (docs/how-to/your-model.md), such as '{"window": [0, 255], "size": [224, 224]}'.
         head: Which of several outputs to use, by name or number.
-        inputs: Values of the network's inputs beside the image, kept constant, as JSON: '{"age": 60}'.
+        inputs: Values of the network's inputs beside the image, kept constant, as JSON: '{"age": 60.0}'.
         factory: Network of a file of weights: package.module:name, or file.py:name with --trust-code.
         arguments: Arguments of the factory as JSON, such as '{"spatial_dims": 2}'.
     """
@@ -42,7 +42,7 @@ class Declared:
 
         about: dict[str, Any] = {"output": self.output, "factory": self.factory}
         if self.head is not None:
-            about["head"] = int(self.head) if self.head.isdigit() else self.head
+            about["head"] = int(self.head) if self.head.isdecimal() else self.head
         if self.classes is not None:
             about["classes"] = [name.strip() for name in self.classes.split(",")]
         if self.arguments is not None:

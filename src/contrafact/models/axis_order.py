@@ -24,7 +24,7 @@ class AxisOrder(nn.Module):
 
 
 def _back(outputs: Any, order: Sequence[int]) -> Any:
-    """Return maps (N, K, *S) in the order of the image, alone, in a list or by names; anything else unchanged."""
+    """Return maps (N, K, *S) in the order of the image, alone, in a list or by names; else the same."""
     if isinstance(outputs, (list, tuple)):
         return [_back(output, order) for output in outputs]
     if isinstance(outputs, Mapping):

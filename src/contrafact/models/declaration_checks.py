@@ -51,7 +51,7 @@ def check_last_step(outputs: Tensor, kind: str) -> None:
     """Raise InputError for raw outputs whose last operation, read from the graph, is a sigmoid or softmax."""
     step = outputs.grad_fn
     while step is not None and step.name().removesuffix("Backward0").endswith(SHAPED) and step.next_functions:
-        step = step.next_functions[0][0]
+        step = next((before for before, _ in step.next_functions if before is not None), None)
     name = "" if step is None else step.name().removesuffix("Backward0").lstrip("_")
     if name not in ("Sigmoid", "Softmax", "Hardsigmoid"):
         return

@@ -18,6 +18,7 @@ from contrafact.core.reading import one_line
 from contrafact.models.declaration_checks import within_unit
 from contrafact.models.loading import predictor_of
 from contrafact.models.opened import Opened, merged
+from contrafact.models.predictor_info import MAIN
 from contrafact.models.predictors import TorchPredictor
 from contrafact.models.preprocessing import Preprocessing
 
@@ -27,12 +28,19 @@ LAYERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """One output of a model: its name, shape (K, *S) for one image, and least and greatest value."""
+    """One output of a model: its name, shape (K, *S) for one image, least and greatest value, and its number
+    where it has no name."""
 
     name: str
     shape: tuple[int, ...]
     low: float
     high: float
+    number: int | None = None
+
+    @property
+    def key(self) -> int | str:
+        """What `head` names it by: the name, or of outputs without names the number."""
+        return self.name if self.number is None else self.number
 
     def __str__(self) -> str:
         return f"{self.name} ({' x '.join(map(str, self.shape))}, from {self.low:.3g} to {self.high:.3g})"
@@ -87,17 +95,17 @@ def drafted(opened: Opened, given: Mapping[str, Any], image: NDArray[Any] | None
         missing = f"{value}: guessed from the values above" if key == "output" else missing
         table |= {f"// {key}": text if declared.get(key) else f"{text}; {missing}", key: value}
     if len(seen.heads) > 1:
-        table |= {"// head": "which of the outputs above", "head": main.name}
+        table |= {"// head": "which of the outputs above", "head": main.key}
     if seen.layers:
         table["// layers"] = f"with a map, for --set gradcam.layer=NAME: {', '.join(seen.layers)}"
     return table
 
 
 def _main(heads: tuple[Head, ...], head: Any) -> Head:
-    """Return the output that is used; None: the first."""
+    """Return the output that is used; None: the main one by its name, as a predictor takes it, or the first."""
     names = [one.name for one in heads]
     if head is None:
-        return heads[0]
+        return next((one for name in MAIN for one in heads if one.name == name), heads[0])
     number = names.index(head) if head in names else head
     if not isinstance(number, int) or not 0 <= number < len(heads):
         raise InputError(f"this model's outputs are {', '.join(names)}; got head {head!r}")
@@ -172,7 +180,8 @@ def _heads(raw: Any) -> Iterator[Head]:
         if isinstance(value, (Tensor, np.ndarray)) and value.ndim >= 1 and value.shape[0] == 1:
             tensor = torch.as_tensor(value).float()
             shape = tuple(tensor.shape[1:]) or (1,)
-            yield Head(str(name), shape, float(tensor.min()), float(tensor.max()))
+            number = name if isinstance(raw, (tuple, list)) else None
+            yield Head(str(name), shape, float(tensor.min()), float(tensor.max()), number)
 
 
 def _kind(head: Head) -> str:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from contrafact.core import InputError, UnsupportedError
+from contrafact.models.other_inputs import parameters_of
 
 
 def check_module(module: nn.Module) -> None:
-    """Raise an error for a network without values (on the meta device), or of quantised layers."""
+    """Raise an error for a network without values (on the meta device), or of quantised layers, or
+    with inputs beside the image that have no value."""
     if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
         raise InputError("the network has no values (device 'meta'): load its weights first")
+    named = [part for part in parameters_of(module) if part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)]
+    needed = [part.name for part in named[1:] if part.default is part.empty]
+    if needed:
+        raise InputError(
+            f"the network takes {', '.join(needed)} beside the image: give values, which are kept constant: "
+            f"inputs={{'{needed[0]}': 1.0}} (--inputs '{{\"{needed[0]}\": 1.0}}')"
+        )
     packed = next((m for m in module.modules() if "quantized" in type(m).__module__), None)
     if packed is not None:
         raise UnsupportedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,12 +30,27 @@ def constants_of(inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     return constants
 
 
+def parameters_of(network: nn.Module) -> list[inspect.Parameter]:
+    """Return the parameters of a network's `forward`, the images first; empty where they cannot be read."""
+    try:
+        return list(inspect.signature(network.forward).parameters.values())
+    except (TypeError, ValueError):
+        return []
+
+
 class WithInputs(nn.Module):
     """A network of an image and other inputs as a network of the image: `network(images, **inputs)`, each a row
     of the same values for every image."""
 
     def __init__(self, network: nn.Module, inputs: Mapping[str, Any]) -> None:
         super().__init__()
+        parts = parameters_of(network)
+        known = [part.name for part in parts[1:]]
+        unknown = [name for name in inputs if name not in known]
+        if unknown and parts and all(part.kind is not part.VAR_KEYWORD for part in parts):
+            raise InputError(
+                f"the network's inputs beside the image are {', '.join(known) or 'none'}; got '{unknown[0]}'"
+            )
         self.network, self.names = network, tuple(inputs)
         for number, value in enumerate(constants_of(inputs).values()):
             self.register_buffer(f"input_{number}", torch.as_tensor(value))
@@ -42,7 +58,15 @@ class WithInputs(nn.Module):
     def forward(self, images: Tensor) -> Any:
         rows = [self.get_buffer(f"input_{number}") for number in range(len(self.names))]
         given = [row.expand(len(images), *row.shape) for row in rows]
-        return self.network(images, **dict(zip(self.names, given, strict=True)))
+        try:
+            return self.network(images, **dict(zip(self.names, given, strict=True)))
+        except RuntimeError as error:
+            whole = [name for name, row in zip(self.names, rows, strict=True) if not row.is_floating_point()]
+            if not whole or not any(word in str(error) for word in ("dtype", "Long", "scalar type")):
+                raise
+            raise InputError(
+                f"the network does not take whole numbers as {', '.join(whole)}: write them as 60.0"
+            ) from error
 
 
 def with_inputs(network: Any, inputs: Mapping[str, Any]) -> Any:

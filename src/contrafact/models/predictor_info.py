@@ -70,8 +70,8 @@ class Described:
         outputs = torch.as_tensor(pick(outputs, self.head))
         if outputs.ndim == 1 and len(outputs) == count:
             outputs = outputs[:, None]
-        if outputs.ndim > 1 and outputs.shape[1] == 1 and len(self.classes) == 2:
-            outputs = two_classes(outputs, self.output)
+        alone = outputs.ndim > 1 and outputs.shape[1] == 1 and len(self.classes) == 2
+        outputs = two_classes(outputs, self.output) if alone else outputs
         if outputs.ndim not in (2, 4, 5) or len(outputs) != count:
             raise InputError(
                 f"expected one row of outputs per image, ({count}, K), or maps, ({count}, K, *S); got "
@@ -90,7 +90,8 @@ class Described:
             )
         if not bool(torch.isfinite(outputs.detach()).all()):
             raise InputError("the model returned NaN or infinite outputs for this image")
-        check_kind(outputs, self.output)
+        if not alone or self.output != "logits":  # (0, 1) of a logit of 1 sums to 1
+            check_kind(outputs, self.output)
         self._count = outputs.shape[1] + (self.output == "ordinal")
         return outputs
 
@@ -122,7 +123,7 @@ def _check_heads(outputs: Any) -> None:
     if isinstance(outputs, dict):
         if any(name in outputs for name in MAIN):
             return
-        heads = {str(name): value for name, value in outputs.items() if _is_array(value)}
+        heads = {str(name): value for name, value in outputs.items() if _is_array(value, 1)}
     elif isinstance(outputs, (tuple, list)):
         heads = {str(number): value for number, value in enumerate(outputs) if _is_array(value)}
         rows = {tuple(value.shape[1:]) for value in heads.values()}
@@ -131,15 +132,17 @@ def _check_heads(outputs: Any) -> None:
     else:
         return
     if len(heads) > 1:
-        known = ", ".join(f"{name} ({' x '.join(map(str, value.shape[1:]))})" for name, value in heads.items())
+        known = ", ".join(
+            f"{name} ({' x '.join(map(str, value.shape[1:])) or 1})" for name, value in heads.items()
+        )
         raise InputError(
             f"this model has several outputs: {known}; say which one: head='{next(iter(heads))}' "
             f"(--head {next(iter(heads))})"
         )
 
 
-def _is_array(value: Any) -> bool:
-    return isinstance(value, (Tensor, np.ndarray)) and value.ndim > 1
+def _is_array(value: Any, axes: int = 2) -> bool:
+    return isinstance(value, (Tensor, np.ndarray)) and value.ndim >= axes
 
 
 def pick(outputs: Any, head: int | str | None) -> Any:
@@ -161,7 +164,7 @@ def pick(outputs: Any, head: int | str | None) -> Any:
         main = next((name for name in MAIN if name in outputs), known[0])
         return outputs[main if head is None else head]
     if isinstance(outputs, (tuple, list)):
-        index = 0 if head is None else head
+        index = int(head) if isinstance(head, str) and head.isdecimal() else 0 if head is None else head
         if not isinstance(index, int) or not 0 <= index < len(outputs):
             raise InputError(f"this model has outputs 0 to {len(outputs) - 1}; got head {head!r}")
         return outputs[index]

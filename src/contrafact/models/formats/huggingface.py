@@ -98,8 +98,8 @@ def _check(source: ModelSource, config: Mapping[str, Any]) -> str:
     for key in FETCHING:
         if key in _set_keys(config):
             raise InputError(
-                f"config.json has '{key}', which would fetch another model: remove it, and describe the network's "
-                "own backbone in 'backbone_config'"
+                f"config.json has '{key}', which would fetch another model: remove it, and describe its own "
+                "backbone in 'backbone_config'"
             )
     if any(kind.startswith("timm") for kind in _kinds(config)):
         raise InputError(  # timm reads the files that the arguments of its networks name

@@ -1,0 +1,110 @@
+"""What a newcomer meets: what `init` writes, inputs beside the image, one output with two names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from conftest import small_network
+from contrafact.cli import main
+from contrafact.core import InputError
+from contrafact.models import BlackBox, TorchPredictor, load_predictor
+
+X = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+TWO = ("without", "with")
+HEADS = """import torch
+from torch import nn
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c, self.l = nn.Conv2d(1, 4, 3), nn.Linear(4, 3)
+    def forward(self, x):
+        f = self.c(x).mean((2, 3))
+        return f, self.l(f)
+
+class Named(Pair):
+    def forward(self, x):
+        aux, out = super().forward(x)
+        return {"aux": aux, "out": out}
+"""
+
+
+@pytest.mark.parametrize(("factory", "head", "outputs"), [("Pair", 0, 4), ("Named", "out", 3)])
+def test_what_init_writes_of_several_outputs_opens(
+    tmp_path: Path, factory: str, head: Any, outputs: int
+) -> None:
+    (tmp_path / "nets.py").write_text(HEADS)
+    parts = {"c.weight": torch.rand(4, 1, 3, 3), "c.bias": torch.rand(4), "l.weight": torch.rand(3, 4)}
+    save_file({**parts, "l.bias": torch.rand(3)}, tmp_path / "w.safetensors")
+    out = tmp_path / "m.json"
+    words = ["init", str(tmp_path / "w.safetensors"), "--factory", f"{tmp_path / 'nets.py'}:{factory}"]
+    assert main([*words, "--trust-code", "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["head"] == head
+    assert load_predictor(out, trust_code=True, output="regression")(X).shape == (3, outputs)
+
+
+def test_arguments_without_a_factory_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "w.onnx").write_bytes(b"")
+    assert main(["init", str(tmp_path / "w.onnx"), "--arguments", "{}", "--out", str(tmp_path / "m.json")]) == 2
+    assert "expected --factory with --arguments" in capsys.readouterr().err
+
+
+class Pair(nn.Module):
+    """Two outputs, a value for each image and three."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        mean = x.mean(dim=(1, 2, 3))
+        return {"age": mean, "finding": torch.stack([mean] * 3, dim=1)}
+
+
+def test_a_head_of_one_value_is_one_of_several() -> None:
+    with pytest.raises(InputError, match=r"several outputs: age \(1\), finding \(3\)"):
+        TorchPredictor(Pair(), output="regression")(X)
+    assert TorchPredictor(Pair(), output="regression", head="age")(X).shape == (3, 1)
+
+
+def test_the_head_that_the_error_names_is_taken() -> None:
+    class Both(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            return tuple(Pair()(x)[name].reshape(len(x), -1) for name in ("finding", "age"))
+
+    with pytest.raises(InputError, match="head='0'"):
+        TorchPredictor(Both(), output="regression")(X)
+    assert TorchPredictor(Both(), output="regression", head="0")(X).shape == (3, 3)
+
+
+class WithAge(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.age = nn.Linear(1, 2)
+
+    def forward(self, images: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
+        return self.age(age) + images.mean(dim=(1, 2, 3))[:, None]
+
+
+def test_inputs_that_do_not_fit_are_one_line() -> None:
+    assert load_predictor(WithAge(), inputs={"age": 60.0})(X).shape == (3, 2)
+    with pytest.raises(InputError, match="does not take whole numbers as age: write them as 60.0"):
+        load_predictor(WithAge(), inputs={"age": 60})(X)
+    with pytest.raises(InputError, match="inputs beside the image are age; got 'weight'"):
+        load_predictor(WithAge(), inputs={"weight": 60.0})
+    with pytest.raises(InputError, match="takes age beside the image: give values"):
+        load_predictor(WithAge())
+
+
+def test_a_logit_of_one_is_no_probability() -> None:
+    predictor = BlackBox(lambda x: x[:, :, 0, 0], classes=TWO)
+    assert predictor(torch.ones(2, 1, 16, 16)).tolist() == [[0, 1], [0, 1]]
+
+
+def test_a_sigmoid_with_two_names_is_seen_with_gradients_too() -> None:
+    predictor = TorchPredictor(nn.Sequential(small_network(1), nn.Sigmoid()).eval(), classes=TWO)
+    with pytest.raises(InputError, match="got those of a sigmoid"):
+        predictor(X.clone().requires_grad_())
