@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from contrafact.core import Grid, Heatmap, Image
 from contrafact.export.paper_files import STRIP, framed, frames_gif
 from contrafact.export.run_files import export_run
 from contrafact.io import Run
-from contrafact.render.paper import MARK, change_sheet
+from contrafact.render.paper import MARK, change_sheet, drawn, heatmap_sheet
+from contrafact.render.run_index import RunIndex
 
 pytestmark = pytest.mark.slow  # matplotlib draws panels of a thousand pixels a side
 
@@ -122,3 +125,21 @@ def test_a_picture_without_an_original_is_marked_from_the_first_panel_on(tmp_pat
     arrays, grid = run.arrays(row), Grid(run.arrays(row)["frames"].shape[2:])
     assert [panel.mark for panel in change_sheet(row, arrays, grid).panels] == ["", MARK, MARK]
     assert [panel.mark for panel in change_sheet({**row, "picture": True}, arrays, grid).panels] == [MARK] * 3
+
+
+def test_control_characters_and_long_names_spoil_no_figure(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    values, grid = np.eye(8, dtype=np.float32), Grid((8, 8))
+    image = Image(np.ones((1, 8, 8), dtype=np.float32), grid=grid, window=(0.0, 2.0), source="x.png")
+    about = {"case": "a\x01\u202eb", "target_name": "\u202e<t>" + 100 * "n"}
+    run.add("m", image, Heatmap(values=values, grid=grid, record=record("gradcam", "x")), **about)
+    paths = list(export_run(run, "figure", tmp_path / "out", keep_names=True))
+    svg = ElementTree.parse(next(path for path in paths if path.suffix == ".svg"))
+    text = "".join(svg.getroot().itertext())
+    assert "a\\x01\\u202eb" in text and "\u202e" not in text
+    [row] = run.rows()
+    figure = drawn(heatmap_sheet(row, run.arrays(row), grid, RunIndex(run).map_scale(row, values)))
+    figure.canvas.draw()
+    boxes = [part.get_window_extent() for part in figure.texts if part.get_text()[:3] in ("aga", "0 (", "for")]
+    boxes.sort(key=lambda box: box.x0)
+    assert len(boxes) == 3 and all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))

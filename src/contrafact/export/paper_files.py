@@ -18,6 +18,7 @@ from contrafact.render.difference import enlarged
 from contrafact.render.figures import animation, aspect_of, moving_slice
 from contrafact.render.paper import FOOT, MARK, SIDE, Sheet, drawn
 from contrafact.render.pixels import grey
+from contrafact.render.text import printable
 
 Row = Mapping[str, Any]
 KINDS = ("png", "svg", "pdf")
@@ -38,7 +39,7 @@ def paper_files(sheet: Sheet, title: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _metadata(kind: str, title: str, sheet: Sheet) -> dict[str, Any]:
-    title, about = f"{title}: {sheet.title}", sheet.words
+    title, about = printable(f"{title}: {sheet.title}"), printable(sheet.words)
     if kind == "png":
         return {"Title": title, "Description": about, "Software": "Contrafact"}
     if kind == "svg":
@@ -66,7 +67,7 @@ def framed(pixels: NDArray[np.uint8], above: str, mark: str) -> NDArray[np.uint8
     page = Picture.new("RGB", (width, height + 2 * STRIP))
     page.paste(Picture.fromarray(pixels), (0, STRIP))
     pen = ImageDraw.Draw(page)
-    for y, words, colour in ((0, above, "#ffffff"), (STRIP + height, mark, "#ffcf5c")):
+    for y, words, colour in ((0, printable(above), "#ffffff"), (STRIP + height, mark, "#ffcf5c")):
         pen.text((16, y + 8), words, fill=colour, font=_font(words, width - 32, 40))
     pen.text((16, STRIP + height + 62), FOOT, fill="#b4bec6", font=_font(FOOT, width - 32, 22))
     return np.asarray(page)

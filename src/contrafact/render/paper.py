@@ -16,7 +16,7 @@ from contrafact.render.difference import OUTLINED, SHARE, difference_scale, enla
 from contrafact.render.figures import aspect_of, moving_slice, telling_slice
 from contrafact.render.map_display import MapScale, colour_names, display_sign, map_flaw
 from contrafact.render.pixels import AGAINST, FOR, grey, signed_overlay
-from contrafact.render.text import engine_words, layer_words
+from contrafact.render.text import engine_words, layer_words, printable
 
 Row = Mapping[str, Any]
 Arrays = Mapping[str, NDArray[Any]]
@@ -159,9 +159,12 @@ def _write(figure: Any, y: float, words: str, *, size: float, **how: Any) -> Non
     """Write a line across the figure, smaller where it would be too long."""
     width = figure.get_figwidth()
     room = (width - 2 * EDGE) * 72 / (0.56 * max(len(words), 1))
-    figure.text(
-        EDGE / width, y, words.replace("$", r"\$"), fontsize=min(size, room), va="center", color="#111", **how
-    )
+    figure.text(EDGE / width, y, _plain(words), fontsize=min(size, room), va="center", color="#111", **how)
+
+
+def _plain(words: str) -> str:
+    """Return words as matplotlib writes them as they are, not as mathematics."""
+    return printable(words).replace("$", r"\$")
 
 
 def _panel(figure: Any, box: tuple[float, float, float, float], panel: Panel, sheet: Sheet) -> None:
@@ -171,7 +174,7 @@ def _panel(figure: Any, box: tuple[float, float, float, float], panel: Panel, sh
     ax.imshow(panel.pixels, aspect=sheet.aspect, interpolation="bilinear")
     ax.axis("off")
     size = min(10, INCHES * 72 / (0.56 * len(panel.title)))
-    title = panel.title.replace("$", r"\$")
+    title = _plain(panel.title)
     figure.text(left, bottom + height + 0.14 / inches, title, fontsize=size, va="center", color="#111")
     if panel.mark:
         below = bottom - 0.16 / inches
@@ -218,7 +221,6 @@ def _bar(figure: Any, box: tuple[float, float, float, float], bar: tuple[str, st
     ax.axis("off")
     y = box[1] - 0.11 / figure.get_figheight()
     middle = "0" if not unit else f"0 ({unit})"
+    size = min(8, 0.4 * INCHES * 72 / (0.56 * max(len(low), len(high))))  # the ends leave the middle free
     for x, words, side in ((0.0, low, "left"), (0.5, middle, "center"), (1.0, high, "right")):
-        figure.text(
-            box[0] + x * box[2], y, words.replace("$", r"\$"), fontsize=8, ha=side, va="center", color="#111"
-        )
+        figure.text(box[0] + x * box[2], y, _plain(words), fontsize=size, ha=side, va="center", color="#111")

@@ -93,3 +93,8 @@ def layer_words(details: Mapping[str, Any]) -> str:
     if not details.get("layer"):
         return ""
     return f"layer {details['layer']}, {' × '.join(map(str, details.get('cells', ())))} cells"
+
+
+def printable(text: str) -> str:
+    """Return a text as one line in which control characters, also of the direction of writing, are escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
