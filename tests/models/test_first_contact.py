@@ -14,7 +14,7 @@ from torch import nn
 from conftest import small_network
 from contrafact.cli import main
 from contrafact.core import InputError
-from contrafact.models import BlackBox, TorchPredictor, load_predictor
+from contrafact.models import BlackBox, Preprocessing, TorchPredictor, load_predictor
 
 X = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 TWO = ("without", "with")
@@ -108,3 +108,12 @@ def test_a_sigmoid_with_two_names_is_seen_with_gradients_too() -> None:
     predictor = TorchPredictor(nn.Sequential(small_network(1), nn.Sigmoid()).eval(), classes=TWO)
     with pytest.raises(InputError, match="got those of a sigmoid"):
         predictor(X.clone().requires_grad_())
+
+
+def test_another_number_of_channels_is_one_line_with_the_next_step() -> None:
+    with pytest.raises(InputError, match=r"takes 1 channel\(s\); got 3: convert the image"):
+        TorchPredictor(small_network(2).eval())(X.expand(-1, 3, -1, -1))
+    colours = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    with pytest.raises(InputError, match=r"takes 3 channel\(s\); got 1: repeat .*\"channels\": 3"):
+        TorchPredictor(colours)(X)
+    assert TorchPredictor(colours, preprocessing=Preprocessing(channels=3))(X).shape == (3, 2)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
 from contrafact.core import InputError, UnsupportedError
@@ -26,6 +30,23 @@ def check_module(module: nn.Module) -> None:
             f"the network has quantised layers ({type(packed).__name__}), whose packed weights give no "
             "gradients and no identity: give the network before that, or as ONNX for methods without gradients"
         )
+
+
+@contextlib.contextmanager
+def naming_channels(images: Tensor) -> Iterator[None]:
+    """Turn torch's error for images (N, C, *S) with another number of channels into one that says what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        told = re.search(r"to have (\d+) channels, but got (\d+) channels", str(error))
+        if told is None or int(told[2]) != images.shape[1]:
+            raise
+        grey = (
+            f"repeat its one channel: --preprocessing '{{\"channels\": {told[1]}}}' "
+            f"(preprocessing=cf.Preprocessing(channels={told[1]}))"
+        )
+        step = grey if told[2] == "1" else "convert the image (for instance to grey) first"
+        raise InputError(f"the network takes {told[1]} channel(s); got {told[2]}: {step}") from error
 
 
 def check_followed(outputs: Tensor) -> None:

@@ -23,7 +23,7 @@ from contrafact.models.default_layer import Chooser
 from contrafact.models.identity import Identity, version_of
 from contrafact.models.layers import FeatureLayer, check_tokens, no_map, survey
 from contrafact.models.local_recompute import Incremental, Operations, traced
-from contrafact.models.network_checks import check_followed, check_module
+from contrafact.models.network_checks import check_followed, check_module, naming_channels
 from contrafact.models.predictor_info import Described, pick
 from contrafact.models.preprocessing import Preprocessing
 
@@ -92,7 +92,8 @@ class TorchPredictor(Described):
             with self.frozen():
                 return self(images)
         x = self._prepared(images)
-        outputs = self._checked(self._run(x), len(x))
+        with naming_channels(x):
+            outputs = self._checked(self._run(x), len(x))
         if outputs.grad_fn is not None and not self._followed:
             check_followed(outputs)
             self._followed = True
