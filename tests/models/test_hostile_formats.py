@@ -105,6 +105,11 @@ def test_a_server_sends_nobody_elsewhere_and_its_faults_are_one_line(
     assert servers["asked"] == [f"/{path}"]
 
 
+def test_an_address_that_is_none_is_one_line() -> None:
+    with pytest.raises(InputError, match="could not be asked"):
+        load_predictor("https://[::1")
+
+
 def test_a_description_that_names_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text(json.dumps({"model": "m.json/"}))
     with pytest.raises(InputError, match="got another description"):

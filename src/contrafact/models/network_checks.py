@@ -34,7 +34,7 @@ def check_module(module: nn.Module) -> None:
 
 @contextlib.contextmanager
 def naming_channels(images: Tensor) -> Iterator[None]:
-    """Turn torch's error for images (N, C, *S) with another number of channels into one that says what to do."""
+    """Turn the error of torch for images (N, C, *S) of other channels into one that says what to do."""
     try:
         yield
     except RuntimeError as error:

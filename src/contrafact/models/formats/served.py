@@ -113,8 +113,9 @@ _OPENER = urllib.request.build_opener(_NoOtherAddress)
 
 def _answer(address: str, body: bytes | None = None) -> Any:
     """Return the JSON that a server answers with."""
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"} if body else {})
+    kind = {"Content-Type": "application/json"} if body else {}
     try:
+        request = urllib.request.Request(address, body, kind)
         with _OPENER.open(request, timeout=SECONDS) as response:
             text = response.read(LARGEST + 1)
         if len(text) > LARGEST:
