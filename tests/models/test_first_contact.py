@@ -99,6 +99,19 @@ def test_inputs_that_do_not_fit_are_one_line() -> None:
         load_predictor(WithAge())
 
 
+def test_an_onnx_graph_that_cannot_be_run_is_one_line(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    node, info, kind = onnx.helper.make_node, onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    nodes = [node("ReduceMean", ["x"], ["m"], axes=[2, 3], keepdims=0), node("Add", ["m", "age"], ["y"])]
+    inputs = [info("x", kind, ["n", 2, 8, 8]), info("age", kind, ["n", 2])]
+    graph = onnx.helper.make_graph(nodes, "g", inputs, [info("y", kind, ["n", 2])])
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(made, tmp_path / "m.onnx")
+    with pytest.raises(InputError, match=r"the graph could not be run: [^\n]*age[^\n]*$"):
+        load_predictor(tmp_path / "m.onnx", inputs={"age": [1, 2, 3]})(torch.rand(1, 2, 8, 8))
+
+
 def test_a_logit_of_one_is_no_probability() -> None:
     predictor = BlackBox(lambda x: x[:, :, 0, 0], classes=TWO)
     assert predictor(torch.ones(2, 1, 16, 16)).tolist() == [[0, 1], [0, 1]]

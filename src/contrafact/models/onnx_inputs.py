@@ -138,7 +138,10 @@ def batched(
         padded = np.concatenate([values, np.repeat(values[-1:], -len(values) % size, axis=0)])
         rows = beside(size)
         starts = range(0, len(padded), size)
-        parts = [session.run(names, {declared.name: padded[i : i + size], **rows}) for i in starts]
+        try:
+            parts = [session.run(names, {declared.name: padded[i : i + size], **rows}) for i in starts]
+        except Exception as error:  # onnxruntime raises its own types, all derived from Exception
+            raise InputError(f"the graph could not be run: {' '.join(str(error).split())[:200]}") from error
         outputs = [np.concatenate(part)[: len(images)] for part in zip(*parts, strict=True)]
         return [np.asarray(output, np.float32) for output in outputs]
 
