@@ -238,3 +238,15 @@ def test_a_plan_names_the_engines(folder: Path) -> None:
 
     with pytest.raises(InputError, match="engine must be one of processes, local, ray"):
         plan(folder / "study.toml", engine="proceses")
+
+
+def test_a_failure_of_a_part_is_not_told_where_the_result_is_there(folder: Path) -> None:
+    run_study(folder, shard="1/1")
+    run_study(folder, merge=True)
+    part = shards_of(folder / "run")[0]
+    row = part.rows()[0]
+    (part.folder / "results.jsonl").write_text("")  # it failed there, and was run where the parts were merged
+    part.add_failure(row["key"], method="gradient", error="out of memory", kind="error", trace="")
+    for _ in range(2):
+        run_study(folder, merge=True)
+        assert not (folder / "run" / "failures.jsonl").exists()

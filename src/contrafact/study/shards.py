@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,7 +78,7 @@ def shards_of(out: Path) -> list[Run]:
     return [open_run(Shard(*one).folder(out)) for one in found]
 
 
-def take_in(run: Run, parts: Sequence[Run], keys: Collection[str]) -> Iterator[tuple[int, int]]:
+def take_in(run: Run, parts: Sequence[Run], keys: AbstractSet[str]) -> Iterator[tuple[int, int]]:
     """Store the results, scores and failures of the parts in a run, those that it lacks; results of other
     settings (whose keys are not in `keys`) are left. Yield, after each part, its number and how many results
     were taken. A process that ends meanwhile loses nothing: the next call takes the rest."""
@@ -89,7 +90,7 @@ def take_in(run: Run, parts: Sequence[Run], keys: Collection[str]) -> Iterator[t
                 run.take(part, row)
                 taken += 1
         run.add_methods(part.methods())
-        for row in _new(part.failures(), run.failures(), keys):
+        for row in _new(part.failures(), run.failures(), keys - run.done()):
             run.add_failure(**row)
         scored = run.scores()
         for key, row in part.scores().items():
