@@ -211,9 +211,9 @@ def test_slices_of_a_volume_stand_upright_in_true_proportions(browser: Any, tmp_
         assert drawn[:300].mean() > 100 > 1 > drawn[800:].mean()
         visit.slide("Slice", 4)
         for _ in range(60):  # both arrays of the slice have to arrive
-            if visit.pixels("map").max() == 0:
+            if visit.pixels("map").mean() < 1:
                 break
-        assert visit.pixels("map").max() == 0
+        assert visit.pixels("map").mean() < 1  # letters and ruler alone
 
 
 def test_the_built_file_is_that_of_the_source(tmp_path: Path) -> None:

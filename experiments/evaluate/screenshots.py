@@ -1,6 +1,6 @@
 """Pictures of every page at three widths, for docs/pictures.
 
-    python -m experiments.screenshots --run runs/demo --volume RUN --two RUN --out docs/pictures
+    python -m experiments.evaluate.screenshots --run runs/demo --volume RUN --two RUN --out docs/pictures
 
 Pages are whole at 390 and 1280 pixels, and a screen of 1920 by 1080. Needs Playwright and Chromium.
 """
