@@ -40,7 +40,7 @@ class NamelessRun(Run):
         self, row: Mapping[str, Any], name: str, at: int, targets: Mapping[str, str]
     ) -> dict[str, Any]:
         changed = _without_image(row, name, at) if self.images else dict(row)
-        shown = targets.get(str((row.get("record") or {}).get("target")))
+        shown = targets.get(_target(row))
         if shown is not None:
             changed |= {"record": {**changed["record"], "target": shown}, "target_name": shown}
         return changed
@@ -76,6 +76,12 @@ def _image(row: Mapping[str, Any]) -> tuple[str, str]:
     return str(row.get("source") or ""), str(row.get("case") or row["key"])
 
 
+def _target(row: Mapping[str, Any]) -> str:
+    """Return the text of a row's target; empty for a damaged record."""
+    record = row.get("record")
+    return str(record.get("target")) if isinstance(record, dict) else ""
+
+
 def _numbers(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
     """Return the name of each image, by its source and case, in the order of the run."""
     images = dict.fromkeys(map(_image, rows))
@@ -87,8 +93,7 @@ def _numbers(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
 
 def _targets(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the name without a file of each target that names one, in the order of the run."""
-    asked = (str((row.get("record") or {}).get("target")) for row in rows)
-    named = dict.fromkeys(target for target in asked if target.startswith(SIMILAR))
+    named = dict.fromkeys(target for target in map(_target, rows) if target.startswith(SIMILAR))
     return {target: f"{SIMILAR}reference{number}" for number, target in enumerate(named, 1)}
 
 

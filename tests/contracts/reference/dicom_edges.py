@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from contrafact.core import Grid
 from contrafact.export.dicom import images, maps, source
 from contrafact.export.dicom.send import read_archive, send
-from contrafact.export.without_names import _nameless, _numbers, without
+from contrafact.export.without_names import _numbers, _without_image, without
 from reference.kept import asked, brief, tried
 
 COS, SIN = 0.8, 0.6
@@ -299,9 +299,9 @@ def named() -> dict[str, Any]:
             for some in (rows, [*rows, {"source": "/p/b.png", "case": "c9", "key": "k"}])
         ],
         "nameless": [
-            _nameless(row, "image1", 4),
-            _nameless(rows[2], "image2", 0),
-            _nameless({"key": "k", "nearest": 3, "about": 1, "record": None, "followup": {}}, "i", 1),
+            _without_image(row, "image1", 4),
+            _without_image(rows[2], "image2", 0),
+            _without_image({"key": "k", "nearest": 3, "about": 1, "record": None, "followup": {}}, "i", 1),
         ],
         "without": [
             without(text, "/p/anna.nii.gz", "I")
