@@ -45,6 +45,7 @@ from experiments.train.classifiers import train
 
 Values = NDArray[np.float64]
 SIDE, TARGET = 64, "class:1"
+SIZE: dict[str, Any] = {"channels": 1, "outputs": 1, "width": 16, "stages": 4}
 DOSES = {"marker": (10, 30, 90), "stripes": (3, 9, 27), "edge": (10, 30, 90)}  # grey levels of 255
 COMPARED = (0, 1)  # the networks for comparison, in place of a dose: for the limit, and for false alarms
 TOGETHER = 0.95  # share of training images whose shortcut goes with the label
@@ -137,7 +138,7 @@ def made(kind: str, dose: int, cohort: Cohort, folder: Path, *, epochs: int, kim
     name = f"{kind}-{dose}"
     seed = 7 + 100 * list(DOSES).index(kind) + dose
     torch.manual_seed(seed)
-    network = ResidualNetwork(channels=1, outputs=1, width=16, stages=4)
+    network = ResidualNetwork(**SIZE)
     own = cohort_with(cohort, kind, planted_dose, compared=compared, seed=seed)
     weights, drawn = folder / f"{name}.safetensors", folder / f"{name}-translator.safetensors"
     if not weights.exists():
@@ -155,8 +156,11 @@ def made(kind: str, dose: int, cohort: Cohort, folder: Path, *, epochs: int, kim
         save_file({k: v.contiguous().clone() for k, v in training.average.state_dict().items()}, drawn)
         print(f"{name}: trained", flush=True)
     translator.load_state_dict(load_file(drawn))
+    classifier = ResidualNetwork(**SIZE, pair=0)  # its logit as two classes, whose log-odds it is
+    classifier.load_state_dict(network.state_dict())
     predictor = load_predictor(
-        Two(network),
+        classifier.eval().requires_grad_(False),
+        head="pair",
         classes=list(cohort.classes),
         preprocessing=Preprocessing(
             size=(SIDE, SIDE), channels=1, window=(0.0, 255.0), mean=(0.5,), std=(0.5,)
@@ -171,18 +175,6 @@ def made(kind: str, dose: int, cohort: Cohort, folder: Path, *, epochs: int, kim
         predictors={"classifier": predictor},
     )
     return Asked(kind, dose, predictor, bundle)
-
-
-class Two(torch.nn.Module):
-    """One logit as two classes, whose log-odds it is."""
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        score = self.network(x)[:, :1]
-        return torch.cat([-score / 2, score / 2], dim=1)
 
 
 def share_of(values: Values, made_of: Values, kind: str) -> float:
