@@ -74,13 +74,17 @@ class Visit:
 
     def pixels(self, stage: int | str = 0) -> np.ndarray:
         """The drawn canvas of a stage, or of a panel by its name, (H, W, 3); waits until it is painted."""
-        self.page.wait_for_timeout(150)
+        self.painted()
         which = f"[data-panel={stage}]" if isinstance(stage, str) else ".stage canvas"
         content = self.page.evaluate(
             "([q, k]) => document.querySelectorAll(q)[k].toDataURL('image/png').split(',')[1]",
             [which, 0 if isinstance(stage, str) else stage],
         )
         return np.asarray(Picture.open(io.BytesIO(base64.b64decode(content))).convert("RGB")).astype(int)
+
+    def painted(self) -> None:
+        """Until nothing that was asked for is still to be painted."""
+        self.until("!document.documentElement.hasAttribute('data-painting')")
 
     def until(self, words: str) -> None:
         """Until an expression is true; the policy of the pages lets Playwright's own way not run."""
@@ -104,7 +108,7 @@ def open_case(visit: Visit, name: str) -> None:
     visit.go(f"/?q={name.replace(' ', '+')}", "#lines tr")
     visit.page.click("#lines tr a")
     visit.page.wait_for_selector(".film")
-    visit.page.wait_for_timeout(200)
+    visit.painted()
 
 
 def near(pixels: np.ndarray, colour: Any, within: int = 4) -> np.ndarray:
@@ -172,7 +176,7 @@ def move(visit: Visit, one: Any, kind: str) -> None:
     elif kind == "select":
         for value in one.evaluate("e => [...e.options].map(o => o.value)"):
             one.select_option(value)
-            page.wait_for_timeout(30)
+            visit.painted()
         one.select_option(index=0)
     elif kind == "a":
         address = one.evaluate("e => e.href")

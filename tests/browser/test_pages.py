@@ -236,7 +236,7 @@ def test_words_of_a_hostile_run_do_nothing(browser: Any, tmp_path: Path) -> None
         visit.go("/", "#lines tr a")
         visit.page.click("#lines tr a")
         visit.page.wait_for_selector("#where")
-        visit.page.wait_for_timeout(300)
+        visit.painted()
         assert HOSTILE in visit.page.text_content("h1")
         assert visit.page.locator("main img").count() == 0
 
@@ -265,6 +265,22 @@ def test_every_control_has_a_name_and_words_have_contrast(browser: Any, site: Si
         visit.go("/", "#lines tr")
         assert visit.page.evaluate(UNNAMED) == []
         assert visit.page.evaluate(PALE) == []
+
+
+def test_pictures_have_names_before_their_pixels_come(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        held: list[Any] = []
+        visit.page.route("**/array/**", lambda route: held.append(route))
+        visit.go("/?q=Case+3", "#lines tr")
+        visit.page.click("#lines tr a")
+        visit.page.wait_for_selector(".film")
+        visit.until("document.documentElement.hasAttribute('data-painting')")
+        assert visit.page.evaluate(UNNAMED) == []
+        for route in held:
+            route.continue_()
+        visit.page.unroute("**/array/**")
+        visit.painted()
+        assert visit.page.get_attribute("[data-panel=map]", "aria-label").startswith("the image with the map")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -58,7 +58,7 @@ def test_the_page_and_the_report_show_three_real_cases(browser: Any, run: Run) -
         ):
             assert words in text
         assert "1 of these 3 are among the 3 nearest; by chance 1.00" in text
-        page.wait_for_timeout(200)
+        visit.painted()
         drawn = page.evaluate(
             "[...document.querySelector(\".film canvas[aria-label='real case real0.png']\").getContext('2d')"
             ".getImageData(0, 80, 160, 1).data].filter((_, k) => k % 4 === 0)"

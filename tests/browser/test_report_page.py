@@ -157,6 +157,6 @@ def test_hostile_words_in_the_report_do_nothing(browser: Any, tmp_path: Path) ->
     with Paper(browser, write_report(run)) as visit:
         visit.page.locator("section.case .all > summary").first.click()
         visit.until("document.querySelectorAll('.alive').length === 1")
-        visit.page.wait_for_timeout(200)
+        visit.painted()
         assert HOSTILE in visit.page.text_content("h1") and visit.page.locator("img[onerror]").count() == 0
         move_all(visit)

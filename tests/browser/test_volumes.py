@@ -7,7 +7,7 @@ import io
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +158,13 @@ def enter(visit: Visit) -> None:
 
 
 def drawn(visit: Visit) -> np.ndarray:
-    """The stage as it is on the screen, (H, W, 3)."""
-    visit.page.wait_for_timeout(400)
-    content = visit.page.locator(".solid").screenshot(timeout=90_000)
+    """The stage as it is on the screen, (H, W, 3), once two pictures of it are the same."""
+    visit.painted()
+    shoot: Callable[[], bytes] = lambda: visit.page.locator(".solid").screenshot(timeout=90_000)  # noqa: E731
+    before, content = b"", shoot()
+    while content != before:
+        visit.page.wait_for_timeout(100)
+        before, content = content, shoot()
     return np.asarray(Picture.open(io.BytesIO(content)).convert("RGB")).astype(int)
 
 

@@ -68,7 +68,7 @@ def render(visit: Visit, one: Any, **more: Any) -> None:
 
 def canvas(visit: Visit) -> np.ndarray:
     """Grey levels of the middle row."""
-    visit.page.wait_for_timeout(200)
+    visit.painted()
     row = """() => {
       const drawn = document.getElementById('one').shadowRoot.querySelector('[data-panel=changed]');
       const row = Object.assign(document.createElement('canvas'), { width: drawn.width, height: 1 });

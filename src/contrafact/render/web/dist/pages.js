@@ -18,6 +18,7 @@
     }
     made.append(...children.filter((c) => Boolean(c)));
   }
+  var LOADING = "the image is loading";
   function byId(id) {
     const found = document.getElementById(id);
     if (!found) throw new Error(`the page has no #${id}`);
@@ -43,8 +44,8 @@
     place2.textContent = text;
     place2.hidden = false;
   }
-  function plural(count, one, many = one + "s") {
-    return `${count} ${count === 1 ? one : many}`;
+  function plural(count2, one, many = one + "s") {
+    return `${count2} ${count2 === 1 ? one : many}`;
   }
   function signed(value, digits2 = 2) {
     const text = value.toFixed(digits2);
@@ -141,10 +142,14 @@
     return box;
   }
   var choices = 0;
+  var painting = 0;
+  function count(by) {
+    painting += by;
+    document.documentElement.toggleAttribute("data-painting", painting > 0);
+  }
   function painter(paint) {
     let waiting = false, again = false;
     const run = async () => {
-      waiting = true;
       try {
         await paint();
       } catch (error) {
@@ -155,13 +160,16 @@
         again = false;
         ask();
       }
+      count(-1);
     };
     const ask = () => {
-      if (waiting) again = true;
-      else {
-        waiting = true;
-        requestAnimationFrame(run);
+      if (waiting) {
+        again = true;
+        return;
       }
+      waiting = true;
+      count(1);
+      requestAnimationFrame(run);
     };
     return ask;
   }
@@ -262,7 +270,7 @@
   }
   function outline(data, width, height) {
     const sizes = data.map(Math.abs), level = strongest(sizes, OUTLINED);
-    const inside = sizes.reduce((count, size) => count + (size >= level ? 1 : 0), 0) / sizes.length;
+    const inside = sizes.reduce((count2, size) => count2 + (size >= level ? 1 : 0), 0) / sizes.length;
     return level > 0 && inside <= 1.5 * OUTLINED ? contour(data, width, height, level) : [];
   }
   function contour(data, width, height, level) {
@@ -419,7 +427,7 @@
   var OVER = 0.95;
   function differenceLegend(scale, change) {
     const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
-    const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
+    const over = change.reduce((count2, value) => count2 + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
     const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change is far below full colour: at most ${short(most)}.` : `Largest change: ${short(most)}.`;
     return [
       scaleBar(OVER, DIM),
@@ -439,7 +447,7 @@
       this.otherName = otherName;
       this.measures = measures;
       this.pictures = names.map(() => void 0);
-      this.canvases = names.map((name) => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name }));
+      this.canvases = names.map((name) => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name, "aria-label": LOADING }));
       this.corners = names.map(() => el("div", { class: "corner" }));
       this.tags = names.map(() => el("div", { class: "tag" }));
       this.captions = names.map(() => el("figcaption", {}));
@@ -1759,8 +1767,8 @@
       const over = !shown ? null : isStrip(shown) ? `change.nii.gz?frame=${at}` : "values.nii.gz";
       const [image, map] = await Promise.all([`${base}&channel=${channel}`, over].map((name) => name ? content(`/volume/${row3}/${name}`) : null));
       await scene.show(image, map, this.view.window, Boolean(shown && !isStrip(shown) && shown.sign < 0));
-      scene.size.forEach((count, axis) => {
-        this.sliders[axis].input.max = String(count - 1);
+      scene.size.forEach((count2, axis) => {
+        this.sliders[axis].input.max = String(count2 - 1);
       });
       this.layer();
       if (this.state.place) this.moved(this.state.place);
@@ -1813,8 +1821,8 @@
     }
     step(axis, by) {
       if (!this.scene || !this.state.place) return;
-      const ras = this.state.place.ras.map(Math.round), count = this.scene.size[axis];
-      ras[axis] = (ras[axis] + by + count) % count;
+      const ras = this.state.place.ras.map(Math.round), count2 = this.scene.size[axis];
+      ras[axis] = (ras[axis] + by + count2) % count2;
       this.scene.to(ras);
     }
     turn() {
@@ -2248,7 +2256,7 @@
   }
   function row2(line, table, models2) {
     const cell = (label, ...children) => el("td", { role: "cell", "data-label": label }, ...children);
-    const doubts = line.doubts.map((count, k) => count || line.failures[k] ? `${models2[k]}: ${plural(count, "warning")}${line.failures[k] ? `, ${plural(line.failures[k], "failure")}` : ""}` : "").filter(Boolean);
+    const doubts = line.doubts.map((count2, k) => count2 || line.failures[k] ? `${models2[k]}: ${plural(count2, "warning")}${line.failures[k] ? `, ${plural(line.failures[k], "failure")}` : ""}` : "").filter(Boolean);
     return el(
       "tr",
       { role: "row" },
@@ -2413,8 +2421,8 @@
     }
     byId("wrong").replaceChildren(...elsewhere.map((node) => el("li", {}, node)));
     for (const [place2, words3] of Object.entries(answer.known)) suggest(place2, words3);
-    const count = answer.problems.length;
-    byId("verdict").textContent = count ? `${plural(count, "problem")} to fix before this can be saved.` : answer.missing.length ? `Valid study, but ${plural(answer.missing.length, "input")} cannot be found.` : answer.saved ? "Saved. Nothing is missing." : "Valid study. Nothing is missing.";
+    const count2 = answer.problems.length;
+    byId("verdict").textContent = count2 ? `${plural(count2, "problem")} to fix before this can be saved.` : answer.missing.length ? `Valid study, but ${plural(answer.missing.length, "input")} cannot be found.` : answer.saved ? "Saved. Nothing is missing." : "Valid study. Nothing is missing.";
   }
   function toField(place2, there) {
     const [part, number, ...rest2] = place2.split("."), parts = draft[part];
@@ -2696,7 +2704,7 @@
   function mapsSection(about, image, items, view, slices) {
     const state = { item: items[0], opacity: 0.85, level: 0, own: uneven(items[0]), hidden: false };
     const names = [...about.models, `${about.models[0]} minus ${about.models[1]}`];
-    const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
+    const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512, "aria-label": LOADING }));
     const legend = el("div", { class: "legend" }), said = el("div"), trust = el("div", { class: "twins" });
     const paint = painter(async () => paintMaps(canvases, names, image, state, view, legend));
     view.redraw.push(paint);
@@ -2826,7 +2834,7 @@
   }
   function stripsSection(about, item, view, slices) {
     const parts = item.parts, id = `how-${parts[0].row}`, state = { at: 1, change: false };
-    const canvases = parts.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
+    const canvases = parts.map(() => el("canvas", { role: "img", width: 512, height: 512, "aria-label": LOADING }));
     const charts = parts.map((part) => chart(part)), reads = parts.map(() => el("p", { class: "small" })), tags = parts.map(() => el("div", { class: "tag" })), legend = el("div", { class: "legend" });
     const paint = painter(async () => {
       const changes = await Promise.all(parts.map((part) => changeOf(part, view)));

@@ -16,6 +16,7 @@ function dress(made, attributes, children) {
   }
   made.append(...children.filter((c) => Boolean(c)));
 }
+var LOADING = "the image is loading";
 function byId(id) {
   const found = document.getElementById(id);
   if (!found) throw new Error(`the page has no #${id}`);
@@ -27,8 +28,8 @@ function tell(error) {
   place2.textContent = text;
   place2.hidden = false;
 }
-function plural(count, one, many = one + "s") {
-  return `${count} ${count === 1 ? one : many}`;
+function plural(count2, one, many = one + "s") {
+  return `${count2} ${count2 === 1 ? one : many}`;
 }
 function short(value) {
   return String(Number(value.toPrecision(3))).replace("-", "−");
@@ -96,10 +97,14 @@ function choice(legend, options, chosen, picked) {
   return box;
 }
 var choices = 0;
+var painting = 0;
+function count(by) {
+  painting += by;
+  document.documentElement.toggleAttribute("data-painting", painting > 0);
+}
 function painter(paint) {
   let waiting = false, again = false;
   const run = async () => {
-    waiting = true;
     try {
       await paint();
     } catch (error) {
@@ -110,13 +115,16 @@ function painter(paint) {
       again = false;
       ask();
     }
+    count(-1);
   };
   const ask = () => {
-    if (waiting) again = true;
-    else {
-      waiting = true;
-      requestAnimationFrame(run);
+    if (waiting) {
+      again = true;
+      return;
     }
+    waiting = true;
+    count(1);
+    requestAnimationFrame(run);
   };
   return ask;
 }
@@ -516,7 +524,7 @@ function strongest(sizes, share) {
 }
 function outline(data, width, height) {
   const sizes = data.map(Math.abs), level = strongest(sizes, OUTLINED);
-  const inside = sizes.reduce((count, size) => count + (size >= level ? 1 : 0), 0) / sizes.length;
+  const inside = sizes.reduce((count2, size) => count2 + (size >= level ? 1 : 0), 0) / sizes.length;
   return level > 0 && inside <= 1.5 * OUTLINED ? contour(data, width, height, level) : [];
 }
 function contour(data, width, height, level) {
@@ -650,7 +658,7 @@ var DIM = 0.35;
 var OVER = 0.95;
 function differenceLegend(scale, change) {
   const most = change.reduce((best, value) => Math.max(best, Math.abs(value)), 0);
-  const over = change.reduce((count, value) => count + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
+  const over = change.reduce((count2, value) => count2 + (Math.abs(value) > scale.scale ? 1 : 0), 0) / change.length;
   const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.` : most < 0.1 * scale.scale ? `The change is far below full colour: at most ${short(most)}.` : `Largest change: ${short(most)}.`;
   return [
     scaleBar(OVER, DIM),
@@ -670,7 +678,7 @@ var Panels = class {
     this.otherName = otherName;
     this.measures = measures;
     this.pictures = names.map(() => void 0);
-    this.canvases = names.map((name) => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name }));
+    this.canvases = names.map((name) => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name, "aria-label": LOADING }));
     this.corners = names.map(() => el("div", { class: "corner" }));
     this.tags = names.map(() => el("div", { class: "tag" }));
     this.captions = names.map(() => el("figcaption", {}));

@@ -50,15 +50,27 @@ export function choice(
 }
 let choices = 0;
 
+let painting = 0;
+/** Count pictures that are asked for and not yet painted; the page carries `data-painting` while there are any. */
+function count(by: number): void {
+  painting += by;
+  document.documentElement.toggleAttribute("data-painting", painting > 0);
+}
+
 /** Paint at most once per frame of the screen, and show errors. */
 export function painter(paint: () => Promise<void>): () => void {
   let waiting = false, again = false;
   const run = async (): Promise<void> => {
-    waiting = true;
     try { await paint(); } catch (error) { tell(error); }
     waiting = false;
     if (again) { again = false; ask(); }
+    count(-1);
   };
-  const ask = (): void => { if (waiting) again = true; else { waiting = true; requestAnimationFrame(run); } };
+  const ask = (): void => {
+    if (waiting) { again = true; return; }
+    waiting = true;
+    count(1);
+    requestAnimationFrame(run);
+  };
   return ask;
 }

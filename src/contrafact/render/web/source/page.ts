@@ -25,6 +25,9 @@ function dress(made: Element, attributes: Attributes, children: Child[]): void {
   made.append(...children.filter((c): c is Node | string => Boolean(c)));
 }
 
+/** The name of a picture until its pixels are there. */
+export const LOADING = "the image is loading";
+
 export function byId<T extends HTMLElement>(id: string): T {
   const found = document.getElementById(id);
   if (!found) throw new Error(`the page has no #${id}`);

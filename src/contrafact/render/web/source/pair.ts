@@ -4,7 +4,7 @@ import { choice, painter, slider, trustCard } from "./controls";
 import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./types";
 import { chart } from "./chart";
 import { apartWords, type Apart } from "./compare";
-import { byId, el, getJson, plural, short, signed } from "./page";
+import { byId, el, getJson, LOADING, plural, short, signed } from "./page";
 import { contour, draw, drawContour, fit, frameOf, getValues, greyPixels, mixed, percentile, signedPixels, type Values } from "./pixels";
 import { differenceLegend } from "./legend";
 import { detailsOf, kindAt, levelAt } from "./strip";
@@ -61,7 +61,7 @@ interface State { item: Item; opacity: number; level: number; own: boolean; hidd
 function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: View, slices: Slider | null): HTMLElement {
   const state: State = { item: items[0], opacity: 0.85, level: 0, own: uneven(items[0]), hidden: false };
   const names = [...about.models, `${about.models[0]} minus ${about.models[1]}`];
-  const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
+  const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512, "aria-label": LOADING }));
   const legend = el("div", { class: "legend" }), said = el("div"), trust = el("div", { class: "twins" });
   const paint = painter(async () => paintMaps(canvases, names, image, state, view, legend));
   view.redraw.push(paint);
@@ -157,7 +157,7 @@ function scoreTable(item: Item, models: [string, string]): HTMLElement {
 
 function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider | null): HTMLElement {
   const parts = item.parts as [StripAbout, StripAbout], id = `how-${parts[0].row}`, state = { at: 1, change: false };
-  const canvases = parts.map(() => el("canvas", { role: "img", width: 512, height: 512 }));
+  const canvases = parts.map(() => el("canvas", { role: "img", width: 512, height: 512, "aria-label": LOADING }));
   const charts = parts.map(part => chart(part)), reads = parts.map(() => el("p", { class: "small" })), tags = parts.map(() => el("div", { class: "tag" })), legend = el("div", { class: "legend" });
   const paint = painter(async () => {
     const changes = await Promise.all(parts.map(part => changeOf(part, view)));

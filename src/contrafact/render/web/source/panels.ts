@@ -1,7 +1,7 @@
 // Linked panels: pictures of one image that are zoomed and moved together, with a lens, pixel by pixel or smooth.
 
 import { choice } from "./controls";
-import { el } from "./page";
+import { el, LOADING } from "./page";
 import { drawContour, fit } from "./pixels";
 
 /** A picture: layers over the whole image, from back to front, and an outline in pixels of the image. */
@@ -37,7 +37,7 @@ export class Panels {
   /** `measures`: letters of the sides (left, right, top, bottom), and the width of the whole image in mm. */
   constructor(names: string[], private readonly otherName: string, private readonly measures?: { letters: string | null; mm: number | null }) {
     this.pictures = names.map(() => undefined);
-    this.canvases = names.map(name => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name }));
+    this.canvases = names.map(name => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name, "aria-label": LOADING }));
     this.corners = names.map(() => el("div", { class: "corner" }));
     this.tags = names.map(() => el("div", { class: "tag" }));
     this.captions = names.map(() => el("figcaption", {}));
