@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import contrafact as cf
+from conftest import small_network
 from contrafact.bundles.fitting import read_config
 from contrafact.cli import app, main
 from contrafact.models.factories import build
@@ -132,12 +133,21 @@ def for_models(folder: Path) -> dict[str, Any]:
     return {"cf": cf, "detector": Detector(), "image": cf.Image(values, window=(0.0, 1.0))}
 
 
+def for_other_libraries(folder: Path) -> dict[str, Any]:
+    """A small network with a batch of images; a volume in a file; a cohort."""
+    torch.manual_seed(0)
+    values = np.random.default_rng(0).uniform(0, 1, (8, 8, 8)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([1, 1, 2, 1])), folder / "ct.nii.gz")
+    return {"model": small_network(), "x": torch.rand(2, 1, 16, 16)}
+
+
 INPUTS: dict[str, Callable[[Path], dict[str, Any] | None]] = {
     "getting-started": no_inputs,
     "fit": for_fit,
     "tof-mra": for_vessels,
     "your-model": for_models,
     "cluster": no_inputs,
+    "other-libraries": for_other_libraries,
 }
 
 
