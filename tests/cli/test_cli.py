@@ -566,3 +566,25 @@ def test_the_other_answer_is_the_runner_up_of_more_and_absence_of_one() -> None:
         str(method_and_target(LatentWalk(), plain, image)[1]) == "class:1"
     )  # no goal: away from what is predicted
     assert str(method_and_target(GradCAM(), plain, image)[1]) == "class:1"
+
+
+def test_labels_of_images_are_stored_and_names_without_a_row_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from contrafact.io.run_cohort import stored_cohort
+    from contrafact.phantoms import draw_factors, knee_phantom
+
+    rng = np.random.default_rng(0)
+    for number in (1, 2):
+        np.save(tmp_path / f"knee{number}.npy", knee_phantom(draw_factors(rng), rng).image.values)
+    (tmp_path / "labels.csv").write_text("path,label,sex\nknee1,1,f\nother,0,m\n")
+    images = [str(tmp_path / f"knee{number}.npy") for number in (1, 2)]
+    ask = ["explain", *images, "--bundle", "phantom", "--methods", "gradcam", "--no-trust",
+           "--target", "class:1", "--out", str(tmp_path / "run")]  # fmt: skip
+    assert main([*ask, "--cohort", str(tmp_path / "labels.csv")]) == 0
+    said = capsys.readouterr().err
+    assert said.count("'labels.csv' has no row for 1 of 2 images (knee2.npy)") == 1
+    found = stored_cohort(open_run(tmp_path / "run")).find(images[0])
+    assert found is not None and (found.label, found.extra) == ("1", {"sex": "f"})
+    assert main([*ask, "--labels", str(tmp_path / "labels.csv")]) == 2
+    assert "give labels of images as --cohort" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from contrafact.api.regions import without
 from contrafact.core import (
     EXPLAINERS,
     UNTRUSTED,
+    ContrafactWarning,
     Image,
     InputError,
     Trust,
@@ -23,7 +25,8 @@ from contrafact.core import (
     nearest,
     traits_of,
 )
-from contrafact.io import images_in, read_ahead, read_image
+from contrafact.io import Case, images_in, read_ahead, read_cohort, read_image
+from contrafact.io.run_cohort import CohortTable, unmatched_line
 from contrafact.models import SimilarityTarget
 from contrafact.models.source import is_model
 
@@ -132,6 +135,11 @@ def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Pla
         if names:
             raise InputError("expected --labels FILE with --names; got none")
         return plan
+    if labels.suffix.lower() == ".csv":
+        raise InputError(
+            f"expected a label map on the image's grid as --labels; got the table '{labels.name}': give labels "
+            "of images as --cohort"
+        )
     known: dict[int, str] = {}
     for text in names or []:
         number, equals, name = text.partition("=")
@@ -139,6 +147,17 @@ def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Pla
             raise InputError(f"expected --names NUMBER=NAME, such as 1=lesion; got '{text}'")
         known[int(number)] = name.strip()
     return dataclasses.replace(plan, labels=read_image(labels), names=known)
+
+
+def labelled(cohort: Path | None, images: Sequence[Path]) -> dict[str, Case]:
+    """Return what a cohort says of the images, by their paths; say which of them it does not name."""
+    if cohort is None:
+        return {}
+    table = CohortTable.of_cases(read_cohort(cohort, keep_missing=True))
+    line = unmatched_line(table, cohort.name, map(str, images))
+    if line:
+        warnings.warn(line, ContrafactWarning, stacklevel=2)
+    return {str(path): case for path in images if (case := table.find(str(path)))}
 
 
 def possible_methods(predictor: Any, bundle: Any) -> list[str]:

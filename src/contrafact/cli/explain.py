@@ -83,7 +83,9 @@ class Files:
         followup: Later images of the same patient, shown next to the counterfactual.
         cases: A folder of real images, or a cohort's CSV: the nearest to each image that the model predicts on
             the other side of the decision are shown next to the counterfactual.
-        labels: Label map of regions (organs, lesion) on the image's grid, to describe heatmaps in words.
+        cohort: A CSV with the columns path (or the file's name, with or without its ending) and label; further
+            columns (sex, site, age) are subgroups. The viewer then shows truth and prediction.
+        labels: Label map of regions (organs, lesion) on the image's grid, to describe results in words.
         names: Name of a label, NUMBER=NAME (1=lesion); may be repeated.
         largest_image: How many values an image file may declare (docs/formats.md).
     """
@@ -94,6 +96,7 @@ class Files:
     background: Path | None = None
     followup: list[Path] | None = None
     cases: Path | None = None
+    cohort: Path | None = None
     labels: Path | None = None
     names: list[str] | None = None
     largest_image: int | None = None
@@ -130,15 +133,17 @@ def explain(
         json: Print the results as JSON.
     """
     from contrafact.api.case import explain_case
-    from contrafact.cli.arguments import read_images
+    from contrafact.cli.arguments import labelled, read_images
     from contrafact.cli.each_image import explain_each, image_paths, read_each
     from contrafact.io import Run, set_largest_image
     from contrafact.io.lock import sole_writer
+    from contrafact.io.run_cohort import store_cohort
 
     if files.largest_image is not None:
         set_largest_image(files.largest_image)
     plan, about = _plan(models, declared, questions, files, checks=checks, rescale=rescale)
     paths, bundle = image_paths(images), plan.bundle if rescale else None
+    known = labelled(files.cohort, paths)
     dated = list(read_images(files.followup or [], bundle))
     readable, pictures = read_each(paths, bundle)  # images of which none is readable leave no run
     run = Run.create(out, about={"title": "Explanation", **about}) if readable else Run(out)
@@ -149,6 +154,8 @@ def explain(
 
     held = sole_writer(out) if readable else contextlib.nullcontext()
     with held, bar("explaining", len(paths), quiet=json) as move:
+        if known and readable:
+            store_cohort(run, known)
         outcomes = explain_each(paths, explained, images=pictures, move=move)
     _say(run, outcomes, len(paths), json)
 

@@ -33,6 +33,7 @@ from contrafact.core.reading import naming
 from contrafact.core.request import source_of_method
 from contrafact.io import Case, Run
 from contrafact.io.lock import sole_writer
+from contrafact.io.run_cohort import store_cohort
 from contrafact.jobs.pool import ENGINES, Failure, run_tasks
 from contrafact.study import StudyConfig, read_study
 from contrafact.study.inputs import (
@@ -168,6 +169,8 @@ def run_tasks_of(
 ) -> Iterator[TaskProgress]:
     """Run the tasks that the run lacks, then the metrics, and write the tables."""
     config, folder, trusted, labelled = setting
+    if config.cohort is not None:
+        store_cohort(run, {str(case.path): case for case in cases})
     for label in config.methods:
         run.add_methods(cards_of(config.explainer(label)))
     total = len(tasks) + (len({(c.image, c.target, c.model) for c in tasks}) if config.metrics else 0)

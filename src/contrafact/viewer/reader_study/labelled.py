@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from contrafact.core import InputError
 from contrafact.io import Run, read_cohort
+from contrafact.io.run_cohort import CohortTable, stored_cohort
 from contrafact.render.map_display import display_sign, finding_of
 from contrafact.render.outcome import last_frame, probability_of
 
@@ -63,7 +64,7 @@ class _Found:
 def labelled_cases(run: Run, *, labels: Path | None = None, positive: Sequence[str] = ()) -> list[LabelledCase]:
     """Return the images of the run that have a true label and a prediction, of its first model and finding.
 
-    labels    a cohort's CSV with the columns `path` and `label`; None: the labels that a study stored
+    labels    a cohort's CSV with the columns `path` and `label`; None: the labels that the run stores
     positive  labels that mean the finding; default: its name, or the number of its class
     raises    InputError where no image has a label, or all images are of one kind
     """
@@ -73,8 +74,8 @@ def labelled_cases(run: Run, *, labels: Path | None = None, positive: Sequence[s
         raise InputError(
             f"expected explanations of a class's prediction in '{run.folder}' for the task 'decide'; got none"
         )
-    known = _Labels.of_csv(labels) if labels else _Labels.of_study(run)
-    texts = {digest: known.of(str(one.first.get("source") or "")) for digest, one in found.items()}
+    known = CohortTable.of_cases(read_cohort(labels, keep_missing=True)) if labels else stored_cohort(run)
+    texts = {digest: _label(known, str(one.first.get("source") or "")) for digest, one in found.items()}
     if not any(texts.values()):
         raise InputError(_no_labels(run, labels, [str(one.first.get("source")) for one in found.values()]))
     finding = finding_of(next(iter(found.values())).first)
@@ -154,33 +155,9 @@ def _prediction(rows: Sequence[Row], one: _Found) -> tuple[bool, float | None] |
     return share >= 0.5, share
 
 
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    """Labels by path, and by file name where all files of that name have the same."""
-
-    paths: Mapping[str, str]
-    names: Mapping[str, str]
-
-    @staticmethod
-    def of_csv(path: Path) -> _Labels:
-        return _labels((str(case.path), case.label) for case in read_cohort(path, keep_missing=True))
-
-    @staticmethod
-    def of_study(run: Run) -> _Labels:
-        lines = run.scores().values()
-        return _labels((str(line.get("source") or ""), str(line.get("label") or "")) for line in lines)
-
-    def of(self, source: str) -> str:
-        """Return the label of an image by its source; empty where there is none."""
-        return self.paths.get(source) or self.names.get(Path(source).name, "")
-
-
-def _labels(pairs: Iterable[tuple[str, str]]) -> _Labels:
-    paths = {source: label for source, label in pairs if source and label}
-    names: dict[str, set[str]] = {}
-    for source, label in paths.items():
-        names.setdefault(Path(source).name, set()).add(label)
-    return _Labels(paths, {name: min(all_) for name, all_ in names.items() if len(all_) == 1})
+def _label(known: CohortTable, source: str) -> str:
+    case = known.find(source)
+    return case.label if case else ""
 
 
 def _positive(labels: set[str], given: Sequence[str], row: Row) -> set[str]:
@@ -204,7 +181,7 @@ def _no_labels(run: Run, labels: Path | None, sources: Sequence[str]) -> str:
     if labels is None:
         return (
             f"expected true labels for the task 'decide'; the run '{run.folder.name}' stores none (a study "
-            "with a cohort does): give a CSV with the columns path and label as --labels"
+            "with a cohort and `explain --cohort` do): give a CSV with the columns path and label as --labels"
         )
     return (
         f"expected labels of the run's {len(sources)} images in '{labels.name}', by path or file name; got "
