@@ -63,8 +63,8 @@ def test_every_control_of_the_viewer_moves(browser: Any, site: Site, width: int)
         open_case(visit, "Case 3")
         moved = move_all(visit)
         # Frame and, once asked for, Wipe; Opacity, Contour; Level and Window of both. Scale, lens, pixels,
-        # drag, comparison, exaggeration. Outline and Hide. Window presets.
-        assert moved["range"] == 8 and moved["radio"] >= 18 and moved["checkbox"] == 2 and moved["select"] == 2
+        # drag, comparison, exaggeration. Outline and Hide. Window presets, and the result that is judged.
+        assert moved["range"] == 8 and moved["radio"] >= 18 and moved["checkbox"] == 2 and moved["select"] == 3
         assert moved["div"] >= 2 and moved["button"] >= 15 and moved["summary"] >= 2
         looks_like_a_page(visit)
         visit.go("/?q=volume", "#lines tr a")

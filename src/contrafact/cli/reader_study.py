@@ -73,8 +73,8 @@ def reader_study(
         host: Address of the server.
         port: Port of the server; default: any free port.
         out: File of the answers; default: reading.sqlite in the run folder.
-        csv: Write the answers to this file, of decide their results to NAME-summary.csv beside it, and start no
-            server.
+        csv: Write the answers to this file, of decide their results to NAME-summary.csv beside it, judgements
+            made in the viewer to NAME-judgements.csv, and start no server.
     """
     from contrafact.core import InputError
     from contrafact.io import open_run
@@ -87,7 +87,7 @@ def reader_study(
     server, pages = serving.reading_parts()
     reading = pages.Reading(opened, judgements=judgements, seed=seed, path=out, **about)
     if csv:
-        for name, path in zip(("answers", "results"), serving.write_csv(reading, csv), strict=False):
+        for name, path in serving.write_csv(reading, csv).items():
             print(f"{name}: {path}")
         return
     print("\n".join(serving.plan_of(reading)))

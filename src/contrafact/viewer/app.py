@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from contrafact import render
-from contrafact.core import InputError
+from contrafact.core import ContrafactError, InputError
 from contrafact.io import Run
 from contrafact.io.attribute_folder import attribute_folders, name_attribute, picture_of
 from contrafact.render.attributes import attribute_tables
@@ -25,6 +25,8 @@ from contrafact.render.case import case_page, holds_volumes, pixels, thumbnail
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.report.page import environment
 from contrafact.viewer.compare import ComparePages
+from contrafact.viewer.judgements import summary_of_run
+from contrafact.viewer.judging import JudgementPages
 from contrafact.viewer.requests import said, text, whole
 from contrafact.viewer.security import LOOPBACK, Guard
 from contrafact.viewer.volumes import volume
@@ -42,7 +44,8 @@ def make_app(
     hosts: Sequence[str] = (),
     addresses: bool = False,
 ) -> Guard:
-    """Return the viewer of one run. It reads the run folder and writes nothing but names of attributes.
+    """Return the viewer of one run. It reads the run folder and writes nothing but names of attributes and
+    judgements.
 
     live       application for live explanations, mounted under /live; None: stored results only
     token      required for every page, also on this machine, which others may use too; None: a new one, the
@@ -64,7 +67,7 @@ def make_app(
         Route("/api/attributes", pages.name_attribute, methods=["POST"]),
         Route("/web/{name}", web_file),
     ]
-    routes += pages.compare.routes()
+    routes += [*pages.compare.routes(), *pages.judging.routes()]
     if live is not None:
         routes.append(Mount("/live", live))
     return Guard(
@@ -92,13 +95,17 @@ def wrong(_: Request, error: Exception) -> Response:
     return PlainTextResponse(" ".join(str(error).split()), 400)
 
 
+def failed(_: Request, error: Exception) -> Response:
+    return PlainTextResponse(" ".join(str(error).split()), 500)
+
+
 def unreadable(_: Request, error: Exception) -> Response:
     """Answer that the run is incomplete or damaged."""
     return PlainTextResponse(f"the run could not be read ({type(error).__name__})", 404)
 
 
 UNREADABLE = (OSError, LookupError, TypeError, ValueError)
-HANDLERS: dict[Any, Any] = {InputError: wrong, **dict.fromkeys(UNREADABLE, unreadable)}
+HANDLERS: dict[Any, Any] = {InputError: wrong, ContrafactError: failed, **dict.fromkeys(UNREADABLE, unreadable)}
 
 
 class _Pages:
@@ -107,18 +114,20 @@ class _Pages:
         self.table = RunIndex(run)
         self.title = str(run.manifest().get("title") or run.folder.name)
         self.compare = ComparePages(self.table, self.title, page)
+        self.judging = JudgementPages(self.table, self.title, page)
 
     def cohort(self, request: Request) -> Response:
         comparable = self.compare.possible()
         attributes = attribute_folders(self.run.folder)
         words = {"comparable": comparable, "attributes": bool(attributes)}
-        return page("cohort.html", title=self.title, token=self._token(), **words)
+        judged = summary_of_run(self.run.folder)
+        return page("cohort.html", title=self.title, token=self.token, judged=judged, **words)
 
     def case(self, request: Request) -> Response:
         case = self._found(request)
         request.state.volumes = holds_volumes(self.table, case)
         words = {"title": case.name, "id": case.id, "beside": self.compare.link(case)}
-        return page("case.html", run=self.title, token=self._token(), **words)
+        return page("case.html", run=self.title, token=self.token, live=self.live, **words)
 
     def lines(self, request: Request) -> Response:
         """Return a page of the table: /api/cases?q=&show=&sort=&from=&count="""
@@ -199,6 +208,3 @@ class _Pages:
         if case is None:
             raise HTTPException(404)
         return case
-
-    def _token(self) -> str:
-        return self.token if self.live else ""

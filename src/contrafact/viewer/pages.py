@@ -7,6 +7,7 @@ from typing import Any
 
 from contrafact.core import UnsupportedError
 from contrafact.io import write_atomic
+from contrafact.viewer.judgements import Judgements, judgements_csv
 from contrafact.viewer.reader_study.decide_results import summary_csv
 from contrafact.viewer.reader_study.results import as_csv
 
@@ -44,13 +45,17 @@ def plan_of(reading: Any) -> list[str]:
     return plan
 
 
-def write_csv(reading: Any, path: Path) -> list[Path]:
-    """Write all answers to a file and, of decisions, their results to another beside it; return the files."""
+def write_csv(reading: Any, path: Path) -> dict[str, Path]:
+    """Write all answers to a file; beside it, where there are any, the results of decisions and the judgements
+    made in the viewer. Return the files by what they hold."""
     lines = reading.answers().lines()
-    write_atomic(path, as_csv(lines).encode())
+    tables = {"answers": (path, as_csv(lines))}
     decided = reading.decisions(lines)
-    if decided is None:
-        return [path]
-    beside = path.with_name(f"{path.stem}-summary.csv")
-    write_atomic(beside, summary_csv(decided).encode())
-    return [path, beside]
+    if decided is not None:
+        tables["results"] = path.with_name(f"{path.stem}-summary.csv"), summary_csv(decided)
+    judged = Judgements.of(reading.run.folder).lines()
+    if judged:
+        tables["judgements"] = path.with_name(f"{path.stem}-judgements.csv"), judgements_csv(judged)
+    for file, content in tables.values():
+        write_atomic(file, content.encode())
+    return {name: file for name, (file, _) in tables.items()}

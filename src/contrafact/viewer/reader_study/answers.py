@@ -3,18 +3,17 @@ shown."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from contrafact.core import ContrafactError, InputError, check_file
+from contrafact.core import ContrafactError, InputError
 from contrafact.core.reading import reading
+from contrafact.viewer.reader_study.answer_file import CONFIDENCES, changing, looking, now, reader_name
 from contrafact.viewer.reader_study.sessions import Planned, all_trials
 from contrafact.viewer.reader_study.trials import CHANGE, CHOICES, IMAGE, Item, Trial
 
@@ -30,8 +29,6 @@ create table if not exists decisions (reader text not null, position integer not
 create table if not exists confidences (reader text not null, position integer not null,
   confidence integer not null, primary key (reader, position));
 """
-NAME = 40  # characters
-CONFIDENCES = range(1, 6)  # 1 unsure, 5 certain
 TYPES: dict[str, Any] = {
     **dict.fromkeys(("reader", "task", "item", "truth"), str),
     **dict.fromkeys(("number", "position"), int),
@@ -56,7 +53,7 @@ class Answers:
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Start the study, or continue it with the same settings."""
-        with self._change() as base:
+        with changing(self.path) as base:
             for statement in filter(str.strip, TABLES.split(";")):
                 base.execute(statement)
             for name, value in settings.items():
@@ -73,13 +70,11 @@ class Answers:
         self, name: str, items: Mapping[str, Sequence[Item] | Planned], *, seed: int, judgements: int | None
     ) -> tuple[int, int]:
         """Register a reader, or continue; return (answered, trials). Trials are sampled once and stored."""
-        name = " ".join(name.split())
-        if not (0 < len(name) <= NAME and name.isprintable()):
-            raise InputError(f"expected a name of 1 to {NAME} letters")
-        with self._change() as base:
+        name = reader_name(name)
+        with changing(self.path) as base:
             if not base.execute("select 1 from readers where name = ?", (name,)).fetchone():
                 number = base.execute("select count(*) from readers").fetchone()[0]
-                base.execute("insert into readers values (?, ?, ?)", (name, number, _now()))
+                base.execute("insert into readers values (?, ?, ?)", (name, number, now()))
                 for at, trial in enumerate(all_trials(items, number, seed=seed, judgements=judgements)):
                     shows = json.dumps(trial.shows)
                     line = (name, at, trial.task, trial.case, shows, trial.truth)
@@ -91,7 +86,7 @@ class Answers:
 
     def place(self, name: str) -> tuple[int, int]:
         """Return (answered, trials) of a reader."""
-        with self._look() as base:
+        with looking(self.path) as base:
             done = base.execute("select count(*) from answers where reader = ?", (name,)).fetchone()[0]
             there = base.execute("select count(*) from trials where reader = ?", (name,)).fetchone()[0]
         if not there:
@@ -103,7 +98,7 @@ class Answers:
         done, there = self.place(name)
         if not (self.washout and 0 < done < there):
             return None
-        with self._look() as base:
+        with looking(self.path) as base:
             found = base.execute(
                 "select next.session, last.session, at from decisions as next join decisions as last "
                 "on last.reader = next.reader and last.position = next.position - 1 join answers "
@@ -123,7 +118,7 @@ class Answers:
         if position != done or done >= there:
             raise OutOfTurnError(f"the next trial is {done}; got {position}")
         self._check(self.due(name))
-        with self._look() as base:
+        with looking(self.path) as base:
             line = base.execute(
                 "select task, item, shows, truth, arm, session, predicted, probability from trials "
                 "left join decisions using (reader, position) where reader = ? and position = ?",
@@ -153,7 +148,7 @@ class Answers:
     ) -> tuple[int, int]:
         """Store one answer. An answer sent twice counts once, and the first one is kept."""
         begins = self.due(name) if self.washout else None
-        with self._change() as base:
+        with changing(self.path) as base:
             key = (name, position)
             given = base.execute("select answer from answers where reader = ? and position = ?", key).fetchone()
             if given is not None and given[0] != answer:
@@ -182,14 +177,14 @@ class Answers:
             raise InputError(f"expected {' or '.join(CHOICES[line[0]])}; got '{answer[:20]}'")
         if (line[0] == "decide") != (confidence in CONFIDENCES):
             raise InputError(f"expected a confidence of 1 to 5 with a decision alone; got {confidence}")
-        values = (*key, answer, int(answer == line[1]), seconds, _now())
+        values = (*key, answer, int(answer == line[1]), seconds, now())
         base.execute("insert into answers values (?, ?, ?, ?, ?, ?)", values)
         if line[0] == "decide":
             base.execute("insert into confidences values (?, ?, ?)", (*key, confidence))
 
     def lines(self) -> list[dict[str, Any]]:
         """Return all trials of all readers in order, with their answers if any."""
-        with self._look() as base:
+        with looking(self.path) as base:
             base.row_factory = sqlite3.Row
             found = base.execute(
                 "select readers.name as reader, number, position, task, item, truth, "
@@ -218,33 +213,6 @@ class Answers:
         with reading(self.path, "a readable file of answers"):
             return json.loads(str(text))
 
-    @contextlib.contextmanager
-    def _look(self) -> Iterator[sqlite3.Connection]:
-        if os.path.lexists(self.path):
-            check_file(self.path, "a file of answers")
-        with (
-            reading(self.path, "a readable file of answers"),
-            contextlib.closing(sqlite3.connect(self.path, timeout=20, isolation_level=None)) as base,
-        ):
-            yield base
-
-    @contextlib.contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        """Open a transaction that is on disk when it ends."""
-        with self._look() as base:
-            try:
-                base.execute("pragma synchronous = full")
-                base.execute("begin immediate")
-                try:
-                    yield base
-                except BaseException:
-                    with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell
-                        base.execute("rollback")
-                    raise
-                base.execute("commit")
-            except sqlite3.Error as error:
-                raise ContrafactError(f"could not write the answers to '{self.path}' ({error})") from error
-
 
 def _whole_decision(line: Mapping[str, Any]) -> bool:
     """Whether a line of a decision has what its results need."""
@@ -252,7 +220,3 @@ def _whole_decision(line: Mapping[str, Any]) -> bool:
         line["answer"] in CHOICES["decide"] and line["confidence"] in CONFIDENCES
     )
     return answered and None not in (line["arm"], line["session"], line["predicted"])
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -372,6 +372,97 @@
     );
   }
 
+  // source/judgement.ts
+  var ANSWERS = ["plausible", "not plausible", "wrong region"];
+  var LEVELS = [[1, "1 unsure"], [2, "2"], [3, "3"], [4, "4"], [5, "5 certain"]];
+  var KEPT = "contrafact-reader";
+  function judgementSection(id, results) {
+    let answer = "", busy = false, judged = [], said = "";
+    const name = el("input", { type: "text", maxlength: 40, autocomplete: "off", value: sessionStorage.getItem(KEPT) ?? "" });
+    const which = el("select", {}, ...results.map((one) => el("option", { value: one.row }, one.name)));
+    const status = el("p", { role: "status" }), all = el("ul", {}), summary2 = el("summary", {}), others = el("details", {}, summary2, all);
+    const button = (text, pressed) => {
+      const made = el("button", { type: "button", "aria-pressed": "false" }, text);
+      made.addEventListener("click", pressed);
+      return made;
+    };
+    const answers = ANSWERS.map((word) => button(word.charAt(0).toUpperCase() + word.slice(1), () => {
+      answer = word;
+      say("");
+    }));
+    const levels = LEVELS.map(([level, text]) => button(text, () => keep(level)));
+    const row3 = () => Number(which.value);
+    const reader = () => name.value.trim().split(/\s+/).join(" ");
+    const show3 = () => {
+      const mine = judged.find((one) => one.row === row3() && one.reader === reader());
+      const chosen = answer || mine?.answer;
+      answers.forEach((one, k) => one.setAttribute("aria-pressed", String(ANSWERS[k] === chosen)));
+      levels.forEach((one, k) => {
+        one.disabled = !answer;
+        one.setAttribute("aria-pressed", String(!answer && LEVELS[k][0] === mine?.confidence));
+      });
+      status.textContent = said || (answer ? "How sure are you? The judgement is kept when you say it." : mine ? `Kept: ${wordsOf(mine)}.` : "No judgement of yours yet.");
+      summary2.textContent = `All judgements of this case: ${judged.length}`;
+      others.hidden = !judged.length;
+      all.replaceChildren(...judged.map((one) => el("li", {}, el("b", {}, one.reader), `, ${results.find((r) => r.row === one.row)?.name}: ${wordsOf(one)}`)));
+    };
+    const say = (words3) => {
+      said = words3;
+      show3();
+    };
+    const keep = async (confidence) => {
+      if (busy) return;
+      if (!reader()) {
+        say("Enter your name or code first.");
+        name.focus();
+        return;
+      }
+      busy = true;
+      try {
+        const kept2 = await postJson("/api/judgements", { case: id, row: row3(), reader: reader(), answer, confidence });
+        judged = [...judged.filter((one) => one.row !== kept2.row || one.reader !== kept2.reader), kept2];
+        answer = "";
+        say("");
+      } catch (error) {
+        say(`Not kept: ${error instanceof Error ? error.message : error}`);
+      }
+      busy = false;
+    };
+    name.addEventListener("input", () => {
+      sessionStorage.setItem(KEPT, reader());
+      say("");
+    });
+    which.addEventListener("change", () => {
+      answer = "";
+      say("");
+    });
+    show3();
+    getJson(`/api/judgements/${id}`).then((told) => {
+      judged = told.judgements;
+      show3();
+    }).catch((error) => say(`The judgements could not be read: ${error instanceof Error ? error.message : error}`));
+    return el(
+      "section",
+      { class: "card judging", "aria-labelledby": "judging" },
+      el("h2", { id: "judging" }, "Your judgement"),
+      el("p", { class: "dim" }, "Is what is shown plausible, and is it where it should be? Judgements lie beside the run and change no result."),
+      el(
+        "div",
+        { class: "row-of" },
+        el("label", { class: "pick" }, "Your name or code", name),
+        results.length > 1 && el("label", { class: "pick" }, "Result", which)
+      ),
+      el("div", { class: "choices", role: "group", "aria-label": "judgement" }, ...answers),
+      el("div", { class: "choices", role: "group", "aria-label": "how sure are you, from 1 to 5" }, ...levels),
+      status,
+      others
+    );
+  }
+  function wordsOf(one) {
+    const time = new Date(one.at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    return `${one.answer}, confidence ${one.confidence} of 5 (${time})`;
+  }
+
   // source/chart.ts
   function chart(strip) {
     const { width, height, points, ideal, x_ticks, y_ticks, goal_y, half_y } = strip.curve;
@@ -2007,7 +2098,8 @@
       main.append(whereSection(about.image, about.maps, view));
       if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
       for (const map of about.maps) main.append(...nearestOf(about.nearest, map.row, view));
-      if (document.body.dataset.token) main.append(liveSection(about.id, about.image, view));
+      main.append(judgementSection(about.id, [...about.strips, ...about.maps].map((one) => ({ row: one.row, name: `${one.label}, ${one.target_name}` }))));
+      if (document.body.dataset.live) main.append(liveSection(about.id, about.image, view));
     }
     if (about.failures.length) main.append(failureSection(about));
     byId("waiting").remove();
@@ -3077,7 +3169,7 @@
 
   // source/read.ts
   var WORDS = { real: "Real", synthetic: "Synthetic", left: "Image 1", right: "Image 2", yes: "Yes", no: "No" };
-  var LEVELS = [["1", "1 unsure"], ["2", "2"], ["3", "3"], ["4", "4"], ["5", "5 certain"]];
+  var LEVELS2 = [["1", "1 unsure"], ["2", "2"], ["3", "3"], ["4", "4"], ["5", "5 certain"]];
   var KEYS2 = { decide: "Keys Y and N decide, 1 to 5 tell how sure you are" };
   function readPage() {
     let reader = "", trial = null, since = 0, spent = 0, busy = false, view = null;
@@ -3134,7 +3226,7 @@
         button.addEventListener("click", () => choose(word));
         return button;
       }));
-      byId("confidence").replaceChildren(...decision ? [choice("How sure are you?", LEVELS, "", (level) => sure(Number(level)))] : []);
+      byId("confidence").replaceChildren(...decision ? [choice("How sure are you?", LEVELS2, "", (level) => sure(Number(level)))] : []);
     };
     const choose = (word) => {
       if (trial?.task !== "decide") {
@@ -3199,7 +3291,7 @@
         if (trial.choices[number - 1]) answer(trial.choices[number - 1]);
         return;
       }
-      if (number >= 1 && number <= LEVELS.length) sure(number);
+      if (number >= 1 && number <= LEVELS2.length) sure(number);
       const word = trial.choices.find((one) => one[0] === event.key.toLowerCase());
       if (word) choose(word);
     });

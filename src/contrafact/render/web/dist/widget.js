@@ -269,6 +269,8 @@ progress{width:100%;height:6px;accent-color:var(--for);display:block;margin-bott
 .looking{display:flex;flex-wrap:wrap;gap:8px 14px;align-items:center;margin:10px 0}
 .choices button[aria-pressed=true]{outline:2px solid var(--for);outline-offset:1px}
 .choices{display:flex;gap:12px;justify-content:center;margin:14px 0}
+.judging .choices{flex-wrap:wrap;justify-content:flex-start;margin:10px 0;gap:8px}.judging .choices button{min-width:84px;min-height:44px}
+nav a[aria-current]{color:var(--text);font-weight:600;text-decoration:none}
 .choices button{min-width:140px;min-height:48px;font-size:16px}
 .row-of{display:flex;flex-wrap:wrap;gap:8px;align-items:center}
 .pooled th,.pooled td{font-weight:600}

@@ -1,6 +1,7 @@
 // One case: where the model looks, how the image would have to change for another prediction, and the reliability checks.
 
 import { followupRow } from "./followup";
+import { judgementSection } from "./judgement";
 import { liveSection } from "./live";
 import { nearestOf } from "./nearest";
 import { byId, el, getJson, plural } from "./page";
@@ -33,7 +34,8 @@ export async function casePage(): Promise<void> {
     main.append(whereSection(about.image, about.maps, view));
     if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
     for (const map of about.maps) main.append(...nearestOf(about.nearest, map.row, view));
-    if (document.body.dataset.token) main.append(liveSection(about.id, about.image, view));
+    main.append(judgementSection(about.id, [...about.strips, ...about.maps].map(one => ({ row: one.row as number, name: `${one.label}, ${one.target_name}` }))));
+    if (document.body.dataset.live) main.append(liveSection(about.id, about.image, view));
   }
   if (about.failures.length) main.append(failureSection(about));
   byId("waiting").remove();
