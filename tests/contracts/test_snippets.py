@@ -135,6 +135,8 @@ def for_models(folder: Path) -> dict[str, Any]:
 
 def for_other_libraries(folder: Path) -> dict[str, Any]:
     """A small network with a batch of images; a volume in a file; a cohort."""
+    Picture.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "a.png")
+    (folder / "cohort.csv").write_text("path,patient,label\na.png,1,wide\n")
     torch.manual_seed(0)
     values = np.random.default_rng(0).uniform(0, 1, (8, 8, 8)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(values, np.diag([1, 1, 2, 1])), folder / "ct.nii.gz")

@@ -13,7 +13,8 @@ Flag = Annotated[bool, Parameter(negative="")]
 
 
 def send(folder: Path, *, to: str, yes_send_to: str = "", json: Flag = False) -> None:
-    """Send exported DICOM files to an archive (PACS). No other command of Contrafact sends data.
+    """Send exported DICOM files to an archive (PACS). Of other commands, only
+    `study --log-to` sends results: scores.
 
     Example: `contrafact send runs/explain/exports/dicom --to 127.0.0.1:4242:ORTHANC`
 

@@ -26,6 +26,7 @@ def study(
     plan: Flag = False,
     retry: Flag = False,
     json: Flag = False,
+    log_to: str | None = None,
     form: Flag = False,
     root: Path = Path("."),
     port: int = 0,
@@ -47,6 +48,7 @@ def study(
         plan: Run the first image alone, and say what the rest takes: passes, seconds, memory.
         retry: Run failed tasks again.
         json: Print the outcome of every task as JSON.
+        log_to: Log methods, progress and scores, but no images and no names, to mlflow or wandb.
         form: Write the file in a page on this machine, and run it from there.
         root: With --form: the folder whose files the page may use.
         port: With --form: port of the server; default: any free port.
@@ -59,6 +61,7 @@ def study(
     if form:
         serve_form(config, root=root, port=port, open_=open_, trust=Trust(trust, trust_code))
         return
+    from contrafact.interop.study_log import logged_study
     from contrafact.io import open_run
     from contrafact.report.page import write_report
     from contrafact.study import read_study
@@ -68,15 +71,23 @@ def study(
     if config is None:
         raise InputError("expected a study file; got none; name one, or write one with --form")
     if plan:
-        without = {"--shard": shard, "--merge": merge, "--retry": retry, "--address": address}
+        without = {
+            "--shard": shard,
+            "--merge": merge,
+            "--retry": retry,
+            "--address": address,
+            "--log-to": log_to,
+        }
         for name in (name for name, value in without.items() if value):
             raise InputError(f"{name} does not go with --plan, which runs the first image alone")
         _say_plan(config, engine=engine, trust=trust, trust_code=trust_code, json=json)
         return
     rows: list[dict[str, Any]] = []
-    how: dict[str, Any] = {"engine": engine, "address": address, "shard": shard, "merge": merge}
+    how: dict[str, Any] = {"engine": engine, "address": address, "shard": shard, "merge": merge, "retry": retry}
+    how |= {"trust": trust, "trust_code": trust_code}
+    running = logged_study(config, log_to, **how) if log_to else run_study(config, **how)
     with bar("study", 1, quiet=json) as move:
-        for row in run_study(config, **how, retry=retry, trust=trust, trust_code=trust_code):
+        for row in running:
             error = row.failure.error if row.failure else ""
             name = f"{Path(row.task.image).name} {row.task.label}"
             move(row.done, text=f"{name}: {error}"[:100] if error else name, total=row.total)
