@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import contrafact
+import contrafact.interop
 from contrafact.bundles.fit_config import DataConfig, FitConfig, ModelConfig
 from contrafact.core import EXPLAINERS, FORMATS, GENERATORS, METRICS, Registry
 from contrafact.core.field_docs import settings_of
@@ -119,7 +120,11 @@ def thing_named(name: str, thing: Any, body: str, *, heading: str = "", level: i
 
 def public(name: str) -> str:
     """Return the entry of a public name that is in no registry, with its public methods."""
-    thing = getattr(contrafact, name)
+    return entry(name, getattr(contrafact, name))
+
+
+def entry(name: str, thing: Any, *, level: int = 3) -> str:
+    """Return the entry of a class, with its public methods, or of a function."""
     parts = [docstring(thing, parameters(thing))]
     for key, member in inspect.getmembers(thing) if inspect.isclass(thing) else ():
         home = getattr(member.fget if isinstance(member, property) else member, "__module__", "") or ""
@@ -128,7 +133,7 @@ def public(name: str) -> str:
             continue
         call = key if isinstance(member, property) else f"{key}{signature(member)}"
         parts.append(f"**`.{call}`**\n\n{docstring(member, parameters(member))}")
-    return thing_named(name, thing, "\n\n".join(parts))
+    return thing_named(name, thing, "\n\n".join(parts), level=level)
 
 
 def parameters(thing: Any) -> list[str]:
@@ -173,6 +178,11 @@ def python() -> str:
     return "\n\n".join(["## Functions", *map(public, calls), "## Classes", *map(public, rest)])
 
 
+def interop() -> str:
+    names = sorted(contrafact.interop.__all__, key=str.lower)
+    return "\n\n".join(entry(f"interop.{name}", getattr(contrafact.interop, name), level=2) for name in names)
+
+
 def command_line() -> str:
     from contrafact.cli import _load_commands, app
 
@@ -215,6 +225,7 @@ def tables(*classes: tuple[str, type]) -> Callable[[], str]:
 PAGES: dict[str, Callable[[], str]] = {
     "python": python,
     "command-line": command_line,
+    "interop": interop,
     "methods": lambda: by_folder(EXPLAINERS),
     "metrics": lambda: by_folder(METRICS),
     "targets": targets,

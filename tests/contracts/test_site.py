@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import contrafact as cf
+from contrafact import interop
 from contrafact.cli import _load_commands, app
 from contrafact.cli.listing import targets
 from contrafact.core import EXPLAINERS, FORMATS, GENERATORS, METRICS, Registry
@@ -61,6 +62,8 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
         for name in re.findall(r'id="contrafact\.(\w+)"', (site / f"reference/{page}.html").read_text("utf-8"))
     }
     assert found == set(cf.__all__)
+    page = (site / "reference/interop.html").read_text("utf-8")
+    assert set(re.findall(r'id="contrafact\.interop\.(\w+)"', page)) == set(interop.__all__)
 
 
 @pytest.mark.slow

@@ -149,6 +149,8 @@ INPUTS: dict[str, Callable[[Path], dict[str, Any] | None]] = {
     "tof-mra": for_vessels,
     "your-model": for_models,
     "cluster": no_inputs,
+    "monai-label": no_inputs,
+    "napari-and-slicer": no_inputs,
     "other-libraries": for_other_libraries,
 }
 
