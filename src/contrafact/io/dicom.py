@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core import InputError
+from contrafact.core import InputError, UnsupportedError
 from contrafact.core.limits import check_size, largest_image
 from contrafact.core.reading import reading
 from contrafact.io.bounded import read_dataset
@@ -125,7 +125,8 @@ def samples_of(data: Any) -> int:
 def values_of(data: Any, path: Path) -> NDArray[np.float32]:
     """Return the values (C, H, W), or (C, D, H, W) for several frames, in modality units; not inverted.
 
-    raises  InputError for a file that lacks an attribute, declares too many values, or cannot be decoded
+    raises  InputError for a file that lacks an attribute, declares too many values, or cannot be decoded;
+            UnsupportedError where its compression needs the extra `contrafact[dicom]`
     """
     from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
@@ -135,6 +136,7 @@ def values_of(data: Any, path: Path) -> NDArray[np.float32]:
         frames, size = frames_of(data), (int(data.Rows), int(data.Columns))
         check_size(path, size, page=True)
         check_size(path, (3 if coloured else 1, frames, *size))
+        _check_decoder(data, path)
         array = data.pixel_array
         if data.get("PhotometricInterpretation") == "PALETTE COLOR":
             array = apply_color_lut(array, data)
@@ -144,6 +146,19 @@ def values_of(data: Any, path: Path) -> NDArray[np.float32]:
             array = apply_modality_lut(array, data)
         array = np.asarray(array, dtype=np.float32)
     return np.moveaxis(array, -1, 0)[:3] if coloured else array[None]
+
+
+def _check_decoder(data: Any, path: Path) -> None:
+    """Raise UnsupportedError for a compression whose decoder comes with the extra, and is not installed."""
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
+
+    syntax = data.file_meta.get("TransferSyntaxUID")
+    with_extra = {*JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes}
+    if syntax in with_extra and not get_decoder(syntax).is_available:
+        raise UnsupportedError(
+            f"'{path.name}' is compressed ({syntax.name}); reading it needs: pip install 'contrafact[dicom]'"
+        )
 
 
 def _check_attributes(data: Any, path: Path) -> None:

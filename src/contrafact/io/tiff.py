@@ -57,8 +57,8 @@ def _by_tifffile(path: Path, file: Any, series: Any, page: Any, about: dict[str,
     _check_expansion(path, file, page)
     try:
         array = series.asarray()
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
+    except (ValueError, ModuleNotFoundError) as error:  # the latter: a codec of a later Python
+        if isinstance(error, ValueError) and "imagecodecs" not in str(error):
             raise
         return None
     array = _channels_first(array, series.axes, path, about)
