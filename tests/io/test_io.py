@@ -373,7 +373,7 @@ def test_foreign_folders_and_schemas_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds other files"):
         Run.create(tmp_path, about={})
     (tmp_path / "manifest.json").write_text(json.dumps({"schema": 99}))
-    with pytest.raises(InputError, match="schema 1; got 99"):
+    with pytest.raises(InputError, match="schema 1 or 2; got 99"):
         open_run(tmp_path)
 
 

@@ -16,6 +16,7 @@ from contrafact.core import InputError
 from contrafact.io import Run, open_run
 from contrafact.models.example_networks import ResidualNetwork
 from contrafact.study.shards import Shard, read_shard, shards_of
+from earlier_run import as_schema_1
 
 STUDY = """
 images = ["images"]
@@ -102,6 +103,26 @@ def test_merging_twice_and_after_an_end_in_between_takes_each_result_once(folder
         run.take(first, first.rows()[0])
 
 
+def test_each_image_of_the_parts_is_stored_once(folder: Path) -> None:
+    run_study(folder, shard="1/2")
+    run_study(folder, shard="2/2")
+    as_schema_1(shards_of(folder / "run")[1].folder)
+    run_study(folder, merge=True)
+    first, run = shards_of(folder / "run")[0], open_run(folder / "run")
+    stored = sorted((run.folder / "images").iterdir())
+    assert [path.name for path in stored] == sorted(p.name for p in (first.folder / "images").iterdir())
+    assert len(stored) == 3 and len(list(run.results())) == 10
+    assert all(path.samefile(first.folder / "images" / path.name) for path in stored)
+
+
+@pytest.mark.parametrize("out", [".", "", "..", "runs/.."])
+def test_the_run_has_a_folder_of_its_own(folder: Path, out: str) -> None:
+    (folder / "study.toml").write_text(STUDY.replace('out = "run"', f'out = "{out}"'))
+    with pytest.raises(InputError, match="out must be a folder of its own"):
+        run_study(folder, shard="1/2")
+    assert not list(folder.parent.glob("*-shards"))
+
+
 def test_what_a_part_lacks_is_run_when_all_are_merged(folder: Path) -> None:
     run_study(folder, shard="1/2")
     run_study(folder, shard="2/2")
@@ -118,8 +139,10 @@ def test_results_of_other_settings_are_left(folder: Path) -> None:
     run_study(folder, shard="1/1")
     (folder / "study.toml").write_text(STUDY.replace("[methods.gradcam]\n", "[methods.occlusion]\nbox = 4\n"))
     run_study(folder, merge=True)
-    labels = Counter(row["label"] for row in open_run(folder / "run").rows())
-    assert labels == {"gradient": 5, "occlusion": 5}
+    run = open_run(folder / "run")
+    assert Counter(row["label"] for row in run.rows()) == {"gradient": 5, "occlusion": 5}
+    methods = {score["method"] for row in run.scores().values() for score in row["scores"]}
+    assert "occlusion" in methods and "gradcam" not in methods
 
 
 @pytest.mark.parametrize("text", ["", "0/3", "4/3", "3", "1/0", "a/b", "1/2/3", "-1/3"])

@@ -23,6 +23,7 @@ from contrafact.jobs.pool import Failure, run_tasks
 from contrafact.study import read_study
 from contrafact.study.inputs import cases_of, images_of
 from contrafact.study.runner import StudyTask, TaskProgress, study, tasks_of
+from earlier_run import as_schema_1
 
 
 def solver(setting: str, device: str) -> Any:
@@ -366,6 +367,35 @@ def test_a_result_whose_array_is_damaged_is_computed_again_in_its_line(folder: P
     assert rows(path) == []
 
 
+def test_an_image_that_is_lost_is_put_back_and_its_results_are_kept(folder: Path) -> None:
+    path = write(folder)
+    rows(path)
+    run = open_run(folder / "run")
+    before = {row["key"]: run.arrays(row) for row in run.rows()}
+    lines = (run.folder / "results.jsonl").read_text()
+    lost, torn = sorted((run.folder / "images").iterdir())
+    lost.unlink()
+    torn.write_bytes(torn.read_bytes()[:99])
+    assert len(run.unreadable(run.done())) == len(before)
+    assert rows(path) == []
+    for row in run.rows():
+        for name, array in run.arrays(row).items():
+            np.testing.assert_array_equal(array, before[row["key"]][name])
+    assert (run.folder / "results.jsonl").read_text() == lines
+
+
+def test_a_study_of_schema_1_goes_on(folder: Path) -> None:
+    path = write(folder)
+    rows(path)
+    before = len(as_schema_1(folder / "run").rows())
+    assert rows(path) == []  # nothing was left to do
+    np.save(folder / "c.npy", np.ones((1, 16, 16), np.float32))
+    assert {image for image, *_ in rows(path)} == {"c.npy"}
+    run = open_run(folder / "run")
+    assert [bool(row.get("images")) for row in run.rows()] == [False] * before + [True] * (before // 2)
+    assert run.unreadable(run.done()) == set() and len(list(run.results())) == before * 3 // 2
+
+
 def test_a_study_goes_on_without_reading_the_arrays_that_are_as_they_were_written(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,9 +403,9 @@ def test_a_study_goes_on_without_reading_the_arrays_that_are_as_they_were_writte
     rows(path)
     read, array_file = list[str](), Run.array_file
 
-    def counted(self: Run, name: str) -> Any:
+    def counted(self: Run, name: str, images: Any = ()) -> Any:
         read.append(name)
-        return array_file(self, name)
+        return array_file(self, name, images)
 
     monkeypatch.setattr(Run, "array_file", counted)
     assert rows(path) == [] and not read

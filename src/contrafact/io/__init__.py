@@ -3,7 +3,8 @@
 from contrafact.core.limits import largest_image, set_largest_image
 from contrafact.io.cohort import Case, Cohort, read_cohort
 from contrafact.io.images import SUFFIXES, images_in, read_ahead, read_image
-from contrafact.io.run import SCHEMA, Run, open_run, stored_form, stored_grid
+from contrafact.io.run import SCHEMA, Run, open_run
+from contrafact.io.stored_form import stored_form, stored_grid
 from contrafact.io.weights import read_json, read_tensors, write_atomic, write_json, write_tensors
 
 __all__ = [

@@ -6,60 +6,38 @@ failures.jsonl    one line per method that failed on an image, with its tracebac
 scores.jsonl      one line per image, target and model of a study: every metric of every method
 summary.json      tables of a study
 methods.json      source and cost of each method, by name
-arrays/*.npz      heatmap values; frames, reconstruction and image of counterfactuals
+arrays/*.npz      heatmap values; frames and reconstruction of counterfactuals
+images/*.npz      every image once, under the digest of its values and affine; lines name its file
+
+In a run of schema 1 the arrays of each result hold its images. It is read as it is; the first result that is
+added makes it one of schema 2, whose earlier lines stay as they are.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
-import tokenize
 import warnings
-import zipfile
-import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from contrafact.core import (
-    ContrafactError,
-    ContrafactWarning,
-    Counterfactual,
-    Grid,
-    Heatmap,
-    Image,
-    InputError,
-    check_file,
-)
-from contrafact.core.limits import stored_arrays
+from contrafact.core import ContrafactError, ContrafactWarning, Counterfactual, Heatmap, Image, InputError
 from contrafact.core.real_cases import NearestCases
 from contrafact.core.stored import present_names
+from contrafact.io.image_store import ArrayFolder, ImageStore
 from contrafact.io.packed_arrays import packed
 from contrafact.io.row_log import RowLog, append, content_of, parsed, replaced
-from contrafact.io.stored_rows import check_arrays, row_flaw, scores_readable, whole_failure
-from contrafact.io.weights import linked_or_copied, read_json, write_atomic, write_json
+from contrafact.io.stored_form import affine_of, plain_json, stored_form, without_images
+from contrafact.io.stored_rows import check_arrays, image_files, row_flaw, scores_readable, whole_failure
+from contrafact.io.weights import read_json, write_atomic, write_json
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, SCHEMA)
 BEGUN = {"manifest.json.part"}  # what a run holds that was killed before its manifest was written
-# What reading a damaged .npz raises.
-DAMAGED: tuple[type[Exception], ...] = (
-    OSError,
-    ValueError,
-    LookupError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-    tokenize.TokenError,  # of a header that NumPy takes for one of Python 2
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +49,17 @@ class Run:
 
     folder: Path
     _log: RowLog = field(init=False, compare=False, repr=False)
+    _arrays: ArrayFolder = field(init=False, compare=False, repr=False)
+    _images: ImageStore = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_log", RowLog(self.folder / "results.jsonl"))
+        object.__setattr__(self, "_arrays", ArrayFolder(self.folder / "arrays"))
+        object.__setattr__(self, "_images", ImageStore(self.folder / "images"))
 
     @staticmethod
     def create(folder: str | Path, *, about: Mapping[str, Any]) -> Run:
-        """Create the folder, or open an existing run of the same schema.
+        """Create the folder, or open an existing run of a schema that is read.
 
         raises  InputError for a folder with other files, or of another schema
         """
@@ -91,12 +73,18 @@ class Run:
         return run
 
     def manifest(self) -> dict[str, Any]:
-        """Return the manifest; raise InputError if it is not of this schema."""
+        """Return the manifest; raise InputError if it is of no schema that is read."""
         manifest = read_json(self.folder / "manifest.json")
-        if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        if not isinstance(manifest, dict) or manifest.get("schema") not in READABLE:
             schema = manifest.get("schema") if isinstance(manifest, dict) else "no object"
-            raise InputError(f"expected a run of schema {SCHEMA}; got {schema} in '{self.folder}'")
+            known = " or ".join(map(str, READABLE))
+            raise InputError(f"expected a run of schema {known}; got {schema} in '{self.folder}'")
         return manifest
+
+    def _made_present(self) -> None:
+        """Make a run of an earlier schema one of this; nothing else of it changes."""
+        if (self.folder / "manifest.json").exists() and self.manifest()["schema"] != SCHEMA:
+            write_json(self.folder / "manifest.json", {**self.manifest(), "schema": SCHEMA})
 
     def add(
         self,
@@ -109,7 +97,7 @@ class Run:
         replace: bool = False,
         **extra: Any,
     ) -> None:
-        """Store one result under a key that is unique in the run; arrays first, then the line.
+        """Store one result under a key that is unique in the run; images and arrays first, then the line.
 
         followup  later images of the patient, each with the prediction as text
         nearest   real cases on the other side of the decision
@@ -121,12 +109,14 @@ class Run:
             raise InputError(f"run '{self.folder.name}' holds '{key}' already")
         name = self._name_for(key)
         row, arrays = stored_form(image, result, followup, nearest, **extra)
-        content = packed(arrays)
+        own, images = without_images(arrays)
+        content = packed(own)
 
         def put() -> None:
+            self._made_present()
+            files = {"array": name, "images": {of: self._images.put(one) for of, one in images.items()}}
             write_atomic(self.folder / "arrays" / name, content)
-            stored = _size_and_time(f"{self.folder}/arrays/{name}")
-            line = {"key": key, "array": name, "stored": stored, **row}
+            line = {"key": key, **files, "stored": self._sizes_and_times(files), **row}
             if there:  # in its line: a reader study counts lines
                 write_atomic(path, replaced(path.read_bytes(), key, line))
             else:
@@ -135,8 +125,8 @@ class Run:
         _safely(put)
 
     def take(self, other: Run, row: Mapping[str, Any]) -> None:
-        """Store a result of another run, given by its row there; its file of arrays is linked, or copied where
-        the file system has no links.
+        """Store a result of another run, given by its row there; its arrays and images are linked, or copied
+        where the file system has no links.
 
         raises  InputError for a key that is stored already, or arrays that are missing; ContrafactError if the
                 disk cannot be written
@@ -144,16 +134,21 @@ class Run:
         key = str(row["key"])
         if self._log.holds(key):
             raise InputError(f"run '{self.folder.name}' holds '{key}' already")
-        source, name = other._array_path(row["array"]), self._name_for(key)
-        check_file(source, "arrays")
+        new = {**row, "array": self._name_for(key)}
 
         def put() -> None:
-            (self.folder / "arrays").mkdir(exist_ok=True)
-            linked_or_copied(source, self.folder / "arrays" / name)
-            stored = _size_and_time(f"{self.folder}/arrays/{name}")
-            append(self.folder / "results.jsonl", {**row, "array": name, "stored": stored})
+            self._made_present()
+            for image in dict(image_files(row)).values():
+                self._images.take_image(other._images, image)
+            self._arrays.take(other._arrays, row["array"], new["array"])
+            append(self.folder / "results.jsonl", {**new, "stored": self._sizes_and_times(new)})
 
         _safely(put)
+
+    def restore(self, image: Image) -> None:
+        """Store an image again whose file is missing or damaged; the results that name it can be read then."""
+        stored = without_images({"image": image.values, "affine": image.grid.affine})[1]
+        _safely(lambda: self._images.put(stored["image"]))
 
     def _name_for(self, key: str) -> str:
         """Return the name of a new file of arrays. It contains the key: two processes that write at once do not
@@ -173,20 +168,27 @@ class Run:
         return found
 
     def _as_written(self, row: Mapping[str, Any]) -> bool:
-        """Whether the file of a row has the size and time with which it was written; it is not opened."""
-        name, stored = row["array"], row.get("stored")
-        if stored is None or "/" in name or os.sep in name:
+        """Whether the files of a row have the sizes and times with which they were written; none is opened."""
+        stored = row.get("stored")
+        if stored is None or any("/" in name or os.sep in name for name in (row["array"], *_names(row))):
             return False
         try:
-            return bool(stored == _size_and_time(f"{self.folder}/arrays/{name}"))
+            return bool(stored == self._sizes_and_times(row))
         except (OSError, ValueError):
             return False
+
+    def _sizes_and_times(self, row: Mapping[str, Any]) -> list[int]:
+        """Return size and time of the file of arrays of a row, then those of each of its images."""
+        found = self._arrays.size_and_time(row["array"])
+        for name in _names(row):
+            found += self._images.size_and_time(name)
+        return found
 
     def add_methods(self, cards: Mapping[str, Mapping[str, str]]) -> None:
         """Store source and cost of methods, by name."""
         known = self.methods()
         if any(known.get(name) != card for name, card in cards.items()):
-            _safely(lambda: write_json(self.folder / "methods.json", {**known, **_json(cards)}))
+            _safely(lambda: write_json(self.folder / "methods.json", {**known, **plain_json(cards)}))
 
     def methods(self) -> dict[str, dict[str, str]]:
         """Return the cards stored by `add_methods`; empty in older runs."""
@@ -196,7 +198,7 @@ class Run:
 
     def add_failure(self, key: str, **about: Any) -> None:
         """Store why there is no result under this key."""
-        _safely(lambda: append(self.folder / "failures.jsonl", {"key": key, **_json(about)}))
+        _safely(lambda: append(self.folder / "failures.jsonl", {"key": key, **plain_json(about)}))
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures without a later result that can be read, each with every field; the last one of
@@ -210,7 +212,7 @@ class Run:
 
     def add_scores(self, key: str, **about: Any) -> None:
         """Store the values of metrics; they replace earlier ones of the same key."""
-        _safely(lambda: append(self.folder / "scores.jsonl", {"key": key, **_json(about)}))
+        _safely(lambda: append(self.folder / "scores.jsonl", {"key": key, **plain_json(about)}))
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """Return the values of metrics, by key, without lines that are damaged."""
@@ -255,8 +257,19 @@ class Run:
         flaw = row_flaw(row)
         if flaw:
             raise InputError(f"the line '{row.get('key')}' of results.jsonl is unreadable: {flaw}")
-        arrays = self.array_file(row["array"])
+        arrays = self.array_file(row["array"], image_files(row))
         check_arrays(row, arrays)
+        return arrays
+
+    def array_file(self, array: str, images: Sequence[tuple[str, str]] = ()) -> dict[str, NDArray[Any]]:
+        """Return the arrays in one file of the run, with its images, as names and files (`image_files`).
+
+        raises  InputError that names the file which is damaged
+        """
+        arrays = self._arrays.read(array)
+        for name, file in images:
+            image = self._images.image(file)
+            arrays |= {affine_of(name) if part == "affine" else name: one for part, one in image.items()}
         return arrays
 
     def results(self) -> Iterator[tuple[dict[str, Any], dict[str, NDArray[Any]]]]:
@@ -284,71 +297,8 @@ class Run:
             return f"this line of results.jsonl is unreadable: {found}"
         if self._as_written(row):
             return ""
-        try:
-            path = self._array_path(row["array"])
-            whole = path.is_file() and zipfile.is_zipfile(path)  # not a pipe, which would block
-        except InputError as error:
-            return str(error)
-        return "" if whole else f"'arrays/{row['array']}' of the run is missing or damaged"
-
-    def array_file(self, name: str) -> dict[str, NDArray[Any]]:
-        """Return the arrays in one file of the run; raise InputError that names it where it is damaged."""
-        path = self._array_path(name)
-        try:
-            check_file(path, "arrays")
-            with stored_arrays(path) as file:
-                arrays = dict(file.items())
-            if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-                raise InputError("it holds members that are no arrays")
-            return arrays
-        except InputError as error:
-            raise InputError(f"'arrays/{name}' of the run is unreadable: {error}") from error
-        except DAMAGED as error:
-            raise InputError(f"'arrays/{name}' of the run is unreadable ({type(error).__name__})") from error
-
-    def _array_path(self, name: str) -> Path:
-        if Path(name).name != name or not name.endswith(".npz"):  # a run of unknown origin
-            raise InputError(f"expected the name of an .npz file in 'arrays'; got '{name}'")
-        return self.folder / "arrays" / name
-
-
-def stored_form(
-    image: Image,
-    result: Heatmap | Counterfactual,
-    followup: Sequence[tuple[Image, str]] = (),
-    nearest: NearestCases | None = None,
-    **extra: Any,
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return the line of a result without its key, and its arrays, as `Run.add` writes them."""
-    arrays: dict[str, NDArray[Any]] = {"image": image.values, "affine": image.grid.affine}
-    row: dict[str, Any] = {"window": list(image.window), "source": image.source}
-    spacing = {} if image.grid.spacing_known else {"spacing": "unknown"}
-    row |= {"about": _json({**image.about, **spacing}), **extra}
-    if nearest is not None:
-        row["nearest"] = nearest.stored(str(extra.get("target_name") or ""))
-        for number, one in enumerate(nearest.cases):
-            arrays |= {
-                f"nearest_{number:03d}": one.image.values,
-                f"nearest_{number:03d}_affine": one.image.grid.affine,
-            }
-    if isinstance(result, Heatmap):
-        arrays["values"] = result.values
-        return row | {"kind": "heatmap", "record": dataclasses.asdict(result.record)}, arrays
-    arrays |= {"frames": result.frames, "reconstruction": result.reconstruction}
-    arrays["strip_affine"] = result.grid.affine
-    plain = ("origin", "reconstruction_error", "above_tolerance", "outcome", "goal")
-    row |= {"kind": "strip", **{k: getattr(result, k) for k in plain}}
-    row |= {k: getattr(result, k).tolist() for k in ("requested", "scores", "latent_distance")}
-    row |= {"second": None if result.second is None else result.second.tolist(), "confirmed": result.confirmed}
-    arrays |= {f"followup_{i:03d}": later.values for i, (later, _) in enumerate(followup)}
-    row["followup"] = [{"name": Path(later.source).name, "answer": answer} for later, answer in followup]
-    return row | {"record": dataclasses.asdict(result.record) if result.record else None}, arrays
-
-
-def stored_grid(row: Mapping[str, Any], shape: Sequence[int], affine: NDArray[np.float64]) -> Grid:
-    """Return the grid of an array of a row; its spacing is unknown if that of the image was."""
-    grid = Grid(shape, affine=affine)
-    return grid.of_unknown_spacing() if (row.get("about") or {}).get("spacing") == "unknown" else grid
+        found = self._arrays.flaw(row["array"])
+        return found or next(filter(None, map(self._images.flaw, _names(row))), "")
 
 
 def open_run(folder: str | Path) -> Run:
@@ -364,9 +314,10 @@ def _present(row: dict[str, Any]) -> dict[str, Any]:
     return present_names(row) if row.get("kind") == "strip" else row
 
 
-def _size_and_time(path: str) -> list[int]:
-    about = os.stat(path)
-    return [about.st_size, about.st_mtime_ns]
+def _names(row: Mapping[str, Any]) -> Iterable[str]:
+    """Return the names of the files of a row's images."""
+    images = row.get("images")
+    return images.values() if images else ()
 
 
 def _safely(write: Any) -> None:
@@ -377,13 +328,3 @@ def _safely(write: Any) -> None:
             f"could not write the run ({error.strerror}); finished results are kept: "
             "free some space or choose another folder with --out, then run again"
         ) from error
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _json(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json(v) for v in value]
-    if isinstance(value, (np.integer, np.floating)):
-        return value.item()
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -66,6 +66,11 @@ def _later(value: Any) -> bool:
     )
 
 
+def _images(value: Any) -> bool:
+    """Whether a value names files of images."""
+    return isinstance(value, dict) and all(map(_text, value.values()))
+
+
 def _nearest(value: Any) -> bool:
     """Whether a value is what `NearestCases.stored` gives."""
     return (
@@ -108,6 +113,7 @@ OF_A_STRIP: dict[str, Check] = {
 # Fields that a row may lack, and that may be null.
 OPTIONAL: dict[str, Check] = {
     "about": _table,
+    "images": _images,
     "trust": _checks,
     "answers": _texts,
     "source": _text,
@@ -157,6 +163,11 @@ def row_flaw(row: Row) -> str:
         if record.get(name) is not None and not check(record[name]):
             return _said(f"record.{name}", row)
     return _frames_flaw(row) if row["kind"] == "strip" else ""
+
+
+def image_files(row: Row) -> tuple[tuple[str, str], ...]:
+    """Return the images that a row names, as (array, file); empty for a row of schema 1."""
+    return tuple((row.get("images") or {}).items())
 
 
 def _frames_flaw(row: Row) -> str:

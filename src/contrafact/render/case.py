@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from contrafact.core import Grid, InputError
 from contrafact.io import Run, stored_grid
-from contrafact.io.stored_rows import check_arrays
+from contrafact.io.stored_rows import check_arrays, image_files
 from contrafact.render import outcome
 from contrafact.render.charts import Curve, curve
 from contrafact.render.difference import difference_scale, difference_words, half_share
@@ -49,10 +49,10 @@ def case_page(cohort: RunIndex, case: CaseResults) -> dict[str, Any]:
     for number in (*case.maps, *case.strips):
         row = cohort.row(number)
         try:
-            check_arrays(row, _arrays(cohort.run.folder, row["array"]))
+            check_arrays(row, _arrays(cohort.run, row))
             about = _image(cohort.run, row) | {"row": number}
             one = _map(cohort, row) if row["kind"] == "heatmap" else _strip(cohort.run, row)
-            near = nearest_about(row, _arrays(cohort.run.folder, row["array"]))
+            near = nearest_about(row, _arrays(cohort.run, row))
         except (InputError, OSError, LookupError, TypeError, ValueError) as error:
             failure = {"method": row["record"]["method"], "target": "", "seconds": None}
             page["failures"].append({**failure, "error": f"cannot be shown: {error}"})
@@ -75,7 +75,7 @@ def bundle_warnings(cohort: RunIndex, case: CaseResults) -> list[str]:
 
 
 def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
-    arrays = _arrays(run.folder, str(row["array"]))
+    arrays = _arrays(run, row)
     image = arrays["image"]
     low, high = (float(v) for v in row["window"])
     shape = image.shape[1:]
@@ -131,14 +131,14 @@ def holds_volumes(cohort: RunIndex, case: CaseResults) -> bool:
     """Return whether the image of the case is a volume; False if it cannot be read."""
     for number in (*case.maps, *case.strips):
         try:
-            return bool(_arrays(cohort.run.folder, str(cohort.row(number)["array"]))["image"].ndim == 4)
+            return bool(_arrays(cohort.run, cohort.row(number))["image"].ndim == 4)
         except (InputError, OSError, KeyError, ValueError):
             continue
     return False
 
 
 def _map(cohort: RunIndex, row: Mapping[str, Any]) -> dict[str, Any]:
-    values = _arrays(cohort.run.folder, str(row["array"]))["values"]
+    values = _arrays(cohort.run, row)["values"]
     return map_about(row, values, cohort.map_scale(row, values))
 
 
@@ -172,7 +172,7 @@ def _levels(values: NDArray[Any]) -> list[float]:
 
 
 def _strip(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
-    arrays = _arrays(run.folder, str(row["array"]))
+    arrays = _arrays(run, row)
     return strip_about(row, grid_of(arrays, "frames"), arrays["frames"])
 
 
@@ -180,7 +180,7 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
     """Return the data of a counterfactual for a page; `grid` is that of the frames (K, C, *S)."""
     steps, scores = row["requested"], row["scores"]
     if not np.isfinite(
-        [*steps, *scores, *row["latent_distance"], row["goal"] or 0, row["reconstruction_error"]]
+        [*steps, *scores, *row["latent_distance"], row.get("goal") or 0, row["reconstruction_error"]]
     ).all():
         raise InputError("expected finite steps, scores, latent distances, goal and reconstruction error")
     target = str(row["record"]["target"])
@@ -247,7 +247,7 @@ def _curve(row: Mapping[str, Any]) -> Curve:
     else as changes of the score from the original, in units of the target."""
     origin, scores = int(row["origin"]), np.asarray(row["scores"], dtype=float)
     target, steps = str(row["record"]["target"]), np.asarray(row["requested"], dtype=float)
-    moved, goal = (steps - steps[origin]).tolist(), None if row["goal"] is None else float(row["goal"])
+    moved, goal = (steps - steps[origin]).tolist(), None if row.get("goal") is None else float(row["goal"])
     if outcome.probability_of(target, scores[origin]) is not None:
         return curve(moved, scores.tolist(), scores[origin], goal, share=lambda s: _share(target, s))
     goal = None if goal is None else goal - scores[origin]
@@ -282,7 +282,7 @@ def pixels(
            shows the slice at the same position.
     gives  (K, C, H, W) for frames, (C, H, W) for images, (1, H, W) for heatmaps
     """
-    return shown(_arrays(run.folder, str(row["array"])), name, at=at, of=of)
+    return shown(_arrays(run, row), name, at=at, of=of)
 
 
 def shown(
@@ -353,7 +353,11 @@ def finite(value: Any) -> Any:
     return value if isinstance(value, (str, int, bool, type(None))) else str(value)
 
 
-@lru_cache(maxsize=4)
-def _arrays(folder: Path, name: str) -> dict[str, NDArray[Any]]:
+def _arrays(run: Run, row: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """Read the arrays of a result. The last few are cached, because sliders request many slices."""
-    return Run(folder).array_file(name)
+    return _read(run.folder, str(row["array"]), image_files(row))
+
+
+@lru_cache(maxsize=4)
+def _read(folder: Path, array: str, images: tuple[tuple[str, str], ...]) -> dict[str, NDArray[Any]]:
+    return Run(folder).array_file(array, images)

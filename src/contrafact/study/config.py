@@ -103,6 +103,8 @@ class StudyConfig:
                 "expected images or a cohort (not both), and methods; got "
                 f"{len(self.images)} images, {'a' if self.cohort else 'no'} cohort, {len(self.methods)} methods"
             )
+        if Path(self.out).name in ("", ".."):
+            raise InputError(f"out must be a folder of its own, such as runs/study; got '{self.out}'")
         if not self.cohort and (self.split or self.subgroups):
             raise InputError("split and subgroups need a cohort; got none; set cohort = 'FILE.csv'")
         if self.limit_seconds is not None and self.limit_seconds <= 0:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,13 @@ from contrafact.study.inputs import (
     loaded,
     model_of,
     optional_mask,
+    read_once,
     real_cases_of,
     region_of,
     without_mask,
 )
 from contrafact.study.scoring import ScoringTask, begin_scoring, record_of, scoring_tasks_of, write_tables
-from contrafact.study.shards import Shard, read_shard, shards_of, take_in
+from contrafact.study.shards import Shard, read_shard, shards_of, take_in, take_scores
 
 # What a worker needs: the study, its folder, trust in its models, and which masks are label maps.
 Setting = tuple[StudyConfig, str, Trust, frozenset[str]]
@@ -134,7 +136,9 @@ def study(
             pass
         setting = (config, str(path.parent), trusted, labelled)
         how = {"engine": engine, "address": address}
-        yield from run_tasks_of(run, cases, tasks, setting, how=how, retry=retry, tables=part is None)
+        yield from run_tasks_of(
+            run, cases, tasks, setting, how=how, retry=retry, tables=part is None, parts=parts
+        )
 
 
 def check_engine(engine: str) -> None:
@@ -166,15 +170,17 @@ def run_tasks_of(
     how: dict[str, Any],
     retry: bool,
     tables: bool,
+    parts: Sequence[Run] = (),
 ) -> Iterator[TaskProgress]:
-    """Run the tasks that the run lacks, then the metrics, and write the tables."""
+    """Run the tasks that the run lacks, then the metrics that neither it nor the study's parts have, and write
+    the tables."""
     config, folder, trusted, labelled = setting
     if config.cohort is not None:
         store_cohort(run, {str(case.path): case for case in cases})
     for label in config.methods:
         run.add_methods(cards_of(config.explainer(label)))
     total = len(tasks) + (len({(c.image, c.target, c.model) for c in tasks}) if config.metrics else 0)
-    damaged = run.unreadable({task.key for task in tasks})
+    damaged = _damaged(run, tasks)
     known = (run.done() - damaged) | (set() if retry else run.failed())
     open_tasks = _with_ahead([task for task in tasks if task.key not in known])
     done = len(tasks) - len(open_tasks)
@@ -196,9 +202,22 @@ def run_tasks_of(
         yield TaskProgress(task, done, total, failure)
     if config.metrics:
         scorings = scoring_tasks_of(run, config, Path(folder), cases, tasks, trusted, labelled=labelled)
+        take_scores(run, parts, {scoring.key for scoring in scorings})
         yield from _score(run, scorings, damaged, setting, options, done, total)
         if tables:
             write_tables(run, config, [s.key for s in scorings])
+
+
+def _damaged(run: Run, tasks: list[StudyTask]) -> set[str]:
+    """Return the tasks whose results cannot be read, after their images, from which that may come, are stored
+    again."""
+    damaged = run.unreadable({task.key for task in tasks})
+    if not damaged:
+        return damaged
+    for image in dict.fromkeys(task.image for task in tasks if task.key in damaged):
+        with contextlib.suppress(InputError, OSError):  # its tasks run again, and tell
+            run.restore(read_once(Path(image)))
+    return run.unreadable(damaged)
 
 
 def _with_ahead(tasks: list[StudyTask]) -> list[StudyTask]:

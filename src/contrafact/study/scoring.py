@@ -176,13 +176,14 @@ def stored(run: Run, row: Mapping[str, Any]) -> Heatmap | Counterfactual:
         grid = Grid(arrays["values"].shape, affine=arrays["affine"])
         return Heatmap(values=arrays["values"], grid=grid, record=record)
     numbers: dict[str, Any] = {k: np.asarray(row[k]) for k in ("requested", "scores", "latent_distance")}
-    numbers |= {k: row[k] for k in ("origin", "reconstruction_error", "above_tolerance", "outcome", "goal")}
+    numbers |= {k: row[k] for k in ("origin", "reconstruction_error", "above_tolerance", "outcome")}
     second = row.get("second")  # rows of older versions have none
     return Counterfactual(
         frames=arrays["frames"],
         reconstruction=arrays["reconstruction"],
         grid=Grid(arrays["frames"].shape[2:], affine=arrays["strip_affine"]),
         record=record,
+        goal=row.get("goal"),
         second=None if second is None else np.asarray(second, dtype=float),
         **numbers,
     )

@@ -79,9 +79,9 @@ def shards_of(out: Path) -> list[Run]:
 
 
 def take_in(run: Run, parts: Sequence[Run], keys: AbstractSet[str]) -> Iterator[tuple[int, int]]:
-    """Store the results, scores and failures of the parts in a run, those that it lacks; results of other
-    settings (whose keys are not in `keys`) are left. Yield, after each part, its number and how many results
-    were taken. A process that ends meanwhile loses nothing: the next call takes the rest."""
+    """Store the results and failures of the parts in a run, those that it lacks; results of other settings
+    (whose keys are not in `keys`) are left. Yield, after each part, its number and how many results were taken.
+    A process that ends meanwhile loses nothing: the next call takes the rest."""
     for number, part in enumerate(parts, start=1):
         known, taken = run.done(), 0
         damaged = part.unreadable(part.done() & set(keys))
@@ -92,11 +92,18 @@ def take_in(run: Run, parts: Sequence[Run], keys: AbstractSet[str]) -> Iterator[
         run.add_methods(part.methods())
         for row in _new(part.failures(), run.failures(), keys - run.done()):
             run.add_failure(**row)
-        scored = run.scores()
-        for key, row in part.scores().items():
-            if key not in scored:
-                run.add_scores(**row)
         yield number, taken
+
+
+def take_scores(run: Run, parts: Sequence[Run], keys: AbstractSet[str]) -> None:
+    """Store the scores of the parts that the run lacks and whose keys are in `keys`; these are known when all
+    results are there."""
+    wanted = keys - run.scores().keys()
+    for part in parts if wanted else ():
+        for key, row in part.scores().items():
+            if key in wanted:
+                run.add_scores(**row)
+                wanted -= {key}
 
 
 def _new(

@@ -355,7 +355,7 @@ def _changes(row: Row) -> dict[str, tuple[float, str]]:
     first, last = int(row["origin"]), last_frame(row)
     shown = {"Score before": scores[first], "Score after": scores[last]}
     shown |= {"Change requested": steps[last] - steps[first], "Change achieved": scores[last] - scores[first]}
-    shown |= {"Reconstruction error": row["reconstruction_error"], "Goal": row["goal"]}
+    shown |= {"Reconstruction error": row["reconstruction_error"], "Goal": row.get("goal")}
     if max(row["latent_distance"]) > 0:  # a translator has no latent space
         shown |= {"Latent distance in standard deviations": row["latent_distance"][last]}
     figures = {name: (value, "1") for name, value in shown.items() if value is not None}
