@@ -28,7 +28,7 @@ from contrafact.core import (
     to_toml,
 )
 from contrafact.core import power as power_
-from contrafact.core.stored import read_result
+from contrafact.core.read_stored import read_result
 
 RECORD = Record(method="m", parameters={}, target="t", model="x", image="i")
 

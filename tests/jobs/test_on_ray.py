@@ -12,7 +12,8 @@ import pytest
 
 from contrafact.core import ContrafactError, InputError
 from contrafact.jobs.on_ray import AGAIN
-from contrafact.jobs.pool import Failure, run_tasks
+from contrafact.jobs.pool import run_tasks
+from contrafact.jobs.tasks import Failure
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,8 @@ from conftest import small_network
 from contrafact.cli import main
 from contrafact.core import ContrafactError, ContrafactWarning, InputError, Trust
 from contrafact.io import Run, open_run, set_largest_image
-from contrafact.jobs.pool import Failure, run_tasks
+from contrafact.jobs.pool import run_tasks
+from contrafact.jobs.tasks import Failure
 from contrafact.study import read_study
 from contrafact.study.inputs import cases_of, images_of
 from contrafact.study.runner import StudyTask, TaskProgress, study, tasks_of

@@ -27,11 +27,11 @@ from contrafact.core.protocols import (
     Target,
 )
 from contrafact.core.question import Explainer, Question
+from contrafact.core.read_stored import read_result
 from contrafact.core.real_cases import NearestCases, RealCase
 from contrafact.core.registry import EXPLAINERS, FORMATS, GENERATORS, METRICS, Registry
 from contrafact.core.request import Request
 from contrafact.core.results import Counterfactual, Heatmap, Record
-from contrafact.core.stored import read_result
 from contrafact.core.traits import Traits, engines, traits_of
 from contrafact.core.trust import UNTRUSTED, Trust, check_file, inside, is_folder, is_there, resolved
 

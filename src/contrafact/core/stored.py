@@ -1,4 +1,4 @@
-"""One result in one file: arrays and record as NPZ, without pickles."""
+"""One result in one file: arrays and record as NPZ, without pickles. `read_stored` reads it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from typing import Any
 import numpy as np
 
 from contrafact.core.errors import InputError
-from contrafact.core.grid import Grid
-from contrafact.core.limits import stored_arrays
-from contrafact.core.reading import naming, reading
-from contrafact.core.trust import check_file
 
 KINDS = {
     "heatmap": ("values",),
@@ -56,27 +52,3 @@ def save_result(result: Any, path: str | Path, kind: str) -> Path:
     with path.open("wb") as file:
         np.savez_compressed(file, about=np.array(json.dumps(header)), affine=result.grid.affine, **arrays)
     return path
-
-
-def read_result(path: str | Path) -> Any:
-    """Return a `Heatmap` or `Counterfactual` that `save` wrote.
-
-    raises  InputError for a missing file, or a file of another kind
-    """
-    from contrafact.core.results import Counterfactual, Heatmap, Record
-
-    path = Path(path)
-    check_file(path, "a saved result")
-    with naming(path.name), reading(path, "a result that `save` wrote"):
-        with stored_arrays(path) as file:
-            header = present_names(json.loads(str(file["about"])))
-            stored = present_names({name: file[name] for name in file if name != "about"})
-            arrays = {name: stored[name] for name in KINDS[header["kind"]]}
-            arrays |= {name: stored[name] for name in OPTIONAL if name in stored}
-            affine = stored["affine"]
-        record: Any = None if header["record"] is None else Record(**header["record"])
-        if header["kind"] == "heatmap":
-            grid = Grid(arrays["values"].shape, affine=affine)
-            return Heatmap(values=arrays["values"], grid=grid, record=record)
-        grid = Grid(arrays["frames"].shape[2:], affine=affine)
-        return Counterfactual(grid=grid, record=record, **arrays, **{name: header[name] for name in PLAIN})

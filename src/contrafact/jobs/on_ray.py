@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contrafact.core import ContrafactError, InputError
-from contrafact.jobs.pool import Failure, Outcome, Start, solved
+from contrafact.jobs.tasks import Failure, Outcome, Start, solved
 
 AGAIN = 2  # how often a task runs again whose actor died
 

@@ -13,35 +13,15 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from contrafact.core import ContrafactError
+from contrafact.jobs.on_ray import run_on_ray
 from contrafact.jobs.parent import end_with_parent
+from contrafact.jobs.tasks import Failure, Outcome, Solve, Start, solved
 
 ENGINES = ("processes", "local", "ray")
-
-Solve = Callable[[Any], Any]
-Start = Callable[[Any, str], Solve]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a task has no result. kind: error, limit (stopped after its time limit) or died (the process did)."""
-
-    kind: str
-    error: str
-    trace: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One finished task: its number, its result or `Failure`, and its time."""
-
-    number: int
-    result: Any
-    seconds: float
 
 
 def run_tasks(
@@ -66,8 +46,6 @@ def run_tasks(
     raises   ContrafactError if no worker can start (the model does not load)
     """
     if engine == "ray":
-        from contrafact.jobs.on_ray import run_on_ray  # an extra
-
         where: dict[str, Any] = {"devices": devices, "limit_seconds": limit_seconds, "address": address}
         yield from run_on_ray(tasks, start, setting, **where)
         return
@@ -93,14 +71,6 @@ def _locally(tasks: Sequence[Any], solve: Solve) -> Iterator[Outcome]:
     for number, task in enumerate(tasks):
         began = time.monotonic()
         yield Outcome(number, solved(solve, task), time.monotonic() - began)
-
-
-def solved(solve: Solve, task: Any) -> Any:
-    """Return the result of one task, or a `Failure`."""
-    try:
-        return solve(task)
-    except Exception as error:  # a failure of any kind becomes a row
-        return Failure("error", " ".join(str(error).split()) or type(error).__name__, traceback.format_exc())
 
 
 def _collect(workers: Sequence[Worker], limit: float | None) -> Iterator[Outcome]:

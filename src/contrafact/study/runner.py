@@ -35,7 +35,8 @@ from contrafact.core.request import source_of_method
 from contrafact.io import Case, Run
 from contrafact.io.lock import sole_writer
 from contrafact.io.run_cohort import store_cohort
-from contrafact.jobs.pool import ENGINES, Failure, run_tasks
+from contrafact.jobs.pool import ENGINES, run_tasks
+from contrafact.jobs.tasks import Failure
 from contrafact.study import StudyConfig, read_study
 from contrafact.study.inputs import (
     Ahead,

@@ -28,7 +28,7 @@ from contrafact.core.execution import parameters_of
 from contrafact.core.fingerprint import digest_of_path
 from contrafact.io import Case, Run, open_run, stored_grid, write_atomic, write_json
 from contrafact.io.tables import csv_table
-from contrafact.jobs.pool import Failure
+from contrafact.jobs.tasks import Failure
 from contrafact.metrics import Score, evaluate, evaluate_strips, references
 from contrafact.metrics.families import WORD, by_construction, family_of, finds_truth, is_yes_or_no
 from contrafact.study import StudyConfig

@@ -16,7 +16,7 @@ import numpy as np
 from contrafact.core import ContrafactError, Trust
 from contrafact.core.field_docs import hint_of, kind_of, text_of, value_of
 from contrafact.io import Case, Run
-from contrafact.jobs.pool import Failure
+from contrafact.jobs.tasks import Failure
 from contrafact.metrics import Score
 from contrafact.study import ModelChoice, StudyConfig, convert_torchesegeta
 from contrafact.study.draft import draft_of, empty_draft, problems_of, table_of

@@ -11,7 +11,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from contrafact.core import ContrafactError
-from contrafact.jobs.pool import Failure, Worker, solved
+from contrafact.jobs.pool import Worker
+from contrafact.jobs.tasks import Failure, solved
 from contrafact.viewer.live.tasks import Task
 
 BEAT = 0.03  # seconds between two checks for cancellation
