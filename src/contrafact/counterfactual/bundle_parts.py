@@ -75,8 +75,8 @@ def scores_by(second: Any, target: Any, frames: Any, first: Predictor) -> Any:
 
 
 def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Return images (N, C, *S) at another size as a predictor's preprocessing resizes them: with antialiasing;
-    of volumes the axes that shrink do so first."""
+    """Return images (N, C, *S) at another size as a predictor's preprocessing resizes them, which this package
+    may not import: with antialiasing; of volumes the axes that shrink do so first."""
     if len(size) == 2:
         return F.interpolate(images, size, mode="bilinear", antialias=True)
     least = tuple(map(min, images.shape[2:], size))

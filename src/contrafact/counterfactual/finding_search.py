@@ -79,7 +79,7 @@ class FindingSearch:
         free[:, self.code] = adds[:, None].to(free)
         initial = self._bounded(rows, offsets * torch.where(adds, FIRST, 1.0)[:, None])
         here = (initial / unit).requires_grad_(True)
-        best, least = initial.clone(), torch.full_like(goals, torch.inf)
+        best, least = initial.clone(), goals.new_full((2, len(goals)), torch.inf)
         required = goals - self.path.start[rows]
         adam = torch.optim.Adam([here], lr=RATE)
         for step in range(STEPS + 1):
@@ -91,9 +91,9 @@ class FindingSearch:
                 cost = MISSING * (missing + SLACK).clamp_min(0) + CHANGE * change
                 cost = cost + (self.price or 0.0) * here[:, self.anatomy].square().mean(dim=1)
                 (gradient,) = torch.autograd.grad(cost.sum(), here)
-            ranking = (change + 1000 * missing.clamp_min(0)).detach()
-            better = ranking < least
-            best[better], least[better] = (here.detach() * unit)[better], ranking[better]
+            found = torch.stack([missing.clamp_min(0), change]).detach()
+            better = improves(found, least)
+            best[better], least[:, better] = (here.detach() * unit)[better], found[:, better]
             here.grad = gradient * free
             adam.step()
             with torch.no_grad():
@@ -109,3 +109,9 @@ class FindingSearch:
         limit = torch.maximum(own.norm(dim=1, keepdim=True), most)
         offsets[:, self.code] = torch.where(length > limit, code * limit / length - own, offsets[:, self.code])
         return offsets
+
+
+def improves(found: Tensor, least: Tensor) -> Tensor:
+    """Return where (N,) changes improve on earlier ones. Rows of both (2, N): the change of the score that is
+    missing, and the mean change of a pixel, which decides between equals."""
+    return (found[0] < least[0]) | ((found[0] == least[0]) & (found[1] < least[1]))
