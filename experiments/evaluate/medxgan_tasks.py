@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import contrafact as cf
-from contrafact.bundles.fit_config import guided, make_generator, make_training
+from contrafact.bundles.fit_config import guided, latent_family, make_generator
 from contrafact.core import Image
 from contrafact.counterfactual import Bundle, LatentStatistics
 from contrafact.generators import (
@@ -28,6 +28,7 @@ from contrafact.generators import (
     MedXGANConfig,
     MedXGANTrainerConfig,
     ResNetEncoder,
+    TrainingSetup,
     train_encoder,
     train_generator,
 )
@@ -232,7 +233,8 @@ def trained(task: Task, path: Path, guide: Any) -> Any:
     """The averaged generator, in evaluation mode; a run that was stopped goes on."""
     checkpoint = path.with_suffix(".checkpoint")
     if not path.exists():
-        run = make_training(task.size, task.training, pictures(task), guide=guide, device="cpu", team=None)
+        setup = TrainingSetup(images=pictures(task), guide=guide)
+        run = latent_family(task.size).training(task.size, task.training, setup)
         if checkpoint.exists():
             run.restore(read_tensors(checkpoint))
         pace = 0.0

@@ -21,7 +21,6 @@ from contrafact.generators import (
     GeneratorFamily,
     StyleGAN2Config,
     TrainerConfig,
-    TrainingSetup,
     family_named,
     family_of_size,
 )
@@ -144,27 +143,6 @@ def codes_of(size: Any) -> int:
 def make_generator(size: Any) -> Any:
     """Return an untrained generator of that size. Raise InputError for a family without a latent space."""
     return latent_family(size).network(size)
-
-
-def make_training(
-    size: Any,
-    config: Any,
-    images: Tensor,
-    *,
-    guide: Any,
-    device: str,
-    team: Any,
-    origin: Mapping[str, Any] | None = None,
-) -> Any:
-    """Return a training run of a generator before its first step.
-
-    guide   differentiable function of images in [-1, 1] to scores (N, targets), for guided families
-    origin  further facts that its saved states must share
-    raises  InputError for a family without a latent space; UnsupportedError for a guided family without a
-            guide, or on several devices
-    """
-    setup = TrainingSetup(images=images, guide=guide, device=device, team=team, origin=origin)
-    return latent_family(size).training(size, config, setup)
 
 
 def latent_family(size: Any) -> type[GeneratorFamily]:

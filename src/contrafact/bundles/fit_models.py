@@ -14,7 +14,7 @@ from torch import Tensor
 
 from contrafact.bundles.fit_config import FitConfig, ModelConfig, guided, name_of
 from contrafact.core import Trust, check_file
-from contrafact.generators import family_named
+from contrafact.generators import TrainingSetup, family_named
 from contrafact.io import read_json, write_json
 from contrafact.models import load_predictor
 from contrafact.models.description_schema import read_description
@@ -82,6 +82,25 @@ def scores_of(config: FitConfig, load: Loader) -> Iterator[tuple[Any, bool]]:
         return torch.stack([target(outputs) for target in targets], dim=1)
 
     yield scores, True
+
+
+def training_of(
+    config: FitConfig, images: Tensor, load: Loader, *, guide: Any, black_box: bool = False, team: Any = None
+) -> Any:
+    """Return the training run of a configuration on images (N, C, *S), before its first step.
+
+    guide, black_box  function of images in [-1, 1] to scores, and whether it has no gradients (`scores_of`)
+    raises  UnsupportedError for a guided family without a guide, or on several devices
+    """
+    setup = TrainingSetup(
+        images=images,
+        guide=guide,
+        black_box=black_box,
+        device=load.device,
+        team=team,
+        origin=origin_of(config, load),
+    )
+    return family_named(name_of(config.generator)).training(config.generator, config.training, setup)
 
 
 def _files_of(source: Path) -> list[Path]:

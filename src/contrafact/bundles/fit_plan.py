@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from contrafact.bundles.fit_config import FitConfig, name_of, read_config
-from contrafact.bundles.fit_models import Loader, guide_of, origin_of, scores_of
+from contrafact.bundles.fit_models import Loader, guide_of, scores_of, training_of
 from contrafact.bundles.training_images import read_training_images
 from contrafact.core import Trust
 from contrafact.core.reading import naming
-from contrafact.generators import TrainingSetup, family_named, train_encoder
+from contrafact.generators import family_named, train_encoder
 from contrafact.generators.augmentation import preset
 from contrafact.io import Cohort, read_cohort
 
@@ -125,14 +125,7 @@ def _stages(
     """Return the timed stages, and the bytes that the training writes."""
     family = family_named(name_of(config.generator))
     with _guide(config, load, latent=family.latent, guided=family.guided) as (guide, black_box):
-        setup = TrainingSetup(
-            images=images,
-            guide=guide,
-            black_box=black_box,
-            device=load.device,
-            origin=origin_of(config, load),
-        )
-        training = family.training(config.generator, config.training, setup)
+        training = training_of(config, images, load, guide=guide, black_box=black_box)
         step_seconds, taken = _timed(training.step, load.device, seconds)
         steps = math.ceil(config.training.kimg * 1000 * taken / training.seen)
         disk = sum(

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from contrafact.bundles import save_bundle
 from contrafact.bundles.fit_config import FitConfig, name_of
-from contrafact.bundles.fit_models import Loader, copy_models, origin_of, scores_of
+from contrafact.bundles.fit_models import Loader, copy_models, scores_of, training_of
 from contrafact.core import InputError
 from contrafact.counterfactual import Bundle, Translation
-from contrafact.generators import GeneratorFamily, Progress, TrainingSetup
+from contrafact.generators import GeneratorFamily, Progress
 from contrafact.io import read_tensors, write_json, write_tensors
 
 
@@ -36,14 +36,7 @@ def fit_translator(
     if not config.models:
         raise InputError("expected [models.NAME], the model with which a translator is trained; got none")
     with scores_of(config, load) as (guide, black_box):
-        setup = TrainingSetup(
-            images=images,
-            guide=guide,
-            black_box=black_box,
-            device=load.device,
-            origin=origin_of(config, load),
-        )
-        training = family.training(config.generator, config.training, setup)
+        training = training_of(config, images, load, guide=guide, black_box=black_box)
         path = out / "checkpoint.safetensors"
         if path.exists():
             training.restore(read_tensors(path))

@@ -20,11 +20,10 @@ from contrafact.bundles.fit_config import (
     FitConfig,
     codes_of,
     make_generator,
-    make_training,
     name_of,
     read_config,
 )
-from contrafact.bundles.fit_models import Loader, copy_models, guide_of, origin_of
+from contrafact.bundles.fit_models import Loader, copy_models, guide_of, origin_of, training_of
 from contrafact.bundles.fit_translator import fit_translator
 from contrafact.bundles.training_images import read_training_images
 from contrafact.core import InputError, Trust, UnsupportedError, nearest
@@ -137,7 +136,7 @@ def _stages(
         return
     if stage in (None, "generator"):
         with guide_of(config, load, wanted=family.guided) as guide:
-            yield from _fit_generator(config, out, images, load, _together(stop, team), device, team, guide)
+            yield from _fit_generator(config, out, images, load, _together(stop, team), team, guide)
     if team is not None and team.global_rank:
         return  # the first process runs the other stages
     _check_generator(config, out, images, load)
@@ -154,13 +153,10 @@ def training_images(cohort: Cohort, config: FitConfig) -> Tensor:
 
 
 def _fit_generator(
-    config: FitConfig, out: Path, images: Tensor, load: Loader, stop: Stop, device: str, team: Any, guide: Any
+    config: FitConfig, out: Path, images: Tensor, load: Loader, stop: Stop, team: Any, guide: Any
 ) -> Iterator[tuple[str, Progress]]:
     """Train the generator, and write its state, weights and samples at every report."""
-    origin = origin_of(config, load)
-    training = make_training(
-        config.generator, config.training, images, guide=guide, device=device, team=team, origin=origin
-    )
+    training = training_of(config, images, load, guide=guide, team=team)
     path = out / "checkpoint.safetensors"
     if path.exists():
         training.restore(read_tensors(path))
