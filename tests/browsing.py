@@ -6,22 +6,19 @@ import contextlib
 import http.client
 import io
 import json
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvicorn
 from PIL import Image as Picture
 
 from contrafact.core import Counterfactual, Grid, Heatmap, Image, Record
 from contrafact.io import Run
 from contrafact.io.attribute_folder import write_attributes
 from contrafact.viewer.security import cookie_name
-from contrafact.viewer.server import bind, configured
+from experiments.serving import serving as served
 
 SIDE = 16
 DOUBT = {
@@ -187,15 +184,5 @@ def entered(app: Any) -> Any:
 
 @contextlib.contextmanager
 def serving(app: Any) -> Iterator[Site]:
-    place = bind("127.0.0.1", 0)
-    server = uvicorn.Server(configured(app))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [place.listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield Site(place.port)
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        place.listener.close()
+    with served(app) as link:
+        yield Site(int(link.rpartition(":")[2]))

@@ -8,17 +8,13 @@ Pages are whole at 390 and 1280 pixels, and a screen of 1920 by 1080. Needs Play
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import shutil
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from PIL import Image as Picture
 from playwright.sync_api import sync_playwright
 
@@ -27,32 +23,15 @@ from contrafact.report.page import write_report
 from contrafact.viewer.app import make_app
 from contrafact.viewer.live import make_live
 from contrafact.viewer.reader_study.app import Reading, make_reading_app
-from contrafact.viewer.server import bind, configured
 from contrafact.viewer.study_editor.app import make_form_app
 from contrafact.viewer.study_editor.editor import StudyEditor
+from experiments.serving import serving
 
 WIDTHS = {390: 844, 1280: 900, 1920: 1080}
 GPU = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox")
 TALL = 5200  # pixels of a picture at most
 Page = Any
 Enter = Callable[[Page], None]
-
-
-@contextlib.contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """Serve an application and yield its address."""
-    place = bind("127.0.0.1", 0)
-    server = uvicorn.Server(configured(app))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [place.listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{place.port}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        place.listener.close()
 
 
 class Camera:

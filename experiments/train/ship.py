@@ -42,18 +42,10 @@ CARDS: dict[str, dict[str, str]] = {
 
 def model_card(name: str, about: dict[str, Any], size: int) -> str:
     card, generator = about["card"], about["generator"]
-    figures = [
-        f"| {f['what']} | {f['value']} | {f['interval']} | {f['wanted']} |" for f in card.get("figures", [])
-    ]
     of = "slices" if name == "brain" else "patients"
     script = "phantom" if name == "phantom" else "latent_classifier"
     medxgan = about.get("family") == "medxgan"
     kind, parts = ("MedXGAN", "") if medxgan else ("StyleGAN2", "directions, ")
-    fits = [
-        f"| {d['predictor']} | {d['target']} | {d['fit']['r2']:.3f} | {d['fit']['slope']:.3f} | "
-        f"{d['fit'].get('calibration') or float('nan'):.3f} |"
-        for d in about["directions"]
-    ]
     return "\n".join(
         [
             f"# Model card: bundle `{name}`",
@@ -73,41 +65,41 @@ def model_card(name: str, about: dict[str, Any], size: int) -> str:
             "",
             f"**Made by** `experiments/train/{name}.toml` and `experiments/train/{script}.py`.",
             "",
-            *(
-                [
-                    "## Findings, each with its own code",
-                    "",
-                    "| model | target |",
-                    "| --- | --- |",
-                    *(f"| {f['predictor']} | {f['target']} |" for f in about["findings"]),
-                ]
-                if medxgan
-                else [
-                    "## Directions, on held-out latents",
-                    "",
-                    "| model | target | R² | slope | logits per unit before calibration |",
-                    "| --- | --- | --- | --- | --- |",
-                    *fits,
-                ]
-            ),
-            *(
-                [
-                    "",
-                    f"## Measured on held-out {of}",
-                    "",
-                    f"Intervals: bootstrap over {of}; of a share of 0 or 1 Wilson's, for as many {of} as have "
-                    "such a row.",
-                    "",
-                    "| measured | figure | 95 % interval | wanted |",
-                    "| --- | --- | --- | --- |",
-                    *figures,
-                ]
-                if figures
-                else []
-            ),
+            *targets_of(about, medxgan=medxgan),
+            *measured_on(card.get("figures", []), of),
             "",
         ]
     )
+
+
+def targets_of(about: dict[str, Any], *, medxgan: bool) -> list[str]:
+    """Return the lines on what the bundle can change: its findings, or its directions and how well they fit."""
+    if medxgan:
+        rows = [f"| {f['predictor']} | {f['target']} |" for f in about["findings"]]
+        return ["## Findings, each with its own code", "", "| model | target |", "| --- | --- |", *rows]
+    head = "| model | target | R² | slope | logits per unit before calibration |"
+    rows = [
+        f"| {d['predictor']} | {d['target']} | {d['fit']['r2']:.3f} | {d['fit']['slope']:.3f} | "
+        f"{d['fit'].get('calibration') or float('nan'):.3f} |"
+        for d in about["directions"]
+    ]
+    return ["## Directions, on held-out latents", "", head, "| --- | --- | --- | --- | --- |", *rows]
+
+
+def measured_on(figures: list[dict[str, Any]], of: str) -> list[str]:
+    """Return the lines on what was measured on held-out patients or slices (`of`), where anything was."""
+    if not figures:
+        return []
+    return [
+        "",
+        f"## Measured on held-out {of}",
+        "",
+        f"Intervals: bootstrap over {of}; of a share of 0 or 1 Wilson's, for as many {of} as have such a row.",
+        "",
+        "| measured | figure | 95 % interval | wanted |",
+        "| --- | --- | --- | --- |",
+        *(f"| {f['what']} | {f['value']} | {f['interval']} | {f['wanted']} |" for f in figures),
+    ]
 
 
 def main() -> None:

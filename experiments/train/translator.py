@@ -94,7 +94,7 @@ def chosen_by(
     return figures
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("--data", type=Path, required=True)
@@ -106,7 +106,11 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of the trainer")
     parser.add_argument("--widths", default="24,48,96,128")
     parser.add_argument("--allies", nargs="*", default=[], metavar="ROLE", help="networks beside the model")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     fit, choice = (load(options.name, options.data, part, side=options.side) for part in ("fit", "choice"))
     model, member = (scorer(network(options.networks, role), options.name) for role in ("model", "member"))
     widths = tuple(map(int, options.widths.split(",")))
