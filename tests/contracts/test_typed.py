@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 import contrafact as cf
+from contrafact.api import explanation
+from contrafact.api.types import ExplainOptions
 from contrafact.bundles import load_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -45,3 +47,9 @@ def test_no_parameter_of_the_python_functions_is_of_any_type(name: str) -> None:
     loose = {key for key, kind in kinds.items() if kind in ("Any", "typing.Any")}
     assert not loose
     assert str(signature.return_annotation) not in ("Any", "typing.Any")
+
+
+def test_the_options_of_explain_that_a_checker_knows_are_its_keywords() -> None:
+    parameters = inspect.signature(explanation.explain).parameters.values()
+    keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert "keep" in keywords and keywords == set(ExplainOptions.__annotations__)

@@ -19,6 +19,7 @@ def heatmaps(model: nn.Module, image: Image, several: list[Image], array: NDArra
     assert_type(cf.explain(cf.GradCAM(), model, image), Heatmap)
     assert_type(cf.explain(cf.Occlusion(box=8), model, "knee.png", target="class:1", seed=3), Heatmap)
     assert_type(cf.explain(cf.RISE(), model, several, target=[0, 1]), list[Heatmap])
+    assert_type(cf.explain(cf.Occlusion(), model, image, region=array > 0, keep=array > 1), Heatmap)
     assert_type(cf.explain(cf.LIME(), model, [Path("a.png"), Path("b.png")]), list[Heatmap])
     assert_type(cf.explain(cf.GradCAM(), model, array, region=array > 0), Heatmap | list[Heatmap])
 

@@ -80,4 +80,5 @@ class ExplainOptions(TypedDict, total=False):
     bundle: BundleLike | None
     background: ImagesLike
     region: MaskLike | None
+    keep: MaskLike | None
     seed: int
