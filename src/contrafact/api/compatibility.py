@@ -24,7 +24,6 @@ from contrafact.models.predictor_info import Described
 
 # Small hyper-parameters for a quick trial; they do not change whether a method works.
 QUICK = {"samples": 4, "masks": 64, "steps": 8, "count": 2, "iterations": 4, "octaves": 1}
-RECTIFIED = ("guided-backprop", "deconvolution", "guided-gradcam", "filter-guided-backprop")
 
 
 def check_methods(
@@ -96,7 +95,7 @@ def _verdict(name: str, record: Record) -> tuple[str, str]:
     if "completeness" in record.notes:
         gap = record.notes["completeness"]
         return ("exact" if gap <= 0.02 else "approximate"), f"the map sums to the change within {gap:.2%}"
-    if name in RECTIFIED:
+    if "rectifiers" in record.details:
         return _of_rectifiers(record)
     return "exact", ""
 

@@ -30,14 +30,12 @@ from contrafact.io.run_cohort import CohortTable, unmatched_line
 from contrafact.models import SimilarityTarget
 from contrafact.models.source import is_model
 
-PRESETS: dict[str, tuple[str, ...]] = {
+CHOICES: dict[str, tuple[str, ...]] = {
     "standard": ("gradcam", "integrated-gradients", "occlusion"),  # and the bundle's engine
     "cams": ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam", "score-cam"),
     "gradients": ("gradient", "input-x-gradient", "integrated-gradients", "gradient-shap", "smooth"),
-    "without-gradients": ("occlusion", "feature-ablation", "rise", "lime", "kernel-shap", "shapley-sampling"),
-    "all": (),
-    "pictures": ("activation-maximisation", "feature-visualisation", "deep-dream", "feature-inversion"),
 }
+PRESETS = (*CHOICES, "without-gradients", "pictures", "all")
 
 
 def plan_of(
@@ -61,12 +59,8 @@ def plan_of(
     loaded = pick_bundle(bundle, trust)
     predictor = pick_predictor(model, loaded, trust, told)
     names = [name.strip() for name in methods.split(",") if name.strip()] or ["standard"]
-    possible = possible_methods(predictor, loaded)
-    if names == ["pictures"]:
-        names = list(PRESETS["pictures"])
-    elif names[0] in PRESETS and len(names) == 1:
-        wanted = (*PRESETS[names[0]], *([loaded.own_method] if loaded and names[0] == "standard" else []))
-        names = [n for n in possible if names[0] == "all" or n in wanted]
+    if len(names) == 1 and names[0] in PRESETS:
+        names = methods_of_preset(names[0], predictor, loaded)
     settings = read_settings(set_)
     for name in names:
         implied = EXPLAINERS.preset(name)
@@ -158,6 +152,21 @@ def labelled(cohort: Path | None, images: Sequence[Path]) -> dict[str, Case]:
     if line:
         warnings.warn(line, ContrafactWarning, stacklevel=2)
     return {str(path): case for path in images if (case := table.find(str(path)))}
+
+
+def methods_of_preset(preset: str, predictor: Any, bundle: Any) -> list[str]:
+    """Return the methods of a preset that this model and bundle allow; the registry tells those of the last
+    three, so that a new method is among them."""
+    if preset == "pictures":
+        return [name for name in EXPLAINERS.names() if traits_of(name).picture]
+    possible = possible_methods(predictor, bundle)
+    if preset == "all":
+        return possible
+    if preset == "without-gradients":
+        known = {name: traits_of(name) for name in possible}
+        return [n for n, t in known.items() if not (t.needs_gradients or t.needs_layers or t.needs_bundle)]
+    chosen = (*CHOICES[preset], *([bundle.own_method] if bundle and preset == "standard" else []))
+    return [name for name in possible if name in chosen]
 
 
 def possible_methods(predictor: Any, bundle: Any) -> list[str]:

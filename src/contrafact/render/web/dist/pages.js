@@ -1319,7 +1319,6 @@
   }
 
   // source/live.ts
-  var NAMES = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN", translate: "counterfactual: translation" };
   var pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
   var chance = (score) => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
   function liveSection(id, image, view) {
@@ -1446,7 +1445,7 @@
     /** List the methods that are available for this target. */
     methods() {
       const before = this.method.value, names = [...this.target.strips, ...this.offer.maps];
-      this.method.replaceChildren(...names.map((name) => el("option", { value: name }, NAMES[name] ?? `map: ${name}`)));
+      this.method.replaceChildren(...names.map((name) => el("option", { value: name }, `${this.target.strips.includes(name) ? "counterfactual" : "map"}: ${name}`)));
       if (names.includes(before)) this.method.value = before;
       this.goals();
     }
@@ -2266,9 +2265,9 @@
 
   // source/compare.ts
   var COUNT2 = 50;
-  var NAMES2 = ["a", "b", "method", "sort"];
+  var NAMES = ["a", "b", "method", "sort"];
   function comparePage() {
-    const pick = Object.fromEntries(NAMES2.map((name) => [name, byId(name)]));
+    const pick = Object.fromEntries(NAMES.map((name) => [name, byId(name)]));
     const words3 = byId("words"), body = byId("lines");
     const status = byId("status"), more = byId("more");
     const asked = new URLSearchParams(location.search);
@@ -2277,7 +2276,7 @@
     let shown = 0, turn2 = 0;
     const query = () => {
       const chosen = new URLSearchParams();
-      for (const name of NAMES2) {
+      for (const name of NAMES) {
         const value = pick[name].value || asked.get(name) || "";
         if (value && !(name === "sort" && value === "answers")) chosen.set(name, value);
       }
@@ -2310,7 +2309,7 @@
       clearTimeout(wait);
       wait = window.setTimeout(() => load(0), 150);
     });
-    for (const name of NAMES2) pick[name].addEventListener("change", () => {
+    for (const name of NAMES) pick[name].addEventListener("change", () => {
       if (name === "a" && pick.a.value === pick.b.value) pick.b.value = other(pick.b, pick.a.value);
       if (name === "b" && pick.a.value === pick.b.value) pick.a.value = other(pick.a, pick.b.value);
       if (name === "a" || name === "b") {

@@ -20,7 +20,6 @@ interface Progress {
 
 interface Page { id: string; image: ImageAbout; session: string }
 
-const NAMES: Record<string, string> = { "latent-walk": "counterfactual: latent walk", medxgan: "counterfactual: medXGAN", translate: "counterfactual: translation" };
 const pause = (milliseconds: number) => new Promise(done => setTimeout(done, milliseconds));
 const chance = (score: number): string => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
 
@@ -119,7 +118,8 @@ class Panel {
   /** List the methods that are available for this target. */
   private methods(): void {
     const before = this.method.value, names = [...this.target.strips, ...this.offer.maps];
-    this.method.replaceChildren(...names.map(name => el("option", { value: name }, NAMES[name] ?? `map: ${name}`)));
+    this.method.replaceChildren(...names.map(name =>
+      el("option", { value: name }, `${this.target.strips.includes(name) ? "counterfactual" : "map"}: ${name}`)));
     if (names.includes(before)) this.method.value = before;
     this.goals();
   }
