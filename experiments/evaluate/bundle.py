@@ -341,7 +341,7 @@ def main() -> None:
     parser.add_argument("name", choices=["knee", "brain"])
     parser.add_argument("data", type=Path)
     parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=200, help="images that are walked")
+    parser.add_argument("--images", type=int, default=200, help="images that are changed")
     parser.add_argument("--judges", type=Path, default=Path("runs/oracle"), help="of oracle.py; for brain")
     parser.add_argument("--several", type=int, default=2, help="drawn findings per image; for brain")
     options = parser.parse_args()

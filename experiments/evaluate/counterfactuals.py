@@ -206,7 +206,7 @@ def section(name: str, data: Path, judges: Path, *, count: int, anew: int) -> tu
         f"## {name}",
         "",
         f"{len(cases.images)} held-out images of {len(set(cases.patients))} patients, half on each side of the "
-        f"model's decision, walked to the other; other question: {OTHER[name]}; place of the finding: "
+        f"model's decision, changed to the other; other question: {OTHER[name]}; place of the finding: "
         f"{WORDS[name]} of 64.",
         "",
     ]

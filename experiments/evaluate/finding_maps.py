@@ -145,7 +145,7 @@ def main() -> None:
 
 
 INTRODUCTION = [
-    "Held-out images of 64 pixels that the bundle's model finds positive. A map is judged by the order it",
+    "Held-out images of 64 pixels that the bundle's model finds positive. A map is evaluated by the order it",
     "puts the pixels in: shown first in an empty image (insertion) or hidden first (deletion); mean log-odds",
     "along the way. Insertion should be great, deletion small, so their difference great. The empty image is",
     "the mean grey, or the image blurred. Not divided by f(image) - f(empty), as the metrics of the package",
@@ -159,7 +159,7 @@ READING = [
     "strip is no better than noise, on either bundle, nor are latent integrated gradients; RISE and",
     "integrated gradients, which ask this very question of the model, are far better, and Grad-CAM lies",
     "between. A strip says how an image would have to look for another answer; where it changes the",
-    "image follows from what the generator can draw, on the brain slices contrast and outlines over",
+    "image follows from what the generator can reproduce, on the brain slices contrast and outlines over",
     "a third of the image, and is no ranking of pixels by what the model used. The paper's claim that its",
     "latent maps are the better heatmaps is not confirmed on these data.",
     "",

@@ -123,7 +123,7 @@ def prepare(name: str, data: Path | None, out: Path, count: int, model: Path) ->
     methods = METHODS | {"occlusion": f"box = {box}\nstride = {box // 2}"}
     if name == "hippocampus":  # a pass over a volume costs more
         methods["rise"] = "masks = 60"
-    text = f'title = "Heatmaps judged: {name}"\ncohort = "cohort.csv"\nout = "run"\n'
+    text = f'title = "Heatmaps evaluated: {name}"\ncohort = "cohort.csv"\nout = "run"\n'
     text += f"subgroups = {json.dumps(more)}\n"
     text += 'targets = ["region:1"]\n' if name == "hippocampus" else ""
     text += MODELS[name].format(model=model.resolve())
@@ -147,7 +147,7 @@ def write(name: str, out: Path, command: str) -> None:
     heads = [m + (" ↑" if better[m] == "higher" else " ↓") + words[m] for m in metrics]
     about = ABOUT[name].format(side=side_of(name)) if "{side}" in ABOUT[name] else ABOUT[name]
     lines = [
-        f"# Heatmaps judged: {name}", "", f"{patients} patients: {about}.", "",
+        f"# Heatmaps evaluated: {name}", "", f"{patients} patients: {about}.", "",
         "```", command, "```", "",
         "Mean (95 % interval, bootstrap over patients), and the median after a semicolon. Methods in order of "
         "their mean rank over families of metrics that see the truth, each family once; apart: how far those "

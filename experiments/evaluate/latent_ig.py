@@ -134,7 +134,7 @@ def knees(model: str, count: int) -> Cases:
 
 @dataclass(frozen=True)
 class Found:
-    """By method: judged (judges, images) by its positive side and by its absolute values; IoU with each noise;
+    """By method: scores (judges, images) by its positive side and by its absolute values; IoU with each noise;
     completeness, change and points; seconds an image."""
 
     scores: dict[str, Map] = field(default_factory=dict)

@@ -125,7 +125,7 @@ sixty times as many weights.
 
 
 def found_by(task: Task, bundle: Bundle, count: int, *, sick: bool) -> list[Any]:
-    """Phantoms that nobody has seen, of which the model says so too."""
+    """Phantoms that nobody has seen and whose prediction agrees."""
     rng, target = np.random.default_rng(77 + sick), bundle.predictor.target("class:1")
     found: list[Any] = []
     while len(found) < count:

@@ -6,7 +6,7 @@ The bundle's translator makes each val knee at the Kellgren-Lawrence grades 0 to
 grade. Judge A is the bundle's second model, which guides and searches nothing but ships beside the model.
 Judge B, which ships nowhere, is histograms of gradients with a logistic regression for each threshold of
 the grade, trained on the patients of `fit`. A judge shrinks towards the middle where images leave it in
-doubt, also of real knees: its mean reading of real knees of each grade, whose label is known, stands
+ambiguity, also of real knees: its mean reading of real knees of each grade, whose label is known, stands
 beside, and the difference from it as well.
 """
 

@@ -95,7 +95,7 @@ def as_large(mask: Mask) -> Mask:
 
 
 def windows_of(kind: str, data: Path, part: str) -> list[NoduleWindow]:
-    """Windows, stacks, or the windows of nodules whose rating of malignancy joins without doubt."""
+    """Windows, stacks, or the windows of nodules whose rating of malignancy has one match."""
     windows = nodule_stacks(data, part) if kind == "stacks" else nodule_windows(data, part)
     if kind != "malignancy":
         return windows

@@ -32,6 +32,7 @@ from contrafact.metrics import Check, HeatmapContext, Thresholds, trust_card
 from contrafact.models import Preprocessing, TorchPredictor
 from contrafact.models.example_networks import ResidualNetwork
 from contrafact.phantoms import lesion_phantom
+from contrafact.render.text import check_title
 from experiments.evaluate.known_truth import LesionNet
 from experiments.tables import share, table
 
@@ -183,7 +184,7 @@ def in_truth(values: Map, truth: Map) -> float:
 
 
 def cards(case: Case, seed: int) -> Iterator[tuple[str, dict[str, Check]]]:
-    """The kind and the card of every map of a case that is right, or wrong, beyond doubt."""
+    """The kind and the card of every map of a case that is clearly right or wrong."""
     target = case.predictor.target("class:1")
     question = Question(
         predictor=case.predictor, images=case.image.values[None], target=target, grid=case.image.grid
@@ -249,7 +250,7 @@ def by_kind(found: Found) -> str:
         ]
         for name, some in kinds.items()
     ]
-    return table(["map", "maps", *(f"fails “{name}”" for name in CHECKS), "passes the card"], rows)
+    return table(["map", "maps", *(f"fails “{check_title(name)}”" for name in CHECKS), "passes the card"], rows)
 
 
 def chosen(found: Found) -> str:
@@ -284,19 +285,20 @@ def page(sets: list[tuple[Found, dict[str, int]]]) -> str:
         "are of one phantom, which the intervals leave out. A map passes when no check fails.", "",
         "Two sets with other networks, other phantoms and other random numbers: thresholds were chosen on the",
         "first, figures that count are those of the second. (The second had been measured once before, with a",
-        "first guess of 0.97 for removal and the older 0.5 for noise: 21 % of its right maps failed “small",
-        "noise”. The thresholds of now were then taken from the first set alone.)", "",
+        "first guess of 0.97 for removal and the older 0.5 for noise: 21 % of its right maps failed",
+        "“robustness to noise”. The thresholds of now were then taken from the first set alone.)", "",
         "## Second set: measured", "",
         f"Right maps: {counts}.", "", by_kind(second),
-        "False alarms stand in the row *right*, misses in the last column of the others. Random weights and",
-        "small noise do not see *where*: a map of the right network that is permuted, shifted or mirrored",
-        "passes them. “adds up” and “other seeds” are asked of methods that promise a sum or draw at random,",
-        "and say nothing of places; they are not measured here.", "",
+        "False alarms stand in the row *right*, misses in the last column of the others. Model randomisation",
+        "and robustness to noise do not see *where*: a map of the right network that is permuted, shifted or",
+        "mirrored passes them. Completeness and seed stability apply to methods that promise a sum or use",
+        "random numbers, and do not test the location; they are not measured here.", "",
         "## First set: where thresholds were chosen", "",
         f"Removal test: {Thresholds().removal:g}, the greatest of these that flags hardly any right map.", "",
         chosen(first),
-        f"Small noise: {Thresholds().noise:g}; right maps of this set change by up to {noisiest(first):.2f}.",
-        "Random weights: as it was before.", "", by_kind(first),
+        f"Robustness to noise: {Thresholds().noise:g}; right maps of this set change by up to "
+        f"{noisiest(first):.2f}.",
+        "Model randomisation: as it was before.", "", by_kind(first),
         "## Limits", "",
         "Phantoms have no air around them. In an image with much of it many of the other places are air,",
         "whose removal changes nothing, and a wrong map inside the body beats them too easily. A reason that",

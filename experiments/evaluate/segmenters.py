@@ -45,7 +45,7 @@ def share_near(heat: Heatmap, place: np.ndarray[Any, Any], mm: float) -> float:
 
 
 def drawn(image: Image, heats: Sequence[tuple[str, Heatmap]], place: np.ndarray[Any, Any]) -> Pixels:
-    """The image, the place that was asked about, and its maps, each on its own scale; of a volume the slice
+    """The image, the place that was explained, and its maps, each on a per-image scale; of a volume the slice
     with most of the place."""
     values, at = image.values, None
     if values.ndim == 4:
@@ -57,7 +57,7 @@ def drawn(image: Image, heats: Sequence[tuple[str, Heatmap]], place: np.ndarray[
 
     pictures = [("image", grey(values, image.window))]
     values = values.mean(axis=0, keepdims=True)  # colour is for the maps
-    for name, volume in [("asked about", place.astype(float)), *((n, h.values) for n, h in heats)]:
+    for name, volume in [("explained", place.astype(float)), *((n, h.values) for n, h in heats)]:
         scale = signed_scale([volume]) or 1.0
         pictures.append((name, overlay(values, flat(volume), window=image.window, scale=scale, kind="signed")))
     return panel(pictures, scale=1.0, height=320)

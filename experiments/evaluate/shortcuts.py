@@ -195,7 +195,7 @@ def heatmap_rows(
     method: str, settings: dict[str, Any], bundle: Bundle, name: str, cases: Sequence[Phantom]
 ) -> list[list[str]]:
     """Each image is asked about the class that the model decides, so that the positive side is its reason;
-    judged by that side, and by the absolute value."""
+    evaluated by that side, and by the absolute value."""
     predictor, maps = bundle.predictors[name], []
     began = time.perf_counter()
     for number, case in enumerate(cases):

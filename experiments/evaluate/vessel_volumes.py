@@ -59,7 +59,7 @@ def _inside(place: Any) -> Any:
 
 
 def _plant(rng: np.random.Generator, share: Floats, bright: Floats) -> None:
-    """Grow one tree: branches are walked in steps of one voxel, and turn slowly."""
+    """Grow one tree: branches grow in steps of one voxel, and turn slowly."""
     size = np.array(share.shape)
     start = rng.uniform(0.2, 0.8, 3) * size
     ends = [(start, rng.normal(size=3) * (0.5, 1, 1), RADII[1] * rng.uniform(0.6, 1))]

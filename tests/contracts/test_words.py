@@ -1,7 +1,8 @@
 """Text for people uses standard terms: words of an older dialect do not come back.
 
-Checked: templates, TypeScript sources, README and docs; docstrings, comments and messages of the package.
-Decisions and the changelog record history and are not checked. Names in code (keys, parameters) are no text.
+Checked: templates, TypeScript sources, every page in Markdown (README, docs, decisions, changelog, model cards,
+experiments, templates of issues); docstrings, comments and messages of the package and of the experiments.
+Names in code (keys, parameters) are no text.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from contrafact.render.text import TITLES
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "contrafact"
 RENDER = SOURCE / "render"
-# Packages whose text is not checked yet.
-UNCHECKED: frozenset[str] = frozenset()
-
 # Words that must not come back, and what to write.
 WORDS = {
     r"chang(?:es?|ed|ing) (?:its|their) mind": "the prediction flips",
@@ -42,6 +42,11 @@ WORDS = {
     r"(?:this|the) map's own|(?:its|their) own scale": "per-image scale",
     r"as the generator draws (?:it|them)": "reconstruction",
     r"what counts": "the region sufficient for the model",
+    r"(?:a|the) generator (?:can |cannot |could )?(?:draws?|drew)|drawn by (?:a|the) generator": "generated",
+    r"walked|walkers?": "latent path, changed along a latent path",
+    r"puts? on|putting on": "added",
+    r"(?:the )?run's (?:own )?scale": "cohort scale",
+    r"(?:a|the|this|each|every|other) rooms?": "package",
 }
 FORBIDDEN = re.compile(r"\b(?:" + "|".join(f"(?:{word})" for word in WORDS) + r")\b", re.IGNORECASE)
 # Text that may contain such a word: (end of the path, text around it), each with its reason.
@@ -108,9 +113,21 @@ def text_of_page(source: str) -> str:
 
 
 def pages() -> list[Path]:
-    documents = [p for p in (ROOT / "docs").rglob("*.md") if p.parent.name != "decisions"]
-    cards = SOURCE.glob("bundles/*/MODEL_CARD.md")
-    return sorted([ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md", *documents, *cards])
+    """Every page in Markdown that the repository has."""
+    folders = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/**/*.md"), *ROOT.glob(".github/**/*.md")]
+    return sorted([*ROOT.glob("*.md"), *folders, *SOURCE.glob("bundles/*/MODEL_CARD.md")])
+
+
+def test_checks_have_one_name() -> None:
+    """The page on the checks has the names that report and viewer show, and no page has those of the files."""
+    page = (ROOT / "docs/explanation/reading-the-checks.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| ([^|]+) \| ", page, re.MULTILINE))
+    assert rows >= {*TITLES.values(), "removal test", "goal", "second model"}
+    keys = "|".join(TITLES)
+    named = re.compile(rf"\*\*(?:{keys})\*\*|[“\"](?:{keys})[”\"]|^\| (?:{keys}) \|", re.MULTILINE)
+    assert named.search("The check **random weights** says")
+    found = {path.name: named.findall(path.read_text(encoding="utf-8")) for path in pages()}
+    assert not {name: words for name, words in found.items() if words}
 
 
 def named(paths: list[Path]) -> list[object]:
@@ -133,13 +150,20 @@ def test_scripts_of_pages_use_standard_terms(path: Path) -> None:
     assert not [words for text in texts for words in found_in(text, path.as_posix())]
 
 
-@pytest.mark.parametrize("package", sorted(p.name for p in SOURCE.iterdir() if (p / "__init__.py").exists()))
+def sources(package: str) -> list[Path]:
+    """The files of a package; of "" those at the root."""
+    folder = ROOT / package if package == "experiments" else SOURCE / package
+    return sorted(folder.rglob("*.py") if package else folder.glob("*.py"))
+
+
+PACKAGES = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("package", ["", *PACKAGES, "experiments"])
 def test_docstrings_comments_and_messages_use_standard_terms(package: str) -> None:
-    if package in UNCHECKED:
-        pytest.skip(f"{package} is in UNCHECKED")
     found = [
-        f"{path.relative_to(SOURCE)}: {words}"
-        for path in sorted((SOURCE / package).rglob("*.py"))
+        f"{path.relative_to(ROOT)}: {words}"
+        for path in sources(package)
         for text in texts_of_python(path.read_text(encoding="utf-8"))
         for words in found_in(text, path.as_posix())
     ]

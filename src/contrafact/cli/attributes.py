@@ -38,7 +38,7 @@ def attributes(
     quiet: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Rank the attributes of a bundle's generator: what it can draw that changes the model's prediction.
+    """Rank the attributes of a bundle's generator: what it can generate that changes the model's prediction.
 
     Writes attributes.json and a picture of each attribute into a folder. Look at the pictures and name each, in
     the file or on the page of a run; names are kept when the command runs again with the same bundle, model and
