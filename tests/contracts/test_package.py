@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,20 @@ def test_every_public_name_loads_and_is_documented() -> None:
 def test_every_method_and_metric_is_a_public_name(registry: Registry) -> None:
     for name in registry.names():
         assert getattr(cf, registry.get(name).__name__) is registry.get(name)
+
+
+def test_a_type_checker_sees_every_public_name() -> None:
+    """The block under TYPE_CHECKING names each one, or takes in the `__all__` of its package."""
+    tree = ast.parse(Path(cf.__file__ or "").read_text(encoding="utf-8"))
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = set[str]()
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names:
+            seen |= (
+                set(import_module(node.module).__all__) if alias.name == "*" else {alias.asname or alias.name}
+            )
+    assert not set(cf.__all__) - seen
 
 
 def test_names_of_the_last_release_are_found_with_a_warning() -> None:
