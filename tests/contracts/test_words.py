@@ -170,6 +170,27 @@ def test_docstrings_comments_and_messages_use_standard_terms(package: str) -> No
     assert not found, "\n".join(found)
 
 
+PROPERTIES = ("property", "cached_property", "functools.cached_property")
+NOUN = re.compile(r"(?:The|An?|How|What|Its?|None|Nothing|Refused|Of|As|Number|Size|Share|Mean)\b|[(\d]")
+
+
+def functions() -> Iterator[tuple[str, str]]:
+    """Yield place and docstring of every function and method that is no property."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (text := ast.get_docstring(node)):
+                kinds = [ast.unparse(decorator) for decorator in node.decorator_list]
+                if not any(kind in PROPERTIES or kind.endswith(".setter") for kind in kinds):
+                    yield f"{path.relative_to(SOURCE)}:{node.name}", text
+
+
+def test_docstrings_of_functions_begin_with_a_verb() -> None:
+    known = dict(functions())
+    assert len(known) > 1000 and NOUN.match("The family of that name.") and not NOUN.match("Return it.")
+    found = [f"{place}: {text.splitlines()[0]}" for place, text in known.items() if NOUN.match(text)]
+    assert not found, "\n".join(found)
+
+
 def test_a_word_of_the_older_dialect_is_found_in_every_kind_of_text() -> None:
     said = "Ask until the model\n changes its mind"
     assert len(found_in(said)) == 1 and "the prediction flips" in found_in(said)[0]

@@ -121,7 +121,7 @@ class DelegatingPredictor:
         return self.inner.probabilities(outputs)
 
     def __getattr__(self, name: str) -> Any:
-        """What else a kind of predictor has, such as `layer` and `change` of a torch module."""
+        """Return what else a kind of predictor has, such as `layer` and `change` of a torch module."""
         if name == "inner" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.inner, name)
@@ -144,12 +144,12 @@ class CallablePredictor:
         return getattr(self.inner, name)
 
     def _own(self, name: str, kind: Any, default: Any) -> Any:
-        """A member of the function, where it has one of that kind."""
+        """Return a member of the function, where it has one of that kind."""
         found = getattr(self.inner, name, default)
         return found if isinstance(found, kind) else default
 
     def _method(self, name: str) -> Any:
-        """A method of the function's class, or None."""
+        """Return a method of the function's class, or None."""
         found = getattr(self.inner, name, None)
         return found if inspect.isroutine(found) else None
 

@@ -68,7 +68,7 @@ class GeneratorFamily:
 
     @classmethod
     def codes(cls, size: Any) -> int:  # noqa: ARG003  for families that have some
-        """How many codes of findings a generator of that size has; 0: it goes along directions."""
+        """Return the number of codes for findings of a generator of that size; 0: it uses directions."""
         return 0
 
     @classmethod
@@ -77,8 +77,9 @@ class GeneratorFamily:
 
     @classmethod
     def training(cls, size: Any, settings: Any, setup: TrainingSetup) -> Any:
-        """A run at its first step: `step()`, `state()`, `restore(state)`, `seen`, `average`, and what `train`
-        needs besides. `state()` holds `about`, of `checkpoint.trained_with`, and `restore` compares it."""
+        """Return a run before its first step: `step()`, `state()`, `restore(state)`, `seen`, `average`, and
+        what `train` needs besides. `state()` holds `about`, of
+        `checkpoint.trained_with`, and `restore` compares it."""
         raise NotImplementedError
 
     @classmethod
@@ -89,7 +90,7 @@ class GeneratorFamily:
 
 
 def family_named(name: str) -> type[GeneratorFamily]:
-    """The family of that name; an unknown one is answered with the nearest."""
+    """Return the family of that name. Raise InputError with the nearest for an unknown one."""
     known = GENERATORS.names()
     if name not in known:
         raise InputError(f"family must be one of {', '.join(known)}; got '{name}'{nearest(name, known)}")
@@ -98,12 +99,12 @@ def family_named(name: str) -> type[GeneratorFamily]:
 
 
 def families() -> dict[str, type[GeneratorFamily]]:
-    """Every family by its name."""
+    """Return every family by its name."""
     return {name: family_named(name) for name in GENERATORS.names()}
 
 
 def family_of_size(size: Any) -> str:
-    """The name of the family whose [generator] table that is."""
+    """Return the name of the family whose [generator] table that is. Raise InputError for another."""
     for name, family in families().items():
         if type(size) is family.size:
             return name
@@ -111,7 +112,7 @@ def family_of_size(size: Any) -> str:
 
 
 def family_of_network(network: Any, *, latent: bool) -> str | None:
-    """The name of the family that a network is of, with or without a latent space; None: of none."""
+    """Return the name of the family that a network is of, with or without a latent space; None: of none."""
     known = {name: family for name, family in families().items() if family.latent == latent}
     exact = [name for name, family in known.items() if type(network) is family.network]
     near = [name for name, family in known.items() if isinstance(network, family.network)]

@@ -22,7 +22,7 @@ class TensorLike(Protocol):
         """Size of each axis."""
 
     def detach(self) -> Any:
-        """The same values without a graph."""
+        """Return the same values without a graph."""
 
 
 ArrayLike: TypeAlias = NDArray[np.generic] | TensorLike

@@ -354,21 +354,21 @@ class BlackBox(Described):
         return self._checked(outputs, len(x)).float()
 
     def frozen(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing to freeze."""
+        """Freeze nothing: what a black box consists of is not known."""
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def watch(self, layer: str | None = None) -> Iterator[list[Tensor]]:
-        """Refused: a black box shows no layers."""
+        """Raise UnsupportedError: a black box shows no layers."""
         self.feature_layer(None, layer)
         yield []
 
     def feature_layer(self, images: Any, layer: str | None = None, *, module: bool = False) -> NoReturn:
-        """Refused, as `watch`."""
+        """Raise UnsupportedError, as `watch` does."""
         raise UnsupportedError("a black box hides its layers; use occlusion or rise")
 
     def replacing(self, image: Any, other: Any, box: tuple[int, ...], corner: Any) -> None:
-        """None: a black box is asked about whole images."""
+        """Return None: a black box computes whole images."""
 
 
 AnyPredictor = TorchPredictor | BlackBox

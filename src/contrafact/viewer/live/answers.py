@@ -266,7 +266,7 @@ def _live(*, strip: bool) -> list[str]:
 
 
 def _can(method: str) -> dict[str, bool]:
-    """What a method can do on a page: move with a slider, hold other scores, begin at the image's latent."""
+    """Return what a method can do on a page: move with a slider, hold scores, begin at the image's latent."""
     fields = EXPLAINERS.fields_of(method)
     return {
         "slides": traits_of(method).slides,
@@ -276,7 +276,7 @@ def _can(method: str) -> dict[str, bool]:
 
 
 def _way(task: Task) -> str:
-    """The method whose latents a task needs; of a task that names none, the one that slides."""
+    """Return the method whose latents a task needs; of a task that names none, the one that slides."""
     return task.method or next(name for name in _live(strip=True) if traits_of(name).slides)
 
 
