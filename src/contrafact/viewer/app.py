@@ -24,6 +24,7 @@ from contrafact.render.attributes import attribute_tables
 from contrafact.render.case import case_page, holds_volumes, pixels, thumbnail
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.report.page import environment
+from contrafact.viewer.cohort import CohortPages
 from contrafact.viewer.compare import ComparePages
 from contrafact.viewer.judgements import summary_of_run
 from contrafact.viewer.judging import JudgementPages
@@ -67,7 +68,7 @@ def make_app(
         Route("/api/attributes", pages.name_attribute, methods=["POST"]),
         Route("/web/{name}", web_file),
     ]
-    routes += [*pages.compare.routes(), *pages.judging.routes()]
+    routes += [*pages.compare.routes(), *pages.above.routes(), *pages.judging.routes()]
     if live is not None:
         routes.append(Mount("/live", live))
     return Guard(
@@ -115,6 +116,7 @@ class _Pages:
         self.title = str(run.manifest().get("title") or run.folder.name)
         self.compare = ComparePages(self.table, self.title, page)
         self.judging = JudgementPages(self.table, self.title, page)
+        self.above = CohortPages(self.table)
 
     def cohort(self, request: Request) -> Response:
         comparable = self.compare.possible()
@@ -130,16 +132,14 @@ class _Pages:
         return page("case.html", run=self.title, token=self.token, live=self.live, **words)
 
     def lines(self, request: Request) -> Response:
-        """Return a page of the table: /api/cases?q=&show=&sort=&from=&count="""
+        """Return a page of the table: /api/cases?q=&show=&sort=&from=&count=, and fields of `CaseFilter`"""
         asked = request.query_params
         first, count = whole(asked.get("from", "0")), min(PAGE, whole(asked.get("count", "50")))
-        found = self.table.chosen(
-            words=asked.get("q", ""), show=asked.get("show", "all"), sort=asked.get("sort", "problems")
-        )
+        found = self.above.chosen(asked)
         cases = self.table.cases().values()
         return JSONResponse(
             {
-                "cases": [case.line() for case in found[first : first + count]],
+                "cases": [self.above.line(case) for case in found[first : first + count]],
                 "found": len(found),
                 "all": len(cases),
                 "failures": sum(bool(case.failures) for case in cases),
@@ -150,9 +150,7 @@ class _Pages:
     def about(self, request: Request) -> Response:
         """Return a case, with its neighbours in the current order of the table."""
         case, asked = self._found(request), request.query_params
-        found = self.table.chosen(
-            words=asked.get("q", ""), show=asked.get("show", "all"), sort=asked.get("sort", "problems")
-        )
+        found = self.above.chosen(asked)
         ids = [other.id for other in found]
         at = ids.index(case.id) if case.id in ids else -1
         beside = {

@@ -106,9 +106,9 @@
     const how = made.layer ? `Made in ${cost}, from ${made.layer}` : `Made in ${cost}`;
     return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
   }
-  function slider(label, range, say, moved) {
-    const input = el("input", { type: "range", ...range });
-    const shown = el("output", {}, say(range.value));
+  function slider(label, range2, say, moved) {
+    const input = el("input", { type: "range", ...range2 });
+    const shown = el("output", {}, say(range2.value));
     const tellValue = () => {
       const text = say(Number(input.value));
       shown.textContent = text;
@@ -466,7 +466,7 @@
   // source/chart.ts
   function chart(strip) {
     const { width, height, points, ideal, x_ticks, y_ticks, goal_y, half_y } = strip.curve;
-    const line = (list2) => list2.map((point) => point.join(",")).join(" ");
+    const line2 = (list2) => list2.map((point) => point.join(",")).join(" ");
     const now = svg("circle", { class: "now", r: 6 });
     const last2 = strip.scores.length - 1, axis = strip.shares ? `probability of ${strip.target_name}` : `change achieved, ${strip.unit}`;
     const [from, to] = [strip.table[0], strip.table[last2]];
@@ -488,10 +488,10 @@
       ]),
       svg("text", { x: (width + 40) / 2, y: height - 6, "text-anchor": "middle" }, `change requested, ${strip.unit}`),
       svg("text", { transform: `translate(12 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, cut(axis)),
-      svg("polyline", { points: line(ideal), class: "ideal" }),
+      svg("polyline", { points: line2(ideal), class: "ideal" }),
       ...half_y === null ? [] : across(half_y, "half", "the prediction flips"),
       ...goal_y === null ? [] : across(goal_y, "goal", "goal"),
-      svg("polyline", { points: line(points), class: "measured" }),
+      svg("polyline", { points: line2(points), class: "measured" }),
       ...points.map(([x, y]) => svg("circle", { cx: x, cy: y, r: 2.6, class: "point" })),
       now
     );
@@ -506,7 +506,7 @@
 
   // source/legend.ts
   function scaleBar(opacity, dim = 1) {
-    const grey = 128 * dim, blend = (colour) => `rgb(${colour.map((part) => Math.round(part * opacity + grey * (1 - opacity))).join(",")})`;
+    const grey = 128 * dim, blend = (colour) => `rgb(${colour.map((part2) => Math.round(part2 * opacity + grey * (1 - opacity))).join(",")})`;
     const bar = el("div", { class: "scale", "aria-hidden": "true" });
     bar.style.background = `linear-gradient(90deg,${blend(AGAINST)},rgb(${grey},${grey},${grey}),${blend(FOR)})`;
     return bar;
@@ -1639,8 +1639,8 @@
         }
       });
       const held = done.held?.length ? el("dl", { class: "read" }, ...pairs(heldPairs(done.held))) : "";
-      const part = done.kind === "strip" ? stripSection(done.about, this.view, this.page.image) : mapSection(done.about, this.view);
-      this.answer.replaceChildren(part, held, el("div", { class: "row-of" }, keep, kept2));
+      const part2 = done.kind === "strip" ? stripSection(done.about, this.view, this.page.image) : mapSection(done.about, this.view);
+      this.answer.replaceChildren(part2, held, el("div", { class: "row-of" }, keep, kept2));
     }
     /** Cancel the job when the page is left. */
     leave() {
@@ -1729,7 +1729,7 @@
           real.name,
           el("b", { class: "block" }, real.answer),
           real.label && el("span", { class: "block" }, `labelled ${real.label}`),
-          ...real.place.map((line) => el("span", { class: "block" }, line))
+          ...real.place.map((line2) => el("span", { class: "block" }, line2))
         )
       )))
     );
@@ -1962,7 +1962,7 @@
       event.preventDefault();
     }
     controls(choices3) {
-      const { state } = this, percent = (v) => `${v} %`;
+      const { state } = this, percent2 = (v) => `${v} %`;
       const spatial = AXES.map(([label, less2, more], axis) => slider(
         label,
         { min: 0, max: 1, step: 1, value: 0 },
@@ -2034,7 +2034,7 @@
           }
         ).box,
         some && shareControl("Threshold", this.view),
-        some && slider("Opacity", { min: 0, max: 100, step: 1, value: state.opacity }, percent, (v) => {
+        some && slider("Opacity", { min: 0, max: 100, step: 1, value: state.opacity }, percent2, (v) => {
           state.opacity = v;
           this.lay();
         }).box,
@@ -2081,6 +2081,7 @@
 
   // source/case.ts
   async function casePage() {
+    document.addEventListener("keydown", turn);
     const table = location.search;
     const about = await getJson(`/api/case/${document.body.dataset.id}${table}`);
     header(about, table);
@@ -2102,6 +2103,15 @@
     }
     if (about.failures.length) main.append(failureSection(about));
     byId("waiting").remove();
+  }
+  function turn(event) {
+    if (event.key.toLowerCase() !== "n" || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+    if (event.target instanceof Element && event.target.closest("select, textarea, input:not([type=range], [type=radio], [type=checkbox])")) return;
+    const link = byId(event.shiftKey ? "previous" : "next");
+    if (link.href) {
+      event.preventDefault();
+      link.click();
+    }
   }
   function header(about, table) {
     byId("back").setAttribute("href", "/" + table);
@@ -2144,6 +2154,254 @@
     );
   }
 
+  // source/cohort_parts.ts
+  function part(id, title, open, ...children) {
+    return el("details", { class: "part", id, open }, el("summary", {}, ...title), ...children);
+  }
+
+  // source/mean_changes.ts
+  function meansPart(changes, ways, of, link) {
+    const by = el("select", {}, ...ways.map((way) => el("option", { value: way }, way)));
+    const status = el("p", { class: "dim", role: "status" }), tiles = el("div", { class: "tiles" });
+    const bar = el("progress", { "aria-label": "counterfactuals that are summed", hidden: true });
+    const box = part(
+      "means",
+      [el("b", {}, "Mean changes"), ` of ${plural(changes, "counterfactual")}`],
+      false,
+      ways.length > 1 ? el("label", { class: "pick" }, "One picture for each", by) : null,
+      bar,
+      status,
+      tiles
+    );
+    let turn3 = 0;
+    const load = async () => {
+      const mine = ++turn3;
+      tiles.replaceChildren();
+      bar.hidden = false;
+      bar.removeAttribute("value");
+      status.textContent = "reading the counterfactuals …";
+      for (; ; ) {
+        const found = await getJson(`/api/means?${new URLSearchParams({ ...of, by: by.value })}`);
+        if (mine !== turn3 || !box.open) return;
+        bar.max = found.of;
+        bar.value = found.done;
+        status.textContent = `${found.done} of ${plural(found.of, "counterfactual")}`;
+        if (found.done < found.of) continue;
+        bar.hidden = true;
+        status.textContent = `Orange is brighter, blue darker on the average, over the mean image; full colour is ±${short(100 * found.scale)} % of the display window.`;
+        tiles.replaceChildren(...found.tiles.map((tile) => figure(tile, link)));
+        return;
+      }
+    };
+    box.addEventListener("toggle", () => {
+      if (box.open) load().catch(tell);
+    });
+    by.addEventListener("change", () => {
+      load().catch(tell);
+    });
+    return box;
+  }
+  function figure(tile, link) {
+    const words3 = `${tile.words}, changed ${tile.towards}`;
+    return el(
+      "figure",
+      {},
+      el("img", { src: `/mean/${tile.picture}.png`, alt: `mean change: ${words3}`, loading: "lazy" }),
+      el(
+        "figcaption",
+        {},
+        link({ ...tile.filters, change: "any" }, {}, tile.words),
+        el("span", { class: "block" }, `changed ${tile.towards}`),
+        el("span", { class: "dim small block" }, [`${tile.few ? "only " : ""}${plural(tile.count, "case")}${tile.few ? ", so single ones stand out" : ""}`, tile.slice].filter(Boolean).join(", ") + `. ${tile.without}`)
+      )
+    );
+  }
+
+  // source/cohort_above.ts
+  var FIELDS = ["model", "truth", "predicted", "column", "group", "answer", "change"];
+  var CHANGES = {
+    any: "with a change",
+    flipped: "whose prediction flips",
+    unflipped: "whose prediction does not flip",
+    confirmed: "with a flip that a second model confirms",
+    unconfirmed: "with a flip that a second model does not confirm",
+    outside: "with a flip that lies mostly outside the anatomy"
+  };
+  var ANSWERS2 = { right: "predicted right", wrong: "predicted wrong", unlabelled: "without a label" };
+  function chosenWords(filters) {
+    return [
+      filters.model && `of the model ${filters.model}`,
+      filters.truth && `labelled ${filters.truth}`,
+      filters.predicted && `predicted ${filters.predicted}`,
+      filters.column && `with ${filters.column} ${filters.group}`,
+      filters.answer && (ANSWERS2[filters.answer] ?? filters.answer),
+      filters.change && (CHANGES[filters.change] ?? filters.change)
+    ].filter(Boolean).join(", ");
+  }
+  async function aboveList(only, model = new URLSearchParams(location.search).get("model") ?? "") {
+    const about = await getJson(`/api/cohort?${new URLSearchParams(model ? { model } : {})}`);
+    const of = about.models.length > 1 ? { model: about.model } : {}, link = links(only, of);
+    const parts = [
+      about.grid && truthPart(about.grid, link),
+      about.columns.length > 0 && subgroupPart(about, link),
+      about.outside && outsidePart(about.outside, link),
+      about.changes > 1 && meansPart(about.changes, about.ways, of, link)
+    ].filter((part2) => Boolean(part2));
+    const place2 = byId("above");
+    place2.hidden = byId("cases").hidden = !parts.length;
+    place2.replaceChildren(...parts.length && about.models.length > 1 ? [modelChoice(about, only)] : [], ...parts);
+  }
+  function links(only, of) {
+    return (filters, attributes, ...children) => {
+      const wanted = { ...of, ...filters };
+      const link = el("a", { href: `/?${new URLSearchParams(wanted)}`, ...attributes }, ...children);
+      link.addEventListener("click", (event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        only(wanted);
+      });
+      return link;
+    };
+  }
+  function modelChoice(about, only) {
+    const select = el("select", {}, ...about.models.map((name) => el("option", { value: name, selected: name === about.model }, name)));
+    select.addEventListener("change", () => void aboveList(only, select.value));
+    return el("label", { class: "pick" }, "Model", select);
+  }
+  function percent(share) {
+    return `${Math.round(100 * share)} %`;
+  }
+  function range(interval) {
+    return interval ? `${Math.round(100 * interval[0])} to ${percent(interval[1])}` : "";
+  }
+  function truthPart(grid, link) {
+    const title = [el("b", {}, "Truth and prediction")];
+    if (grid.share !== null) title.push(`: ${grid.right} of ${plural(grid.judged, "case")} right `, el(
+      "span",
+      { class: "dim" },
+      `(${percent(grid.share)}${grid.patients < grid.judged ? ` over ${plural(grid.patients, "patient")}` : ""}, 95 % interval ${range(grid.interval)})`
+    ));
+    const cell = (truth, one) => el(
+      "td",
+      { role: "cell", "data-label": `predicted ${one.predicted}` },
+      one.count ? link(
+        { truth, predicted: one.predicted },
+        { class: one.right === null ? "" : one.right ? "is-right" : "is-wrong" },
+        el("span", { class: "count" }, String(one.count)),
+        el("span", { class: "dim small" }, `${percent(one.share)} of the row${one.right === null ? "" : one.right ? ", right" : ", wrong"}`),
+        el("span", { class: "few-of" }, ...one.thumbnails.map((row3) => el("img", { src: `/thumbnail/${row3}.png`, alt: "", loading: "lazy", width: 72, height: 72 })))
+      ) : el("span", { class: "none dim" }, "0")
+    );
+    const table = el(
+      "table",
+      { class: "truth", role: "table", "aria-label": "cases by label and prediction" },
+      el("thead", { role: "rowgroup" }, el(
+        "tr",
+        { role: "row" },
+        el("th", { role: "columnheader", scope: "col" }, "label"),
+        ...grid.predicted.map((name) => el("th", { role: "columnheader", scope: "col" }, `predicted ${name}`))
+      )),
+      el("tbody", { role: "rowgroup" }, ...grid.rows.map((row3) => el(
+        "tr",
+        { role: "row" },
+        el("th", { role: "rowheader", scope: "row" }, `labelled ${row3.truth}`),
+        ...row3.cells.map((one) => cell(row3.truth, one))
+      )))
+    );
+    return part(
+      "truth",
+      title,
+      true,
+      el("div", { class: "wide", role: "region", "aria-label": "truth and prediction", tabindex: 0 }, table),
+      grid.unknown ? el("p", { class: "dim" }, grid.unknown) : null,
+      grid.unlabelled ? el(
+        "p",
+        { class: "dim" },
+        link({ answer: "unlabelled" }, {}, plural(grid.unlabelled, "case")),
+        grid.unlabelled === 1 ? " has no label." : " have no label."
+      ) : null
+    );
+  }
+  function subgroupPart(about, link) {
+    const names = about.columns.map((column) => column.name).join(", ");
+    const row3 = (group, filters) => el(
+      "tr",
+      { role: "row" },
+      el("th", { role: "rowheader", scope: "row" }, link(filters, {}, group.name || "all cases")),
+      el("td", { role: "cell", "data-label": "cases" }, String(group.cases)),
+      ...about.figures.map((figure2) => el(
+        "td",
+        { role: "cell", "data-label": figure2.title },
+        ...valueOf(group.values[figure2.key], about.all.values[figure2.key], filters, link)
+      ))
+    );
+    const columns = 2 + about.figures.length;
+    const table = el(
+      "table",
+      { class: "subgroups", role: "table", "aria-label": "figures by subgroup" },
+      el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...["subgroup", "cases", ...about.figures.map((f) => f.title)].map((title) => el("th", { role: "columnheader", scope: "col" }, title)))),
+      el("tbody", { role: "rowgroup" }, row3(about.all, {})),
+      ...about.columns.map((column) => el(
+        "tbody",
+        { role: "rowgroup" },
+        el("tr", { role: "row" }, el("th", { role: "rowheader", scope: "rowgroup", colspan: columns }, column.name)),
+        ...column.groups.map((group) => row3(group, { column: column.name, group: group.name }))
+      ))
+    );
+    return part(
+      "subgroups",
+      [el("b", {}, "Subgroups"), `: ${names}`],
+      about.labelled > 0 && matchMedia("(min-width: 701px)").matches,
+      about.differing.length ? el("p", {}, el("b", {}, "Look here first"), ": subgroups whose interval lies apart from that of all other cases.") : null,
+      about.differing.length ? el("ul", { class: "first" }, ...about.differing.slice(0, 8).map((one) => el(
+        "li",
+        {},
+        link(one.filters, {}, `${one.filters.column} ${one.filters.group}`),
+        `: ${one.figure} ${percent(one.share)}, others ${percent(one.others)}`
+      ))) : null,
+      el("div", { class: "wide", role: "region", "aria-label": "subgroups", tabindex: 0 }, table),
+      el(
+        "p",
+        { class: "dim small" },
+        "Means over patients with their 95 % intervals, one comparison at a time: of twenty subgroups, one differs by chance. ",
+        "The orange line is the value of all cases. Below ten patients there is no interval."
+      ),
+      about.unused ? el("p", { class: "dim small" }, `No subgroups: ${about.unused}.`) : null
+    );
+  }
+  function valueOf(value, all, filters, link) {
+    if (value.value === null) return [el("span", { class: "dim" }, "none")];
+    const said = value.interval ? range(value.interval) : value.few ? `only ${plural(value.patients, "patient")}: too few` : "";
+    return [
+      el("span", { class: "value" }, percent(value.value)),
+      " ",
+      el("span", { class: "dim small" }, said),
+      value.interval ? line(value.value, value.interval, all.value ?? value.value) : "",
+      value.count ? link({ ...filters, ...value.behind }, { class: "small block" }, `${value.count} ${value.word}`) : ""
+    ];
+  }
+  function line(value, [low, high], whole) {
+    const at = (share) => 5 + 120 * share;
+    return svg(
+      "svg",
+      { class: "interval", viewBox: "0 0 130 12", "aria-hidden": "true" },
+      svg("line", { class: "track", x1: at(0), x2: at(1), y1: 6, y2: 6 }),
+      svg("line", { class: "whole", x1: at(whole), x2: at(whole), y1: 0, y2: 12 }),
+      svg("line", { class: "bar", x1: at(low), x2: at(high), y1: 6, y2: 6 }),
+      svg("circle", { class: "dot", cx: at(value), cy: 6, r: 4 })
+    );
+  }
+  function outsidePart(found, link) {
+    const most = found.outside > found.of / 2, words3 = `${found.outside} of ${plural(found.of, "flip")}`;
+    return el(
+      "p",
+      { class: most ? "doubt" : "dim", id: "outside" },
+      "In ",
+      found.outside ? link({ change: "outside" }, {}, words3) : words3,
+      " most of the change lies outside the anatomy you marked."
+    );
+  }
+
   // source/cohort.ts
   var COUNT = 50;
   var ENDS = {
@@ -2164,17 +2422,19 @@
     sort.value = asked.get("sort") ?? "problems";
     if (!show3.value) show3.value = "all";
     if (!sort.value) sort.value = "problems";
-    let shown = 0, found = Infinity, turn2 = 0, busy = false;
+    let filters = Object.fromEntries(FIELDS.flatMap((name) => asked.get(name) ? [[name, asked.get(name) ?? ""]] : []));
+    let shown = 0, found = Infinity, turn3 = 0, busy = false;
     const query = () => {
       const chosen = new URLSearchParams();
       if (words3.value.trim()) chosen.set("q", words3.value.trim());
       if (show3.value !== "all") chosen.set("show", show3.value);
       if (sort.value !== "problems") chosen.set("sort", sort.value);
+      for (const [name, value] of Object.entries(filters)) chosen.set(name, value);
       return chosen;
     };
     const load = async (fresh) => {
       if (!fresh && (busy || shown >= found)) return;
-      const mine = fresh ? ++turn2 : turn2;
+      const mine = fresh ? ++turn3 : turn3;
       const from = fresh ? 0 : shown;
       busy = true;
       try {
@@ -2182,21 +2442,34 @@
         wanted.set("from", String(from));
         wanted.set("count", String(COUNT));
         const answer = await getJson(`/api/cases?${wanted}`);
-        if (mine !== turn2) return;
-        const lines = answer.cases.map((line) => row(line, table));
+        if (mine !== turn3) return;
+        const lines = answer.cases.map((line2) => row(line2, table));
         if (fresh) body.replaceChildren(...lines);
         else body.append(...lines);
         shown = from + lines.length;
         found = answer.found;
         status.textContent = summary(answer);
+        say();
         more.hidden = shown >= found;
         more.textContent = `Show more (${found - shown} left)`;
         if (fresh) history.replaceState(null, "", table ? `?${table}` : location.pathname);
       } catch (error) {
         tell(error);
       } finally {
-        if (mine === turn2) busy = false;
+        if (mine === turn3) busy = false;
       }
+    };
+    const only = (wanted) => {
+      filters = wanted;
+      void load(true);
+      byId("cases").focus();
+    };
+    const say = () => {
+      const words4 = chosenWords(filters), place2 = byId("chosen");
+      place2.hidden = !words4;
+      const clear = el("button", { type: "button" }, "Show all cases");
+      clear.addEventListener("click", () => only({}));
+      place2.replaceChildren(...words4 ? ["Only cases ", el("b", {}, words4), ". ", clear] : []);
     };
     let wait = 0;
     words3.addEventListener("input", () => {
@@ -2222,33 +2495,34 @@
         words3.focus();
       }
     });
-    load(true);
+    void load(true).then(() => aboveList(only)).catch(tell);
   }
   function summary(answer) {
-    const part = answer.found === answer.all ? plural(answer.all, "case") : `${answer.found} of ${plural(answer.all, "case")}`;
-    return `${part} · ${answer.failures} with failures · ${answer.doubts} with warnings`;
+    const part2 = answer.found === answer.all ? plural(answer.all, "case") : `${answer.found} of ${plural(answer.all, "case")}`;
+    return `${part2} · ${answer.failures} with failures · ${answer.doubts} with warnings`;
   }
-  function row(line, table) {
-    const link = `/case/${line.id}${table ? "?" + table : ""}`;
-    const picture = line.thumbnail === null ? el("span", { class: "blank", "aria-hidden": "true" }) : el("img", { src: `/thumbnail/${line.thumbnail}.png`, alt: "", loading: "lazy", width: 56, height: 56 });
+  function row(line2, table) {
+    const link = `/case/${line2.id}${table ? "?" + table : ""}`;
+    const picture = line2.thumbnail === null ? el("span", { class: "blank", "aria-hidden": "true" }) : el("img", { src: `/thumbnail/${line2.thumbnail}.png`, alt: "", loading: "lazy", width: 56, height: 56 });
+    const change = line2.change !== null && el("img", { src: `/change/${line2.change}.png`, alt: "what the counterfactual changes", loading: "lazy", width: 56, height: 56 });
     const cell = (label, ...children) => el("td", { role: "cell", "data-label": label }, ...children.map((c) => c ?? ""));
     return el(
       "tr",
       { role: "row" },
-      el("td", { role: "cell", class: "picture" }, picture),
+      el("td", { role: "cell", class: "picture" }, el("span", { class: "pictures-of" }, picture, change)),
       el(
         "th",
         { role: "rowheader", scope: "row" },
-        el("a", { href: link }, line.name),
-        line.source && el("span", { class: "dim small block" }, line.source),
-        line.synthetic && el("span", { class: "small block warn-text" }, "synthetic image")
+        el("a", { href: link }, line2.name),
+        line2.source && el("span", { class: "dim small block" }, line2.source),
+        line2.synthetic && el("span", { class: "small block warn-text" }, "synthetic image")
       ),
-      cell("prediction", ...line.answers.map((a) => el("span", { class: "block" }, a))),
-      cell("target", line.targets.join(", ")),
-      cell("heatmaps", plural(line.maps, "heatmap")),
-      cell("counterfactuals", line.ends.length ? line.ends.map((end) => ENDS[end] ?? end).join(", ") : "none"),
-      cell("warnings", list(line.doubts, "doubt", "warning")),
-      cell("failures", list(line.failures, "failure", "failure"))
+      cell("prediction", ...line2.answers.map((a) => el("span", { class: "block" }, a))),
+      cell("target", line2.targets.join(", ")),
+      cell("heatmaps", plural(line2.maps, "heatmap")),
+      cell("counterfactuals", line2.ends.length ? line2.ends.map((end) => ENDS[end] ?? end).join(", ") : "none"),
+      cell("warnings", list(line2.doubts, "doubt", "warning")),
+      cell("failures", list(line2.failures, "failure", "failure"))
     );
   }
   function list(found, style, kind) {
@@ -2273,7 +2547,7 @@
     const asked = new URLSearchParams(location.search);
     words3.value = asked.get("q") ?? "";
     if (asked.get("sort")) pick.sort.value = asked.get("sort");
-    let shown = 0, turn2 = 0;
+    let shown = 0, turn3 = 0;
     const query = () => {
       const chosen = new URLSearchParams();
       for (const name of NAMES) {
@@ -2284,15 +2558,15 @@
       return chosen;
     };
     const load = async (from) => {
-      const mine = ++turn2;
+      const mine = ++turn3;
       try {
         const wanted = query(), table = wanted.toString();
         wanted.set("from", String(from));
         wanted.set("count", String(COUNT2));
         const answer = await getJson(`/api/compare?${wanted}`);
-        if (mine !== turn2) return;
+        if (mine !== turn3) return;
         fill(pick, answer);
-        const lines = answer.lines.map((line) => row2(line, table, answer.chosen));
+        const lines = answer.lines.map((line2) => row2(line2, table, answer.chosen));
         body.replaceChildren(...[...body.rows].slice(0, from), ...lines);
         shown = from + lines.length;
         more.hidden = shown >= answer.found || answer.left > 0;
@@ -2345,30 +2619,30 @@
     byId("says-a").textContent = `prediction of ${answer.chosen[0]}`;
     byId("says-b").textContent = `prediction of ${answer.chosen[1]}`;
   }
-  function row2(line, table, models2) {
+  function row2(line2, table, models2) {
     const cell = (label, ...children) => el("td", { role: "cell", "data-label": label }, ...children);
-    const doubts = line.doubts.map((count2, k) => count2 || line.failures[k] ? `${models2[k]}: ${plural(count2, "warning")}${line.failures[k] ? `, ${plural(line.failures[k], "failure")}` : ""}` : "").filter(Boolean);
+    const doubts = line2.doubts.map((count2, k) => count2 || line2.failures[k] ? `${models2[k]}: ${plural(count2, "warning")}${line2.failures[k] ? `, ${plural(line2.failures[k], "failure")}` : ""}` : "").filter(Boolean);
     return el(
       "tr",
       { role: "row" },
       el(
         "td",
         { role: "cell", class: "picture" },
-        el("img", { src: `/thumbnail/${line.thumbnail}.png`, alt: "", loading: "lazy", width: 56, height: 56 })
+        el("img", { src: `/thumbnail/${line2.thumbnail}.png`, alt: "", loading: "lazy", width: 56, height: 56 })
       ),
       el(
         "th",
         { role: "rowheader", scope: "row" },
-        el("a", { href: `/compare/${line.id}?${table}` }, line.name),
-        line.source !== line.name && el("span", { class: "dim small block" }, line.source)
+        el("a", { href: `/compare/${line2.id}?${table}` }, line2.name),
+        line2.source !== line2.name && el("span", { class: "dim small block" }, line2.source)
       ),
-      ...line.answers.map((said, k) => cell(`prediction of ${models2[k]}`, ...said.map((text) => el("span", { class: "block" }, text)))),
+      ...line2.answers.map((said, k) => cell(`prediction of ${models2[k]}`, ...said.map((text) => el("span", { class: "block" }, text)))),
       cell(
         "difference of predictions",
-        line.apart ? apartWords(line.apart) : el("span", { class: "dim" }, "not comparable"),
-        line.apart?.other === true && el("b", { class: "block warn-text" }, "different classes")
+        line2.apart ? apartWords(line2.apart) : el("span", { class: "dim" }, "not comparable"),
+        line2.apart?.other === true && el("b", { class: "block warn-text" }, "different classes")
       ),
-      cell("map distance", line.maps === null ? el("span", { class: "dim" }, "not compared") : line.maps.toFixed(2)),
+      cell("map distance", line2.maps === null ? el("span", { class: "dim" }, "not compared") : line2.maps.toFixed(2)),
       cell("warnings", doubts.length ? doubts.join("; ") : el("span", { class: "dim" }, "none"))
     );
   }
@@ -2443,7 +2717,7 @@
   var STUDY = ["title", "out"];
   var choices2;
   var draft;
-  var turn = 0;
+  var turn2 = 0;
   var timer = 0;
   var dirty = () => {
   };
@@ -2476,16 +2750,16 @@
     save.addEventListener("click", () => write(path.value, false).catch(tell));
   }
   async function examine(path, after) {
-    const mine = ++turn;
+    const mine = ++turn2;
     last = null;
     try {
       const answer = await postJson("/api/examine", { path, draft });
-      if (mine !== turn) return;
+      if (mine !== turn2) return;
       last = answer;
       byId("notice").hidden = !byId("notice").textContent?.includes("is not a valid study:");
       show2(answer);
     } catch (error) {
-      if (mine !== turn) return;
+      if (mine !== turn2) return;
       byId("verdict").textContent = "";
       tell(error);
     }
@@ -2516,8 +2790,8 @@
     byId("verdict").textContent = count2 ? `${plural(count2, "problem")} to fix before this can be saved.` : answer.missing.length ? `Valid study, but ${plural(answer.missing.length, "input")} cannot be found.` : answer.saved ? "Saved. Nothing is missing." : "Valid study. Nothing is missing.";
   }
   function toField(place2, there) {
-    const [part, number, ...rest2] = place2.split("."), parts = draft[part];
-    const label = parts?.[Number(number)] && (parts[Number(number)].label || part.replace("_", " ").replace(/s$/, ""));
+    const [part2, number, ...rest2] = place2.split("."), parts = draft[part2];
+    const label = parts?.[Number(number)] && (parts[Number(number)].label || part2.replace("_", " ").replace(/s$/, ""));
     const link = el("a", { href: `#${place2}` }, label ? [label, words2(rest2.join("."))].filter(Boolean).join(": ") : words2(number));
     link.addEventListener("click", (event) => {
       event.preventDefault();
@@ -2616,34 +2890,34 @@
     );
   }
   function coded(text) {
-    return text.split("`").map((part, k) => k % 2 ? el("code", {}, part) : part);
+    return text.split("`").map((part2, k) => k % 2 ? el("code", {}, part2) : part2);
   }
   function words2(name) {
     return name.replaceAll("_", " ").replaceAll(".", ": ");
   }
-  function fieldsOf(settings, part, place2, again) {
-    const names = [...settings.map((one) => one.name), ...Object.keys(part.fields)];
+  function fieldsOf(settings, part2, place2, again) {
+    const names = [...settings.map((one) => one.name), ...Object.keys(part2.fields)];
     return el("div", { class: "fields" }, ...names.filter((name, k) => names.indexOf(name) === k).map((name) => field(
       settings.find((one) => one.name === name),
       name,
       `${place2}.${name}`,
-      part.fields,
+      part2.fields,
       () => {
-        delete part.fields[name];
+        delete part2.fields[name];
         again();
         dirty();
       }
     )));
   }
-  function partBox(part, place2, settings, title, about, again, remove, labelled) {
+  function partBox(part2, place2, settings, title, about, again, remove, labelled) {
     const label = el("input", { type: "text", id: `${place2}-label`, autocomplete: "off", spellcheck: "false" });
-    label.value = part.label;
+    label.value = part2.label;
     label.addEventListener("input", () => {
-      if (!part.kind && place2.startsWith("me")) part.kind = title;
-      part.label = label.value;
+      if (!part2.kind && place2.startsWith("me")) part2.kind = title;
+      part2.label = label.value;
       dirty();
     });
-    const removes = el("button", { type: "button", "aria-label": `remove ${part.label || title}` }, "Remove");
+    const removes = el("button", { type: "button", "aria-label": `remove ${part2.label || title}` }, "Remove");
     removes.addEventListener("click", remove);
     return el(
       "fieldset",
@@ -2652,22 +2926,22 @@
       ...about,
       el("div", { class: "said", "data-for": place2, "aria-live": "polite" }),
       labelled ? el("div", { class: "field" }, el("label", { for: label.id }, labelled), label) : "",
-      fieldsOf(settings, part, place2, again),
+      fieldsOf(settings, part2, place2, again),
       removes
     );
   }
   function members(which, title) {
     const section = card(title), one = which.slice(0, -1);
     const redraw = () => {
-      const boxes = draft[which].map((part, k) => {
-        const name = part.kind || part.label;
+      const boxes = draft[which].map((part2, k) => {
+        const name = part2.kind || part2.label;
         const member = choices2[which].find((m) => m.name === name || m.aliases.includes(name));
         const about = member ? [
           el("p", { class: "about" }, member.about),
           el("details", {}, el("summary", {}, "What it does, its cost and its source"), el("pre", {}, member.more))
         ] : [];
         return partBox(
-          part,
+          part2,
           `${which}.${k}`,
           member?.settings ?? [],
           name || `no ${one}`,
@@ -2687,7 +2961,7 @@
     const adding = el("select", { id: `add-${which}` }, ...choices2[which].map((m) => el("option", { value: m.name }, `${m.name}: ${m.about}`.slice(0, 90))));
     const add = el("button", { type: "button" }, "Add");
     add.addEventListener("click", () => {
-      const name = adding.value, taken = new Set(draft[which].map((part) => part.label));
+      const name = adding.value, taken = new Set(draft[which].map((part2) => part2.label));
       let label = name, number = 2;
       while (taken.has(label)) label = `${name}-${number++}`;
       draft[which].push({ label, kind: label === name ? "" : name, fields: {} });
@@ -2701,8 +2975,8 @@
   function models() {
     const section = card("Models");
     const redraw = () => {
-      const boxes = ["models", "second_model"].flatMap((which) => draft[which].map((part, k) => partBox(
-        part,
+      const boxes = ["models", "second_model"].flatMap((which) => draft[which].map((part2, k) => partBox(
+        part2,
         `${which}.${k}`,
         choices2.models,
         which === "models" ? "Model" : "Second model",
@@ -2714,7 +2988,7 @@
           dirty();
           add.focus();
         },
-        which === "models" && (draft.models.length > 1 || part.label) ? "name" : ""
+        which === "models" && (draft.models.length > 1 || part2.label) ? "name" : ""
       )));
       second.hidden = draft.second_model.length > 0;
       section.replaceChildren(el("h2", {}, "Models"), ...boxes, el("div", { class: "with" }, add, second));
@@ -2801,7 +3075,7 @@
     view.redraw.push(paint);
     const tellItem = () => {
       said.replaceChildren(...likeness(state.item, about.models), scoreTable(state.item, about.models));
-      trust.replaceChildren(...state.item.parts.map((part, k) => el("div", {}, el("h3", {}, about.models[k]), trustCard(part.trust))));
+      trust.replaceChildren(...state.item.parts.map((part2, k) => el("div", {}, el("h3", {}, about.models[k]), trustCard(part2.trust))));
     };
     const picked = (index) => {
       state.item = items[Number(index)];
@@ -2868,14 +3142,14 @@
     );
   }
   function uneven(item) {
-    const parts = item.parts, most = Math.max(...parts.map((part) => part.shared));
-    return parts.some((part) => part.own > 1e-9 && part.own < 0.15 * most);
+    const parts = item.parts, most = Math.max(...parts.map((part2) => part2.shared));
+    return parts.some((part2) => part2.own > 1e-9 && part2.own < 0.15 * most);
   }
   async function paintMaps(canvases, names, image, state, view, legend) {
     const parts = state.item.parts;
     const base = await getValues(image.row, "image", view.slice);
-    const maps = await Promise.all(parts.map((part) => getValues(part.row, "values", view.slice)));
-    const scales = parts.map((part) => state.own ? part.own : Math.max(...parts.map((other2) => other2.shared)));
+    const maps = await Promise.all(parts.map((part2) => getValues(part2.row, "values", view.slice)));
+    const scales = parts.map((part2) => state.own ? part2.own : Math.max(...parts.map((other2) => other2.shared)));
     const unit = Math.max(...scales), colours = (data) => turned(data, parts[0].sign);
     const apart = state.own ? maps[0].data.map((v, i) => v / scales[0] - maps[1].data[i] / scales[1]) : maps[0].data.map((v, i) => v - maps[1].data[i]);
     const drawn = [[colours(maps[0].data), scales[0]], [colours(maps[1].data), scales[1]], [colours(apart), state.own ? 1 : unit]];
@@ -2893,7 +3167,7 @@
       el("div", { class: "scale", "aria-hidden": "true" }),
       el("div", { class: "ends" }, el("span", {}, state.own ? parts[0].blue : `${parts[0].blue}: ${short(unit)}`), el("span", {}, state.own ? parts[0].orange : `${parts[0].orange}: ${short(unit)}`)),
       el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange is evidence ${parts[0].orange}, blue ${parts[0].blue}. Right: orange where ${names[0]} has more of it, blue where ${names[1]} has. ` + (state.own ? `One scale per model (${scales.map(short).join(" and ")}): shapes can be compared, magnitudes cannot.` : `Common scale, that of the model with the stronger maps by ${parts[0].method}; the maps of the other model may be faint.`)),
-      ...parts.map((part, k) => part.flaw && el("p", { class: "doubt" }, `${names[k]}: ${part.flaw}`)).filter(Boolean)
+      ...parts.map((part2, k) => part2.flaw && el("p", { class: "doubt" }, `${names[k]}: ${part2.flaw}`)).filter(Boolean)
     );
   }
   function likeness(item, models2) {
@@ -2926,19 +3200,19 @@
   function stripsSection(about, item, view, slices) {
     const parts = item.parts, id = `how-${parts[0].row}`, state = { at: 1, change: false };
     const canvases = parts.map(() => el("canvas", { role: "img", width: 512, height: 512, "aria-label": LOADING }));
-    const charts = parts.map((part) => chart(part)), reads = parts.map(() => el("p", { class: "small" })), tags = parts.map(() => el("div", { class: "tag" })), legend = el("div", { class: "legend" });
+    const charts = parts.map((part2) => chart(part2)), reads = parts.map(() => el("p", { class: "small" })), tags = parts.map(() => el("div", { class: "tag" })), legend = el("div", { class: "legend" });
     const paint = painter(async () => {
-      const changes = await Promise.all(parts.map((part) => changeOf(part, view)));
+      const changes = await Promise.all(parts.map((part2) => changeOf(part2, view)));
       const scale = parts[0].difference.scale;
-      for (const [k, part] of parts.entries()) {
-        const { frames } = changes[k], { index, share } = placeOf(part, state.at), origin = frameOf(frames, part.origin);
-        const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part.requested.length - 1)), share);
-        const [, height, width] = origin.shape, context = fit(canvases[k], height, width, part.aspect);
+      for (const [k, part2] of parts.entries()) {
+        const { frames } = changes[k], { index, share } = placeOf(part2, state.at), origin = frameOf(frames, part2.origin);
+        const now = mixed(frameOf(frames, index), frameOf(frames, Math.min(index + 1, part2.requested.length - 1)), share);
+        const [, height, width] = origin.shape, context = fit(canvases[k], height, width, part2.aspect);
         draw(context, greyPixels(state.change ? origin : now, view.window, state.change ? 0.5 : 1));
         if (state.change) draw(context, signedPixels(less(now, origin), width, height, scale, 0.95));
         charts[k].at(index, share);
-        tags[k].textContent = state.change ? "difference from the original" : kindAt(part, index + share);
-        reads[k].textContent = `${part.target_name}: ${part.levels[part.origin]} → ${levelAt(part, index, share)}. ${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; reconstruction error ${part.reconstruction_error.toFixed(2)} ${part.unit}${part.above_tolerance ? ", above the tolerance" : ""}.`;
+        tags[k].textContent = state.change ? "difference from the original" : kindAt(part2, index + share);
+        reads[k].textContent = `${part2.target_name}: ${part2.levels[part2.origin]} → ${levelAt(part2, index, share)}. ${part2.reason.charAt(0).toUpperCase()}${part2.reason.slice(1)}; reconstruction error ${part2.reconstruction_error.toFixed(2)} ${part2.unit}${part2.above_tolerance ? ", above the tolerance" : ""}.`;
         canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the path`);
       }
       const all = Float32Array.from(changes.flatMap((change) => [...change.most]));
@@ -2963,29 +3237,29 @@
           paint();
         })
       ),
-      el("div", { class: "stages two" }, ...parts.map((part, k) => el(
+      el("div", { class: "stages two" }, ...parts.map((part2, k) => el(
         "figure",
         {},
         el("figcaption", {}, about.models[k]),
         el("div", { class: "stage" }, canvases[k], tags[k]),
         reads[k],
         charts[k].picture,
-        detailsOf(part),
-        trustCard(part.trust)
+        detailsOf(part2),
+        trustCard(part2.trust)
       ))),
       legend,
       ...likeness(item, about.models),
       scoreTable(item, about.models)
     );
   }
-  function placeOf(part, at) {
-    const last2 = part.requested.length - 1, end = part.origin === last2 ? 0 : last2, place2 = part.origin + at * (end - part.origin);
+  function placeOf(part2, at) {
+    const last2 = part2.requested.length - 1, end = part2.origin === last2 ? 0 : last2, place2 = part2.origin + at * (end - part2.origin);
     const index = Math.min(Math.floor(place2), last2);
     return { index, share: place2 - index };
   }
-  async function changeOf(part, view) {
-    const frames = await getValues(part.row, "frames", view.slice), end = part.origin === part.requested.length - 1 ? 0 : part.requested.length - 1;
-    return { frames, most: less(frameOf(frames, end), frameOf(frames, part.origin)) };
+  async function changeOf(part2, view) {
+    const frames = await getValues(part2.row, "frames", view.slice), end = part2.origin === part2.requested.length - 1 ? 0 : part2.requested.length - 1;
+    return { frames, most: less(frameOf(frames, end), frameOf(frames, part2.origin)) };
   }
   function less(a, b) {
     const [channels, height, width] = a.shape, size = height * width;
@@ -3173,13 +3447,13 @@
   function readPage() {
     let reader = "", trial = null, since = 0, spent = 0, busy = false, view = null;
     let decided = "", confidence = 0;
-    const part = (name) => {
+    const part2 = (name) => {
       for (const id of ["enter", "trial", "waiting", "paused", "finished"]) byId(id).hidden = id !== name;
     };
     const next2 = async () => {
       trial = await getJson(`/api/trial?reader=${encodeURIComponent(reader)}`);
       if (trial.finished) {
-        part("finished");
+        part2("finished");
         byId("thanks").focus();
         return;
       }
@@ -3205,14 +3479,14 @@
       byId("pictures").replaceChildren(...view.figures);
       byId("looking").replaceChildren(...view.controls);
       offer(shown);
-      part("trial");
+      part2("trial");
       byId("question").focus();
       spent = 0;
       since = performance.now();
     };
     const wait = (begins) => {
       byId("begins").textContent = new Date(begins).toLocaleString([], { dateStyle: "full", timeStyle: "short" });
-      part("waiting");
+      part2("waiting");
       byId("waiting-title").focus();
     };
     const offer = (shown) => {
@@ -3268,12 +3542,12 @@
     });
     byId("pause").addEventListener("click", () => {
       spent += performance.now() - since;
-      part("paused");
+      part2("paused");
       byId("resume").focus();
     });
     byId("resume").addEventListener("click", () => {
       since = performance.now();
-      part("trial");
+      part2("trial");
       byId("question").focus();
     });
     document.addEventListener("keydown", (event) => {

@@ -168,6 +168,7 @@ th,td{text-align:left;padding:8px 14px 8px 0;border-bottom:1px solid var(--line)
 thead th{color:var(--dim);white-space:nowrap;position:sticky;top:0;background:var(--bg);z-index:1}
 th[scope=row]{min-width:150px;overflow-wrap:anywhere}td[data-label]{max-width:260px}th[scope=row] a{font-weight:600}
 td.picture{width:70px}
+.pictures-of{display:flex;gap:4px}
 td.picture img,.blank{width:56px;height:56px;object-fit:contain;background:#000;border-radius:4px;display:block}
 tbody tr:hover{background:#ffffff08}
 .failure b{color:#ff8d7a}.doubt b,td .doubt b{color:var(--warn)}
@@ -392,6 +393,48 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
   summary{list-style:none}
   footer{display:none}
 }
+/* above the list of cases */
+.part{background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:12px 18px;margin:12px 0;min-width:0}
+.part>summary{color:var(--text);font-size:16px}
+.part>summary b{font-weight:600}
+.part>summary .dim{font-size:14px}
+.part[open]>summary{margin-bottom:10px}
+.truth{width:auto;max-width:100%;border-spacing:6px;border-collapse:separate}
+.truth th,.truth td{border:0;padding:4px;position:static;background:none}
+.truth thead th{padding:2px 6px;white-space:normal}
+.truth th[scope=row]{min-width:90px;max-width:200px;padding-right:12px}
+.truth td[data-label]{padding:0;max-width:none}
+.truth a,.truth .none{display:block;border:1px solid var(--line);border-left:4px solid var(--line);border-radius:6px;padding:8px 12px;min-width:120px;color:var(--text);text-decoration:none;background:var(--bg)}
+.truth a:hover{border-color:#6b7884}
+.truth .is-right{border-left-color:var(--ok)}.truth .is-wrong{border-left-color:var(--warn)}
+.truth .count{font-size:22px;font-weight:600;font-variant-numeric:tabular-nums;margin-right:6px}
+.truth .few-of{display:flex;flex-wrap:wrap;gap:4px;margin-top:6px}
+.truth img{width:72px;height:72px;object-fit:contain;background:#000;border-radius:4px}
+.subgroups{font-size:14px}
+.subgroups thead th{white-space:normal;position:static;background:none;vertical-align:bottom}
+.subgroups th[scope=rowgroup]{color:var(--dim);padding-top:14px;font-weight:600}
+.subgroups th[scope=row]{min-width:110px}
+.subgroups .value{font-variant-numeric:tabular-nums;font-weight:600}
+.interval{display:block;width:130px;height:12px}
+.interval .track{stroke:#3a444d}.interval .bar{stroke:var(--text);stroke-width:3}.interval .dot{fill:var(--text)}.interval .whole{stroke:var(--for);stroke-width:1.5}
+.part .pick{max-width:360px}
+.first{margin:2px 0 10px;padding-left:22px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(240px,100%),1fr));gap:16px;margin-top:12px}
+.tiles figure{margin:0;min-width:0}
+.tiles img{width:100%;height:auto;background:#000;border-radius:4px;display:block}
+.tiles figcaption{font-size:14px;overflow-wrap:anywhere;margin-top:4px}
+@media(max-width:700px){
+  .truth,.truth tbody{display:block}.truth thead{position:absolute}
+  .truth tbody tr{display:grid;grid-template-columns:1fr 1fr;gap:6px;padding:4px 0}
+  .truth tbody th[scope=row]{grid-column:1/-1;max-width:none;padding:2px 0}
+  .truth td[data-label]{grid-column:span 1;max-width:none}.truth td[data-label]:before{display:block}
+  .truth a,.truth .none{min-width:0;padding:6px 8px}.truth img{width:40px;height:40px}
+  .pictures-of{flex-direction:column}
+  .subgroups tbody tr{grid-template-columns:1fr 1fr}
+  .subgroups th[scope=row],.subgroups th[scope=rowgroup]{grid-column:1/-1;padding-left:0}
+  .subgroups td[data-label]{grid-column:span 1}.subgroups td[data-label]:before{display:block}
+}
+/* end of what is above the list */
 /* attributes of a generator */
 .attributes{padding-left:26px}
 .attributes li{margin:0 0 18px}

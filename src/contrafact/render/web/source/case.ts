@@ -18,6 +18,7 @@ interface CaseAbout {
 }
 
 export async function casePage(): Promise<void> {
+  document.addEventListener("keydown", turn);
   const table = location.search;
   const about = await getJson<CaseAbout>(`/api/case/${document.body.dataset.id}${table}`);
   header(about, table);
@@ -39,6 +40,14 @@ export async function casePage(): Promise<void> {
   }
   if (about.failures.length) main.append(failureSection(about));
   byId("waiting").remove();
+}
+
+/** N goes to the next case of the list and shift N to the previous one, unless a control takes letters. */
+function turn(event: KeyboardEvent): void {
+  if (event.key.toLowerCase() !== "n" || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+  if (event.target instanceof Element && event.target.closest("select, textarea, input:not([type=range], [type=radio], [type=checkbox])")) return;
+  const link = byId<HTMLAnchorElement>(event.shiftKey ? "previous" : "next");
+  if (link.href) { event.preventDefault(); link.click(); }
 }
 
 function header(about: CaseAbout, table: string): void {

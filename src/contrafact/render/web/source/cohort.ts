@@ -1,10 +1,13 @@
 // The table of cases: the server filters and sorts it and sends fifty lines at a time.
 
+import { aboveList, chosenWords, FIELDS } from "./cohort_above";
+import { type Filters } from "./cohort_parts";
 import { byId, el, getJson, plural, tell } from "./page";
 
 interface Line {
   id: string; name: string; source: string; answers: string[]; synthetic: boolean; targets: string[];
   maps: number; strips: number; ends: string[]; doubts: string[]; failures: string[]; thumbnail: number | null;
+  change: number | null;
 }
 interface Answer { cases: Line[]; found: number; all: number; failures: number; doubts: number }
 
@@ -24,6 +27,7 @@ export function cohortPage(): void {
   sort.value = asked.get("sort") ?? "problems";
   if (!show.value) show.value = "all";
   if (!sort.value) sort.value = "problems";
+  let filters: Filters = Object.fromEntries(FIELDS.flatMap(name => asked.get(name) ? [[name, asked.get(name) ?? ""]] : []));
   let shown = 0, found = Infinity, turn = 0, busy = false;
 
   const query = (): URLSearchParams => {
@@ -31,6 +35,7 @@ export function cohortPage(): void {
     if (words.value.trim()) chosen.set("q", words.value.trim());
     if (show.value !== "all") chosen.set("show", show.value);
     if (sort.value !== "problems") chosen.set("sort", sort.value);
+    for (const [name, value] of Object.entries(filters)) chosen.set(name, value);
     return chosen;
   };
 
@@ -50,6 +55,7 @@ export function cohortPage(): void {
       shown = from + lines.length;
       found = answer.found;
       status.textContent = summary(answer);
+      say();
       more.hidden = shown >= found;
       more.textContent = `Show more (${found - shown} left)`;
       if (fresh) history.replaceState(null, "", table ? `?${table}` : location.pathname);
@@ -58,6 +64,19 @@ export function cohortPage(): void {
     } finally {
       if (mine === turn) busy = false;
     }
+  };
+
+  const only = (wanted: Filters): void => {
+    filters = wanted;
+    void load(true);
+    byId("cases").focus();
+  };
+  const say = (): void => {
+    const words = chosenWords(filters), place = byId("chosen");
+    place.hidden = !words;
+    const clear = el("button", { type: "button" }, "Show all cases");
+    clear.addEventListener("click", () => only({}));
+    place.replaceChildren(...words ? ["Only cases ", el("b", {}, words), ". ", clear] : []);
   };
 
   let wait = 0;
@@ -74,7 +93,7 @@ export function cohortPage(): void {
   document.addEventListener("keydown", event => {
     if (event.key === "/" && document.activeElement === document.body) { event.preventDefault(); words.focus(); }
   });
-  load(true);
+  void load(true).then(() => aboveList(only)).catch(tell);
 }
 
 function summary(answer: Answer): string {
@@ -87,10 +106,12 @@ function row(line: Line, table: string): HTMLTableRowElement {
   const picture = line.thumbnail === null
     ? el("span", { class: "blank", "aria-hidden": "true" })
     : el("img", { src: `/thumbnail/${line.thumbnail}.png`, alt: "", loading: "lazy", width: 56, height: 56 });
+  const change = line.change !== null
+    && el("img", { src: `/change/${line.change}.png`, alt: "what the counterfactual changes", loading: "lazy", width: 56, height: 56 });
   const cell = (label: string, ...children: (Node | string | null)[]) =>
     el("td", { role: "cell", "data-label": label }, ...children.map(c => c ?? ""));
   return el("tr", { role: "row" },
-    el("td", { role: "cell", class: "picture" }, picture),
+    el("td", { role: "cell", class: "picture" }, el("span", { class: "pictures-of" }, picture, change)),
     el("th", { role: "rowheader", scope: "row" }, el("a", { href: link }, line.name),
       line.source && el("span", { class: "dim small block" }, line.source),
       line.synthetic && el("span", { class: "small block warn-text" }, "synthetic image")),
