@@ -588,3 +588,21 @@ def test_labels_of_images_are_stored_and_names_without_a_row_are_one_line(
     assert found is not None and (found.label, found.extra) == ("1", {"sex": "f"})
     assert main([*ask, "--labels", str(tmp_path / "labels.csv")]) == 2
     assert "give labels of images as --cohort" in capsys.readouterr().err
+
+
+def test_a_label_map_of_each_image_tells_the_share_of_the_change_inside(tmp_path: Path) -> None:
+    from contrafact.phantoms import draw_factors, knee_phantom
+
+    rng, images = np.random.default_rng(0), [str(tmp_path / f"knee{number}.npy") for number in (1, 2)]
+    (tmp_path / "masks").mkdir()
+    for number, path in enumerate(images, 1):
+        np.save(path, knee_phantom(draw_factors(rng), rng).image.values)
+        marked = np.zeros((1, 32, 32), np.float32)
+        marked[:, : 32 if number == 1 else 1] = 1  # all, and a line at the edge
+        np.save(tmp_path / "masks" / f"knee{number}.npy", marked)
+    ask = ["explain", *images, "--bundle", "phantom", "--methods", "counterfactual", "--no-trust",
+           "--target", "class:1", "--labels", str(tmp_path / "masks" / "{stem}.npy"),
+           "--out", str(tmp_path / "run")]  # fmt: skip
+    assert main(ask) == 0
+    first, second = (row["change_inside"] for row in open_run(tmp_path / "run").rows())
+    assert first == 1 and second < 0.2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contrafact.io import Case, Run
-from contrafact.io.run_cohort import CohortTable, store_cohort, stored_cohort, unmatched_line
+from contrafact.io.run_cohort import CohortTable, store_cohort, stored_cohort, stored_shares, unmatched_line
 
 
 def case(path: str, label: str, **columns: str) -> Case:
@@ -66,3 +66,16 @@ def test_a_damaged_file_of_labels_is_no_labels(tmp_path: Path, text: str) -> Non
     run = Run.create(tmp_path / "run", about={})
     (run.folder / "cohort.json").write_text(text)
     assert not stored_cohort(run)
+
+
+def test_shares_of_the_change_come_from_the_scores_of_a_study(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    assert stored_shares(run) == {}
+    scores = [
+        {"metric": "change-share", "method": "walk", "value": 0.25},
+        {"metric": "change-share", "method": "jump", "value": None},
+        {"metric": "sparsity", "method": "walk", "value": 0.5},
+    ]
+    about = {"source": "/d/1.png", "label": "", "patient": "p", "model": "m", "target": "class:1"}
+    run.add_scores("x", scores=scores, failed=[], outputs=None, columns={}, **about)
+    assert stored_shares(run) == {("/d/1.png", "m", "walk", "class:1"): 0.25}

@@ -15,6 +15,7 @@ import torch
 from contrafact.api import explanation
 from contrafact.api.evaluation import Inputs, heatmap_context
 from contrafact.api.explanation import Outputs
+from contrafact.api.marked_anatomy import change_inside
 from contrafact.api.nearest import CaseLibrary
 from contrafact.api.predictions import answers as answers
 from contrafact.api.second_engine import other_engine_of
@@ -51,8 +52,8 @@ class Plan:
     second_model  an independently trained model, which confirms counterfactuals
     cases         real cases; the nearest on the other side of the decision are stored with a counterfactual,
                   or, without one, with the first method
-    labels        label map of anatomical regions on the image's grid: heatmaps are described in words too;
-                  `names`: the regions' names by label
+    labels        label map of anatomical regions on the image's grid: heatmaps are described in words too, and
+                  counterfactuals by the share of their change in it; `names`: the regions' names by label
     """
 
     predictor: Any
@@ -146,22 +147,26 @@ def solve(
     }
     if traits_of(explainer).picture:
         return result, extra | {"picture": True}
-    if plan.labels is not None and isinstance(result, Heatmap):
-        extra |= describe_evidence(result, image, plan, str(extra["target_name"]))
+    if plan.labels is not None:
+        extra |= describe(result, image, plan, plan.labels, str(extra["target_name"]))
     return result, extra | ({"trust": trust_of(result, image, explainer, plan, target)} if plan.trust else {})
 
 
-def describe_evidence(heat: Heatmap, image: Image, plan: Plan, name: str) -> dict[str, Any]:
-    """Return the shares of a map's evidence in named regions, and a sentence, as fields of a row.
+def describe(
+    result: Heatmap | Counterfactual, image: Image, plan: Plan, labels: Image, name: str
+) -> dict[str, Any]:
+    """Return, as fields of a row, of a map the shares of its evidence in named regions and a sentence, and of a
+    counterfactual the share of its change in all of them.
 
     raises  InputError for labels on another grid than the image
     """
-    assert plan.labels is not None
-    if plan.labels.grid != image.grid:
+    if labels.grid != image.grid:
         raise InputError("the labels are on another grid than the image; resample them first")
-    values = plan.labels.values[0]
+    if isinstance(result, Counterfactual):
+        return {"change_inside": change_inside(result, labels, plan.names)}
+    values = labels.values[0]
     names = plan.names or {int(v): f"place {int(v)}" for v in np.unique(labels_in(values)) if v}
-    shares = evidence(heat.values, places_of(values, names, image.grid, image.values))
+    shares = evidence(result.values, places_of(values, names, image.grid, image.values))
     return {"evidence": [dataclasses.asdict(place) for place in shares], "words": in_words(shares, name)}
 
 

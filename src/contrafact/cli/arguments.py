@@ -6,6 +6,7 @@ import dataclasses
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from contrafact.core import (
     traits_of,
 )
 from contrafact.io import Case, images_in, read_ahead, read_cohort, read_image
-from contrafact.io.run_cohort import CohortTable, unmatched_line
+from contrafact.io.run_cohort import CohortTable, stem, unmatched_line
 from contrafact.models import SimilarityTarget
 from contrafact.models.source import is_model
 
+STEM = "{stem}"  # in a path: the name of the image without its ending
 CHOICES: dict[str, tuple[str, ...]] = {
     "standard": ("gradcam", "integrated-gradients", "occlusion"),  # and the bundle's engine
     "cams": ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam", "score-cam"),
@@ -94,7 +96,7 @@ def with_masks(
 ) -> Plan:
     """Return the plan with its masks and background images. Presets omit methods that need a background."""
     others = images_in(background) if background and background.is_dir() else [background]
-    return dataclasses.replace(
+    return replace(
         plan,
         reference=read_image(reference) if reference else None,
         region=without(read_image(only) if only else None, read_image(keep) if keep else None),
@@ -108,7 +110,7 @@ def with_checks(plan: Plan, checks: bool, second_model: str | None, trust: Trust
     other = pick_predictor(second_model, plan.bundle, trust) if second_model else None
     if other is None and plan.bundle is not None:
         other = plan.bundle.second_model(plan.predictor)
-    return dataclasses.replace(plan, trust=checks, other_engine=checks, second_model=other)
+    return replace(plan, trust=checks, other_engine=checks, second_model=other)
 
 
 def with_cases(plan: Plan, cases: Path | None, rescale: bool) -> Plan:
@@ -120,11 +122,12 @@ def with_cases(plan: Plan, cases: Path | None, rescale: bool) -> Plan:
         {"prepared": lambda image: image.rescaled(*plan.bundle.window)} if rescale and plan.bundle else {}
     )
     found = CaseLibrary(plan.predictor, candidates_of(cases), by=plan.second_model, **prepared)
-    return dataclasses.replace(plan, cases=found)
+    return replace(plan, cases=found)
 
 
-def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Plan:
-    """Return the plan with a label map of regions and their names, each as NUMBER=NAME."""
+def with_places(plan: Plan, labels: Path | None, names: list[str] | None, *, image: Path | None = None) -> Plan:
+    """Return the plan with a label map of regions and their names, each as NUMBER=NAME. A label map with {stem}
+    in its path is that of `image`; without one, the plan has the names alone."""
     if labels is None:
         if names:
             raise InputError("expected --labels FILE with --names; got none")
@@ -140,7 +143,11 @@ def with_places(plan: Plan, labels: Path | None, names: list[str] | None) -> Pla
         if not equals or not number.strip().isdigit() or not name.strip():
             raise InputError(f"expected --names NUMBER=NAME, such as 1=lesion; got '{text}'")
         known[int(number)] = name.strip()
-    return dataclasses.replace(plan, labels=read_image(labels), names=known)
+    if STEM not in str(labels):
+        return plan if plan.labels is not None else replace(plan, labels=read_image(labels), names=known)
+    if image is None:
+        return replace(plan, names=known)
+    return replace(plan, labels=read_image(Path(str(labels).replace(STEM, stem(image.name)))), names=known)
 
 
 def labelled(cohort: Path | None, images: Sequence[Path]) -> dict[str, Case]:

@@ -85,7 +85,8 @@ class Files:
             the other side of the decision are shown next to the counterfactual.
         cohort: A CSV with the columns path (or the file's name, with or without its ending) and label; further
             columns (sex, site, age) are subgroups. The viewer then shows truth and prediction.
-        labels: Label map of regions (organs, lesion) on the image's grid, to describe results in words.
+        labels: Label map of regions (organs, lesion) on the image's grid, to describe results in words and to
+            count changes outside it; {stem} in its path stands for the image's name without its ending.
         names: Name of a label, NUMBER=NAME (1=lesion); may be repeated.
         largest_image: How many values an image file may declare (docs/formats.md).
     """
@@ -133,7 +134,7 @@ def explain(
         json: Print the results as JSON.
     """
     from contrafact.api.case import explain_case
-    from contrafact.cli.arguments import labelled, read_images
+    from contrafact.cli.arguments import labelled, read_images, with_places
     from contrafact.cli.each_image import explain_each, image_paths, read_each
     from contrafact.io import Run, set_largest_image
     from contrafact.io.lock import sole_writer
@@ -150,7 +151,8 @@ def explain(
 
     def explained(number: int, image: Image) -> list[str]:
         name = f"{number + 1}. {Path(image.source).name}"
-        return explain_case(run, name, image, plan, followup=dated)
+        mine = with_places(plan, files.labels, files.names, image=paths[number])
+        return explain_case(run, name, image, mine, followup=dated)
 
     held = sole_writer(out) if readable else contextlib.nullcontext()
     with held, bar("explaining", len(paths), quiet=json) as move:

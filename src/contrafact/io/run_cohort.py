@@ -11,7 +11,9 @@ from typing import Any
 
 from contrafact.core import InputError
 from contrafact.io.cohort import Case
+from contrafact.io.row_log import content_of, parsed
 from contrafact.io.run import Run
+from contrafact.io.stored_rows import scores_readable
 from contrafact.io.weights import read_json, write_atomic
 
 FILE = "cohort.json"
@@ -96,6 +98,21 @@ def stored_cohort(run: Run) -> CohortTable:
         for line in lines
         if line["source"]
     )
+
+
+def stored_shares(run: Run) -> dict[tuple[str, str, str, str], float]:
+    """Return the share of a counterfactual's change that lies in the mask, by source, model, method and target,
+    where a study measured `change-share`."""
+    found = {}
+    lines = (line for line in content_of(run.folder / "scores.jsonl").split(b"\n") if b'"change-share"' in line)
+    for line in filter(None, map(parsed, lines)):
+        if scores_readable(line):
+            about = (str(line.get(name) or "") for name in ("source", "model", "target"))
+            source, model, target = about
+            for score in line["scores"]:
+                if score["metric"] == "change-share" and score["value"] is not None:
+                    found[source, model, score["method"], target] = float(score["value"])
+    return found
 
 
 def _lines(run: Run) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contrafact.core import InputError, nearest
-from contrafact.io.run_cohort import CohortTable
+from contrafact.io.run_cohort import CohortTable, stored_shares
 from contrafact.render.changes import Change, change_of
 from contrafact.render.map_display import finding_of
 from contrafact.render.run_index import CaseResults, RunIndex
@@ -88,11 +88,12 @@ def run_facts(index: RunIndex, table: CohortTable) -> RunFacts:
     """Return the facts of every case of a run. Rows are read once; no array is opened."""
     cases = index.cases()
     facts = {id_: CaseFacts(case) for id_, case in cases.items()}
+    shares = stored_shares(index.run)
     of_row = {number: facts[id_] for id_, case in cases.items() for number in (*case.maps, *case.strips)}
     for number, row in index.run.rows_from(0):
         one = of_row.get(number)
         if one is not None and not row.get("picture"):
-            _read(one, number, row)
+            _read(one, number, row, shares)
     found = [one for one in facts.values() if one.row is not None]
     for one in found:
         _predict(one)
@@ -100,13 +101,16 @@ def run_facts(index: RunIndex, table: CohortTable) -> RunFacts:
     return RunFacts(facts, columns, unused)
 
 
-def _read(one: CaseFacts, number: int, row: Mapping[str, Any]) -> None:
+def _read(one: CaseFacts, number: int, row: Mapping[str, Any], shares: Mapping[Any, float]) -> None:
     if not one.source:
         one.source, one.finding = str(row.get("source") or ""), finding_of(row)
         names = row.get("exclusive_classes")
         one.classes = tuple(map(str, names)) if isinstance(names, list) else ()
     if row["kind"] == "strip":
-        one.changes.append(change_of(number, row))
+        label, model = str(row.get("label") or row["record"]["method"]), str(row.get("model_name") or "")
+        inside = (shares.get((one.source, model, label, to)) for to in (row["record"]["target"], "-"))
+        measured = next((share for share in inside if share is not None), None) if shares else None
+        one.changes.append(change_of(number, row, measured))
 
 
 def _predict(one: CaseFacts) -> None:

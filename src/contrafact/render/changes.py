@@ -37,8 +37,8 @@ class Change(NamedTuple):
         return None if self.inside is None else self.inside < 1 - MOST
 
 
-def change_of(number: int, row: Mapping[str, Any]) -> Change:
-    """Return the facts of a counterfactual's row."""
+def change_of(number: int, row: Mapping[str, Any], inside: float | None = None) -> Change:
+    """Return the facts of a counterfactual's row; `inside` for a row that does not tell it."""
     target, scores, sign = str(row["record"]["target"]), row["scores"], display_sign(row)
     first, last = float(scores[int(row["origin"])]), float(scores[last_frame(row)])
     share, flipped, gap = probability_of(target, first), flips(row), sign * (last - first)
@@ -50,7 +50,7 @@ def change_of(number: int, row: Mapping[str, Any]) -> Change:
         towards=(gap > 0) - (gap < 0),
         finding=finding_of(row),
         probability=share if share is None or sign > 0 else 1 - share,
-        inside=_share(row.get("change_inside")),
+        inside=_share(row.get("change_inside", inside)),
     )
 
 

@@ -185,7 +185,7 @@ def _picture(mean: _Sum, scale: float) -> tuple[bytes, str]:
         at = telling_slice(np.abs(change), 0)
         words = f"slice {at + 1} of {len(change)}"
         image, change = (plane_of(values, mean.grid, at) for values in (image, change))
-    return png(_drawn(image, change, max(scale, 1e-12), aspect_of(mean.grid))), words
+    return png(_drawn(image, change, max(scale, 1e-12), aspect_of(mean.grid), side=SIDE, light=0.75)), words
 
 
 def change_thumbnail(run: Run, row: Row, side: int = 96) -> bytes:
@@ -198,14 +198,14 @@ def change_thumbnail(run: Run, row: Row, side: int = 96) -> bytes:
         image, change = (plane_of(values, one.grid, at) for values in (image, change))
     by = max(1, -(-max(change.shape) // side))
     scale = difference_scale((0.0, 1.0)).value
-    return png(_drawn(image[::by, ::by], change[::by, ::by], scale, 1.0, side=0))
+    return png(_drawn(image[::by, ::by], change[::by, ::by], scale, 1.0, side=0, light=0.5))
 
 
 def _drawn(
-    image: NDArray[Any], change: NDArray[Any], scale: float, aspect: float, side: int = SIDE
+    image: NDArray[Any], change: NDArray[Any], scale: float, aspect: float, *, side: int, light: float
 ) -> NDArray[np.uint8]:
     image, change = enlarged(np.stack([image, change]), side) if side else (image, change)
-    base = (grey(image[None], (0.0, 1.0)) * 0.75).astype(np.uint8)
+    base = (grey(image[None], (0.0, 1.0)) * light).astype(np.uint8)
     drawn = signed_overlay(base, change, scale)
     if abs(aspect - 1) < 0.01:
         return drawn

@@ -134,8 +134,8 @@ class CohortPages:
 def _parts(
     cases: Sequence[CaseFacts], by: str, column: str
 ) -> Iterator[tuple[CaseFacts, str, Mapping[str, str]]]:
-    """Yield every case with the words and the filter of its part."""
-    for one in cases:
+    """Yield every case with the words and the filter of its part, wrong predictions first."""
+    for one in sorted(cases, key=lambda one: one.right is not False) if by == TRUTH else cases:
         if column and one.groups.get(column):
             group = one.groups[column]
             yield one, f"{column}: {group}", {"column": column, "group": group}

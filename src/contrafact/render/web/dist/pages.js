@@ -2160,8 +2160,15 @@
   }
 
   // source/mean_changes.ts
-  function meansPart(changes, ways, of, link) {
+  function meansPart(changes, ways, of, link, marked) {
     const by = el("select", {}, ...ways.map((way) => el("option", { value: way }, way)));
+    const hint = marked ? null : el(
+      "p",
+      { class: "dim small" },
+      "Flips that change mostly what lies outside the anatomy are counted where a mask of it is given: ",
+      el("code", {}, "contrafact explain … --labels 'masks/{stem}.png'"),
+      ", or in a study the metric change-share."
+    );
     const status = el("p", { class: "dim", role: "status" }), tiles = el("div", { class: "tiles" });
     const bar = el("progress", { "aria-label": "counterfactuals that are summed", hidden: true });
     const box = part(
@@ -2171,7 +2178,8 @@
       ways.length > 1 ? el("label", { class: "pick" }, "One picture for each", by) : null,
       bar,
       status,
-      tiles
+      tiles,
+      hint
     );
     let turn3 = 0;
     const load = async () => {
@@ -2245,7 +2253,7 @@
       about.grid && truthPart(about.grid, link),
       about.columns.length > 0 && subgroupPart(about, link),
       about.outside && outsidePart(about.outside, link),
-      about.changes > 1 && meansPart(about.changes, about.ways, of, link)
+      about.changes > 1 && meansPart(about.changes, about.ways, of, link, about.outside !== null)
     ].filter((part2) => Boolean(part2));
     const place2 = byId("above");
     place2.hidden = byId("cases").hidden = !parts.length;
@@ -2462,7 +2470,8 @@
     const only = (wanted) => {
       filters = wanted;
       void load(true);
-      byId("cases").focus();
+      byId("cases").focus({ preventScroll: true });
+      byId("cases").scrollIntoView();
     };
     const say = () => {
       const words4 = chosenWords(filters), place2 = byId("chosen");

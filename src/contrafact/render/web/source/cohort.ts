@@ -69,7 +69,8 @@ export function cohortPage(): void {
   const only = (wanted: Filters): void => {
     filters = wanted;
     void load(true);
-    byId("cases").focus();
+    byId("cases").focus({ preventScroll: true });
+    byId("cases").scrollIntoView();
   };
   const say = (): void => {
     const words = chosenWords(filters), place = byId("chosen");

@@ -47,7 +47,7 @@ export async function aboveList(only: Only, model = new URLSearchParams(location
     about.grid && truthPart(about.grid, link),
     about.columns.length > 0 && subgroupPart(about, link),
     about.outside && outsidePart(about.outside, link),
-    about.changes > 1 && meansPart(about.changes, about.ways, of, link),
+    about.changes > 1 && meansPart(about.changes, about.ways, of, link, about.outside !== null),
   ].filter((part): part is HTMLElement => Boolean(part));
   const place = byId("above");
   place.hidden = byId("cases").hidden = !parts.length;

@@ -6,12 +6,14 @@ import { el, getJson, plural, short, tell } from "./page";
 interface Tile { words: string; towards: string; filters: Filters; picture: string; count: number; slice: string; few: boolean; without: string }
 interface Means { done: number; of: number; scale: number; tiles: Tile[] }
 
-export function meansPart(changes: number, ways: string[], of: Filters, link: Link): HTMLElement {
+export function meansPart(changes: number, ways: string[], of: Filters, link: Link, marked: boolean): HTMLElement {
   const by = el("select", {}, ...ways.map(way => el("option", { value: way }, way)));
+  const hint = marked ? null : el("p", { class: "dim small" }, "Flips that change mostly what lies outside the anatomy are counted where a mask of it is given: ",
+    el("code", {}, "contrafact explain … --labels 'masks/{stem}.png'"), ", or in a study the metric change-share.");
   const status = el("p", { class: "dim", role: "status" }), tiles = el("div", { class: "tiles" });
   const bar = el("progress", { "aria-label": "counterfactuals that are summed", hidden: true });
   const box = part("means", [el("b", {}, "Mean changes"), ` of ${plural(changes, "counterfactual")}`], false,
-    ways.length > 1 ? el("label", { class: "pick" }, "One picture for each", by) : null, bar, status, tiles);
+    ways.length > 1 ? el("label", { class: "pick" }, "One picture for each", by) : null, bar, status, tiles, hint);
   let turn = 0;
   const load = async (): Promise<void> => {
     const mine = ++turn;
