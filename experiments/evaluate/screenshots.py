@@ -1,6 +1,6 @@
 """Pictures of every page at three widths, for docs/pictures.
 
-    python -m experiments.evaluate.screenshots --run runs/demo --volume RUN --two RUN --out docs/pictures
+    python -m experiments.evaluate.screenshots --run runs/demo --volume RUN --two RUN --labelled RUN
 
 Pages are whole at 390 and 1280 pixels, and a screen of 1920 by 1080. Needs Playwright and Chromium.
 """
@@ -98,6 +98,20 @@ def viewer(camera: Camera, run: Run, volume: Run, two: Run) -> None:
         camera.take("volume", _first(link, token, "/", "#lines tr"), _solid)
 
 
+def labelled(camera: Camera, run: Run) -> None:
+    """Take the cohort page of a run with labels, with its mean changes."""
+    app = make_app(run)
+    [token] = app.tokens
+    with serving(app) as link:
+        camera.take("cohort-labelled", at(link, token=token), _means)
+
+
+def _means(page: Page) -> None:
+    page.wait_for_selector("#means summary")
+    page.click("#means summary")
+    page.wait_for_selector("#means figure img")
+
+
 def _first(link: str, token: str, path: str, row: str) -> Enter:
     def enter(page: Page) -> None:
         at(link, path, token)(page)
@@ -157,6 +171,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="such as the demo's")
     parser.add_argument("--volume", type=Path, required=True, help="a run of a volume")
     parser.add_argument("--two", type=Path, required=True, help="a run of two models on the same images")
+    parser.add_argument("--labelled", type=Path, help="a run with labels and counterfactuals")
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--only", nargs="*", default=[], help="names of pictures; none: all")
     words = parser.parse_args()
@@ -166,6 +181,8 @@ def main() -> None:
         chromium = started.chromium.launch(executable_path=browser, args=list(GPU))
         camera = Camera(chromium, words.out, words.only)
         viewer(camera, open_run(words.run), open_run(words.volume), open_run(words.two))
+        if words.labelled:
+            labelled(camera, open_run(words.labelled))
         others(camera, open_run(words.run), Path(folder))
         chromium.close()
 

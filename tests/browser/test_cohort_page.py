@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +125,28 @@ def test_a_run_without_labels_has_no_empty_boxes(browser: object, tmp_path: Path
         assert visit.page.locator("#above > *").count() == 1
         visit.page.click("#means summary")
         visit.page.wait_for_selector("#means figure")
+        looks_like_a_page(visit)
+
+
+def test_of_two_models_one_is_shown_and_its_links_name_it(browser: object, tmp_path: Path) -> None:
+    run = labelled_run(tmp_path / "run", 2)
+    lines = [json.loads(line) for line in (run.folder / "results.jsonl").read_text().splitlines()]
+    for model in ("first", "second"):
+        for line in lines:
+            line["key"], line["model_name"] = f"{model}/{line['key'].split('/', 1)[1]}{line['case']}", model
+            line["record"]["model"] = model
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        path = run.folder / "results.jsonl"
+        path.write_text(text if model == "first" else path.read_text() + text)
+    with serving(entered(make_app(run))) as site, Visit(browser, site) as visit:
+        visit.go("/", "#truth")
+        visit.until(f"{LINES} === 8")
+        visit.page.select_option("#above select", "second")
+        visit.until("!!document.querySelector('#truth a[href*=\"model=second\"]')")
+        visit.page.click("#truth a")
+        visit.until(f"{LINES} === 2")
+        assert visit.page.text_content("#chosen b").startswith("of the model second, labelled wide")
+        visit.page.wait_for_load_state("networkidle")
         looks_like_a_page(visit)
 
 

@@ -65,11 +65,13 @@ class CaseFacts:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """The facts of a run by case, and its columns. `unused` says why a column is no subgroup."""
+    """The facts of a run by case, and its columns. `unused` says why a column is no subgroup; `summaries` keeps
+    what was computed of them, by model."""
 
     cases: Mapping[str, CaseFacts]
     columns: Mapping[str, Grouping]
     unused: Mapping[str, str]
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def models(self) -> list[str]:
         """Return the names of the run's models that have results."""

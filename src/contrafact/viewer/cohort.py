@@ -79,8 +79,11 @@ class CohortPages:
         """Return what stands above the list: /api/cohort?model="""
         facts = self.facts()
         model = self._model(facts, request)
-        ways = self._ways(facts, facts.of_model(model))
-        return JSONResponse(finite({**cohort_summary(facts, model), "ways": list(ways)}))
+        known = facts.summaries
+        if model not in known:
+            ways = self._ways(facts, facts.of_model(model))
+            known[model] = finite({**cohort_summary(facts, model), "ways": list(ways)})
+        return JSONResponse(known[model])
 
     def means(self, request: Request) -> Response:
         """Return mean changes, or how far they are: /api/means?model=&by="""
