@@ -37,7 +37,7 @@ def test_cells_of_the_grid_hold_what_was_planted(facts: RunFacts) -> None:
     counts = {row["truth"]: [cell["count"] for cell in row["cells"]] for row in grid["rows"]}
     assert counts == {"wide": [20, 9], "narrow": [0, 10]}
     assert [[cell["right"] for cell in row["cells"]] for row in grid["rows"]] == [[True, False], [None, True]]
-    assert (grid["right"], grid["judged"], grid["unlabelled"], grid["unknown"]) == (30, 39, 1, "")
+    assert (grid["right"], grid["compared"], grid["unlabelled"], grid["unknown"]) == (30, 39, 1, "")
     assert (grid["patients"], grid["share"]) == (20, pytest.approx((10 * 1 + 9 * 0.5 + 1) / 20))
 
 

@@ -76,7 +76,7 @@ def test_labels_that_change_are_read_again(tmp_path: Path) -> None:
         store_cohort(run, {s: Case(path=Path(s), patient=s, label="1") for s in sources})
         grid = site.ask("/api/cohort").json()["grid"]
         assert grid["predicted"] == ["not narrow", "narrow"] and grid["rows"][0]["cells"][0]["count"] == 2
-        assert (grid["right"], grid["judged"], grid["unlabelled"]) == (0, 2, 1)
+        assert (grid["right"], grid["compared"], grid["unlabelled"]) == (0, 2, 1)
 
 
 def test_facts_of_two_thousand_cases_open_no_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

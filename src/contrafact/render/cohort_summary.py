@@ -65,7 +65,7 @@ def truth_grid(cases: Sequence[CaseFacts]) -> dict[str, Any] | None:
     predicted = [name for name in classes if len(classes) <= 4 or any(one.predicted == name for one in both)]
     labels = {one.truth for one in both}
     truths = [*filter(labels.__contains__, classes), *sorted(labels - set(classes))]
-    judged = [one for one in both if one.right is not None]
+    compared = [one for one in both if one.right is not None]
     return {
         "predicted": predicted,
         "rows": [
@@ -76,9 +76,9 @@ def truth_grid(cases: Sequence[CaseFacts]) -> dict[str, Any] | None:
             }
             for truth in truths
         ],
-        "right": sum(one.right is True for one in judged),
-        "judged": len(judged),
-        **_share(_by_patient(judged, lambda one: float(bool(one.right)))),
+        "right": sum(one.right is True for one in compared),
+        "compared": len(compared),
+        **_share(_by_patient(compared, lambda one: float(bool(one.right)))),
         "unlabelled": sum(not one.label for one in cases),
         "unknown": _unknown([name for name in truths if name not in classes], classes),
     }

@@ -97,7 +97,7 @@ class CohortPages:
             known = self._means.pop((model, by), None) or MeanChanges(
                 self.table.run, _parts(cases, by, ways[by])
             )
-            self._means[model, by] = known  # the last one that was asked for
+            self._means[model, by] = known  # the latest request
             for old in list(self._means)[:-KEPT]:
                 del self._means[old]
             known.measure(seconds=SECONDS)
@@ -129,9 +129,9 @@ class CohortPages:
 
     def _ways(self, facts: RunFacts, cases: Sequence[CaseFacts]) -> dict[str, str]:
         """Return the ways in which the cases can be divided for their means: name, and column or empty."""
-        judged = any(one.right is not None for one in cases)
+        compared = any(one.right is not None for one in cases)
         columns = {name if name not in (TRUTH, ALL) else f"column {name}": name for name in facts.columns}
-        return ({TRUTH: ""} if judged else {}) | columns | {ALL: ""}
+        return ({TRUTH: ""} if compared else {}) | columns | {ALL: ""}
 
 
 def _parts(

@@ -2284,10 +2284,10 @@
   }
   function truthPart(grid, link) {
     const title = [el("b", {}, "Truth and prediction")];
-    if (grid.share !== null) title.push(`: ${grid.right} of ${plural(grid.judged, "case")} right `, el(
+    if (grid.share !== null) title.push(`: ${grid.right} of ${plural(grid.compared, "case")} right `, el(
       "span",
       { class: "dim" },
-      `(${percent(grid.share)}${grid.patients < grid.judged ? ` over ${plural(grid.patients, "patient")}` : ""}, 95 % interval ${range(grid.interval)})`
+      `(${percent(grid.share)}${grid.patients < grid.compared ? ` over ${plural(grid.patients, "patient")}` : ""}, 95 % interval ${range(grid.interval)})`
     ));
     const cell = (truth, one) => el(
       "td",

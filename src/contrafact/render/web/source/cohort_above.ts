@@ -11,7 +11,7 @@ export const FIELDS = ["model", "truth", "predicted", "column", "group", "answer
 interface Cell { predicted: string; count: number; share: number; right: boolean | null; thumbnails: number[] }
 interface Grid {
   predicted: string[]; rows: { truth: string; known: boolean; cells: Cell[] }[];
-  right: number; judged: number; share: number | null; patients: number; interval: [number, number] | null; unlabelled: number; unknown: string;
+  right: number; compared: number; share: number | null; patients: number; interval: [number, number] | null; unlabelled: number; unknown: string;
 }
 interface Value { value: number | null; interval: [number, number] | null; patients: number; few: boolean; behind: Filters; count: number; word: string }
 interface Group { name: string; cases: number; values: Record<string, Value> }
@@ -84,8 +84,8 @@ function range(interval: [number, number] | null): string {
 
 function truthPart(grid: Grid, link: Link): HTMLElement {
   const title: (Node | string)[] = [el("b", {}, "Truth and prediction")];
-  if (grid.share !== null) title.push(`: ${grid.right} of ${plural(grid.judged, "case")} right `, el("span", { class: "dim" },
-    `(${percent(grid.share)}${grid.patients < grid.judged ? ` over ${plural(grid.patients, "patient")}` : ""}, 95 % interval ${range(grid.interval)})`));
+  if (grid.share !== null) title.push(`: ${grid.right} of ${plural(grid.compared, "case")} right `, el("span", { class: "dim" },
+    `(${percent(grid.share)}${grid.patients < grid.compared ? ` over ${plural(grid.patients, "patient")}` : ""}, 95 % interval ${range(grid.interval)})`));
   const cell = (truth: string, one: Cell): HTMLElement => el("td", { role: "cell", "data-label": `predicted ${one.predicted}` },
     one.count ? link({ truth, predicted: one.predicted }, { class: one.right === null ? "" : one.right ? "is-right" : "is-wrong" },
       el("span", { class: "count" }, String(one.count)),
