@@ -18,7 +18,7 @@ from contrafact.io import Run
 from contrafact.viewer import make_app
 from contrafact.viewer.live.app import live_app
 from contrafact.viewer.live.service import LiveService
-from contrafact.viewer.live.tasks import Setting
+from contrafact.viewer.live.tasks import LiveSetting
 from pretending import BAD, SLOW, start
 from visiting import AXE, PALE, UNNAMED, WIDTHS, Visit
 
@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def site(run: Run) -> Iterator[Site]:
-    desk = LiveService(run, Setting(bundles=("toy",)), begin=start)
+    desk = LiveService(run, LiveSetting(bundles=("toy",)), begin=start)
     try:
         with serving(entered(make_app(run, live_app(desk)))) as site:
             yield site
@@ -199,7 +199,7 @@ def test_leaving_the_page_ends_its_work(browser: Any, site: Site) -> None:
 
 def test_where_nothing_can_be_asked_the_page_says_so(browser: Any, tmp_path: Path) -> None:
     run = planted_run(tmp_path / "run", 1)
-    desk = LiveService(run, Setting(bundles=("broken",)), begin=start)
+    desk = LiveService(run, LiveSetting(bundles=("broken",)), begin=start)
     try:
         with serving(entered(make_app(run, live_app(desk)))) as site, Visit(browser, site) as visit:
             case = site.ask("/api/cases").json()["cases"][0]["id"]

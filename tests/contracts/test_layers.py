@@ -148,6 +148,20 @@ def test_no_file_is_longer_than_400_lines_and_no_function_longer_than_55() -> No
     assert not long, "\n".join(long)
 
 
+# A role and the class that plays it; a part of a network, within each of two networks.
+SHARED_NAMES = {"FeatureLayer", "Block"}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    places: dict[str, list[str]] = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
+    shared = {name: where for name, where in places.items() if len(where) > 1}
+    assert len(places) > 300 and shared.keys() == SHARED_NAMES, shared
+
+
 def test_nothing_below_cli_prints_or_pickles() -> None:
     wrong = []
     for path in ROOT.rglob("*.py"):

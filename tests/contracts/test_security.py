@@ -669,13 +669,13 @@ def test_a_bundle_that_is_itself_a_link_is_read(tmp_path: Path, bundle: Path) ->
 
 def test_live_questions_open_a_script_only_when_the_viewer_was_started_so(tmp_path: Path) -> None:
     from contrafact.viewer.live.answers import load
-    from contrafact.viewer.live.tasks import Setting
+    from contrafact.viewer.live.tasks import LiveSetting
 
     torch.jit.save(torch.jit.trace(small_network().eval(), X), tmp_path / "m.ts")
     folder = bundle_with(tmp_path / "bundle", tmp_path / "m.ts")
     with pytest.raises(InputError, match="TorchScript, which is code"):
-        load(Setting(bundles=(str(folder),)), "cpu")
-    assert load(Setting(bundles=(str(folder),), trust=Trust(scripts=True)), "cpu").models
+        load(LiveSetting(bundles=(str(folder),)), "cpu")
+    assert load(LiveSetting(bundles=(str(folder),), trust=Trust(scripts=True)), "cpu").models
 
 
 def test_a_page_cannot_give_trust_and_the_command_line_can(tmp_path: Path) -> None:

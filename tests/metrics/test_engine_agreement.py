@@ -17,7 +17,13 @@ from contrafact.counterfactual import Translation
 from contrafact.generators import Translator, TranslatorConfig
 from contrafact.metrics import trust_card_of_strip
 from contrafact.metrics.trust.card import Check
-from contrafact.metrics.trust.engine_agreement import Agreement, OtherEngine, agreement, change_of, follows
+from contrafact.metrics.trust.engine_agreement import (
+    EngineAgreement,
+    OtherEngine,
+    agreement,
+    change_of,
+    follows,
+)
 from contrafact.phantoms import KneeFactors, draw_factors, knee_phantom
 
 
@@ -119,10 +125,10 @@ def test_changes_of_the_other_engine_are_compared_with_the_checked_ones() -> Non
 
 def test_the_limit_is_an_order_statistic_and_too_few_others_show_nothing() -> None:
     null = tuple(np.linspace(0, 0.9, 39))
-    assert Agreement(value=1.0, null=null).limit(0.05) == sorted(null)[-2]  # 2 of 40
-    assert Agreement(value=1.0, null=null).chance == 1 / 40
-    assert Agreement(value=0.0, null=null).chance == 1.0
-    assert Agreement(value=1.0, null=null[:5]).limit(0.05) == np.inf
+    assert EngineAgreement(value=1.0, null=null).limit(0.05) == sorted(null)[-2]  # 2 of 40
+    assert EngineAgreement(value=1.0, null=null).chance == 1 / 40
+    assert EngineAgreement(value=0.0, null=null).chance == 1.0
+    assert EngineAgreement(value=1.0, null=null[:5]).limit(0.05) == np.inf
     with pytest.raises(InputError, match="at least 1 other image"):
         OtherEngine(strip=marked(KNEE, "x"), others=np.zeros((0, 4, 4)), by="x")
 

@@ -11,7 +11,7 @@ import pytest
 from contrafact.metrics.faithfulness.monotonicity import in_order
 from contrafact.metrics.trust import counterfactual_card
 from contrafact.metrics.trust.card import Thresholds
-from contrafact.metrics.trust.engine_agreement import Agreement, OtherEngine
+from contrafact.metrics.trust.engine_agreement import EngineAgreement, OtherEngine
 from linear_walk import toy
 
 
@@ -28,7 +28,7 @@ def test_engines_must_agree_better_than_chance_and_not_as_well(monkeypatch: pyte
     other = OtherEngine(strip=strip, others=np.zeros((19, *strip.frames.shape[2:])), by="walk")
     passed = []
     for value in (0.5, 0.5001):
-        found = Agreement(value=value, null=(0.5, *(0.1,) * 18))
+        found = EngineAgreement(value=value, null=(0.5, *(0.1,) * 18))
         monkeypatch.setattr(counterfactual_card, "agreement", lambda _one, _other, found=found: found)
         check: Any = counterfactual_card.trust_card_of_strip(strip, other_engine=other)[0]
         passed.append(check.passed)
@@ -36,7 +36,7 @@ def test_engines_must_agree_better_than_chance_and_not_as_well(monkeypatch: pyte
 
 
 def test_the_limit_of_agreement_is_the_value_that_so_many_others_reach() -> None:
-    others = Agreement(value=0.0, null=tuple(np.arange(19) / 20))
+    others = EngineAgreement(value=0.0, null=tuple(np.arange(19) / 20))
     assert others.limit(Thresholds().engines) == 18 / 20
     assert others.limit(0.1) == 17 / 20
     assert others.limit(0.049) == math.inf

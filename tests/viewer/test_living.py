@@ -35,7 +35,7 @@ from contrafact.viewer.live import make_live
 from contrafact.viewer.live.app import live_app
 from contrafact.viewer.live.queue import Job, JobQueue
 from contrafact.viewer.live.service import LiveService, _amount
-from contrafact.viewer.live.tasks import Setting, Task
+from contrafact.viewer.live.tasks import LiveSetting, Task
 from contrafact.viewer.security import BODY
 from pretending import BAD, DEAD, HOSTILE, SLOW, start
 
@@ -97,7 +97,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def desk(run: Run) -> Iterator[LiveService]:
-    desk = LiveService(run, Setting(bundles=("toy",)), begin=start)
+    desk = LiveService(run, LiveSetting(bundles=("toy",)), begin=start)
     yield desk
     desk.close()
 
@@ -292,7 +292,7 @@ def test_errors_come_back_as_one_line(page: Page) -> None:
 
 
 def test_a_job_beyond_its_limit_is_ended(run: Run, site: Page) -> None:
-    desk = LiveService(run, Setting(bundles=("toy",)), begin=start, limit_seconds=0.3)
+    desk = LiveService(run, LiveSetting(bundles=("toy",)), begin=start, limit_seconds=0.3)
     app = make_app(run, live_app(desk))
     [token] = app.tokens
     try:
@@ -312,12 +312,12 @@ def test_a_job_that_nobody_waits_for_leaves_the_worker_alone() -> None:
     job, untouched = waiting_job(), object()
     with pytest.raises(ContrafactError, match="the machine is busy"):
         job.answer(0)
-    JobQueue(start, Setting(bundles=("toy",)))._do(untouched, job)  # type: ignore[arg-type]
+    JobQueue(start, LiveSetting(bundles=("toy",)))._do(untouched, job)  # type: ignore[arg-type]
     assert job.state == "cancelled"
 
 
 def test_jobs_that_wait_end_with_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    line, job = JobQueue(start, Setting(bundles=("toy",))), waiting_job()
+    line, job = JobQueue(start, LiveSetting(bundles=("toy",))), waiting_job()
     line.put(job)
     line.close()
     assert job.ended.wait(10) and (job.state, job.error) == ("failed", "the viewer is being closed")
@@ -326,7 +326,7 @@ def test_jobs_that_wait_end_with_the_line(monkeypatch: pytest.MonkeyPatch) -> No
         raise OSError("no memory")
 
     monkeypatch.setattr("contrafact.viewer.live.queue.Worker", none)
-    line, job = JobQueue(start, Setting(bundles=("toy",))), waiting_job()
+    line, job = JobQueue(start, LiveSetting(bundles=("toy",))), waiting_job()
     line.put(job)
     assert job.ended.wait(10) and "does not start: OSError: no memory" in job.error
     assert line.put(waiting_job()).state == "failed"
@@ -335,7 +335,7 @@ def test_jobs_that_wait_end_with_the_line(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_result_is_kept_only_when_asked(tmp_path: Path) -> None:
     run = planted_run(tmp_path / "run", 1)
     before = (run.folder / "results.jsonl").read_bytes()
-    desk = LiveService(run, Setting(bundles=("toy",)), begin=start)
+    desk = LiveService(run, LiveSetting(bundles=("toy",)), begin=start)
     app = make_app(run, live_app(desk))
     [token] = app.tokens
     try:
@@ -365,7 +365,7 @@ def test_a_result_kept_in_a_run_of_several_models_has_its_models_name(tmp_path: 
     run = planted_run(tmp_path / "run", 1)
     rows = [{**row, "model_name": "old"} for row in run.rows()]
     (run.folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    desk = LiveService(run, Setting(bundles=("toy",)), begin=start)
+    desk = LiveService(run, LiveSetting(bundles=("toy",)), begin=start)
     app = make_app(run, live_app(desk))
     [token] = app.tokens
     try:
@@ -383,7 +383,7 @@ def test_a_result_kept_in_a_run_of_several_models_has_its_models_name(tmp_path: 
 
 
 def test_a_model_that_does_not_load_is_said(run: Run, site: Page) -> None:
-    desk = LiveService(run, Setting(bundles=("broken",)), begin=start)
+    desk = LiveService(run, LiveSetting(bundles=("broken",)), begin=start)
     app = make_app(run, live_app(desk))
     [token] = app.tokens
     try:
@@ -404,7 +404,7 @@ def test_only_bundles_that_the_run_names_or_the_user_gives_are_live(tmp_path: Pa
     named = Run.create(tmp_path / "named", about={"bundles": [{"name": "knee"}, {"name": 5}, "x"]})
     made = make_live(named)
     assert made is not None
-    assert made[1].quick._about[1] == Setting(bundles=("knee",), shipped=True)
+    assert made[1].quick._about[1] == LiveSetting(bundles=("knee",), shipped=True)
     made[1].close()
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from contrafact.core import UnsupportedError
 from contrafact.core.intervals import LEAST_MEAN, mean_share
 from contrafact.models.calls import Use, tapped
-from contrafact.models.layers import Seen, Survey
+from contrafact.models.layers import LayerSurvey, Seen
 
 UNREAD = 1e-6  # least share of a layer's gradient on cells, not on tokens without a position
 TRIED = 6  # feature maps that are kept in memory at once
@@ -34,7 +34,7 @@ class Chooser:
     """
 
     def __init__(
-        self, module: nn.Module, run: Callable[[Tensor], Tensor], image: Tensor, survey: Survey
+        self, module: nn.Module, run: Callable[[Tensor], Tensor], image: Tensor, survey: LayerSurvey
     ) -> None:
         self.module, self.modules = module, dict(module.named_modules())
         self.run, self.image, self.survey = run, image, survey

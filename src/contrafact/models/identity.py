@@ -19,7 +19,7 @@ Stamp = tuple[Any, ...]
 LOOK = 4096  # tensors of up to this many values are compared in full, larger ones in samples
 
 
-class Identity:
+class ContentDigest:
     """The digest of a model's content (see `Contents`), recomputed after a tensor of the model was written to,
     or an attribute of its parts was set.
 

@@ -117,7 +117,7 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Survey:
+class LayerSurvey:
     """The feature maps of one pass, in the order of their computation, and the grids of cells that occurred."""
 
     size: tuple[int, ...]
@@ -247,12 +247,12 @@ def token_grid(
 
 def survey(
     module: nn.Module, run: Callable[[Tensor], Any], image: Tensor, tokens: Sequence[int] = ()
-) -> Survey:
+) -> LayerSurvey:
     """Return the feature maps of one preprocessed image (1, C, *S); `run` calls the network.
 
     cost  one forward pass
     """
-    result = Survey(tuple(image.shape[2:]), tuple(tokens))
+    result = LayerSurvey(tuple(image.shape[2:]), tuple(tokens))
     handles = []
 
     def noting(name: str) -> Callable[..., None]:
@@ -283,7 +283,7 @@ def check_tokens(tokens: Sequence[int]) -> tuple[int, ...]:
     return layout
 
 
-def no_map(layer: str, surveyed: Survey) -> str:
+def no_map(layer: str, surveyed: LayerSurvey) -> str:
     """Return the message for a layer without a feature map."""
     names = list(surveyed.maps)
     return (

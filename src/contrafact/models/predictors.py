@@ -20,7 +20,7 @@ from contrafact.core import BoxAnswers, InputError, UnsupportedError, fingerprin
 from contrafact.models.calls import FUNCTIONS, tapped
 from contrafact.models.declaration_checks import RAW, check_last_step, warn_of_range, within_unit
 from contrafact.models.default_layer import Chooser
-from contrafact.models.identity import Identity, version_of
+from contrafact.models.identity import ContentDigest, version_of
 from contrafact.models.layers import FeatureLayer, check_tokens, no_map, survey
 from contrafact.models.local_recompute import Incremental, Operations, traced
 from contrafact.models.network_checks import check_followed, check_module, naming_channels
@@ -69,7 +69,7 @@ class TorchPredictor(Described):
         self._channels_last = self.device.type == "cpu"
         self._traced: tuple[list[nn.Module], Operations | None] = ([], None)
         self._layers: dict[Any, FeatureLayer] = {}
-        self._pinned, self._identity = "", Identity(self.module)
+        self._pinned, self._identity = "", ContentDigest(self.module)
 
     @property
     def digest(self) -> str:
@@ -78,7 +78,7 @@ class TorchPredictor(Described):
         if self._pinned:
             return self._pinned
         if self._identity.model is not self.module:
-            self._identity = Identity(self.module)
+            self._identity = ContentDigest(self.module)
         content = self._identity.digest
         return self._used(fingerprint(content, list(self.tokens)) if self.tokens else content)
 
@@ -331,7 +331,7 @@ class BlackBox(Described):
         super().__init__(classes=classes, output=output, preprocessing=preprocessing, head=head)
         self.function = function
         self._pinned, self._content = digest, content
-        self._identity = None if digest or content else Identity(function)
+        self._identity = None if digest or content else ContentDigest(function)
 
     @property
     def digest(self) -> str:

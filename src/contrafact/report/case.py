@@ -24,7 +24,7 @@ Planes = dict[int, Arrays]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownCase:
     """Data of the case page (`about`), still pictures by row number, and arrays as text."""
 
     about: dict[str, Any]
@@ -36,7 +36,7 @@ class Shown:
         return sum(len(one.get("data", "")) for one in self.arrays.values())
 
 
-def shown_case(cohort: RunIndex, case: CaseResults) -> Shown:
+def shown_case(cohort: RunIndex, case: CaseResults) -> ShownCase:
     """Return a case with its pictures; volumes are shown by the slice with the most evidence or change."""
     about = case_page(cohort, case)
     planes: Planes = {}
@@ -54,7 +54,7 @@ def shown_case(cohort: RunIndex, case: CaseResults) -> Shown:
         by = round(max(about["image"]["size"][-2:]) / max(image.shape[-2:]))
         about["image"] |= {"slices": 0, "shrunk": by}
         stills[-1] = {"image": picture_text(grey(image, about["image"]["window"]), about["image"])}
-    return Shown(about, stills, _as_text(planes))
+    return ShownCase(about, stills, _as_text(planes))
 
 
 def _add_nearest(

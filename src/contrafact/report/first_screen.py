@@ -12,25 +12,25 @@ from contrafact.render.difference import OUTLINED, enlarged, half_share, outline
 from contrafact.render.outcome import found, frame_titles, last_frame, level, sentence
 from contrafact.render.pixels import grey, signed_overlay
 from contrafact.render.run_index import RunIndex
-from contrafact.report.case import Shown, picture_text, strip_planes
+from contrafact.report.case import ShownCase, picture_text, strip_planes
 
 SIDE = 512  # least pixels of the longer side of a difference picture, for a thin outline
 PLAIN = {"ends": (), "words": ""}  # of a picture without a scale
 LINE = np.array([245, 248, 250], dtype=np.uint8)
 
 
-def first_screen(cohort: RunIndex, cases: Sequence[Shown]) -> list[dict[str, Any]]:
+def first_screen(cohort: RunIndex, cases: Sequence[ShownCase]) -> list[dict[str, Any]]:
     """Return a row of the first screen for each model: of its first case, in the order of the run, with a
     counterfactual that was found; without one, of its first heatmap; without that, a sentence."""
     known = cohort.cases()
-    by_model: dict[str, list[Shown]] = {}
+    by_model: dict[str, list[ShownCase]] = {}
     for case in sorted(cases, key=lambda case: known[case.about["id"]].order):
         by_model.setdefault(known[case.about["id"]].digest, []).append(case)
     rows = [_row_of(cohort, own) for own in by_model.values()]
     return [{**row, "model": row["model"] if len(rows) > 1 else ""} for row in rows]
 
 
-def _row_of(cohort: RunIndex, cases: Sequence[Shown]) -> dict[str, Any]:
+def _row_of(cohort: RunIndex, cases: Sequence[ShownCase]) -> dict[str, Any]:
     """Return the row of one model."""
     changes = [(case, one) for case in cases for one in case.about["strips"] if not one["picture"]]
     for case, one in changes:
@@ -50,7 +50,7 @@ def _none(changes: Sequence[Any]) -> str:
     return f"No counterfactual was found in {count} case{'' if count == 1 else 's'}."
 
 
-def _about(case: Shown) -> dict[str, Any]:
+def _about(case: ShownCase) -> dict[str, Any]:
     return {name: case.about[name] for name in ("id", "name", "model")}
 
 
@@ -98,7 +98,7 @@ def _difference(
     return picture, bool(line.any())
 
 
-def _map(case: Shown, one: Mapping[str, Any], why: str) -> dict[str, Any]:
+def _map(case: ShownCase, one: Mapping[str, Any], why: str) -> dict[str, Any]:
     """Return the sentence and the pictures of a heatmap, where no counterfactual was found; `why` says so."""
     still = case.stills[one["row"]]
     answers = ", ".join(case.about["answers"])

@@ -20,7 +20,7 @@ from contrafact.io.stored_rows import row_flaw
 from contrafact.render.attributes import attribute_tables
 from contrafact.render.run_index import RunIndex
 from contrafact.render.text import GOOD_ENDS, REASONS
-from contrafact.report.case import Shown, shown_case
+from contrafact.report.case import ShownCase, shown_case
 from contrafact.report.first_screen import first_screen
 from contrafact.report.study import study_section
 from contrafact.report.text import bundle_cards, checks_table, hashes, limits, method_cards
@@ -100,7 +100,7 @@ def attribute_picture(folders: Mapping[str, Path], folder: str, name: str) -> st
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
-def _failures(cohort: RunIndex, cases: Sequence[Shown]) -> list[dict[str, Any]]:
+def _failures(cohort: RunIndex, cases: Sequence[ShownCase]) -> list[dict[str, Any]]:
     """Return what failed or cannot be read in every case of the run, with the name of its image."""
     shown = {case.about["id"]: case.about["failures"] for case in cases}
     return [
@@ -110,7 +110,7 @@ def _failures(cohort: RunIndex, cases: Sequence[Shown]) -> list[dict[str, Any]]:
     ]
 
 
-def _for_the_page(cases: Sequence[Shown]) -> list[dict[str, Any]]:
+def _for_the_page(cases: Sequence[ShownCase]) -> list[dict[str, Any]]:
     """Return the cases for the template, with arrays until the size limit of the page."""
     room, found = CARRIED, []
     for case in cases:
@@ -128,7 +128,7 @@ def _moving(about: Mapping[str, Any]) -> dict[str, Any]:
     return {"image": about["image"], "maps": maps, "strips": about["strips"], "nearest": about["nearest"]}
 
 
-def _gallery(cases: Sequence[Shown]) -> list[dict[str, Any]]:
+def _gallery(cases: Sequence[ShownCase]) -> list[dict[str, Any]]:
     """Return the results with warnings: a picture and the sentences."""
     found = []
     for case in cases:

@@ -19,7 +19,7 @@ BACKLOG = 128  # connections that wait to be accepted
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerAddress:
     """Address of a server, and the host names that lead there."""
 
     listener: socket.socket
@@ -42,14 +42,14 @@ class Place:
         return f"http://{name}:{self.port}{path}" + (f"?token={token}" if token else "")
 
 
-def bind(host: str, port: int) -> Place:
+def bind(host: str, port: int) -> ServerAddress:
     """Bind the address before the link is printed, so that the link is valid."""
     try:
         kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=kind)
     except (OSError, OverflowError) as error:
         raise InputError(f"expected a free address of this machine; got {host}:{port} ({error})") from error
-    return Place(listener, host, listener.getsockname()[1])
+    return ServerAddress(listener, host, listener.getsockname()[1])
 
 
 def new_token() -> str:
@@ -72,7 +72,7 @@ def configured(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-def serve(app: ASGIApp, place: Place, *, ready: Callable[[], None]) -> None:
+def serve(app: ASGIApp, place: ServerAddress, *, ready: Callable[[], None]) -> None:
     """Serve until Ctrl-C."""
     config = configured(app)
     ready()

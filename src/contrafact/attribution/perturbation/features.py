@@ -26,7 +26,7 @@ def labels_in_region(labels: NDArray[np.int64], region: NDArray[np.bool_] | None
     return np.asarray(table[labels])
 
 
-class Grouped(Protocol):
+class FeatureSettings(Protocol):
     """Settings of a method over features; the methods (kernel-shap, lime, …) document them."""
 
     @property
@@ -41,7 +41,7 @@ class Grouped(Protocol):
 
 def by_features(
     question: Question,
-    settings: Grouped,
+    settings: FeatureSettings,
     rng: np.random.Generator,
     method: Callable[[Callable[[Tensor], Tensor]], Any],
     *,

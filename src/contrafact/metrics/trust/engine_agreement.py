@@ -38,7 +38,7 @@ class OtherEngine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
+class EngineAgreement:
     """Correlation of two engines' changes of one image; `null` (N,): the same with changes of other images."""
 
     value: float
@@ -64,7 +64,7 @@ def change_of(strip: Counterfactual) -> Map:
     return np.asarray(np.abs(gap).max(axis=0))
 
 
-def agreement(strip: Counterfactual, other: OtherEngine) -> Agreement:
+def agreement(strip: Counterfactual, other: OtherEngine) -> EngineAgreement:
     """Return how well two engines agree where an image changes.
 
     gives   the correlation (Pearson) of their absolute changes, blurred, inside the body, both on the smaller
@@ -82,7 +82,7 @@ def agreement(strip: Counterfactual, other: OtherEngine) -> Agreement:
     pair = [_prepared(change_of(one), size)[inside] for one in (strip, other.strip)]
     fixed = next((change for name, change in own.items() if name != other.by), change_of(strip))
     across = _prepared(fixed, size)[inside]
-    return Agreement(
+    return EngineAgreement(
         value=_correlation(*pair),
         null=tuple(_correlation(across, _prepared(one, size)[inside]) for one in other.others),
     )

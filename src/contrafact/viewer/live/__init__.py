@@ -10,7 +10,7 @@ from typing import Any
 from contrafact.core import InputError, Trust
 from contrafact.io import Run
 from contrafact.viewer.live.service import LiveService
-from contrafact.viewer.live.tasks import Setting
+from contrafact.viewer.live.tasks import LiveSetting
 
 __all__ = ["LiveService", "make_live"]
 
@@ -35,7 +35,7 @@ def make_live(
         _check(bundle)
     from contrafact.viewer.live.app import live_app
 
-    desk = LiveService(run, Setting(bundles=names, shipped=bundle is None, trust=Trust(trust, trust_code)))
+    desk = LiveService(run, LiveSetting(bundles=names, shipped=bundle is None, trust=Trust(trust, trust_code)))
     return live_app(desk), desk
 
 

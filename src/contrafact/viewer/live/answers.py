@@ -24,13 +24,13 @@ from contrafact.core.predictor_adapter import DelegatingPredictor
 from contrafact.core.target_kinds import OddsTarget, goal_of_score
 from contrafact.counterfactual import Bundle, Refinement
 from contrafact.counterfactual.latent_search import LatentSearch, SearchSettings, inverted
-from contrafact.viewer.live.tasks import LiveResult, Setting, Task
+from contrafact.viewer.live.tasks import LiveResult, LiveSetting, Task
 
 FRAMES, KEPT, WALKS = 9, 64, 4
 FINDING, ASKING = "inverting the image", "running the model"
 
 
-def load(setting: Setting, device: str) -> Asking:
+def load(setting: LiveSetting, device: str) -> Asking:
     """Read the bundles; each worker uses half of the cores."""
     torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) // 2)))
     shipped = list_bundles()

@@ -19,7 +19,7 @@ from contrafact.render.case import finite, grid_of, map_about, shown, strip_abou
 from contrafact.render.figures import aspect_of
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.viewer.live.queue import ENDED, Job, JobQueue, start
-from contrafact.viewer.live.tasks import Latents, LiveResult, Setting, Task
+from contrafact.viewer.live.tasks import Latents, LiveResult, LiveSetting, Task
 
 SESSIONS, JOBS, LATENTS = 128, 24, 256  # numbers kept; the oldest are dropped first
 MOST = 1000.0  # largest amount, unless the range of the target is larger
@@ -43,7 +43,7 @@ class LiveService:
     """Live explanations of one run with two workers: one for single frames, one for long jobs."""
 
     def __init__(
-        self, run: Run, setting: Setting, *, begin: Callable[..., Any] = start, limit_seconds: float = 600.0
+        self, run: Run, setting: LiveSetting, *, begin: Callable[..., Any] = start, limit_seconds: float = 600.0
     ) -> None:
         self.run, self._cohort = run, RunIndex(run)
         self.quick = JobQueue(begin, setting, limit_seconds=limit_seconds)

@@ -15,7 +15,7 @@ Say = Callable[[str, int, int | None], None]  # (activity, steps done, steps in 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class LiveSetting:
     """What a worker loads.
 
     shipped  load only bundles that ship with the package, because the run names them
