@@ -149,6 +149,21 @@ def test_what_needs_an_extra_names_it_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("extra", ["torchvision", "timm", "smp"])
+def test_a_library_that_does_not_fit_its_torch_is_one_line(
+    extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [(names, call)] = CALLS[extra]
+    for name in [name for name in sys.modules if name.split(".")[0] in names]:
+        monkeypatch.delitem(sys.modules, name)
+    package = tmp_path / "site" / names[0]
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with pytest.raises(ContrafactError, match="nms does not exist.*torchvision made for your torch"):
+        call(tmp_path)
+
+
 def test_without_duckdb_a_study_has_its_scores_as_csv_alone(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     (tmp_path / "scores.csv").write_text("a\n1\n")

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from contrafact.core import FORMATS, InputError, UnsupportedError
+from contrafact.core import FORMATS, InputError
 from contrafact.core.reading import reading
+from contrafact.models.formats.optional_library import optional_library
 from contrafact.models.json_tables import numbers_of, read_table
 from contrafact.models.opened import Opened
 from contrafact.models.preprocessing import Preprocessing
@@ -53,12 +54,7 @@ class HuggingFace:
         return source.has("config.json") and '"model_type"' in text_of_config(source)
 
     def open(self, source: ModelSource) -> Opened:
-        try:
-            import transformers
-        except ImportError as error:
-            raise UnsupportedError(
-                "reading a folder of Hugging Face needs: pip install 'contrafact[huggingface]'"
-            ) from error
+        transformers = optional_library("transformers", "a folder of Hugging Face", "huggingface")
         config = read_table(source.part("config.json"), "the configuration of a model")
         task = _check(source, config)
         path = source.part("config.json")

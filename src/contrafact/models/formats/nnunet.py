@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from contrafact.core import FORMATS, InputError, UnsupportedError, is_there, nearest
+from contrafact.core import FORMATS, InputError, is_there, nearest
 from contrafact.core.reading import reading
 from contrafact.models.axis_order import in_order
+from contrafact.models.formats.optional_library import optional_library
 from contrafact.models.json_tables import numbers_of, read_table
 from contrafact.models.opened import Opened
 from contrafact.models.preprocessing import Preprocessing
@@ -162,10 +163,8 @@ def _labels(dataset: Mapping[str, Any]) -> Labels:
 
 def _network(configuration: Mapping[str, Any], channels: int, outputs: int) -> nn.Module:
     """Return the network of a configuration, without deep supervision."""
-    try:
-        from dynamic_network_architectures.architectures import unet
-    except ImportError as error:
-        raise UnsupportedError("reading a model of nnU-Net needs: pip install 'contrafact[nnunet]'") from error
+    library = "dynamic_network_architectures.architectures.unet"
+    unet = optional_library(library, "a model of nnU-Net", "nnunet")
     architecture = configuration.get("architecture") or _former(configuration)
     kind = str(architecture.get("network_class_name", "")).rpartition(".")[2]
     if kind not in NETWORKS or not hasattr(unet, kind):

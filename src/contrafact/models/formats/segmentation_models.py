@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from contrafact.core import FORMATS, InputError, UnsupportedError, nearest
+from contrafact.core import FORMATS, InputError, nearest
 from contrafact.core.reading import one_line
 from contrafact.models.formats.huggingface import text_of_config
+from contrafact.models.formats.optional_library import optional_library
 from contrafact.models.json_tables import numbers_of, read_table
 from contrafact.models.opened import Opened
 from contrafact.models.preprocessing import Preprocessing
@@ -44,12 +45,8 @@ class SegmentationModels:
         )
 
     def open(self, source: ModelSource) -> Opened:
-        try:
-            import segmentation_models_pytorch as smp
-        except ImportError as error:
-            raise UnsupportedError(
-                "reading a network of segmentation-models-pytorch needs: pip install 'contrafact[smp]'"
-            ) from error
+        what = "a network of segmentation-models-pytorch"
+        smp = optional_library("segmentation_models_pytorch", what, "smp")
         kind, about, path = _of_name(source) if source.scheme else _of_folder(source)
         if kind not in ARCHITECTURES or not hasattr(smp, kind):
             raise InputError(

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from contrafact.core import FORMATS, InputError, UnsupportedError, nearest
+from contrafact.core import FORMATS, InputError, nearest
 from contrafact.core.reading import one_line
+from contrafact.models.formats.optional_library import optional_library
 from contrafact.models.opened import Opened
 from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.source import ModelSource
@@ -33,10 +34,7 @@ class TimmName:
         return source.scheme == "timm"
 
     def open(self, source: ModelSource) -> Opened:
-        try:
-            import timm
-        except ImportError as error:
-            raise UnsupportedError("reading a network of timm needs: pip install 'contrafact[timm]'") from error
+        timm = optional_library("timm", "a network of timm", "timm")
         state = read_weights(source.file)
         name = source.name
         if not NAME.fullmatch(name) or not timm.is_model(name):

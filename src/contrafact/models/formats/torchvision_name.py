@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from contrafact.core import FORMATS, InputError, UnsupportedError, nearest
-from contrafact.core.reading import one_line
+from contrafact.core import FORMATS, InputError, nearest
+from contrafact.models.formats.optional_library import optional_library
 from contrafact.models.opened import Opened
 from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.source import ModelSource
@@ -31,16 +31,7 @@ class TorchvisionName:
         return source.scheme == "torchvision"
 
     def open(self, source: ModelSource) -> Opened:
-        try:
-            from torchvision import models
-        except ImportError as error:
-            raise UnsupportedError(
-                "reading a network of torchvision needs: pip install 'contrafact[torchvision]'"
-            ) from error
-        except RuntimeError as error:
-            raise UnsupportedError(
-                f"torchvision cannot be imported ({one_line(error)}): install the one for your torch"
-            ) from error
+        models = optional_library("torchvision.models", "a network of torchvision", "torchvision")
         state = read_weights(source.file)
         name = source.name.lower()
         known = [*models.list_models(module=models), *models.list_models(module=models.segmentation)]
