@@ -1,10 +1,11 @@
 """One file of the standard library: `python3 dev.py demo`, `python3 dev.py test`, `python3 dev.py check`,
-`python3 dev.py docs`.
+`python3 dev.py docs`, `python3 dev.py licences`, `python3 dev.py sbom`.
 
 Each makes `.venv` beside this file, installs Contrafact there with the versions of constraints.txt,
 and runs; a second call starts at once. `check`: ruff, format, mypy and, where npm is there, the
 TypeScript compiler and "the built pages equal their sources". `test`: the checks, then every test,
-in a process per core. `docs`: the documentation site, in build/docs. Further words go to the demo, to
+in a process per core. `docs`: the documentation site, in build/docs. `licences`: docs/licences.md anew.
+`sbom`: the bill of materials of the environment, in build/sbom.json. Further words go to the demo, to
 pytest or to Sphinx; with them, `test` runs no checks.
 """
 
@@ -19,13 +20,16 @@ import venv
 ROOT = pathlib.Path(__file__).parent.resolve()
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
-EXTRAS = {"demo": "dicom,view", "test": "all,dev,docs", "check": "all,dev,docs", "docs": "all,docs"}
+EXTRAS = {"demo": "dicom,view", "docs": "all,docs", "sbom": "all"}  # the others: all,dev,docs
+JOBS = ("demo", "test", "check", "docs", "licences", "sbom")
 PYTHON = ("src", "tests", "experiments", "docs", "dev.py")
 SITE = ROOT / "build" / "docs"
+SBOM = ROOT / "build" / "sbom.json"
+SBOM_TOOL = "cyclonedx-bom==7.5.0"  # in an environment of its own, which it would describe too
 
 
 def main() -> int:
-    if len(sys.argv) < 2 or sys.argv[1] not in EXTRAS:
+    if len(sys.argv) < 2 or sys.argv[1] not in JOBS:
         print(__doc__)
         return 2
     job, words = sys.argv[1], sys.argv[2:]
@@ -36,6 +40,10 @@ def main() -> int:
         return subprocess.call(
             [str(BIN / "python"), "-m", "sphinx", "-WEnq", "--keep-going", *words, "docs", str(SITE)], cwd=ROOT
         )
+    if job == "licences":
+        return subprocess.call([str(BIN / "python"), str(ROOT / "docs" / "licence_table.py")])
+    if job == "sbom":
+        return write_sbom()
     if job == "check" or not words:
         wrong = check()
         if wrong or job == "check":
@@ -70,6 +78,17 @@ def check() -> int:
     return len(failed)
 
 
+def write_sbom() -> int:
+    """Write the bill of materials of `.venv`, by a tool in an environment of its own."""
+    tool = ROOT / "build" / "sbom-tool"
+    SBOM.parent.mkdir(exist_ok=True)
+    venv.create(tool, with_pip=True)
+    place = tool / BIN.name
+    subprocess.check_call([str(place / "python"), "-m", "pip", "install", "-q", SBOM_TOOL])
+    words = ["environment", str(BIN / "python"), "--pyproject", str(ROOT / "pyproject.toml"), "-o", str(SBOM)]
+    return subprocess.call([str(place / "cyclonedx-py"), *words])
+
+
 def built(web: pathlib.Path) -> dict[str, str]:
     """Digests of the built pages by name."""
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted((web / "dist").iterdir())}
@@ -89,7 +108,7 @@ def set_up(job: str) -> None:
         except (subprocess.CalledProcessError, SystemExit):  # Debian without python3-venv
             venv.create(VENV, with_pip=False, clear=True)
     install("torch")  # first: the plain build for this machine
-    install("-e", f"{ROOT}[{EXTRAS[job]}]")
+    install("-e", f"{ROOT}[{EXTRAS.get(job, 'all,dev,docs')}]")
     stamp.write_text(key)
 
 

@@ -76,6 +76,12 @@ def test_every_explainer_says_where_it_comes_from_and_what_it_costs() -> None:
             assert word in text, f"{name} does not say '{word.strip()}'"
 
 
+def test_the_citation_has_the_version_of_the_package() -> None:
+    root = Path(__file__).parents[2]
+    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (root / "CITATION.cff").read_text()
+
+
 def test_every_package_that_the_tests_are_installed_with_has_a_version() -> None:
     root = Path(__file__).parents[2]
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]

@@ -151,6 +151,7 @@ INPUTS: dict[str, Callable[[Path], dict[str, Any] | None]] = {
     "cluster": no_inputs,
     "monai-label": no_inputs,
     "napari-and-slicer": no_inputs,
+    "release": no_inputs,
     "other-libraries": for_other_libraries,
 }
 
