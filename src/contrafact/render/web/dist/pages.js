@@ -2403,7 +2403,7 @@
     const most = found.outside > found.of / 2, words3 = `${found.outside} of ${plural(found.of, "flip")}`;
     return el(
       "p",
-      { class: most ? "doubt" : "dim", id: "outside" },
+      { class: most ? "doubt" : "", id: "outside" },
       "In ",
       found.outside ? link({ change: "outside" }, {}, words3) : words3,
       " most of the change lies outside the anatomy you marked."

@@ -150,6 +150,6 @@ function line(value: number, [low, high]: [number, number], whole: number): SVGE
 
 function outsidePart(found: { outside: number; of: number }, link: Link): HTMLElement {
   const most = found.outside > found.of / 2, words = `${found.outside} of ${plural(found.of, "flip")}`;
-  return el("p", { class: most ? "doubt" : "dim", id: "outside" }, "In ",
+  return el("p", { class: most ? "doubt" : "", id: "outside" }, "In ",
     found.outside ? link({ change: "outside" }, {}, words) : words, " most of the change lies outside the anatomy you marked.");
 }
