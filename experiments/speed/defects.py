@@ -179,7 +179,7 @@ def long_run(folder: Path, *, cases: int, methods: int) -> Run:
         own = {"case": f"patient_{case:05d}", "source": f"cohort/patient_{case:05d}.png"}
         digest = hashlib.sha256(f"{case}".encode()).hexdigest()
         record = {**row["record"], "image": digest, "source": own["source"], "method": f"method-{method}"}
-        stored = [about.st_size, about.st_mtime_ns]
+        stored = [about.st_size, about.st_mtime_ns, *row["stored"][2:]]  # and those of the image, which is one
         line = {**row, "key": key, "array": path.name, "stored": stored, **own, "record": record}
         lines.append(json.dumps(line))
     (arrays / row["array"]).unlink()

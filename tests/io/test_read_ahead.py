@@ -60,10 +60,11 @@ def test_a_worker_reads_each_image_once_and_the_next_while_it_computes(
     monkeypatch.setattr(inputs, "read_image", counted)
     reader = inputs.Ahead()
     for _ in range(3):  # methods
-        reader.read(paths[0], paths[1])
+        reader.read(paths[:1], paths[1:2])[paths[0]].result(WAIT)
         assert events[paths[1]].wait(WAIT)
-    with pytest.raises(InputError, match=r"b\.npy"):
-        reader.read(paths[1], paths[2])
     for _ in range(3):
-        reader.read(paths[2], "")
-    assert begun == [paths[0], paths[1], paths[1], paths[2]]  # the unreadable one again by its own task
+        with pytest.raises(InputError, match=r"b\.npy"):
+            reader.read(paths[1:2], paths[2:])[paths[1]].result(WAIT)
+    for _ in range(3):
+        reader.read(paths[2:], ())[paths[2]].result(WAIT)
+    assert begun == paths

@@ -414,11 +414,3 @@ def test_a_study_goes_on_without_reading_the_arrays_that_are_as_they_were_writte
     array = run.folder / "arrays" / run.rows()[1]["array"]
     array.write_bytes(array.read_bytes())  # copied from elsewhere: of the same size, of another time
     assert rows(path) == [] and read == [array.name]
-
-
-def test_tasks_name_the_image_that_follows(folder: Path) -> None:
-    path = write(folder)
-    np.save(folder / "c.npy", np.ones((1, 16, 16), np.float32))
-    tasks = [progress.task for progress in study(path, engine="local", trust_code=True)]
-    names = [(Path(task.image).name, Path(task.ahead).name) for task in tasks]
-    assert names == [("a.npy", "b.npy")] * 2 + [("b.npy", "c.npy")] * 2 + [("c.npy", "")] * 2

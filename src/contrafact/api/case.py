@@ -39,6 +39,7 @@ from contrafact.io import Run
 from contrafact.metrics import Check, card_as_json, trust_card, trust_card_of_strip
 from contrafact.metrics.evidence import evidence, in_words, places_of
 from contrafact.models import class_names, steadiness
+from contrafact.perturbation.memory import VOXELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,22 +124,60 @@ def solve(
 
     outputs   the model's outputs for the image, which several methods share
     """
-    outputs = outputs or Outputs(plan.predictor, image)
-    target = target_of(plan, image, outputs) if target is None else target
+    shared = outputs or Outputs(plan.predictor, image)
+    targets = None if target is None else [target]
+    return solve_together([name], [image], explainer, plan, targets=targets, outputs=[shared])[0]
+
+
+def solve_together(
+    names: Sequence[str],
+    images: Sequence[Image],
+    explainer: Any,
+    plan: Plan,
+    *,
+    targets: Sequence[Any] | None = None,
+    outputs: Sequence[Outputs] | None = None,
+) -> list[tuple[Heatmap | Counterfactual, dict[str, Any]]]:
+    """Do the same as `solve` for several images, for all of which the plan's masks hold; those of one size and
+    target are explained at once."""
+    outputs = outputs or [Outputs(plan.predictor, image) for image in images]
+    targets = targets or [target_of(plan, image, of) for image, of in zip(images, outputs, strict=True)]
     seen: dict[int, Any] = {}
-    result: Heatmap | Counterfactual = explanation.explain_images(
+    results = explanation.explain_images(
         explainer,
         plan.predictor,
-        [image],
-        target=target,
+        images,
+        target=list(targets),
         bundle=plan.bundle,
         background=plan.background,
         region=plan.region,
         seed=plan.seed,
         outputs=seen,
-    )[0]
-    if outputs.known is None and seen:
-        outputs.known = torch.as_tensor(seen[0])[None]
+    )
+    found = []
+    for number, (name, image, result) in enumerate(zip(names, images, results, strict=True)):
+        if outputs[number].known is None and number in seen:
+            outputs[number].known = torch.as_tensor(seen[number])[None]
+        about = _about(name, image, explainer, plan, result, targets[number], outputs[number])
+        found.append((result, about))
+    return found
+
+
+def images_at_once(voxels: int) -> int:
+    """Return how many images of so many voxels (with channels) a pass of the model may have."""
+    return max(1, VOXELS // max(1, voxels))
+
+
+def _about(
+    name: str,
+    image: Image,
+    explainer: Any,
+    plan: Plan,
+    result: Heatmap | Counterfactual,
+    target: Any,
+    outputs: Outputs,
+) -> dict[str, Any]:
+    """Return the additional fields of the row of a result."""
     extra = {
         "case": name,
         "answers": answers(plan.predictor, image, outputs),
@@ -146,10 +185,10 @@ def solve(
         **facts_of(result, plan.predictor, plan.bundle),
     }
     if traits_of(explainer).picture:
-        return result, extra | {"picture": True}
+        return extra | {"picture": True}
     if plan.labels is not None:
         extra |= describe(result, image, plan, plan.labels, str(extra["target_name"]))
-    return result, extra | ({"trust": trust_of(result, image, explainer, plan, target)} if plan.trust else {})
+    return extra | ({"trust": trust_of(result, image, explainer, plan, target)} if plan.trust else {})
 
 
 def describe(

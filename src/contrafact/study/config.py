@@ -19,6 +19,8 @@ from contrafact.core import (
 )
 from contrafact.core.reading import naming
 
+LARGEST_BATCH = 16  # images that `core.explain` gives to a method at once
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
@@ -68,6 +70,8 @@ class StudyConfig:
     limit_seconds      time limit for one method on one image; a method that exceeds it fails. none: no limit
     devices            cpu, cuda:0, …; none: every GPU, or the CPU
     workers_per_device number of processes on each device
+    batch              how many images of one size a method may explain at once, fewer where they are large;
+                       results then differ by rounding from those of one image at a time
     seed               seed of random numbers
     title              title of the report
     """
@@ -94,6 +98,7 @@ class StudyConfig:
     limit_seconds: float | None = None
     devices: tuple[str, ...] = ()
     workers_per_device: int = 1
+    batch: int = 1
     seed: int = 0
     title: str = "Study"
 
@@ -113,6 +118,8 @@ class StudyConfig:
             raise InputError(f"largest_image must be at least 1; got {self.largest_image}")
         if self.workers_per_device < 1:
             raise InputError(f"workers_per_device must be at least 1; got {self.workers_per_device}")
+        if not 1 <= self.batch <= LARGEST_BATCH:
+            raise InputError(f"batch must be from 1 to {LARGEST_BATCH} images; got {self.batch}")
         if (self.model is None) == (not self.models):
             raise InputError("expected [model], or [models.NAME] for each of several; got both or neither")
         for name, choice in self.choices.items():

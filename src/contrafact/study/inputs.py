@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import glob
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -290,18 +290,17 @@ def digests_of_model(choice: ModelChoice, folder: Path, trust: Trust = UNTRUSTED
 
 
 class Ahead:
-    """Reads images, and in a thread the one that follows, while this one is worked on."""
+    """Reads images, and in a thread those that follow, while these are worked on."""
 
     def __init__(self) -> None:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._coming: dict[str, Future[Image]] = {}
 
-    def read(self, image: str, following: str) -> Image:
-        """Return an image as `read_once`, and begin to read the one that follows."""
-        before = self._coming.pop(image, None)
-        if before is not None:
-            wait([before])  # an error of it is raised below, as that of its own task
-        found = read_once(Path(image))
-        if following and following not in self._coming:
-            self._coming = {following: self._reader.submit(read_once, Path(following))}
-        return found
+    def read(self, images: Sequence[str], following: Sequence[str]) -> dict[str, Future[Image]]:
+        """Return the images as they are read, by path (`result` raises why one cannot be), and begin to read
+        those that follow."""
+        self._coming = {
+            path: self._coming.get(path) or self._reader.submit(read_once, Path(path))
+            for path in (*images, *following)
+        }
+        return {path: self._coming[path] for path in images}

@@ -7,19 +7,13 @@ import dataclasses
 import itertools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contrafact.api import explanation
-from contrafact.api.case import Plan, solve
-from contrafact.api.nearest import CaseLibrary
 from contrafact.core import (
     UNTRUSTED,
     ContrafactWarning,
-    Counterfactual,
-    Heatmap,
-    Image,
     InputError,
     Request,
     Trust,
@@ -38,8 +32,9 @@ from contrafact.io.run_cohort import store_cohort
 from contrafact.jobs.pool import ENGINES, run_tasks
 from contrafact.jobs.tasks import Failure
 from contrafact.study import StudyConfig, read_study
+from contrafact.study.batches import Batch, batches_of
+from contrafact.study.batches import StudyTask as StudyTask
 from contrafact.study.inputs import (
-    Ahead,
     ModelIdentity,
     cases_of,
     devices_of,
@@ -48,32 +43,13 @@ from contrafact.study.inputs import (
     file_of_image,
     identity_of_model,
     label_maps,
-    loaded,
-    model_of,
-    optional_mask,
     read_once,
     real_cases_of,
-    region_of,
     without_mask,
 )
 from contrafact.study.scoring import ScoringTask, begin_scoring, record_of, scoring_tasks_of, write_tables
 from contrafact.study.shards import Shard, read_shard, shards_of, take_in, take_scores
-
-# What a worker needs: the study, its folder, trust in its models, and which masks are label maps.
-Setting = tuple[StudyConfig, str, Trust, frozenset[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class StudyTask:
-    """One method on one image for one target (empty: the predicted class). `key` is unique in a run; `ahead` is
-    the image that follows."""
-
-    key: str
-    image: str
-    label: str
-    target: str
-    model: str = ""
-    ahead: str = field(default="", compare=False)
+from contrafact.study.solving import Setting, begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +159,11 @@ def run_tasks_of(
     total = len(tasks) + (len({(c.image, c.target, c.model) for c in tasks}) if config.metrics else 0)
     damaged = _damaged(run, tasks)
     known = (run.done() - damaged) | (set() if retry else run.failed())
-    open_tasks = _with_ahead([task for task in tasks if task.key not in known])
+    open_tasks = [task for task in tasks if task.key not in known]
     done = len(tasks) - len(open_tasks)
     options: Any = {"devices": devices_of(config), "limit_seconds": config.limit_seconds, **how}
-    for outcome in run_tasks(open_tasks, begin, setting, **options):
-        task, done = open_tasks[outcome.number], done + 1
-        failure = outcome.result if isinstance(outcome.result, Failure) else None
+    for task, result, taken in _solved(batches_of(open_tasks, config), setting, options):
+        done, failure = done + 1, result if isinstance(result, Failure) else None
         if failure is not None:
             about = {
                 "method": task.label,
@@ -196,10 +171,10 @@ def run_tasks_of(
                 "source": task.image,
                 "model_name": task.model,
             }
-            run.add_failure(task.key, seconds=round(outcome.seconds, 2), **about, **dataclasses.asdict(failure))
+            run.add_failure(task.key, seconds=round(taken, 2), **about, **dataclasses.asdict(failure))
         else:
-            image, result, extra = outcome.result
-            run.add(task.key, image, result, replace=task.key in damaged, **extra)
+            image, found, extra = result
+            run.add(task.key, image, found, replace=task.key in damaged, **extra)
         yield TaskProgress(task, done, total, failure)
     if config.metrics:
         scorings = scoring_tasks_of(run, config, Path(folder), cases, tasks, trusted, labelled=labelled)
@@ -207,6 +182,22 @@ def run_tasks_of(
         yield from _score(run, scorings, damaged, setting, options, done, total)
         if tables:
             write_tables(run, config, [s.key for s in scorings])
+
+
+def _solved(batches: list[Batch], setting: Setting, options: Any) -> Iterator[tuple[StudyTask, Any, float]]:
+    """Yield each task with its result or `Failure`, and its seconds. The tasks of a batch whose worker died or
+    exceeded the time limit run again, one at a time."""
+    again = list[Batch]()
+    for outcome in run_tasks(batches, begin, setting, **options):
+        batch = batches[outcome.number]
+        if isinstance(outcome.result, Failure) and len(batch.tasks) > 1:
+            again += [Batch((task,), (task.image,)) for task in batch.tasks]
+            continue
+        results = [outcome.result] if isinstance(outcome.result, Failure) else outcome.result
+        for task, result in zip(batch.tasks, results, strict=True):
+            yield task, result, outcome.seconds / len(batch.tasks)
+    if again:
+        yield from _solved(again, setting, options)
 
 
 def _damaged(run: Run, tasks: list[StudyTask]) -> set[str]:
@@ -219,16 +210,6 @@ def _damaged(run: Run, tasks: list[StudyTask]) -> set[str]:
         with contextlib.suppress(InputError, OSError):  # its tasks run again, and tell
             run.restore(read_once(Path(image)))
     return run.unreadable(damaged)
-
-
-def _with_ahead(tasks: list[StudyTask]) -> list[StudyTask]:
-    """Return the tasks, each with the image that follows its own."""
-    following, image, found = "", "", list[StudyTask]()
-    for task in reversed(tasks):
-        if task.image != image:
-            following, image = image, task.image
-        found.append(dataclasses.replace(task, ahead=following))
-    return found[::-1]
 
 
 def _score(
@@ -329,53 +310,3 @@ def _warn_of_equal_targets(config: StudyConfig, models: Mapping[str, ModelIdenti
                 whose = f" for model {name}" if name else ""
                 line = f"the targets {', '.join(several)} are the same{whose}, {target}, and run once"
                 warnings.warn(f"{line}; remove all but one", ContrafactWarning, stacklevel=3)
-
-
-def begin(setting: Setting, device: str) -> Any:
-    """Load the models once in a worker process; return the function that runs a task."""
-    config, path, trust, labelled = setting
-    folder = Path(path)
-    models, background = loaded(config, folder, device, trust)
-    reader = Ahead()
-    real = _real_cases(config, folder, device, trust, models)
-
-    def run_task(task: StudyTask) -> tuple[Image, Heatmap | Counterfactual, dict[str, Any]]:
-        image = reader.read(task.image, task.ahead)
-        predictor, bundle = models[task.model]
-        plan = Plan(
-            predictor=predictor,
-            methods=(),
-            target=task.target or None,
-            bundle=bundle,
-            background=background,
-            region=region_of(config, folder, Path(task.image), labelled),
-            reference=optional_mask(
-                folder, config.reference, Path(task.image), label_map="reference" in labelled
-            ),
-            seed=config.seed,
-        )
-        explainer = config.explainer(task.label)
-        near: dict[str, Any] = {}
-        if task.label in config.with_cases:
-            target = explanation.parse(predictor, plan.target, image)
-            near = {"nearest": real[task.model].nearest(image, target)}
-        result, extra = solve(Path(task.image).name, image, explainer, plan)
-        return image, result, {**extra, **near, "label": task.label, "model_name": task.model}
-
-    return run_task
-
-
-def _real_cases(
-    config: StudyConfig, folder: Path, device: str, trust: Trust, models: Mapping[str, tuple[Any, Any]]
-) -> dict[str, CaseLibrary]:
-    """Return the study's real cases for each model, each beside the second model of the study or its bundle."""
-    if config.cases is None:
-        return {}
-    second = model_of(config.second_model, folder, device, trust)[0] if config.second_model else None
-    found = real_cases_of(folder, config.cases)
-    return {
-        name: CaseLibrary(
-            predictor, found, by=second or (None if bundle is None else bundle.second_model(predictor))
-        )
-        for name, (predictor, bundle) in models.items()
-    }
