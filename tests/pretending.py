@@ -34,7 +34,7 @@ def answer(task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
         return {"reconstruction_error": 0.1}, LATENT
     if task.kind in ("move", "reach"):
         grid = task.image.grid
-        values = task.image.values[None] + np.float32(task.amount)
+        values = task.image.values[None] + np.float32(task.amount) * may(task)
         arrays = {"frames": values, "strip_affine": grid.affine, "affine": grid.affine}
         held = [{"name": name, "from": 0.0, "to": 0.5} for name in task.hold]
         score = task.amount - (2 if task.kind == "move" else 1)
@@ -47,8 +47,17 @@ def answer(task: Task, say: Any) -> tuple[Any, dict[str, Any]]:
         raise InputError("expected another\n goal; got this")
     if task.amount == DEAD:
         os._exit(3)
-    extra, cards = {"case": task.case, "answers": ["yes"]}, {task.method: {"about": "Pretends."}}
+    extra: dict[str, Any] = {"case": task.case, "answers": ["yes"]}
+    if task.box is not None:
+        extra["box"] = {**task.box.stored(), "exact": True}
+    cards = {task.method: {"about": "Pretends."}}
     return LiveResult(result=result(task), extra=extra, held=[], cards=cards), {}
+
+
+def may(task: Task) -> Any:
+    """Where the image of a task may change: 1, elsewhere 0."""
+    everywhere = np.ones(task.image.grid.shape, dtype=np.float32)
+    return everywhere if task.box is None else np.float32(task.box.mask(task.image.grid))
 
 
 def about(task: Task) -> dict[str, Any]:
@@ -83,16 +92,20 @@ def result(task: Task) -> Any:
         return Heatmap(values=image.values[0], grid=image.grid, record=made)
     made = dataclasses.replace(made, parameters={"amount": task.amount, "hold": list(task.hold)})
     steps = np.linspace(0, task.amount, 5)
+    answered = {"outcome": "steps", "goal": None}
+    if task.box is not None:
+        made = dataclasses.replace(made, details={"region": float(may(task).mean())})
+        found = task.box.columns[1] > task.box.columns[0]  # a box of one column is too small for this worker
+        answered = {"outcome": "reached" if found else "no_change", "goal": task.amount}
     return Counterfactual(
-        frames=np.stack([image.values + np.float32(step) for step in steps]),
+        frames=np.stack([image.values + np.float32(step) * may(task) for step in steps]),
         requested=steps,
         scores=steps - 2,
         latent_distance=np.abs(steps) / 4,
         origin=0,
         reconstruction_error=0.1,
         above_tolerance=False,
-        outcome="steps",
-        goal=None,
+        **answered,
         reconstruction=image.values,
         grid=image.grid,
         record=made,

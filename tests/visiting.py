@@ -86,9 +86,9 @@ class Visit:
         """Until nothing that was asked for is still to be painted."""
         self.until("!document.documentElement.hasAttribute('data-painting')")
 
-    def until(self, words: str) -> None:
+    def until(self, words: str, seconds: float = 20) -> None:
         """Until an expression is true; the policy of the pages lets Playwright's own way not run."""
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + seconds
         while not self.page.evaluate(words):
             assert time.monotonic() < ends, words
             self.page.wait_for_timeout(30)
@@ -173,6 +173,10 @@ def move(visit: Visit, one: Any, kind: str) -> None:
     elif kind in ("search", "text"):
         one.fill("zz")
         one.fill("")
+    elif kind == "number":
+        for value in (one.get_attribute("max"), one.get_attribute("min")):
+            one.fill(value)
+            one.press("Enter")
     elif kind == "select":
         for value in one.evaluate("e => [...e.options].map(o => o.value)"):
             one.select_option(value)

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from bright_half import bright_bundle, grey
-from contrafact.core import EXPLAINERS, Counterfactual, Image, InputError
+from contrafact.core import EXPLAINERS, ContrafactError, Counterfactual, Image, InputError
+from contrafact.counterfactual.region import check_unchanged
+from contrafact.io import stored_form
 from contrafact.models import BlackBox
+from contrafact.render.boxes import Box
+from contrafact.render.outcome import heading
 from contrafact.viewer.live.answers import Asking
 from contrafact.viewer.live.tasks import Task
 from four_pixels import image, two_scores
@@ -137,3 +141,51 @@ def test_what_a_page_offers_follows_from_the_attributes_of_the_methods(monkeypat
     after = ask()
     assert set(after["maps"]) - set(before["maps"]) == {"rise"}
     assert all(target["strips"] == [] for target in after["targets"])
+
+
+@pytest.mark.parametrize("mode", ["only", "keep"])
+def test_outside_a_box_no_pixel_changes_and_what_cannot_be_is_told(mode: str) -> None:
+    bundle, shown = bright_bundle(), grey(100)
+    asking = Asking([bundle])
+    box = Box(mode=mode, columns=(2, 9), rows=(4, 12))
+    asked = task("explain", bundle.predictor, shown, method="translate", by="reached", amount=0.9, box=box)
+    found = asking(asked, say)[0]
+    may = box.mask(shown.grid)
+    moved = (found.result.frames != found.result.image[None]).any(axis=(0, 1))
+    assert moved.any() and not moved[~may].any()
+    assert found.extra["box"] == {**box.stored(), "exact": True}
+    # The model looks at the upper half alone: a change below it moves nothing.
+    below = dataclasses.replace(asked, box=Box(mode="only", columns=(0, 15), rows=(10, 14)))
+    found = asking(below, say)[0]
+    row, _ = stored_form(shown, found.result, **found.extra)
+    assert heading(row).startswith("Not possible in this region: the prediction does not respond")
+    far = dataclasses.replace(found.result, scores=found.result.scores.copy(), outcome="search")
+    far.scores[-1] = -far.scores[0]
+    row, _ = stored_form(shown, far, **found.extra)
+    assert heading(row).startswith("Possible in this region in part: the prediction flips, but the search")
+    small = dataclasses.replace(asked, box=Box(mode="keep", columns=(0, 15), rows=(0, 14)))
+    row, _ = stored_form(shown, (found := asking(small, say)[0]).result, **found.extra)
+    assert heading(row).startswith("Not possible with this box unchanged: ")
+
+
+@pytest.mark.parametrize("kind", ["move", "reach"])
+def test_a_frame_while_dragging_keeps_to_the_box(kind: str) -> None:
+    bundle, model = two_scores()
+    asking, shown = Asking([bundle]), image((-1.0, 0.5, 0, 0))
+    asking(task("find", model, shown), say)
+    box = Box(mode="only", columns=(0, 0), rows=(0, 0))
+    frames = asking(task(kind, model, shown, amount=1.0, box=box), say)[0]["arrays"]["frames"]
+    may = box.mask(shown.grid)
+    free = asking(task(kind, model, shown, amount=1.0), say)[0]["arrays"]["frames"]
+    still = asking(task(kind, model, shown, amount=0.0, box=box), say)[0]["arrays"]["frames"]
+    assert (frames != still)[0, 0][may].all() and not (frames != still)[0, 0][~may].any()
+    assert (free != still)[0, 0][~may].any()  # the box is no part of what was found before
+
+
+def test_a_method_that_leaves_the_box_is_refused() -> None:
+    bundle, shown = bright_bundle(), grey(100)
+    found = Asking([bundle])(
+        task("explain", bundle.predictor, shown, method="translate", by="reached", amount=0.9), say
+    )[0]
+    with pytest.raises(ContrafactError, match="translate changed [0-9]+ pixels there"):
+        check_unchanged(found.result, Box(mode="only", columns=(2, 9), rows=(4, 12)).mask(shown.grid))

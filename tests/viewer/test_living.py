@@ -505,3 +505,51 @@ def test_a_result_is_not_kept_while_another_process_writes_the_run(page: Page, r
     assert len(run.rows()) == rows
     assert page.post("keep", {"job": job}).status == 200
     assert len(run.rows()) == rows + 1
+
+
+BOX = {"mode": "only", "columns": [4, 7], "rows": [2, 9]}
+
+
+def test_a_box_limits_the_counterfactual_and_is_kept_with_it(page: Page, run: Run) -> None:
+    job, told = page.done(by="reached", amount=0.9, box=BOX)
+    assert told["about"]["box"]["words"].startswith(
+        "Change only here: columns 4 to 7, rows 2 to 9. Every pixel"
+    )
+    answer = page.site.ask(f"/live/array/{job}/frames")
+    frames = np.frombuffer(answer.body, "<f4").reshape([int(n) for n in answer.headers["x-shape"].split(",")])
+    inside = np.zeros(frames.shape[-2:], dtype=bool)
+    inside[2:10, 4:8] = True
+    np.testing.assert_array_equal((frames[-1] != frames[0])[0], inside)
+    page.done(method="find", box=BOX)
+    moved = page.post("move", page.words(amount=1.0, box=BOX)).json()
+    image = np.frombuffer(page.site.ask("/array/0/image").body, "<f4").reshape(moved["shape"])
+    values = np.frombuffer(base64.b64decode(moved["frame"]), "<f4").reshape(moved["shape"])
+    np.testing.assert_array_equal((values != image)[0], inside)
+    keys = [page.post("keep", {"job": job}).json()["key"]]
+    for other in ({**BOX, "mode": "keep"}, {**BOX, "rows": [2, 8]}, None):
+        job, _ = page.done(by="reached", amount=0.9, box=other)
+        keys.append(page.post("keep", {"job": job}).json()["key"])
+    assert len(set(keys)) == 4
+    rows = {row["key"]: row for row in run.rows()}
+    assert rows[keys[0]]["box"] == {**BOX, "slices": None, "exact": True} and "box" not in rows[keys[3]]
+    cases = {case["id"] for case in page.site.ask("/api/cases").json()["cases"] if case["name"] == "Case 1"}
+    told = [page.site.ask(f"/api/case/{case}").json() for case in cases]  # this worker has digests of its own
+    modes = [strip["box"] and strip["box"]["mode"] for case in told for strip in case["strips"]]
+    assert (modes.count("only"), modes.count("keep")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"box": {**BOX, "mode": "burn"}}, "expected only or keep as the mode of a box; got 'burn'"),
+        ({"box": {**BOX, "columns": [4, 16]}}, "expected columns from 0 to 15; got 16"),
+        ({"box": {**BOX, "columns": [1e9, 2e9]}}, "expected the first and the last of the columns"),
+        ({"box": {**BOX, "slices": [0, 0]}}, "expected a box with slices on a volume, and without on an image"),
+        ({"box": [1, 2]}, "expected a box with its mode, columns and rows"),
+        ({"box": {"mode": "keep", "columns": [0, 15], "rows": [0, 15]}}, "got the whole image"),
+        ({"box": BOX, "method": "gradcam"}, "expected a box with a counterfactual"),
+    ],
+)
+def test_what_is_no_box_is_refused(page: Page, changes: dict[str, Any], words: str) -> None:
+    answer = page.post("ask", page.words(**changes))
+    assert answer.status == 400 and words in answer.text

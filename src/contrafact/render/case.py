@@ -16,6 +16,7 @@ from contrafact.core import Grid, InputError
 from contrafact.io import Run, stored_grid
 from contrafact.io.stored_rows import check_arrays, image_files
 from contrafact.render import outcome
+from contrafact.render.boxes import box_about, shown_shape
 from contrafact.render.charts import Curve, curve
 from contrafact.render.difference import difference_scale, difference_words, half_share
 from contrafact.render.figures import aspect_of, moving_slice, plane_names, png, telling_slice, turned
@@ -82,6 +83,7 @@ def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "channels": len(image),
         "size": shape,
+        "plane": shown_shape(stored_grid(row, shape, arrays["affine"]))[-2:],
         "slices": shape[0] if len(shape) == 3 else 0,
         "shrunk": shrink_by(shape[-2:]),
         "aspect": aspect_of(Grid(shape, affine=arrays["affine"])),
@@ -220,6 +222,7 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
         "curve": dataclasses.asdict(_curve(row)),
         "difference": difference_about(row, frames),
         "followup": row.get("followup") or [],
+        "box": box_about(row),
     }
 
 

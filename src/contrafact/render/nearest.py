@@ -22,7 +22,8 @@ def nearest_about(row: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str
         grid = Grid(arrays[name].shape[1:], affine=arrays[f"{name}_affine"])
         shown = {"array": name, "name": one["name"], "answer": one["answer"], "label": one["label"]}
         cases.append({**shown, "place": place_words(one), "window": one["window"], "aspect": aspect_of(grid)})
-    return {"heading": HEADING, "words": near["words"], "cases": cases}
+    target = str(row["record"]["target"])
+    return {"heading": HEADING, "words": near["words"], "target": target, "cases": cases}
 
 
 def place_words(one: Mapping[str, Any]) -> list[str]:

@@ -134,15 +134,28 @@ def heading(row: Row) -> str:
     words = f"{name}: {before_after(row)}"
     if stopped in NOTHING_FOUND:
         share = (row["record"].get("details") or {}).get("region")
-        if share is not None:
-            return f"{NOTHING_FOUND[stopped]}, within {_percent(share)} of the image ({words})"
-        return f"{NOTHING_FOUND[stopped]} ({words})"
+        where = "" if share is None else f", within {_percent(share)} of the image"
+        return f"{_nothing_found(row)}{where} ({words})"
     if stopped == "steps":
         return f"Fixed steps{', and the prediction flips' if flips(row) else ''} ({words})"
     if flips(row):
         return f"The prediction flips ({words})"
     why = "" if flips(row) is None else "; the prediction does not flip"
     return f"The goal was reached{why} ({words})"
+
+
+def _nothing_found(row: Row) -> str:
+    """Return that the search found nothing, and why; where a reader's box limited it, within what."""
+    words, box = NOTHING_FOUND[str(row["outcome"])], row.get("box")
+    if not isinstance(box, Mapping):
+        return words
+    limit = "with this box unchanged" if box.get("mode") == "keep" else "in this region"
+    why = words.partition(": ")[2]
+    return (
+        f"Possible {limit} in part: the prediction flips, but {why}"
+        if flips(row)
+        else f"Not possible {limit}: {why}"
+    )
 
 
 def second_words(row: Row) -> str:

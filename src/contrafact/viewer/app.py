@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -109,11 +111,22 @@ UNREADABLE = (OSError, LookupError, TypeError, ValueError)
 HANDLERS: dict[Any, Any] = {InputError: wrong, ContrafactError: failed, **dict.fromkeys(UNREADABLE, unreadable)}
 
 
+def live_command(run: Run) -> str:
+    """Return the command that starts the viewer with a model to ask, to copy into a shell; it names a bundle of
+    the run only where that is a plain name."""
+    named = [card.get("name") for card in run.manifest().get("bundles") or () if isinstance(card, dict)]
+    plain = [
+        name for name in named if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name)
+    ]
+    return f"contrafact view {shlex.quote(str(run.folder))} --live {(plain or ['BUNDLE'])[0]}"
+
+
 class _Pages:
     def __init__(self, run: Run, live: bool, token: str) -> None:
         self.run, self.live, self.token = run, live, token
         self.table = RunIndex(run)
         self.title = str(run.manifest().get("title") or run.folder.name)
+        self.command = live_command(run)
         self.compare = ComparePages(self.table, self.title, page)
         self.judging = JudgementPages(self.table, self.title, page)
         self.above = CohortPages(self.table)
@@ -129,7 +142,9 @@ class _Pages:
         case = self._found(request)
         request.state.volumes = holds_volumes(self.table, case)
         words = {"title": case.name, "id": case.id, "beside": self.compare.link(case)}
-        return page("case.html", run=self.title, token=self.token, live=self.live, **words)
+        return page(
+            "case.html", run=self.title, token=self.token, live=self.live, command=self.command, **words
+        )
 
     def lines(self, request: Request) -> Response:
         """Return a page of the table: /api/cases?q=&show=&sort=&from=&count=, and fields of `CaseFilter`"""

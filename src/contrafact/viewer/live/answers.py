@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from contrafact import core
@@ -24,6 +25,7 @@ from contrafact.core.predictor_adapter import DelegatingPredictor
 from contrafact.core.target_kinds import OddsTarget, goal_of_score
 from contrafact.counterfactual import Bundle, Refinement
 from contrafact.counterfactual.latent_search import LatentSearch, SearchSettings, inverted
+from contrafact.counterfactual.region import check_unchanged
 from contrafact.viewer.live.tasks import LiveResult, LiveSetting, Task
 
 FRAMES, KEPT, WALKS = 9, 64, 4
@@ -197,11 +199,17 @@ class Asking:
         if _can(task.method)["latent"]:
             self._latents(task, say)
         predictor.tell(say, ASKING, traits_of(explainer).expected_passes or None)
-        result = core.explain(explainer, predictor, [task.image], target=target, bundle=bundle)[0]
+        may = _may_change(task)
+        results = core.explain(explainer, predictor, [task.image], target=target, bundle=bundle, region=may)
+        result = results[0]
         predictor.tell(say, "running reliability checks", None)
         plan = Plan(predictor=predictor.inner, methods=[task.method], target=task.target, bundle=bundle)
+        if may is not None:
+            mask = dataclasses.replace(task.image, values=may[None].astype(np.float32))
+            plan = dataclasses.replace(plan, region=mask)
         extra = {
             "case": task.case,
+            **_kept_to_box(task, result, may),
             "answers": answers(predictor.inner, task.image),
             "target_name": target_name(predictor, task.target),
             **facts_of(result, predictor.inner, bundle),
@@ -219,6 +227,7 @@ class Asking:
             target=predictor.target(task.target),
             grid=task.image.grid,
             bundle=bundle,
+            region=_may_change(task),
         )
 
     def _latents(self, task: Task, say: Any) -> tuple[Tensor, Tensor]:
@@ -230,7 +239,7 @@ class Asking:
 
     def _walking(self, task: Task, say: Any) -> LatentSearch:
         """Return the search that starts from this image; the last few are cached."""
-        key = (task.model, task.image.digest, task.target, task.hold)
+        key = (task.model, task.image.digest, task.target, task.hold, task.box)
         if key not in self._walks:
             bundle, _, predictor = self.models[task.model]
             target = predictor.target(task.target)
@@ -257,6 +266,19 @@ class Asking:
                 first, last = (float(v) for v in predictor.target(text)(predictor(images)))
             found.append({"name": name, "from": first, "to": last})
         return found
+
+
+def _may_change(task: Task) -> NDArray[np.bool_] | None:
+    """Return where the image of a task may change, bool (*S); None: everywhere."""
+    return None if task.box is None else task.box.mask(task.image.grid)
+
+
+def _kept_to_box(task: Task, result: Any, may: NDArray[np.bool_] | None) -> dict[str, Any]:
+    """Return the box of a counterfactual as a field of its row. Raise ContrafactError where it was left."""
+    if task.box is None or may is None or not isinstance(result, Counterfactual):
+        return {}
+    check_unchanged(result, may)
+    return {"box": {**task.box.stored(), "exact": True}}
 
 
 def _live(*, strip: bool) -> list[str]:

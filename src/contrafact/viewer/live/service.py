@@ -11,10 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from contrafact.core import ContrafactError, Heatmap, Image, InputError, Request, nearest
+from contrafact.core import (
+    ContrafactError,
+    Grid,
+    Heatmap,
+    Image,
+    InputError,
+    Request,
+    fingerprint,
+    nearest,
+)
 from contrafact.core.request import digest_of_image
 from contrafact.io import Run, stored_form, stored_grid
 from contrafact.io.lock import sole_writer
+from contrafact.render.boxes import Box
 from contrafact.render.case import finite, grid_of, map_about, shown, strip_about
 from contrafact.render.figures import aspect_of
 from contrafact.render.run_index import CaseResults, RunIndex
@@ -146,6 +156,7 @@ class LiveService:
                 method=record.parameters if record else {},
                 target=task.target,
                 bundle=record.bundle if record else "",
+                region="" if task.box is None else fingerprint(task.box.stored()),
                 seed=record.seed if record else 0,
             )
             key = f"{task.case}/live/{task.method}/{task.target}/{request.key}"
@@ -261,6 +272,7 @@ class LiveService:
             by=by,
             amount=amount,
             hold=tuple(sorted(set(hold))) if strip else (),
+            box=None if kind == "find" else _box(said.get("box"), plain.image.grid, strip),
         )
         with self._lock:
             latents = self._latents.get(_key(task), {}) if strip or kind == "find" else {}
@@ -277,6 +289,16 @@ def _one_of(what: str, value: Any, known: dict[str, Any]) -> Any:
         names = ", ".join(known) or "none"
         raise InputError(f"{what} must be one of {names}; got '{text}'{nearest(text, known)}")
     return known[value]
+
+
+def _box(said: Any, grid: Grid, strip: bool) -> Box | None:
+    if said is None:
+        return None
+    if not strip:
+        raise InputError("expected a box with a counterfactual; a heatmap is not limited to one here")
+    box = Box.read(said)
+    box.mask(grid)  # refuses one that leaves the image, or leaves nothing to change
+    return box
 
 
 def _amount(value: Any, by: str, target: dict[str, Any]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from contrafact.core import UNTRUSTED, Counterfactual, Heatmap, Image, Trust
+from contrafact.render.boxes import Box
 
 Latents = Mapping[str, NDArray[Any]]
 Say = Callable[[str, int, int | None], None]  # (activity, steps done, steps in total)
@@ -36,6 +37,7 @@ class Task:
     model   digest of the model of the case
     by      meaning of `amount`: asked, a change in units of the target; reached, a probability or value
     hold    scores to keep constant, PREDICTOR/TARGET
+    box     what alone may change, or must not; None: everything may
     latents cached latents, for a worker that was restarted
     """
 
@@ -48,6 +50,7 @@ class Task:
     by: str = "asked"
     amount: float = 0.0
     hold: tuple[str, ...] = ()
+    box: Box | None = None
     latents: Latents = field(default_factory=dict)
 
 

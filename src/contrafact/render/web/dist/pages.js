@@ -2,21 +2,21 @@
 (() => {
   // source/page.ts
   function el(tag, attributes = {}, ...children) {
-    const made = document.createElement(tag);
-    dress(made, attributes, children);
-    return made;
+    const made2 = document.createElement(tag);
+    dress(made2, attributes, children);
+    return made2;
   }
   function svg(tag, attributes = {}, ...children) {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    dress(made, attributes, children);
-    return made;
+    const made2 = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    dress(made2, attributes, children);
+    return made2;
   }
-  function dress(made, attributes, children) {
+  function dress(made2, attributes, children) {
     for (const [name, value] of Object.entries(attributes)) {
-      if (value === true) made.setAttribute(name, "");
-      else if (value !== void 0 && value !== false) made.setAttribute(name, String(value));
+      if (value === true) made2.setAttribute(name, "");
+      else if (value !== void 0 && value !== false) made2.setAttribute(name, String(value));
     }
-    made.append(...children.filter((c) => Boolean(c)));
+    made2.append(...children.filter((c) => Boolean(c)));
   }
   var LOADING = "the image is loading";
   function byId(id) {
@@ -80,6 +80,185 @@
     }
   }
 
+  // source/box.ts
+  var NOW = "#ffcf5c";
+  var WAS = "#7fe0ff";
+  var MODES = [["only", "Change only here"], ["keep", "Leave unchanged"]];
+  var Box = class {
+    // why it cannot be
+    constructor(width, height, depth, redraw, shown) {
+      this.width = width;
+      this.height = height;
+      this.depth = depth;
+      this.redraw = redraw;
+      this.shown = shown;
+    }
+    width;
+    height;
+    depth;
+    redraw;
+    shown;
+    at = null;
+    ask = null;
+    // set where a model can be asked
+    why = "loading the model …";
+    set(at) {
+      this.at = at && {
+        columns: inside(at.columns, this.width),
+        rows: inside(at.rows, this.height),
+        ...this.depth > 0 && { slices: inside(at.slices ?? this.near(), this.depth) }
+      };
+      this.tell();
+    }
+    tell() {
+      this.redraw.forEach((again) => again());
+    }
+    /** A box in the middle, half as wide and as high as the image. */
+    start() {
+      this.set({ columns: middle(this.width), rows: middle(this.height) });
+    }
+    /** The box between two places, as shares of the image. */
+    between(a, b) {
+      const span = (from, to, size) => [Math.floor(Math.min(from, to) * size), Math.ceil(Math.max(from, to) * size) - 1];
+      this.set({ columns: span(a.x, b.x, this.width), rows: span(a.y, b.y, this.height), slices: this.at?.slices });
+    }
+    holds(at) {
+      const found = this.at && shares(this.at, this.width, this.height);
+      return Boolean(found) && at.x >= found.x && at.x < found.x + found.w && at.y >= found.y && at.y < found.y + found.h;
+    }
+    /** Move the box, or only its far corner, by pixels; it keeps its size, and stays inside the image. */
+    move(dx, dy, corner = false, from = this.at) {
+      if (!from) return;
+      const moved = (span, by, size) => {
+        if (corner) return [span[0], Math.max(span[0], span[1] + by)];
+        const kept2 = Math.max(-span[0], Math.min(size - 1 - span[1], by));
+        return [span[0] + kept2, span[1] + kept2];
+      };
+      this.set({ ...from, columns: moved(from.columns, dx, this.width), rows: moved(from.rows, dy, this.height) });
+    }
+    words() {
+      if (!this.at) return "no box";
+      const { columns, rows, slices } = this.at;
+      return `columns ${columns[0]} to ${columns[1]} of ${this.width}, rows ${rows[0]} to ${rows[1]} of ${this.height}` + (slices ? `, slices ${slices[0] + 1} to ${slices[1] + 1} of ${this.depth}` : "");
+    }
+    /** The slices around the one that is shown, a quarter of the volume. */
+    near() {
+      const at = this.shown(), half = Math.floor(this.depth / 8);
+      return [at - half, at + half];
+    }
+  };
+  function drawBox(context, at, size, answer, scale) {
+    const { width: w, height: h } = context.canvas, box = shares(at, size.width, size.height);
+    for (const [colour, wide] of [["#000", 5], [answer ? WAS : NOW, 2.5]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = wide / scale;
+      context.setLineDash(answer ? [] : [10 / scale, 6 / scale]);
+      context.strokeRect(box.x * w, box.y * h, box.w * w, box.h * h);
+    }
+    context.setLineDash([]);
+  }
+  function boxControls(box, wish, drag2) {
+    const begin = el("button", { type: "button" }, "Box"), hint = el("span", { class: "dim small" }, "Shift and drag on a picture, or press Box.");
+    const handle = el("div", { class: "handle", tabindex: 0, role: "group" });
+    const fields2 = edges(box), remove = button("Remove the box", () => {
+      box.set(null);
+      begin.focus();
+    });
+    const asks = MODES.map(([mode, text]) => button(text, () => box.ask?.(mode, wish)));
+    const why = el("p", { class: "doubt", role: "status" });
+    const part2 = el(
+      "div",
+      { class: "boxing", role: "group", "aria-label": "the box" },
+      handle,
+      fields2.part,
+      el("div", { class: "row-of" }, ...asks, remove),
+      why,
+      ...starting()
+    );
+    begin.addEventListener("click", () => {
+      if (!box.at) box.start();
+      drag2();
+      handle.focus();
+    });
+    handle.addEventListener("keydown", (event) => arrows(event, box, () => remove.click()));
+    part2.addEventListener("keydown", (event) => event.stopPropagation());
+    const show3 = () => {
+      hint.hidden = Boolean(box.at);
+      part2.hidden = !box.at;
+      handle.textContent = `Box: ${box.words()}`;
+      handle.setAttribute("aria-label", `Box: ${box.words()}. Arrows move it, shift and arrows size it, delete removes it.`);
+      fields2.show();
+      asks.forEach((one) => {
+        one.disabled = !box.ask;
+      });
+      why.textContent = box.ask ? "" : `No model can be asked: ${box.why}`;
+      why.hidden = !why.textContent;
+      part2.querySelectorAll(".starting").forEach((one) => {
+        one.hidden = Boolean(box.ask) || box.why.endsWith("…");
+      });
+    };
+    box.redraw.push(show3);
+    show3();
+    return el("div", {}, el("div", { class: "row-of" }, begin, hint), part2);
+  }
+  function starting() {
+    const command = document.body.dataset.command;
+    if (!command) return [];
+    const code = el("code", {}, command), copy = el("button", { type: "button" }, "Copy");
+    copy.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(command);
+        copy.textContent = "Copied";
+      } catch {
+        getSelection()?.selectAllChildren(code);
+        copy.textContent = "Selected: press Ctrl and C";
+      }
+    });
+    return [el("p", { class: "starting" }, "Start the viewer with the bundle of this model: ", code, " ", copy)];
+  }
+  function arrows(event, box, remove) {
+    const step = Math.max(1, Math.round(Math.max(box.width, box.height) / 128));
+    const way = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
+    if (way[event.key]) box.move(...way[event.key], event.shiftKey);
+    else if (event.key === "Delete" || event.key === "Backspace") remove();
+    else return;
+    event.preventDefault();
+  }
+  function edges(box) {
+    const made2 = [];
+    const pair = (name, size, plus) => {
+      const inputs = [0, 1].map((end) => {
+        const input = el("input", { type: "number", min: plus, max: size - 1 + plus, step: 1, "aria-label": `${end ? "last" : "first"} ${name.slice(0, -1)} of the box` });
+        input.addEventListener("change", () => {
+          const span = [...box.at[name]], value = Math.round(Number(input.value)) - plus;
+          span[end] = Number.isFinite(value) ? value : span[end];
+          box.set({ ...box.at, [name]: end ? [Math.min(...span), span[1]] : [span[0], Math.max(...span)] });
+        });
+        made2.push({ input, name, end, plus });
+        return input;
+      });
+      return el("span", {}, `${name} `, inputs[0], " to ", inputs[1]);
+    };
+    const part2 = el("div", { class: "edges" }, pair("columns", box.width, 0), pair("rows", box.height, 0), box.depth > 0 && pair("slices", box.depth, 1));
+    const show3 = () => made2.forEach(({ input, name, end, plus }) => {
+      if (box.at) input.value = String(box.at[name][end] + plus);
+    });
+    return { part: part2, show: show3 };
+  }
+  var button = (text, pressed) => {
+    const made2 = el("button", { type: "button" }, text);
+    made2.addEventListener("click", pressed);
+    return made2;
+  };
+  var middle = (size) => [Math.floor(size / 4), Math.max(Math.floor(size / 4), Math.ceil(3 * size / 4) - 1)];
+  function inside([first, last2], size) {
+    const from = Math.max(0, Math.min(size - 1, first));
+    return [from, Math.max(from, Math.min(size - 1, last2))];
+  }
+  function shares({ columns, rows }, width, height) {
+    return { x: columns[0] / width, y: rows[0] / height, w: (columns[1] - columns[0] + 1) / width, h: (rows[1] - rows[0] + 1) / height };
+  }
+
   // source/controls.ts
   function trustCard(trust) {
     const none = !(trust.failed.length || trust.passed.length || trust.open.length);
@@ -98,13 +277,13 @@
       )
     );
   }
-  function madeBy(made) {
+  function madeBy(made2) {
     const cost = [
-      made.seconds !== null && `${made.seconds.toFixed(2)} s`,
-      made.passes !== null && plural(Math.round(made.passes), "pass", "passes") + " through the model"
+      made2.seconds !== null && `${made2.seconds.toFixed(2)} s`,
+      made2.passes !== null && plural(Math.round(made2.passes), "pass", "passes") + " through the model"
     ].filter(Boolean).join(", ");
-    const how = made.layer ? `Made in ${cost}, from ${made.layer}` : `Made in ${cost}`;
-    return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
+    const how = made2.layer ? `Made in ${cost}, from ${made2.layer}` : `Made in ${cost}`;
+    return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made2.parameters, null, 1)));
   }
   function slider(label, range2, say, moved) {
     const input = el("input", { type: "range", ...range2 });
@@ -270,8 +449,8 @@
   }
   function outline(data, width, height) {
     const sizes = data.map(Math.abs), level = strongest(sizes, OUTLINED);
-    const inside = sizes.reduce((count2, size) => count2 + (size >= level ? 1 : 0), 0) / sizes.length;
-    return level > 0 && inside <= 1.5 * OUTLINED ? contour(data, width, height, level) : [];
+    const inside2 = sizes.reduce((count2, size) => count2 + (size >= level ? 1 : 0), 0) / sizes.length;
+    return level > 0 && inside2 <= 1.5 * OUTLINED ? contour(data, width, height, level) : [];
   }
   function contour(data, width, height, level) {
     const lines = [];
@@ -321,15 +500,15 @@
     view.redraw.push(paint);
     paint();
     const buttons = canvases.map((canvas, k) => {
-      const button = el(
+      const button2 = el(
         "button",
         { type: "button", class: k === strip.origin ? "frame origin" : "frame" },
         canvas,
         el("span", {}, strip.kinds[k]),
         el("b", {}, strip.levels[k])
       );
-      button.addEventListener("click", () => picked(k));
-      return button;
+      button2.addEventListener("click", () => picked(k));
+      return button2;
     });
     const box = el(
       "div",
@@ -337,9 +516,9 @@
       ...buttons,
       el("figure", { class: "frame" }, again, el("figcaption", {}, "synthetic: reconstruction"))
     );
-    const mark = (at) => buttons.forEach((button, k) => {
-      if (k === Math.round(at)) button.setAttribute("aria-current", "true");
-      else button.removeAttribute("aria-current");
+    const mark = (at) => buttons.forEach((button2, k) => {
+      if (k === Math.round(at)) button2.setAttribute("aria-current", "true");
+      else button2.removeAttribute("aria-current");
     });
     return { box, mark };
   }
@@ -381,16 +560,16 @@
     const name = el("input", { type: "text", maxlength: 40, autocomplete: "off", value: sessionStorage.getItem(KEPT) ?? "" });
     const which = el("select", {}, ...results.map((one) => el("option", { value: one.row }, one.name)));
     const status = el("p", { role: "status" }), all = el("ul", {}), summary2 = el("summary", {}), others = el("details", {}, summary2, all);
-    const button = (text, pressed) => {
-      const made = el("button", { type: "button", "aria-pressed": "false" }, text);
-      made.addEventListener("click", pressed);
-      return made;
+    const button2 = (text, pressed) => {
+      const made2 = el("button", { type: "button", "aria-pressed": "false" }, text);
+      made2.addEventListener("click", pressed);
+      return made2;
     };
-    const answers = ANSWERS.map((word) => button(word.charAt(0).toUpperCase() + word.slice(1), () => {
+    const answers = ANSWERS.map((word) => button2(word.charAt(0).toUpperCase() + word.slice(1), () => {
       answer = word;
       say("");
     }));
-    const levels = LEVELS.map(([level, text]) => button(text, () => keep(level)));
+    const levels = LEVELS.map(([level, text]) => button2(text, () => keep(level)));
     const row3 = () => Number(which.value);
     const reader = () => name.value.trim().split(/\s+/).join(" ");
     const show3 = () => {
@@ -463,47 +642,6 @@
     return `${one.answer}, confidence ${one.confidence} of 5 (${time})`;
   }
 
-  // source/chart.ts
-  function chart(strip) {
-    const { width, height, points, ideal, x_ticks, y_ticks, goal_y, half_y } = strip.curve;
-    const line2 = (list2) => list2.map((point) => point.join(",")).join(" ");
-    const now = svg("circle", { class: "now", r: 6 });
-    const last2 = strip.scores.length - 1, axis = strip.shares ? `probability of ${strip.target_name}` : `change achieved, ${strip.unit}`;
-    const [from, to] = [strip.table[0], strip.table[last2]];
-    const words3 = strip.shares ? `Probability over the change requested: from ${strip.levels[0]} to ${strip.levels[last2]}, for ${to.requested} ${strip.unit} requested.` : `Change requested against change achieved, in ${strip.unit}: from ${from.requested} requested and ${from.achieved} achieved to ${to.requested} requested and ${to.achieved} achieved.`;
-    const across = (y, kind, text) => [
-      svg("line", { x1: 54, x2: width - 14, y1: y, y2: y, class: kind }),
-      kind === "half" ? svg("text", { x: width - 16, y: y + 13, "text-anchor": "end", class: "half-text" }, text) : svg("text", { x: 60, y: y - 4, class: `${kind}-text` }, text)
-    ];
-    const picture = svg(
-      "svg",
-      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words3, class: "chart" },
-      ...x_ticks.flatMap(([x, text]) => [
-        svg("line", { x1: x, x2: x, y1: 14, y2: height - 40, class: "grid" }),
-        svg("text", { x, y: height - 24, "text-anchor": "middle" }, text)
-      ]),
-      ...y_ticks.flatMap(([y, text]) => [
-        svg("line", { x1: 54, x2: width - 14, y1: y, y2: y, class: "grid" }),
-        svg("text", { x: 50, y: y + 4, "text-anchor": "end" }, text)
-      ]),
-      svg("text", { x: (width + 40) / 2, y: height - 6, "text-anchor": "middle" }, `change requested, ${strip.unit}`),
-      svg("text", { transform: `translate(12 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, cut(axis)),
-      svg("polyline", { points: line2(ideal), class: "ideal" }),
-      ...half_y === null ? [] : across(half_y, "half", "the prediction flips"),
-      ...goal_y === null ? [] : across(goal_y, "goal", "goal"),
-      svg("polyline", { points: line2(points), class: "measured" }),
-      ...points.map(([x, y]) => svg("circle", { cx: x, cy: y, r: 2.6, class: "point" })),
-      now
-    );
-    const at = (k, share) => {
-      const next2 = points[Math.min(k + 1, points.length - 1)];
-      now.setAttribute("cx", String(points[k][0] * (1 - share) + next2[0] * share));
-      now.setAttribute("cy", String(points[k][1] * (1 - share) + next2[1] * share));
-    };
-    return { picture, at };
-  }
-  var cut = (text) => text.length > 34 ? `${text.slice(0, 33)}…` : text;
-
   // source/legend.ts
   function scaleBar(opacity, dim = 1) {
     const grey = 128 * dim, blend = (colour) => `rgb(${colour.map((part2) => Math.round(part2 * opacity + grey * (1 - opacity))).join(",")})`;
@@ -511,8 +649,8 @@
     bar.style.background = `linear-gradient(90deg,${blend(AGAINST)},rgb(${grey},${grey},${grey}),${blend(FOR)})`;
     return bar;
   }
-  function ends(left, middle, right) {
-    return el("div", { class: "ends" }, ...[left, middle, right].map((text) => el("span", {}, text)));
+  function ends(left, middle2, right) {
+    return el("div", { class: "ends" }, ...[left, middle2, right].map((text) => el("span", {}, text)));
   }
   var DIM = 0.35;
   var OVER = 0.95;
@@ -533,10 +671,15 @@
   var LENSES = ["off", "magnify", "other"];
   var Panels = class {
     // the lens, in shares of the canvas
-    /** `measures`: letters of the sides (left, right, top, bottom), and the width of the whole image in mm. */
-    constructor(names, otherName, measures) {
+    /**
+     * `measures`: letters of the sides (left, right, top, bottom), the width of the whole image in mm, and its rows and
+     * columns. `view`: its box is drawn, and may be drawn by the reader; `answer`: the box of an answer.
+     */
+    constructor(names, otherName, measures, view, answer) {
       this.otherName = otherName;
       this.measures = measures;
+      this.view = view;
+      this.answer = answer;
       this.pictures = names.map(() => void 0);
       this.canvases = names.map((name) => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name, "aria-label": LOADING }));
       this.corners = names.map(() => el("div", { class: "corner" }));
@@ -550,6 +693,8 @@
     }
     otherName;
     measures;
+    view;
+    answer;
     figures;
     stages;
     captions;
@@ -592,9 +737,9 @@
     }
     /** Move the image by shares of what is shown. */
     move(dx, dy) {
-      const half = 0.5 / this.scale, inside = (at) => Math.max(half, Math.min(1 - half, at));
-      this.x = inside(this.x - dx / this.scale);
-      this.y = inside(this.y - dy / this.scale);
+      const half = 0.5 / this.scale, inside2 = (at) => Math.max(half, Math.min(1 - half, at));
+      this.x = inside2(this.x - dx / this.scale);
+      this.y = inside2(this.y - dy / this.scale);
       for (const stage of this.stages) stage.classList.toggle("zoomed", this.scale > 1);
       this.again();
     }
@@ -622,10 +767,10 @@
     }
     /** Buttons of zoom and full screen, and choices of lens, pixels and what dragging does. */
     controls(whole) {
-      const button = (text, label, pressed) => {
-        const made = el("button", { type: "button", title: label, "aria-label": label }, text);
-        made.addEventListener("click", pressed);
-        return made;
+      const button2 = (text, label, pressed) => {
+        const made2 = el("button", { type: "button", title: label, "aria-label": label }, text);
+        made2.addEventListener("click", pressed);
+        return made2;
       };
       const full = el("button", { type: "button", "data-key": "full" }, "Full screen (F)");
       full.addEventListener("click", () => {
@@ -650,24 +795,24 @@
           this.again();
         }
       ));
-      const drag2 = choice(
-        "Dragging changes",
-        [["window", "window and level"], ["move", "what is shown"]],
-        "window",
-        (v) => {
-          this.drags = v;
-          this.tellDrag();
-        }
-      );
+      const drags = [["window", "window and level"], ["move", "what is shown"], ...this.view?.box ? [["box", "the box"]] : []];
+      const drag2 = this.remember("drag", choice("Dragging changes", drags, "window", (v) => {
+        this.drags = v;
+        this.tellDrag();
+      }));
       return {
         buttons: [
-          button("−", "zoom out (−)", () => this.zoom(1 / 1.5)),
-          button("+", "zoom in (+)", () => this.zoom(1.5)),
-          button("Whole image", "show the whole image (0)", () => this.whole()),
+          button2("−", "zoom out (−)", () => this.zoom(1 / 1.5)),
+          button2("+", "zoom in (+)", () => this.zoom(1.5)),
+          button2("Whole image", "show the whole image (0)", () => this.whole()),
           full
         ],
         choices: [lens, pixels, drag2]
       };
+    }
+    /** Let a drag draw or move the box. */
+    dragBox() {
+      this.press("drag", "box");
     }
     known = {};
     remember(name, box) {
@@ -723,7 +868,15 @@
       context.imageSmoothingQuality = "high";
       for (const layer of layers) context.drawImage(layer, 0, 0, w, h);
       if (picture.lines?.length && layers === picture.layers) drawContour(context, picture.lines, picture.width, picture.height, s / 1.6);
+      this.boxes(context, s / 1.6);
       context.restore();
+    }
+    boxes(context, scale) {
+      const { view, measures } = this, size = measures && { width: measures.plane[1], height: measures.plane[0] };
+      for (const [box, answer] of [[this.answer, true], [view?.box?.at, false]]) {
+        const here = !box?.slices || view?.slice !== void 0 && view.slice >= box.slices[0] && view.slice <= box.slices[1];
+        if (box && size && here) drawBox(context, box, size, answer, scale);
+      }
     }
     wipe(context, picture, wipe) {
       const { width, height } = context.canvas, x = Math.round(wipe.share * width);
@@ -745,9 +898,42 @@
         context.fillText(text, place2, 0.92 * height);
       }
     }
+    /** Whether a pointer draws the box: with shift, or where dragging is set to. */
+    boxing(stage, event) {
+      return Boolean(this.view?.box) && event.button === 0 && (event.shiftKey || stage.dataset.drag === "box");
+    }
+    /** Draw the box with a drag; one that begins inside the box, without shift, moves it. */
+    draws(stage, canvas) {
+      const box = this.view.box;
+      let from = null, held = null;
+      const share = (event) => {
+        const at = shareOf(event, canvas), within = (value) => Math.max(0, Math.min(1, value));
+        return { x: within(this.x + (at.x - 0.5) / this.scale), y: within(this.y + (at.y - 0.5) / this.scale) };
+      };
+      stage.addEventListener("mousedown", (event) => {
+        if (this.boxing(stage, event)) event.preventDefault();
+      });
+      stage.addEventListener("pointerdown", (event) => {
+        if (!this.boxing(stage, event)) return;
+        stage.setPointerCapture(event.pointerId);
+        from = share(event);
+        held = !event.shiftKey && box.holds(from) ? box.at : null;
+      });
+      stage.addEventListener("pointermove", (event) => {
+        if (!from) return;
+        const to = share(event);
+        if (held) box.move(Math.round((to.x - from.x) * box.width), Math.round((to.y - from.y) * box.height), false, held);
+        else box.between(from, to);
+      });
+      for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
+        from = null;
+      });
+    }
     listen(stage, canvas) {
       let from = null, wiping = false;
+      if (this.view?.box) this.draws(stage, canvas);
       stage.addEventListener("pointerdown", (event) => {
+        if (this.boxing(stage, event)) return;
         const moves = stage.dataset.drag === "move" || event.button === 1 || event.pointerType === "touch" && this.scale > 1;
         wiping = Boolean(this.wiped) && canvas.dataset.panel === "changed" && event.button === 0;
         if (!moves && !wiping) return;
@@ -816,8 +1002,8 @@
       view.window.high = last2;
       view.redraw.forEach((again) => again());
     };
-    const set = (middle, wide) => {
-      const kept2 = Math.max(span / 256, Math.min(2 * span, wide)), at = Math.max(least, Math.min(most, middle));
+    const set = (middle2, wide) => {
+      const kept2 = Math.max(span / 256, Math.min(2 * span, wide)), at = Math.max(least, Math.min(most, middle2));
       put(at - kept2 / 2, at + kept2 / 2);
     };
     const level = slider("Level", { min: least, max: most, step: "any", value: centre() }, short, (v) => set(v, width()));
@@ -840,7 +1026,7 @@
     let from = null;
     for (const stage of stages) {
       stage.addEventListener("pointerdown", (event) => {
-        const other2 = stage.dataset.drag && stage.dataset.drag !== "window";
+        const other2 = stage.dataset.drag && stage.dataset.drag !== "window" || event.shiftKey && view.box;
         if (event.pointerType === "touch" || event.button !== 0 || other2) return;
         from = { x: event.clientX, y: event.clientY, middle: centre(), wide: width() };
         stage.setPointerCapture(event.pointerId);
@@ -856,7 +1042,7 @@
   }
   function sliceControl(image, view) {
     if (view.slice === void 0 || image.slices < 2) return null;
-    const made = slider(
+    const made2 = slider(
       "Slice",
       { min: 0, max: image.slices - 1, step: 1, value: view.slice },
       (at) => `${at + 1} of ${image.slices}`,
@@ -865,9 +1051,287 @@
         view.redraw.forEach((again) => again());
       }
     );
-    view.redraw.push(() => made.set(view.slice));
-    return made;
+    view.redraw.push(() => made2.set(view.slice));
+    return made2;
   }
+
+  // source/where.ts
+  var STRONGEST = 10;
+  function whereSection(image, maps, view) {
+    const state = { map: maps[0], opacity: 0.85, own: faint(maps[0]), hidden: false };
+    view.share ??= STRONGEST;
+    const panels = new Panels(["map"], "the image alone", image, view), [canvas] = panels.canvases, [stage] = panels.stages;
+    const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
+    const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
+    const paint = painter(async () => {
+      const row3 = state.map?.row ?? image.row, map = state.map;
+      const values = await getValues(row3, "image", view.slice);
+      const [, height, width] = values.shape, plain = layerOf(greyPixels(values, view.window)), layers = [plain];
+      let lines = [];
+      if (map) {
+        const found = await getValues(map.row, "values", view.slice), scale = state.own ? map.own : map.shared;
+        if (!state.hidden) layers.push(layerOf(signedPixels(turned(found.data, map.sign), width, height, scale, state.opacity)));
+        if (!state.hidden && view.share < 100) lines = contour(found.data, width, height, levelOf(map, view.share, found.data));
+        legend.replaceChildren(...legendOf(map, scale, state.own, state.opacity));
+      }
+      panels.show(0, { height, width, aspect: view.aspect, layers, lines, other: [plain] });
+      canvas.setAttribute("aria-label", map && !state.hidden ? `the image with the map ${map.label} for ${map.target_name} over it` : "the image alone");
+    });
+    view.redraw.push(paint);
+    const picked = (row3) => {
+      state.map = maps.find((map) => String(map.row) === row3);
+      state.own = faint(state.map);
+      if (scales) scales.querySelector(`input[value=${state.own ? "own" : "fixed"}]`).checked = true;
+      beside.replaceChildren(...besideOf(state.map));
+      paint();
+    };
+    const slices = sliceControl(image, view), inner = shareControl("Contour", view);
+    const scales = maps.length > 0 && choice(
+      "Scale",
+      [["fixed", "cohort"], ["own", "per image"]],
+      state.own ? "own" : "fixed",
+      (v) => {
+        state.own = v === "own";
+        paint();
+      }
+    );
+    const hide = el("input", { type: "checkbox" });
+    hide.addEventListener("change", () => {
+      state.hidden = hide.checked;
+      paint();
+    });
+    const box = el("div", {
+      class: "viewing one",
+      tabindex: 0,
+      role: "group",
+      "aria-label": "image with map. H hides the map, L is the lens, P the pixels, plus, minus and 0 zoom, F is full screen; drag changes the window"
+    });
+    const { buttons, choices: choices3 } = panels.controls(box);
+    box.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.altKey || event.metaKey || event.target !== box && (event.key.startsWith("Arrow") || event.target instanceof HTMLSelectElement)) return;
+      if (event.key.toLowerCase() === "h") hide.click();
+      else if (event.key.toLowerCase() === "f") buttons[3].click();
+      else if (!panels.key(event)) return;
+      event.preventDefault();
+    });
+    const windows = windowControls(image, view, stage);
+    readValues(panels, image, view, () => state.map, readout);
+    beside.replaceChildren(...besideOf(state.map));
+    paint();
+    panels.figures[0].append(...maps.length ? [legend] : [], readout);
+    box.append(panels.figures[0], el(
+      "div",
+      { class: "controls" },
+      maps.length > 0 && choice("Map", maps.map((m) => [String(m.row), nameOf(m, maps)]), String(maps[0].row), picked),
+      slices?.box,
+      maps.length > 0 && slider(
+        "Opacity",
+        { min: 0, max: 100, step: 1, value: 85 },
+        (v) => `${v} %`,
+        (v) => {
+          state.opacity = v / 100;
+          paint();
+        }
+      ).box,
+      maps.length > 0 && inner,
+      scales,
+      maps.length > 0 && el("label", { class: "check" }, hide, " Hide the map (H)"),
+      el("div", { class: "row-of" }, ...buttons),
+      view.box && boxControls(view.box, {}, () => panels.dragBox()),
+      el("div", { class: "pairs" }, ...choices3, ...windows)
+    ), beside);
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": "where" },
+      el("h2", { id: "where" }, "Where the model looks"),
+      !maps.length && el("p", { class: "dim" }, "This case has no heatmaps."),
+      box
+    );
+  }
+  function levelOf(map, share, shown) {
+    return map.levels.length ? map.levels[100 - share] : strongest(shown.map(Math.abs), share / 100);
+  }
+  function shareControl(label, view) {
+    const made2 = slider(
+      label,
+      { min: 1, max: 100, step: 1, value: view.share },
+      (v) => v < 100 ? `the strongest ${v} %` : "off",
+      (v) => {
+        view.share = v;
+        view.redraw.forEach((again) => again());
+      }
+    );
+    view.redraw.push(() => made2.set(view.share));
+    return made2.box;
+  }
+  function nameOf(map, maps) {
+    return new Set(maps.map((m) => m.target)).size > 1 ? `${map.label}, ${map.target_name}` : map.label;
+  }
+  function besideOf(map) {
+    return map ? [trustCard(map.trust), madeBy(map)] : [];
+  }
+  var faint = (map) => map !== void 0 && map.scale < map.shared;
+  var turned = (data, sign) => sign < 0 ? data.map((value) => -value) : data;
+  function ownScaleWords(map) {
+    const factor = map.shared / map.own;
+    return `×${factor.toFixed(factor >= 9.95 ? 0 : 1)}: per-image scale, not comparable with other maps; the cohort scale is ±${short(map.shared)}`;
+  }
+  function legendOf(map, scale, own, opacity = 0.85) {
+    const [seen, there] = map.scale_from;
+    const from = !there ? "Per-image scale: not comparable with other maps" : own ? ownScaleWords(map) : `Cohort scale: ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (estimated from ${seen} of them)` : "");
+    return [
+      scaleBar(opacity),
+      ends(`${map.blue}: ${short(scale)}`, "0", `${map.orange}: ${short(scale)}`),
+      el(
+        "p",
+        { class: "dim small" },
+        `Target: ${map.target_name}; evidence in ${map.unit}. Orange: evidence ${map.orange}; blue: ${map.blue}. ${from}.`,
+        map.layer && el("b", { class: "block" }, `Resolution of the map: ${map.layer}, enlarged to the image.`)
+      ),
+      ...map.flaw ? [el("p", { class: "doubt" }, map.flaw)] : []
+    ];
+  }
+  function evidence(map, value) {
+    return value === 0 ? "0" : `${short(Math.abs(value))} ${value * map.sign > 0 ? map.orange : map.blue}`;
+  }
+  function readValues(panels, image, view, map, readout) {
+    const [canvas] = panels.canvases;
+    const read = async (event) => {
+      const at = panels.place(event, canvas), chosen = map();
+      const values = await getValues(chosen?.row ?? image.row, "image", view.slice).catch(() => null);
+      const found = chosen && await getValues(chosen.row, "values", view.slice).catch(() => null);
+      if (!values || !at) return;
+      const [channels, height, width] = values.shape, x = Math.floor(at.x * width), y = Math.floor(at.y * height);
+      const grey = Array.from({ length: channels }, (_, c) => short(values.data[(c * height + y) * width + x]));
+      const said = found && chosen ? `, map ${evidence(chosen, found.data[y * width + x])}` : "";
+      readout.textContent = `column ${x}, row ${y}: image ${grey.join(" ")}${said}`;
+    };
+    for (const kind of ["pointermove", "pointerdown"]) canvas.addEventListener(kind, read);
+  }
+
+  // source/live_map.ts
+  function mapSection(map, view) {
+    const canvas = el("canvas", { role: "img", width: 512, height: 512, "aria-label": `the image with the map ${map.label} for ${map.target_name} over it` });
+    let opacity = 0.85;
+    const paint = painter(async () => {
+      const image = await getValues(map.row, "image", view.slice), found = await getValues(map.row, "values", view.slice);
+      const [, height, width] = image.shape, context = fit(canvas, height, width, view.aspect);
+      draw(context, greyPixels(image, view.window));
+      draw(context, signedPixels(turned(found.data, map.sign), found.shape[2], found.shape[1], map.scale, opacity));
+    });
+    view.redraw.push(paint);
+    paint();
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": `map-${map.row}` },
+      el("h2", { id: `map-${map.row}` }, `Where: ${map.label} for ${map.target_name}`),
+      el(
+        "div",
+        { class: "columns" },
+        el("div", {}, el("div", { class: "stage" }, canvas), el(
+          "div",
+          { class: "legend" },
+          ...legendOf(map, map.scale, faint(map))
+        )),
+        el("div", { class: "controls" }, slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, (v) => `${v} %`, (v) => {
+          opacity = v / 100;
+          paint();
+        }).box),
+        el("div", { class: "beside" }, trustCard(map.trust))
+      )
+    );
+  }
+
+  // source/nearest.ts
+  function nearestOf(nearest, row3, view) {
+    return nearest.filter((one) => one.row === row3).map((one) => nearestRow(one, view));
+  }
+  function nearestOfTarget(nearest, target, view) {
+    const found = nearest.find((one) => one.target === target);
+    if (found) {
+      const row3 = nearestRow(found, view);
+      row3.removeAttribute("aria-labelledby");
+      return row3;
+    }
+    return el("p", { class: "dim" }, "The run holds no real cases for this target: contrafact explain with --cases FOLDER finds the nearest.");
+  }
+  var made = 0;
+  function nearestRow(near, view) {
+    const canvases = near.cases.map((real) => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `real case ${real.name}` }));
+    const [low, high] = [view.window.low, view.window.high];
+    const paint = painter(async () => {
+      for (const [k, canvas] of canvases.entries()) {
+        const real = near.cases[k], same = real.window[0] === low && real.window[1] === high;
+        const shown = same ? view : { ...view, window: { low: real.window[0], high: real.window[1] } };
+        small(canvas, await getValues(near.row, real.array, view.slice), shown, real.aspect);
+      }
+    });
+    view.redraw.push(paint);
+    paint();
+    const id = `nearest-${near.row}-${++made}`;
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": id },
+      el("h2", { id }, near.heading),
+      el("p", { class: "dim" }, near.words),
+      el("div", { class: "film", tabindex: 0, role: "group", "aria-label": "real cases" }, ...near.cases.map((real, k) => el(
+        "figure",
+        { class: "frame later" },
+        canvases[k],
+        el(
+          "figcaption",
+          {},
+          el("b", { class: "mark real" }, "REAL"),
+          " ",
+          real.name,
+          el("b", { class: "block" }, real.answer),
+          real.label && el("span", { class: "block" }, `labelled ${real.label}`),
+          ...real.place.map((line2) => el("span", { class: "block" }, line2))
+        )
+      )))
+    );
+  }
+
+  // source/chart.ts
+  function chart(strip) {
+    const { width, height, points, ideal, x_ticks, y_ticks, goal_y, half_y } = strip.curve;
+    const line2 = (list2) => list2.map((point) => point.join(",")).join(" ");
+    const now = svg("circle", { class: "now", r: 6 });
+    const last2 = strip.scores.length - 1, axis = strip.shares ? `probability of ${strip.target_name}` : `change achieved, ${strip.unit}`;
+    const [from, to] = [strip.table[0], strip.table[last2]];
+    const words3 = strip.shares ? `Probability over the change requested: from ${strip.levels[0]} to ${strip.levels[last2]}, for ${to.requested} ${strip.unit} requested.` : `Change requested against change achieved, in ${strip.unit}: from ${from.requested} requested and ${from.achieved} achieved to ${to.requested} requested and ${to.achieved} achieved.`;
+    const across = (y, kind, text) => [
+      svg("line", { x1: 54, x2: width - 14, y1: y, y2: y, class: kind }),
+      kind === "half" ? svg("text", { x: width - 16, y: y + 13, "text-anchor": "end", class: "half-text" }, text) : svg("text", { x: 60, y: y - 4, class: `${kind}-text` }, text)
+    ];
+    const picture = svg(
+      "svg",
+      { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words3, class: "chart" },
+      ...x_ticks.flatMap(([x, text]) => [
+        svg("line", { x1: x, x2: x, y1: 14, y2: height - 40, class: "grid" }),
+        svg("text", { x, y: height - 24, "text-anchor": "middle" }, text)
+      ]),
+      ...y_ticks.flatMap(([y, text]) => [
+        svg("line", { x1: 54, x2: width - 14, y1: y, y2: y, class: "grid" }),
+        svg("text", { x: 50, y: y + 4, "text-anchor": "end" }, text)
+      ]),
+      svg("text", { x: (width + 40) / 2, y: height - 6, "text-anchor": "middle" }, `change requested, ${strip.unit}`),
+      svg("text", { transform: `translate(12 ${height / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, cut(axis)),
+      svg("polyline", { points: line2(ideal), class: "ideal" }),
+      ...half_y === null ? [] : across(half_y, "half", "the prediction flips"),
+      ...goal_y === null ? [] : across(goal_y, "goal", "goal"),
+      svg("polyline", { points: line2(points), class: "measured" }),
+      ...points.map(([x, y]) => svg("circle", { cx: x, cy: y, r: 2.6, class: "point" })),
+      now
+    );
+    const at = (k, share) => {
+      const next2 = points[Math.min(k + 1, points.length - 1)];
+      now.setAttribute("cx", String(points[k][0] * (1 - share) + next2[0] * share));
+      now.setAttribute("cy", String(points[k][1] * (1 - share) + next2[1] * share));
+    };
+    return { picture, at };
+  }
+  var cut = (text) => text.length > 34 ? `${text.slice(0, 33)}…` : text;
 
   // source/strip.ts
   var KEYS = "Left and right arrows change the frame, B puts the original in the place of the changed image and back, M the comparison mode, X exaggerates, L is the lens, P the pixels, plus, minus and 0 zoom, shift and arrows move what is shown, F is full screen";
@@ -896,6 +1360,7 @@
       first && title === strip.heading && el("p", { class: "kicker" }, "What would change the prediction?"),
       el("h2", {}, strip.picture ? strip.heading : title),
       strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", " %") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
+      strip.box && el("p", { class: "dim" }, strip.box.words),
       parts.viewing(),
       parts.strip.box,
       el(
@@ -915,7 +1380,7 @@
       this.image = image;
       this.last = about.order.length - 1;
       this.state = { at: about.origin === 0 ? this.last : about.origin, compare: "beside", wipe: 0.5, swapped: false, times: 1, outlined: true };
-      this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image", image);
+      this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image", image, view, about.box);
       this.paint = painter(() => this.draw());
       view.redraw.push(this.paint);
       this.chart = chart(about);
@@ -994,6 +1459,7 @@
         slices?.box ?? "",
         el("div", { class: "row-of" }, this.play(), plain ? flicker : "", ...buttons),
         this.read,
+        this.view.box ? boxControls(this.view.box, { target: this.about.target, goal: this.about.goal }, () => panels.dragBox()) : "",
         el(
           "div",
           { class: "pairs" },
@@ -1077,30 +1543,30 @@
     }
     key(event, box) {
       if (event.ctrlKey || event.altKey || event.metaKey) return;
-      const inside = event.target !== box, own = this.keys[event.key.toLowerCase()];
-      if (inside && (event.key.startsWith("Arrow") || event.target instanceof HTMLSelectElement)) return;
+      const inside2 = event.target !== box, own = this.keys[event.key.toLowerCase()];
+      if (inside2 && (event.key.startsWith("Arrow") || event.target instanceof HTMLSelectElement)) return;
       if (own) {
         if (!event.repeat) own();
       } else if (!this.arrows(event) && !this.panels.key(event)) return;
       event.preventDefault();
     }
     play() {
-      const button = el("button", { type: "button" }, "Play"), { state } = this;
+      const button2 = el("button", { type: "button" }, "Play"), { state } = this;
       let timer2 = 0, step = 1;
-      button.addEventListener("click", () => {
+      button2.addEventListener("click", () => {
         if (timer2) {
           clearInterval(timer2);
           timer2 = 0;
-          button.textContent = "Play";
+          button2.textContent = "Play";
           return;
         }
-        button.textContent = "Stop";
+        button2.textContent = "Stop";
         timer2 = window.setInterval(() => {
           if (state.at + 0.08 * step > this.last || state.at + 0.08 * step < 0) step = -step;
           this.to(Math.max(0, Math.min(this.last, state.at + 0.08 * step)));
         }, 50);
       });
-      return button;
+      return button2;
     }
   };
   function next(box) {
@@ -1165,163 +1631,10 @@
     return `${levelAt(strip, k, at - k)}, frame ${place(at)} of ${strip.order.length - 1}: ${isOrigin(strip, at) ? "original" : "synthetic"}`;
   }
 
-  // source/where.ts
-  var STRONGEST = 10;
-  function whereSection(image, maps, view) {
-    const state = { map: maps[0], opacity: 0.85, own: faint(maps[0]), hidden: false };
-    view.share ??= STRONGEST;
-    const panels = new Panels(["map"], "the image alone", image), [canvas] = panels.canvases, [stage] = panels.stages;
-    const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
-    const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
-    const paint = painter(async () => {
-      const row3 = state.map?.row ?? image.row, map = state.map;
-      const values = await getValues(row3, "image", view.slice);
-      const [, height, width] = values.shape, plain = layerOf(greyPixels(values, view.window)), layers = [plain];
-      let lines = [];
-      if (map) {
-        const found = await getValues(map.row, "values", view.slice), scale = state.own ? map.own : map.shared;
-        if (!state.hidden) layers.push(layerOf(signedPixels(turned(found.data, map.sign), width, height, scale, state.opacity)));
-        if (!state.hidden && view.share < 100) lines = contour(found.data, width, height, levelOf(map, view.share, found.data));
-        legend.replaceChildren(...legendOf(map, scale, state.own, state.opacity));
-      }
-      panels.show(0, { height, width, aspect: view.aspect, layers, lines, other: [plain] });
-      canvas.setAttribute("aria-label", map && !state.hidden ? `the image with the map ${map.label} for ${map.target_name} over it` : "the image alone");
-    });
-    view.redraw.push(paint);
-    const picked = (row3) => {
-      state.map = maps.find((map) => String(map.row) === row3);
-      state.own = faint(state.map);
-      if (scales) scales.querySelector(`input[value=${state.own ? "own" : "fixed"}]`).checked = true;
-      beside.replaceChildren(...besideOf(state.map));
-      paint();
-    };
-    const slices = sliceControl(image, view), inner = shareControl("Contour", view);
-    const scales = maps.length > 0 && choice(
-      "Scale",
-      [["fixed", "cohort"], ["own", "per image"]],
-      state.own ? "own" : "fixed",
-      (v) => {
-        state.own = v === "own";
-        paint();
-      }
-    );
-    const hide = el("input", { type: "checkbox" });
-    hide.addEventListener("change", () => {
-      state.hidden = hide.checked;
-      paint();
-    });
-    const box = el("div", {
-      class: "viewing one",
-      tabindex: 0,
-      role: "group",
-      "aria-label": "image with map. H hides the map, L is the lens, P the pixels, plus, minus and 0 zoom, F is full screen; drag changes the window"
-    });
-    const { buttons, choices: choices3 } = panels.controls(box);
-    box.addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.altKey || event.metaKey || event.target !== box && (event.key.startsWith("Arrow") || event.target instanceof HTMLSelectElement)) return;
-      if (event.key.toLowerCase() === "h") hide.click();
-      else if (event.key.toLowerCase() === "f") buttons[3].click();
-      else if (!panels.key(event)) return;
-      event.preventDefault();
-    });
-    const windows = windowControls(image, view, stage);
-    readValues(panels, image, view, () => state.map, readout);
-    beside.replaceChildren(...besideOf(state.map));
-    paint();
-    panels.figures[0].append(...maps.length ? [legend] : [], readout);
-    box.append(panels.figures[0], el(
-      "div",
-      { class: "controls" },
-      maps.length > 0 && choice("Map", maps.map((m) => [String(m.row), nameOf(m, maps)]), String(maps[0].row), picked),
-      slices?.box,
-      maps.length > 0 && slider(
-        "Opacity",
-        { min: 0, max: 100, step: 1, value: 85 },
-        (v) => `${v} %`,
-        (v) => {
-          state.opacity = v / 100;
-          paint();
-        }
-      ).box,
-      maps.length > 0 && inner,
-      scales,
-      maps.length > 0 && el("label", { class: "check" }, hide, " Hide the map (H)"),
-      el("div", { class: "row-of" }, ...buttons),
-      el("div", { class: "pairs" }, ...choices3, ...windows)
-    ), beside);
-    return el(
-      "section",
-      { class: "card", "aria-labelledby": "where" },
-      el("h2", { id: "where" }, "Where the model looks"),
-      !maps.length && el("p", { class: "dim" }, "This case has no heatmaps."),
-      box
-    );
-  }
-  function levelOf(map, share, shown) {
-    return map.levels.length ? map.levels[100 - share] : strongest(shown.map(Math.abs), share / 100);
-  }
-  function shareControl(label, view) {
-    const made = slider(
-      label,
-      { min: 1, max: 100, step: 1, value: view.share },
-      (v) => v < 100 ? `the strongest ${v} %` : "off",
-      (v) => {
-        view.share = v;
-        view.redraw.forEach((again) => again());
-      }
-    );
-    view.redraw.push(() => made.set(view.share));
-    return made.box;
-  }
-  function nameOf(map, maps) {
-    return new Set(maps.map((m) => m.target)).size > 1 ? `${map.label}, ${map.target_name}` : map.label;
-  }
-  function besideOf(map) {
-    return map ? [trustCard(map.trust), madeBy(map)] : [];
-  }
-  var faint = (map) => map !== void 0 && map.scale < map.shared;
-  var turned = (data, sign) => sign < 0 ? data.map((value) => -value) : data;
-  function ownScaleWords(map) {
-    const factor = map.shared / map.own;
-    return `×${factor.toFixed(factor >= 9.95 ? 0 : 1)}: per-image scale, not comparable with other maps; the cohort scale is ±${short(map.shared)}`;
-  }
-  function legendOf(map, scale, own, opacity = 0.85) {
-    const [seen, there] = map.scale_from;
-    const from = !there ? "Per-image scale: not comparable with other maps" : own ? ownScaleWords(map) : `Cohort scale: ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (estimated from ${seen} of them)` : "");
-    return [
-      scaleBar(opacity),
-      ends(`${map.blue}: ${short(scale)}`, "0", `${map.orange}: ${short(scale)}`),
-      el(
-        "p",
-        { class: "dim small" },
-        `Target: ${map.target_name}; evidence in ${map.unit}. Orange: evidence ${map.orange}; blue: ${map.blue}. ${from}.`,
-        map.layer && el("b", { class: "block" }, `Resolution of the map: ${map.layer}, enlarged to the image.`)
-      ),
-      ...map.flaw ? [el("p", { class: "doubt" }, map.flaw)] : []
-    ];
-  }
-  function evidence(map, value) {
-    return value === 0 ? "0" : `${short(Math.abs(value))} ${value * map.sign > 0 ? map.orange : map.blue}`;
-  }
-  function readValues(panels, image, view, map, readout) {
-    const [canvas] = panels.canvases;
-    const read = async (event) => {
-      const at = panels.place(event, canvas), chosen = map();
-      const values = await getValues(chosen?.row ?? image.row, "image", view.slice).catch(() => null);
-      const found = chosen && await getValues(chosen.row, "values", view.slice).catch(() => null);
-      if (!values || !at) return;
-      const [channels, height, width] = values.shape, x = Math.floor(at.x * width), y = Math.floor(at.y * height);
-      const grey = Array.from({ length: channels }, (_, c) => short(values.data[(c * height + y) * width + x]));
-      const said = found && chosen ? `, map ${evidence(chosen, found.data[y * width + x])}` : "";
-      readout.textContent = `column ${x}, row ${y}: image ${grey.join(" ")}${said}`;
-    };
-    for (const kind of ["pointermove", "pointerdown"]) canvas.addEventListener(kind, read);
-  }
-
   // source/live.ts
   var pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
   var chance = (score) => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
-  function liveSection(id, image, view) {
+  function liveSection(id, image, view, nearest) {
     const status = el("p", { class: "dim", role: "status", id: "live-status" }, "loading the model …");
     const section = el(
       "section",
@@ -1329,12 +1642,17 @@
       el("h2", { id: "live" }, "Live explanation"),
       status
     );
+    const none = (words3, why) => {
+      status.textContent = words3;
+      if (view.box) {
+        view.box.why = why;
+        view.box.tell();
+      }
+    };
     enter(id).then((told) => {
-      if (told.state === "none") status.textContent = `Not available: ${told.reason}`;
-      else new Panel(section, status, { id, image, session: told.session }, told, view);
-    }).catch((error) => {
-      status.textContent = lineOf(error);
-    });
+      if (told.state === "none") none(`Not available: ${told.reason}`, String(told.reason));
+      else new Panel(section, status, { id, image, session: told.session, nearest }, told, view);
+    }).catch((error) => none(lineOf(error), lineOf(error)));
     return section;
   }
   async function enter(id) {
@@ -1358,14 +1676,11 @@
       this.view = view;
       this.target = offer.targets[0];
       this.paint = painter(async () => this.put(this.now ?? await getValues(page.image.row, "image", view.slice)));
-      view.redraw.push(() => this.slides && this.paint());
+      view.redraw.push(() => this.slides && this.paint(), () => this.region());
       this.mark = view.redraw.length;
       const target = el("select", { id: "live-target" }, ...offer.targets.map((t) => el("option", { value: t.text }, t.name)));
       target.addEventListener("change", () => {
-        this.target = offer.targets.find((t) => t.text === target.value);
-        this.amount = 0;
-        this.held.clear();
-        this.methods();
+        this.aim(offer.targets.find((t) => t.text === target.value));
       });
       this.method.addEventListener("change", () => this.goals());
       this.ask.addEventListener("click", () => this.explain());
@@ -1384,6 +1699,7 @@
             el("label", { class: "field" }, "Target", target),
             el("label", { class: "field" }, "Method", this.method),
             this.goal,
+            this.where,
             el("div", { class: "row-of" }, this.ask, this.cancel),
             this.bar
           ),
@@ -1399,6 +1715,14 @@
       );
       this.methods();
       this.say("Ready.");
+      if (view.box) {
+        const targets = offer.targets.filter((one) => one.strips.length);
+        if (targets.length) view.box.ask = (mode, wish) => {
+          void this.within(mode, wish, targets, target);
+        };
+        else view.box.why = offer.why_not || "the bundle has no counterfactuals of this model.";
+        view.box.tell();
+      }
     }
     status;
     page;
@@ -1407,6 +1731,10 @@
     target;
     by = "asked";
     amount = 0;
+    chosen = false;
+    // the reader has set a goal for this target
+    mode = "";
+    // what the box means, if anything
     held = /* @__PURE__ */ new Set();
     found = /* @__PURE__ */ new Set();
     // targets for which the image is inverted
@@ -1420,6 +1748,7 @@
     now = null;
     method = el("select", { id: "live-method" });
     goal = el("div", { class: "controls" });
+    where = el("div", {});
     stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the changed image" });
     tag = el("div", { class: "tag" });
     view_ = el("div", {}, el("div", { class: "stage" }, this.stage, this.tag));
@@ -1430,6 +1759,53 @@
     answer = el("div", {});
     paint;
     mark;
+    /** Change the target; what was chosen for another one is forgotten. */
+    aim(target) {
+      this.target = target;
+      this.amount = 0;
+      this.chosen = false;
+      this.held.clear();
+      this.methods();
+    }
+    /** Answer a question about the box: a counterfactual to the goal of the reader, or else across the decision. */
+    async within(mode, wish, targets, shown) {
+      this.status.scrollIntoView({ block: "center" });
+      if (this.asking) {
+        this.say("One question at a time: wait, or cancel the one that is running.");
+        return;
+      }
+      const wanted = targets.find((one) => one.text === wish.target) ?? (this.target.strips.length ? this.target : targets[0]);
+      if (wanted !== this.target) {
+        shown.value = wanted.text;
+        this.aim(wanted);
+      }
+      if (!this.walks) this.method.value = wanted.strips[0];
+      this.mode = mode;
+      if (!this.chosen) [this.by, this.amount] = goalOf(wanted, wish.goal);
+      this.goals();
+      await this.explain();
+    }
+    /** What the box means for the next question, where there is one. */
+    region() {
+      const there = this.walks && Boolean(this.view.box?.at);
+      if (!this.view.box?.at) this.mode = "";
+      if (there === Boolean(this.where.firstChild)) {
+        this.where.querySelectorAll("input").forEach((one) => {
+          one.checked = one.value === this.mode;
+        });
+        return;
+      }
+      this.where.replaceChildren(...there ? [choice(
+        "Region",
+        [["", "everywhere"], ["only", "only in the box"], ["keep", "not in the box"]],
+        this.mode,
+        (value) => {
+          this.mode = value;
+          this.follows = true;
+          this.move();
+        }
+      )] : []);
+    }
     say(words3) {
       this.status.textContent = words3;
     }
@@ -1455,6 +1831,7 @@
       this.now = null;
       this.view_.hidden = !this.slides;
       this.read.replaceChildren();
+      this.region();
       if (!this.walks) {
         this.goal.replaceChildren();
         return;
@@ -1463,6 +1840,7 @@
       const by = choice("Goal by", ways, this.by, (value) => {
         this.by = value;
         this.amount = 0;
+        this.chosen = false;
         this.goals();
       });
       const holds = this.able.holds && target.holds.length > 0 && el(
@@ -1489,21 +1867,22 @@
       const start = reached ? target.odds ? 1 / (1 + Math.exp(-target.start)) : target.start : 0;
       this.amount = Math.max(least, Math.min(most, this.amount || start));
       const said = (value) => !reached ? `${signed(value, 1)} ${target.unit}` : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
-      const made = slider(
+      const made2 = slider(
         reached ? "Goal" : "Change requested",
         { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
         said,
         (value) => {
           this.amount = value;
+          this.chosen = true;
           this.follows = false;
           this.move();
         }
       );
-      made.input.addEventListener("change", () => {
+      made2.input.addEventListener("change", () => {
         this.follows = true;
         this.move();
       });
-      return made.box;
+      return made2.box;
     }
     /** The change requested, in units of the target. */
     get asked() {
@@ -1567,7 +1946,13 @@
       this.stage.setAttribute("aria-label", this.now ? `synthetic image, ${signed(this.asked, 1)} ${this.target.unit} requested` : "the original image");
     }
     words() {
-      return { session: this.page.session, case: this.page.id, target: this.target.text, hold: this.able.holds ? [...this.held] : [] };
+      return {
+        session: this.page.session,
+        case: this.page.id,
+        target: this.target.text,
+        hold: this.able.holds ? [...this.held] : [],
+        ...this.walks && this.mode && this.view.box?.at && { box: { ...this.view.box.at, mode: this.mode } }
+      };
     }
     async find() {
       const target = this.target.text;
@@ -1582,7 +1967,8 @@
       const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
       if (done?.state !== "done") return;
       if (done.kind === "strip" && latent) this.found.add(target);
-      this.say(`Computed in ${done.seconds.toFixed(1)} s.`);
+      const answer = done.about;
+      this.say(`Computed in ${done.seconds.toFixed(1)} s.${done.kind === "strip" && answer.box ? ` ${answer.heading}.` : ""}`);
       this.show(done);
     }
     /** Run a job to its end and show its progress; null where it could not start. */
@@ -1639,8 +2025,9 @@
         }
       });
       const held = done.held?.length ? el("dl", { class: "read" }, ...pairs(heldPairs(done.held))) : "";
-      const part2 = done.kind === "strip" ? stripSection(done.about, this.view, this.page.image) : mapSection(done.about, this.view);
-      this.answer.replaceChildren(part2, held, el("div", { class: "row-of" }, keep, kept2));
+      const strip = done.kind === "strip" && done.about;
+      const part2 = strip ? stripSection(strip, this.view, this.page.image) : mapSection(done.about, this.view);
+      this.answer.replaceChildren(part2, strip ? nearestOfTarget(this.page.nearest, strip.target, this.view) : "", held, el("div", { class: "row-of" }, keep, kept2));
     }
     /** Cancel the job when the page is left. */
     leave() {
@@ -1653,6 +2040,12 @@
       }).catch(() => void 0);
     }
   };
+  function goalOf(target, goal) {
+    const given2 = typeof goal === "number";
+    if (!target.odds) return given2 ? ["reached", goal] : ["asked", target.span / 2];
+    const wanted = given2 && goal > 0 !== target.start > 0 ? 1 / (1 + Math.exp(-goal)) : target.start < 0 ? 0.9 : 0.1;
+    return ["reached", Math.max(0.01, Math.min(0.99, wanted))];
+  }
   function pairs(list2) {
     return list2.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
   }
@@ -1662,77 +2055,6 @@
   function floats(text) {
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     return new Float32Array(bytes.buffer);
-  }
-  function mapSection(map, view) {
-    const canvas = el("canvas", { role: "img", width: 512, height: 512, "aria-label": `the image with the map ${map.label} for ${map.target_name} over it` });
-    let opacity = 0.85;
-    const paint = painter(async () => {
-      const image = await getValues(map.row, "image", view.slice), found = await getValues(map.row, "values", view.slice);
-      const [, height, width] = image.shape, context = fit(canvas, height, width, view.aspect);
-      draw(context, greyPixels(image, view.window));
-      draw(context, signedPixels(turned(found.data, map.sign), found.shape[2], found.shape[1], map.scale, opacity));
-    });
-    view.redraw.push(paint);
-    paint();
-    return el(
-      "section",
-      { class: "card", "aria-labelledby": `map-${map.row}` },
-      el("h2", { id: `map-${map.row}` }, `Where: ${map.label} for ${map.target_name}`),
-      el(
-        "div",
-        { class: "columns" },
-        el("div", {}, el("div", { class: "stage" }, canvas), el(
-          "div",
-          { class: "legend" },
-          ...legendOf(map, map.scale, faint(map))
-        )),
-        el("div", { class: "controls" }, slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, (v) => `${v} %`, (v) => {
-          opacity = v / 100;
-          paint();
-        }).box),
-        el("div", { class: "beside" }, trustCard(map.trust))
-      )
-    );
-  }
-
-  // source/nearest.ts
-  function nearestOf(nearest, row3, view) {
-    return nearest.filter((one) => one.row === row3).map((one) => nearestRow(one, view));
-  }
-  function nearestRow(near, view) {
-    const canvases = near.cases.map((real) => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `real case ${real.name}` }));
-    const [low, high] = [view.window.low, view.window.high];
-    const paint = painter(async () => {
-      for (const [k, canvas] of canvases.entries()) {
-        const real = near.cases[k], same = real.window[0] === low && real.window[1] === high;
-        const shown = same ? view : { ...view, window: { low: real.window[0], high: real.window[1] } };
-        small(canvas, await getValues(near.row, real.array, view.slice), shown, real.aspect);
-      }
-    });
-    view.redraw.push(paint);
-    paint();
-    const id = `nearest-${near.row}`;
-    return el(
-      "section",
-      { class: "card", "aria-labelledby": id },
-      el("h2", { id }, near.heading),
-      el("p", { class: "dim" }, near.words),
-      el("div", { class: "film" }, ...near.cases.map((real, k) => el(
-        "figure",
-        { class: "frame later" },
-        canvases[k],
-        el(
-          "figcaption",
-          {},
-          el("b", { class: "mark real" }, "REAL"),
-          " ",
-          real.name,
-          el("b", { class: "block" }, real.answer),
-          real.label && el("span", { class: "block" }, `labelled ${real.label}`),
-          ...real.place.map((line2) => el("span", { class: "block" }, line2))
-        )
-      )))
-    );
   }
 
   // source/volume_section.ts
@@ -1919,9 +2241,9 @@
       this.scene?.turn(this.state.azimuth, this.state.elevation, this.state.cut);
     }
     /** Play the slices of the plane, or rotate the rendering. The next step waits until the last one is on the screen. */
-    play(button) {
+    play(button2) {
       this.state.playing = !this.state.playing;
-      button.textContent = this.state.playing ? "Stop" : "Play";
+      button2.textContent = this.state.playing ? "Stop" : "Play";
       this.parts.readout.setAttribute("aria-live", this.state.playing ? "off" : "polite");
       const mine = ++this.state.plays;
       const next2 = () => {
@@ -2090,6 +2412,9 @@
       const [low, high] = about.image.window, redraw = [];
       const view = { window: { low, high }, aspect: about.image.aspect, redraw };
       if (about.image.slices) view.slice = about.maps[0]?.slice ?? Math.floor(about.image.slices * (about.strips[0]?.telling ?? 0.5));
+      const [height, width] = about.image.plane;
+      view.box = new Box(width, height, about.image.slices, view.redraw, () => view.slice ?? 0);
+      if (!document.body.dataset.live) view.box.why = "the viewer was started without one.";
       for (const [k, strip] of about.strips.entries()) {
         main.append(stripSection(strip, view, about.image, k === 0));
         if (strip.followup.length) main.append(followupRow(strip, view));
@@ -2099,7 +2424,7 @@
       if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
       for (const map of about.maps) main.append(...nearestOf(about.nearest, map.row, view));
       main.append(judgementSection(about.id, [...about.strips, ...about.maps].map((one) => ({ row: one.row, name: `${one.label}, ${one.target_name}` }))));
-      if (document.body.dataset.live) main.append(liveSection(about.id, about.image, view));
+      if (document.body.dataset.live) main.append(liveSection(about.id, about.image, view, about.nearest));
     }
     if (about.failures.length) main.append(failureSection(about));
     byId("waiting").remove();
@@ -3300,8 +3625,8 @@
   // source/looking.ts
   var MOST = 8;
   function looking(pictures, about) {
-    const [low, high] = about.window, span = Math.max(high - low, 1e-6), middle = Math.floor(about.slices / 2);
-    const now = { level: (low + high) / 2, width: span, slice: middle, zoom: 1, x: 0, y: 0 };
+    const [low, high] = about.window, span = Math.max(high - low, 1e-6), middle2 = Math.floor(about.slices / 2);
+    const now = { level: (low + high) / 2, width: span, slice: middle2, zoom: 1, x: 0, y: 0 };
     const holders = pictures.map(() => el("div", { class: "holder" }));
     const figures = pictures.map((picture, k) => el(
       "figure",
@@ -3343,7 +3668,7 @@
       now.width = value;
       redraw();
     });
-    const slice = about.slices > 1 ? slider("Slice", { min: 0, max: about.slices - 1, step: 1, value: middle }, (at) => `${at + 1} of ${about.slices}`, (at) => {
+    const slice = about.slices > 1 ? slider("Slice", { min: 0, max: about.slices - 1, step: 1, value: middle2 }, (at) => `${at + 1} of ${about.slices}`, (at) => {
       now.slice = at;
       redraw();
     }) : null;
@@ -3367,13 +3692,13 @@
       now.zoom = 1;
       now.x = now.y = 0;
       windowTo((low + high) / 2, span);
-      sliceTo(middle);
+      sliceTo(middle2);
       place2();
     };
-    const button = (text, name, act) => {
-      const made = el("button", { type: "button", "aria-label": name }, text);
-      made.addEventListener("click", act);
-      return made;
+    const button2 = (text, name, act) => {
+      const made2 = el("button", { type: "button", "aria-label": name }, text);
+      made2.addEventListener("click", act);
+      return made2;
     };
     holders.forEach((holder) => drag(holder, (x, y) => {
       if (now.zoom > 1) {
@@ -3393,7 +3718,7 @@
       d: () => windowTo(now.level - span / 20, now.width)
     };
     const step = 0.1;
-    const arrows = {
+    const arrows2 = {
       ArrowLeft: () => {
         now.x += step;
       },
@@ -3417,15 +3742,15 @@
         sliceTo(now.slice + (name === "PageUp" ? 1 : -1));
         return true;
       }
-      if (!arrows[name] || arrowsTaken || now.zoom === 1) return false;
-      arrows[name]();
+      if (!arrows2[name] || arrowsTaken || now.zoom === 1) return false;
+      arrows2[name]();
       place2();
       return true;
     };
     const controls = [
-      button("+", "enlarge", moves["+"]),
-      button("−", "make smaller", moves["-"]),
-      button("Reset view", "reset view", reset),
+      button2("+", "enlarge", moves["+"]),
+      button2("−", "make smaller", moves["-"]),
+      button2("Reset view", "reset view", reset),
       level.box,
       width.box,
       ...slice ? [slice.box] : []
@@ -3504,9 +3829,9 @@
       const decision = shown.task === "decide";
       byId("choices").replaceChildren(...shown.choices.map((word, k) => {
         const text = decision || shown.pictures > 1 ? WORDS[word] : `${WORDS[word]} (${k + 1})`;
-        const button = el("button", { type: "button", "data-choice": word, ...decision && { "aria-pressed": "false" } }, text);
-        button.addEventListener("click", () => choose(word));
-        return button;
+        const button2 = el("button", { type: "button", "data-choice": word, ...decision && { "aria-pressed": "false" } }, text);
+        button2.addEventListener("click", () => choose(word));
+        return button2;
       }));
       byId("confidence").replaceChildren(...decision ? [choice("How sure are you?", LEVELS2, "", (level) => sure(Number(level)))] : []);
     };

@@ -21,21 +21,21 @@
 
   // source/page.ts
   function el(tag, attributes = {}, ...children) {
-    const made = document.createElement(tag);
-    dress(made, attributes, children);
-    return made;
+    const made2 = document.createElement(tag);
+    dress(made2, attributes, children);
+    return made2;
   }
   function svg(tag, attributes = {}, ...children) {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    dress(made, attributes, children);
-    return made;
+    const made2 = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    dress(made2, attributes, children);
+    return made2;
   }
-  function dress(made, attributes, children) {
+  function dress(made2, attributes, children) {
     for (const [name, value] of Object.entries(attributes)) {
-      if (value === true) made.setAttribute(name, "");
-      else if (value !== void 0 && value !== false) made.setAttribute(name, String(value));
+      if (value === true) made2.setAttribute(name, "");
+      else if (value !== void 0 && value !== false) made2.setAttribute(name, String(value));
     }
-    made.append(...children.filter((c) => Boolean(c)));
+    made2.append(...children.filter((c) => Boolean(c)));
   }
   var LOADING = "the image is loading";
   function byId(id) {
@@ -74,13 +74,13 @@
       )
     );
   }
-  function madeBy(made) {
+  function madeBy(made2) {
     const cost = [
-      made.seconds !== null && `${made.seconds.toFixed(2)} s`,
-      made.passes !== null && plural(Math.round(made.passes), "pass", "passes") + " through the model"
+      made2.seconds !== null && `${made2.seconds.toFixed(2)} s`,
+      made2.passes !== null && plural(Math.round(made2.passes), "pass", "passes") + " through the model"
     ].filter(Boolean).join(", ");
-    const how = made.layer ? `Made in ${cost}, from ${made.layer}` : `Made in ${cost}`;
-    return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made.parameters, null, 1)));
+    const how = made2.layer ? `Made in ${cost}, from ${made2.layer}` : `Made in ${cost}`;
+    return el("details", {}, el("summary", {}, how), el("pre", {}, JSON.stringify(made2.parameters, null, 1)));
   }
   function slider(label, range, say, moved) {
     const input = el("input", { type: "range", ...range });
@@ -300,15 +300,15 @@
     view.redraw.push(paint);
     paint();
     const buttons = canvases.map((canvas, k) => {
-      const button = el(
+      const button2 = el(
         "button",
         { type: "button", class: k === strip.origin ? "frame origin" : "frame" },
         canvas,
         el("span", {}, strip.kinds[k]),
         el("b", {}, strip.levels[k])
       );
-      button.addEventListener("click", () => picked(k));
-      return button;
+      button2.addEventListener("click", () => picked(k));
+      return button2;
     });
     const box = el(
       "div",
@@ -316,9 +316,9 @@
       ...buttons,
       el("figure", { class: "frame" }, again, el("figcaption", {}, "synthetic: reconstruction"))
     );
-    const mark = (at) => buttons.forEach((button, k) => {
-      if (k === Math.round(at)) button.setAttribute("aria-current", "true");
-      else button.removeAttribute("aria-current");
+    const mark = (at) => buttons.forEach((button2, k) => {
+      if (k === Math.round(at)) button2.setAttribute("aria-current", "true");
+      else button2.removeAttribute("aria-current");
     });
     return { box, mark };
   }
@@ -355,6 +355,7 @@
   function nearestOf(nearest, row, view) {
     return nearest.filter((one) => one.row === row).map((one) => nearestRow(one, view));
   }
+  var made = 0;
   function nearestRow(near, view) {
     const canvases = near.cases.map((real) => el("canvas", { width: 160, height: 160, role: "img", "aria-label": `real case ${real.name}` }));
     const [low, high] = [view.window.low, view.window.high];
@@ -367,13 +368,13 @@
     });
     view.redraw.push(paint);
     paint();
-    const id = `nearest-${near.row}`;
+    const id = `nearest-${near.row}-${++made}`;
     return el(
       "section",
       { class: "card", "aria-labelledby": id },
       el("h2", { id }, near.heading),
       el("p", { class: "dim" }, near.words),
-      el("div", { class: "film" }, ...near.cases.map((real, k) => el(
+      el("div", { class: "film", tabindex: 0, role: "group", "aria-label": "real cases" }, ...near.cases.map((real, k) => el(
         "figure",
         { class: "frame later" },
         canvases[k],
@@ -389,6 +390,117 @@
         )
       )))
     );
+  }
+
+  // source/box.ts
+  var NOW = "#ffcf5c";
+  var WAS = "#7fe0ff";
+  var MODES = [["only", "Change only here"], ["keep", "Leave unchanged"]];
+  function drawBox(context, at, size, answer, scale) {
+    const { width: w, height: h } = context.canvas, box = shares(at, size.width, size.height);
+    for (const [colour, wide] of [["#000", 5], [answer ? WAS : NOW, 2.5]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = wide / scale;
+      context.setLineDash(answer ? [] : [10 / scale, 6 / scale]);
+      context.strokeRect(box.x * w, box.y * h, box.w * w, box.h * h);
+    }
+    context.setLineDash([]);
+  }
+  function boxControls(box, wish, drag) {
+    const begin = el("button", { type: "button" }, "Box"), hint = el("span", { class: "dim small" }, "Shift and drag on a picture, or press Box.");
+    const handle = el("div", { class: "handle", tabindex: 0, role: "group" });
+    const fields = edges(box), remove = button("Remove the box", () => {
+      box.set(null);
+      begin.focus();
+    });
+    const asks = MODES.map(([mode, text]) => button(text, () => box.ask?.(mode, wish)));
+    const why = el("p", { class: "doubt", role: "status" });
+    const part = el(
+      "div",
+      { class: "boxing", role: "group", "aria-label": "the box" },
+      handle,
+      fields.part,
+      el("div", { class: "row-of" }, ...asks, remove),
+      why,
+      ...starting()
+    );
+    begin.addEventListener("click", () => {
+      if (!box.at) box.start();
+      drag();
+      handle.focus();
+    });
+    handle.addEventListener("keydown", (event) => arrows(event, box, () => remove.click()));
+    part.addEventListener("keydown", (event) => event.stopPropagation());
+    const show = () => {
+      hint.hidden = Boolean(box.at);
+      part.hidden = !box.at;
+      handle.textContent = `Box: ${box.words()}`;
+      handle.setAttribute("aria-label", `Box: ${box.words()}. Arrows move it, shift and arrows size it, delete removes it.`);
+      fields.show();
+      asks.forEach((one) => {
+        one.disabled = !box.ask;
+      });
+      why.textContent = box.ask ? "" : `No model can be asked: ${box.why}`;
+      why.hidden = !why.textContent;
+      part.querySelectorAll(".starting").forEach((one) => {
+        one.hidden = Boolean(box.ask) || box.why.endsWith("…");
+      });
+    };
+    box.redraw.push(show);
+    show();
+    return el("div", {}, el("div", { class: "row-of" }, begin, hint), part);
+  }
+  function starting() {
+    const command = document.body.dataset.command;
+    if (!command) return [];
+    const code = el("code", {}, command), copy = el("button", { type: "button" }, "Copy");
+    copy.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(command);
+        copy.textContent = "Copied";
+      } catch {
+        getSelection()?.selectAllChildren(code);
+        copy.textContent = "Selected: press Ctrl and C";
+      }
+    });
+    return [el("p", { class: "starting" }, "Start the viewer with the bundle of this model: ", code, " ", copy)];
+  }
+  function arrows(event, box, remove) {
+    const step = Math.max(1, Math.round(Math.max(box.width, box.height) / 128));
+    const way = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
+    if (way[event.key]) box.move(...way[event.key], event.shiftKey);
+    else if (event.key === "Delete" || event.key === "Backspace") remove();
+    else return;
+    event.preventDefault();
+  }
+  function edges(box) {
+    const made2 = [];
+    const pair = (name, size, plus) => {
+      const inputs = [0, 1].map((end) => {
+        const input = el("input", { type: "number", min: plus, max: size - 1 + plus, step: 1, "aria-label": `${end ? "last" : "first"} ${name.slice(0, -1)} of the box` });
+        input.addEventListener("change", () => {
+          const span = [...box.at[name]], value = Math.round(Number(input.value)) - plus;
+          span[end] = Number.isFinite(value) ? value : span[end];
+          box.set({ ...box.at, [name]: end ? [Math.min(...span), span[1]] : [span[0], Math.max(...span)] });
+        });
+        made2.push({ input, name, end, plus });
+        return input;
+      });
+      return el("span", {}, `${name} `, inputs[0], " to ", inputs[1]);
+    };
+    const part = el("div", { class: "edges" }, pair("columns", box.width, 0), pair("rows", box.height, 0), box.depth > 0 && pair("slices", box.depth, 1));
+    const show = () => made2.forEach(({ input, name, end, plus }) => {
+      if (box.at) input.value = String(box.at[name][end] + plus);
+    });
+    return { part, show };
+  }
+  var button = (text, pressed) => {
+    const made2 = el("button", { type: "button" }, text);
+    made2.addEventListener("click", pressed);
+    return made2;
+  };
+  function shares({ columns, rows }, width, height) {
+    return { x: columns[0] / width, y: rows[0] / height, w: (columns[1] - columns[0] + 1) / width, h: (rows[1] - rows[0] + 1) / height };
   }
 
   // source/chart.ts
@@ -461,10 +573,15 @@
   var LENSES = ["off", "magnify", "other"];
   var Panels = class {
     // the lens, in shares of the canvas
-    /** `measures`: letters of the sides (left, right, top, bottom), and the width of the whole image in mm. */
-    constructor(names, otherName, measures) {
+    /**
+     * `measures`: letters of the sides (left, right, top, bottom), the width of the whole image in mm, and its rows and
+     * columns. `view`: its box is drawn, and may be drawn by the reader; `answer`: the box of an answer.
+     */
+    constructor(names, otherName, measures, view, answer) {
       this.otherName = otherName;
       this.measures = measures;
+      this.view = view;
+      this.answer = answer;
       this.pictures = names.map(() => void 0);
       this.canvases = names.map((name) => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name, "aria-label": LOADING }));
       this.corners = names.map(() => el("div", { class: "corner" }));
@@ -478,6 +595,8 @@
     }
     otherName;
     measures;
+    view;
+    answer;
     figures;
     stages;
     captions;
@@ -550,10 +669,10 @@
     }
     /** Buttons of zoom and full screen, and choices of lens, pixels and what dragging does. */
     controls(whole) {
-      const button = (text, label, pressed) => {
-        const made = el("button", { type: "button", title: label, "aria-label": label }, text);
-        made.addEventListener("click", pressed);
-        return made;
+      const button2 = (text, label, pressed) => {
+        const made2 = el("button", { type: "button", title: label, "aria-label": label }, text);
+        made2.addEventListener("click", pressed);
+        return made2;
       };
       const full = el("button", { type: "button", "data-key": "full" }, "Full screen (F)");
       full.addEventListener("click", () => {
@@ -578,24 +697,24 @@
           this.again();
         }
       ));
-      const drag = choice(
-        "Dragging changes",
-        [["window", "window and level"], ["move", "what is shown"]],
-        "window",
-        (v) => {
-          this.drags = v;
-          this.tellDrag();
-        }
-      );
+      const drags = [["window", "window and level"], ["move", "what is shown"], ...this.view?.box ? [["box", "the box"]] : []];
+      const drag = this.remember("drag", choice("Dragging changes", drags, "window", (v) => {
+        this.drags = v;
+        this.tellDrag();
+      }));
       return {
         buttons: [
-          button("−", "zoom out (−)", () => this.zoom(1 / 1.5)),
-          button("+", "zoom in (+)", () => this.zoom(1.5)),
-          button("Whole image", "show the whole image (0)", () => this.whole()),
+          button2("−", "zoom out (−)", () => this.zoom(1 / 1.5)),
+          button2("+", "zoom in (+)", () => this.zoom(1.5)),
+          button2("Whole image", "show the whole image (0)", () => this.whole()),
           full
         ],
         choices: [lens, pixels, drag]
       };
+    }
+    /** Let a drag draw or move the box. */
+    dragBox() {
+      this.press("drag", "box");
     }
     known = {};
     remember(name, box) {
@@ -651,7 +770,15 @@
       context.imageSmoothingQuality = "high";
       for (const layer of layers) context.drawImage(layer, 0, 0, w, h);
       if (picture.lines?.length && layers === picture.layers) drawContour(context, picture.lines, picture.width, picture.height, s / 1.6);
+      this.boxes(context, s / 1.6);
       context.restore();
+    }
+    boxes(context, scale) {
+      const { view, measures } = this, size = measures && { width: measures.plane[1], height: measures.plane[0] };
+      for (const [box, answer] of [[this.answer, true], [view?.box?.at, false]]) {
+        const here = !box?.slices || view?.slice !== void 0 && view.slice >= box.slices[0] && view.slice <= box.slices[1];
+        if (box && size && here) drawBox(context, box, size, answer, scale);
+      }
     }
     wipe(context, picture, wipe) {
       const { width, height } = context.canvas, x = Math.round(wipe.share * width);
@@ -673,9 +800,42 @@
         context.fillText(text, place2, 0.92 * height);
       }
     }
+    /** Whether a pointer draws the box: with shift, or where dragging is set to. */
+    boxing(stage, event) {
+      return Boolean(this.view?.box) && event.button === 0 && (event.shiftKey || stage.dataset.drag === "box");
+    }
+    /** Draw the box with a drag; one that begins inside the box, without shift, moves it. */
+    draws(stage, canvas) {
+      const box = this.view.box;
+      let from = null, held = null;
+      const share = (event) => {
+        const at = shareOf(event, canvas), within = (value) => Math.max(0, Math.min(1, value));
+        return { x: within(this.x + (at.x - 0.5) / this.scale), y: within(this.y + (at.y - 0.5) / this.scale) };
+      };
+      stage.addEventListener("mousedown", (event) => {
+        if (this.boxing(stage, event)) event.preventDefault();
+      });
+      stage.addEventListener("pointerdown", (event) => {
+        if (!this.boxing(stage, event)) return;
+        stage.setPointerCapture(event.pointerId);
+        from = share(event);
+        held = !event.shiftKey && box.holds(from) ? box.at : null;
+      });
+      stage.addEventListener("pointermove", (event) => {
+        if (!from) return;
+        const to = share(event);
+        if (held) box.move(Math.round((to.x - from.x) * box.width), Math.round((to.y - from.y) * box.height), false, held);
+        else box.between(from, to);
+      });
+      for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
+        from = null;
+      });
+    }
     listen(stage, canvas) {
       let from = null, wiping = false;
+      if (this.view?.box) this.draws(stage, canvas);
       stage.addEventListener("pointerdown", (event) => {
+        if (this.boxing(stage, event)) return;
         const moves = stage.dataset.drag === "move" || event.button === 1 || event.pointerType === "touch" && this.scale > 1;
         wiping = Boolean(this.wiped) && canvas.dataset.panel === "changed" && event.button === 0;
         if (!moves && !wiping) return;
@@ -768,7 +928,7 @@
     let from = null;
     for (const stage of stages) {
       stage.addEventListener("pointerdown", (event) => {
-        const other = stage.dataset.drag && stage.dataset.drag !== "window";
+        const other = stage.dataset.drag && stage.dataset.drag !== "window" || event.shiftKey && view.box;
         if (event.pointerType === "touch" || event.button !== 0 || other) return;
         from = { x: event.clientX, y: event.clientY, middle: centre(), wide: width() };
         stage.setPointerCapture(event.pointerId);
@@ -784,7 +944,7 @@
   }
   function sliceControl(image, view) {
     if (view.slice === void 0 || image.slices < 2) return null;
-    const made = slider(
+    const made2 = slider(
       "Slice",
       { min: 0, max: image.slices - 1, step: 1, value: view.slice },
       (at) => `${at + 1} of ${image.slices}`,
@@ -793,8 +953,8 @@
         view.redraw.forEach((again) => again());
       }
     );
-    view.redraw.push(() => made.set(view.slice));
-    return made;
+    view.redraw.push(() => made2.set(view.slice));
+    return made2;
   }
 
   // source/strip.ts
@@ -824,6 +984,7 @@
       first && title === strip.heading && el("p", { class: "kicker" }, "What would change the prediction?"),
       el("h2", {}, strip.picture ? strip.heading : title),
       strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", " %") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
+      strip.box && el("p", { class: "dim" }, strip.box.words),
       parts.viewing(),
       parts.strip.box,
       el(
@@ -843,7 +1004,7 @@
       this.image = image;
       this.last = about.order.length - 1;
       this.state = { at: about.origin === 0 ? this.last : about.origin, compare: "beside", wipe: 0.5, swapped: false, times: 1, outlined: true };
-      this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image", image);
+      this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image", image, view, about.box);
       this.paint = painter(() => this.draw());
       view.redraw.push(this.paint);
       this.chart = chart(about);
@@ -922,6 +1083,7 @@
         slices?.box ?? "",
         el("div", { class: "row-of" }, this.play(), plain ? flicker : "", ...buttons),
         this.read,
+        this.view.box ? boxControls(this.view.box, { target: this.about.target, goal: this.about.goal }, () => panels.dragBox()) : "",
         el(
           "div",
           { class: "pairs" },
@@ -1013,22 +1175,22 @@
       event.preventDefault();
     }
     play() {
-      const button = el("button", { type: "button" }, "Play"), { state } = this;
+      const button2 = el("button", { type: "button" }, "Play"), { state } = this;
       let timer = 0, step = 1;
-      button.addEventListener("click", () => {
+      button2.addEventListener("click", () => {
         if (timer) {
           clearInterval(timer);
           timer = 0;
-          button.textContent = "Play";
+          button2.textContent = "Play";
           return;
         }
-        button.textContent = "Stop";
+        button2.textContent = "Stop";
         timer = window.setInterval(() => {
           if (state.at + 0.08 * step > this.last || state.at + 0.08 * step < 0) step = -step;
           this.to(Math.max(0, Math.min(this.last, state.at + 0.08 * step)));
         }, 50);
       });
-      return button;
+      return button2;
     }
   };
   function next(box) {
@@ -1098,7 +1260,7 @@
   function whereSection(image, maps, view) {
     const state = { map: maps[0], opacity: 0.85, own: faint(maps[0]), hidden: false };
     view.share ??= STRONGEST;
-    const panels = new Panels(["map"], "the image alone", image), [canvas] = panels.canvases, [stage] = panels.stages;
+    const panels = new Panels(["map"], "the image alone", image, view), [canvas] = panels.canvases, [stage] = panels.stages;
     const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
     const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
     const paint = painter(async () => {
@@ -1175,6 +1337,7 @@
       scales,
       maps.length > 0 && el("label", { class: "check" }, hide, " Hide the map (H)"),
       el("div", { class: "row-of" }, ...buttons),
+      view.box && boxControls(view.box, {}, () => panels.dragBox()),
       el("div", { class: "pairs" }, ...choices2, ...windows)
     ), beside);
     return el(
@@ -1189,7 +1352,7 @@
     return map.levels.length ? map.levels[100 - share] : strongest(shown.map(Math.abs), share / 100);
   }
   function shareControl(label, view) {
-    const made = slider(
+    const made2 = slider(
       label,
       { min: 1, max: 100, step: 1, value: view.share },
       (v) => v < 100 ? `the strongest ${v} %` : "off",
@@ -1198,8 +1361,8 @@
         view.redraw.forEach((again) => again());
       }
     );
-    view.redraw.push(() => made.set(view.share));
-    return made.box;
+    view.redraw.push(() => made2.set(view.share));
+    return made2.box;
   }
   function nameOf(map, maps) {
     return new Set(maps.map((m) => m.target)).size > 1 ? `${map.label}, ${map.target_name}` : map.label;

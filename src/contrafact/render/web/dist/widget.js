@@ -271,6 +271,12 @@ progress{width:100%;height:6px;accent-color:var(--for);display:block;margin-bott
 .choices button[aria-pressed=true]{outline:2px solid var(--for);outline-offset:1px}
 .choices{display:flex;gap:12px;justify-content:center;margin:14px 0}
 .judging .choices{flex-wrap:wrap;justify-content:flex-start;margin:10px 0;gap:8px}.judging .choices button{min-width:84px;min-height:44px}
+.stage[data-drag=box]{touch-action:none}
+.boxing{display:flex;flex-direction:column;gap:8px;margin-top:8px;border-left:3px solid var(--warn);padding:4px 12px;background:#ffffff08}
+.handle{font-variant-numeric:tabular-nums}.handle:focus-visible{outline-offset:4px}
+.edges{display:flex;flex-wrap:wrap;gap:6px 16px;font-size:13.5px;color:var(--dim)}.edges span{white-space:nowrap}
+input[type=number]{background:#232b33;color:var(--text);border:1px solid #6b7884;border-radius:5px;padding:4px 6px;font:inherit;font-size:14px;min-height:34px;width:5em}
+.starting code{background:#0e1114;border-radius:4px;padding:3px 6px;color:var(--text)}
 nav a[aria-current]{color:var(--text);font-weight:600;text-decoration:none}
 .choices button{min-width:140px;min-height:48px;font-size:16px}
 .row-of{display:flex;flex-wrap:wrap;gap:8px;align-items:center}
@@ -607,6 +613,117 @@ function drawContour(context, lines, width, height, scale = 1) {
   }
 }
 
+// source/box.ts
+var NOW = "#ffcf5c";
+var WAS = "#7fe0ff";
+var MODES = [["only", "Change only here"], ["keep", "Leave unchanged"]];
+function drawBox(context, at, size, answer, scale) {
+  const { width: w, height: h } = context.canvas, box = shares(at, size.width, size.height);
+  for (const [colour, wide] of [["#000", 5], [answer ? WAS : NOW, 2.5]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = wide / scale;
+    context.setLineDash(answer ? [] : [10 / scale, 6 / scale]);
+    context.strokeRect(box.x * w, box.y * h, box.w * w, box.h * h);
+  }
+  context.setLineDash([]);
+}
+function boxControls(box, wish, drag) {
+  const begin = el("button", { type: "button" }, "Box"), hint = el("span", { class: "dim small" }, "Shift and drag on a picture, or press Box.");
+  const handle = el("div", { class: "handle", tabindex: 0, role: "group" });
+  const fields = edges(box), remove = button("Remove the box", () => {
+    box.set(null);
+    begin.focus();
+  });
+  const asks = MODES.map(([mode, text]) => button(text, () => box.ask?.(mode, wish)));
+  const why = el("p", { class: "doubt", role: "status" });
+  const part = el(
+    "div",
+    { class: "boxing", role: "group", "aria-label": "the box" },
+    handle,
+    fields.part,
+    el("div", { class: "row-of" }, ...asks, remove),
+    why,
+    ...starting()
+  );
+  begin.addEventListener("click", () => {
+    if (!box.at) box.start();
+    drag();
+    handle.focus();
+  });
+  handle.addEventListener("keydown", (event) => arrows(event, box, () => remove.click()));
+  part.addEventListener("keydown", (event) => event.stopPropagation());
+  const show = () => {
+    hint.hidden = Boolean(box.at);
+    part.hidden = !box.at;
+    handle.textContent = `Box: ${box.words()}`;
+    handle.setAttribute("aria-label", `Box: ${box.words()}. Arrows move it, shift and arrows size it, delete removes it.`);
+    fields.show();
+    asks.forEach((one) => {
+      one.disabled = !box.ask;
+    });
+    why.textContent = box.ask ? "" : `No model can be asked: ${box.why}`;
+    why.hidden = !why.textContent;
+    part.querySelectorAll(".starting").forEach((one) => {
+      one.hidden = Boolean(box.ask) || box.why.endsWith("…");
+    });
+  };
+  box.redraw.push(show);
+  show();
+  return el("div", {}, el("div", { class: "row-of" }, begin, hint), part);
+}
+function starting() {
+  const command = document.body.dataset.command;
+  if (!command) return [];
+  const code = el("code", {}, command), copy = el("button", { type: "button" }, "Copy");
+  copy.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(command);
+      copy.textContent = "Copied";
+    } catch {
+      getSelection()?.selectAllChildren(code);
+      copy.textContent = "Selected: press Ctrl and C";
+    }
+  });
+  return [el("p", { class: "starting" }, "Start the viewer with the bundle of this model: ", code, " ", copy)];
+}
+function arrows(event, box, remove) {
+  const step = Math.max(1, Math.round(Math.max(box.width, box.height) / 128));
+  const way = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
+  if (way[event.key]) box.move(...way[event.key], event.shiftKey);
+  else if (event.key === "Delete" || event.key === "Backspace") remove();
+  else return;
+  event.preventDefault();
+}
+function edges(box) {
+  const made = [];
+  const pair = (name, size, plus) => {
+    const inputs = [0, 1].map((end) => {
+      const input = el("input", { type: "number", min: plus, max: size - 1 + plus, step: 1, "aria-label": `${end ? "last" : "first"} ${name.slice(0, -1)} of the box` });
+      input.addEventListener("change", () => {
+        const span = [...box.at[name]], value = Math.round(Number(input.value)) - plus;
+        span[end] = Number.isFinite(value) ? value : span[end];
+        box.set({ ...box.at, [name]: end ? [Math.min(...span), span[1]] : [span[0], Math.max(...span)] });
+      });
+      made.push({ input, name, end, plus });
+      return input;
+    });
+    return el("span", {}, `${name} `, inputs[0], " to ", inputs[1]);
+  };
+  const part = el("div", { class: "edges" }, pair("columns", box.width, 0), pair("rows", box.height, 0), box.depth > 0 && pair("slices", box.depth, 1));
+  const show = () => made.forEach(({ input, name, end, plus }) => {
+    if (box.at) input.value = String(box.at[name][end] + plus);
+  });
+  return { part, show };
+}
+var button = (text, pressed) => {
+  const made = el("button", { type: "button" }, text);
+  made.addEventListener("click", pressed);
+  return made;
+};
+function shares({ columns, rows: rows2 }, width, height) {
+  return { x: columns[0] / width, y: rows2[0] / height, w: (columns[1] - columns[0] + 1) / width, h: (rows2[1] - rows2[0] + 1) / height };
+}
+
 // source/chart.ts
 function chart(strip) {
   const { width, height, points, ideal, x_ticks, y_ticks, goal_y, half_y } = strip.curve;
@@ -661,15 +778,15 @@ function film(strip, view, picked) {
   view.redraw.push(paint);
   paint();
   const buttons = canvases.map((canvas, k) => {
-    const button = el(
+    const button2 = el(
       "button",
       { type: "button", class: k === strip.origin ? "frame origin" : "frame" },
       canvas,
       el("span", {}, strip.kinds[k]),
       el("b", {}, strip.levels[k])
     );
-    button.addEventListener("click", () => picked(k));
-    return button;
+    button2.addEventListener("click", () => picked(k));
+    return button2;
   });
   const box = el(
     "div",
@@ -677,9 +794,9 @@ function film(strip, view, picked) {
     ...buttons,
     el("figure", { class: "frame" }, again, el("figcaption", {}, "synthetic: reconstruction"))
   );
-  const mark = (at) => buttons.forEach((button, k) => {
-    if (k === Math.round(at)) button.setAttribute("aria-current", "true");
-    else button.removeAttribute("aria-current");
+  const mark = (at) => buttons.forEach((button2, k) => {
+    if (k === Math.round(at)) button2.setAttribute("aria-current", "true");
+    else button2.removeAttribute("aria-current");
   });
   return { box, mark };
 }
@@ -718,10 +835,15 @@ var SIDES = ["left", "right", "top", "bottom"];
 var LENSES = ["off", "magnify", "other"];
 var Panels = class {
   // the lens, in shares of the canvas
-  /** `measures`: letters of the sides (left, right, top, bottom), and the width of the whole image in mm. */
-  constructor(names, otherName, measures) {
+  /**
+   * `measures`: letters of the sides (left, right, top, bottom), the width of the whole image in mm, and its rows and
+   * columns. `view`: its box is drawn, and may be drawn by the reader; `answer`: the box of an answer.
+   */
+  constructor(names, otherName, measures, view, answer) {
     this.otherName = otherName;
     this.measures = measures;
+    this.view = view;
+    this.answer = answer;
     this.pictures = names.map(() => void 0);
     this.canvases = names.map((name) => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name, "aria-label": LOADING }));
     this.corners = names.map(() => el("div", { class: "corner" }));
@@ -735,6 +857,8 @@ var Panels = class {
   }
   otherName;
   measures;
+  view;
+  answer;
   figures;
   stages;
   captions;
@@ -807,7 +931,7 @@ var Panels = class {
   }
   /** Buttons of zoom and full screen, and choices of lens, pixels and what dragging does. */
   controls(whole) {
-    const button = (text, label, pressed) => {
+    const button2 = (text, label, pressed) => {
       const made = el("button", { type: "button", title: label, "aria-label": label }, text);
       made.addEventListener("click", pressed);
       return made;
@@ -835,24 +959,24 @@ var Panels = class {
         this.again();
       }
     ));
-    const drag = choice(
-      "Dragging changes",
-      [["window", "window and level"], ["move", "what is shown"]],
-      "window",
-      (v) => {
-        this.drags = v;
-        this.tellDrag();
-      }
-    );
+    const drags = [["window", "window and level"], ["move", "what is shown"], ...this.view?.box ? [["box", "the box"]] : []];
+    const drag = this.remember("drag", choice("Dragging changes", drags, "window", (v) => {
+      this.drags = v;
+      this.tellDrag();
+    }));
     return {
       buttons: [
-        button("−", "zoom out (−)", () => this.zoom(1 / 1.5)),
-        button("+", "zoom in (+)", () => this.zoom(1.5)),
-        button("Whole image", "show the whole image (0)", () => this.whole()),
+        button2("−", "zoom out (−)", () => this.zoom(1 / 1.5)),
+        button2("+", "zoom in (+)", () => this.zoom(1.5)),
+        button2("Whole image", "show the whole image (0)", () => this.whole()),
         full
       ],
       choices: [lens, pixels, drag]
     };
+  }
+  /** Let a drag draw or move the box. */
+  dragBox() {
+    this.press("drag", "box");
   }
   known = {};
   remember(name, box) {
@@ -908,7 +1032,15 @@ var Panels = class {
     context.imageSmoothingQuality = "high";
     for (const layer of layers) context.drawImage(layer, 0, 0, w, h);
     if (picture.lines?.length && layers === picture.layers) drawContour(context, picture.lines, picture.width, picture.height, s / 1.6);
+    this.boxes(context, s / 1.6);
     context.restore();
+  }
+  boxes(context, scale) {
+    const { view, measures } = this, size = measures && { width: measures.plane[1], height: measures.plane[0] };
+    for (const [box, answer] of [[this.answer, true], [view?.box?.at, false]]) {
+      const here = !box?.slices || view?.slice !== void 0 && view.slice >= box.slices[0] && view.slice <= box.slices[1];
+      if (box && size && here) drawBox(context, box, size, answer, scale);
+    }
   }
   wipe(context, picture, wipe) {
     const { width, height } = context.canvas, x = Math.round(wipe.share * width);
@@ -930,9 +1062,42 @@ var Panels = class {
       context.fillText(text, place2, 0.92 * height);
     }
   }
+  /** Whether a pointer draws the box: with shift, or where dragging is set to. */
+  boxing(stage, event) {
+    return Boolean(this.view?.box) && event.button === 0 && (event.shiftKey || stage.dataset.drag === "box");
+  }
+  /** Draw the box with a drag; one that begins inside the box, without shift, moves it. */
+  draws(stage, canvas) {
+    const box = this.view.box;
+    let from = null, held = null;
+    const share = (event) => {
+      const at = shareOf(event, canvas), within = (value) => Math.max(0, Math.min(1, value));
+      return { x: within(this.x + (at.x - 0.5) / this.scale), y: within(this.y + (at.y - 0.5) / this.scale) };
+    };
+    stage.addEventListener("mousedown", (event) => {
+      if (this.boxing(stage, event)) event.preventDefault();
+    });
+    stage.addEventListener("pointerdown", (event) => {
+      if (!this.boxing(stage, event)) return;
+      stage.setPointerCapture(event.pointerId);
+      from = share(event);
+      held = !event.shiftKey && box.holds(from) ? box.at : null;
+    });
+    stage.addEventListener("pointermove", (event) => {
+      if (!from) return;
+      const to = share(event);
+      if (held) box.move(Math.round((to.x - from.x) * box.width), Math.round((to.y - from.y) * box.height), false, held);
+      else box.between(from, to);
+    });
+    for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => {
+      from = null;
+    });
+  }
   listen(stage, canvas) {
     let from = null, wiping = false;
+    if (this.view?.box) this.draws(stage, canvas);
     stage.addEventListener("pointerdown", (event) => {
+      if (this.boxing(stage, event)) return;
       const moves = stage.dataset.drag === "move" || event.button === 1 || event.pointerType === "touch" && this.scale > 1;
       wiping = Boolean(this.wiped) && canvas.dataset.panel === "changed" && event.button === 0;
       if (!moves && !wiping) return;
@@ -1025,7 +1190,7 @@ function windowControls(image, view, ...stages) {
   let from = null;
   for (const stage of stages) {
     stage.addEventListener("pointerdown", (event) => {
-      const other = stage.dataset.drag && stage.dataset.drag !== "window";
+      const other = stage.dataset.drag && stage.dataset.drag !== "window" || event.shiftKey && view.box;
       if (event.pointerType === "touch" || event.button !== 0 || other) return;
       from = { x: event.clientX, y: event.clientY, middle: centre(), wide: width() };
       stage.setPointerCapture(event.pointerId);
@@ -1081,6 +1246,7 @@ function stripSection(given2, view, image, first = false) {
     first && title === strip.heading && el("p", { class: "kicker" }, "What would change the prediction?"),
     el("h2", {}, strip.picture ? strip.heading : title),
     strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", " %") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
+    strip.box && el("p", { class: "dim" }, strip.box.words),
     parts.viewing(),
     parts.strip.box,
     el(
@@ -1100,7 +1266,7 @@ var Part = class {
     this.image = image;
     this.last = about.order.length - 1;
     this.state = { at: about.origin === 0 ? this.last : about.origin, compare: "beside", wipe: 0.5, swapped: false, times: 1, outlined: true };
-    this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image", image);
+    this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image", image, view, about.box);
     this.paint = painter(() => this.draw());
     view.redraw.push(this.paint);
     this.chart = chart(about);
@@ -1179,6 +1345,7 @@ var Part = class {
       slices?.box ?? "",
       el("div", { class: "row-of" }, this.play(), plain ? flicker : "", ...buttons),
       this.read,
+      this.view.box ? boxControls(this.view.box, { target: this.about.target, goal: this.about.goal }, () => panels.dragBox()) : "",
       el(
         "div",
         { class: "pairs" },
@@ -1270,22 +1437,22 @@ var Part = class {
     event.preventDefault();
   }
   play() {
-    const button = el("button", { type: "button" }, "Play"), { state } = this;
+    const button2 = el("button", { type: "button" }, "Play"), { state } = this;
     let timer = 0, step = 1;
-    button.addEventListener("click", () => {
+    button2.addEventListener("click", () => {
       if (timer) {
         clearInterval(timer);
         timer = 0;
-        button.textContent = "Play";
+        button2.textContent = "Play";
         return;
       }
-      button.textContent = "Stop";
+      button2.textContent = "Stop";
       timer = window.setInterval(() => {
         if (state.at + 0.08 * step > this.last || state.at + 0.08 * step < 0) step = -step;
         this.to(Math.max(0, Math.min(this.last, state.at + 0.08 * step)));
       }, 50);
     });
-    return button;
+    return button2;
   }
 };
 function next(box) {

@@ -1,5 +1,6 @@
 // One case: where the model looks, how the image would have to change for another prediction, and the reliability checks.
 
+import { Box } from "./box";
 import { followupRow } from "./followup";
 import { judgementSection } from "./judgement";
 import { liveSection } from "./live";
@@ -27,6 +28,9 @@ export async function casePage(): Promise<void> {
     const [low, high] = about.image.window, redraw: (() => void)[] = [];
     const view: View = { window: { low, high }, aspect: about.image.aspect, redraw };
     if (about.image.slices) view.slice = about.maps[0]?.slice ?? Math.floor(about.image.slices * (about.strips[0]?.telling ?? 0.5));
+    const [height, width] = about.image.plane;
+    view.box = new Box(width, height, about.image.slices, view.redraw, () => view.slice ?? 0);
+    if (!document.body.dataset.live) view.box.why = "the viewer was started without one.";
     for (const [k, strip] of about.strips.entries()) { // what would change the prediction comes first
       main.append(stripSection(strip, view, about.image, k === 0));
       if (strip.followup.length) main.append(followupRow(strip, view));
@@ -36,7 +40,7 @@ export async function casePage(): Promise<void> {
     if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
     for (const map of about.maps) main.append(...nearestOf(about.nearest, map.row, view));
     main.append(judgementSection(about.id, [...about.strips, ...about.maps].map(one => ({ row: one.row as number, name: `${one.label}, ${one.target_name}` }))));
-    if (document.body.dataset.live) main.append(liveSection(about.id, about.image, view));
+    if (document.body.dataset.live) main.append(liveSection(about.id, about.image, view, about.nearest));
   }
   if (about.failures.length) main.append(failureSection(about));
   byId("waiting").remove();

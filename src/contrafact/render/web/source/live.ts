@@ -1,11 +1,13 @@
 // Live explanations: change the image with a slider, or compute a new explanation. Workers of the server compute.
 
-import { choice, painter, slider, trustCard } from "./controls";
-import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./types";
+import { type Mode, type Wish } from "./box";
+import { choice, painter, slider } from "./controls";
+import { mapSection } from "./live_map";
+import { nearestOfTarget } from "./nearest";
+import { type ImageAbout, type MapAbout, type Nearest, type StripAbout, type View } from "./types";
 import { el, getJson, postJson, short, signed } from "./page";
-import { draw, fit, getValues, greyPixels, signedPixels, type Values } from "./pixels";
+import { draw, fit, getValues, greyPixels, type Values } from "./pixels";
 import { stripSection } from "./strip";
-import { faint, legendOf, turned } from "./where";
 
 interface Target { text: string; name: string; odds: boolean; unit: string; start: number; span: number; strips: string[]; holds: string[] }
 interface Able { slides: boolean; holds: boolean; latent: boolean }
@@ -18,20 +20,24 @@ interface Progress {
   error: string; seconds: number; kind?: "latent" | "strip" | "map"; about?: unknown; held?: Held[];
 }
 
-interface Page { id: string; image: ImageAbout; session: string }
+interface Page { id: string; image: ImageAbout; session: string; nearest: Nearest[] }
 
 const pause = (milliseconds: number) => new Promise(done => setTimeout(done, milliseconds));
 const chance = (score: number): string => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
 
 /** The live panel of a case page; it says why where live explanations are not available. */
-export function liveSection(id: string, image: ImageAbout, view: View): HTMLElement {
+export function liveSection(id: string, image: ImageAbout, view: View, nearest: Nearest[]): HTMLElement {
   const status = el("p", { class: "dim", role: "status", id: "live-status" }, "loading the model …");
   const section = el("section", { class: "card live", "aria-labelledby": "live" },
     el("h2", { id: "live" }, "Live explanation"), status);
+  const none = (words: string, why: string): void => {
+    status.textContent = words;
+    if (view.box) { view.box.why = why; view.box.tell(); }
+  };
   enter(id).then(told => {
-    if (told.state === "none") status.textContent = `Not available: ${told.reason}`;
-    else new Panel(section, status, { id, image, session: told.session }, told as Offer, view);
-  }).catch(error => { status.textContent = lineOf(error); });
+    if (told.state === "none") none(`Not available: ${told.reason}`, String(told.reason));
+    else new Panel(section, status, { id, image, session: told.session, nearest }, told as Offer, view);
+  }).catch(error => none(lineOf(error), lineOf(error)));
   return section;
 }
 
@@ -53,6 +59,8 @@ class Panel {
   private target: Target;
   private by: "asked" | "reached" = "asked";
   private amount = 0;
+  private chosen = false; // the reader has set a goal for this target
+  private mode: Mode | "" = ""; // what the box means, if anything
   private held = new Set<string>();
   private found = new Set<string>(); // targets for which the image is inverted
   private job = "";
@@ -63,6 +71,7 @@ class Panel {
   private now: (Values & { aspect?: number }) | null = null;
   private readonly method = el("select", { id: "live-method" });
   private readonly goal = el("div", { class: "controls" });
+  private readonly where = el("div", {});
   private readonly stage = el("canvas", { role: "img", width: 320, height: 320, "aria-label": "the changed image" });
   private readonly tag = el("div", { class: "tag" });
   private readonly view_ = el("div", {}, el("div", { class: "stage" }, this.stage, this.tag));
@@ -80,14 +89,11 @@ class Panel {
   ) {
     this.target = offer.targets[0];
     this.paint = painter(async () => this.put(this.now ?? await getValues(page.image.row, "image", view.slice)));
-    view.redraw.push(() => this.slides && this.paint());
+    view.redraw.push(() => this.slides && this.paint(), () => this.region());
     this.mark = view.redraw.length;
     const target = el("select", { id: "live-target" }, ...offer.targets.map(t => el("option", { value: t.text }, t.name)));
     target.addEventListener("change", () => {
-      this.target = offer.targets.find(t => t.text === target.value)!;
-      this.amount = 0;
-      this.held.clear();
-      this.methods();
+      this.aim(offer.targets.find(t => t.text === target.value)!);
     });
     this.method.addEventListener("change", () => this.goals());
     this.ask.addEventListener("click", () => this.explain());
@@ -97,7 +103,7 @@ class Panel {
       el("div", { class: "columns" },
         this.view_,
         el("div", { class: "controls" },
-          el("label", { class: "field" }, "Target", target), el("label", { class: "field" }, "Method", this.method), this.goal,
+          el("label", { class: "field" }, "Target", target), el("label", { class: "field" }, "Method", this.method), this.goal, this.where,
           el("div", { class: "row-of" }, this.ask, this.cancel), this.bar),
         el("div", { class: "beside" }, this.read,
           el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag the slider, the image changes along `
@@ -107,6 +113,46 @@ class Panel {
       this.answer);
     this.methods();
     this.say("Ready.");
+    if (view.box) {
+      const targets = offer.targets.filter(one => one.strips.length);
+      if (targets.length) view.box.ask = (mode, wish) => { void this.within(mode, wish, targets, target); };
+      else view.box.why = offer.why_not || "the bundle has no counterfactuals of this model.";
+      view.box.tell();
+    }
+  }
+
+  /** Change the target; what was chosen for another one is forgotten. */
+  private aim(target: Target): void {
+    this.target = target;
+    this.amount = 0;
+    this.chosen = false;
+    this.held.clear();
+    this.methods();
+  }
+
+  /** Answer a question about the box: a counterfactual to the goal of the reader, or else across the decision. */
+  private async within(mode: Mode, wish: Wish, targets: Target[], shown: HTMLSelectElement): Promise<void> {
+    this.status.scrollIntoView({ block: "center" });
+    if (this.asking) { this.say("One question at a time: wait, or cancel the one that is running."); return; }
+    const wanted = targets.find(one => one.text === wish.target) ?? (this.target.strips.length ? this.target : targets[0]);
+    if (wanted !== this.target) { shown.value = wanted.text; this.aim(wanted); }
+    if (!this.walks) this.method.value = wanted.strips[0];
+    this.mode = mode;
+    if (!this.chosen) [this.by, this.amount] = goalOf(wanted, wish.goal);
+    this.goals();
+    await this.explain();
+  }
+
+  /** What the box means for the next question, where there is one. */
+  private region(): void {
+    const there = this.walks && Boolean(this.view.box?.at);
+    if (!this.view.box?.at) this.mode = "";
+    if (there === Boolean(this.where.firstChild)) {
+      this.where.querySelectorAll("input").forEach(one => { one.checked = one.value === this.mode; });
+      return;
+    }
+    this.where.replaceChildren(...(there ? [choice("Region", [["", "everywhere"], ["only", "only in the box"], ["keep", "not in the box"]], this.mode,
+      value => { this.mode = value as Mode | ""; this.follows = true; this.move(); })] : []));
   }
 
   private say(words: string): void { this.status.textContent = words; }
@@ -130,9 +176,10 @@ class Panel {
     this.now = null;
     this.view_.hidden = !this.slides;
     this.read.replaceChildren();
+    this.region();
     if (!this.walks) { this.goal.replaceChildren(); return; }
     const ways: [string, string][] = [["asked", `change requested, ${target.unit}`], ["reached", target.odds ? "probability to reach" : "value to reach"]];
-    const by = choice("Goal by", ways, this.by, value => { this.by = value as "asked" | "reached"; this.amount = 0; this.goals(); });
+    const by = choice("Goal by", ways, this.by, value => { this.by = value as "asked" | "reached"; this.amount = 0; this.chosen = false; this.goals(); });
     const holds = this.able.holds && target.holds.length > 0 && el("fieldset", { class: "choice" }, el("legend", {}, "Keep constant"),
       ...target.holds.map(name => {
         const box = el("input", { type: "checkbox", value: name, checked: this.held.has(name) });
@@ -152,7 +199,7 @@ class Panel {
     const said = (value: number): string => !reached ? `${signed(value, 1)} ${target.unit}`
       : target.odds ? `${(100 * value).toFixed(0)} %` : short(value);
     const made = slider(reached ? "Goal" : "Change requested", { min: least, max: most, step: reached && target.odds ? 0.01 : "any", value: this.amount },
-      said, value => { this.amount = value; this.follows = false; this.move(); });
+      said, value => { this.amount = value; this.chosen = true; this.follows = false; this.move(); });
     made.input.addEventListener("change", () => { this.follows = true; this.move(); });
     return made.box;
   }
@@ -216,7 +263,8 @@ class Panel {
   }
 
   private words(): Record<string, unknown> {
-    return { session: this.page.session, case: this.page.id, target: this.target.text, hold: this.able.holds ? [...this.held] : [] };
+    return { session: this.page.session, case: this.page.id, target: this.target.text, hold: this.able.holds ? [...this.held] : [],
+      ...(this.walks && this.mode && this.view.box?.at && { box: { ...this.view.box.at, mode: this.mode } }) };
   }
 
   private async find(): Promise<boolean> {
@@ -233,7 +281,8 @@ class Panel {
     const done = await this.run({ ...this.words(), method, by: this.by, amount: this.amount });
     if (done?.state !== "done") return;
     if (done.kind === "strip" && latent) this.found.add(target);
-    this.say(`Computed in ${done.seconds.toFixed(1)} s.`);
+    const answer = done.about as StripAbout;
+    this.say(`Computed in ${done.seconds.toFixed(1)} s.${done.kind === "strip" && answer.box ? ` ${answer.heading}.` : ""}`);
     this.show(done);
   }
 
@@ -291,8 +340,9 @@ class Panel {
       }
     });
     const held = done.held?.length ? el("dl", { class: "read" }, ...pairs(heldPairs(done.held))) : "";
-    const part = done.kind === "strip" ? stripSection(done.about as StripAbout, this.view, this.page.image) : mapSection(done.about as MapAbout, this.view);
-    this.answer.replaceChildren(part, held, el("div", { class: "row-of" }, keep, kept));
+    const strip = done.kind === "strip" && done.about as StripAbout;
+    const part = strip ? stripSection(strip, this.view, this.page.image) : mapSection(done.about as MapAbout, this.view);
+    this.answer.replaceChildren(part, strip ? nearestOfTarget(this.page.nearest, strip.target, this.view) : "", held, el("div", { class: "row-of" }, keep, kept));
   }
 
   /** Cancel the job when the page is left. */
@@ -303,6 +353,14 @@ class Panel {
       headers: { "content-type": "application/json", "x-contrafact-token": document.body.dataset.token ?? "" },
     }).catch(() => undefined);
   }
+}
+
+/** The goal of a question about the box: that of the result beside it, or else the other side of the decision. */
+function goalOf(target: Target, goal?: number | null): ["asked" | "reached", number] {
+  const given = typeof goal === "number";
+  if (!target.odds) return given ? ["reached", goal] : ["asked", target.span / 2];
+  const wanted = given && (goal > 0) !== (target.start > 0) ? 1 / (1 + Math.exp(-goal)) : target.start < 0 ? 0.9 : 0.1;
+  return ["reached", Math.max(0.01, Math.min(0.99, wanted))];
 }
 
 function pairs(list: [string, string][]): HTMLElement[] {
@@ -316,25 +374,4 @@ function heldPairs(held: Held[]): [string, string][] {
 function floats(text: string): Float32Array {
   const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
   return new Float32Array(bytes.buffer);
-}
-
-/** A heatmap over the image, with its legend and checks. */
-function mapSection(map: MapAbout, view: View): HTMLElement {
-  const canvas = el("canvas", { role: "img", width: 512, height: 512, "aria-label": `the image with the map ${map.label} for ${map.target_name} over it` });
-  let opacity = 0.85;
-  const paint = painter(async () => {
-    const image = await getValues(map.row, "image", view.slice), found = await getValues(map.row, "values", view.slice);
-    const [, height, width] = image.shape, context = fit(canvas, height, width, view.aspect);
-    draw(context, greyPixels(image, view.window));
-    draw(context, signedPixels(turned(found.data, map.sign), found.shape[2], found.shape[1], map.scale, opacity));
-  });
-  view.redraw.push(paint);
-  paint();
-  return el("section", { class: "card", "aria-labelledby": `map-${map.row}` },
-    el("h2", { id: `map-${map.row}` }, `Where: ${map.label} for ${map.target_name}`),
-    el("div", { class: "columns" },
-      el("div", {}, el("div", { class: "stage" }, canvas), el("div", { class: "legend" },
-        ...legendOf(map, map.scale, faint(map)))),
-      el("div", { class: "controls" }, slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, v => `${v} %`, v => { opacity = v / 100; paint(); }).box),
-      el("div", { class: "beside" }, trustCard(map.trust))));
 }

@@ -1,8 +1,10 @@
 // Linked panels: pictures of one image that are zoomed and moved together, with a lens, pixel by pixel or smooth.
 
+import { type BoxAt, drawBox } from "./box";
 import { choice } from "./controls";
 import { el, LOADING } from "./page";
 import { drawContour, fit } from "./pixels";
+import { type View } from "./types";
 
 /** A picture: layers over the whole image, from back to front, and an outline in pixels of the image. */
 export interface Picture {
@@ -34,8 +36,14 @@ export class Panels {
   private lens: Lens = "off";
   private at: { x: number; y: number } | null = null; // the lens, in shares of the canvas
 
-  /** `measures`: letters of the sides (left, right, top, bottom), and the width of the whole image in mm. */
-  constructor(names: string[], private readonly otherName: string, private readonly measures?: { letters: string | null; mm: number | null }) {
+  /**
+   * `measures`: letters of the sides (left, right, top, bottom), the width of the whole image in mm, and its rows and
+   * columns. `view`: its box is drawn, and may be drawn by the reader; `answer`: the box of an answer.
+   */
+  constructor(
+    names: string[], private readonly otherName: string, private readonly measures?: { letters: string | null; mm: number | null; plane: [number, number] },
+    private readonly view?: View, private readonly answer?: BoxAt | null,
+  ) {
     this.pictures = names.map(() => undefined);
     this.canvases = names.map(name => el("canvas", { role: "img", width: 512, height: 512, "data-panel": name, "aria-label": LOADING }));
     this.corners = names.map(() => el("div", { class: "corner" }));
@@ -114,14 +122,17 @@ export class Panels {
       v => { this.lens = v as Lens; this.at ??= { x: 0.5, y: 0.5 }; this.again(); }));
     const pixels = this.remember("pixels", choice("Pixels (P)", [["smooth", "smooth"], ["pixels", "as they are"]], "smooth",
       v => { this.smooth = v === "smooth"; this.again(); }));
-    const drag = choice("Dragging changes", [["window", "window and level"], ["move", "what is shown"]], "window",
-      v => { this.drags = v; this.tellDrag(); });
+    const drags: [string, string][] = [["window", "window and level"], ["move", "what is shown"], ...(this.view?.box ? [["box", "the box"] as [string, string]] : [])];
+    const drag = this.remember("drag", choice("Dragging changes", drags, "window", v => { this.drags = v; this.tellDrag(); }));
     return {
       buttons: [button("−", "zoom out (−)", () => this.zoom(1 / 1.5)), button("+", "zoom in (+)", () => this.zoom(1.5)),
         button("Whole image", "show the whole image (0)", () => this.whole()), full],
       choices: [lens, pixels, drag],
     };
   }
+
+  /** Let a drag draw or move the box. */
+  dragBox(): void { this.press("drag", "box"); }
 
   private readonly known: Record<string, HTMLElement> = {};
   private remember<T extends HTMLElement>(name: string, box: T): T { this.known[name] = box; return box; }
@@ -174,7 +185,16 @@ export class Panels {
     context.imageSmoothingQuality = "high";
     for (const layer of layers) context.drawImage(layer, 0, 0, w, h);
     if (picture.lines?.length && layers === picture.layers) drawContour(context, picture.lines, picture.width, picture.height, s / 1.6);
+    this.boxes(context, s / 1.6);
     context.restore();
+  }
+
+  private boxes(context: CanvasRenderingContext2D, scale: number): void {
+    const { view, measures } = this, size = measures && { width: measures.plane[1], height: measures.plane[0] };
+    for (const [box, answer] of [[this.answer, true], [view?.box?.at, false]] as const) {
+      const here = !box?.slices || (view?.slice !== undefined && view.slice >= box.slices[0] && view.slice <= box.slices[1]);
+      if (box && size && here) drawBox(context, box, size, answer, scale);
+    }
   }
 
   private wipe(context: CanvasRenderingContext2D, picture: Picture, wipe: NonNullable<Picture["wipe"]>): void {
@@ -198,9 +218,40 @@ export class Panels {
     }
   }
 
+  /** Whether a pointer draws the box: with shift, or where dragging is set to. */
+  private boxing(stage: HTMLElement, event: MouseEvent): boolean {
+    return Boolean(this.view?.box) && event.button === 0 && (event.shiftKey || stage.dataset.drag === "box");
+  }
+
+  /** Draw the box with a drag; one that begins inside the box, without shift, moves it. */
+  private draws(stage: HTMLElement, canvas: HTMLCanvasElement): void {
+    const box = this.view!.box!;
+    let from: { x: number; y: number } | null = null, held: BoxAt | null = null;
+    const share = (event: PointerEvent): { x: number; y: number } => {
+      const at = shareOf(event, canvas), within = (value: number): number => Math.max(0, Math.min(1, value));
+      return { x: within(this.x + (at.x - 0.5) / this.scale), y: within(this.y + (at.y - 0.5) / this.scale) };
+    };
+    stage.addEventListener("mousedown", event => { if (this.boxing(stage, event)) event.preventDefault(); }); // selects no text
+    stage.addEventListener("pointerdown", event => {
+      if (!this.boxing(stage, event)) return;
+      stage.setPointerCapture(event.pointerId);
+      from = share(event);
+      held = !event.shiftKey && box.holds(from) ? box.at : null;
+    });
+    stage.addEventListener("pointermove", event => {
+      if (!from) return;
+      const to = share(event);
+      if (held) box.move(Math.round((to.x - from.x) * box.width), Math.round((to.y - from.y) * box.height), false, held);
+      else box.between(from, to);
+    });
+    for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => { from = null; });
+  }
+
   private listen(stage: HTMLElement, canvas: HTMLCanvasElement): void {
     let from: { x: number; y: number } | null = null, wiping = false;
+    if (this.view?.box) this.draws(stage, canvas);
     stage.addEventListener("pointerdown", event => {
+      if (this.boxing(stage, event)) return;
       const moves = stage.dataset.drag === "move" || event.button === 1 || (event.pointerType === "touch" && this.scale > 1);
       wiping = Boolean(this.wiped) && canvas.dataset.panel === "changed" && event.button === 0;
       if (!moves && !wiping) return;

@@ -1,5 +1,6 @@
 // A counterfactual: original, changed image and difference side by side, with a slider over the prediction.
 
+import { boxControls } from "./box";
 import { choice, madeBy, painter, slider, trustCard } from "./controls";
 import { type StripAbout, type View } from "./types";
 import { chart } from "./chart";
@@ -37,6 +38,7 @@ export function stripSection(given: StripAbout, view: View, image?: Windowed, fi
     el("h2", {}, strip.picture ? strip.heading : title),
     strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.")
       : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", "\u00a0%") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
+    strip.box && el("p", { class: "dim" }, strip.box.words),
     parts.viewing(), parts.strip.box,
     el("div", { class: "below" },
       !strip.picture && el("div", {}, parts.chart.picture, detailsOf(strip)),
@@ -61,7 +63,7 @@ class Part {
   constructor(private readonly about: StripAbout, private readonly view: View, private readonly image?: Windowed) {
     this.last = about.order.length - 1;
     this.state = { at: about.origin === 0 ? this.last : about.origin, compare: "beside", wipe: 0.5, swapped: false, times: 1, outlined: true };
-    this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image", image);
+    this.panels = new Panels(about.picture ? ["changed"] : ["original", "changed", "difference"], "the other image", image, view, about.box);
     this.paint = painter(() => this.draw());
     view.redraw.push(this.paint);
     this.chart = chart(about);
@@ -102,6 +104,7 @@ class Part {
     const outlines = el("label", { class: "check" }, lines, " Outline the 10 % that change most");
     box.append(...figures, el("div", { class: "controls" },
       this.move.box, slices?.box ?? "", el("div", { class: "row-of" }, this.play(), plain ? flicker : "", ...buttons), this.read,
+      this.view.box ? boxControls(this.view.box, { target: this.about.target, goal: this.about.goal }, () => panels.dragBox()) : "",
       el("div", { class: "pairs" }, ...(plain ? [modes, this.wipe.box, times, outlines] : []), ...choices,
         ...(image ? windowControls(image, this.view, ...panels.stages) : []))));
     return box;

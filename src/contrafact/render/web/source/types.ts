@@ -1,5 +1,6 @@
 // What the server says of a case and its results, and the state that the parts of a page share.
 
+import { type Box, type BoxAt } from "./box";
 import { type Window } from "./pixels";
 
 export interface Trust { failed: string[]; passed: string[]; open: string[] }
@@ -25,14 +26,15 @@ export interface StripAbout extends Made {
   heading: string; second: string; tone: "good" | "plain" | "warn"; before_after: string; kinds: string[]; levels: string[];
   table: { kind: string; level: string; score: string; requested: string; achieved: string; distance: string }[];
   difference: { scale: number; words: string; last: string };
+  box?: (BoxAt & { words: string }) | null; // within which it was requested
 }
 /** The real cases nearest to an image on the other side of the decision, stored with the result of a row. */
 export interface Nearest {
-  row: number; heading: string; words: string;
+  row: number; heading: string; words: string; target: string;
   cases: { array: string; name: string; answer: string; label: string; place: string[]; window: [number, number]; aspect: number }[];
 }
 export interface ImageAbout {
-  row: number; channels: number; size: number[]; slices: number; shrunk: number; aspect: number;
+  row: number; channels: number; size: number[]; plane: [number, number]; slices: number; shrunk: number; aspect: number;
   window: [number, number]; range: [number, number]; presets: [string, number, number][]; letters: string | null; mm: number | null; factors: Record<string, number>; spacing: string;
 }
 /** State that the parts of the page share: the window, and the slice of a volume. */
@@ -40,4 +42,5 @@ export interface View {
   window: Window; aspect: number; slice?: number; redraw: (() => void)[];
   share?: number; // per cent of a map that are shown as strong
   moved?: (at: number) => void; // called with the frame shown
+  box?: Box; // that a reader draws, where one may ask about it
 }

@@ -1,5 +1,6 @@
 // Where the model looks: the image with a heatmap over it.
 
+import { boxControls } from "./box";
 import { choice, madeBy, painter, slider, trustCard } from "./controls";
 import { type ImageAbout, type MapAbout, type View } from "./types";
 import { ends, scaleBar } from "./legend";
@@ -13,7 +14,7 @@ const STRONGEST = 10; // per cent inside the contour at first, as in three dimen
 export function whereSection(image: ImageAbout, maps: MapAbout[], view: View): HTMLElement {
   const state = { map: maps[0] as MapAbout | undefined, opacity: 0.85, own: faint(maps[0]), hidden: false };
   view.share ??= STRONGEST;
-  const panels = new Panels(["map"], "the image alone", image), [canvas] = panels.canvases, [stage] = panels.stages;
+  const panels = new Panels(["map"], "the image alone", image, view), [canvas] = panels.canvases, [stage] = panels.stages;
   const readout = el("p", { class: "dim small under" }, "Point at the image to read values.");
   const legend = el("div", { class: "legend" }), beside = el("div", { class: "beside" });
 
@@ -71,6 +72,7 @@ export function whereSection(image: ImageAbout, maps: MapAbout[], view: View): H
     scales,
     maps.length > 0 && el("label", { class: "check" }, hide, " Hide the map (H)"),
     el("div", { class: "row-of" }, ...buttons),
+    view.box && boxControls(view.box, {}, () => panels.dragBox()),
     el("div", { class: "pairs" }, ...choices, ...windows)), beside);
   return el("section", { class: "card", "aria-labelledby": "where" }, el("h2", { id: "where" }, "Where the model looks"),
     !maps.length && el("p", { class: "dim" }, "This case has no heatmaps."), box);

@@ -5,7 +5,7 @@ import { slider } from "./controls";
 import { el, short } from "./page";
 import { type ImageAbout, type View } from "./types";
 
-export type Windowed = Pick<ImageAbout, "window" | "range" | "slices" | "presets" | "letters" | "mm">;
+export type Windowed = Pick<ImageAbout, "window" | "range" | "plane" | "slices" | "presets" | "letters" | "mm">;
 
 /** Controls of the window; a drag on the stages changes it too, unless `data-drag` says that it moves something else. */
 export function windowControls(image: Windowed, view: View, ...stages: HTMLElement[]): HTMLElement[] {
@@ -41,7 +41,7 @@ export function windowControls(image: Windowed, view: View, ...stages: HTMLEleme
   let from: { x: number; y: number; middle: number; wide: number } | null = null;
   for (const stage of stages) {
     stage.addEventListener("pointerdown", event => {
-      const other = stage.dataset.drag && stage.dataset.drag !== "window";
+      const other = (stage.dataset.drag && stage.dataset.drag !== "window") || (event.shiftKey && view.box);
       if (event.pointerType === "touch" || event.button !== 0 || other) return; // a finger scrolls
       from = { x: event.clientX, y: event.clientY, middle: centre(), wide: width() };
       stage.setPointerCapture(event.pointerId);
