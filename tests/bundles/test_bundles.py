@@ -381,6 +381,8 @@ def test_a_bundle_that_is_saved_again_keeps_its_second_models(tmp_path: Path) ->
     found = cf.load_bundle(again)
     assert {k: p.digest for k, p in found.seconds.items()} == {k: p.digest for k, p in bundle.seconds.items()}
     assert found.seconds
+    kept = found.latent.statistics.curvature
+    assert kept is not None and torch.equal(kept, bundle.latent.statistics.curvature)
 
 
 @pytest.mark.parametrize("high", [1.0, 12.0, 255.0])

@@ -5,15 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from contrafact.core import InputError
-from contrafact.counterfactual import LatentIntegratedGradients, Refinement
+from contrafact.counterfactual import LatentIntegratedGradients
 from contrafact.counterfactual.change_mask import largest_changes
-
-
-@pytest.mark.parametrize("rate", [0.0, -0.1, float("nan")])
-def test_a_refinement_needs_a_rate_above_0(rate: float) -> None:
-    with pytest.raises(InputError, match="rate must be above 0"):
-        Refinement(rate=rate)
 
 
 def test_the_smallest_mask_grows_around_one_pixel() -> None:

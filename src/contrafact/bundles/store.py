@@ -85,7 +85,7 @@ def load_bundle(
     return Bundle(
         name=about["name"],
         **networks,
-        statistics=LatentStatistics(stored["mean"], stored["covariance"]) if stored else None,
+        statistics=_of(stored),
         window=(float(about["window"][0]), float(about["window"][1])),
         crop=str(about.get("crop", "squeeze")),
         least=about.get("least"),
@@ -182,6 +182,8 @@ def _save_latent_space(folder: Path, bundle: Bundle, encoder_size: Mapping[str, 
         )
     names = _names(bundle)
     rows, tensors = [], {"mean": latent.statistics.mean, "covariance": latent.statistics.covariance}
+    if latent.statistics.curvature is not None:
+        tensors["curvature"] = latent.statistics.curvature
     for number, direction in enumerate(bundle.directions):
         tensors |= {f"{number}.alpha": direction.alpha, f"{number}.step": direction.step}
         if len(direction.held):
@@ -279,10 +281,18 @@ def _statistics(folder: Path, directions: int, size: int) -> dict[str, Tensor]:
     return stored
 
 
+def _of(stored: Mapping[str, Tensor]) -> LatentStatistics | None:
+    """Return the statistics of the stored tensors; older bundles have no curvature."""
+    if not stored:
+        return None
+    return LatentStatistics(stored["mean"], stored["covariance"], stored.get("curvature"))
+
+
 def _check_numbers(stored: Mapping[str, Tensor], directions: int, size: int) -> None:
     """Raise InputError for a missing tensor, a size that differs from the latents', or values that are not
     finite."""
     sizes = {"mean": (size,), "covariance": (size, size)}
+    sizes |= {"curvature": (size, size)} if "curvature" in stored else {}
     sizes |= {f"{n}.{part}": (size,) for n in range(directions) for part in ("alpha", "step")}
     rows = {f"{n}.held": len(stored.get(f"{n}.held", ())) for n in range(directions)}
     sizes |= {name: (rows[name], size) for name in rows if name in stored}

@@ -5,7 +5,7 @@ from contrafact.counterfactual.bundle import Bundle
 from contrafact.counterfactual.bundle_parts import Translation
 from contrafact.counterfactual.decision_boundary import decision_boundary
 from contrafact.counterfactual.direction import Anchors, Direction, DirectionConfig, fit_direction, least_step
-from contrafact.counterfactual.inversion import Refinement, invert
+from contrafact.counterfactual.inversion import Refinement, invert, mean_curvature
 from contrafact.counterfactual.latent_integrated_gradients import LatentIntegratedGradients
 from contrafact.counterfactual.latent_shift import LatentShift
 from contrafact.counterfactual.latent_statistics import LatentStatistics
@@ -35,6 +35,7 @@ __all__ = [
     "fit_direction",
     "invert",
     "least_step",
+    "mean_curvature",
     "published_walk",
     "spread",
 ]

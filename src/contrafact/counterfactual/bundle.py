@@ -26,6 +26,7 @@ from contrafact.core import (
 from contrafact.core.contents import digest_of_content
 from contrafact.core.protocols import input_size
 from contrafact.counterfactual.bundle_parts import (
+    KnownDigests,
     LatentSpace,
     Translation,
     check_values,
@@ -80,6 +81,7 @@ class Bundle:
     translations: tuple[Translation, ...] = ()
     engine: str | None = None
     found: MutableMapping[str, Tensor] | None = None
+    _digest_of: KnownDigests = field(default_factory=KnownDigests, init=False, repr=False)
 
     def __post_init__(self) -> None:
         own = None if self.predictor is None else adapted(self.predictor)
@@ -109,7 +111,7 @@ class Bundle:
     @property
     def generator_digest(self) -> str:
         """Return the digest of the generator's current weights, layers and source."""
-        return digest_of_content(self.translator if self.generator is None else self.generator)
+        return self._digest_of(self.translator if self.generator is None else self.generator)
 
     @property
     def digest(self) -> str:
@@ -118,9 +120,9 @@ class Bundle:
         models = sorted((name, p.digest) for name, p in self.predictors.items())
         models += sorted((f"second of {name}", p.digest) for name, p in self.seconds.items())
         own = "" if self.predictor is None else self.predictor.digest
-        parts = [self.generator_digest, digest_of_content(self.encoder), self.window, self.crop]
+        parts = [self.generator_digest, self._digest_of(self.encoder), self.window, self.crop]
         parts += [] if self.least is None else [str(self.least)]
-        translator = [] if self.translator is None else [digest_of_content(self.translator), *self.translations]
+        translator = [] if self.translator is None else [self._digest_of(self.translator), *self.translations]
         values = digest_of_content(list(self._digested_values()))
         return fingerprint(parts, values, own, models, *map(str, translator))
 
@@ -137,12 +139,14 @@ class Bundle:
 
     def hashes_of(self, method: str) -> dict[str, str]:
         """Return the bundle's digest and that of the network that makes the frames of a method."""
-        return {"bundle": self.digest, "generator": digest_of_content(self.network_of(method))}
+        return {"bundle": self.digest, "generator": self._digest_of(self.network_of(method))}
 
     def _digested_values(self) -> Iterator[Any]:
         """Yield the values of statistics, directions and findings that enter the digest."""
         if self.statistics is not None:
             yield self.statistics.mean, self.statistics.covariance
+            if self.statistics.curvature is not None:
+                yield self.statistics.curvature
         for fitted in self.directions:
             yield fitted.alpha, fitted.step, fitted.held, float(fitted.intercept), float(fitted.deviation)
             yield fitted.target, fitted.model, fitted.fit.get("classes")

@@ -14,6 +14,7 @@ from contrafact.core import Encoder, Generator, InputError, Predictor, Target
 from contrafact.core.target_kinds import PlaceTarget, as_named, class_of, target_of_second
 from contrafact.counterfactual.direction import Direction
 from contrafact.counterfactual.latent_statistics import LatentStatistics
+from contrafact.models.identity import ContentDigest
 
 Entry = TypeVar("Entry")
 OTHER = {"class:0": "class:1", "class:1": "class:0"}
@@ -116,3 +117,16 @@ def opposite(directions: list[Direction], target: str) -> Direction | None:
                 held=direction.held,
             )
     return None
+
+
+class KnownDigests:
+    """Digests of the contents of networks, each computed again only after the network has changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, ContentDigest] = {}
+
+    def __call__(self, network: Any) -> str:
+        known = self._known.get(id(network))
+        if known is None or known.model is not network:
+            known = self._known[id(network)] = ContentDigest(network)
+        return known.digest

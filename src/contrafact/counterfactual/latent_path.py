@@ -2,8 +2,8 @@
 
 Source: Schutte et al. 2021 (arXiv 2101.07563), sec. 2: one straight line for all images. Differs (the
 default, `follow`): the direction is computed again at every step and for every image, half the global
-direction and half the model's own gradient there, in Euler steps corrected by Newton steps; so the path
-bends where the model does, and the achieved change equals the requested one.
+direction and half the model's own gradient there, in Euler steps; so the path bends where the model does. A
+request is found on it by scores, so that the achieved change equals the requested one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from contrafact.counterfactual.inversion import carry_over
 from contrafact.counterfactual.latent_statistics import LatentStatistics
 
 LONGEST = 1.0  # greatest latent distance (SD) of a first Newton step: a gradient is valid no farther
-SLACK = 0.04  # a requested change counts as achieved up to this share of a level beyond it
+POINTS = 8  # pieces in which a path is to reach its greatest request
+MOST = 20  # pieces that it may have
+CUTS = 9  # scores by which a request is found on its piece
+SLACK = 0.02  # a requested change counts as achieved up to this share of a level beyond it
 
 
 class Gradients(NamedTuple):
@@ -111,65 +114,90 @@ class LatentPath:
     def follow(self, requested: Tensor, *, share: float, budget: float) -> Tensor:
         """Return offsets (N, K, d) that change the scores by `requested` (N, K), as far as the budget allows.
 
+        The path is drawn once in straight pieces, each along the direction at its beginning, until the score
+        has changed by the greatest request of a sign; each request is then found on its piece by scores alone.
+
         share   weight of the image's own gradient in the direction; the global direction has the rest
         budget  greatest latent distance (SD) of an offset
-        cost    2 to 5 passes with gradients per level, up to 17 for the greatest change of each sign
+        cost    about 9 passes with gradients for each sign, up to 21 where the model's surface is rough, and
+                3 to 9 passes without gradients per request
         """
         requested = requested.to(self.latents)
         offsets = self.latents.new_zeros(*requested.shape, self.latents.shape[1])
         slack = SLACK * requested.abs().amax(dim=1) / requested.shape[1]
         for sign in (-1.0, 1.0):
-            side = (sign * requested).clamp_min(0)
-            order = side.argsort(dim=1)
-            here = torch.zeros_like(self.latents)
-            for position, column in enumerate(order.t()):
-                level = side.gather(1, column[:, None])[:, 0]
-                tries = 16 if position == len(order[0]) - 1 else 4
-                here = self._reach(here, sign, level, slack, tries=tries, share=share, budget=budget)
-                offsets[torch.arange(len(offsets)), column] += here * (level > 0)[:, None]
+            levels = (sign * requested).clamp_min(0)
+            if bool((levels > 0).any()):
+                corners, heights = self._pieces(sign, levels.amax(dim=1), slack, share=share, budget=budget)
+                offsets += self._cut(sign, corners, heights, levels, slack)
         return offsets
 
-    def _reach(
-        self,
-        here: Tensor,
-        sign: float,
-        level: Tensor,
-        slack: Tensor,
-        *,
-        tries: int,
-        share: float,
-        budget: float,
-    ) -> Tensor:
-        """Return offsets (N, d) after Newton steps from `here`, until each score lies at `level` or up to
-        `slack` beyond it.
+    def _pieces(
+        self, sign: float, far: Tensor, slack: Tensor, *, share: float, budget: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return the corners (P, N, d) of each image's path, and how far the score has moved (P, N) at each.
 
-        The best offset is kept, but the next step starts from the last one, better or worse: the model's
-        surface is rough, and accepting only improvements ends in the nearest local minimum. A step that brings
-        less than half of what the gradient promised halves the greatest length of the next one; without this
-        the steps of a rough surface amplify rounding errors until two equal images end in two different frames.
+        A piece that brings less than half of what the gradient promised halves the greatest length of the next
+        one, since the model's surface is rough there; one that brings more doubles it again.
         """
-        here, best = here.clone(), here.clone()
-        gap, enough = torch.full_like(level, torch.inf), torch.full_like(level, torch.inf)
-        longest = torch.full_like(level, LONGEST)
-        rows = (level > 0).nonzero()[:, 0]
-        for number in range(tries + 1):
-            if not len(rows):
-                break
+        here = torch.zeros_like(self.latents)
+        longest, enough = torch.full_like(far, LONGEST), torch.full_like(far, -torch.inf)
+        corners: list[Tensor] = []
+        heights: list[Tensor] = []
+        rows = (far > 0).nonzero()[:, 0]
+        for number in range(MOST + 1):
             gradients = self._gradients(rows, here[rows])
-            beyond = sign * (gradients.scores - self.start[rows]) - level[rows]
-            distance = torch.maximum(-beyond, beyond - slack[rows]).clamp_min(0)
-            closer = distance < gap[rows]
-            best[rows[closer]], gap[rows[closer]] = here[rows[closer]], distance[closer]
-            longest[rows[distance > enough[rows]]] /= 2
-            missing = distance > 0
-            rows, gradients, beyond = rows[missing], gradients.of(missing), beyond[missing]
-            if number < tries and len(rows):
-                required = sign * (slack[rows] / 2 - beyond)
-                step = self._newton_step(gradients, required, longest[rows], share=share)
-                promised = sign * (step * gradients.plain).sum(dim=1)
-                enough[rows] = distance[missing] - promised.abs() / 2
-                here[rows] = self.within(here[rows] + step, budget)
-        return best
+            height = heights[-1].clone() if heights else torch.zeros_like(far)
+            height[rows] = sign * (gradients.scores - self.start[rows])
+            corners.append(here.clone())
+            heights.append(height)
+            poor = height[rows] < enough[rows]
+            longest[rows] = torch.where(poor, longest[rows] / 2, (2 * longest[rows]).clamp_max(LONGEST))
+            missing = height[rows] < far[rows]
+            rows, gradients = rows[missing], gradients.of(missing)
+            if number == MOST or not len(rows):
+                break
+            remaining = far[rows] + slack[rows] - height[rows]
+            step = self._newton_step(
+                gradients, sign * remaining / max(POINTS - number, 1), longest[rows], share=share
+            )
+            enough[rows] = height[rows] + sign * (step * gradients.plain).sum(dim=1) / 2
+            here[rows] = self.within(here[rows] + step, budget)
+        return torch.stack(corners), torch.stack(heights)
+
+    def _cut(self, sign: float, corners: Tensor, heights: Tensor, levels: Tensor, slack: Tensor) -> Tensor:
+        """Return the offsets (N, K, d) on the paths at which the scores first reach `levels` (N, K), or up to
+        `slack` (N,) beyond; 0 for levels of 0, and the highest corner where the path does not reach a level.
+
+        Two secants, then a halving, and so on, in a bracket that always holds the level.
+        """
+        rows = torch.arange(len(levels), device=levels.device)[:, None].expand_as(levels)
+        above = heights[:, :, None] >= levels  # (P, N, K)
+        highest = heights.argmax(dim=0)[:, None].expand_as(levels)
+        after = torch.where(above.any(dim=0), above.int().argmax(dim=0), highest)
+        offsets = corners[after, rows] * (levels > 0)[:, :, None]
+        n, k = (above.any(dim=0) & (levels > 0) & (after > 0)).nonzero(as_tuple=True)
+        if not len(n):
+            return offsets
+        last = after[n, k]
+        begin, piece = corners[last - 1, n], corners[last, n] - corners[last - 1, n]
+        aim, within = levels[n, k] + slack[n] / 2, slack[n] / 2
+        low, high = torch.zeros_like(aim), torch.ones_like(aim)  # shares of the piece
+        below, beyond = heights[last - 1, n] - aim, heights[last, n] - aim
+        for number in range(CUTS):
+            rest = (beyond > within).nonzero()[:, 0]
+            if not len(rest):
+                break
+            a, b = below[rest], beyond[rest]
+            weight = (a / (a - b)).clamp(0.05, 0.95) if number % 3 < 2 else torch.full_like(a, 0.5)
+            share = low[rest] + weight * (high - low)[rest]
+            scores = self.scores(n[rest], begin[rest] + share[:, None] * piece[rest])
+            off = sign * (scores - self.start[n[rest]]) - aim[rest]
+            over = off >= -within[rest]
+            high[rest[over]], beyond[rest[over]] = share[over], off[over]
+            low[rest[~over]], below[rest[~over]] = share[~over], off[~over]
+        offsets[n, k] = begin + high[:, None] * piece
+        return offsets
 
     def _gradients(self, rows: Tensor, offsets: Tensor) -> Gradients:
         """Return scores and gradients by the latent of the frames at `offsets` (M, d) of the images `rows`."""

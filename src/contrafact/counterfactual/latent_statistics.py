@@ -13,10 +13,15 @@ from contrafact.core import Generator
 
 @dataclass(frozen=True, eq=False)
 class LatentStatistics:
-    """Mean (d,) and covariance (d, d) of sampled latents."""
+    """Mean (d,) and covariance (d, d) of sampled latents.
+
+    curvature  mean curvature (d, d) of the reconstruction loss (`inversion.mean_curvature`); None: unknown, as
+               in bundles written before it was stored
+    """
 
     mean: Tensor
     covariance: Tensor
+    curvature: Tensor | None = None
 
     @staticmethod
     def of(generator: Generator, rng: torch.Generator, *, samples: int = 10_000) -> LatentStatistics:

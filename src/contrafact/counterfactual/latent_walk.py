@@ -20,9 +20,9 @@ class LatentWalk:
     images  float32 (N, C, H, W) in the bundle's units, at least the bundle's size
     gives   one `Counterfactual` per image, on the bundle's grid over the same field of view: the image plus
             the generated change, G(w + d) - G(w); the model scores every frame
-    cost    one encoder pass, `refinement.steps` passes with gradients, 2 to 3 more per frame (on a
-            straight line about 20 without gradients), and `frames` for the result; images of a batch
-            together
+    cost    one encoder pass, `refinement.steps` + 4 passes with gradients, 9 to 21 more for the path (each of
+            five images where it is steady) and about 4 without gradients per frame; on a straight line about 20
+            without gradients; and `frames` for the result; images of a batch together
     raises  InputError without a bundle, for images outside the bundle's range, or a goal that is
             no probability
     Source: Schutte et al. 2021 (arXiv 2101.07563), sec. 2. Differs: the latent is refined; image details that
@@ -51,7 +51,7 @@ class LatentWalk:
     needs_part: ClassVar[str] = "directions"
     live: ClassVar[bool] = True
     slides: ClassVar[bool] = True
-    expected_passes: ClassVar[int] = 56  # 4 for the image and the goal, 5 for each of 7 frames, 17 for the last
+    expected_passes: ClassVar[int] = 90  # 3 for the image, 5 for each of 9 corners, 5 for each of 8 frames
     goal: float | None = None
     steps: tuple[float, ...] | None = None
     levels: tuple[float, ...] | None = None
