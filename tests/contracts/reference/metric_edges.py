@@ -27,7 +27,7 @@ from contrafact.metrics.heatmap_context import flaw_of
 from contrafact.metrics.similarity import alike, spearman, ssim
 from contrafact.metrics.trust import card, removal_test
 from contrafact.metrics.trust.counterfactual_card import _second_model_sentence, image_error
-from contrafact.metrics.trust.engine_agreement import Agreement, OtherEngine, agreement, change_of, follows
+from contrafact.metrics.trust.engine_agreement import EngineAgreement, OtherEngine, agreement, change_of, follows
 from contrafact.models import BlackBox
 from linear_panel import linear_panel
 from linear_walk import toy
@@ -319,7 +319,7 @@ def counterfactual_cards() -> dict[str, Any]:
                 a.chance,
             ]
         )  # type: ignore[misc]
-    row = Agreement(value=0.5, null=tuple(np.linspace(0, 0.6, 19)))
+    row = EngineAgreement(value=0.5, null=tuple(np.linspace(0, 0.6, 19)))
     found["limits"] = [row.limit(chance) for chance in (0.04, 0.05, 0.1, 0.5, 1.0)] + [
         row.chance,
         dataclasses.replace(row, value=0.6).chance,
