@@ -225,7 +225,6 @@ def inversions() -> dict[str, Any]:
                 "guide": 0.3,
                 "feature": 0.7,
                 "anatomy": 2.0,
-                "rate": 0.1,
                 "restarts": 2,
             },
         ),

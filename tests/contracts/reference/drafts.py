@@ -46,7 +46,7 @@ TABLE: dict[str, Any] = {
     "model": {"path": "net.json", "patch": [8, 8], "overlap": 0.25},
     "methods": {
         "rise": {"masks": 100, "fill": "0.5"},
-        "two words": {"method": "latent-walk", "levels": [0.1, 0.9], "refinement": {"steps": 3, "rate": 0.1}},
+        "two words": {"method": "latent-walk", "levels": [0.1, 0.9], "refinement": {"steps": 3, "prior": 0.1}},
         "smooth": {"inner": {"name": "occlusion", "box": 8}},
     },
     "metrics": {"deletion": {"fill": 0.0}, "often": {"metric": "insertion", "steps": 3}},

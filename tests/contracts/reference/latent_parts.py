@@ -59,7 +59,7 @@ def searches() -> dict[str, Any]:
     for name, refinement in {
         "none": Refinement(steps=0),
         "plain": Refinement(steps=5),
-        "all": Refinement(steps=4, guide=0.3, feature=0.2, anatomy=0.7, prior=0.5, rate=0.1),
+        "all": Refinement(steps=4, guide=0.3, feature=0.2, anatomy=0.7, prior=0.5),
         "again": Refinement(steps=3, restarts=2),
     }.items():
         found[name] = [
@@ -87,7 +87,7 @@ def searches() -> dict[str, Any]:
         lambda: decision_boundary(MAKER, lambda x: score(x).detach(), 1, torch.Generator()),
         *(
             lambda name=name: str(Refinement(**{name: -1}))
-            for name in ("steps", "prior", "guide", "feature", "anatomy", "restarts", "rate")
+            for name in ("steps", "prior", "guide", "feature", "anatomy", "restarts")
         ),
         *(
             functools.partial(

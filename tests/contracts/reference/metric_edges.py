@@ -27,7 +27,13 @@ from contrafact.metrics.heatmap_context import flaw_of
 from contrafact.metrics.similarity import alike, spearman, ssim
 from contrafact.metrics.trust import card, removal_test
 from contrafact.metrics.trust.counterfactual_card import _second_model_sentence, image_error
-from contrafact.metrics.trust.engine_agreement import EngineAgreement, OtherEngine, agreement, change_of, follows
+from contrafact.metrics.trust.engine_agreement import (
+    EngineAgreement,
+    OtherEngine,
+    agreement,
+    change_of,
+    follows,
+)
 from contrafact.models import BlackBox
 from linear_panel import linear_panel
 from linear_walk import toy
