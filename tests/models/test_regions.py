@@ -171,8 +171,24 @@ def test_a_score_without_a_gradient_is_refused_by_methods_that_need_one() -> Non
     model = segmenter(steps=True)
     with pytest.raises(UnsupportedError, match="zero everywhere"):
         gradient("region:1", two_spots(), model)
+    for name in (
+        "input-x-gradient",
+        "integrated-gradients",
+        "gradient-shap",
+        "blur-integrated-gradients",
+        "smooth",
+        "lrp",
+    ):
+        with pytest.raises(UnsupportedError, match="zero everywhere"):
+            cf.explain(name, model, two_spots(), target="region:1")
     heat = cf.explain("occlusion", model, two_spots(), target="region:1", box=1, stride=1, fill=0.1)
     assert heat.values[2, 2] > 0
+
+
+@pytest.mark.parametrize(("name", "passes"), [("gradient", 2), ("input-x-gradient", 2), ("smooth", 17)])
+def test_a_good_map_costs_no_pass_to_see_that_there_is_a_gradient(name: str, passes: int) -> None:
+    heat = cf.explain(name, segmenter(), two_spots(), target="region:1")
+    assert heat.record.forward_passes == passes  # one of them finds the region
 
 
 def test_a_classifier_has_no_regions() -> None:

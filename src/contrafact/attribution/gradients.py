@@ -15,16 +15,22 @@ from contrafact.core.target_kinds import FrozenPlace
 from contrafact.perturbation.memory import out_of_memory, portions, remade
 
 
-def needs_gradients(question: Question, method: str) -> Any:
+def needs_gradients(question: Question, method: str, *, at_once: bool = True) -> Any:
     """Return the predictor of a question.
 
-    raises  UnsupportedError for a model without gradients, or a target whose gradient is 0 everywhere or not
-            finite
+    at_once  check the gradient of a target of a segmenter before the method begins, for a pass with gradients.
+             False, for a method whose map is a sum of gradients by the image: only if its map turns out empty
+             or not finite (`Question.doubts`)
+    raises   UnsupportedError for a model without gradients, or a target whose gradient is 0 everywhere or not
+             finite
     """
     if not question.predictor.differentiable:
         raise UnsupportedError(f"{method} needs gradients and this model has none; use occlusion instead")
     if isinstance(question.target, FrozenPlace):
-        _check_gradient(question)
+        if at_once:
+            _check_gradient(question)
+        else:
+            question.doubts.append(lambda: _check_gradient(question))
     return question.predictor
 
 

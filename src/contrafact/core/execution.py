@@ -99,6 +99,8 @@ def explain(
                 region=_checked_region(region, group[0]),
             )
             explanations = explainer(question, np.random.default_rng(seed))
+            for doubt in question.doubts if any(map(_nothing, explanations)) else ():
+                doubt()
         cost = (time.perf_counter() - begin) / len(group), counted.passes / len(group)
         if outputs is not None and len(question.outputs) == len(group):
             outputs.update(zip(rows, question.outputs, strict=True))
@@ -120,6 +122,14 @@ def explain(
                     record = dataclasses.replace(record, notes={**notes, f"empty_{why}": 1.0})
                 results[row] = Heatmap(values=kept, grid=image.grid, record=record)
     return results
+
+
+def _nothing(explanation: Any) -> bool:
+    """Whether a map is empty or not finite."""
+    if isinstance(explanation, Counterfactual):
+        return False
+    values = np.asarray(explanation)
+    return bool(emptiness(values)) or not bool(np.isfinite(values).all())
 
 
 def _confirmed(result: Counterfactual, bundle: Any, predictor: Predictor, target: Target) -> Counterfactual:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -27,6 +27,8 @@ class Question:
     notes   output: measurements of the method, N numbers by name; copied to the `Record`
     details output: choices of the method for the whole batch (its layer); copied to the `Record`
     outputs output: the model's raw outputs of the unchanged images, in order, where the method computed them
+    doubts  output: calls that raise with the reason, where the model allows no map; made where the map is empty
+            or not finite, so that a good one costs no pass more
     """
 
     predictor: Predictor
@@ -39,6 +41,7 @@ class Question:
     notes: dict[str, list[float]] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     outputs: list[Any] = field(default_factory=list, init=False)
+    doubts: list[Callable[[], None]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "predictor", adapted(self.predictor))

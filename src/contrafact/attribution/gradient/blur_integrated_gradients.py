@@ -39,7 +39,7 @@ class BlurIntegratedGradients:
             raise InputError(f"expected at least 1 step and a width above 0; got {self.steps}, {self.width}")
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
-        predictor = needs_gradients(question, "blur-integrated-gradients")
+        predictor = needs_gradients(question, "blur-integrated-gradients", at_once=False)
         images = torch.as_tensor(question.images).to(predictor.device)
         widest = self.width * min(images.shape[2:])
         sigmas = [*np.geomspace(widest, 0.05, self.steps).tolist(), 0.0]

@@ -39,7 +39,7 @@ class ExpectedGradients:
             raise InputError(f"samples must be at least 1; got {self.samples}")
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
-        predictor = needs_gradients(question, "expected-gradients")
+        predictor = needs_gradients(question, "expected-gradients", at_once=False)
         baselines = torch.as_tensor(others(question, "expected-gradients")).to(predictor.device)
         images = torch.as_tensor(question.images).to(predictor.device)
         picks = rng.permutation(self.samples) % len(baselines)

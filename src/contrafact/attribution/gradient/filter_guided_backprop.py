@@ -42,7 +42,7 @@ class FilterGuidedBackprop:
     channel: int | None = None
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
-        needs_gradients(question, "filter-guided-backprop")
+        needs_gradients(question, "filter-guided-backprop", at_once=False)
         predictor = watchable(question, "filter-guided-backprop")
         layer = feature_layer(question, self.layer, "filter-guided-backprop")
         images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()

@@ -29,6 +29,6 @@ class Gradient:
     absolute: bool = False
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
-        needs_gradients(question, "gradient")
+        needs_gradients(question, "gradient", at_once=False)
         slopes = slopes_at(question, question.images)
         return as_map(slopes.abs().amax(dim=1) if self.absolute else slopes.sum(dim=1))

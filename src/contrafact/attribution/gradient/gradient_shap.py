@@ -47,7 +47,7 @@ class GradientSHAP:
             )
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
-        predictor = needs_gradients(question, "gradient-shap")
+        predictor = needs_gradients(question, "gradient-shap", at_once=False)
         images = torch.as_tensor(question.images).to(predictor.device)
         fills = [fill_values(images, fill) for fill in self.baselines]
         axes = tuple(range(1, images.ndim))

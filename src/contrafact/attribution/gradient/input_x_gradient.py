@@ -32,7 +32,7 @@ class InputXGradient:
     baseline: str | float = "min"
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
-        predictor = needs_gradients(question, "input-x-gradient")
+        predictor = needs_gradients(question, "input-x-gradient", at_once=False)
         images = torch.as_tensor(question.images).to(predictor.device)
         slopes = slopes_at(question, question.images)
         return as_map((slopes * (images - fill_values(images, self.baseline))).sum(dim=1))

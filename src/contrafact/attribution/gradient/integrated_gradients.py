@@ -55,7 +55,7 @@ class IntegratedGradients:
             raise InputError(f"gap must be above 0 and most at least 9; got {self.gap}, {self.most}")
 
     def __call__(self, question: Question, rng: np.random.Generator) -> NDArray[np.float32]:
-        predictor = needs_gradients(question, "integrated-gradients")
+        predictor = needs_gradients(question, "integrated-gradients", at_once=False)
         images = torch.as_tensor(question.images).to(predictor.device)
         baselines = fill_values(images, self.baseline)
         if self.steps is not None:

@@ -38,7 +38,7 @@ def rectified_slopes(question: Question, method: str, rule: Rule) -> Tensor:
     raises  UnsupportedError for a network without a ReLU, whose map would be the plain gradient, or with an
             operation that may be a rectifier
     """
-    needs_gradients(question, method)
+    needs_gradients(question, method, at_once=False)
     predictor = watchable(question, method)
     images = torch.as_tensor(question.images).to(predictor.device).requires_grad_()
     with torch.enable_grad():

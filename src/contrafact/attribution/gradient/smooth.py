@@ -70,8 +70,10 @@ class Smooth:
             # The whole batch gets the same noise, so that a map does not depend on the other images.
             noisy = images + reach * rng.standard_normal(images.shape[1:], dtype=np.float32)
             noisy = noisy.astype(np.float32) if low is None else noisy.clip(low, high).astype(np.float32)
-            values = np.asarray(inner(dataclasses.replace(question, images=noisy, notes={}), rng))
+            one = dataclasses.replace(question, images=noisy, notes={})
+            values = np.asarray(inner(one, rng))
             first, second = first + values, second + values.astype(np.float64) ** 2
+        question.doubts.extend(one.doubts)
         mean, square = first / self.samples, second / self.samples
         result = {"mean": mean, "square": square, "variance": square - mean**2}[self.kind]
         return np.asarray(result, dtype=np.float32)
