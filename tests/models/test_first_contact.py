@@ -6,15 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image as Picture
 from safetensors.torch import save_file
 from torch import nn
 
 from conftest import small_network
 from contrafact.cli import main
-from contrafact.core import InputError
+from contrafact.core import FORMATS, ContrafactWarning, InputError
 from contrafact.models import BlackBox, Preprocessing, TorchPredictor, load_predictor
+from contrafact.models.opened import Opened
 
 X = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 TWO = ("without", "with")
@@ -130,3 +133,72 @@ def test_another_number_of_channels_is_one_line_with_the_next_step() -> None:
     with pytest.raises(InputError, match=r"takes 3 channel\(s\); got 1: repeat .*\"channels\": 3"):
         TorchPredictor(colours)(X)
     assert TorchPredictor(colours, preprocessing=Preprocessing(channels=3))(X).shape == (3, 2)
+
+
+class Noted:
+    """A format that notes something of its models."""
+
+    schemes = ("noted",)
+    reads = "noted:NAME"
+    takes_inputs = takes_factory = False
+
+    def recognises(self, source: Any) -> bool:
+        return bool(source.scheme == "noted" or source.suffix == ".noted")
+
+    def open(self, source: Any) -> Opened:
+        return Opened(network=small_network(2), notes=("the centre is not cut out",))
+
+
+@pytest.fixture
+def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    FORMATS.names()
+    monkeypatch.setattr(FORMATS, "_classes", {**FORMATS._classes, "noted": Noted})
+    values = np.random.default_rng(0).integers(0, 2, (16, 16)).astype(np.uint8)
+    Picture.fromarray(values).save(tmp_path / "image.png")
+    (tmp_path / "m.noted").touch()
+    return tmp_path
+
+
+def test_explain_tells_what_a_format_notes_once(noted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["explain", str(noted / "image.png"), "--model", "noted:a", "--methods", "gradient,gradient-shap"]
+    assert main([*words, "--no-checks", "--out", str(noted / "run")]) == 0
+    assert capsys.readouterr().err.count("contrafact: the centre is not cut out") == 1
+
+
+@pytest.mark.slow
+def test_a_study_tells_what_a_format_notes_once(noted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (noted / "study.toml").write_text(
+        'images = ["image.png"]\nout = "run"\n[model]\npath = "m.noted"\n[methods.gradient]\n'
+    )
+    assert main(["study", str(noted / "study.toml"), "--engine", "local"]) == 0
+    assert capsys.readouterr().err.count("contrafact: the centre is not cut out") == 1
+
+
+def test_a_factory_where_the_model_says_its_network_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.onnx").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"--factory with a file of weights alone; got '.*w.onnx', a .onnx file"
+    ):
+        load_predictor(tmp_path / "w.onnx", factory="nets.py:make")
+    with pytest.raises(InputError, match="expected factory with arguments"):
+        load_predictor(tmp_path / "w.onnx", arguments={"outputs": 2})
+    with pytest.raises(InputError, match="factory with a file of weights alone; got an object"):
+        load_predictor(small_network(2), factory="nets.py:make")
+
+
+def test_two_classes_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="a name of its own for each class; got 'ill' 2 times"):
+        load_predictor(small_network(3), classes=["ill", "well", "ill"])
+
+
+def test_a_black_box_that_seems_to_return_a_probability_as_a_logit_is_told_of_once() -> None:
+    boxes = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    of_sigmoid = BlackBox(lambda x: 1 / (1 + np.exp(-x.mean(axis=(1, 2, 3)))), classes=TWO)
+    with pytest.warns(
+        ContrafactWarning, match=r"from 0 to 1 in 32 passes, .* as logits: .*--output prob"
+    ) as told:
+        of_sigmoid(boxes)
+        of_sigmoid(boxes)
+    assert len(told) == 1
+    BlackBox(lambda x: 9 * x.mean(axis=(1, 2, 3)) - 4.5, classes=TWO)(boxes)  # warnings are errors
+    BlackBox(lambda x: x.mean(axis=(1, 2, 3)), classes=TWO, output="probabilities")(boxes)

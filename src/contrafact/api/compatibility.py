@@ -19,8 +19,8 @@ from contrafact.core import (
     Record,
     traits_of,
 )
-from contrafact.models import TiledPredictor, TorchPredictor, inspect_network, steadiness
-from contrafact.models.predictor_info import Described
+from contrafact.models import TorchPredictor, inspect_network, steadiness
+from contrafact.models.loading import notes_of
 
 # Small hyper-parameters for a quick trial; they do not change whether a method works.
 QUICK = {"samples": 4, "masks": 64, "steps": 8, "count": 2, "iterations": 4, "octaves": 1}
@@ -63,8 +63,7 @@ def findings_of(predictor: Any, image: Image) -> list[str]:
         findings = steadiness(predictor, image.values[None]).lines() + _layers(predictor, image)
     ranges = [str(warning.message) for warning in caught if issubclass(warning.category, InputRangeWarning)]
     spacing = spacing_line(predictor, image)
-    notes = predictor.notes if isinstance(predictor, (Described, TiledPredictor)) else ()
-    return [*notes, *([spacing] if spacing else []), *ranges, *findings]
+    return [*notes_of(predictor), *([spacing] if spacing else []), *ranges, *findings]
 
 
 def _layers(predictor: Any, image: Image) -> list[str]:

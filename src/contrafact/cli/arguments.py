@@ -29,6 +29,7 @@ from contrafact.core import (
 from contrafact.io import Case, images_in, read_ahead, read_cohort, read_image
 from contrafact.io.run_cohort import CohortTable, stem, unmatched_line
 from contrafact.models import SimilarityTarget
+from contrafact.models.loading import warn_of_notes
 from contrafact.models.source import is_model
 
 STEM = "{stem}"  # in a path: the name of the image without its ending
@@ -60,6 +61,7 @@ def plan_of(
         raise InputError("expected --model or --bundle; got neither; see `contrafact list bundles`")
     loaded = pick_bundle(bundle, trust)
     predictor = pick_predictor(model, loaded, trust, told)
+    warn_of_notes(predictor)
     names = [name.strip() for name in methods.split(",") if name.strip()] or ["standard"]
     if len(names) == 1 and names[0] in PRESETS:
         names = methods_of_preset(names[0], predictor, loaded)

@@ -50,8 +50,6 @@ def init(
     if out.exists() and not replace:
         raise InputError(f"'{out}' exists: give --out, or --replace to write over it")
     told = declared.told()
-    if "arguments" in told and "factory" not in told:
-        raise InputError("expected --factory with --arguments, which are its own; got none")
     more: dict[str, Any] = {key: told.pop(key) for key in ("factory", "arguments", "inputs") if key in told}
     source = source_of(model, trust=Trust(trust, trust_code), **more)
     opened = open_model(source)

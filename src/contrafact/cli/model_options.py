@@ -38,8 +38,11 @@ class Declared:
 
     def told(self) -> dict[str, Any]:
         """Return the options as arguments of `load_predictor`; what they leave out is left out."""
+        from contrafact.core import InputError
         from contrafact.models import preprocessing_from
 
+        if self.arguments is not None and self.factory is None:
+            raise InputError("expected --factory with --arguments, which are its own; got none")
         about: dict[str, Any] = {"output": self.output, "factory": self.factory}
         if self.head is not None:
             about["head"] = int(self.head) if self.head.isdecimal() else self.head

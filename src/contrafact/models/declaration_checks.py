@@ -7,10 +7,11 @@ import warnings
 import torch
 from torch import Tensor
 
-from contrafact.core import InputError, InputRangeWarning
+from contrafact.core import ContrafactWarning, InputError, InputRangeWarning
 from contrafact.models.preprocessing import Preprocessing
 
 RAW = ("logits", "sigmoid", "ordinal", "survival")  # output kinds before a sigmoid or softmax
+SEEN = 32  # passes after which the range of an output is told; a logit of one image may lie from 0 to 1
 FAR = 16.0  # networks are trained on values of a few units; 8-bit values or Hounsfield units are greater
 SHAPED = (
     "View", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy", "Select", "Slice", "Index", "Stack",
@@ -45,6 +46,28 @@ def within_unit(outputs: Tensor) -> bool:
     """Whether every value is from 0 to 1, as for probabilities and hardly ever for logits."""
     values = outputs.detach()
     return bool(values.numel()) and float(values.min()) >= 0 and float(values.max()) <= 1
+
+
+class UnitRange:
+    """Watches the single output of a black box that is declared as a logit: values that all lie from 0 to 1
+    are probably of a sigmoid, which no graph tells here."""
+
+    def __init__(self) -> None:
+        self._seen: int | None = 0  # None: it needs no more watching
+
+    def look(self, outputs: Tensor, kind: str) -> None:
+        """Warn, once, after `SEEN` values of which none is outside."""
+        if self._seen is None or kind not in RAW:
+            return
+        self._seen = self._seen + len(outputs) if within_unit(outputs) else None
+        if self._seen is not None and self._seen >= SEEN:
+            self._seen = None
+            warnings.warn(
+                f"the model's one output was from 0 to 1 in {SEEN} passes, and is declared as {kind}: if it is "
+                'a probability, write output="probabilities" (--output probabilities)',
+                ContrafactWarning,
+                stacklevel=4,
+            )
 
 
 def check_last_step(outputs: Tensor, kind: str) -> None:

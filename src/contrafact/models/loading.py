@@ -6,6 +6,7 @@ checked before torch opens them, and a description can only call factories of an
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -13,10 +14,11 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from torch import nn
 
-from contrafact.core import Predictor, Trust, adapted, is_predictor
+from contrafact.core import ContrafactWarning, InputError, Predictor, Trust, adapted, is_predictor
 from contrafact.models.formats.skops_file import opened_estimator
 from contrafact.models.opened import Opened, merged, open_model
 from contrafact.models.other_inputs import with_inputs
+from contrafact.models.predictor_info import Described
 from contrafact.models.predictors import AnyPredictor, BlackBox, TorchPredictor
 from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.source import source_of
@@ -76,6 +78,10 @@ def load_predictor(
     given = {k: v for k, v in about.items() if v is not None and (k != "classes" or len(v))}
     given |= {"tokens": tuple(tokens)} if tokens else {}
     about["output"] = output or "logits"
+    if arguments and factory is None:
+        raise InputError("expected factory with arguments, which are its own; got none")
+    if factory is not None and not isinstance(model, (str, Path)):
+        raise InputError("expected factory with a file of weights alone; got an object: remove it")
     if isinstance(model, nn.Module):
         return predictor_of(Opened(network=with_inputs(model, inputs or {})), given, device)
     if hasattr(model, "predict_proba") or hasattr(model, "predict"):
@@ -126,3 +132,14 @@ def as_predictor(model: ModelLike) -> Predictor:
         return model
     declares = isinstance(getattr(model, "output", None), str) and callable(getattr(model, "target", None))
     return adapted(model) if declares and not isinstance(model, nn.Module) else load_predictor(model)
+
+
+def notes_of(predictor: Predictor) -> tuple[str, ...]:
+    """Return what the format of a predictor's model says that a user should read (`Opened.notes`)."""
+    return predictor.notes if isinstance(predictor, (Described, TiledPredictor)) else ()
+
+
+def warn_of_notes(predictor: Predictor) -> None:
+    """Warn (`ContrafactWarning`) of each note of the format of a predictor's model."""
+    for note in notes_of(predictor):
+        warnings.warn(note, ContrafactWarning, stacklevel=3)

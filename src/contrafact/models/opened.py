@@ -58,11 +58,13 @@ class ModelFormat(Protocol):
     schemes  words before the colon that it reads, as in `timm:resnet50@weights.safetensors`; mostly none
     reads    what it recognises, for errors and lists
     takes_inputs  `open` itself gives the network the inputs beside the image (`source.inputs`)
+    takes_factory  the file is weights alone, and `source.factory` makes their network
     """
 
     schemes: ClassVar[tuple[str, ...]]
     reads: ClassVar[str]
     takes_inputs: ClassVar[bool]
+    takes_factory: ClassVar[bool]
 
     def recognises(self, source: ModelSource) -> bool:
         """Whether the source looks like this format, by its name and, of a folder, the files in it; nothing is
@@ -94,8 +96,16 @@ def format_of(source: ModelSource) -> ModelFormat:
 
 
 def open_model(source: ModelSource) -> Opened:
-    """Return the model of a source, read by its format."""
+    """Return the model of a source, read by its format.
+
+    raises  InputError for what cannot be read, and for a factory where the format has no use for one
+    """
     reader = format_of(source)
+    if source.factory is not None and not reader.takes_factory:
+        raise InputError(
+            f"expected --factory with a file of weights alone; got '{source.text}', {reader.reads}, which "
+            "says itself what its network is: remove --factory and --arguments"
+        )
     try:
         opened = reader.open(source)
     except RecursionError as error:

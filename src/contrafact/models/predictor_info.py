@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from contrafact.core import InputError, Predictor, nearest
-from contrafact.models.declaration_checks import check_kind
+from contrafact.models.declaration_checks import UnitRange, check_kind
 from contrafact.models.identity import digest_of_use
 from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.region_targets import RegionTarget
@@ -27,6 +27,7 @@ class Described:
     """
 
     notes: tuple[str, ...] = ()
+    _unit_range: UnitRange | None = None  # of a black box
 
     def __init__(
         self,
@@ -41,6 +42,12 @@ class Described:
                 f"output must be one of {', '.join(OUTPUTS)}; got '{output}'{nearest(output, OUTPUTS)}"
             )
         self.classes = tuple(classes)
+        twice = next((name for name in self.classes if self.classes.count(name) > 1), None)
+        if twice is not None:
+            raise InputError(
+                f"expected a name of its own for each class; got '{twice}' {self.classes.count(twice)} times: "
+                "give other names (classes=, --classes)"
+            )
         self.output = output
         self.preprocessing = preprocessing or Preprocessing()
         self.head = head
@@ -71,6 +78,8 @@ class Described:
         if outputs.ndim == 1 and len(outputs) == count:
             outputs = outputs[:, None]
         alone = outputs.ndim > 1 and outputs.shape[1] == 1 and len(self.classes) == 2
+        if alone and self._unit_range is not None:
+            self._unit_range.look(outputs, self.output)
         outputs = two_classes(outputs, self.output) if alone else outputs
         if outputs.ndim not in (2, 4, 5) or len(outputs) != count:
             raise InputError(

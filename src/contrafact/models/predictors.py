@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from contrafact.core import BoxAnswers, InputError, UnsupportedError, fingerprint, nearest
 from contrafact.models.calls import FUNCTIONS, tapped
-from contrafact.models.declaration_checks import RAW, check_last_step, warn_of_range, within_unit
+from contrafact.models.declaration_checks import RAW, UnitRange, check_last_step, warn_of_range, within_unit
 from contrafact.models.default_layer import Chooser
 from contrafact.models.identity import ContentDigest, version_of
 from contrafact.models.layers import FeatureLayer, check_tokens, no_map, survey
@@ -329,7 +329,7 @@ class BlackBox(Described):
         head: int | str | None = None,
     ) -> None:
         super().__init__(classes=classes, output=output, preprocessing=preprocessing, head=head)
-        self.function = function
+        self.function, self._unit_range = function, UnitRange()
         self._pinned, self._content = digest, content
         self._identity = None if digest or content else ContentDigest(function)
 

@@ -29,6 +29,7 @@ from contrafact.core import (
 )
 from contrafact.io import Case, images_in, read_cohort, read_image, set_largest_image
 from contrafact.models import TiledPredictor, TorchPredictor
+from contrafact.models.loading import warn_of_notes
 from contrafact.models.target_syntax import is_form
 from contrafact.study import ModelChoice, StudyConfig
 
@@ -257,8 +258,9 @@ def identity_of_model(
     choice: ModelChoice, config: StudyConfig, folder: Path, cases: Sequence[Case], trust: Trust
 ) -> ModelIdentity:
     """Return the identity of a model, which is loaded on the CPU. A target that is only the name of a class
-    costs a pass of the first image."""
+    costs a pass of the first image. Warns of what its format notes."""
     predictor, bundle = model_of(choice, folder, "cpu", trust)
+    warn_of_notes(predictor)
     targets = {text: resolved(predictor, text, cases) for text in config.targets}
     return ModelIdentity(predictor.digest, "" if bundle is None else bundle.digest, targets)
 

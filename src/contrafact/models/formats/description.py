@@ -29,6 +29,7 @@ class Description:
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a .json file, a description"
     takes_inputs: ClassVar[bool] = True
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.suffix == ".json"

@@ -49,6 +49,7 @@ class HuggingFace:
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a folder with config.json of transformers"
     takes_inputs: ClassVar[bool] = False
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.has("config.json") and '"model_type"' in text_of_config(source)

@@ -35,6 +35,7 @@ class MonaiBundle:
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a folder with configs/metadata.json"
     takes_inputs: ClassVar[bool] = False
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.has("configs/metadata.json")

@@ -37,6 +37,7 @@ class NnUNet:
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a folder with plans.json, dataset.json and fold_0, or a fold of it"
     takes_inputs: ClassVar[bool] = False
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return _root(source) is not None

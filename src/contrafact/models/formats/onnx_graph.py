@@ -26,6 +26,7 @@ class OnnxGraph:
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a .onnx file"
     takes_inputs: ClassVar[bool] = True
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.suffix == ".onnx"

@@ -36,6 +36,7 @@ class OtherFormats:
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a Keras, TensorFlow or joblib file, for which the command of its export is given"
     takes_inputs: ClassVar[bool] = False
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.suffix in STEPS or source.has("saved_model.pb")

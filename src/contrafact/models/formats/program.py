@@ -24,6 +24,7 @@ class Program:
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a .pt2 file"
     takes_inputs: ClassVar[bool] = False
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.suffix == ".pt2"

@@ -25,6 +25,7 @@ class Script:
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a .ts or .pt file"
     takes_inputs: ClassVar[bool] = False
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.suffix in (".ts", ".pt") and source.factory is None

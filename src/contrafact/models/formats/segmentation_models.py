@@ -38,6 +38,7 @@ class SegmentationModels:
     schemes: ClassVar[tuple[str, ...]] = ("smp",)
     reads: ClassVar[str] = "smp:ARCHITECTURE/ENCODER@WEIGHTS, or a folder of save_pretrained"
     takes_inputs: ClassVar[bool] = False
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.scheme == "smp" or (

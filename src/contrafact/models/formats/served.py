@@ -32,6 +32,7 @@ class Served:
     schemes: ClassVar[tuple[str, ...]] = ADDRESSES
     reads: ClassVar[str] = "http://HOST/v2/models/NAME, or /versions/N below it"
     takes_inputs: ClassVar[bool] = False
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.scheme in ADDRESSES

@@ -25,6 +25,7 @@ class SkopsFile:
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a .skops file"
     takes_inputs: ClassVar[bool] = False
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.suffix == ".skops"

@@ -23,6 +23,7 @@ class StateDict:
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = f"{', '.join(SUFFIXES)} or .pt with --factory"
     takes_inputs: ClassVar[bool] = False
+    takes_factory: ClassVar[bool] = True
 
     def recognises(self, source: ModelSource) -> bool:
         return source.suffix in SUFFIXES or (source.suffix == ".pt" and source.factory is not None)

@@ -29,6 +29,7 @@ class TimmName:
     schemes: ClassVar[tuple[str, ...]] = ("timm",)
     reads: ClassVar[str] = "timm:NAME@WEIGHTS"
     takes_inputs: ClassVar[bool] = False
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.scheme == "timm"

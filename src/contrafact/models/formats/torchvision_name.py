@@ -26,6 +26,7 @@ class TorchvisionName:
     schemes: ClassVar[tuple[str, ...]] = ("torchvision",)
     reads: ClassVar[str] = "torchvision:NAME@WEIGHTS"
     takes_inputs: ClassVar[bool] = False
+    takes_factory: ClassVar[bool] = False
 
     def recognises(self, source: ModelSource) -> bool:
         return source.scheme == "torchvision"
