@@ -191,3 +191,57 @@ def test_a_schema_that_is_not_known_is_refused(tmp_path: Path) -> None:
     (run.folder / "manifest.json").write_text(json.dumps({"schema": 3}))
     with pytest.raises(InputError, match="expected a run of schema 1 or 2; got 3"):
         open_run(run.folder)
+
+
+def test_two_writers_of_one_image_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, sync, nested = Run.create(tmp_path / "run", about={}), os.fsync, list[int]()
+
+    def other_writer(file: int) -> None:
+        sync(file)
+        if not nested:
+            nested.append(file)
+            open_run(run.folder).restore(image())  # writes the image, and ends, before the first one does
+
+    monkeypatch.setattr(os, "fsync", other_writer)
+    run.add("a", image(), heatmap("a"))
+    assert nested and run.unreadable(run.done()) == set() and len(files(run)) == 1
+
+
+def test_what_a_killed_merge_leaves_is_never_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, run = planted_run(tmp_path / "part"), Run.create(tmp_path / "run", about={})
+    before, row = everything(part), part.rows()[0]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run.take(part, row)
+    assert list(run.folder.rglob("*.part"))  # a link to the image of the part
+    name = row["images"]["image"]
+    opened, written = Path.open, list[Path]()
+
+    def watched(self: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        if "w" in mode and self.exists():
+            written.append(self)
+        return opened(self, mode, *args, **options)
+
+    monkeypatch.setattr(Path, "open", watched)
+    arrays = part.arrays(row)
+    run.restore(Image(arrays["image"], Grid(arrays["image"].shape[1:], affine=arrays["affine"])))
+    assert not [path for path in written if path.samefile(part.folder / "images" / name)]
+    assert files(run)[0] == name and everything(part) == before
+
+
+def test_an_image_that_is_not_that_of_its_name_is_taken_from_the_part(tmp_path: Path) -> None:
+    part, run = planted_run(tmp_path / "part"), Run.create(tmp_path / "run", about={})
+    row = part.rows()[0]
+    (run.folder / "images").mkdir()
+    np.savez(run.folder / "images" / row["images"]["image"], values=np.ones((1, 3, 3)), affine=np.eye(4))
+    run.take(part, row)
+    assert everything(run)[row["key"]] == everything(part)[row["key"]]

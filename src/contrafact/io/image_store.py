@@ -94,10 +94,10 @@ class ImageStore(ArrayFolder):
 
     def put(self, image: Arrays) -> str:
         """Store an image that is not there yet, or not whole, and return the name of its file."""
-        name = f"{fingerprint(image)}.npz"
+        name = _name_of(image)
         if not self._is_known(name):
             if not self._holds(name, image):
-                write_atomic(self.folder / name, packed(image))
+                write_atomic(self.folder / name, packed(image), shared=True)
             self._remember(name)
         return name
 
@@ -106,8 +106,10 @@ class ImageStore(ArrayFolder):
         if self._is_known(name):
             return
         try:
-            self.image(name)
+            own = name == _name_of(self.image(name))
         except InputError:  # missing, or damaged
+            own = False
+        if not own:
             self.take(other, name, name)
         self._remember(name)
 
@@ -139,6 +141,10 @@ class ImageStore(ArrayFolder):
         if len(self._known) >= KNOWN:
             self._known.clear()
         self._known[name] = self.size_and_time(name)
+
+
+def _name_of(image: Arrays) -> str:
+    return f"{fingerprint(image)}.npz"
 
 
 def _image_flaw(arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,13 @@ from contrafact.core import InputError, check_file
 from contrafact.core.reading import one_line, reading
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write to a temporary file, flush, and rename: a reader sees the old file or the new, never a part."""
+def write_atomic(path: Path, content: bytes, *, shared: bool = False) -> None:
+    """Write to a temporary file, flush, and rename: a reader sees the old file or the new, never a part.
+
+    shared  other processes may write the same file meanwhile: the temporary file has a name of its own
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
+    beside = _beside(path) if shared else path.with_name(path.name + ".part")
     try:
         with beside.open("wb") as file:
             file.write(content)
@@ -30,13 +34,21 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 def linked_or_copied(source: Path, path: Path) -> None:
     """Put a file that does not change any more at a second path, as a link where the file system has links."""
-    beside = path.with_name(path.name + ".part")
-    beside.unlink(missing_ok=True)
+    beside = _beside(path)  # of no other writer, which would write through the link
     try:
-        os.link(source, beside)
-    except OSError:  # another disk, or a file system without links
-        shutil.copy2(source, beside)
-    beside.replace(path)
+        try:
+            os.link(source, beside)
+        except OSError:  # another disk, or a file system without links
+            shutil.copy2(source, beside)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _beside(path: Path) -> Path:
+    """Return the path of a temporary file that no other writer uses."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
 
 def write_json(path: Path, value: Any) -> None:
