@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor
 import contrafact as cf
 from contrafact.core.execution import explain
 from contrafact.counterfactual import LatentStatistics, LatentWalk, Refinement, invert, mean_curvature
+from contrafact.counterfactual.inversion import _with_score
 from contrafact.counterfactual.latent_path import POINTS, LatentPath
 from contrafact.counterfactual.quasi_newton import minimised
 from four_pixels import MIX, FourPixels, bundle, image, predictor
@@ -154,3 +156,74 @@ def test_a_digest_of_a_network_is_made_once_and_again_after_a_change(monkeypatch
     with torch.no_grad():
         next(shipped.generator.parameters()).add_(1.0)
     assert shipped.generator_digest != first
+
+
+def test_a_point_without_a_value_shortens_the_next_step() -> None:
+    def loss(x: Tensor) -> Tensor:  # neither a value nor a slope from 1 on
+        return (10 * (x - 0.9) ** 2 + 0.01 * torch.sqrt(1 - x)).sum(dim=1)
+
+    found, _ = minimised(loss, torch.zeros(1, 1), 5 * torch.eye(1), steps=12, longest=9.0, length=norm)
+    torch.testing.assert_close(found, torch.full((1, 1), 0.9), atol=0.01, rtol=0)
+
+
+def test_a_step_to_the_score_that_leads_no_closer_is_taken_again_shorter() -> None:
+    statistics, images = LatentStatistics(torch.zeros(4), torch.eye(4)), FourPixels().decode(torch.zeros(1, 4))
+
+    def score(pictures: Tensor) -> Tensor:  # so steep that the first step leads past it
+        return torch.tanh(80 * pictures.flatten(1)[:, 0])
+
+    begin = torch.tensor([[-0.15, 0.0, 0.0, 0.0]])
+    found = _with_score(begin, FourPixels(), images, score, torch.eye(4), statistics)
+    assert abs(float(score(FourPixels().decode(found)))) < 0.5 < abs(float(score(FourPixels().decode(begin))))
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-7, 1e6])
+def test_a_score_is_met_in_any_unit(unit: float) -> None:
+    statistics, begin = LatentStatistics(torch.zeros(4), MIX @ MIX), torch.tensor([[0.1, 0.0, 0.0, 0.0]])
+    images = FourPixels().decode(torch.tensor([[0.4, -0.3, 0.2, 0.1]]))
+
+    def score(pictures: Tensor) -> Tensor:
+        return unit * 24 * pictures.flatten(1)[:, 0]
+
+    found = _with_score(begin, FourPixels(), images, score, statistics.covariance, statistics)
+    torch.testing.assert_close(score(FourPixels().decode(found)) / unit, score(images) / unit)
+
+
+def path_of(measure: Callable[[Tensor], Tensor], *, above: float = 0.0, blend: bool = True) -> LatentPath:
+    """The path of one image whose generated image scores `above` it."""
+    latents = torch.zeros(1, 4)
+    images = FourPixels().decode(latents)
+    return LatentPath(
+        generator=FourPixels(),
+        statistics=LatentStatistics(torch.zeros(4), torch.eye(4)),
+        direction=None,
+        measure=measure,
+        images=images,
+        latents=latents,
+        reconstruction=images,
+        start=measure(images) - above,
+        blend=blend,
+    )
+
+
+def test_a_path_ends_before_the_model_has_no_score() -> None:
+    def measure(images: Tensor) -> Tensor:
+        return -3 * torch.log(0.9 - 8 * images.flatten(1)[:, 0])
+
+    path = path_of(measure)
+    found = path.follow(torch.tensor([[-1.0, 0.0, 1.0, 60.0]]), share=1.0, budget=5.0)
+    scores = measure(FourPixels().decode(found[0])) - path.start
+    assert bool(torch.isfinite(scores).all())
+    torch.testing.assert_close(scores[:2], torch.tensor([-1.0, 0.0]), atol=0.4, rtol=0)
+
+
+@pytest.mark.parametrize("above", [2.0, -2.0])
+def test_frames_that_are_generated_alone_reach_their_levels_from_either_side(above: float) -> None:
+    def measure(images: Tensor) -> Tensor:
+        return 24 * images.flatten(1)[:, 0]
+
+    path, requested = path_of(measure, above=above, blend=False), torch.tensor([[-3.0, -1.0, 0.0, 1.0, 6.0]])
+    found = path.follow(requested, share=1.0, budget=5.0)[0]
+    reached = measure(FourPixels().decode(found)) - path.start
+    expected = torch.where(requested[0] == 0, above, requested[0])
+    torch.testing.assert_close(reached, expected, atol=0.05, rtol=0)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from contrafact.core import Encoder, Generator, InputError
 from contrafact.counterfactual.latent_statistics import LatentStatistics
-from contrafact.counterfactual.quasi_newton import minimised
+from contrafact.counterfactual.quasi_newton import SHRINK, minimised
 
 LONGEST = 2.0  # greatest latent distance (SD) of a step of the optimisation
 SETTLING = 0.5  # the same of a step towards the image's score
@@ -177,11 +177,11 @@ def _with_score(
     statistics: LatentStatistics,
 ) -> Tensor:
     """Return latents (N, d) moved by two Newton steps to where the reconstruction has the image's score, in the
-    direction that costs least of the loss."""
+    direction that costs least of the loss; a step that leads no closer is taken again, shorter."""
     with torch.no_grad():
         wanted = score(images)
-    best, least = latents, torch.full_like(wanted, torch.inf)
-    for number in range(3):
+    best, least, step = latents, torch.full_like(wanted, torch.inf), torch.zeros_like(latents)
+    for _ in range(3):
         at = latents.detach().requires_grad_(True)
         with torch.enable_grad():
             scores = score(generator.decode(at))
@@ -189,10 +189,12 @@ def _with_score(
         missing = wanted - scores.detach()
         closer = missing.abs() < least
         best, least = torch.where(closer[:, None], at.detach(), best), torch.where(closer, missing.abs(), least)
-        if number < 2:
-            ahead = slopes @ inverse
-            step = ahead * (missing / (ahead * slopes).sum(dim=1).clamp_min(1e-12)).to(ahead)[:, None]
-            latents = best + step * (SETTLING / statistics.length(step).clamp_min(SETTLING))[:, None]
+        ahead = slopes @ inverse
+        rise = (ahead * slopes).sum(dim=1)
+        newton = ahead * torch.where(rise > 0, missing.to(ahead) / rise, 0.0)[:, None]
+        newton = newton * (SETTLING / statistics.length(newton).clamp_min(SETTLING))[:, None]
+        step = torch.where(closer[:, None], newton, SHRINK * step)
+        latents = best + step
     return best
 
 

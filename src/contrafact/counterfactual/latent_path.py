@@ -8,6 +8,7 @@ request is found on it by scores, so that the achieved change equals the request
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -123,13 +124,18 @@ class LatentPath:
                 3 to 9 passes without gradients per request
         """
         requested = requested.to(self.latents)
+        path, missing = self, requested
+        if not self.blend:  # the path begins at the generated image, whose score is another one
+            begin = self.scores(torch.arange(len(self.latents)), torch.zeros_like(self.latents))
+            path = dataclasses.replace(self, start=begin)
+            missing = torch.where(requested == 0, 0.0, requested - (begin - self.start)[:, None])
         offsets = self.latents.new_zeros(*requested.shape, self.latents.shape[1])
         slack = SLACK * requested.abs().amax(dim=1) / requested.shape[1]
         for sign in (-1.0, 1.0):
-            levels = (sign * requested).clamp_min(0)
+            levels = (sign * missing).clamp_min(0)
             if bool((levels > 0).any()):
-                corners, heights = self._pieces(sign, levels.amax(dim=1), slack, share=share, budget=budget)
-                offsets += self._cut(sign, corners, heights, levels, slack)
+                corners, heights = path._pieces(sign, levels.amax(dim=1), slack, share=share, budget=budget)
+                offsets += path._cut(sign, corners, heights, levels, slack)
         return offsets
 
     def _pieces(
@@ -173,9 +179,10 @@ class LatentPath:
         """
         rows = torch.arange(len(levels), device=levels.device)[:, None].expand_as(levels)
         above = heights[:, :, None] >= levels  # (P, N, K)
-        highest = heights.argmax(dim=0)[:, None].expand_as(levels)
+        known = torch.where(heights.isnan(), -torch.inf, heights)  # a path ends where the model has no score
+        highest = known.argmax(dim=0)[:, None].expand_as(levels)
         after = torch.where(above.any(dim=0), above.int().argmax(dim=0), highest)
-        offsets = corners[after, rows] * (levels > 0)[:, :, None]
+        offsets = torch.where((levels > 0)[:, :, None], corners[after, rows], 0.0)
         n, k = (above.any(dim=0) & (levels > 0) & (after > 0)).nonzero(as_tuple=True)
         if not len(n):
             return offsets

@@ -72,7 +72,8 @@ def _pair(step: Tensor, change: Tensor, better: Tensor) -> _Pair:
     product = (step * change).sum(dim=1)
     told = better & (product > 1e-10 * (step.norm(dim=1) * change.norm(dim=1)))
     weight = torch.where(told, 1 / torch.where(told, product, 1.0), 0.0)
-    return _Pair(step * told[:, None], change * told[:, None], weight)
+    told_ = told[:, None]  # a point without a value has a change of NaN
+    return _Pair(torch.where(told_, step, 0.0), torch.where(told_, change, 0.0), weight)
 
 
 def _times_inverse(slope: Tensor, pairs: list[_Pair], inverse: Tensor) -> Tensor:
