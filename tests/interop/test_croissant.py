@@ -13,6 +13,7 @@ from PIL import Image as Picture
 
 from contrafact.core import InputError
 from contrafact.interop import cohort_card
+from contrafact.io.images import DICOM, SUFFIXES
 
 TEXTS = {
     "name": "phantoms",
@@ -47,6 +48,19 @@ def test_no_name_of_a_file_or_of_a_patient_is_in_it(cohort: Path) -> None:
     for path in (cohort, cohort.parent):
         text = json.dumps(cohort_card(path, **TEXTS))
         assert not [name for name in ("SMITH", "JONES", "p1", "p2") if name in text]
+
+
+def test_every_kind_of_file_that_is_read_has_its_type_and_no_part_of_a_name(cohort: Path) -> None:
+    names = [f"JONES.7{ending}" for ending in SUFFIXES] + ["JONES.1.2.840", "SMITH.PNG"]
+    for name in names:
+        (cohort.parent / name).write_bytes(b"")
+    cohort.write_text("\n".join(["path,patient,label", *(f"{name},1,a" for name in names)]) + "\n")
+    _, *kinds = cohort_card(cohort, **TEXTS)["distribution"]
+    types = {kind["includes"].removeprefix("**/*"): kind["encodingFormat"] for kind in kinds}
+    assert set(types) == {*SUFFIXES, "", ".PNG"}
+    assert {ending for ending, kind in types.items() if kind == "application/dicom"} == {"", *DICOM}
+    assert types[".nii.gz"] == "application/gzip" and types[".bmp"] == "image/bmp"
+    assert types[".PNG"] == types[".png"] == "image/png" and types[".npy"] == "application/octet-stream"
 
 
 def test_a_folder_has_its_images_and_labels(cohort: Path) -> None:

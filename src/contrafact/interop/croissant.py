@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import mimetypes
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,19 +12,12 @@ from typing import Any
 
 from contrafact.core import InputError
 from contrafact.io.cohort import Cohort, read_cohort
+from contrafact.io.images import DICOM, SUFFIXES
 
 VERSION = "http://mlcommons.org/croissant/1.0"
-TYPES = {
-    ".csv": "text/csv",
-    ".dcm": "application/dicom",
-    ".jpeg": "image/jpeg",
-    ".jpg": "image/jpeg",
-    ".nii.gz": "application/gzip",
-    ".png": "image/png",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-}
 OTHER = "application/octet-stream"
+ENDINGS = sorted(SUFFIXES, key=len, reverse=True)  # ".nii.gz" is one
+TYPES = mimetypes.MimeTypes(())  # Python's own table, not the system's
 CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -136,7 +130,7 @@ def _images(cohort: Cohort) -> list[dict[str, Any]]:
             "@id": f"images{kind}",
             "name": f"images{kind}",
             "description": f"Images ({kind}).",
-            "encodingFormat": TYPES.get(kind.lower(), OTHER),
+            "encodingFormat": _type(kind),
             "includes": f"**/*{kind}",
         }
         for kind in kinds
@@ -144,10 +138,20 @@ def _images(cohort: Cohort) -> list[dict[str, Any]]:
 
 
 def _ending(path: Path) -> str:
-    """Return the end of a file's name that says its kind; of the folder of a series, that of DICOM."""
+    """Return the end of a file's name that says its kind, empty for DICOM files without one; of the folder of a
+    series, that of DICOM."""
     if path.is_dir():
         return ".dcm"
-    return "".join(path.suffixes[-2:]) if path.name.lower().endswith(".nii.gz") else path.suffix
+    ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), "")
+    return path.name[len(path.name) - len(ending) :]
+
+
+def _type(ending: str) -> str:
+    """Return the media type of files of an ending."""
+    if ending.lower() in ("", *DICOM):
+        return "application/dicom"
+    kind, packed = TYPES.guess_type(f"image{ending}")
+    return "application/gzip" if packed == "gzip" else kind or OTHER
 
 
 def _records(table: Path) -> dict[str, Any]:
