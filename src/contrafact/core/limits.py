@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from contrafact.core.errors import InputError
 
 DEFAULT = 2**28  # values of an image: 1 GiB as float32
 MEMBERS = 1000  # of an archive
+READING_ARRAYS = threading.Lock()  # CPython 3.11 may fail where two threads parse headers of NumPy's files
 STORED = 64  # bytes in a file of stored results, for each value of the largest image: 16 images
 
 
@@ -77,8 +79,8 @@ def check_stored(archive: zipfile.ZipFile) -> None:
 @contextmanager
 def stored_arrays(path: Path) -> Iterator[Mapping[str, Any]]:
     """Yield the arrays in a file of results, each read when it is asked for; raise InputError as `check_stored`
-    before any is."""
-    with path.open("rb") as opened:
+    before any is. One thread at a time reads."""
+    with READING_ARRAYS, path.open("rb") as opened:
         with zipfile.ZipFile(opened) as archive:
             check_stored(archive)
         opened.seek(0)

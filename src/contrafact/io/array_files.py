@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Image, InputError
-from contrafact.core.limits import MEMBERS, check_packing, check_size
+from contrafact.core.limits import MEMBERS, READING_ARRAYS, check_packing, check_size
 from contrafact.core.reading import reading
 from contrafact.io.pictures import picture_image
 
@@ -21,7 +21,7 @@ CHANNELS = 4  # at most; a longer axis is spatial
 def read_array(path: Path, spacing_mm: Sequence[float] | None) -> Image:
     """Read an array (H, W), (C, H, W), (H, W, C), (D, H, W), (C, D, H, W) or (D, H, W, C) with C up to 4."""
     about: dict[str, Any] = {"format": path.suffix.lower().lstrip(".")}
-    with reading(path, "a readable array"):
+    with reading(path, "a readable array"), READING_ARRAYS:
         if path.suffix.lower() == ".npz":
             array, about["array"] = _from_archive(path)
         else:
