@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pytest
+from PIL import Image as Picture
 
 pytest.importorskip("starlette", reason="the pages need contrafact[view]")
 
-from browsing import HOSTILE, Site, entered, many, planted_run, serving
+from browsing import HOSTILE, Site, entered, many, planted_run, ramp, serving, strip
+from contrafact.core import Image
 from contrafact.io import Case, Run
 from contrafact.io.run_cohort import store_cohort
 from contrafact.viewer import make_app
@@ -58,6 +63,26 @@ def test_means_come_once_all_is_summed_and_pictures_by_their_name(site: Site) ->
     assert site.ask("/mean/0123.png").status == 404
     assert site.ask("/api/means?by=height").status == 400
     assert site.ask("/api/cohort?model=x").status == 400
+
+
+def test_two_models_have_a_picture_each(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    for model, rows in (("first", slice(0, 4)), ("second", slice(12, 16))):
+        for name in ("a", "b"):
+            frames = np.stack([ramp()] * 5)
+            frames[4, :, rows] += 40
+            about = {"case": name, "answers": ["narrow 12 %"], "target_name": "narrow", "model_name": model}
+            record = dataclasses.replace(strip(name).record, model=model)
+            made = strip(name, frames=frames, goal=None, record=record)
+            run.add(f"{model}/{name}", Image(ramp(), window=(0.0, 200.0), source=name), made, **about)
+    with serving(entered(make_app(run))) as site:
+        [first], [second] = (site.ask(f"/api/means?model={m}").json()["tiles"] for m in ("first", "second"))
+        assert first["words"] == second["words"]
+        shown = [site.ask(f"/mean/{tile['picture']}.png").body for tile in (first, second)]
+    top, bottom = (np.asarray(Picture.open(io.BytesIO(png)).convert("RGB")).astype(int) for png in shown)
+    for picture, changed in ((top, slice(0, 60)), (bottom, slice(-60, None))):
+        coloured = np.abs(picture[..., 0] - picture[..., 2])
+        assert coloured[changed].mean() > 50 and coloured.mean() < 50
 
 
 def test_a_line_has_the_change_of_its_counterfactual(site: Site) -> None:

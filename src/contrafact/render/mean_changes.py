@@ -145,9 +145,9 @@ class MeanChanges:
         enough = [mean for _, mean in found if mean.count >= FEW] or [mean for _, mean in found]
         self._scale = signed_scale([mean.change / mean.count for mean in enough]) if found else 0.0
         tiles = []
-        for number, (group, mean) in enumerate(found):
-            name = hashlib.sha256(f"{number}\0{group.words}\0{group.towards}".encode()).hexdigest()[:16]
+        for group, mean in found:
             picture, words = _picture(mean, self._scale)
+            name = hashlib.sha256(picture).hexdigest()[:16]  # other models have groups of the same words
             self._pictures[name] = picture
             about = {"words": group.words, "towards": group.towards, "filters": dict(group.filters)}
             tiles.append(
