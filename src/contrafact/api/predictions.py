@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from contrafact.api.explanation import Outputs
@@ -18,5 +19,20 @@ def answers(predictor: Any, image: Image, known: Outputs | None = None) -> list[
     if outputs.ndim > 2:
         sizes = class_sizes(outputs, predictor.output)
         return [f"{name}: {size} voxels" for name, size in zip(names, sizes, strict=True)]
-    probabilities = predictor.probabilities(outputs)[0]
-    return [f"{name} {100 * float(p):.0f} %" for name, p in zip(names, probabilities, strict=True)]
+    percentages = _percentages(predictor.probabilities(outputs)[0].tolist())
+    return [f"{name} {share} %" for name, share in zip(names, percentages, strict=True)]
+
+
+def _percentages(probabilities: Sequence[float]) -> list[str]:
+    """Return whole percentages, with up to two decimals where rounding would move a class to the other side of
+    50 %, or make another class the most probable one."""
+    written = [[f"{100 * share:.{digits}f}" for share in probabilities] for digits in range(3)]
+    decision = _decision(probabilities)
+    return next(
+        (texts for texts in written if _decision([float(t) / 100 for t in texts]) == decision), written[0]
+    )
+
+
+def _decision(probabilities: Sequence[float]) -> tuple[list[bool], int]:
+    """Return which classes have half of the probability, and the most probable one."""
+    return [share >= 0.5 for share in probabilities], probabilities.index(max(probabilities))

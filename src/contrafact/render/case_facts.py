@@ -14,7 +14,7 @@ from contrafact.render.map_display import finding_of
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.render.subgroups import Grouping, grouping
 
-ANSWER = re.compile(r"(.+) (\d+) %")  # "narrow 83 %", as a run stores predictions
+ANSWER = re.compile(r"(.+) (\d+(?:\.\d+)?) %")  # "narrow 83 %", as a run stores predictions
 YES, NO = ("1", "yes", "true", "positive"), ("0", "no", "false", "negative")
 ANSWERS = ("right", "wrong", "unlabelled")
 CHANGES: Mapping[str, Callable[[Change], bool]] = {
@@ -119,7 +119,7 @@ def _predict(one: CaseFacts) -> None:
     """Note the predicted class: of classes that exclude each other the most probable one, else whether the
     finding has half of the probability."""
     said = [match for match in map(ANSWER.fullmatch, one.case.answers) if match]
-    shares = {match[1]: int(match[2]) / 100 for match in said}
+    shares = {match[1]: float(match[2]) / 100 for match in said}
     if len(one.classes) <= 2:
         one.classes = one.classes or ((f"not {one.finding}", one.finding) if one.finding in shares else ())
         exact = (change.probability for change in one.changes if change.finding == one.finding)

@@ -17,7 +17,7 @@ from contrafact.render.map_display import display_sign, finding_of
 from contrafact.render.outcome import last_frame, probability_of
 
 Row = Mapping[str, Any]
-ANSWER = re.compile(r"(.+) (\d+) %")  # "narrow 83 %", as a run stores predictions
+ANSWER = re.compile(r"(.+) (\d+(?:\.\d+)?) %")  # "narrow 83 %", as a run stores predictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ def _case(
 
 def _prediction(rows: Sequence[Row], one: _Found) -> tuple[bool, float | None] | None:
     """Return whether the model predicts the finding, and its probability; None where the run does not tell."""
-    shares = {m[1]: int(m[2]) / 100 for m in map(ANSWER.fullmatch, one.first.get("answers") or ()) if m}
+    shares = {m[1]: float(m[2]) / 100 for m in map(ANSWER.fullmatch, one.first.get("answers") or ()) if m}
     share = shares.get(finding_of(one.first))
     for number in one.strips[:1]:
         row = rows[number]
