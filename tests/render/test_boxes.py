@@ -51,6 +51,7 @@ def test_of_a_volume_the_box_is_in_the_slices_as_they_are_shown(
     [
         ({"mode": "x"}, "expected only or keep as the mode of a box; got 'x'"),
         ({"mode": None}, "got None"),
+        ({"mode": ["only"]}, "got ['only']"),
         ({"columns": [4, 2]}, "expected the first and the last of the columns of a box; got (4, 2)"),
         ({"columns": [-1, 2]}, "got (-1, 2)"),
         ({"columns": [1.5, 2]}, "got (1.5, 2)"),

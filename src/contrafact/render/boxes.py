@@ -32,7 +32,7 @@ class Box:
     slices: Span | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
+        if self.mode not in tuple(MODES):  # a tuple also takes what cannot be hashed
             raise InputError(f"expected {' or '.join(MODES)} as the mode of a box; got {self.mode!r:.20}")
         for name, span in self._spans().items():
             whole = len(span) == 2 and all(type(value) is int for value in span)
