@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from contrafact.core import InputError
+from browsing import heatmap, ramp
+from contrafact.core import Image, InputError
 from contrafact.core.intervals import mean_interval
 from contrafact.io import Run
 from contrafact.io.run_cohort import CohortTable, stored_cohort
@@ -126,6 +127,30 @@ def test_columns_are_categories_quarters_or_nothing() -> None:
     assert grouping([*map(str, range(13)), "nan"]) == "14 different values"
     ten = grouping(["10", "9", "1"])
     assert not isinstance(ten, str) and ten.names == ("1", "9", "10")
+    dates = grouping([str(20230100 + day) for day in range(1, 29)])  # as they are written, not 2.02301e+07
+    assert not isinstance(dates, str)
+    assert dates.names[0] == "20230101 to 20230107" and len(set(dates.names)) == 4
+    said = grouping(["a", MISSING, ""])
+    assert not isinstance(said, str) and said.names == ("a", MISSING)
+
+
+def test_a_mean_probability_says_whose_it_is(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={})
+    for name, target, share in (("a", "narrow", 10), ("b", "cyst", 80)):
+        image = Image(ramp(), window=(0.0, 200.0), source=f"/data/{name}.png")
+        run.add(name, image, heatmap(name), case=name, answers=[f"{target} {share} %"], target_name=target)
+    run.add("c", Image(ramp(1, 1.0), source="/data/c.png"), heatmap("c"), case="c")  # without a prediction
+    found = run_facts(RunIndex(run), CohortTable.of_cases(()))
+    [shown] = cohort_summary(found, "m")["figures"]
+    assert shown["title"] == "mean probability of the predicted class"
+    line = cohort_summary(found, "m")["all"]["values"]["probability"]
+    assert line["value"] == pytest.approx((0.9 + 0.8) / 2)  # not narrow, and cyst
+    one = Run.create(tmp_path / "one", about={})
+    one.add("a", image, heatmap("a"), case="a", answers=["narrow 49.7 %"], target_name="narrow")
+    one.add("c", Image(ramp(1, 1.0), source="/data/c.png"), heatmap("c"), case="c")
+    found = run_facts(RunIndex(one), CohortTable.of_cases(()))
+    assert cohort_summary(found, "m")["figures"][0]["title"] == "mean probability of narrow"
+    assert next(iter(found.cases.values())).predicted == "not narrow"
 
 
 @pytest.mark.parametrize("count", [10, 40])

@@ -110,9 +110,9 @@ def _unknown(labels: Sequence[str], classes: Sequence[str]) -> str:
 
 def figures_of(cases: Sequence[CaseFacts]) -> list[Figure]:
     """Return the figures of a subgroup, in the order in which they are shown."""
-    two = all(len(one.classes) == 2 for one in cases)
-    names = {one.classes[1] for one in cases if len(one.classes) == 2}
-    whose = next(iter(names)) if two and len(names) == 1 else "the predicted class"
+    known = [one for one in cases if one.probability is not None]
+    names = {one.classes[1] if len(one.classes) == 2 else "" for one in known}
+    whose = next(iter(names)) if len(names) == 1 else ""
     return [
         Figure(
             "right",
@@ -124,8 +124,8 @@ def figures_of(cases: Sequence[CaseFacts]) -> list[Figure]:
         ),
         Figure(
             "probability",
-            f"mean probability of {whose}",
-            lambda one: one.probability,
+            f"mean probability of {whose or 'the predicted class'}",
+            lambda one: one.probability if whose else _of_predicted(one),
             {},
             lambda _: False,
             "",
@@ -148,6 +148,13 @@ def figures_of(cases: Sequence[CaseFacts]) -> list[Figure]:
             "not confirmed",
         ),
     ]
+
+
+def _of_predicted(one: CaseFacts) -> float | None:
+    """Return the probability of the predicted class."""
+    if one.probability is None or len(one.classes) != 2 or one.predicted == one.classes[1]:
+        return one.probability
+    return 1 - one.probability
 
 
 def _mean(values: Iterable[bool | None]) -> float | None:

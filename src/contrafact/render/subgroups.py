@@ -32,7 +32,7 @@ def grouping(values: Sequence[str]) -> Grouping | str:
     """
     texts = [text for text in map(str.strip, values) if text]
     different = sorted(set(texts), key=name_order)
-    missing = (MISSING,) if len(texts) < len(values) else ()
+    missing = (MISSING,) if len(texts) < len(values) and MISSING not in different else ()
     if len(different) + len(missing) < 2:
         return "one value" if different else "empty"
     if len(different) <= MOST:
@@ -56,7 +56,7 @@ def _quarters(numbers: Mapping[str, float], texts: Sequence[str], missing: tuple
     place = {text: int(np.searchsorted(cuts, number)) for text, number in numbers.items()}
     names = dict[int, str]()
     for at in sorted(set(place.values())):
-        inside = [numbers[text] for text in numbers if place[text] == at]
-        low, high = min(inside), max(inside)
-        names[at] = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        inside = sorted((text for text in numbers if place[text] == at), key=numbers.__getitem__)
+        low, high = inside[0], inside[-1]  # as they are written: a date of eight digits stays one
+        names[at] = low if numbers[low] == numbers[high] else f"{low} to {high}"
     return Grouping({text: names[place[text]] for text in numbers}, (*names.values(), *missing))
