@@ -11,7 +11,8 @@ import pytest
 pytest.importorskip("starlette", reason="the pages need contrafact[view]")
 pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
 
-from browsing import HOSTILE, Site, entered, planted_run, serving
+from browsing import HOSTILE, Site, entered, heatmap, planted_run, ramp, serving
+from contrafact.core import Image
 from contrafact.io import Case, Run
 from contrafact.io.run_cohort import store_cohort
 from contrafact.viewer import make_app
@@ -143,6 +144,7 @@ def test_of_two_models_one_is_shown_and_its_links_name_it(browser: object, tmp_p
         visit.until(f"{LINES} === 8")
         visit.page.select_option("#above select", "second")
         visit.until("!!document.querySelector('#truth a[href*=\"model=second\"]')")
+        visit.until("document.activeElement === document.querySelector('#above select')")  # for the keyboard
         visit.page.click("#truth a")
         visit.until(f"{LINES} === 2")
         assert visit.page.text_content("#chosen b").startswith("of the model second, labelled wide")
@@ -170,3 +172,18 @@ def test_hostile_labels_do_nothing(browser: object, tmp_path: Path) -> None:
         visit.page.wait_for_selector("#chosen b")
         assert HOSTILE in visit.page.text_content("#chosen b")
         assert visit.page.locator("img[onerror], main script").count() == 0
+
+
+def test_a_share_that_is_not_whole_is_never_rounded_to_all(browser: object, tmp_path: Path) -> None:
+    run, known = Run.create(tmp_path / "run", about={}), {}
+    for number in range(201):
+        source = f"/data/knee{number}.png"
+        about = {"case": f"Case {number}", "answers": ["narrow 88 %"], "target_name": "narrow"}
+        run.add(source, Image(ramp(level=number), source=source), heatmap(source), **about)
+        known[source] = Case(path=Path(source), patient=source, label="no" if number == 0 else "yes")
+    store_cohort(run, known)
+    with serving(entered(make_app(run))) as site, Visit(browser, site) as visit:
+        visit.go("/", "#truth")
+        assert "200 of 201 cases right (>99 %, 95 % interval 97 to >99 %)" in visit.page.text_content(
+            "#truth summary"
+        )

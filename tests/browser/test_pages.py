@@ -18,12 +18,25 @@ pytest.importorskip("starlette", reason="the pages need contrafact[view]")
 pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
 
 
-from browsing import HOSTILE, Site, entered, heatmap, many, planted_run, ramp, record, serving
+from browsing import HOSTILE, Site, entered, heatmap, many, planted_run, ramp, record, serving, strip
 from contrafact.core import Grid, Heatmap, Image
 from contrafact.io import Run
 from contrafact.viewer import make_app
 from contrafact.viewer.reader_study.app import Reading, make_reading_app
-from visiting import AXE, BLUE, ORANGE, PALE, PROGRESS, UNNAMED, WEB, WIDTHS, Visit, near, open_case
+from visiting import (
+    AXE,
+    BLUE,
+    ORANGE,
+    PALE,
+    PROGRESS,
+    UNNAMED,
+    WEB,
+    WIDTHS,
+    Visit,
+    looks_like_a_page,
+    near,
+    open_case,
+)
 
 
 @pytest.fixture(scope="module")
@@ -358,3 +371,19 @@ def test_colours_follow_the_finding_and_a_faint_map_its_own_scale(browser: Any, 
     np.testing.assert_allclose(spots["Strong"], ORANGE, atol=12)
     np.testing.assert_allclose(spots["Faint"], ORANGE, atol=12)
     np.testing.assert_allclose(spots["Other"], BLUE, atol=12)
+
+
+def test_the_keyboard_reaches_later_images_beyond_the_edge(browser: Any, tmp_path: Path) -> None:
+    run, image = Run.create(tmp_path / "run", about={}), Image(ramp(), window=(0.0, 200.0), source="a.png")
+    later = [(Image(ramp(level=10.0 * n), source=f"later {n}.png"), "narrow 80 %") for n in range(6)]
+    run.add("a", image, strip("a"), followup=later, case="Case 1", target_name="narrow")
+    with serving(entered(make_app(run))) as site, Visit(browser, site, 390) as visit:
+        visit.go("/", "#lines tr a")
+        visit.page.click("#lines tr a")
+        visit.page.wait_for_selector(".frame.later")
+        row = "document.querySelector('.film:has(.later)')"
+        visit.page.focus(".film:has(.later)")
+        visit.page.keyboard.press("ArrowRight")
+        visit.until(f"{row}.scrollLeft > 0")
+        visit.page.wait_for_load_state("networkidle")
+        looks_like_a_page(visit)

@@ -542,7 +542,7 @@
       "section",
       { class: "card", "aria-labelledby": id },
       el("h2", { id }, "The same patient later"),
-      el("div", { class: "film" }, ...strip.followup.map((later, k) => el(
+      el("div", { class: "film", tabindex: 0, role: "group", "aria-label": "later images" }, ...strip.followup.map((later, k) => el(
         "figure",
         { class: "frame later" },
         canvases[k],
@@ -766,7 +766,7 @@
       return true;
     }
     /** Buttons of zoom and full screen, and choices of lens, pixels and what dragging does. */
-    controls(whole) {
+    controls(whole2) {
       const button2 = (text, label, pressed) => {
         const made2 = el("button", { type: "button", title: label, "aria-label": label }, text);
         made2.addEventListener("click", pressed);
@@ -774,7 +774,7 @@
       };
       const full = el("button", { type: "button", "data-key": "full" }, "Full screen (F)");
       full.addEventListener("click", () => {
-        void (document.fullscreenElement ? document.exitFullscreen() : whole.requestFullscreen());
+        void (document.fullscreenElement ? document.exitFullscreen() : whole2.requestFullscreen());
       });
       const lens = this.remember("lens", choice(
         "Lens (L)",
@@ -2598,14 +2598,20 @@
   }
   function modelChoice(about, only) {
     const select = el("select", {}, ...about.models.map((name) => el("option", { value: name, selected: name === about.model }, name)));
-    select.addEventListener("change", () => void aboveList(only, select.value));
+    select.addEventListener("change", () => {
+      aboveList(only, select.value).then(() => byId("above").querySelector("select")?.focus()).catch(tell);
+    });
     return el("label", { class: "pick" }, "Model", select);
   }
+  function whole(share) {
+    if (share > 0 && share <= 5e-3) return "<1";
+    return share < 1 && share >= 0.995 ? ">99" : String(Math.round(100 * share));
+  }
   function percent(share) {
-    return `${Math.round(100 * share)} %`;
+    return `${whole(share)} %`;
   }
   function range(interval) {
-    return interval ? `${Math.round(100 * interval[0])} to ${percent(interval[1])}` : "";
+    return interval ? `${whole(interval[0])} to ${percent(interval[1])}` : "";
   }
   function truthPart(grid, link) {
     const title = [el("b", {}, "Truth and prediction")];
@@ -2696,7 +2702,7 @@
       el(
         "p",
         { class: "dim small" },
-        "Means over patients with their 95 % intervals, one comparison at a time: of twenty subgroups, one differs by chance. ",
+        "Means over patients with their 95 % intervals: of twenty intervals, about one misses the true value by chance. ",
         "The orange line is the value of all cases. Below ten patients there is no interval."
       ),
       about.unused ? el("p", { class: "dim small" }, `No subgroups: ${about.unused}.`) : null
@@ -2713,13 +2719,13 @@
       value.count ? link({ ...filters, ...value.behind }, { class: "small block" }, `${value.count} ${value.word}`) : ""
     ];
   }
-  function line(value, [low, high], whole) {
+  function line(value, [low, high], whole2) {
     const at = (share) => 5 + 120 * share;
     return svg(
       "svg",
       { class: "interval", viewBox: "0 0 130 12", "aria-hidden": "true" },
       svg("line", { class: "track", x1: at(0), x2: at(1), y1: 6, y2: 6 }),
-      svg("line", { class: "whole", x1: at(whole), x2: at(whole), y1: 0, y2: 12 }),
+      svg("line", { class: "whole", x1: at(whole2), x2: at(whole2), y1: 0, y2: 12 }),
       svg("line", { class: "bar", x1: at(low), x2: at(high), y1: 6, y2: 6 }),
       svg("circle", { class: "dot", cx: at(value), cy: 6, r: 4 })
     );
@@ -3041,8 +3047,8 @@
     after.replaceChildren("Open it with ", el("code", {}, now.command ?? ""), "; the report: ", el("code", {}, now.report ?? ""));
   }
   function clock(seconds) {
-    const whole = Math.round(seconds);
-    return whole >= 3600 ? `${Math.floor(whole / 3600)} h ${Math.floor(whole % 3600 / 60)} min` : whole >= 60 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${whole} s`;
+    const whole2 = Math.round(seconds);
+    return whole2 >= 3600 ? `${Math.floor(whole2 / 3600)} h ${Math.floor(whole2 % 3600 / 60)} min` : whole2 >= 60 ? `${Math.floor(whole2 / 60)} min ${whole2 % 60} s` : `${whole2} s`;
   }
 
   // source/form.ts

@@ -342,7 +342,7 @@
       "section",
       { class: "card", "aria-labelledby": id },
       el("h2", { id }, "The same patient later"),
-      el("div", { class: "film" }, ...strip.followup.map((later, k) => el(
+      el("div", { class: "film", tabindex: 0, role: "group", "aria-label": "later images" }, ...strip.followup.map((later, k) => el(
         "figure",
         { class: "frame later" },
         canvases[k],

@@ -2,7 +2,7 @@
 
 import { part, type Filters, type Link } from "./cohort_parts";
 import { meansPart } from "./mean_changes";
-import { byId, el, getJson, plural, svg } from "./page";
+import { byId, el, getJson, plural, svg, tell } from "./page";
 
 type Only = (filters: Filters) => void;
 /** The filters of a link here, which a case page keeps in its address. */
@@ -70,16 +70,24 @@ function links(only: Only, of: Filters): Link {
 
 function modelChoice(about: Summary, only: Only): HTMLElement {
   const select = el("select", {}, ...about.models.map(name => el("option", { value: name, selected: name === about.model }, name)));
-  select.addEventListener("change", () => void aboveList(only, select.value));
+  select.addEventListener("change", () => {
+    aboveList(only, select.value).then(() => byId("above").querySelector("select")?.focus()).catch(tell);
+  });
   return el("label", { class: "pick" }, "Model", select);
 }
 
+/** A whole percentage; what only rounds to 0 or 100 is <1 or >99. */
+function whole(share: number): string {
+  if (share > 0 && share <= 0.005) return "<1";
+  return share < 1 && share >= 0.995 ? ">99" : String(Math.round(100 * share));
+}
+
 function percent(share: number): string {
-  return `${Math.round(100 * share)} %`;
+  return `${whole(share)} %`;
 }
 
 function range(interval: [number, number] | null): string {
-  return interval ? `${Math.round(100 * interval[0])} to ${percent(interval[1])}` : "";
+  return interval ? `${whole(interval[0])} to ${percent(interval[1])}` : "";
 }
 
 function truthPart(grid: Grid, link: Link): HTMLElement {
@@ -125,7 +133,7 @@ function subgroupPart(about: Summary, link: Link): HTMLElement {
     about.differing.length ? el("ul", { class: "first" }, ...about.differing.slice(0, 8).map(one => el("li", {},
       link(one.filters, {}, `${one.filters.column} ${one.filters.group}`), `: ${one.figure} ${percent(one.share)}, others ${percent(one.others)}`))) : null,
     el("div", { class: "wide", role: "region", "aria-label": "subgroups", tabindex: 0 }, table),
-    el("p", { class: "dim small" }, "Means over patients with their 95 % intervals, one comparison at a time: of twenty subgroups, one differs by chance. ",
+    el("p", { class: "dim small" }, "Means over patients with their 95 % intervals: of twenty intervals, about one misses the true value by chance. ",
       "The orange line is the value of all cases. Below ten patients there is no interval."),
     about.unused ? el("p", { class: "dim small" }, `No subgroups: ${about.unused}.`) : null);
 }

@@ -16,6 +16,6 @@ export function followupRow(strip: StripAbout, view: View): HTMLElement {
   paint();
   const id = `later-${strip.row}`;
   return el("section", { class: "card", "aria-labelledby": id }, el("h2", { id }, "The same patient later"),
-    el("div", { class: "film" }, ...strip.followup.map((later, k) => el("figure", { class: "frame later" }, canvases[k],
+    el("div", { class: "film", tabindex: 0, role: "group", "aria-label": "later images" }, ...strip.followup.map((later, k) => el("figure", { class: "frame later" }, canvases[k],
       el("figcaption", {}, el("b", {}, later.name), el("span", { class: "block" }, later.answer))))));
 }
