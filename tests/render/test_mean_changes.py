@@ -59,6 +59,7 @@ def test_means_are_those_of_all_counterfactuals_of_one_direction(tmp_path: Path)
     )  # orange where it is brighter, grey elsewhere
     assert drawn[1][:60].astype(int).mean(axis=(0, 1))[2] > drawn[1][:60].astype(int).mean(axis=(0, 1))[0] + 50
     assert found.picture("else") is None
+    assert not any(group.sums for group in found.groups.values()) and found.tiles() == tiles
 
 
 def test_other_sizes_orientations_and_damaged_files_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ class MeanChanges:
     def __init__(self, run: Run, parts: Iterable[tuple[CaseFacts, str, Mapping[str, str]]]) -> None:
         self.run, self.groups, self.done = run, dict[tuple[str, str], Group](), 0
         self._pictures: dict[str, bytes] = {}
+        self._tiles: list[dict[str, Any]] | None = None
         self._scale = 0.0
         self._open: list[tuple[int, Group]] = []
         for one, words, filters in parts:
@@ -140,7 +141,14 @@ class MeanChanges:
                 group.left_out["unreadable files"] += 1
 
     def tiles(self) -> list[dict[str, Any]]:
-        """Return the groups with their pictures by name, once all is summed."""
+        """Return the groups with their pictures by name, once all is summed; then the sums are dropped."""
+        if self._tiles is None:
+            self._tiles = self._drawn_groups()
+            for group in self.groups.values():
+                group.sums.clear()  # those of volumes are large
+        return self._tiles
+
+    def _drawn_groups(self) -> list[dict[str, Any]]:
         found = [(group, mean) for group in self.groups.values() if (mean := group.mean()) is not None]
         enough = [mean for _, mean in found if mean.count >= FEW] or [mean for _, mean in found]
         self._scale = signed_scale([mean.change / mean.count for mean in enough]) if found else 0.0
