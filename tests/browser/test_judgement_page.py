@@ -110,3 +110,21 @@ def test_names_stay_words_and_a_judgement_that_was_not_kept_is_told(browser: Any
         visit.go("/judgements", "tbody tr")
         assert visit.page.locator("tbody img").count() == 0
         visit.wrong.clear()  # the console names the refused request
+
+
+def test_a_judgement_made_before_the_others_arrive_stays(browser: Any, site: Site, run: Run) -> None:
+    with Visit(browser, site) as visit:
+        open_case(visit, "Case 1")
+        held: list[Any] = []
+        visit.page.route("**/api/judgements/*", lambda route: held.append(route))  # its answer waits
+        visit.page.reload()
+        visit.page.wait_for_selector(".judging")
+        visit.page.fill(".judging input", "Ada")
+        press(visit, "Plausible", "4")
+        visit.until(f"{STATUS}.startsWith('Kept: plausible')")
+        with visit.page.expect_response("**/api/judgements/*"):
+            held[0].fulfill(json={"judgements": []})  # as it was before
+        visit.page.locator(".judging select").select_option(index=1)
+        visit.page.locator(".judging select").select_option(index=0)
+        assert visit.page.evaluate(STATUS).startswith("Kept: plausible, confidence 4")
+        assert "of this case: 1" in visit.page.text_content(".judging summary")

@@ -617,7 +617,8 @@
     });
     show3();
     getJson(`/api/judgements/${id}`).then((told) => {
-      judged = told.judgements;
+      const older = told.judgements.filter((one) => !judged.some((newer) => newer.row === one.row && newer.reader === one.reader));
+      judged = [...older, ...judged];
       show3();
     }).catch((error) => say(`The judgements could not be read: ${error instanceof Error ? error.message : error}`));
     return el(

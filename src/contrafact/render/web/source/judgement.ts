@@ -58,7 +58,11 @@ export function judgementSection(id: string, results: Judgeable[]): HTMLElement 
   name.addEventListener("input", () => { sessionStorage.setItem(KEPT, reader()); say(""); });
   which.addEventListener("change", () => { answer = ""; say(""); });
   show();
-  getJson<{ judgements: Judged[] }>(`/api/judgements/${id}`).then(told => { judged = told.judgements; show(); })
+  getJson<{ judgements: Judged[] }>(`/api/judgements/${id}`).then(told => {
+    const older = told.judgements.filter(one => !judged.some(newer => newer.row === one.row && newer.reader === one.reader));
+    judged = [...older, ...judged]; // one may have been kept meanwhile
+    show();
+  })
     .catch(error => say(`The judgements could not be read: ${error instanceof Error ? error.message : error}`));
   return el("section", { class: "card judging", "aria-labelledby": "judging" }, el("h2", { id: "judging" }, "Your judgement"),
     el("p", { class: "dim" }, "Is what is shown plausible, and is it where it should be? Judgements lie beside the run and change no result."),
