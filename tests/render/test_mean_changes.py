@@ -13,6 +13,7 @@ from browsing import ramp, strip
 from contrafact.core import Grid, Image
 from contrafact.io import Run
 from contrafact.io.run_cohort import stored_cohort
+from contrafact.render.case import thumbnail
 from contrafact.render.case_facts import run_facts
 from contrafact.render.mean_changes import LAYOUTS, MeanChanges, change_thumbnail
 from contrafact.render.run_index import RunIndex
@@ -102,6 +103,22 @@ def test_a_volume_shows_the_slice_that_changes_most(tmp_path: Path) -> None:
     assert [tile["slice"] for tile in found.tiles()] == ["slice 5 of 6"]
     small = np.asarray(Picture.open(io.BytesIO(change_thumbnail(run, run.row(0)))))
     assert small.shape == (8, 8, 3) and (small[..., 0] > small[..., 2]).sum() == 32
+
+
+def test_thumbnails_of_a_volume_and_its_change_lie_the_same_way(tmp_path: Path) -> None:
+    run, grid = Run.create(tmp_path / "run", about={}), Grid((6, 8, 8), affine=np.diag([1.0, 1.0, 1.0, 1.0]))
+    values = np.zeros((1, 6, 8, 8), np.float32)
+    values[0, :, 0:2, 5:7] = 100
+    frames = np.stack([values] * 5)
+    frames[4, 0, 3, 0:2, 5:7] -= 50  # the change lies where the image is bright
+    made = strip("v", frames=frames, reconstruction=values, grid=grid)
+    run.add("v", Image(values, grid=grid, window=(0, 100), source="v"), made, case="v")
+    image, change = (
+        np.asarray(Picture.open(io.BytesIO(draw(run, run.row(0)))).convert("RGB")).astype(int)
+        for draw in (thumbnail, change_thumbnail)
+    )
+    bright = image[..., 0] > 128
+    assert bright.sum() == 4 and ((change[..., 2] - change[..., 0] > 50) == bright).all()
 
 
 def test_a_thumbnail_shows_the_change_on_the_scale_of_difference_pictures(tmp_path: Path) -> None:

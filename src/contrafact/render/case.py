@@ -22,7 +22,7 @@ from contrafact.render.difference import difference_scale, difference_words, hal
 from contrafact.render.figures import aspect_of, moving_slice, plane_names, png, telling_slice, turned
 from contrafact.render.map_display import MapScale, colour_names, display_sign, map_flaw
 from contrafact.render.nearest import nearest_about
-from contrafact.render.pixels import grey, middle_slice, signed_scale
+from contrafact.render.pixels import grey, signed_scale
 from contrafact.render.run_index import CaseResults, RunIndex
 from contrafact.render.text import GOOD_ENDS, REASONS, engine_words, layer_words, trust_words
 
@@ -338,9 +338,9 @@ def shrunk(values: NDArray[Any], side: int = SIDE, *, by: int = 0) -> NDArray[An
 
 
 def thumbnail(run: Run, row: Mapping[str, Any], side: int = 96) -> bytes:
-    """Return the image, or the middle slice of a volume, as a small PNG."""
-    image = run.arrays(row)["image"]
-    image = middle_slice(image) if image.ndim == 4 else image
+    """Return the image, or the middle slice of a volume, upright, as a small PNG."""
+    arrays = run.arrays(row)
+    image = plane_of(arrays["image"], grid_of(arrays, "image"))
     by = max(1, -(-max(image.shape[-2:]) // side))
     return png(grey(image[..., ::by, ::by], tuple(row["window"])))
 

@@ -38,11 +38,6 @@ def signed_scale(maps: list[NDArray[np.floating[Any]]]) -> float:
     return float(np.percentile(sizes, 99.5)) or float(sizes.max(initial=0.0))
 
 
-def middle_slice(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the middle slice of a volume (.., D, H, W) along its first axis."""
-    return values[..., values.shape[-3] // 2, :, :]
-
-
 def png_text(picture: NDArray[np.uint8]) -> str:
     """Return a PNG data URI, so that a page needs no other file."""
     buffer = io.BytesIO()

@@ -40,7 +40,7 @@ from contrafact.render.figures import (
     views_of,
 )
 from contrafact.render.map_display import colour_names, display_sign, finding_of, map_flaw, scale_for
-from contrafact.render.pixels import grey, middle_slice, signed_overlay, signed_scale
+from contrafact.render.pixels import grey, signed_overlay, signed_scale
 from contrafact.render.run_index import RunIndex, name_order
 from contrafact.report.encode_arrays import carried
 from contrafact.report.text import bundle_cards, checks_table, hashes, limits, method_cards
@@ -206,7 +206,7 @@ def pictures() -> dict[str, Any]:
         "strength": brief(signed_overlay(drawn["heat"], values, 0.7, strength=0.5)),
         "scale": [signed_scale([values]), signed_scale([np.eye(40)[:1] * 0, np.eye(60)])],
         "slices": [[telling_slice(v, axis) for axis in range(3)] for v in (deep, -np.abs(deep))],
-        "moving": [moving_slice(frames, 1), moving_slice(frames * 0, 0), brief(middle_slice(volume))],
+        "moving": [moving_slice(frames, 1), moving_slice(frames * 0, 0)],
         "projections": [brief(signed_projection(deep, axis)) for axis in range(3)],
         "planes": [plane_names(g) for g in (grid, Grid((2, 3, 4)))],
         "turned": [brief(turned(deep[0], grid, axis, (1.0, 2.5))[0]) for axis in range(3)],
