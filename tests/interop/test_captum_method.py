@@ -37,6 +37,16 @@ def test_integrated_gradients_are_those_of_captum_for_a_target_of_each_image() -
     torch.testing.assert_close(ours, theirs.float(), rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    "target",
+    [np.int64(1), [np.int64(1)] * 2, [torch.tensor(1)] * 2, torch.tensor(1), np.array([1, 1], np.int32)],
+    ids=str,
+)
+def test_an_index_of_numpy_or_torch_is_that_of_a_raw_output_too(target: object) -> None:
+    method, x = CaptumMethod("gradient", small_network()), inputs()
+    torch.testing.assert_close(method.attribute(x, target=target), method.attribute(x, target=1))
+
+
 @pytest.mark.parametrize("axes", [2, 3])
 def test_methods_of_every_kind_find_the_planted_block(axes: int) -> None:
     x = inputs(axes=axes, size=16 if axes == 2 else 12)

@@ -88,7 +88,7 @@ class CaptumMethod(Attribution):
 
     def _asked(self, target: Any, images: list[Image]) -> tuple[Any, Any]:
         """Return the predictor to ask, and the target of captum as ours."""
-        target = target.tolist() if isinstance(target, (Tensor, np.ndarray)) else target
+        target = [_plain(one) for one in target] if isinstance(target, list) else _plain(target)
         if isinstance(target, list) and len(target) == 1:
             target = target * len(images)
         each = target if isinstance(target, list) else [target]
@@ -112,6 +112,11 @@ class CaptumMethod(Attribution):
             return self.predictor, target
         texts = [f"value:{index or 0}" for index in each]
         return self.raw, texts if isinstance(target, list) else texts[0]
+
+
+def _plain(target: Any) -> Any:
+    """Return numbers of torch and NumPy as Python's."""
+    return target.tolist() if isinstance(target, (Tensor, np.ndarray, np.generic)) else target
 
 
 def _per_channel(result: Heatmap | Counterfactual, channels: int) -> NDArray[np.float32]:
