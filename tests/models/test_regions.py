@@ -191,6 +191,21 @@ def test_a_good_map_costs_no_pass_to_see_that_there_is_a_gradient(name: str, pas
     assert heat.record.forward_passes == passes  # one of them finds the region
 
 
+def test_noisy_copies_go_through_the_model_together_and_the_map_is_that_of_one_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from contrafact.attribution.gradient import smooth
+
+    model, calls = segmenter(), list[int]()
+    model.module.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))  # noqa: ARG005
+    together = cf.explain("smooth", model, two_spots(), target="region:1", samples=8)
+    assert max(calls) == 8 and len(calls) <= 3
+    monkeypatch.setattr(smooth, "BATCH", 1)
+    alone = cf.explain("smooth", model, two_spots(), target="region:1", samples=8)
+    assert max(calls[-8:]) == 1
+    np.testing.assert_allclose(together.values, alone.values, rtol=1e-4, atol=1e-7)
+
+
 def test_a_classifier_has_no_regions() -> None:
     model = TorchPredictor(nn.Sequential(nn.Flatten(), nn.Linear(144, 2)), classes=["a", "b"])
     with pytest.raises(InputError, match="needs a segmenter"):

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from contrafact.core import EXPLAINERS, InputError, Question, nearest, traits_of
 from contrafact.core.protocols import ConfirmingBundle
+from contrafact.perturbation.memory import portions
 
 KINDS = ("mean", "square", "variance")
+BATCH = 16  # noisy copies at once
 
 
 @EXPLAINERS.register("smooth", aliases=("smoothgrad", "noise-tunnel"))
@@ -21,7 +23,7 @@ class Smooth:
 
     images  float32 (N, C, *S), any units
     gives   float32 (N, *S) in the units of the inner method (squared for "square" and "variance")
-    cost    `samples` times the inner method
+    cost    `samples` times the inner method, several copies at once
     raises  InputError for an unknown kind, fewer than 1 sample or noise below 0; the inner method's errors
     Source: Smilkov et al. 2017 (arXiv 1706.03825) mean; Hooker et al. 2018 (arXiv 1806.10758) square;
     Adebayo et al. 2018 (arXiv 1810.03307) variance. Differs: any inner method, in any dimension; the
@@ -66,14 +68,23 @@ class Smooth:
         axes = tuple(range(1, images.ndim))
         reach = self.noise * np.ptp(images, axis=axes, keepdims=True)
         first = second = np.zeros((), dtype=np.float64)
-        for _ in range(self.samples):
+        noises: list[NDArray[np.float32]] = []
+
+        def work(part: slice) -> None:
+            nonlocal first, second
+            while len(noises) < part.stop:
+                noises.append(rng.standard_normal(images.shape[1:], dtype=np.float32))
             # The whole batch gets the same noise, so that a map does not depend on the other images.
-            noisy = images + reach * rng.standard_normal(images.shape[1:], dtype=np.float32)
+            noisy = images + reach * np.stack(noises[part])[:, None]  # (samples, N, C, *S)
             noisy = noisy.astype(np.float32) if low is None else noisy.clip(low, high).astype(np.float32)
-            one = dataclasses.replace(question, images=noisy, notes={})
-            values = np.asarray(inner(one, rng))
-            first, second = first + values, second + values.astype(np.float64) ** 2
-        question.doubts.extend(one.doubts)
+            copies = dataclasses.replace(question, images=noisy.reshape(-1, *images.shape[1:]), notes={})
+            values = np.asarray(inner(copies, rng)).reshape(*noisy.shape[:2], *images.shape[2:])
+            values = values.astype(np.float64)
+            first, second = first + values.sum(axis=0), second + (values**2).sum(axis=0)
+            question.doubts[:] = copies.doubts
+
+        at_once = 1 if uses_bundle or traits_of(inner).sampled else max(1, BATCH // len(images))
+        portions(self.samples, at_once, images.size, work)
         mean, square = first / self.samples, second / self.samples
         result = {"mean": mean, "square": square, "variance": square - mean**2}[self.kind]
         return np.asarray(result, dtype=np.float32)
