@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import shlex
+import site
 import subprocess
 import sys
 import tempfile
@@ -161,7 +162,7 @@ def main() -> None:
     known = {row[0]: row for row in map(json.loads, kept)}
     rows: list[list[str]] = []
     with server() as address, tempfile.TemporaryDirectory() as place:
-        sys.path.append(place)
+        site.addsitedir(place)
         (Path(place) / "nets.py").write_text(files.NETS)
         for number, (name, kind) in enumerate(kinds(address).items()):
             if options.only not in name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -111,7 +112,7 @@ def test_what_is_no_engine_is_refused_with_the_engines_there_are(bleach: None, t
 
 def test_an_engine_that_the_package_has_is_asked_where_the_bundle_names_it() -> None:
     bundle = cf.load_bundle("phantom")
-    bundle = type(bundle)(**{**vars(bundle), "engine": "latent-shift"})
+    bundle = dataclasses.replace(bundle, engine="latent-shift")
     target = bundle.predictor.target("class:1")
     assert bundle.method_for(bundle.predictor, target) == "latent-shift"
     other = bright_bundle(engine="translate")

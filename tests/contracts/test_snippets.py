@@ -34,7 +34,10 @@ from experiments.evaluate import kills
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?```(?P<kind>\w*)\n(?P<text>.*?)```", re.DOTALL)
+SERVING = ("view", "reader-study")
+BLOCK = re.compile(
+    r"(?:<!-- not run: (?P<reason>[^>]+) -->\n+[ ]*)?```(?P<kind>\w*)\n(?P<text>.*?)```", re.DOTALL
+)
 PAGES = [DOCS / "getting-started.md", *sorted((DOCS / "how-to").glob("*.md"))]
 RUN = ("python", "sh")
 
@@ -81,6 +84,7 @@ def run(page: Path, given: Mapping[str, Any] | None = None) -> list[str]:
             continue
         for words in commands(block.text):
             if block.reason is None:
+                assert words[0] not in SERVING, f"{place}: a server does not end; say '<!-- not run: … -->'"
                 assert main(words) == 0, f"{place}: contrafact {shlex.join(words)}"
                 done.append(place)
             else:

@@ -12,7 +12,7 @@ from torch import nn
 
 import contrafact as cf
 from conftest import noise_image, planted_predictor
-from contrafact.api.case import Plan, describe_evidence
+from contrafact.api.case import Plan, describe
 from contrafact.core import Image, InputError, labels_in, mask_of
 from contrafact.models import RegionTarget, TorchPredictor
 
@@ -123,7 +123,8 @@ def test_labels_for_words_are_whole() -> None:
     heat = cf.explain("gradient", predictor, image, target="class:1")
     plan = Plan(predictor=predictor, methods=(), labels=Image(LABELS[None] + 0.4), names={2: "lesion"})
     with pytest.raises(InputError, match="with fractions"):
-        describe_evidence(heat, image, plan, "yes")
+        assert plan.labels is not None
+        describe(heat, image, plan, plan.labels, "yes")
 
 
 def test_a_mask_in_colour_is_refused() -> None:

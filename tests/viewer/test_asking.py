@@ -60,7 +60,7 @@ def test_moves_are_measured_and_what_is_held_is_told() -> None:
     WORDS.clear()
     found, latents = asking(task("find", model, shown), say)
     assert found["start"] == pytest.approx(-3, abs=1e-4) and len(latents) == 1
-    assert WORDS[0][1:] == (0, 60)
+    assert WORDS[0][1:] == (0, 12)
     for kind in ("move", "reach"):
         moved = asking(task(kind, model, shown, amount=2.0, hold=("other/class:1",)), say)[0]
         assert moved["score"] == pytest.approx(-1, abs=0.15)

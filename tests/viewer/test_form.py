@@ -59,7 +59,7 @@ share = 0.3
 method = "latent-walk"
 blend = false
 levels = [0.1, 0.9]
-refinement = { steps = 3, rate = 0.1 }
+refinement = { steps = 3, prior = 0.1 }
 [methods.smooth]
 inner = { name = "occlusion", box = 8 }
 [methods.gradient-shap]

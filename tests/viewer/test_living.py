@@ -453,7 +453,7 @@ def test_a_live_answer_is_the_librarys(tmp_path: Path, record_property: Any) -> 
     np.testing.assert_allclose(run.arrays(row)["frames"], ours.frames, atol=0.01)
     assert row["record"]["parameters"] == _plain(ours.record.parameters)
     assert row["record"]["notes"]["latents_kept"] == 1 and ours.record.notes == {}
-    assert row["record"]["forward_passes"] < ours.record.forward_passes - 50
+    assert row["record"]["forward_passes"] < ours.record.forward_passes - 10
     assert row["held"][0]["name"] == "honest/class:1"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import secrets
@@ -27,9 +28,15 @@ def write_atomic(path: Path, content: bytes, *, shared: bool = False) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+    except FileNotFoundError:
+        if not (shared and path.exists()):  # another writer of the same file was first, and tidied
+            raise
     except OSError:
         beside.unlink(missing_ok=True)
         raise
+    if shared:
+        for left in path.parent.glob(f"{glob.escape(path.name)}.*.part"):  # of a process that was killed
+            left.unlink(missing_ok=True)
 
 
 def linked_or_copied(source: Path, path: Path) -> None:

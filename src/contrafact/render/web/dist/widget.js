@@ -201,7 +201,7 @@ td[data-label="prediction"]{min-width:150px}
 .row-of>button{margin:0;white-space:nowrap}
 .pairs{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(230px,100%),1fr));gap:12px 22px;align-items:start}
 .pairs button{align-self:end;justify-self:start}
-.pick{display:flex;flex-direction:column;gap:3px;font-size:13.5px}.pick select{max-width:100%}
+.pick{display:flex;flex-direction:column;gap:3px;font-size:13.5px;max-width:100%;min-width:0}.pick select{max-width:100%}
 .kicker{color:var(--dim);margin:0 0 2px;font-size:14px}
 .below{display:grid;grid-template-columns:minmax(0,440px) minmax(0,1fr);gap:22px}
 .scale{height:8px;border-radius:3px;margin:8px 0 2px;background:linear-gradient(90deg,var(--against),#14181c,var(--for))}
