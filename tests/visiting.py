@@ -19,8 +19,14 @@ from PIL import Image as Picture
 from playwright.sync_api import Error as Trouble
 from playwright.sync_api import sync_playwright
 
-from browsing import Site
+from browsing import Site, entered, serving
 from contrafact import render
+from contrafact.io import Run
+from contrafact.viewer import make_app
+from contrafact.viewer.live.app import live_app
+from contrafact.viewer.live.service import LiveService
+from contrafact.viewer.live.tasks import LiveSetting
+from pretending import start
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (1280, 390)
@@ -40,6 +46,17 @@ def chromium(*words: str) -> Iterator[Any]:
         browser = started.chromium.launch(executable_path=BROWSER, args=[*words, *root])
         yield browser
         browser.close()
+
+
+@contextlib.contextmanager
+def live_site(run: Run, bundle: str = "toy") -> Iterator[Site]:
+    """A run with live questions, which a worker answers that computes nothing."""
+    desk = LiveService(run, LiveSetting(bundles=(bundle,)), begin=start)
+    try:
+        with serving(entered(make_app(run, live_app(desk)))) as site:
+            yield site
+    finally:
+        desk.close()
 
 
 class Visit:

@@ -16,11 +16,7 @@ from browsing import Site, entered, planted_run, record, serving
 from contrafact.core import Grid, Heatmap, Image
 from contrafact.io import Run
 from contrafact.viewer import make_app
-from contrafact.viewer.live.app import live_app
-from contrafact.viewer.live.service import LiveService
-from contrafact.viewer.live.tasks import LiveSetting
-from pretending import start
-from visiting import WIDTHS, Visit, looks_like_a_page, move_all, near, open_case
+from visiting import WIDTHS, Visit, live_site, looks_like_a_page, move_all, near, open_case
 
 YELLOW, CYAN = (255, 207, 92), (127, 224, 255)  # the reader's box, and that of an answer
 STATUS = "document.getElementById('live-status')?.textContent"
@@ -41,12 +37,8 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def site(run: Run) -> Iterator[Site]:
-    desk = LiveService(run, LiveSetting(bundles=("toy",)), begin=start)
-    try:
-        with serving(entered(make_app(run, live_app(desk)))) as site:
-            yield site
-    finally:
-        desk.close()
+    with live_site(run) as site:
+        yield site
 
 
 def drag(

@@ -16,11 +16,8 @@ pytest.importorskip("playwright.sync_api", reason="tests in a browser need playw
 from browsing import HOSTILE, Site, entered, planted_run, serving
 from contrafact.io import Run
 from contrafact.viewer import make_app
-from contrafact.viewer.live.app import live_app
-from contrafact.viewer.live.service import LiveService
-from contrafact.viewer.live.tasks import LiveSetting
-from pretending import BAD, SLOW, start
-from visiting import AXE, PALE, UNNAMED, WIDTHS, Visit
+from pretending import BAD, SLOW
+from visiting import AXE, PALE, UNNAMED, WIDTHS, Visit, live_site
 
 STATUS = "document.getElementById('live-status').textContent"
 
@@ -32,12 +29,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def site(run: Run) -> Iterator[Site]:
-    desk = LiveService(run, LiveSetting(bundles=("toy",)), begin=start)
-    try:
-        with serving(entered(make_app(run, live_app(desk)))) as site:
-            yield site
-    finally:
-        desk.close()
+    with live_site(run) as site:
+        yield site
 
 
 def open_panel(visit: Visit, name: str = "Case 1") -> None:
@@ -199,16 +192,12 @@ def test_leaving_the_page_ends_its_work(browser: Any, site: Site) -> None:
 
 def test_where_nothing_can_be_asked_the_page_says_so(browser: Any, tmp_path: Path) -> None:
     run = planted_run(tmp_path / "run", 1)
-    desk = LiveService(run, LiveSetting(bundles=("broken",)), begin=start)
-    try:
-        with serving(entered(make_app(run, live_app(desk)))) as site, Visit(browser, site) as visit:
-            case = site.ask("/api/cases").json()["cases"][0]["id"]
-            visit.go(f"/case/{case}", "#live")
-            until(visit, f"{STATUS} === 'Not available: expected a bundle; got none'", 60)
-            assert visit.page.locator(".live button").count() == 0
-            visit.page.wait_for_load_state("networkidle")
-    finally:
-        desk.close()
+    with live_site(run, "broken") as site, Visit(browser, site) as visit:
+        case = site.ask("/api/cases").json()["cases"][0]["id"]
+        visit.go(f"/case/{case}", "#live")
+        until(visit, f"{STATUS} === 'Not available: expected a bundle; got none'", 60)
+        assert visit.page.locator(".live button").count() == 0
+        visit.page.wait_for_load_state("networkidle")
 
 
 def test_without_live_questions_the_page_has_no_panel(browser: Any, run: Run) -> None:

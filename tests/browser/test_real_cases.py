@@ -16,11 +16,7 @@ from contrafact.core import Image, NearestCases, RealCase
 from contrafact.io import Run
 from contrafact.report.page import write_report
 from contrafact.viewer import make_app
-from contrafact.viewer.live.app import live_app
-from contrafact.viewer.live.service import LiveService
-from contrafact.viewer.live.tasks import LiveSetting
-from pretending import start
-from visiting import WIDTHS, Visit, looks_like_a_page
+from visiting import WIDTHS, Visit, live_site, looks_like_a_page
 
 SECTION = "section:has(h2:text('Real cases on the other side'))"
 
@@ -77,21 +73,17 @@ def test_the_page_and_the_report_show_three_real_cases(browser: Any, run: Run) -
 def test_a_live_answer_shows_the_real_cases_of_its_target(browser: Any, run: Run, width: int) -> None:
     image = Image(ramp(), window=(0.0, 200.0), source="other.png")
     run.add("b", image, strip("other"), case="Case 2", target_name="narrow")
-    desk = LiveService(run, LiveSetting(bundles=("toy",)), begin=start)
-    try:
-        with serving(entered(make_app(run, live_app(desk)))) as site, Visit(browser, site, width) as visit:
-            cases = {case["name"]: case["id"] for case in site.ask("/api/cases").json()["cases"]}
-            for name, real in (("Case 1", 3), ("Case 2", 0)):
-                visit.go(f"/case/{cases[name]}", ".how")
-                visit.until("document.getElementById('live-status').textContent === 'Ready.'", 120)
-                visit.page.locator(".how").get_by_role("button", name="Box", exact=True).first.click()
-                visit.page.locator(".how").get_by_role("button", name="Change only here").first.click()
-                visit.page.wait_for_selector(".live .film")
-                assert visit.page.locator(".live .mark.real", has_text="REAL").count() == real
-                said = "The run holds no real cases for this target" in visit.page.text_content(".live")
-                assert said == (real == 0)
-                visit.painted()
-                looks_like_a_page(visit)
-            visit.page.wait_for_load_state("networkidle")
-    finally:
-        desk.close()
+    with live_site(run) as site, Visit(browser, site, width) as visit:
+        cases = {case["name"]: case["id"] for case in site.ask("/api/cases").json()["cases"]}
+        for name, real in (("Case 1", 3), ("Case 2", 0)):
+            visit.go(f"/case/{cases[name]}", ".how")
+            visit.until("document.getElementById('live-status').textContent === 'Ready.'", 120)
+            visit.page.locator(".how").get_by_role("button", name="Box", exact=True).first.click()
+            visit.page.locator(".how").get_by_role("button", name="Change only here").first.click()
+            visit.page.wait_for_selector(".live .film")
+            assert visit.page.locator(".live .mark.real", has_text="REAL").count() == real
+            said = "The run holds no real cases for this target" in visit.page.text_content(".live")
+            assert said == (real == 0)
+            visit.painted()
+            looks_like_a_page(visit)
+        visit.page.wait_for_load_state("networkidle")
