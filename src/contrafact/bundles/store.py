@@ -85,7 +85,7 @@ def load_bundle(
     return Bundle(
         name=about["name"],
         **networks,
-        statistics=_of(stored),
+        statistics=_latent_statistics(stored),
         window=(float(about["window"][0]), float(about["window"][1])),
         crop=str(about.get("crop", "squeeze")),
         least=about.get("least"),
@@ -281,7 +281,7 @@ def _statistics(folder: Path, directions: int, size: int) -> dict[str, Tensor]:
     return stored
 
 
-def _of(stored: Mapping[str, Tensor]) -> LatentStatistics | None:
+def _latent_statistics(stored: Mapping[str, Tensor]) -> LatentStatistics | None:
     """Return the statistics of the stored tensors; older bundles have no curvature."""
     if not stored:
         return None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from contrafact.core import Encoder, Generator, InputError
 from contrafact.counterfactual.latent_statistics import LatentStatistics
-from contrafact.counterfactual.quasi_newton import SHRINK, minimised
+from contrafact.counterfactual.quasi_newton import SHRINK, minimised, with_slope
 
 LONGEST = 2.0  # greatest latent distance (SD) of a step of the optimisation
 SETTLING = 0.5  # the same of a step towards the image's score
@@ -182,18 +182,14 @@ def _with_score(
         wanted = score(images)
     best, least, step = latents, torch.full_like(wanted, torch.inf), torch.zeros_like(latents)
     for _ in range(3):
-        at = latents.detach().requires_grad_(True)
-        with torch.enable_grad():
-            scores = score(generator.decode(at))
-            (slopes,) = torch.autograd.grad(scores.sum(), at)
-        missing = wanted - scores.detach()
+        scores, slopes = with_slope(lambda at: score(generator.decode(at)), latents)
+        missing = wanted - scores
         closer = missing.abs() < least
-        best, least = torch.where(closer[:, None], at.detach(), best), torch.where(closer, missing.abs(), least)
+        best, least = torch.where(closer[:, None], latents, best), torch.where(closer, missing.abs(), least)
         ahead = slopes @ inverse
         rise = (ahead * slopes).sum(dim=1)
         newton = ahead * torch.where(rise > 0, missing.to(ahead) / rise, 0.0)[:, None]
-        newton = newton * (SETTLING / statistics.length(newton).clamp_min(SETTLING))[:, None]
-        step = torch.where(closer[:, None], newton, SHRINK * step)
+        step = torch.where(closer[:, None], statistics.within(newton, SETTLING), SHRINK * step)
         latents = best + step
     return best
 

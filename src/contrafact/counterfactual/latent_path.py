@@ -233,11 +233,11 @@ class LatentPath:
         `longest` (M,) where they are longer."""
         unit = self._unit_offset(gradients, share)
         step = unit * (required / (unit * gradients.plain).sum(dim=1).clamp_min(0.2))[:, None]
-        return step * (longest / torch.maximum(self.statistics.length(step), longest))[:, None]
+        return self.statistics.within(step, longest)
 
     def within(self, offsets: Tensor, budget: float) -> Tensor:
         """Return offsets (N, d), shortened to the budget where they are longer."""
-        return offsets * (budget / self.statistics.length(offsets).clamp_min(budget))[:, None]
+        return self.statistics.within(offsets, budget)
 
     def _unit_offset(self, gradients: Gradients, share: float) -> Tensor:
         """Return the offsets (N, d) of one unit for gradients mixed with the global direction."""

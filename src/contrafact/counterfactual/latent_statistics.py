@@ -47,3 +47,7 @@ class LatentStatistics:
     def length(self, steps: Tensor) -> Tensor:
         """Return the Mahalanobis length (...) of latent offsets (..., d): their latent distance (SD)."""
         return ((steps @ self.precision.to(steps.device)) * steps).sum(dim=-1).clamp_min(0).sqrt()
+
+    def within(self, steps: Tensor, longest: float | Tensor) -> Tensor:
+        """Return latent offsets (N, d), those of more than `longest` (a number, or (N,)) shortened to it."""
+        return steps * (longest / self.length(steps).clamp_min(longest))[:, None]

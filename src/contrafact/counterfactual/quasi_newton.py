@@ -44,7 +44,7 @@ def minimised(
     slope, step = torch.zeros_like(start), torch.zeros_like(start)
     pairs: list[_Pair] = []
     for _ in range(steps + 1):
-        values, slopes = _with_slope(loss, at)
+        values, slopes = with_slope(loss, at)
         better = values < value + ENOUGH * (step * slope).sum(dim=1)
         if torch.isfinite(value).any():
             pairs = [*pairs, _pair(step, slopes - slope, better)][-KEPT:]
@@ -59,7 +59,7 @@ def minimised(
     return best, value
 
 
-def _with_slope(loss: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
+def with_slope(loss: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
     """Return the losses (N,) of points and their gradients (N, d)."""
     at = at.detach().requires_grad_(True)
     with torch.enable_grad():
