@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import save_file
 
 import contrafact as cf
-from contrafact.api import case
 from contrafact.core import InputError
 from contrafact.io import open_run
 from contrafact.jobs.tasks import Failure, Outcome
 from contrafact.models.example_networks import ResidualNetwork
+from contrafact.perturbation import memory
 from contrafact.study import ModelChoice, StudyConfig, read_study, runner, solving
 from contrafact.study.batches import Batch, StudyTask, batches_of
 
@@ -134,7 +134,7 @@ def test_a_batch_whose_worker_ends_runs_again_one_at_a_time(
 def test_large_images_are_explained_fewer_at_once(
     folder: Path, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(case, "VOXELS", 16 * 16)
+    monkeypatch.setattr(memory, "VOXELS", 16 * 16)
     assert len(run_study(folder)) == 6 * 4 and set(sizes) == {1}
 
 

@@ -39,7 +39,7 @@ from contrafact.io import Run
 from contrafact.metrics import Check, card_as_json, trust_card, trust_card_of_strip
 from contrafact.metrics.evidence import evidence, in_words, places_of
 from contrafact.models import class_names, steadiness
-from contrafact.perturbation.memory import VOXELS
+from contrafact.perturbation.memory import images_at_once as images_at_once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,11 +161,6 @@ def solve_together(
         about = _about(name, image, explainer, plan, result, targets[number], outputs[number])
         found.append((result, about))
     return found
-
-
-def images_at_once(voxels: int) -> int:
-    """Return how many images of so many voxels (with channels) a pass of the model may have."""
-    return max(1, VOXELS // max(1, voxels))
 
 
 def _about(

@@ -17,6 +17,11 @@ VOXELS = 2**24 if torch.cuda.is_available() else 2**20
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
+def images_at_once(voxels: int) -> int:
+    """Return how many images of so many voxels (with channels) a pass of the model may have."""
+    return max(1, VOXELS // max(1, voxels))
+
+
 def portions(count: int, batch: int, voxels: int, work: Callable[[slice], None]) -> None:
     """Call `work` on slices that cover 0..count, each of at most `batch` items and about `VOXELS` input voxels.
     After an out-of-memory error the slices are halved.
@@ -24,7 +29,7 @@ def portions(count: int, batch: int, voxels: int, work: Callable[[slice], None])
     voxels  of one item, including channels
     raises  ContrafactError if a single item does not fit in memory
     """
-    size = max(1, min(batch, VOXELS // max(voxels, 1)))
+    size = max(1, min(batch, images_at_once(voxels)))
     start = 0
     while start < count:
         part = slice(start, min(start + size, count))

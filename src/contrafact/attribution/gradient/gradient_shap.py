@@ -56,7 +56,7 @@ class GradientSHAP:
         # Shares are stratified: one in each of `samples` equal parts of the path.
         shares = (np.arange(self.samples) + rng.random(self.samples)) / self.samples
         draws = list(zip(shares.tolist(), rng.permutation(self.samples) % len(fills), strict=True))
-        together = max(1, min(BATCH, memory.VOXELS // images[0].numel()) // len(images))
+        together = max(1, min(BATCH, memory.images_at_once(images[0].numel())) // len(images))
         for start in range(0, self.samples, together):
             total += self._terms(question, images, fills, draws[start : start + together], reach, rng)
         return as_map(total.sum(dim=1) / self.samples)

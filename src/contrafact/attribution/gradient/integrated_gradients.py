@@ -112,7 +112,7 @@ class _Line:
 
     def _at(self, points: list[float]) -> Iterator[tuple[list[float], Tensor, Tensor]]:
         """Yield some points at a time with f (N,) and its gradients (N, C, *S)."""
-        together = max(1, memory.VOXELS // self.difference.numel())
+        together = memory.images_at_once(self.difference.numel())
         for start in range(0, len(points), together):
             some = points[start : start + together]
             at = torch.tensor(some, device=self.difference.device, dtype=self.difference.dtype)

@@ -70,7 +70,7 @@ def by_features(
             portions(len(batch), len(batch), batch[0].numel(), work)
         return torch.cat(scores)
 
-    together = max(1, min(settings.batch, memory.VOXELS // images[0].numel()))
+    together = max(1, min(settings.batch, memory.images_at_once(images[0].numel())))
     maps = []
     for image, empty in zip(images, fill_values(images, settings.fill), strict=True):
         numbers = feature_labels(image.cpu().numpy(), settings.features, settings.count)
