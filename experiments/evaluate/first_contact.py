@@ -220,9 +220,8 @@ Hugging Face has no layer `conv`, and needs a layer and a `reshape_transform` of
 which were not written.
 
 **What is not the same.** `class:1` of exclusive classes is its log-odds, logit minus the logsumexp of the
-others; captum's `target=1` is the logit. Of networks with three and four classes and random weights here
-the two gradients correlate at 0.70 (timm) and 0.22 (torchvision): who compares maps must compare the same
-score.
+others; captum's `target=1` is the logit. The gradients of these two differ, of networks
+with random weights a great deal: who compares maps must compare the same score.
 
 **What is not covered.** torchvision and what is built on it ran here without its compiled operators, which
 were made for another torch; no network of this table uses one. Models have no images of patients, and are
