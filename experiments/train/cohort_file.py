@@ -3,7 +3,8 @@
     python -m experiments.train.cohort_file chest DATA/chestxray_pneumonia_224 runs/chest/train.csv
 
 The brain slices are grey pictures stored as colour, some with traces of it; they are written beside the list as
-grey ones.
+grey ones. Windows of nodules are no files; they are written there too, at their own resolution, those of patients
+who choose settings left out (`--part fit`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ import argparse
 import csv
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from experiments.data import load
+from experiments.data import PARTS, Cohort, load
+from experiments.nodule_windows import nodule_windows
+from experiments.reading import folder_of
 
 
 def main() -> None:
@@ -22,21 +27,37 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--part", choices=PARTS, default="train")
     words = parser.parse_args()
     name, root, out = words.name, words.data, words.out
-    fit = load(name, root, "train", side=64)
+    fit = load(name, root, words.part, side=64)
     out.parent.mkdir(parents=True, exist_ok=True)
-    paths = [path.resolve() for path in fit.paths]
-    if name == "brain":
-        paths = [
-            grey(path, out.parent / "images" / f"{who}.png")
-            for path, who in zip(paths, fit.patients, strict=True)
-        ]
+    paths = files_of(name, root, words.part, fit, out.parent / "images")
     with out.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "patient", "label"])
         for path, patient, label in zip(paths, fit.patients, fit.labels, strict=True):
             table.writerow([path, patient, fit.classes[int(label)]])
+
+
+def files_of(name: str, root: Path, part: str, cohort: Cohort, folder: Path) -> list[Path]:
+    """The files of a cohort, in its order; written to `folder` where they have to be."""
+    if name == "nodule":
+        windows = nodule_windows(folder_of(name, root), part)
+        named = zip(windows, cohort.names, strict=True)
+        return [_written(w.values, folder / f"{who.replace('/', '_')}.png") for w, who in named]
+    paths = [path.resolve() for path in cohort.paths]
+    if name == "brain":
+        named = zip(paths, cohort.patients, strict=True)
+        return [grey(path, folder / f"{who}.png") for path, who in named]
+    return paths
+
+
+def _written(values: NDArray[np.uint8], target: Path) -> Path:
+    """A grey picture (H, W), written as `target`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(target)
+    return target.resolve()
 
 
 def grey(path: Path, target: Path) -> Path:
