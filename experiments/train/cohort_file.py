@@ -3,8 +3,8 @@
     python -m experiments.train.cohort_file chest DATA/chestxray_pneumonia_224 runs/chest/train.csv
 
 The brain slices are grey pictures stored as colour, some with traces of it; they are written beside the list as
-grey ones. Windows of nodules are no files; they are written there too, at their own resolution, those of patients
-who choose settings left out (`--part fit`).
+grey ones. Windows of nodules are no files; they are written there too, enlarged to 64 pixels. `--part fit` leaves
+out the patients who choose settings.
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ import argparse
 import csv
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from experiments.data import PARTS, Cohort, load
-from experiments.nodule_windows import nodule_windows
-from experiments.reading import folder_of
 
 
 def main() -> None:
@@ -32,7 +29,7 @@ def main() -> None:
     name, root, out = words.name, words.data, words.out
     fit = load(name, root, words.part, side=64)
     out.parent.mkdir(parents=True, exist_ok=True)
-    paths = files_of(name, root, words.part, fit, out.parent / "images")
+    paths = files_of(name, fit, out.parent / "images")
     with out.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "patient", "label"])
@@ -40,12 +37,11 @@ def main() -> None:
             table.writerow([path, patient, fit.classes[int(label)]])
 
 
-def files_of(name: str, root: Path, part: str, cohort: Cohort, folder: Path) -> list[Path]:
+def files_of(name: str, cohort: Cohort, folder: Path) -> list[Path]:
     """The files of a cohort, in its order; written to `folder` where they have to be."""
     if name == "nodule":
-        windows = nodule_windows(folder_of(name, root), part)
-        named = zip(windows, cohort.names, strict=True)
-        return [_written(w.values, folder / f"{who.replace('/', '_')}.png") for w, who in named]
+        named = zip(cohort.images, cohort.names, strict=True)
+        return [_written(one[0], folder / f"{who.replace('/', '_')}.png") for one, who in named]
     paths = [path.resolve() for path in cohort.paths]
     if name == "brain":
         named = zip(paths, cohort.patients, strict=True)
@@ -53,10 +49,10 @@ def files_of(name: str, root: Path, part: str, cohort: Cohort, folder: Path) -> 
     return paths
 
 
-def _written(values: NDArray[np.uint8], target: Path) -> Path:
+def _written(values: Tensor, target: Path) -> Path:
     """A grey picture (H, W), written as `target`."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(values).save(target)
+    Image.fromarray(values.numpy()).save(target)
     return target.resolve()
 
 
