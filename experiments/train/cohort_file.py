@@ -3,8 +3,8 @@
     python -m experiments.train.cohort_file chest DATA/chestxray_pneumonia_224 runs/chest/train.csv
 
 The brain slices are grey pictures stored as colour, some with traces of it; they are written beside the list as
-grey ones. Windows of nodules are no files; they are written there too, enlarged to 64 pixels. `--part fit` leaves
-out the patients who choose settings.
+grey ones. Windows of nodules are no files; they are written there too, enlarged to 64 pixels. `--part fit`
+leaves out the patients who choose settings.
 """
 
 from __future__ import annotations
