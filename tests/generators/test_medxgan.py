@@ -46,7 +46,7 @@ from contrafact.generators import (
 )
 from contrafact.generators.augmentation import signed
 from contrafact.generators.losses import total_variation
-from contrafact.generators.stylegan2_training import seeded
+from contrafact.generators.seeding import seeded
 from contrafact.io import read_cohort, read_tensors
 from contrafact.metrics import trust_card_of_strip
 from contrafact.models import BlackBox, TorchPredictor

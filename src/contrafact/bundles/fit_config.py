@@ -65,6 +65,8 @@ class ModelConfig:
 class FitConfig:
     """The configuration of a fit. `models` by name; the bundle explains the first one by default.
 
+    start                folder of a fit or of a bundle of the same sizes, from whose generator and encoder the
+                         training begins; a spatial code may be new
     [generator] family   "stylegan2"; or "medxgan": trained with the first model, with one code for each
                          of its targets and without directions; or "medxgan-legacy": the published medXGAN,
                          for one target at 64 or 128 pixels; or "translator": a network that changes the
@@ -79,6 +81,7 @@ class FitConfig:
     training: Any = field(default_factory=TrainerConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     direction: DirectionConfig = field(default_factory=DirectionConfig)
+    start: str | None = None
 
 
 @functools.cache
@@ -116,6 +119,8 @@ def _read_config(path: Path) -> tuple[FitConfig, Path]:
             raise InputError(f"expected a model name that is no part of a bundle; got '{name}'; rename it")
     targets = next(iter(config.models.values())).targets if config.models else ()
     family_named(family).check(config.generator, len(targets))
+    if config.start is not None and not family_named(family).begins:
+        raise InputError(f"expected no 'start' for a {family}, whose training begins anew; remove it")
     if axes_of(config.generator) == 3 and config.training.mirror:
         raise InputError("mirror must be false for volumes, whose last axis need not be left-right; got true")
     return config, resolved(path.parent / config.out, f"a folder as 'out' of '{path.name}'")

@@ -44,7 +44,7 @@ class Loader:
 def origin_of(config: FitConfig, load: Loader) -> dict[str, Any]:
     """Return the facts that a saved training must share besides its images: window, crop, guiding model."""
     origin: dict[str, Any] = {"window": list(config.data.window), "crop": config.data.crop}
-    if family_named(name_of(config.generator)).guided and config.models:
+    if family_named(name_of(config.generator)).wants_guide(config.training) and config.models:
         model = next(iter(config.models.values()))
         origin |= {"model": load(model).digest, "targets": list(model.targets)}
     return origin
@@ -99,6 +99,7 @@ def training_of(
         device=load.device,
         team=team,
         origin=origin_of(config, load),
+        encoder=config.encoder,
     )
     return family_named(name_of(config.generator)).training(config.generator, config.training, setup)
 

@@ -124,7 +124,10 @@ def _stages(
 ) -> tuple[tuple[StagePlan, ...], int]:
     """Return the timed stages, and the bytes that the training writes."""
     family = family_named(name_of(config.generator))
-    with _guide(config, load, latent=family.latent, guided=family.guided) as (guide, black_box):
+    with _guide(config, load, latent=family.latent, guided=family.wants_guide(config.training)) as (
+        guide,
+        black_box,
+    ):
         training = training_of(config, images, load, guide=guide, black_box=black_box)
         step_seconds, taken = _timed(training.step, load.device, seconds)
         steps = math.ceil(config.training.kimg * 1000 * taken / training.seen)

@@ -49,6 +49,7 @@ from contrafact.io import Cohort, read_cohort, read_tensors, write_atomic, write
 from contrafact.io.lock import sole_writer
 
 __all__ = ["FitConfig", "fit", "fit_stages", "read_config"]
+JOINT = "joint_encoder.safetensors"  # trained together with the generator; the encoder's stage begins with it
 STAGES = ("generator", "encoder", "direction")
 Stop = Callable[[], bool]
 
@@ -142,7 +143,7 @@ def _stages(
         yield from fit_translator(config, family, out, images, load, stop)
         return
     if stage in (None, "generator"):
-        with guide_of(config, load, wanted=family.guided) as guide:
+        with guide_of(config, load, wanted=family.wants_guide(config.training)) as guide:
             yield from _fit_generator(config, out, images, load, _together(stop, team), team, guide)
     if team is not None and team.global_rank:
         return  # the first process runs the other stages
@@ -167,17 +168,32 @@ def _fit_generator(
     path = out / "checkpoint.safetensors"
     if path.exists():
         training.restore(read_tensors(path))
+    elif config.start is not None:
+        training.begin_with(*_started(load.root / config.start))
     first = team is None or team.global_rank == 0
     if first:
         about = {"family": name_of(config.generator), **dataclasses.asdict(config)}
         write_json(out / "fit.json", about)
         (out / "encoder.safetensors").unlink(missing_ok=True)  # it encodes for an older generator
+        (out / JOINT).unlink(missing_ok=True)
     for progress in family_named(name_of(config.generator)).train(training, stop=stop):
         if first:
             write_tensors(out / "generator.safetensors", training.average.state_dict())
+            if "encoder" in training.modules():
+                write_tensors(out / JOINT, training.modules()["encoder"].state_dict())
             _write_samples(out / "samples.png", training.average)
             write_tensors(path, training.state())  # last: a fit that was killed before takes its steps again
         yield "generator", progress
+
+
+def _started(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+    """Return the weights of the generator and of the encoder, where there is one, in the folder of `start`.
+    Raise InputError without a generator."""
+    generator, encoder = (folder / f"{name}.safetensors" for name in ("generator", "encoder"))
+    if not generator.exists():
+        raise InputError(f"expected generator.safetensors in the folder of 'start'; got none in '{folder}'")
+    read = [{k: v.float() for k, v in read_tensors(p).items()} for p in (generator, encoder) if p.exists()]
+    return read[0], read[1] if len(read) == 2 else None
 
 
 def _fit_encoder(
@@ -198,6 +214,7 @@ def _encoder_steps(
         guide=guide,
         mirror=config.training.mirror,
         how=preset(config.training.augment),
+        start=read_tensors(out / JOINT) if (out / JOINT).exists() else None,
     ):
         if progress.done == progress.total:
             write_tensors(out / "encoder.safetensors", encoder.state_dict())

@@ -127,17 +127,18 @@ def _loss(
     return loss
 
 
-def mean_curvature(generator: Generator, rng: torch.Generator, *, probes: int = 640) -> Tensor:
+def mean_curvature(generator: Generator, rng: torch.Generator, *, probes: int | None = None) -> Tensor:
     """Return the mean curvature (d, d) of the reconstruction loss over sampled latents, where the image is met.
 
     It is that of Gauss and Newton, the mean of 2 J'J for the Jacobians J of `_residuals`, estimated from one
     random combination of the residuals for each sampled latent.
 
-    probes  number of sampled latents; a few for each dimension
+    probes  number of sampled latents; None: five for each dimension
     cost    `probes` generator passes with gradients
     """
     total: Tensor | None = None
-    for count in [AT_ONCE] * math.ceil(probes / AT_ONCE):
+    passes = math.ceil((5 * generator.latent_size if probes is None else probes) / AT_ONCE)
+    for count in [AT_ONCE] * passes:
         latents = generator.sample(count, rng).detach().requires_grad_(True)
         with torch.enable_grad():
             found = _residuals(generator.decode(latents))
@@ -146,7 +147,7 @@ def mean_curvature(generator: Generator, rng: torch.Generator, *, probes: int = 
         part = 2 * slopes.t() @ slopes / count
         total = part if total is None else total + part
     assert total is not None
-    return total / math.ceil(probes / AT_ONCE)
+    return total / passes
 
 
 def _inverse_curvature(statistics: LatentStatistics, refinement: Refinement) -> Tensor:

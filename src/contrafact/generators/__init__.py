@@ -30,9 +30,10 @@ from contrafact.generators.medxgan_legacy import (
     LegacyTraining,
 )
 from contrafact.generators.medxgan_training import MedXGANTrainerConfig, MedXGANTraining
+from contrafact.generators.progress import Progress
 from contrafact.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from contrafact.generators.stylegan2_training import StyleGAN2Training, TrainerConfig
-from contrafact.generators.training_loop import Progress, train_generator
+from contrafact.generators.training_loop import train_generator
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_loop import train_translator
 from contrafact.generators.translator_settings import TranslatorTrainerConfig

@@ -16,7 +16,7 @@ from contrafact.core.fingerprint import fingerprint
 
 MAY_CHANGE = ("kimg", "gamma")  # settings that may differ when a run is continued
 # Settings that states of earlier versions lack, with the values that train as those versions did.
-EARLIER = {"pairs": 40.0, "pair_kimg": 0.0, "exposure": 0.0}
+EARLIER = {"pairs": 40.0, "pair_kimg": 0.0, "exposure": 0.0, "projected": 0.0, "joint": 0.0}
 
 
 def pack(
@@ -48,6 +48,15 @@ def unpack(
             index, slot = key.split(".")
             slots.setdefault(int(index), {})[slot] = value.clone()
         adam.load_state_dict({**adam.state_dict(), "state": slots})
+
+
+def load_known(network: nn.Module, weights: Mapping[str, Tensor], *, new: tuple[str, ...]) -> None:
+    """Load weights into a network, of which only parameters whose names begin with one of `new` may be missing
+    there. Raise RuntimeError for others."""
+    missing, unknown = network.load_state_dict(dict(weights), strict=False)
+    odd = [name for name in missing if not name.startswith(new)] + list(unknown)
+    if odd:
+        raise RuntimeError(f"other weights: {', '.join(odd[:3])}")
 
 
 @contextlib.contextmanager

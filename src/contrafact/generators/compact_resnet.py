@@ -31,12 +31,21 @@ class Block(nn.Module):
 class CompactResNet(nn.Module):
     """A residual network without pooling at its start: images (N, C, *S) to values (N, classes).
 
+    code    channels of a spatial code that follows the values, flattened: of an eighth of the image's side
+            (four stages, 2D); 0: none
     Source: He et al. 2016 (arXiv 1512.03385). Differs: the first convolution has 5 cells a side; equal to
     `ResNet("basic", ..., conv1_t_size=5, conv1_t_stride=2, no_max_pool=True)` of MONAI.
     """
 
     def __init__(
-        self, channels: int, classes: int, *, planes: Sequence[int], blocks: Sequence[int], axes: int
+        self,
+        channels: int,
+        classes: int,
+        *,
+        planes: Sequence[int],
+        blocks: Sequence[int],
+        axes: int,
+        code: int = 0,
     ) -> None:
         super().__init__()
         conv, norm = _layers(axes)
@@ -54,12 +63,19 @@ class CompactResNet(nn.Module):
             if isinstance(part, conv):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.fc.bias)
+        self.code = conv(planes[-2] + planes[-1], code, 3, padding=1) if code else None
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.bn1(self.conv1(x)))
+        finer = x
         for name, part in self.named_children():
-            x = part(x) if name.startswith("layer") else x
-        return torch.as_tensor(self.fc(self.avgpool(x).flatten(1)))
+            if name.startswith("layer"):
+                finer, x = x, part(x)
+        values = self.fc(self.avgpool(x).flatten(1))
+        if self.code is None:
+            return torch.as_tensor(values)
+        larger = nn.functional.interpolate(x, finer.shape[2:], mode="nearest")
+        return torch.cat([values, self.code(torch.cat([finer, larger], dim=1)).flatten(1)], dim=1)
 
 
 def _layers(axes: int) -> tuple[type[nn.Conv2d | nn.Conv3d], type[nn.BatchNorm2d | nn.BatchNorm3d]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,8 @@ from contrafact.generators.compact_resnet import CompactResNet
 from contrafact.generators.medxgan import MedXGAN
 from contrafact.generators.medxgan_legacy import LegacyMedXGAN
 from contrafact.generators.precision import Precision, check_precision
+from contrafact.generators.progress import Progress
 from contrafact.generators.stylegan2 import StyleGAN2
-from contrafact.generators.training_loop import Progress
 
 KINDS = ("compact", "resnet50")
 Guide = Callable[[Tensor], Tensor]
@@ -89,30 +89,56 @@ def check_size(kind: str, width: int) -> None:
 
 
 class ResNetEncoder(nn.Module):
-    """An encoder: images (N, C, *S) in [-1, 1] to latents (N, w_dim), w_avg + w_std * network(image)."""
+    """An encoder: images (N, C, *S) in [-1, 1] to latents (N, latent size), w_avg + w_std * network(image).
+
+    w_dim   length of w; `code` channels of a spatial code of `cells` values, which follows it in the latent
+    """
 
     w_avg: Tensor
     w_std: Tensor
 
     def __init__(
-        self, channels: int, w_dim: int, *, kind: str = "compact", width: int = 24, axes: int = 2
+        self,
+        channels: int,
+        w_dim: int,
+        *,
+        kind: str = "compact",
+        width: int = 24,
+        axes: int = 2,
+        code: int = 0,
+        cells: int = 0,
     ) -> None:
         super().__init__()
+        if kind == "resnet50" and code:
+            raise InputError("expected kind = 'compact' for a generator with a spatial code; got 'resnet50'")
         if kind == "resnet50":
             from monai.networks.nets.resnet import resnet50  # slow to import
 
             self.network: nn.Module = resnet50(spatial_dims=axes, n_input_channels=channels, num_classes=w_dim)
         else:
             planes = [width, 2 * width, 4 * width, 8 * width]
-            self.network = CompactResNet(channels, w_dim, planes=planes, blocks=[1, 2, 2, 1], axes=axes)
-        self.register_buffer("w_avg", torch.zeros(w_dim))
-        self.register_buffer("w_std", torch.ones(w_dim))
+            self.network = CompactResNet(
+                channels, w_dim, planes=planes, blocks=[1, 2, 2, 1], axes=axes, code=code
+            )
+        self.register_buffer("w_avg", torch.zeros(w_dim + cells))
+        self.register_buffer("w_std", torch.ones(w_dim + cells))
 
     @staticmethod
     def of(generator: Generator, **size: Any) -> ResNetEncoder:
         """Return an untrained encoder for a generator's images and latents; `size`: `kind` and `width`."""
         channels, *sides = generator.image_shape
+        if isinstance(generator, StyleGAN2) and generator.config.spatial:
+            config = generator.config
+            size |= {"code": config.spatial, "cells": config.latent_size - config.w_dim}
+            return ResNetEncoder(channels, config.w_dim, axes=len(sides), **size)
         return ResNetEncoder(channels, generator.latent_size, axes=len(sides), **size)
+
+    @torch.no_grad()
+    def centre(self, generator: Generator, rng: torch.Generator) -> None:
+        """Set mean and deviation of the latents to those that the generator samples."""
+        latents = generator.sample(4096, rng)
+        self.w_avg.copy_(latents.mean(dim=0))
+        self.w_std.copy_(latents.std(dim=0).clamp_min(1e-3))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.w_avg + self.w_std * self.network(images)
@@ -126,6 +152,7 @@ def train_encoder(
     guide: Guide | None = None,
     mirror: bool = False,
     how: Augmentation | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> Iterator[tuple[Progress, ResNetEncoder]]:
     """Train an encoder for a frozen generator; yield progress and the encoder every 50 steps.
 
@@ -133,17 +160,17 @@ def train_encoder(
     guide   differentiable function of images in [-1, 1] to the black box's scores (N,) or (N, K); None: no
             loss on the scores
     how     augmentation of the real images, with probability `config.augment` each
+    start   weights of an encoder to begin with, such as one that was trained together with the generator
     cost    about 1.5 generator passes with gradients per step; half of that when `published`
     """
     rng = torch.Generator().manual_seed(config.seed)
     device = next(iter(generator.state_dict().values())).device  # some have buffers alone
-    with torch.no_grad():
-        w = generator.sample(4096, rng)
     with torch.random.fork_rng(devices=[]):  # initial weights are sampled on the CPU
         torch.default_generator.manual_seed(config.seed)
         encoder = ResNetEncoder.of(generator, kind=config.kind, width=config.width).to(device)
-    encoder.w_avg.copy_(w.mean(dim=0))
-    encoder.w_std.copy_(w.std(dim=0).clamp_min(1e-3))
+    encoder.centre(generator, rng)
+    if start is not None:
+        encoder.load_state_dict(start)
     adam = torch.optim.Adam(encoder.parameters(), lr=config.rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, config.rate, total_steps=config.steps + 1)
     encoder.train()

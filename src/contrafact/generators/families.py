@@ -15,9 +15,9 @@ from contrafact.generators.medxgan_legacy import (
     LegacyTraining,
 )
 from contrafact.generators.medxgan_training import MedXGANTrainerConfig, MedXGANTraining
+from contrafact.generators.progress import Progress
 from contrafact.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from contrafact.generators.stylegan2_training import StyleGAN2Training, TrainerConfig
-from contrafact.generators.training_loop import Progress
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_loop import train_translator
 from contrafact.generators.translator_settings import TranslatorTrainerConfig
@@ -26,15 +26,28 @@ from contrafact.generators.translator_training import TranslatorTraining
 
 @GENERATORS.register("stylegan2")
 class StyleGAN2Family(GeneratorFamily):
-    """Images from one latent, trained on images alone; directions are fitted afterwards."""
+    """Images from one latent, trained on images alone, or together with an encoder that keeps the first model's
+    score; directions are fitted afterwards."""
 
     network, size, settings = StyleGAN2, StyleGAN2Config, TrainerConfig
     parallel = True
+    begins = True
+
+    @classmethod
+    def wants_guide(cls, settings: Any) -> bool:
+        return bool(settings.joint)
 
     @classmethod
     def training(cls, size: Any, settings: Any, setup: TrainingSetup) -> StyleGAN2Training:
         return StyleGAN2Training(
-            size, settings, setup.images, device=setup.device, team=setup.team, origin=setup.origin
+            size,
+            settings,
+            setup.images,
+            device=setup.device,
+            team=setup.team,
+            origin=setup.origin,
+            encoder=setup.encoder,
+            guide=setup.guide,
         )
 
 

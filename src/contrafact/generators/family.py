@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from torch import Tensor
 
 from contrafact.core import GENERATORS, InputError, nearest
-from contrafact.generators.training_loop import Progress, train_generator
+from contrafact.generators.progress import Progress
+from contrafact.generators.training_loop import train_generator
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -21,6 +22,7 @@ class TrainingSetup:
     black_box  the guide has no gradients
     team    several processes, as `lightning_fabric.Fabric`; None: one
     origin  what else the saved states of a run must agree with
+    encoder  the [encoder] table, for a family that trains one together with the generator
     """
 
     images: Tensor
@@ -29,6 +31,7 @@ class TrainingSetup:
     device: str = "cpu"
     team: Any = None
     origin: Mapping[str, Any] | None = None
+    encoder: Any = None
 
 
 def axes_of(size: Any) -> int:
@@ -57,6 +60,7 @@ class GeneratorFamily:
     latent    whether images have latents; else the network is a translator, and `fit` has one stage
     guided    trained against the first model, which then has to give gradients
     parallel  whether several devices may train one run
+    begins    whether a run may begin with a trained generator, by its `begin_with`
     """
 
     network: ClassVar[Any]
@@ -65,11 +69,17 @@ class GeneratorFamily:
     latent: ClassVar[bool] = True
     guided: ClassVar[bool] = False
     parallel: ClassVar[bool] = False
+    begins: ClassVar[bool] = False
 
     @classmethod
     def codes(cls, size: Any) -> int:  # noqa: ARG003  for families that have some
         """Return the number of codes for findings of a generator of that size; 0: it uses directions."""
         return 0
+
+    @classmethod
+    def wants_guide(cls, settings: Any) -> bool:  # noqa: ARG003  for families whose settings decide
+        """Return whether a run with these settings takes the first model as its guide."""
+        return cls.guided
 
     @classmethod
     def check(cls, size: Any, targets: int) -> None:

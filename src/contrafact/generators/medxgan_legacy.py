@@ -28,7 +28,7 @@ from contrafact.generators.augmentation import signed
 from contrafact.generators.checkpoint import check_trained_with, pack, same_run, trained_with, unpack
 from contrafact.generators.medxgan_training import CheckedGuide, by_class
 from contrafact.generators.precision import PRECISIONS, check_precision
-from contrafact.generators.stylegan2_training import seeded
+from contrafact.generators.seeding import seeded
 
 # (output channels, kernel) of the transposed convolutions of stride 2; the last one generates the image.
 LAYERS = {64: ((384, 5), (256, 5), (192, 5), (0, 8)), 128: ((384, 5), (256, 5), (192, 5), (64, 5), (0, 8))}

@@ -38,8 +38,8 @@ from contrafact.generators.losses import (
 )
 from contrafact.generators.medxgan import MedXGAN, MedXGANConfig
 from contrafact.generators.precision import Precision, check_precision, trial_step
+from contrafact.generators.seeding import seeded
 from contrafact.generators.stylegan2_3d import VolumeDiscriminator
-from contrafact.generators.stylegan2_training import seeded
 
 Guide = Callable[[Tensor], Tensor]
 

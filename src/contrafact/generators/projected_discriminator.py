@@ -108,13 +108,16 @@ class PlainFeatures(nn.Module):
 
 
 class ConditionalHeads(nn.Module):
-    """A small head per scale: features, and scores (N, T) scaled to about -1 to 1, to patches of logits."""
+    """A small head per scale: features, and scores (N, T) scaled to about -1 to 1, to patches of logits.
+
+    numbers  number of scores, T; 0: the heads see the features alone
+    """
 
     def __init__(self, shapes: Sequence[tuple[int, int]], *, numbers: int, axes: int) -> None:
         super().__init__()
         self.heads = nn.ModuleList(_Head(wide, side, numbers, axes) for wide, side in shapes)
 
-    def forward(self, features: Sequence[Tensor], scores: Tensor) -> list[Tensor]:
+    def forward(self, features: Sequence[Tensor], scores: Tensor | None = None) -> list[Tensor]:
         return [head(f, scores) for head, f in zip(self.heads, features, strict=True)]
 
 
@@ -132,12 +135,16 @@ class _Head(nn.Module):
         layers += [spectral_norm(kind(wide, wide, 3, padding=1)), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers)
         self.real = spectral_norm(kind(wide, 1, 1))
-        self.fits = nn.Sequential(nn.Linear(numbers, 64), nn.SiLU(), spectral_norm(nn.Linear(64, wide)))
+        self.fits: nn.Sequential | None = None
+        if numbers:
+            self.fits = nn.Sequential(nn.Linear(numbers, 64), nn.SiLU(), spectral_norm(nn.Linear(64, wide)))
 
-    def forward(self, features: Tensor, scores: Tensor) -> Tensor:
+    def forward(self, features: Tensor, scores: Tensor | None) -> Tensor:
         x = self.body(features)
-        projected = self.fits(scores).to(x)
         logits: Tensor = self.real(x)
+        if self.fits is None or scores is None:
+            return logits
+        projected = self.fits(scores).to(x)
         return logits + (x * projected.view(*projected.shape, *(1,) * (x.ndim - 2))).mean(dim=1, keepdim=True)
 
 
@@ -163,3 +170,24 @@ class RandomLayers(nn.Module):
         super().__init__()
         if isinstance(features, ProjectedFeatures):
             self.across, self.down = features.across, features.down
+
+
+class ProjectedDiscriminator:
+    """Fixed features and a head per scale, with the optimiser of the heads: images to logits of patches."""
+
+    def __init__(self, channels: int, side: int, device: torch.device, rate: float) -> None:
+        self.features = ProjectedFeatures(channels, side).to(device)
+        self.heads = ConditionalHeads(self.features.shapes, numbers=0, axes=2).to(device)
+        self.adam = torch.optim.Adam(self.heads.parameters(), lr=rate, betas=(0.0, 0.99))
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        logits: list[Tensor] = self.heads(self.features(images))
+        return logits
+
+    def loss(self, reals: Tensor, fakes: Tensor) -> Tensor:
+        """Return the hinge loss of the heads on real and generated images."""
+        return hinge_real(self(reals)) + hinge_generated(self(fakes))
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Return the networks that a saved run contains, by name."""
+        return {"projected": self.heads, "random_layers": RandomLayers(self.features)}

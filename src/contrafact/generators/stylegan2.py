@@ -2,7 +2,10 @@
 
 Source: Karras et al. 2020 (arXiv 1912.04958), skip architecture with demodulated convolutions.
 Differs: two mapping layers instead of eight; no noise inputs unless `noise=True`, because texture
-that does not depend on w cannot be inverted and would flicker between the frames of a counterfactual.
+that does not depend on w cannot be inverted and would flicker between the frames of a counterfactual;
+instead of noise there may be a spatial code (`spatial`), standard normal like noise, but a part of the
+latent, so that an encoder can find where a patient's structures lie (after Kim et al. 2021, StyleMapGAN,
+arXiv 2104.14754).
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ class StyleGAN2Config:
     z_dim, w_dim  length of the latent vectors
     labels        number of classes for conditional generation; 0 = unconditional
     channel_base, channel_max   feature channels at side r: min(channel_base / r, channel_max)
+    spatial       channels of the spatial code, of an eighth of the resolution a side; 0: none
     """
 
     resolution: int = 64
@@ -46,6 +50,7 @@ class StyleGAN2Config:
     channel_base: int = 4096
     channel_max: int = 128
     noise: bool = False
+    spatial: int = 0
 
     def __post_init__(self) -> None:
         side = self.resolution
@@ -56,6 +61,10 @@ class StyleGAN2Config:
                 raise InputError(f"{name} must be at least 1; got {getattr(self, name)}")
         if self.labels < 0:
             raise InputError(f"labels must be 0 (unconditional) or more; got {self.labels}")
+        if self.spatial < 0 or (self.spatial and side < 32):
+            raise InputError(
+                f"spatial must be 0 or more, and 0 below 32 pixels; got {self.spatial} at {side} pixels"
+            )
 
     def width(self, side: int) -> int:
         """Return the number of feature channels at an image side of `side` pixels."""
@@ -70,6 +79,16 @@ class StyleGAN2Config:
     def num_ws(self) -> int:
         """Return the number of layers that receive a w: 2 log2(resolution) - 2."""
         return 2 * len(self.sides)
+
+    @property
+    def code_side(self) -> int:
+        """Return the number of cells of the spatial code per side."""
+        return self.resolution // 8
+
+    @property
+    def latent_size(self) -> int:
+        """Return the length of a latent: w, then the cells of the spatial code."""
+        return self.w_dim + self.spatial * self.code_side**2
 
 
 class Mapping(nn.Module):
@@ -140,7 +159,7 @@ class Synthesis(nn.Module):
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
-        self.num_ws = config.num_ws
+        self.num_ws, self.code_side = config.num_ws, config.code_side
         first = config.width(4)
         self.constant = nn.Parameter(torch.randn(first, 4, 4))
         self.convs, self.to_image = nn.ModuleList(), nn.ModuleList()
@@ -152,11 +171,23 @@ class Synthesis(nn.Module):
                 self.convs.append(StyledConv(wide_in, wide_out, w_dim=config.w_dim, up=up, noise=config.noise))
             self.to_image.append(ToImage(now, config.channels, w_dim=config.w_dim))
             before = now
+        self.from_code: nn.Conv2d | None = None
+        if config.spatial:
+            self.from_code = nn.Conv2d(config.spatial, config.width(config.code_side), 1, bias=False)
+            nn.init.zeros_(self.from_code.weight)  # a generator that had no code goes on as it was
 
     def forward(
-        self, w: Tensor, *, dtype: torch.dtype = torch.float32, rng: torch.Generator | None = None
+        self,
+        w: Tensor,
+        code: Tensor | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        rng: torch.Generator | None = None,
     ) -> Tensor:
-        """Return images (N, C, R, R); the convolutions use `dtype`; w, modulation and image are float32."""
+        """Return images (N, C, R, R); the convolutions use `dtype`; w, modulation and image are float32.
+
+        code    spatial code (N, spatial, cells, cells) of a network that has one
+        """
         ws = w[:, None].expand(-1, self.num_ws, -1) if w.ndim == 2 else w
         x = self.constant.to(dtype)[None].expand(len(ws), -1, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -164,6 +195,8 @@ class Synthesis(nn.Module):
         image = self.to_image[0](x, ws[:, 1])
         for block, first in enumerate(range(1, len(self.convs), 2), start=1):
             x = self.convs[first](x, ws[:, first], rng)
+            if self.from_code is not None and code is not None and x.shape[-1] == self.code_side:
+                x = x + self.from_code(code).to(x.dtype)
             x = self.convs[first + 1](x, ws[:, first + 1], rng)
             image = upsample(image) + self.to_image[block](x, ws[:, first + 2])
         return image
@@ -173,8 +206,8 @@ class StyleGAN2(nn.Module):
     """A generator of images: `sample` gives latents, `decode` their images.
 
     config  size of the networks
-    decode  w (N, w_dim) or per layer (N, num_ws, w_dim) -> images float32 (N, C, R, R), nominally
-            in [-1, 1]; differentiable; one synthesis pass
+    decode  latents (N, latent_size), or w per layer (N, num_ws, w_dim) -> images float32 (N, C, R, R),
+            nominally in [-1, 1]; differentiable; one synthesis pass
     Source: Karras et al. 2020. Differs: see the module's docstring.
     """
 
@@ -191,29 +224,44 @@ class StyleGAN2(nn.Module):
 
     @property
     def latent_size(self) -> int:
-        """Return the length of a latent w."""
-        return self.config.w_dim
+        """Return the length of a latent: w, and the spatial code where there is one."""
+        return self.config.latent_size
 
     @property
     def style_layers(self) -> list[nn.Module]:
         """Return the layers whose outputs scale feature maps: the style space."""
         return style_layers(self.synthesis)
 
-    def decode(self, w: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return the images (N, C, R, R) of w (N, w_dim), as float32; the convolutions use `dtype`."""
-        images: Tensor = self.synthesis(w, dtype=dtype)
+    def split(self, latents: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return w (N, w_dim) and the spatial code (N, spatial, cells, cells), or None, of latents."""
+        if not self.config.spatial or latents.ndim == 3:
+            return latents, None
+        side = self.config.code_side
+        return latents[:, : self.config.w_dim], latents[:, self.config.w_dim :].unflatten(1, (-1, side, side))
+
+    def decode(self, latents: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the images (N, C, R, R) of latents (N, latent_size), as float32; the convolutions use
+        `dtype`."""
+        images: Tensor = self.synthesis(*self.split(latents), dtype=dtype)
         return images
+
+    def draw_code(self, n: int, rng: torch.Generator) -> Tensor:
+        """Return sampled spatial codes (n, cells of all channels), standard normal; (n, 0) without one."""
+        cells = self.config.latent_size - self.config.w_dim
+        return torch.randn(n, cells, generator=rng).to(self.mapping.w_avg.device)
 
     def truncate(self, w: Tensor, psi: float | Tensor) -> Tensor:
         """Return w truncated towards the average: w_avg + psi (w - w_avg)."""
         return self.mapping.w_avg + psi * (w - self.mapping.w_avg)
 
     def sample(self, n: int, rng: torch.Generator, *, psi: float = 1.0) -> Tensor:
-        """Return sampled w (n, w_dim); z is sampled on the CPU, so that every device gives the same."""
+        """Return sampled latents (n, latent_size); z and the spatial code are sampled on the CPU, so that every
+        device gives the same. `psi` truncates both."""
         device = self.mapping.w_avg.device
         z = torch.randn(n, self.config.z_dim, generator=rng).to(device)
         labels = None
         if self.config.labels:
             classes = torch.randint(self.config.labels, (n,), generator=rng)
             labels = nn.functional.one_hot(classes, self.config.labels).float().to(device)
-        return self.truncate(self.mapping(z, labels), psi)
+        w = self.truncate(self.mapping(z, labels), psi)
+        return torch.cat([w, psi * self.draw_code(n, rng)], dim=1) if self.config.spatial else w

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,25 +19,7 @@ from contrafact.generators.distances import (
     frechet_distance,
     kernel_distance,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Progress of a training.
-
-    done, total     in units of the work (images, steps)
-    seconds_left    estimate from the mean speed since the start or the last resume
-    figures         losses and rates of the last step
-    quality         KID and Fréchet distance, where this report measures them
-    findings        problems found by `TrainingMonitor`, as sentences
-    """
-
-    done: float
-    total: float
-    seconds_left: float
-    figures: dict[str, float] = field(default_factory=dict)
-    quality: dict[str, float] = field(default_factory=dict)
-    findings: tuple[str, ...] = ()
+from contrafact.generators.progress import Progress
 
 
 def train_generator(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from contrafact.generators.training_loop import Progress
+from contrafact.generators.progress import Progress
 from contrafact.generators.translator_training import TranslatorTraining
 
 

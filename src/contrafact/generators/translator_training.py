@@ -34,8 +34,8 @@ from contrafact.generators.projected_discriminator import (
     hinge_generated,
     hinge_real,
 )
+from contrafact.generators.seeding import seeded
 from contrafact.generators.student import Student
-from contrafact.generators.stylegan2_training import seeded
 from contrafact.generators.translator import Translator, TranslatorConfig
 from contrafact.generators.translator_losses import (
     blurred,
