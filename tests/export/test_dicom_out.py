@@ -414,19 +414,22 @@ def test_a_radiograph_becomes_a_picture_and_a_region(tmp_path: Path) -> None:
     data.Modality, data.ImagerPixelSpacing = "DX", [0.2, 0.3]
     data.save_as(tmp_path / "dx.dcm")
     found = exported(tmp_path, read_image(tmp_path / "dx.dcm"), strip=True)
-    assert {k: len(v) for k, v in found.items()} == {CAPTURE: 4, REGION: 1, REPORT: 1}
+    assert {k: len(v) for k, v in found.items()} == {CAPTURE: 5, REGION: 1, REPORT: 1}
     assert found[CAPTURE][0].PhotometricInterpretation == "RGB"
     synthetic = [d for d in found[CAPTURE] if d.get("SyntheticData") == "YES"]
-    assert [d.InstanceNumber for d in synthetic] == [1, 3]
-    assert len({d.SeriesInstanceUID for d in synthetic}) == 1
-    assert list(synthetic[0].ImagerPixelSpacing) == [0.2, 0.3]
+    assert [d.InstanceNumber for d in synthetic] == [1, 3, 1]  # two frames, and all beside each other
+    assert len({d.SeriesInstanceUID for d in synthetic}) == 2
+    assert list(synthetic[0].ImagerPixelSpacing) == [
+        0.05,
+        0.075,
+    ]  # a pixel is 4 by 4 of the capture
     assert "no parametric map" in missing(tmp_path)
 
 
 def test_a_single_slice_with_a_place_has_a_map_too(tmp_path: Path) -> None:
     image = read_image(next(series(tmp_path / "source", slices=1).iterdir()))
     found = exported(tmp_path, image, strip=True)
-    assert {k: len(v) for k, v in found.items()} == {MAP: 1, REGION: 1, CAPTURE: 1, CT: 3, REPORT: 1}
+    assert {k: len(v) for k, v in found.items()} == {MAP: 1, REGION: 1, CAPTURE: 2, CT: 3, REPORT: 1}
     np.testing.assert_array_equal(found[MAP][0].pixel_array.squeeze(), values_for(image))
 
 
@@ -436,7 +439,7 @@ def test_a_picture_file_gets_a_study_of_its_own(tmp_path: Path, mode: str) -> No
     Picture.fromarray(np.random.default_rng(0).integers(0, 256, shape, np.uint8)).save(tmp_path / "knee.png")
     image = read_image(tmp_path / "knee.png")
     found = exported(tmp_path, image, strip=True)
-    assert {k: len(v) for k, v in found.items()} == {CAPTURE: 5, REGION: 1, REPORT: 1}
+    assert {k: len(v) for k, v in found.items()} == {CAPTURE: 6, REGION: 1, REPORT: 1}
     assert len({d.StudyInstanceUID for group in found.values() for d in group}) == 1
     base = found[CAPTURE][0]
     pixels = base.pixel_array if mode == "L" else np.moveaxis(base.pixel_array, -1, 0)
@@ -477,7 +480,7 @@ def test_an_array_has_no_place_in_the_patient(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.random.default_rng(0).normal(size=(9, 8, 7)))
     found = exported(tmp_path, read_image(tmp_path / "v.npy"), strip=True)
     assert "size of a voxel is not known: no parametric map" in missing(tmp_path)
-    assert len(found[CAPTURE]) == 9 + 1 + 27 and MAP not in found and REGION not in found
+    assert len(found[CAPTURE]) == 9 + 1 + 27 + 1 and MAP not in found and REGION not in found
     assert not any("PixelSpacing" in d or "SliceThickness" in d for group in found.values() for d in group)
     again = read_image(tmp_path / "v.npy", spacing_mm=(2.0, 0.5, 0.5))
     known = exported(tmp_path / "known", again)
@@ -644,7 +647,7 @@ class _Service(BaseHTTPRequestHandler):
     got: list[bytes] = []  # noqa: RUF012
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self._body()
         if "away" in self.path:
             self.send_response(307)
             self.send_header("Location", f"http://127.0.0.1:{self.server.server_address[1]}/caught/studies")
@@ -659,6 +662,17 @@ class _Service(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    def _body(self) -> bytes:
+        """A body of a length that is told, or (of large files) in chunks."""
+        if "Content-Length" in self.headers:
+            return self.rfile.read(int(self.headers["Content-Length"]))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -757,7 +771,8 @@ def test_colours_of_the_other_class_are_turned_and_values_are_not(tmp_path: Path
         found = written(export_dicom(run, tmp_path / f"dicom-{target[-1]}"))
         (shown,) = found[CAPTURE]
         assert shown.ImageComments.startswith("Orange: evidence for yes; blue: for no.")
-        pixel = shown.pixel_array[50, 50].astype(int)
+        wide = (shown.Columns - 8) // 2  # the map stands beside its image
+        pixel = shown.pixel_array[4 * 50, wide + 8 + wide * 50 // 128].astype(int)
         region = found[REGION][0].SegmentSequence[0]
         colours[target] = (pixel[0] > pixel[2], int(region.RecommendedDisplayCIELabValue[2]) > 32896)
         np.testing.assert_array_equal(found[MAP][0].pixel_array.squeeze(), values.squeeze())

@@ -25,7 +25,7 @@ def pacs() -> Any:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets of the web client
 def test_what_is_sent_comes_back_voxel_by_voxel(pacs: Any, tmp_path: Path) -> None:
     counts, _ = pacs.round_trip(tmp_path / "all")
-    assert counts == {"CT": 60, "OT": 2, "SEG": 1, "SR": 1}
+    assert counts == {"CT": 60, "OT": 3, "SEG": 1, "SR": 1}
 
 
 def test_a_frame_in_the_wrong_place_is_noticed(pacs: Any) -> None:

@@ -37,7 +37,7 @@ def export(
         out: Folder for the files; default: `exports` in the run folder, for DICOM `exports/dicom`.
         kind: Style of PNG overlays: signed, heat, blended, masked or alpha.
         keep_patient: DICOM: copy name, number, birth date and study from the source; else "anonymous".
-        banner: DICOM: burn SYNTHETIC - NOT FOR DIAGNOSIS into generated images.
+        banner: DICOM: burn SYNTHETIC - NOT FOR DIAGNOSIS into generated slices; captures have it below.
         share: DICOM: share of a map's evidence inside the segmented region.
         new_uids: DICOM: replace the UIDs of the source; those that belong together are written to a key file
             beside the folder, FOLDER-key.json.

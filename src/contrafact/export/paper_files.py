@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from contrafact.core import Grid
 from contrafact.render import outcome
+from contrafact.render.captions import font_of
 from contrafact.render.case import plane_of
 from contrafact.render.difference import enlarged
 from contrafact.render.figures import animation, aspect_of, moving_slice
@@ -56,7 +57,7 @@ def frames_gif(row: Row, frames: NDArray[Any], grid: Grid) -> bytes:
     made = []
     for k in outcome.display_order(row):
         mark = MARK if kinds[k] == outcome.SYNTHETIC else kinds[k]
-        pixels = _true(grey(enlarged(plane_of(frames[k], grid, at), SIDE), window), aspect_of(grid))
+        pixels = true_proportions(grey(enlarged(plane_of(frames[k], grid, at), SIDE), window), aspect_of(grid))
         made.append(framed(pixels, f"{name}: {levels[k]}", mark))
     return animation(made + made[-2:0:-1], milliseconds=300, colours=256)
 
@@ -75,12 +76,12 @@ def framed(pixels: NDArray[np.uint8], above: str, mark: str) -> NDArray[np.uint8
 
 def _font(words: str, width: int, most: int) -> Any:
     """Return the font of the largest size, `most` at most, in which the words fit."""
-    long = ImageFont.load_default(most).getlength(words)
-    return ImageFont.load_default(max(10, min(most, int(most * width / max(long, 1)))))
+    long = font_of(most).getlength(words)
+    return font_of(max(10, min(most, int(most * width / max(long, 1)))))
 
 
-def _true(pixels: NDArray[np.uint8], aspect: float) -> NDArray[np.uint8]:
-    """Return a picture in true proportions, enlarged along its shorter spacing."""
+def true_proportions(pixels: NDArray[np.uint8], aspect: float) -> NDArray[np.uint8]:
+    """Return a picture in true proportions, enlarged along its longer spacing."""
     if abs(aspect - 1) < 0.01:
         return pixels
     height, width = pixels.shape[:2]

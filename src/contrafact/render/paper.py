@@ -56,12 +56,12 @@ class Sheet:
         return ". ".join(words.rstrip(".") for words in (*self.lines, *marks, FOOT) if words)
 
 
-def heatmap_sheet(row: Row, arrays: Arrays, grid: Grid, scale: MapScale) -> Sheet:
+def heatmap_sheet(row: Row, arrays: Arrays, grid: Grid, scale: MapScale, *, side: int = SIDE) -> Sheet:
     """Return the image and the map over it; of a volume, the slice with the most evidence."""
     values, window = arrays["values"], tuple(row["window"])
     at = telling_slice(values, 0) if values.ndim == 3 else None
     image, flat = plane_of(arrays["image"], grid, at), plane_of(values[None], grid, at)[0]
-    base, large = grey(enlarged(image, SIDE), window), enlarged(flat[None], SIDE)[0]
+    base, large = grey(enlarged(image, side), window), enlarged(flat[None], side)[0]
     drawn = signed_overlay(base, display_sign(row) * large, scale.drawn)
     line = _thick(outline(large))
     drawn[line] = 255
@@ -79,12 +79,12 @@ def heatmap_sheet(row: Row, arrays: Arrays, grid: Grid, scale: MapScale) -> Shee
     return _sheet(row, grid, f"Where the model looks: {name}", said, panels, at)
 
 
-def change_sheet(row: Row, arrays: Arrays, grid: Grid) -> Sheet:
+def change_sheet(row: Row, arrays: Arrays, grid: Grid, *, side: int = SIDE) -> Sheet:
     """Return original, changed image and difference; of a volume, the slice that changes most."""
     origin, last, window = int(row["origin"]), outcome.last_frame(row), tuple(row["window"])
     frames, scale = arrays["frames"], difference_scale(row["window"])
     at = moving_slice(frames, origin) if frames.ndim == 5 else None
-    first, second = (enlarged(plane_of(frames[k], grid, at), SIDE) for k in (origin, last))
+    first, second = (enlarged(plane_of(frames[k], grid, at), side) for k in (origin, last))
     change = (second - first).mean(axis=0)
     drawn = signed_overlay((grey(first, window) * DARK).astype(np.uint8), change, scale.value, strength=STRONG)
     line = _thick(outline(change))
@@ -121,7 +121,7 @@ def _sheet(
     case, model = str(row.get("case") or ""), str(row.get("model_name") or record["model"])[:40]
     shown = "" if at is None else f"Slice {at + 1} of {grid.shape[0]}."
     measures = image_measures(grid)
-    about = f"{case} · target {_target(row)} · model {model} · {record['method']}"
+    about = " · ".join(filter(None, (case, f"target {_target(row)}", f"model {model}", record["method"])))
     lines = (about, " ".join(filter(None, (*said, shown))))
     return Sheet(title, lines, panels, aspect_of(grid), measures["letters"], measures["mm"])
 

@@ -6,21 +6,22 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from contrafact.core import Grid, InputError, resolved
-from contrafact.export.dicom.images import Drawn, Series, as_bytes, levels_for, picture, text
-from contrafact.export.dicom.maps import highdicom_or_refuse, parametric_map, planes, segmentation
+from contrafact.export.dicom.captures import change_capture, frame_capture, frame_words, heatmap_capture
+from contrafact.export.dicom.images import Drawn, Series, as_bytes, keeps_class, levels_for, picture
+from contrafact.export.dicom.maps import highdicom_or_refuse, parametric_map, segmentation
 from contrafact.export.dicom.source import DicomSource, dicom_source, on_grid
 from contrafact.export.dicom.structured_report import Figures, numbers_report
 from contrafact.export.without_names import NamelessRun
 from contrafact.io import Run, read_json, stored_grid, write_atomic, write_json
 from contrafact.io.stored_rows import is_number
-from contrafact.render.figures import overlay, telling_slice
-from contrafact.render.map_display import colour_names, display_sign
+from contrafact.render.map_display import display_sign
 from contrafact.render.outcome import ORIGINAL, frame_kinds, last_frame, level, probability_of, unit_of
 from contrafact.render.pixels import grey
 from contrafact.render.run_index import RunIndex
@@ -66,7 +67,8 @@ def export_dicom(
     """Write every result of a run as DICOM files; yield the paths as they are written, `about.json` last.
 
     keep_patient  copy name, number, birth date and dates of the study from the source; else "anonymous"
-    banner        burn SYNTHETIC - NOT FOR DIAGNOSIS into generated images
+    banner        burn SYNTHETIC - NOT FOR DIAGNOSIS into generated slices and CT and MR images; Secondary
+                  Captures of single images have it below the image, always
     share         share of the evidence in the segmented region
     key           replace the UIDs of the sources, and write the new ones with the old ones to this file, which
                   must lie outside `folder`; a key that is there is used and added to
@@ -206,15 +208,8 @@ def _heatmap(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
         case.evidence.append(data)
         yield _write(case.folder / f"{stem}_map.dcm", data)
     yield from _region(case, row, values, words, common)
-    sign, (orange, blue) = display_sign(row), colour_names(row)
-    at = telling_slice(values, 0) if values.ndim == 3 else 0
-    image = case.source.turned(arrays["image"])
-    image = image[:, at] if image.ndim == 4 else image
-    plane = sign * planes(values)[at]
-    drawn = overlay(image, plane, window=tuple(row["window"]), scale=scale.drawn, kind="signed")
-    data = picture(case.source.headers[at], drawn, case.series(f"Picture {factor}{words}"), 1)
-    said = [f"Orange: evidence {orange}; blue: {blue}", f"Full colour: {scale.drawn:.3g}", scale.words]
-    data.ImageComments = text(". ".join(filter(None, said)).replace("×", "x"), 1024)
+    series = case.series(f"Picture {factor}{words}")
+    data = heatmap_capture(case.source.headers[0], row, arrays, scale, series)
     yield _write(case.folder / f"{stem}_picture.dcm", data)
 
 
@@ -248,6 +243,8 @@ def _strip(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
         else levels_for(frames[:, 0], case.source.headers[0], steps=200 if case.source.made else 20)
     )
     volume, kinds, series = frames.ndim == 5, frame_kinds(row), dict[str, Series]()
+    plain = partial(picture, levels=levels, window=window, banner=case.banner)
+    captured = partial(frame_capture, levels=levels, window=window)
     for k, frame in enumerate(frames):
         stack = frame if volume else frame[:, None]
         key = str(k) if volume else kinds[k]
@@ -256,26 +253,29 @@ def _strip(case: _Case, row: Row, arrays: Arrays) -> Iterator[Path]:
             step = f", change requested {row['requested'][k]:+.3g}" if volume and kinds[k] != ORIGINAL else ""
             series[key] = case.series(f"{mark} {_target(row)}{step}")
         for at, header in enumerate(headers):
-            drawn = Drawn(
-                model=_generator(row, case.manifest),
-                version=_version(row),
-                derivation=_derivation(row, k, case.manifest),
-                references=[case.source.headers[at]] if same else case.source.headers,
-                synthetic=kinds[k] != ORIGINAL or case.source.synthetic,
-            )
-            yield _write(
-                case.folder / f"{_stem(row)}_frame-{k:03d}" / f"slice-{at:04d}.dcm",
-                picture(
-                    header,
-                    grey(stack[:, at], window) if colour else stack[0, at],
-                    series[key],
-                    at + 1 if volume else k + 1,
-                    levels=levels,
-                    window=window,
-                    drawn=drawn,
-                    banner=case.banner,
-                ),
-            )
+            drawn = _drawn(case, row, k, [case.source.headers[at]] if same else case.source.headers)
+            pixels = grey(stack[:, at], window) if colour else stack[0, at]
+            number = at + 1 if volume else k + 1
+            if volume or keeps_class(header, pixels):
+                data = plain(header, pixels, series[key], number, drawn=drawn)
+            else:
+                words = frame_words(header, row, k, drawn.model)
+                data = captured(header, pixels, series[key], number, drawn=drawn, words=words)
+            yield _write(case.folder / f"{_stem(row)}_frame-{k:03d}" / f"slice-{at:04d}.dcm", data)
+    drawn = _drawn(case, row, last_frame(row), case.source.headers)
+    data = change_capture(headers[0], row, arrays, case.series(f"SYNTHETIC picture {_target(row)}"), drawn)
+    yield _write(case.folder / f"{_stem(row)}_picture.dcm", data)
+
+
+def _drawn(case: _Case, row: Row, k: int, references: Sequence[Any]) -> Drawn:
+    """Return what made frame `k` of a counterfactual."""
+    return Drawn(
+        model=_generator(row, case.manifest),
+        version=_version(row),
+        derivation=_derivation(row, k, case.manifest),
+        references=references,
+        synthetic=frame_kinds(row)[k] != ORIGINAL or case.source.synthetic,
+    )
 
 
 def _in_source_units(row: Row, frames: NDArray[Any]) -> tuple[NDArray[Any], tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -114,7 +115,7 @@ def picture(
     banner: bool = True,
     uid: str | None = None,
 ) -> Any:
-    """Return one image file.
+    """Return one image file on the grid of its pixels.
 
     header  of the source slice: patient, study, position; its class is kept for generated CT and MR
     pixels  (H, W) float with levels, or (H, W, 3) bytes
@@ -122,7 +123,7 @@ def picture(
     uid     UID of the file, if other files refer to it
     """
     data = _frame_of(header, series, number)
-    own = drawn is not None and str(header.SOPClassUID) in SAME_CLASS and pixels.ndim == 2
+    own = drawn is not None and keeps_class(header, pixels)
     data.SOPClassUID = header.SOPClassUID if own else CAPTURE
     data.SOPInstanceUID = uid or new_uid()
     data.Modality = header.Modality if own else "OT"
@@ -146,6 +147,11 @@ def picture(
             pixels = burnt(pixels, low=0 if pixels.ndim == 3 else low, high=255 if pixels.ndim == 3 else high)
     _put(data, pixels, levels, window)
     return data
+
+
+def keeps_class(header: Any, pixels: Pixels) -> bool:
+    """Return whether a generated image is of its source's class (CT, MR), and no Secondary Capture."""
+    return str(header.SOPClassUID) in SAME_CLASS and pixels.ndim == 2
 
 
 def as_bytes(data: Any) -> bytes:
@@ -257,8 +263,8 @@ def _frame_of(header: Any, series: Series, number: int) -> Any:
     data = Dataset()
     known = (*PATIENT, *PATIENT_WHEN_KEPT, "StudyInstanceUID", *STUDY, *STUDY_WHEN_KEPT, *PLACE, *FLAGS)
     for name in (*known, "SpecificCharacterSet"):
-        if name in header:
-            data[name] = header[name]
+        if name in header:  # an element of its own: a value that is set later is not the source's
+            data[name] = copy.copy(header[name])
     for name in () if "ImagePositionPatient" in data else ("PatientPosition", "SpacingBetweenSlices"):
         data.pop(name, None)
     now = datetime.now()
