@@ -23,6 +23,7 @@ from contrafact.render.text import printable
 
 Row = Mapping[str, Any]
 KINDS = ("png", "svg", "pdf")
+WALK = 300  # milliseconds of a frame
 STRIP = 96  # pixels of the strips above and below a frame of an animation
 
 
@@ -49,8 +50,15 @@ def _metadata(kind: str, title: str, sheet: Sheet) -> dict[str, Any]:
 
 
 def frames_gif(row: Row, frames: NDArray[Any], grid: Grid) -> bytes:
-    """Return the frames of a counterfactual as a GIF of 1,024 pixels and more, from the image to the changed
-    image and back. Strips above and below, which cover no image, say what each is."""
+    """Return the frames of a counterfactual as a GIF, from the image to the changed image and back."""
+    made = walk_pictures(row, frames, grid)
+    return animation(made + made[-2:0:-1], milliseconds=WALK, colours=256)
+
+
+def walk_pictures(row: Row, frames: NDArray[Any], grid: Grid) -> list[NDArray[np.uint8]]:
+    """Return the frames of a counterfactual as pictures of 1,024 pixels and more, from the image to the changed
+    image; of a volume, the slice that changes most. Strips above and below, which cover no image, say what each
+    is."""
     at = moving_slice(frames, int(row["origin"])) if frames.ndim == 5 else None
     name = str(row.get("target_name") or row["record"]["target"])
     kinds, levels, window = outcome.frame_titles(row), outcome.levels(row), tuple(row["window"])
@@ -59,7 +67,7 @@ def frames_gif(row: Row, frames: NDArray[Any], grid: Grid) -> bytes:
         mark = MARK if kinds[k] == outcome.SYNTHETIC else kinds[k]
         pixels = true_proportions(grey(enlarged(plane_of(frames[k], grid, at), SIDE), window), aspect_of(grid))
         made.append(framed(pixels, f"{name}: {levels[k]}", mark))
-    return animation(made + made[-2:0:-1], milliseconds=300, colours=256)
+    return made
 
 
 def framed(pixels: NDArray[np.uint8], above: str, mark: str) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from contrafact.core import Grid, InputError, nearest
 from contrafact.export.arrays import write_nifti, write_npz
 from contrafact.export.dicom.export import export_dicom
+from contrafact.export.movie import ffmpeg_or_refuse, found_ffmpeg, slices_mp4, walk_mp4
 from contrafact.export.paper_files import frames_gif, paper_files
 from contrafact.export.pdf import write_pdf
 from contrafact.export.without_names import NamelessRun
@@ -36,7 +37,7 @@ from contrafact.render.run_index import RunIndex
 from contrafact.render.text import engine_words
 from contrafact.report.page import write_report
 
-FORMS = ("nifti", "npz", "png", "figure", "animation", "html", "pdf", "dicom")
+FORMS = ("nifti", "npz", "png", "figure", "animation", "mp4", "html", "pdf", "dicom")
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -55,16 +56,21 @@ def export_run(
                      `Description` explains colours and scale
           figure     for a slide or a paper, 1,024 pixels a panel and more, as PNG, SVG and PDF: heatmaps beside
                      their image; original, changed image and difference; with title, target, legend, scale,
-                     letters, SYNTHETIC mark, and all of that as metadata. Counterfactuals as GIF too
+                     letters, SYNTHETIC mark, and all of that as metadata. Counterfactuals as GIF too, and as
+                     MP4 where ffmpeg is found
           animation  GIF: slices of a volume, or frames of a counterfactual with captions
+          mp4        the same as MP4, by ffmpeg, 1,024 pixels and more
           html       the report
           pdf        the report, printed by Chromium or Chrome: `write_pdf`
           dicom      parametric maps, segmentations, pictures, synthetic series, measurements: `export_dicom`
-    raises  InputError for an unknown form, or a run without a result that can be read
+    raises  InputError for an unknown form, or a run without a result that can be read; UnsupportedError for
+            mp4 without ffmpeg
     warns   with the name of each result that cannot be read; the others are written
     """
     if form not in FORMS:
         raise InputError(f"expected one of {', '.join(FORMS)}; got '{form}'{nearest(form, FORMS)}")
+    if form == "mp4":
+        ffmpeg_or_refuse()
     stored = run
     run = run if keep_names else NamelessRun(run.folder)
     if form == "html":
@@ -92,6 +98,7 @@ def export_run(
                 "png": lambda row, arrays: _pictures(row, arrays, cohort, kind),
                 "figure": lambda row, arrays: _figures(row, arrays, cohort),
                 "animation": lambda row, arrays: _moving(row, arrays, cohort),
+                "mp4": lambda row, arrays: _movies(row, arrays, cohort),
             }[form](row, arrays)
             for label, content in pictures.items():
                 path = stem.with_name(f"{stem.name}_{label}")
@@ -173,7 +180,8 @@ def _figures(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex) -> dict[s
         return {f"figure{suffix}": content for suffix, content in paper_files(sheet, title)}
     sheet = change_sheet(row, arrays, grid)
     files = {f"figure{suffix}": content for suffix, content in paper_files(sheet, title)}
-    return files | {"frames.gif": frames_gif(row, arrays["frames"], grid)}
+    movies = _movies(row, arrays, cohort) if found_ffmpeg() else {}
+    return files | {"frames.gif": frames_gif(row, arrays["frames"], grid)} | movies
 
 
 def _captions(row: Mapping[str, Any]) -> list[str]:
@@ -196,6 +204,17 @@ def _moving(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex) -> dict[st
     values, factor = display_sign(row) * arrays["values"], f"_x{scale.factor:.0f}" if scale.words else ""
     moving = slices_animation(arrays["image"], values, grid, window=window, scale=scale.drawn)
     return {f"slices{factor}.gif": moving}
+
+
+def _movies(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex) -> dict[str, bytes]:
+    title, grid = str(row.get("case") or row["key"]), grid_of(row, arrays)
+    if row["kind"] == "strip":
+        return {"frames.mp4": walk_mp4(row, arrays["frames"], grid, title=title)}
+    if arrays["values"].ndim == 2:
+        return {}
+    scale = cohort.map_scale(row, arrays["values"])
+    factor = f"_x{scale.factor:.0f}" if scale.words else ""
+    return {f"slices{factor}.mp4": slices_mp4(row, arrays, grid, scale, title=title)}
 
 
 def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path]:

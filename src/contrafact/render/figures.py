@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,13 +138,19 @@ def slices_animation(
     image: Floats, values: Floats, grid: Grid, *, window: tuple[float, float], scale: float, axis: int = 0
 ) -> bytes:
     """Return a GIF of the slices of a volume with the map over them, upright, forwards and backwards."""
+    frames = list(slices_pictures(image, values, grid, window=window, scale=scale, axis=axis))
+    return animation(frames + frames[-2:0:-1])
+
+
+def slices_pictures(
+    image: Floats, values: Floats, grid: Grid, *, window: tuple[float, float], scale: float, axis: int = 0
+) -> Iterator[Pixels]:
+    """Yield the slices of a volume across an axis with the map over them, upright."""
     sides = [grid.spacing_mm[a] for a in range(3) if a != axis]
-    frames = []
     for at in range(values.shape[axis]):
         planes = across(image, at, axis + 1), across(values, at, axis)
         drawn = overlay(*planes, window=window, scale=scale, kind="signed")
-        frames.append(upright(drawn, grid, axis, sides))
-    return animation(frames + frames[-2:0:-1])
+        yield upright(drawn, grid, axis, sides)
 
 
 def animation(frames: Sequence[Pixels], *, milliseconds: int = 90, colours: int = 128) -> bytes:
