@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contrafact.core import (
+    EXPLAINERS,
+    METRICS,
     ContrafactError,
     Counterfactual,
     Grid,
@@ -194,13 +196,22 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     assert registry.get("hide") is One
     assert registry.make("hide", box=3) == One(box=3)
     assert registry.name_of(One()) == "occlusion"
-    with pytest.raises(InputError, match="did you mean 'occlusion'"):
+    with pytest.raises(InputError, match=r"got 'oclusion'; did you mean 'occlusion'\? \(there are occlusion\)"):
         registry.get("oclusion")
     with pytest.raises(InputError, match="did you mean 'box'"):
         registry.make("occlusion", bx=1)
     with pytest.raises(ValueError, match="registered twice"):
         registry.register("occlusion")(dict)
     assert nearest("zzz", ["occlusion"]) == ""
+
+
+def test_a_registry_of_many_names_says_how_to_list_them() -> None:
+    with pytest.raises(InputError) as told:
+        EXPLAINERS.get("gradcma")
+    expected = "expected the name of an explainer; got 'gradcma'; did you mean 'gradcam'? "
+    assert str(told.value) == expected + "(contrafact list explainers prints all)"
+    with pytest.raises(InputError, match=r"did you mean 'deletion'\? \(contrafact list metrics prints"):
+        METRICS.get("delation")
 
 
 def test_what_is_said_goes_before_what_an_alias_implies() -> None:
@@ -338,7 +349,6 @@ def test_an_image_goes_to_another_process_whole() -> None:
 
 
 def test_a_part_written_as_a_table_becomes_what_stands_there_by_default() -> None:
-    from contrafact.core import EXPLAINERS
     from contrafact.counterfactual import Refinement
 
     walk = EXPLAINERS.make("latent-walk", refinement={"steps": 5})

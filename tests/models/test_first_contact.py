@@ -13,10 +13,12 @@ from PIL import Image as Picture
 from safetensors.torch import save_file
 from torch import nn
 
+import contrafact as cf
 from conftest import small_network
 from contrafact.cli import main
 from contrafact.core import FORMATS, ContrafactWarning, InputError
 from contrafact.models import BlackBox, Preprocessing, TorchPredictor, load_predictor
+from contrafact.models.draft import drafted
 from contrafact.models.opened import Opened
 
 X = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -202,3 +204,100 @@ def test_a_black_box_that_seems_to_return_a_probability_as_a_logit_is_told_of_on
     assert len(told) == 1
     BlackBox(lambda x: 9 * x.mean(axis=(1, 2, 3)) - 4.5, classes=TWO)(boxes)  # warnings are errors
     BlackBox(lambda x: x.mean(axis=(1, 2, 3)), classes=TWO, output="probabilities")(boxes)
+
+
+MANY = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def findings(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The logits of three findings: of the mean, of one pixel, and of another."""
+    return np.stack([4 * x.mean(axis=(1, 2, 3)) - 2, 6 * x[:, 0, 3, 3] - 3, 5 * x[:, 0, 9, 9] - 1], axis=1)
+
+
+def sigmoids(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return 1 / (1 + np.exp(-findings(x)))
+
+
+@pytest.mark.parametrize("output", ["logits", "sigmoid"])
+def test_a_black_box_that_seems_to_return_probabilities_of_several_findings_is_told_of_once(
+    output: str,
+) -> None:
+    silent = BlackBox(sigmoids, output=output)
+    silent(MANY[:5])  # 15 values may lie there by chance
+    with pytest.warns(ContrafactWarning, match=r"do not sum to 1.*of the 3 .*--output multilabel") as told:
+        silent(MANY)
+        silent(MANY)
+    assert len(told) == 1
+    for known in (BlackBox(findings, output=output), BlackBox(sigmoids, output="multilabel")):
+        known(MANY)  # warnings are errors
+
+
+def test_probabilities_of_several_findings_are_taken_as_their_logits() -> None:
+    classes = ["mass", "pneumonia", "effusion"]
+    expected = BlackBox(findings, classes=classes, output="sigmoid")
+    predictor = load_predictor(sigmoids, classes=classes, output="multilabel")
+    torch.testing.assert_close(predictor(X), expected(X))
+    torch.testing.assert_close(
+        predictor.probabilities(predictor(X)), torch.as_tensor(sigmoids(X.numpy())).float()
+    )
+    torch.testing.assert_close(
+        predictor.target("margin:mass,effusion")(predictor(X)), expected(X)[:, 0] - expected(X)[:, 2]
+    )
+    heat = cf.explain("occlusion", predictor, X[0].numpy(), target="pneumonia", box=4, stride=4)
+    other = cf.explain("occlusion", expected, X[0].numpy(), target="pneumonia", box=4, stride=4)
+    np.testing.assert_allclose(heat.values, other.values, atol=1e-5)
+    assert predictor.digest != BlackBox(sigmoids, classes=classes, output="sigmoid").digest
+
+
+def test_a_network_that_ends_in_a_sigmoid_of_several_findings_keeps_its_gradient() -> None:
+    network = nn.Sequential(small_network(3), nn.Sigmoid()).eval()
+    with pytest.raises(InputError, match="of a sigmoid .*--output multilabel"):
+        TorchPredictor(network)(X)
+    predictor = TorchPredictor(network, output="multilabel")
+    torch.testing.assert_close(predictor(X).detach(), network[0](X).detach())
+    ours, own = (
+        cf.explain("gradient", TorchPredictor(one, output=kind), X[0].numpy(), target="class:2").values
+        for one, kind in ((network, "multilabel"), (network[0], "sigmoid"))
+    )
+    np.testing.assert_allclose(ours, own, atol=1e-6)
+
+
+def test_probabilities_that_do_not_fit_their_declaration_are_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"rows that sum to .* for several findings write .*--output multilabel"
+    ):
+        BlackBox(sigmoids, output="probabilities")(X)
+    with pytest.raises(InputError, match="expected probabilities, as declared; got values from"):
+        BlackBox(findings, output="multilabel")(X)
+    one = BlackBox(lambda x: sigmoids(x)[:, :1], classes=TWO, output="multilabel")
+    torch.testing.assert_close(one(X), torch.as_tensor(findings(X.numpy()))[:, :1] * torch.tensor([-1.0, 1.0]))
+
+
+def test_init_guesses_probabilities_of_several_findings() -> None:
+    drawn = X[0].numpy()
+    assert drafted(Opened(network=sigmoids), {}, drawn)["output"] == "multilabel"
+    shares = lambda x: sigmoids(x) / sigmoids(x).sum(axis=1, keepdims=True)  # noqa: E731
+    assert drafted(Opened(network=shares), {}, drawn)["output"] == "probabilities"
+    assert drafted(Opened(network=findings), {}, drawn)["output"] == "logits"
+
+
+def test_inputs_of_a_function_are_kept_constant() -> None:
+    def grown(images: np.ndarray[Any, Any], age: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return findings(images) * age
+
+    predictor = load_predictor(grown, inputs={"age": 60.0}, output="sigmoid")
+    torch.testing.assert_close(predictor(X), torch.as_tensor(60 * findings(X.numpy())).float())
+    functions = (grown, lambda x, age: x[:, :, 0, 0] * age)
+    digests = {load_predictor(one, inputs={"age": age}).digest for one in functions for age in (1, 2)}
+    assert len(digests) == 4
+    with pytest.raises(InputError, match="inputs beside the image are age; got 'sex'"):
+        load_predictor(grown, inputs={"sex": 1})
+    with pytest.raises(InputError, match="inputs beside the image are none; got 'age'"):
+        load_predictor(findings, inputs={"age": 1})
+    with pytest.raises(InputError, match="an estimator takes the image alone; got inputs=age"):
+        load_predictor(Estimator(), inputs={"age": 1})
+
+
+class Estimator:
+    def predict(self, images: Any, /) -> Any:
+        return images[:, 0]

@@ -233,6 +233,7 @@ class Answers(BaseHTTPRequestHandler):
     """A server of the protocol: the mean of the image and its negative; one image at a time."""
 
     shape: ClassVar[list[int]] = [1, 16, 16, 1]
+    others: ClassVar[list[dict[str, Any]]] = []  # inputs beside the images
     asked: ClassVar[list[list[int]]] = []
 
     def log_message(self, *_: Any) -> None:
@@ -250,13 +251,13 @@ class Answers(BaseHTTPRequestHandler):
             self.answer(404, {"error": "no such model"})
             return
         about = {"name": "images", "datatype": "FP32", "shape": self.shape}
-        self.answer(200, {"name": "mean", "inputs": [about], "outputs": [{"name": "out"}]})
+        self.answer(200, {"name": "mean", "inputs": [about, *self.others], "outputs": [{"name": "out"}]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        (given,) = body["inputs"]
+        given, *others = body["inputs"]
         self.asked.append(given["shape"])
-        mean = float(np.mean(given["data"]))
+        mean = float(np.mean(given["data"])) * float(np.prod([one["data"][0] for one in others]))
         self.answer(
             200, {"outputs": [{"name": "out", "shape": [1, 2], "datatype": "FP32", "data": [mean, -mean]}]}
         )
@@ -296,6 +297,19 @@ def test_what_a_server_does_not_have_is_one_line(address: str) -> None:
         load_predictor(address + "s")
     with pytest.raises(InputError, match="could not be asked"):
         load_predictor("http://127.0.0.1:9/v2/models/mean")
+
+
+def test_a_served_model_of_several_inputs_is_asked_with_constants(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answers, "others", [{"name": "age", "datatype": "FP32", "shape": [-1, 1]}])
+    with pytest.raises(InputError, match=r"declares images, age: give values for the others.*--inputs"):
+        load_predictor(address)
+    with pytest.raises(InputError, match="are images, age; got 'sex'"):
+        load_predictor(address, inputs={"sex": 1})
+    predictor = load_predictor(address, inputs={"age": 60})
+    torch.testing.assert_close(predictor(X)[:, 0], 60 * X.mean(dim=(1, 2, 3)))
+    assert predictor.digest != load_predictor(address, inputs={"age": 61}).digest
 
 
 def test_a_description_sends_no_image_away_unless_it_is_trusted(tmp_path: Path, address: str) -> None:

@@ -12,6 +12,7 @@ from contrafact.core.configuration import configure
 from contrafact.core.errors import InputError, nearest
 
 _T = TypeVar("_T", bound=type)
+FEW = 8  # names that an error lists; more are printed by a command
 
 
 class Registry:
@@ -73,8 +74,7 @@ class Registry:
             known = [*self._classes, *self._aliases]
             article = "an" if self.role[0] in "aeiou" else "a"
             raise InputError(
-                f"expected the name of {article} {self.role} ({', '.join(sorted(self._classes))}); "
-                f"got '{name}'{nearest(name, known)}"
+                f"expected the name of {article} {self.role}; got '{name}'{nearest(name, known)}{self._all()}"
             )
         return self._classes[name]
 
@@ -100,6 +100,12 @@ class Registry:
         """Return the registered name of an object's class, or else the name of the class."""
         names = (name for name, cls in self._classes.items() if type(member) is cls)
         return next(names, type(member).__name__)
+
+    def _all(self) -> str:
+        """Return where all names are found: the names where they are few, else how to list them."""
+        if len(self._classes) <= FEW:
+            return f" (there are {', '.join(sorted(self._classes))})"
+        return f" (contrafact list {self.group.rpartition('.')[2]} prints all)"
 
     def _load(self) -> None:
         if not self._loaded:

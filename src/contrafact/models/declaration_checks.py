@@ -11,7 +11,9 @@ from contrafact.core import ContrafactWarning, InputError, InputRangeWarning
 from contrafact.models.preprocessing import Preprocessing
 
 RAW = ("logits", "sigmoid", "ordinal", "survival")  # output kinds before a sigmoid or softmax
-SEEN = 32  # passes after which the range of an output is told; a logit of one image may lie from 0 to 1
+SEEN = 32  # values after which the range of outputs is told; a logit of one image may lie from 0 to 1
+ROUNDED = 0.1  # what a row of probabilities may lack to 1: a server may round them
+MULTILABEL = 'output="multilabel" (--output multilabel)'
 FAR = 16.0  # networks are trained on values of a few units; 8-bit values or Hounsfield units are greater
 SHAPED = (
     "View", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy", "Select", "Slice", "Index", "Stack",
@@ -23,18 +25,25 @@ def check_kind(outputs: Tensor, kind: str) -> None:
     """Raise InputError for outputs (N, K, *S) that contradict the declared kind.
 
     logits         all rows are non-negative and sum to 1: they are probabilities after a softmax
-    probabilities  a value is below 0 or above 1
+    probabilities  a value is below 0 or above 1, or a row does not sum to 1
+    multilabel     a value is below 0 or above 1
     """
     values = outputs.detach()
     if not values.numel():
         return
     least, slack = float(values.min()), 1e-4 if values.dtype in (torch.float32, torch.float64) else 1e-2
-    if kind == "probabilities" and (least < -slack or float(values.max()) > 1 + slack):
+    if kind in ("probabilities", "multilabel") and (least < -slack or float(values.max()) > 1 + slack):
         raise InputError(
             f"expected probabilities, as declared; got values from {least:.3g} to {float(values.max()):.3g}: "
             'write output="logits", or "sigmoid" for classes that are not exclusive (--output logits)'
         )
-    if kind == "logits" and least >= 0 and bool((values.float().sum(dim=1) - 1).abs().max() < slack):
+    sums = values.float().sum(dim=1)
+    if kind == "probabilities" and bool((sums - 1).abs().max() > ROUNDED):
+        raise InputError(
+            "expected probabilities of exclusive classes, as declared; got rows that sum to "
+            f"{float(sums.min()):.3g} to {float(sums.max()):.3g}: for several findings write {MULTILABEL}"
+        )
+    if kind == "logits" and least >= 0 and bool((sums - 1).abs().max() < slack):
         raise InputError(
             "expected logits, as declared; got probabilities (every row sums to 1): write "
             'output="probabilities", in a model\'s description "output": "probabilities", or '
@@ -49,25 +58,38 @@ def within_unit(outputs: Tensor) -> bool:
 
 
 class UnitRange:
-    """Watches the single output of a black box that is declared as a logit: values that all lie from 0 to 1
-    are probably of a sigmoid, which no graph tells here."""
+    """Watches the outputs of a black box that are declared as logits: values that all lie from 0 to 1 are
+    probably of a sigmoid, which no graph tells here."""
 
     def __init__(self) -> None:
         self._seen: int | None = 0  # None: it needs no more watching
 
     def look(self, outputs: Tensor, kind: str) -> None:
         """Warn, once, after `SEEN` values of which none is outside."""
-        if self._seen is None or kind not in RAW:
+        several = outputs.shape[1] > 1
+        if self._seen is None or kind not in (("logits", "sigmoid") if several else RAW):
             return
-        self._seen = self._seen + len(outputs) if within_unit(outputs) else None
+        self._seen = self._seen + outputs.numel() if within_unit(outputs) else None
         if self._seen is not None and self._seen >= SEEN:
             self._seen = None
-            warnings.warn(
-                f"the model's one output was from 0 to 1 in {SEEN} passes, and is declared as {kind}: if it is "
-                'a probability, write output="probabilities" (--output probabilities)',
-                ContrafactWarning,
-                stacklevel=4,
-            )
+            warnings.warn(_range_of_outputs(outputs.shape[1], kind), ContrafactWarning, stacklevel=4)
+
+
+def _range_of_outputs(count: int, kind: str) -> str:
+    """Return the text of the warning for outputs that all were from 0 to 1."""
+    if count == 1:
+        return (
+            f"the model's one output was from 0 to 1 in {SEEN} passes, and is declared as {kind}: if it is a "
+            'probability, write output="probabilities" (--output probabilities)'
+        )
+    declared, other = kind, ""
+    if kind == "logits":
+        declared = "logits of exclusive classes"
+        other = ', and if it is a logit, output="sigmoid" (--output sigmoid)'
+    return (
+        f"all outputs of the model were from 0 to 1 and do not sum to 1, and are declared as {declared}: if "
+        f"each of the {count} is the probability of a finding of its own, write {MULTILABEL}{other}"
+    )
 
 
 def check_last_step(outputs: Tensor, kind: str) -> None:
@@ -78,9 +100,10 @@ def check_last_step(outputs: Tensor, kind: str) -> None:
     name = "" if step is None else step.name().removesuffix("Backward0").lstrip("_")
     if name not in ("Sigmoid", "Softmax", "Hardsigmoid"):
         return
-    instead = (
-        'write output="probabilities", or --output probabilities, or use' if outputs.shape[1] > 1 else "use"
-    )
+    instead = "use"
+    if outputs.shape[1] > 1:
+        fits = MULTILABEL if name != "Softmax" else 'output="probabilities" (--output probabilities)'
+        instead = f"write {fits}, or use"
     raise InputError(
         f"expected raw outputs, declared as {kind}; got those of a {name.lower()} (the last step): "
         f"{instead} the network without it"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from contrafact.core import InputError
 from contrafact.core.reading import one_line
-from contrafact.models.declaration_checks import within_unit
+from contrafact.models.declaration_checks import ROUNDED, within_unit
 from contrafact.models.loading import predictor_of
 from contrafact.models.opened import Opened, merged
 from contrafact.models.predictor_info import MAIN
@@ -28,14 +28,15 @@ LAYERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """One output of a model: its name, shape (K, *S) for one image, least and greatest value, and its number
-    where it has no name."""
+    """One output of a model: its name, shape (K, *S) for one image, least and greatest value, its number where
+    it has no name, and the greatest sum over K."""
 
     name: str
     shape: tuple[int, ...]
     low: float
     high: float
     number: int | None = None
+    total: float = 1.0
 
     @property
     def key(self) -> int | str:
@@ -58,7 +59,8 @@ class Pass:
 ABOUT = {
     "classes": ("names of the outputs, in their order", "numbers until you name them"),
     "output": (
-        "logits (exclusive), sigmoid (a logit for each), probabilities, regression, ordinal",
+        "logits (exclusive), sigmoid (a logit for each), probabilities (exclusive), multilabel (a probability "
+        "for each), regression, ordinal, survival",
         "",
     ),
     "preprocessing": (
@@ -181,14 +183,17 @@ def _heads(raw: Any) -> Iterator[Head]:
             tensor = torch.as_tensor(value).float()
             shape = tuple(tensor.shape[1:]) or (1,)
             number = name if isinstance(raw, (tuple, list)) else None
-            yield Head(str(name), shape, float(tensor.min()), float(tensor.max()), number)
+            total = float(tensor.sum(dim=1).max()) if tensor.ndim > 1 else float(tensor.max())
+            yield Head(str(name), shape, float(tensor.min()), float(tensor.max()), number, total)
 
 
 def _kind(head: Head) -> str:
     """Return the kind of output that a shape and its values suggest."""
     if head.shape[0] == 1:
         return "sigmoid" if len(head.shape) > 1 or -30 < head.low < 30 else "regression"
-    return "probabilities" if within_unit(torch.tensor([head.low, head.high])) else "logits"
+    if not within_unit(torch.tensor([head.low, head.high])):
+        return "logits"
+    return "probabilities" if abs(head.total - 1) < ROUNDED else "multilabel"
 
 
 def _layers(opened: Opened, preprocessing: Preprocessing, values: NDArray[Any], kind: str) -> tuple[str, ...]:

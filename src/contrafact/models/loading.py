@@ -57,15 +57,17 @@ def load_predictor(
             file, a folder, a name with weights (`timm:resnet50@weights.safetensors`) or an address, of the
             formats that `contrafact list formats` names
     classes names of the outputs
-    output  logits (also None), sigmoid, probabilities, regression, ordinal or survival. Arguments (classes,
-            output, preprocessing, head) take precedence over what the format states
+    output  logits (also None), sigmoid, probabilities, multilabel, regression, ordinal or survival
+            (docs/how-to/your-model.md). Arguments (classes, output, preprocessing, head) take precedence over
+            what the format states
     head    which of several outputs to use, by index, or by name for a dict and for ONNX; None: the only
             one, or the first of deep supervision
     tokens  for a transformer: number of tokens without a position, which come first, then the grid of the
             others, such as (1, 14, 14); empty: detected
     factory the network of a file of weights alone: `package.module:name`, or with `trust_code` `file.py:name`;
             `arguments`: of the factory, by name
-    inputs  values of the network's inputs beside the image, by name, kept constant: numbers, or lists
+    inputs  values of the network's or function's inputs beside the image, by name, kept constant: numbers, or
+            lists; each arrives as an array with a row for each image
     trust   open TorchScript, which is code. Operators that access files, and pickles of any kind, are refused
             in any case
     trust_code  call a factory outside the allow-list (classes of contrafact.models.example_networks, torch.nn,
@@ -85,9 +87,14 @@ def load_predictor(
     if isinstance(model, nn.Module):
         return predictor_of(Opened(network=with_inputs(model, inputs or {})), given, device)
     if hasattr(model, "predict_proba") or hasattr(model, "predict"):
+        if inputs:
+            raise InputError(
+                f"an estimator takes the image alone; got inputs={', '.join(inputs)}: give a function that "
+                "calls it"
+            )
         return predictor_of(opened_estimator(model), given)
     if callable(model):
-        return BlackBox(model, **about)
+        return BlackBox(with_inputs(model, inputs or {}), **about)
     source = source_of(
         model if isinstance(model, Path) else str(model),
         factory=factory,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,13 +44,7 @@ class WithInputs(nn.Module):
 
     def __init__(self, network: nn.Module, inputs: Mapping[str, Any]) -> None:
         super().__init__()
-        parts = parameters_of(network)
-        known = [part.name for part in parts[1:]]
-        unknown = [name for name in inputs if name not in known]
-        if unknown and parts and all(part.kind is not part.VAR_KEYWORD for part in parts):
-            raise InputError(
-                f"the network's inputs beside the image are {', '.join(known) or 'none'}; got '{unknown[0]}'"
-            )
+        _check_names(inputs, parameters_of(network))
         self.network, self.names = network, tuple(inputs)
         for number, value in enumerate(constants_of(inputs).values()):
             self.register_buffer(f"input_{number}", torch.as_tensor(value))
@@ -69,11 +63,38 @@ class WithInputs(nn.Module):
             ) from error
 
 
+class FunctionWithInputs:
+    """A function of an image and other inputs as a function of the image: `function(images, **inputs)`, each an
+    array of the same values for every image."""
+
+    def __init__(self, function: Callable[..., Any], inputs: Mapping[str, Any]) -> None:
+        try:
+            parts = list(inspect.signature(function).parameters.values())
+        except (TypeError, ValueError):  # of a compiled function
+            parts = []
+        _check_names(inputs, parts)
+        self.function, self.constants = function, constants_of(inputs)
+
+    def __call__(self, images: NDArray[Any]) -> Any:
+        rows = {name: np.broadcast_to(row, (len(images), *row.shape)) for name, row in self.constants.items()}
+        return self.function(images, **rows)
+
+
+def _check_names(inputs: Mapping[str, Any], parts: Sequence[inspect.Parameter]) -> None:
+    """Raise InputError for an input that a model does not have; `parts`: its parameters, the images first; none
+    where they cannot be read."""
+    known = [part.name for part in parts[1:]]
+    unknown = [name for name in inputs if name not in known]
+    if unknown and parts and all(part.kind is not part.VAR_KEYWORD for part in parts):
+        raise InputError(
+            f"the model's inputs beside the image are {', '.join(known) or 'none'}; got '{unknown[0]}'"
+        )
+
+
 def with_inputs(network: Any, inputs: Mapping[str, Any]) -> Any:
-    """Return a torch module whose other inputs are constant; raise InputError for a function, which takes the
-    image alone."""
+    """Return a torch module or function whose other inputs are constant."""
     if not inputs:
         return network
-    if not isinstance(network, nn.Module):
-        raise InputError(f"expected a network for inputs={', '.join(inputs)}; got a function: fix them in it")
-    return WithInputs(network, inputs)
+    return (
+        WithInputs(network, inputs) if isinstance(network, nn.Module) else FunctionWithInputs(network, inputs)
+    )

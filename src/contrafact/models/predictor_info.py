@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from contrafact.core import InputError, Predictor, nearest
-from contrafact.models.declaration_checks import UnitRange, check_kind
+from contrafact.models.declaration_checks import RAW, UnitRange, check_kind
 from contrafact.models.identity import digest_of_use
 from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.region_targets import RegionTarget
 from contrafact.models.target_syntax import parse_target
-from contrafact.models.targets import OUTPUTS, AnyTarget, probabilities
+from contrafact.models.targets import OUTPUTS, AnyTarget, log_odds, probabilities
 
 MAIN = ("logits", "out")  # names of the main output, as transformers and torchvision have them
 
@@ -23,7 +23,9 @@ MAIN = ("logits", "out")  # names of the main output, as transformers and torchv
 class Described:
     """Base of all predictors: class names, output kind, preprocessing, head, and targets by text.
 
-    notes  sentences of the model's format that a user should read (`Opened`)
+    notes     sentences of the model's format that a user should read (`Opened`)
+    output    kind of the outputs of a call; `converts`: the model's own are probabilities of several findings
+              (`multilabel`), of which a call returns the log-odds
     """
 
     notes: tuple[str, ...] = ()
@@ -48,7 +50,8 @@ class Described:
                 f"expected a name of its own for each class; got '{twice}' {self.classes.count(twice)} times: "
                 "give other names (classes=, --classes)"
             )
-        self.output = output
+        self.output = "sigmoid" if output == "multilabel" else output  # what `_checked` converts to
+        self.converts = output == "multilabel"
         self.preprocessing = preprocessing or Preprocessing()
         self.head = head
         self._count = 0
@@ -58,9 +61,15 @@ class Described:
         """Return the number of classes: as declared, else as the last outputs had; 0 before the first."""
         return len(self.classes) or self._count
 
+    @property
+    def _raw(self) -> bool:
+        """Whether the model's outputs are declared as those before a sigmoid or softmax."""
+        return self.output in RAW and not self.converts
+
     def _used(self, content: str) -> str:
         """Return the digest of a model's content with its present declarations."""
         declared: dict[str, Any] = {"head": self.head, "output": self.output, "classes": self.classes}
+        declared |= {"output": "multilabel"} if self.converts else {}
         return digest_of_use(content, preprocessing=self.preprocessing, **declared)
 
     def target(self, text: str) -> AnyTarget | RegionTarget:
@@ -78,9 +87,8 @@ class Described:
         if outputs.ndim == 1 and len(outputs) == count:
             outputs = outputs[:, None]
         alone = outputs.ndim > 1 and outputs.shape[1] == 1 and len(self.classes) == 2
-        if alone and self._unit_range is not None:
-            self._unit_range.look(outputs, self.output)
-        outputs = two_classes(outputs, self.output) if alone else outputs
+        given, kind = outputs, "multilabel" if self.converts else self.output
+        outputs = two_classes(outputs, kind) if alone else outputs
         if outputs.ndim not in (2, 4, 5) or len(outputs) != count:
             raise InputError(
                 f"expected one row of outputs per image, ({count}, K), or maps, ({count}, K, *S); got "
@@ -100,8 +108,12 @@ class Described:
         if not bool(torch.isfinite(outputs.detach()).all()):
             raise InputError("the model returned NaN or infinite outputs for this image")
         if not alone or self.output != "logits":  # (0, 1) of a logit of 1 sums to 1
-            check_kind(outputs, self.output)
+            check_kind(outputs, kind)
         self._count = outputs.shape[1] + (self.output == "ordinal")
+        if self.converts:
+            return log_odds(outputs, "probabilities")
+        if self._unit_range is not None and (given.shape[1] > 1 or alone):
+            self._unit_range.look(given, self.output)
         return outputs
 
 
@@ -122,7 +134,7 @@ def two_classes(outputs: Tensor, kind: str) -> Tensor:
         return torch.cat([torch.zeros_like(outputs), outputs], dim=1)
     if kind == "sigmoid":
         return torch.cat([-outputs, outputs], dim=1)
-    if kind == "probabilities":
+    if kind in ("probabilities", "multilabel"):
         return torch.cat([1 - outputs, outputs], dim=1)
     return outputs
 

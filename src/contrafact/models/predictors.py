@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from contrafact.core import BoxAnswers, InputError, UnsupportedError, fingerprint, nearest
 from contrafact.models.calls import FUNCTIONS, tapped
-from contrafact.models.declaration_checks import RAW, UnitRange, check_last_step, warn_of_range, within_unit
+from contrafact.models.declaration_checks import UnitRange, check_last_step, warn_of_range, within_unit
 from contrafact.models.default_layer import Chooser
 from contrafact.models.identity import ContentDigest, version_of
 from contrafact.models.layers import FeatureLayer, check_tokens, no_map, survey
@@ -97,7 +97,7 @@ class TorchPredictor(Described):
         if outputs.grad_fn is not None and not self._followed:
             check_followed(outputs)
             self._followed = True
-        if self.output in RAW and (outputs.grad_fn is not None or not self._looked):
+        if self._raw and (outputs.grad_fn is not None or not self._looked):
             self._check_raw(x, outputs)
         return outputs.float()
 
@@ -107,7 +107,7 @@ class TorchPredictor(Described):
 
         cost  up to two passes; none after a call that has checked the model
         """
-        if not self._looked and self.output in RAW and not _listens(self.module):
+        if not self._looked and self._raw and not _listens(self.module):
             with torch.no_grad():
                 self(images)
 

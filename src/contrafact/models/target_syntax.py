@@ -17,6 +17,7 @@ from contrafact.models.targets import (
     ValueTarget,
 )
 
+FEW = 8  # names of classes that an error lists
 FORMS = ("class:K", "margin:A,B", "probability:K", "value:K", "grade", "risk", *(f"{p}:K" for p in PLACES))
 
 
@@ -49,7 +50,10 @@ def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget |
         return _region(text, word, rest, kind, classes)
     if word not in makers:
         near = nearest(word, [*makers, *PLACES, *classes])
-        raise InputError(f"target must be {', '.join(FORMS)}, or the name of a class; got '{text}'{near}")
+        raise InputError(
+            f"expected a target, such as class:1, or the name of a class{_few(classes)}; got '{text}'{near} "
+            "(contrafact list targets prints all)"
+        )
     if word == "risk" and kind != "survival":
         raise InputError(f"target 'risk' needs a survival model; got a model with {kind} outputs")
     if word == "margin" and kind == "survival":
@@ -93,6 +97,12 @@ def _region(text: str, place: str, rest: str, kind: str, classes: Sequence[str])
     )
 
 
+def _few(classes: Sequence[str]) -> str:
+    """Return the names of classes in brackets, the first of many."""
+    shown = [*classes[:FEW], "..."] if len(classes) > FEW else classes
+    return f" ({', '.join(shown)})" if classes else ""
+
+
 def _index(name: str, classes: Sequence[str]) -> int:
     """Return the index of a class: the number itself if there is such a class (so that every target's text
     parses to the same target), else the index of the class with that name."""
@@ -103,6 +113,6 @@ def _index(name: str, classes: Sequence[str]) -> int:
         return list(classes).index(name)
     if number is None:
         raise InputError(
-            f"expected a class index or one of {', '.join(classes)}; got '{name}'{nearest(name, classes)}"
+            f"expected the index or the name of a class{_few(classes)}; got '{name}'{nearest(name, classes)}"
         )
     raise InputError(f"class index must be 0 to {len(classes) - 1}; got {number}")

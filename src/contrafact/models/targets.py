@@ -15,7 +15,7 @@ from torch import Tensor
 
 from contrafact.core import InputError
 
-OUTPUTS = ("logits", "sigmoid", "probabilities", "regression", "ordinal", "survival")
+OUTPUTS = ("logits", "sigmoid", "probabilities", "multilabel", "regression", "ordinal", "survival")
 
 
 def log_odds(outputs: Tensor, kind: str) -> Tensor:
