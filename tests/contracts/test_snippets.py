@@ -1,4 +1,4 @@
-"""Every line of getting-started and of the how-to pages runs as it stands, page by page in a temporary folder.
+"""Every line of the pages for users runs as it stands, page by page in a temporary folder.
 
 A block of Python or of the shell with `<!-- not run: REASON -->` before it is not run: its Python is compiled,
 and its commands of `contrafact` are read by the command line.
@@ -11,6 +11,8 @@ import json
 import os
 import re
 import shlex
+import tomllib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,8 @@ from conftest import small_network
 from contrafact.bundles.fitting import read_config
 from contrafact.cli import app, main
 from contrafact.models.factories import build
+from contrafact.phantoms import draw_factors, knee_phantom
+from contrafact.study import read_study
 from experiments.evaluate import kills
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +42,13 @@ SERVING = ("view", "reader-study")
 BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>[^>]+) -->\n+[ ]*)?```(?P<kind>\w*)\n(?P<text>.*?)```", re.DOTALL
 )
-PAGES = [DOCS / "getting-started.md", *sorted((DOCS / "how-to").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "PYPI.md",
+    *sorted(DOCS.glob("*.md")),
+    *sorted((DOCS / "how-to").glob("*.md")),
+]
+PAGES += sorted((DOCS / "explanation").glob("*.md"))
 RUN = ("python", "sh")
 
 
@@ -147,15 +157,61 @@ def for_other_libraries(folder: Path) -> dict[str, Any]:
     return {"model": small_network(), "x": torch.rand(2, 1, 16, 16)}
 
 
+def for_cover(folder: Path) -> dict[str, Any]:
+    """A drawn image, a small network with a batch, and the network in a file."""
+    image(folder)
+    torch.manual_seed(0)
+    network, batch = small_network(), torch.rand(2, 1, 32, 32)
+    axes = {"x": {0: "N", 2: "H", 3: "W"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own
+        torch.onnx.export(
+            network, batch, folder / "net.onnx", input_names=["x"], dynamic_axes=axes, dynamo=False
+        )
+    return {"network": network, "batch": 255 * batch}
+
+
+def for_readme(folder: Path) -> dict[str, Any]:
+    """As `for_cover`, with a network that ends in a softmax."""
+    given = for_cover(folder)
+    return {**given, "network": nn.Sequential(given["network"], nn.Softmax(dim=1))}
+
+
+def for_viewer(folder: Path) -> dict[str, Any]:
+    """A bundle, an image, and a cohort of others."""
+    rng = np.random.default_rng(0)
+    lines = ["path,patient,label"]
+    for number in range(12):
+        Picture.fromarray(drawn(rng)).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,{number},1")
+    (folder / "cases.csv").write_text("\n".join(lines))
+    image(folder)
+    return {"cf": cf, "bundle": cf.load_bundle("phantom"), "image": cf.read_image(folder / "knee.png")}
+
+
+def for_notebook(folder: Path) -> None:
+    """A drawn image."""
+    image(folder)
+
+
+def drawn(rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """A phantom of 32 x 32 pixels, in grey levels."""
+    return knee_phantom(draw_factors(rng), rng).image.values[0].astype(np.uint8)
+
+
+def image(folder: Path) -> None:
+    """Write a phantom of 128 pixels a side, which the bundle `knee` takes."""
+    Picture.fromarray(drawn(np.random.default_rng(1))).resize((128, 128)).save(folder / "knee.png")
+
+
 INPUTS: dict[str, Callable[[Path], dict[str, Any] | None]] = {
-    "getting-started": no_inputs,
+    "README": for_readme,
+    "PYPI": for_cover,
+    "viewer": for_viewer,
+    "notebook": for_notebook,
     "fit": for_fit,
     "tof-mra": for_vessels,
     "your-model": for_models,
-    "cluster": no_inputs,
-    "monai-label": no_inputs,
-    "napari-and-slicer": no_inputs,
-    "release": no_inputs,
     "other-libraries": for_other_libraries,
 }
 
@@ -175,7 +231,7 @@ def inside(folder: Path) -> Iterator[None]:
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.stem) for page in PAGES])
 def test_every_block_of_a_page_runs_as_it_stands(page: Path, tmp_path: Path) -> None:
     matplotlib.use("Agg")
-    given = INPUTS[page.stem](tmp_path)
+    given = INPUTS.get(page.stem, no_inputs)(tmp_path)
     with inside(tmp_path):
         done = run(page, given)
     runnable = [block for block in blocks_of(page) if block.kind in RUN and block.reason is None]
@@ -200,6 +256,24 @@ def test_the_configuration_of_the_page_on_fits_is_one(tmp_path: Path) -> None:
     (tmp_path / "fit.toml").write_text(block.text)
     config, out = read_config(tmp_path / "fit.toml")
     assert (config.name, out) == ("mine", (tmp_path / "runs" / "mine").resolve())
+
+
+def test_the_studies_of_the_page_on_studies_are_read(tmp_path: Path) -> None:
+    texts = [block.text for block in blocks_of(DOCS / "study.md") if block.kind == "toml"]
+    for number, text in enumerate(texts):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(text)
+        assert read_study(path).methods
+    assert len(texts) == 2
+
+
+def test_the_page_of_the_package_index_has_no_picture_and_no_relative_link() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        page = ROOT / tomllib.load(file)["project"]["readme"]
+    text = page.read_text(encoding="utf-8")
+    places = re.findall(r"\]\(([^)]*)\)|(?:src|href)=\"([^\"]*)\"|^\[[^]]+\]: *(\S+)", text, re.MULTILINE)
+    assert not [place for place in places if not "".join(place).startswith("https://")]
+    assert "![" not in text
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.stem) for page in PAGES])
