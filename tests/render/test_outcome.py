@@ -114,7 +114,7 @@ def test_pages_say_first_whether_a_second_model_confirms(
     run.add("a", Image(ramp(), window=(0, 200)), made, case="a")
     page = write_report(run).read_text()
     assert f'<p class="verdict {tone}"><b>{said}</b> The goal was reached' in " ".join(page.split())
-    assert f"<b>{said}</b> The goal was reached" in str(made._repr_html_())
+    assert f"83 %, {said[0].lower()}{said[1:]}" in str(made._repr_html_()).partition("<img")[0]
     assert ("1 of 1 counterfactuals are not checked by a second model." in page) is (second is None)
     assert ("1 of 1 counterfactuals are not confirmed by a second model." in page) is (tone == "warn")
 

@@ -105,7 +105,9 @@ def test_a_volume_in_three_planes_in_true_proportions() -> None:
 
 def test_a_strip_with_what_was_measured() -> None:
     page = shown(strip("knee"))
-    assert page.names == ["original", *["synthetic"] * 4, "difference of the last frame from the original"]
+    panels, film = page.names[:3], page.names[3:]
+    assert panels == ["original", "synthetic", "difference from the original"]
+    assert film == ["original", *["synthetic"] * 4]
     assert "class:1: 12 % → 83 %" in page.words  # 1 / (1 + exp(2)), 1 / (1 + exp(-1.6))
     assert "original 12 %" in page.words and "synthetic 83 %" in page.words
     assert "The goal was reached with this change. Reconstruction error: 0.10 logits, within" in page.words
@@ -117,6 +119,22 @@ def test_a_strip_with_what_was_measured() -> None:
     assert "No counterfactual was found within" in bad.words
 
 
+def test_three_panels_of_480_pixels_stand_under_one_sentence() -> None:
+    html = strip("knee")._repr_html_()  # type: ignore[operator]
+    page = Reading(html)
+    said = "Prediction class:1: 12 % → 83 %, not checked by a second model. Half of the change lies in 50 % of"
+    assert " ".join(page.words.split()).startswith(f"{said} the image. SYNTHETIC · NOT FOR DIAGNOSIS")
+    assert re.findall(r'width="(\d+)" height="(\d+)"', html)[:3] == [("480", "480")] * 3
+    first, second, change = page.pictures[:3]
+    assert second[0, 0, 0] - first[0, 0, 0] == 68  # 40 of the 150 grey levels of the window
+    assert (
+        change.shape[:2] == (480, 480) and (change[..., 0] > change[..., 2]).all()
+    )  # alike: no outline
+    assert page.words.count("second model") == 1
+    wrong = shown(strip("knee", outcome="budget", goal=None))
+    assert "No counterfactual was found" in wrong.words.split("SYNTHETIC")[0] and len(wrong.pictures) == 8
+
+
 def test_a_long_strip_shows_some_of_its_frames_and_says_so() -> None:
     count = 40
     frames = np.stack([ramp(level=float(k)) for k in range(count)])
@@ -124,8 +142,8 @@ def test_a_long_strip_shows_some_of_its_frames_and_says_so() -> None:
     page = shown(
         strip("knee", frames=frames, requested=line, scores=line, latent_distance=line, origin=7, record=None)
     )
-    assert len(page.pictures) == 11 and "10 of 40 frames" in page.words  # and their difference
-    assert page.names.count("original") == 1 and page.names.count("synthetic") == 9
+    assert len(page.pictures) == 3 + 10 and "10 of 40 frames" in page.words
+    assert page.names[3:].count("original") == 1 and page.names[3:].count("synthetic") == 9
 
 
 def test_a_record_and_a_trust_card_in_words() -> None:

@@ -10,8 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
+from contrafact.render.pixels import grey, signed_overlay
+
 SHARE = 0.25  # share of the display window that is full colour
 OUTLINED = 0.1  # share of the pixels inside the outline
+DARK, STRONG = 0.35, 0.95  # of difference pictures: the original below, the colours above
+LINE = np.array([245, 248, 250], dtype=np.uint8)  # of the outline
 FAINT = 0.1  # share of the scale; a smaller change is hardly visible
 
 
@@ -59,12 +63,38 @@ def outline(change: NDArray[Any]) -> NDArray[np.bool_]:
     """Return the edge pixels of the strongest tenth of a change (H, W); none where nothing changed, or where so
     much changed alike that there is no strongest tenth."""
     size = np.abs(change)
-    inside = (size >= np.quantile(size, 1 - OUTLINED)) & (size > 0)
+    alike = 1e-4 * size.max(initial=0.0)  # what interpolation alone makes of equal values
+    inside = (size >= np.quantile(size, 1 - OUTLINED) - alike) & (size > 0)
     if inside.mean() > 1.5 * OUTLINED:
         return np.zeros(size.shape, dtype=bool)
     around = np.pad(inside, 1)
     kept = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
     return inside & ~kept
+
+
+def difference_picture(
+    before: NDArray[Any], after: NDArray[Any], *, window: Sequence[float], side: int, line: int = 1
+) -> tuple[NDArray[np.uint8], bool]:
+    """Return the change from one picture (C, H, W) to another, over the darkened first one and at least `side`
+    pixels long, with the outline of its strongest tenth in lines of `line` pixels; and whether there is one."""
+    low, high = (float(v) for v in window)
+    first, second = enlarged(before, side), enlarged(after, side)
+    change = (second - first).mean(axis=0)
+    base = (grey(first, (low, high)) * DARK).astype(np.uint8)
+    picture = signed_overlay(base, change, difference_scale(window).value, strength=STRONG)
+    edge = outline(change)
+    for _ in range(line - 1):
+        edge = thicker(edge)
+    picture[edge] = LINE
+    return picture, bool(edge.any())
+
+
+def thicker(line: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return lines that are a pixel wider."""
+    found = line.copy()
+    found[1:] |= line[:-1]
+    found[:, 1:] |= found[:, :-1]
+    return found
 
 
 def enlarged(values: NDArray[Any], side: int) -> NDArray[np.float32]:

@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 from contrafact.core import Grid
 from contrafact.render import outcome
 from contrafact.render.case import image_measures, plane_of
-from contrafact.render.difference import OUTLINED, SHARE, difference_scale, enlarged, half_share, outline
+from contrafact.render.difference import (
+    DARK,
+    OUTLINED,
+    SHARE,
+    STRONG,
+    difference_picture,
+    difference_scale,
+    enlarged,
+    half_share,
+    outline,
+    thicker,
+)
 from contrafact.render.figures import aspect_of, moving_slice, telling_slice
 from contrafact.render.map_display import MapScale, colour_names, display_sign, map_flaw
 from contrafact.render.pixels import AGAINST, FOR, grey, signed_overlay
@@ -25,7 +36,6 @@ INCHES, DPI = 4.6, 240  # of a panel: 1,104 pixels
 GAP, EDGE = 0.25, 0.15  # inches between panels, and around them
 MARK = "SYNTHETIC · NOT FOR DIAGNOSIS"
 FOOT = "Contrafact · for research, not for diagnosis"
-DARK, STRONG = 0.35, 0.95  # of difference pictures: the original below, the colours above
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,7 @@ def heatmap_sheet(row: Row, arrays: Arrays, grid: Grid, scale: MapScale, *, side
     image, flat = plane_of(arrays["image"], grid, at), plane_of(values[None], grid, at)[0]
     base, large = grey(enlarged(image, side), window), enlarged(flat[None], side)[0]
     drawn = signed_overlay(base, display_sign(row) * large, scale.drawn)
-    line = _thick(outline(large))
+    line = thicker(outline(large))
     drawn[line] = 255
     (orange, blue), name = colour_names(row), _target(row)
     bar = (f"{blue}: {scale.drawn:.3g}", f"{orange}: {scale.drawn:.3g}", _unit(row), 0.85, 1.0)
@@ -84,34 +94,24 @@ def change_sheet(row: Row, arrays: Arrays, grid: Grid, *, side: int = SIDE) -> S
     origin, last, window = int(row["origin"]), outcome.last_frame(row), tuple(row["window"])
     frames, scale = arrays["frames"], difference_scale(row["window"])
     at = moving_slice(frames, origin) if frames.ndim == 5 else None
-    first, second = (enlarged(plane_of(frames[k], grid, at), side) for k in (origin, last))
-    change = (second - first).mean(axis=0)
-    drawn = signed_overlay((grey(first, window) * DARK).astype(np.uint8), change, scale.value, strength=STRONG)
-    line = _thick(outline(change))
-    drawn[line] = 255
+    ends = [plane_of(frames[k], grid, at) for k in (origin, last)]
+    first, second = (grey(enlarged(end, side), window) for end in ends)
+    drawn, outlined = difference_picture(*ends, window=window, side=side, line=2)
     kinds, levels, name = outcome.frame_titles(row), outcome.levels(row), _target(row)
     before = "" if kinds[origin] == outcome.ORIGINAL else MARK
     bar = (f"darker by {scale.value:.3g}", f"brighter by {scale.value:.3g}", "", STRONG, DARK)
     panels = (
-        Panel(grey(first, window), f"{kinds[origin]}, {name}: {levels[origin]}", before),
-        Panel(grey(second, window), f"changed image, {name}: {levels[last]}", MARK),
+        Panel(first, f"{kinds[origin]}, {name}: {levels[origin]}", before),
+        Panel(second, f"changed image, {name}: {levels[last]}", MARK),
         Panel(drawn, "difference: changed image minus original", MARK, bar),
     )
     whole = (frames[last] - frames[origin]).mean(axis=0)
     title = outcome.sentence(row, half_share(whole)) if outcome.found(row) else outcome.heading(row)
     said = (
-        f"White line: the {100 * OUTLINED:.0f} % that change most." if line.any() else "",
+        f"White line: the {100 * OUTLINED:.0f} % that change most." if outlined else "",
         f"Full colour: {100 * SHARE:.0f} % of the display window. Engine: {engine_words(row)}.",
     )
     return _sheet(row, grid, title, said, panels, at)
-
-
-def _thick(line: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return lines of two pixels."""
-    found = line.copy()
-    found[1:] |= line[:-1]
-    found[:, 1:] |= found[:, :-1]
-    return found
 
 
 def _sheet(

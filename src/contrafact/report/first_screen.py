@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from contrafact.render.difference import OUTLINED, enlarged, half_share, outline
+from contrafact.render.difference import OUTLINED, difference_picture, half_share
 from contrafact.render.outcome import found, frame_titles, last_frame, level, sentence
-from contrafact.render.pixels import grey, signed_overlay
+from contrafact.render.pixels import grey
 from contrafact.render.run_index import RunIndex
 from contrafact.report.case import ShownCase, picture_text, strip_planes
 
 SIDE = 512  # least pixels of the longer side of a difference picture, for a thin outline
 PLAIN = {"ends": (), "words": ""}  # of a picture without a scale
-LINE = np.array([245, 248, 250], dtype=np.uint8)
 
 
 def first_screen(cohort: RunIndex, cases: Sequence[ShownCase]) -> list[dict[str, Any]]:
@@ -71,7 +67,7 @@ def _change(cohort: RunIndex, one: Mapping[str, Any]) -> dict[str, Any]:
         }
         for k in (origin, last)
     ]
-    picture, line = _difference(shown, origin, last, one, window)
+    picture, line = difference_picture(shown[origin], shown[last], window=window, side=SIDE)
     outlined = f"white line: the {100 * OUTLINED:.0f} % of the image that change most" if line else ""
     words = (one["difference"]["words"], outlined, one["difference"]["last"], one.get("where", ""))
     difference = {
@@ -83,19 +79,6 @@ def _change(cohort: RunIndex, one: Mapping[str, Any]) -> dict[str, Any]:
     }
     panels, failed = [*ends, difference], len(one["trust"]["failed"])
     return {"sentence": sentence(row, share), "panels": panels, "failed": failed}
-
-
-def _difference(
-    frames: NDArray[Any], origin: int, last: int, one: Mapping[str, Any], window: Any
-) -> tuple[NDArray[np.uint8], bool]:
-    """Return the difference over the darkened original, and whether its strongest part is outlined."""
-    change = (frames[last] - frames[origin]).mean(axis=0)
-    base = (grey(enlarged(frames[origin], SIDE), window) * 0.35).astype(np.uint8)
-    large = enlarged(change[None], SIDE)[0]
-    picture = signed_overlay(base, large, one["difference"]["scale"], strength=0.95)
-    line = outline(large)
-    picture[line] = LINE
-    return picture, bool(line.any())
 
 
 def _map(case: ShownCase, one: Mapping[str, Any], why: str) -> dict[str, Any]:

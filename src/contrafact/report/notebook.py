@@ -17,6 +17,7 @@ from PIL import Image as Picture
 
 from contrafact.core import Counterfactual, Grid, Heatmap, Image, InputError, Record
 from contrafact.render.case import finite, plane_of, spacing_words, strip_about
+from contrafact.render.difference import OUTLINED, difference_picture, half_share
 from contrafact.render.figures import (
     PLANES,
     aspect_of,
@@ -27,12 +28,12 @@ from contrafact.render.figures import (
     views_of,
 )
 from contrafact.render.map_display import colour_names, map_flaw
-from contrafact.render.outcome import last_frame
-from contrafact.render.pixels import grey, png_text, signed_overlay, signed_scale
+from contrafact.render.outcome import found, last_frame, sentence
+from contrafact.render.pixels import grey, png_text, signed_scale
 from contrafact.render.text import layer_words, trust_words
 from contrafact.report.page import environment
 
-SIDE, SMALL = 320, 120  # pixels of the longer side
+SIDE, SMALL, WIDE = 320, 120, 480  # pixels of the longer side: of a picture, a frame, a panel
 FRAMES = 9  # frames of a counterfactual shown, evenly spaced
 
 
@@ -103,7 +104,8 @@ def _map(heat: Heatmap, under: NDArray[Any], window: tuple[float, float], kind: 
 
 
 def strip(strip: Counterfactual) -> str:
-    """Show the frames with their predictions, the outcome and the difference picture."""
+    """Show original, changed image and difference under one sentence, then the outcome, and all frames with
+    their predictions."""
     row = row_of(strip)
     about = strip_about(row, strip.grid, strip.frames)
     frames = flat_frames(strip.frames, strip.origin)
@@ -118,18 +120,38 @@ def strip(strip: Counterfactual) -> str:
         }
         for k in picked
     ]
-    change = (frames[last_frame(row)] - frames[strip.origin]).mean(axis=0)
-    base = (grey(frames[strip.origin], window) * 0.35).astype(np.uint8)
-    drawn = signed_overlay(base, change, about["difference"]["scale"], strength=0.95)
     return _page(
         "strip",
+        sentence=sentence(row, _half(strip, last_frame(row))) if found(row) else about["heading"],
+        second="" if found(row) else about["second"],  # the sentence has it
+        panels=_panels(row, frames, about, strip.grid),
         frames=shown,
-        difference=_sized([("", drawn)], strip.grid, SMALL)[0],
         about=about,
         length=f"{max(about['latent_distance']):.1f}",
         all=len(frames),
         record=_told(strip.record),
     )
+
+
+def _half(strip: Counterfactual, last: int) -> float:
+    return half_share((strip.frames[last] - strip.frames[strip.origin]).mean(axis=0))
+
+
+def _panels(
+    row: Mapping[str, Any], frames: NDArray[Any], about: Mapping[str, Any], grid: Grid
+) -> list[dict[str, Any]]:
+    """Return original, changed image and difference, with a caption each."""
+    ends, (low, high) = (int(row["origin"]), last_frame(row)), row["window"]
+    change, outlined = difference_picture(*(frames[k] for k in ends), window=(low, high), side=WIDE)
+    pictures = [("", grey(frames[k], (low, high))) for k in ends] + [("", change)]
+    scale = about["difference"]
+    line = f"white line: the {100 * OUTLINED:.0f} % that change most" if outlined else ""
+    legend = "; ".join(filter(None, ("orange brighter, blue darker", scale["words"], line, scale["last"])))
+    captions = [(about["kinds"][k], about["levels"][k]) for k in ends] + [
+        ("difference from the original", legend)
+    ]
+    sized = _sized(pictures, grid, WIDE)
+    return [{**one, "name": name, "words": words} for one, (name, words) in zip(sized, captions, strict=True)]
 
 
 def record(record: Record) -> str:
