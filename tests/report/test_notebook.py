@@ -127,9 +127,7 @@ def test_three_panels_of_480_pixels_stand_under_one_sentence() -> None:
     assert re.findall(r'width="(\d+)" height="(\d+)"', html)[:3] == [("480", "480")] * 3
     first, second, change = page.pictures[:3]
     assert second[0, 0, 0] - first[0, 0, 0] == 68  # 40 of the 150 grey levels of the window
-    assert (
-        change.shape[:2] == (480, 480) and (change[..., 0] > change[..., 2]).all()
-    )  # alike: no outline
+    assert change.shape[:2] == (480, 480) and (change[..., 0] > change[..., 2]).all()  # alike: no outline
     assert page.words.count("second model") == 1
     wrong = shown(strip("knee", outcome="budget", goal=None))
     assert "No counterfactual was found" in wrong.words.split("SYNTHETIC")[0] and len(wrong.pictures) == 8

@@ -39,6 +39,7 @@ from contrafact.counterfactual import (
 from contrafact.generators import (
     Progress,
     ResNetEncoder,
+    StyleGAN2Training,
     family_named,
     train_encoder,
 )
@@ -170,17 +171,19 @@ def _fit_generator(
         training.restore(read_tensors(path))
     elif config.start is not None:
         training.begin_with(*_started(load.root / config.start))
+    joint = training.joint if isinstance(training, StyleGAN2Training) else None
     first = team is None or team.global_rank == 0
     if first:
         about = {"family": name_of(config.generator), **dataclasses.asdict(config)}
         write_json(out / "fit.json", about)
         (out / "encoder.safetensors").unlink(missing_ok=True)  # it encodes for an older generator
-        (out / JOINT).unlink(missing_ok=True)
+        if joint is None:
+            (out / JOINT).unlink(missing_ok=True)
     for progress in family_named(name_of(config.generator)).train(training, stop=stop):
         if first:
             write_tensors(out / "generator.safetensors", training.average.state_dict())
-            if "encoder" in training.modules():
-                write_tensors(out / JOINT, training.modules()["encoder"].state_dict())
+            if joint is not None:
+                write_tensors(out / JOINT, joint.encoder.state_dict())
             _write_samples(out / "samples.png", training.average)
             write_tensors(path, training.state())  # last: a fit that was killed before takes its steps again
         yield "generator", progress

@@ -37,7 +37,10 @@ class ProjectedFeatures(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
-        self.channels, self.network = channels, _photograph_network()
+        self.channels, self.network = (
+            channels,
+            _photograph_network().eval(),
+        )  # or the pass below shifts its means
         with torch.no_grad():
             scales = self._scales(torch.zeros(1, channels, side, side))
         self.across = nn.ModuleList(nn.Conv2d(f.shape[1], o, 1) for f, o in zip(scales, MIXED, strict=True))

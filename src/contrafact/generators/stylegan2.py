@@ -191,15 +191,19 @@ class Synthesis(nn.Module):
         ws = w[:, None].expand(-1, self.num_ws, -1) if w.ndim == 2 else w
         x = self.constant.to(dtype)[None].expand(len(ws), -1, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)
-        x = self.convs[0](x, ws[:, 0], rng)
+        x = self._coded(self.convs[0](x, ws[:, 0], rng), code)
         image = self.to_image[0](x, ws[:, 1])
         for block, first in enumerate(range(1, len(self.convs), 2), start=1):
-            x = self.convs[first](x, ws[:, first], rng)
-            if self.from_code is not None and code is not None and x.shape[-1] == self.code_side:
-                x = x + self.from_code(code).to(x.dtype)
+            x = self._coded(self.convs[first](x, ws[:, first], rng), code)
             x = self.convs[first + 1](x, ws[:, first + 1], rng)
             image = upsample(image) + self.to_image[block](x, ws[:, first + 2])
         return image
+
+    def _coded(self, x: Tensor, code: Tensor | None) -> Tensor:
+        """Return features x with the spatial code added, where they are of its size."""
+        if self.from_code is None or code is None or x.shape[-1] != self.code_side:
+            return x
+        return x + self.from_code(code).to(x.dtype)
 
 
 class StyleGAN2(nn.Module):
