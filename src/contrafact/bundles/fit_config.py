@@ -63,8 +63,13 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitConfig:
-    """The configuration of a fit. `models` by name; the bundle explains the first one by default.
+    """The configuration of a fit.
 
+    name                 name of the bundle
+    out                  folder of the bundle, relative to the configuration
+    data                 the training images: the table `[data]`
+    models               models under study by name, a table `[models.NAME]` each; the bundle explains the first
+                         one by default
     start                folder of a fit or of a bundle of the same sizes, from whose generator and encoder the
                          training begins; a spatial code may be new
     [generator] family   "stylegan2"; or "medxgan": trained with the first model, with one code for each

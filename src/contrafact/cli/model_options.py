@@ -17,7 +17,7 @@ class Declared:
     """What a user says of a model file; it takes precedence over what its format states.
 
     Args:
-        output: Kind of the model's output: logits, sigmoid, probabilities, regression, ordinal or
+        output: Kind of the model's output: logits, sigmoid, probabilities, multilabel, regression, ordinal or
             survival; default: as its format states, else logits.
         classes: Names of the outputs, with commas.
         preprocessing: From the image's units to those of the network, as JSON with the keys of a description

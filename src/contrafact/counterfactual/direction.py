@@ -36,6 +36,8 @@ class DirectionConfig:
     reach      size of those changes, in standard deviations of w per axis
     published  use the paper's logistic regression on hard decisions, with unit length and Euclidean step
     bootstrap  number of bootstrap samples for the interval of R2
+    batch      images that are generated and scored at once
+    seed       seed of the samples
     """
 
     samples: int = 10_000

@@ -38,6 +38,10 @@ class EncoderConfig:
 
     kind       "compact" (1.2 million weights at width 24) or "resnet50" (the paper's)
     published  use only the paper's loss: mean squared error of w on generated pairs
+    width      feature channels of the first stage of the compact network
+    steps      training steps
+    batch      images per step
+    rate       Adam's learning rate
     image, guide   weights of the losses on real images: absolute difference of pixels, and squared
                difference of the black box's score (in target units); the loss of w has weight 1
     anatomy    weight, for a generator with codes for findings, of the squared excess of the anatomy's own
@@ -47,6 +51,7 @@ class EncoderConfig:
     precision  precision of the generator and the guide: fp32 or bf16; auto: fp32, on a CPU bf16 where that is
                faster. The encoder always uses fp32: the backward pass of batch normalisation in bfloat16
                gives NaN on two threads
+    seed       seed of this run; no global seed is set
     """
 
     kind: str = "compact"

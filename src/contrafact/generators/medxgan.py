@@ -27,10 +27,12 @@ class MedXGANConfig:
     """Size of the generator and of its discriminator.
 
     resolution   side of the square (cubic) image, a power of two from 8 to 1024
+    channels     image channels
     axes         2 or 3
     anatomy      length of the anatomy code a (and of z, from which it is mapped)
     pathology    length of the pathology code p of one finding
     classes      number of findings, each with its own pathology code
+    mapping_layers   layers of the network from z to the anatomy code
     channel_base, channel_max   feature channels at side r: min(channel_base / r, channel_max)
     """
 

@@ -38,6 +38,8 @@ LAYERS = {64: ((384, 5), (256, 5), (192, 5), (0, 8)), 128: ((384, 5), (256, 5), 
 class LegacyConfig:
     """Sizes of the published networks: at 64 pixels for the brain, at 128 pixels for the chest.
 
+    resolution           side of the square image in pixels: 64 or 128
+    channels             image channels
     anatomy, pathology   length of z1 and z2
     """
 
@@ -65,6 +67,8 @@ class LegacyTrainerConfig:
     batch  images per step
     rate   Adam's learning rate
     guide  weight of the classifier's loss: 2 (brain) or 1 (chest) in the paper
+    precision  precision of the networks: fp32, as published, or bf16
+    seed   seed of this run; no global seed is set
     """
 
     mirror: ClassVar[bool] = False

@@ -46,8 +46,19 @@ Guide = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MedXGANTrainerConfig:
-    """Hyper-parameters of training a medXGAN; parameters that are not listed are as in `TrainerConfig`.
+    """Hyper-parameters of training a medXGAN; those of a StyleGAN2 are as in `TrainerConfig`.
 
+    kimg       thousands of real images in the training
+    batch      images per step, a multiple of 4
+    rate       Adam's learning rate
+    gamma      weight of R1; None = 0.0008 resolution^2 / batch
+    r1_every   steps between regularisers (0: never)
+    ema_kimg   half-life of the averaged generator; None = 10 batch / 32
+    mirror     flip images left to right at random (never for a frontal chest)
+    augment    preset of the adaptive augmentation, see `generators.augmentation`
+    augment_target  target of the mean sign of the discriminator's logits of real images
+    precision  precision of the convolutions: bf16, fp16 or fp32; auto: bf16, on a CPU only where that is
+               faster than fp32
     guide      weight of the classifier's loss: the distance of its logit from the requested one, in
                units of the difference between the classes
     change     weight of the mean absolute difference with and without the finding, and of its total
@@ -59,6 +70,7 @@ class MedXGANTrainerConfig:
     judged     side of the discriminator's input, a power of two from 8; None: the side of the images. A
                smaller one ignores fine texture, which a small generator cannot reproduce in volumes
     probabilities   the guide gives probabilities, which are converted to logits
+    seed       seed of this run; no global seed is set
     """
 
     kimg: float = 100.0

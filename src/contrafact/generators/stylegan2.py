@@ -37,7 +37,9 @@ class StyleGAN2Config:
     channels      image channels
     z_dim, w_dim  length of the latent vectors
     labels        number of classes for conditional generation; 0 = unconditional
+    mapping_layers              layers of the network from z to w
     channel_base, channel_max   feature channels at side r: min(channel_base / r, channel_max)
+    noise         add random noise to every layer, with a learnt strength
     spatial       channels of the spatial code, of an eighth of the resolution a side; 0: none
     """
 

@@ -22,26 +22,30 @@ class TranslatorTrainerConfig:
     """Hyper-parameters of training a translator.
 
     kimg         thousands of images in the training; a knee at 128 pixels needs about 20
+    batch        images per step
     rate         Adam's learning rate for the translator; the discriminator's is 0.4 of it
     guide        weight of the model's loss: smooth distance of its score from the requested one, in units of
                  half the range of scores
     adversarial  weight of the discriminator's loss
     size, smooth weights of the size of the change and of its total variation
     saturation   change of a pixel (the range is 2) at which the loss of its size saturates; 0: Huber loss
-    identity     weight of the loss of translations to the image's own score; `cycle`: of translations back
+    identity     weight of the loss of translations to the image's own score
+    cycle        weight of the loss of translations back to the image
     regions      share of the batch that may change only inside, or only outside, a random box
     pairs        weight of the squared error of translations of pairs, images with a finding and the same
                  without it, where the training has them. (Huber's loss,
                  whose least value for most pixels is no change at all, learned nothing in 6 thousand images.)
     pair_kimg    thousands of images at the start of training that learn from pairs alone; 0: none. Removing a
                  lesion is soon learned so, and hardly beside the other losses
-    jitter       greatest shift of the guide's input, as a share of the side; `noise`: standard deviation of
-                 the noise on it
+    jitter       greatest shift of the guide's input, as a share of the side
+    noise        standard deviation of the noise on the guide's input (the range is 2)
     exposure     strength of random changes of brightness, contrast and colour on the inputs of the guide and
                  the discriminator, so that a change of exposure or stain earns nothing; 0.4 is much
     features     input of the discriminator: features of "photographs" (EfficientNet-Lite0, 2D), or "none"
     mirror       flip half of the images left to right
+    ema_kimg     half-life of the averaged translator, in thousands of images
     precision    "bf16" or "fp32"; "auto": bf16, on a CPU the faster of both, kept when the run is resumed
+    seed         seed of this run; no global seed is set
     """
 
     kimg: float = 20.0

@@ -51,7 +51,8 @@ class StudyConfig:
     split    use only the cases of this split
     subgroups  columns of the cohort: results for each of their values
     out      run folder
-    model    the model under study; or `models`, by name, to compare them on the same images
+    model    the model under study
+    models   instead of it: models by name, which are compared on the same images
     methods  hyper-parameters by method; under another label with `method = "NAME"`
     metrics  hyper-parameters by metric; under another label with `metric = "NAME"`
     second_model  an independently trained model, which confirms counterfactuals
