@@ -333,6 +333,12 @@ def test_kernel_distance_is_unbiased_and_frechet_has_its_closed_form() -> None:
     a = torch.randn(4000, 2, generator=rng())
     assert kernel_distance(a[:500], a[500:1000] + 1) > 10 * max(map(abs, same))
     assert frechet_distance(a, a + torch.tensor([3.0, 4.0])) == pytest.approx(25, rel=1e-3)
+    centred = a - a.mean(dim=0)
+    assert frechet_distance(centred, 3 * centred) == pytest.approx(
+        4 * float(a.double().var(dim=0).sum()), rel=1e-6
+    )
+    few = a[:2]  # of one direction: both covariances are singular
+    assert frechet_distance(few, few) == pytest.approx(0, abs=1e-6)
     estimate = kernel_distance_interval(a[:500], a[500:1000] + 1, rng=np.random.default_rng(0), rounds=20)
     assert estimate.low < estimate.value < estimate.high
     with pytest.raises(InputError, match="at least 2"):

@@ -13,6 +13,7 @@ import sys
 import threading
 import types
 import uuid
+import warnings
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -199,7 +200,9 @@ class Contents:
     def _reduced(self, value: Any) -> list[str]:
         """Return what rebuilds a value, as `copy` and `pickle` see it."""
         reducer = copyreg.dispatch_table.get(type(value))
-        reduced = reducer(value) if reducer else value.__reduce_ex__(4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of itertools, from Python 3.12
+            reduced = reducer(value) if reducer else value.__reduce_ex__(4)
         if isinstance(reduced, str):
             return [reduced]
         maker, arguments, *rest = reduced

@@ -93,13 +93,21 @@ def kernel_distance_interval(
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
-    """Return the squared Fréchet distance of Gaussians fitted to features `real` (N, F) and `fake` (M, F), by
-    MONAI. Raise InputError for fewer than 2 images on either side."""
-    from monai.metrics.fid import get_fid_score
+    """Return the squared Fréchet distance of Gaussians fitted to features `real` (N, F) and `fake` (M, F),
+    |m - n|² + tr(A + B - 2 (A B)^½). Raise InputError for fewer than 2 images on either side.
 
+    Differs: the trace of the root is that of the symmetric A^½ B A^½, by eigenvalues; MONAI 1.6 asks SciPy for
+    the root of A B in a way that SciPy 1.18 refuses.
+    """
     if min(len(real), len(fake)) < 2:
         raise InputError(f"FID needs at least 2 images on each side; got {len(real)} and {len(fake)}")
-    return float(get_fid_score(fake.double(), real.double()))
+    first, second = real.double(), fake.double()
+    a, b = torch.cov(first.T), torch.cov(second.T)
+    values, vectors = torch.linalg.eigh(a)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    shared = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
+    shift = (first.mean(dim=0) - second.mean(dim=0)).square().sum()
+    return float(shift + a.trace() + b.trace() - 2 * shared)
 
 
 def decoded(generator: Any, latents: Tensor) -> Tensor:
