@@ -12,6 +12,7 @@ of the same score as the first engine's.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -55,6 +56,7 @@ ENGINES: dict[str, tuple[str, dict[str, Any]]] = {
     "StyleGAN2 walk": ("latent-walk", {}),
     "StyleGAN2 walk, global direction": ("latent-walk", {"follow": 0.0}),
     "latent shift": ("latent-shift", {}),
+    "medXGAN": ("medxgan", {}),
 }
 PUBLISHED, NULL = "StyleGAN2 as published", "null: blurred adversarial change"
 
@@ -71,6 +73,13 @@ class Run:
     reached: list[bool] = field(default_factory=list)
     seconds: float = 0.0
     rows: list[int] = field(default_factory=list)
+
+
+def with_latent(bundle: Bundle, folder: Path) -> Bundle:
+    """A bundle with the latent space of another one beside its translator."""
+    other = cf.load_bundle(folder)
+    fields = ("generator", "encoder", "statistics", "directions", "findings")
+    return dataclasses.replace(bundle, **{name: getattr(other, name) for name in fields})
 
 
 def model_of(bundle: Bundle, engine: str) -> Any:
@@ -290,6 +299,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--bundle", help="name or folder; the shipped one of that name unless given")
+    parser.add_argument("--latent", type=Path, help="a bundle of the same model, whose latent space is taken")
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--images", type=int, default=120)
     parser.add_argument("--part", default="val", choices=["val", "choice"])
@@ -303,6 +313,7 @@ def main() -> None:
     options = parser.parse_args()
     whole = load(options.name, options.data, options.part, side=options.side)
     cohort, bundle = balanced(whole, options.images), cf.load_bundle(options.bundle or options.name)
+    bundle = with_latent(bundle, options.latent) if options.latent else bundle
     images = [Image(one.float().numpy(), window=(0.0, 255.0)) for one in cohort.images]
     hogs = hog_judge(options.name, options.data, options.side)
     third = {"C": third_network(options.networks, options.name)} if options.networks else {}

@@ -176,7 +176,7 @@ class Synthesis(nn.Module):
         self.from_code: nn.Conv2d | None = None
         if config.spatial:
             self.from_code = nn.Conv2d(config.spatial, config.width(config.code_side), 1, bias=False)
-            nn.init.zeros_(self.from_code.weight)  # a generator that had no code goes on as it was
+            nn.init.normal_(self.from_code.weight, std=0.1)  # from zero an encoder would learn no code
 
     def forward(
         self,

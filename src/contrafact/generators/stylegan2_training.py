@@ -342,7 +342,7 @@ class StyleGAN2Training:
     def begin_with(self, generator: Mapping[str, Tensor], encoder: Mapping[str, Tensor] | None = None) -> None:
         """Begin with the weights of a trained generator, and of its encoder where one is trained too.
 
-        A spatial code may be new; it begins without effect.
+        A spatial code may be new; it begins with a small effect.
         raises  InputError for weights of other sizes
         """
         with same_run(f"{self.size.resolution} px"):
