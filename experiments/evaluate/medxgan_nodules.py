@@ -5,9 +5,9 @@
         --page FILE --picture FILE
 
 The claims: its change and latent integrated gradients localise better than Grad-CAM and integrated gradients,
-and noise on the image takes less from them. Windows of val patients, one a patient, whose nodule the model finds.
-A map is evaluated against the readers' consensus, on the image as it is and with noise. What becomes of the image
-itself: `evaluate.engines nodule --latent FOLDER --engines "translator (default)" medXGAN`.
+and noise on the image takes less from them. Windows of val patients, one a patient, whose nodule the model
+finds. A map is evaluated against the readers' consensus, on the image as it is and with noise. What becomes of
+the image itself: `evaluate.engines nodule --latent FOLDER --engines "translator (default)" medXGAN`.
 """
 
 from __future__ import annotations
