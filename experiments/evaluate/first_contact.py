@@ -151,13 +151,18 @@ def measured(name: str, kind: Kind, folder: Path) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path)
-    parser.add_argument("--before", type=Path, help="a checkout of the commit before these errors were mended")
+    parser.add_argument("--before", type=Path, help="a checkout of an earlier commit, for its errors")
     parser.add_argument("--only", default="")
     parser.add_argument(
         "--keep", type=Path, help="rows as they are measured; those in it are not measured again"
     )
+    parser.add_argument("--mistakes", action="store_true", help="print the table of mistakes alone")
     options = parser.parse_args()
     files.prepare()
+    if options.mistakes:
+        with tempfile.TemporaryDirectory() as place:
+            print(errors_table(Path(place), options.before))
+        return
     kept = options.keep.read_text().splitlines() if options.keep and options.keep.exists() else []
     known = {row[0]: row for row in map(json.loads, kept)}
     rows: list[list[str]] = []
@@ -186,7 +191,8 @@ def main() -> None:
 PAGE = """# First contact
 
 `python -m experiments.evaluate.first_contact --before FOLDER --page docs/results/first_contact.md`, with
-FOLDER a checkout of 3a494fd, the commit before the errors of the last four rows below were mended.
+FOLDER a checkout of f546420, the commit before models were taken in one line; `--mistakes` prints the second
+table alone.
 
 What somebody with a model meets first: what is typed, how long it takes, and whether the map is right.
 
@@ -230,8 +236,9 @@ small: the seconds are those of starting, not of a large network.
 ## Mistakes
 
 The words after a mistake: in torch, captum or another library that one would use, cut after 200 characters;
-in Contrafact before these rows were looked at; and now. "a map": the command went on, with what it warned
-of.
+in Contrafact before models were taken in one line (its command line had no `--factory`, `--classes` and
+`--preprocessing`: the same was asked by a description); and now. "a map": the command went on, with what it
+warned of.
 
 {faults}
 """

@@ -51,7 +51,8 @@ def errors_table(place: Path, before: Path | None) -> str:
     mistakes = [*_mistakes(), *_mended()]
     words = [one[1] for one in mistakes]
     now = _said(folder, words, "now")
-    former = _said(folder, words, "before", before) if before else [""] * len(now)
+    earlier = [_earlier(folder, number, one) for number, one in enumerate(words)]
+    former = _said(folder, earlier, "before", before) if before else [""] * len(now)
     here = Path.cwd()
     os.chdir(folder)
     try:
@@ -79,10 +80,12 @@ def _files(folder: Path) -> None:
     )
     (folder / "net.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
     _sigmoid_graph(folder / "sigmoid.onnx", state)
+    _sigmoid_graph(folder / "findings.onnx", spots(folder, outputs=3).state_dict(), head=True)
     _estimator(folder / "fitted.skops")
 
 
-def _sigmoid_graph(path: Path, state: Any) -> None:
+def _sigmoid_graph(path: Path, state: Any, *, head: bool = False) -> None:
+    """Write a graph that ends in a sigmoid: of the one feature, or with `head` of each of its three logits."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -93,9 +96,15 @@ def _sigmoid_graph(path: Path, state: Any) -> None:
         helper.make_node("Flatten", ["m"], ["f"]),
         helper.make_node("Sigmoid", ["f"], ["y"]),
     ]
+    if head:
+        kept |= {"v": state["head.weight"].numpy(), "d": state["head.bias"].numpy()}
+        nodes[-1:] = [
+            helper.make_node("Gemm", ["f", "v", "d"], ["z"], transB=1),
+            helper.make_node("Sigmoid", ["z"], ["y"]),
+        ]
     ends = [
         helper.make_tensor_value_info(k, TensorProto.FLOAT, s)
-        for k, s in (("images", ["n", 1, 64, 64]), ("y", ["n", 1]))
+        for k, s in (("images", ["n", 1, 64, 64]), ("y", ["n", 3 if head else 1]))
     ]
     weights = [numpy_helper.from_array(v, k) for k, v in kept.items()]
     graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], weights)
@@ -137,6 +146,7 @@ PAIR = (
     FACTORY[1],
     FACTORY[2],
 )
+THREE = ("--model", "findings.onnx", "--methods", "occlusion", *FACTORY[1:3])
 SILENT = "a map, without a word"
 
 
@@ -197,7 +207,32 @@ def _mended() -> list[Mistake]:
             ("lesion.png", "--model", "fitted.skops", "--methods", "occlusion"),
             "no such format",
         ),
+        ("probabilities of three findings taken for logits", ("lesion.png", *THREE), SILENT),
     ]
+
+
+def _earlier(folder: Path, number: int, words: Sequence[str]) -> list[str]:
+    """The same question for a checkout whose command line takes no factory, classes and preprocessing: what
+    says these is a description of the model, which is written."""
+    kept, about = list(words), {}
+    for key in ("model", "factory", "arguments", "preprocessing", "classes"):
+        if f"--{key}" in kept:
+            at = kept.index(f"--{key}")
+            about[key] = kept[at + 1]
+            del kept[at : at + 2]
+    if set(about) <= {"model"}:
+        return list(words)
+    table: dict[str, Any] = {
+        key: json.loads(about[key]) for key in ("arguments", "preprocessing") if key in about
+    }
+    table |= {"classes": about["classes"].split(",")} if "classes" in about else {}
+    if "factory" in about:
+        table |= {"factory": about["factory"].replace(".py:", ":"), "weights": about["model"]}
+    else:
+        table |= {"model": about["model"]}
+    path = folder / f"before-{number}.json"
+    path.write_text(json.dumps(table))
+    return [kept[0], "--model", path.name, *kept[1:]]
 
 
 def _raised(call: Callable[[], Any] | str) -> str:
