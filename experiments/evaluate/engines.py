@@ -41,6 +41,7 @@ from contrafact.metrics.counterfactual.adversarial_null import adversarial_null
 from contrafact.models import resize
 from contrafact.render.difference import half_share
 from experiments.data import Cohort, balanced, load
+from experiments.evaluate import lungs
 from experiments.evaluate.anatomy import at_64, double_lines, joint_band, joint_width, near
 from experiments.evaluate.nodules import Segmenter, addition_rows, large, removal_rows, windows_of
 from experiments.evaluate.scores import scores_of
@@ -173,6 +174,9 @@ def places(name: str, cohort: Cohort, data: Path, part: str) -> list[NDArray[np.
     if name == "nodule":
         windows = windows_of(cohort.names, data, part)
         return [near(large(w.readers > 0, side), 3) if w.nodule else None for w in windows]
+    if name == "chest" and side == lungs.SIDE:
+        shape = lungs.lung_shape(data)
+        return [lungs.lung_fields(image[0].float().numpy(), shape) for image in cohort.images]
     return [None] * len(cohort)
 
 
