@@ -5,7 +5,8 @@
 Windows of val patients, one a patient and question. The bundle `nodule` holds a segmenter (U-Net); its
 translator changes the window by the classifier's score until the segmenter's answer in a fixed place, or its
 volume, meets the goal. What came of it is measured by the second segmenter (SegResNet), which took part in
-nothing, and by the readers' masks. Beside the change: maps of the same segmenter and place.
+nothing, and by the readers' masks. Beside the change: maps of the same segmenter and place. With
+`--method latent-shift --latent RUNS/nodule_medxgan/bundle` the same is asked of a latent space.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import contrafact as cf
 from contrafact.core import ContrafactError, Counterfactual, Image
 from contrafact.counterfactual import Bundle
 from experiments.evaluate.anatomy import near
+from experiments.evaluate.engines import with_latent
 from experiments.evaluate.known_truth import judged
 from experiments.evaluate.nodules import iou, readers_iou, strongest
 from experiments.evaluate.real_truth import Case, case_of
@@ -75,8 +77,10 @@ def one_a_patient(
 class Questions:
     """The questions, each to the windows for which it has a sense."""
 
-    def __init__(self, bundle: Bundle, windows: list[NoduleWindow], count: int) -> None:
-        self.bundle, self.windows, self.count = bundle, windows, count
+    def __init__(
+        self, bundle: Bundle, windows: list[NoduleWindow], count: int, *, method: str = "counterfactual"
+    ) -> None:
+        self.bundle, self.windows, self.count, self.method = bundle, windows, count, method
         self.segmenter = bundle.predictors["segmenter"]
         self.second = bundle.second_model(self.segmenter)
 
@@ -112,7 +116,7 @@ class Questions:
             reference = case.truth if target.startswith(("missed", "false")) else None
             try:
                 strip = cf.explain(
-                    "counterfactual",
+                    self.method,
                     self.segmenter,
                     case.image,
                     target=target,
@@ -258,13 +262,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--bundle", default="nodule")
+    parser.add_argument("--latent", type=Path, help="a bundle with a latent space of the same images")
+    parser.add_argument("--method", default="counterfactual", help="latent-shift needs --latent")
     parser.add_argument("--part", default="val", choices=["val", "choice"])
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--page", type=Path)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     windows = nodule_windows(options.data, options.part)
-    questions = Questions(cf.load_bundle(options.bundle), windows, options.images)
+    bundle = cf.load_bundle(options.bundle)
+    bundle = with_latent(bundle, options.latent) if options.latent else bundle
+    questions = Questions(bundle, windows, options.images, method=options.method)
     asked = questions.all()
     text = table(QUESTIONS, [row_of(name, answers) for name, answers in asked.items()])
     removed = asked["the nodule is not segmented"]
