@@ -21,6 +21,7 @@ from contrafact.render.attributes import attribute_tables
 from contrafact.render.run_index import RunIndex
 from contrafact.render.text import GOOD_ENDS, REASONS
 from contrafact.report.case import ShownCase, shown_case
+from contrafact.report.cohort import cohort_sections
 from contrafact.report.first_screen import first_screen
 from contrafact.report.study import study_section
 from contrafact.report.text import bundle_cards, checks_table, hashes, limits, method_cards
@@ -67,23 +68,31 @@ def write_report(run: Run, path: str | Path | None = None) -> Path:
             doubts=len(_gallery(cases)),
             failures=failures[:FAILED],
             failed=len(failures),
+            cohort=cohort_sections(cohort),
             study=study_section(run),
             left_out=len(chosen) - len(cases),
             there=len(cohort.cases()),
             reasons=REASONS,
             good=GOOD_ENDS,
-            checks=checks_table(rows),
             limits=limits(manifest, rows, failures, cases=[c.about for c in cases]),
-            methods=method_cards(run, rows),
-            bundles=bundle_cards(manifest),
-            attributes=attribute_tables(run.folder),
-            pictures=functools.partial(attribute_picture, attribute_folders(run.folder)),
-            hashes=hashes(manifest, rows),
+            **_about(run, manifest, rows),
         )
     )
     path = Path(path or run.folder / "report.html")
     write_atomic(path, page.encode())
     return path
+
+
+def _about(run: Run, manifest: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the end of the page says of the whole run."""
+    return {
+        "checks": checks_table(rows),
+        "methods": method_cards(run, rows),
+        "bundles": bundle_cards(manifest),
+        "attributes": attribute_tables(run.folder),
+        "pictures": functools.partial(attribute_picture, attribute_folders(run.folder)),
+        "hashes": hashes(manifest, rows),
+    }
 
 
 def environment() -> jinja2.Environment:

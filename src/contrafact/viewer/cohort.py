@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -14,21 +14,15 @@ from starlette.routing import BaseRoute, Route
 from contrafact.core import InputError, nearest
 from contrafact.io.run_cohort import FILE, stored_cohort
 from contrafact.render.case import finite
-from contrafact.render.case_facts import CaseFacts, CaseFilter, RunFacts, run_facts
+from contrafact.render.case_facts import CaseFilter, RunFacts, run_facts
 from contrafact.render.changes import best_change, change_of
+from contrafact.render.cohort_parts import ALL, parts_of, ways_of
 from contrafact.render.cohort_summary import cohort_summary
 from contrafact.render.mean_changes import MeanChanges, change_thumbnail
 from contrafact.render.run_index import CaseResults, RunIndex
 
 SECONDS = 1.5  # limit for summing changes per request; the page sends further requests for the rest
 KEPT = 8  # divisions of the cases whose means are kept
-TRUTH, ALL = "truth and prediction", "all cases"
-TERMS = {
-    (0, 1): "false positives",
-    (1, 0): "false negatives",
-    (1, 1): "true positives",
-    (0, 0): "true negatives",
-}
 
 
 class CohortPages:
@@ -81,7 +75,7 @@ class CohortPages:
         model = self._model(facts, request)
         known = facts.summaries
         if model not in known:
-            ways = self._ways(facts, facts.of_model(model))
+            ways = ways_of(facts, facts.of_model(model))
             known[model] = finite({**cohort_summary(facts, model), "ways": list(ways)})
         return JSONResponse(known[model])
 
@@ -90,12 +84,12 @@ class CohortPages:
         facts = self.facts()
         model, by = self._model(facts, request), request.query_params.get("by", ALL)
         cases = facts.of_model(model)
-        ways = self._ways(facts, cases)
+        ways = ways_of(facts, cases)
         if by not in ways:
             raise InputError(f"by must be one of {', '.join(ways)}; got '{by[:60]}'{nearest(by, ways)}")
         with self._lock:
             known = self._means.pop((model, by), None) or MeanChanges(
-                self.table.run, _parts(cases, by, ways[by])
+                self.table.run, parts_of(cases, by, ways[by])
             )
             self._means[model, by] = known  # the latest request
             for old in list(self._means)[:-KEPT]:
@@ -126,26 +120,3 @@ class CohortPages:
         if models and model not in models:
             raise InputError(f"model must be one of {', '.join(models)}; got '{model}'{nearest(model, models)}")
         return model
-
-    def _ways(self, facts: RunFacts, cases: Sequence[CaseFacts]) -> dict[str, str]:
-        """Return the ways in which the cases can be divided for their means: name, and column or empty."""
-        compared = any(one.right is not None for one in cases)
-        columns = {name if name not in (TRUTH, ALL) else f"column {name}": name for name in facts.columns}
-        return ({TRUTH: ""} if compared else {}) | columns | {ALL: ""}
-
-
-def _parts(
-    cases: Sequence[CaseFacts], by: str, column: str
-) -> Iterator[tuple[CaseFacts, str, Mapping[str, str]]]:
-    """Yield every case with the words and the filter of its part, wrong predictions first."""
-    for one in sorted(cases, key=lambda one: one.right is not False) if by == TRUTH else cases:
-        if column and one.groups.get(column):
-            group = one.groups[column]
-            yield one, f"{column}: {group}", {"column": column, "group": group}
-        elif not column and by == ALL:
-            yield one, "all cases", {}
-        elif not column and one.right is not None:
-            pair = one.classes.index(one.truth), one.classes.index(one.predicted)
-            term = f"{TERMS[pair]}: " if len(one.classes) == 2 else ""
-            words = f"{term}labelled {one.truth}, predicted {one.predicted}"
-            yield one, words, {"truth": one.truth, "predicted": one.predicted}
