@@ -2,16 +2,18 @@
 
     python -m experiments.evaluate.screenshots --run runs/demo --volume RUN --two RUN --labelled RUN
 
-Pages are whole at 390 and 1280 pixels, and a screen of 1920 by 1080. Needs Playwright and Chromium.
+Give the runs whose pages are wanted. Pages are whole at 390 and 1280 pixels, and a screen of 1920 by 1080.
+Needs Playwright and Chromium.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,11 @@ class Camera:
     def __init__(self, browser: Any, out: Path, only: list[str]) -> None:
         self.browser, self.out, self.only = browser, out, only
 
+    def wants(self, name: str) -> bool:
+        return not self.only or name in self.only
+
     def take(self, name: str, enter: Enter, ready: Enter = lambda _: None) -> None:
-        if self.only and name not in self.only:
+        if not self.wants(name):
             return
         for width, height in WIDTHS.items():
             context = self.browser.new_context(viewport={"width": width, "height": height})
@@ -49,13 +54,23 @@ class Camera:
             page.set_default_timeout(180_000)
             enter(page)
             ready(page)
-            page.wait_for_load_state("networkidle")
+            _loaded(page)
             page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
             whole = page.screenshot(full_page=width < 1900)
             picture = Picture.open(io.BytesIO(whole)).convert("RGB")
             picture = picture.crop((0, 0, picture.width, min(picture.height, TALL)))
             picture.save(self.out / f"{name}-{width}.webp", quality=72, method=6)
             context.close()
+
+
+def _loaded(page: Page) -> None:
+    """Wait until every picture is there, also those far down, which a page loads as one scrolls."""
+    page.evaluate("document.querySelectorAll('img').forEach(image => { image.loading = 'eager'; })")
+    page.wait_for_load_state("networkidle")
+    for picture in page.query_selector_all("img"):
+        picture.evaluate("image => image.decode().catch(() => null)")
+    while page.evaluate("document.documentElement.hasAttribute('data-painting')"):
+        page.wait_for_timeout(50)
 
 
 def at(link: str, path: str = "/", token: str = "") -> Enter:
@@ -69,40 +84,48 @@ def at(link: str, path: str = "/", token: str = "") -> Enter:
     return enter
 
 
-def viewer(camera: Camera, run: Run, volume: Run, two: Run) -> None:
-    """Take the pages of the viewer: cohort, case, comparison, live explanation, volume."""
-    app = make_app(run)
+@contextlib.contextmanager
+def viewing(run: Run, *, live: bool = False) -> Iterator[tuple[str, str]]:
+    """The viewer of a run: its link and token."""
+    made = make_live(run) if live else None
+    app = make_app(run, made[0] if made else None)
     [token] = app.tokens
-    with serving(app) as link:
+    try:
+        with serving(app) as link:
+            yield link, token
+    finally:
+        if made:
+            made[1].close()
+
+
+def viewer(camera: Camera, run: Run) -> None:
+    """Take the pages of a run without labels: cohort, case, live explanation, and a box on a case."""
+    with viewing(run) as (link, token):
         camera.take("cohort", at(link, token=token), lambda page: page.wait_for_selector("#lines tr"))
         case = lambda page: page.wait_for_selector(".film")  # noqa: E731
         camera.take("case", _first(link, token, "/", "#lines tr"), case)
-    app = make_app(two)
-    [token] = app.tokens
-    with serving(app) as link:
+    if camera.wants("live") or camera.wants("box"):
+        with viewing(run, live=True) as (link, token):
+            camera.take("live", _first(link, token, "/", "#lines tr"), _explain)
+            camera.take("box", _first(link, token, "/", "#lines tr"), _box)
+
+
+def compared(camera: Camera, run: Run) -> None:
+    """Take the pages that compare two models."""
+    with viewing(run) as (link, token):
         camera.take("compare", at(link, "/compare", token), lambda page: page.wait_for_selector("#lines tr"))
         camera.take("pair", _first(link, token, "/compare", "#lines tr"), _twins)
-    made = make_live(run)
-    if made is not None:
-        live, service = made
-        try:
-            app = make_app(run, live)
-            [token] = app.tokens
-            with serving(app) as link:
-                camera.take("live", _first(link, token, "/", "#lines tr"), _explain)
-        finally:
-            service.close()
-    app = make_app(volume)
-    [token] = app.tokens
-    with serving(app) as link:
+
+
+def volume(camera: Camera, run: Run) -> None:
+    """Take the page of a volume."""
+    with viewing(run) as (link, token):
         camera.take("volume", _first(link, token, "/", "#lines tr"), _solid)
 
 
 def labelled(camera: Camera, run: Run) -> None:
     """Take the cohort page of a run with labels, with its mean changes."""
-    app = make_app(run)
-    [token] = app.tokens
-    with serving(app) as link:
+    with viewing(run) as (link, token):
         camera.take("cohort-labelled", at(link, token=token), _means)
 
 
@@ -139,6 +162,22 @@ def _explain(page: Page) -> None:
     page.wait_for_selector(".live .film", timeout=180_000)
 
 
+def _box(page: Page) -> None:
+    """Draw a box around the middle of the original, and ask for a change inside it alone."""
+    page.wait_for_selector("#live-target", timeout=180_000)
+    panel = page.locator("[data-panel=original]").first
+    panel.scroll_into_view_if_needed()
+    box = panel.bounding_box()
+    page.keyboard.down("Shift")
+    page.mouse.move(box["x"] + 0.15 * box["width"], box["y"] + 0.45 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.85 * box["width"], box["y"] + 0.75 * box["height"], steps=5)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    page.get_by_role("button", name="Change only here", exact=True).first.click()
+    page.wait_for_selector(".live .film", timeout=180_000)
+
+
 def others(camera: Camera, run: Run, folder: Path) -> None:
     """Take the study editor, the reader study and the report."""
     editor = StudyEditor(folder, "study.toml", lambda _: iter(()), more={"targets": [], "bundles": ["knee"]})
@@ -168,9 +207,9 @@ def _open(page: Page) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="such as the demo's")
-    parser.add_argument("--volume", type=Path, required=True, help="a run of a volume")
-    parser.add_argument("--two", type=Path, required=True, help="a run of two models on the same images")
+    parser.add_argument("--run", type=Path, help="such as the demo's")
+    parser.add_argument("--volume", type=Path, help="a run of a volume")
+    parser.add_argument("--two", type=Path, help="a run of two models on the same images")
     parser.add_argument("--labelled", type=Path, help="a run with labels and counterfactuals")
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--only", nargs="*", default=[], help="names of pictures; none: all")
@@ -180,10 +219,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=browser, args=list(GPU))
         camera = Camera(chromium, words.out, words.only)
-        viewer(camera, open_run(words.run), open_run(words.volume), open_run(words.two))
+        for given, take in ((words.run, viewer), (words.two, compared), (words.volume, volume)):
+            if given:
+                take(camera, open_run(given))
         if words.labelled:
             labelled(camera, open_run(words.labelled))
-        others(camera, open_run(words.run), Path(folder))
+        if words.run:
+            others(camera, open_run(words.run), Path(folder))
         chromium.close()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from browsing import DOUBT, heatmap, planted_run, ramp, strip
+from browsing import DOUBT, PASSED, heatmap, planted_run, ramp, strip
 from contrafact.core import Grid, Image
 from contrafact.io import Run
 from contrafact.render.difference import enlarged, half_share, outline
@@ -81,7 +81,7 @@ def test_the_sentence_and_the_pictures_show_what_was_planted(tmp_path: Path) -> 
         "Half of the change lies in 3 % of the image." in said
     )
     assert "12\u00a0% → 88\u00a0%" in first  # no number is parted from its unit
-    assert "1 check of this result does not pass." in said
+    assert "Not passed: robustness to noise." in said
     assert re.findall(r'<b class="mark[^"]*">([^<]+)', first) == ["original", "synthetic", "difference"]
     assert "original narrow: 12 %" in said and "synthetic narrow: 88 %" in said
     assert "full colour: ±50, 25 % of the display window; white line: the 10 % of the image" in said
@@ -106,7 +106,7 @@ def test_each_model_has_a_row_of_its_own(tmp_path: Path) -> None:
 
     results = [(f"case {m}{n}", of(m), {"model_name": m}) for m in ("honest", "cheat") for n in (1, 2)]
     first = first_of(one_run(tmp_path / "run", *results))
-    assert first.count('class="lead"') == 2
+    assert first.count('<p class="lead') == 2
     assert first.count("<figure>") == 6
     assert "case honest1 · model honest" in words_of(first) and "case cheat1 · model cheat" in words_of(first)
 
@@ -120,9 +120,47 @@ def test_without_a_counterfactual_the_heatmap_stands_there(tmp_path: Path, searc
     said = words_of(first)
     assert ("goal lies beyond the plausibility budget (narrow: 12 % → 27 %)." in said) == searched
     assert ("No counterfactual was computed." in said) != searched
-    assert "Prediction: narrow 12 %. Where the model looks, by gradcam." in said
+    assert "Prediction: narrow 12 %. The heatmap shows where the model looks, by gradcam." in said
+    assert ("Nothing was found that changes the prediction." in said) == searched
     assert re.findall(r'<b class="mark[^"]*">([^<]+)', first) == ["original", "heatmap"]
     assert "for narrow: 1" in said
+
+
+@pytest.mark.parametrize(
+    ("second", "tone", "warns"),
+    [(None, "plain", False), ([-2.0, -1, 0, 1, 2], "good", False), ([2.0] * 5, "warn", True)],
+)
+def test_a_flip_that_a_second_model_does_not_follow_is_a_warning(
+    tmp_path: Path, second: list[float] | None, tone: str, warns: bool
+) -> None:
+    made = strip("a", second=None if second is None else np.array(second))
+    first = first_of(one_run(tmp_path / "run", ("a", made, {})))
+    assert f'<p class="lead verdict {tone}">' in first
+    assert ("A second model does not follow" in first) is warns
+
+
+def test_checks_that_did_not_pass_are_named(tmp_path: Path) -> None:
+    card = [{**DOUBT, "name": "another engine"}, {**DOUBT, "name": "second model"}, PASSED]
+    first = words_of(first_of(one_run(tmp_path / "run", ("a", strip("a"), {"trust": card}))))
+    assert "Not passed: agreement with another engine." in first
+
+
+def test_a_flip_that_misses_the_goal_is_not_called_nothing(tmp_path: Path) -> None:
+    short = strip("a", outcome="budget")  # from 12 % to 83 %
+    first = words_of(first_of(one_run(tmp_path / "run", ("a", short, {}))))
+    assert "The prediction flips, but the goal was not reached." in first and "Nothing was found" not in first
+
+
+def test_a_map_of_a_part_of_the_image_says_so(tmp_path: Path) -> None:
+    heat = heatmap("a")
+    part = dataclasses.replace(heat, record=dataclasses.replace(heat.record, details={"region": 0.06}))
+    first = words_of(first_of(one_run(tmp_path / "run", ("a", part, {}))))
+    assert "limited to 6 % of the image: nothing outside is shown" in first
+    assert "shows the evidence in this part alone, and says nothing of the rest" in first
+    lost = strip("b", outcome="no_change", scores=np.full(5, -2.0))
+    lost = dataclasses.replace(lost, record=dataclasses.replace(lost.record, details={"region": 0.06}))
+    first = words_of(first_of(one_run(tmp_path / "lost", ("b", lost, {}))))
+    assert "Nothing was found in the 6 % of the image that may change. The prediction does not respond" in first
 
 
 def test_the_first_case_with_a_counterfactual_is_taken(tmp_path: Path) -> None:
@@ -135,7 +173,7 @@ def test_the_first_case_with_a_counterfactual_is_taken(tmp_path: Path) -> None:
 def test_nothing_found_is_said(tmp_path: Path) -> None:
     lost = strip("a", outcome="no_change", scores=np.full(5, -2.0))
     first = first_of(one_run(tmp_path / "lost", ("a", lost, {})))
-    assert "the prediction does not respond to this change" in words_of(first)
+    assert "changes the prediction. The prediction does not respond to this change" in words_of(first)
     assert "<figure>" not in first
     run = one_run(tmp_path / "damaged", ("a", heatmap("a"), {}))
     for path in (run.folder / "arrays").iterdir():

@@ -110,7 +110,7 @@ def explain(
             notes = {name: float(values[position]) for name, values in question.notes.items()}
             record = _record(explainer, predictor, image, target=target, seed=seed, cost=cost, notes=notes)
             details = dict(question.details)
-            if question.region is not None and isinstance(value, Counterfactual):
+            if question.region is not None:
                 details["region"] = float(question.region.mean())
             record = dataclasses.replace(record, details=details)
             record = dataclasses.replace(record, **_bundle_hashes(explainer, bundle, record.engine))

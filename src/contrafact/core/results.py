@@ -28,8 +28,8 @@ class Record:
 
     seconds, forward_passes   cost per image: that of the batch divided by its images
     notes    measurements of the method itself (conservation, completeness)
-    details  choices of the method: `layer`, and `cells`, the size of that layer's feature map; of a
-             counterfactual within a region, `region`: its share of the image
+    details  choices of the method: `layer`, and `cells`, the size of that layer's feature map; within
+             a region, `region`: its share of the image
     bundle, generator   hashes, for methods that need a bundle; else empty
     """
 

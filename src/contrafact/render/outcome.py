@@ -177,6 +177,11 @@ def second_words(row: Row) -> str:
     return CONFIRMED if said else NOT_CONFIRMED
 
 
+def second_tone(row: Row) -> str:
+    """Return "good" for a flip that a second model confirms, "warn" for one that it does not, else "plain"."""
+    return {CONFIRMED: "good", NOT_CONFIRMED: "warn"}.get(second_words(row), "plain")
+
+
 def tone(row: Row, *, doubtful: bool) -> str:
     """Return "good", "plain" or "warn"; only a found change that passed its checks is good."""
     if doubtful:

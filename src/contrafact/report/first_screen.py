@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contrafact.render.difference import OUTLINED, difference_picture, half_share
-from contrafact.render.outcome import found, frame_titles, last_frame, level, sentence
+from contrafact.render.outcome import flips, found, frame_titles, last_frame, level, second_tone, sentence
 from contrafact.render.pixels import grey
 from contrafact.render.run_index import RunIndex
+from contrafact.render.text import check_title, checks_of
 from contrafact.report.case import ShownCase, picture_text, strip_planes
 
 SIDE = 512  # least pixels of the longer side of a difference picture, for a thin outline
+ALONE = "A second model does not follow: this model may read something that has nothing to do with the finding."
+NOTHING = "Nothing was found that changes the prediction."
 PLAIN = {"ends": (), "words": ""}  # of a picture without a scale
 
 
@@ -32,13 +35,14 @@ def _row_of(cohort: RunIndex, cases: Sequence[ShownCase]) -> dict[str, Any]:
     for case, one in changes:
         if found(cohort.row(one["row"])):
             return _about(case) | _change(cohort, one)
-    why = f"{changes[0][1]['heading']}." if changes else "No counterfactual was computed."
+    verdict = _verdict(cohort.row(changes[0][1]["row"]) if changes else None)
+    why = _why(changes[0][1]["heading"]) if changes else "No counterfactual was computed."
     for case in cases:
         for one in case.about["maps"]:
-            return _about(case) | _map(
-                case, one, why if not changes or case is changes[0][0] else _none(changes)
-            )
-    return _about(changes[0][0] if changes else cases[0]) | {"sentence": why, "panels": [], "failed": 0}
+            said = why if not changes or case is changes[0][0] else _none(changes)
+            return _about(case) | _map(cohort, case, one, said) | verdict
+    empty = {"sentence": why, "panels": [], "checks": ""}
+    return _about(changes[0][0] if changes else cases[0]) | empty | verdict
 
 
 def _none(changes: Sequence[Any]) -> str:
@@ -77,15 +81,53 @@ def _change(cohort: RunIndex, one: Mapping[str, Any]) -> dict[str, Any]:
         "ends": (f"darker: {one['difference']['scale']:.3g}", f"brighter: {one['difference']['scale']:.3g}"),
         "words": "; ".join(filter(None, words)),
     }
-    panels, failed = [*ends, difference], len(one["trust"]["failed"])
-    return {"sentence": sentence(row, share), "panels": panels, "failed": failed}
+    tone = second_tone(row)
+    about = {"tone": tone, "verdict": ALONE if tone == "warn" else "", "checks": _checks(row)}
+    return {"sentence": sentence(row, share), "panels": [*ends, difference], **about}
 
 
-def _map(case: ShownCase, one: Mapping[str, Any], why: str) -> dict[str, Any]:
+def _verdict(row: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what is said first where there was no search (None), or where that of this row found nothing."""
+    if row is None:
+        return {"tone": "plain", "verdict": ""}
+    if flips(row):
+        return {"tone": "warn", "verdict": "The prediction flips, but the goal was not reached."}
+    share = _part(row)
+    return {
+        "tone": "warn",
+        "verdict": f"Nothing was found in the {share} that may change." if share else NOTHING,
+    }
+
+
+def _part(row: Mapping[str, Any]) -> str:
+    """Return the part of the image that a result is limited to, as "6 % of the image"; empty for all of it."""
+    share = (row["record"].get("details") or {}).get("region")
+    return f"{100 * share:.0f} % of the image" if share else ""
+
+
+def _why(heading: str) -> str:
+    """Return why nothing was found, as a sentence that follows the verdict."""
+    why = heading.removeprefix("No counterfactual was found: ")
+    return f"{why[0].upper()}{why[1:]}."
+
+
+def _checks(row: Mapping[str, Any]) -> str:
+    """Return the names of the checks that a result does not pass; the second model's is said elsewhere."""
+    failed = [check["name"] for check in checks_of(row) if check["passed"] is False]
+    return ", ".join(check_title(name) for name in failed if name != "second model")
+
+
+def _map(cohort: RunIndex, case: ShownCase, one: Mapping[str, Any], why: str) -> dict[str, Any]:
     """Return the sentence and the pictures of a heatmap, where no counterfactual was found; `why` says so."""
     still = case.stills[one["row"]]
     answers = ", ".join(case.about["answers"])
-    said = f"{why} {f'Prediction: {answers}. ' if answers else ''}Where the model looks, by {one['label']}."
+    given = f"Prediction: {answers}. " if answers else ""
+    row = cohort.row(one["row"])
+    part = (
+        f"The heatmap, by {one['label']}, shows the evidence in this part alone, and says nothing of the rest."
+    )
+    whole = f"The heatmap shows where the model looks, by {one['label']}."
+    said = f"{why} {given}{part if _part(row) else whole}"
     image = {
         "picture": case.stills[-1]["image"],
         "title": "synthetic" if case.about["synthetic"] else "original",
@@ -94,9 +136,9 @@ def _map(case: ShownCase, one: Mapping[str, Any], why: str) -> dict[str, Any]:
     }
     heat = {
         "picture": still["picture"],
-        "title": "heatmap",
+        "title": "heatmap of a part" if _part(row) else "heatmap",
         "level": f"{one['label']}, target {one['target_name']}",
         "ends": (f"{one['blue']}: {still['scale']}", f"{one['orange']}: {still['scale']}"),
-        "words": "; ".join(filter(None, (one["scale_words"], one["flaw"], one.get("where", "")))),
+        "words": "; ".join(filter(None, (one["scale_words"], one["flaw"], one["layer"], one.get("where", "")))),
     }
-    return {"sentence": said, "panels": [image, heat], "failed": len(one["trust"]["failed"])}
+    return {"sentence": said, "panels": [image, heat], "checks": _checks(row)}
