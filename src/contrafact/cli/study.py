@@ -65,6 +65,7 @@ def study(
     from contrafact.io import open_run
     from contrafact.report.page import write_report
     from contrafact.study import read_study
+    from contrafact.study.copies import RunCopy
     from contrafact.study.runner import study as run_study
     from contrafact.study.shards import read_shard
 
@@ -98,6 +99,7 @@ def study(
         raise ContrafactError(f"every method failed; see '{run.folder}/failures.jsonl' for the reasons")
     failed = run.failures()
     report = None if part else write_report(run)  # of the whole alone
+    RunCopy(read_study(config).copy_to, part).send(run.folder)
     lines = [f"{len(run.done())} results, {len(failed)} failed"]
     lines += [f"when all parts are done: contrafact study {config} --merge"] if part else [f"report: {report}"]
     lines += [f"failed: {Path(f['source']).name} {f['method']}: {f['error']}" for f in failed]

@@ -5,8 +5,7 @@ decisions for G(w) on w (`published=True`). Differs (the default): ridge regress
 itself, and the step that changes it by one unit with the least Mahalanobis length,
 S a / (a' S a), S the covariance of w; other scores can be kept constant; the step is calibrated on
 held-out latents, so that one unit of it is one unit of the target (a logit, for a class). With real
-images (`Anchors`) the step is fitted to the effect of changes to those images, not to the scores of
-generated images.
+images (`Anchors`) the step is fitted to the effect of changes to those, not to scores of generated ones.
 """
 
 from __future__ import annotations

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from contrafact.core import Image, InputError, check_file, is_there, nearest
+from contrafact.core import Image, InputError, UnsupportedError, check_file, is_there, nearest
 from contrafact.core.reading import naming, reading
 from contrafact.io.dicom_series import patient_of, series_in
 from contrafact.io.images import SUFFIXES, read_image
+from contrafact.io.remote import is_address, place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +70,20 @@ def read_cohort(path: str | Path, *, patient: str | None = None, keep_missing: b
 
     path     a folder: every image below it; its folder's name is the label. DICOM files of one series in a
              folder are one image (a series in a folder of its own has the label of the folder above).
-             A CSV with a column `path` (relative to the CSV), and optionally `patient` and
-             `label`; other columns are kept.
+             A CSV or Parquet file with a column `path` (relative to the file, or the address of a remote
+             file, which is fetched when it is read), and optionally `patient` and `label`; other columns
+             are kept. Parquet needs `pip install 'contrafact[table]'`.
     patient  regular expression whose first group is the patient in a file name (`(\\d+)[LR]`);
              None: the PatientID of a DICOM file or series (as a digest), else every file is its own patient
     keep_missing   keep cases whose file is missing; they fail when they are read
-    raises   InputError: a missing path or file, no image, no column `path`, a patient in two values of the
-             column `split`
+    raises   InputError: a missing path or file, no image, no column `path`, a remote file without `patient`, a
+             patient in two values of the column `split`
     """
     path = Path(path)
     if not is_there(path):
         raise InputError(f"expected a folder of images or a CSV; got '{path}', which does not exist")
     with naming(path.name):
-        cohort = _from_folder(path, patient) if path.is_dir() else _from_csv(path, keep_missing)
+        cohort = _from_folder(path, patient) if path.is_dir() else _from_table(path, keep_missing)
         if not cohort.cases:
             raise InputError(f"expected at least one image in '{path}'; got an empty cohort")
         _check_splits(cohort)
@@ -141,8 +143,35 @@ def _patient(path: Path, pattern: str | None) -> str:
     return match.group(1)
 
 
-def _from_csv(path: Path, keep_missing: bool) -> Cohort:
+def _from_table(path: Path, keep_missing: bool) -> Cohort:
     check_file(path, "a folder of images or a CSV")
+    columns, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    if rows and "path" not in columns:
+        raise InputError(f"expected a column 'path' in '{path.name}'; got {columns}{nearest('path', columns)}")
+    cases = []
+    for number, row in enumerate(rows, start=2):
+        if not row["path"]:
+            raise InputError(f"line {number} of '{path.name}': expected a path; got none")
+        extra = {k: v or "" for k, v in row.items() if k not in ("path", "patient", "label") and k}
+        if is_address(row["path"]):
+            file_path, patient_id = place_of(row["path"]), row.get("patient")
+            if not patient_id:
+                raise InputError(
+                    f"line {number} of '{path.name}': expected a patient beside a remote file; got none: add "
+                    "the column 'patient', so that no patient is in two parts"
+                )
+        else:
+            file_path = path.parent / row["path"]
+            there = is_there(file_path)
+            if not there and not keep_missing:
+                raise InputError(f"line {number} of '{path.name}': '{row['path']}' does not exist")
+            patient_id = row.get("patient") or (there and patient_of(file_path)) or file_path.stem
+        cases.append(Case(path=file_path, patient=patient_id, label=row.get("label") or "", extra=extra))
+    return Cohort(tuple(cases))
+
+
+def _csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the named columns of a CSV, and its rows."""
     try:
         with reading(path, "a readable CSV"), path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -150,18 +179,17 @@ def _from_csv(path: Path, keep_missing: bool) -> Cohort:
         if isinstance(error.__cause__, UnicodeDecodeError):
             raise InputError(f"'{path.name}' is not in UTF-8; save it as 'CSV UTF-8'") from error
         raise
-    columns = [name for name in rows[0] if name] if rows else []  # fields beyond the header have no name
-    if rows and "path" not in columns:
-        raise InputError(f"expected a column 'path' in '{path.name}'; got {columns}{nearest('path', columns)}")
-    cases = []
-    for number, row in enumerate(rows, start=2):
-        if not row["path"]:
-            raise InputError(f"line {number} of '{path.name}': expected a path; got none")
-        file_path = path.parent / row["path"]
-        there = is_there(file_path)
-        if not there and not keep_missing:
-            raise InputError(f"line {number} of '{path.name}': '{row['path']}' does not exist")
-        extra = {k: v or "" for k, v in row.items() if k not in ("path", "patient", "label") and k}
-        patient_id = row.get("patient") or (there and patient_of(file_path)) or file_path.stem
-        cases.append(Case(path=file_path, patient=patient_id, label=row.get("label") or "", extra=extra))
-    return Cohort(tuple(cases))
+    return [name for name in rows[0] if name] if rows else [], rows  # fields beyond the header have no name
+
+
+def _parquet(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns of a Parquet file, and its rows as text."""
+    try:
+        import duckdb
+    except ModuleNotFoundError as error:
+        raise UnsupportedError("a Parquet file needs duckdb; pip install 'contrafact[table]'") from error
+    with reading(path, "a readable Parquet file"):
+        table = duckdb.connect().execute("select * from read_parquet(?)", [str(path)])
+        columns = [str(column[0]) for column in table.description]
+        texts = [["" if cell is None else str(cell) for cell in row] for row in table.fetchall()]
+    return columns, [dict(zip(columns, row, strict=True)) for row in texts]

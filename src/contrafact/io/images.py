@@ -16,6 +16,7 @@ from contrafact.io.dicom_series import read_series, series_in
 from contrafact.io.itk import READERS, read_itk
 from contrafact.io.nifti import read_nifti
 from contrafact.io.pictures import read_picture
+from contrafact.io.remote import fetched, is_address, place_of
 from contrafact.io.tiff import read_tiff
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -45,14 +46,15 @@ def read_image(path: str | Path, *, spacing_mm: Sequence[float] | None = None) -
     """Read one image or volume, as docs/formats.md says; what was changed is noted in `about`.
 
     path        PNG, JPEG, TIFF, BMP, NPY, NPZ, NIfTI, DICOM file, MetaImage and NRRD (with SimpleITK), or a
-                folder that holds one DICOM series
+                folder that holds one DICOM series; or an address (s3://bucket/knee.png), whose file is fetched
+                once (docs/formats.md)
     spacing_mm  for files without spacing (pictures and arrays); None: the spacing is unknown
     gives       values (C, H, W) or (C, D, H, W); colour is C = 3; transparency is dropped
     raises      InputError for a missing, empty, unreadable or truncated file, a pipe or device, a file that
                 declares more values than `set_largest_image` allows, or one of another format than its name
                 suggests; UnsupportedError for a file that needs a library that is not installed
     """
-    path = Path(path)
+    path = fetched(place_of(path) if isinstance(path, str) and is_address(path) else Path(path))
     if is_folder(path):
         with naming(path.name):
             return read_series(path)

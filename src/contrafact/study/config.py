@@ -18,6 +18,7 @@ from contrafact.core import (
     traits_of,
 )
 from contrafact.core.reading import naming
+from contrafact.io.remote import is_address
 
 LARGEST_BATCH = 16  # images that `core.explain` gives to a method at once
 
@@ -51,6 +52,8 @@ class StudyConfig:
     split    use only the cases of this split
     subgroups  columns of the cohort: results for each of their values
     out      run folder
+    copy_to  address of a folder in an object store, such as s3://bucket/run: the run folder is copied there
+             every few minutes and at the end, and a part that begins on another machine goes on from there
     model    the model under study
     models   instead of it: models by name, which are compared on the same images
     methods  hyper-parameters by method; under another label with `method = "NAME"`
@@ -79,6 +82,7 @@ class StudyConfig:
 
     out: str
     methods: Mapping[str, Mapping[str, Any]]
+    copy_to: str | None = None
     images: tuple[str, ...] = ()
     cohort: str | None = None
     split: str | None = None
@@ -111,6 +115,8 @@ class StudyConfig:
             )
         if Path(self.out).name in ("", ".."):
             raise InputError(f"out must be a folder of its own, such as runs/study; got '{self.out}'")
+        if self.copy_to is not None and not is_address(self.copy_to):
+            raise InputError(f"copy_to must be an address such as s3://bucket/run; got '{self.copy_to}'")
         if not self.cohort and (self.split or self.subgroups):
             raise InputError("split and subgroups need a cohort; got none; set cohort = 'FILE.csv'")
         if self.limit_seconds is not None and self.limit_seconds <= 0:

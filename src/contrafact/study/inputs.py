@@ -28,6 +28,7 @@ from contrafact.core import (
     nearest,
 )
 from contrafact.io import Case, images_in, read_cohort, read_image, set_largest_image
+from contrafact.io.remote import fetched, is_address, listed, place_of
 from contrafact.models import TiledPredictor, TorchPredictor
 from contrafact.models.loading import warn_of_notes
 from contrafact.models.target_syntax import is_form
@@ -67,12 +68,14 @@ def _set_limits(config: StudyConfig) -> None:
 
 
 def images_of(config: StudyConfig, folder: Path) -> list[Path]:
-    """Return the image files that the study's files, folders and patterns match, in order and without
-    duplicates. Raise InputError for one without a match."""
+    """Return the image files that the study's files, folders, patterns and addresses match, in order and
+    without duplicates. Raise InputError for one without a match."""
     paths: dict[Path, None] = {}
     for text in config.images:
         path = folder / text
-        if is_folder(path):
+        if is_address(text):
+            matches = listed(text)
+        elif is_folder(path):
             matches = images_in(path)
         elif is_there(path):
             matches = [path]
@@ -111,7 +114,10 @@ def model_of(choice: ModelChoice, folder: Path, device: str, trust: Trust = UNTR
 
 
 def existing_path(folder: Path, text: str) -> Path:
-    """Return a path relative to a folder. Raise InputError where it does not exist."""
+    """Return a path relative to a folder, or that of a remote file, which is fetched. Raise InputError where it
+    does not exist."""
+    if is_address(text):
+        return fetched(place_of(text))
     path = folder / text
     if not is_there(path):
         raise InputError(f"expected '{text}' relative to the study file; it does not exist")
@@ -150,6 +156,7 @@ def read_mask(path: Path, *, label_map: bool) -> Image:
 def read_once(path: Path) -> Image:
     """Return the image in a file or a series' folder as `read_image`; the last few of this process are kept
     until their files change."""
+    path = fetched(path)
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
     return _read_version(
         path, tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)

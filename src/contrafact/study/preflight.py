@@ -14,13 +14,15 @@ from contrafact.bundles import find_bundle, list_bundles
 from contrafact.core import ContrafactError, InputError, configure, is_folder, is_there, nearest
 from contrafact.core import inside as lies_inside
 from contrafact.io import Case, images_in, read_json
+from contrafact.io.remote import address_of, is_address, place_of
 from contrafact.models.source import source_of
 from contrafact.study import StudyConfig
 from contrafact.study.draft import BARE, Problem
 from contrafact.study.inputs import cases_of, existing_path, mask_path, real_cases_of, stem_of
 
 SHOWN = 5  # number of missing names in a message
-PATH_KEYS = ("cohort", "images", "masks", "background", "cases", "region", "keep", "reference", "out")
+OF_CASES = ("masks", "region", "keep", "reference")
+PATH_KEYS = ("cohort", "images", "background", "cases", *OF_CASES, "out", "copy_to")
 
 
 @dataclass(slots=True)
@@ -66,7 +68,12 @@ def survey(table: Mapping[str, Any], folder: Path, root: Path) -> Survey:
 
 
 def inside(root: Path, folder: Path, text: str) -> Path:
-    """Return the path of a text relative to a folder, with links resolved. Raise InputError outside `root`."""
+    """Return the path of a text relative to a folder, with links resolved. Raise InputError outside `root`, and
+    for the address of a remote file."""
+    if is_address(text):
+        raise InputError(
+            f"expected a path in '{root}'; got the address '{text}': run such a study as a command"
+        )
     try:
         path = (folder / text).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # circular links, a zero byte
@@ -80,7 +87,9 @@ def inside(root: Path, folder: Path, text: str) -> Path:
 
 
 def _lies_in(root: Path, path: Path) -> bool:
-    """Whether a path lies in `root`, with links resolved."""
+    """Whether a path lies in `root`, with links resolved; no remote file does."""
+    if address_of(path) is not None:
+        return False
     try:
         inside(root, path.parent, path.name)
     except InputError:
@@ -101,11 +110,13 @@ def _files_of_cases(
 ) -> Iterator[tuple[str, Path]]:
     """Yield the paths of the masks of each case, and of the background images, by place."""
     for case in cases:
-        for key in ("region", "keep", "reference", "masks"):
+        for key in OF_CASES:
             if key in table:
                 yield f"study.{key}", folder / str(table[key]).replace("{stem}", stem_of(case.path))
         if "cohort" in table and case.extra.get("mask"):
-            yield "study.cohort", (folder / table["cohort"]).parent / case.extra["mask"]
+            mask = case.extra["mask"]
+            root = (folder / table["cohort"]).parent
+            yield "study.cohort", place_of(mask) if is_address(mask) else root / mask
     background = folder / str(table.get("background", ""))
     real = folder / str(table.get("cases", ""))
     if "cases" in table and is_there(real):

@@ -28,12 +28,14 @@ from contrafact.core.reading import naming
 from contrafact.core.request import source_of_method
 from contrafact.io import Case, Run
 from contrafact.io.lock import sole_writer
+from contrafact.io.remote import fetch_all
 from contrafact.io.run_cohort import store_cohort
 from contrafact.jobs.pool import ENGINES, run_tasks
 from contrafact.jobs.tasks import Failure
 from contrafact.study import StudyConfig, read_study
 from contrafact.study.batches import Batch, batches_of
 from contrafact.study.batches import StudyTask as StudyTask
+from contrafact.study.copies import RunCopy
 from contrafact.study.inputs import (
     ModelIdentity,
     cases_of,
@@ -103,8 +105,10 @@ def study(
     if part is not None and merge:
         raise InputError(f"expected a shard or merge; got shard {part} and merge")
     trusted, out = Trust(trust, trust_code), path.parent / config.out
+    copy = RunCopy(config.copy_to, part)
     with naming(path.name):
         cases, tasks, labelled = prepared(config, path.parent, trusted, part)
+        copy.bring(out, merge=merge)
         parts = shards_of(out) if merge else []
     about = {"title": config.title, "study": dataclasses.asdict(config)}
     run = Run.create(part.folder(out) if part else out, about=about)
@@ -113,9 +117,12 @@ def study(
             pass
         setting = (config, str(path.parent), trusted, labelled)
         how = {"engine": engine, "address": address}
-        yield from run_tasks_of(
+        for progress in run_tasks_of(
             run, cases, tasks, setting, how=how, retry=retry, tables=part is None, parts=parts
-        )
+        ):
+            copy.send_now_and_then(run.folder)
+            yield progress
+        copy.send(run.folder)
 
 
 def check_engine(engine: str) -> None:
@@ -133,6 +140,7 @@ def prepared(
     Raise InputError for images, masks and models that cannot be used."""
     cases = cases_of(config, folder)
     cases = part.of(cases) if part else cases
+    fetch_all([case.path for case in cases])
     _warn_of_missing_masks(without_mask(config, folder, cases), len(cases))
     labelled = label_maps(config, folder, cases)
     return cases, tasks_of(config, folder, cases, trust, labelled=labelled), labelled

@@ -39,7 +39,17 @@ class Shard:
 
     def folder(self, out: Path) -> Path:
         """Return the part's own run folder, beside that of the study."""
-        return out.with_name(f"{out.name}-shards") / f"{self.index:05d}-of-{self.count:05d}"
+        return folder_of_parts(out) / self.name
+
+    @property
+    def name(self) -> str:
+        """The name of the part's run folder."""
+        return f"{self.index:05d}-of-{self.count:05d}"
+
+
+def folder_of_parts(out: Path) -> Path:
+    """Return the folder of the parts of a study whose run folder is `out`."""
+    return out.with_name(f"{out.name}-shards")
 
 
 def read_shard(text: str | tuple[int, int] | None) -> Shard | None:
@@ -59,7 +69,7 @@ def shards_of(out: Path) -> list[Run]:
 
     raises  InputError where there is none, where parts of different counts lie there, or where one is missing
     """
-    folder = out.with_name(f"{out.name}-shards")
+    folder = folder_of_parts(out)
     names = [re.fullmatch(r"(\d+)-of-(\d+)", path.name) for path in folder.glob("*-of-*")]
     found = sorted((int(name[1]), int(name[2])) for name in names if name)
     if not found:
