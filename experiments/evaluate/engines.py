@@ -52,8 +52,10 @@ from experiments.train.translator import network, scorer
 GOAL = 2.197  # log-odds of 0.9
 Values = NDArray[np.floating[Any]]
 Judge = Callable[[Values], Values]
+PLACED = "translator, only where it belongs"
 ENGINES: dict[str, tuple[str, dict[str, Any]]] = {
     "translator (default)": ("translate", {}),
+    PLACED: ("translate", {}),  # within `places`, where a mask says so
     "StyleGAN2 walk": ("latent-walk", {}),
     "StyleGAN2 walk, global direction": ("latent-walk", {"follow": 0.0}),
     "latent shift": ("latent-shift", {}),
@@ -90,8 +92,10 @@ def model_of(bundle: Bundle, engine: str) -> Any:
     return bundle.for_latent_space().predictor
 
 
-def explained(name: str, bundle: Bundle, images: Sequence[Image]) -> Run:
-    """An engine's counterfactuals of every image."""
+def explained(
+    name: str, bundle: Bundle, images: Sequence[Image], where: Sequence[NDArray[np.bool_] | None]
+) -> Run:
+    """An engine's counterfactuals of every image; within the place of `where` if the engine's name says so."""
     run = Run(name, model_of(bundle, name))
     method: Any
     method, settings = ENGINES.get(name, ("", {}))
@@ -99,9 +103,12 @@ def explained(name: str, bundle: Bundle, images: Sequence[Image]) -> Run:
         target = run.predictor.target("class:1")
         bundle, method = as_published(bundle, run.predictor, target, samples=4000), published_walk()
     for row, image in enumerate(images):
+        if name == PLACED and where[row] is None:
+            continue
+        asked = {"target": "class:1", "bundle": bundle, "region": where[row] if name == PLACED else None}
         began = time.perf_counter()
         try:
-            strip = cf.explain(method, run.predictor, image, target="class:1", bundle=bundle, **settings)
+            strip = cf.explain(method, run.predictor, image, **asked, **settings)
         except ContrafactError:
             continue
         run.seconds += time.perf_counter() - began
@@ -137,10 +144,8 @@ def null_of(run: Run, bundle: Bundle, images: Sequence[Image]) -> Run:
 
 
 def hog_judge(name: str, data: Path, side: int) -> Judge:
-    """Log-odds (N,) of frames (N, C, H, W) of 0 to 255 by histograms of gradients and logistic regression,
-    trained
-    on the `fit` patients: a judge that is no network."""
-
+    """Log-odds (N,) of frames (N, C, H, W) of 0 to 255 by a judge that is no network: histograms of gradients
+    and logistic regression, trained on the `fit` patients."""
     fit = load(name, data, "fit", side=side)
     rows = np.random.default_rng(0).permutation(len(fit))[:3000].tolist()
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=500))
@@ -307,7 +312,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--images", type=int, default=120)
     parser.add_argument("--part", default="val", choices=["val", "choice"])
-    parser.add_argument("--engines", nargs="*", default=[*ENGINES, PUBLISHED])
+    parser.add_argument("--engines", nargs="*", default=[*(one for one in ENGINES if one != PLACED), PUBLISHED])
     parser.add_argument("--few", type=int, default=40, help="images for the engines that take seconds")
     parser.add_argument("--networks", type=Path, help="folder with the role judge, as judge C")
     parser.add_argument("--segmenters", type=Path, help="folder of nodule_segmenters; its `second` is asked")
@@ -323,7 +328,6 @@ def main() -> None:
     third = {"C": third_network(options.networks, options.name)} if options.networks else {}
     where = places(options.name, cohort, options.data, options.part)
     runs, lines = list[Run](), list[dict[str, str]]()
-
     nodules = options.name == "nodule"
     windows = windows_of(cohort.names, options.data, options.part) if nodules else []
     segmenter = Segmenter(options.segmenters, "second") if options.segmenters else None
@@ -344,7 +348,7 @@ def main() -> None:
         print(f"judge {letter}: AUC {auc:.3f}", flush=True)
     for name in options.engines:
         slow = ENGINES.get(name, ("", {}))[0] != "translate"
-        measured(explained(name, bundle, images[: options.few] if slow else images))
+        measured(explained(name, bundle, images[: options.few] if slow else images, where))
     if runs:
         measured(null_of(runs[0], bundle, images[: options.few]))
     if options.json:
