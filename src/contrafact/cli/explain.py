@@ -113,6 +113,7 @@ def explain(
     out: Annotated[Path, Parameter(group=RESULTS)] = Path("runs/explain"),
     rescale: Flag = False,
     checks: Annotated[bool, CHECKS, Parameter(group=RESULTS)] = True,
+    show: Flag = False,
     json: Flag = False,
 ) -> None:
     """Explain a model's predictions for images and write a run folder with a report.
@@ -131,15 +132,19 @@ def explain(
         out: Run folder; an existing run is continued.
         rescale: Rescale each image's display window to the range of the bundle.
         checks: Add reliability checks to each result, at the cost of a few more explanations.
+        show: Show a picture of each result below the table, where the terminal can (kitty, iTerm, sixel).
         json: Print the results as JSON.
     """
     from contrafact.api.case import explain_case
     from contrafact.cli.arguments import labelled, read_images, with_places
     from contrafact.cli.each_image import explain_each, image_paths, read_each
+    from contrafact.core import InputError
     from contrafact.io import Run, set_largest_image
     from contrafact.io.lock import sole_writer
     from contrafact.io.run_cohort import store_cohort
 
+    if show and json:
+        raise InputError("expected --show or --json; got both")
     if files.largest_image is not None:
         set_largest_image(files.largest_image)
     plan, about = _plan(models, declared, questions, files, checks=checks, rescale=rescale)
@@ -159,7 +164,7 @@ def explain(
         if known and readable:
             store_cohort(run, known)
         outcomes = explain_each(paths, explained, images=pictures, move=move)
-    _say(run, outcomes, len(paths), json)
+    _say(run, outcomes, len(paths), json=json, show=show)
 
 
 def _plan(
@@ -188,10 +193,11 @@ def _plan(
     return with_cases(plan, files.cases, rescale), about
 
 
-def _say(run: Run, outcomes: Outcomes, total: int, json: bool) -> None:
+def _say(run: Run, outcomes: Outcomes, total: int, *, json: bool, show: bool) -> None:
     """Write the report, print the table, and raise if images failed: of a single image its own error."""
     from contrafact.cli.each_image import fault_line
     from contrafact.cli.summary import summary
+    from contrafact.cli.terminal_pictures import pictures, shown
     from contrafact.core import ContrafactError
     from contrafact.report.page import write_report
 
@@ -200,10 +206,14 @@ def _say(run: Run, outcomes: Outcomes, total: int, json: bool) -> None:
     failed = [{"image": str(path), "error": fault_line(path, error)} for path, error in outcomes.errors]
     if outcomes.keys:
         rows = {row["key"]: row for row in run.rows()}
-        table = summary([(path, [rows[k] for k in keys if k in rows]) for path, keys in outcomes.keys])
+        images = [(path, [rows[k] for k in keys if k in rows]) for path, keys in outcomes.keys]
         report = write_report(run)
         results = {"run": str(run.folder), "report": str(report), "results": list(rows.values())}
-        say(results | {"failed": failed}, as_json=json, lines=[*table, f"report: {report}"])
+        lines = [*summary(images), f"report: {report}"]
+        say(results | {"failed": failed}, as_json=json, lines=lines)
+        if show:
+            named = ((path.name, mine) for path, mine in images)
+            print(*shown(pictures(run, named)), sep="\n", flush=True)
     elif json:
         say({"run": None, "report": None, "results": [], "failed": failed}, as_json=True, lines=[])
     if failed:
