@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from browsing import strip
-from contrafact.api.marked_anatomy import change_inside, on_grid_of
+from contrafact.api.marked_anatomy import change_inside, change_places, on_grid_of
 from contrafact.core import Grid, Image
 
 
@@ -22,8 +22,13 @@ def test_the_share_is_that_of_the_planted_change() -> None:
     assert change_inside(made, labels) == pytest.approx((480 + 80) / 640)
     assert change_inside(made, labels, [1]) == pytest.approx(0.75)
     assert change_inside(made, labels, [2]) == pytest.approx(0.125)
+    assert change_places(made, labels, {2: "rim", 1: "top", 9: "absent"}) == pytest.approx(
+        {"top": 0.75, "rim": 0.125}
+    )
+    assert list(change_places(made, labels, {2: "rim", 1: "top"})) == ["top", "rim"]
     same = strip("a", frames=np.stack([values] * 5), reconstruction=values, grid=grid)
     assert change_inside(same, labels) is None
+    assert change_places(same, labels, {1: "top"}) == {}
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (4, 8, 12)])

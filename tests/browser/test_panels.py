@@ -4,6 +4,7 @@ mouse and by key. What is on the screen is known from the run."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,22 @@ def test_the_panels_are_large_and_stand_side_by_side_where_there_is_room(
         assert all(box["width"] >= (480 if width > 1000 else 320) for box in boxes)
         assert len({round(box["x"]) for box in boxes}) == across
         assert visit.page.locator("main section").first.get_attribute("class") == "card how"
+
+
+def test_a_flip_that_a_second_model_does_not_follow_is_said_first(browser: Any, tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", 1)
+    second = strip("alone", second=np.full(5, -2.0))
+    run.add(
+        "alone", Image(ramp(), window=(0.0, 200.0), source="a.png"), second, case="Alone", target_name="narrow"
+    )
+    with serving(entered(make_app(run))) as own, Visit(browser, own) as visit:
+        enter(visit, "Alone")
+        said = visit.page.locator(".how .lead")
+        assert "warn" in said.get_attribute("class")
+        assert said.text_content().startswith("A second model does not follow: this model may read something")
+        assert "Prediction narrow:" in said.text_content()
+        open_case(visit, "Case 1")
+        assert visit.page.locator(".how .lead").text_content().startswith("Prediction narrow:")
 
 
 def test_one_key_puts_the_original_in_place_of_the_changed_image(browser: Any, site: Site) -> None:

@@ -27,6 +27,7 @@ from contrafact.counterfactual import LatentWalk
 from contrafact.io import open_run, read_image, read_tensors
 from contrafact.models import load_predictor
 from contrafact.phantoms import draw_factors, knee_phantom
+from contrafact.render.outcome import sentence
 
 
 @pytest.fixture
@@ -602,7 +603,10 @@ def test_a_label_map_of_each_image_tells_the_share_of_the_change_inside(tmp_path
         np.save(tmp_path / "masks" / f"knee{number}.npy", marked)
     ask = ["explain", *images, "--bundle", "phantom", "--methods", "counterfactual", "--no-trust",
            "--target", "class:1", "--labels", str(tmp_path / "masks" / "{stem}.npy"),
-           "--out", str(tmp_path / "run")]  # fmt: skip
+           "--names", "1=knee", "--out", str(tmp_path / "run")]  # fmt: skip
     assert main(ask) == 0
-    first, second = (row["change_inside"] for row in open_run(tmp_path / "run").rows())
+    rows = open_run(tmp_path / "run").rows()
+    first, second = (row["change_inside"] for row in rows)
     assert first == 1 and second < 0.2
+    assert [row["change_places"] for row in rows] == [{"knee": first}, {"knee": second}]
+    assert "of the image, mainly the knee (100 % of the change)." in sentence(rows[0], 0.5)

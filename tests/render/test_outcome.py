@@ -20,6 +20,9 @@ from contrafact.io import Run
 from contrafact.metrics import trust_card_of_strip
 from contrafact.render.difference import difference_scale, difference_words
 from contrafact.render.outcome import (
+    ALONE,
+    NOTHING,
+    PARTLY,
     before_after,
     flips,
     frame_table,
@@ -27,7 +30,9 @@ from contrafact.render.outcome import (
     heading,
     level,
     second_words,
+    sentence,
     tone,
+    verdict,
 )
 from contrafact.render.text import trust_words
 from contrafact.report.page import write_report
@@ -44,6 +49,44 @@ def row(stopped: str, scores: list[float], target: str = "class:1", **more: Any)
     }
     plain |= {"origin": 0, "record": {"target": target, "method": "latent-walk"}, "target_name": "narrow"}
     return plain | {"latent_distance": [0.0] * count} | more
+
+
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        (
+            {"lateral joint space": 0.2, "medial joint space": 0.61},
+            ", mainly the medial joint space (61 % of the change).",
+        ),
+        ({"the patella": 0.3, "joint": 0.1}, "; 30 % of all change lies in the patella."),
+        ({}, "."),
+        (None, "."),
+        ({"joint": "much", "bone": 7.0, "air": 0.0}, "."),  # of a run that somebody else wrote
+        (["joint"], "."),
+    ],
+)
+def test_the_sentence_says_where_the_change_lies_if_regions_have_names(places: Any, words: str) -> None:
+    made = row("reached", [-LOGIT, LOGIT], above_tolerance=False, change_places=places)
+    assert sentence(made, 0.18).endswith(f"Half of the change lies in 18 % of the image{words}")
+
+
+@pytest.mark.parametrize(
+    ("stopped", "scores", "more", "words"),
+    [
+        ("reached", [-LOGIT, LOGIT], {"second": [-1.0, 1.0], "confirmed": True}, ""),
+        ("reached", [-LOGIT, LOGIT], {"second": [1.0, 1.0], "confirmed": False}, ALONE),
+        ("reached", [-LOGIT, LOGIT], {}, ""),
+        ("already", [LOGIT, LOGIT], {}, ""),
+        ("search", [-LOGIT, -1.0], {"second": [1.0, 1.0], "confirmed": False}, NOTHING),
+        ("search", [-LOGIT, 1.0], {"second": [1.0, 1.0], "confirmed": False}, PARTLY),
+        ("steps", [-LOGIT, -1.0], {}, ""),
+        ("reached", [-LOGIT, LOGIT], {"picture": True}, ""),
+    ],
+)
+def test_what_is_said_before_all_else(
+    stopped: str, scores: list[float], more: dict[str, Any], words: str
+) -> None:
+    assert verdict(row(stopped, scores, **more)) == words
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import torch
 from contrafact.api import explanation
 from contrafact.api.evaluation import Inputs, heatmap_context
 from contrafact.api.explanation import Outputs
-from contrafact.api.marked_anatomy import change_inside
+from contrafact.api.marked_anatomy import change_inside, change_places
 from contrafact.api.nearest import CaseLibrary
 from contrafact.api.predictions import answers as answers
 from contrafact.api.second_engine import other_engine_of
@@ -190,14 +190,15 @@ def describe(
     result: Heatmap | Counterfactual, image: Image, plan: Plan, labels: Image, name: str
 ) -> dict[str, Any]:
     """Return, as fields of a row, of a map the shares of its evidence in named regions and a sentence, and of a
-    counterfactual the share of its change in all of them.
+    counterfactual the share of its change in all of them, and in each that has a name.
 
     raises  InputError for labels on another grid than the image
     """
     if labels.grid != image.grid:
         raise InputError("the labels are on another grid than the image; resample them first")
     if isinstance(result, Counterfactual):
-        return {"change_inside": change_inside(result, labels, plan.names)}
+        inside = {"change_inside": change_inside(result, labels, plan.names)}
+        return inside | ({"change_places": change_places(result, labels, plan.names)} if plan.names else {})
     values = labels.values[0]
     names = plan.names or {int(v): f"place {int(v)}" for v in np.unique(labels_in(values)) if v}
     shares = evidence(result.values, places_of(values, names, image.grid, image.values))

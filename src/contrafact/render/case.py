@@ -206,6 +206,7 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
         "unit": outcome.unit_of(target),
         "shares": None if None in shares else shares,
         "heading": outcome.heading(row),
+        "verdict": outcome.verdict(row),
         "second": second,
         "tone": outcome.tone(row, doubtful=bool(bad)),
         "before_after": outcome.before_after(row),

@@ -26,6 +26,9 @@ SHORT = {
 NOT_ASKED = "Not checked by a second model."
 CONFIRMED = "Confirmed by a second model."
 NOT_CONFIRMED = "Not confirmed by a second model."
+ALONE = "A second model does not follow: this model may read something that has nothing to do with the finding."
+NOTHING = "Nothing was found that changes the prediction."
+PARTLY = "The prediction flips, but the goal was not reached."
 NO_FLIP = "Evaluated by a second model; there is no flip to confirm."
 UNITS = {
     "class": "logits",
@@ -97,10 +100,49 @@ def sentence(row: Row, half: float) -> str:
     half of the change."""
     name, second = str(row.get("target_name") or row["record"]["target"]), second_words(row)
     words = f"Prediction {name}: {before_after(row)}, {second[0].lower()}{second[1:]}"
-    words += f" Half of the change lies in {_percent(half)} of the image."
+    words += f" Half of the change lies in {_percent(half)} of the image{_main_place(row)}."
     if row["above_tolerance"]:
         words += " Generating this image without a change moves the prediction: do not rely on it."
     return words
+
+
+def _main_place(row: Row) -> str:
+    """Return the marked region with the most of the change, as ", mainly the joint (61 % of the change)"; empty
+    where no region has a name."""
+    places = row.get("change_places")
+    known = [
+        (str(name), float(share))
+        for name, share in (places.items() if isinstance(places, Mapping) else ())
+        if isinstance(share, (int, float)) and 0 < share <= 1
+    ]
+    if not known:
+        return ""
+    name, share = max(known, key=lambda place: place[1])
+    name = name if name.startswith("the ") else f"the {name}"
+    if share > 0.5:
+        return f", mainly {name} ({_percent(share)} of the change)"
+    return f"; {_percent(share)} of all change lies in {name}"
+
+
+def verdict(row: Row) -> str:
+    """Return what is said before all else: that a second model does not follow, or that nothing was found;
+    empty for a change that was found and that no model contradicts."""
+    if row.get("picture") or row["outcome"] == "already":
+        return ""
+    if found(row):
+        return ALONE if second_words(row) == NOT_CONFIRMED else ""
+    if row["outcome"] not in NOTHING_FOUND:
+        return ""
+    if flips(row):
+        return PARTLY
+    share = part_of(row)
+    return f"Nothing was found in the {share} that may change." if share else NOTHING
+
+
+def part_of(row: Row) -> str:
+    """Return the part of the image that a result is limited to, as "6 % of the image"; empty for all of it."""
+    share = (row["record"].get("details") or {}).get("region")
+    return f"{_percent(share)} of the image" if share else ""
 
 
 def last_frame(row: Row) -> int:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from contrafact.render import outcome
 from contrafact.render.difference import OUTLINED, difference_picture, half_share
-from contrafact.render.outcome import flips, found, frame_titles, last_frame, level, second_tone, sentence
+from contrafact.render.outcome import found, frame_titles, last_frame, level, part_of, second_tone, sentence
 from contrafact.render.pixels import grey
 from contrafact.render.run_index import RunIndex
 from contrafact.render.text import check_title, checks_of
 from contrafact.report.case import ShownCase, picture_text, strip_planes
 
 SIDE = 512  # least pixels of the longer side of a difference picture, for a thin outline
-ALONE = "A second model does not follow: this model may read something that has nothing to do with the finding."
-NOTHING = "Nothing was found that changes the prediction."
 PLAIN = {"ends": (), "words": ""}  # of a picture without a scale
 
 
@@ -81,28 +80,14 @@ def _change(cohort: RunIndex, one: Mapping[str, Any]) -> dict[str, Any]:
         "ends": (f"darker: {one['difference']['scale']:.3g}", f"brighter: {one['difference']['scale']:.3g}"),
         "words": "; ".join(filter(None, words)),
     }
-    tone = second_tone(row)
-    about = {"tone": tone, "verdict": ALONE if tone == "warn" else "", "checks": _checks(row)}
+    about = {"tone": second_tone(row), "verdict": outcome.verdict(row), "checks": _checks(row)}
     return {"sentence": sentence(row, share), "panels": [*ends, difference], **about}
 
 
 def _verdict(row: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what is said first where there was no search (None), or where that of this row found nothing."""
-    if row is None:
-        return {"tone": "plain", "verdict": ""}
-    if flips(row):
-        return {"tone": "warn", "verdict": "The prediction flips, but the goal was not reached."}
-    share = _part(row)
-    return {
-        "tone": "warn",
-        "verdict": f"Nothing was found in the {share} that may change." if share else NOTHING,
-    }
-
-
-def _part(row: Mapping[str, Any]) -> str:
-    """Return the part of the image that a result is limited to, as "6 % of the image"; empty for all of it."""
-    share = (row["record"].get("details") or {}).get("region")
-    return f"{100 * share:.0f} % of the image" if share else ""
+    first = outcome.verdict(row) if row else ""
+    return {"tone": "warn" if first else "plain", "verdict": first}
 
 
 def _why(heading: str) -> str:
@@ -127,7 +112,7 @@ def _map(cohort: RunIndex, case: ShownCase, one: Mapping[str, Any], why: str) ->
         f"The heatmap, by {one['label']}, shows the evidence in this part alone, and says nothing of the rest."
     )
     whole = f"The heatmap shows where the model looks, by {one['label']}."
-    said = f"{why} {given}{part if _part(row) else whole}"
+    said = f"{why} {given}{part if part_of(row) else whole}"
     image = {
         "picture": case.stills[-1]["image"],
         "title": "synthetic" if case.about["synthetic"] else "original",
@@ -136,7 +121,7 @@ def _map(cohort: RunIndex, case: ShownCase, one: Mapping[str, Any], why: str) ->
     }
     heat = {
         "picture": still["picture"],
-        "title": "heatmap of a part" if _part(row) else "heatmap",
+        "title": "heatmap of a part" if part_of(row) else "heatmap",
         "level": f"{one['label']}, target {one['target_name']}",
         "ends": (f"{one['blue']}: {still['scale']}", f"{one['orange']}: {still['scale']}"),
         "words": "; ".join(filter(None, (one["scale_words"], one["flaw"], one["layer"], one.get("where", "")))),

@@ -1360,7 +1360,7 @@
       { class: "card how", "aria-label": `${strip.heading}, ${strip.label}` },
       first && title === strip.heading && el("p", { class: "kicker" }, "What would change the prediction?"),
       el("h2", {}, strip.picture ? strip.heading : title),
-      strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", " %") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
+      strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence && strip.verdict && el("b", {}, `${strip.verdict} `), strip.sentence.replaceAll(" %", " %") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
       strip.box && el("p", { class: "dim" }, strip.box.words),
       parts.viewing(),
       parts.strip.box,

@@ -330,7 +330,8 @@ nav a[aria-current]{color:var(--text);font-weight:600;text-decoration:none}
 .lead{font-size:18px;line-height:1.45;margin:2px 0 12px;max-width:95ch}
 .answer+.answer{border-top:1px solid var(--line);margin-top:18px;padding-top:16px}
 .trio{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(360px,100%),1fr));gap:16px;align-items:start}
-.trio figure{margin:0;min-width:0;max-width:480px}
+.trio figure{margin:0;min-width:0;max-width:560px}
+@media(min-width:1640px){.report header,.report main,.report footer{max-width:1600px}.trio{grid-template-columns:repeat(3,minmax(0,1fr))}}
 .trio img{width:100%;height:auto;display:block;background:#000;border-radius:4px}
 .trio figcaption{font-size:13.5px;color:var(--dim);margin-top:6px;line-height:1.4;overflow-wrap:anywhere}
 .gallery{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}
@@ -1245,7 +1246,7 @@ function stripSection(given2, view, image, first = false) {
     { class: "card how", "aria-label": `${strip.heading}, ${strip.label}` },
     first && title === strip.heading && el("p", { class: "kicker" }, "What would change the prediction?"),
     el("h2", {}, strip.picture ? strip.heading : title),
-    strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", " %") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
+    strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.") : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence && strip.verdict && el("b", {}, `${strip.verdict} `), strip.sentence.replaceAll(" %", " %") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
     strip.box && el("p", { class: "dim" }, strip.box.words),
     parts.viewing(),
     parts.strip.box,

@@ -37,7 +37,7 @@ export function stripSection(given: StripAbout, view: View, image?: Windowed, fi
     first && title === strip.heading && el("p", { class: "kicker" }, "What would change the prediction?"),
     el("h2", {}, strip.picture ? strip.heading : title),
     strip.picture ? el("p", { class: "dim" }, "Made by gradient ascent: not a patient, and no likeness is claimed.")
-      : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence.replaceAll(" %", "\u00a0%") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
+      : el("p", { class: `lead verdict ${strip.tone}` }, strip.sentence && strip.verdict && el("b", {}, `${strip.verdict} `), strip.sentence.replaceAll(" %", "\u00a0%") || `${strip.second} ${sentenceOf(strip.reason)}`, doubts),
     strip.box && el("p", { class: "dim" }, strip.box.words),
     parts.viewing(), parts.strip.box,
     el("div", { class: "below" },

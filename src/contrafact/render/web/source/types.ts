@@ -22,7 +22,7 @@ export interface StripAbout extends Made {
   requested: number[]; scores: number[]; shares: number[] | null; latent_distance: number[]; origin: number;
   reconstruction_error: number; above_tolerance: boolean; outcome: string; goal: number | null; picture: boolean; unit: string; reason: string; engine: string;
   doubtful: boolean; aspect: number; curve: Curve; followup: { name: string; answer: string }[];
-  order: number[]; telling: number; sentence: string;
+  order: number[]; telling: number; sentence: string; verdict: string;
   heading: string; second: string; tone: "good" | "plain" | "warn"; before_after: string; kinds: string[]; levels: string[];
   table: { kind: string; level: string; score: string; requested: string; achieved: string; distance: string }[];
   difference: { scale: number; words: string; last: string };
