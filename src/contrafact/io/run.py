@@ -116,7 +116,7 @@ class Run:
             self._made_present()
             files = {"array": name, "images": {of: self._images.put(one) for of, one in images.items()}}
             write_atomic(self.folder / "arrays" / name, content)
-            line = {"key": key, **files, "stored": self._sizes_and_times(files), **row}
+            line = {"key": key, **files, "stored": self._sizes_and_times(files, {}), **row}
             if there:  # in its line: a reader study counts lines
                 write_atomic(path, replaced(path.read_bytes(), key, line))
             else:
@@ -141,7 +141,7 @@ class Run:
             for image in dict(image_files(row)).values():
                 self._images.take_image(other._images, image)
             self._arrays.take(other._arrays, row["array"], new["array"])
-            append(self.folder / "results.jsonl", {**new, "stored": self._sizes_and_times(new)})
+            append(self.folder / "results.jsonl", {**new, "stored": self._sizes_and_times(new, {})})
 
         _safely(put)
 
@@ -158,30 +158,31 @@ class Run:
     def unreadable(self, keys: Collection[str]) -> set[str]:
         """Return those of the keys whose result cannot be read. Arrays are read to find out, unless their file
         has the size and time with which it was written."""
-        found = set[str]()
+        found, seen = set[str](), dict[str, list[int]]()
         for row in map(_present, self._log.rows_of(keys) if keys else ()):
-            if row_flaw(row) or not self._as_written(row):
+            if row_flaw(row) or not self._as_written(row, seen):
                 try:
                     self.arrays(row)
                 except InputError:
                     found.add(row["key"])
         return found
 
-    def _as_written(self, row: Mapping[str, Any]) -> bool:
-        """Whether the files of a row have the sizes and times with which they were written; none is opened."""
+    def _as_written(self, row: Mapping[str, Any], seen: dict[str, list[int]]) -> bool:
+        """Whether the files of a row have the sizes and times with which they were written; none is opened, and
+        no image that is in `seen` is looked at again."""
         stored = row.get("stored")
         if stored is None or any("/" in name or os.sep in name for name in (row["array"], *_names(row))):
             return False
         try:
-            return bool(stored == self._sizes_and_times(row))
+            return bool(stored == self._sizes_and_times(row, seen))
         except (OSError, ValueError):
             return False
 
-    def _sizes_and_times(self, row: Mapping[str, Any]) -> list[int]:
+    def _sizes_and_times(self, row: Mapping[str, Any], seen: dict[str, list[int]]) -> list[int]:
         """Return size and time of the file of arrays of a row, then those of each of its images."""
         found = self._arrays.size_and_time(row["array"])
         for name in _names(row):
-            found += self._images.size_and_time(name)
+            found += seen.get(name) or seen.setdefault(name, self._images.size_and_time(name))
         return found
 
     def add_methods(self, cards: Mapping[str, Mapping[str, str]]) -> None:
@@ -290,12 +291,15 @@ class Run:
             why = f"none of its {len(rows)} results can be read" if rows else "the run is empty"
             raise InputError(f"expected results in '{self.folder}'; {why}")
 
-    def flaw(self, row: Mapping[str, Any]) -> str:
-        """Return why a row cannot be read, as far as is seen without reading its arrays; else an empty text."""
+    def flaw(self, row: Mapping[str, Any], seen: dict[str, list[int]] | None = None) -> str:
+        """Return why a row cannot be read, as far as is seen without reading its arrays; else an empty text.
+
+        seen    sizes and times of the images of rows before, which many rows share
+        """
         found = row_flaw(row)
         if found:
             return f"this line of results.jsonl is unreadable: {found}"
-        if self._as_written(row):
+        if self._as_written(row, {} if seen is None else seen):
             return ""
         found = self._arrays.flaw(row["array"])
         return found or next(filter(None, map(self._images.flaw, _names(row))), "")

@@ -122,7 +122,7 @@ OPTIONAL: dict[str, Check] = {
     "goal": is_number,
     "second": _values,
 }
-PLAIN: dict[Check, type] = {_text: str, _table: dict}
+PLAIN: dict[Check, type] = {_text: str, _table: dict, is_number: int}
 
 
 def _typed(checks: dict[str, Check]) -> list[tuple[str, type | None, Check]]:

@@ -106,8 +106,9 @@ class RunIndex:
             self._grouped, self._generation = Grouped(), generation
         grouped = self._grouped
         known = dict.fromkeys(grouped.cases)  # others may be reading these
+        seen = dict[str, list[int]]()
         for number, row in self.run.rows_from(grouped.count):
-            grouped.add(number, row, self.run.flaw(row), known)
+            grouped.add(number, row, self.run.flaw(row, seen), known)
         self._cases = grouped.with_failures(self.run.failures())
 
     def row(self, number: int) -> dict[str, Any]:
