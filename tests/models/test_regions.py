@@ -185,7 +185,9 @@ def test_a_score_without_a_gradient_is_refused_by_methods_that_need_one() -> Non
     assert heat.values[2, 2] > 0
 
 
-@pytest.mark.parametrize(("name", "passes"), [("gradient", 2), ("input-x-gradient", 2), ("smooth", 17)])
+@pytest.mark.parametrize(
+    ("name", "passes"), [("gradient", 2), ("input-x-gradient", 2), ("smooth", 17), ("hirescam", 2)]
+)
 def test_a_good_map_costs_no_pass_to_see_that_there_is_a_gradient(name: str, passes: int) -> None:
     heat = cf.explain(name, segmenter(), two_spots(), target="region:1")
     assert heat.record.forward_passes == passes  # one of them finds the region

@@ -23,9 +23,12 @@ NEGLIGIBLE = 1e-3  # greatest share of negative divisors; least share of the ter
 
 def layer_pass(question: Question, layer: str | None, method: str) -> tuple[FeatureLayer, Tensor, Tensor]:
     """Return a layer, its activations (N, K, *cells) and the target's gradient with respect to them."""
-    needs_gradients(question, method)
+    needs_gradients(question, method, at_once=False)
     chosen = feature_layer(question, layer, method)
-    return chosen, *layer_at(question, question.images, chosen)
+    activations, slopes = layer_at(question, question.images, chosen)
+    if not bool(slopes.any() and torch.isfinite(slopes).all()):
+        needs_gradients(question, method)
+    return chosen, activations, slopes
 
 
 def cam_map(question: Question, layer: str | None, method: str, member: Member) -> NDArray[np.float32]:
