@@ -245,3 +245,11 @@ def test_an_image_that_is_not_that_of_its_name_is_taken_from_the_part(tmp_path: 
     np.savez(run.folder / "images" / row["images"]["image"], values=np.ones((1, 3, 3)), affine=np.eye(4))
     run.take(part, row)
     assert everything(run)[row["key"]] == everything(part)[row["key"]]
+
+
+def test_two_writers_that_make_a_run_present_at_once_do_not_share_a_temporary_file(tmp_path: Path) -> None:
+    planted_run(tmp_path / "run")
+    run = as_schema_1(tmp_path / "run")
+    (run.folder / "manifest.json.part").mkdir()  # as if another process were writing there
+    run.add("new", image(1.0), heatmap("new"))
+    assert run.manifest()["schema"] == SCHEMA

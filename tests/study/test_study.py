@@ -19,10 +19,11 @@ from conftest import small_network
 from contrafact.cli import main
 from contrafact.core import ContrafactError, ContrafactWarning, InputError, Trust
 from contrafact.io import Run, open_run, set_largest_image
+from contrafact.io.run_cohort import stem
 from contrafact.jobs.pool import run_tasks
 from contrafact.jobs.tasks import Failure
 from contrafact.study import read_study
-from contrafact.study.inputs import cases_of, images_of
+from contrafact.study.inputs import cases_of, images_of, stem_of
 from contrafact.study.runner import StudyTask, TaskProgress, study, tasks_of
 from earlier_run import as_schema_1
 
@@ -414,3 +415,8 @@ def test_a_study_goes_on_without_reading_the_arrays_that_are_as_they_were_writte
     array = run.folder / "arrays" / run.rows()[1]["array"]
     array.write_bytes(array.read_bytes())  # copied from elsewhere: of the same size, of another time
     assert rows(path) == [] and read == [array.name]
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "A.NII.GZ", "b.tar.gz", "c.npy", "d"])
+def test_a_study_and_a_table_of_labels_mean_the_same_stem(name: str) -> None:
+    assert stem_of(Path(name)) == stem(name)

@@ -84,7 +84,7 @@ class Run:
     def _made_present(self) -> None:
         """Make a run of an earlier schema one of this; nothing else of it changes."""
         if (self.folder / "manifest.json").exists() and self.manifest()["schema"] != SCHEMA:
-            write_json(self.folder / "manifest.json", {**self.manifest(), "schema": SCHEMA})
+            write_json(self.folder / "manifest.json", {**self.manifest(), "schema": SCHEMA}, shared=True)
 
     def add(
         self,

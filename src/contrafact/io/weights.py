@@ -58,9 +58,9 @@ def _beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, atomically."""
-    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+def write_json(path: Path, value: Any, *, shared: bool = False) -> None:
+    """Write a value as JSON, as `write_atomic`."""
+    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(), shared=shared)
 
 
 def read_json(path: Path) -> Any:

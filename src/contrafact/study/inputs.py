@@ -29,6 +29,7 @@ from contrafact.core import (
 )
 from contrafact.io import Case, images_in, read_cohort, read_image, set_largest_image
 from contrafact.io.remote import fetched, is_address, listed, place_of
+from contrafact.io.run_cohort import stem
 from contrafact.models import TiledPredictor, TorchPredictor
 from contrafact.models.loading import warn_of_notes
 from contrafact.models.target_syntax import is_form
@@ -126,10 +127,7 @@ def existing_path(folder: Path, text: str) -> Path:
 
 def stem_of(image: Path) -> str:
     """Return the name of a file without its suffix, or the whole name of a folder."""
-    name = image.name
-    if image.is_dir():
-        return name
-    return name[: -len(".nii.gz")] if name.endswith(".nii.gz") else image.stem
+    return image.name if image.is_dir() else stem(image.name)
 
 
 def file_of_image(folder: Path, text: str, image: Path) -> Path:
