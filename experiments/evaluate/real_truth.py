@@ -36,6 +36,7 @@ from contrafact.core import ContrafactError, Heatmap, Image, Predictor
 from contrafact.models import Preprocessing
 from contrafact.study.statistics import holm, signed_rank
 from experiments.evaluate import known_truth
+from experiments.evaluate.engines import with_latent
 from experiments.evaluate.known_truth import centre, edges, judged, makers_of
 from experiments.evaluate.nodules import large
 from experiments.malignancy import single_ratings
@@ -53,6 +54,7 @@ PLACE = ("IoU", "relevance mass", "pointing game", "AUPRC")
 REMOVAL = ("deletion", "insertion")
 BASELINES = ("a random map", "an edge detector", "a blob in the centre", "the brightness")
 ENGINE = "counterfactual: translate, its change"
+LATENT = "counterfactual: medxgan, its change"
 
 
 @dataclass(frozen=True)
@@ -160,23 +162,30 @@ def makers(model: Asked, background: list[Image]) -> dict[str, Callable[[Image],
         "the brightness": lambda image: image.values[0].astype(float),
     }
     found |= makers_of(known_truth.Asked(model.predictor, model.target, background, "body"))
+    ask = {"target": model.target, "bundle": model.bundle}
     if model.bundle is not None:
-        found[ENGINE] = lambda image: removed(model, image)
+        found[ENGINE] = lambda image: removed(model, image, "translate")
+    if model.bundle is not None and model.bundle.findings is not None:
+        found[LATENT] = lambda image: removed(model, image, "medxgan")
+        found["latent-integrated-gradients"] = lambda image: cf.explain(
+            "latent-integrated-gradients", model.predictor, image, **ask
+        )
     return found
 
 
-def removed(model: Asked, image: Image) -> Values:
+def removed(model: Asked, image: Image, engine: str) -> Values:
     """The change that the counterfactual makes until the nodule is gone."""
-    strip = cf.explain("translate", model.predictor, image, target=model.target, bundle=model.bundle, goal=0.1)
+    strip = cf.explain(engine, model.predictor, image, target=model.target, bundle=model.bundle, goal=0.1)
     return np.asarray(np.abs(strip.frames[strip.end] - strip.frames[strip.origin]).mean(axis=0), dtype=float)
 
 
 def rows_of(
-    model: Asked, cases: Sequence[Case], background: list[Image], work: Path
+    model: Asked, cases: Sequence[Case], background: list[Image], work: Path, methods: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:
-    """One row per method: figures (N, 2, 4) of place, deletion and insertion (N,), maps of the first cases,
-    seconds an image; or the reason of a refusal."""
-    for name, maker in makers(model, background).items():
+    """One row per method, or per one of `methods` and the baselines: figures (N, 2, 4) of place, deletion and
+    insertion (N,), maps of the first cases, seconds an image; or the reason of a refusal."""
+    chosen = makers(model, background)
+    for name, maker in ((n, m) for n, m in chosen.items() if not methods or n in (*methods, *BASELINES)):
         path = work / model.name.replace(" ", "-") / f"{name.replace(' ', '-').replace(':', '')}.npz"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -289,9 +298,8 @@ def _grey(values: Values, scale: int) -> NDArray[np.uint8]:
 
 def _outlined(picture: NDArray[np.uint8], mask: Mask, scale: int) -> NDArray[np.uint8]:
     wide = np.kron(mask, np.ones((scale, scale))).astype(bool)
-    line = binary_dilation(wide) & ~binary_erosion(wide, iterations=1) & ~wide
     picture = picture.copy()
-    picture[line] = (255, 160, 0)
+    picture[binary_dilation(wide) & ~binary_erosion(wide, iterations=1) & ~wide] = (255, 160, 0)
     return picture
 
 
@@ -313,13 +321,16 @@ def sentences(found: dict[str, list[dict[str, Any]]], best: NDArray[Any], count:
     return lines
 
 
-def models_of(bundle: str, networks: Path | None, segmenters: Path | None) -> list[Asked]:
+def models_of(
+    bundle: str, networks: Path | None, segmenters: Path | None, latent: Path | None = None
+) -> list[Asked]:
     """The classifiers of a bundle and its segmenters, or those of the folder `segmenters`; or the classifiers
     of the folder `networks`."""
     if networks is not None:
         names = {"model": "residual classifier", "second": "plain classifier"}
         return [Asked(word, of_malignancy(networks, role), "class:1") for role, word in names.items()]
     loaded = cf.load_bundle(bundle)
+    loaded = with_latent(loaded, latent) if latent else loaded
     second = loaded.second_model(loaded.predictor)
     found = [
         Asked("residual classifier", loaded.predictor, "class:1", loaded),
@@ -330,8 +341,8 @@ def models_of(bundle: str, networks: Path | None, segmenters: Path | None) -> li
         pair = [cf.load_predictor(segmenters / f"{role}.json") for role in ("model", "second")]
     else:
         pair = [] if own is None else [own, loaded.second_model(own)]
-    names = ("U-Net segmenter", "SegResNet segmenter")
-    return found + [Asked(name, one, "region:1") for name, one in zip(names, pair, strict=False)]
+    names = ("U-Net", "SegResNet")
+    return found + [Asked(f"{name} segmenter", one, "region:1") for name, one in zip(names, pair, strict=False)]
 
 
 def of_malignancy(networks: Path, role: str) -> Predictor:
@@ -350,6 +361,8 @@ def main() -> None:
     parser.add_argument("--kind", choices=["windows", "stacks", "malignancy"], default="windows")
     parser.add_argument("--networks", type=Path, help="of `train.classifiers malignancy`")
     parser.add_argument("--segmenters", type=Path, help="of `train.nodule_segmenters`; default: the bundle's")
+    parser.add_argument("--latent", type=Path, help="the bundle of `nodule_medxgan.toml`: a second engine")
+    parser.add_argument("--methods", nargs="*", default=[], help="rows to make beside the baselines; none: all")
     parser.add_argument("--work", type=Path, default=Path("runs/real_truth"))
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--page", type=Path)
@@ -358,7 +371,7 @@ def main() -> None:
     if (options.networks is None) == (options.kind == "malignancy"):
         raise SystemExit("--networks FOLDER goes with --kind malignancy")
     bundle = "nodule_3d" if options.kind == "stacks" else "nodule"
-    models = models_of(bundle, options.networks, options.segmenters)
+    models = models_of(bundle, options.networks, options.segmenters, options.latent)
     cases = cases_of(options.kind, options.data, models, options.images)
     names = [case.name for case in cases]
     about = options.work / "cases.json"
@@ -368,7 +381,9 @@ def main() -> None:
     about.write_text(json.dumps(names))
     none = [case_of(w).image for w in windows_of(options.kind, options.data, "choice") if not w.nodule]
     best = np.stack([ceiling(case) for case in cases])
-    found = {model.name: list(rows_of(model, cases, none[:16], options.work)) for model in models}
+    found = {
+        model.name: list(rows_of(model, cases, none[:16], options.work, options.methods)) for model in models
+    }
     text = [f"Lung nodules of {len(cases)} val patients, one window each.", ""]
     text += [f"> {line}" for line in sentences(found, best, len(cases))] + [""]
     for model in models:
