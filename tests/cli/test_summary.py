@@ -174,6 +174,25 @@ def test_the_row_of_an_image_says_what_was_measured(about: dict[str, object], wo
     assert cells == ["x [1].png", "sick 10 %", *words.split("|")]
 
 
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([f"{k} {k / 10} %" for k in range(8)], ", ".join(f"{k} {k / 10} %" for k in range(8))),
+        (
+            [*(f"{k} 0.0 %" for k in range(998)), "goldfish 7.2 %", "tench 92.8 %"],
+            "tench 92.8 %, goldfish 7.2 %, 0 0.0 %, 1 0.0 %, 2 0.0 %, 3 0.0 %, 4 0.0 %, and 993 more",
+        ),
+        (
+            [f"{k}: 0.{k}" for k in range(512)],
+            ", ".join(f"{k}: 0.{k}" for k in range(7)) + ", and 505 more",
+        ),
+    ],
+)
+def test_of_many_answers_the_row_has_the_most_probable_or_the_first(answers: list[str], words: str) -> None:
+    [_, line] = summary([(Path("x.png"), [strip() | {"answers": answers}])], terminal=False)
+    assert line.split("  ")[1].strip() == words
+
+
 def test_a_terminal_gets_a_frame_and_lines_of_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     lines = summary([(Path(f"{'long' * 20}.png"), [strip()])], terminal=True)

@@ -55,7 +55,8 @@ def test_one_channel_of_a_segmenter_with_two_names() -> None:
 
 
 def test_one_output_without_names_says_both_ways() -> None:
-    with pytest.raises(InputError, match=r"name both classes .*'with'.*output='sigmoid'"):
+    words = r"name both classes .*'with'.*--classes without,with.*output='sigmoid'.*--output"
+    with pytest.raises(InputError, match=words):
         TorchPredictor(small_network(1))(X)
 
 

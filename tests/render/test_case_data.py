@@ -12,6 +12,7 @@ from contrafact.render.case import map_about, window_presets
 from contrafact.render.charts import curve
 from contrafact.render.map_display import MapScale
 from contrafact.render.outcome import display_order
+from contrafact.render.run_index import CaseResults
 
 
 @pytest.mark.parametrize(
@@ -80,3 +81,11 @@ def test_slices_have_the_letters_of_their_sides_and_a_width_in_mm() -> None:
         across = {"R": 0, "A": 1}[letters[0]]
         assert found["mm"] == pytest.approx((5, 6, 7)[permuted.index(across)] * (2.0, 3.0, 4.0)[across])
     assert image_measures(Grid((6, 7)).of_unknown_spacing()) == {"letters": None, "mm": None}
+
+
+def test_pages_have_some_of_many_answers_and_a_filter_finds_all() -> None:
+    case = CaseResults("1", "x.png")
+    case.answers = tuple(f"{k} {k / 1000} %" for k in range(1000))
+    line = case.line()["answers"]
+    assert line[0] == "999 0.999 %" and line[-1] == "and 993 more" and len(line) == 8
+    assert "3 0.003 %" in case.words()

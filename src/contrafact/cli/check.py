@@ -51,6 +51,7 @@ def check(
     from contrafact.core import EXPLAINERS, Trust
     from contrafact.io import read_image
     from contrafact.models import class_names
+    from contrafact.render.text import few
 
     bundle = bundle or (model if model in list_bundles() else None)
     trusted = Trust(trust, trust_code)
@@ -75,7 +76,7 @@ def check(
         "methods": rows,
         "sheet": str(sheet) if image is not None else None,
     }
-    lines = [f"{len(names)} classes ({', '.join(names)}), output: {predictor.output}"]
+    lines = [f"{len(names)} classes ({', '.join(few(names))}), output: {predictor.output}"]
     lines += [f"network: {line}" for line in findings]
     lines += [f"{r['name']:<26} {r['status']:<12} {r['why']}" for r in rows]
     lines += [f"pictures: {sheet}"] if image is not None else []

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contrafact.render.outcome import CONFIRMED, NOT_ASKED, flips, second_words, short
-from contrafact.render.text import check_title
+from contrafact.render.text import check_title, few
 
 Rows = Sequence[Mapping[str, Any]]
 COLUMNS = ("image", "prediction", "counterfactual", "second model", "warnings")
@@ -47,7 +47,8 @@ def _words(path: Path, rows: Rows) -> tuple[str, ...]:
     second = [_second(row) for row in changed]
     if several:
         ends = [f"{row['record']['method']}: {end}" for row, end in zip(changed, ends, strict=True)]
-    return path.name, ", ".join(map(str, answers)), _lines(ends), _lines(second), _lines(_warnings(rows))
+    said = ", ".join(few([str(answer) for answer in answers]))
+    return path.name, said, _lines(ends), _lines(second), _lines(_warnings(rows))
 
 
 def _second(row: Mapping[str, Any]) -> str:

@@ -97,7 +97,8 @@ class Described:
         if self.output in ("logits", "probabilities") and outputs.shape[1] == 1:
             raise InputError(
                 f"{self.output} of exclusive classes need 2 outputs or more; got 1: name both classes "
-                "(classes=['without', 'with']), or declare output='sigmoid' or output='regression'"
+                "(classes=['without', 'with'], --classes without,with), or declare output='sigmoid' or "
+                "output='regression' (--output)"
             )
         expected = len(self.classes) - (1 if self.output == "ordinal" else 0)
         if self.classes and outputs.shape[1] != expected:

@@ -18,6 +18,7 @@ from contrafact.core import InputError, nearest
 from contrafact.io import Run, read_json
 from contrafact.render.case import case_page, finite
 from contrafact.render.run_index import CaseResults, RunIndex, name_order
+from contrafact.render.text import few
 
 SORT = ("answers", "maps", "name", "order")
 ANSWER = re.compile(r"(?P<name>.*?):? (?P<number>-?[\d.]+(?:e[+-]?\d+)?)(?P<unit> %| voxels)?")
@@ -294,7 +295,7 @@ def pair_page(comparison: Comparison, pair: Pair) -> dict[str, Any]:
             "name": pair.first.name,
             "source": pair.first.source,
             "cases": [case.id for case in pair.cases],
-            "answers": [case.answers for case in pair.cases],
+            "answers": [few(case.answers) for case in pair.cases],
             "apart": said and {name: getattr(said, name) for name in Apart.__slots__},
             "image": pages[0]["image"] or pages[1]["image"],
             "items": items,

@@ -21,7 +21,7 @@ from contrafact.io import Run
 from contrafact.io.stored_rows import row_flaw
 from contrafact.render.map_display import MapScale, ScaleKey, scale_for, scale_key
 from contrafact.render.pixels import signed_scale
-from contrafact.render.text import GOOD_ENDS, check_title
+from contrafact.render.text import GOOD_ENDS, check_title, few
 
 SHOW = ("all", "failures", "doubts", "clean")
 SORT = ("problems", "order", "name", "answer")
@@ -56,8 +56,9 @@ class CaseResults:
     def line(self) -> dict[str, Any]:
         """Return the fields that the table shows."""
         rows = [*self.maps, *self.strips]
-        plain = ("id", "name", "source", "answers", "synthetic", "ends", "doubts")
+        plain = ("id", "name", "source", "synthetic", "ends", "doubts")
         return {name: getattr(self, name) for name in plain} | {
+            "answers": few(self.answers),
             "targets": list(self.targets),
             "maps": len(self.maps),
             "strips": len(self.strips),

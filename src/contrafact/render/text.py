@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,10 @@ QUESTIONS = {
     "second model": "does the prediction of a second model change too",
     "agreement with another engine": "does an engine with another network change the same places",
 }
+
+
+MOST = 8  # answers of a model on one line
+SHARE = re.compile(r".* (\d+(?:\.\d+)?) %", re.DOTALL)
 
 
 def check_title(name: str) -> str:
@@ -95,6 +100,19 @@ def layer_words(details: Mapping[str, Any]) -> str:
     share = details.get("region")
     part = f"limited to {100 * share:.0f} % of the image: nothing outside is shown" if share else ""
     return "; ".join(filter(None, (layer, part)))
+
+
+def few(answers: Sequence[str]) -> list[str]:
+    """Return a model's answers for a line that is read: of more than MOST, the most probable classes, or the
+    first values of an embedding, and how many others there are. The run keeps all."""
+    if len(answers) <= MOST:
+        return list(answers)
+    shares = [float(share[1]) for share in map(SHARE.fullmatch, answers) if share]
+    order = list(range(len(answers)))
+    if len(shares) == len(answers):
+        order.sort(key=lambda k: -shares[k])
+    shown = [answers[k] for k in order[: MOST - 1]]
+    return [*shown, f"and {len(answers) - len(shown)} more"]
 
 
 def printable(text: str) -> str:

@@ -15,6 +15,7 @@ from contrafact.core import InputError
 from contrafact.render.case import finite
 from contrafact.render.comparison import Apart, Comparison, Pair, answers_apart, pair_page, sorted_pairs
 from contrafact.render.run_index import CaseResults, RunIndex
+from contrafact.render.text import few
 from contrafact.viewer.requests import whole
 
 SECONDS = 2.0  # limit for comparing maps per request; the page sends further requests for the rest
@@ -111,7 +112,7 @@ class ComparePages:
             "name": pair.first.name,
             "source": pair.first.source,
             "thumbnail": min([*pair.first.maps, *pair.first.strips]),
-            "answers": [case.answers for case in pair.cases],
+            "answers": [few(case.answers) for case in pair.cases],
             "apart": said and {name: getattr(said, name) for name in Apart.__slots__},
             "maps": self.comparison.apart(pair, method),
             "doubts": [len(case.doubts) for case in pair.cases],

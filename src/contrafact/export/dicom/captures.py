@@ -18,7 +18,7 @@ from contrafact.render.difference import enlarged
 from contrafact.render.map_display import MapScale, colour_names
 from contrafact.render.outcome import ORIGINAL, SYNTHETIC, frame_titles, levels
 from contrafact.render.paper import FOOT, MARK, Panel, Sheet, change_sheet, heatmap_sheet
-from contrafact.render.text import engine_words
+from contrafact.render.text import engine_words, few
 
 Row = Mapping[str, Any]
 Arrays = Mapping[str, NDArray[Any]]
@@ -42,7 +42,8 @@ def heatmap_capture(header: Any, row: Row, arrays: Arrays, scale: MapScale, seri
     """Return a heatmap beside its image; of a volume, the slice with the most evidence. `header` is that of the
     source, for patient and study."""
     grid, row = stored_grid(row, arrays["values"].shape, arrays["affine"]), shown_row(header, row)
-    sheet, answers = heatmap_sheet(row, arrays, grid, scale, side=SIDE), ", ".join(row.get("answers") or ())
+    sheet = heatmap_sheet(row, arrays, grid, scale, side=SIDE)
+    answers = ", ".join(few(row.get("answers") or ()))
     lines = (f"Prediction: {answers}" if answers else "", *sheet.lines)
     data = sheet_capture(header, replace(sheet, lines=lines), series)
     orange, blue = colour_names(row)
