@@ -3,7 +3,7 @@
     python -m experiments.evaluate.extras BASE --wheel dist/contrafact-0.1.0-py3-none-any.whl
 
 BASE: the `python` of an environment that has the wheel and nothing else. Each extra gets an environment of its
-own over that one, which is taken away afterwards. `--constraints constraints.txt` goes to pip. A row for each
+own over that one, which is removed afterwards. `--constraints constraints.txt` goes to pip. A row for each
 extra: what pip added, the command, what became of it, seconds, and the line that is said without the extra.
 """
 
@@ -87,7 +87,7 @@ for family in ("translator", "stylegan2"):
     Path(family + ".toml").write_text(Path("fit.toml").read_text().replace("FAMILY", family))
 """
 EXPLAINED = "explain {} --bundle phantom --methods gradient --no-checks"
-TORCHIO = """import contrafact as cf, torchio
+TORCHIO = """import contrafact as cf
 from contrafact.interop import from_torchio, to_torchio
 image = to_torchio(cf.read_image('knee.png'))
 print(type(image).__module__, image.shape, from_torchio(image).values.shape)"""
