@@ -482,6 +482,18 @@ def test_progress_into_a_file_is_lines_with_the_remaining_time(capsys: pytest.Ca
     assert lines[1].startswith("work (50 %, 0:00:0")
     assert lines[1].endswith("left)")
     assert lines[2] == "work (100 %)"
+    with bar("work", 200, quiet=False) as move:
+        move(208)  # the last of the steps of 16 images
+    assert capsys.readouterr().err == "work (100 %)\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.3, "1 second"), (1.2, "2 seconds"), (89, "89 seconds"), (120, "2.0 minutes")]
+)
+def test_a_plan_tells_durations_in_words(seconds: float, words: str) -> None:
+    from contrafact.cli.fit import _duration
+
+    assert _duration(seconds) == words
 
 
 def test_a_map_is_told_in_words_where_places_are_named(

@@ -115,4 +115,5 @@ def _duration(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{math.ceil(seconds)} seconds"
+    whole = math.ceil(seconds)
+    return f"{whole} second{'s' * (whole != 1)}"

@@ -59,7 +59,7 @@ def _lines(text: str, total: float) -> Callable[..., None]:
         if first < done < whole:
             seconds = (time.monotonic() - began) * (whole - done) / (done - first)
             left = f", {timedelta(seconds=round(seconds))} left"
-        print(f"{text} ({100 * done / whole:.0f} %{left})", file=sys.stderr, flush=True)
+        print(f"{text} ({100 * min(done / whole, 1):.0f} %{left})", file=sys.stderr, flush=True)
 
     return move
 
