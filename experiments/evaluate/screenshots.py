@@ -156,8 +156,10 @@ def _solid(page: Page) -> None:
 def _explain(page: Page) -> None:
     page.wait_for_selector("#live-target", timeout=180_000)
     page.evaluate("document.querySelectorAll('#parts > section:not(.live)').forEach(part => part.remove())")
+    page.get_by_role("radio", name="probability to reach").check()
     slider = page.locator(".live label.slider input").first
-    slider.evaluate("e => { e.value = 3; e.dispatchEvent(new Event('input', { bubbles: true })); }")
+    tenth = "e.value = Number(e.min) + 0.1 * (e.max - e.min)"
+    slider.evaluate(f"e => {{ {tenth}; e.dispatchEvent(new Event('input', {{ bubbles: true }})); }}")
     page.get_by_role("button", name="Explain", exact=True).click()
     page.wait_for_selector(".live .film", timeout=180_000)
 
@@ -176,6 +178,7 @@ def _box(page: Page) -> None:
     page.keyboard.up("Shift")
     page.get_by_role("button", name="Change only here", exact=True).first.click()
     page.wait_for_selector(".live .film", timeout=180_000)
+    page.evaluate("document.querySelectorAll('#parts > section:not(.live)').forEach(part => part.remove())")
 
 
 def others(camera: Camera, run: Run, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 pytest.importorskip("starlette", reason="the pages need contrafact[view]")
 pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
 
-from browsing import HOSTILE, Site, entered, planted_run, serving
+from browsing import HOSTILE, Site, entered, planted_run, ramp, serving, strip
+from contrafact.core import Image
 from contrafact.io import Run
 from contrafact.viewer import make_app
 from pretending import BAD, SLOW
@@ -58,6 +60,19 @@ def slide(visit: Visit, label: str, value: float) -> None:
 def grey(visit: Visit) -> float:
     """Of a column whose image value is 76."""
     return float(stage(visit)[20, 250:262].mean()) * 200 / 255
+
+
+def test_the_live_target_is_at_first_that_of_what_the_page_shows(browser: Any, tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", 1)
+    made = strip("other")
+    other = dataclasses.replace(made, record=dataclasses.replace(made.record, target="class:0"))
+    image = Image(ramp(), window=(0.0, 200.0), source="o.png")
+    run.add("other", image, other, case="Other", target_name="no")
+    with live_site(run) as own:
+        for case, target in (("Case 1", "class:1"), ("Other", "class:0")):
+            with Visit(browser, own) as visit:
+                open_panel(visit, case)
+                assert visit.page.input_value("#live-target") == target
 
 
 def test_the_slider_moves_the_image_and_the_model_answers(browser: Any, site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ pytest.importorskip("playwright.sync_api", reason="tests in a browser need playw
 
 from PIL import Image as Picture
 
-from browsing import HOSTILE, heatmap, planted_run, ramp, record, strip
+from browsing import DOUBT, HOSTILE, PASSED, heatmap, planted_run, ramp, record, strip
 from contrafact.core import Grid, Heatmap, Image
 from contrafact.io import Run
 from contrafact.report.page import write_report
@@ -78,6 +79,37 @@ def test_ten_cases_are_short_on_the_screen_and_on_paper(browser: Any, tmp_path: 
         paper = visit.page.pdf(prefer_css_page_size=True)
         others = 6  # the first screen, warnings, what is said of the run
         assert len(re.findall(rb"/Type\s*/Page\b", paper)) <= 10 + others  # a page for each of these cases
+
+
+def written(paper: bytes) -> list[int]:
+    """How many times each page of a PDF draws text or a picture."""
+    parts = {int(m[1]): m[2] for m in re.finditer(rb"(\d+) 0 obj(.*?)endobj", paper, re.DOTALL)}
+    found = []
+    for part in (part for part in parts.values() if re.search(rb"/Type\s*/Page\b", part)):
+        content = parts[int(re.search(rb"/Contents (\d+) 0 R", part)[1])]
+        drawn = zlib.decompress(re.search(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)[1])
+        found.append(len(re.findall(rb"\b(?:Tj|TJ|Do)\b", drawn)))
+    return found
+
+
+def test_a_full_case_takes_two_pages_of_paper_at_most_and_no_page_is_empty(
+    browser: Any, tmp_path: Path
+) -> None:
+    run = planted_run(
+        tmp_path / "run", 3
+    )  # the third has a failure, and a later image with each counterfactual
+    for n in (1, 2, 3):
+        image = Image(ramp(level=n), window=(0.0, 200.0), source=f"/data/knee{n}.png")
+        about = {"case": f"Case {n}", "answers": [f"narrow {10 * n} %"], "target_name": "narrow"}
+        later = [(Image(ramp(level=50.0), source="later.png"), "narrow 80 %")]
+        for method in ("occlusion", "integrated-gradients", "lime"):
+            run.add(f"{n}/{method}", image, heatmap(f"Case {n}", n, method), trust=[PASSED, DOUBT], **about)
+        made = strip(f"Case {n}", record=record("medxgan", f"Case {n}"), second=np.full(5, -2.0))
+        run.add(f"{n}/second", image, made, followup=later, trust=[PASSED, DOUBT], **about)
+    with Paper(browser, write_report(run)) as visit:
+        assert min(written(visit.page.pdf(prefer_css_page_size=True))) >= 20
+        visit.page.evaluate("document.querySelectorAll('header, main > *:not(.case)').forEach(e => e.remove())")
+        assert 3 <= len(written(visit.page.pdf(prefer_css_page_size=True))) <= 2 * 3
 
 
 def test_what_the_address_points_at_is_opened(browser: Any, run: Run) -> None:

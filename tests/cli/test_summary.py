@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from contrafact import load_bundle
 from contrafact.cli import app, main
+from contrafact.cli.arguments import model_name
 from contrafact.cli.summary import summary
 from contrafact.io import open_run
 from contrafact.phantoms import draw_factors, knee_phantom
+from contrafact.render.run_index import RunIndex
 
 ASK = ("--bundle", "phantom", "--target", "class:1", "--no-checks", "--rescale", "--methods")
 
@@ -85,6 +88,19 @@ def test_an_image_that_fails_is_named_and_the_others_are_explained(
     done = [Path(row["source"]).name for row in open_run(tmp_path / "run").rows()]
     assert done == ["a.png", "b.tif", "c.npy"]
     assert out.splitlines()[-1] == f"report: {tmp_path / 'run' / 'report.html'}"
+
+
+def test_pages_call_the_models_by_their_names(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    for more in ((), ("--model", "cheat")):
+        words = ("explain", folder / "a.png", *ASK, "gradient", *more, "--out", tmp_path / "run")
+        assert said(capsys, *words)[0] == 0
+    run = open_run(tmp_path / "run")
+    assert [row["model_name"] for row in run.rows()] == ["phantom: honest", "phantom: cheat"]
+    assert {case.model for case in RunIndex(run).cases().values()} == {"phantom: honest", "phantom: cheat"}
+    assert model_name("folder/net.pt2", None) == "net.pt2"
+    assert model_name("folder/net.pt2", load_bundle("phantom")) == "net.pt2"
 
 
 def test_images_that_all_fail_leave_no_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -209,6 +225,15 @@ def test_the_help_has_headings_and_no_flags_that_empty_a_list(capsys: pytest.Cap
     _, out, _ = said(capsys, "explain", "--help")
     for heading in ("Models", "Questions", "Files beside the images", "Results"):
         assert f"─ {heading} ─" in out
+    for verb, heading in {
+        "export": "DICOM",
+        "fit": "The machine",
+        "reader-study": "The task decide",
+        "study": "The study editor in the browser",
+        "view": "Live explanations",
+        "attributes": "Trust in files and code",
+    }.items():
+        assert f"─ {heading} ─" in said(capsys, verb, "--help")[1], verb
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from contrafact.render.outcome import (
     NOTHING,
     PARTLY,
     before_after,
+    ending,
     flips,
     frame_table,
     frame_titles,
@@ -49,6 +50,15 @@ def row(stopped: str, scores: list[float], target: str = "class:1", **more: Any)
     }
     plain |= {"origin": 0, "record": {"target": target, "method": "latent-walk"}, "target_name": "narrow"}
     return plain | {"latent_distance": [0.0] * count} | more
+
+
+def test_a_flip_in_a_box_that_misses_the_goal_is_not_told_as_nothing() -> None:
+    box = {"box": {"mode": "only"}}
+    missed = row("search", [LOGIT, -1.0], **box)
+    assert heading(missed).startswith("Possible in this region in part: the prediction flips, but the search")
+    assert ending(missed) == "the prediction flips, but the search came to its end before the goal"
+    assert ending(row("search", [LOGIT, 1.0], **box)).startswith("no counterfactual was found")
+    assert ending(row("reached", [LOGIT, -LOGIT])) == "the goal was reached with this change"
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ class Plan:
                   or, without one, with the first method
     labels        label map of anatomical regions on the image's grid: heatmaps are described in words too, and
                   counterfactuals by the share of their change in it; `names`: the regions' names by label
+    model         what pages call the model; empty: its digest
     """
 
     predictor: Any
@@ -72,6 +73,7 @@ class Plan:
     cases: CaseLibrary | None = None
     labels: Image | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+    model: str = ""
 
 
 def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Sequence[Image] = ()) -> list[str]:
@@ -177,6 +179,7 @@ def _about(
         "case": name,
         "answers": answers(plan.predictor, image, outputs),
         "target_name": target_name(plan.predictor, str(target)),
+        **({"model_name": plan.model} if plan.model else {}),
         **facts_of(result, plan.predictor, plan.bundle),
     }
     if traits_of(explainer).picture:

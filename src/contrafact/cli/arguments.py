@@ -80,9 +80,18 @@ def plan_of(
         bundle=loaded,
         settings=settings,
         seed=seed,
+        model=model_name(model, loaded),
     )
     cards = [{"name": loaded.name, **loaded.hashes, **loaded.card}] if loaded else []
     return plan, {"model": model or f"bundle {bundle}", "methods": names, "bundles": cards}
+
+
+def model_name(model: str | None, bundle: Any) -> str:
+    """Return what pages call a model: bundle and predictor, as "phantom: cheat", or the name of its file."""
+    if bundle is None or (model and model not in bundle.predictors):
+        return Path(str(model)).name
+    own = model or next((name for name, known in bundle.predictors.items() if known is bundle.predictor), "")
+    return f"{bundle.name}: {own}" if own else str(bundle.name)
 
 
 def _with_reference(predictor: Any, target: str | None) -> Any:

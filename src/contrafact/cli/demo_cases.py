@@ -12,7 +12,7 @@ import torch
 
 from contrafact.api import explanation
 from contrafact.api.case import Plan
-from contrafact.cli.arguments import read_images
+from contrafact.cli.arguments import model_name, read_images
 from contrafact.core import Image, InputError
 from contrafact.io import open_run
 from contrafact.io.lock import sole_writer
@@ -26,7 +26,8 @@ def demo_cases(images: Sequence[Path], cases: int, seed: int) -> tuple[list[Any]
     """Return (name, image, plan) for every case, and the cards of the bundles."""
     knee, phantom = explanation.load_bundle("knee"), explanation.load_bundle("phantom")
     methods = (*HEATMAPS, "latent-walk")
-    plan = Plan(predictor=knee.predictor, methods=(*HEATMAPS, knee.own_method), target="class:1", bundle=knee)
+    how: dict[str, Any] = {"target": "class:1", "bundle": knee, "model": model_name(None, knee)}
+    plan = Plan(predictor=knee.predictor, methods=(*HEATMAPS, knee.own_method), **how)
     planned: list[Any] = []
     if images:
         own = read_images(images, None)
@@ -36,7 +37,8 @@ def demo_cases(images: Sequence[Path], cases: int, seed: int) -> tuple[list[Any]
         planned += [(f"Synthetic knee {n}", i, plan) for n, i in enumerate(patients, 1)]
     rng = np.random.default_rng(seed)
     for model, words in (("honest", "reads the joint space"), ("cheat", "was trained to read the marker")):
-        plan = Plan(predictor=phantom.predictors[model], methods=methods, target="class:1", bundle=phantom)
+        how = {"target": "class:1", "bundle": phantom, "model": model_name(model, phantom)}
+        plan = Plan(predictor=phantom.predictors[model], methods=methods, **how)
         for number in range(1, max(1, cases // 2) + 1):
             image = knee_phantom(draw_factors(rng), rng).image
             planned.append((f"Phantom {number}, a model that {words}", image, plan))
@@ -46,6 +48,7 @@ def demo_cases(images: Sequence[Path], cases: int, seed: int) -> tuple[list[Any]
         methods=FINDINGS,
         target="class:1",
         bundle=brain,
+        model=model_name(None, brain),
         settings={"medxgan": {"several": 2}},
     )
     slices = synthetic_patients(brain, max(1, cases // 2), seed)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from contrafact.cli.progress import bar, say
 
+DICOM = Parameter(group=Group("DICOM", sort_key=2))
 Flag = Annotated[bool, Parameter(negative="")]
 
 
@@ -19,10 +20,10 @@ def export(
     to: str,
     out: Path | None = None,
     kind: str = "signed",
-    keep_patient: Flag = False,
-    banner: bool = True,
-    share: float = 0.5,
-    new_uids: Flag = False,
+    keep_patient: Annotated[Flag, DICOM] = False,
+    banner: Annotated[bool, DICOM] = True,
+    share: Annotated[float, DICOM] = 0.5,
+    new_uids: Annotated[Flag, DICOM] = False,
     keep_names: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -36,10 +37,10 @@ def export(
             GIF and MP4), animation (GIF), mp4 (by ffmpeg), html, pdf (by Chromium) or dicom.
         out: Folder for the files; default: `exports` in the run folder, for DICOM `exports/dicom`.
         kind: Style of PNG overlays: signed, heat, blended, masked or alpha.
-        keep_patient: DICOM: copy name, number, birth date and study from the source; else "anonymous".
-        banner: DICOM: burn SYNTHETIC - NOT FOR DIAGNOSIS into generated slices; captures have it below.
-        share: DICOM: share of a map's evidence inside the segmented region.
-        new_uids: DICOM: replace the UIDs of the source; those that belong together are written to a key file
+        keep_patient: Copy name, number, birth date and study from the source; else "anonymous".
+        banner: Burn SYNTHETIC - NOT FOR DIAGNOSIS into generated slices; captures have it below.
+        share: Share of a map's evidence inside the segmented region.
+        new_uids: Replace the UIDs of the source; those that belong together are written to a key file
             beside the folder, FOLDER-key.json.
         keep_names: Name images by their files in the exported files, not by number; DICOM never has such names.
         json: Print the paths as JSON.

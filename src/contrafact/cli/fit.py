@@ -10,11 +10,12 @@ import shlex
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from contrafact.cli.progress import bar, gentle_stop, say
 from contrafact.cli.trust_flags import TrustCode, TrustFile
 
+MACHINE = Parameter(group=Group("The machine", sort_key=2))
 Flag = Annotated[bool, Parameter(negative="")]
 
 
@@ -23,8 +24,8 @@ def fit(
     *,
     stage: str | None = None,
     resume: Flag = False,
-    device: str | None = None,
-    devices: int = 1,
+    device: Annotated[str | None, MACHINE] = None,
+    devices: Annotated[int, MACHINE] = 1,
     plan: Flag = False,
     trust: TrustFile = False,
     trust_code: TrustCode = False,

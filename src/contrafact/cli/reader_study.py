@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from contrafact.cli.trust_flags import SERVER
+
 if TYPE_CHECKING:
     from contrafact.viewer.reader_study.sessions import Design
 
@@ -46,8 +48,8 @@ def reader_study(
     question: str | None = None,
     decide: Annotated[Decide, Parameter(name="*")] = Decide(),
     seed: int = 0,
-    host: str = "127.0.0.1",
-    port: int = 0,
+    host: Annotated[str, SERVER] = "127.0.0.1",
+    port: Annotated[int, SERVER] = 0,
     out: Path | None = None,
     csv: Path | None = None,
 ) -> None:

@@ -6,12 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from contrafact.cli.form import serve_form
 from contrafact.cli.progress import bar, say
 from contrafact.cli.trust_flags import TrustCode, TrustFile
 
+MACHINES = Parameter(group=Group("Several machines", sort_key=2))
+FORM = Parameter(group=Group("The study editor in the browser", sort_key=3))
 Flag = Annotated[bool, Parameter(negative="")]
 Open = Annotated[bool, Parameter(name="--open", negative="")]
 
@@ -19,18 +21,18 @@ Open = Annotated[bool, Parameter(name="--open", negative="")]
 def study(
     config: Path | None = None,
     *,
-    engine: str = "processes",
-    address: str | None = None,
-    shard: str | None = None,
-    merge: Flag = False,
+    engine: Annotated[str, MACHINES] = "processes",
+    address: Annotated[str | None, MACHINES] = None,
+    shard: Annotated[str | None, MACHINES] = None,
+    merge: Annotated[Flag, MACHINES] = False,
     plan: Flag = False,
     retry: Flag = False,
     json: Flag = False,
     log_to: str | None = None,
-    form: Flag = False,
-    root: Path = Path("."),
-    port: int = 0,
-    open_: Open = False,
+    form: Annotated[Flag, FORM] = False,
+    root: Annotated[Path, FORM] = Path("."),
+    port: Annotated[int, FORM] = 0,
+    open_: Annotated[Open, FORM] = False,
     trust: TrustFile = False,
     trust_code: TrustCode = False,
 ) -> None:

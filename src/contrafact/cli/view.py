@@ -6,10 +6,11 @@ import webbrowser
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
-from contrafact.cli.trust_flags import TrustCode, TrustFile
+from contrafact.cli.trust_flags import SERVER, TrustCode, TrustFile
 
+LIVE = Parameter(group=Group("Live explanations", sort_key=2))
 Flag = Annotated[bool, Parameter(negative="")]
 Open = Annotated[bool, Parameter(name="--open", negative="")]
 
@@ -17,11 +18,11 @@ Open = Annotated[bool, Parameter(name="--open", negative="")]
 def view(
     run: Path,
     *,
-    live: str | None = None,
-    no_live: Flag = False,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    open_: Open = False,
+    live: Annotated[str | None, LIVE] = None,
+    no_live: Annotated[Flag, LIVE] = False,
+    host: Annotated[str, SERVER] = "127.0.0.1",
+    port: Annotated[int, SERVER] = 0,
+    open_: Annotated[Open, SERVER] = False,
     trust: TrustFile = False,
     trust_code: TrustCode = False,
 ) -> None:

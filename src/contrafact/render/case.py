@@ -24,7 +24,7 @@ from contrafact.render.map_display import MapScale, colour_names, display_sign, 
 from contrafact.render.nearest import nearest_about
 from contrafact.render.pixels import grey, signed_scale
 from contrafact.render.run_index import CaseResults, RunIndex
-from contrafact.render.text import GOOD_ENDS, REASONS, engine_words, few, layer_words, trust_words
+from contrafact.render.text import GOOD_ENDS, engine_words, few, layer_words, trust_words
 
 CT_WINDOWS = (("lung", -600, 1500), ("soft tissue", 40, 400), ("bone", 400, 1800), ("brain", 40, 80))  # HU
 LETTERS = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}  # left, right, top, bottom of a slice
@@ -217,7 +217,7 @@ def strip_about(row: Mapping[str, Any], grid: Grid, frames: NDArray[Any]) -> dic
         "end": outcome.last_frame(row),
         "telling": _telling(row, frames),
         "sentence": outcome.sentence(row, half_share(_change(row, frames))) if outcome.found(row) else "",
-        "reason": REASONS.get(row["outcome"], str(row["outcome"])),
+        "reason": outcome.ending(row),
         "doubtful": bool(bad),
         "trust": trust,
         "curve": dataclasses.asdict(_curve(row)),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contrafact.core.results import PLACES_WITH_ODDS, answering, decides
+from contrafact.render.text import REASONS
 
 Row = Mapping[str, Any]
 ORIGINAL, SYNTHETIC = "original", "synthetic"
@@ -122,6 +123,15 @@ def _main_place(row: Row) -> str:
     if share > 0.5:
         return f", mainly {name} ({_percent(share)} of the change)"
     return f"; {_percent(share)} of all change lies in {name}"
+
+
+def ending(row: Row) -> str:
+    """Return how the search ended; of one in a box that missed its goal and yet flips the prediction, both, as
+    the heading does."""
+    words, stopped = REASONS.get(str(row["outcome"]), str(row["outcome"])), str(row["outcome"])
+    if stopped in NOTHING_FOUND and isinstance(row.get("box"), Mapping) and flips(row):
+        return f"the prediction flips, but {NOTHING_FOUND[stopped].partition(': ')[2]}"
+    return words
 
 
 def verdict(row: Row) -> str:

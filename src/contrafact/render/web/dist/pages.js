@@ -1635,7 +1635,7 @@
   // source/live.ts
   var pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
   var chance = (score) => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
-  function liveSection(id, image, view, nearest) {
+  function liveSection(id, image, view, nearest, shown) {
     const status = el("p", { class: "dim", role: "status", id: "live-status" }, "loading the model …");
     const section = el(
       "section",
@@ -1652,7 +1652,7 @@
     };
     enter(id).then((told) => {
       if (told.state === "none") none(`Not available: ${told.reason}`, String(told.reason));
-      else new Panel(section, status, { id, image, session: told.session, nearest }, told, view);
+      else new Panel(section, status, { id, image, session: told.session, nearest, shown }, told, view);
     }).catch((error) => none(lineOf(error), lineOf(error)));
     return section;
   }
@@ -1675,11 +1675,12 @@
       this.page = page;
       this.offer = offer;
       this.view = view;
-      this.target = offer.targets[0];
+      this.target = offer.targets.find((t) => t.text === page.shown) ?? offer.targets[0];
       this.paint = painter(async () => this.put(this.now ?? await getValues(page.image.row, "image", view.slice)));
       view.redraw.push(() => this.slides && this.paint(), () => this.region());
       this.mark = view.redraw.length;
       const target = el("select", { id: "live-target" }, ...offer.targets.map((t) => el("option", { value: t.text }, t.name)));
+      target.value = this.target.text;
       target.addEventListener("change", () => {
         this.aim(offer.targets.find((t) => t.text === target.value));
       });
@@ -2425,7 +2426,7 @@
       if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
       for (const map of about.maps) main.append(...nearestOf(about.nearest, map.row, view));
       main.append(judgementSection(about.id, [...about.strips, ...about.maps].map((one) => ({ row: one.row, name: `${one.label}, ${one.target_name}` }))));
-      if (document.body.dataset.live) main.append(liveSection(about.id, about.image, view, about.nearest));
+      if (document.body.dataset.live) main.append(liveSection(about.id, about.image, view, about.nearest, (about.strips.find((s) => !s.picture) ?? about.maps[0])?.target ?? ""));
     }
     if (about.failures.length) main.append(failureSection(about));
     byId("waiting").remove();

@@ -387,7 +387,7 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
   .trio{grid-template-columns:repeat(3,1fr);gap:8px}.lead{font-size:11pt}.trio img{width:auto;max-width:100%;height:46mm;object-fit:contain}.trio figcaption{font-size:8pt}.trio .scale,.trio .ends{max-width:46mm}.trio .mark{font-size:7pt}
   .film{flex-wrap:wrap;overflow:visible;gap:4px}
   .film{padding:6px 0}.frame{width:calc(9.09% - 4px);padding:0}.still .frame figcaption{font-size:6.5pt;line-height:1.25}
-  .frame.later{width:40mm}
+  .frame.later{width:24mm}
   .frame.origin{outline:1px solid #000}
   .chart{max-width:90mm}.chart.dots{max-width:100%}.chart .now{display:none}.chart .grid{stroke:#ddd}
   .scale{background:linear-gradient(90deg,var(--against),#fff,var(--for))}

@@ -40,7 +40,7 @@ export async function casePage(): Promise<void> {
     if (about.image.slices) main.append(volumeSection(about.image, about.maps, about.strips, view));
     for (const map of about.maps) main.append(...nearestOf(about.nearest, map.row, view));
     main.append(judgementSection(about.id, [...about.strips, ...about.maps].map(one => ({ row: one.row as number, name: `${one.label}, ${one.target_name}` }))));
-    if (document.body.dataset.live) main.append(liveSection(about.id, about.image, view, about.nearest));
+    if (document.body.dataset.live) main.append(liveSection(about.id, about.image, view, about.nearest, (about.strips.find(s => !s.picture) ?? about.maps[0])?.target ?? ""));
   }
   if (about.failures.length) main.append(failureSection(about));
   byId("waiting").remove();

@@ -20,13 +20,13 @@ interface Progress {
   error: string; seconds: number; kind?: "latent" | "strip" | "map"; about?: unknown; held?: Held[];
 }
 
-interface Page { id: string; image: ImageAbout; session: string; nearest: Nearest[] }
+interface Page { id: string; image: ImageAbout; session: string; nearest: Nearest[]; shown: string }
 
 const pause = (milliseconds: number) => new Promise(done => setTimeout(done, milliseconds));
 const chance = (score: number): string => score > 5.3 ? ">99 %" : score < -5.3 ? "<1 %" : `${(100 / (1 + Math.exp(-score))).toFixed(0)} %`;
 
-/** The live panel of a case page; it says why where live explanations are not available. */
-export function liveSection(id: string, image: ImageAbout, view: View, nearest: Nearest[]): HTMLElement {
+/** The live panel of a case page; it says why where live explanations are not available. `shown`: the target of what the page shows. */
+export function liveSection(id: string, image: ImageAbout, view: View, nearest: Nearest[], shown: string): HTMLElement {
   const status = el("p", { class: "dim", role: "status", id: "live-status" }, "loading the model …");
   const section = el("section", { class: "card live", "aria-labelledby": "live" },
     el("h2", { id: "live" }, "Live explanation"), status);
@@ -36,7 +36,7 @@ export function liveSection(id: string, image: ImageAbout, view: View, nearest: 
   };
   enter(id).then(told => {
     if (told.state === "none") none(`Not available: ${told.reason}`, String(told.reason));
-    else new Panel(section, status, { id, image, session: told.session, nearest }, told as Offer, view);
+    else new Panel(section, status, { id, image, session: told.session, nearest, shown }, told as Offer, view);
   }).catch(error => none(lineOf(error), lineOf(error)));
   return section;
 }
@@ -87,11 +87,12 @@ class Panel {
     section: HTMLElement, private readonly status: HTMLElement, private readonly page: Page,
     private readonly offer: Offer, private readonly view: View,
   ) {
-    this.target = offer.targets[0];
+    this.target = offer.targets.find(t => t.text === page.shown) ?? offer.targets[0];
     this.paint = painter(async () => this.put(this.now ?? await getValues(page.image.row, "image", view.slice)));
     view.redraw.push(() => this.slides && this.paint(), () => this.region());
     this.mark = view.redraw.length;
     const target = el("select", { id: "live-target" }, ...offer.targets.map(t => el("option", { value: t.text }, t.name)));
+    target.value = this.target.text;
     target.addEventListener("change", () => {
       this.aim(offer.targets.find(t => t.text === target.value)!);
     });
