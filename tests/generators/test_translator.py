@@ -905,6 +905,17 @@ def test_fit_makes_a_translator_from_a_folder_and_goes_on_where_it_was(tmp_path:
         "counterfactual", bundle.predictor, tmp_path / "images" / "010.png", target="class:1", bundle=bundle
     )
     assert strip.frames.shape[1:] == (1, 16, 16)
+    shown = np.asarray(Picture.open(tmp_path / "run" / "samples.png"))
+    assert shown.shape == (32, 8 * 16)  # eight images of the training, above the same images changed
+    stored = [np.asarray(Picture.open(file)) for file in sorted((tmp_path / "images").iterdir())]
+    columns = shown.reshape(2, 16, 8, 16).transpose(0, 2, 1, 3)
+    places = [next(k for k, one in enumerate(stored) if np.array_equal(one, column)) for column in columns[0]]
+    outputs = bundle.predictor(
+        torch.from_numpy(np.stack([stored[k] for k in places])[:, None].astype(np.float32))
+    )
+    rises = (outputs[:, 1] - outputs[:, 0]).diff()
+    assert len(set(places)) == 8 and bool((rises > 0).all())  # from one end of the scores to the other
+    assert all(not np.array_equal(*pair) for pair in zip(*columns, strict=True))
     again = fit(path, stage="generator")  # the only one
     assert again is not None and again.digest == bundle.digest
     assert [name for name, _ in fit_stages(path)] == ["generator"]  # a finished run says so

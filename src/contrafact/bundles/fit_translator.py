@@ -12,9 +12,10 @@ from torch import Tensor
 from contrafact.bundles import save_bundle
 from contrafact.bundles.fit_config import FitConfig, name_of
 from contrafact.bundles.fit_models import Loader, copy_models, scores_of, training_of
+from contrafact.bundles.samples import changed_samples, write_grid
 from contrafact.core import InputError
 from contrafact.counterfactual import Bundle, Translation
-from contrafact.generators import GeneratorFamily, Progress
+from contrafact.generators import GeneratorFamily, Progress, TranslatorTraining
 from contrafact.io import read_tensors, write_json, write_tensors
 
 
@@ -46,6 +47,8 @@ def fit_translator(
             yield "generator", Progress(done=training.seen, total=total, seconds_left=0.0)
         for progress in family.train(training, stop=stop):
             write_tensors(out / "translator.safetensors", training.average.state_dict())
+            if isinstance(training, TranslatorTraining):
+                write_grid(out / "samples.png", changed_samples(training))
             write_tensors(path, training.state())  # last: a fit that was killed before takes its steps again
             yield "generator", progress
     if training.seen >= training.config.kimg * 1000:

@@ -7,7 +7,6 @@ a crash with exactly the same next step; the encoder and the directions take min
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from contrafact.bundles.fit_config import (
 )
 from contrafact.bundles.fit_models import Loader, copy_models, guide_of, origin_of, training_of
 from contrafact.bundles.fit_translator import fit_translator
+from contrafact.bundles.samples import write_grid
 from contrafact.bundles.training_images import read_training_images
 from contrafact.core import InputError, Trust, UnsupportedError, nearest
 from contrafact.core.reading import naming, reading
@@ -46,7 +46,7 @@ from contrafact.generators import (
 from contrafact.generators.augmentation import preset, signed
 from contrafact.generators.checkpoint import check_trained_with, trained_with
 from contrafact.generators.distances import decoded
-from contrafact.io import Cohort, read_cohort, read_tensors, write_atomic, write_json, write_tensors
+from contrafact.io import Cohort, read_cohort, read_tensors, write_json, write_tensors
 from contrafact.io.lock import sole_writer
 
 __all__ = ["FitConfig", "fit", "fit_stages", "read_config"]
@@ -184,7 +184,8 @@ def _fit_generator(
             write_tensors(out / "generator.safetensors", training.average.state_dict())
             if joint is not None:
                 write_tensors(out / JOINT, joint.encoder.state_dict())
-            _write_samples(out / "samples.png", training.average)
+            latents = training.average.sample(32, torch.Generator().manual_seed(0))
+            write_grid(out / "samples.png", decoded(training.average, latents))
             write_tensors(path, training.state())  # last: a fit that was killed before takes its steps again
         yield "generator", progress
 
@@ -339,22 +340,6 @@ def _encoder(config: FitConfig, out: Path, device: str) -> ResNetEncoder:
     with reading(path, "the encoder of this configuration"):
         encoder.load_state_dict(read_tensors(path))
     return encoder.to(device).eval().requires_grad_(False)
-
-
-def _write_samples(path: Path, generator: Any) -> None:
-    """Write a grid of 4 x 8 images from fixed latents (middle slices of volumes), for visual inspection."""
-    from PIL import Image as Picture
-
-    grid = decoded(generator, generator.sample(32, torch.Generator().manual_seed(0)))
-    grid = (grid.clamp(-1, 1) + 1) * 127.5
-    if grid.ndim == 5:
-        grid = grid[:, :, grid.shape[2] // 2]
-    _n, c, h, wide = grid.shape
-    rows = grid[:, : 3 if c >= 3 else 1].reshape(4, 8, -1, h, wide).permute(0, 3, 1, 4, 2)
-    array = rows.reshape(4 * h, 8 * wide, -1).round().byte().numpy()
-    buffer = io.BytesIO()
-    Picture.fromarray(array if array.shape[2] == 3 else array[..., 0]).save(buffer, format="PNG")
-    write_atomic(path, buffer.getvalue())
 
 
 def _together(stop: Stop, team: Any) -> Stop:
