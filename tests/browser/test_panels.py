@@ -3,6 +3,7 @@ mouse and by key. What is on the screen is known from the run."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 pytest.importorskip("starlette", reason="the pages need contrafact[view]")
 pytest.importorskip("playwright.sync_api", reason="tests in a browser need playwright")
 
-from browsing import SIDE, Site, entered, planted_run, ramp, serving, strip
+from browsing import SIDE, Site, entered, heatmap, planted_run, ramp, serving, strip
 from contrafact.core import Image
 from contrafact.io import Run
 from contrafact.viewer import make_app
@@ -89,6 +90,21 @@ def test_a_flip_that_a_second_model_does_not_follow_is_said_first(browser: Any, 
         assert "Prediction narrow:" in said.text_content()
         open_case(visit, "Case 1")
         assert visit.page.locator(".how .lead").text_content().startswith("Prediction narrow:")
+
+
+def test_what_is_limited_to_a_part_says_so_as_a_sentence(browser: Any, tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", 1)
+    image = Image(ramp(), window=(0.0, 200.0), source="p.png")
+    for name, made in (("map", heatmap("p")), ("walk", strip("p"))):
+        record = dataclasses.replace(made.record, details={"region": 0.06})
+        run.add(name, image, dataclasses.replace(made, record=record), case="Part", target_name="narrow")
+    with serving(entered(make_app(run))) as own, Visit(browser, own) as visit:
+        enter(visit, "Part")
+        legend = visit.page.locator("section", has_text="Where the model looks").locator(".legend").first
+        assert "The map is limited to 6 % of the image: nothing outside is shown." in legend.text_content()
+        assert "Resolution of the map" not in legend.text_content()
+        made = visit.page.locator("summary", has_text="Made in").all_text_contents()
+        assert made and not any("limited" in words for words in made)
 
 
 def test_one_key_puts_the_original_in_place_of_the_changed_image(browser: Any, site: Site) -> None:

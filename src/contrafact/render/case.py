@@ -24,7 +24,7 @@ from contrafact.render.map_display import MapScale, colour_names, display_sign, 
 from contrafact.render.nearest import nearest_about
 from contrafact.render.pixels import grey, signed_scale
 from contrafact.render.run_index import CaseResults, RunIndex
-from contrafact.render.text import GOOD_ENDS, engine_words, few, layer_words, trust_words
+from contrafact.render.text import GOOD_ENDS, engine_words, few, layer_words, part_words, trust_words
 
 CT_WINDOWS = (("lung", -600, 1500), ("soft tissue", 40, 400), ("bone", 400, 1800), ("brain", 40, 80))  # HU
 LETTERS = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}  # left, right, top, bottom of a slice
@@ -273,6 +273,7 @@ def _made(row: Mapping[str, Any]) -> dict[str, Any]:
         "passes": record["forward_passes"],
         "parameters": record["parameters"],
         "layer": layer_words(record.get("details") or {}),
+        "part": part_words(record.get("details") or {}) if row["kind"] == "heatmap" else "",
     }
 
 

@@ -27,7 +27,7 @@ from contrafact.render.difference import (
 from contrafact.render.figures import aspect_of, moving_slice, telling_slice
 from contrafact.render.map_display import MapScale, colour_names, display_sign, map_flaw
 from contrafact.render.pixels import AGAINST, FOR, grey, signed_overlay
-from contrafact.render.text import engine_words, layer_words, printable
+from contrafact.render.text import engine_words, layer_words, part_words, printable
 
 Row = Mapping[str, Any]
 Arrays = Mapping[str, NDArray[Any]]
@@ -81,6 +81,7 @@ def heatmap_sheet(row: Row, arrays: Arrays, grid: Grid, scale: MapScale, *, side
         f"Orange: evidence {orange}; blue: {blue}. {scale.words}",
         f"White line: the strongest {100 * OUTLINED:.0f} %." if line.any() else "",
         layer_words(row["record"].get("details") or {}),
+        part_words(row["record"].get("details") or {}),
         map_flaw(values, scale.drawn),
     )
     synthetic = bool((row.get("about") or {}).get("synthetic"))

@@ -93,13 +93,17 @@ def engine_words(row: Mapping[str, Any]) -> str:
 
 
 def layer_words(details: Mapping[str, Any]) -> str:
-    """Return what limits a map: the layer and its resolution, as "layer body.7, 4 × 4 cells", and the share of
-    the image that it is limited to; empty for a map of the whole image without a layer."""
-    cells = " × ".join(map(str, details.get("cells", ())))
-    layer = f"layer {details['layer']}, {cells} cells" if details.get("layer") else ""
+    """Return the layer of a method and the resolution of its map, as "layer body.7, 4 × 4 cells"; empty if the
+    method uses no layer."""
+    if not details.get("layer"):
+        return ""
+    return f"layer {details['layer']}, {' × '.join(map(str, details.get('cells', ())))} cells"
+
+
+def part_words(details: Mapping[str, Any]) -> str:
+    """Return the share of the image that a map is limited to; empty for a map of the whole image."""
     share = details.get("region")
-    part = f"limited to {100 * share:.0f} % of the image: nothing outside is shown" if share else ""
-    return "; ".join(filter(None, (layer, part)))
+    return f"limited to {100 * share:.0f} % of the image: nothing outside is shown" if share else ""
 
 
 def few(answers: Sequence[str]) -> list[str]:

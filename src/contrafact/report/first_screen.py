@@ -124,6 +124,8 @@ def _map(cohort: RunIndex, case: ShownCase, one: Mapping[str, Any], why: str) ->
         "title": "heatmap of a part" if part_of(row) else "heatmap",
         "level": f"{one['label']}, target {one['target_name']}",
         "ends": (f"{one['blue']}: {still['scale']}", f"{one['orange']}: {still['scale']}"),
-        "words": "; ".join(filter(None, (one["scale_words"], one["flaw"], one["layer"], one.get("where", "")))),
+        "words": "; ".join(
+            filter(None, (one["scale_words"], one["flaw"], one["layer"], one["part"], one.get("where", "")))
+        ),
     }
     return {"sentence": said, "panels": [image, heat], "checks": _checks(row)}

@@ -30,7 +30,7 @@ from contrafact.render.figures import (
 from contrafact.render.map_display import colour_names, map_flaw
 from contrafact.render.outcome import found, last_frame, sentence
 from contrafact.render.pixels import grey, png_text, signed_scale
-from contrafact.render.text import layer_words, trust_words
+from contrafact.render.text import layer_words, part_words, trust_words
 from contrafact.report.page import environment
 
 SIDE, SMALL, WIDE = 320, 120, 480  # pixels of the longer side: of a picture, a frame, a panel
@@ -98,7 +98,7 @@ def _map(heat: Heatmap, under: NDArray[Any], window: tuple[float, float], kind: 
         flaw=map_flaw(heat.values, scale),
         orange=orange,
         blue=blue,
-        said=[_size(heat.grid), layer_words(heat.record.details), at],
+        said=[_size(heat.grid), layer_words(heat.record.details), part_words(heat.record.details), at],
         record=_told(heat.record),
     )
 

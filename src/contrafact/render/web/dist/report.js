@@ -1386,7 +1386,8 @@
         "p",
         { class: "dim small" },
         `Target: ${map.target_name}; evidence in ${map.unit}. Orange: evidence ${map.orange}; blue: ${map.blue}. ${from}.`,
-        map.layer && el("b", { class: "block" }, `Resolution of the map: ${map.layer}, enlarged to the image.`)
+        map.layer && el("b", { class: "block" }, `Resolution of the map: ${map.layer}, enlarged to the image.`),
+        map.part && el("b", { class: "block" }, `The map is ${map.part}.`)
       ),
       ...map.flaw ? [el("p", { class: "doubt" }, map.flaw)] : []
     ];

@@ -6,7 +6,7 @@ import { type Window } from "./pixels";
 export interface Trust { failed: string[]; passed: string[]; open: string[] }
 export interface Made {
   row: number | string; method: string; label: string; target: string; target_name: string;
-  seconds: number | null; passes: number | null; parameters: unknown; layer: string; trust: Trust;
+  seconds: number | null; passes: number | null; parameters: unknown; layer: string; part: string; trust: Trust;
 }
 /** scale: the scale shown first; shared, own: the cohort scale and the per-image scale. sign: -1 swaps the colours. */
 export interface MapAbout extends Made {

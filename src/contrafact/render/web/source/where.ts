@@ -118,7 +118,8 @@ export function legendOf(map: MapAbout, scale: number, own: boolean, opacity = 0
     : `Cohort scale: ${plural(there, "map")} of this model by ${map.method}` + (seen < there ? ` (estimated from ${seen} of them)` : "");
   return [scaleBar(opacity), ends(`${map.blue}: ${short(scale)}`, "0", `${map.orange}: ${short(scale)}`),
     el("p", { class: "dim small" }, `Target: ${map.target_name}; evidence in ${map.unit}. Orange: evidence ${map.orange}; blue: ${map.blue}. ${from}.`,
-      map.layer && el("b", { class: "block" }, `Resolution of the map: ${map.layer}, enlarged to the image.`)),
+      map.layer && el("b", { class: "block" }, `Resolution of the map: ${map.layer}, enlarged to the image.`),
+      map.part && el("b", { class: "block" }, `The map is ${map.part}.`)),
     ...(map.flaw ? [el("p", { class: "doubt" }, map.flaw)] : [])];
 }
 
