@@ -107,6 +107,17 @@ def test_what_is_limited_to_a_part_says_so_as_a_sentence(browser: Any, tmp_path:
         assert made and not any("limited" in words for words in made)
 
 
+def test_words_of_the_chart_lie_on_the_side_of_the_line_where_the_curve_does_not_end(
+    browser: Any, site: Site
+) -> None:
+    with Visit(browser, site) as visit:
+        for case, falls in (("Case 1", False), ("Down", True)):
+            enter(visit, case)
+            line = float(visit.page.locator(".chart line.half").first.get_attribute("y1"))
+            words = float(visit.page.locator(".chart .half-text").first.get_attribute("y"))
+            assert (words < line) is falls, case
+
+
 def test_one_key_puts_the_original_in_place_of_the_changed_image(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         enter(visit)
