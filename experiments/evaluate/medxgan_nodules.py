@@ -43,7 +43,7 @@ def cases_for(bundle: Any, found: list[Case]) -> Cases:
         bundle,
         bundle.predictor,
         [case.image for case in found],
-        [case.truth.astype(float) for case in found],
+        [case.truth for case in found],
         {**OTHERS, **other, **ours},
         ("rise", WHOLE, "latent IG, as published"),
     )

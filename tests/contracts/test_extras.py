@@ -27,7 +27,7 @@ from contrafact.export.run_files import export_run
 from contrafact.generators.projected_discriminator import _photograph_network
 from contrafact.interop import MLflowTracker, WandbTracker, to_torchio
 from contrafact.io import Run
-from contrafact.io.remote import fetched, place_of
+from contrafact.io.remote import fetched, path_of
 from contrafact.jobs.on_ray import _ray
 from contrafact.models.formats.nnunet import _network
 from contrafact.study.scoring import _write_parquet
@@ -111,7 +111,7 @@ CALLS: dict[str, list[tuple[tuple[str, ...], Callable[[Path], Any]]]] = {
     "skops": [(("skops", "skops.io"), lambda folder: cf.load_predictor(file_of(folder, "a.skops")))],
     "view": [(("starlette", "starlette.exceptions", "uvicorn"), lambda _: pages.parts())],
     "notebook": [(("anywidget",), lambda _: importlib.import_module("contrafact.report.widget"))],
-    "remote": [((name,), lambda _: fetched(place_of("s3://bucket/a.png"))) for name in ("fsspec", "s3fs")],
+    "remote": [((name,), lambda _: fetched(path_of("s3://bucket/a.png"))) for name in ("fsspec", "s3fs")],
     "ray": [(("ray",), lambda _: _ray())],
     "torchio": [(("torchio",), lambda _: to_torchio(noise_image(2, 1)))],
     "mlflow": [(("mlflow",), lambda _: MLflowTracker())],

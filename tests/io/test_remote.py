@@ -6,17 +6,20 @@ import functools
 import http.server
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image as Picture
 
 from contrafact.cli.each_image import image_paths
-from contrafact.core import InputError
+from contrafact.core import ContrafactError, InputError
 from contrafact.io import read_cohort, read_image
-from contrafact.io.remote import address_of, fetch_all, fetched, is_address, listed, place_of
+from contrafact.io.remote import address_of, fetch_all, fetched, is_address, listed, local, path_of
+from keyed_store import KeyedStore
 
 pytest.importorskip("aiohttp")
 
@@ -55,7 +58,8 @@ def test_a_remote_image_is_read_as_a_file_and_fetched_once(store: tuple[str, Pat
         image = read_image(f"{address}/2.png")
         np.testing.assert_array_equal(image.values, read_image(folder / "2.png").values)
     assert asked.count("/2.png") == 1
-    assert address_of(place_of(f"{address}/2.png")) == f"{address}/2.png"
+    assert image.source == f"{address}/2.png".replace("://", ":/")
+    assert address_of(path_of(f"{address}/2.png")) == f"{address}/2.png"
 
 
 def test_a_remote_file_that_is_missing_is_one_line_and_leaves_nothing(
@@ -65,15 +69,13 @@ def test_a_remote_file_that_is_missing_is_one_line_and_leaves_nothing(
     with pytest.raises(InputError, match=r"absent\.png' cannot be fetched") as caught:
         read_image(f"{address}/absent.png")
     assert "\n" not in str(caught.value)
-    assert not list(place_of(f"{address}/absent.png").parent.iterdir())
+    assert not list(local(path_of(f"{address}/absent.png")).parent.iterdir())
 
 
 def test_the_command_takes_addresses(store: tuple[str, Path, list[str]]) -> None:
-    address, folder, _ = store
-    assert image_paths([Path(f"{address}/1.png"), folder / "0.png"]) == [
-        place_of(f"{address}/1.png"),
-        folder / "0.png",
-    ]
+    address, folder, asked = store
+    given = [Path(f"{address}/1.png"), folder / "0.png"]
+    assert image_paths(given) == given and asked == ["/1.png"]
     with pytest.raises(InputError, match="cannot be fetched"):
         image_paths([Path(f"{address}/absent.png")])
 
@@ -85,9 +87,9 @@ def test_a_pattern_is_listed_in_order(store: tuple[str, Path, list[str]]) -> Non
 
 def test_fetching_all_leaves_out_what_fails(store: tuple[str, Path, list[str]]) -> None:
     address, _, _ = store
-    places = [place_of(f"{address}/{name}.png") for name in ("0", "absent", "1")]
-    fetch_all([*places, Path("here.png")])
-    assert [place.exists() for place in places] == [True, False, True]
+    paths = [path_of(f"{address}/{name}.png") for name in ("0", "absent", "1", "0")]
+    fetch_all([*paths, Path("here.png")])
+    assert [local(path).exists() for path in paths] == [True, False, True, True]
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -121,25 +123,77 @@ def test_a_remote_file_needs_its_patient(tmp_path: Path) -> None:
     "address",
     [
         "file:///etc/passwd",
-        "local://x",
-        "memory://x",
+        "local://x/y",
+        "memory://x/y",
         "s3://bucket/../../x",
+        "s3://bucket/..\\..\\x",
+        "s3://bucket//x",
         "zip://a.png::http://h/b.zip",
-        "s3://",
+        "https://user:secret@host/a.png",
+        "https://host/a.png?signature=secret",
     ],
 )
-def test_an_address_never_leads_to_this_machine(address: str) -> None:
-    with pytest.raises(InputError):
-        place_of(address)
+def test_an_address_of_this_machine_or_with_a_secret_is_refused(address: str) -> None:
+    with pytest.raises(InputError) as caught:
+        fetched(path_of(address))
+    assert "secret" not in str(caught.value)
 
 
-def test_a_path_is_no_address() -> None:
-    assert not any(is_address(text) for text in ("images/a.png", "/data/a.png", "C://a.png", "a:b", "://x"))
-    assert fetched(Path("absent.png")) == Path("absent.png")
+def test_a_path_is_no_address(tmp_path: Path) -> None:
+    assert not any(
+        is_address(text) for text in ("images/a.png", "/data/a.png", "C:/a.png", "a:b", "://x", "s3://")
+    )
+    there = tmp_path / "contrafact-remote" / "http" / "host" / "a.png"
+    assert fetched(there) == there and address_of(there) is None
+
+
+def test_addresses_that_differ_in_case_are_two_files() -> None:
+    one, two = (local(path_of(f"s3://bucket/{name}.png")) for name in "aA")
+    assert str(one).lower() != str(two).lower()
+
+
+def test_two_threads_that_fetch_one_file_do_not_disturb_each_other(tmp_path: Path, monkeypatch: Any) -> None:
+    fsspec.register_implementation("shop", KeyedStore, clobber=True)
+    monkeypatch.setenv("CONTRAFACT_REMOTE", str(tmp_path))
+    KeyedStore.begin()
+    KeyedStore.keys["b/a.png"] = b"x" * 1000
+    both = threading.Barrier(4, timeout=30)
+
+    def slowly(_: KeyedStore, rpath: str, lpath: str, **__: Any) -> None:
+        with Path(lpath).open("wb") as file:
+            file.write(b"x" * 500)
+            file.flush()
+            both.wait()
+            file.write(b"x" * 500)
+
+    monkeypatch.setattr(KeyedStore, "get_file", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        places = list(pool.map(fetched, [path_of("shop://b/a.png")] * 4))
+    assert {place.read_bytes() for place in places} == {b"x" * 1000}
+    assert [file.name for file in places[0].parent.iterdir()] == ["a.png"]
+
+
+def test_a_folder_beside_the_files_of_a_pattern_is_left_out(tmp_path: Path, monkeypatch: Any) -> None:
+    fsspec.register_implementation("shop", KeyedStore, clobber=True)
+    KeyedStore.begin()
+    KeyedStore.keys |= {"b/x/1.png": b"", "b/x/sub.png/2.png": b"", "b/x/0.png": b""}
+    assert listed("shop://b/x/*.png") == [path_of(f"shop://b/x/{n}.png") for n in (0, 1)]
+    assert listed("shop://b/none/*") == []
+
+
+def test_a_parquet_table_is_read_as_its_csv(tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    rows = "('s3://b/a.png', 1001.0::double, 'nan'::double), ('s3://b/b.png', 7.0, 2.5)"
+    for name in ("c[1].parquet", "c1.parquet"):
+        patient = "patient" if "[" in name else "patient + 1 as patient"
+        duckdb.sql(
+            f"copy (select path, {patient}, age from (values {rows}) as t(path, patient, age)) "
+            f"to '{tmp_path / name}' (format parquet)"
+        )
+    cohort = read_cohort(tmp_path / "c[1].parquet")
+    assert [(case.patient, case.extra["age"]) for case in cohort] == [("1001", ""), ("7", "2.5")]
 
 
 def test_a_protocol_without_its_library_is_named() -> None:
-    from contrafact.core import ContrafactError
-
     with pytest.raises(ContrafactError, match="nosuch"):
-        fetched(place_of("nosuch://bucket/a.png"))
+        fetched(path_of("nosuch://bucket/a.png"))

@@ -35,6 +35,7 @@ from contrafact.core.request import digest_of_image
 from contrafact.io import Cohort, read_cohort, read_image
 from contrafact.io.arrays import as_image, as_images
 from contrafact.io.dicom_series import patient_of
+from contrafact.io.remote import fetched
 from contrafact.models import as_predictor
 
 DECIDING = ("class:", "margin:")  # targets with a threshold that is the same for every image
@@ -94,7 +95,7 @@ class Candidate:
 
     def digest(self) -> str:
         source = self.source
-        content = digest_of_path(source) if isinstance(source, Path) else digest_of_image(source)
+        content = digest_of_path(fetched(source)) if isinstance(source, Path) else digest_of_image(source)
         return fingerprint(content, self.patient, self.label)
 
 
@@ -102,7 +103,7 @@ def candidates_of(cases: str | Path | Cohort | ImagesLike) -> list[Candidate]:
     """Return the cases of a folder, a cohort or a list of images. Raise InputError for anything else."""
     if isinstance(cases, (str, Path)):
         path = Path(cases)
-        if path.is_file() and path.suffix.lower() != ".csv":
+        if path.is_file() and path.suffix.lower() not in (".csv", ".parquet"):
             raise InputError(
                 f"expected cases as a folder of images or a cohort's CSV; got the file '{path.name}'"
             )

@@ -12,7 +12,7 @@ from typing import Any
 from contrafact.core import Image, InputError, UnsupportedError, check_file, is_folder
 from contrafact.io import images_in, read_ahead, read_image
 from contrafact.io.dicom_series import series_in
-from contrafact.io.remote import as_given
+from contrafact.io.remote import fetched, is_address
 
 # Faults of one image. A run that cannot be written is a plain ContrafactError, and ends the work.
 OF_THE_FILE = (InputError, UnsupportedError, RuntimeError, MemoryError, OSError)
@@ -32,8 +32,10 @@ def image_paths(given: Sequence[Path]) -> list[Path]:
     """Return the images to explain: each file, also of an address, each folder that holds a DICOM series, and
     every image of any other folder. Raise InputError for a missing file and for a folder without an image."""
     found: list[Path] = []
-    for path in map(as_given, given):
-        if not is_folder(path):
+    for path in given:
+        if not is_folder(path) and is_address(path.as_posix()):
+            fetched(path)
+        elif not is_folder(path):
             check_file(path, "an image file")
         inside = images_in(path) if is_folder(path) else [path]
         if inside == [path] and is_folder(path) and not series_in(path):

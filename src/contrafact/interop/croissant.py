@@ -157,6 +157,8 @@ def _type(ending: str) -> str:
 def _records(table: Path) -> dict[str, Any]:
     """Return the columns of the table."""
     about = {"path": "The image, relative to the table.", "patient": "The patient.", "label": "The label."}
+    if table.suffix.lower() == ".parquet":
+        raise InputError(f"expected a CSV, or a folder; got '{table.name}': describe the cohort from its CSV")
     with table.open(encoding="utf-8-sig", newline="") as file:
         columns = [name for name in next(csv.reader(file)) if name]
     return {

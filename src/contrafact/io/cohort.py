@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import glob
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from contrafact.core import Image, InputError, UnsupportedError, check_file, is_
 from contrafact.core.reading import naming, reading
 from contrafact.io.dicom_series import patient_of, series_in
 from contrafact.io.images import SUFFIXES, read_image
-from contrafact.io.remote import is_address, place_of
+from contrafact.io.remote import is_address, path_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +156,7 @@ def _from_table(path: Path, keep_missing: bool) -> Cohort:
             raise InputError(f"line {number} of '{path.name}': expected a path; got none")
         extra = {k: v or "" for k, v in row.items() if k not in ("path", "patient", "label") and k}
         if is_address(row["path"]):
-            file_path, patient_id = place_of(row["path"]), row.get("patient")
+            file_path, patient_id = path_of(row["path"]), row.get("patient")
             if not patient_id:
                 raise InputError(
                     f"line {number} of '{path.name}': expected a patient beside a remote file; got none: add "
@@ -189,7 +191,14 @@ def _parquet(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     except ModuleNotFoundError as error:
         raise UnsupportedError("a Parquet file needs duckdb; pip install 'contrafact[table]'") from error
     with reading(path, "a readable Parquet file"):
-        table = duckdb.connect().execute("select * from read_parquet(?)", [str(path)])
+        table = duckdb.connect().execute("select * from read_parquet(?)", [glob.escape(str(path))])
         columns = [str(column[0]) for column in table.description]
-        texts = [["" if cell is None else str(cell) for cell in row] for row in table.fetchall()]
+        texts = [[_cell(value) for value in row] for row in table.fetchall()]
     return columns, [dict(zip(columns, row, strict=True)) for row in texts]
+
+
+def _cell(value: Any) -> str:
+    """Return a value of a table as a CSV would hold it: nothing for NaN, whole numbers without a point."""
+    if value is None or value != value:
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from contrafact.io.dicom_series import read_series, series_in
 from contrafact.io.itk import READERS, read_itk
 from contrafact.io.nifti import read_nifti
 from contrafact.io.pictures import read_picture
-from contrafact.io.remote import fetched, is_address, place_of
+from contrafact.io.remote import fetched
 from contrafact.io.tiff import read_tiff
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -54,7 +55,9 @@ def read_image(path: str | Path, *, spacing_mm: Sequence[float] | None = None) -
                 declares more values than `set_largest_image` allows, or one of another format than its name
                 suggests; UnsupportedError for a file that needs a library that is not installed
     """
-    path = fetched(place_of(path) if isinstance(path, str) and is_address(path) else Path(path))
+    given, path = Path(path), fetched(Path(path))
+    if path != given:
+        return replace(read_image(path, spacing_mm=spacing_mm), source=given.as_posix())
     if is_folder(path):
         with naming(path.name):
             return read_series(path)

@@ -1,176 +1,155 @@
-"""Files behind an address (`s3://bucket/knee.png`): each is fetched once, to a folder of this machine whose
-paths say where it came from."""
+"""Files behind an address (`s3://bucket/knee.png`): each is fetched once, to a folder of this machine.
+
+A path holds an address as `s3:/bucket/knee.png`, which is what `Path` makes of it; so it is the same on every
+machine, in tables and in results. `fetched` gives the file behind it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from contrafact.core import InputError, UnsupportedError, is_there
 from contrafact.core.reading import one_line
 
-FOLDER = "contrafact-remote"
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://\S.*")  # two letters: no drive
+ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+([^/\s].*)")  # two letters or more: no drive
 LOCAL = ("file", "local", "memory")  # paths of this machine are written as paths
 AT_ONCE = 16  # files that are fetched at the same time
+TRIES = 3
+
+
+class AbsentError(InputError):
+    """There is no file behind an address."""
 
 
 def is_address(text: str) -> bool:
     """Whether a text is the address of a remote file, such as s3://bucket/knee.png, and not a path."""
-    return "://" in text and ADDRESS.fullmatch(text) is not None
+    return ADDRESS.fullmatch(text) is not None
 
 
-def place_of(address: str) -> Path:
-    """Return where the file of an address lies once it is fetched; the same address, the same place.
+def address_of(path: str | Path) -> str | None:
+    """Return the address that a path or a text holds, or None for any other path.
 
     raises  InputError for an address that fsspec would take for a path of this machine, for several in one
-            (`zip::…`), and for parts such as `..`
+            (`zip::…`), and for one with a user, a query or parts such as `..`
     """
-    scheme, rest = address.split("://", 1)
+    text = path.as_posix() if isinstance(path, Path) else path
+    match = ADDRESS.fullmatch(text)
+    if match is None:
+        return None
+    scheme, rest = match[1].lower(), match[2]
     parts = rest.split("/")
-    if scheme in LOCAL or "::" in address or any(part in ("", ".", "..") for part in parts):
+    if scheme in LOCAL or any(part in ("", ".", "..") for part in parts) or "\\" in rest:
         raise InputError(
-            f"expected an address such as s3://bucket/knee.png; got '{address}'; files of this machine are "
+            f"expected an address such as s3://bucket/knee.png; got '{text[:200]}'; files of this machine are "
             "named by their path"
         )
-    return _root() / scheme / Path(*parts)
+    if "::" in text or "@" in parts[0] or "?" in rest or "#" in rest:
+        raise InputError(
+            "expected an address such as s3://bucket/knee.png, without user, query or second address; got one "
+            f"of {scheme}: keys belong to the settings of its library"
+        )
+    return f"{scheme}://{rest}"
 
 
-def address_of(path: Path) -> str | None:
-    """Return the address of a place, or None for any other path."""
-    parts = path.parts
-    if FOLDER not in parts[:-2]:
-        return None
-    scheme, *rest = parts[parts.index(FOLDER) + 1 :]
-    return f"{scheme}://{'/'.join(rest)}"
+def path_of(address: str) -> Path:
+    """Return the path that holds an address. Raise InputError as `address_of`."""
+    return Path(str(address_of(address)).replace("://", ":/", 1))
 
 
-def fetched(path: Path) -> Path:
-    """Return a path, after the file of a place is fetched if it is not there yet.
-
-    raises  InputError, in one line, where it cannot be fetched; UnsupportedError where a library is missing
-    """
+def local(path: Path) -> Path:
+    """Return where the file of an address lies once it is fetched, or any other path as it is."""
     address = address_of(path)
     if address is None or is_there(path):
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part{os.getpid()}")
+    name = quote(address.rsplit("/", 1)[1], safe=" ()+,=@")
+    return _root() / hashlib.sha256(address.encode()).hexdigest()[:24] / name
+
+
+def fetched(path: Path) -> Path:
+    """Return `local`, after the file is fetched if it is not there yet.
+
+    raises  AbsentError where there is no such file; InputError, in one line, where it cannot be fetched;
+            UnsupportedError where a library is missing
+    """
+    place = local(path)
+    if place == path or is_there(place):
+        return place
+    address = str(address_of(path))
+    part = place.with_name(f"{secrets.token_hex(6)}.part")
     try:
-        _store(address).get_file(address, str(part))
-        part.replace(path)
+        store = _store(address)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        store.get_file(address, str(part))
+        part.replace(place)
     except (InputError, UnsupportedError):
         raise
+    except FileNotFoundError as error:
+        raise AbsentError(f"'{address}' cannot be fetched: there is no such file") from error
     except Exception as error:  # every store has errors of its own
         raise InputError(f"'{address}' cannot be fetched: {one_line(error)}") from error
     finally:
-        part.unlink(missing_ok=True)
-    return path
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return place
 
 
-def as_given(path: Path) -> Path:
-    """Return a path of the command line, or, where an address was given (whose `//` a path makes `/`), the path
-    of its file, which is fetched. Raise InputError as `fetched`."""
-    found = re.fullmatch(r"([a-z][a-z0-9+.-]+):/([^/].*)", str(path))
-    return fetched(place_of(f"{found[1]}://{found[2]}")) if found and not is_there(path) else path
+def fetch_all(paths: Iterable[Path]) -> None:
+    """Fetch the files of all addresses that are not there yet, several at a time. One that does not exist is
+    left out, and tells so when it is read.
 
-
-def fetch_all(paths: Sequence[Path]) -> None:
-    """Fetch the files of all places that are not there yet, several at a time. One that cannot be fetched is
-    left out: it tells why when it is read."""
+    raises  InputError where one cannot be fetched after three tries
+    """
 
     def one(path: Path) -> None:
-        with suppress(InputError):
-            fetched(path)
+        for left in reversed(range(TRIES)):
+            try:
+                fetched(path)
+                return
+            except AbsentError:
+                return
+            except InputError:
+                if not left:
+                    raise
 
+    remote = [path for path in dict.fromkeys(paths) if address_of(path) is not None]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(one, [path for path in paths if address_of(path) is not None]))
+        for _ in pool.map(one, remote):
+            pass
 
 
 def listed(pattern: str) -> list[Path]:
-    """Return the places of all files that match an address with `*`, or of the one that it names, in order.
+    """Return the paths of all files that match an address with `*`, or of the one that it names, in order.
     Raise InputError where the store cannot be asked."""
     if "*" not in pattern:
-        return [place_of(pattern)]
-    place_of(pattern)
-    store = _store(pattern)
+        return [path_of(pattern)]
+    asked = str(address_of(pattern))
+    store = _store(asked)
     try:
-        found = [store.unstrip_protocol(name) for name in store.glob(pattern)]
+        found = store.glob(asked, detail=True)
+        names = [store.unstrip_protocol(name) for name, about in found.items() if about["type"] == "file"]
     except Exception as error:  # every store has errors of its own
-        raise InputError(f"'{pattern}' cannot be listed: {one_line(error)}") from error
-    return [place_of(name) for name in sorted(found)]
+        raise InputError(f"'{asked}' cannot be listed: {one_line(error)}") from error
+    begin = asked.split("*", 1)[0]
+    if any(not name.startswith(begin) for name in names):
+        raise InputError(f"'{asked}' cannot be listed: this kind of store needs its files named one by one")
+    return [path_of(name) for name in sorted(names)]
 
 
-def sent(folder: Path, address: str) -> int:
-    """Copy a run folder to an address, but for the files of the same size that are there; return how many were
-    copied. Its lists come last, so that a copy that is ended names no result without its arrays.
-
-    raises  InputError where a file cannot be written
-    """
-    store, copied = _store(address), 0
-    try:
-        there = _sizes(store, address)
-        for file in sorted((file for file in folder.rglob("*") if file.is_file()), key=_last):
-            name, size = file.relative_to(folder).as_posix(), file.stat().st_size
-            if file.name.startswith(".") or file.suffix == ".part":
-                continue
-            if there.get(name) != size or file.suffix in REWRITTEN:
-                store.put_file(str(file), f"{address}/{name}")
-                copied += 1
-    except Exception as error:  # every store has errors of its own
-        raise InputError(f"'{address}' cannot be written: {one_line(error)}") from error
-    return copied
-
-
-def brought(address: str, folder: Path) -> int:
-    """Copy what lies at an address to a folder: files that are not there, and lists that are longer; return how
-    many were copied. What is there already is never replaced by less.
-
-    raises  InputError where a file cannot be read
-    """
-    store, copied = _store(address), 0
-    try:
-        for name, size in sorted(_sizes(store, address).items(), key=lambda one: _last(Path(one[0]))):
-            file = folder / name
-            if not file.resolve().is_relative_to(folder.resolve()):
-                raise InputError(f"expected names within '{address}'; got '{name}'")
-            mine = file.stat().st_size if is_there(file) else -1
-            if mine < 0 or (file.suffix == ".jsonl" and mine < size):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                part = file.with_name(f"{file.name}.part")
-                store.get_file(f"{address}/{name}", str(part))
-                part.replace(file)
-                copied += 1
-    except InputError:
-        raise
-    except Exception as error:  # every store has errors of its own
-        raise InputError(f"'{address}' cannot be read: {one_line(error)}") from error
-    return copied
-
-
-REWRITTEN = (".json", ".csv", ".parquet", ".html")  # may change without changing their size
-
-
-def _last(file: Path) -> tuple[bool, bool, str]:
-    return file.suffix == ".jsonl", file.name == "manifest.json", str(file)
-
-
-def _sizes(store: Any, address: str) -> dict[str, int]:
-    """Return the size of every file below an address, by its name there; empty where there is none."""
-    base = store._strip_protocol(address).rstrip("/")
-    with suppress(FileNotFoundError):
-        store.invalidate_cache()
-        found = store.find(address, detail=True)
-        return {name[len(base) + 1 :]: int(about["size"]) for name, about in found.items()}
-    return {}
+def store_of(address: str) -> Any:
+    """Return the file system of an address, as fsspec has it. Raise InputError or UnsupportedError."""
+    return _store(str(address_of(address)))
 
 
 def _store(address: str) -> Any:
-    place_of(address.rstrip("/*") or address)
     try:
         import fsspec
 
@@ -186,4 +165,4 @@ def _store(address: str) -> Any:
 def _root() -> Path:
     given = os.environ.get("CONTRAFACT_REMOTE")
     base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / FOLDER
+    return base / "contrafact-remote"

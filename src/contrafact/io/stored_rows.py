@@ -19,7 +19,10 @@ def is_number(value: Any) -> bool:
     """Whether a value is a finite number."""
     if type(value) is float:
         return math.isfinite(value)
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _text(value: Any) -> bool:
@@ -122,7 +125,7 @@ OPTIONAL: dict[str, Check] = {
     "goal": is_number,
     "second": _values,
 }
-PLAIN: dict[Check, type] = {_text: str, _table: dict, is_number: int}
+PLAIN: dict[Check, type] = {_text: str, _table: dict}
 
 
 def _typed(checks: dict[str, Check]) -> list[tuple[str, type | None, Check]]:

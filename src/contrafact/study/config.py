@@ -18,7 +18,7 @@ from contrafact.core import (
     traits_of,
 )
 from contrafact.core.reading import naming
-from contrafact.io.remote import is_address
+from contrafact.io.remote import address_of
 
 LARGEST_BATCH = 16  # images that `core.explain` gives to a method at once
 
@@ -115,8 +115,8 @@ class StudyConfig:
             )
         if Path(self.out).name in ("", ".."):
             raise InputError(f"out must be a folder of its own, such as runs/study; got '{self.out}'")
-        if self.copy_to is not None and not is_address(self.copy_to):
-            raise InputError(f"copy_to must be an address such as s3://bucket/run; got '{self.copy_to}'")
+        if self.copy_to is not None:
+            object.__setattr__(self, "copy_to", _store_folder(self.copy_to))
         if not self.cohort and (self.split or self.subgroups):
             raise InputError("split and subgroups need a cohort; got none; set cohort = 'FILE.csv'")
         if self.limit_seconds is not None and self.limit_seconds <= 0:
@@ -179,3 +179,11 @@ def _instance(registry: Registry, label: str, table: Mapping[str, Any], kind: st
 def _tuples(value: Any) -> Any:
     """Return a value with its lists as tuples, at every level."""
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _store_folder(text: str) -> str:
+    """Return the address of a folder in a bucket, without a slash at its end. Raise InputError for another."""
+    address = address_of(text.rstrip("/"))
+    if address is None or address.count("/") < 3 or address.startswith(("http:", "https:")):
+        raise InputError(f"copy_to must be a folder in a bucket, such as s3://bucket/run; got '{text}'")
+    return address

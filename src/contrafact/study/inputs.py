@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from contrafact.core import (
     nearest,
 )
 from contrafact.io import Case, images_in, read_cohort, read_image, set_largest_image
-from contrafact.io.remote import fetched, is_address, listed, place_of
+from contrafact.io.remote import fetched, is_address, listed, local, path_of
 from contrafact.io.run_cohort import stem
 from contrafact.models import TiledPredictor, TorchPredictor
 from contrafact.models.loading import warn_of_notes
@@ -115,10 +115,11 @@ def model_of(choice: ModelChoice, folder: Path, device: str, trust: Trust = UNTR
 
 
 def existing_path(folder: Path, text: str) -> Path:
-    """Return a path relative to a folder, or that of a remote file, which is fetched. Raise InputError where it
-    does not exist."""
+    """Return a path relative to a folder. Raise InputError where it does not exist, and for an address."""
     if is_address(text):
-        return fetched(place_of(text))
+        raise InputError(
+            f"expected a file of this machine; got '{text}': only images and masks may lie behind one"
+        )
     path = folder / text
     if not is_there(path):
         raise InputError(f"expected '{text}' relative to the study file; it does not exist")
@@ -131,8 +132,22 @@ def stem_of(image: Path) -> str:
 
 
 def file_of_image(folder: Path, text: str, image: Path) -> Path:
-    """Return the file that belongs to an image; {stem} stands for the image's name without its suffix."""
-    return existing_path(folder, text.replace("{stem}", stem_of(image)))
+    """Return the file that belongs to an image; {stem} stands for the image's name without its suffix. A remote
+    one is fetched."""
+    return _file_of_case(folder, text.replace("{stem}", stem_of(image)))
+
+
+def _file_of_case(folder: Path, text: str) -> Path:
+    return fetched(path_of(text)) if is_address(text) else existing_path(folder, text)
+
+
+def remote_files(config: StudyConfig, cases: Sequence[Case]) -> Iterator[Path]:
+    """Yield the path of each case and of its masks that lie behind addresses."""
+    texts = [text for text in (config.masks, config.region, config.keep, config.reference) if text]
+    for case in cases:
+        yield case.path
+        named = [text.replace("{stem}", stem_of(case.path)) for text in texts]
+        yield from (path_of(text) for text in (*named, case.extra.get("mask", "")) if is_address(text))
 
 
 def optional_mask(folder: Path, text: str | None, image: Path, *, label_map: bool = False) -> Image | None:
@@ -154,8 +169,8 @@ def read_mask(path: Path, *, label_map: bool) -> Image:
 def read_once(path: Path) -> Image:
     """Return the image in a file or a series' folder as `read_image`; the last few of this process are kept
     until their files change."""
-    path = fetched(path)
-    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+    place = fetched(path)
+    files = sorted(place.iterdir()) if place.is_dir() else [place] if place.exists() else []
     return _read_version(
         path, tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
     )
@@ -179,7 +194,7 @@ def label_maps(config: StudyConfig, folder: Path, cases: Sequence[Case]) -> froz
 def _holds_labels(config: StudyConfig, key: str, folder: Path, case: Case) -> bool:
     """Whether the mask of one case contains labels; False where it cannot be read, which fails its tasks."""
     try:
-        path = mask_path(config, key, folder, case) if is_there(case.path) else None
+        path = mask_path(config, key, folder, case) if is_there(local(case.path)) else None
         return path is not None and is_label_map(read_once(path).values)
     except InputError:
         return False
@@ -189,7 +204,7 @@ def mask_of(config: StudyConfig, folder: Path, case: Case) -> Path | None:
     """Return the mask of the cause, from the cohort's column `mask` (relative to the cohort) or the study's
     `masks`; None where there is none."""
     if case.extra.get("mask") and config.cohort is not None:
-        return existing_path((folder / config.cohort).parent, case.extra["mask"])
+        return _file_of_case((folder / config.cohort).parent, case.extra["mask"])
     return file_of_image(folder, config.masks, case.path) if config.masks else None
 
 

@@ -13,6 +13,7 @@ from contrafact.core.reading import naming
 from contrafact.io import Run
 from contrafact.io.lock import sole_writer
 from contrafact.study import read_study
+from contrafact.study.copies import RunCopy
 from contrafact.study.inputs import devices_of
 from contrafact.study.runner import StudyTask, check_engine, prepared, run_tasks_of
 from contrafact.study.scoring import ScoringTask
@@ -84,6 +85,7 @@ def plan(
     check_engine(engine)
     with naming(path.name):
         cases, tasks, labelled = prepared(config, path.parent, trusted)
+    RunCopy(config.copy_to).bring(path.parent / config.out)
     about = {"title": config.title, "study": dataclasses.asdict(config)}
     run = Run.create(path.parent / config.out, about=about)
     first = [task for task in tasks if task.image == tasks[0].image]

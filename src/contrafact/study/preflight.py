@@ -14,7 +14,7 @@ from contrafact.bundles import find_bundle, list_bundles
 from contrafact.core import ContrafactError, InputError, configure, is_folder, is_there, nearest
 from contrafact.core import inside as lies_inside
 from contrafact.io import Case, images_in, read_json
-from contrafact.io.remote import address_of, is_address, place_of
+from contrafact.io.remote import is_address
 from contrafact.models.source import source_of
 from contrafact.study import StudyConfig
 from contrafact.study.draft import BARE, Problem
@@ -88,7 +88,7 @@ def inside(root: Path, folder: Path, text: str) -> Path:
 
 def _lies_in(root: Path, path: Path) -> bool:
     """Whether a path lies in `root`, with links resolved; no remote file does."""
-    if address_of(path) is not None:
+    if is_address(path.as_posix()):
         return False
     try:
         inside(root, path.parent, path.name)
@@ -116,7 +116,7 @@ def _files_of_cases(
         if "cohort" in table and case.extra.get("mask"):
             mask = case.extra["mask"]
             root = (folder / table["cohort"]).parent
-            yield "study.cohort", place_of(mask) if is_address(mask) else root / mask
+            yield "study.cohort", Path(mask) if is_address(mask) else root / mask
     background = folder / str(table.get("background", ""))
     real = folder / str(table.get("cases", ""))
     if "cases" in table and is_there(real):

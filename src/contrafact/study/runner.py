@@ -28,7 +28,7 @@ from contrafact.core.reading import naming
 from contrafact.core.request import source_of_method
 from contrafact.io import Case, Run
 from contrafact.io.lock import sole_writer
-from contrafact.io.remote import fetch_all
+from contrafact.io.remote import fetch_all, local
 from contrafact.io.run_cohort import store_cohort
 from contrafact.jobs.pool import ENGINES, run_tasks
 from contrafact.jobs.tasks import Failure
@@ -47,6 +47,7 @@ from contrafact.study.inputs import (
     label_maps,
     read_once,
     real_cases_of,
+    remote_files,
     without_mask,
 )
 from contrafact.study.scoring import ScoringTask, begin_scoring, record_of, scoring_tasks_of, write_tables
@@ -113,6 +114,7 @@ def study(
     about = {"title": config.title, "study": dataclasses.asdict(config)}
     run = Run.create(part.folder(out) if part else out, about=about)
     with sole_writer(run.folder):
+        copy.send(run.folder)  # a store that refuses it is told before the work
         for _ in take_in(run, parts, {task.key for task in tasks}):
             pass
         setting = (config, str(path.parent), trusted, labelled)
@@ -122,7 +124,7 @@ def study(
         ):
             copy.send_now_and_then(run.folder)
             yield progress
-        copy.send(run.folder)
+        copy.try_to_send(run.folder)
 
 
 def check_engine(engine: str) -> None:
@@ -140,7 +142,7 @@ def prepared(
     Raise InputError for images, masks and models that cannot be used."""
     cases = cases_of(config, folder)
     cases = part.of(cases) if part else cases
-    fetch_all([case.path for case in cases])
+    fetch_all(remote_files(config, cases))
     _warn_of_missing_masks(without_mask(config, folder, cases), len(cases))
     labelled = label_maps(config, folder, cases)
     return cases, tasks_of(config, folder, cases, trust, labelled=labelled), labelled
@@ -261,12 +263,12 @@ def tasks_of(
     others = tuple(digest_of_path(existing_path(folder, text)) for text in (config.background,) if text)
     tasks = []
     for case in cases:
-        there_is = is_there(case.path)
+        there_is = is_there(local(case.path))
         masks = [text if there_is else None for text in (config.region, config.keep, config.reference)]
         region, keep, reference = [
             digest_of_path(file_of_image(folder, text, case.path)) if text else "" for text in masks
         ]
-        content = digest_of_path(case.path)
+        content = digest_of_path(local(case.path))
         for (name, model), text, label in itertools.product(
             models.items(), config.targets or ("",), config.methods
         ):

@@ -22,11 +22,13 @@ from contrafact.core import (
     Record,
     Trust,
     fingerprint,
+    is_there,
     traits_of,
 )
 from contrafact.core.execution import parameters_of
 from contrafact.core.fingerprint import digest_of_path
 from contrafact.io import Case, Run, open_run, stored_grid, write_atomic, write_json
+from contrafact.io.remote import local
 from contrafact.io.tables import csv_table
 from contrafact.jobs.tasks import Failure
 from contrafact.metrics import Score, evaluate, evaluate_strips, references
@@ -89,7 +91,7 @@ def scoring_tasks_of(
         [asdict(task) for task in study_tasks], ("image", "target", "model")
     ).items():
         case = by_path[image]
-        mask = mask_if_there(config, folder, case) if case.path.exists() else None
+        mask = mask_if_there(config, folder, case) if is_there(local(case.path)) else None
         maps = tuple((c["label"], rows[c["key"]]) for c in group if c["key"] in rows)
         failed = tuple((c["label"], failures.get(c["key"], "not done")) for c in group if c["key"] not in rows)
         available = sorted(c["key"] for c in group if c["key"] in rows)

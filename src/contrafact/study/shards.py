@@ -78,7 +78,7 @@ def shards_of(out: Path) -> list[Run]:
     if len(counts) > 1:
         raise InputError(
             f"expected parts of one division in '{folder}'; got parts of {' and of '.join(map(str, counts))}: "
-            "remove those of the other"
+            "remove those of the other, also from the store where the study has copy_to"
         )
     missing = sorted(set(range(1, counts[0] + 1)) - {index for index, _ in found})
     if missing:

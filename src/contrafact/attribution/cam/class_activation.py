@@ -26,7 +26,7 @@ def layer_pass(question: Question, layer: str | None, method: str) -> tuple[Feat
     needs_gradients(question, method, at_once=False)
     chosen = feature_layer(question, layer, method)
     activations, slopes = layer_at(question, question.images, chosen)
-    if not bool(slopes.any() and torch.isfinite(slopes).all()):
+    if not bool(slopes.flatten(1).any(dim=1).all() and torch.isfinite(slopes).all()):
         needs_gradients(question, method)
     return chosen, activations, slopes
 
