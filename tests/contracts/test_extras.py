@@ -164,6 +164,15 @@ def test_a_library_that_does_not_fit_its_torch_is_one_line(
         call(tmp_path)
 
 
+@pytest.mark.parametrize(("library", "name"), [("onnxruntime", "a.onnx"), ("skops.io", "a.skops")])
+def test_a_file_that_does_not_exist_is_named_before_the_library(
+    library: str, name: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ContrafactError, match=f"{name}', which does not exist"):
+        cf.load_predictor(tmp_path / name)
+
+
 def test_without_duckdb_a_study_has_its_scores_as_csv_alone(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     (tmp_path / "scores.csv").write_text("a\n1\n")

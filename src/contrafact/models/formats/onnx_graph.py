@@ -32,11 +32,11 @@ class OnnxGraph:
         return source.suffix == ".onnx"
 
     def open(self, source: ModelSource) -> Opened:
+        path = source.file
         try:
             import onnxruntime
         except ImportError as error:
             raise UnsupportedError("reading ONNX needs: pip install 'contrafact[onnx]'") from error
-        path = source.file
         try:
             check_onnx(path, path.read_bytes())
             session = onnxruntime.InferenceSession(

@@ -31,11 +31,11 @@ class SkopsFile:
         return source.suffix == ".skops"
 
     def open(self, source: ModelSource) -> Opened:
+        path = source.file
         try:
             import skops.io
         except ImportError as error:
             raise UnsupportedError("reading .skops needs: pip install 'contrafact[skops]'") from error
-        path = source.file
         content = path.read_bytes()
         with reading(path, "a readable skops file"):
             unknown = skops.io.get_untrusted_types(data=content)
