@@ -1304,7 +1304,7 @@
     const words3 = strip.shares ? `Probability over the change requested: from ${strip.levels[0]} to ${strip.levels[last2]}, for ${to.requested} ${strip.unit} requested.` : `Change requested against change achieved, in ${strip.unit}: from ${from.requested} requested and ${from.achieved} achieved to ${to.requested} requested and ${to.achieved} achieved.`;
     const across = (y, kind, text) => [
       svg("line", { x1: 54, x2: width - 14, y1: y, y2: y, class: kind }),
-      kind === "half" ? svg("text", { x: width - 16, y: points[points.length - 1][1] > y ? y - 5 : y + 13, "text-anchor": "end", class: "half-text" }, text) : svg("text", { x: 60, y: y - 4, class: `${kind}-text` }, text)
+      kind === "half" ? svg("text", { ...points[points.length - 1][1] > y ? { x: 60 } : { x: width - 16, "text-anchor": "end" }, y: y + 13, class: "half-text" }, text) : svg("text", { x: 60, y: y - 4, class: `${kind}-text` }, text)
     ];
     const picture = svg(
       "svg",

@@ -13,7 +13,7 @@ export function chart(strip: StripAbout): { picture: SVGElement; at: (k: number,
     : `Change requested against change achieved, in ${strip.unit}: from ${from.requested} requested and ${from.achieved} achieved `
       + `to ${to.requested} requested and ${to.achieved} achieved.`;
   const across = (y: number, kind: string, text: string): SVGElement[] => [
-    svg("line", { x1: 54, x2: width - 14, y1: y, y2: y, class: kind }), kind === "half" ? svg("text", { x: width - 16, y: points[points.length - 1][1] > y ? y - 5 : y + 13, "text-anchor": "end", class: "half-text" }, text)
+    svg("line", { x1: 54, x2: width - 14, y1: y, y2: y, class: kind }), kind === "half" ? svg("text", { ...(points[points.length - 1][1] > y ? { x: 60 } : { x: width - 16, "text-anchor": "end" }), y: y + 13, class: "half-text" }, text)
       : svg("text", { x: 60, y: y - 4, class: `${kind}-text` }, text)];
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words, class: "chart" },
     ...x_ticks.flatMap(([x, text]) => [
