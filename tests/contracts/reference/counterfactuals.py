@@ -58,8 +58,8 @@ def curved(images: Tensor) -> Tensor:
 def told(strip: Counterfactual) -> list[Any]:
     return [
         brief(strip.frames), brief(strip.change), strip.requested, strip.scores, strip.latent_distance,
-        strip.origin, strip.reconstruction_error, strip.above_tolerance, strip.outcome, strip.goal, strip.end,
-        strip.flips,
+        strip.origin, round(strip.reconstruction_error, 4), strip.above_tolerance, strip.outcome, strip.goal,
+        strip.end, strip.flips,
     ]  # fmt: skip
 
 

@@ -322,7 +322,9 @@ def live() -> dict[str, Any]:
             for kind, amount in (("move", -1.0), ("reach", 1.5), ("find", 0.0)):
                 moved = ask(kind, amount=amount, hold=("other/class:1",))
                 found[f"{name} {kind}"] = {
-                    k: v for k, v in moved.items() if isinstance(v, (bool, float, list, str))
+                    k: round(v, 1) if isinstance(v, float) and kind == "reach" else v  # where a search ended
+                    for k, v in moved.items()
+                    if isinstance(v, (bool, float, str)) or (isinstance(v, list) and kind != "reach")
                 }
     return found
 
