@@ -15,6 +15,7 @@ from PIL import Image as Picture
 import contrafact as cf
 from contrafact.bundles.fit_models import copy_models
 from contrafact.bundles.fitting import fit_stages, read_config, training_images
+from contrafact.bundles.growing_images import GrowingImages
 from contrafact.bundles.training_images import _check_window, _CohortSummary
 from contrafact.core import InputError
 from contrafact.counterfactual import Bundle, LatentStatistics
@@ -312,3 +313,27 @@ def test_a_translator_has_nothing_to_begin_with(path: Path) -> None:
     )
     with pytest.raises(InputError, match="expected no 'start' for a translator"):
         read_config(path)
+
+
+@pytest.mark.parametrize("kinds", ["8 8 8 8", "f f f f", "8 8 f 8", "f 8 8 8"])
+def test_many_images_lie_in_a_file_and_are_those_of_few(
+    kinds: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = torch.Generator().manual_seed(0)
+    images = [torch.randint(0, 256, (1, 2, 4, 4), generator=rng) / 255 for _ in kinds.split()]
+    found = []
+    for folder in (None, tmp_path / "out"):
+        monkeypatch.setattr("contrafact.bundles.growing_images.LIMIT", 40)
+        growing, eight_bit = GrowingImages(folder), True
+        for kind, image in zip(kinds.split(), images, strict=True):
+            eight_bit &= kind == "8"
+            growing.add(image, eight_bit=eight_bit)
+        assert (growing._file is None) == (folder is None)
+        found.append(growing.whole())
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+    assert found[0].dtype == (torch.uint8 if "f" not in kinds else torch.float32)
+    expected = torch.cat(images) * 2 - 1 if "f" in kinds else (torch.cat(images) * 255).round().byte()
+    torch.testing.assert_close(found[1], expected)
+    rows = torch.tensor([3, 0])
+    torch.testing.assert_close(found[1][rows], found[0][rows])
+    assert not list((tmp_path / "out").iterdir())  # the file has no name

@@ -128,7 +128,7 @@ def _stages(
     for model in config.models.values() if stage is None else ():
         load(model)  # so that an untrusted file fails before the training
     images, findings = read_training_images(
-        cohort, config.generator, window=config.data.window, crop=config.data.crop
+        cohort, config.generator, window=config.data.window, crop=config.data.crop, folder=out
     )
     if findings:
         count = len(images)
@@ -310,7 +310,7 @@ def _anchors(encoder: ResNetEncoder, images: Tensor, config: FitConfig, device: 
     """Return training images in random order and their latents; each image is followed by its mirror image
     where the training flips images."""
     rng = torch.Generator().manual_seed(config.direction.seed)
-    sample = signed(images[torch.randperm(len(images), generator=rng)])
+    sample = signed(images[torch.randperm(len(images), generator=rng)[: config.direction.anchors]])
     if config.training.mirror:
         sample = torch.stack([sample, sample.flip(-1)], dim=1).flatten(0, 1)
     sample = sample[: config.direction.anchors].to(device)

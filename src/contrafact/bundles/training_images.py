@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from contrafact.bundles.growing_images import GrowingImages
 from contrafact.core import Image, InputError, nearest
 from contrafact.generators.family import axes_of
 from contrafact.io import Case, Cohort
@@ -40,7 +42,12 @@ class _CohortSummary:
 
 
 def read_training_images(
-    cohort: Cohort, size: Any, *, window: tuple[float, float], crop: str = "squeeze"
+    cohort: Cohort,
+    size: Any,
+    *,
+    window: tuple[float, float],
+    crop: str = "squeeze",
+    folder: Path | None = None,
 ) -> tuple[Tensor, list[str]]:
     """Return all images (or volumes) of a cohort at a generator's size, and remarks on them.
 
@@ -48,6 +55,7 @@ def read_training_images(
     window  (low, high) in image units, which become -1 and 1; values outside are clipped
     crop    treatment of images that are not square: "squeeze" (resized to a square or cube, which changes
             shapes) or "center" (cropped to the central square or cube)
+    folder  where images beyond 256 MiB lie, in a file that is gone with the process; None: all in memory
     gives   (N, C, *S): uint8 (0 to 255) for 8-bit files, else float32 in [-1, 1]; sentences
     raises  InputError for images of other dimensions or channels, images that are too small, and a window that
             does not fit: more than 90 % of the pixels lie outside (1 % for the window of 8-bit images), or the
@@ -55,16 +63,14 @@ def read_training_images(
     """
     if crop not in CROPS:
         raise InputError(f"crop must be one of {', '.join(CROPS)}; got '{crop}'{nearest(crop, CROPS)}")
-    summary, parts, eight_bit = _CohortSummary(), [], True
+    summary, found, eight_bit = _CohortSummary(), GrowingImages(folder), True
     for case in cohort:
         image = _checked(case, size)
         summary.add(image, window)
         # 8-bit files with a rescale slope have other values than 0 to 255.
         eight_bit &= image.about.get("dtype") == "uint8" and tuple(window) == EIGHT_BIT
         eight_bit = eight_bit and bool((image.values == image.values.round()).all())
-        parts.append(_scaled(image, size, window, crop))
-        if eight_bit:
-            parts[-1] = (parts[-1] * 255).round().byte()
+        found.add(_scaled(image, size, window, crop), eight_bit=eight_bit)
     _check_window(summary, window)
     remarks = []
     if summary.uneven:
@@ -73,10 +79,8 @@ def read_training_images(
             if crop == "center"
             else 'squeezed, which changes shapes (crop = "center" crops them)'
         )
-        remarks.append(f"{summary.uneven} of {len(parts)} images have sides of different lengths: {treatment}")
-    if eight_bit:
-        return torch.cat(parts), remarks
-    return torch.cat([p.float() / 255 if p.dtype == torch.uint8 else p for p in parts]) * 2 - 1, remarks
+        remarks.append(f"{summary.uneven} of {found.count} images have sides of different lengths: {treatment}")
+    return found.whole(), remarks
 
 
 def _checked(case: Case, size: Any) -> Image:
