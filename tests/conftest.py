@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from contrafact.core import Image
-from contrafact.models import Preprocessing, TorchPredictor, predictors
+from contrafact.models import Preprocessing, TorchPredictor, declaration_checks
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -40,14 +40,14 @@ def _no_image_in_a_range_that_nobody_declared(
     which prints the warning. A toy that takes images in their own units says so:
     `pytest.mark.filterwarnings(RANGE)`."""
     warned = []
-    check = predictors.warn_of_range
+    check = declaration_checks.warn_of_range
 
     def noted(images: torch.Tensor, preprocessing: Preprocessing) -> bool:
         found = check(images, preprocessing)
         warned.extend([str(request.node.name)] if found else [])
         return found
 
-    monkeypatch.setattr(predictors, "warn_of_range", noted)
+    monkeypatch.setattr(declaration_checks, "warn_of_range", noted)
     yield
     asked = any("InputRangeWarning" in str(mark.args) for mark in request.node.iter_markers("filterwarnings"))
     if warned and not asked and request.node.get_closest_marker("warns_of_range") is None:

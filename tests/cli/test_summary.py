@@ -242,3 +242,21 @@ def test_the_package_runs_as_a_module() -> None:
     found = subprocess.run(program, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert found.returncode == 0, found.stderr
     assert "phantom" in found.stdout
+
+
+def test_a_method_that_cannot_explain_the_model_is_named_and_the_others_are_in_the_report(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    words = ("explain", folder / "a.png", folder / "b.tif", *ASK, "gradient,medxgan", "--out", tmp_path / "run")
+    code, out, err = said(capsys, *words)
+    assert code == 1
+    lines = [line for line in err.splitlines() if line.startswith("contrafact: ")]
+    assert [line.split(": ")[1:3] for line in lines[:2]] == [["a.png", "medxgan"], ["b.tif", "medxgan"]]
+    assert lines[-1] == "contrafact: 2 results are missing, of medxgan; the others are in the report"
+    run = open_run(tmp_path / "run")
+    assert [row["record"]["method"] for row in run.rows()] == ["gradient", "gradient"]
+    assert [(row["method"], row["kind"]) for row in run.failures()] == [("medxgan", "error")] * 2
+    assert out.splitlines()[-1] == f"report: {tmp_path / 'run' / 'report.html'}"
+    assert "medxgan" in (tmp_path / "run" / "report.html").read_text()
+    code, _, err = said(capsys, *words[:3], *ASK, "medxgan", "--out", tmp_path / "none")
+    assert code != 0 and "in the report" not in err

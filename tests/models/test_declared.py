@@ -480,7 +480,7 @@ class ThreeChannels(nn.Module):
 def test_a_grey_picture_in_colour_keeps_the_channels_that_were_given() -> None:
     grey = np.random.default_rng(0).integers(0, 256, (12, 12), dtype=np.uint8)
     colour = np.stack([grey] * 3, axis=-1)
-    declared = Preprocessing(window=(0, 1))
+    declared = Preprocessing(window=(0, 255))
     predictor = TorchPredictor(ThreeChannels(), preprocessing=declared)
     heat = cf.explain("gradient", predictor, Picture.fromarray(colour), target=0)
     there = cf.explain("gradient", predictor, np.moveaxis(colour, -1, 0), target=0)

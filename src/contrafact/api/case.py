@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from contrafact.core import (
     NearestCases,
     Request,
     Target,
+    UnsupportedError,
     labels_in,
     traits_of,
 )
@@ -76,10 +77,23 @@ class Plan:
     model: str = ""
 
 
-def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Sequence[Image] = ()) -> list[str]:
+def explain_case(
+    run: Run,
+    name: str,
+    image: Image,
+    plan: Plan,
+    *,
+    followup: Sequence[Image] = (),
+    failed: Callable[[str, Exception], None] | None = None,
+) -> list[str]:
     """Explain one image with every method, and add the results to the run; results that the run has already
-    are not computed again. Return the keys of the results."""
-    done, outputs, keys = run.done(), Outputs(plan.predictor, image), []
+    are not computed again. Return the keys of the results.
+
+    failed  is told of each method that cannot explain this image, which the run stores as a failure, where
+            another one can. None: the first one ends the work
+    """
+    done, outputs, keys = run.done(), Outputs(plan.predictor, image), list[str]()
+    faults = list[tuple[str, str, str, Exception]]()
     later = functools.cache(lambda: [(i, "; ".join(answers(plan.predictor, i))) for i in followup])
     for method in plan.methods:
         explainer, target = method_and_target(
@@ -87,14 +101,26 @@ def explain_case(run: Run, name: str, image: Image, plan: Plan, *, followup: Seq
         )
         request = request_of(explainer, plan, image, target=target, followup=followup)
         key = f"{name}/{method}/{target}/{request.key}"
+        if key not in done:
+            near = nearest_of(explainer, plan, image, target)
+            try:
+                result, extra = solve(name, image, explainer, plan, target=target, outputs=outputs)
+            except (InputError, UnsupportedError) as error:
+                if failed is None:
+                    raise
+                faults.append((method, key, str(target), error))
+                continue
+            run.add_methods(cards_of(explainer))
+            dated = later() if isinstance(result, Counterfactual) else ()
+            run.add(key, image, result, followup=dated, nearest=near, **extra)
         keys.append(key)
-        if key in done:
-            continue
-        near = nearest_of(explainer, plan, image, target)
-        run.add_methods(cards_of(explainer))
-        result, extra = solve(name, image, explainer, plan, target=target, outputs=outputs)
-        dated = later() if isinstance(result, Counterfactual) else ()
-        run.add(key, image, result, followup=dated, nearest=near, **extra)
+    if faults and not keys:
+        raise faults[0][-1]
+    for method, key, asked, fault in faults:
+        about = {"method": method, "target": asked, "source": image.source, "model_name": "", "seconds": 0.0}
+        run.add_failure(key, **about, kind="error", error=str(fault), trace="")
+        assert failed is not None
+        failed(method, fault)
     return keys
 
 

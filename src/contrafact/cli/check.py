@@ -95,5 +95,7 @@ def _draw(path: Path, image: Image, results: dict[str, Any], rows: list[dict[str
         name for name, result in results.items() if isinstance(result, Heatmap) and not result.values.any()
     }
     words |= {name: f"{words[name]}; 0 everywhere" for name in empty}
+    asked = next((str(result.record.target) for result in results.values()), "")
+    words["image"] = f"orange: for {asked}" if asked else ""
     path.parent.mkdir(parents=True, exist_ok=True)
     Picture.fromarray(contact_sheet(image, results, words)).save(path)

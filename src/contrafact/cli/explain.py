@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,8 +122,8 @@ def explain(
 
     Example: `contrafact explain knee.png --bundle knee --target class:1 --goal 0.9`
 
-    It ends with a table, one row per image. An image that cannot be read or explained is named in one line, the
-    others are explained, and the exit code is 1.
+    It ends with a table, one row per image. An image that cannot be read or explained, and a method that cannot
+    explain one, is named in one line; the others are done, and the exit code is 1.
 
     Args:
         images: Files (docs/formats.md), DICOM series folders, or folders of images: each is explained.
@@ -138,7 +140,7 @@ def explain(
     from contrafact.api.case import explain_case
     from contrafact.cli.arguments import labelled, read_images, with_places
     from contrafact.cli.each_image import explain_each, image_paths, read_each
-    from contrafact.core import InputError
+    from contrafact.core import ContrafactError, InputError
     from contrafact.io import Run, set_largest_image
     from contrafact.io.lock import sole_writer
     from contrafact.io.run_cohort import store_cohort
@@ -154,10 +156,16 @@ def explain(
     readable, pictures = read_each(paths, bundle)  # images of which none is readable leave no run
     run = Run.create(out, about={"title": "Explanation", **about}) if readable else Run(out)
 
+    refused = list[tuple[Path, str]]()
+
+    def told(path: Path, method: str, error: Exception) -> None:
+        refused.append((path, method))
+        print(f"contrafact: {path.name}: {method}: {error}", file=sys.stderr, flush=True)
+
     def explained(number: int, image: Image) -> list[str]:
         name = f"{number + 1}. {Path(image.source).name}"
         mine = with_places(plan, files.labels, files.names, image=paths[number])
-        return explain_case(run, name, image, mine, followup=dated)
+        return explain_case(run, name, image, mine, followup=dated, failed=partial(told, paths[number]))
 
     held = sole_writer(out) if readable else contextlib.nullcontext()
     with held, bar("explaining", len(paths), quiet=json) as move:
@@ -165,6 +173,10 @@ def explain(
             store_cohort(run, known)
         outcomes = explain_each(paths, explained, images=pictures, move=move)
     _say(run, outcomes, len(paths), json=json, show=show)
+    if refused:
+        methods = ", ".join(dict.fromkeys(method for _, method in refused))
+        count = "1 result is" if len(refused) == 1 else f"{len(refused)} results are"
+        raise ContrafactError(f"{count} missing, of {methods}; the others are in the report")
 
 
 def _plan(

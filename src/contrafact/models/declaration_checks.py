@@ -14,6 +14,7 @@ RAW = ("logits", "sigmoid", "ordinal", "survival")  # output kinds before a sigm
 SEEN = 32  # values after which the range of outputs is told; a logit of one image may lie from 0 to 1
 ROUNDED = 0.1  # what a row of probabilities may lack to 1: a server may round them
 MULTILABEL = 'output="multilabel" (--output multilabel)'
+LEAST_COVERED = 1 / 32  # of a window by the values of an image: 8-bit numbers as 0 to 1 cover 1 / 255
 FAR = 16.0  # networks are trained on values of a few units; 8-bit values or Hounsfield units are greater
 SHAPED = (
     "View", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy", "Select", "Slice", "Index", "Stack",
@@ -110,6 +111,22 @@ def check_last_step(outputs: Tensor, kind: str) -> None:
     )
 
 
+class InputRange:
+    """Warns once of values that the network was probably not trained on."""
+
+    def __init__(self) -> None:
+        self._warned = self._seen = False
+
+    def look(self, images: Tensor, prepared: Tensor, preprocessing: Preprocessing) -> None:
+        """Look at images (N, C, *S) as they are given, and as the network receives them. The first of more than
+        one value decides whether a declared window fits."""
+        if not self._warned:
+            self._warned = warn_of_range(prepared, preprocessing)
+        if not self._seen and type(preprocessing) is Preprocessing and preprocessing.window is not None:
+            self._seen = bool(images.min() < images.max())
+            warn_of_window(images, preprocessing)
+
+
 def warn_of_range(images: Tensor, preprocessing: Preprocessing) -> bool:
     """Warn (`InputRangeWarning`) of values far from those networks are trained on if no preprocessing is
     declared; return whether it warned."""
@@ -119,7 +136,30 @@ def warn_of_range(images: Tensor, preprocessing: Preprocessing) -> bool:
     low, high = float(images.min()), float(images.max())
     if max(abs(low), abs(high)) <= FAR:
         return False
-    warnings.warn(range_line(low, high), InputRangeWarning, stacklevel=4)
+    warnings.warn(range_line(low, high), InputRangeWarning, stacklevel=5)
+    return True
+
+
+def warn_of_window(images: Tensor, preprocessing: Preprocessing) -> bool:
+    """Warn (`InputRangeWarning`) of images (N, C, *S), as they are given, whose values do not fit the declared
+    window: they cover hardly any of it, or lie far outside; return whether it warned."""
+    if type(preprocessing) is not Preprocessing or preprocessing.window is None or preprocessing.normalise:
+        return False
+    low, high = preprocessing.window
+    least, most = float(images.min()), float(images.max())
+    covered = (min(most, high) - max(least, low)) / (high - low)
+    far = max(abs(least - low), abs(most - low)) / (high - low) > FAR
+    inside = 1.0 if not preprocessing.clip else float(((images > low) & (images < high)).float().mean())
+    if least == most or not (covered < LEAST_COVERED or (far and not preprocessing.clip) or inside < 0.01):
+        return False
+    line = f"the image has values from {least:g} to {most:g}, and the declared window is {low:g} to {high:g}"
+    warnings.warn(
+        f"{line}: the network receives {(least - low) / (high - low):.3g} to {(most - low) / (high - low):.3g}"
+        f"{', clipped' if preprocessing.clip else ''}; give images in the units of the window, or declare the "
+        "window of these",
+        InputRangeWarning,
+        stacklevel=5,
+    )
     return True
 
 

@@ -33,11 +33,17 @@ def check_module(module: nn.Module) -> None:
 
 
 @contextlib.contextmanager
-def naming_channels(images: Tensor) -> Iterator[None]:
-    """Turn the error of torch for images (N, C, *S) of other channels into one that says what to do."""
+def naming_channels(module: nn.Module, images: Tensor) -> Iterator[None]:
+    """Turn the error of torch for images (N, C, *S) of other channels or axes into one that says what to do."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
+        axes = _axes_of(module)
+        if len(axes) == 1 and images.ndim - 2 not in axes:
+            step = "give one slice" if axes == {2} else "give a volume, such as NIfTI or a DICOM series"
+            raise InputError(
+                f"the network takes {min(axes)}D images; got {images.ndim - 2}D: {step}"
+            ) from error
         told = re.search(r"to have (\d+) channels, but got (\d+) channels", str(error))
         if told is None or int(told[2]) != images.shape[1]:
             raise
@@ -47,6 +53,12 @@ def naming_channels(images: Tensor) -> Iterator[None]:
         )
         step = grey if told[2] == "1" else "convert the image (for instance to grey) first"
         raise InputError(f"the network takes {told[1]} channel(s); got {told[2]}: {step}") from error
+
+
+def _axes_of(module: nn.Module) -> set[int]:
+    """Return the spatial axes that the layers of a network are made for, by their names (Conv2d, MaxPool3d)."""
+    found = (re.fullmatch(r"\w+?([123])d", type(layer).__name__) for layer in module.modules())
+    return {int(match[1]) for match in found if match}
 
 
 def check_followed(outputs: Tensor) -> None:

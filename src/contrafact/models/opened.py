@@ -42,12 +42,14 @@ class Opened:
 
 def merged(stated: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
     """Return the declarations of a format with those of a user over them. Of a preprocessing, the size and
-    channels that the user leaves out stay as the format states."""
+    channels that the user leaves out stay as the format states, the size with its limits."""
     given: Preprocessing | None = declared.get("preprocessing")
     own: Preprocessing | None = stated.get("preprocessing")
     both = {**stated, **declared}
     if given is not None and own is not None:
-        kept = {key: getattr(own, key) for key in ("size", "channels") if getattr(given, key) is None}
+        left = [key for key in ("size", "channels") if getattr(given, key) is None]
+        left += [key for key in ("least", "most") if "size" in left and getattr(given, key) is None]
+        kept = {key: getattr(own, key) for key in left}
         both["preprocessing"] = dataclasses.replace(given, **kept)
     return both
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from contrafact.core import BoxAnswers, InputError, UnsupportedError, fingerprint, nearest
 from contrafact.models.calls import FUNCTIONS, tapped
-from contrafact.models.declaration_checks import UnitRange, check_last_step, warn_of_range, within_unit
+from contrafact.models.declaration_checks import InputRange, UnitRange, check_last_step, within_unit
 from contrafact.models.default_layer import Chooser
 from contrafact.models.identity import ContentDigest, version_of
 from contrafact.models.layers import FeatureLayer, check_tokens, no_map, survey
@@ -65,7 +65,7 @@ class TorchPredictor(Described):
         self.device = torch.device(device or (first.device if first is not None else "cpu"))
         self.dtype = first.dtype if first is not None else torch.float32
         self.module = on_device(module, self.device)
-        self._depth, self._warned, self._looked, self._followed = 0, False, False, False
+        self._depth, self._looked, self._followed, self._range = 0, False, False, InputRange()
         self._channels_last = self.device.type == "cpu"
         self._traced: tuple[list[nn.Module], Operations | None] = ([], None)
         self._layers: dict[Any, FeatureLayer] = {}
@@ -92,7 +92,7 @@ class TorchPredictor(Described):
             with self.frozen():
                 return self(images)
         x = self._prepared(images)
-        with naming_channels(x):
+        with naming_channels(self.module, x):
             outputs = self._checked(self._run(x), len(x))
         if outputs.grad_fn is not None and not self._followed:
             check_followed(outputs)
@@ -126,9 +126,10 @@ class TorchPredictor(Described):
         self._looked = True
 
     def _prepared(self, images: Any) -> Tensor:
-        x = self.preprocessing(torch.as_tensor(images).to(self.device, torch.float32))
-        if not self._warned and self.dtype.is_floating_point and x.numel():
-            self._warned = warn_of_range(x.detach(), self.preprocessing)
+        given = torch.as_tensor(images).to(self.device, torch.float32)
+        x = self.preprocessing(given)
+        if self.dtype.is_floating_point and x.numel():
+            self._range.look(given.detach(), x.detach(), self.preprocessing)
         return x.to(self.dtype)
 
     def _run(self, x: Tensor) -> Any:

@@ -27,9 +27,9 @@ def contact_sheet(
 
     results  by method: a heatmap over the image, with a per-image scale; of a counterfactual its last frame. Of
              a volume the slice with the most evidence
-    words    a line below the name of a method
+    words    a line below the name of a method, and below "image"
     """
-    tiles = [("image", "", _base(image, image.values.shape[1] // 2))]
+    tiles = [("image", words.get("image", ""), _base(image, image.values.shape[1] // 2))]
     tiles += [(name, words.get(name, ""), _tile(image, result)) for name, result in results.items()]
     rows = -(-len(tiles) // COLUMNS)
     height = SIDE + 2 * LINE + GAP

@@ -8,15 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import Counterfactual, Heatmap, Image, InputError
+from contrafact.render.pixels import AGAINST, FOR
 
 SHOWN = 9  # frames at most
 
 
 def heatmap(result: Heatmap, *, image: Any = None, ax: Any = None, at: int | None = None) -> Any:
-    """Plot a map in signed colours (0 is white), over `image` (an `Image` or array (C, *S)) if given.
+    """Plot a map in the colours of the pages (orange for, blue against, 0 white), over `image` (an `Image` or
+    array (C, *S)) if given.
 
     at  slice of a volume; None: the slice with the largest sum of the map's magnitude
     """
+    from matplotlib.colors import LinearSegmentedColormap
+
     values = result.values
     number = _slice_of(np.abs(values), at) if values.ndim == 3 else None
     ax = _axes(ax)
@@ -28,7 +32,7 @@ def heatmap(result: Heatmap, *, image: Any = None, ax: Any = None, at: int | Non
     scale = float(np.abs(values).max()) or 1.0
     shown = ax.imshow(
         values if number is None else values[number],
-        cmap="RdBu_r",
+        cmap=LinearSegmentedColormap.from_list("signed", [AGAINST / 255, (1.0, 1.0, 1.0), FOR / 255]),
         vmin=-scale,
         vmax=scale,
         alpha=None if image is None else 0.5,
