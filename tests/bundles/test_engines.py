@@ -15,6 +15,7 @@ import pytest
 
 import contrafact as cf
 from bright_half import bright_bundle, grey
+from conftest import RANGE
 from contrafact.bundles.store import find_bundle
 from contrafact.cli.arguments import possible_methods
 from contrafact.core import EXPLAINERS, InputError, engines, registry
@@ -119,6 +120,7 @@ def test_an_engine_that_the_package_has_is_asked_where_the_bundle_names_it() -> 
     assert other.method_for(other.predictor, other.predictor.target("class:1")) == "translate"
 
 
+@pytest.mark.filterwarnings(RANGE)
 def test_a_goal_that_the_engine_cannot_take_is_refused(bleach: None, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = bright_bundle(engine="bleach")
     image = grey(80.0)

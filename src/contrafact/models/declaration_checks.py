@@ -14,7 +14,7 @@ RAW = ("logits", "sigmoid", "ordinal", "survival")  # output kinds before a sigm
 SEEN = 32  # values after which the range of outputs is told; a logit of one image may lie from 0 to 1
 ROUNDED = 0.1  # what a row of probabilities may lack to 1: a server may round them
 MULTILABEL = 'output="multilabel" (--output multilabel)'
-LEAST_COVERED = 1 / 32  # of a window by the values of an image: 8-bit numbers as 0 to 1 cover 1 / 255
+EDGE = 1 / 32  # share of a window at its ends: 8-bit numbers as 0 to 1 lie within 1 / 255 of one
 FAR = 16.0  # networks are trained on values of a few units; 8-bit values or Hounsfield units are greater
 SHAPED = (
     "View", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy", "Select", "Slice", "Index", "Stack",
@@ -142,15 +142,16 @@ def warn_of_range(images: Tensor, preprocessing: Preprocessing) -> bool:
 
 def warn_of_window(images: Tensor, preprocessing: Preprocessing) -> bool:
     """Warn (`InputRangeWarning`) of images (N, C, *S), as they are given, whose values do not fit the declared
-    window: they cover hardly any of it, or lie far outside; return whether it warned."""
+    window: all lie at one end of it, or far outside; return whether it warned."""
     if type(preprocessing) is not Preprocessing or preprocessing.window is None or preprocessing.normalise:
         return False
     low, high = preprocessing.window
     least, most = float(images.min()), float(images.max())
-    covered = (min(most, high) - max(least, low)) / (high - low)
+    edge = EDGE * (high - low)
+    faint = most < low + edge or least > high - edge
     far = max(abs(least - low), abs(most - low)) / (high - low) > FAR
     inside = 1.0 if not preprocessing.clip else float(((images > low) & (images < high)).float().mean())
-    if least == most or not (covered < LEAST_COVERED or (far and not preprocessing.clip) or inside < 0.01):
+    if least == most or not (faint or (far and not preprocessing.clip) or inside < 0.01):
         return False
     line = f"the image has values from {least:g} to {most:g}, and the declared window is {low:g} to {high:g}"
     warnings.warn(
