@@ -32,7 +32,7 @@ def heatmap(result: Heatmap, *, image: Any = None, ax: Any = None, at: int | Non
     scale = float(np.abs(values).max()) or 1.0
     shown = ax.imshow(
         values if number is None else values[number],
-        cmap=LinearSegmentedColormap.from_list("signed", [AGAINST / 255, (1.0, 1.0, 1.0), FOR / 255]),
+        cmap=LinearSegmentedColormap.from_list("signed", np.stack([AGAINST, np.full(3, 255.0), FOR]) / 255),
         vmin=-scale,
         vmax=scale,
         alpha=None if image is None else 0.5,
