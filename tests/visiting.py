@@ -236,6 +236,10 @@ def move_all(visit: Visit, leave: str = "") -> Counter[str]:
     moved: Counter[str] = Counter()
     for _ in range(300):
         one = visit.page.evaluate_handle(FRESH).as_element()
+        if one is None:  # or what comes is not there yet
+            visit.until("!document.documentElement.hasAttribute('data-asking')")
+            visit.painted()
+            one = visit.page.evaluate_handle(FRESH).as_element()
         if one is None:
             break
         kind = one.evaluate(KIND)

@@ -362,8 +362,9 @@ def test_findings_are_removed_and_added_to_the_image_itself(bundle: Bundle) -> N
             assert (strip.scores[-1] >= strip.goal - 1e-3) if up else (strip.scores[-1] <= strip.goal + 1e-3)
     assert all(s.goal is not None and s.goal < 0 for s in removed)
     alone = explain(path, bundle.predictor, images[3:4], target=target, bundle=bundle)[0]
-    # The rounding of a batch differs from that of one image, and many steps through two networks amplify it.
-    np.testing.assert_allclose(alone.scores, strips[3].scores, atol=0.2)
+    # The rounding of a batch differs from that of one image, and many steps through two networks amplify it: on
+    # some processors the frames between the ends differ by more than 0.25.
+    np.testing.assert_allclose(alone.scores, strips[3].scores, atol=0.5)
     np.testing.assert_allclose(alone.scores[[0, -1]], strips[3].scores[[0, -1]], atol=0.02)
 
 

@@ -66,8 +66,10 @@ class UnitRange:
         self._seen: int | None = 0  # None: it needs no more watching
 
     def look(self, outputs: Tensor, kind: str) -> None:
-        """Warn, once, after `SEEN` values of which none is outside."""
+        """Warn, once, after `SEEN` values of which none is outside; values that are all one tell nothing."""
         several = outputs.shape[1] > 1
+        if self._seen is not None and bool(outputs.min() == outputs.max()):
+            return
         if self._seen is None or kind not in (("logits", "sigmoid") if several else RAW):
             return
         self._seen = self._seen + outputs.numel() if within_unit(outputs) else None
@@ -143,9 +145,11 @@ def warn_of_range(images: Tensor, preprocessing: Preprocessing) -> bool:
 def warn_of_window(images: Tensor, preprocessing: Preprocessing) -> bool:
     """Warn (`InputRangeWarning`) of images (N, C, *S), as they are given, whose values do not fit the declared
     window: all lie at one end of it, or far outside; return whether it warned."""
-    if type(preprocessing) is not Preprocessing or preprocessing.window is None or preprocessing.normalise:
+    if type(preprocessing) is not Preprocessing or preprocessing.normalise:
         return False
-    low, high = preprocessing.window
+    low, high = preprocessing.window or (0.0, 1.0)
+    if (low, high) == (0.0, 1.0):  # values as they are, which is how a user says so
+        return False
     least, most = float(images.min()), float(images.max())
     edge = EDGE * (high - low)
     faint = most < low + edge or least > high - edge

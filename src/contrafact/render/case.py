@@ -273,7 +273,7 @@ def _made(row: Mapping[str, Any]) -> dict[str, Any]:
         "passes": record["forward_passes"],
         "parameters": record["parameters"],
         "layer": layer_words(record.get("details") or {}),
-        "part": part_words(record.get("details") or {}) if row["kind"] == "heatmap" else "",
+        "part": part_words(record.get("details") or {}) if row.get("kind") == "heatmap" else "",
     }
 
 

@@ -56,9 +56,10 @@ def curved(images: Tensor) -> Tensor:
 
 
 def told(strip: Counterfactual) -> list[Any]:
+    error = strip.reconstruction_error
     return [
         brief(strip.frames), brief(strip.change), strip.requested, strip.scores, strip.latent_distance,
-        strip.origin, round(strip.reconstruction_error, 4), strip.above_tolerance, strip.outcome, strip.goal,
+        strip.origin, error if error > 1e-5 else 0.0, strip.above_tolerance, strip.outcome, strip.goal,
         strip.end, strip.flips,
     ]  # fmt: skip
 

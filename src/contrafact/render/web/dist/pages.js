@@ -25,9 +25,19 @@
     return found;
   }
   async function getJson(address) {
-    const answer = await fetch(address);
-    if (!answer.ok) throw new Error(await answer.text() || `${answer.status}`);
-    return await answer.json();
+    asked(1);
+    try {
+      const answer = await fetch(address);
+      if (!answer.ok) throw new Error(await answer.text() || `${answer.status}`);
+      return await answer.json();
+    } finally {
+      setTimeout(() => asked(-1));
+    }
+  }
+  var asking = 0;
+  function asked(by) {
+    asking += by;
+    document.documentElement.toggleAttribute("data-asking", asking > 0);
   }
   async function postJson(address, body) {
     const answer = await fetch(address, {
@@ -1916,11 +1926,11 @@
           this.again = false;
           const target = this.target;
           if (!this.found.has(target.text) && (this.asking || !await this.find())) return;
-          const asked = this.asked, follow = this.follows, began = performance.now();
-          const moved = await postJson("/live/move", { ...this.words(), amount: asked, follow, slice: this.view.slice });
+          const asked2 = this.asked, follow = this.follows, began = performance.now();
+          const moved = await postJson("/live/move", { ...this.words(), amount: asked2, follow, slice: this.view.slice });
           if (target !== this.target || !this.slides) return;
           this.now = { shape: moved.shape, aspect: moved.aspect, data: floats(moved.frame) };
-          this.reading(asked, moved);
+          this.reading(asked2, moved);
           if (!this.asking) this.say(`Computed in ${((performance.now() - began) / 1e3).toFixed(2)} s, along ${follow ? "the latent path" : "the global direction"}.`);
           this.paint();
         } while (this.again);
@@ -1931,11 +1941,11 @@
         this.moving = false;
       }
     }
-    reading(asked, moved) {
+    reading(asked2, moved) {
       const { target } = this;
       this.read.replaceChildren(...pairs([
         [this.levelName, `${this.level(target.start)} → ${this.level(moved.score)}`],
-        [`change requested, ${target.unit}`, signed(asked)],
+        [`change requested, ${target.unit}`, signed(asked2)],
         [`change achieved, ${target.unit}`, signed(moved.score - target.start)],
         ["latent distance", `${moved.length.toFixed(2)} SD${moved.spent ? ", the maximum" : ""}`],
         ...heldPairs(moved.held)
@@ -2758,13 +2768,13 @@
     const words3 = byId("words"), show3 = byId("show");
     const sort = byId("sort"), body = byId("lines");
     const status = byId("status"), more = byId("more");
-    const asked = new URLSearchParams(location.search);
-    words3.value = asked.get("q") ?? "";
-    show3.value = asked.get("show") ?? "all";
-    sort.value = asked.get("sort") ?? "problems";
+    const asked2 = new URLSearchParams(location.search);
+    words3.value = asked2.get("q") ?? "";
+    show3.value = asked2.get("show") ?? "all";
+    sort.value = asked2.get("sort") ?? "problems";
     if (!show3.value) show3.value = "all";
     if (!sort.value) sort.value = "problems";
-    let filters = Object.fromEntries(FIELDS.flatMap((name) => asked.get(name) ? [[name, asked.get(name) ?? ""]] : []));
+    let filters = Object.fromEntries(FIELDS.flatMap((name) => asked2.get(name) ? [[name, asked2.get(name) ?? ""]] : []));
     let shown = 0, found = Infinity, turn3 = 0, busy = false;
     const query = () => {
       const chosen = new URLSearchParams();
@@ -2887,14 +2897,14 @@
     const pick = Object.fromEntries(NAMES.map((name) => [name, byId(name)]));
     const words3 = byId("words"), body = byId("lines");
     const status = byId("status"), more = byId("more");
-    const asked = new URLSearchParams(location.search);
-    words3.value = asked.get("q") ?? "";
-    if (asked.get("sort")) pick.sort.value = asked.get("sort");
+    const asked2 = new URLSearchParams(location.search);
+    words3.value = asked2.get("q") ?? "";
+    if (asked2.get("sort")) pick.sort.value = asked2.get("sort");
     let shown = 0, turn3 = 0;
     const query = () => {
       const chosen = new URLSearchParams();
       for (const name of NAMES) {
-        const value = pick[name].value || asked.get(name) || "";
+        const value = pick[name].value || asked2.get(name) || "";
         if (value && !(name === "sort" && value === "answers")) chosen.set(name, value);
       }
       if (words3.value.trim()) chosen.set("q", words3.value.trim());
@@ -2930,7 +2940,7 @@
       if (name === "a" && pick.a.value === pick.b.value) pick.b.value = other(pick.b, pick.a.value);
       if (name === "b" && pick.a.value === pick.b.value) pick.a.value = other(pick.a, pick.b.value);
       if (name === "a" || name === "b") {
-        asked.delete("method");
+        asked2.delete("method");
         pick.method.replaceChildren();
       }
       load(0);
@@ -3198,22 +3208,22 @@
   }
   function field(setting, name, place2, texts, remove) {
     const kind = setting?.kind ?? "unknown setting", about = `${place2}-about`, said = `${place2}-said`;
-    const asked = { id: place2, "aria-describedby": `${about} ${said}`, spellcheck: "false", autocomplete: "off" };
+    const asked2 = { id: place2, "aria-describedby": `${about} ${said}`, spellcheck: "false", autocomplete: "off" };
     let input;
     if (kind === "texts") {
-      input = el("textarea", { ...asked, rows: Math.max(2, (texts[name] ?? "").split("\n").length), placeholder: "one per line" });
+      input = el("textarea", { ...asked2, rows: Math.max(2, (texts[name] ?? "").split("\n").length), placeholder: "one per line" });
     } else if (kind === "yes or no") {
       const plain = setting.default === "true" ? "yes" : "no";
       input = el(
         "select",
-        asked,
+        asked2,
         el("option", { value: "" }, `default (${plain})`),
         el("option", { value: "true" }, "yes"),
         el("option", { value: "false" }, "no")
       );
     } else {
       const mode = kind === "whole number" ? "numeric" : kind === "number" ? "decimal" : void 0;
-      input = el("input", { ...asked, type: "text", inputmode: mode, placeholder: setting?.default });
+      input = el("input", { ...asked2, type: "text", inputmode: mode, placeholder: setting?.default });
     }
     input.value = texts[name] ?? "";
     input.addEventListener("input", () => {

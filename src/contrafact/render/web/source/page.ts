@@ -35,9 +35,21 @@ export function byId<T extends HTMLElement>(id: string): T {
 }
 
 export async function getJson<T>(address: string): Promise<T> {
-  const answer = await fetch(address);
-  if (!answer.ok) throw new Error(await answer.text() || `${answer.status}`);
-  return await answer.json() as T;
+  asked(1);
+  try {
+    const answer = await fetch(address);
+    if (!answer.ok) throw new Error(await answer.text() || `${answer.status}`);
+    return await answer.json() as T;
+  } finally {
+    setTimeout(() => asked(-1)); // after what is drawn with it
+  }
+}
+
+let asking = 0;
+/** Count answers that are waited for; the page carries `data-asking` while there are any. */
+function asked(by: number): void {
+  asking += by;
+  document.documentElement.toggleAttribute("data-asking", asking > 0);
 }
 
 /** Send a write request. It needs the page's token: other sites can neither read the token nor send this header. */
