@@ -125,6 +125,7 @@ def drawn(panels: dict[str, tuple[str, Points]], path: Path) -> None:
     """A panel for each growth, with both axes logarithmic and a straight line to compare with."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     figure = Figure(figsize=(12, 3.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
@@ -136,7 +137,7 @@ def drawn(panels: dict[str, tuple[str, Points]], path: Path) -> None:
         axes.set_yscale("log")
         ticks = sorted({x for found in points.values() for x, _ in found})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.minorticks_off()
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.legend(fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
