@@ -12,17 +12,16 @@ import fsspec
 import numpy as np
 import pytest
 from PIL import Image as Picture
-from safetensors.torch import save_file
 
 import contrafact as cf
 from contrafact.cli import main
 from contrafact.core import InputError
 from contrafact.io import open_run
 from contrafact.io.run_copy import brought, merged, sent
-from contrafact.models.example_networks import ResidualNetwork
 from contrafact.study.planning import plan
 from contrafact.study.preflight import survey
 from keyed_store import KeyedStore
+from small_study import write_model
 
 STUDY = """
 images = ["shop://hospital/images/*.png"]
@@ -61,18 +60,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 @pytest.fixture
 def study(store: dict[str, bytes], tmp_path: Path) -> Path:
     """The study file, in a folder with its model alone."""
-    import torch
-
     folder = tmp_path / "here"
     folder.mkdir()
-    torch.manual_seed(0)
-    network = ResidualNetwork(channels=1, outputs=2, width=4, stages=2)
-    save_file(network.state_dict(), folder / "net.safetensors")
-    (folder / "net.json").write_text(
-        '{"factory": "contrafact.models.example_networks:ResidualNetwork", "weights": "net.safetensors", '
-        '"arguments": {"channels": 1, "outputs": 2, "width": 4, "stages": 2}, '
-        '"preprocessing": {"window": [0, 255]}}'
-    )
+    write_model(folder)
     (folder / "study.toml").write_text(STUDY)
     return folder / "study.toml"
 

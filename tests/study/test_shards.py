@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as Picture
-from safetensors.torch import save_file
 
 import contrafact as cf
 from contrafact.core import InputError
 from contrafact.io import Run, open_run
-from contrafact.models.example_networks import ResidualNetwork
 from contrafact.study.shards import Shard, read_shard, shards_of
 from earlier_run import as_schema_1
+from small_study import write_model
 
 STUDY = """
 images = ["images"]
@@ -36,16 +35,7 @@ path = "net.json"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A study of five small images."""
-    import torch
-
-    torch.manual_seed(0)
-    network = ResidualNetwork(channels=1, outputs=2, width=4, stages=2)
-    save_file(network.state_dict(), tmp_path / "net.safetensors")
-    (tmp_path / "net.json").write_text(
-        '{"factory": "contrafact.models.example_networks:ResidualNetwork", "weights": "net.safetensors", '
-        '"arguments": {"channels": 1, "outputs": 2, "width": 4, "stages": 2}, '
-        '"preprocessing": {"window": [0, 255]}}'
-    )
+    write_model(tmp_path)
     rng = np.random.default_rng(1)
     (tmp_path / "images").mkdir()
     for number in range(5):

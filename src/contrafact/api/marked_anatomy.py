@@ -19,15 +19,16 @@ def change_inside(found: Counterfactual, labels: Image, numbers: Iterable[int] =
     numbers  labels that count; none: all
     """
     values, wanted = labels_in(labels.values[0]), list(numbers)
-    return _share(found, np.isin(values, wanted) if wanted else values != 0, labels.grid)
+    marked = np.isin(values, wanted) if wanted else values != 0
+    return _share(found, _changes(found), marked, labels.grid)
 
 
 def change_places(found: Counterfactual, labels: Image, names: Mapping[int, str]) -> dict[str, float]:
     """Return the share of a counterfactual's absolute change in each named label, the greatest first; empty
     where nothing is changed. Arguments as of `change_inside`; labels that do not occur are left out."""
-    values = labels_in(labels.values[0])
+    values, change = labels_in(labels.values[0]), _changes(found)
     shares = {
-        name: _share(found, values == number, labels.grid)
+        name: _share(found, change, values == number, labels.grid)
         for number, name in names.items()
         if (values == number).any()
     }
@@ -35,9 +36,16 @@ def change_places(found: Counterfactual, labels: Image, names: Mapping[int, str]
     return dict(sorted(known, key=lambda one: -one[1]))
 
 
-def _share(found: Counterfactual, marked: NDArray[np.bool_], grid: Grid) -> float | None:
-    """Return the share of the absolute change in a mask on this grid; None where nothing is changed."""
-    change = np.abs(found.frames[found.end].astype(np.float64) - found.frames[found.origin]).sum(axis=0)
+def _changes(found: Counterfactual) -> NDArray[np.float64]:
+    """Return the absolute change (*S) from the first to the last frame, over all channels."""
+    first, last = found.frames[found.origin], found.frames[found.end]
+    return np.asarray(np.abs(last.astype(np.float64) - first).sum(axis=0))
+
+
+def _share(
+    found: Counterfactual, change: NDArray[np.float64], marked: NDArray[np.bool_], grid: Grid
+) -> float | None:
+    """Return the share of a change in a mask on this grid; None where nothing is changed."""
     if grid != found.grid:
         marked = on_grid_of(found.grid, marked, grid)
     return float(change[marked].sum() / change.sum()) if change.any() else None

@@ -86,7 +86,7 @@ def fetched(path: Path) -> Path:
     address = str(address_of(path))
     part = place.with_name(f"{secrets.token_hex(6)}.part")
     try:
-        store = _store(address)
+        store = store_of(address)
         place.parent.mkdir(parents=True, exist_ok=True)
         store.get_file(address, str(part))
         part.replace(place)
@@ -132,7 +132,7 @@ def listed(pattern: str) -> list[Path]:
     if "*" not in pattern:
         return [path_of(pattern)]
     asked = str(address_of(pattern))
-    store = _store(asked)
+    store = store_of(asked)
     try:
         found = store.glob(asked, detail=True)
         names = [store.unstrip_protocol(name) for name, about in found.items() if about["type"] == "file"]
@@ -146,10 +146,7 @@ def listed(pattern: str) -> list[Path]:
 
 def store_of(address: str) -> Any:
     """Return the file system of an address, as fsspec has it. Raise InputError or UnsupportedError."""
-    return _store(str(address_of(address)))
-
-
-def _store(address: str) -> Any:
+    address = str(address_of(address))
     try:
         import fsspec
 
