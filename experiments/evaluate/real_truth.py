@@ -322,7 +322,7 @@ def sentences(found: dict[str, list[dict[str, Any]]], best: NDArray[Any], count:
 
 
 def models_of(
-    bundle: str, networks: Path | None, segmenters: Path | None, latent: Path | None = None
+    bundle: str | Path, networks: Path | None, segmenters: Path | None, latent: Path | None = None
 ) -> list[Asked]:
     """The classifiers of a bundle and its segmenters, or those of the folder `segmenters`; or the classifiers
     of the folder `networks`."""
@@ -360,6 +360,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--kind", choices=["windows", "stacks", "malignancy"], default="windows")
     parser.add_argument("--networks", type=Path, help="of `train.classifiers malignancy`")
+    parser.add_argument("--bundle", type=Path, help="another `nodule` or `nodule_3d` than the package's")
+    parser.add_argument("--model", help="make and keep the maps of this model alone, without a page")
     parser.add_argument("--segmenters", type=Path, help="of `train.nodule_segmenters`; default: the bundle's")
     parser.add_argument("--latent", type=Path, help="the bundle of `nodule_medxgan.toml`: a second engine")
     parser.add_argument("--methods", nargs="*", default=[], help="rows to make beside the baselines; none: all")
@@ -370,7 +372,7 @@ def main() -> None:
     options = parser.parse_args()
     if (options.networks is None) == (options.kind == "malignancy"):
         raise SystemExit("--networks FOLDER goes with --kind malignancy")
-    bundle = "nodule_3d" if options.kind == "stacks" else "nodule"
+    bundle = options.bundle or ("nodule_3d" if options.kind == "stacks" else "nodule")
     models = models_of(bundle, options.networks, options.segmenters, options.latent)
     cases = cases_of(options.kind, options.data, models, options.images)
     names = [case.name for case in cases]
@@ -380,6 +382,13 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     about.write_text(json.dumps(names))
     none = [case_of(w).image for w in windows_of(options.kind, options.data, "choice") if not w.nodule]
+    if options.model:
+        asked = next((model for model in models if model.name == options.model), None)
+        if asked is None:
+            raise SystemExit(f"--model: one of {', '.join(model.name for model in models)}")
+        for _ in rows_of(asked, cases, none[:16], options.work, options.methods):
+            pass
+        return
     best = np.stack([ceiling(case) for case in cases])
     found = {
         model.name: list(rows_of(model, cases, none[:16], options.work, options.methods)) for model in models

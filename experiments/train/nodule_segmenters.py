@@ -5,7 +5,7 @@
 `model` is a U-Net, `second` a SegResNet, both of MONAI, from other seeds. The truth is what at least half of a
 nodule's readers marked; windows without a nodule are half of all. The best epoch by Dice on the `choice`
 patients is kept. Writes weights and a model description that `load_predictor` reads; tells the Dice on `val`
-patients beside that of one reader with another.
+patients beside that of one reader with another. A run that was ended goes on from its last epoch.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from contrafact.generators.precision import half_is_faster
 from contrafact.models import resize
 from experiments.nodule_windows import NoduleWindow, nodule_windows
+from experiments.train.classifiers import keep, resumed
 
 SIDE = 64
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -106,8 +107,10 @@ def varied(images: Tensor, masks: Tensor, rng: torch.Generator) -> tuple[Tensor,
     return images * (1 + contrast) + shade + 0.04 * torch.randn(images.shape, generator=rng), masks
 
 
-def train(network: nn.Module, parts: dict[str, tuple[Tensor, Tensor]], epochs: int, seed: int) -> nn.Module:
-    """The network of the best epoch by Dice on the choice patients."""
+def train(
+    network: nn.Module, parts: dict[str, tuple[Tensor, Tensor]], epochs: int, seed: int, folder: Path
+) -> nn.Module:
+    """The network of the best epoch by Dice on the choice patients; `folder` keeps it and the last state."""
     from monai.losses.dice import DiceCELoss
 
     loss_of = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False)
@@ -120,8 +123,9 @@ def train(network: nn.Module, parts: dict[str, tuple[Tensor, Tensor]], epochs: i
             loss = network(images[:32]).float().mean()
         torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
 
-    half, best = half_is_faster(trial), (-1.0, dict[str, Tensor]())
-    for epoch in range(epochs):
+    half, state = half_is_faster(trial), {"network": network, "optimiser": adam, "schedule": schedule}
+    begun, best = resumed(state, folder)
+    for epoch in range(begun, epochs):
         rng = torch.Generator().manual_seed(1000 * seed + epoch)
         network.train()
         for rows in torch.randperm(len(images), generator=rng).split(32):
@@ -135,9 +139,12 @@ def train(network: nn.Module, parts: dict[str, tuple[Tensor, Tensor]], epochs: i
             schedule.step()
         found = dice(network.eval(), *parts["choice"])
         print(f"{epoch + 1}/{epochs} loss {float(loss.detach()):.3f} choice Dice {found:.3f}", flush=True)
-        if found >= best[0]:
-            best = (found, {key: value.clone() for key, value in network.state_dict().items()})
-    network.load_state_dict(best[1])
+        if found >= best:
+            best = found
+            weights = network.state_dict().items()
+            save_file({key: value.contiguous() for key, value in weights}, folder / "best.safetensors")
+        keep(state, folder, epoch=epoch + 1, best=best)
+    network.load_state_dict(load_file(folder / "best.safetensors"))
     return network.eval()
 
 
@@ -152,8 +159,7 @@ def main() -> None:
     torch.manual_seed(seed)
     windows = {part: nodule_windows(options.data, part) for part in ("fit", "choice", "val")}
     parts = {part: tensors(found) for part, found in windows.items()}
-    network = train(made(options.role), parts, options.epochs, seed)
-    options.out.mkdir(parents=True, exist_ok=True)
+    network = train(made(options.role), parts, options.epochs, seed, options.out / options.role)
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     save_file(weights, options.out / f"{options.role}.safetensors")
     name, arguments = NETWORKS[options.role]
