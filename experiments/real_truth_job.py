@@ -38,8 +38,11 @@ class Step:
 
 
 def steps_of(data: Path, out: Path) -> list[Step]:
-    """All steps, those first on which the most waits."""
-    return [*windows(data, out), *stacks(data, out), *malignancy(data, out), *pages(data, out)]
+    """All steps of the three pages, one page's before the next one's."""
+    found: list[Step] = []
+    for training, kind in ((windows, "windows"), (stacks, "stacks"), (malignancy, "malignancy")):
+        found += [*training(data, out), *page(kind, data, out)]
+    return found
 
 
 def classifiers(cohort: str, roles: Sequence[str], data: Path, out: Path, *more: str) -> list[Step]:
@@ -128,32 +131,29 @@ def malignancy(data: Path, out: Path) -> list[Step]:
     return classifiers("malignancy", ("model", "second"), data, out)
 
 
-def pages(data: Path, out: Path) -> list[Step]:
-    """The maps of each model, and a page of each question."""
-    found: list[Step] = []
-    kinds = {
+def page(kind: str, data: Path, out: Path) -> list[Step]:
+    """The maps of each model, and their page."""
+    needs, own = {
         "windows": (["nodule: bundle"], ["--bundle", str(folder_of("nodule", out)), "--images", "24"]),
         "stacks": (["nodule_3d: bundle"], ["--bundle", str(folder_of("nodule_3d", out)), "--images", "12"]),
         "malignancy": (
             ["malignancy: model", "malignancy: second"],
             ["--networks", str(out / "malignancy"), "--images", "20"],
         ),
-    }
-    for kind, (needs, own) in kinds.items():
-        asked = ["--kind", kind, "--data", str(data), "--work", str(out / "maps" / kind), *own]
-        names = ["residual classifier", "plain classifier"]
-        names += ["U-Net segmenter", "SegResNet segmenter"] if kind == "windows" else []
-        maps = [
-            Step(f"{kind}: maps of the {name}", "evaluate.real_truth", [*asked, "--model", name], needs)
-            for name in names
-        ]
-        stem = out / "pages" / f"real_truth_{kind}"
-        written = ["--page", f"{stem}.md", "--picture", f"{stem}.png"]
-        found += maps
-        found.append(
-            Step(f"{kind}: page", "evaluate.real_truth", [*asked, *written], [step.name for step in maps])
-        )
-    return found
+    }[kind]
+    asked = ["--kind", kind, "--data", str(data), "--work", str(out / "maps" / kind), *own]
+    names = ["residual classifier", "plain classifier"]
+    names += ["U-Net segmenter", "SegResNet segmenter"] if kind == "windows" else []
+    maps = [
+        Step(f"{kind}: maps of the {name}", "evaluate.real_truth", [*asked, "--model", name], needs)
+        for name in names
+    ]
+    stem = out / "pages" / f"real_truth_{kind}"
+    written = ["--page", f"{stem}.md", "--picture", f"{stem}.png"]
+    return [
+        *maps,
+        Step(f"{kind}: page", "evaluate.real_truth", [*asked, *written], [step.name for step in maps]),
+    ]
 
 
 def run(step: Step, out: Path) -> float:

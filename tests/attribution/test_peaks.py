@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import contrafact as cf
 from contrafact.attribution.gradient import integrated_gradients
 from contrafact.attribution.relevance.linear_rules import linear_share
 from contrafact.core import Image, Question
@@ -90,6 +91,52 @@ def test_large_images_are_changed_a_few_at_a_time(
             portioned, _ = mapped(network, name, **settings)
         assert max(network.calls) <= most and seen.values <= most * VOXELS
         np.testing.assert_allclose(portioned, whole, atol=1e-5 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "images"),
+    [
+        ("gradient", {}, 6),
+        ("integrated-gradients", {"steps": 6}, 1),
+        ("gradcam", {}, 6),
+        ("layer-gradient-shap", {"samples": 2}, 6),
+    ],
+)
+def test_a_pass_with_gradients_holds_few_large_images_of_a_network_that_holds_much(
+    network: Asked, monkeypatch: pytest.MonkeyPatch, name: str, settings: dict[str, Any], images: int
+) -> None:
+    asked = [Image(np.random.default_rng(k).random((1, SIDE, SIDE, SIDE), np.float32)) for k in range(images)]
+    whole, _ = mapped(network, name, *asked, **settings)
+    assert max(network.calls) == 6
+    for held, most in ((0, 1), (2 * 4 * VOXELS, 3), (2**28, 5)):  # an image holds about 1.1 times its own bytes
+        network.calls.clear()
+        monkeypatch.setattr(memory, "LARGE", VOXELS)
+        monkeypatch.setattr(memory, "HELD", held)
+        portioned, _ = mapped(network, name, *asked, **settings)
+        with_gradients = network.calls if name != "layer-gradient-shap" else network.calls[-4:]
+        assert 1 <= max(with_gradients) <= most
+        np.testing.assert_allclose(portioned, whole, atol=1e-5 * np.abs(whole).max())
+
+
+def test_what_a_graph_holds_is_its_activations_without_parameters() -> None:
+    inner = nn.Sequential(nn.Linear(10, 100), nn.Sigmoid(), nn.Linear(100, 1, bias=False))
+    for parameter in inner.parameters():
+        parameter.requires_grad_(False)
+    x = torch.ones(7, 10, requires_grad=True)
+    assert memory.held_bytes(inner(x).sum()) == 7 * 100 * 4  # the output of the sigmoid
+    assert memory.held_bytes((x * x.exp()).sum()) == 2 * 7 * 10 * 4
+    assert memory.held_bytes(torch.ones(3)) == 0
+
+
+@pytest.mark.parametrize("name", ["deeplift", "gradcam"])
+def test_large_images_of_a_list_are_explained_a_few_at_a_time(
+    network: Asked, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(memory, "VOXELS", 3 * VOXELS)
+    network.layers[1] = nn.ReLU()
+    predictor = TorchPredictor(network, classes=["a", "b"])
+    found = cf.explain(name, predictor, [volume()] * 7, target="value:1")
+    assert len(found) == 7 and max(network.calls) <= 6  # DeepLIFT asks the image and its baseline together
 
 
 @pytest.mark.parametrize("kept", [0, 4, 1000])

@@ -64,11 +64,12 @@ from contrafact.models.targets import (
     RiskTarget,
     ValueTarget,
 )
-from contrafact.perturbation.memory import out_of_memory
+from contrafact.perturbation.memory import images_at_once, out_of_memory
 
 __all__ = ["explain", "fit", "load_bundle", "load_predictor"]
 NAMED = (ClassTarget, GradeTarget, MarginTarget, ProbabilityTarget, RiskTarget, ValueTarget, RegionTarget)
 _ = _attribution
+TOGETHER = 16  # images that are explained at once, if they are small
 
 
 @overload
@@ -246,6 +247,7 @@ def explain_images(
                 background=background,
                 region=None if mask is None else on_grid(mask, part, parsed, model),
                 seed=seed,
+                batch=min(TOGETHER, images_at_once(part[0].values.size)),
                 outputs=seen,
             )
             for row, result in zip(rows, explained, strict=True):

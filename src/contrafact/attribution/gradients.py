@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.utils.checkpoint import CheckpointError
 
 from contrafact.core import ContrafactError, FeatureLayer, InputError, Question, UnsupportedError
 from contrafact.core.target_kinds import FrozenPlace
-from contrafact.perturbation.memory import out_of_memory, portions, remade
+from contrafact.perturbation.memory import held_bytes, out_of_memory, portions, remade
 
 
 def needs_gradients(question: Question, method: str, *, at_once: bool = True) -> Any:
@@ -91,27 +92,30 @@ def slopes_at(question: Question, images: Any, *, batch: int = 16) -> Tensor:
 
 
 def scored_slopes(question: Question, images: Any, *, batch: int = 16) -> tuple[Tensor, Tensor]:
-    """Return target values (N,) and their gradients (N, C, *S) at `images`, `batch` images at a time.
+    """Return target values (N,) and their gradients (N, C, *S) at `images`, at most `batch` images at a time.
 
-    If the memory is too small for one image, activations are computed twice instead of stored.
+    Large images are taken one at a time where the network holds much for each (`memory.HELD`). If the memory
+    is too small for one image, activations are computed twice instead of stored.
     """
     predictor: Any = question.predictor
     unchanged = images is question.images and not question.outputs
     images = torch.as_tensor(images).to(predictor.device).detach()
     values, slopes = images.new_zeros(len(images)), torch.empty_like(images)
 
-    def work(part: slice) -> None:
+    def work(part: slice) -> int:
         inputs = images[part].requires_grad_()
         with torch.enable_grad():
             outputs = predictor(inputs)
             scores = score(question, outputs)
+            held = held_bytes(scores) if part.start == 0 else 0
             (slopes[part],) = torch.autograd.grad(scores.sum(), inputs)
         values[part] = scores.detach()
         if unchanged:
             question.outputs.extend(outputs.detach())
+        return held
 
     try:
-        portions(len(images), batch, images[0].numel(), work)
+        portions(len(images), batch, images[0].numel(), work, measured=True)
     except ContrafactError as error:
         if not out_of_memory(error.__cause__ or error):
             raise
@@ -144,26 +148,43 @@ def layer_map(predictor: Any, images: Any, layer: FeatureLayer) -> Tensor:
 
 def activations_at(predictor: Any, images: Any, layer: FeatureLayer) -> Tensor:
     """Return the activations (N, K, *cells) of a layer, without an autograd graph."""
+    parts: list[Tensor] = []
+
+    def work(part: slice) -> None:
+        parts.append(layer_map(predictor, images[part], layer))
+
     with torch.no_grad():
-        return layer_map(predictor, images, layer)
+        portions(len(images), len(images), math.prod(images.shape[1:]), work)
+    return torch.cat(parts)
 
 
 def layer_at(question: Question, images: Any, layer: FeatureLayer) -> tuple[Tensor, Tensor]:
     """Return the activations (N, K, *cells) of a layer at `images`, and the target's gradient with respect
-    to them; the backward pass stops at the layer."""
+    to them; the backward pass stops at the layer. Large images are taken a few at a time, as in
+    `scored_slopes`."""
     predictor: Any = question.predictor
     unchanged = images is question.images and not question.outputs
-    # Parameters are frozen, so the graph must start at the image.
-    images = torch.as_tensor(images).to(predictor.device).detach().requires_grad_()
-    with torch.enable_grad(), predictor.watch(layer.name) as seen:
-        outputs = predictor(images)
-        values = score(question, outputs)
-        (slopes,) = torch.autograd.grad(values.sum(), seen[-1], allow_unused=True)
-    if unchanged:
-        question.outputs.extend(outputs.detach())
-    if slopes is None:
-        raise UnsupportedError(f"the target {question.target} does not depend on layer '{layer.name}'")
-    return layer.read(seen[-1].detach()), layer.read(slopes)
+    images = torch.as_tensor(images).to(predictor.device).detach()
+    read: list[tuple[Tensor, Tensor]] = []
+
+    def work(part: slice) -> int:
+        # Parameters are frozen, so the graph must start at the image.
+        inputs = images[part].requires_grad_()
+        with torch.enable_grad(), predictor.watch(layer.name) as seen:
+            outputs = predictor(inputs)
+            values = score(question, outputs)
+            held = held_bytes(values) if part.start == 0 else 0
+            (slopes,) = torch.autograd.grad(values.sum(), seen[-1], allow_unused=True)
+        if unchanged:
+            question.outputs.extend(outputs.detach())
+        if slopes is None:
+            raise UnsupportedError(f"the target {question.target} does not depend on layer '{layer.name}'")
+        read.append((layer.read(seen[-1].detach()), layer.read(slopes)))
+        return held
+
+    portions(len(images), len(images), images[0].numel(), work, measured=True)
+    activations, slopes = zip(*read, strict=True)
+    return torch.cat(activations), torch.cat(slopes)
 
 
 def chosen_filter(maps: Tensor, channel: int | None) -> Tensor:

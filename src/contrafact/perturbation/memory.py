@@ -7,12 +7,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from contrafact.core import ContrafactError
 
 # Input voxels of one pass. On a GPU 64 MiB, and about a hundred times that in activations; a CPU is fastest
 # if the activations of a pass stay in its caches.
 VOXELS = 2**24 if torch.cuda.is_available() else 2**20
+
+# Bytes of activations that a pass with gradients may hold beyond its first image, and the voxels from which an
+# image is large enough that the first pass has one image, which shows how many bytes each image holds.
+HELD = 2**34 if torch.cuda.is_available() else 2**28
+LARGE = 2**15
 
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -22,30 +28,62 @@ def images_at_once(voxels: int) -> int:
     return max(1, VOXELS // max(1, voxels))
 
 
-def portions(count: int, batch: int, voxels: int, work: Callable[[slice], None]) -> None:
+def portions(
+    count: int, batch: int, voxels: int, work: Callable[[slice], int | None], *, measured: bool = False
+) -> None:
     """Call `work` on slices that cover 0..count, each of at most `batch` items and about `VOXELS` input voxels.
     After an out-of-memory error the slices are halved.
 
-    voxels  of one item, including channels
-    raises  ContrafactError if a single item does not fit in memory
+    voxels    of one item, including channels
+    measured  `work` returns the bytes that its pass held: if items are large, the first slice has one item, and
+              those after it as many as hold at most `HELD` bytes together
+    raises    ContrafactError if a single item does not fit in memory
     """
     size = max(1, min(batch, images_at_once(voxels)))
-    start = 0
+    start, first = 0, measured and voxels >= LARGE
     while start < count:
-        part = slice(start, min(start + size, count))
+        part = slice(start, min(start + (1 if first else size), count))
         try:
-            work(part)
+            held = work(part)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-            if size == 1:
+            if size == 1 or first:
                 raise ContrafactError(
                     f"one image of {voxels} voxels does not fit in memory; crop it, or use a model of "
                     "patches (TiledPredictor)"
                 ) from error
             size = max(1, size // 2)
             continue
-        start = part.stop
+        if first and held:
+            size = max(1, min(size, HELD // held))
+        start, first = part.stop, False
+
+
+def held_bytes(outputs: Tensor) -> int:
+    """Return the bytes of the activations that the autograd graph of `outputs` holds, without parameters."""
+    nodes = [] if outputs.grad_fn is None else [outputs.grad_fn]
+    found, seen = dict[int, int](), set(nodes)
+    while nodes:
+        node = nodes.pop()
+        for kept in _saved(node):
+            if not isinstance(kept._base if kept._is_view() else kept, nn.Parameter):
+                found[kept.untyped_storage().data_ptr()] = kept.untyped_storage().nbytes()
+        before = {other for other, _ in node.next_functions if other is not None} - seen
+        nodes += before
+        seen |= before
+    return sum(found.values())
+
+
+def _saved(node: Any) -> Iterator[Tensor]:
+    """Yield the tensors that a node of an autograd graph keeps for its backward pass."""
+    for name in dir(node):
+        if name.startswith("_saved_"):
+            with contextlib.suppress(RuntimeError):  # changed in place since: the backward pass will say so
+                kept = getattr(node, name)
+                yield from (
+                    one for one in (kept if isinstance(kept, tuple) else [kept]) if isinstance(one, Tensor)
+                )
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -3,14 +3,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrafact.attribution.gradients import as_map, needs_gradients, score, scored_slopes
+from contrafact.attribution.gradients import as_map, needs_gradients, scored_slopes
 from contrafact.core import EXPLAINERS, InputError, Question
 from contrafact.perturbation import memory
 from contrafact.perturbation.fill import fill_values
@@ -37,7 +37,7 @@ class IntegratedGradients:
 
     gap       accepted error of the sum, as a share of the change of the score
     most      greatest number of points
-    steps     use a fixed number of points (Gauss-Legendre, computed by captum)
+    steps     use a fixed number of points (Gauss-Legendre quadrature)
     baseline  "mean" (of the image), "min", "blur" or a number in image units
     """
 
@@ -59,21 +59,24 @@ class IntegratedGradients:
         images = torch.as_tensor(question.images).to(predictor.device)
         baselines = fill_values(images, self.baseline)
         if self.steps is not None:
-            return self._fixed(question, predictor, images, baselines)
+            return self._fixed(question, images, baselines, self.steps)
         results = [self._adaptive(question, *pair) for pair in zip(images, baselines, strict=True)]
         question.notes["completeness"] = [share for _, share, _ in results]
         question.notes["points"] = [float(points) for *_, points in results]
         return np.stack([as_map(values.sum(dim=0)) for values, *_ in results])
 
-    def _fixed(
-        self, question: Question, predictor: Any, images: Tensor, baselines: Tensor
-    ) -> NDArray[np.float32]:
-        from captum.attr import IntegratedGradients as Captum  # slow to import
-
-        maps = Captum(lambda x: score(question, predictor(x))).attribute(
-            images, baselines=baselines, n_steps=self.steps, internal_batch_size=max(16, len(images))
-        )
-        return as_map(maps.sum(dim=1))
+    def _fixed(self, question: Question, images: Tensor, baselines: Tensor, steps: int) -> NDArray[np.float32]:
+        points, weights = np.polynomial.legendre.leggauss(steps)  # of the interval from -1 to 1
+        together = memory.images_at_once(images[0].numel())
+        maps = []
+        for image, baseline in zip(images, baselines, strict=True):
+            line, total = _Line(question, image, baseline), torch.zeros_like(image)
+            for start in range(0, steps, together):
+                some = slice(start, start + together)
+                for _, _, slopes in line.at(list((points[some] + 1) / 2)):
+                    total += torch.tensordot(torch.from_numpy(weights[some] / 2).to(slopes), slopes, 1)
+            maps.append(total * line.difference)
+        return as_map(torch.stack(maps).sum(dim=1))
 
     def _adaptive(self, question: Question, image: Tensor, baseline: Tensor) -> tuple[Tensor, float, int]:
         """Return values (C, *S), the remaining error as a share of the change, and the number of points."""
@@ -103,14 +106,14 @@ class _Line:
 
     def visit(self, points: list[float]) -> None:
         """Compute f and its gradient at points of the line (0 to 1)."""
-        for some, values, slopes in self._at(points):
+        for some, values, slopes in self.at(points):
             for point, value, slope in zip(some, values.tolist(), slopes, strict=True):
                 self.scores[point] = value
                 self.rises[point] = float((slope * self.difference).double().sum())
                 if (len(self.slopes) + 1) * slope.numel() <= KEPT:
                     self.slopes[point] = slope.clone()
 
-    def _at(self, points: list[float]) -> Iterator[tuple[list[float], Tensor, Tensor]]:
+    def at(self, points: list[float]) -> Iterator[tuple[list[float], Tensor, Tensor]]:
         """Yield some points at a time with f (N,) and its gradients (N, C, *S)."""
         together = memory.images_at_once(self.difference.numel())
         for start in range(0, len(points), together):
@@ -141,7 +144,7 @@ class _Line:
         total = torch.zeros_like(self.difference)
         for point, slope in self.slopes.items():
             total += weights[point] * slope
-        for some, _, slopes in self._at([point for point in visited if point not in self.slopes]):
+        for some, _, slopes in self.at([point for point in visited if point not in self.slopes]):
             for point, slope in zip(some, slopes, strict=True):
                 total += weights[point] * slope
         return total * self.difference
