@@ -21,9 +21,11 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from experiments.tables import table
 
+FILES = ("steps.json", "calls.json")  # seconds, in `--out`
 LOCAL = ["--set", "saturation=0.3", "size=0.5", "smooth=0.25", "cycle=0", "pairs=40"]  # for local findings
 
 
@@ -169,10 +171,11 @@ def run(step: Step, out: Path) -> float:
     return time.perf_counter() - began
 
 
-def work(steps: Sequence[Step], out: Path, cores: int) -> dict[str, float]:
-    """Run what is not done yet, `cores` steps at a time. Seconds of each step, also of those done before."""
-    path = out / "steps.json"
-    seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+def work(steps: Sequence[Step], out: Path, cores: int) -> tuple[dict[str, float], list[float]]:
+    """Run what is not done yet, `cores` steps at a time. Seconds of each step, and of each call of the job, also
+    of those before."""
+    seconds, calls = (kept(out / name) for name in FILES)
+    seconds, calls, began = seconds or {}, [*(calls or []), 0.0], time.perf_counter()
     running: dict[Future[float], Step] = {}
     with ThreadPoolExecutor(cores) as pool:
         while len(seconds) < len(steps):
@@ -181,12 +184,19 @@ def work(steps: Sequence[Step], out: Path, cores: int) -> dict[str, float]:
             for step in ready[: cores - len(running)]:
                 print(f"{time.strftime('%H:%M:%S')} {step.name}", flush=True)
                 running[pool.submit(run, step, out)] = step
-            for one in wait(running, return_when=FIRST_COMPLETED).done:
+            for one in wait(running, timeout=20, return_when=FIRST_COMPLETED).done:
                 step = running.pop(one)
                 seconds[step.name] = one.result()
-                path.write_text(json.dumps(seconds, indent=2))
                 print(f"{time.strftime('%H:%M:%S')} {step.name}: {seconds[step.name]:.0f} s", flush=True)
-    return seconds
+            calls[-1] = time.perf_counter() - began
+            for name, values in zip(FILES, (seconds, calls), strict=True):
+                (out / name).write_text(json.dumps(values, indent=2))
+    return seconds, calls
+
+
+def kept(path: Path) -> Any:
+    """What an earlier call of the job wrote, if there was one."""
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def main() -> None:
@@ -197,11 +207,10 @@ def main() -> None:
     options = parser.parse_args()
     for name in ("logs", "pages"):
         (options.out / name).mkdir(parents=True, exist_ok=True)
-    began = time.perf_counter()
-    seconds = work(steps_of(options.data, options.out), options.out, options.cores)
+    seconds, calls = work(steps_of(options.data, options.out), options.out, options.cores)
     rows = [[name, f"{value / 60:.1f}"] for name, value in seconds.items()]
     rows.append(["all, one after the other", f"{sum(seconds.values()) / 60:.1f}"])
-    rows.append(["this call, from its start to its end", f"{(time.perf_counter() - began) / 60:.1f}"])
+    rows.append([f"the job from its start to its end, {len(calls)} call(s)", f"{sum(calls) / 60:.1f}"])
     text = table(["step", "minutes"], rows)
     (options.out / "pages" / "times.md").write_text(text)
     print(text)

@@ -33,7 +33,10 @@ def test_steps_wait_for_what_they_need_and_done_ones_are_skipped(tmp_path, monke
         return 1.0
 
     monkeypatch.setattr(job, "run", run)
-    assert job.work(steps, tmp_path, cores=2) == {"bundle": 7.0, "maps": 1.0, "page": 1.0}
+    (tmp_path / "calls.json").write_text("[7.0]")
+    seconds, calls = job.work(steps, tmp_path, cores=2)
+    assert seconds == {"bundle": 7.0, "maps": 1.0, "page": 1.0}
+    assert calls[0] == 7.0 and len(calls) == 2
     assert order == ["maps", "page"]
 
 
