@@ -172,7 +172,7 @@ def run(step: Step, out: Path) -> float:
 
 
 def work(steps: Sequence[Step], out: Path, cores: int) -> tuple[dict[str, float], list[float]]:
-    """Run what is not done yet, `cores` steps at a time. Seconds of each step, and of each call of the job, also
+    """Run what is not done yet, `cores` steps at a time. Seconds of each step and of each call of the job, also
     of those before."""
     seconds, calls = (kept(out / name) for name in FILES)
     seconds, calls, began = seconds or {}, [*(calls or []), 0.0], time.perf_counter()
