@@ -773,6 +773,17 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(method: str) -> None
         cf.explain(method, TorchPredictor(Hungry(plain.module, 0), classes=["a", "b"]), image, **ask_with)
 
 
+@pytest.mark.filterwarnings("ignore::contrafact.core.EmptyMapWarning")
+@pytest.mark.parametrize("method", ["deeplift", "guided-backprop"])
+def test_a_list_that_exceeds_the_memory_is_explained_one_image_at_a_time(method: str) -> None:
+    plain, images = built(), [picture()] * 5
+    hungry = TorchPredictor(Hungry(plain.module, 2), classes=["a", "b"])
+    wanted = cf.explain(method, plain, images, target="class:1")
+    found = cf.explain(method, hungry, images, target="class:1")
+    assert max(hungry.module.asked) > 2
+    np.testing.assert_allclose([one.values for one in found], [one.values for one in wanted], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("error", "memory"),
     [

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import contrafact.attribution as _attribution
 from contrafact import core
+from contrafact.api.at_once import explain_at_once
 from contrafact.api.regions import without
 from contrafact.api.spacing import warn_of_spacing
 from contrafact.api.types import (
@@ -64,12 +65,11 @@ from contrafact.models.targets import (
     RiskTarget,
     ValueTarget,
 )
-from contrafact.perturbation.memory import images_at_once, out_of_memory
+from contrafact.perturbation.memory import out_of_memory
 
 __all__ = ["explain", "fit", "load_bundle", "load_predictor"]
 NAMED = (ClassTarget, GradeTarget, MarginTarget, ProbabilityTarget, RiskTarget, ValueTarget, RegionTarget)
 _ = _attribution
-TOGETHER = 16  # images that are explained at once, if they are small
 
 
 @overload
@@ -238,7 +238,7 @@ def explain_images(
             if reference is not None:
                 parsed = compared(parsed, as_image(reference, grid=part[0].grid), part, model)
             mask = None if region is None else as_image(region, grid=part[0].grid)
-            explained = core.explain(
+            explained = explain_at_once(
                 method,
                 model,
                 part,
@@ -247,7 +247,6 @@ def explain_images(
                 background=background,
                 region=None if mask is None else on_grid(mask, part, parsed, model),
                 seed=seed,
-                batch=min(TOGETHER, images_at_once(part[0].values.size)),
                 outputs=seen,
             )
             for row, result in zip(rows, explained, strict=True):

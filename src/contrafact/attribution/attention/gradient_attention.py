@@ -13,6 +13,7 @@ from contrafact.attribution.attention.attention_windows import through_windows
 from contrafact.attribution.attention.weights import attention_maps, mean_head, on_image, output_tokens
 from contrafact.attribution.gradients import as_map
 from contrafact.core import EXPLAINERS, Question, UnsupportedError
+from contrafact.perturbation.memory import out_of_memory
 
 
 @EXPLAINERS.register("gradient-attention", aliases=("gradient-weighted-attention", "gradient_attention"))
@@ -45,6 +46,8 @@ class GradientAttention:
         try:
             slopes = torch.autograd.grad(values.sum(), maps, allow_unused=windowed)
         except RuntimeError as error:
+            if out_of_memory(error):
+                raise
             raise refusal from error
         if all(slope is None for slope in slopes):
             raise refusal

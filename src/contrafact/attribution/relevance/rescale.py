@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from contrafact.attribution.gradients import watchable
 from contrafact.core import FeatureLayer, Question, UnsupportedError
+from contrafact.perturbation.memory import out_of_memory
 
 GAP = 0.02  # accepted error, as a share of the change of the score; 0.001 units are accepted in addition
 
@@ -70,6 +71,8 @@ def _attribute(
                 images.detach().requires_grad_(), baselines=baseline, return_convergence_delta=True
             )
     except (RuntimeError, AssertionError) as error:
+        if out_of_memory(error):
+            raise
         raise _cannot_follow(method, error) from error
     finally:
         for module in changed:

@@ -13,6 +13,7 @@ from contrafact.core import InputError, UnsupportedError, nearest
 from contrafact.core.predictor_adapter import DelegatingPredictor
 from contrafact.metrics.heatmap_context import HeatmapContext, Values
 from contrafact.metrics.similarity import alike
+from contrafact.perturbation.memory import out_of_memory
 
 ORDERS = ("from-output", "from-input", "alone")
 Layers = dict[str, list[nn.Module]]
@@ -102,6 +103,8 @@ def copied(predictor: Any) -> Any:
     try:
         twin = copy.deepcopy(predictor)
     except (RuntimeError, TypeError, NotImplementedError) as error:
+        if out_of_memory(error):
+            raise
         raise UnsupportedError(
             f"randomisation works on a copy of the network and this one cannot be copied: {error}"
         ) from error
