@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import contrafact.attribution as _attribution
-from contrafact import core
 from contrafact.api.at_once import explain_at_once
 from contrafact.api.regions import without
 from contrafact.api.spacing import warn_of_spacing
