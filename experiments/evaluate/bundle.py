@@ -1,11 +1,11 @@
 """Measure a bundle on the held-out patients; write its results page and its model card.
 
     python -m experiments.evaluate.bundle knee DATA/knee_kl_128 --bundle runs/knee/bundle
-    python -m experiments.evaluate.bundle knee DATA/knee_kl_128 --bundle runs/knee/bundle
     python -m experiments.evaluate.bundle brain DATA/brain_tumor_mri_4class_224 --bundle runs/brain/bundle
 
-The brain bundle has codes for findings: its counterfactuals are measured by `findings.py`, half of the images
-on each side of the model's decision, and a second classifier (`oracle.py`) evaluates their last frames.
+The bundle of brain slices, withdrawn (docs/results/brain.md), has codes for findings: its counterfactuals are
+measured by `findings.py`, half of the images on each side of the model's decision, and a second classifier
+(`oracle.py`) evaluates their last frames.
 Values have 95 % intervals from 1,000 bootstrap samples of the patients; shares of 0 or 1 have Wilson's, and
 single measurements have none.
 """

@@ -1,8 +1,9 @@
 """Evaluate the changes of a generator as heatmaps: insertion and deletion on real held-out images.
 
-    python -m experiments.evaluate.finding_maps DATA --page docs/results/medxgan_real.md
+    python -m experiments.evaluate.finding_maps DATA --bundle runs/brain/bundle --page FILE
 
-Held-out slices and radiographs that the bundle's model predicts positive. The magnitude of the change of a
+Held-out slices that the bundle's model predicts positive; `train/brain.toml` says how the bundle, which is
+withdrawn, is made. The magnitude of the change of a
 counterfactual (medxgan, latent walk) and latent integrated gradients, beside Grad-CAM, integrated gradients
 and RISE, and a map of noise. Insertion: the strongest voxels of a map are shown first, and the area under the
 score's curve should be large; deletion: they are hidden first, and it should be small.
@@ -53,8 +54,8 @@ class Cases:
     images: list[Image]
 
 
-def cases_of(name: str, data: Path, count: int) -> Cases:
-    bundle, held = cf.load_bundle(name).for_latent_space(), load(name, data, "val", side=64)
+def cases_of(name: str, folder: Path, data: Path, count: int) -> Cases:
+    bundle, held = cf.load_bundle(folder).for_latent_space(), load(name, data, "val", side=64)
     positive = np.flatnonzero(scores_of(bundle.predictor, held.images) > 0)
     rows = np.random.default_rng(0).permutation(positive)[:count]
     return Cases(name, bundle, [Image(held.images[i].float().numpy(), window=(0.0, 255.0)) for i in rows])
@@ -133,14 +134,15 @@ def main() -> None:
     parser.add_argument(
         "data", type=Path, help="folder that holds " + " and ".join(FOLDERS[name] for name in STRIPS)
     )
+    parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--page", type=Path, required=True)
     parser.add_argument("--images", type=int, default=24)
     options = parser.parse_args()
     command = "python -m experiments.evaluate.finding_maps DATA"
-    command += f" --page {options.page} --images {options.images}"
+    command += f" --bundle {options.bundle} --page {options.page} --images {options.images}"
     lines = ["# Maps of the change on real images", "", *INTRODUCTION, "```", command, "```", "", *READING]
     for name in STRIPS:
-        lines += chapter(cases_of(name, options.data, options.images))
+        lines += chapter(cases_of(name, options.bundle, options.data, options.images))
     options.page.write_text("\n".join(lines).rstrip() + "\n")
 
 

@@ -517,20 +517,20 @@ def test_a_map_is_told_in_words_where_places_are_named(
     assert "expected --names NUMBER=NAME" in capsys.readouterr().err
 
 
-def test_the_demo_shows_a_slice_on_each_side_from_the_bundle_of_findings() -> None:
+def test_the_demo_shows_a_knee_on_each_side_and_phantoms_of_both_models() -> None:
     from contrafact.cli.demo_cases import demo_cases
 
     planned, cards = demo_cases([], 4, 0)
-    slices = [(image, plan) for name, image, plan in planned if name.startswith("Synthetic brain slice")]
-    assert len(slices) == 2
-    assert [card["name"] for card in cards] == ["knee", "phantom", "brain"]
-    answers = [float(plan.bundle.predict([image])[0, 1]) for image, plan in slices]
-    assert answers[0] < 0.5 < answers[1]
-    assert all("medxgan" in plan.methods for _, plan in slices)
-    first, image, plan = planned[0]
-    assert first == "Synthetic knee 1" and "translate" in plan.methods
-    assert image.values.shape == plan.bundle.image_shape
-    assert all(image.about["synthetic"] for image, _ in slices), "no patient's image ships"
+    knees = [(image, plan) for name, image, plan in planned if name.startswith("Synthetic knee")]
+    assert [card["name"] for card in cards] == ["knee", "phantom"]
+    answers = [float(plan.bundle.predict([image])[0, 1]) for image, plan in knees]
+    assert len(knees) == 4 and answers[0] < 0.5 < answers[-1] and answers == sorted(answers)
+    assert all("translate" in plan.methods for _, plan in knees)
+    assert all(image.values.shape == plan.bundle.image_shape for image, plan in knees)
+    assert all(image.about["synthetic"] for image, _ in knees), "no patient's image ships"
+    others = [(name, plan.model) for name, _, plan in planned[4:]]
+    assert planned[0][0] == "Synthetic knee 1" and len(others) == 4 and len({model for _, model in others}) == 2
+    assert all(name.startswith("Phantom") for name, _ in others)
 
 
 def test_a_goal_without_a_target_asks_for_the_other_answer(

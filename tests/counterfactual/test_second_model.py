@@ -172,7 +172,7 @@ def test_the_second_model_leads_the_card_and_belongs_to_the_digest() -> None:
     assert made.second_model(predictor((2.0, 0.0, 0.0, 0.0))) is None
 
 
-@pytest.mark.parametrize("name", ["knee", "chest", "brain", "nodule", "nodule_3d", "histology", "phantom"])
+@pytest.mark.parametrize("name", ["knee", "chest", "nodule", "nodule_3d", "histology", "phantom"])
 def test_every_shipped_bundle_has_a_second_model_of_another_architecture(name: str) -> None:
     made = load_bundle(name)
     second = made.second_model(made.predictor)

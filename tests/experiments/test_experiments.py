@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import pkgutil
 import re
 import shutil
@@ -23,7 +24,7 @@ from contrafact.bundles.fit_config import read_config
 from experiments.evaluate import bundle, judge
 from experiments.evaluate.scores import both_sides, scores_of
 from experiments.speed import training
-from experiments.train import oracle
+from experiments.train import oracle, ship
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(m.name for m in pkgutil.walk_packages(experiments.__path__, "experiments.") if not m.ispkg)
@@ -141,7 +142,7 @@ def test_a_latent_space_is_measured_with_the_model_it_was_fitted_to(
 
 
 def test_only_bundles_with_directions_are_timed_by_a_walk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`brain`, `chest` and `nodule` have none: a walk there is an error."""
+    """`chest` and `nodule` have none: a walk there is an error."""
     walked = set()
     monkeypatch.setattr(training, "SIDES", {})  # of translators, on real images
     monkeypatch.setattr(training.cf, "explain", lambda *_, **ask: walked.add(ask["bundle"].name))
@@ -156,6 +157,13 @@ def test_the_second_model_of_a_translators_bundle_is_not_replaced_by_one_of_smal
     with pytest.raises(SystemExit):
         oracle.main()
     assert "made by experiments.train.classifiers" in capsys.readouterr().err
+
+
+def test_the_card_of_the_phantoms_is_written_as_it_ships() -> None:
+    folder = list_bundles()["phantom"]
+    about = json.loads((folder / "bundle.json").read_text())
+    assert about["card"] == ship.CARD
+    assert ship.model_card(about, 1_900_000) == (folder / "MODEL_CARD.md").read_text()
 
 
 def test_a_second_model_is_put_into_a_bundle_for_every_model_that_it_confirms(tmp_path: Path) -> None:

@@ -741,14 +741,14 @@ def test_records_stay_as_they_are(tmp_path: Path) -> None:
 
 def test_the_one_generator_that_was_used_is_named(tmp_path: Path) -> None:
     image = read_image(series(tmp_path / "source"))
-    cards = [{"name": "knee", "bundle": "a" * 16}, {"name": "brain", "bundle": "b" * 16}]
+    cards = [{"name": "knee", "bundle": "a" * 16}, {"name": "lesions", "bundle": "b" * 16}]
     run = Run.create(tmp_path / "run", about={"bundles": cards})
     add_strip(run, image)  # made with the bundle of hash b
     named = Run.create(tmp_path / "named", about={"bundles": cards})
     add_strip(named, image)
-    told = {**named.rows()[0], "generator_name": "brain (MedXGAN)"}
+    told = {**named.rows()[0], "generator_name": "lesions (MedXGAN)"}
     (named.folder / "results.jsonl").write_text(json.dumps(told) + "\n")
-    for one, name in ((run, "brain"), (named, "brain (MedXGAN)")):
+    for one, name in ((run, "lesions"), (named, "lesions (MedXGAN)")):
         drawn = [
             d
             for d in written(export_dicom(one, tmp_path / f"dicom-{one.folder.name}"))[CT]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from contrafact.bundles import load_bundle, save_bundle
@@ -349,6 +350,7 @@ def test_findings_are_removed_and_added_to_the_image_itself(bundle: Bundle) -> N
     strips = explain(path, bundle.predictor, images, target=target, bundle=bundle)
     assert all(torch.equal(before[k], v) for k, v in bundle.generator.state_dict().items()), "bit-identical"
     added, removed = strips[::2], strips[1::2]
+    assert np.median([s.reconstruction_error for s in strips]) < 0.5
     assert [s.outcome for s in added].count("reached") >= 3, [s.outcome for s in added]
     assert sum(s.scores[0] < 0 < s.scores[-1] for s in added) >= 5, [s.scores for s in added]
     assert sum(s.scores[0] > 0 > s.scores[-1] for s in removed) >= 5, [s.scores for s in removed]
@@ -357,6 +359,10 @@ def test_findings_are_removed_and_added_to_the_image_itself(bundle: Bundle) -> N
         assert strip.record is not None
         assert strip.record.method == "medxgan"
         assert {"spread", "counterfactuals"} <= set(strip.record.notes)
+        with bundle.predictor.frozen(), torch.no_grad():
+            again = target(bundle.predictor(strip.frames))
+        np.testing.assert_allclose(strip.scores, again, atol=1e-2)  # what is printed is what is shown
+        assert spearmanr(strip.requested, strip.scores).statistic > 0.85
         up = strip.goal is not None and strip.goal > strip.scores[0]
         if strip.outcome == "reached":
             assert (strip.scores[-1] >= strip.goal - 1e-3) if up else (strip.scores[-1] <= strip.goal + 1e-3)

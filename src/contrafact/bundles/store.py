@@ -20,6 +20,11 @@ from contrafact.models import load_predictor
 
 HERE = Path(__file__).parent
 SCHEMA = 1
+WITHDRAWN = {
+    "brain": "withdrawn in version 0.1.0, since its counterfactuals flip the prediction and show no tumour "
+    "(docs/results/brain.md); for a finding that is removed and added use 'nodule', and for slices of the head "
+    "train a bundle of your own with 'contrafact fit'"
+}
 FAMILY_OF = {"generator": ("family", "stylegan2"), "translator": ("translator_family", "translator")}
 
 
@@ -31,17 +36,25 @@ def list_bundles() -> dict[str, Path]:
 def find_bundle(name: str | Path) -> Path:
     """Return the folder of a shipped bundle by name, or of any bundle by its folder.
 
-    raises  InputError for an unknown name, with the nearest known name
+    raises  InputError for an unknown name, with the nearest known name, and for one that was withdrawn, with
+            the reason
     """
     shipped = list_bundles()
     folder = shipped.get(str(name), Path(name))
     if not is_there(folder / "bundle.json"):
+        check_not_withdrawn(str(name))
         known = ", ".join(shipped) or "none shipped"
         raise InputError(
             f"expected a bundle ({known}) or a folder with bundle.json; "
             f"got '{name}'{nearest(str(name), shipped)}"
         )
     return folder
+
+
+def check_not_withdrawn(name: str) -> None:
+    """Raise InputError for the name of a bundle that shipped once, with the reason why it does no longer."""
+    if name in WITHDRAWN:
+        raise InputError(f"bundle '{name}' was {WITHDRAWN[name]}")
 
 
 def load_bundle(

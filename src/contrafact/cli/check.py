@@ -47,6 +47,7 @@ def check(
     """
     from contrafact.api.compatibility import check_methods, findings_of, noise_for
     from contrafact.bundles import list_bundles
+    from contrafact.bundles.store import check_not_withdrawn
     from contrafact.cli.arguments import pick_bundle, pick_predictor
     from contrafact.core import EXPLAINERS, Trust
     from contrafact.io import read_image
@@ -54,6 +55,8 @@ def check(
     from contrafact.render.text import few
 
     bundle = bundle or (model if model in list_bundles() else None)
+    if not Path(model).exists():
+        check_not_withdrawn(model)
     trusted = Trust(trust, trust_code)
     loaded = pick_bundle(bundle, trusted)
     predictor = pick_predictor(None if model == bundle else model, loaded, trusted, declared.told())

@@ -26,13 +26,13 @@ def demo(
 ) -> None:
     """Explain example cases with the shipped models and write a report.
 
-    The demo generates synthetic patients from the `knee` and `brain` bundles, and phantoms with a known cause;
-    no patient's image ships. Example: `contrafact demo --images my_knee.png`
+    The demo generates synthetic patients from the `knee` bundle, and phantoms with a known cause; no patient's
+    image ships. Example: `contrafact demo --images my_knee.png`
 
     Args:
         out: Run folder; an earlier demo in it is replaced.
         images: Your own knee radiographs instead of synthetic patients.
-        cases: Number of synthetic patients per bundle.
+        cases: Number of synthetic patients; of phantoms half as many for each model.
         seed: Seed of the synthetic patients.
         checks: Add reliability checks to each result.
         json: Print the result as JSON.

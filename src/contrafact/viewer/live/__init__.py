@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from contrafact.core import InputError, Trust
+from contrafact.core import Trust
 from contrafact.io import Run
 from contrafact.viewer.live.service import LiveService
 from contrafact.viewer.live.tasks import LiveSetting
@@ -32,22 +32,10 @@ def make_live(
     if not names:
         return None
     if bundle is not None:
-        _check(bundle)
+        from contrafact.bundles import find_bundle
+
+        find_bundle(bundle)
     from contrafact.viewer.live.app import live_app
 
     desk = LiveService(run, LiveSetting(bundles=names, shipped=bundle is None, trust=Trust(trust, trust_code)))
     return live_app(desk), desk
-
-
-def _check(bundle: str) -> None:
-    from pathlib import Path
-
-    from contrafact.bundles import list_bundles
-    from contrafact.core import nearest
-
-    shipped = list_bundles()
-    if bundle not in shipped and not (Path(bundle) / "bundle.json").exists():
-        raise InputError(
-            f"expected a bundle ({', '.join(shipped)}) or a folder with bundle.json; got '{bundle}'"
-            f"{nearest(bundle, shipped)}"
-        )

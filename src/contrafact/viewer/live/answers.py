@@ -19,6 +19,7 @@ from contrafact import core
 from contrafact.api import explanation as face
 from contrafact.api.case import Plan, answers, facts_of, target_name, trust_of
 from contrafact.bundles import list_bundles, load_bundle
+from contrafact.bundles.store import check_not_withdrawn
 from contrafact.core import EXPLAINERS, Counterfactual, InputError, Predictor, Question, digest, traits_of
 from contrafact.core.method_cards import cards_of
 from contrafact.core.predictor_adapter import DelegatingPredictor
@@ -38,6 +39,8 @@ def load(setting: LiveSetting, device: str) -> Asking:
     shipped = list_bundles()
     names = [name for name in setting.bundles if not setting.shipped or name in shipped]
     if not names:
+        for name in setting.bundles:
+            check_not_withdrawn(name)
         missing = ", ".join(setting.bundles)
         raise InputError(
             f"expected a bundle of this run that ships with the package; got '{missing}'; give its folder "
