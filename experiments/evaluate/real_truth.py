@@ -25,9 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Picture
 from safetensors.torch import load_file
-from scipy.ndimage import binary_dilation, binary_erosion
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
@@ -39,6 +37,7 @@ from experiments.evaluate import known_truth
 from experiments.evaluate.engines import with_latent
 from experiments.evaluate.known_truth import centre, edges, judged, makers_of
 from experiments.evaluate.nodules import large
+from experiments.evaluate.picture_wall import wall
 from experiments.malignancy import single_ratings
 from experiments.nodule_windows import NoduleWindow, nodule_stacks, nodule_windows
 from experiments.reading import sized
@@ -265,42 +264,14 @@ def agreement(rows: Sequence[dict[str, Any]]) -> str:
     return f"Rank correlation of IoU over {len(both)} methods with {', with '.join(found)}."
 
 
-def wall(cases: Sequence[Case], found: dict[str, list[dict[str, Any]]], path: Path, count: int = 8) -> None:
-    """The first cases, one a row: the image, it with the consensus's outline, then the best maps by IoU of each
-    model and its counterfactual."""
-    slices = [case.truth.sum(axis=(1, 2)).argmax() if case.truth.ndim == 3 else ... for case in cases]
-    truths = [case.truth[where] for case, where in zip(cases, slices, strict=True)]
-    scale = 4 if cases[0].truth.ndim == 3 else 2
-    images = [_grey(case.image.values[0][where], scale) for case, where in zip(cases, slices, strict=True)]
-    columns: list[list[NDArray[np.uint8]]] = [images[:count]]
-    columns.append([_outlined(one, truth, scale) for one, truth in zip(images[:count], truths, strict=False)])
+def best_maps(found: dict[str, list[dict[str, Any]]]) -> list[NDArray[Any]]:
+    """The maps (N, *S) of the best three methods of each model by IoU, and of its counterfactual."""
+    chosen: list[NDArray[Any]] = []
     for rows in found.values():
         known = [row for row in rows if "figures" in row and row["method"] not in BASELINES]
         known.sort(key=lambda row: -float(row["figures"][:, 0, 0].mean()))
-        chosen = known[:3] + [row for row in known[3:] if row["method"] == ENGINE]
-        for row in chosen:
-            column = []
-            for one, where, truth in zip(row["maps"][:count], slices, truths, strict=False):
-                limit = np.percentile(np.abs(one), 99.5) or 1.0
-                grey = _grey(np.clip(one[where] / limit, 0, 1) * 255, scale)
-                column.append(_outlined(grey, truth, scale))
-            columns.append(column)
-    picture = np.concatenate([np.concatenate(column) for column in columns], axis=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.fromarray(picture).save(path, optimize=True)
-
-
-def _grey(values: Values, scale: int) -> NDArray[np.uint8]:
-    """Grey values (H, W) as an enlarged picture."""
-    grey = np.kron(np.clip(values, 0, 255).astype(np.uint8), np.ones((scale, scale), np.uint8))
-    return np.repeat(grey[..., None], 3, axis=2)
-
-
-def _outlined(picture: NDArray[np.uint8], mask: Mask, scale: int) -> NDArray[np.uint8]:
-    wide = np.kron(mask, np.ones((scale, scale))).astype(bool)
-    picture = picture.copy()
-    picture[binary_dilation(wide) & ~binary_erosion(wide, iterations=1) & ~wide] = (255, 160, 0)
-    return picture
+        chosen += [row["maps"] for row in known[:3] + [row for row in known[3:] if row["method"] == ENGINE]]
+    return chosen
 
 
 def sentences(found: dict[str, list[dict[str, Any]]], best: NDArray[Any], count: int) -> list[str]:
@@ -402,7 +373,7 @@ def main() -> None:
     if options.page:
         options.page.write_text("\n".join(text))
     if options.picture:
-        wall(cases, found, options.picture)
+        wall(cases, best_maps(found), options.picture)
 
 
 if __name__ == "__main__":
