@@ -2,8 +2,9 @@
 
     python -m experiments.evaluate.screenshots --run runs/demo --volume RUN --two RUN --labelled RUN
 
-Give the runs whose pages are wanted. Pages are whole at 390 and 1280 pixels, and a screen of 1920 by 1080.
-Needs Playwright and Chromium.
+Give the runs whose pages are wanted. Pages are whole at 390 and 1280 pixels, and a screen of 1920 by 1080. The
+results of a reader study are of simulated readers, for the run with labels. Needs Playwright and Chromium, for
+the page of paper pypdfium2 too.
 """
 
 from __future__ import annotations
@@ -25,13 +26,29 @@ from contrafact.report.page import write_report
 from contrafact.viewer.app import make_app
 from contrafact.viewer.live import make_live
 from contrafact.viewer.reader_study.app import Reading, make_reading_app
+from contrafact.viewer.reader_study.sessions import Design
 from contrafact.viewer.study_editor.app import make_form_app
 from contrafact.viewer.study_editor.editor import StudyEditor
+from experiments.evaluate.simulated_readers import answered, reading_of
 from experiments.serving import serving
 
 WIDTHS = {390: 844, 1280: 900, 1920: 1080}
 GPU = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox")
 TALL = 5200  # pixels of a picture at most
+STUDY = """title = "Which method points where"
+out = "runs/study"
+targets = ["class:1"]
+
+[model]
+bundle = "knee"
+
+[methods.gradcam]
+[methods.rise]
+masks = 500
+share = 2.0
+
+[metrics.deletion]
+"""  # with a share that is refused, and without images
 Page = Any
 Enter = Callable[[Page], None]
 
@@ -118,15 +135,46 @@ def compared(camera: Camera, run: Run) -> None:
 
 
 def volume(camera: Camera, run: Run) -> None:
-    """Take the page of a volume."""
+    """Take the page of a volume, and its part in three dimensions alone."""
     with viewing(run) as (link, token):
         camera.take("volume", _first(link, token, "/", "#lines tr"), _solid)
+        camera.take("planes", _first(link, token, "/", "#lines tr"), _planes)
 
 
 def labelled(camera: Camera, run: Run) -> None:
     """Take the cohort page of a run with labels, with its mean changes."""
     with viewing(run) as (link, token):
         camera.take("cohort-labelled", at(link, token=token), _means)
+
+
+def decisions(camera: Camera, run: Run, folder: Path) -> None:
+    """Take a decision with an explanation, and the results of simulated readers."""
+    if camera.wants("reader-results"):
+        study = reading_of(run, folder / "simulated.sqlite")
+        answered(study)
+        with serving(make_reading_app(study, reader="r", owner="o")) as link:
+            camera.take("reader-results", at(link, "/results", "o"))
+    if camera.wants("reader-decides"):
+        design = Design(arms=("explained",), kind="parallel", washout=0.0)
+        one = Reading(run, tasks=("decide",), path=folder / "decides.sqlite", design=design)
+        with serving(make_reading_app(one, reader="r", owner="o")) as link:
+            camera.take("reader-decides", at(link, token="r"), _judge)
+
+
+def paper(camera: Camera, report: Path) -> None:
+    """Take the second case of the report as a page of paper."""
+    if not camera.wants("report-print"):
+        return
+    from pypdfium2 import PdfDocument  # not needed for any other picture
+
+    page = camera.browser.new_page()
+    page.goto(report.as_uri())
+    page.evaluate("document.querySelectorAll('header, main > *:not(.case)').forEach(part => part.remove())")
+    printed = report.with_suffix(".pdf")
+    page.pdf(path=printed, prefer_css_page_size=True)
+    page.close()
+    drawn = PdfDocument(printed)[1].render(scale=115 / 72).to_pil().convert("RGB")
+    drawn.save(camera.out / "report-print.webp", quality=80, method=6)
 
 
 def _means(page: Page) -> None:
@@ -151,6 +199,12 @@ def _twins(page: Page) -> None:
 def _solid(page: Page) -> None:
     page.locator(".solid").scroll_into_view_if_needed()
     page.wait_for_selector(".solid[data-ready]", timeout=120_000)
+
+
+def _planes(page: Page) -> None:
+    _solid(page)
+    others = "#parts > section:not(:has(.solid))"
+    page.evaluate(f"document.querySelectorAll('{others}').forEach(part => part.remove())")
 
 
 def _explain(page: Page) -> None:
@@ -183,16 +237,17 @@ def _box(page: Page) -> None:
 
 def others(camera: Camera, run: Run, folder: Path) -> None:
     """Take the study editor, the reader study and the report."""
+    (folder / "study.toml").write_text(STUDY)
     editor = StudyEditor(folder, "study.toml", lambda _: iter(()), more={"targets": [], "bundles": ["knee"]})
     with serving(make_form_app(editor, token="t")) as link:
-        camera.take("editor", at(link, token="t"))
+        camera.take("editor", at(link, token="t"), lambda page: page.wait_for_selector("#wrong li, .wrong li"))
     reading = Reading(run, tasks=("worse",), path=folder / "reading.sqlite")
     with serving(make_reading_app(reading, reader="r", owner="o")) as link:
         camera.take("reader", at(link, token="r"), _judge)
-        camera.take("reader-results", at(link, "/results", "o"))
     report = write_report(run, folder / "report.html")
     camera.take("report", lambda page: page.goto(report.as_uri()))
     camera.take("report-case", lambda page: page.goto(report.as_uri()), _open)
+    paper(camera, report)
 
 
 def _judge(page: Page) -> None:
@@ -227,6 +282,7 @@ def main() -> None:
                 take(camera, open_run(given))
         if words.labelled:
             labelled(camera, open_run(words.labelled))
+            decisions(camera, open_run(words.labelled), Path(folder))
         if words.run:
             others(camera, open_run(words.run), Path(folder))
         chromium.close()

@@ -23,6 +23,7 @@ from contrafact.viewer.reader_study.decisions import (
     mcnemar,
     once,
     reliance,
+    roc,
 )
 from contrafact.viewer.reader_study.many_readers import (
     analysis,
@@ -281,3 +282,16 @@ def test_nothing_is_said_before_the_first_answer() -> None:
     )
     alone = decide_results([line], ARMS, rng=np.random.default_rng(0))
     assert alone is not None and alone["arms"][0]["figures"]["AUC"]["value"] is None and summary_csv(alone)
+
+
+def test_the_roc_curve_has_the_area_of_all_ratings_together() -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.uniform(size=30) < 0.5
+    rating = np.round(rng.normal(size=(4, 30)) + truth) + 0.5
+    rating[1, 7] = np.nan
+    false, true = np.transpose(roc(rating, truth))
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1) and (np.diff(true) >= 0).all()
+    there = ~np.isnan(rating)
+    expected = roc_auc_score(np.broadcast_to(truth, rating.shape)[there], rating[there])
+    assert np.trapezoid(true, false) == pytest.approx(expected)
+    assert roc(rating, np.ones_like(truth)) == []

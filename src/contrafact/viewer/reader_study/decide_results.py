@@ -21,6 +21,7 @@ from contrafact.viewer.reader_study.decisions import (
     once,
     over_readers,
     reliance,
+    roc,
     shares,
     sides,
 )
@@ -113,6 +114,7 @@ def _arm(found: Decisions, arm: int, weights: Weights) -> dict[str, Any]:
         "right where the model is wrong": _mean(
             found, found.correct[arm], ~right, weights, count=int((~right).sum())
         ),
+        "roc": roc(found.rating[arm], found.truth),
         "seconds": float(np.nanmedian(seconds)) if np.isfinite(seconds).any() else None,
     }
 

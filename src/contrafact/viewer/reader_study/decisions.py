@@ -122,6 +122,18 @@ def area(rating: Floats, truth: Flags, weights: Floats) -> Floats:
         return np.asarray(((first @ order) * second).sum(axis=1) / (first.sum(axis=1) * second.sum(axis=1)))
 
 
+def roc(rating: Floats, truth: Flags) -> list[tuple[float, float]]:
+    """Return the ROC curve of the ratings (R, C) of all readers together, from (0, 0) to (1, 1): for each
+    rating, from the highest, the shares of images without and with the finding that are rated as high or more.
+    """
+    there = ~np.isnan(rating)
+    ill, well = (rating[there & side] for side in (truth, ~truth))
+    if not len(ill) or not len(well):
+        return []
+    cuts = np.unique(rating[there])[::-1]
+    return [(0.0, 0.0)] + [(float((well >= cut).mean()), float((ill >= cut).mean())) for cut in cuts]
+
+
 def placements(ill: Floats, well: Floats) -> Floats:
     """Return 1 where an image with the finding is rated above one without, 0.5 where equal, else 0 (P, N)."""
     return np.asarray((ill[:, None] > well) + 0.5 * (ill[:, None] == well), dtype=float)
