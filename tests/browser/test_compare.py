@@ -305,11 +305,38 @@ def test_both_maps_lie_on_one_scale_and_their_difference_beside_them(browser: An
         for k in range(3):
             assert np.ptp(spot(visit.pixels(k))) <= 2
         visit.page.keyboard.press("h")
-        visit.slide("Contour", 96)
+        assert near(visit.pixels(0), (255, 255, 255), 2).sum() > 100  # the outline of the strongest 10 %
+        visit.slide("Contour", 100)
+        assert visit.page.text_content("label.slider:has-text('Contour') output") == "off"
+        assert not near(visit.pixels(0), (255, 255, 255), 2).any()
+        visit.slide("Contour", 4)
         assert near(visit.pixels(0), (255, 255, 255), 2).sum() > 100
         text = visit.page.text_content("main")
         assert "honest and cheat: similar" in text and "cosine similarity" in text
         assert "0.2 (better)" in text and "0.5 (better)" not in text
+
+
+def test_results_of_a_part_of_the_image_say_so(browser: Any, tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", about={"title": "Part"})
+    image = Image(ramp(), window=(0.0, 200.0), source="/data/part.png")
+    for model in ("honest", "cheat"):
+        about: dict[str, Any] = {"case": "Part", "model_name": model, "target_name": "narrow", "answers": []}
+        for made in (heatmap("part"), strip("part")):
+            details = {"region": 0.06} if model == "honest" else {}
+            own = dataclasses.replace(made.record, model=model, details=details)
+            run.add(f"{model}/{own.method}", image, dataclasses.replace(made, record=own), **about)
+    with serving(entered(make_app(run))) as site, Visit(browser, site) as visit:
+        visit.go(f"/compare/{listed(site)['Part']['id']}", "#where")
+        visit.painted()
+        said = visit.page.text_content("main")
+        assert "honest: the map is limited to 6 % of the image: nothing outside is shown." in said
+        assert said.count("The change is limited to 6 % of the image: nothing outside changes.") == 1
+        assert "cheat: the map is" not in said
+        assert min(box["width"] for box in map(_box, visit.page.locator(".stages.two canvas").all())) >= 480
+
+
+def _box(canvas: Any) -> Any:
+    return canvas.bounding_box()
 
 
 def test_both_strips_move_together(browser: Any, site: Site) -> None:

@@ -109,6 +109,20 @@ def test_the_slider_moves_the_image_and_the_model_answers(browser: Any, site: Si
         visit.page.wait_for_load_state("networkidle")
 
 
+def test_the_panels_of_an_answer_are_as_large_as_those_of_a_result(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        open_panel(visit)
+        visit.page.get_by_role("button", name="Explain", exact=True).click()
+        visit.page.wait_for_selector(".live .film")
+        visit.painted()
+        boxes = [one.bounding_box() for one in visit.page.locator(".live .panel canvas").all()]
+        assert len(boxes) == 3 and all(box["width"] >= 480 for box in boxes)
+        about = visit.page.locator(".live .beside .small").first
+        assert "While you drag the slider" in about.text_content()
+        visit.page.select_option("#live-method", "gradcam")
+        assert "Explain computes the map" in about.text_content() and "slider" not in about.text_content()
+
+
 def test_a_slider_moved_just_after_asking_loses_no_question(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         open_panel(visit)

@@ -76,6 +76,18 @@ def test_the_panels_are_large_and_stand_side_by_side_where_there_is_room(
         assert visit.page.locator("main section").first.get_attribute("class") == "card how"
 
 
+@pytest.mark.parametrize("width", [1920, 1280, 390])
+def test_the_panels_of_a_notebook_are_as_large(browser: Any, tmp_path: Path, width: int) -> None:
+    path = tmp_path / "notebook.html"
+    path.write_text(f"<!doctype html><body>{strip('knee')._repr_html_()}", encoding="utf-8")  # type: ignore[operator]
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(path.as_uri())
+    boxes = [one.bounding_box() for one in page.locator("img").all()[:3]]
+    assert all(box["width"] >= (480 if width > 1000 else 320) for box in boxes)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.close()
+
+
 def test_a_flip_that_a_second_model_does_not_follow_is_said_first(browser: Any, tmp_path: Path) -> None:
     run = planted_run(tmp_path / "run", 1)
     second = strip("alone", second=np.full(5, -2.0))

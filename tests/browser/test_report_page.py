@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import zlib
@@ -81,6 +82,19 @@ def test_ten_cases_are_short_on_the_screen_and_on_paper(browser: Any, tmp_path: 
         assert len(re.findall(rb"/Type\s*/Page\b", paper)) <= 10 + others  # a page for each of these cases
 
 
+def test_ten_cases_of_four_models_are_short_too(browser: Any, tmp_path: Path) -> None:
+    """As in the demo: a row of three large panels for each model, and the cases below."""
+    run = planted_run(tmp_path / "run", 7)
+    for name in ("second", "third", "fourth"):
+        image = Image(ramp(), window=(0.0, 200.0), source=f"{name}.png")
+        made = strip(name, record=dataclasses.replace(record("latent-walk", name), model=name))
+        run.add(name, image, made, case=name, target_name="narrow")
+    with Paper(browser, write_report(run)) as visit:
+        boxes = [one.bounding_box() for one in visit.page.locator("section.first img").all()]
+        assert len(boxes) == 4 * 3 and all(box["width"] >= 480 for box in boxes)
+        assert visit.page.evaluate("document.documentElement.scrollHeight") < 8_000
+
+
 def written(paper: bytes) -> list[int]:
     """How many times each page of a PDF draws text or a picture."""
     parts = {int(m[1]): m[2] for m in re.finditer(rb"(\d+) 0 obj(.*?)endobj", paper, re.DOTALL)}
@@ -123,14 +137,16 @@ def test_what_the_address_points_at_is_opened(browser: Any, run: Run) -> None:
         visit.until("document.querySelectorAll('section.case.alive').length === 1")
 
 
-@pytest.mark.parametrize(("width", "least"), [(1920, 480), (1280, 360), (390, 300)])
-def test_the_first_screen_needs_no_scripts_and_fits(browser: Any, run: Run, width: int, least: int) -> None:
+@pytest.mark.parametrize(("width", "least", "rows"), [(1920, 480, 1), (1280, 480, 2), (390, 300, 3)])
+def test_the_first_screen_needs_no_scripts_and_fits(
+    browser: Any, run: Run, width: int, least: int, rows: int
+) -> None:
     with Paper(browser, write_report(run), width, scripts=False) as visit:
         boxes = [one.bounding_box() for one in visit.page.locator("section.first img").all()[:3]]
         assert all(box["width"] >= least for box in boxes)
         assert max(box["x"] + box["width"] for box in boxes) <= width
         tops = {round(box["y"]) for box in boxes}
-        assert len(tops) == (3 if width == 390 else 1)
+        assert len(tops) == rows and visit.fits()
         assert max(tops) < 900 or width == 390
 
 

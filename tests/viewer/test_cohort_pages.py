@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from browsing import HOSTILE, Site, entered, many, planted_run, ramp, serving, s
 from contrafact.core import Image
 from contrafact.io import Case, Run
 from contrafact.io.run_cohort import store_cohort
+from contrafact.render.mean_changes import MeanChanges
 from contrafact.viewer import make_app
 from labelled import labelled_run
 
@@ -63,6 +65,40 @@ def test_means_come_once_all_is_summed_and_pictures_by_their_name(site: Site) ->
     assert site.ask("/mean/0123.png").status == 404
     assert site.ask("/api/means?by=height").status == 400
     assert site.ask("/api/cohort?model=x").status == 400
+
+
+def test_other_requests_do_not_wait_while_changes_are_summed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go, real = threading.Event(), threading.Event(), MeanChanges.measure
+
+    def slow(changes: MeanChanges, *, seconds: float) -> None:
+        begun.set()
+        assert go.wait(60)
+        real(changes, seconds=seconds)
+
+    monkeypatch.setattr(MeanChanges, "measure", slow)
+    found: list[int] = []
+    asked = threading.Thread(target=lambda: found.append(site.ask("/api/means?by=site").status))
+    asked.start()
+    try:
+        assert begun.wait(60)
+        for path, status in (("/api/cohort", 200), ("/api/cases", 200), ("/mean/0123.png", 404)):
+            assert site.ask(path).status == status  # times out if it waits
+    finally:
+        go.set()
+        asked.join()
+    assert found == [200]
+
+
+def test_a_flip_that_misses_its_goal_is_not_called_not_found(tmp_path: Path) -> None:
+    run = planted_run(tmp_path / "run", 1)
+    for outcome, scores in (("search", np.linspace(-2, 1, 5)), ("search", np.linspace(-2, -1, 5))):
+        made = strip("s", outcome=outcome, scores=scores)
+        run.add(f"{scores[-1]}", Image(ramp(), source=f"s{scores[-1]}.png"), made, case=f"s{scores[-1]}")
+    with serving(entered(make_app(run))) as site:
+        lines = {line["name"]: line["ends"] for line in site.ask("/api/cases").json()["cases"]}
+    assert lines == {"Case 1": ["reached"], "s1.0": ["flips"], "s-1.0": ["search"]}
 
 
 def test_two_models_have_a_picture_each(tmp_path: Path) -> None:

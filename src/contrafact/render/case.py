@@ -263,7 +263,7 @@ def _share(target: str, score: float) -> float:
 
 
 def _made(row: Mapping[str, Any]) -> dict[str, Any]:
-    record = row["record"]
+    record, strip = row["record"], row.get("kind") == "strip"
     return {
         "method": str(record["method"]),
         "label": str(row.get("label") or record["method"]),
@@ -273,7 +273,7 @@ def _made(row: Mapping[str, Any]) -> dict[str, Any]:
         "passes": record["forward_passes"],
         "parameters": record["parameters"],
         "layer": layer_words(record.get("details") or {}),
-        "part": part_words(record.get("details") or {}) if row.get("kind") == "heatmap" else "",
+        "part": part_words(record.get("details") or {}, *(["nothing outside changes"] if strip else [])),
     }
 
 

@@ -24,6 +24,7 @@ SHORT = {
     "no_change": "not found",
     "steps": "fixed steps",
 }
+SHORT_MISSED = "flips, goal not reached"
 NOT_ASKED = "Not checked by a second model."
 CONFIRMED = "Confirmed by a second model."
 NOT_CONFIRMED = "Not confirmed by a second model."
@@ -86,7 +87,12 @@ def short(row: Row) -> str:
     """Return the outcome for a table, as `KL 2-4: 10 % → 90 %, reached`."""
     stopped, name = str(row["outcome"]), str(row.get("target_name") or row["record"]["target"])
     levels = _now(row) if stopped == "already" else before_after(row)
-    return f"{name}: {levels}, {SHORT.get(stopped, stopped)}"
+    return f"{name}: {levels}, {SHORT_MISSED if misses(row) else SHORT.get(stopped, stopped)}"
+
+
+def misses(row: Row) -> bool:
+    """Return whether the prediction flips although the search did not reach its goal."""
+    return str(row["outcome"]) in NOTHING_FOUND and bool(flips(row))
 
 
 def found(row: Row) -> bool:
@@ -102,6 +108,8 @@ def sentence(row: Row, half: float) -> str:
     name, second = str(row.get("target_name") or row["record"]["target"]), second_words(row)
     words = f"Prediction {name}: {before_after(row)}, {second[0].lower()}{second[1:]}"
     words += f" Half of the change lies in {_percent(half)} of the image{_main_place(row)}."
+    if (part := part_of(row)) and not isinstance(row.get("box"), Mapping):  # a box has words of its own
+        words += f" Only {part} was allowed to change."
     if row["above_tolerance"]:
         words += " Generating this image without a change moves the prediction: do not rely on it."
     return words

@@ -100,10 +100,11 @@ def layer_words(details: Mapping[str, Any]) -> str:
     return f"layer {details['layer']}, {' × '.join(map(str, details.get('cells', ())))} cells"
 
 
-def part_words(details: Mapping[str, Any]) -> str:
-    """Return the share of the image that a map is limited to; empty for a map of the whole image."""
+def part_words(details: Mapping[str, Any], outside: str = "nothing outside is shown") -> str:
+    """Return the share of the image that a result is limited to, and what that means outside; empty for a
+    result of the whole image."""
     share = details.get("region")
-    return f"limited to {100 * share:.0f} % of the image: nothing outside is shown" if share else ""
+    return f"limited to {100 * share:.0f} % of the image: {outside}" if share else ""
 
 
 def few(answers: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from contrafact.render.changes import best_change, change_of
 from contrafact.render.cohort_parts import ALL, parts_of, ways_of
 from contrafact.render.cohort_summary import cohort_summary
 from contrafact.render.mean_changes import MeanChanges, change_thumbnail
+from contrafact.render.outcome import misses
 from contrafact.render.run_index import CaseResults, RunIndex
 
 SECONDS = 1.5  # limit for summing changes per request; the page sends further requests for the rest
@@ -31,6 +32,7 @@ class CohortPages:
     def __init__(self, table: RunIndex) -> None:
         self.table = table
         self._lock = threading.Lock()
+        self._summing = threading.Lock()  # apart, so that other requests do not wait for sums
         self._facts: tuple[Any, RunFacts] | None = None
         self._means: dict[tuple[str, str], MeanChanges] = {}
 
@@ -67,7 +69,8 @@ class CohortPages:
         """Return the fields of a line of the list."""
         rows = [(number, self.table.row(number)) for number in case.strips]
         changes = [change_of(number, row) for number, row in rows if not row.get("picture")]
-        return case.line() | {"change": best_change(changes)}
+        ends = ["flips" if misses(row) else str(row["outcome"]) for _, row in rows]
+        return case.line() | {"change": best_change(changes), "ends": ends}
 
     def summary(self, request: Request) -> Response:
         """Return what stands above the list: /api/cohort?model="""
@@ -94,6 +97,7 @@ class CohortPages:
             self._means[model, by] = known  # the latest request
             for old in list(self._means)[:-KEPT]:
                 del self._means[old]
+        with self._summing:
             known.measure(seconds=SECONDS)
             tiles = known.tiles() if known.done == known.total else []
         return JSONResponse(

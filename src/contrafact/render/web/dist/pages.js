@@ -672,7 +672,7 @@
     return [
       scaleBar(OVER, DIM),
       ends(`darker by ${short(scale.scale)}`, "no change", `brighter by ${short(scale.scale)}`),
-      el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)
+      el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`.replaceAll(" %", " %"))
     ];
   }
 
@@ -1296,7 +1296,7 @@
           el("b", { class: "mark real" }, "REAL"),
           " ",
           real.name,
-          el("b", { class: "block" }, real.answer),
+          el("b", { class: "block" }, real.answer.replaceAll(" %", " %")),
           real.label && el("span", { class: "block" }, `labelled ${real.label}`),
           ...real.place.map((line2) => el("span", { class: "block" }, line2))
         )
@@ -1720,7 +1720,7 @@
             "div",
             { class: "beside" },
             this.read,
-            el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag the slider, the image changes along the global direction; when you release it, the latent path follows the model. The prediction is computed for every image shown. Explain computes all frames and their reliability checks. Nothing is stored unless you keep it.`),
+            this.about,
             offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`)
           )
         ),
@@ -1770,6 +1770,7 @@
     ask = el("button", { type: "button" }, "Explain");
     cancel = el("button", { type: "button", hidden: true }, "Cancel");
     answer = el("div", {});
+    about = el("p", { class: "dim small" });
     paint;
     mark;
     /** Change the target; what was chosen for another one is forgotten. */
@@ -1843,6 +1844,7 @@
       const { target } = this;
       this.now = null;
       this.view_.hidden = !this.slides;
+      this.about.textContent = `Model ${this.offer.model} of bundle ${this.offer.bundle}. ` + (this.slides ? "While you drag the slider, the image changes along the global direction; when you release it, the latent path follows the model. The prediction is computed for every image shown. " : "") + `Explain computes ${this.walks ? "all frames" : "the map"} and the reliability checks. Nothing is stored unless you keep it.`;
       this.read.replaceChildren();
       this.region();
       if (!this.walks) {
@@ -2762,7 +2764,8 @@
     budget: "budget exhausted",
     search: "not found",
     no_change: "no response",
-    steps: "fixed steps"
+    steps: "fixed steps",
+    flips: "flips, goal not reached"
   };
   function cohortPage() {
     const words3 = byId("words"), show3 = byId("show");
@@ -2872,7 +2875,7 @@
       ),
       cell("prediction", ...line2.answers.map((a) => el("span", { class: "block" }, a))),
       cell("target", line2.targets.join(", ")),
-      cell("heatmaps", plural(line2.maps, "heatmap")),
+      cell("heatmaps", String(line2.maps)),
       cell("counterfactuals", line2.ends.length ? line2.ends.map((end) => ENDS[end] ?? end).join(", ") : "none"),
       cell("warnings", list(line2.doubts, "doubt", "warning")),
       cell("failures", list(line2.failures, "failure", "failure"))
@@ -3420,7 +3423,7 @@
     ));
   }
   function mapsSection(about, image, items, view, slices) {
-    const state = { item: items[0], opacity: 0.85, level: 0, own: uneven(items[0]), hidden: false };
+    const state = { item: items[0], opacity: 0.85, share: STRONGEST, own: uneven(items[0]), hidden: false };
     const names = [...about.models, `${about.models[0]} minus ${about.models[1]}`];
     const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512, "aria-label": LOADING }));
     const legend = el("div", { class: "legend" }), said = el("div"), trust = el("div", { class: "twins" });
@@ -3481,10 +3484,10 @@
         }).box,
         slider(
           "Contour",
-          { min: 0, max: 99, step: 1, value: 0 },
-          (v) => v ? `the strongest ${100 - v} %` : "off",
+          { min: 1, max: 100, step: 1, value: STRONGEST },
+          (v) => v < 100 ? `the strongest ${v} %` : "off",
           (v) => {
-            state.level = v;
+            state.share = v;
             paint();
           }
         ).box,
@@ -3512,7 +3515,7 @@
       draw(context, greyPixels(base, view.window, k === 2 ? 0.6 : 1));
       if (!state.hidden) {
         draw(context, signedPixels(data, width, height, scale, state.opacity));
-        if (state.level > 0) drawContour(context, contour(data, width, height, percentile(data.map(Math.abs), state.level / 100)), width, height);
+        if (state.share < 100) drawContour(context, contour(data, width, height, strongest(data.map(Math.abs), state.share / 100)), width, height);
       }
       canvases[k].setAttribute("aria-label", state.hidden ? "the image alone" : `${state.item.label} for ${state.item.target_name}: ${names[k]}`);
     });
@@ -3520,6 +3523,7 @@
       el("div", { class: "scale", "aria-hidden": "true" }),
       el("div", { class: "ends" }, el("span", {}, state.own ? parts[0].blue : `${parts[0].blue}: ${short(unit)}`), el("span", {}, state.own ? parts[0].orange : `${parts[0].orange}: ${short(unit)}`)),
       el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange is evidence ${parts[0].orange}, blue ${parts[0].blue}. Right: orange where ${names[0]} has more of it, blue where ${names[1]} has. ` + (state.own ? `One scale per model (${scales.map(short).join(" and ")}): shapes can be compared, magnitudes cannot.` : `Common scale, that of the model with the stronger maps by ${parts[0].method}; the maps of the other model may be faint.`)),
+      ...parts.map((part2, k) => part2.part && el("p", { class: "small" }, el("b", {}, `${names[k]}: the map is ${part2.part}.`))).filter(Boolean),
       ...parts.map((part2, k) => part2.flaw && el("p", { class: "doubt" }, `${names[k]}: ${part2.flaw}`)).filter(Boolean)
     );
   }
@@ -3565,7 +3569,7 @@
         if (state.change) draw(context, signedPixels(less(now, origin), width, height, scale, 0.95));
         charts[k].at(index, share);
         tags[k].textContent = state.change ? "difference from the original" : kindAt(part2, index + share);
-        reads[k].textContent = `${part2.target_name}: ${part2.levels[part2.origin]} → ${levelAt(part2, index, share)}. ${part2.reason.charAt(0).toUpperCase()}${part2.reason.slice(1)}; reconstruction error ${part2.reconstruction_error.toFixed(2)} ${part2.unit}${part2.above_tolerance ? ", above the tolerance" : ""}.`;
+        reads[k].textContent = `${part2.target_name}: ${part2.levels[part2.origin]} → ${levelAt(part2, index, share)}. ${part2.reason.charAt(0).toUpperCase()}${part2.reason.slice(1)}; reconstruction error ${part2.reconstruction_error.toFixed(2)} ${part2.unit}${part2.above_tolerance ? ", above the tolerance" : ""}.${part2.part && ` The change is ${part2.part}.`}`;
         canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the path`);
       }
       const all = Float32Array.from(changes.flatMap((change) => [...change.most]));

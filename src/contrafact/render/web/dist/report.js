@@ -384,7 +384,7 @@
           el("b", { class: "mark real" }, "REAL"),
           " ",
           real.name,
-          el("b", { class: "block" }, real.answer),
+          el("b", { class: "block" }, real.answer.replaceAll(" %", " %")),
           real.label && el("span", { class: "block" }, `labelled ${real.label}`),
           ...real.place.map((line) => el("span", { class: "block" }, line))
         )
@@ -563,7 +563,7 @@
     return [
       scaleBar(OVER, DIM),
       ends(`darker by ${short(scale.scale)}`, "no change", `brighter by ${short(scale.scale)}`),
-      el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)
+      el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`.replaceAll(" %", " %"))
     ];
   }
 

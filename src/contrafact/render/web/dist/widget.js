@@ -229,7 +229,7 @@ td[data-label="prediction"]{min-width:150px}
 .chart text{fill:var(--dim);font-size:11px}
 .chart .grid{stroke:#242c34}.chart .ideal{fill:none;stroke:#8391a0;stroke-dasharray:4 4}
 .chart .goal{stroke:var(--ok);stroke-dasharray:2 3}.chart .goal-text{fill:var(--ok)}
-.chart .half{stroke:#6b7884}
+.chart .half{stroke:#6b7884}.roc{margin:12px 0 0}.chart .arm-1{stroke:#46a0ff}.chart .arm-2{stroke:var(--text)}
 .chart .measured{fill:none;stroke:var(--for);stroke-width:2}.chart .point{fill:var(--for)}
 .chart .now{fill:none;stroke:#fff;stroke-width:2}
 .film{display:flex;align-items:flex-start;gap:8px;overflow-x:auto;padding:14px 3px 8px;position:relative}
@@ -296,7 +296,7 @@ nav a[aria-current]{color:var(--text);font-weight:600;text-decoration:none}
 .tag-line{color:var(--warn)}
 @media(max-width:700px){.volumes{grid-template-columns:minmax(0,1fr)}.solid{height:420px}}
 .stages{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:16px}
-.stages.two{grid-template-columns:repeat(2,minmax(0,1fr));max-width:900px}
+.stages.two{grid-template-columns:repeat(2,minmax(0,1fr));max-width:1240px}
 .stages figure{margin:0;min-width:0}
 .stages figcaption{font-weight:600;font-size:14px;margin-bottom:4px;overflow-wrap:anywhere}
 .pair-parts{display:grid;grid-template-columns:minmax(210px,290px) minmax(0,1fr) minmax(0,1fr);gap:22px;margin-top:16px}
@@ -328,11 +328,11 @@ nav a[aria-current]{color:var(--text);font-weight:600;text-decoration:none}
 .report .card .card{border:0;padding:0;background:none;margin:14px 0 0}
 .part{margin:26px 0 0}
 .lead{font-size:18px;line-height:1.45;margin:2px 0 12px;max-width:95ch}
-.answer+.answer{border-top:1px solid var(--line);margin-top:18px;padding-top:16px}
-.trio{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(360px,100%),1fr));gap:16px;align-items:start}
-.trio figure{margin:0;min-width:0;max-width:560px}
-@media(min-width:1640px){.report header,.report main,.report footer{max-width:1600px}.trio{grid-template-columns:repeat(3,minmax(0,1fr))}}
-.trio img{width:100%;height:auto;display:block;background:#000;border-radius:4px}
+.answer+.answer{border-top:1px solid var(--line);margin-top:14px;padding-top:14px}
+.trio{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(480px,100%),480px));gap:12px 16px;align-items:start}
+.trio figure,.trio .words{margin:0;min-width:0}
+.trio img{width:100%;height:auto;max-height:600px;object-fit:contain;display:block;background:#000;border-radius:4px}
+@media(min-width:1540px){.report header,.report main,.report footer{max-width:1600px}.trio{grid-template-columns:repeat(3,minmax(0,1fr))}.trio .words{grid-column:1/-1}.trio .words .scale,.trio .words .ends{max-width:480px}}
 .trio figcaption{font-size:13.5px;color:var(--dim);margin-top:6px;line-height:1.4;overflow-wrap:anywhere}
 .gallery{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}
 .gallery figure{margin:0;width:200px}
@@ -353,15 +353,19 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
   .report .figures{display:table}.report .figures tbody{display:table-row-group}
   .report .figures thead{display:table-header-group;position:static}.report .figures tr{display:table-row}
 }
-.brief{display:grid;grid-template-columns:minmax(0,440px) minmax(0,1fr);gap:6px 20px;align-items:start}
-.brief h2{margin:0 0 2px}.brief .verdict{margin:4px 0}
-.thumbs{display:grid;grid-template-columns:repeat(3,minmax(0,140px));gap:8px}
-.thumbs figure{margin:0;min-width:0}.thumbs img{width:100%;height:auto;display:block;background:#000;border-radius:3px}
+.brief{display:grid;grid-template-columns:minmax(0,370px) minmax(0,1fr);gap:6px 20px;align-items:start}
+.brief h2{margin:0 0 2px}.brief .verdict{margin:4px 0}.brief p{font-size:13.5px;max-width:none}.brief .small{font-size:13px}
+.thumbs{display:grid;grid-template-columns:repeat(3,minmax(0,118px));gap:8px}
+.thumbs figcaption>b+br{display:none}.thumbs figure{margin:0;min-width:0}.thumbs img{width:100%;height:auto;display:block;background:#000;border-radius:3px}
 .thumbs figcaption{font-size:12px;line-height:1.3;color:var(--dim);margin-top:3px;overflow-wrap:anywhere}.thumbs figcaption b{color:var(--text)}
 .report details>summary{padding:4px 0}.report summary h2{display:inline;margin:0}
 .report details[open]>summary{margin-bottom:8px}
-.report .case{padding:14px 20px}
-.case .all{margin-top:6px}
+.report .card{padding:14px 20px;margin:12px 0}.report h2.part{padding:8px 18px;margin:12px 0 10px}.report .answer>.lead{margin:0 0 10px}
+.report .case{padding:12px 20px 8px;margin:10px 0}
+.report .card:has(>details:not([open])):not(:has(>:not(details))){padding:8px 20px;margin:10px 0}
+@media(min-width:1100px){.report .two{font-size:14px;columns:2;column-gap:32px}.report .two h2{break-after:avoid}.report .two>p:first-child{margin-top:0}.report ul.two{margin:8px 0}
+#bundles:not(:has([open])){display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:0 12px}#bundles:not(:has([open]))>.card{margin:5px 0}}
+.case .all{margin-top:2px}
 @media screen{.alive .still,.paper{display:none}}
 @media(max-width:700px){.brief{grid-template-columns:minmax(0,1fr)}}
 @page{size:A4;margin:16mm 13mm 15mm;@bottom-left{content:"For research; not for diagnosis";font:8pt sans-serif}@bottom-right{content:counter(page) " of " counter(pages);font:8pt sans-serif}@top-left{font:8pt sans-serif}}
@@ -826,7 +830,7 @@ function differenceLegend(scale, change) {
   return [
     scaleBar(OVER, DIM),
     ends(`darker by ${short(scale.scale)}`, "no change", `brighter by ${short(scale.scale)}`),
-    el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)
+    el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`.replaceAll(" %", " %"))
   ];
 }
 

@@ -14,7 +14,7 @@ interface Answer { cases: Line[]; found: number; all: number; failures: number; 
 const COUNT = 50;
 const ENDS: Record<string, string> = {
   reached: "goal reached", already: "already met", budget: "budget exhausted", search: "not found",
-  no_change: "no response", steps: "fixed steps",
+  no_change: "no response", steps: "fixed steps", flips: "flips, goal not reached",
 };
 
 export function cohortPage(): void {
@@ -118,7 +118,7 @@ function row(line: Line, table: string): HTMLTableRowElement {
       line.synthetic && el("span", { class: "small block warn-text" }, "synthetic image")),
     cell("prediction", ...line.answers.map(a => el("span", { class: "block" }, a))),
     cell("target", line.targets.join(", ")),
-    cell("heatmaps", plural(line.maps, "heatmap")),
+    cell("heatmaps", String(line.maps)),
     cell("counterfactuals", line.ends.length ? line.ends.map(end => ENDS[end] ?? end).join(", ") : "none"),
     cell("warnings", list(line.doubts, "doubt", "warning")),
     cell("failures", list(line.failures, "failure", "failure")));

@@ -27,5 +27,5 @@ export function differenceLegend(scale: StripAbout["difference"], change: Float3
   const said = most === 0 ? "Nothing changed." : over > 0 ? `${over < 0.01 ? "Under 1" : (100 * over).toFixed(0)} % of the pixels change by more, up to ${short(most)}.`
     : most < 0.1 * scale.scale ? `The change is far below full colour: at most ${short(most)}.` : `Largest change: ${short(most)}.`;
   return [scaleBar(OVER, DIM), ends(`darker by ${short(scale.scale)}`, "no change", `brighter by ${short(scale.scale)}`),
-    el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`)];
+    el("p", { class: "dim small" }, `${scale.words.charAt(0).toUpperCase()}${scale.words.slice(1)}. ${said}`.replaceAll(" %", "\u00a0%"))];
 }

@@ -80,6 +80,7 @@ class Panel {
   private readonly ask = el("button", { type: "button" }, "Explain");
   private readonly cancel = el("button", { type: "button", hidden: true }, "Cancel");
   private readonly answer = el("div", {});
+  private readonly about = el("p", { class: "dim small" });
   private readonly paint: () => void;
   private readonly mark: number; // painters of the page itself; those of a result follow
 
@@ -107,9 +108,7 @@ class Panel {
           el("label", { class: "field" }, "Target", target), el("label", { class: "field" }, "Method", this.method), this.goal, this.where,
           el("div", { class: "row-of" }, this.ask, this.cancel), this.bar),
         el("div", { class: "beside" }, this.read,
-          el("p", { class: "dim small" }, `Model ${offer.model} of bundle ${offer.bundle}. While you drag the slider, the image changes along `
-            + "the global direction; when you release it, the latent path follows the model. The prediction is computed for every image shown. "
-            + "Explain computes all frames and their reliability checks. Nothing is stored unless you keep it."),
+          this.about,
           offer.why_not !== "" && el("p", { class: "doubt" }, `No counterfactuals: ${offer.why_not}`))),
       this.answer);
     this.methods();
@@ -176,6 +175,10 @@ class Panel {
     const { target } = this;
     this.now = null;
     this.view_.hidden = !this.slides;
+    this.about.textContent = `Model ${this.offer.model} of bundle ${this.offer.bundle}. `
+      + (this.slides ? "While you drag the slider, the image changes along the global direction; when you release it, the latent path follows the model. "
+        + "The prediction is computed for every image shown. " : "")
+      + `Explain computes ${this.walks ? "all frames" : "the map"} and the reliability checks. Nothing is stored unless you keep it.`;
     this.read.replaceChildren();
     this.region();
     if (!this.walks) { this.goal.replaceChildren(); return; }

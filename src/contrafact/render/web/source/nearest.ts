@@ -39,7 +39,7 @@ function nearestRow(near: Nearest, view: View): HTMLElement {
   const id = `nearest-${near.row}-${++made}`; // a live answer shows them again
   return el("section", { class: "card", "aria-labelledby": id }, el("h2", { id }, near.heading), el("p", { class: "dim" }, near.words),
     el("div", { class: "film", tabindex: 0, role: "group", "aria-label": "real cases" }, ...near.cases.map((real, k) => el("figure", { class: "frame later" }, canvases[k],
-      el("figcaption", {}, el("b", { class: "mark real" }, "REAL"), " ", real.name, el("b", { class: "block" }, real.answer),
+      el("figcaption", {}, el("b", { class: "mark real" }, "REAL"), " ", real.name, el("b", { class: "block" }, real.answer.replaceAll(" %", "\u00a0%")),
         real.label && el("span", { class: "block" }, `labelled ${real.label}`),
         ...real.place.map(line => el("span", { class: "block" }, line)))))));
 }

@@ -5,11 +5,11 @@ import { type ImageAbout, type MapAbout, type StripAbout, type View } from "./ty
 import { chart } from "./chart";
 import { apartWords, type Apart } from "./compare";
 import { byId, el, getJson, LOADING, plural, short, signed } from "./page";
-import { contour, draw, drawContour, fit, frameOf, getValues, greyPixels, mixed, percentile, signedPixels, type Values } from "./pixels";
+import { contour, draw, drawContour, fit, frameOf, getValues, greyPixels, mixed, signedPixels, strongest, type Values } from "./pixels";
 import { differenceLegend } from "./legend";
 import { detailsOf, kindAt, levelAt } from "./strip";
 import { sliceControl, windowControls } from "./window";
-import { turned } from "./where";
+import { STRONGEST, turned } from "./where";
 
 interface Item {
   label: string; target: string; target_name: string; kind: "heatmap" | "strip"; parts: [MapAbout, MapAbout] | [StripAbout, StripAbout];
@@ -56,10 +56,10 @@ function header(about: PairAbout, table: string): void {
 
 type Slider = ReturnType<typeof slider>;
 
-interface State { item: Item; opacity: number; level: number; own: boolean; hidden: boolean }
+interface State { item: Item; opacity: number; share: number; own: boolean; hidden: boolean }
 
 function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: View, slices: Slider | null): HTMLElement {
-  const state: State = { item: items[0], opacity: 0.85, level: 0, own: uneven(items[0]), hidden: false };
+  const state: State = { item: items[0], opacity: 0.85, share: STRONGEST, own: uneven(items[0]), hidden: false };
   const names = [...about.models, `${about.models[0]} minus ${about.models[1]}`];
   const canvases = names.map(() => el("canvas", { role: "img", width: 512, height: 512, "aria-label": LOADING }));
   const legend = el("div", { class: "legend" }), said = el("div"), trust = el("div", { class: "twins" });
@@ -91,8 +91,8 @@ function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: V
       choice("Map", items.map((item, k) => [String(k), several ? `${item.label}, ${item.target_name}` : item.label]), "0", picked),
       slices?.box,
       slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, v => `${v} %`, v => { state.opacity = v / 100; paint(); }).box,
-      slider("Contour", { min: 0, max: 99, step: 1, value: 0 }, v => v ? `the strongest ${100 - v} %` : "off",
-        v => { state.level = v; paint(); }).box,
+      slider("Contour", { min: 1, max: 100, step: 1, value: STRONGEST }, v => v < 100 ? `the strongest ${v} %` : "off",
+        v => { state.share = v; paint(); }).box,
       ...windowControls(image, view, row),
       scales,
       el("label", { class: "check" }, hide, " Hide the maps (H)")), said, trust));
@@ -121,7 +121,7 @@ async function paintMaps(
     draw(context, greyPixels(base, view.window, k === 2 ? 0.6 : 1));
     if (!state.hidden) {
       draw(context, signedPixels(data, width, height, scale, state.opacity));
-      if (state.level > 0) drawContour(context, contour(data, width, height, percentile(data.map(Math.abs), state.level / 100)), width, height);
+      if (state.share < 100) drawContour(context, contour(data, width, height, strongest(data.map(Math.abs), state.share / 100)), width, height);
     }
     canvases[k].setAttribute("aria-label", state.hidden ? "the image alone" : `${state.item.label} for ${state.item.target_name}: ${names[k]}`);
   });
@@ -131,6 +131,7 @@ async function paintMaps(
       + `${names[0]} has more of it, blue where ${names[1]} has. ` + (state.own
       ? `One scale per model (${scales.map(short).join(" and ")}): shapes can be compared, magnitudes cannot.`
       : `Common scale, that of the model with the stronger maps by ${parts[0].method}; the maps of the other model may be faint.`)),
+    ...parts.map((part, k) => part.part && el("p", { class: "small" }, el("b", {}, `${names[k]}: the map is ${part.part}.`))).filter(Boolean) as HTMLElement[],
     ...parts.map((part, k) => part.flaw && el("p", { class: "doubt" }, `${names[k]}: ${part.flaw}`)).filter(Boolean) as HTMLElement[]);
 }
 
@@ -172,7 +173,7 @@ function stripsSection(about: PairAbout, item: Item, view: View, slices: Slider 
       tags[k].textContent = state.change ? "difference from the original" : kindAt(part, index + share);
       reads[k].textContent = `${part.target_name}: ${part.levels[part.origin]} → ${levelAt(part, index, share)}. `
         + `${part.reason.charAt(0).toUpperCase()}${part.reason.slice(1)}; `
-        + `reconstruction error ${part.reconstruction_error.toFixed(2)} ${part.unit}${part.above_tolerance ? ", above the tolerance" : ""}.`;
+        + `reconstruction error ${part.reconstruction_error.toFixed(2)} ${part.unit}${part.above_tolerance ? ", above the tolerance" : ""}.${part.part && ` The change is ${part.part}.`}`;
       canvases[k].setAttribute("aria-label", `${about.models[k]}, ${state.change ? "change" : "frame"} at ${Math.round(100 * state.at)} % of the path`);
     }
     const all = Float32Array.from(changes.flatMap(change => [...change.most]));

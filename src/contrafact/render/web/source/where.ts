@@ -9,7 +9,7 @@ import { Panels } from "./panels";
 import { contour, getValues, greyPixels, layerOf, signedPixels, strongest } from "./pixels";
 import { sliceControl, windowControls } from "./window";
 
-const STRONGEST = 10; // per cent inside the contour at first, as in three dimensions
+export const STRONGEST = 10; // per cent inside the contour at first, as in three dimensions
 
 export function whereSection(image: ImageAbout, maps: MapAbout[], view: View): HTMLElement {
   const state = { map: maps[0] as MapAbout | undefined, opacity: 0.85, own: faint(maps[0]), hidden: false };
