@@ -332,7 +332,8 @@ nav a[aria-current]{color:var(--text);font-weight:600;text-decoration:none}
 .trio{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(480px,100%),480px));gap:12px 16px;align-items:start}
 .trio figure,.trio .words{margin:0;min-width:0}
 .trio img{width:100%;height:auto;max-height:600px;object-fit:contain;display:block;background:#000;border-radius:4px}
-@media(min-width:1540px){.report header,.report main,.report footer{max-width:1600px}.trio{grid-template-columns:repeat(3,minmax(0,1fr))}.trio .words{grid-column:1/-1}.trio .words .scale,.trio .words .ends{max-width:480px}}
+@media(min-width:1540px){.report header,.report main,.report footer{max-width:1600px}.trio{grid-template-columns:repeat(3,minmax(0,1fr))}.trio .words{grid-column:3}}
+@media(min-width:1040px){.trio:not(:has(figure:nth-of-type(3))) .words{grid-column:2}} /* below the heatmap */
 .trio figcaption{font-size:13.5px;color:var(--dim);margin-top:6px;line-height:1.4;overflow-wrap:anywhere}
 .gallery{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}
 .gallery figure{margin:0;width:200px}
@@ -388,7 +389,7 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
   h2,h3{break-after:avoid}
   thead th{position:static}
   .gallery{gap:8px}.gallery .ends{font-size:7.5pt}.gallery figure{width:calc(33.3% - 8px)}.gallery figcaption,.gallery .doubt{font-size:7pt;line-height:1.3}.gallery .doubt{padding:1px 6px}.gallery img{width:auto;max-width:100%;height:29mm;object-fit:contain}.gallery .scale,.gallery .ends{max-width:50mm}.gallery h3,.case h3{margin:4px 0 2px}
-  .trio{grid-template-columns:repeat(3,1fr);gap:8px}.lead{font-size:11pt}.trio img{width:auto;max-width:100%;height:46mm;object-fit:contain}.trio figcaption{font-size:8pt}.trio .scale,.trio .ends{max-width:46mm}.trio .mark{font-size:7pt}
+  .trio{grid-template-columns:repeat(3,1fr);gap:8px}.trio .words{grid-column:1/-1}.lead{font-size:11pt}.trio img{width:auto;max-width:100%;height:46mm;object-fit:contain}.trio figcaption{font-size:8pt}.trio .scale,.trio .ends{max-width:46mm}.trio .mark{font-size:7pt}
   .film{flex-wrap:wrap;overflow:visible;gap:4px}
   .film{padding:6px 0}.frame{width:calc(9.09% - 4px);padding:0}.still .frame figcaption{font-size:6.5pt;line-height:1.25}
   .frame.later{width:24mm}
