@@ -229,7 +229,7 @@ td[data-label="prediction"]{min-width:150px}
 .chart text{fill:var(--dim);font-size:11px}
 .chart .grid{stroke:#242c34}.chart .ideal{fill:none;stroke:#8391a0;stroke-dasharray:4 4}
 .chart .goal{stroke:var(--ok);stroke-dasharray:2 3}.chart .goal-text{fill:var(--ok)}
-.chart .half{stroke:#6b7884}.roc{margin:12px 0 0}.chart .arm-1{stroke:#46a0ff}.chart .arm-2{stroke:var(--text)}
+.chart .half{stroke:#6b7884}.roc{margin:12px 0 0}.chart .measured.arm-1{stroke:var(--against)}.chart .measured.arm-2{stroke:var(--text)}
 .chart .measured{fill:none;stroke:var(--for);stroke-width:2}.chart .point{fill:var(--for)}
 .chart .now{fill:none;stroke:#fff;stroke-width:2}
 .film{display:flex;align-items:flex-start;gap:8px;overflow-x:auto;padding:14px 3px 8px;position:relative}
@@ -378,7 +378,7 @@ figcaption .doubt,.verdict .doubt{display:block;margin-top:4px;color:var(--text)
   a{color:inherit;text-decoration:none}
   .card{border-width:1px 0 0;border-radius:0;padding:8px 0;margin:8px 0}
   .brief{grid-template-columns:94mm minmax(0,1fr);gap:4mm}.thumbs{grid-template-columns:repeat(3,30mm);gap:2mm}.thumbs figcaption{font-size:7.5pt}
-  .brief h2{font-size:12pt}.brief p,.case .verdict{font-size:8.5pt;line-height:1.35}.case .verdict .small{font-size:7.5pt}.case{padding-top:0!important}.answer{break-inside:avoid}.answer+.answer{margin-top:8px;padding-top:8px}
+  .brief h2{font-size:12pt}.brief p,.brief .small,.case .verdict{font-size:8.5pt;line-height:1.35}.case .verdict .small{font-size:7.5pt}.case{padding-top:0!important}.answer{break-inside:avoid}.answer+.answer{margin-top:8px;padding-top:8px}
   .side{display:grid;grid-template-columns:minmax(0,1fr) 58mm;gap:4mm;align-items:start;break-inside:avoid}.side .chart{width:58mm}
   .side .figures{font-size:7pt;line-height:1.2}.side .figures td,.side .figures th{padding:1px 4px 1px 0;white-space:normal}
   .details>summary{display:none}
