@@ -281,7 +281,7 @@ nav a[aria-current]{color:var(--text);font-weight:600;text-decoration:none}
 .choices button{min-width:140px;min-height:48px;font-size:16px}
 .row-of{display:flex;flex-wrap:wrap;gap:8px;align-items:center}
 .pooled th,.pooled td{font-weight:600}
-.plain th[scope=row]{font-weight:inherit}
+.plain th[scope=row]{font-weight:inherit}.plain thead th{white-space:normal}
 @media(max-width:700px){
   .plain tbody tr{grid-template-columns:1fr}
   .plain tbody td,.plain tbody th[scope=row],.plain td[data-label]{grid-column:1;max-width:none}
