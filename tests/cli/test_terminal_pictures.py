@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ from contrafact.cli.terminal_pictures import (
     pictures,
     protocol,
     terminal_answer,
+    told_of,
 )
 from contrafact.core import Grid, Heatmap, Image
+from contrafact.generators import Progress
 from contrafact.io import Run
 from contrafact.phantoms import draw_factors, knee_phantom
 
@@ -194,3 +197,50 @@ def test_pictures_of_a_volume_and_of_a_large_image_fit_and_keep_proportions(tmp_
     for (_, made), width in zip(pictures(run, [(r["key"], [r]) for r in run.rows()]), (288, 224), strict=True):
         assert made.shape[1] == 2 * width + 8
         assert 288 < made.shape[0] < 288 + 400
+
+
+@pytest.mark.parametrize("can", [True, False])
+def test_samples_of_a_fit_are_pictures_above_its_bar_and_else_a_line_with_their_path(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can: bool
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "fit.toml").write_text('name = "toy"\nout = "out"\n[data]\npath = "images"\n')
+    path = tmp_path / "out" / "samples.png"
+
+    def stages(*_: object, **__: object) -> Iterator[tuple[str, Progress]]:
+        for done in (1, 2, 3):
+            path.parent.mkdir(exist_ok=True)
+            Picture.fromarray(picture(40, 80)).save(path)
+            yield "generator", Progress(done=done, total=3, seconds_left=0.0)
+        yield "encoder", Progress(done=1, total=1, seconds_left=0.0)
+
+    monkeypatch.setattr("contrafact.bundles.fitting.fit_stages", stages)
+    if can:
+        monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes stderr for a terminal
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr("contrafact.cli.terminal_pictures.protocol", lambda *_: "kitty")
+    assert main(["fit", str(tmp_path / "fit.toml")]) == 0
+    said = capsys.readouterr().err
+    if can:
+        shown = re.findall(r"\x1b_G.*?\x1b\\", said, re.DOTALL)
+        assert len(shown) == 2  # the first and the last; the one between came within a minute
+        np.testing.assert_array_equal(of_kitty(shown[0]), picture(40, 80))
+    else:
+        assert "\x1b_G" not in said
+        assert said.count(f"samples: {path}") == 1
+    assert main(["fit", str(tmp_path / "fit.toml"), "--json"]) == 0
+    assert "samples.png" not in capsys.readouterr().err
+
+
+def test_samples_are_shown_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("contrafact.cli.terminal_pictures.protocol", lambda *_: "iterm")
+    clock, path = [0.0], tmp_path / "samples.png"
+    told = told_of(path, True, now=lambda: clock[0])
+    assert told(True) == ""  # none is written yet
+    Picture.fromarray(picture(900, 1200)).convert("L").save(path)
+    shown = []
+    for clock[0] in (0.0, 59.0, 61.0, 119.0, 122.0):
+        shown.append(bool(told(False)))
+    assert shown == [True, False, True, False, True]
+    name, _, drawn = told(True).partition("\n")
+    assert name == str(path) and of_iterm(drawn).shape == (576, 768, 3)

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,7 @@ def fit(
 ) -> None:
     """Train a bundle on a folder of images: generator, encoder, directions.
 
+    Samples of what was learnt are written to samples.png at each report, and shown where the terminal can.
     Ctrl-C stops after the current step; `--resume` continues with exactly the same next step.
     Example: `contrafact fit experiments/train/knee.toml --plan`, then with `--resume` instead of `--plan`
 
@@ -48,6 +50,7 @@ def fit(
         json: Print the last losses and quality measures as JSON.
     """
     from contrafact.bundles.fitting import fit_stages, read_config
+    from contrafact.cli.terminal_pictures import told_of
     from contrafact.core import InputError
     from contrafact.io.lock import sole_writer
 
@@ -61,6 +64,7 @@ def fit(
     last, stopped = {}, False
     first = os.environ.get("LOCAL_RANK", "0") == "0"  # of several processes, the first one holds the folder
     lock = sole_writer(out) if first else contextlib.nullcontext()
+    samples = told_of(out / "samples.png", first and sys.stderr.isatty() and not json)
     with lock, gentle_stop() as stop, bar("reading images", 1, quiet=json) as move:
         for name, progress in fit_stages(
             config,
@@ -73,7 +77,8 @@ def fit(
             trust_code=trust_code,
         ):
             text = " ".join(f"{k} {v:.3g}" for k, v in (progress.quality or progress.figures).items())
-            move(progress.done, text=f"{name}: {text}"[:100], total=progress.total)
+            shown = samples(progress.done >= progress.total) if first and name == "generator" else ""
+            move(progress.done, text=f"{name}: {text}"[:100], total=progress.total, above=shown)
             last[name] = {**progress.figures, **progress.quality, "done": progress.done}
             for finding in progress.findings:
                 move(progress.done, text=f"{name}: {finding}")

@@ -16,7 +16,8 @@ from typing import Any
 @contextlib.contextmanager
 def bar(text: str, total: float, *, quiet: bool) -> Iterator[Callable[..., None]]:
     """Yield a function `move(done, text="...")` that updates a progress bar on stderr with the remaining time;
-    in a file or a pipe it prints one line per call."""
+    in a file or a pipe it prints one line per call. `above` is printed above the bar as it is, such as a picture
+    (terminal_pictures)."""
     if quiet:
         yield lambda *_, **__: None
         return
@@ -40,17 +41,30 @@ def bar(text: str, total: float, *, quiet: bool) -> Iterator[Callable[..., None]
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(text, total=total)
 
-        def move(done: float, *, text: str | None = None, total: float | None = None) -> None:
+        def move(
+            done: float, *, text: str | None = None, total: float | None = None, above: str = ""
+        ) -> None:
             progress.update(task, completed=done, description=text, total=total)
+            if above:
+                console.print(_untouched(above))
 
         yield move
+
+
+def _untouched(text: str) -> Any:
+    """Return a text that rich neither wraps nor cleans of the codes of a picture."""
+    from rich.segment import ControlType, Segment, Segments
+
+    return Segments([Segment(text, None, [(ControlType.CARRIAGE_RETURN,)])], new_lines=True)
 
 
 def _lines(text: str, total: float) -> Callable[..., None]:
     """Return a function that prints progress as lines."""
     whole, began, first = total, time.monotonic(), None
 
-    def move(done: float, *, text: str | None = text, total: float | None = None) -> None:
+    def move(
+        done: float, *, text: str | None = text, total: float | None = None, above: str = ""
+    ) -> None:
         nonlocal whole, began, first
         whole = total or whole
         if first is None or done < first:
@@ -60,6 +74,8 @@ def _lines(text: str, total: float) -> Callable[..., None]:
             seconds = (time.monotonic() - began) * (whole - done) / (done - first)
             left = f", {timedelta(seconds=round(seconds))} left"
         print(f"{text} ({100 * min(done / whole, 1):.0f} %{left})", file=sys.stderr, flush=True)
+        if above:
+            print(above, file=sys.stderr, flush=True)
 
     return move
 

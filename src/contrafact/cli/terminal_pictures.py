@@ -13,6 +13,7 @@ import select
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from contrafact.render.paper import Panel
 
 Pixels = NDArray[np.uint8]
+WIDE = 768  # pixels of the longer side of a sheet of samples
 SIDE = 288  # pixels of the longer side of an image: three fit into a usual terminal
 CHUNK = 4096  # bytes of one message of kitty's protocol
 COLOURS = 256  # registers that terminals with sixels have
@@ -31,6 +33,7 @@ SECONDS = 0.5  # how long a terminal may take to say what it can do
 KITTY = {"ghostty", "kitty"}  # TERM_PROGRAM of terminals with kitty's protocol
 ITERM = {"iTerm.app", "WezTerm", "mintty"}  # of terminals with iTerm's
 NOT_SHOWN = "no picture is shown: the terminal shows none (kitty, iTerm and sixel do); the report has them"
+PAUSE = 60.0  # seconds between two pictures of a file that changes
 NO_TERMINAL = "no picture is shown: the output is not a terminal; the report has them"
 
 
@@ -178,3 +181,25 @@ def shown(pictures: Iterable[tuple[str, Pixels]]) -> Iterator[str]:
         return
     for name, pixels in pictures:
         yield f"{name}\n{encoded(pixels, how)}"
+
+
+def told_of(path: Path, terminal: bool, now: Callable[[], float] = time.monotonic) -> Callable[[bool], str]:
+    """Return a function that gives what to print of a picture file that is written anew again and again: in a
+    terminal that shows pictures the picture, at first, once a minute, and at the last (`True`); elsewhere one
+    line with its path, once; else an empty text."""
+    how = protocol(os.environ, terminal_answer) if terminal else ""
+    before: float | None = None
+
+    def told(last: bool) -> str:
+        nonlocal before
+        if not path.exists() or (before is not None and (not how or (now() - before < PAUSE and not last))):
+            return ""
+        before = now()
+        if not how:
+            return f"samples: {path}, anew with each report"
+        with Picture.open(path) as picture:
+            made = picture.convert("RGB")
+        made.thumbnail((WIDE, WIDE))
+        return f"{path}\n{encoded(np.asarray(made), how)}"
+
+    return told
