@@ -71,6 +71,36 @@ def test_a_series_stays_one_image_and_a_folder_without_images_is_refused(
     assert "expected images" in err and "empty" in err
 
 
+def test_a_folder_of_class_folders_is_answered_with_what_to_give(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    for label in ("ill", "well"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        (tmp_path / "data" / label / f"{label}.png").write_bytes((folder / "a.png").read_bytes())
+    code, _, err = said(capsys, "explain", tmp_path / "data", *ASK, "gradient", "--out", tmp_path / "run")
+    assert code == 2
+    assert f"got folders of images (ill, well): give these, such as {tmp_path / 'data'}/*, and --cohort" in err
+    inside = [tmp_path / "data" / label for label in ("ill", "well")]
+    words = ("explain", *inside, *ASK, "gradient", "--cohort", tmp_path / "data", "--out", tmp_path / "run")
+    code, _, err = said(capsys, *words)
+    assert code == 0, err
+    table = json.loads((tmp_path / "run" / "cohort.json").read_text())
+    assert '"label": "ill"' in json.dumps(table) and '"label": "well"' in json.dumps(table)
+
+
+def test_results_of_earlier_commands_are_told_apart(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    words = ("explain", folder / "a.png", *ASK, "gradient", "--out", tmp_path / "run")
+    assert "(with" not in said(capsys, *words)[1] + said(capsys, *words)[1]
+    out = said(capsys, "explain", folder / "b.tif", *ASK, "gradient", "--out", tmp_path / "run")[1]
+    assert out.splitlines()[-1].endswith(
+        "(with 1 result of earlier commands in this folder: --out FOLDER begins a new one)"
+    )
+    own = json.loads(said(capsys, *words, "--json")[1])["results"]
+    assert [Path(row["source"]).name for row in own] == ["a.png"]
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_an_image_that_fails_is_named_and_the_others_are_explained(
     capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path, first: bool

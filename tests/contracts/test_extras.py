@@ -131,6 +131,17 @@ def test_every_extra_is_tried() -> None:
     assert {*CALLS, *SILENT, *FOR_AUTHORS} == set(extras())
 
 
+def test_the_page_of_extras_lists_what_each_brings() -> None:
+    page = (ROOT / "docs" / "reference" / "extras.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| ([^|]+) \|", page, re.MULTILINE))
+    for extra, needed in extras().items():
+        if extra in ("dev", "docs"):
+            continue
+        names = [re.split(r"[<>=\[]", one.partition("contrafact[")[2].rstrip("]") or one)[0] for one in needed]
+        assert rows[extra] == ", ".join(names).replace(",", ", ").replace(",  ", ", "), extra
+    assert set(rows) == set(extras()) - {"dev", "docs"}
+
+
 @pytest.mark.parametrize(
     ("extra", "hidden", "call"),
     [(extra, *case) for extra, cases in CALLS.items() for case in cases],

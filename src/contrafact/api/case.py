@@ -359,7 +359,7 @@ def target_name(predictor: Any, text: str) -> str:
     """Return a target's text with the name of its class: `class:1` as NAME, `lesion:1#2` as `lesion of
     NAME#2`."""
     match = re.match(r"(\w[\w-]*):(\d+)(.*)", text)
-    if not match or match[1] in ("margin", "value"):
+    if not match or match[1] in ("margin", "value", "box"):
         return text
     names, number = class_names(predictor), int(match[2])
     name = names[number] if names else str(number)

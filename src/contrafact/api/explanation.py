@@ -55,6 +55,7 @@ from contrafact.models import (
     class_sizes,
     load_predictor,
 )
+from contrafact.models.detections import BoxTarget, FoundBox
 from contrafact.models.target_syntax import is_form
 from contrafact.models.targets import (
     ClassTarget,
@@ -67,7 +68,9 @@ from contrafact.models.targets import (
 from contrafact.perturbation.memory import out_of_memory
 
 __all__ = ["explain", "fit", "load_bundle", "load_predictor"]
-NAMED = (ClassTarget, GradeTarget, MarginTarget, ProbabilityTarget, RiskTarget, ValueTarget, RegionTarget)
+NAMED = (ClassTarget, GradeTarget, MarginTarget, ProbabilityTarget, RiskTarget, ValueTarget, RegionTarget,
+         FoundBox, BoxTarget)  # fmt: skip
+OWN_TARGET = {"regression": "value:0", "survival": "risk", "detection": "box:1"}  # of models without classes
 _ = _attribution
 
 
@@ -327,10 +330,8 @@ def parse(predictor: Predictor, text: Any, image: Image, outputs: Outputs | None
     if text is not None:
         kind = "region" if outputs().ndim > 2 else "class"
         return predictor.target(f"{'value' if predictor.output == 'regression' else kind}:{int(text)}")
-    if predictor.output == "regression":
-        return predictor.target("value:0")
-    if predictor.output == "survival":
-        return predictor.target("risk")
+    if predictor.output in OWN_TARGET:
+        return predictor.target(OWN_TARGET[predictor.output])
     raw = outputs()
     if raw.ndim == 2:
         return predictor.target(f"class:{int(predictor.probabilities(raw)[0].argmax())}")
@@ -348,7 +349,7 @@ def other_class(predictor: Predictor, image: Image, outputs: Outputs | None = No
     """Return the target of the second most probable class; `outputs` as in `parse`. None where the model has no
     second class, or is not a classifier."""
     outputs = outputs or Outputs(predictor, image)
-    if predictor.output in ("regression", "survival") or outputs().ndim != 2:
+    if predictor.output in OWN_TARGET or outputs().ndim != 2:
         return None
     probabilities = predictor.probabilities(outputs())[0].tolist()
     if len(probabilities) < 2:

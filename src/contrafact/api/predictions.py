@@ -8,11 +8,14 @@ from typing import Any
 from contrafact.api.explanation import Outputs
 from contrafact.core import Image
 from contrafact.models import class_names, class_sizes
+from contrafact.models.detections import boxes_in_words
 
 
 def answers(predictor: Any, image: Image, known: Outputs | None = None) -> list[str]:
     """Return the model's predictions for an image as text, one per class."""
     outputs = (known or Outputs(predictor, image))()
+    if predictor.output == "detection":
+        return boxes_in_words(outputs, predictor.classes)
     names = class_names(predictor)
     if predictor.output == "regression":
         return [f"{name}: {value:.3g}" for name, value in zip(names, outputs[0], strict=True)]

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 
@@ -124,6 +125,8 @@ def _writes(name: str, kwargs: Mapping[str, Any]) -> bool:
 
 def _address(tensor: Tensor) -> int:
     """Return the address of a tensor's storage, or a unique negative number for a tensor without one."""
+    if isinstance(tensor, FakeTensor):  # of the checks of a program; it would warn
+        return -id(tensor)
     try:
         return tensor.untyped_storage().data_ptr() or -id(tensor)
     except (RuntimeError, NotImplementedError):  # sparse and nested tensors have no single storage

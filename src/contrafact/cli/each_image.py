@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from contrafact.io import images_in, read_ahead, read_image
 from contrafact.io.dicom_series import series_in
 from contrafact.io.remote import fetched, is_address
 
+FEW = 4  # folders that an error names
 # Faults of one image. A run that cannot be written is a plain ContrafactError, and ends the work.
 OF_THE_FILE = (InputError, UnsupportedError, RuntimeError, MemoryError, OSError)
 OF_THE_WORK = (InputError, UnsupportedError, RuntimeError, MemoryError)
@@ -39,9 +41,21 @@ def image_paths(given: Sequence[Path]) -> list[Path]:
             check_file(path, "an image file")
         inside = images_in(path) if is_folder(path) else [path]
         if inside == [path] and is_folder(path) and not series_in(path):
-            raise InputError(f"expected images (docs/formats.md) in '{path}'; got none")
+            raise InputError(f"expected images (docs/formats.md) in '{path}'; got {_instead(path)}")
         found += inside
     return found
+
+
+def _instead(folder: Path) -> str:
+    """Return what a folder without an image holds, and what to give."""
+    within = sorted(path for path in folder.iterdir() if path.is_dir() and images_in(path) != [path])
+    if not within:
+        return "none"
+    names = ", ".join(path.name for path in within[:FEW]) + (", ..." if len(within) > FEW else "")
+    return (
+        f"folders of images ({names}): give these, such as {shlex.quote(str(folder))}/*, and --cohort "
+        f"{shlex.quote(str(folder))} to store the names of the folders as labels"
+    )
 
 
 def explain_each(

@@ -205,6 +205,14 @@ def _plan(
     return with_cases(plan, files.cases, rescale), about
 
 
+def _earlier(count: int) -> str:
+    """Return what the report shows beside the results of this command, as the end of a line."""
+    if not count:
+        return ""
+    these = "1 result" if count == 1 else f"{count} results"
+    return f" (with {these} of earlier commands in this folder: --out FOLDER begins a new one)"
+
+
 def _say(run: Run, outcomes: Outcomes, total: int, *, json: bool, show: bool) -> None:
     """Write the report, print the table, and raise if images failed: of a single image its own error."""
     from contrafact.cli.each_image import fault_line
@@ -220,8 +228,9 @@ def _say(run: Run, outcomes: Outcomes, total: int, *, json: bool, show: bool) ->
         rows = {row["key"]: row for row in run.rows()}
         images = [(path, [rows[k] for k in keys if k in rows]) for path, keys in outcomes.keys]
         report = write_report(run)
-        results = {"run": str(run.folder), "report": str(report), "results": list(rows.values())}
-        lines = [*summary(images), f"report: {report}"]
+        own = {row["key"]: row for _, mine in images for row in mine}
+        results = {"run": str(run.folder), "report": str(report), "results": list(own.values())}
+        lines = [*summary(images), f"report: {report}{_earlier(len(rows) - len(own))}"]
         say(results | {"failed": failed}, as_json=json, lines=lines)
         if show:
             named = ((path.name, mine) for path, mine in images)

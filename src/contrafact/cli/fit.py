@@ -36,10 +36,10 @@ def fit(
 
     Samples of what was learnt are written to samples.png at each report, and shown where the terminal can.
     Ctrl-C stops after the current step; `--resume` continues with exactly the same next step.
-    Example: `contrafact fit experiments/train/knee.toml --plan`, then with `--resume` instead of `--plan`
+    Example: `contrafact fit fit.toml --plan`, then without `--plan` (docs/how-to/fit.md)
 
     Args:
-        config: TOML file, such as experiments/train/knee.toml.
+        config: TOML file (docs/reference/fit.md: every setting).
         stage: generator, encoder or direction; default: all.
         resume: Continue the training in the output folder.
         device: cpu or cuda; default: cuda where available.

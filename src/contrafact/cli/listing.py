@@ -73,6 +73,8 @@ def targets() -> list[dict[str, Any]]:
         "grade": "expected grade of an ordinal model",
         "risk": "survival model: minus the expected number of intervals without an event",
         "similarity:FILE": "similarity of the outputs, an embedding, to those of a reference image",
+        "box:N": "detector (--output detection): overlap times score of the N-th box that is found",
+        "box:LABEL@X0,Y0,X1,Y1": "detector: the same of a box of this label, in pixels of the network's input",
         "region:K": "segmenter: mean log-odds of a class where it is predicted (@0.3: above a probability; "
         ",sum: summed)",
         "lesion:K#N": "segmenter: in the N-th largest connected component of the prediction",

@@ -17,8 +17,8 @@ class Declared:
     """What a user says of a model file; it takes precedence over what its format states.
 
     Args:
-        output: Kind of the model's output: logits, sigmoid, probabilities, multilabel, regression, ordinal or
-            survival; default: as its format states, else logits.
+        output: Kind of the model's output: logits, sigmoid, probabilities, multilabel, regression, ordinal,
+            survival or detection; default: as its format states, else logits.
         classes: Names of the outputs, with commas.
         preprocessing: From the image's units to those of the network, as JSON with the keys of a description
             (docs/how-to/your-model.md), such as '{"window": [0, 255], "size": [224, 224]}'.

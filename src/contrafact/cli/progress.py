@@ -16,8 +16,8 @@ from typing import Any
 @contextlib.contextmanager
 def bar(text: str, total: float, *, quiet: bool) -> Iterator[Callable[..., None]]:
     """Yield a function `move(done, text="...")` that updates a progress bar on stderr with the remaining time;
-    in a file or a pipe it prints one line per call. `above` is printed above the bar as it is, such as a picture
-    (terminal_pictures)."""
+    in a file or a pipe it prints one line per call. `above` is printed above the bar as it is, such as a
+    picture (terminal_pictures)."""
     if quiet:
         yield lambda *_, **__: None
         return
@@ -41,9 +41,7 @@ def bar(text: str, total: float, *, quiet: bool) -> Iterator[Callable[..., None]
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(text, total=total)
 
-        def move(
-            done: float, *, text: str | None = None, total: float | None = None, above: str = ""
-        ) -> None:
+        def move(done: float, *, text: str | None = None, total: float | None = None, above: str = "") -> None:
             progress.update(task, completed=done, description=text, total=total)
             if above:
                 console.print(_untouched(above))
@@ -62,9 +60,7 @@ def _lines(text: str, total: float) -> Callable[..., None]:
     """Return a function that prints progress as lines."""
     whole, began, first = total, time.monotonic(), None
 
-    def move(
-        done: float, *, text: str | None = text, total: float | None = None, above: str = ""
-    ) -> None:
+    def move(done: float, *, text: str | None = text, total: float | None = None, above: str = "") -> None:
         nonlocal whole, began, first
         whole = total or whole
         if first is None or done < first:

@@ -1,16 +1,18 @@
-"""What libraries print while they read a file: it goes to a logger, not between the lines of a command."""
+"""What libraries print while they read or copy: it goes to a logger, not between the lines of a command."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import re
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any
 
 # Libraries that warn of a damaged file through a logger, which prints where the application sets none up.
 NOISY = ("tifffile", "nibabel.global", "torch.export", "PIL.TiffImagePlugin")
@@ -106,3 +108,10 @@ def _sorted_out(written: bytes, known: re.Pattern[str]) -> list[str]:
         while others:
             others = others[os.write(2, others) :]
     return found
+
+
+def deep_copy(model: Any) -> Any:
+    """Return a copy of a network, or of what holds one, without torch's warning of trees in a program."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        return copy.deepcopy(model)

@@ -13,7 +13,8 @@ from contrafact.core.errors import InputError
 class Trust:
     """What code may run because the user trusts its origin. Only the user sets these, never a file.
 
-    scripts    open TorchScript files, which are programs (`--trust`, `trust=True`)
+    scripts    open TorchScript files, which are programs, and trees of scikit-learn, whose numbers are followed
+               unchecked (`--trust`, `trust=True`)
     factories  import and call factories outside the allow-list (`--trust-code`, `trust_code=True`)
     """
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from torch import Tensor, nn
+from torch.fx import GraphModule
 from torch.overrides import TorchFunctionMode
 
 Use = Callable[[Tensor], Tensor]
@@ -23,10 +24,19 @@ FUNCTIONS = {
     "add", "sub", "mul", "cat", "concat", "batch_norm", "instance_norm", "group_norm", "layer_norm",
     "normalize", "abs", "pow", "sqrt",
 }  # fmt: skip
+# In a program (torch.export) these are layers too; elsewhere modules call them, which have their own names.
+OF_PROGRAMS = {
+    f"{name}{axes}d" for name in ("conv", "conv_transpose", "max_pool", "avg_pool") for axes in (1, 2, 3)
+}
 
 
-def function_name(func: Any) -> str:
-    """Return `add` for `add`, `add_`, `__iadd__` and `__radd__`; empty for a function not in `FUNCTIONS`."""
+def is_function(layer: str) -> bool:
+    """Whether the name of a layer is that of a function, such as `relu#2`."""
+    return layer.partition("#")[0] in FUNCTIONS | OF_PROGRAMS
+
+
+def function_name(func: Any, names: Set[str] = FUNCTIONS) -> str:
+    """Return `add` for `add`, `add_`, `__iadd__` and `__radd__`; empty for a function not in `names`."""
     name = str(getattr(func, "__name__", ""))
     if name.startswith("__"):
         name = (
@@ -34,20 +44,20 @@ def function_name(func: Any) -> str:
         )
         name = name.removeprefix("r") if name in ("radd", "rmul", "rsub") else name
     name = name.removesuffix("_")
-    return name if name in FUNCTIONS else ""
+    return name if name in names else ""
 
 
 class Functions(TorchFunctionMode):
     """Call `seen(name, output)` for every function call inside; its result replaces the output."""
 
-    def __init__(self, seen: Callable[[str, Any], Any]) -> None:
+    def __init__(self, seen: Callable[[str, Any], Any], names: Set[str]) -> None:
         super().__init__()
-        self.seen = seen
+        self.seen, self.names = seen, names
         self.counts: Counter[str] = Counter()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        name = function_name(func)
+        name = function_name(func, self.names)
         if not name or not isinstance(out, Tensor):
             return out
         self.counts[name] += 1
@@ -57,7 +67,8 @@ class Functions(TorchFunctionMode):
 @contextlib.contextmanager
 def functions_of(module: nn.Module, seen: Callable[[str, Any], Any]) -> Iterator[None]:
     """Call `seen` for the functions that `module` calls inside; the numbering restarts in every pass."""
-    mode = Functions(seen)
+    program = isinstance(module, GraphModule)
+    mode = Functions(seen, FUNCTIONS | OF_PROGRAMS if program else FUNCTIONS)
     handle = module.register_forward_pre_hook(lambda *_: mode.counts.clear())
     try:
         with mode:

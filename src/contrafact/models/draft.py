@@ -60,7 +60,7 @@ ABOUT = {
     "classes": ("names of the outputs, in their order", "numbers until you name them"),
     "output": (
         "logits (exclusive), sigmoid (a logit for each), probabilities (exclusive), multilabel (a probability "
-        "for each), regression, ordinal, survival",
+        "for each), regression, ordinal, survival, detection",
         "",
     ),
     "preprocessing": (

@@ -57,7 +57,7 @@ def load_predictor(
             file, a folder, a name with weights (`timm:resnet50@weights.safetensors`) or an address, of the
             formats that `contrafact list formats` names
     classes names of the outputs
-    output  logits (also None), sigmoid, probabilities, multilabel, regression, ordinal or survival
+    output  logits (also None), sigmoid, probabilities, multilabel, regression, ordinal, survival or detection
             (docs/how-to/your-model.md). Arguments (classes, output, preprocessing, head) take precedence over
             what the format states
     head    which of several outputs to use, by index, or by name for a dict and for ONNX; None: the only
@@ -68,8 +68,8 @@ def load_predictor(
             `arguments`: of the factory, by name
     inputs  values of the network's or function's inputs beside the image, by name, kept constant: numbers, or
             lists; each arrives as an array with a row for each image
-    trust   open TorchScript, which is code. Operators that access files, and pickles of any kind, are refused
-            in any case
+    trust   open TorchScript, which is code, and trees in skops files. Operators that access files, and
+            pickles of any kind, are refused in any case
     trust_code  call a factory outside the allow-list (classes of contrafact.models.example_networks, torch.nn,
             monai.networks.nets, entry points of the group contrafact.networks): its package is imported
     within  folder that must contain the file and the files it names (of a bundle)

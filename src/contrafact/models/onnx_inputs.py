@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrafact.core import InputError
+from contrafact.models.flat_images import size_of_row
 from contrafact.models.preprocessing import Preprocessing
 
 CHANNELS = 4  # at most; longer axes are spatial
@@ -29,6 +30,8 @@ class OnnxInput:
 
     shape          of a batch as the graph declares it; an axis without a number is free
     channels_last  (N, *S, C), as Keras exports, not (N, C, *S)
+
+    A graph of (N, values) takes images as rows, as estimators of scikit-learn do.
     """
 
     name: str
@@ -42,13 +45,25 @@ class OnnxInput:
         return self.shape[0]
 
     @property
+    def is_row(self) -> bool:
+        """Whether the graph takes each image as one row of values."""
+        return len(self.shape) == 2
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed of the images."""
+        return size_of_row(self.shape[1] or 0)[1] if self.is_row else ()
+
+    @property
     def channels(self) -> int | None:
         """The number of channels; None: any."""
-        return self.shape[-1 if self.channels_last else 1]
+        return None if self.is_row else self.shape[-1 if self.channels_last else 1]
 
     @property
     def size(self) -> tuple[int, ...] | None:
         """The spatial size; None: any, at least along one axis."""
+        if self.is_row:
+            return None
         axes = self.shape[1:-1] if self.channels_last else self.shape[2:]
         known = tuple(n for n in axes if n is not None)
         return known if len(known) == len(axes) else None
@@ -56,6 +71,9 @@ class OnnxInput:
     def declared(self, preprocessing: Preprocessing | None) -> Preprocessing:
         """Return the preprocessing, with the size and channels of the graph where it declares none."""
         given = preprocessing or Preprocessing()
+        if self.is_row:
+            size = size_of_row(self.shape[1] or 0)[0]
+            return given if size is None else dataclasses.replace(given, size=size.size, channels=1)
         return dataclasses.replace(
             given,
             size=self.size if given.size is None else given.size,
@@ -68,6 +86,7 @@ class OnnxInput:
         raises  InputError for images of another shape, or numbers that its type cannot hold
         """
         values = np.moveaxis(images, 1, -1) if self.channels_last else images
+        values = values.reshape(len(values), -1) if self.is_row else values
         fits = values.ndim == len(self.shape) and all(
             want in (None, have) for want, have in zip(self.shape[1:], values.shape[1:], strict=True)
         )
@@ -103,17 +122,17 @@ def input_of(path: Path, session: Any, constants: Mapping[str, Any] | None = Non
             "others, which are kept constant: --inputs '{\"age\": [60]}' (inputs= in Python)"
         )
     shape = tuple(n if isinstance(n, int) and n > 0 else None for n in inputs[0].shape)
-    if len(shape) not in (4, 5) or inputs[0].type not in TYPES:
+    if len(shape) not in (2, 4, 5) or inputs[0].type not in TYPES:
         raise InputError(
-            f"the input '{inputs[0].name}' of '{path.name}' must be a batch of images with 4 or 5 axes, of "
-            f"{', '.join(TYPES)}; got {inputs[0].type} {_text(shape)}"
+            f"the input '{inputs[0].name}' of '{path.name}' must be a batch of images with 4 or 5 axes, or of "
+            f"rows with 2, of {', '.join(TYPES)}; got {inputs[0].type} {_text(shape)}"
         )
     return OnnxInput(inputs[0].name, TYPES[inputs[0].type], shape, is_channels_last(shape))
 
 
 def is_channels_last(shape: tuple[int | None, ...]) -> bool:
     """Whether a batch of this shape has its channels last: few there, and not few after the batch."""
-    return _few(shape[-1]) and not _few(shape[1])
+    return len(shape) > 2 and _few(shape[-1]) and not _few(shape[1])
 
 
 def batched(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -15,6 +16,8 @@ from contrafact.models.other_inputs import with_inputs
 from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.source import ModelSource
 
+FEW = 4  # files that an error names
+MODEL_FILES = {".json", ".onnx", ".pt", ".pth", ".pt2", ".ts", ".ckpt", ".safetensors", ".skops"}
 Function = Callable[[np.ndarray[Any, Any]], Any]
 
 
@@ -91,10 +94,24 @@ def format_of(source: ModelSource) -> ModelFormat:
         )
     if source.path is not None and not is_there(source.path):
         source.allowed(source.path, "a model file")  # says that it does not exist
+    if source.folder is not None:
+        raise InputError(
+            "expected a folder of MONAI (configs/metadata.json), nnU-Net (plans.json, dataset.json, fold_0), "
+            "Hugging Face (config.json) or segmentation-models-pytorch (config.json), or a file of a model; "
+            f"got the folder '{source.text}'{_files_in(source.folder)}"
+        )
     readable = "; ".join(f"{one.reads} ({name})" for name, one in formats.items())
     raise InputError(
         f"a model file ends in a known suffix, or is a folder or name: {readable}; got '{source.text}'"
     )
+
+
+def _files_in(folder: Path) -> str:
+    """Return which files of a folder may be models, as the end of a sentence."""
+    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in MODEL_FILES)
+    if not names:
+        return ": name the file of the model (contrafact list formats)"
+    return f": did you mean a file in it ({', '.join(names[:FEW])}{', ...' if len(names) > FEW else ''})?"
 
 
 def open_model(source: ModelSource) -> Opened:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from contrafact.core import InputError, Predictor, nearest
 from contrafact.models.declaration_checks import RAW, UnitRange, check_kind
+from contrafact.models.detections import is_detection, rows_of
 from contrafact.models.identity import digest_of_use
 from contrafact.models.preprocessing import Preprocessing
-from contrafact.models.region_targets import RegionTarget
-from contrafact.models.target_syntax import parse_target
-from contrafact.models.targets import OUTPUTS, AnyTarget, log_odds, probabilities
+from contrafact.models.target_syntax import ParsedTarget, parse_target
+from contrafact.models.targets import OUTPUTS, log_odds, probabilities
 
 MAIN = ("logits", "out")  # names of the main output, as transformers and torchvision have them
 
@@ -72,7 +72,7 @@ class Described:
         declared |= {"output": "multilabel"} if self.converts else {}
         return digest_of_use(content, preprocessing=self.preprocessing, **declared)
 
-    def target(self, text: str) -> AnyTarget | RegionTarget:
+    def target(self, text: str) -> ParsedTarget:
         """Return the target of a text; raise InputError if it does not fit this model's classes."""
         return parse_target(text, kind=self.output, classes=_names(self.classes, self.class_count))
 
@@ -83,7 +83,11 @@ class Described:
     def _checked(self, outputs: Any, count: int) -> Tensor:
         """Return the outputs of the head as a tensor (N, K, ...); raise InputError if they contradict the
         declarations."""
+        if is_detection(outputs) != (self.output == "detection"):
+            raise InputError(_other_than_declared(self.output))
         outputs = torch.as_tensor(pick(outputs, self.head))
+        if self.output == "detection":
+            return outputs
         if outputs.ndim == 1 and len(outputs) == count:
             outputs = outputs[:, None]
         alone = outputs.ndim > 1 and outputs.shape[1] == 1 and len(self.classes) == 2
@@ -140,6 +144,19 @@ def two_classes(outputs: Tensor, kind: str) -> Tensor:
     return outputs
 
 
+def _other_than_declared(kind: str) -> str:
+    if kind == "detection":
+        return (
+            "a detector must answer with a list of tables with 'boxes', 'labels' and 'scores', one for each "
+            "image, as those of torchvision in evaluation mode; got something else: remove output='detection' "
+            "(--output detection)"
+        )
+    return (
+        f"this model finds boxes, and {kind} is declared: write output='detection' (--output detection), and a "
+        "target, such as box:1, the box with the greatest score"
+    )
+
+
 def _check_heads(outputs: Any) -> None:
     """Raise InputError for several outputs that are no deep supervision, none of which is the main one."""
     if isinstance(outputs, dict):
@@ -173,6 +190,8 @@ def pick(outputs: Any, head: int | str | None) -> Any:
 
     raises  InputError for an unknown head, and for several outputs of which none is named
     """
+    if is_detection(outputs):
+        return rows_of(outputs)
     if head is None:
         _check_heads(outputs)
     if isinstance(head, bool) and isinstance(outputs, (dict, tuple, list)):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from contrafact.core import BoxAnswers, InputError, UnsupportedError, fingerprint, nearest
-from contrafact.models.calls import FUNCTIONS, tapped
+from contrafact.core.library_output import deep_copy
+from contrafact.models.calls import is_function, tapped
 from contrafact.models.declaration_checks import InputRange, UnitRange, check_last_step, within_unit
 from contrafact.models.default_layer import Chooser
 from contrafact.models.identity import ContentDigest, version_of
@@ -283,7 +283,7 @@ class TorchPredictor(Described):
         name = layer or (chosen[-1] if chosen else last_spatial_layer(self.module))
         if not self.watchable:
             raise UnsupportedError("a TorchScript model cannot be watched; give the torch module")
-        if name.partition("#")[0] not in FUNCTIONS:
+        if not is_function(name):
             self.layer(name)
         return name
 
@@ -293,7 +293,7 @@ class TorchPredictor(Described):
         raises  InputError for an unknown name, UnsupportedError for a function, which is not a module
         """
         name = layer if layer is not None else self._name_of(None)
-        if name.partition("#")[0] in FUNCTIONS:
+        if is_function(name):
             raise UnsupportedError(f"expected a module; got '{name}', which is a function of the network")
         modules = dict(self.module.named_modules())
         if name not in modules or name == "":
@@ -386,7 +386,7 @@ def on_device(module: nn.Module, device: torch.device) -> nn.Module:
     """Return the module if all of it is on that device, else a copy there."""
     tensors = [*module.parameters(), *module.buffers()]
     in_place = all(t.device.type == device.type and device.index in (None, t.device.index) for t in tensors)
-    return module if in_place else copy.deepcopy(module).to(device)
+    return module if in_place else deep_copy(module).to(device)
 
 
 def last_spatial_layer(module: nn.Module) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Sequence
 
 from contrafact.core import InputError, nearest
+from contrafact.models.detections import BoxTarget, FoundBox, box_target
 from contrafact.models.region_targets import PLACES, RegionTarget
 from contrafact.models.targets import (
     AnyTarget,
@@ -17,8 +19,18 @@ from contrafact.models.targets import (
     ValueTarget,
 )
 
+ParsedTarget = AnyTarget | RegionTarget | BoxTarget | FoundBox
 FEW = 8  # names of classes that an error lists
-FORMS = ("class:K", "margin:A,B", "probability:K", "value:K", "grade", "risk", *(f"{p}:K" for p in PLACES))
+FORMS = (
+    "class:K",
+    "margin:A,B",
+    "probability:K",
+    "value:K",
+    "grade",
+    "risk",
+    "box:N",
+    *(f"{p}:K" for p in PLACES),
+)
 
 
 def is_form(text: str) -> bool:
@@ -27,17 +39,25 @@ def is_form(text: str) -> bool:
     return text in ("grade", "risk") or bool(colon and any(form.startswith(f"{word}:") for form in FORMS))
 
 
-def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget | RegionTarget:
+def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> ParsedTarget:
     """Return the target of a text: `class:1`, `class:pneumonia`, `margin:3,1`, `probability:1`, `value:0`,
     `grade` or `risk`; for a segmenter `region:2`, `lesion:2#1` (largest part), `boundary:2`, `mask:2`,
     `false-positive:2`, `missed:2` (`missed:2#1`), `volume:2`, `dice:2`, with `@0.3` or `@0.3+0.5` for
-    thresholds of the probability and `,sum` for the sum over the region.
+    thresholds of the probability and `,sum` for the sum over the region; for a detector `box:1`, the first box
+    that is found in the image, or `box:3@10,10,60,40`, a box of label 3.
 
     kind     output kind of the model, one of OUTPUTS
     classes  names of its outputs; digits are an index if there is such a class, and otherwise a name
     raises   InputError for unknown forms, classes and indices, and for targets that do not fit `kind`
     """
     word, _, rest = text.partition(":")
+    if word == "box" and kind == "detection":
+        return box_target(text)
+    if word == "box" or kind == "detection":
+        raise InputError(
+            f"box:1 and box:LABEL@x0,y0,x1,y1 are the targets of a detector (--output detection); got '{text}' "
+            f"for a model with {kind} outputs"
+        )
     makers: dict[str, Callable[[list[int]], AnyTarget]] = {
         "class": lambda at: ClassTarget(at[0], kind),
         "margin": lambda at: MarginTarget(at[0], at[1], kind),
@@ -50,6 +70,13 @@ def parse_target(text: str, *, kind: str, classes: Sequence[str]) -> AnyTarget |
         return _region(text, word, rest, kind, classes)
     if word not in makers:
         near = nearest(word, [*makers, *PLACES, *classes])
+        misspelt = difflib.get_close_matches(word, [*makers, *PLACES], n=1, cutoff=0.75)
+        if not _named(classes) and ":" not in text and not misspelt:
+            raise InputError(
+                f"expected a target, such as class:1; got '{text}', and the classes of this model have no "
+                f"names: name them in the order of its outputs, such as --classes other,{text} (classes= in "
+                "Python)"
+            )
         raise InputError(
             f"expected a target, such as class:1, or the name of a class{_few(classes)}; got '{text}'{near} "
             "(contrafact list targets prints all)"
@@ -95,6 +122,11 @@ def _region(text: str, place: str, rest: str, kind: str, classes: Sequence[str])
         thresholds=cuts,
         total=bool(match["sum"]),
     )
+
+
+def _named(classes: Sequence[str]) -> bool:
+    """Whether classes have names other than their numbers."""
+    return list(classes) != [str(number) for number in range(len(classes))]
 
 
 def _few(classes: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from contrafact.core import InputError
 
-OUTPUTS = ("logits", "sigmoid", "probabilities", "multilabel", "regression", "ordinal", "survival")
+OUTPUTS = ("logits", "sigmoid", "probabilities", "multilabel", "regression", "ordinal", "survival", "detection")
 
 
 def log_odds(outputs: Tensor, kind: str) -> Tensor:
@@ -74,6 +74,8 @@ def probabilities(outputs: Tensor, kind: str) -> Tensor:
     """Convert raw outputs (N, K) to probabilities (N, classes); raise InputError for regression."""
     if kind == "regression":
         raise InputError("a regression model has no class probabilities; use target 'value:0'")
+    if kind == "detection":
+        raise InputError("a detector has no class probabilities; use target 'box:1'")
     if kind == "logits":
         return outputs.softmax(dim=1)
     if kind == "sigmoid":

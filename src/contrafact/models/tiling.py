@@ -19,8 +19,8 @@ from contrafact.core import InputError, UnsupportedError, fingerprint
 from contrafact.models.identity import digest_of_use
 from contrafact.models.predictors import TorchPredictor
 from contrafact.models.preprocessing import Preprocessing
-from contrafact.models.region_targets import RegionTarget
-from contrafact.models.targets import AnyTarget, probabilities
+from contrafact.models.target_syntax import ParsedTarget
+from contrafact.models.targets import probabilities
 
 Window = tuple[slice, ...]
 
@@ -91,7 +91,7 @@ class TiledPredictor:
     def digest(self, digest: str) -> None:
         self._pinned = digest
 
-    def target(self, text: str) -> AnyTarget | RegionTarget:
+    def target(self, text: str) -> ParsedTarget:
         """Return the target of a text; raise InputError if it does not fit this model's classes."""
         return self.predictor.target(text)
 

@@ -194,7 +194,7 @@ def stored(run: Run, row: Mapping[str, Any]) -> Heatmap | Counterfactual:
 def _probabilities(predictor: Any, image: Any) -> list[float] | None:
     """Return a classifier's probabilities, for its AUC on the cohort; None for other models."""
     outputs = explanation.ask(predictor, image)
-    if outputs.ndim != 2 or predictor.output in ("regression", "survival"):
+    if outputs.ndim != 2 or predictor.output in ("regression", "survival", "detection"):
         return None
     return [float(p) for p in predictor.probabilities(outputs)[0]]
 

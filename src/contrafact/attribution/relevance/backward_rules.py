@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 
 from contrafact.attribution.attention.weights import SOFTMAX, AttentionMode, multi_head
@@ -53,6 +54,8 @@ PASS = {
     F.prelu, torch.prelu, F.hardtanh, F.relu6, F.selu, F.softplus, F.dropout, F.dropout2d, F.dropout3d,
     F.batch_norm, F.instance_norm, F.group_norm, F.layer_norm, torch.sigmoid, Tensor.sigmoid, torch.tanh,
     Tensor.tanh, torch.neg, Tensor.neg, Tensor.__neg__, F.hardswish, F.mish, F.celu, F.hardsigmoid,
+    F.leaky_relu_, F.elu_, F.hardtanh_, F.selu_, F.celu_, torch.sigmoid_, Tensor.sigmoid_, torch.tanh_,
+    Tensor.tanh_,
 }  # fmt: skip
 NORMS = {F.batch_norm, F.instance_norm, F.group_norm}
 SUMS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
@@ -111,7 +114,8 @@ class RelevanceMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        rule = HANDLERS.get(func) if self._tracked((*args, *kwargs.values())) else None
+        other = "_refuse" if isinstance(func, OpOverload) else None  # of a program, without a function of torch
+        rule = HANDLERS.get(func, other) if self._tracked((*args, *kwargs.values())) else None
         return func(*args, **kwargs) if rule is None else getattr(self, rule)(func, args, kwargs)
 
     @staticmethod

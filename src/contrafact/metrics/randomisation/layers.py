@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from contrafact.core import InputError, UnsupportedError, nearest
+from contrafact.core.library_output import deep_copy
 from contrafact.core.predictor_adapter import DelegatingPredictor
 from contrafact.metrics.heatmap_context import HeatmapContext, Values
 from contrafact.metrics.similarity import alike
@@ -101,7 +101,7 @@ def copied(predictor: Any) -> Any:
             "randomisation needs single layers and a TorchScript model hides them; pass the torch module"
         )
     try:
-        twin = copy.deepcopy(predictor)
+        twin = deep_copy(predictor)
     except (RuntimeError, TypeError, NotImplementedError) as error:
         if out_of_memory(error):
             raise

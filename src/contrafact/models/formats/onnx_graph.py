@@ -56,7 +56,7 @@ class OnnxGraph:
             return outputs[0] if len(outputs) == 1 else dict(zip(names, outputs, strict=True))
 
         stated = {"preprocessing": declared.declared(None)}
-        return Opened(network=run, declared=stated, content=_content(path, constants))
+        return Opened(network=run, declared=stated, content=_content(path, constants), notes=declared.notes)
 
 
 def _content(path: Path, constants: Mapping[str, Any]) -> str:

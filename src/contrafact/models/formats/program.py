@@ -12,6 +12,7 @@ from torch import nn
 from contrafact.core import FORMATS, InputError
 from contrafact.models.exported import checked_program
 from contrafact.models.opened import Opened
+from contrafact.models.program_functions import with_functions
 from contrafact.models.source import ModelSource
 from contrafact.models.weights import guarded
 
@@ -38,7 +39,7 @@ def _exported(path: Path) -> Any:
     """Load a torch.export program from a clean archive of its checked parts."""
     clean = checked_program(path)
     try:
-        return _of_its_batch(path, torch.export.load(clean).module())
+        return _of_its_batch(path, with_functions(torch.export.load(clean).module()))
     except Exception as error:  # the loader raises AssertionError, SpecViolationError and many more
         line = " ".join(str(error).split())[:200]
         raise InputError(f"'{path.name}' is not a program that torch can read: {line}") from error

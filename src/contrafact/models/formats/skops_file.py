@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,16 +10,22 @@ import numpy as np
 
 from contrafact.core import FORMATS, InputError, UnsupportedError, fingerprint
 from contrafact.core.reading import reading
+from contrafact.models.flat_images import size_of_row
 from contrafact.models.opened import Opened
-from contrafact.models.preprocessing import Preprocessing
 from contrafact.models.source import ModelSource
+
+# Tables of settings without code; skops lists them as unknown.
+OPTIMIZERS = "sklearn.neural_network._stochastic_optimizers"
+HARMLESS = {"sklearn.utils._bunch.Bunch", f"{OPTIMIZERS}.AdamOptimizer", f"{OPTIMIZERS}.SGDOptimizer"}
+# Trees run no code of the file, but scikit-learn follows their numbers unchecked: damaged ones end the process.
+TREES = {"sklearn.tree._tree.Tree", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"}
 
 
 @FORMATS.register("skops")
 @dataclass(frozen=True, slots=True)
 class SkopsFile:
     """An estimator of scikit-learn in a skops file, of flattened images: opened if it holds classes that skops
-    knows alone."""
+    knows alone, and others without code; trees where the user trusts the file."""
 
     schemes: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "a .skops file"
@@ -38,15 +43,28 @@ class SkopsFile:
             raise UnsupportedError("reading .skops needs: pip install 'contrafact[skops]'") from error
         content = path.read_bytes()
         with reading(path, "a readable skops file"):
-            unknown = skops.io.get_untrusted_types(data=content)
-            if unknown:
-                raise InputError(
-                    f"'{path.name}' holds {', '.join(unknown[:3])}, which skops does not know as harmless, and "
-                    "was not opened: load it where you trust it, and give the estimator in Python"
-                )
-            estimator = skops.io.loads(content, trusted=[])
+            unknown = set(skops.io.get_untrusted_types(data=content))
+            _check_types(path.name, unknown - HARMLESS, source.trust.scripts)
+            estimator = skops.io.loads(content, trusted=sorted(unknown))
             opened = opened_estimator(estimator, fingerprint(content))
         return _of_its_size(opened, int(getattr(estimator, "n_features_in_", 0)))
+
+
+def _check_types(name: str, unknown: set[str], trusted: bool) -> None:
+    """Raise InputError for classes that are not opened."""
+    others = sorted(unknown - TREES)
+    if others:
+        raise InputError(
+            f"'{name}' holds {', '.join(others[:3])}, which skops does not know as harmless, and was not "
+            "opened: load it where you trust it, and give the estimator in Python"
+        )
+    if unknown and not trusted:
+        raise InputError(
+            f"'{name}' holds trees of scikit-learn, which follows their numbers unchecked, so that a "
+            "malicious file can end the process: give --trust (trust=True) if you trust its origin, or export "
+            "it as ONNX: pip install skl2onnx, then skl2onnx.to_onnx(forest, images[:1].reshape(1, -1), "
+            "options={'zipmap': False}), and --head probabilities --output probabilities"
+        )
 
 
 def opened_estimator(estimator: Any, content: str = "") -> Opened:
@@ -67,9 +85,7 @@ def opened_estimator(estimator: Any, content: str = "") -> Opened:
 
 def _of_its_size(opened: Opened, values: int) -> Opened:
     """Return an estimator with the size of the images that it takes, where their number of values tells one."""
-    side = math.isqrt(values)
-    if not side or side * side != values:
+    size, notes = size_of_row(values)
+    if size is None:
         return opened
-    note = f"it takes {side * side} values: images of one channel and {side} x {side} pixels were assumed"
-    size = Preprocessing(size=(side, side), channels=1)
-    return dataclasses.replace(opened, declared={**opened.declared, "preprocessing": size}, notes=(note,))
+    return dataclasses.replace(opened, declared={**opened.declared, "preprocessing": size}, notes=notes)

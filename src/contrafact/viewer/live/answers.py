@@ -119,7 +119,7 @@ class Asking:
         """Return the targets and methods available for this image."""
         bundle, name, predictor = self.models[task.model]
         outputs = face.ask(predictor.inner, task.image)
-        if outputs.ndim != 2:
+        if outputs.ndim != 2 or predictor.output == "detection":
             raise InputError("expected a classifier for live explanations; got a model that outputs maps")
         try:
             bundle.to_canvas(torch.as_tensor(task.image.values[None]), bundle.image_shape)
