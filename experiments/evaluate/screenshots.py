@@ -168,6 +168,7 @@ def paper(camera: Camera, report: Path) -> None:
     from pypdfium2 import PdfDocument  # not needed for any other picture
 
     page = camera.browser.new_page()
+    page.set_default_timeout(180_000)
     page.goto(report.as_uri())
     page.evaluate("document.querySelectorAll('header, main > *:not(.case)').forEach(part => part.remove())")
     printed = report.with_suffix(".pdf")
