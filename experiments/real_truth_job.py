@@ -97,7 +97,7 @@ def folder_of(cohort: str, out: Path) -> Path:
 
 def windows(data: Path, out: Path) -> list[Step]:
     """The bundle `nodule` and its two segmenters."""
-    learning = [*LOCAL, "pair_kimg=6", "--allies", "ally", "--kimg", "28"]
+    learning = [*LOCAL, "pair_kimg=6", "--allies", "ally", "--kimg", "20"]
     segmenters = [
         Step(
             f"segmenters: {role}",

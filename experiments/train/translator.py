@@ -94,6 +94,12 @@ def chosen_by(
     return figures
 
 
+def already(folder: Path) -> int:
+    """How many images a run has seen when it last chose."""
+    path = folder / "history.jsonl"
+    return int(json.loads(path.read_text().splitlines()[-1])["seen"]) if path.exists() else 0
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
@@ -111,6 +117,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = arguments()
+    if already(options.out) >= options.kimg * 1000:
+        return
     fit, choice = (load(options.name, options.data, part, side=options.side) for part in ("fit", "choice"))
     model, member = (scorer(network(options.networks, role), options.name) for role in ("model", "member"))
     widths = tuple(map(int, options.widths.split(",")))

@@ -75,3 +75,11 @@ def test_the_classifier_below_a_latent_space_learns_from_varied_images() -> None
     assert outputs.shape == (96, 1)
     right = (outputs[:, 0].numpy() > outputs.median().item()) == (cohort.labels == 1)
     assert right.mean() > 0.9
+
+
+def test_a_translator_that_has_seen_its_images_is_not_trained_again(tmp_path):
+    from experiments.train.translator import already
+
+    assert already(tmp_path) == 0
+    (tmp_path / "history.jsonl").write_text('{"seen": 1008, "merit": 1.0}\n{"seen": 2000, "merit": 3.1}\n')
+    assert already(tmp_path) == 2000
