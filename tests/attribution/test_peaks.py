@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 import contrafact as cf
 from contrafact.attribution.gradient import integrated_gradients
@@ -126,6 +127,57 @@ def test_what_a_graph_holds_is_its_activations_without_parameters() -> None:
     assert memory.held_bytes(inner(x).sum()) == 7 * 100 * 4  # the output of the sigmoid
     assert memory.held_bytes((x * x.exp()).sum()) == 2 * 7 * 10 * 4
     assert memory.held_bytes(torch.ones(3)) == 0
+
+
+class Doubled(torch.autograd.Function):
+    """A function with a backward pass of its own, which keeps its input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x.clone())
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
+        return 2 * slopes[0]
+
+
+def test_functions_with_their_own_backward_pass_hold_what_they_keep() -> None:
+    x = torch.ones(7, 10, requires_grad=True)
+    assert memory.held_bytes(Doubled.apply(x).sum()) == 7 * 10 * 4
+
+
+class Unusual(nn.Module):
+    """Blocks whose activations are made again in the backward pass, then a product with a sparse matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block, self.calls = nn.Sequential(*[nn.Conv2d(1, 1, 3, padding=1), nn.Tanh()] * 3), 0
+        self.register_buffer("matrix", torch.eye(64))
+
+    def inner(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return torch.as_tensor(self.block(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = checkpoint(self.inner, x, use_reentrant=False)
+        return torch.sparse.mm(self.matrix.to_sparse(), x.flatten(1).t()).t()[:, :2]
+
+
+@pytest.mark.parametrize("large", [1, 2**15])
+def test_what_a_pass_holds_is_measured_without_a_pass_more(monkeypatch: pytest.MonkeyPatch, large: int) -> None:
+    monkeypatch.setattr(memory, "LARGE", large)
+    unusual = Unusual()
+    predictor = TorchPredictor(unusual, classes=["a", "b"])
+    image = Image(np.random.default_rng(0).random((1, 8, 8), np.float32))
+    cf.explain("gradient", predictor, image, target="value:1")
+    unusual.calls = 0
+    cf.explain("gradient", predictor, image, target="value:1")
+    assert unusual.calls == 2  # forward, and again for the gradient
+    values = torch.as_tensor(image.values[None]).requires_grad_()
+    (slopes,) = torch.autograd.grad(unusual(values)[:, 1].sum(), values)
+    found = cf.explain("gradient", predictor, image, target="value:1").values
+    np.testing.assert_allclose(found, slopes[0, 0].numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["deeplift", "gradcam"])

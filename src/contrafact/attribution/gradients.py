@@ -13,7 +13,8 @@ from torch.utils.checkpoint import CheckpointError
 
 from contrafact.core import ContrafactError, FeatureLayer, InputError, Question, UnsupportedError
 from contrafact.core.target_kinds import FrozenPlace
-from contrafact.perturbation.memory import held_bytes, out_of_memory, portions, remade
+from contrafact.perturbation import memory
+from contrafact.perturbation.memory import out_of_memory, portions, remade
 
 
 def needs_gradients(question: Question, method: str, *, at_once: bool = True) -> Any:
@@ -107,7 +108,7 @@ def scored_slopes(question: Question, images: Any, *, batch: int = 16) -> tuple[
         with torch.enable_grad():
             outputs = predictor(inputs)
             scores = score(question, outputs)
-            held = held_bytes(scores) if part.start == 0 else 0
+            held = _held(scores, part, images[0].numel())
             (slopes[part],) = torch.autograd.grad(scores.sum(), inputs)
         values[part] = scores.detach()
         if unchanged:
@@ -122,6 +123,12 @@ def scored_slopes(question: Question, images: Any, *, batch: int = 16) -> tuple[
         with remade(predictor):
             portions(len(images), 1, images[0].numel(), work)
     return values, slopes
+
+
+def _held(scores: Tensor, part: slice, voxels: int) -> int:
+    """Return the bytes that the graph of a pass holds, where `portions` asks for them: for large images, in the
+    first pass."""
+    return memory.held_bytes(scores) if part.start == 0 and voxels >= memory.LARGE else 0
 
 
 def feature_layer(question: Question, layer: str | None, method: str, *, module: bool = False) -> FeatureLayer:
@@ -173,7 +180,7 @@ def layer_at(question: Question, images: Any, layer: FeatureLayer) -> tuple[Tens
         with torch.enable_grad(), predictor.watch(layer.name) as seen:
             outputs = predictor(inputs)
             values = score(question, outputs)
-            held = held_bytes(values) if part.start == 0 else 0
+            held = _held(values, part, images[0].numel())
             (slopes,) = torch.autograd.grad(values.sum(), seen[-1], allow_unused=True)
         if unchanged:
             question.outputs.extend(outputs.detach())

@@ -68,7 +68,7 @@ def held_bytes(outputs: Tensor) -> int:
         node = nodes.pop()
         for kept in _saved(node):
             if not isinstance(kept._base if kept._is_view() else kept, nn.Parameter):
-                found[kept.untyped_storage().data_ptr()] = kept.untyped_storage().nbytes()
+                found |= _storage(kept)
         before = {other for other, _ in node.next_functions if other is not None} - seen
         nodes += before
         seen |= before
@@ -76,14 +76,28 @@ def held_bytes(outputs: Tensor) -> int:
 
 
 def _saved(node: Any) -> Iterator[Tensor]:
-    """Yield the tensors that a node of an autograd graph keeps for its backward pass."""
+    """Yield the tensors that a node of an autograd graph keeps for its backward pass. None where it keeps
+    another thing from which they are made (gradient checkpointing): reading them would make them."""
     for name in dir(node):
-        if name.startswith("_saved_"):
+        if name.startswith("_raw_saved_"):
             with contextlib.suppress(RuntimeError):  # changed in place since: the backward pass will say so
-                kept = getattr(node, name)
-                yield from (
-                    one for one in (kept if isinstance(kept, tuple) else [kept]) if isinstance(one, Tensor)
-                )
+                raw = getattr(node, name)
+                if not any(getattr(one, "unpack_hook", None) for one in _each(raw)):
+                    tensors = "saved_tensors" if name == "_raw_saved_tensors" else name.removeprefix("_raw")
+                    yield from (one for one in _each(getattr(node, tensors)) if isinstance(one, Tensor))
+
+
+def _each(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _storage(tensor: Tensor) -> dict[int, int]:
+    """Return the address and the bytes of a tensor's storage; nothing for a tensor without one."""
+    try:
+        storage = tensor.untyped_storage()
+        return {storage.data_ptr(): storage.nbytes()}
+    except (RuntimeError, NotImplementedError):  # sparse and nested tensors have no single storage
+        return {}
 
 
 def out_of_memory(error: BaseException) -> bool:
