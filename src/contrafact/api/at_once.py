@@ -15,7 +15,7 @@ TOGETHER = 16  # small images
 def explain_at_once(method: Any, model: Predictor, images: Sequence[Image], **asked: Any) -> list[Any]:
     """Explain images as `core.explain` does: up to 16 at once, fewer large ones, and one at a time if several
     exceed the memory."""
-    batch = min(TOGETHER, images_at_once(images[0].values.size))
+    batch = min(TOGETHER, images_at_once(max(image.values.size for image in images)))
     try:
         return core.explain(method, model, images, batch=batch, **asked)
     except RuntimeError as error:
