@@ -337,6 +337,14 @@ def test_a_run_gives_back_what_was_put_and_goes_on(tmp_path: Path) -> None:
     assert open_run(tmp_path / "r").rows() == rows
 
 
+def test_a_run_that_goes_on_has_the_cards_of_all_bundles(tmp_path: Path) -> None:
+    first, second = ({"name": name, "bundle": name * 8, "warning": "a"} for name in "ab")
+    Run.create(tmp_path / "r", about={"title": "t", "bundles": [first]})
+    run = Run.create(tmp_path / "r", about={"title": "other", "bundles": [first, second]})
+    assert run.manifest()["bundles"] == [first, second] and run.manifest()["title"] == "t"
+    assert Run.create(tmp_path / "r", about={}).manifest()["bundles"] == [first, second]
+
+
 def test_a_line_cut_short_by_a_crash_is_passed_over(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "r", about={})
     run.add("a", Image(np.zeros((1, 4, 5))), heat())

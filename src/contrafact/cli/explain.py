@@ -131,7 +131,8 @@ def explain(
         declared: Options that describe the model.
         questions: Options that say what is asked of each image.
         files: Files beside the images, and how large a file may be.
-        out: Run folder; an existing run is continued.
+        out: Run folder; an existing run is continued. Each result says by which model; the manifest tells of
+            the first command, and of the bundles of all.
         rescale: Rescale each image's display window to the range of the bundle.
         checks: Add reliability checks to each result, at the cost of a few more explanations.
         show: Show a picture of each result below the table, where the terminal can (kitty, iTerm, sixel).

@@ -23,7 +23,8 @@ class Declared:
         preprocessing: From the image's units to those of the network, as JSON with the keys of a description
             (docs/how-to/your-model.md), such as '{"window": [0, 255], "size": [224, 224]}'.
         head: Which of several outputs to use, by name or number.
-        inputs: Values of the network's inputs beside the image, kept constant, as JSON: '{"age": 60.0}'.
+        inputs: Values of the network's inputs beside the image, kept constant, as JSON: '{"age": 60.0}'. A
+            number is (N, 1) for N images, a list of two (N, 2).
         factory: Network of a file of weights: package.module:name, or file.py:name with --trust-code.
         arguments: Arguments of the factory as JSON, such as '{"spatial_dims": 2}'.
     """

@@ -59,13 +59,14 @@ class Run:
 
     @staticmethod
     def create(folder: str | Path, *, about: Mapping[str, Any]) -> Run:
-        """Create the folder, or open an existing run of a schema that is read.
+        """Create the folder, or open an existing run of a schema that is read: its manifest stays that of the
+        first command, and gets the cards of bundles that it lacks.
 
         raises  InputError for a folder with other files, or of another schema
         """
         run = Run(Path(folder))
         if (run.folder / "manifest.json").exists():
-            run.manifest()
+            run._with_cards(about.get("bundles") or ())
             return run
         if run.folder.exists() and {path.name for path in run.folder.iterdir()} - BEGUN:
             raise InputError(f"expected a new or a run folder; '{folder}' holds other files")
@@ -80,6 +81,16 @@ class Run:
             known = " or ".join(map(str, READABLE))
             raise InputError(f"expected a run of schema {known}; got {schema} in '{self.folder}'")
         return manifest
+
+    def _with_cards(self, cards: Sequence[Any]) -> None:
+        """Add the cards of bundles that the manifest lacks: reports show their warnings and figures."""
+        manifest = self.manifest()
+        there = [card for card in manifest.get("bundles") or () if isinstance(card, dict)]
+        known = {card.get("bundle") for card in there}
+        more = [card for card in cards if card.get("bundle") not in known]
+        if more:
+            whole = {**manifest, "bundles": [*there, *more]}
+            _safely(lambda: write_json(self.folder / "manifest.json", whole, shared=True))
 
     def _made_present(self) -> None:
         """Make a run of an earlier schema one of this; nothing else of it changes."""
