@@ -96,3 +96,14 @@ def test_relevance_is_refused_where_a_program_keeps_an_operator(tmp_path: Path) 
     assert [n.target for n in program.module.graph.nodes if isinstance(n.target, OpOverload)]
     with pytest.raises(cf.UnsupportedError, match="no rule"):
         cf.explain("lrp", program, X[0].numpy(), target="class:1")
+
+
+def test_a_program_that_converts_to_a_device_or_writes_at_an_index_is_run(tmp_path: Path) -> None:
+    class Converts(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.to(torch.float64)
+            x[:, :, torch.tensor([0])] = 0
+            return x.mean((2, 3)).to(x.device).expand(-1, 2)
+
+    network, program = both(Converts(), tmp_path)
+    assert torch.equal(network(X.numpy()), program(X.numpy()))

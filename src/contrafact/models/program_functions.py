@@ -59,6 +59,10 @@ def _call(target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         return torch.Tensor.size, args, {}
     if name == "einsum":
         return torch.einsum, (args[0], *args[1]), {}
+    if name.startswith("index_put"):  # the method takes no axis without an index
+        return None
+    if name == "to":  # the method takes no layout; that of images is always the same
+        kwargs.pop("layout", None)
     plain = name.removesuffix("_")
     if plain in SAME:
         if len(args) > SAME[plain] and plain not in IGNORED:
