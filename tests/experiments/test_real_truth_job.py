@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import real_truth_job as job
-from experiments.real_truth_job import Step
+from experiments.evaluate import real_truth_job as job
+from experiments.evaluate.real_truth_job import Step
 
 
 def test_every_step_names_a_script_and_needs_steps_that_are_there(tmp_path):

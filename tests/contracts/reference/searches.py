@@ -119,7 +119,13 @@ def answers(method: str, bundle: Bundle, some: list[Image], target: str, **more:
     except ContrafactError as error:
         return f"{type(error).__name__}: {error}"[:160]
     searched = any(name in more for name in ("goal", "levels"))  # rounding decides where a search ends
-    return [searched_end(one) if searched else [*told(one)[2:], *frames_of(one)] for one in strips]
+    return [searched_end(one) if searched else [*kept_parts(one), *frames_of(one)] for one in strips]
+
+
+def kept_parts(one: Counterfactual) -> list[Any]:
+    """The parts of a strip with 0 for a reconstruction error that rounding decides."""
+    parts = told(one)[2:]
+    return [*parts[:4], parts[4] if parts[4] > 5e-5 else 0.0, *parts[5:]]
 
 
 def searched_end(one: Counterfactual) -> list[Any]:

