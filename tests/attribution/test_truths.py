@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -582,10 +584,11 @@ def test_excitation_backprop_by_hand() -> None:
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
 
 
-def test_a_step_without_a_rule_is_refused() -> None:
+@pytest.mark.parametrize("step", [torch.exp, torch.erf, F.logsigmoid, partial(F.local_response_norm, size=1)])
+def test_a_step_without_a_rule_is_refused(step: Callable[[Tensor], Tensor]) -> None:
     class Grows(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.exp(x).mean(dim=(2, 3)).expand(-1, 2)
+            return step(x).mean(dim=(2, 3)).expand(-1, 2)
 
     model = TorchPredictor(Grows(), classes=["a", "b"])
     for method in ("lrp", "excitation-backprop"):

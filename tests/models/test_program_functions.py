@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 
 import contrafact as cf
 from contrafact.metrics.randomisation.layers import copied
 from contrafact.models.loading import load_predictor
+from contrafact.models.program_functions import with_functions
 
 X = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -107,3 +109,62 @@ def test_a_program_that_converts_to_a_device_or_writes_at_an_index_is_run(tmp_pa
 
     network, program = both(Converts(), tmp_path)
     assert torch.equal(network(X.numpy()), program(X.numpy()))
+
+
+A = torch.ops.aten
+CALLS = [  # operators as no program of torch.export writes them, but a file may
+    (A.elu.default, (), {"alpha": 1.5}),
+    (A.elu.default, (), {"input_scale": 0.5}),
+    (A.hardtanh.default, (), {"max_val": 0.5}),
+    (A.leaky_relu.default, (), {"negative_slope": 0.3}),
+    (A.layer_norm.default, (), {"normalized_shape": [32], "cudnn_enable": False, "eps": 0.1}),
+    (A.slice.Tensor, (), {"dim": -2, "start": 3, "step": 2}),
+    (A.slice.Tensor, (3,), {"end": 9}),
+    (A.pad.default, ([1, 2],), {"value": 2.0}),
+    (A.upsample_bilinear2d.vec, (), {"output_size": None, "align_corners": False, "scale_factors": [0.5, 0.5]}),
+    (A.upsample_nearest2d.vec, ([8, 8],), {"scale_factors": None}),
+    (A.split.Tensor, (), {"split_size": 16, "dim": -1}),
+    (A.softmax.int, (-1,), {"dtype": torch.float64}),
+    (A.dropout.default, (), {"p": 0.5, "train": False}),
+    (A.to.dtype, (), {"dtype": torch.float64}),
+    (A.mean.dim, (), {"dim": None}),
+]
+
+
+def computed(operator: OpOverload, args: tuple[Any, ...], words: dict[str, Any]) -> tuple[Any, Any]:
+    """Return what a graph of one call of an operator on `X` gives, before and after the replacement."""
+    graph = fx.Graph()
+    graph.output(graph.call_function(operator, (graph.placeholder("x"), *args), words))
+    module = fx.GraphModule({}, graph)
+    return module(X), with_functions(module)(X)
+
+
+@pytest.mark.parametrize(("operator", "args", "words"), CALLS, ids=lambda one: str(one)[:40])
+def test_words_of_an_operator_are_kept(operator: OpOverload, args: Any, words: Any) -> None:
+    torch.testing.assert_close(*computed(operator, args, words), rtol=0, atol=0)
+
+
+def decomposed(network: nn.Module, folder: Path) -> cf.Predictor:
+    """Return the program of a network in core operators, such as `aten.convolution`."""
+    program = torch.export.export(network.eval(), (X,), dynamic_shapes=({0: torch.export.Dim("n")},))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # torch's own
+        torch.export.save(program.run_decompositions(), folder / "core.pt2")
+    return load_predictor(folder / "core.pt2")
+
+
+def test_convolutions_of_a_decomposed_program_are_layers(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    up = nn.ConvTranspose2d(4, 3, 2, stride=2, output_padding=0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, 2, groups=1), nn.ReLU(), up, nn.Conv2d(3, 2, 3), nn.Flatten(2))
+    network = nn.Sequential(network, nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    program = decomposed(network, tmp_path)
+    maps = [cf.explain("gradcam", one, X[0].numpy(), target="class:1") for one in (network, program)]
+    np.testing.assert_allclose(maps[0].values, maps[1].values, atol=1e-6)
+
+
+def test_relevance_of_a_decomposed_program_is_that_of_the_network_or_refused(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 2))
+    with pytest.raises(cf.UnsupportedError, match="no rule for _native_batch_norm"):
+        cf.explain("lrp", decomposed(network, tmp_path), X[0].numpy(), target="class:1")

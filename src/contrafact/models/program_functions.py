@@ -2,7 +2,8 @@
 
 A program calls operators of ATen, such as `aten.batch_norm.default`. Methods know the functions of torch, such
 as `F.batch_norm`: they read layers behind them, follow positions through them, and have rules of relevance for
-them. So each operator is replaced by the function of torch that computes the same; one without stays.
+them. So each operator is replaced by the function of torch that computes the same; one without stays, as do
+the internal ones that decompositions leave (`native_layer_norm`, `_softmax`).
 """
 
 from __future__ import annotations
@@ -45,15 +46,18 @@ def with_functions(module: fx.GraphModule) -> fx.GraphModule:
 
 def _call(target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
     """Return function and arguments that compute what an operator does; None if none is known."""
-    if target.namespace != "aten":
+    if target.namespace != "aten" or any(argument.is_out for argument in target._schema.arguments):
         return None
     name = target._schema.name.removeprefix("aten::")
+    args, kwargs = _in_order(target, args, kwargs)
     if name in ("batch_norm", "instance_norm"):  # weight and bias come before mean and variance
         x, weight, bias, mean, var, *more = args
-        return getattr(F, name), (x, mean, var, weight, bias, *more[:3]), kwargs
+        return getattr(F, name), (x, mean, var, weight, bias, *more[:3]), {}
+    if name == "convolution":
+        return _convolution(*args)
     if name.startswith("upsample_") and target._overloadname == "vec":
         return _resize(name.removeprefix("upsample_"), *args)
-    if name == "slice":
+    if name == "slice" and target._overloadname == "Tensor":
         return _slice(*args)
     if name == "sym_size":
         return torch.Tensor.size, args, {}
@@ -73,8 +77,18 @@ def _call(target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return None if function is None else (function, args, kwargs)
 
 
+def _in_order(target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Return arguments by position where the schema has positions, and the others by name."""
+    words, places = dict(kwargs), [one for one in target._schema.arguments if not one.kwarg_only]
+    last = max((number for number, one in enumerate(places) if one.name in words), default=-1)
+    more = [words.pop(one.name, one.default_value) for one in places[len(args) : last + 1]]
+    return (*args, *more), words
+
+
 def _made_from_the_schema(name: str) -> Callable[..., Any] | None:
     """Return the function or method of that name whose arguments torch makes from the operator's schema."""
+    if name.startswith("native_") or (name.startswith("_") and not name.startswith("__")):
+        return None
     for place, kind in (
         (torch, types.BuiltinFunctionType),
         (torch.Tensor, types.MethodDescriptorType),
@@ -84,6 +98,18 @@ def _made_from_the_schema(name: str) -> Callable[..., Any] | None:
         if isinstance(found, kind):
             return found
     return None
+
+
+def _convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, *more: Any) -> Any:
+    """Return the convolution of the number of axes that the weight has; None where it is unknown."""
+    transposed, output_padding, groups = more
+    axes = getattr(weight.meta.get("val"), "ndim", 0) - 2
+    if axes not in (1, 2, 3):
+        return None
+    if transposed:
+        further = (stride, padding, output_padding, groups, dilation)
+        return getattr(torch, f"conv_transpose{axes}d"), (x, weight, bias, *further), {}
+    return getattr(torch, f"conv{axes}d"), (x, weight, bias, stride, padding, dilation, groups), {}
 
 
 def _resize(kind: str, x: Any, size: Any, *more: Any) -> Call | None:

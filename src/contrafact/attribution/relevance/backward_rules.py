@@ -15,11 +15,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 
 from contrafact.attribution.attention.weights import SOFTMAX, AttentionMode, multi_head
 from contrafact.attribution.relevance.linear_rules import EPSILON, RULES, linear_share, ratio
+from contrafact.attribution.relevance.moving_functions import moves
 from contrafact.core import InputError, UnsupportedError
 
 
@@ -54,7 +54,7 @@ PASS = {
     F.prelu, torch.prelu, F.hardtanh, F.relu6, F.selu, F.softplus, F.dropout, F.dropout2d, F.dropout3d,
     F.batch_norm, F.instance_norm, F.group_norm, F.layer_norm, torch.sigmoid, Tensor.sigmoid, torch.tanh,
     Tensor.tanh, torch.neg, Tensor.neg, Tensor.__neg__, F.hardswish, F.mish, F.celu, F.hardsigmoid,
-    F.leaky_relu_, F.elu_, F.hardtanh_, F.selu_, F.celu_, torch.sigmoid_, Tensor.sigmoid_, torch.tanh_,
+    F.leaky_relu_, F.elu_, F.hardtanh_, F.selu_, F.celu_, F.rrelu, torch.sigmoid_, Tensor.sigmoid_, torch.tanh_,
     Tensor.tanh_,
 }  # fmt: skip
 NORMS = {F.batch_norm, F.instance_norm, F.group_norm}
@@ -71,7 +71,8 @@ PRODUCTS = {
 DIFFERENCES = {torch.sub, Tensor.sub, Tensor.__sub__, Tensor.__rsub__, Tensor.sub_, Tensor.__isub__, torch.rsub}
 SCALES = {torch.divide, torch.true_divide, torch.div, Tensor.div, Tensor.__truediv__, Tensor.div_}
 MATRICES = {
-    torch.matmul, Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, torch.bmm, Tensor.bmm, torch.einsum,
+    torch.matmul, Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, torch.bmm, Tensor.bmm, torch.mm,
+    Tensor.mm, torch.einsum,
 }  # fmt: skip
 REFUSED = {
     torch.addmm, torch.baddbmm, torch.addbmm, Tensor.addmm, Tensor.baddbmm, torch.sqrt, Tensor.sqrt,
@@ -114,9 +115,12 @@ class RelevanceMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        other = "_refuse" if isinstance(func, OpOverload) else None  # of a program, without a function of torch
-        rule = HANDLERS.get(func, other) if self._tracked((*args, *kwargs.values())) else None
-        return func(*args, **kwargs) if rule is None else getattr(self, rule)(func, args, kwargs)
+        tracked = self._tracked((*args, *kwargs.values()))
+        if tracked and func in HANDLERS:
+            return getattr(self, HANDLERS[func])(func, args, kwargs)
+        output = func(*args, **kwargs)
+        known = not tracked or moves(func) or not self._tracked((output,))
+        return output if known else self._refuse(func, args, kwargs)
 
     @staticmethod
     def _tracked(args: Any) -> bool:
