@@ -127,6 +127,8 @@ CALLS = [  # operators as no program of torch.export writes them, but a file may
     (A.softmax.int, (-1,), {"dtype": torch.float64}),
     (A.dropout.default, (), {"p": 0.5, "train": False}),
     (A.to.dtype, (), {"dtype": torch.float64}),
+    (A.to.dtype, (torch.float64, False, True, torch.channels_last), {}),
+    (A.to.device, (torch.device("cpu"), torch.float64), {"memory_format": torch.channels_last}),
     (A.mean.dim, (), {"dim": None}),
 ]
 

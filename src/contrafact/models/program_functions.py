@@ -65,8 +65,11 @@ def _call(target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         return torch.einsum, (args[0], *args[1]), {}
     if name.startswith("index_put"):  # the method takes no axis without an index
         return None
-    if name == "to":  # the method takes no layout; that of images is always the same
+    if name == "to":  # the method takes no layout, and the order of memory by name alone
+        words = dict(zip((one.name for one in target._schema.arguments), args, strict=False))
+        kwargs |= {"memory_format": words.pop("memory_format", None)}
         kwargs.pop("layout", None)
+        args = tuple(words.values())
     plain = name.removesuffix("_")
     if plain in SAME:
         if len(args) > SAME[plain] and plain not in IGNORED:
