@@ -332,6 +332,7 @@ def test_results_of_a_part_of_the_image_say_so(browser: Any, tmp_path: Path) -> 
         assert "honest: the map is limited to 6 % of the image: nothing outside is shown." in said
         assert said.count("The change is limited to 6 % of the image: nothing outside changes.") == 1
         assert "cheat: the map is" not in said
+        assert min(_box(figure)["width"] for figure in visit.page.locator(".stages figure").all()) >= 480
         assert min(box["width"] for box in map(_box, visit.page.locator(".stages.two canvas").all())) >= 480
 
 

@@ -189,6 +189,11 @@ def slide(visit: Visit, label: str, value: float) -> None:
     box.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", value)
 
 
+def touch(a: dict[str, float], b: dict[str, float]) -> bool:
+    across = a["x"] < b["x"] + b["width"] and b["x"] < a["x"] + a["width"]
+    return across and a["y"] < b["y"] + b["height"] and b["y"] < a["y"] + a["height"]
+
+
 def test_planes_show_the_map_where_it_lies(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         enter(visit)
@@ -201,6 +206,14 @@ def test_planes_show_the_map_where_it_lies(browser: Any, site: Site) -> None:
         ruler = visit.page.locator(".solid .ruler")  # 16 mm across 8 columns, as drawn
         assert ruler.text_content() == "2 mm" or ruler.text_content() == "5 mm"
         assert 20 < ruler.bounding_box()["width"] <= 125
+        planes = visit.page.locator(".solid .plane")
+        assert ["".join(one.locator(".letter").all_text_contents()) for one in planes.all()] == [
+            "RLSI",
+            "APSI",
+            "RLAP",
+        ]
+        boxes = [one.bounding_box() for one in planes.locator(".letter").all()]
+        assert not [1 for k, a in enumerate(boxes) for b in boxes[:k] if touch(a, b)]
         solid(visit).get_by_label("Hide the map").check()
         assert orange(drawn(visit)) == 0 == blue(drawn(visit))
         solid(visit).get_by_label("Hide the map").uncheck()

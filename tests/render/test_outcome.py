@@ -18,6 +18,7 @@ from contrafact.core import Image, Record
 from contrafact.export.run_files import export_run
 from contrafact.io import Run
 from contrafact.metrics import trust_card_of_strip
+from contrafact.render.case import strip_about
 from contrafact.render.difference import difference_scale, difference_words
 from contrafact.render.outcome import (
     ALONE,
@@ -36,6 +37,7 @@ from contrafact.render.outcome import (
     verdict,
 )
 from contrafact.render.text import trust_words
+from contrafact.report.notebook import row_of
 from contrafact.report.page import write_report
 
 LOGIT = float(np.log(9))  # 90 %
@@ -154,7 +156,7 @@ def test_whether_a_second_model_confirms_is_said_also_where_none_was_asked(
 @pytest.mark.parametrize(
     ("second", "said", "tone"),
     [
-        (None, "Not checked by a second model.", "good"),
+        (None, "Not checked by a second model.", "plain"),
         ([-1.0, 0, 0, 0, 1.0], "Confirmed by a second model.", "good"),
         ([1.0, 1, 1, 1, 2.0], "Not confirmed by a second model.", "warn"),
     ],
@@ -166,6 +168,7 @@ def test_pages_say_first_whether_a_second_model_confirms(
     run = Run.create(tmp_path / "run", about={})
     run.add("a", Image(ramp(), window=(0, 200)), made, case="a")
     page = write_report(run).read_text()
+    assert strip_about(row_of(made), made.grid, made.frames)["tone"] == tone  # of the viewer
     assert f'<p class="verdict {tone}"><b>{said}</b> The goal was reached' in " ".join(page.split())
     assert f"83 %, {said[0].lower()}{said[1:]}" in str(made._repr_html_()).partition("<img")[0]
     assert ("1 of 1 counterfactuals are not checked by a second model." in page) is (second is None)
@@ -202,7 +205,8 @@ def test_only_what_is_certain_is_0_or_100_percent(share: float, text: str) -> No
 
 def test_nothing_that_was_not_changed_is_green(tmp_path: Path) -> None:
     assert tone(row("already", [3.0]), doubtful=False) == "plain"
-    assert tone(row("reached", [3.0]), doubtful=False) == "good"
+    assert tone(row("reached", [0.0, 3.0]), doubtful=False) == "plain"  # no second model was asked
+    assert tone(row("reached", [-1.0, 3.0], second=[-1.0, 1.0], confirmed=True), doubtful=False) == "good"
     assert tone(row("reached", [3.0]), doubtful=True) == "warn"
     names = ("goal", "length", "second model")
     card = [{**PASSED, "name": name} for name in names]

@@ -68,16 +68,21 @@ def test_an_image_through_its_window() -> None:
 def test_a_heatmap_in_the_colours_of_its_signs() -> None:
     page = shown(heatmap("knee", strength=2.0))
     [pixels] = page.pictures
-    assert tuple(pixels[5, 5]) == (255, 150, 40)
-    assert tuple(pixels[11, 11]) == (35, 80, 128)  # half as strong, against
+    assert pixels.shape == (480, 480, 3)  # 30 for each of the map's
+    assert tuple(pixels[165, 165]) == (255, 150, 40)
+    assert tuple(pixels[330, 330]) == (35, 80, 128)  # half as strong, against
     assert pixels[0, 0].sum() == 0
     assert "gradcam for class:1" in page.words and "against class:1: 2" in page.words
-    assert "Orange: evidence for class:1; blue: against class:1." in page.words
+    assert "Orange: evidence for class:1; blue: against class:1. White line: the strongest 10 %." in page.words
+    line = (pixels == 255).all(axis=-1)
+    assert line[105:120, 180].any() and line[180, 105:120].any()  # above and left of the strong block
+    assert not line[165, 165] and not line[:90].any()
 
 
 def test_a_map_that_is_empty_says_so() -> None:
     page = shown(heatmap("knee", strength=0.0))
     assert "The map is zero everywhere" in page.words and "against" not in page.words
+    assert "White line" not in page.words and not page.pictures[0].any()
 
 
 def test_a_map_over_its_image_needs_the_same_grid() -> None:
@@ -97,6 +102,9 @@ def test_a_volume_in_three_planes_in_true_proportions() -> None:
     page = shown(volume())
     assert [name.split(", ")[1] for name in page.names] == ["sagittal", "coronal", "axial"]
     assert all((pixels.max(axis=-1) > 100).any() for pixels in page.pictures)
+    assert all((pixels.min(axis=-1) > 200).any() for pixels in page.pictures)  # the line around the strongest
+    sizes = re.findall(r'width="(\d+)" height="(\d+)"', volume()._repr_html_())
+    assert sizes == [("213", "480"), ("267", "480"), ("480", "384")]
     assert "slice 5 of 6, with the most evidence" in page.words
     image = Image(np.ones((1, 6, 8, 10), np.float32), grid=volume().grid)
     assert len(shown(image).pictures) == 3

@@ -237,16 +237,12 @@ def second_words(row: Row) -> str:
     return CONFIRMED if said else NOT_CONFIRMED
 
 
-def second_tone(row: Row) -> str:
-    """Return "good" for a flip that a second model confirms, "warn" for one that it does not, else "plain"."""
-    return {CONFIRMED: "good", NOT_CONFIRMED: "warn"}.get(second_words(row), "plain")
-
-
 def tone(row: Row, *, doubtful: bool) -> str:
-    """Return "good", "plain" or "warn"; only a found change that passed its checks is good."""
+    """Return "good", "plain" or "warn"; only a found change that passed its checks, with a flip that a second
+    model confirms, is good."""
     if doubtful:
         return "warn"
-    return "good" if row["outcome"] == "reached" else "plain"
+    return "good" if found(row) and second_words(row) == CONFIRMED else "plain"
 
 
 def frame_kinds(row: Row) -> list[str]:

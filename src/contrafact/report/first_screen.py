@@ -7,7 +7,7 @@ from typing import Any
 
 from contrafact.render import outcome
 from contrafact.render.difference import OUTLINED, difference_picture, half_share
-from contrafact.render.outcome import found, frame_titles, last_frame, level, part_of, second_tone, sentence
+from contrafact.render.outcome import found, frame_titles, last_frame, level, part_of, sentence
 from contrafact.render.pixels import grey
 from contrafact.render.run_index import RunIndex
 from contrafact.render.text import check_title, checks_of
@@ -80,7 +80,7 @@ def _change(cohort: RunIndex, one: Mapping[str, Any]) -> dict[str, Any]:
         "ends": (f"darker: {one['difference']['scale']:.3g}", f"brighter: {one['difference']['scale']:.3g}"),
         "words": "; ".join(filter(None, words)),
     }
-    about = {"tone": second_tone(row), "verdict": outcome.verdict(row), "checks": _checks(row)}
+    about = {"tone": one["tone"], "verdict": outcome.verdict(row), "checks": _checks(row)}
     return {"sentence": sentence(row, share), "panels": [*ends, difference], **about}
 
 

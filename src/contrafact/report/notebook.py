@@ -17,15 +17,15 @@ from PIL import Image as Picture
 
 from contrafact.core import Counterfactual, Grid, Heatmap, Image, InputError, Record
 from contrafact.render.case import finite, plane_of, spacing_words, strip_about
-from contrafact.render.difference import OUTLINED, difference_picture, half_share
+from contrafact.render.difference import OUTLINED, difference_picture, enlarged, half_share, outline, thicker
 from contrafact.render.figures import (
     PLANES,
     aspect_of,
     flat_frames,
+    overlay,
     plane_names,
     telling_slice,
     upright,
-    views_of,
 )
 from contrafact.render.map_display import colour_names, map_flaw
 from contrafact.render.outcome import found, last_frame, sentence
@@ -33,7 +33,7 @@ from contrafact.render.pixels import grey, png_text, signed_scale
 from contrafact.render.text import layer_words, part_words, trust_words
 from contrafact.report.page import environment
 
-SIDE, SMALL, WIDE = 320, 120, 480  # pixels of the longer side: of a picture, a frame, a panel
+SIDE, SMALL = 480, 120  # pixels of the longer side: of a picture, a frame
 FRAMES = 9  # frames of a counterfactual shown, evenly spaced
 
 
@@ -77,19 +77,14 @@ def over(image: Image, heat: Heatmap, *, kind: str = "signed") -> Shown:
 
 def _map(heat: Heatmap, under: NDArray[Any], window: tuple[float, float], kind: str) -> str:
     scale = max(signed_scale([heat.values]), 1e-12)
-    found = views_of(under, heat.values, heat.grid, window=window, scale=scale, kind=kind)
-    flat = len(heat.grid.shape) == 2
-    orange, blue = colour_names({"record": {"target": heat.record.target}})
+    flat, views = len(heat.grid.shape) == 2, _views(heat, under)
+    drawn = [(name, *_outlined(*planes, window, scale, kind)) for name, *planes in views]
     pictures = [
-        ("" if flat else name.removeprefix(f"{kind}_"), picture)
-        for name, picture in found.items()
-        if not name.startswith("projection")
+        (name, picture if flat else upright(picture, heat.grid, axis, _sides(heat.grid, axis)))
+        for axis, (name, picture, _) in enumerate(drawn)
     ]
-    at = (
-        ""
-        if flat
-        else f"slice {telling_slice(heat.values, 0) + 1} of {len(heat.values)}, with the most evidence"
-    )
+    orange, blue = colour_names({"record": {"target": heat.record.target}})
+    at = f"slice {telling_slice(heat.values, 0) + 1} of {len(heat.values)}, with the most evidence"
     return _page(
         "heatmap",
         pictures=_sized(pictures, heat.grid),
@@ -98,9 +93,39 @@ def _map(heat: Heatmap, under: NDArray[Any], window: tuple[float, float], kind: 
         flaw=map_flaw(heat.values, scale),
         orange=orange,
         blue=blue,
-        said=[_size(heat.grid), layer_words(heat.record.details), part_words(heat.record.details), at],
+        line=f"White line: the strongest {100 * OUTLINED:.0f} %." if any(one[2] for one in drawn) else "",
+        said=[
+            _size(heat.grid),
+            layer_words(heat.record.details),
+            part_words(heat.record.details),
+            "" if flat else at,
+        ],
         record=_told(heat.record),
     )
+
+
+def _views(heat: Heatmap, under: NDArray[Any]) -> list[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """Return the image (C, H, W) and the map (H, W); of a volume, of the slice with the most evidence in three
+    planes, with their names."""
+    if len(heat.grid.shape) == 2:
+        return [("", under, heat.values)]
+    at = [telling_slice(heat.values, axis) for axis in range(3)]
+    return [
+        (name, under.take(at[axis], axis=axis + 1), heat.values.take(at[axis], axis=axis))
+        for axis, name in enumerate(plane_names(heat.grid))
+    ]
+
+
+def _outlined(
+    image: NDArray[Any], values: NDArray[Any], window: tuple[float, float], scale: float, kind: str
+) -> tuple[NDArray[np.uint8], bool]:
+    """Return the map over the image, enlarged and with the outline of its strongest tenth; and whether there is
+    one."""
+    large = enlarged(values[None], SIDE)[0]
+    drawn = overlay(enlarged(image, SIDE), large, window=window, scale=scale, kind=kind)
+    line = thicker(outline(large))
+    drawn[line] = 255
+    return drawn, bool(line.any())
 
 
 def strip(strip: Counterfactual) -> str:
@@ -142,7 +167,7 @@ def _panels(
 ) -> list[dict[str, Any]]:
     """Return original, changed image and difference, with a caption each."""
     ends, (low, high) = (int(row["origin"]), last_frame(row)), row["window"]
-    change, outlined = difference_picture(*(frames[k] for k in ends), window=(low, high), side=WIDE)
+    change, outlined = difference_picture(*(frames[k] for k in ends), window=(low, high), side=SIDE)
     pictures = [("", grey(frames[k], (low, high))) for k in ends] + [("", change)]
     scale = about["difference"]
     line = f"white line: the {100 * OUTLINED:.0f} % that change most" if outlined else ""
@@ -150,7 +175,7 @@ def _panels(
     captions = [(about["kinds"][k], about["levels"][k]) for k in ends] + [
         ("difference from the original", legend)
     ]
-    sized = _sized(pictures, grid, WIDE)
+    sized = _sized(pictures, grid)
     return [{**one, "name": name, "words": words} for one, (name, words) in zip(sized, captions, strict=True)]
 
 
@@ -204,9 +229,12 @@ def _page(kind: str, **words: Any) -> str:
 
 def _plane(image: Image, axis: int) -> NDArray[np.uint8]:
     at = image.grid.shape[axis] // 2
-    sides = [image.grid.spacing_mm[a] for a in range(3) if a != axis]
     plane = np.asarray(image.values.take(at, axis=axis + 1))
-    return upright(grey(plane, image.window), image.grid, axis, sides)
+    return upright(grey(plane, image.window), image.grid, axis, _sides(image.grid, axis))
+
+
+def _sides(grid: Grid, axis: int) -> list[float]:
+    return [grid.spacing_mm[a] for a in range(3) if a != axis]
 
 
 def _sized(

@@ -2111,10 +2111,11 @@
     const canvas = el("canvas", { role: "img", "aria-label": "the volume is loading" });
     const stage = el("div", { class: "solid", tabindex: 0, role: "group", "aria-label": "volume. Arrows and page up and down move the crosshair, V changes the view, H hides the map, space plays, S goes to the strongest voxel" }, canvas);
     const ruler2 = el("div", { class: "ruler", hidden: true });
-    stage.append(ruler2);
+    const letters = el("div", { "aria-hidden": "true" });
+    stage.append(letters, ruler2);
     const readout = el("p", { class: "small under", role: "status", id: "place-read" }, "loading …");
     const legend = el("div", { class: "legend" });
-    const page = new Page(image, state, view, { canvas, stage, readout, legend, ruler: ruler2 });
+    const page = new Page(image, state, view, { canvas, stage, readout, legend, ruler: ruler2, letters });
     const controls = page.controls(choices3);
     new IntersectionObserver((seen, watch) => {
       if (!seen.some((one) => one.isIntersecting)) return;
@@ -2235,9 +2236,14 @@
       const what = shown && isStrip(shown) ? "change" : "map";
       this.parts.readout.textContent = `Voxel ${place2.voxel.map(Math.round).join(", ")} (${said}): image ${short(place2.image)}` + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
     }
-    /** A bar of a round length in mm, for the planes; they have one scale. */
+    /** Letters on the sides of every plane, and a bar of a round length in mm: the planes have one scale. */
     measure() {
       requestAnimationFrame(() => {
+        this.parts.letters.replaceChildren(...(this.scene?.planes ?? []).map(({ letters, box: [left, top, width, height] }) => {
+          const plane = el("div", { class: "plane" }, ...[...letters].map((letter, side) => el("span", { class: `letter ${SIDES[side]}` }, letter)));
+          Object.assign(plane.style, { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${height}px` });
+          return plane;
+        }));
         const { ruler: ruler2 } = this.parts, mm = this.scene?.scale;
         ruler2.hidden = !mm || this.image.spacing.includes("unknown");
         if (!mm) return;
@@ -3415,7 +3421,7 @@
     )));
     if (about.apart) byId("facts").append(el(
       "p",
-      { class: about.apart.other ? "verdict warn" : "verdict" },
+      { class: about.apart.other ? "verdict warn" : "verdict plain" },
       about.apart.other === null ? "" : about.apart.other ? "The predicted classes differ. " : "The predicted class is the same. ",
       "Difference of the predictions: ",
       apartWords(about.apart),
@@ -3459,7 +3465,8 @@
     const row3 = el(
       "div",
       { class: "stages", tabindex: 0, role: "group", "aria-label": "both maps and their difference. H hides the maps, drag changes the window" },
-      ...canvases.map((canvas, k) => el("figure", {}, el("figcaption", {}, names[k]), el("div", { class: "stage" }, canvas)))
+      ...canvases.map((canvas, k) => el("figure", {}, el("figcaption", {}, names[k]), el("div", { class: "stage" }, canvas))),
+      legend
     );
     row3.addEventListener("keydown", (event) => {
       if (event.key.toLowerCase() === "h") hide.click();
@@ -3472,7 +3479,6 @@
       { class: "card", "aria-labelledby": "where" },
       el("h2", { id: "where" }, "Where both models look"),
       row3,
-      legend,
       el("div", { class: "pair-parts" }, el(
         "div",
         { class: "controls" },
@@ -3491,7 +3497,7 @@
             paint();
           }
         ).box,
-        ...windowControls(image, view, row3),
+        ...windowControls(image, view, ...row3.querySelectorAll(".stage")),
         scales,
         el("label", { class: "check" }, hide, " Hide the maps (H)")
       ), said, trust)

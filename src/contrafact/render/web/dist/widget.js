@@ -293,11 +293,15 @@ nav a[aria-current]{color:var(--text);font-weight:600;text-decoration:none}
 .solid{position:relative;height:min(74vh,680px);min-height:420px;background:#000;border-radius:4px;overflow:hidden}
 .solid canvas{position:absolute;inset:0;width:100%;height:100%;display:block}
 .ruler{position:absolute;left:12px;bottom:10px;border:solid #fff;border-width:0 2px 2px;color:#fff;text-align:center;font-size:13px;line-height:1.2;text-shadow:0 0 3px #000,0 0 3px #000;pointer-events:none}
+.plane{position:absolute;pointer-events:none}
+.solid .letter{background:#000b;font-family:ui-monospace,"DejaVu Sans Mono",monospace;transform:translate(-50%,-50%);left:50%;top:50%} /* with serifs: an I is no tick */
+.solid .letter.left{left:14px}.solid .letter.right{left:calc(100% - 14px);right:auto}.solid .letter.top{top:14px}.solid .letter.bottom{top:calc(100% - 14px);bottom:auto}
 .tag-line{color:var(--warn)}
 @media(max-width:700px){.volumes{grid-template-columns:minmax(0,1fr)}.solid{height:420px}}
 .stages{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:16px}
 .stages.two{grid-template-columns:repeat(2,minmax(0,1fr));max-width:1240px}
-.stages figure{margin:0;min-width:0}
+.stages figure{margin:0;min-width:0}.stages>.legend{grid-column:1/-1;min-width:0}
+@media(max-width:1500px){.stages{grid-template-columns:repeat(2,minmax(0,1fr))}.stages>.legend{grid-column:auto}}
 .stages figcaption{font-weight:600;font-size:14px;margin-bottom:4px;overflow-wrap:anywhere}
 .pair-parts{display:grid;grid-template-columns:minmax(210px,290px) minmax(0,1fr) minmax(0,1fr);gap:22px;margin-top:16px}
 .pair-parts>*{min-width:0}
@@ -312,7 +316,7 @@ nav a[aria-current]{color:var(--text);font-weight:600;text-decoration:none}
 .card>.read,.pair-parts .read{max-width:440px}
 @media(max-width:1080px){.pair-parts{grid-template-columns:minmax(0,1fr)}}
 @media(max-width:700px){
-  .stages,.stages.two{grid-template-columns:minmax(0,1fr)}
+  .stages,.stages.two{grid-template-columns:minmax(0,1fr)}.stages>.legend{grid-column:1}
   table.scores{display:table}.scores thead{position:static;display:table-header-group}.scores tbody{display:table-row-group}
   .scores tr,.scores tbody tr{display:table-row}.scores tbody td,.scores tbody th{padding:4px 8px 4px 0;border-bottom:1px solid var(--line)}
   td[data-label="difference of predictions"],td[data-label="map distance"]{grid-column:1/4}

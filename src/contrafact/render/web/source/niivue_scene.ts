@@ -10,7 +10,10 @@ export interface Place { voxel: number[]; mm: number[]; ras: number[]; image: nu
 /** level: the least size that is shown; without one, that of the strongest `share` of the voxels. */
 export interface Overlay { scale: number; opacity: number; share: number; level?: number }
 
+const GAP = 8; // pixels between planes
 const SAMPLE = 1 << 20; // voxels used to estimate the threshold of the strongest voxels
+
+const LETTERS: Record<number, string> = { [SLICE_TYPE.AXIAL]: "RLAP", [SLICE_TYPE.CORONAL]: "RLSI", [SLICE_TYPE.SAGITTAL]: "APSI" }; // left, right, top, bottom
 
 const SIGHTS = {
   planes: SLICE_TYPE.MULTIPLANAR, axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL,
@@ -31,7 +34,7 @@ export class NiivueScene {
       clipPlaneColor: [0, 0, 0, 0], fontColor: [0.9, 0.9, 0.9, 1], show3Dcrosshair: true,
       isRadiologicalConvention: true, sagittalNoseLeft: true, isColorbar: false, loadingText: "", logLevel: "error",
       dragAndDropEnabled: false, dragMode: DRAG_MODE.pan, multiplanarShowRender: SHOW_RENDER.ALWAYS,
-      multiplanarLayout: MULTIPLANAR_TYPE.GRID, isOrientationTextVisible: true, showAllOrientationMarkers: true, crosshairGap: 2, viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "",
+      multiplanarLayout: MULTIPLANAR_TYPE.GRID, isOrientationTextVisible: false, multiplanarPadPixels: GAP, crosshairGap: 2, viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "",
     });
     await scene.attachToCanvas(canvas, false);
     canvas.tabIndex = -1; // the stage around it receives the keys
@@ -105,6 +108,13 @@ export class NiivueScene {
   get scale(): number | null {
     const plane = this.scene.screenSlices.find(slice => slice.axCorSag !== SLICE_TYPE.RENDER && slice.fovMM.length > 1);
     return plane ? Math.abs(plane.fovMM[0] / plane.leftTopWidthHeight[2]) * (this.scene.uiData.dpr ?? 1) : null;
+  }
+
+  /** The planes that are shown: letters of the sides, and left, top, width and height in pixels of the page. */
+  get planes(): { letters: string; box: number[] }[] {
+    const ratio = this.scene.uiData.dpr ?? 1;
+    return this.scene.screenSlices.filter(slice => slice.axCorSag in LETTERS && slice.fovMM.length > 1)
+      .map(slice => ({ letters: LETTERS[slice.axCorSag], box: slice.leftTopWidthHeight.map(pixels => pixels / ratio) }));
   }
 
   /** Go to the slice with the most evidence for the target (or, without any, of either kind) of each plane. */

@@ -49,7 +49,7 @@ function header(about: PairAbout, table: string): void {
   }
   byId("facts").append(...about.models.map((model, k) => el("p", {}, el("a", { href: `/case/${about.cases[k]}` }, model), ": prediction ",
     el("b", {}, about.answers[k].join(", ") || "none"), ".")));
-  if (about.apart) byId("facts").append(el("p", { class: about.apart.other ? "verdict warn" : "verdict" },
+  if (about.apart) byId("facts").append(el("p", { class: about.apart.other ? "verdict warn" : "verdict plain" },
     about.apart.other === null ? "" : about.apart.other ? "The predicted classes differ. " : "The predicted class is the same. ",
     "Difference of the predictions: ", apartWords(about.apart), "."));
 }
@@ -81,19 +81,19 @@ function mapsSection(about: PairAbout, image: ImageAbout, items: Item[], view: V
   const hide = el("input", { type: "checkbox" });
   hide.addEventListener("change", () => { state.hidden = hide.checked; paint(); });
   const row = el("div", { class: "stages", tabindex: 0, role: "group", "aria-label": "both maps and their difference. H hides the maps, drag changes the window" },
-    ...canvases.map((canvas, k) => el("figure", {}, el("figcaption", {}, names[k]), el("div", { class: "stage" }, canvas))));
+    ...canvases.map((canvas, k) => el("figure", {}, el("figcaption", {}, names[k]), el("div", { class: "stage" }, canvas))), legend);
   row.addEventListener("keydown", event => { if (event.key.toLowerCase() === "h") hide.click(); });
   tellItem();
   paint();
   const several = new Set(items.map(item => item.target)).size > 1;
-  return el("section", { class: "card", "aria-labelledby": "where" }, el("h2", { id: "where" }, "Where both models look"), row, legend,
+  return el("section", { class: "card", "aria-labelledby": "where" }, el("h2", { id: "where" }, "Where both models look"), row,
     el("div", { class: "pair-parts" }, el("div", { class: "controls" },
       choice("Map", items.map((item, k) => [String(k), several ? `${item.label}, ${item.target_name}` : item.label]), "0", picked),
       slices?.box,
       slider("Opacity", { min: 0, max: 100, step: 1, value: 85 }, v => `${v} %`, v => { state.opacity = v / 100; paint(); }).box,
       slider("Contour", { min: 1, max: 100, step: 1, value: STRONGEST }, v => v < 100 ? `the strongest ${v} %` : "off",
         v => { state.share = v; paint(); }).box,
-      ...windowControls(image, view, row),
+      ...windowControls(image, view, ...row.querySelectorAll<HTMLElement>(".stage")),
       scales,
       el("label", { class: "check" }, hide, " Hide the maps (H)")), said, trust));
 }

@@ -16,7 +16,7 @@ export interface Picture {
 type Lens = "off" | "magnify" | "other";
 
 const LEAST = 1024; // pixels of a canvas: sharp at twice the width on the page
-const SIDES = ["left", "right", "top", "bottom"];
+export const SIDES = ["left", "right", "top", "bottom"];
 const LENSES: Lens[] = ["off", "magnify", "other"];
 
 export class Panels {

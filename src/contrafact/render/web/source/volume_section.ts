@@ -7,6 +7,7 @@ import type { Place, Sight, NiivueScene } from "./niivue_scene";
 import { ends, scaleBar } from "./legend";
 import { displayed } from "./strip";
 import { faint, ownScaleWords, shareControl } from "./where";
+import { SIDES } from "./panels";
 import { windowControls } from "./window";
 
 const SIGHTS: [Sight, string][] = [
@@ -36,10 +37,11 @@ export function volumeSection(image: ImageAbout, maps: MapAbout[], strips: Strip
   const stage = el("div", { class: "solid", tabindex: 0, role: "group", "aria-label": "volume. Arrows and page up and down "
     + "move the crosshair, V changes the view, H hides the map, space plays, S goes to the strongest voxel" }, canvas);
   const ruler = el("div", { class: "ruler", hidden: true });
-  stage.append(ruler);
+  const letters = el("div", { "aria-hidden": "true" });
+  stage.append(letters, ruler);
   const readout = el("p", { class: "small under", role: "status", id: "place-read" }, "loading …");
   const legend = el("div", { class: "legend" });
-  const page = new Page(image, state, view, { canvas, stage, readout, legend, ruler });
+  const page = new Page(image, state, view, { canvas, stage, readout, legend, ruler, letters });
   const controls = page.controls(choices);
   new IntersectionObserver((seen, watch) => { // only when it becomes visible: rendering without a GPU takes seconds
     if (!seen.some(one => one.isIntersecting)) return;
@@ -66,7 +68,7 @@ class Page {
 
   constructor(
     private readonly image: ImageAbout, private readonly state: State, private readonly view: View,
-    private readonly parts: { canvas: HTMLCanvasElement; stage: HTMLElement; readout: HTMLElement; legend: HTMLElement; ruler: HTMLElement },
+    private readonly parts: { canvas: HTMLCanvasElement; stage: HTMLElement; readout: HTMLElement; legend: HTMLElement; ruler: HTMLElement; letters: HTMLElement },
   ) {
     let share = view.share, { low, high } = view.window;
     view.redraw.push(() => {
@@ -137,9 +139,14 @@ class Page {
       + (value === null ? "" : `, ${what} ${signed(Number(value.toPrecision(3)), digits(value))}`);
   }
 
-  /** A bar of a round length in mm, for the planes; they have one scale. */
+  /** Letters on the sides of every plane, and a bar of a round length in mm: the planes have one scale. */
   private measure(): void {
     requestAnimationFrame(() => {
+      this.parts.letters.replaceChildren(...(this.scene?.planes ?? []).map(({ letters, box: [left, top, width, height] }) => {
+        const plane = el("div", { class: "plane" }, ...[...letters].map((letter, side) => el("span", { class: `letter ${SIDES[side]}` }, letter)));
+        Object.assign(plane.style, { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${height}px` });
+        return plane;
+      }));
       const { ruler } = this.parts, mm = this.scene?.scale;
       ruler.hidden = !mm || this.image.spacing.includes("unknown");
       if (!mm) return;
