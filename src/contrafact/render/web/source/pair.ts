@@ -127,7 +127,7 @@ async function paintMaps(
   });
   legend.replaceChildren(el("div", { class: "scale", "aria-hidden": "true" }),
     el("div", { class: "ends" }, el("span", {}, state.own ? parts[0].blue : `${parts[0].blue}: ${short(unit)}`), el("span", {}, state.own ? parts[0].orange : `${parts[0].orange}: ${short(unit)}`)),
-    el("p", { class: "dim small" }, `Target: ${state.item.target_name}. Left and middle: orange is evidence ${parts[0].orange}, blue ${parts[0].blue}. Right: orange where `
+    el("p", { class: "dim small" }, `Target: ${state.item.target_name}. The first two: orange is evidence ${parts[0].orange}, blue ${parts[0].blue}. The third: orange where `
       + `${names[0]} has more of it, blue where ${names[1]} has. ` + (state.own
       ? `One scale per model (${scales.map(short).join(" and ")}): shapes can be compared, magnitudes cannot.`
       : `Common scale, that of the model with the stronger maps by ${parts[0].method}; the maps of the other model may be faint.`)),
