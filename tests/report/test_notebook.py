@@ -104,7 +104,7 @@ def test_a_volume_in_three_planes_in_true_proportions() -> None:
     assert all((pixels.max(axis=-1) > 100).any() for pixels in page.pictures)
     assert all((pixels.min(axis=-1) > 200).any() for pixels in page.pictures)  # the line around the strongest
     sizes = re.findall(r'width="(\d+)" height="(\d+)"', volume()._repr_html_())
-    assert sizes == [("213", "480"), ("267", "480"), ("480", "384")]
+    assert sizes == [("384", "480"), ("480", "267"), ("480", "213")]  # of 18 × 8 × 10 mm
     assert "slice 5 of 6, with the most evidence" in page.words
     image = Image(np.ones((1, 6, 8, 10), np.float32), grid=volume().grid)
     assert len(shown(image).pictures) == 3
