@@ -208,9 +208,9 @@ def test_planes_show_the_map_where_it_lies(browser: Any, site: Site) -> None:
         assert 20 < ruler.bounding_box()["width"] <= 125
         planes = visit.page.locator(".solid .plane")
         assert ["".join(one.locator(".letter").all_text_contents()) for one in planes.all()] == [
+            "RLAP",  # axial, coronal, sagittal: left, right, top, bottom
             "RLSI",
             "APSI",
-            "RLAP",
         ]
         boxes = [one.bounding_box() for one in planes.locator(".letter").all()]
         assert not [1 for k, a in enumerate(boxes) for b in boxes[:k] if touch(a, b)]
