@@ -78,7 +78,7 @@ def over(image: Image, heat: Heatmap, *, kind: str = "signed") -> Shown:
 def _map(heat: Heatmap, under: NDArray[Any], window: tuple[float, float], kind: str) -> str:
     scale = max(signed_scale([heat.values]), 1e-12)
     flat, views = len(heat.grid.shape) == 2, _views(heat, under)
-    drawn = [(name, *_outlined(*planes, window, scale, kind)) for name, *planes in views]
+    drawn = [(name, *_outlined(base, values, window, scale, kind)) for name, base, values in views]
     pictures = [
         (name, picture if flat else upright(picture, heat.grid, axis, _sides(heat.grid, axis)))
         for axis, (name, picture, _) in enumerate(drawn)
