@@ -183,7 +183,7 @@ def test_the_slider_morphs_wipes_and_subtracts(browser: Any, site: Site) -> None
         assert wiped[800].mean() == pytest.approx((40 + 10 * (800 / 64 - 0.5)) / 200 * 255, abs=5)
         changed = visit.pixels("difference")
         assert (changed[..., 0] > changed[..., 2]).all()  # brighter everywhere: orange
-        legend = visit.page.text_content(".legend >> nth=0")
+        legend = visit.page.text_content(".legend >> nth=0").replace("\xa0", " ")
         assert "brighter by 50" in legend and "±50, 25 % of the display window" in legend  # of 0 to 200
         assert "Largest change: 40." in legend
         visit.slide("Frame", 0)

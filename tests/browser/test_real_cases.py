@@ -46,7 +46,7 @@ def test_the_page_and_the_report_show_three_real_cases(browser: Any, run: Run) -
         visit.go(f"/case/{number}", SECTION)
         page = visit.page
         assert page.locator(f"{SECTION} canvas").count() == 3
-        text = page.locator(SECTION).inner_text()
+        text = page.locator(SECTION).inner_text().replace("\xa0", " ")
         assert text.count("REAL") == 3
         for words in (
             "real0.png",

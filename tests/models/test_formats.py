@@ -191,10 +191,11 @@ def test_what_is_not_opened_names_the_command_that_exports_it(tmp_path: Path, na
 
 def test_an_unknown_model_is_told_what_there_is(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for path in (tmp_path / "empty", tmp_path / "m.xyz"):
-        path.touch()
-        with pytest.raises(InputError, match=r"\.onnx file \(onnx\)"):
-            load_predictor(path)
+    (tmp_path / "m.xyz").touch()
+    with pytest.raises(InputError, match=r"a folder of MONAI .*name the file of the model"):
+        load_predictor(tmp_path / "empty")
+    with pytest.raises(InputError, match=r"\.onnx file \(onnx\)"):
+        load_predictor(tmp_path / "m.xyz")
     with pytest.raises(InputError, match="does not exist"):
         load_predictor("tomm:resnet18@weights.pth")
 
