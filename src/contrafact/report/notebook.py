@@ -111,7 +111,7 @@ def _views(heat: Heatmap, under: NDArray[Any]) -> list[tuple[str, NDArray[Any], 
         return [("", under, heat.values)]
     at = [telling_slice(heat.values, axis) for axis in range(3)]
     return [
-        (name, under.take(at[axis], axis=axis + 1), heat.values.take(at[axis], axis=axis))
+        (name, under.take(at[axis], axis=axis + 1), np.asarray(heat.values.take(at[axis], axis=axis)))
         for axis, name in enumerate(plane_names(heat.grid))
     ]
 
