@@ -71,16 +71,7 @@ def bundle(cohort: str, data: Path, out: Path, needs: Sequence[str], *more: str)
     return Step(
         f"{cohort}: bundle",
         "train.bundle",
-        [
-            cohort,
-            "--data",
-            str(data),
-            "--networks",
-            str(out / cohort),
-            "--out",
-            str(folder_of(cohort, out)),
-            *more,
-        ],
+        [*common(cohort, data, out), "--out", str(folder_of(cohort, out)), *more],
         [f"{cohort}: translator", f"{cohort}: second", *needs],
     )
 

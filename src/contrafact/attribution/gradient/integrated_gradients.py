@@ -67,14 +67,12 @@ class IntegratedGradients:
 
     def _fixed(self, question: Question, images: Tensor, baselines: Tensor, steps: int) -> NDArray[np.float32]:
         points, weights = np.polynomial.legendre.leggauss(steps)  # of the interval from -1 to 1
-        together = memory.images_at_once(images[0].numel())
+        shares = dict(zip(((points + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
         maps = []
         for image, baseline in zip(images, baselines, strict=True):
             line, total = _Line(question, image, baseline), torch.zeros_like(image)
-            for start in range(0, steps, together):
-                some = slice(start, start + together)
-                for _, _, slopes in line.at(list((points[some] + 1) / 2)):
-                    total += torch.tensordot(torch.from_numpy(weights[some] / 2).to(slopes), slopes, 1)
+            for some, _, slopes in line.at(list(shares)):
+                total += torch.tensordot(slopes.new_tensor([shares[point] for point in some]), slopes, 1)
             maps.append(total * line.difference)
         return as_map(torch.stack(maps).sum(dim=1))
 
