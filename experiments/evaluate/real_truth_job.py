@@ -5,8 +5,8 @@
 
 Each step is one of the commands of the pages, run with one thread; two run at a time (`--cores`). Steps that
 are done are skipped, and a step that was ended goes on where it was, so the job may be ended and begun again.
-Writes the pages, their pictures and `times.md` to the folder `pages` in `--out`; there a step that was ended
-counts from where it went on.
+Writes the pages, their pictures and `times.md` to the folder `pages` in `--out`: minutes of each step by the clock,
+and those it kept a processor busy, which other work of the machine changes little.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.tables import table
 
-FILES = ("steps.json", "calls.json")  # seconds, in `--out`
 LOCAL = ["--set", "saturation=0.3", "size=0.5", "smooth=0.25", "cycle=0", "pairs=40"]  # for local findings
 
 
@@ -37,6 +36,15 @@ class Step:
     module: str
     arguments: Sequence[str]
     needs: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of a step by the clock, seconds that it kept a processor busy, and whether it is done."""
+
+    clock: float = 0.0
+    processor: float = 0.0
+    done: bool = False
 
 
 def steps_of(data: Path, out: Path) -> list[Step]:
@@ -149,40 +157,65 @@ def page(kind: str, data: Path, out: Path) -> list[Step]:
     ]
 
 
-def run(step: Step, out: Path) -> float:
-    """Run a step to its end; its output goes to a file. Seconds."""
+def run(step: Step, out: Path, before: Spent) -> Spent:
+    """Run a step to its end; its output goes to a file. What it and its runs `before` spent."""
     began = time.perf_counter()
     command = [sys.executable, "-m", f"experiments.{step.module}", *step.arguments]
-    log = out / "logs" / f"{step.name.replace(': ', '-').replace(' ', '-')}.txt"
-    with log.open("a") as file:
-        threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **threads})
-    if done.returncode:
-        raise SystemExit(f"{step.name} ended with {done.returncode}; see {log}, then begin the job again")
-    return time.perf_counter() - began
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    with log_of(step, out).open("a") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **threads})
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return Spent(
+        clock=before.clock + time.perf_counter() - began,
+        processor=before.processor + used.ru_utime + used.ru_stime,
+        done=process.returncode == 0,
+    )
 
 
-def work(steps: Sequence[Step], out: Path, cores: int) -> tuple[dict[str, float], list[float]]:
-    """Run what is not done yet, `cores` steps at a time. Seconds of each step and of each call of the job, also
-    of those before."""
-    seconds, calls = (kept(out / name) for name in FILES)
-    seconds, calls, began = seconds or {}, [*(calls or []), 0.0], time.perf_counter()
-    running: dict[Future[float], Step] = {}
+def log_of(step: Step, out: Path) -> Path:
+    return out / "logs" / f"{step.name.replace(': ', '-').replace(' ', '-')}.txt"
+
+
+def work(steps: Sequence[Step], out: Path, cores: int) -> tuple[dict[str, Spent], list[float]]:
+    """Run what is not done yet, `cores` steps at a time. What each step spent and the seconds of each call of
+    the job, also of those before. When a step fails or the job is ended, the steps beside it still end."""
+    spent = {name: Spent(**one) for name, one in (kept(out / "steps.json") or {}).items()}
+    calls, began = [*(kept(out / "calls.json") or []), 0.0], time.perf_counter()
+    running: dict[Future[Spent], Step] = {}
+
+    def ended(step: Step, one: Spent) -> bool:
+        spent[step.name] = one
+        (out / "steps.json").write_text(json.dumps({k: asdict(v) for k, v in spent.items()}, indent=2))
+        told = f"{one.clock:.0f} s, {one.processor:.0f} s of a processor" if one.done else "failed"
+        print(f"{time.strftime('%H:%M:%S')} {step.name}: {told}", flush=True)
+        return one.done
+
     with ThreadPoolExecutor(cores) as pool:
-        while len(seconds) < len(steps):
-            begun = {step.name for step in running.values()} | seconds.keys()
-            ready = [s for s in steps if s.name not in begun and all(n in seconds for n in s.needs)]
-            for step in ready[: cores - len(running)]:
-                print(f"{time.strftime('%H:%M:%S')} {step.name}", flush=True)
-                running[pool.submit(run, step, out)] = step
-            for one in wait(running, timeout=20, return_when=FIRST_COMPLETED).done:
-                step = running.pop(one)
-                seconds[step.name] = one.result()
-                print(f"{time.strftime('%H:%M:%S')} {step.name}: {seconds[step.name]:.0f} s", flush=True)
+        try:
+            while todo := [s for s in steps if not done(spent, s.name)]:
+                begun = {step.name for step in running.values()}
+                ready = [s for s in todo if s.name not in begun and all(done(spent, n) for n in s.needs)]
+                for step in ready[: cores - len(running)]:
+                    print(f"{time.strftime('%H:%M:%S')} {step.name}", flush=True)
+                    running[pool.submit(run, step, out, spent.get(step.name, Spent()))] = step
+                for one in wait(running, timeout=20, return_when=FIRST_COMPLETED).done:
+                    step = running.pop(one)
+                    if not ended(step, one.result()):
+                        log = log_of(step, out)
+                        raise SystemExit(f"{step.name} failed; see {log}, then begin the job again")
+                calls[-1] = time.perf_counter() - began
+                (out / "calls.json").write_text(json.dumps(calls))
+        finally:
+            for one, step in running.items():
+                ended(step, one.result())
             calls[-1] = time.perf_counter() - began
-            for name, values in zip(FILES, (seconds, calls), strict=True):
-                (out / name).write_text(json.dumps(values, indent=2))
-    return seconds, calls
+            (out / "calls.json").write_text(json.dumps(calls))
+    return spent, calls
+
+
+def done(spent: Mapping[str, Spent], name: str) -> bool:
+    return name in spent and spent[name].done
 
 
 def kept(path: Path) -> Any:
@@ -198,11 +231,14 @@ def main() -> None:
     options = parser.parse_args()
     for name in ("logs", "pages"):
         (options.out / name).mkdir(parents=True, exist_ok=True)
-    seconds, calls = work(steps_of(options.data, options.out), options.out, options.cores)
-    rows = [[name, f"{value / 60:.1f}"] for name, value in seconds.items()]
-    rows.append(["all, one after the other", f"{sum(seconds.values()) / 60:.1f}"])
-    rows.append([f"the job from its start to its end, {len(calls)} call(s)", f"{sum(calls) / 60:.1f}"])
-    text = table(["step", "minutes"], rows)
+    spent, calls = work(steps_of(options.data, options.out), options.out, options.cores)
+    minutes = [(name, one.clock / 60, one.processor / 60) for name, one in spent.items()]
+    rows = [[name, f"{clock:.1f}", f"{busy:.1f}"] for name, clock, busy in minutes]
+    rows.append(
+        ["all steps", f"{sum(clock for _, clock, _ in minutes):.1f}", f"{sum(b for _, _, b in minutes):.1f}"]
+    )
+    rows.append([f"the job from its start to its end, {len(calls)} call(s)", f"{sum(calls) / 60:.1f}", ""])
+    text = table(["step", "minutes", "minutes of a processor"], rows)
     (options.out / "pages" / "times.md").write_text(text)
     print(text)
 

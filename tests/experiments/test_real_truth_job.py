@@ -2,12 +2,13 @@
 
 import importlib
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from experiments.evaluate import real_truth_job as job
-from experiments.evaluate.real_truth_job import Step
+from experiments.evaluate.real_truth_job import Spent, Step
 
 
 def test_every_step_names_a_script_and_needs_steps_that_are_there(tmp_path):
@@ -25,35 +26,50 @@ def test_steps_wait_for_what_they_need_and_done_ones_are_skipped(tmp_path, monke
         Step("maps", "m", [], ["bundle"]),
         Step("bundle", "m", []),
     ]
-    (tmp_path / "steps.json").write_text(json.dumps({"bundle": 7.0}))
+    bundle = {"clock": 7.0, "processor": 6.0, "done": True}
+    (tmp_path / "steps.json").write_text(json.dumps({"bundle": bundle}))
+    (tmp_path / "calls.json").write_text("[7.0]")
     order = []
 
-    def run(step: Step, out: Path) -> float:
+    def run(step: Step, out: Path, before: Spent) -> Spent:
         order.append(step.name)
-        return 1.0
+        return Spent(1.0, 1.0, True)
 
     monkeypatch.setattr(job, "run", run)
-    (tmp_path / "calls.json").write_text("[7.0]")
-    seconds, calls = job.work(steps, tmp_path, cores=2)
-    assert seconds == {"bundle": 7.0, "maps": 1.0, "page": 1.0}
+    spent, calls = job.work(steps, tmp_path, cores=2)
+    assert spent == {"bundle": Spent(**bundle), "maps": Spent(1.0, 1.0, True), "page": Spent(1.0, 1.0, True)}
     assert calls[0] == 7.0 and len(calls) == 2
     assert order == ["maps", "page"]
 
 
-def test_a_step_that_fails_ends_the_job_and_what_was_done_stays(tmp_path, monkeypatch):
-    def run(step: Step, out: Path) -> float:
-        if step.name == "second":
-            raise SystemExit("second ended with 1")
-        return 2.0
+def test_a_step_that_fails_ends_the_job_and_the_one_beside_it_is_done(tmp_path, monkeypatch):
+    failed = threading.Event()
+
+    def run(step: Step, out: Path, before: Spent) -> Spent:
+        if step.name == "fails":
+            failed.set()
+            return Spent(3.0, 2.0, False)
+        assert failed.wait(60)
+        return Spent(2.0, 2.0, True)
 
     monkeypatch.setattr(job, "run", run)
-    with pytest.raises(SystemExit, match="second ended"):
-        job.work([Step("first", "m", []), Step("second", "m", [], ["first"])], tmp_path, cores=1)
-    assert json.loads((tmp_path / "steps.json").read_text()) == {"first": 2.0}
+    with pytest.raises(SystemExit, match=r"fails failed; see .*fails.txt, then begin the job again"):
+        job.work([Step("beside", "m", []), Step("fails", "m", [])], tmp_path, cores=2)
+    written = json.loads((tmp_path / "steps.json").read_text())
+    assert [written[name]["done"] for name in ("beside", "fails")] == [True, False]
 
 
-def test_a_failed_command_names_its_log(tmp_path):
+def test_a_step_counts_all_its_runs(tmp_path, monkeypatch):
     (tmp_path / "logs").mkdir()
-    with pytest.raises(SystemExit, match=r"no-such.txt, then begin the job again"):
-        job.run(Step("no: such", "evaluate.none_such", []), tmp_path)
+    monkeypatch.setattr(job.sys, "executable", "false")
+    first = job.run(Step("a: b", "m", []), tmp_path, Spent())
+    monkeypatch.setattr(job.sys, "executable", "true")
+    both = job.run(Step("a: b", "m", []), tmp_path, first)
+    assert not first.done and both.done
+    assert both.clock > first.clock > 0 and both.processor > first.processor > 0
+
+
+def test_a_failed_command_keeps_what_it_said(tmp_path):
+    (tmp_path / "logs").mkdir()
+    assert not job.run(Step("no: such", "evaluate.none_such", []), tmp_path, Spent()).done
     assert "none_such" in (tmp_path / "logs" / "no-such.txt").read_text()
