@@ -5,8 +5,8 @@
 
 Each step is one of the commands of the pages, run with one thread; two run at a time (`--cores`). Steps that
 are done are skipped, and a step that was ended goes on where it was, so the job may be ended and begun again.
-Writes the pages, their pictures and `times.md` to the folder `pages` in `--out`: minutes of each step by the clock,
-and those it kept a processor busy, which other work of the machine changes little.
+Writes the pages, their pictures and `times.md` to the folder `pages` in `--out`: minutes of each step by the
+clock, and those it kept a processor busy, which other work of the machine changes little.
 """
 
 from __future__ import annotations
