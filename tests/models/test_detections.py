@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,16 @@ def test_the_command_line_and_a_study_take_boxes(folder: Path, capsys: pytest.Ca
         right = "right" in row["source"] or row["target_name"] != "box:1"
         assert (values[inside(RIGHT if right else LEFT)] > 0).all(), row["target_name"]
     assert len(run.rows()) == 4
+
+
+@pytest.mark.parametrize(("name", "told"), [("left.npy", "2 box(es), the first: label 1"), (None, "2 box(es)")])
+def test_a_description_of_a_detector_is_drafted_and_used(folder: Path, name: str | None, told: str) -> None:
+    words = [str(folder / "w.safetensors"), "--factory", f"{folder / 'boxes_of_a_test.py'}:Detector"]
+    shown = ["--image", str(folder / name)] if name else []
+    out = folder / "m.json"
+    assert main(["init", *words, "--trust-code", "--out", str(out), *shown]) == 0
+    table = json.loads(out.read_text())
+    assert told in table["// outputs"] and table["output"] == "detection" and table["classes"] == []
+    assert "names of the labels" in table["// classes"] and "guessed" in table["// output"]
+    heat = cf.explain("gradient", load_predictor(out, trust_code=True), folder / "left.npy")
+    assert str(heat.record.target) == "box:1"

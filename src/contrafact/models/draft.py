@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from contrafact.core import InputError
 from contrafact.core.reading import one_line
 from contrafact.models.declaration_checks import ROUNDED, within_unit
+from contrafact.models.detections import boxes_in, is_detection, rows_of
 from contrafact.models.loading import predictor_of
 from contrafact.models.opened import Opened, merged
 from contrafact.models.predictor_info import MAIN
@@ -24,6 +25,7 @@ from contrafact.models.preprocessing import Preprocessing
 
 SIDES = (64, 224, 32, 96)
 LAYERS = 4
+FEW = 3  # boxes that are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,13 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one image showed: its shape (C, *S), the network's outputs, and layers by name."""
+    """What one image showed: its shape (C, *S), the outputs in words and those that are arrays (none of a
+    detector), the kind of the first, and layers by name."""
 
     image: tuple[int, ...]
+    outputs: tuple[str, ...]
     heads: tuple[Head, ...]
+    kind: str
     layers: tuple[str, ...]
 
 
@@ -69,6 +74,7 @@ ABOUT = {
         "none is stated: declare that of its training",
     ),
 }
+LABELS = "names of the labels by their number, from 0 (detectors of torchvision keep 0 for the background)"
 
 
 def drafted(opened: Opened, given: Mapping[str, Any], image: NDArray[Any] | None) -> dict[str, Any]:
@@ -82,21 +88,22 @@ def drafted(opened: Opened, given: Mapping[str, Any], image: NDArray[Any] | None
     declared = merged(opened.declared, given)
     preprocessing: Preprocessing = declared.get("preprocessing") or Preprocessing()
     seen = _passed(opened, preprocessing, image)
-    head = declared.get("head")
-    main = _main(seen.heads, head)
+    main = _main(seen.heads, declared.get("head")) if seen.heads else None
+    numbers = [str(k) for k in range(main.shape[0])] if main else []
     size = " x ".join(map(str, seen.image))
-    table: dict[str, Any] = {"// outputs": f"of an image {size}: {'; '.join(map(str, seen.heads))}"}
+    table: dict[str, Any] = {"// outputs": f"of an image {size}: {'; '.join(seen.outputs)}"}
     table |= {f"// note {k + 1}": note for k, note in enumerate(opened.notes)}
     values: dict[str, Any] = {
-        "classes": list(declared.get("classes") or [str(k) for k in range(main.shape[0])]),
-        "output": declared.get("output", _kind(main)),
+        "classes": list(declared.get("classes") or numbers),
+        "output": declared.get("output", _kind(main) if main else seen.kind),
         "preprocessing": _written(preprocessing),
     }
     for key, value in values.items():
         text, missing = ABOUT[key]
+        text = text if main or key != "classes" else LABELS
         missing = f"{value}: guessed from the values above" if key == "output" else missing
         table |= {f"// {key}": text if declared.get(key) else f"{text}; {missing}", key: value}
-    if len(seen.heads) > 1:
+    if main and len(seen.heads) > 1:
         table |= {"// head": "which of the outputs above", "head": main.key}
     if seen.layers:
         table["// layers"] = f"with a map, for --set gradcam.layer=NAME: {', '.join(seen.layers)}"
@@ -137,8 +144,10 @@ def _passed(opened: Opened, preprocessing: Preprocessing, image: NDArray[Any] | 
             errors.append(f"{' x '.join(map(str, values.shape))}: {one_line(error)}")
             continue
         heads = tuple(_heads(raw))
-        if heads:
-            return Pass(values.shape, heads, _layers(opened, preprocessing, values, _kind(heads[0])))
+        found = tuple(map(str, heads)) if heads else _boxes(raw)
+        if found:
+            kind = _kind(heads[0]) if heads else "detection"
+            return Pass(values.shape, found, heads, kind, _layers(opened, preprocessing, values, kind))
         errors.append("no output is an array of numbers")
     raise InputError(f"no image could be passed through the model ({'; '.join(errors[:3])}): give --image FILE")
 
@@ -185,6 +194,15 @@ def _heads(raw: Any) -> Iterator[Head]:
             number = name if isinstance(raw, (tuple, list)) else None
             total = float(tensor.sum(dim=1).max()) if tensor.ndim > 1 else float(tensor.max())
             yield Head(str(name), shape, float(tensor.min()), float(tensor.max()), number, total)
+
+
+def _boxes(raw: Any) -> tuple[str, ...]:
+    """Return what a detector finds in one image in words; nothing of other outputs."""
+    if not is_detection(raw):
+        return ()
+    found = [row for row in boxes_in(rows_of(raw))[0].tolist() if row[5] > 0]
+    told = ", ".join(f"label {int(label)} with score {score:.2g}" for *_, label, score in found[:FEW])
+    return (f"{len(found)} box(es){f', the first: {told}' if found else ''}",)
 
 
 def _kind(head: Head) -> str:
