@@ -56,6 +56,19 @@ class Heads(Spots):
 class WithAge(Spots):
     def forward(self, x, age):
         return super().forward(x) + 0.01 * age
+
+
+class Boxes(Spots):
+    """A detector of one box: the brightest place, and as its score how bright it is."""
+
+    def forward(self, x):
+        y, tables = self.act(self.conv(x)), []
+        for one in y[:, 0]:
+            row, column = divmod(int(one.argmax()), one.shape[1])
+            box = torch.tensor([[column - 5.0, row - 5, column + 5, row + 5]])
+            score = torch.tanh(one[row, column])[None]
+            tables.append({"boxes": box, "labels": torch.tensor([1]), "scores": score})
+        return tables
 '''
 WINDOW = ("--preprocessing", '{"window": [0, 255]}')
 FACTORY = ("--trust-code", *WINDOW)
@@ -103,7 +116,12 @@ def spots(folder: Path, kind: str = "Spots", **arguments: Any) -> nn.Module:
 
 
 def of_weights(
-    *options: str, kind: str = "Spots", axes: int = 2, target: str = "class:1", **arguments: Any
+    *options: str,
+    kind: str = "Spots",
+    axes: int = 2,
+    target: str = "class:1",
+    method: str = "gradient",
+    **arguments: Any,
 ) -> Maker:
     """A file of weights with its factory, and the options that its outputs need."""
 
@@ -115,7 +133,7 @@ def of_weights(
         given = ("--arguments", json.dumps(more)) if more else ()
         words = ("--model", "w.safetensors", "--factory", f"nets.py:{kind}", *given, *FACTORY, *options)
         image = "lesion.png" if axes == 2 else "lesion.nii.gz"
-        return Made((image, *words, "--target", target, "--methods", "gradient"), cause)
+        return Made((image, *words, "--target", target, "--methods", method), cause)
 
     return make
 
@@ -206,23 +224,56 @@ def onnx(*, last: bool) -> Maker:
     return make
 
 
-def estimator(folder: Path) -> Made:
-    """Logistic regression that tells knees with a marker in the corner from those without."""
-    import skops.io
-    from sklearn.linear_model import LogisticRegression
-
+def markers(folder: Path) -> tuple[Any, Any, NDArray[np.bool_]]:
+    """Knees with a marker in the corner and without, as rows, their labels, and where the marker is; the last
+    is written as `knee.png`."""
     rng, images, labels = np.random.default_rng(0), list[NDArray[Any]](), list[int]()
     for number in range(200):
         one = knee_phantom(KneeFactors(joint_space=rng.uniform(1, 5), marker=float(number % 2)), rng)
         images.append(np.round(one.image.values[0]))
         labels.append(number % 2)
     Picture.fromarray(images[-1].astype(np.uint8)).save(folder / "knee.png")
-    fitted = LogisticRegression(max_iter=300).fit([i.ravel() / 255 for i in images], labels)
-    skops.io.dump(fitted, folder / "fitted.skops")
+    return np.stack([i.ravel() / 255 for i in images]), labels, one.masks["marker"]
+
+
+SMALL = ("--set", "occlusion.box=4", "--set", "occlusion.stride=2")
+
+
+def estimator(folder: Path) -> Made:
+    """Logistic regression that tells knees with a marker in the corner from those without."""
+    import skops.io
+    from sklearn.linear_model import LogisticRegression
+
+    rows, labels, cause = markers(folder)
+    skops.io.dump(LogisticRegression(max_iter=300).fit(rows, labels), folder / "fitted.skops")
     words = ("--model", "fitted.skops", *WINDOW, "--target", "class:1", "--methods", "occlusion")
-    return Made(
-        ("knee.png", *words, "--set", "occlusion.box=4", "--set", "occlusion.stride=2"), one.masks["marker"]
-    )
+    return Made(("knee.png", *words, *SMALL), cause)
+
+
+def forest(*, graph: bool) -> Maker:
+    """A random forest for the same knees, in a skops file or as a graph of ONNX by skl2onnx."""
+
+    def make(folder: Path) -> Made:
+        from sklearn.ensemble import RandomForestClassifier
+
+        rows, labels, cause = markers(folder)
+        fitted = RandomForestClassifier(50, random_state=0).fit(rows, labels)
+        if graph:
+            from skl2onnx import to_onnx
+
+            one = rows[:1].astype(np.float32)
+            content = to_onnx(fitted, one, options={"zipmap": False}).SerializeToString()
+            (folder / "forest.onnx").write_bytes(content)
+            file: tuple[str, ...] = ("forest.onnx", "--head", "probabilities", "--output", "probabilities")
+        else:
+            import skops.io
+
+            skops.io.dump(fitted, folder / "forest.skops")
+            file = ("forest.skops", "--trust")
+        words = ("--model", *file, *WINDOW, "--target", "class:1", "--methods", "occlusion")
+        return Made(("knee.png", *words, *SMALL), cause)
+
+    return make
 
 
 def shipped(folder: Path) -> Made:
@@ -230,7 +281,7 @@ def shipped(folder: Path) -> Made:
     one = knee_phantom(KneeFactors(joint_space=3.0, marker=1.0), np.random.default_rng(1))
     Picture.fromarray(np.round(one.image.values[0]).astype(np.uint8)).save(folder / "knee.png")
     words = ("knee.png", "--bundle", "phantom", "--model", "cheat", "--methods", "occlusion")
-    return Made((*words, "--set", "occlusion.box=4", "--set", "occlusion.stride=2"), one.masks["marker"])
+    return Made((*words, *SMALL), one.masks["marker"])
 
 
 def served(address: str) -> Maker:

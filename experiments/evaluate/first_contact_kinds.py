@@ -23,6 +23,18 @@ FLAT = """import skops.io
 fitted = skops.io.load("fitted.skops")
 score = lambda x: torch.tensor(fitted.predict_proba(x.flatten(1).numpy()))
 """
+FOREST = """import skops.io
+fitted = skops.io.load("forest.skops", trusted=["sklearn.tree._tree.Tree"])
+score = lambda x: torch.tensor(fitted.predict_proba(x.flatten(1).numpy()))
+"""
+ROWS = """import onnxruntime
+session = onnxruntime.InferenceSession("forest.onnx")
+score = lambda x: torch.tensor(session.run(None, {'X': x.flatten(1).numpy()})[1])
+"""
+BOX = """net = model
+pair = lambda score: torch.stack([1 - score, score])
+score = lambda x: torch.stack([pair(one["scores"][0]) for one in net(x)]).detach()
+"""
 ASKED = """import urllib.request
 def score(x):
     given = {"name": "images", "shape": list(x.shape), "datatype": "FP32", "data": x.flatten().tolist()}
@@ -92,6 +104,8 @@ def of_files(address: str) -> dict[str, Kind]:
             files.onnx(last=True), Other(last, hiding=True), "onnxruntime"
         ),
         "scikit-learn by skops": Kind(files.estimator, Other(FLAT, knee, hiding=True), "skops"),
+        "random forest by skops": Kind(files.forest(graph=False), Other(FOREST, knee, hiding=True), "skops"),
+        "random forest by skl2onnx": Kind(files.forest(graph=True), Other(ROWS, knee, hiding=True), "skl2onnx"),
         "served model (Open Inference Protocol v2)": Kind(
             files.served(address), Other(ASKED.replace("ADDRESS", address), hiding=True)
         ),
@@ -160,6 +174,10 @@ def of_outputs() -> dict[str, Kind]:
         "several inputs": Kind(
             of_weights("--inputs", '{"age": 60.0}', kind="WithAge"),
             Other(weights("WithAge") + aged, layer="net.conv"),
+        ),
+        "boxes of a detector": Kind(
+            of_weights("--output", "detection", kind="Boxes", target="box:1", method="occlusion"),
+            Other(weights("Boxes") + BOX, hiding=True),
         ),
         "ordinal grades": Kind(of_weights(*levels, target="grade", first=9.0), Other(weights())),
     }
