@@ -20,12 +20,14 @@ from PIL import Image
 from skimage.exposure import match_histograms
 from torch import Tensor
 
+from contrafact.phantoms import Phantom, draw_factors, knee_phantom
 from experiments.malignancy import HIGH, LOW, single_ratings
 from experiments.nodule_windows import NoduleWindow, nodule_stacks, nodule_windows
 from experiments.reading import folder_of, in_choice, of_part, read, sized
 from experiments.stains import air_of, alike, stain_of, with_stain
 
 PARTS = ("fit", "choice", "val", "train")
+NARROW = 3.0  # pixels of 32; a phantom's joint space below it is narrow
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Cohort:
 
 def load(name: str, root: Path, part: str, *, side: int) -> Cohort:
     """One part of a cohort: `knee`, `chest`, `brain`, `nodule`, `nodule_3d` or `histology`, from the folder of
-    all shared data or from the cohort's own."""
+    all shared data or from the cohort's own, or `phantom`, which is drawn."""
     return COHORTS[name](folder_of(name, root), part, side)
 
 
@@ -242,6 +244,28 @@ def _histology(folder: Path, part: str, side: int) -> Cohort:
     return cohort.rows(alike(known, np.array(air), rng))
 
 
+def phantoms(part: str, side: int) -> list[Phantom]:
+    """Drawn knees with independent factors, others for each part; a phantom is a patient."""
+    count, seed = {"fit": (3000, 12), "choice": (300, 13), "val": (600, 14), "train": (3300, 15)}[part]
+    rng = np.random.default_rng(seed)
+    return [knee_phantom(draw_factors(rng), rng, side=side) for _ in range(count)]
+
+
+def _phantom(_: Path, part: str, side: int) -> Cohort:
+    drawn = phantoms(part, side)
+    images = np.stack([one.image.values for one in drawn])
+    labels = np.array([int(one.factors["joint_space"] < NARROW) for one in drawn])
+    names = [f"phantom-{number:04d}" for number in range(len(drawn))]
+    return Cohort(
+        images=torch.from_numpy(images).round().to(torch.uint8),
+        labels=labels,
+        levels=labels,
+        patients=names,
+        names=names,
+        classes=("wide joint", "narrow joint"),
+    )
+
+
 COHORTS: dict[str, Callable[[Path, str, int], Cohort]] = {
     "knee": _knee,
     "chest": _chest,
@@ -250,4 +274,5 @@ COHORTS: dict[str, Callable[[Path, str, int], Cohort]] = {
     "nodule_3d": _stack,
     "malignancy": _malignancy,
     "histology": _histology,
+    "phantom": _phantom,
 }

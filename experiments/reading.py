@@ -25,8 +25,9 @@ FOLDERS = {
 
 
 def folder_of(name: str, root: Path) -> Path:
-    """The folder of a cohort, from it or from the folder of all shared data."""
-    return root / FOLDERS[name] if (root / FOLDERS[name]).is_dir() else root
+    """The folder of a cohort, from it or from the folder of all shared data; of drawn images any."""
+    folder = root / FOLDERS.get(name, "")
+    return folder if folder.is_dir() else root
 
 
 def in_choice(patient: str) -> bool:

@@ -39,8 +39,9 @@ from contrafact.generators import RandomFeatures, kernel_distance
 from contrafact.metrics import CounterfactualContext
 from contrafact.metrics.counterfactual.adversarial_null import adversarial_null
 from contrafact.models import resize
+from contrafact.phantoms import measure_joint_space, measure_marker
 from contrafact.render.difference import half_share
-from experiments.data import Cohort, balanced, load
+from experiments.data import Cohort, balanced, load, phantoms
 from experiments.evaluate import lungs
 from experiments.evaluate.anatomy import at_64, double_lines, joint_band, joint_width, near
 from experiments.evaluate.nodules import Segmenter, addition_rows, large, removal_rows, windows_of
@@ -126,7 +127,7 @@ def null_of(run: Run, bundle: Bundle, images: Sequence[Image]) -> Run:
     target = bundle.predictor.target("class:1")
     for row, last in zip(run.rows[: len(images)], run.last, strict=False):
         image = images[row]
-        strip = cf.explain("translate", bundle.predictor, image, target="class:1", bundle=bundle)
+        strip = cf.explain("counterfactual", bundle.predictor, image, target="class:1", bundle=bundle)
         question = Question(
             predictor=bundle.predictor, images=image.values[None], target=target, grid=image.grid
         )
@@ -179,6 +180,9 @@ def places(name: str, cohort: Cohort, data: Path, part: str) -> list[NDArray[np.
     if name == "nodule":
         windows = windows_of(cohort.names, data, part)
         return [near(large(w.readers > 0, side), 3) if w.nodule else None for w in windows]
+    if name == "phantom":
+        drawn = {f"phantom-{k:04d}": one for k, one in enumerate(phantoms(part, side))}
+        return [drawn[one].masks["joint_space"] for one in cohort.names]
     if name == "chest" and side == lungs.SIDE:
         shape = lungs.lung_shape(data)
         return [lungs.lung_fields(image[0].float().numpy(), shape) for image in cohort.images]
@@ -228,6 +232,8 @@ def row_of_page(
         row["joint to healthy, px"] = f"{mean(moved[~up])}, wider in {np.mean(moved[~up] > 0):.0%}"
         row["columns with a double joint line"] = mean([double_lines(b[0]) for b in last], ".3f")
         row["the same of the originals"] = mean([double_lines(a[0]) for a in first], ".3f")
+    if name == "phantom":
+        row |= planted_rows([a[0] for a in first], [b[0] for b in last], up)
     if name == "nodule" and windows:
         mine = [windows[k] for k in run.rows]
         holds = ~up & np.array([one.nodule for one in mine])
@@ -240,6 +246,18 @@ def row_of_page(
     row["KID x1000; of real images"] = f"{1000 * kid:.2f}; {1000 * floor:.2f}"
     row["seconds an image"] = f"{run.seconds / len(run.rows):.2f}" if run.seconds else "–"
     return row
+
+
+def planted_rows(first: Sequence[Values], last: Sequence[Values], up: NDArray[np.bool_]) -> dict[str, str]:
+    """How far the cause of phantoms (N times H x W) moves, and the marker, which is none."""
+    pairs = list(zip(first, last, strict=True))
+    moved = np.array([measure_joint_space(b) - measure_joint_space(a) for a, b in pairs])
+    marker = np.array([abs(measure_marker(b) - measure_marker(a)) for a, b in pairs])
+    return {
+        "joint to narrow, px of 32": f"{mean(moved[up])}, narrower in {np.mean(moved[up] < 0):.0%}",
+        "joint to wide, px of 32": f"{mean(moved[~up])}, wider in {np.mean(moved[~up] > 0):.0%}",
+        "marker moves, share of its range (no cause)": mean(marker),
+    }
 
 
 def realism(last: Values, up: NDArray[np.bool_], cohort: Cohort) -> tuple[str, float, float]:

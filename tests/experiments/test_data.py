@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.data import Cohort, balanced, chest_patient, load
+from contrafact.phantoms import KneeFactors, knee_phantom
+from experiments.data import Cohort, balanced, chest_patient, load, phantoms
+from experiments.evaluate.engines import places, planted_rows
 from experiments.reading import FOLDERS
 from experiments.stains import air_of, alike, stain_of, with_stain
 
@@ -93,3 +95,29 @@ def test_air_is_what_is_as_bright_as_the_background_of_the_tile_whatever_its_sta
     tile[:, :10] = (150, 60, 140)
     pale = with_stain(tile, stain_of(tile), (np.array([0.3, 0.2, 0.25]), np.array([0.5, 0.6, 0.4])))
     assert air_of(tile, stain_of(tile)) == air_of(pale, stain_of(pale)) == 0.75
+
+
+def test_phantoms_are_others_in_each_part_and_their_label_is_planted(tmp_path: Path) -> None:
+    parts = {part: load("phantom", tmp_path, part, side=32) for part in ("fit", "choice", "val")}
+    seen = [image.numpy().tobytes() for cohort in parts.values() for image in cohort.images]
+    assert len(set(seen)) == len(seen)
+    for part, cohort in parts.items():
+        planted = np.array([one.factors["joint_space"] for one in phantoms(part, 32)])
+        np.testing.assert_array_equal(cohort.labels, planted < 3)
+        assert 0.4 < cohort.labels.mean() < 0.6
+
+
+def test_the_place_of_a_phantom_is_its_own_joint_and_what_moves_is_measured(tmp_path: Path) -> None:
+    cohort = balanced(load("phantom", tmp_path, "choice", side=32), 20)
+    for name, where in zip(cohort.names, places("phantom", cohort, tmp_path, "choice"), strict=True):
+        drawn = phantoms("choice", 32)[int(name.split("-")[1])]
+        assert where is not None and (where == drawn.masks["joint_space"]).all()
+    rng = np.random.default_rng(0)
+    wide, narrow, marked = (
+        knee_phantom(KneeFactors(joint_space=width, marker=marker), rng).image.values[0]
+        for width, marker in ((4.5, 0.0), (1.5, 0.0), (4.5, 1.0))
+    )
+    rows = planted_rows([wide, narrow, wide], [narrow, wide, marked], np.array([True, False, False]))
+    assert "narrower in 100%" in rows["joint to narrow, px of 32"]
+    assert "wider in" in rows["joint to wide, px of 32"]
+    assert float(rows["marker moves, share of its range (no cause)"].split(" ")[0]) > 0.25
