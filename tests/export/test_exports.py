@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-import io
 import json
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from PIL import Image as Picture
 from contrafact.cli import main
 from contrafact.core import Counterfactual, Grid, Heatmap, Image, InputError, Record
 from contrafact.export.arrays import write_nifti
+from contrafact.export.paper_files import STRIP
 from contrafact.export.run_files import export_run
 from contrafact.io import Run, read_image
 from contrafact.render.figures import (
@@ -24,7 +24,6 @@ from contrafact.render.figures import (
     panel,
     plane_names,
     signed_projection,
-    slices_animation,
     telling_slice,
     upright,
 )
@@ -145,9 +144,17 @@ def test_several_targets_stand_side_by_side_on_one_scale(tmp_path: Path) -> None
     paths = list(export_run(run, "png", tmp_path / "out"))
     page = next(p for p in paths if p.name.startswith("panel_image1"))
     with Picture.open(page) as drawn:
-        assert drawn.width == 4 * (256 + 8) + 92
-    one = panel([("a", np.zeros((4, 8, 3), np.uint8))], scale=2.0, height=40)
-    assert one.shape == (66, 80 + 8 + 92, 3)
+        assert drawn.height == 1024 + 54 and drawn.width > 4 * (1024 + 8)
+    one = panel([("A", np.zeros((4, 8, 3), np.uint8))], scale=2.0, height=40)
+    assert one.shape[0] == 40 + 28 and one.shape[1] > 80 + 8 + 14
+    bright = (one[:28] > 150).any(axis=(1, 2))
+    assert bright.sum() >= 11, "letters that one can read"
+
+
+def test_a_long_name_stays_above_its_picture() -> None:
+    black = np.zeros((4, 4, 3), np.uint8)
+    one = panel([("image", black), ("W" * 40, black), ("b", black)], scale=1.0, height=100)
+    assert (one[:28, 2 * 108 - 8 : 2 * 108] < 60).all(), "nothing in the gap before the next name"
 
 
 def test_npz_opens_without_pickles_and_says_what_it_is(tmp_path: Path) -> None:
@@ -159,14 +166,14 @@ def test_npz_opens_without_pickles_and_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_animations_walk_through_slices_and_frames(tmp_path: Path) -> None:
-    content = slices_animation(
-        np.random.default_rng(0).uniform(0, 1, (1, 4, 8, 8)),
-        np.ones((4, 8, 8)),
-        Grid((4, 8, 8)),
-        window=(0, 1),
-        scale=1.0,
-    )
-    assert Picture.open(io.BytesIO(content)).n_frames == 6
+    values = np.zeros((4, 8, 8), np.float32)
+    values[1, 2:4] = 1
+    solid = Run.create(tmp_path / "solid", about={})
+    deep = Image(np.random.default_rng(0).uniform(0, 1, (1, 4, 8, 8)), window=(0, 1))
+    solid.add("k", deep, Heatmap(values=values, grid=deep.grid, record=record()))
+    [path] = export_run(solid, "animation", tmp_path / "slices")
+    with Picture.open(path) as moving:
+        assert moving.n_frames == 6 and moving.size == (1024, 1024 + 2 * STRIP)
     image = Image(np.ones((1, 6, 6)), window=(0, 1))
     run = Run.create(tmp_path / "strips", about={})
     frames = np.stack([np.full((1, 6, 6), v, np.float32) for v in (0.0, 0.5, 1.0)])
@@ -179,8 +186,18 @@ def test_animations_walk_through_slices_and_frames(tmp_path: Path) -> None:
     run.add("k", image, strip)
     (path,) = export_run(run, "animation", tmp_path / "out")
     with Picture.open(path) as moving:
-        assert moving.n_frames >= 3
-    assert len(list(export_run(run, "png", tmp_path / "out"))) == 3
+        assert moving.n_frames >= 3 and min(moving.size) >= 1024
+    pictures = list(export_run(run, "png", tmp_path / "out"))
+    assert len(pictures) == 3
+    for k, path in enumerate(pictures):
+        with Picture.open(path) as still:
+            drawn = np.asarray(still.convert("RGB")).astype(int)
+        image = drawn[STRIP:-STRIP]
+        assert image.shape[:2] == (1026, 1026) and (image == round(127.5 * k)).mean() > 0.99, (
+            "words cover no image"
+        )
+        amber = drawn[-STRIP:, :, 0] - drawn[-STRIP:, :, 2] > 60
+        assert amber.any(), "the mark, or what it is"
     assert nibabel.load(next(export_run(run, "nifti", tmp_path / "out"))).shape == (6, 6, 1, 3)
 
 

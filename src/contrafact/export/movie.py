@@ -7,19 +7,17 @@ import importlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
 from contrafact.core import ContrafactError, Grid, UnsupportedError
-from contrafact.export.paper_files import WALK, framed, walk_pictures
-from contrafact.render.figures import slices_pictures
-from contrafact.render.map_display import MapScale, colour_names, display_sign
-from contrafact.render.paper import FOOT, MARK, SIDE
+from contrafact.export.paper_files import WALK, legend_words, slice_pictures, walk_pictures
+from contrafact.render.map_display import MapScale
+from contrafact.render.paper import FOOT, MARK
 from contrafact.render.text import engine_words, printable
 
 Row = Mapping[str, Any]
@@ -55,22 +53,10 @@ def walk_mp4(row: Row, frames: NDArray[Any], grid: Grid, *, title: str) -> bytes
 
 def slices_mp4(row: Row, arrays: Arrays, grid: Grid, scale: MapScale, *, title: str) -> bytes:
     """Return the slices of a volume with the map over them, 1,024 pixels and more, between strips of words."""
-    values, window = display_sign(row) * arrays["values"], tuple(row["window"])
-    orange, blue = colour_names(row)
     name = f"{engine_words(row)} for {_target(row)}"
-    synthetic = bool((row.get("about") or {}).get("synthetic"))
-
-    def pictures() -> Iterator[Pixels]:
-        shown = slices_pictures(arrays["image"], values, grid, window=window, scale=scale.drawn)
-        for number, pixels in enumerate(shown, 1):
-            by = max(1, -(-SIDE // max(pixels.shape[:2])))
-            size = (by * pixels.shape[1], by * pixels.shape[0])
-            large = Picture.fromarray(pixels).resize(size, Picture.Resampling.BILINEAR)
-            said = f"orange: evidence {orange}; blue: {blue}; full colour {scale.drawn:.3g}"
-            below = f"{MARK}; {said}" if synthetic else said
-            yield framed(np.asarray(large), f"{name}: slice {number} of {len(values)}", below)
-
-    return mp4(pictures(), milliseconds=SLICE, title=title, about=f"{name}. {scale.words} {FOOT}")
+    pictures = slice_pictures(row, arrays, grid, scale)
+    about = f"{name}. {legend_words(row, scale)}. {scale.words} {FOOT}"
+    return mp4(pictures, milliseconds=SLICE, title=title, about=about)
 
 
 def mp4(pictures: Iterable[Pixels], *, milliseconds: int, title: str, about: str) -> bytes:

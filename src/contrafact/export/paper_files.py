@@ -1,4 +1,4 @@
-"""Figures for a slide or a paper as PNG, SVG and PDF, and the frames of a counterfactual as GIF."""
+"""Figures for a slide or a paper as PNG, SVG and PDF; frames and slices as large pictures with words."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from contrafact.render import outcome
 from contrafact.render.captions import font_of
 from contrafact.render.case import plane_of
 from contrafact.render.difference import enlarged
-from contrafact.render.figures import animation, aspect_of, moving_slice
+from contrafact.render.figures import animation, aspect_of, moving_slice, slices_pictures
+from contrafact.render.map_display import MapScale, colour_names, display_sign
 from contrafact.render.paper import FOOT, MARK, SIDE, Sheet, drawn
 from contrafact.render.pixels import grey
-from contrafact.render.text import printable
+from contrafact.render.text import engine_words, printable
 
 Row = Mapping[str, Any]
+Arrays = Mapping[str, NDArray[Any]]
 KINDS = ("png", "svg", "pdf")
 WALK = 300  # milliseconds of a frame
 STRIP = 96  # pixels of the strips above and below a frame of an animation
@@ -68,6 +70,29 @@ def walk_pictures(row: Row, frames: NDArray[Any], grid: Grid) -> list[NDArray[np
         pixels = true_proportions(grey(enlarged(plane_of(frames[k], grid, at), SIDE), window), aspect_of(grid))
         made.append(framed(pixels, f"{name}: {levels[k]}", mark))
     return made
+
+
+def slice_pictures(row: Row, arrays: Arrays, grid: Grid, scale: MapScale) -> Iterator[NDArray[np.uint8]]:
+    """Yield the slices of a volume with the map over them, 1,024 pixels and more, between strips of words."""
+    values, window = display_sign(row) * arrays["values"], tuple(row["window"])
+    shown = slices_pictures(arrays["image"], values, grid, window=window, scale=scale.drawn)
+    for number, pixels in enumerate(shown, 1):
+        above = f"{engine_words(row)}: slice {number} of {len(values)}"
+        yield framed(large(pixels), above, legend_words(row, scale))
+
+
+def legend_words(row: Row, scale: MapScale) -> str:
+    """Return what the colours of a map mean, after the mark where its image is generated."""
+    orange, blue = colour_names(row)
+    said = f"orange: evidence {orange}; blue: {blue}; full colour {scale.drawn:.3g}"
+    return f"{MARK}; {said}" if (row.get("about") or {}).get("synthetic") else said
+
+
+def large(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture (H, W, 3) by a whole factor, so that its longer side has at least 1,024 pixels."""
+    height, width = pixels.shape[:2]
+    by = max(1, -(-SIDE // max(height, width)))
+    return np.asarray(Picture.fromarray(pixels).resize((by * width, by * height), Picture.Resampling.BILINEAR))
 
 
 def framed(pixels: NDArray[np.uint8], above: str, mark: str) -> NDArray[np.uint8]:

@@ -14,24 +14,31 @@ from contrafact.core import Grid, InputError, nearest
 from contrafact.export.arrays import write_nifti, write_npz
 from contrafact.export.dicom.export import export_dicom
 from contrafact.export.movie import ffmpeg_or_refuse, found_ffmpeg, slices_mp4, walk_mp4
-from contrafact.export.paper_files import frames_gif, paper_files
+from contrafact.export.paper_files import (
+    framed,
+    frames_gif,
+    large,
+    legend_words,
+    paper_files,
+    slice_pictures,
+    walk_pictures,
+)
 from contrafact.export.pdf import write_pdf
 from contrafact.export.without_names import NamelessRun
 from contrafact.io import Run, stored_grid, write_atomic
-from contrafact.render.captions import captioned, described_png
+from contrafact.render.captions import described_png
 from contrafact.render.figures import (
+    Pixels,
     animation,
-    flat_frames,
     overlay,
     panel,
-    slices_animation,
     telling_slice,
     upright,
     views_of,
 )
 from contrafact.render.map_display import colour_names, display_sign, map_flaw
-from contrafact.render.outcome import ORIGINAL, frame_kinds, frame_titles, levels
-from contrafact.render.paper import change_sheet, heatmap_sheet
+from contrafact.render.outcome import ORIGINAL, display_order, frame_kinds, frame_titles, levels
+from contrafact.render.paper import SIDE, change_sheet, heatmap_sheet
 from contrafact.render.pixels import grey, signed_scale
 from contrafact.render.run_index import RunIndex
 from contrafact.render.text import engine_words
@@ -50,7 +57,8 @@ def export_run(
 
     form  nifti      heatmaps and frames, float32, on the source's grid with its affine and header
           npz        all arrays, with the record
-          png        overlays of `kind`; for volumes three planes and three projections that keep the sign;
+          png        overlays of `kind`, 1,024 pixels and more, between strips of words that cover no image
+                     (`alpha` without them); for volumes three planes and three projections that keep the sign;
                      maps of several targets side by side on one scale. File names contain `_x48` for a map on
                      a per-image scale, and `_original` or `_synthetic` for a frame; the text chunk
                      `Description` explains colours and scale
@@ -58,8 +66,9 @@ def export_run(
                      their image; original, changed image and difference; with title, target, legend, scale,
                      letters, SYNTHETIC mark, and all of that as metadata. Counterfactuals as GIF too, and as
                      MP4 where ffmpeg is found
-          animation  GIF: slices of a volume, or frames of a counterfactual with captions
-          mp4        the same as MP4, by ffmpeg, 1,024 pixels and more
+          animation  GIF: slices of a volume, or frames of a counterfactual, 1,024 pixels and more, between
+                     strips of words
+          mp4        the same as MP4, by ffmpeg
           html       the report
           pdf        the report, printed by Chromium or Chrome: `write_pdf`
           dicom      parametric maps, segmentations, pictures, synthetic series, measurements: `export_dicom`
@@ -165,11 +174,21 @@ def _pictures(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex, kind: st
         factor = f"_x{scale.factor:.0f}" if scale.words else ""
         said = [f"orange: evidence {orange}; blue: {blue}", f"full colour: {scale.drawn:.3g}", scale.words]
         words = ". ".join(filter(None, [*said, map_flaw(arrays["values"], scale.drawn)]))
-        return {f"{name}{factor}.png": described_png(pixels, words) for name, pixels in views.items()}
-    frames, kinds = flat_frames(arrays["frames"], row["origin"]), frame_kinds(row)
+        legend = legend_words(row, scale)
+
+        def drawn(name: str, pixels: Pixels) -> bytes:
+            if pixels.shape[2] == 4:  # to be laid over another picture: no strips
+                return described_png(pixels, words)
+            view = name.removeprefix(kind).strip("_").replace("_", ", ")
+            above = ", ".join(filter(None, (engine_words(row), view)))
+            return described_png(framed(large(pixels), above, legend), words)
+
+        return {f"{name}{factor}.png": drawn(name, pixels) for name, pixels in views.items()}
+    kinds, made = frame_kinds(row), walk_pictures(row, arrays["frames"], grid_of(row, arrays))
+    pictures = dict(zip(display_order(row), made, strict=True))
     return {
-        f"frame-{i:02d}_{kinds[i]}.png": described_png(grey(frame, window), words)
-        for i, (frame, words) in enumerate(zip(frames, _captions(row), strict=True))
+        f"frame-{i:02d}_{kinds[i]}.png": described_png(pictures[i], words)
+        for i, words in enumerate(_captions(row))
     }
 
 
@@ -193,17 +212,15 @@ def _captions(row: Mapping[str, Any]) -> list[str]:
 
 
 def _moving(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex) -> dict[str, bytes]:
-    window = tuple(row["window"])
+    grid = grid_of(row, arrays)
     if row["kind"] == "strip":
-        flat, kinds = flat_frames(arrays["frames"], row["origin"]), frame_kinds(row)
-        frames = [captioned(grey(frame, window), kind) for frame, kind in zip(flat, kinds, strict=True)]
-        return {"frames.gif": animation(frames + frames[-2:0:-1], milliseconds=160)}
+        return {"frames.gif": frames_gif(row, arrays["frames"], grid)}
     if arrays["values"].ndim == 2:
         return {}
-    scale, grid = cohort.map_scale(row, arrays["values"]), grid_of(row, arrays)
-    values, factor = display_sign(row) * arrays["values"], f"_x{scale.factor:.0f}" if scale.words else ""
-    moving = slices_animation(arrays["image"], values, grid, window=window, scale=scale.drawn)
-    return {f"slices{factor}.gif": moving}
+    scale = cohort.map_scale(row, arrays["values"])
+    factor = f"_x{scale.factor:.0f}" if scale.words else ""
+    made = list(slice_pictures(row, arrays, grid, scale))
+    return {f"slices{factor}.gif": animation(made + made[-2:0:-1])}
 
 
 def _movies(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex) -> dict[str, bytes]:
@@ -245,7 +262,7 @@ def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path
             drawn = [upright(d, grid, 0, grid.spacing_mm[1:]) for d in drawn]
             base = upright(base, grid, 0, grid.spacing_mm[1:])
         names = [_panel_name(row) for row in members]
-        pixels = panel([("image", base), *zip(names, drawn, strict=True)], scale=scale)
+        pixels = panel([("image", base), *zip(names, drawn, strict=True)], scale=scale, height=SIDE)
         source = case_of(members[0])
         path = folder / re.sub(r"[^A-Za-z0-9.#+_-]+", "-", f"panel_{source}_{label}_{image_hash[:8]}.png")
         told = [f"{_panel_name(row)}: orange is evidence {colour_names(row)[0]}" for row in members]

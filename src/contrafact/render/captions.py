@@ -16,7 +16,6 @@ from PIL import ImageDraw, ImageFont, PngImagePlugin
 from contrafact.render.text import printable
 
 Pixels = NDArray[np.uint8]
-WIDE, LINE = 96, 14  # pixels: the smallest width of a captioned picture, and the height of the caption
 
 
 @cache
@@ -33,15 +32,6 @@ def described_png(pixels: Pixels, words: str) -> bytes:
     about.add_itxt("Description", words)
     Picture.fromarray(pixels).save(buffer, format="PNG", optimize=True, pnginfo=about)
     return buffer.getvalue()
-
-
-def captioned(pixels: Pixels, words: str) -> Pixels:
-    """Return the picture (H, W, 3) with a caption below; a narrow picture is enlarged by an integer factor."""
-    by = -(-WIDE // pixels.shape[1])
-    large = pixels.repeat(by, axis=0).repeat(by, axis=1)
-    line = Picture.new("RGB", (large.shape[1], LINE))
-    ImageDraw.Draw(line).text((2, 1), words, fill=(255, 255, 255), font=font_of(10))
-    return np.concatenate([large, np.asarray(line)])
 
 
 def over_words(

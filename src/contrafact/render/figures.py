@@ -12,7 +12,9 @@ from PIL import Image as Picture
 from PIL import ImageDraw
 
 from contrafact.core import Grid, InputError, nearest
+from contrafact.render.captions import font_of
 from contrafact.render.pixels import AGAINST, FOR, grey, signed_overlay
+from contrafact.render.text import printable
 
 Floats = NDArray[np.floating[Any]]
 Pixels = NDArray[np.uint8]
@@ -134,14 +136,6 @@ def turned(
     return plane, spacing
 
 
-def slices_animation(
-    image: Floats, values: Floats, grid: Grid, *, window: tuple[float, float], scale: float, axis: int = 0
-) -> bytes:
-    """Return a GIF of the slices of a volume with the map over them, upright, forwards and backwards."""
-    frames = list(slices_pictures(image, values, grid, window=window, scale=scale, axis=axis))
-    return animation(frames + frames[-2:0:-1])
-
-
 def slices_pictures(
     image: Floats, values: Floats, grid: Grid, *, window: tuple[float, float], scale: float, axis: int = 0
 ) -> Iterator[Pixels]:
@@ -164,27 +158,41 @@ def animation(frames: Sequence[Pixels], *, milliseconds: int = 90, colours: int 
 
 
 def panel(pictures: Sequence[tuple[str, Pixels]], *, scale: float, height: int = 256) -> Pixels:
-    """Return pictures side by side, with names above and one colour bar."""
+    """Return pictures side by side, with names above and one colour bar; letters grow with the height."""
+    size = max(16, height // 24)
+    above, gap, wide = size + 12, 8, max(14, height // 24)
     sized = []
     for _, pixels in pictures:
         width = max(1, round(pixels.shape[1] * height / pixels.shape[0]))
         sized.append(Picture.fromarray(pixels[..., :3]).resize((width, height), Picture.Resampling.BILINEAR))
-    width = sum(p.width + 8 for p in sized) + 92
-    page = Picture.new("RGB", (width, height + 26), (13, 17, 20))
+    ends = {0.0: f"+{scale:.2g}", 0.5: "0", 1.0: f"-{scale:.2g}"}
+    beside = max(font_of(size).getlength(words) for words in ends.values())
+    width = sum(p.width + gap for p in sized) + wide + 3 * gap + round(beside)
+    page = Picture.new("RGB", (width, height + above), (13, 17, 20))
     draw, left = ImageDraw.Draw(page), 0
     for (name, _), picture in zip(pictures, sized, strict=True):
-        draw.text((left + 4, 6), name, fill=(220, 226, 230))
-        page.paste(picture, (left, 26))
-        left += picture.width + 8
-    page.paste(Picture.fromarray(_bar(height)), (left + 6, 26))
-    for share, text in ((0.0, f"+{scale:.2g}"), (0.5, "0"), (1.0, f"-{scale:.2g}")):
-        draw.text((left + 26, 26 + share * (height - 12)), text, fill=(220, 226, 230))
+        words, font = _within(printable(name), picture.width - 4, size)
+        draw.text((left + 4, above / 2), words, (220, 226, 230), font, anchor="lm")
+        page.paste(picture, (left, above))
+        left += picture.width + gap
+    page.paste(Picture.fromarray(_bar(height, wide)), (left, above))
+    for share, words in ends.items():
+        place = (left + wide + gap, above + share * (height - size))
+        draw.text(place, words, (220, 226, 230), font_of(size))
     return np.asarray(page)
 
 
-def _bar(height: int) -> Pixels:
-    values = np.linspace(1, -1, height)[:, None].repeat(14, axis=1)
-    black = np.full((height, 14, 3), 30, dtype=np.uint8)
+def _within(words: str, width: int, size: int) -> tuple[str, Any]:
+    """Return words and a font in which they take at most so many pixels: smaller, and shortened below 10."""
+    font = font_of(max(10, min(size, int(size * width / max(font_of(size).getlength(words), 1)))))
+    while len(words) > 1 and font.getlength(words) > width:
+        words = f"{words.removesuffix('…')[:-1]}…"
+    return words, font
+
+
+def _bar(height: int, width: int) -> Pixels:
+    values = np.linspace(1, -1, height)[:, None].repeat(width, axis=1)
+    black = np.full((height, width, 3), 30, dtype=np.uint8)
     return signed_overlay(black, values, 1.0, strength=1.0)
 
 

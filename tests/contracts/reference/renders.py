@@ -15,7 +15,6 @@ from contrafact.export.arrays import nifti_bytes
 from contrafact.export.run_files import export_run
 from contrafact.io import Run
 from contrafact.render import outcome, text
-from contrafact.render.captions import captioned
 from contrafact.render.case import (
     aspect_of,
     case_page,
@@ -219,9 +218,8 @@ def pictures() -> dict[str, Any]:
             shrink_by((9, 8), 4),
             shrink_by((8,), 8),
         ],
-        "captioned": [list(captioned(drawn["heat"], "x").shape), int(captioned(drawn["heat"], "x")[:9].sum())],
         "panel": list(panel([("a", drawn["signed"]), ("b", drawn["heat"])], scale=1.0).shape),
-        "bar": brief(panel([("a", drawn["signed"])], scale=1.0)[40:200, -80:-70]),
+        "bar": brief(panel([("a", drawn["signed"])], scale=1.0)[40:200, 238:248]),
         "carried": [
             [c["shape"], c["low"], c["step"], c["data"][:40]] for c in map(carried, (image, frames[:, :, 0]))
         ],
