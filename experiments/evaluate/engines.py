@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Picture
 from skimage.feature import hog
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -45,6 +44,7 @@ from experiments.data import Cohort, balanced, load, phantoms
 from experiments.evaluate import lungs
 from experiments.evaluate.anatomy import at_64, double_lines, joint_band, joint_width, near
 from experiments.evaluate.nodules import Segmenter, addition_rows, large, removal_rows, windows_of
+from experiments.evaluate.picture_sheet import sheet
 from experiments.evaluate.scores import scores_of
 from experiments.nodule_windows import NoduleWindow
 from experiments.tables import mean, ratio, share, table
@@ -304,15 +304,9 @@ def wall(runs: Sequence[Run], cohort: Cohort, path: Path, count: int = 12) -> No
             k = run.rows.index(row)
             first, last = (_shown(one[k], side) for one in (run.first, run.last))
             tiles += [last, np.clip(127.5 + 1.5 * (last - first), 0, 255)]
-        rows.append(
-            np.concatenate(
-                [np.pad(tile, ((1, 1), (1, 1), (0, 0)), constant_values=255) for tile in tiles], axis=1
-            )
-        )
-    picture = np.concatenate(rows).clip(0, 255).round().astype(np.uint8)
-    picture = picture if picture.shape[2] == 3 else picture[..., 0]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.fromarray(picture).save(path, optimize=True)
+        rows.append([tile if tile.shape[2] == 3 else tile[..., 0] for tile in tiles])
+    names = ["original", *(name for run in runs for name in (run.name, f"{run.name}: difference"))]
+    sheet({"": rows}, names, path, made=range(1, len(names)))
 
 
 def _shown(image: Values, side: int) -> Values:

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Picture
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
@@ -26,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 import contrafact as cf
 from contrafact.core import Image
 from experiments.data import Cohort, train_and_val, with_exchanged_greys
+from experiments.evaluate.picture_sheet import sheet
 from experiments.tables import cell, interval
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
@@ -97,11 +97,11 @@ def main() -> None:
         ends = model.decision_function(scale.transform(np.array([greys(first), greys(last)])))
         moved.append([strip.outcome == "reached", last.mean() - first.mean(), last.std() - first.std(), *ends])
         change = np.clip(128 + 2 * (last - first), 0, 255)
-        rows.append(np.concatenate([first.clip(0, 255), last.clip(0, 255), change], axis=1))
+        rows.append([first, last, change])
     found = np.array(moved, dtype=float)
     tell(found, shares)
     if chosen.picture:
-        Picture.fromarray(np.concatenate(rows[:8]).astype(np.uint8)).resize((768, 2048)).save(chosen.picture)
+        sheet({"": rows[:8]}, ["original", "counterfactual", "difference"], chosen.picture, made=(1, 2))
 
 
 if __name__ == "__main__":

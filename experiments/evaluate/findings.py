@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image as Picture
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 from sklearn.linear_model import LogisticRegression
@@ -22,6 +21,7 @@ import contrafact as cf
 from contrafact.core import Counterfactual, Image
 from contrafact.counterfactual import MedXGANCounterfactual
 from experiments.data import Cohort
+from experiments.evaluate.picture_sheet import sheet
 from experiments.evaluate.scores import scores_of
 
 Values = np.ndarray[Any, Any]
@@ -214,20 +214,17 @@ def place_rows(add: Add, found: Strips) -> None:
             add(f"finding {name}: change of {look}, median", _median(moved[:, number], rows))
 
 
-def picture(path: Path, found: Strips, *, rows: int = 6, scale: int = 2) -> None:
-    """Counterfactuals that reached their goal, three frames each and the difference; left added."""
-    columns = []
-    for _name, sign in SIDES:
+def picture(path: Path, found: Strips, *, rows: int = 6) -> None:
+    """Counterfactuals that reached their goal, three frames each and the difference, for either side."""
+    blocks = {}
+    for name, sign in SIDES:
         chosen = [s for s, at in zip(found.strips, found.start, strict=True) if np.sign(at) == sign]
         chosen = sorted(chosen, key=lambda s: s.outcome != "reached")[:rows]
         lines = []
         for s in chosen:
             frames = [s.image[0], s.reconstruction[0], s.frames[len(s.frames) // 2][0], s.frames[-1][0]]
-            lines.append(np.concatenate([*frames, 127.5 + (s.frames[-1] - s.image)[0]], axis=1))
-        columns.append(np.concatenate(lines, axis=0))
-    height = min(len(c) for c in columns)
-    gap = np.full((height, 8), 255.0)
-    whole = np.concatenate([columns[0][:height], gap, columns[1][:height]], axis=1).clip(0, 255)
-    made = Picture.fromarray(whole.astype(np.uint8))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made.resize((made.width * scale, made.height * scale), Picture.Resampling.NEAREST).save(path)
+            lines.append([*frames, 127.5 + (s.frames[-1] - s.image)[0]])
+        if lines:
+            blocks[f"finding {name}"] = lines
+    names = ["original", "redrawn by the generator", "half way", "last frame", "difference"]
+    sheet(blocks, names, path, made=range(1, len(names)))

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Picture
 from safetensors.torch import load_file, save_file
 from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor, nn
@@ -34,6 +33,7 @@ from contrafact.io import read_image
 from contrafact.models import resize
 from contrafact.render.difference import half_share
 from experiments.evaluate.known_truth import judged
+from experiments.evaluate.picture_sheet import sheet
 from experiments.tables import mean, ratio, share, table
 
 SIDE = 32
@@ -159,7 +159,7 @@ def drawn(values: Values, mask: Mask) -> NDArray[np.uint8]:
     wide = np.kron(mask, np.ones((5, 5))).astype(bool)
     colours = np.repeat(large[..., None], 3, axis=2)
     colours[wide & ~binary_erosion(wide)] = (255, 160, 0)
-    return np.pad(colours, ((1, 1), (1, 1), (0, 0)), constant_values=255)
+    return colours
 
 
 def wall(found: dict[str, list[Counterfactual]], networks: list[Segmenter], path: Path, count: int = 6) -> None:
@@ -179,9 +179,10 @@ def wall(found: dict[str, list[Counterfactual]], networks: list[Segmenter], path
                 drawn(127.5 + 2 * (ends[1] - ends[0])[0][at], none),
                 drawn(ends[1][0][at], masks[1][1][at]),
             ]
-        rows.append(np.concatenate(tiles, axis=1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.fromarray(np.concatenate(rows)).save(path, optimize=True)
+        rows.append(tiles)
+    parts = ["before, the U-Net's mask", "after, the U-Net's mask", "difference", "after, the SegResNet's mask"]
+    names = [f"{request}: {part}" for request in found for part in parts]
+    sheet({"": rows}, names, path, made=[k for k in range(len(names)) if k % len(parts)])
 
 
 HEAD = [

@@ -18,19 +18,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 from scipy.ndimage import binary_dilation
 
 import contrafact as cf
 from experiments.evaluate.engines import with_latent
 from experiments.evaluate.latent_ig import Cases, better, localisation, measured, under_noise
 from experiments.evaluate.medxgan import CHANGE, LINE, OTHERS, OURS, WHOLE
+from experiments.evaluate.picture_sheet import sheet
 from experiments.evaluate.real_truth import Asked, Case, cases_of, ceiling
 from experiments.tables import mean, ratio
 
 TRANSLATED = "translator, size of the change"
 BOTH = "latent IG, mean with integrated-gradients"
 FORMS = (CHANGE, WHOLE, LINE, BOTH, "latent IG, as published")
+ENGINES = ("medXGAN", "translator")
 LIMIT = 99.5  # percentile of a map that is drawn white
 
 
@@ -60,7 +61,7 @@ def wall(cases: Cases, path: Path, count: int = 12) -> None:
     """The first windows, one a row: the image, the consensus's outline, without the nodule by medXGAN and by
     the translator, then the maps of four methods."""
     asked = {"target": "class:1", "bundle": cases.bundle}
-    rows = []
+    rows, others = [], (LINE, "gradcam", *list(OTHERS)[1:2])
     for image, mask in zip(cases.images[:count], cases.masks[:count], strict=True):
         strips = [
             cf.explain(method, cases.predictor, image, goal=0.1, **asked) for method in ("medxgan", "translate")
@@ -69,12 +70,11 @@ def wall(cases: Cases, path: Path, count: int = 12) -> None:
         outlined[binary_dilation(mask > 0) & ~(mask > 0)] = 255
         tiles = [image.values[0], outlined, *(strip.frames[strip.end][0] for strip in strips)]
         maps = [np.abs(strip.change).sum(axis=0) for strip in strips]
-        maps += [cases.maps(name, [image])[0][0] for name in (LINE, "gradcam", *list(OTHERS)[1:2])]
+        maps += [cases.maps(name, [image])[0][0] for name in others]
         tiles += [np.clip(one / (np.percentile(np.abs(one), LIMIT) or 1.0), 0, 1) * 255 for one in maps]
-        rows.append(np.concatenate([np.pad(tile, 1, constant_values=255) for tile in tiles], axis=1))
-    picture = np.concatenate(rows).clip(0, 255).astype(np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.fromarray(np.kron(picture, np.ones((2, 2), np.uint8))).save(path, optimize=True)
+        rows.append(tiles)
+    names = ["image", "what the readers marked", *(f"without the nodule, {one}" for one in ENGINES)]
+    sheet({"": rows}, [*names, *(f"change, {one}" for one in ENGINES), *others], path, made=(2, 3, 4, 5))
 
 
 def main() -> None:

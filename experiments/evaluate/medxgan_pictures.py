@@ -15,9 +15,12 @@ import numpy as np
 from matplotlib import pyplot
 
 import contrafact as cf
+from contrafact.render.paper import FOOT, MARK
 from experiments.evaluate.latent_ig import Cases, Map
+from experiments.evaluate.picture_sheet import AMBER
 
 CASES = 2  # of each task
+MADE = ("redrawn", "finding removed")  # by a network
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def draw(path: Path, shown: list[Shown]) -> None:
     )
     for number, (line, (title, row)) in enumerate(zip(axes, rows, strict=True)):
         for place, (name, values) in zip(line, row, strict=True):
-            signed = name not in ("image", "redrawn", "finding removed")
+            signed = name not in ("image", *MADE)
             size = float(np.abs(values).max()) if signed else 0.0
             limits = (
                 {"vmin": -size, "vmax": size, "cmap": "RdBu_r"}
@@ -56,7 +59,8 @@ def draw(path: Path, shown: list[Shown]) -> None:
             if number == 0:
                 place.set_title(name, fontsize=8)
         line[0].set_ylabel(title, fontsize=8)
-    figure.tight_layout(pad=0.4)
+    figure.text(0.005, 0.006, f"{MARK}: {', '.join(MADE)} · {FOOT}", fontsize=8, color=AMBER)
+    figure.tight_layout(pad=0.4, rect=(0, 0.02, 1, 1))
     figure.savefig(path, dpi=110)
 
 

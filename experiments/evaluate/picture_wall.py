@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from contrafact.core import Image
+from experiments.evaluate.picture_sheet import sheet
 
 
 class Masked(Protocol):
@@ -23,23 +23,21 @@ class Masked(Protocol):
     def truth(self) -> NDArray[np.bool_]: ...
 
 
-def wall(cases: Sequence[Masked], maps: Sequence[NDArray[Any]], path: Path, count: int = 8) -> None:
-    """The first cases, one a row: the image, it with the outline of the mask, then each of `maps` (N, *S) with
-    it. Of volumes the slice with the largest part of the mask."""
+def wall(cases: Sequence[Masked], maps: Mapping[str, NDArray[Any]], path: Path, count: int = 8) -> None:
+    """The first cases, one a row: the image, it with the outline of the mask, then each of `maps` (N, *S), by
+    name, with it. Of volumes the slice with the largest part of the mask."""
     slices = [case.truth.sum(axis=(1, 2)).argmax() if case.truth.ndim == 3 else ... for case in cases[:count]]
     truths = [case.truth[where] for case, where in zip(cases, slices, strict=False)]
     scale = 4 if cases[0].truth.ndim == 3 else 2
     images = [grey(case.image.values[0][where], scale) for case, where in zip(cases, slices, strict=False)]
     columns = [images, [outlined(one, truth, scale) for one, truth in zip(images, truths, strict=True)]]
-    for several in maps:
+    for several in maps.values():
         column = []
         for one, where, truth in zip(several, slices, truths, strict=False):
             limit = np.percentile(np.abs(one), 99.5) or 1.0
             column.append(outlined(grey(np.clip(one[where] / limit, 0, 1) * 255, scale), truth, scale))
         columns.append(column)
-    picture = np.concatenate([np.concatenate(column) for column in columns], axis=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.fromarray(picture).save(path, optimize=True)
+    sheet({"": list(zip(*columns, strict=True))}, ["image", "what the readers marked", *maps], path)
 
 
 def grey(values: NDArray[Any], scale: int) -> NDArray[np.uint8]:

@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Picture
 from safetensors.torch import load_file, save_file
 from scipy.ndimage import binary_dilation
 from torch import Tensor
@@ -40,6 +39,7 @@ from contrafact.generators import Translator, TranslatorConfig, TranslatorTraine
 from contrafact.models import Preprocessing, load_predictor
 from contrafact.models.example_networks import ResidualNetwork
 from experiments.data import Cohort, balanced, load
+from experiments.evaluate.picture_sheet import sheet
 from experiments.tables import mean, share, table
 from experiments.train.classifiers import train
 
@@ -272,12 +272,14 @@ def rows_of(
 def wall(models: Sequence[Asked], val: Cohort, path: Path) -> None:
     """Two rows for each network of the strongest dose and for its comparison: a knee, its counterfactual, the
     change, then the maps of all methods."""
-    blocks = []
+    blocks = dict[str, list[list[Values]]]()
     for model in models:
         if model.dose not in (COMPARED[0], DOSES[model.kind][-1]):
             continue
         with_it, _ = planted(val.images[:2], np.ones(2, dtype=bool), model.kind, DOSES[model.kind][-1], 99)
         images = [Image(one.numpy().astype(np.float32), window=(0.0, 255.0)) for one in with_it]
+        compared = model.dose == COMPARED[0]
+        name = "network for comparison" if compared else f"network that learned the {model.kind}"
         for row, image in enumerate(images):
             change = explained(model, ENGINE, images)[row]
             tiles = [image.values[0], image.values[0] + change, _signed(change)]
@@ -286,9 +288,8 @@ def wall(models: Sequence[Asked], val: Cohort, path: Path) -> None:
                     tiles.append(_signed(explained(model, method, images)[row]))
                 except ContrafactError:
                     tiles.append(np.full((SIDE, SIDE), 60.0))
-            blocks.append(np.concatenate([np.kron(np.clip(t, 0, 255), np.ones((2, 2))) for t in tiles], axis=1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.fromarray(np.concatenate(blocks).astype(np.uint8)).save(path, optimize=True)
+            blocks.setdefault(name, []).append(tiles)
+    sheet(blocks, ["image", "counterfactual", "its change", *METHODS], path, made=(1, 2))
 
 
 def _signed(values: Values) -> Values:

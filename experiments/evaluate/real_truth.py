@@ -264,13 +264,14 @@ def agreement(rows: Sequence[dict[str, Any]]) -> str:
     return f"Rank correlation of IoU over {len(both)} methods with {', with '.join(found)}."
 
 
-def best_maps(found: dict[str, list[dict[str, Any]]]) -> list[NDArray[Any]]:
-    """The maps (N, *S) of the best three methods of each model by IoU, and of its counterfactual."""
-    chosen: list[NDArray[Any]] = []
-    for rows in found.values():
+def best_maps(found: dict[str, list[dict[str, Any]]]) -> dict[str, NDArray[Any]]:
+    """The maps (N, *S) of the best three methods of each model by IoU, and of its counterfactual, by name."""
+    chosen = dict[str, NDArray[Any]]()
+    for model, rows in found.items():
         known = [row for row in rows if "figures" in row and row["method"] not in BASELINES]
         known.sort(key=lambda row: -float(row["figures"][:, 0, 0].mean()))
-        chosen += [row["maps"] for row in known[:3] + [row for row in known[3:] if row["method"] == ENGINE]]
+        for row in known[:3] + [row for row in known[3:] if row["method"] == ENGINE]:
+            chosen[f"{row['method']}, {model}"] = row["maps"]
     return chosen
 
 

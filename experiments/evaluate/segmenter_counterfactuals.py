@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
 import contrafact as cf
 from contrafact.core import ContrafactError, Counterfactual, Image
@@ -30,6 +29,7 @@ from experiments.evaluate.anatomy import near
 from experiments.evaluate.engines import with_latent
 from experiments.evaluate.known_truth import judged
 from experiments.evaluate.nodules import iou, readers_iou, strongest
+from experiments.evaluate.picture_sheet import sheet
 from experiments.evaluate.real_truth import Case, case_of
 from experiments.nodule_windows import NoduleWindow, nodule_windows
 from experiments.tables import mean, ratio, share, table
@@ -215,8 +215,8 @@ def map_rows(found: dict[str, list[Values]], asked: list[Asked]) -> list[list[st
 
 def picture(asked: dict[str, list[Asked]], questions: Questions, path: Path, count: int = 4) -> None:
     """The first windows of each question: before with the segmenter's mask, after with it, the difference."""
-    rows = []
-    for answers in asked.values():
+    blocks = dict[str, list[list[NDArray[np.uint8]]]]()
+    for name, answers in asked.items():
         for one in answers[:count]:
             ends = np.stack([one.strip.frames[one.strip.origin], one.strip.frames[one.strip.end]])
             drawn = [
@@ -228,9 +228,8 @@ def picture(asked: dict[str, list[Asked]], questions: Questions, path: Path, cou
             ]
             difference = _drawn(np.clip(127.5 + ends[1][0] - ends[0][0], 0, 255), np.zeros_like(one.case.truth))
             truth = _drawn(ends[0][0], one.case.truth)
-            rows.append(np.concatenate([truth, *drawn, difference, *also], axis=1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.fromarray(np.concatenate(rows)).save(path, optimize=True)
+            blocks.setdefault(name, []).append([truth, *drawn, difference, *also])
+    sheet(blocks, COLUMNS, path, made=(2, 3, 5))
 
 
 def _drawn(values: Values, mask: Mask, scale: int = 3) -> NDArray[np.uint8]:
@@ -241,9 +240,17 @@ def _drawn(values: Values, mask: Mask, scale: int = 3) -> NDArray[np.uint8]:
     large_mask = np.kron(mask, np.ones((scale, scale))).astype(bool)
     colours = np.repeat(grey[..., None], 3, axis=2)
     colours[large_mask & ~binary_erosion(large_mask)] = (255, 160, 0)
-    return np.pad(colours, ((1, 1), (1, 1), (0, 0)), constant_values=255)
+    return colours
 
 
+COLUMNS = [
+    "what the readers marked",
+    "before, the U-Net's mask",
+    "after, the U-Net's mask",
+    "difference",
+    "before, the SegResNet's mask",
+    "after, the SegResNet's mask",
+]
 QUESTIONS = [
     "question",
     "patients",

@@ -44,16 +44,18 @@ def share_near(heat: Heatmap, place: np.ndarray[Any, Any], mm: float) -> float:
     return float(np.abs(heat.values)[near].sum() / np.abs(heat.values).sum())
 
 
-def drawn(image: Image, heats: Sequence[tuple[str, Heatmap]], place: np.ndarray[Any, Any]) -> Pixels:
+def drawn(
+    image: Image, heats: Sequence[tuple[str, Heatmap]], place: np.ndarray[Any, Any], quarters: int = 0
+) -> Pixels:
     """The image, the place that was explained, and its maps, each on a per-image scale; of a volume the slice
-    with most of the place."""
+    with most of the place, turned by so many quarters so that it stands upright."""
     values, at = image.values, None
     if values.ndim == 4:
         at = telling_slice(place.astype(float), 1)
-        values = across(values, at, 2)[:, ::-1]
+        values = np.rot90(across(values, at, 2)[:, ::-1], quarters, axes=(1, 2))
 
     def flat(volume: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return volume if at is None else across(volume, at, 1)[::-1]
+        return volume if at is None else np.rot90(across(volume, at, 1)[::-1], quarters)
 
     pictures = [("image", grey(values, image.window))]
     values = values.mean(axis=0, keepdims=True)  # colour is for the maps
@@ -176,7 +178,7 @@ def brain(data: Path) -> tuple[Pixels, list[Row]]:
         ("", f"{n}: weight within 6 mm of the brain it found", f"{share_near(h, found, 6):.2f}")
         for n, h in heats
     ]
-    return drawn(image, heats, found), rows
+    return drawn(image, heats, found, quarters=1), rows
 
 
 def hippocampus(data: Path, model: Path) -> tuple[Pixels, list[Row]]:

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
 import contrafact as cf
 from contrafact.core import Counterfactual, Image
 from contrafact.io import write_json
 from contrafact.render.difference import half_share
 from experiments.evaluate.anatomy import near
+from experiments.evaluate.picture_sheet import SYNTHETIC, sheet
 from experiments.evaluate.scores import scores_of
 from experiments.nodule_windows import NoduleWindow, nodule_stacks
 from experiments.reading import sized
@@ -66,17 +66,17 @@ def rows_of(way: str, found: list[tuple[NoduleWindow, Counterfactual]], real_slo
     ]
 
 
-def picture(found: list[tuple[NoduleWindow, Counterfactual]], path: Path, count: int = 6) -> None:
-    """Six slices of the first stacks: before, after, difference below one another."""
-    blocks = []
-    for _, strip in found[:count]:
-        first, last = (strip.frames[k][0] for k in (strip.origin, strip.end))
-        for volume in (first, last, np.clip(127.5 + last - first, 0, 255)):
-            slices = [np.kron(volume[z].clip(0, 255), np.ones((3, 3))) for z in range(3, 32, 5)]
-            blocks.append(np.concatenate(slices, axis=1))
-        blocks.append(np.full((6, blocks[-1].shape[1]), 255.0))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.fromarray(np.concatenate(blocks).astype(np.uint8)).save(path, optimize=True)
+def picture(found: dict[str, list[Counterfactual]], path: Path) -> None:
+    """Six slices of the first three stacks of each way: before, after, difference below one another."""
+    shown, blocks = range(3, 32, 5), dict[str, list[list[Values]]]()
+    for way, strips in found.items():
+        for number, strip in enumerate(strips[:3], 1):
+            first, last = (strip.frames[k][0] for k in (strip.origin, strip.end))
+            parts = {"original": first, f"{SYNTHETIC} · the nodule {way}": last}
+            parts[f"{SYNTHETIC} · difference"] = np.clip(127.5 + last - first, 0, 255)
+            for name, volume in parts.items():
+                blocks[f"{name} ({way}, stack {number})"] = [[volume[z] for z in shown]]
+    sheet(blocks, [f"slice {z + 1} of 32" for z in shown], path)
 
 
 HEAD = [
@@ -109,7 +109,7 @@ def main() -> None:
         [[scores_of(model, w.values[None, None])[0] for model in (bundle.predictor, second)] for w in windows]
     )
     slope = float(np.polyfit(both[:, 0], both[:, 1], 1)[0])
-    rows, began, shown = [], time.perf_counter(), list[tuple[NoduleWindow, Counterfactual]]()
+    rows, began, shown = [], time.perf_counter(), dict[str, list[Counterfactual]]()
     for way, group in zip(("removed", "added"), chosen, strict=True):
         found = []
         for window in group[: options.images]:
@@ -118,7 +118,7 @@ def main() -> None:
             )
             found.append((window, strip))
         rows.append(rows_of(way, found, slope))
-        shown += found[:3]
+        shown[way] = [strip for _, strip in found]
     text = table(HEAD, rows)
     count = sum(min(options.images, len(group)) for group in chosen)
     print(f"{text}\n{(time.perf_counter() - began) / count:.1f} s a stack")

@@ -125,9 +125,9 @@ def drawn(panels: dict[str, tuple[str, Points]], path: Path) -> None:
     """A panel for each growth, with both axes logarithmic and a straight line to compare with."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-    figure = Figure(figsize=(12, 3.4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(12, 3.6), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (title, (along, points)) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         for name, found in points.items():
@@ -138,7 +138,12 @@ def drawn(panels: dict[str, tuple[str, Points]], path: Path) -> None:
         ticks = sorted({x for found in points.values() for x, _ in found})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.legend(fontsize=7)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high * (high / low) ** 0.35)  # room for the legend
+        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 50 * low else (1, 1.5, 2, 3, 5, 7)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.legend(fontsize=9, loc="upper center")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
