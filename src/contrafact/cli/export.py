@@ -33,9 +33,9 @@ def export(
 
     Args:
         run: Run folder.
-        to: nifti (on the source's grid), npz, png (overlays of the image's own size), figure (for a slide or a
-            paper: PNG, SVG, PDF, GIF and MP4), animation (GIF), mp4 (by ffmpeg), html, pdf (by Chromium) or
-            dicom.
+        to: nifti (on the source's grid), npz, png (overlays and frames, 1,024 pixels and more), figure (for a
+            slide or a paper: PNG, SVG, PDF, GIF and MP4), animation (GIF), mp4 (by ffmpeg), html, pdf (by
+            Chromium) or dicom.
         out: Folder for the files; default: `exports` in the run folder, for DICOM `exports/dicom`.
         kind: Style of PNG overlays: signed, heat, blended, masked or alpha.
         keep_patient: Copy name, number, birth date and study from the source; else "anonymous".
