@@ -1,6 +1,6 @@
 """Pictures of every page at three widths, for docs/pictures.
 
-    python -m experiments.evaluate.screenshots --run runs/demo --volume RUN --two RUN --labelled RUN
+    python -m experiments.evaluate.screenshots --run RUN --volume RUN --two RUN --labelled RUN --image KNEE.jpg
 
 Give the runs whose pages are wanted. Pages are whole at 390 and 1280 pixels, and a screen of 1920 by 1080. The
 results of a reader study are of simulated readers, for the run with labels. Needs Playwright and Chromium, for
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import html
 import io
 import shutil
 import tempfile
@@ -21,7 +22,9 @@ from typing import Any
 from PIL import Image as Picture
 from playwright.sync_api import sync_playwright
 
+import contrafact as cf
 from contrafact.io import Run, open_run
+from contrafact.report.notebook import over
 from contrafact.report.page import write_report
 from contrafact.viewer.app import make_app
 from contrafact.viewer.live import make_live
@@ -178,6 +181,28 @@ def paper(camera: Camera, report: Path) -> None:
     drawn.save(camera.out / "report-print.webp", quality=80, method=6)
 
 
+def notebook(camera: Camera, path: Path) -> None:
+    """Take a heatmap and a counterfactual of a knee as a notebook shows them."""
+    if not camera.wants("notebook"):
+        return
+    bundle, image = cf.load_bundle("knee"), cf.read_image(path)
+    ask = {"target": "class:1", "bundle": bundle}
+    heat, strip = (cf.explain(name, bundle.predictor, image, **ask) for name in ("gradcam", "counterfactual"))
+    shown = {
+        "over(image, heat)": over(image, heat)._repr_html_(),
+        'cf.explain("counterfactual", bundle.predictor, image, target="class:1", bundle=bundle)': (
+            strip._repr_html_()
+        ),
+    }
+    style = "background:#f7f7f7;border:1px solid #ddd;padding:8px;margin:12px 0 6px"
+    cells = [f"<pre style='{style}'>{html.escape(code)}</pre>{made}" for code, made in shown.items()]
+    page = camera.browser.new_page(viewport={"width": 1280, "height": WIDTHS[1280]})
+    page.set_content("<body style='margin:8px 20px'>" + "".join(cells))
+    taken = Picture.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+    taken.save(camera.out / "notebook.webp", quality=80, method=6)
+    page.close()
+
+
 def _means(page: Page) -> None:
     page.wait_for_selector("#means summary")
     page.click("#means summary")
@@ -270,6 +295,7 @@ def main() -> None:
     parser.add_argument("--volume", type=Path, help="a run of a volume")
     parser.add_argument("--two", type=Path, help="a run of two models on the same images")
     parser.add_argument("--labelled", type=Path, help="a run with labels and counterfactuals")
+    parser.add_argument("--image", type=Path, help="a knee radiograph, for the picture of a notebook")
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--only", nargs="*", default=[], help="names of pictures; none: all")
     words = parser.parse_args()
@@ -284,6 +310,8 @@ def main() -> None:
         if words.labelled:
             labelled(camera, open_run(words.labelled))
             decisions(camera, open_run(words.labelled), Path(folder))
+        if words.image:
+            notebook(camera, words.image)
         if words.run:
             others(camera, open_run(words.run), Path(folder))
         chromium.close()
