@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,6 +18,7 @@ from contrafact.export.movie import found_ffmpeg
 from contrafact.export.paper_files import STRIP, framed, frames_gif
 from contrafact.export.run_files import export_run
 from contrafact.io import Run
+from contrafact.render.case import LETTERS
 from contrafact.render.paper import MARK, change_sheet, drawn, heatmap_sheet
 from contrafact.render.run_index import RunIndex
 
@@ -119,6 +121,43 @@ def test_a_volume_has_letters_a_scale_and_the_slice_that_changes(tmp_path: Path)
     assert all(f">{letter}</text>" in svg for letter in "RLAP") and ">2 mm</text>" in svg
     with Picture.open(io.BytesIO(frames_gif(row, run.arrays(row)["frames"], grid))) as gif:
         assert gif.size[1] - 2 * STRIP > gif.size[0] * 0.9  # 15 mm of 16: true proportions
+
+
+def test_sides_and_scale_of_a_frame_are_drawn_at_their_places() -> None:
+    image = np.full((1024, 800, 3), 90, np.uint8)
+    made = framed(image, "above", "below", letters="RLAP", mm=80.0)[STRIP:-STRIP].astype(int)
+    changed = (made != 90).any(axis=2)
+    for rows, columns in ((512, 24), (512, 776), (31, 400), (993, 400)):  # left, right, top, bottom
+        assert changed[rows - 10 : rows + 10, columns - 10 : columns + 10].any()
+    assert not changed[100:450].any() and not changed[200:900, 100:500].any()
+    white = (made[973] == 255).all(axis=1).nonzero()[0]
+    assert np.ptp(white) == pytest.approx(200, abs=2)  # 20 mm of 80
+    assert (framed(image, "above", "below", letters=None, mm=None)[STRIP:-STRIP] == 90).all()
+
+
+@pytest.mark.parametrize("form", ["png", "animation"])
+def test_pictures_of_a_volume_have_the_letters_of_their_own_plane(tmp_path: Path, form: str) -> None:
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    grid, rng = Grid((12, 10, 8), affine=affine), np.random.default_rng(0)
+    values = rng.normal(size=grid.shape).astype(np.float32)
+    image = Image(np.zeros((1, *grid.shape), np.float32), grid=grid, window=(0.0, 200.0), source="v.nii.gz")
+    run = Run.create(tmp_path / "run", about={})
+    run.add("m", image, Heatmap(values=values, grid=grid, record=record("gradcam", "v")), case="V")
+    given = []
+
+    def kept(pixels: Any, above: str, mark: str, *, letters: str | None = None, mm: float | None = None) -> Any:
+        given.append((above.split(", ")[-1], letters, mm, pixels.shape[1] / pixels.shape[0]))
+        return framed(pixels, above, mark, letters=letters, mm=mm)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("contrafact.export.run_files.framed", kept)
+        patch.setattr("contrafact.export.paper_files.framed", kept)
+        list(export_run(run, form, tmp_path / "out"))
+    sizes = {"sagittal": 10.0, "coronal": 12.0, "axial": 12.0}
+    for view, letters, mm, _ in given:
+        plane = view if form == "png" else "sagittal"
+        assert letters == LETTERS[plane] and mm == sizes[plane]
+    assert len(given) == (6 if form == "png" else 12)
 
 
 def test_a_picture_without_an_original_is_marked_from_the_first_panel_on(tmp_path: Path) -> None:

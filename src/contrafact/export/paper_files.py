@@ -14,11 +14,11 @@ from PIL import ImageDraw
 from contrafact.core import Grid
 from contrafact.render import outcome
 from contrafact.render.captions import font_of
-from contrafact.render.case import plane_of
+from contrafact.render.case import image_measures, plane_of
 from contrafact.render.difference import enlarged
 from contrafact.render.figures import animation, aspect_of, moving_slice, slices_pictures
 from contrafact.render.map_display import MapScale, colour_names, display_sign
-from contrafact.render.paper import FOOT, MARK, SIDE, Sheet, drawn
+from contrafact.render.paper import FOOT, MARK, SIDE, Sheet, drawn, round_length
 from contrafact.render.pixels import grey
 from contrafact.render.text import engine_words, printable
 
@@ -60,7 +60,7 @@ def frames_gif(row: Row, frames: NDArray[Any], grid: Grid) -> bytes:
 def walk_pictures(row: Row, frames: NDArray[Any], grid: Grid) -> list[NDArray[np.uint8]]:
     """Return the frames of a counterfactual as pictures of 1,024 pixels and more, from the image to the changed
     image; of a volume, the slice that changes most. Strips above and below, which cover no image, say what each
-    is."""
+    is, and sides have their letters, with a scale."""
     at = moving_slice(frames, int(row["origin"])) if frames.ndim == 5 else None
     name = str(row.get("target_name") or row["record"]["target"])
     kinds, levels, window = outcome.frame_titles(row), outcome.levels(row), tuple(row["window"])
@@ -68,7 +68,7 @@ def walk_pictures(row: Row, frames: NDArray[Any], grid: Grid) -> list[NDArray[np
     for k in outcome.display_order(row):
         mark = MARK if kinds[k] == outcome.SYNTHETIC else kinds[k]
         pixels = true_proportions(grey(enlarged(plane_of(frames[k], grid, at), SIDE), window), aspect_of(grid))
-        made.append(framed(pixels, f"{name}: {levels[k]}", mark))
+        made.append(framed(pixels, f"{name}: {levels[k]}", mark, **image_measures(grid)))
     return made
 
 
@@ -78,7 +78,7 @@ def slice_pictures(row: Row, arrays: Arrays, grid: Grid, scale: MapScale) -> Ite
     shown = slices_pictures(arrays["image"], values, grid, window=window, scale=scale.drawn)
     for number, pixels in enumerate(shown, 1):
         above = f"{engine_words(row)}: slice {number} of {len(values)}"
-        yield framed(large(pixels), above, legend_words(row, scale))
+        yield framed(large(pixels), above, legend_words(row, scale), **image_measures(grid))
 
 
 def legend_words(row: Row, scale: MapScale) -> str:
@@ -95,8 +95,14 @@ def large(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Picture.fromarray(pixels).resize((by * width, by * height), Picture.Resampling.BILINEAR))
 
 
-def framed(pixels: NDArray[np.uint8], above: str, mark: str) -> NDArray[np.uint8]:
-    """Return a picture (H, W, 3) between two strips of text."""
+def framed(
+    pixels: NDArray[np.uint8], above: str, mark: str, *, letters: str | None = None, mm: float | None = None
+) -> NDArray[np.uint8]:
+    """Return a picture (H, W, 3) between two strips of text.
+
+    letters  of its left, right, upper and lower side; None: none
+    mm       its width, for a scale; None: no scale
+    """
     height, width = pixels.shape[:2]
     page = Picture.new("RGB", (width, height + 2 * STRIP))
     page.paste(Picture.fromarray(pixels), (0, STRIP))
@@ -104,7 +110,25 @@ def framed(pixels: NDArray[np.uint8], above: str, mark: str) -> NDArray[np.uint8
     for y, words, colour in ((0, printable(above), "#ffffff"), (STRIP + height, mark, "#ffcf5c")):
         pen.text((16, y + 8), words, fill=colour, font=_font(words, width - 32, 40))
     pen.text((16, STRIP + height + 62), FOOT, fill="#b4bec6", font=_font(FOOT, width - 32, 22))
+    sides = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.03), (0.5, 0.97))
+    for letter, (across, down) in zip(letters or "", sides, strict=False):
+        _boxed(pen, (across * width, STRIP + down * height), letter, 32)
+    if mm:
+        length = round_length(mm)
+        right, y = 0.96 * width, STRIP + 0.95 * height
+        ends = right - length / mm * width, right
+        pen.line(((ends[0], y), (ends[1], y)), fill="black", width=12)
+        pen.line(((ends[0], y), (ends[1], y)), fill="white", width=5)
+        _boxed(pen, (sum(ends) / 2, y - 30), f"{length:g} mm", 24)
     return np.asarray(page)
+
+
+def _boxed(pen: ImageDraw.ImageDraw, middle: tuple[float, float], words: str, size: int) -> None:
+    """Write white words on a black box, which can be read on any grey."""
+    font = font_of(size)
+    left, top, right, bottom = pen.textbbox(middle, words, font=font, anchor="mm")
+    pen.rectangle((left - 6, top - 4, right + 6, bottom + 4), fill="black")
+    pen.text(middle, words, fill="white", font=font, anchor="mm")
 
 
 def _font(words: str, width: int, most: int) -> Any:

@@ -27,11 +27,13 @@ from contrafact.export.pdf import write_pdf
 from contrafact.export.without_names import NamelessRun
 from contrafact.io import Run, stored_grid, write_atomic
 from contrafact.render.captions import described_png
+from contrafact.render.case import image_measures
 from contrafact.render.figures import (
     Pixels,
     animation,
     overlay,
     panel,
+    plane_names,
     telling_slice,
     upright,
     views_of,
@@ -174,14 +176,15 @@ def _pictures(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex, kind: st
         factor = f"_x{scale.factor:.0f}" if scale.words else ""
         said = [f"orange: evidence {orange}; blue: {blue}", f"full colour: {scale.drawn:.3g}", scale.words]
         words = ". ".join(filter(None, [*said, map_flaw(arrays["values"], scale.drawn)]))
-        legend = legend_words(row, scale)
+        legend, planes = legend_words(row, scale), plane_names(grid) if len(grid.shape) == 3 else ()
 
         def drawn(name: str, pixels: Pixels) -> bytes:
             if pixels.shape[2] == 4:  # to be laid over another picture: no strips
                 return described_png(pixels, words)
             view = name.removeprefix(kind).strip("_").replace("_", ", ")
             above = ", ".join(filter(None, (engine_words(row), view)))
-            return described_png(framed(large(pixels), above, legend), words)
+            axis = planes.index(view.split(", ")[-1]) if planes else 0
+            return described_png(framed(large(pixels), above, legend, **image_measures(grid, axis)), words)
 
         return {f"{name}{factor}.png": drawn(name, pixels) for name, pixels in views.items()}
     kinds, made = frame_kinds(row), walk_pictures(row, arrays["frames"], grid_of(row, arrays))

@@ -96,16 +96,17 @@ def _image(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def image_measures(grid: Grid) -> dict[str, Any]:
-    """Return the letters of the sides of a slice as shown (left, right, top, bottom; none for an image) and the
-    width of the picture in mm; None where the size of a pixel is unknown."""
+def image_measures(grid: Grid, axis: int = 0) -> dict[str, Any]:
+    """Return the letters of the sides of a plane across `axis` as shown (left, right, top, bottom; none for an
+    image) and the width of the picture in mm; None where the size of a pixel is unknown."""
     if not grid.spacing_known:
         return {"letters": None, "mm": None}
     if len(grid.shape) == 2:
         return {"letters": None, "mm": grid.shape[1] * float(grid.spacing_mm[1])}
-    sides = [float(v) for v in grid.spacing_mm[1:]]
-    plane, spacing = turned(np.zeros(grid.shape[1:]), grid, 0, sides)
-    return {"letters": LETTERS[plane_names(grid)[0]], "mm": plane.shape[1] * float(spacing[1])}
+    others = [a for a in range(3) if a != axis]
+    sides, shape = [float(grid.spacing_mm[a]) for a in others], tuple(grid.shape[a] for a in others)
+    plane, spacing = turned(np.zeros(shape), grid, axis, sides)
+    return {"letters": LETTERS[plane_names(grid)[axis]], "mm": plane.shape[1] * float(spacing[1])}
 
 
 def window_presets(row: Mapping[str, Any], image: NDArray[Any]) -> list[tuple[str, float, float]]:

@@ -196,12 +196,17 @@ def _letters(ax: Any, letters: str | None) -> None:
         ax.text(x, y, letter, ha=side, **how)
 
 
+def round_length(mm: float) -> float:
+    """Return the longest length of 1, 2 or 5 times a power of ten that is at most a quarter of `mm`."""
+    ten = 10.0 ** float(np.floor(np.log10(mm / 4)))
+    return next(step * ten for step in (5, 2, 1) if step * ten <= mm / 4 * (1 + 1e-9))
+
+
 def _ruler(ax: Any, shape: tuple[int, ...], mm: float | None) -> None:
     """Draw a bar of a round length in mm, at most a quarter of the picture."""
     if not mm:
         return
-    ten = 10.0 ** np.floor(np.log10(mm / 4))
-    length = next(step * ten for step in (5, 2, 1) if step * ten <= mm / 4 * (1 + 1e-9))
+    length = round_length(mm)
     right, y = 0.97 * shape[1], 0.955 * shape[0]
     ends = [right - length / mm * shape[1], right]
     for colour, wide in (("black", 5), ("white", 2)):
