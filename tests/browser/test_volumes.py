@@ -194,6 +194,24 @@ def touch(a: dict[str, float], b: dict[str, float]) -> bool:
     return across and a["y"] < b["y"] + b["height"] and b["y"] < a["y"] + a["height"]
 
 
+def test_words_of_a_scale_can_be_read(browser: Any, site: Site) -> None:
+    """White on a dark box, and as high as the words beside the picture."""
+    with Visit(browser, site) as visit:
+        visit.go("/", "#lines tr a")
+        visit.page.click("#lines tr a")
+        canvas = visit.page.wait_for_selector("[data-panel=map]")
+        pixels = visit.pixels("map")
+        shown = canvas.bounding_box()["height"] / len(pixels)  # CSS pixels of one of the canvas
+        corner = pixels[int(0.6 * len(pixels)) : int(0.92 * len(pixels)), pixels.shape[1] // 2 :]
+        white = (corner > 230).all(axis=2)
+        rows = np.flatnonzero(white.any(axis=1))
+        high = shown * (np.flatnonzero(np.diff(rows, append=rows[-1] + 9) > 2)[0] + 1)
+        assert high >= 8  # of digits, without the letters' tails
+        first = rows[0] - round(2 / shown)
+        beside = corner[first, white.any(axis=0)]
+        assert beside.max() < 90
+
+
 def test_planes_show_the_map_where_it_lies(browser: Any, site: Site) -> None:
     with Visit(browser, site) as visit:
         enter(visit)

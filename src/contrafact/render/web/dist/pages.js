@@ -981,8 +981,12 @@
     const { width: w, height: h } = context.canvas;
     const ten = 10 ** Math.floor(Math.log10(mm / 4)), length = [5, 2, 1].map((step) => step * ten).find((one) => one <= mm / 4) ?? ten;
     const long = length / mm * w, [x, y] = [0.97 * w - long, 0.93 * h];
-    context.font = `${Math.round(w / 42)}px system-ui, sans-serif`;
+    const size = Math.round(w / 20), words3 = `${length} mm`, above = y - 14;
+    context.font = `${size}px system-ui, sans-serif`;
     context.textAlign = "center";
+    const across = Math.max(long, context.measureText(words3).width + size / 2), middle2 = Math.min(x + long / 2, w - across / 2);
+    context.fillStyle = "rgb(0 0 0 / 70%)";
+    context.fillRect(middle2 - across / 2, above - size, across, 1.2 * size);
     for (const [colour, wide] of [["#000", 7], ["#fff", 3]]) {
       context.strokeStyle = colour;
       context.lineWidth = wide;
@@ -992,11 +996,9 @@
         context.lineTo(x1, y1);
       }
       context.stroke();
-      context.lineWidth = 5;
-      if (colour === "#000") context.strokeText(`${length} mm`, x + long / 2, y - 14);
     }
     context.fillStyle = "#fff";
-    context.fillText(`${length} mm`, x + long / 2, y - 14);
+    context.fillText(words3, middle2, above);
   }
   function shareOf(event, canvas) {
     const box = canvas.getBoundingClientRect();
