@@ -181,6 +181,9 @@ def test_the_slider_morphs_wipes_and_subtracts(browser: Any, site: Site) -> None
         wiped = visit.pixels("changed")[400]
         assert wiped[200].mean() == pytest.approx((10 * (200 / 64 - 0.5)) / 200 * 255, abs=5)
         assert wiped[800].mean() == pytest.approx((40 + 10 * (800 / 64 - 0.5)) / 200 * 255, abs=5)
+        for name in ("side by side", "wipe"):
+            visit.page.keyboard.press("m")
+            assert visit.page.get_by_role("radio", name=name).first.is_checked()
         changed = visit.pixels("difference")
         assert (changed[..., 0] > changed[..., 2]).all()  # brighter everywhere: orange
         legend = visit.page.text_content(".legend >> nth=0").replace("\xa0", " ")
