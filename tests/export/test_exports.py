@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import io
 import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel
@@ -20,6 +23,7 @@ from contrafact.export.run_files import export_run
 from contrafact.io import Run, read_image
 from contrafact.render.figures import (
     KINDS,
+    animation,
     overlay,
     panel,
     plane_names,
@@ -149,6 +153,51 @@ def test_several_targets_stand_side_by_side_on_one_scale(tmp_path: Path) -> None
     assert one.shape[0] == 40 + 28 and one.shape[1] > 80 + 8 + 14
     bright = (one[:28] > 150).any(axis=(1, 2))
     assert bright.sum() >= 11, "letters that one can read"
+
+
+def described(path: Path) -> tuple[np.ndarray, str]:
+    with Picture.open(path) as file:
+        return np.asarray(file.convert("RGB")).astype(int), file.text["Description"]  # type: ignore[attr-defined]
+
+
+def test_panels_of_wide_images_are_as_wide_as_others(tmp_path: Path) -> None:
+    image = Image(np.ones((1, 8, 1200)), window=(0, 1))
+    *_, page = export_run(run_with(tmp_path, image, ("class:0", "class:1")), "png", tmp_path / "out")
+    with Picture.open(page) as drawn:
+        assert drawn.height < 120 and drawn.width < 3 * 1200 * 64 / 8 + 200
+
+
+def test_words_fit_below_and_above_a_narrow_picture(tmp_path: Path) -> None:
+    path, *_ = export_run(
+        run_with(tmp_path, Image(np.ones((1, 64, 4)), window=(0, 1))), "png", tmp_path / "out"
+    )
+    drawn, _ = described(path)
+    assert drawn.shape[:2] == (1024 + 2 * STRIP, 640)
+    below = drawn[-STRIP:].max(axis=2) > 60
+    assert below[:, 300:].any() and not below[:, -8:].any(), "the line ends before the edge"
+    assert not drawn[STRIP:-STRIP, :280].any() and drawn[STRIP:-STRIP, 300:340].any()
+
+
+def test_the_legend_of_a_masked_image_says_what_is_left_out(tmp_path: Path) -> None:
+    run = run_with(tmp_path, Image(np.ones((1, 8, 8)), window=(0, 1)))
+    [masked], [signed] = (list(export_run(run, "png", tmp_path / k, kind=k)) for k in ("masked", "signed"))
+    assert described(masked)[1].startswith("the image where the map is beyond ±0.")
+    assert described(signed)[1].startswith("orange: evidence for class 0; blue: against class 0; full colour ")
+    assert (described(masked)[0][-STRIP:] != described(signed)[0][-STRIP:]).any()
+
+
+def test_an_animation_holds_one_frame_of_full_colour_at_a_time() -> None:
+    alive = list[weakref.ref[np.ndarray]]()
+
+    def frames() -> Iterator[np.ndarray]:
+        for k in range(4):
+            assert sum(one() is not None for one in alive) <= 1
+            frame = np.full((8, 8, 3), 60 * k, np.uint8)
+            alive.append(weakref.ref(frame))
+            yield frame
+
+    with Picture.open(io.BytesIO(animation(frames()))) as moving:
+        assert moving.n_frames == 6, "forwards and backwards"
 
 
 def test_a_long_name_stays_above_its_picture() -> None:

@@ -11,6 +11,7 @@ from PIL import Image as Picture
 
 from browsing import SIDE, heatmap, ramp
 from contrafact.core import Grid, Heatmap, Image, Record
+from contrafact.export.paper_files import STRIP
 from contrafact.export.run_files import export_run
 from contrafact.io import Run, open_run
 from contrafact.render.case import case_page
@@ -114,7 +115,8 @@ def test_orange_means_the_same_finding_in_every_case_and_values_stay(tmp_path: P
     pixels = {}
     for path in export_run(run, "png", tmp_path / "png", keep_names=True):
         with Picture.open(path) as picture:
-            pixels[path.name.split("-")[2]] = np.asarray(picture)[5, 5].astype(int)
+            drawn, at = np.asarray(picture)[STRIP:-STRIP], int(5.5 * picture.width / SIDE)
+            pixels[path.name.split("-")[2]] = drawn[at, at].astype(int)
             assert "orange: evidence for narrow" in picture.text["Description"]  # type: ignore[attr-defined]
     assert np.abs(pixels["narrow"] - FOR).max() < 60 < np.abs(pixels["narrow"] - AGAINST).max()
     assert np.abs(pixels["wide"] - AGAINST).max() < 60 < np.abs(pixels["wide"] - FOR).max()

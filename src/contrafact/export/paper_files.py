@@ -16,7 +16,7 @@ from contrafact.render import outcome
 from contrafact.render.captions import font_of
 from contrafact.render.case import image_measures, plane_of
 from contrafact.render.difference import enlarged
-from contrafact.render.figures import animation, aspect_of, moving_slice, slices_pictures
+from contrafact.render.figures import MASKED, animation, aspect_of, moving_slice, slices_pictures
 from contrafact.render.map_display import MapScale, colour_names, display_sign
 from contrafact.render.paper import FOOT, MARK, SIDE, Sheet, drawn, round_length
 from contrafact.render.pixels import grey
@@ -27,6 +27,8 @@ Arrays = Mapping[str, NDArray[Any]]
 KINDS = ("png", "svg", "pdf")
 WALK = 300  # milliseconds of a frame
 STRIP = 96  # pixels of the strips above and below a frame of an animation
+MARGIN, LEAST = 16, 10  # pixels beside words, and of the smallest letters
+WORDS = 640  # least pixels of a line of words; one width for all frames of an animation
 
 
 def paper_files(sheet: Sheet, title: str) -> Iterator[tuple[str, bytes]]:
@@ -53,8 +55,7 @@ def _metadata(kind: str, title: str, sheet: Sheet) -> dict[str, Any]:
 
 def frames_gif(row: Row, frames: NDArray[Any], grid: Grid) -> bytes:
     """Return the frames of a counterfactual as a GIF, from the image to the changed image and back."""
-    made = walk_pictures(row, frames, grid)
-    return animation(made + made[-2:0:-1], milliseconds=WALK, colours=256)
+    return animation(walk_pictures(row, frames, grid), milliseconds=WALK, colours=256)
 
 
 def walk_pictures(row: Row, frames: NDArray[Any], grid: Grid) -> list[NDArray[np.uint8]]:
@@ -81,10 +82,11 @@ def slice_pictures(row: Row, arrays: Arrays, grid: Grid, scale: MapScale) -> Ite
         yield framed(large(pixels), above, legend_words(row, scale), **image_measures(grid))
 
 
-def legend_words(row: Row, scale: MapScale) -> str:
-    """Return what the colours of a map mean, after the mark where its image is generated."""
+def legend_words(row: Row, scale: MapScale, kind: str = "signed") -> str:
+    """Return what an overlay of a kind shows, after the mark where its image is generated."""
     orange, blue = colour_names(row)
     said = f"orange: evidence {orange}; blue: {blue}; full colour {scale.drawn:.3g}"
+    said = f"the image where the map is beyond ±{MASKED * scale.drawn:.3g}" if kind == "masked" else said
     return f"{MARK}; {said}" if (row.get("about") or {}).get("synthetic") else said
 
 
@@ -98,25 +100,27 @@ def large(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def framed(
     pixels: NDArray[np.uint8], above: str, mark: str, *, letters: str | None = None, mm: float | None = None
 ) -> NDArray[np.uint8]:
-    """Return a picture (H, W, 3) between two strips of text.
+    """Return a picture (H, W, 3) between two strips of text; a narrow one with black beside it, so that the
+    words fit.
 
     letters  of its left, right, upper and lower side; None: none
     mm       its width, for a scale; None: no scale
     """
-    height, width = pixels.shape[:2]
+    (height, narrow), width = pixels.shape[:2], max(WORDS, pixels.shape[1])
     page = Picture.new("RGB", (width, height + 2 * STRIP))
-    page.paste(Picture.fromarray(pixels), (0, STRIP))
+    page.paste(Picture.fromarray(pixels), ((width - narrow) // 2, STRIP))
     pen = ImageDraw.Draw(page)
-    for y, words, colour in ((0, printable(above), "#ffffff"), (STRIP + height, mark, "#ffcf5c")):
-        pen.text((16, y + 8), words, fill=colour, font=_font(words, width - 32, 40))
-    pen.text((16, STRIP + height + 62), FOOT, fill="#b4bec6", font=_font(FOOT, width - 32, 22))
+    for y, words, colour in ((0, printable(above), "#ffffff"), (STRIP + height, printable(mark), "#ffcf5c")):
+        pen.text((MARGIN, y + 8), words, fill=colour, font=_font(words, width - 2 * MARGIN, 40))
+    foot = _font(FOOT, width - 2 * MARGIN, 22)
+    pen.text((MARGIN, STRIP + height + 62), FOOT, fill="#b4bec6", font=foot)
     sides = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.03), (0.5, 0.97))
     for letter, (across, down) in zip(letters or "", sides, strict=False):
         _boxed(pen, (across * width, STRIP + down * height), letter, 32)
     if mm:
         length = round_length(mm)
-        right, y = 0.96 * width, STRIP + 0.95 * height
-        ends = right - length / mm * width, right
+        right, y = (width - narrow) // 2 + 0.96 * narrow, STRIP + 0.95 * height
+        ends = right - length / mm * narrow, right
         pen.line(((ends[0], y), (ends[1], y)), fill="black", width=12)
         pen.line(((ends[0], y), (ends[1], y)), fill="white", width=5)
         _boxed(pen, (sum(ends) / 2, y - 30), f"{length:g} mm", 24)
@@ -134,7 +138,7 @@ def _boxed(pen: ImageDraw.ImageDraw, middle: tuple[float, float], words: str, si
 def _font(words: str, width: int, most: int) -> Any:
     """Return the font of the largest size, `most` at most, in which the words fit."""
     long = font_of(most).getlength(words)
-    return font_of(max(10, min(most, int(most * width / max(long, 1)))))
+    return font_of(max(LEAST, min(most, int(most * width / max(long, 1)))))
 
 
 def true_proportions(pixels: NDArray[np.uint8], aspect: float) -> NDArray[np.uint8]:

@@ -47,6 +47,7 @@ from contrafact.render.text import engine_words
 from contrafact.report.page import write_report
 
 FORMS = ("nifti", "npz", "png", "figure", "animation", "mp4", "html", "pdf", "dicom")
+LOW = 64  # least pixels of the height of panels, beside which the words of the scale fit
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -170,15 +171,16 @@ def _marked(row: Mapping[str, Any], arrays: Arrays) -> tuple[Arrays, Mapping[str
 def _pictures(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex, kind: str) -> dict[str, bytes]:
     window = tuple(row["window"])
     if row["kind"] == "heatmap":
-        scale, (orange, blue) = cohort.map_scale(row, arrays["values"]), colour_names(row)
+        scale = cohort.map_scale(row, arrays["values"])
         values, grid = display_sign(row) * arrays["values"], grid_of(row, arrays)
         views = views_of(arrays["image"], values, grid, window=window, scale=scale.drawn, kind=kind)
         factor = f"_x{scale.factor:.0f}" if scale.words else ""
-        said = [f"orange: evidence {orange}; blue: {blue}", f"full colour: {scale.drawn:.3g}", scale.words]
-        words = ". ".join(filter(None, [*said, map_flaw(arrays["values"], scale.drawn)]))
-        legend, planes = legend_words(row, scale), plane_names(grid) if len(grid.shape) == 3 else ()
+        more = (scale.words, map_flaw(arrays["values"], scale.drawn))
+        planes = plane_names(grid) if len(grid.shape) == 3 else ()
 
         def drawn(name: str, pixels: Pixels) -> bytes:
+            legend = legend_words(row, scale, kind if name.startswith(kind) else "signed")
+            words = ". ".join(filter(None, (legend, *more)))
             if pixels.shape[2] == 4:  # to be laid over another picture: no strips
                 return described_png(pixels, words)
             view = name.removeprefix(kind).strip("_").replace("_", ", ")
@@ -222,8 +224,7 @@ def _moving(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex) -> dict[st
         return {}
     scale = cohort.map_scale(row, arrays["values"])
     factor = f"_x{scale.factor:.0f}" if scale.words else ""
-    made = list(slice_pictures(row, arrays, grid, scale))
-    return {f"slices{factor}.gif": animation(made + made[-2:0:-1])}
+    return {f"slices{factor}.gif": animation(slice_pictures(row, arrays, grid, scale))}
 
 
 def _movies(row: Mapping[str, Any], arrays: Arrays, cohort: RunIndex) -> dict[str, bytes]:
@@ -265,7 +266,8 @@ def _panels(run: Run, rows: list[dict[str, Any]], folder: Path) -> Iterator[Path
             drawn = [upright(d, grid, 0, grid.spacing_mm[1:]) for d in drawn]
             base = upright(base, grid, 0, grid.spacing_mm[1:])
         names = [_panel_name(row) for row in members]
-        pixels = panel([("image", base), *zip(names, drawn, strict=True)], scale=scale, height=SIDE)
+        height = min(SIDE, max(LOW, len(large(base))))  # of wide images the width is SIDE
+        pixels = panel([("image", base), *zip(names, drawn, strict=True)], scale=scale, height=height)
         source = case_of(members[0])
         path = folder / re.sub(r"[^A-Za-z0-9.#+_-]+", "-", f"panel_{source}_{label}_{image_hash[:8]}.png")
         told = [f"{_panel_name(row)}: orange is evidence {colour_names(row)[0]}" for row in members]

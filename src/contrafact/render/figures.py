@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from contrafact.render.text import printable
 Floats = NDArray[np.floating[Any]]
 Pixels = NDArray[np.uint8]
 KINDS = ("signed", "heat", "blended", "masked", "alpha")
+MASKED = 0.2  # share of the scale; an overlay "masked" is black where the map is below it
 PLANES = ("sagittal", "coronal", "axial")
 
 
@@ -41,7 +42,7 @@ def overlay(image: Floats, values: Floats, *, window: tuple[float, float], scale
     if kind == "blended":
         return np.asarray(np.round(base * 0.5 + colour * share * 0.5), dtype=np.uint8)
     if kind == "masked":
-        return np.where(share > 0.2, base, 0).astype(np.uint8)
+        return np.where(share > MASKED, base, 0).astype(np.uint8)
     if kind == "alpha":
         return np.concatenate([colour, 255 * share], axis=-1).round().astype(np.uint8)
     raise InputError(f"kind must be one of {', '.join(KINDS)}; got '{kind}'{nearest(kind, KINDS)}")
@@ -147,13 +148,12 @@ def slices_pictures(
         yield upright(drawn, grid, axis, sides)
 
 
-def animation(frames: Sequence[Pixels], *, milliseconds: int = 90, colours: int = 128) -> bytes:
-    """Return pictures (H, W, 3) as a looping GIF."""
+def animation(frames: Iterable[Pixels], *, milliseconds: int = 90, colours: int = 128) -> bytes:
+    """Return pictures (H, W, 3) as a looping GIF, forwards and backwards. Each is reduced to so many colours as
+    it comes, and once: all slices of a volume at once would fill the memory."""
     pictures = [Picture.fromarray(frame).quantize(colours) for frame in frames]
-    buffer = io.BytesIO()
-    pictures[0].save(
-        buffer, format="GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0
-    )
+    others, buffer = pictures[1:] + pictures[-2:0:-1], io.BytesIO()
+    pictures[0].save(buffer, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
     return buffer.getvalue()
 
 
