@@ -153,3 +153,15 @@ def test_a_description_of_a_detector_is_drafted_and_used(folder: Path, name: str
     assert "names of the labels" in table["// classes"] and "guessed" in table["// output"]
     heat = cf.explain("gradient", load_predictor(out, trust_code=True), folder / "left.npy")
     assert str(heat.record.target) == "box:1"
+
+
+@pytest.mark.parametrize("form", ["numpy()", "tolist()"])
+def test_boxes_that_are_no_tensors_are_refused_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    file = folder / "boxes_of_a_test.py"
+    kept = "{k: v.FORM for k, v in table.items()}".replace("FORM", form)
+    file.write_text(NETWORK.replace("return tables", f"return [{kept} for table in tables]"))
+    words = [str(folder / "w.safetensors"), "--factory", f"{file}:Detector", "--trust-code"]
+    assert main(["init", *words, "--out", str(folder / "m.json"), "--image", str(folder / "left.npy")]) != 0
+    assert "no image could be passed through the model" in capsys.readouterr().err

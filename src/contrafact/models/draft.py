@@ -140,11 +140,11 @@ def _passed(opened: Opened, preprocessing: Preprocessing, image: NDArray[Any] | 
     for values in [image] if image is not None else _noise(opened, preprocessing):
         try:
             raw = _raw(opened, preprocessing, values)
+            heads = tuple(_heads(raw))
+            found = tuple(map(str, heads)) if heads else _boxes(raw)
         except Exception as error:  # a network of any kind, with an image that may not fit it
             errors.append(f"{' x '.join(map(str, values.shape))}: {one_line(error)}")
             continue
-        heads = tuple(_heads(raw))
-        found = tuple(map(str, heads)) if heads else _boxes(raw)
         if found:
             kind = _kind(heads[0]) if heads else "detection"
             return Pass(values.shape, found, heads, kind, _layers(opened, preprocessing, values, kind))
