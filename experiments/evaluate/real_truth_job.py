@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from contrafact.io import write_json
 from experiments.tables import table
 
 LOCAL = ["--set", "saturation=0.3", "size=0.5", "smooth=0.25", "cycle=0", "pairs=40"]  # for local findings
@@ -179,14 +180,15 @@ def log_of(step: Step, out: Path) -> Path:
 
 def work(steps: Sequence[Step], out: Path, cores: int) -> tuple[dict[str, Spent], list[float]]:
     """Run what is not done yet, `cores` steps at a time. What each step spent and the seconds of each call of
-    the job, also of those before. When a step fails or the job is ended, the steps beside it still end."""
+    the job, also of those before. When a step fails, the steps beside it run to their end; what steps spent
+    that end with the job counts too."""
     spent = {name: Spent(**one) for name, one in (kept(out / "steps.json") or {}).items()}
     calls, began = [*(kept(out / "calls.json") or []), 0.0], time.perf_counter()
     running: dict[Future[Spent], Step] = {}
 
     def ended(step: Step, one: Spent) -> bool:
         spent[step.name] = one
-        (out / "steps.json").write_text(json.dumps({k: asdict(v) for k, v in spent.items()}, indent=2))
+        write_json(out / "steps.json", {name: asdict(each) for name, each in spent.items()})
         told = f"{one.clock:.0f} s, {one.processor:.0f} s of a processor" if one.done else "failed"
         print(f"{time.strftime('%H:%M:%S')} {step.name}: {told}", flush=True)
         return one.done
@@ -205,12 +207,12 @@ def work(steps: Sequence[Step], out: Path, cores: int) -> tuple[dict[str, Spent]
                         log = log_of(step, out)
                         raise SystemExit(f"{step.name} failed; see {log}, then begin the job again")
                 calls[-1] = time.perf_counter() - began
-                (out / "calls.json").write_text(json.dumps(calls))
+                write_json(out / "calls.json", calls)
         finally:
             for one, step in running.items():
                 ended(step, one.result())
             calls[-1] = time.perf_counter() - began
-            (out / "calls.json").write_text(json.dumps(calls))
+            write_json(out / "calls.json", calls)
     return spent, calls
 
 
