@@ -244,24 +244,25 @@ def _histology(folder: Path, part: str, side: int) -> Cohort:
     return cohort.rows(alike(known, np.array(air), rng))
 
 
-def phantoms(part: str, side: int) -> list[Phantom]:
-    """Drawn knees with independent factors, others for each part; a phantom is a patient."""
-    count, seed = {"fit": (3000, 12), "choice": (300, 13), "val": (600, 14), "train": (3300, 15)}[part]
+def phantoms(part: str, side: int) -> dict[str, Phantom]:
+    """Drawn knees with independent factors by name, others for each part; a phantom is a patient."""
+    if part == "train":
+        return phantoms("fit", side) | phantoms("choice", side)
+    count, seed = {"fit": (3000, 12), "choice": (300, 13), "val": (600, 14)}[part]
     rng = np.random.default_rng(seed)
-    return [knee_phantom(draw_factors(rng), rng, side=side) for _ in range(count)]
+    return {f"{part}-{k:04d}": knee_phantom(draw_factors(rng), rng, side=side) for k in range(count)}
 
 
 def _phantom(_: Path, part: str, side: int) -> Cohort:
     drawn = phantoms(part, side)
-    images = np.stack([one.image.values for one in drawn])
-    labels = np.array([int(one.factors["joint_space"] < NARROW) for one in drawn])
-    names = [f"phantom-{number:04d}" for number in range(len(drawn))]
+    images = np.stack([one.image.values for one in drawn.values()])
+    labels = np.array([int(one.factors["joint_space"] < NARROW) for one in drawn.values()])
     return Cohort(
         images=torch.from_numpy(images).round().to(torch.uint8),
         labels=labels,
         levels=labels,
-        patients=names,
-        names=names,
+        patients=list(drawn),
+        names=list(drawn),
         classes=("wide joint", "narrow joint"),
     )
 

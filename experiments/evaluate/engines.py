@@ -181,7 +181,7 @@ def places(name: str, cohort: Cohort, data: Path, part: str) -> list[NDArray[np.
         windows = windows_of(cohort.names, data, part)
         return [near(large(w.readers > 0, side), 3) if w.nodule else None for w in windows]
     if name == "phantom":
-        drawn = {f"phantom-{k:04d}": one for k, one in enumerate(phantoms(part, side))}
+        drawn = phantoms(part, side)
         return [drawn[one].masks["joint_space"] for one in cohort.names]
     if name == "chest" and side == lungs.SIDE:
         shape = lungs.lung_shape(data)
@@ -309,6 +309,13 @@ def wall(runs: Sequence[Run], cohort: Cohort, path: Path, count: int = 12) -> No
     sheet({"": rows}, names, path, made=range(1, len(names)))
 
 
+def page_of(lines: Sequence[dict[str, str]]) -> str:
+    """The figures of all engines, one a column; an engine that made nothing has none."""
+    keys = [key for key in dict.fromkeys(key for line in lines for key in line) if key != "engine"]
+    body = [[key, *(line.get(key, "–") for line in lines)] for key in keys]
+    return table(["", *(line["engine"] for line in lines)], body)
+
+
 def _shown(image: Values, side: int) -> Values:
     """An image (C, H, W) of 0 to 255 as (side, side, C)."""
     made = resize(torch.as_tensor(np.asarray(image), dtype=torch.float32)[None], (side, side))[0]
@@ -368,9 +375,7 @@ def main() -> None:
     if options.picture:
         wall(runs, cohort, options.picture)
     if options.page:
-        keys = list(lines[0])[1:]
-        body = [[key, *(line.get(key, "–") for line in lines)] for key in keys]
-        options.page.write_text(table(["", *(line["engine"] for line in lines)], body))
+        options.page.write_text(page_of(lines))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def shares(scores: dict[str, NDArray[Any]], found: list[Case]) -> list[str]:
 
 def wall(cases: Cases, path: Path, count: int = 12) -> None:
     """The first windows, one a row: the image, the consensus's outline, without the nodule by medXGAN and by
-    the translator, then the maps of four methods."""
+    the translator, then the maps of five methods."""
     asked = {"target": "class:1", "bundle": cases.bundle}
     rows, others = [], (LINE, "gradcam", *list(OTHERS)[1:2])
     for image, mask in zip(cases.images[:count], cases.masks[:count], strict=True):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from contrafact.phantoms import KneeFactors, knee_phantom
 from experiments.data import Cohort, balanced, chest_patient, load, phantoms
-from experiments.evaluate.engines import places, planted_rows
+from experiments.evaluate.engines import page_of, places, planted_rows
 from experiments.reading import FOLDERS
 from experiments.stains import air_of, alike, stain_of, with_stain
 
@@ -99,19 +99,22 @@ def test_air_is_what_is_as_bright_as_the_background_of_the_tile_whatever_its_sta
 
 def test_phantoms_are_others_in_each_part_and_their_label_is_planted(tmp_path: Path) -> None:
     parts = {part: load("phantom", tmp_path, part, side=32) for part in ("fit", "choice", "val")}
+    train = load("phantom", tmp_path, "train", side=32)
+    assert train.patients == parts["fit"].patients + parts["choice"].patients
+    assert (train.labels == np.concatenate([parts["fit"].labels, parts["choice"].labels])).all()
+    assert not set(train.patients) & set(parts["val"].patients)
     seen = [image.numpy().tobytes() for cohort in parts.values() for image in cohort.images]
     assert len(set(seen)) == len(seen)
     for part, cohort in parts.items():
-        planted = np.array([one.factors["joint_space"] for one in phantoms(part, 32)])
+        planted = np.array([one.factors["joint_space"] for one in phantoms(part, 32).values()])
         np.testing.assert_array_equal(cohort.labels, planted < 3)
         assert 0.4 < cohort.labels.mean() < 0.6
 
 
 def test_the_place_of_a_phantom_is_its_own_joint_and_what_moves_is_measured(tmp_path: Path) -> None:
-    cohort = balanced(load("phantom", tmp_path, "choice", side=32), 20)
+    cohort, drawn = balanced(load("phantom", tmp_path, "choice", side=32), 20), phantoms("choice", 32)
     for name, where in zip(cohort.names, places("phantom", cohort, tmp_path, "choice"), strict=True):
-        drawn = phantoms("choice", 32)[int(name.split("-")[1])]
-        assert where is not None and (where == drawn.masks["joint_space"]).all()
+        assert where is not None and (where == drawn[name].masks["joint_space"]).all()
     rng = np.random.default_rng(0)
     wide, narrow, marked = (
         knee_phantom(KneeFactors(joint_space=width, marker=marker), rng).image.values[0]
@@ -121,3 +124,8 @@ def test_the_place_of_a_phantom_is_its_own_joint_and_what_moves_is_measured(tmp_
     assert "narrower in 100%" in rows["joint to narrow, px of 32"]
     assert "wider in" in rows["joint to wide, px of 32"]
     assert float(rows["marker moves, share of its range (no cause)"].split(" ")[0]) > 0.25
+
+
+def test_the_table_of_engines_has_figures_where_the_first_engine_made_nothing() -> None:
+    text = page_of([{"engine": "translator"}, {"engine": "walk", "images": "7"}])
+    assert "| images | – | 7 |" in text
