@@ -12,8 +12,10 @@ clock, and those it kept a processor busy, which other work of the machine chang
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +28,7 @@ from typing import Any
 from contrafact.io import write_json
 from experiments.tables import table
 
+RUNNING: set[int] = set()  # processes of steps
 LOCAL = ["--set", "saturation=0.3", "size=0.5", "smooth=0.25", "cycle=0", "pairs=40"]  # for local findings
 
 
@@ -165,13 +168,23 @@ def run(step: Step, out: Path, before: Spent) -> Spent:
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with log_of(step, out).open("a") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **threads})
+        RUNNING.add(process.pid)
         _, status, used = os.wait4(process.pid, 0)
+        RUNNING.discard(process.pid)
         process.returncode = os.waitstatus_to_exitcode(status)
     return Spent(
         clock=before.clock + time.perf_counter() - began,
         processor=before.processor + used.ru_utime + used.ru_stime,
         done=process.returncode == 0,
     )
+
+
+def end(*_: Any) -> None:
+    """End the steps that run, and with them the job, as Ctrl-C does."""
+    for number in tuple(RUNNING):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGTERM)
+    raise SystemExit("the job was ended: begin it again, and it goes on")
 
 
 def log_of(step: Step, out: Path) -> Path:
@@ -233,6 +246,7 @@ def main() -> None:
     options = parser.parse_args()
     for name in ("logs", "pages"):
         (options.out / name).mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, end)
     spent, calls = work(steps_of(options.data, options.out), options.out, options.cores)
     minutes = [(name, one.clock / 60, one.processor / 60) for name, one in spent.items()]
     rows = [[name, f"{clock:.1f}", f"{busy:.1f}"] for name, clock, busy in minutes]

@@ -2,7 +2,10 @@
 
 import importlib
 import json
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,30 @@ def test_a_failed_command_keeps_what_it_said(tmp_path):
     (tmp_path / "logs").mkdir()
     assert not job.run(Step("no: such", "evaluate.none_such", []), tmp_path, Spent()).done
     assert "none_such" in (tmp_path / "logs" / "no-such.txt").read_text()
+
+
+ENDED = """
+import sys
+from experiments.evaluate import real_truth_job as job
+job.steps_of = lambda data, out: [job.Step("long: step", "m", [])]
+sys.executable, sys.argv = sys.argv[1], ["job", "--data", ".", "--out", sys.argv[2]]
+job.main()
+"""
+
+
+def test_a_job_that_is_ended_ends_its_steps_and_counts_them(tmp_path):
+    step = tmp_path / "step.sh"
+    step.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    step.chmod(0o755)
+    running = subprocess.Popen([sys.executable, "-c", ENDED, str(step), str(tmp_path / "out")])
+    try:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.terminate()
+        assert running.wait() == 1
+    finally:
+        running.kill()
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    [spent] = json.loads((tmp_path / "out" / "steps.json").read_text()).values()
+    assert not spent["done"] and spent["clock"] > 0
