@@ -15,6 +15,7 @@ from PIL import ImageSequence
 
 from browsing import PASSED, SIDE, planted_run, ramp, strip
 from contrafact.core import Image, Record
+from contrafact.export.paper_files import STRIP
 from contrafact.export.run_files import export_run
 from contrafact.io import Run
 from contrafact.metrics import trust_card_of_strip
@@ -294,10 +295,11 @@ def test_an_animation_names_every_frame_under_it(tmp_path: Path) -> None:
     (path,) = export_run(run, "animation", tmp_path / "gif")
     with Picture.open(path) as moving:
         frames = [np.asarray(frame.convert("L")).astype(int) for frame in ImageSequence.Iterator(moving)]
-    assert len(frames) == 8 and frames[0].shape == (96 + 14, 96)
-    lines = [frame[96:] for frame in frames]
-    assert all((line > 200).any() for line in lines)
-    assert np.abs(lines[1] - lines[2]).mean() < 2 < np.abs(lines[0] - lines[1]).mean()  # other words
+    assert len(frames) == 8 and frames[0].shape == (1024 + 2 * STRIP, 1024)
+    above, marks = ([frame[part] for frame in frames] for part in (slice(STRIP), slice(-STRIP, None)))
+    assert all((line > 150).any() for line in (*above, *marks))
+    assert np.abs(marks[1] - marks[2]).mean() < 2 < np.abs(marks[0] - marks[1]).mean()  # other words
+    assert np.abs(above[1] - above[2]).mean() > 0.2  # another prediction
 
 
 def test_a_picture_by_ascent_has_no_original_frame() -> None:
