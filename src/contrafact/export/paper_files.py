@@ -65,21 +65,22 @@ def walk_pictures(row: Row, frames: NDArray[Any], grid: Grid) -> list[NDArray[np
     at = moving_slice(frames, int(row["origin"])) if frames.ndim == 5 else None
     name = str(row.get("target_name") or row["record"]["target"])
     kinds, levels, window = outcome.frame_titles(row), outcome.levels(row), tuple(row["window"])
-    made = []
+    made, measures = [], image_measures(grid)
     for k in outcome.display_order(row):
         mark = MARK if kinds[k] == outcome.SYNTHETIC else kinds[k]
         pixels = true_proportions(grey(enlarged(plane_of(frames[k], grid, at), SIDE), window), aspect_of(grid))
-        made.append(framed(pixels, f"{name}: {levels[k]}", mark, **image_measures(grid)))
+        made.append(framed(pixels, f"{name}: {levels[k]}", mark, **measures))
     return made
 
 
 def slice_pictures(row: Row, arrays: Arrays, grid: Grid, scale: MapScale) -> Iterator[NDArray[np.uint8]]:
     """Yield the slices of a volume with the map over them, 1,024 pixels and more, between strips of words."""
     values, window = display_sign(row) * arrays["values"], tuple(row["window"])
+    legend, measures = legend_words(row, scale), image_measures(grid)
     shown = slices_pictures(arrays["image"], values, grid, window=window, scale=scale.drawn)
     for number, pixels in enumerate(shown, 1):
         above = f"{engine_words(row)}: slice {number} of {len(values)}"
-        yield framed(large(pixels), above, legend_words(row, scale), **image_measures(grid))
+        yield framed(large(pixels), above, legend, **measures)
 
 
 def legend_words(row: Row, scale: MapScale, kind: str = "signed") -> str:

@@ -52,12 +52,11 @@ class Head:
 @dataclass(frozen=True, slots=True)
 class Pass:
     """What one image showed: its shape (C, *S), the outputs in words and those that are arrays (none of a
-    detector), the kind of the first, and layers by name."""
+    detector), and layers by name."""
 
     image: tuple[int, ...]
     outputs: tuple[str, ...]
     heads: tuple[Head, ...]
-    kind: str
     layers: tuple[str, ...]
 
 
@@ -95,7 +94,7 @@ def drafted(opened: Opened, given: Mapping[str, Any], image: NDArray[Any] | None
     table |= {f"// note {k + 1}": note for k, note in enumerate(opened.notes)}
     values: dict[str, Any] = {
         "classes": list(declared.get("classes") or numbers),
-        "output": declared.get("output", _kind(main) if main else seen.kind),
+        "output": declared.get("output", _kind(main) if main else "detection"),
         "preprocessing": _written(preprocessing),
     }
     for key, value in values.items():
@@ -147,7 +146,7 @@ def _passed(opened: Opened, preprocessing: Preprocessing, image: NDArray[Any] | 
             continue
         if found:
             kind = _kind(heads[0]) if heads else "detection"
-            return Pass(values.shape, found, heads, kind, _layers(opened, preprocessing, values, kind))
+            return Pass(values.shape, found, heads, _layers(opened, preprocessing, values, kind))
         errors.append("no output is an array of numbers")
     raise InputError(f"no image could be passed through the model ({'; '.join(errors[:3])}): give --image FILE")
 
